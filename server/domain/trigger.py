@@ -1,0 +1,36 @@
+"""Triggers: what a caller asked for, once it is known to be right."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+from .campaign import Channel
+
+__all__ = ["Trigger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One accepted trigger: campaign `campaign_id` for one user.
+
+    `address` is the email address, E.164 number or device token, by channel. `event` and
+    `user_data` are JSON objects as text, exactly as the caller wrote them, or empty.
+    """
+
+    id: uuid.UUID
+    project_id: int
+    campaign_id: int
+    channel: Channel
+    external_id: str
+    address: str
+    timezone: str = ""
+    locale: str = ""
+    user_data: str = ""
+    event: str = ""
+    accepted_at: dt.datetime = dt.datetime.min
+
+    def __repr__(self) -> str:
+        """Leave out the recipient and the content: a repr ends in logs."""
+        return f"Trigger({self.id}, campaign {self.campaign_id}, {self.channel})"

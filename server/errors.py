@@ -1,0 +1,236 @@
+"""The error tree.
+
+ClarionError
+├── ConfigError                 a setting, file, port or folder is wrong: one line, exit code 2
+├── RequestError                a caller's fault or ours, with the answer it gets
+│   ├── InvalidRequest          422  INVALID_ARGUMENT, all violations at once
+│   ├── CampaignPaused          422  FAILED_PRECONDITION
+│   ├── CredentialsMissing      401  UNAUTHENTICATED
+│   ├── CredentialsInvalid      401  UNAUTHENTICATED
+│   ├── ScopeMissing            403  PERMISSION_DENIED
+│   ├── CampaignForbidden       403  PERMISSION_DENIED
+│   ├── NotFound                404  NOT_FOUND (CampaignNotFound, DeliveryNotFound, KeyNotFound)
+│   ├── RateLimited             429  RESOURCE_EXHAUSTED
+│   ├── StoreUnavailable        503  UNAVAILABLE
+│   ├── Overloaded              503  UNAVAILABLE
+│   └── TimedOut                504  DEADLINE_EXCEEDED
+└── DeliveryError               one attempt failed
+    ├── RenderError             permanent: the template or its data
+    └── ProviderError           the provider's answer, or none
+        ├── Transient           try again (after `retry_after` seconds if the provider said so)
+        ├── Permanent           the message will never be taken
+        └── RecipientRefused    permanent: this recipient will never be reached
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "CampaignForbidden",
+    "CampaignNotFound",
+    "CampaignPaused",
+    "ClarionError",
+    "ConfigError",
+    "CredentialsInvalid",
+    "CredentialsMissing",
+    "DeliveryError",
+    "DeliveryNotFound",
+    "InvalidRequest",
+    "KeyNotFound",
+    "NotFound",
+    "Overloaded",
+    "Permanent",
+    "ProviderError",
+    "RateLimited",
+    "RecipientRefused",
+    "RenderError",
+    "RequestError",
+    "ScopeMissing",
+    "StoreUnavailable",
+    "TimedOut",
+    "Transient",
+    "Violation",
+]
+
+
+class ClarionError(Exception):
+    """Clarion failed."""
+
+    def __init__(self, message: str | None = None) -> None:
+        """Take a message; without one, the class's docstring is the message."""
+        super().__init__(message or type(self).__doc__)
+
+
+class ConfigError(ClarionError):
+    """A setting is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule: the field's path as the caller wrote it, a sentence, a ViolationReason."""
+
+    field: str
+    description: str
+    reason: str
+
+
+class RequestError(ClarionError):
+    """The request was refused."""
+
+    code = "INTERNAL"
+    """Name of the `google.rpc.Code`."""
+    reason = "INTERNAL_FAULT"
+    """Name of the ErrorReason in `error_reason.proto`, without its prefix."""
+    retry_after: float | None = None
+    """Seconds after which the same call may succeed."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+    ) -> None:
+        """Take what the caller is told: a message, facts (ids only) and violations."""
+        super().__init__(message)
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+
+
+class InvalidRequest(RequestError):
+    """The request breaks the contract."""
+
+    code = "INVALID_ARGUMENT"
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        """Take all violations; the message sums them up."""
+        shown = "; ".join(f"{v.field or 'body'}: {v.description}" for v in violations[:3])
+        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+        count = "1 violation" if len(violations) == 1 else f"{len(violations)} violations"
+        super().__init__(f"{count}: {shown}{more}", violations=violations)
+
+
+class CampaignPaused(RequestError):
+    """The campaign is paused and takes no triggers now."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "CAMPAIGN_PAUSED"
+
+
+class CredentialsMissing(RequestError):
+    """No API key was sent: send the header `Authorization: Bearer sk_…`."""
+
+    code = "UNAUTHENTICATED"
+    reason = "CREDENTIALS_MISSING"
+
+
+class CredentialsInvalid(RequestError):
+    """The API key does not work: use `Authorization: Bearer sk_…` with a key that does."""
+
+    code = "UNAUTHENTICATED"
+    reason = "CREDENTIALS_INVALID"
+
+
+class ScopeMissing(RequestError):
+    """The API key lacks a scope that this call needs."""
+
+    code = "PERMISSION_DENIED"
+    reason = "SCOPE_MISSING"
+
+
+class CampaignForbidden(RequestError):
+    """The API key may not trigger this campaign."""
+
+    code = "PERMISSION_DENIED"
+    reason = "CAMPAIGN_FORBIDDEN"
+
+
+class NotFound(RequestError):
+    """There is no such thing."""
+
+    code = "NOT_FOUND"
+
+
+class CampaignNotFound(NotFound):
+    """There is no campaign with this id."""
+
+    reason = "CAMPAIGN_NOT_FOUND"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no trigger with this id."""
+
+    reason = "DELIVERY_NOT_FOUND"
+
+
+class KeyNotFound(NotFound):
+    """There is no key with this id."""
+
+    reason = "KEY_NOT_FOUND"
+
+
+class RateLimited(RequestError):
+    """The API key made too many calls: wait for the seconds in `retry-after`."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason = "RATE_LIMITED"
+
+    def __init__(self, retry_after: float) -> None:
+        """Take the seconds until the next call can succeed."""
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(RequestError):
+    """The database cannot be reached; nothing was accepted. Try again shortly."""
+
+    code = "UNAVAILABLE"
+    reason = "STORE_UNAVAILABLE"
+    retry_after = 2.0
+
+
+class Overloaded(RequestError):
+    """Too many calls are waiting; nothing was accepted. Try again shortly."""
+
+    code = "UNAVAILABLE"
+    reason = "OVERLOADED"
+    retry_after = 1.0
+
+
+class TimedOut(RequestError):
+    """The answer took too long; the trigger may or may not have been accepted."""
+
+    code = "DEADLINE_EXCEEDED"
+    reason = "TIMED_OUT"
+
+
+class DeliveryError(ClarionError):
+    """An attempt failed. Messages never hold the recipient's address."""
+
+
+class RenderError(DeliveryError):
+    """The template could not be rendered."""
+
+
+class ProviderError(DeliveryError):
+    """The provider did not take the message."""
+
+
+class Transient(ProviderError):
+    """The provider cannot take the message now."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        """Take the provider's words and the seconds that it asked to wait, if it did."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(ProviderError):
+    """The provider will never take the message."""
+
+
+class RecipientRefused(Permanent):
+    """The provider will never take messages for this recipient."""

@@ -1,0 +1,1 @@
+"""The Clarion server: gRPC front, store, dispatcher and command line."""

@@ -55,6 +55,9 @@ __all__ = [
 ]
 
 
+_SHOWN = 3  # violations that an error's message sums up
+
+
 class ClarionError(Exception):
     """Clarion failed."""
 
@@ -107,8 +110,8 @@ class InvalidRequest(RequestError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         """Take all violations; the message sums them up."""
-        shown = "; ".join(f"{v.field or 'body'}: {v.description}" for v in violations[:3])
-        more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+        shown = "; ".join(f"{v.field or 'body'}: {v.description}" for v in violations[:_SHOWN])
+        more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
         count = "1 violation" if len(violations) == 1 else f"{len(violations)} violations"
         super().__init__(f"{count}: {shown}{more}", violations=violations)
 

@@ -1,0 +1,1 @@
+"""What Clarion is about, free of protocols and storage."""

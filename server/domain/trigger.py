@@ -29,7 +29,7 @@ class Trigger:
     locale: str = ""
     user_data: str = ""
     event: str = ""
-    accepted_at: dt.datetime = dt.datetime.min
+    accepted_at: dt.datetime | None = None
 
     def __repr__(self) -> str:
         """Leave out the recipient and the content: a repr ends in logs."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: pool, migrations, the group committer, the queue, and one file an aggregate."""

@@ -1,0 +1,180 @@
+"""Builds Envoy's configuration as plain data. `build` is the whole of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import contract
+from .cluster import cluster
+from .filters import filters
+from .options import GatewayOptions
+from .replies import local_replies
+from .routes import virtual_host
+
+__all__ = ["build", "render"]
+
+Config = dict[str, Any]
+
+HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+WINDOW_BYTES = 256 * 1024
+"""More than a body may have: a caller that sends a little too much has sent all of it when it reads 413."""
+CONNECTION_WINDOW_BYTES = 1024 * 1024
+# What a caller could use to steer Envoy or to look like another kind of call.
+STEERING = (
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-external-address",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-is-timeout-retry",
+    "x-envoy-max-retries",
+    "x-envoy-original-method",
+    "x-envoy-original-path",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-stream-duration-ms",
+)
+
+
+def build(options: GatewayOptions) -> Config:
+    """Return the whole bootstrap configuration for Envoy."""
+    bootstrap: Config = {
+        "static_resources": {"listeners": [_listener(options)], "clusters": [cluster(options)]},
+        "overload_manager": _overload(options),
+    }
+    if options.admin_socket is not None:
+        bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
+    return bootstrap
+
+
+def render(options: GatewayOptions) -> str:
+    """Return the configuration as JSON text: what `clarion gateway print` shows is what runs."""
+    return json.dumps(build(options), indent=2, ensure_ascii=False) + "\n"
+
+
+def _listener(options: GatewayOptions) -> Config:
+    address = {"address": options.listen_host, "port_value": options.listen_port}
+    manager = {"name": "http", "typed_config": _http_manager(options)}
+    return {
+        "name": "clarion",
+        "address": {"socket_address": address},
+        # Two gateways on one port should collide, not share it by accident.
+        "enable_reuse_port": False,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _http_manager(options: GatewayOptions) -> Config:
+    described = contract.load()
+    manager = {
+        "@type": f"type.googleapis.com/{HTTP_MANAGER}",
+        "stat_prefix": "ingress",
+        "codec_type": "AUTO",
+        "route_config": {"virtual_hosts": [virtual_host(options, described)]},
+        "http_filters": filters(options, described),
+        "local_reply_config": local_replies(options),
+        **_identity(),
+        **_paths(),
+        **_limits(options),
+        **_protocols(options),
+    }
+    return {**manager, "access_log": [_access_log()]} if options.access_log else manager
+
+
+def _identity() -> Config:
+    """Return what callers and servers learn of each other: an id, the caller's address, no "envoy"."""
+    extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    mutation = {
+        "@type": f"type.googleapis.com/{extension}",
+        "mutations": [{"remove": name} for name in STEERING],
+    }
+    return {
+        "use_remote_address": True,
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
+        "server_name": "clarion",
+        "server_header_transformation": "OVERWRITE",
+        "early_header_mutation_extensions": [
+            {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": mutation}
+        ],
+    }
+
+
+def _paths() -> Config:
+    """Return how paths are read: once, in one way, so that no check sees another path than the server."""
+    return {
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    }
+
+
+def _limits(options: GatewayOptions) -> Config:
+    return {
+        "max_request_headers_kb": options.max_header_kib,
+        "request_headers_timeout": f"{options.header_timeout}s",
+        "request_timeout": f"{options.body_timeout}s",
+        "stream_idle_timeout": f"{options.idle_timeout}s",
+        "drain_timeout": f"{options.drain_timeout}s",
+        "common_http_protocol_options": {
+            "idle_timeout": f"{options.idle_timeout}s",
+            "max_headers_count": options.max_header_count,
+            # Dropped, not refused: `_` is legal in gRPC metadata, and servers take `_` and `-` for one.
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+    }
+
+
+def _protocols(options: GatewayOptions) -> Config:
+    return {
+        "http2_protocol_options": {
+            "max_concurrent_streams": options.max_streams,
+            "initial_stream_window_size": WINDOW_BYTES,
+            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+        },
+    }
+
+
+def _access_log() -> Config:
+    """Return one JSON line per request, without credentials, queries and bodies."""
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "duration_ms": "%DURATION%",
+        "bytes_received": "%BYTES_RECEIVED%",
+        "bytes_sent": "%BYTES_SENT%",
+        "protocol": "%PROTOCOL%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "upstream": "%UPSTREAM_HOST%",
+    }
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {"@type": kind, "log_format": {"json_format": line}},
+    }
+
+
+def _overload(options: GatewayOptions) -> Config:
+    """Return the limit of open connections."""
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    limit = {
+        "@type": f"type.googleapis.com/{kind}",
+        "max_active_downstream_connections": options.max_connections,
+    }
+    return {"resource_monitors": [{"name": name, "typed_config": limit}]}

@@ -1,0 +1,89 @@
+"""The HTTP filters. Those for REST are off but on REST routes: gRPC passes through untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .cluster import NAME as CLUSTER
+from .contract import Contract, descriptor_path
+from .options import GatewayOptions
+
+__all__ = ["HEALTH_PATH", "filters", "for_health", "for_rest"]
+
+Config = dict[str, Any]
+
+EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
+LUA = "envoy.filters.http.lua"
+HEALTH = "envoy.filters.http.health_check"
+BUFFER = "envoy.filters.http.buffer"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+ROUTER = "envoy.filters.http.router"
+
+ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+HEALTH_PATH = "/healthz"
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""As large as a gRPC message may be by default."""
+
+
+def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
+    """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
+    return [
+        {"name": LUA, "disabled": True, "typed_config": _lua()},
+        {"name": HEALTH, "typed_config": _health()},
+        {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
+        {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
+        {"name": ROUTER, "typed_config": {"@type": f"{EXTENSIONS}.router.v3.Router"}},
+    ]
+
+
+def for_rest() -> Config:
+    """Return the `typed_per_filter_config` that switches the REST filters on."""
+    return dict.fromkeys((LUA, BUFFER, TRANSCODER), ON)
+
+
+def for_health() -> Config:
+    """Return the `typed_per_filter_config` of /healthz."""
+    return {LUA: ON}
+
+
+def _lua() -> Config:
+    """Return the filter that gives transcoded answers the status and headers of the contract."""
+    source = Path(__file__).with_name("answers.lua").read_text()
+    return {
+        "@type": f"{EXTENSIONS}.lua.v3.Lua",
+        "default_source_code": {"inline_string": source},
+    }
+
+
+def _health() -> Config:
+    """Return the filter that answers /healthz: 200 while one server is healthy."""
+    path = {"name": ":path", "string_match": {"exact": HEALTH_PATH}}
+    return {
+        "@type": f"{EXTENSIONS}.health_check.v3.HealthCheck",
+        "pass_through_mode": False,
+        "cluster_min_healthy_percentages": {CLUSTER: {"value": 1}},
+        "headers": [path],
+    }
+
+
+def _buffer(options: GatewayOptions) -> Config:
+    """Return the filter that refuses bodies above the limit, however they are sent."""
+    return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": options.max_body_bytes}
+
+
+def _transcoder(contract: Contract) -> Config:
+    """Return the filter between REST and gRPC. The descriptors are named by path: readable when printed."""
+    return {
+        "@type": f"{EXTENSIONS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": str(descriptor_path()),
+        "services": list(contract.services),
+        "match_incoming_request_route": True,
+        "convert_grpc_status": True,
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+        },
+        "print_options": {"preserve_proto_field_names": True},
+        "max_response_body_size": MAX_ANSWER_BYTES,
+    }

@@ -1,0 +1,129 @@
+"""The gateway's settings: one frozen object, checked when it is made."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import GatewayError
+
+__all__ = ["GatewayOptions", "Upstream"]
+
+MAX_SOCKET_PATH = 107
+"""Bytes that fit into `sockaddr_un.sun_path` with its final zero (unix(7))."""
+MAX_PORT = 65535
+UNIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One server process: the path of its Unix socket, or host and port."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Upstream:
+        """Read `unix:/path`, `host:port` or `[::1]:port`.
+
+        Raises:
+            GatewayError: the text is none of these.
+        """
+        if text.startswith(UNIX):
+            return cls(path=_socket_path(Path(text.removeprefix(UNIX)), "upstream"))
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+            raise GatewayError(f"upstream {text!r} must be unix:/path or host:port")
+        return cls(host=host.strip("[]"), port=int(port))
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host must be looked up in the DNS."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.path is None
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """Everything that shapes the gateway. Times are in seconds, sizes in bytes unless named otherwise.
+
+    Raises:
+        GatewayError: a setting is out of its range; the message names it.
+    """
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    upstreams: tuple[str, ...] = ()
+    """Where the servers listen: `unix:/path` or `host:port`, one for each process."""
+    admin_socket: Path | None = None
+    """Envoy's admin interface, as a Unix socket of mode 0600. Without it, stopping cannot drain."""
+    concurrency: int = 2
+    """Envoy's worker threads."""
+
+    max_body_bytes: int = 65536
+    """The largest REST body. gRPC messages are limited by the server."""
+    max_header_kib: int = 32
+    max_header_count: int = 100
+    max_connections: int = 10_000
+    max_streams: int = 1000
+    """HTTP/2 streams open at once on one connection."""
+
+    request_timeout: float = 10.0
+    """From the whole REST request to the whole answer; then 504. Also the longest unary gRPC call."""
+    header_timeout: float = 10.0
+    """Until a request's headers have arrived; then 408."""
+    body_timeout: float = 30.0
+    """Until a whole REST request has arrived; then 408."""
+    idle_timeout: float = 60.0
+    """How long a stream may be silent, and a connection without a request is kept."""
+    drain_timeout: float = 20.0
+    """How long stopping waits for calls in flight."""
+    drain_grace: float = 0.5
+    """How long stopping goes on taking calls, so that a load balancer can see /healthz fail."""
+
+    access_log: bool = False
+    """One JSON line per request on standard output. Off: it costs CPU, and the server logs calls."""
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        if not self.upstreams:
+            raise GatewayError("upstreams: name at least one server, as unix:/path or host:port")
+        parsed = self.parsed_upstreams
+        if any(one.path for one in parsed) and any(one.is_name for one in parsed):
+            raise GatewayError("upstreams: Unix sockets cannot be mixed with host names; use IP addresses")
+        if self.admin_socket is not None:
+            _socket_path(self.admin_socket, "admin_socket")
+        if not 0 < self.listen_port <= MAX_PORT:
+            raise GatewayError(f"listen_port: must be from 1 to {MAX_PORT}, not {self.listen_port}")
+        self._check_positive()
+
+    def _check_positive(self) -> None:
+        """Refuse limits of nothing: Envoy reads a time of 0 as "for ever"."""
+        limits = ("concurrency", "max_body_bytes", "max_header_kib", "max_header_count", "max_connections")
+        times = ("request_timeout", "header_timeout", "body_timeout", "idle_timeout", "drain_timeout")
+        for name in (*limits, "max_streams", *times):
+            if getattr(self, name) <= 0:
+                raise GatewayError(f"{name}: must be more than 0, not {getattr(self, name)}")
+
+    @property
+    def parsed_upstreams(self) -> tuple[Upstream, ...]:
+        """The upstreams, read."""
+        return tuple(map(Upstream.parse, self.upstreams))
+
+
+def _socket_path(path: Path, setting: str) -> Path:
+    """Return the path if a Unix socket can have it."""
+    length = len(bytes(path))
+    if length > MAX_SOCKET_PATH:
+        raise GatewayError(
+            f"{setting}: a Unix socket's path may have {MAX_SOCKET_PATH} bytes, this one has {length}: "
+            f"{path}; choose a shorter folder"
+        )
+    if not path.is_absolute():
+        raise GatewayError(f"{setting}: the path of a Unix socket must be absolute, not {path}")
+    return path

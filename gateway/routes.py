@@ -1,0 +1,140 @@
+"""Which request goes where: gRPC through untouched, REST through checks to the transcoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from .cluster import NAME as CLUSTER
+from .contract import Contract, RestPath
+from .filters import HEALTH_PATH, for_health, for_rest
+from .options import GatewayOptions
+from .replies import (
+    KEY_MALFORMED,
+    KEY_MISSING,
+    NO_QUERY,
+    NO_SUCH_PATH,
+    NOT_ALLOWED,
+    NOT_JSON,
+    Reply,
+    direct_response,
+    too_large,
+)
+
+__all__ = ["virtual_host"]
+
+Config = dict[str, Any]
+
+BEARER = r"(?i:bearer) +[!-~]+"
+JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
+LARGEST = 2**63 - 1
+STREAMS = ("/grpc.health.v1.Health/Watch",)
+STREAM_PREFIXES = ("/grpc.reflection.",)
+STREAM_IDLE_SECONDS = 3600
+
+
+def virtual_host(options: GatewayOptions, contract: Contract) -> Config:
+    """Return the one virtual host. Routes are tried in their order."""
+    return {
+        "name": "clarion",
+        "domains": ["*"],
+        "routes": [
+            # The health filter answers; the route only lets `answers.lua` clean the headers.
+            {
+                "match": {"path": HEALTH_PATH},
+                **direct_response(NO_SUCH_PATH),
+                "typed_per_filter_config": for_health(),
+            },
+            *_grpc_routes(options, contract),
+            *(route for path in contract.paths for route in _rest_routes(options, path)),
+            {"match": {"prefix": "/"}, **direct_response(NO_SUCH_PATH)},
+        ],
+    }
+
+
+def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+    """Yield the routes of native gRPC: streams without an end, then all other calls."""
+    streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
+    streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
+    for match in streaming:
+        action = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s"}
+        yield _grpc_route(match, action)
+    longest = f"{options.request_timeout}s"
+    limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
+    yield _grpc_route({"prefix": "/"}, {"timeout": "0s", "max_stream_duration": limits})
+
+
+def _grpc_route(match: Config, action: Config) -> Config:
+    return {
+        "match": {**match, "grpc": {}},
+        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **action},
+        "response_headers_to_remove": ["x-envoy-upstream-service-time"],
+    }
+
+
+def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
+    """Yield a path's routes: what is refused, in the order of the contract, then the way to the server."""
+    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.methods)})
+    yield _refusal(path, [_no(_method_of(path.methods))], allow)
+    yield _refusal(path, [{"name": "authorization", "present_match": False}], KEY_MISSING)
+    yield _refusal(path, [_no(_regex("authorization", BEARER))], KEY_MALFORMED)
+    if path.body_methods:
+        takes_body = _method_of(path.body_methods)
+        yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
+        yield _refusal(path, [takes_body, _no(_regex("content-encoding", "(identity)?"))], NOT_JSON)
+    yield _refusal(path, [_longer_than(options.max_body_bytes)], too_large(options))
+    if not path.takes_query:
+        yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
+    yield _rest_route(options, path)
+
+
+def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
+    return {"match": {**_match(path), "headers": headers}, **direct_response(reply)}
+
+
+def _rest_route(options: GatewayOptions, path: RestPath) -> Config:
+    """Return the route of good calls, the only one on which the REST filters are switched on."""
+    return {
+        "match": _match(path),
+        "route": {
+            "cluster": CLUSTER,
+            "timeout": f"{options.request_timeout}s",
+            "retry_policy": _retries(),
+        },
+        "typed_per_filter_config": for_rest(),
+    }
+
+
+def _retries() -> Config:
+    """Return the only retries that cannot send a trigger twice: no server has seen the request yet."""
+    predicate = "envoy.retry_host_predicates.previous_hosts"
+    kind = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "retry_on": "connect-failure,refused-stream,reset-before-request",
+        "num_retries": 2,
+        "retry_host_predicate": [{"name": predicate, "typed_config": {"@type": kind}}],
+        "host_selection_retry_max_attempts": 3,
+    }
+
+
+def _match(path: RestPath) -> Config:
+    return {"safe_regex": {"regex": path.regex}}
+
+
+def _method_of(methods: tuple[str, ...]) -> Config:
+    return _regex(":method", "|".join(methods))
+
+
+def _regex(header: str, regex: str) -> Config:
+    """Match a header's whole value; an absent header counts as an empty one."""
+    match = {"safe_regex": {"regex": regex}}
+    return {"name": header, "string_match": match, "treat_missing_header_as_empty": True}
+
+
+def _longer_than(limit: int) -> Config:
+    return {"name": "content-length", "range_match": {"start": limit + 1, "end": LARGEST}}
+
+
+def _no(matcher: Config) -> Config:
+    return {**matcher, "invert_match": True}

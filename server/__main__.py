@@ -1,0 +1,5 @@
+"""`python -m server` is `clarion`."""
+
+from .cli import main
+
+main()

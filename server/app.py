@@ -1,0 +1,267 @@
+"""The composition root: the only file that wires store, gRPC front, dispatcher and gateway together."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from msgspec import structs
+
+from gateway import GatewayOptions
+
+from .config import Settings
+from .dispatch.providers import build as build_provider
+from .dispatch.providers.base import Provider
+from .dispatch.settings import DispatchSettings
+from .dispatch.worker import Dispatcher
+from .domain.campaign import Campaign
+from .domain.delivery import Delivery
+from .domain.key import ApiKey
+from .domain.limit import TokenBuckets
+from .errors import ConfigError
+from .rpc.service import RpcServer
+from .store import campaigns, deliveries, keys
+from .store.announce import Announcer
+from .store.catalog import Catalog
+from .store.migrate import pending
+from .store.pool import Pool, open_pool, reached
+from .store.queue import PostgresQueue
+from .store.writer import TriggerWriter
+
+__all__ = [
+    "dispatch",
+    "gateway_options",
+    "opened_pool",
+    "providers",
+    "serve",
+    "server_ready",
+    "with_database",
+]
+
+log = structlog.get_logger(__name__)
+
+# The queue's tables are small when a statement is planned and large a second later, or the other way round.
+_DISPATCH_SESSION = {"enable_seqscan": "off"}
+
+
+class _Records:
+    """The store, as the gRPC front sees it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
+        async with reached():
+            return await deliveries.find_delivery(self._pool, trigger_id, project_id)
+
+    async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
+        async with reached():
+            return await campaigns.list_campaigns(self._pool, project_id, after=after, limit=limit)
+
+    async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        async with reached():
+            return await campaigns.find_campaign(self._pool, project_id, campaign_id)
+
+    async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
+        async with reached():
+            return await keys.list_keys(self._pool, project_id)
+
+    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
+        async with reached():
+            return await keys.revoke_key(self._pool, key_id, project_id)
+
+
+class _CatalogCampaigns:
+    """The catalog, as the dispatcher sees it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        return self._catalog.campaign(project_id, campaign_id)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a gRPC server until SIGTERM or SIGINT; end gracefully.
+
+    Raises:
+        ConfigError: a setting is wrong, or the database is not migrated.
+        StoreUnavailable: the database cannot be reached at the start.
+    """
+    async with opened_pool(settings, migrated=True) as pool, _Tasks() as tasks:
+        catalog = _catalog(pool, settings, templates=False)
+        await catalog.refresh()
+        announcer = Announcer(pool)
+        writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending)
+        tasks.start(catalog.run(), announcer.run(), writer.run())
+        server = RpcServer(
+            catalog,
+            writer,
+            _Records(pool),
+            deadline=settings.server.deadline,
+            limits=TokenBuckets(settings.limits.per_key, settings.limits.per_key_burst),
+            reflect=settings.server.reflection,
+        )
+        port = await server.start(settings.server.listen)
+        log.info("serving", listen=settings.server.listen, port=port)
+        await tasks.until_signal()
+        await server.stop(lame_duck=settings.server.lame_duck, grace=settings.server.shutdown_grace)
+        log.info("server stopped")
+
+
+async def dispatch(settings: Settings) -> None:
+    """Run a dispatcher until SIGTERM or SIGINT; hand back what it holds.
+
+    Raises:
+        ConfigError: a setting is wrong, or the database is not migrated.
+        StoreUnavailable: the database cannot be reached at the start.
+    """
+    async with AsyncExitStack() as stack:
+        by_name = providers(settings)
+        for provider in by_name.values():
+            stack.push_async_callback(provider.aclose)
+        pool = await stack.enter_async_context(opened_pool(settings, _DISPATCH_SESSION, migrated=True))
+        tasks = await stack.enter_async_context(_Tasks())
+        catalog = _catalog(pool, settings, templates=True)
+        await catalog.refresh()
+        queue = PostgresQueue(pool)
+        stack.push_async_callback(queue.close)
+        dispatcher = Dispatcher(queue, _CatalogCampaigns(catalog), by_name, _dispatch_settings(settings))
+        tasks.start(catalog.run())
+        running = tasks.start(dispatcher.run())
+        log.info("dispatching", providers=sorted(by_name))
+        await tasks.until_signal()
+        dispatcher.stop()
+        await asyncio.gather(*running)
+        log.info("dispatcher stopped")
+
+
+def providers(settings: Settings) -> dict[str, Provider]:
+    """Build the configured providers, by name.
+
+    Raises:
+        ConfigError: a provider's setting is wrong.
+    """
+    data_dir = settings.data_dir.absolute()
+    return {
+        name: build_provider(name, table, data_dir=data_dir) for name, table in settings.providers.items()
+    }
+
+
+def gateway_options(settings: Settings, *, admin_socket: Path | None = None) -> GatewayOptions:
+    """Return the gateway's options; its own checks name what is out of range."""
+    return GatewayOptions(
+        listen_host=settings.gateway.host,
+        listen_port=settings.gateway.port,
+        upstreams=settings.gateway.upstreams,
+        admin_socket=admin_socket,
+        max_body_bytes=settings.gateway.max_body_bytes,
+        request_timeout=settings.gateway.request_timeout,
+        access_log=settings.gateway.access_log,
+    )
+
+
+def with_database(settings: Settings, url: str) -> Settings:
+    """Return the settings with another database."""
+    return structs.replace(settings, database=structs.replace(settings.database, url=url))
+
+
+async def server_ready(target: str, timeout: float) -> None:  # noqa: ASYNC109 - grpc's own waiting
+    """Return when the server at `host:port` or `unix:/path` says that it serves.
+
+    Raises:
+        grpc.aio.AioRpcError: it does not within `timeout` seconds.
+    """
+    async with grpc.aio.insecure_channel(target) as channel:
+        request = health_pb2.HealthCheckRequest()
+        await health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout, wait_for_ready=True)
+
+
+@asynccontextmanager
+async def opened_pool(
+    settings: Settings, session: Mapping[str, str] | None = None, *, migrated: bool = False
+) -> AsyncIterator[Pool]:
+    """Open a pool for the block; `session` are PostgreSQL settings for its connections.
+
+    Raises:
+        ConfigError: no database is configured, or it is not migrated although `migrated` asks for that.
+        StoreUnavailable: the database cannot be reached.
+    """
+    database = settings.database
+    if not database.url:
+        raise ConfigError("database.url is empty: set CLARION_DATABASE_URL, or start all with `clarion up`")
+    pool = await open_pool(
+        database.url,
+        size=database.pool_size,
+        connect_timeout=database.connect_timeout,
+        settings=dict(session or {}),
+    )
+    try:
+        if migrated and await pending(database.url):
+            raise ConfigError("the database's schema is not up to date: run `clarion migrate`")
+        yield pool
+    finally:
+        pool.terminate()
+
+
+def _catalog(pool: Pool, settings: Settings, *, templates: bool) -> Catalog:
+    return Catalog(
+        pool,
+        interval=settings.server.catalog_interval,
+        max_age=settings.server.catalog_max_age,
+        templates=templates,
+    )
+
+
+def _dispatch_settings(settings: Settings) -> DispatchSettings:
+    return DispatchSettings(
+        lease=settings.dispatch.lease,
+        poll_interval=settings.dispatch.poll_interval,
+        grace=settings.dispatch.shutdown_grace,
+    )
+
+
+class _Tasks:
+    """Background tasks of a process: if one of them ends, the process ends with its error."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> _Tasks:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start(self, *work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+        """Start these; return their tasks."""
+        started = [asyncio.create_task(one) for one in work]
+        self._tasks += started
+        return started
+
+    async def until_signal(self) -> None:
+        """Return at SIGTERM or SIGINT.
+
+        Raises:
+            Exception: what a background task failed with.
+        """
+        signalled = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signalled.set)
+        waiter = asyncio.create_task(signalled.wait())
+        done, _ = await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        for task in done - {waiter}:
+            task.result()
+            raise RuntimeError(f"{task.get_coro()} ended by itself")

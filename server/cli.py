@@ -1,0 +1,106 @@
+"""`clarion`: the command line. The commands are thin; see `server/commands/` for the groups."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from gateway import GatewayError
+
+from . import app, demo, logs
+from .commands.campaigns import campaigns
+from .commands.common import Invocation, run
+from .commands.deliveries import deliveries
+from .commands.gateway import gateway
+from .commands.keys import keys
+from .commands.trigger import trigger
+from .errors import ClarionError, ConfigError
+from .store.migrate import migrate as migrate_database
+from .up import up as run_all
+
+__all__ = ["main"]
+
+_WRONG = 2  # exit code: the caller's configuration or arguments
+_FAILED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="CLARION_CONFIG",
+    help="The TOML file with the settings; ./clarion.toml if there is one.  [env: CLARION_CONFIG]",
+)
+@click.version_option(package_name="clarion")
+@click.pass_context
+def cli(context: click.Context, *, config: Path | None) -> None:
+    """Take campaign triggers over gRPC and REST, and deliver them by email, text and push."""
+    default = Path("clarion.toml")
+    context.obj = Invocation(config or (default if default.exists() else None))
+
+
+@cli.command()
+@click.option(
+    "--demo", "with_demo", is_flag=True, help="With a demo project: campaigns 44, 45, 46 and a key."
+)
+@click.pass_obj
+def up(invocation: Invocation, *, with_demo: bool) -> None:
+    """Run everything on this machine; Ctrl-C ends it."""
+    config = invocation.config or (demo.CONFIG if with_demo else None)
+    settings = Invocation(config).settings()
+    sys.exit(run(run_all(settings, config=config, with_demo=with_demo, say=_say)))
+
+
+@cli.command()
+@click.pass_obj
+def serve(invocation: Invocation) -> None:
+    """Run one gRPC server."""
+    settings = invocation.settings()
+    logs.configure(settings.log)
+    run(app.serve(settings))
+
+
+@cli.command()
+@click.pass_obj
+def dispatch(invocation: Invocation) -> None:
+    """Run one dispatcher."""
+    settings = invocation.settings()
+    logs.configure(settings.log)
+    run(app.dispatch(settings))
+
+
+@cli.command()
+@click.pass_obj
+def migrate(invocation: Invocation) -> None:
+    """Bring the database's schema up to date."""
+    settings = invocation.settings()
+    if not settings.database.url:
+        raise ConfigError("database.url is empty; `clarion up` migrates its embedded database by itself")
+    click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
+
+
+for group in (gateway, keys, campaigns, trigger, deliveries):
+    cli.add_command(group)
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def main() -> None:
+    """Run the command line: exit 0, 1 (failed), or 2 (something given is wrong)."""
+    try:
+        cli(prog_name="clarion")
+    except (ConfigError, GatewayError) as error:
+        click.echo(f"clarion: {error}", err=True)
+        sys.exit(_WRONG)
+    except ClarionError as error:
+        click.echo(f"clarion: {error}", err=True)
+        sys.exit(_FAILED)
+    except BrokenPipeError:
+        # Whoever read our output went away; nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_FAILED)

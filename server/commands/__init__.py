@@ -1,0 +1,1 @@
+"""The command line's commands, one group a file; each is thin and calls the rest."""

@@ -1,0 +1,83 @@
+"""`clarion campaigns`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import app
+from ..domain.campaign import Campaign
+from ..errors import ConfigError
+from ..setup import apply_campaign_file
+from ..store import campaigns as store
+from ..store.pool import reached
+from .common import Invocation, json_option, run, show_json, table
+
+__all__ = ["campaigns"]
+
+
+@click.group()
+def campaigns() -> None:
+    """Apply, list and show campaigns."""
+
+
+@campaigns.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
+    """Write the campaigns of a YAML or TOML FILE; all of them or, if one is wrong, none."""
+    providers = app.providers(invocation.settings())
+
+    async def work() -> dict[int, str]:
+        async with invocation.database() as pool:
+            return (await apply_campaign_file(pool, file, providers))[1]
+
+    results = run(work())
+    if as_json:
+        show_json(results)
+    else:
+        table([{"CAMPAIGN": number, "RESULT": result} for number, result in results.items()])
+
+
+@campaigns.command(name="list")
+@json_option
+@click.pass_obj
+def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
+    """List campaigns."""
+    found = run(_list(invocation))
+    if as_json:
+        show_json(found)
+        return
+    table(
+        [
+            {
+                "ID": one.id,
+                "NAME": one.name,
+                "PROJECT": one.project_id,
+                "CHANNEL": one.channel,
+                "STATE": one.state,
+                "PROVIDER": one.provider,
+                "LOCALES": ",".join(sorted(one.templates)),
+            }
+            for one in found
+        ]
+    )
+
+
+@campaigns.command()
+@click.argument("campaign_id", type=int)
+@click.pass_obj
+def show(invocation: Invocation, *, campaign_id: int) -> None:
+    """Show a campaign with its templates, as JSON."""
+    found = [one for one in run(_list(invocation)) if one.id == campaign_id]
+    if not found:
+        raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
+    show_json(found[0] if len(found) == 1 else found)
+
+
+async def _list(invocation: Invocation) -> list[Campaign]:
+    async with invocation.database() as pool, reached(), pool.acquire() as connection:
+        found = await store.all_campaigns(connection, templates=True)
+    return sorted(found, key=lambda one: (one.project_id, one.id))

@@ -1,0 +1,85 @@
+"""What the commands share: settings, a database, and two ways to print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import uvloop
+
+from .. import app
+from ..config import Settings, load
+from ..errors import ConfigError, StoreUnavailable
+from ..rundir import sockets_folder
+from ..store.embedded import EmbeddedPostgres
+from ..store.pool import Pool
+
+__all__ = ["Invocation", "as_json", "json_option", "run", "show_json", "table"]
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One run of `clarion`: where its configuration is."""
+
+    config: Path | None
+
+    def settings(self) -> Settings:
+        """Load the settings."""
+        return load(self.config)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Pool]:
+        """Open the configured database, or the one that `clarion up` runs from this folder."""
+        settings = self.settings()
+        if settings.database.url:
+            async with app.opened_pool(settings, migrated=True) as pool:
+                yield pool
+            return
+        data = settings.data_dir.absolute()
+        url = EmbeddedPostgres(data, sockets_folder(data)).url
+        try:
+            async with app.opened_pool(app.with_database(settings, url), migrated=True) as pool:
+                yield pool
+        except StoreUnavailable as error:
+            raise ConfigError(
+                f"no database runs from {data}: start it with `clarion up`, or set CLARION_DATABASE_URL"
+            ) from error
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end."""
+    return uvloop.run(work)
+
+
+def as_json(value: object) -> Any:
+    """Turn domain objects into what JSON knows."""
+    return msgspec.to_builtins(value, enc_hook=sorted)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(as_json(value), indent=2, ensure_ascii=False))
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows as aligned columns."""
+    if not rows:
+        click.echo("nothing")
+        return
+    shown = [
+        list(rows[0]),
+        *([str(cell) if cell is not None else "-" for cell in row.values()] for row in rows),
+    ]
+    widths = [max(len(line[n]) for line in shown) for n in range(len(shown[0]))]
+    for line in shown:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

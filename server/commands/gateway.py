@@ -1,0 +1,48 @@
+"""`clarion gateway`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+import gateway as envoy
+
+from .. import app
+from .common import Invocation, run
+
+__all__ = ["gateway"]
+
+
+@click.group()
+def gateway() -> None:
+    """Print, check and run the Envoy gateway."""
+
+
+@gateway.command(name="print")
+@click.pass_obj
+def show(invocation: Invocation) -> None:
+    """Print the exact Envoy configuration that runs."""
+    click.echo(envoy.render(app.gateway_options(invocation.settings())))
+
+
+@gateway.command()
+@click.pass_obj
+def check(invocation: Invocation) -> None:
+    """Let Envoy itself check the configuration."""
+    envoy.check(app.gateway_options(invocation.settings()))
+    click.echo("Envoy accepts the configuration")
+
+
+@gateway.command(name="run")
+@click.option("--admin-socket", type=click.Path(path_type=Path), help="Where Envoy's admin socket goes.")
+@click.pass_context
+def run_gateway(context: click.Context, *, admin_socket: Path | None) -> None:
+    """Run Envoy until SIGTERM; calls in flight are ended well."""
+    settings = context.obj.settings()
+    with tempfile.TemporaryDirectory(prefix="clarion-gateway-") as folder:
+        socket = admin_socket or Path(folder) / "admin.sock"
+        options = app.gateway_options(settings, admin_socket=socket)
+        code = run(envoy.run(options, workdir=Path(folder)))
+    context.exit(code)

@@ -1,0 +1,125 @@
+"""`clarion keys`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import click
+
+from ..domain.key import ApiKey, Scope, new_secret
+from ..errors import ConfigError
+from ..store import keys as store
+from ..store.pool import reached
+from .common import Invocation, as_json, json_option, run, show_json, table
+
+__all__ = ["keys"]
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke API keys."""
+
+
+@keys.command()
+@click.option("--project", required=True, help="The project's name; made if there is none.")
+@click.option("--name", required=True, help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    default=[Scope.TRIGGER.value],
+    show_default=True,
+    help="What it may do; can be given several times.",
+)
+@click.option("--campaign", "campaign_ids", multiple=True, type=int, help="Hold it to these campaigns.")
+@click.option("--expires-in", type=click.IntRange(min=1), metavar="DAYS", help="When it ends.")
+@json_option
+@click.pass_obj
+def create(
+    invocation: Invocation,
+    *,
+    project: str,
+    name: str,
+    scopes: tuple[str, ...],
+    campaign_ids: tuple[int, ...],
+    expires_in: int | None,
+    as_json: bool,
+) -> None:
+    """Create a key and show its secret, once."""
+    secret = new_secret()
+    expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None
+
+    async def work() -> ApiKey:
+        async with invocation.database() as pool, reached():
+            return await store.create_key(
+                pool,
+                secret,
+                project_id=await store.ensure_project(pool, project),
+                name=name,
+                scopes=[Scope(scope) for scope in scopes],
+                campaign_ids=campaign_ids,
+                expires_at=expires_at,
+            )
+
+    key = run(work())
+    if as_json:
+        show_json({**_shown(key), "secret": secret})
+        return
+    click.echo(secret)
+    click.echo("This is shown once; Clarion keeps only a hash. It works within a second.", err=True)
+
+
+@keys.command(name="list")
+@json_option
+@click.pass_obj
+def list_keys(invocation: Invocation, *, as_json: bool) -> None:
+    """List keys, the newest first."""
+
+    async def work() -> list[ApiKey]:
+        async with invocation.database() as pool, reached():
+            return await store.list_keys(pool)
+
+    found = run(work())
+    if as_json:
+        show_json([_shown(key) for key in found])
+        return
+    table(
+        [
+            {
+                "ID": key.id,
+                "NAME": key.name,
+                "PROJECT": key.project_id,
+                "SCOPES": ",".join(sorted(key.scopes)),
+                "CAMPAIGNS": ",".join(map(str, sorted(key.campaign_ids))) or "all",
+                "STATE": "works" if key.works_at(dt.datetime.now(dt.UTC)) else "ended",
+            }
+            for key in found
+        ]
+    )
+
+
+@keys.command()
+@click.argument("key_id", type=click.UUID)
+@json_option
+@click.pass_obj
+def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
+    """End a key, by its id. It is refused everywhere within a second."""
+
+    async def work() -> ApiKey | None:
+        async with invocation.database() as pool, reached():
+            return await store.revoke_key(pool, key_id)
+
+    key = run(work())
+    if key is None:
+        raise ConfigError(f"there is no key {key_id}; `clarion keys list` shows them")
+    if as_json:
+        show_json(_shown(key))
+    else:
+        click.echo(f"revoked {key.id} ({key.name})")
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    shown: dict[str, object] = as_json(key)
+    return shown

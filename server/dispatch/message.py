@@ -1,0 +1,153 @@
+"""Rendered messages, ready for a provider, and how an email looks on the wire.
+
+The bytes of an email are put together here from the standard library's encoders rather than
+with `email.message.EmailMessage`, which takes 1.4 ms of CPU a message against 15 µs: it would
+be most of what a delivery costs. The tests hold the result against that library's parser.
+"""
+
+from __future__ import annotations
+
+import binascii
+import datetime as dt
+import functools
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
+
+from ..errors import Permanent
+
+__all__ = ["Email", "Message", "Push", "Text", "compose", "envelope_address", "message_id_for"]
+
+# Neither quoted local parts nor address literals: nobody has them, and each is a way to smuggle.
+_ADDRESS = re.compile(r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})@((?:[^\W_][\w-]*\.)*[^\W_][\w-]*)")
+_PLAIN_SUBJECT = re.compile(r"(?!.*=\?)[\x20-\x7e]{0,66}")
+_LINE_END = re.compile(r"\r\n?|\n")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MAX_ADDRESS = 254
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Email:
+    """An email. `sender` may carry a display name; `text` or `html` may be empty, not both."""
+
+    trigger_id: uuid.UUID
+    message_id: str
+    sender: str
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Text:
+    """A text message. `to` is an E.164 number; `sender` a number or a name, or empty."""
+
+    trigger_id: uuid.UUID
+    sender: str
+    to: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Push:
+    """A push notification. `data` reaches the app beside the title and the body."""
+
+    trigger_id: uuid.UUID
+    device_token: str
+    title: str
+    body: str
+    data: Mapping[str, str]
+
+
+Message = Email | Text | Push
+
+
+def message_id_for(trigger_id: uuid.UUID, sender: str) -> str:
+    """Return the Message-ID: the same on each attempt, so that a double can be recognised.
+
+    Raises:
+        Permanent: The sender is no email address.
+    """
+    return f"<{trigger_id}@clarion.{sender_address(sender)[1].rpartition('@')[2]}>"
+
+
+@functools.lru_cache(maxsize=1024)
+def envelope_address(address: str) -> str:
+    """Return an address as SMTP commands carry it: ASCII, the domain in its IDNA form.
+
+    Raises:
+        Permanent: It is not one plain address. The message does not repeat it.
+    """
+    match = _ADDRESS.fullmatch(address) if len(address) <= MAX_ADDRESS else None
+    try:
+        if match:
+            return f"{match[1]}@{match[2].encode('idna').decode()}"
+    except UnicodeError:
+        pass
+    raise Permanent("the address is not one that email can be sent to")
+
+
+@functools.lru_cache(maxsize=1024)
+def sender_address(sender: str) -> tuple[str, str]:
+    """Return a campaign's sender as a From header's value and as an envelope address."""
+    name, address = parseaddr(sender)
+    try:
+        address = envelope_address(address)
+    except Permanent:
+        raise Permanent("the campaign's sender is not an email address") from None
+    return formataddr((" ".join(name.split()), address)), address
+
+
+def compose(email: Email) -> bytes:
+    """Return the email in RFC 5322 form: 7-bit, CRLF line ends, no line too long.
+
+    Raises:
+        Permanent: An address is none, or would break out of its header.
+    """
+    kind, parts = _body(email)
+    headers = (
+        f"From: {sender_address(email.sender)[0]}",
+        f"To: {envelope_address(email.to)}",
+        f"Subject: {_encode_subject(email.subject)}",
+        f"Date: {format_datetime(dt.datetime.now(dt.UTC))}",
+        f"Message-ID: {email.message_id}",
+        "Auto-Submitted: auto-generated",
+        f"X-Clarion-Trigger-Id: {email.trigger_id}",
+        "MIME-Version: 1.0",
+        kind,
+    )
+    return "\r\n".join(headers).encode("ascii") + b"\r\n" + parts
+
+
+def _body(email: Email) -> tuple[str, bytes]:
+    """Return the header that names the content, and all after it."""
+    if not (email.text and email.html):
+        head, content = _part(email.text, "plain") if email.text else _part(email.html, "html")
+        return head, content
+    # Quoted-printable text never holds `=_`, so the boundary cannot occur in a part (RFC 2045, 6.7).
+    boundary = f"=_{email.trigger_id}"
+    mark = f"--{boundary}".encode()
+    parts = [_part(email.text, "plain"), _part(email.html, "html")]
+    body = b"".join(b"\r\n%b\r\n%b\r\n%b" % (mark, head.encode(), content) for head, content in parts)
+    return f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"', body + b"\r\n%b--\r\n" % mark
+
+
+def _part(content: str, subtype: str) -> tuple[str, bytes]:
+    """Return a part's first header and, after it, the rest of the part."""
+    # The line end at the end also tells b2a_qp which line ends to write.
+    data = _LINE_END.sub("\r\n", content + "\n").encode("utf-8", "replace")
+    encoded = binascii.b2a_qp(data, istext=True)
+    rest = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + encoded
+    return f'Content-Type: text/{subtype}; charset="utf-8"', rest
+
+
+def _encode_subject(subject: str) -> str:
+    """Return a subject in its header form. It is one line, whatever the template made of it."""
+    line = " ".join(_CONTROLS.sub(" ", subject).split()).encode("utf-8", "replace").decode()
+    if _PLAIN_SUBJECT.fullmatch(line):
+        return line
+    return Header(line, "utf-8", header_name="Subject").encode(linesep="\r\n")

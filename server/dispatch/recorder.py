@@ -1,0 +1,135 @@
+"""Recording what came of attempts: group commit without a timer, and patience with the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ..domain.delivery import Claim, Finished
+from ..errors import StoreUnavailable
+from .queue import Queue
+from .scrub import place_of
+
+__all__ = ["Outage", "Recorder"]
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
+
+class Outage:
+    """Whether the store is away: logged once when it begins and once when it ends."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("clarion.dispatch").bind()
+        self._failures = 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait before the store is asked again; 0 while it is there."""
+        return min(FIRST_PAUSE * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE) if self._failures else 0.0
+
+    def failed(self, error: Exception) -> None:
+        """Note that a call to the store failed."""
+        self._failures += 1
+        if not isinstance(error, StoreUnavailable):
+            self._log.error("store_failed", exception=place_of(error))
+        elif self._failures == 1:
+            self._log.warning("store_unavailable", error=str(error))
+
+    def over(self) -> None:
+        """Note that a call to the store succeeded."""
+        if self._failures:
+            self._log.info("store_available", failed_calls=self._failures)
+            self._failures = 0
+
+
+class Recorder:
+    """Hands outcomes to the store: those that arrive during one commit form the next.
+
+    Outcomes whose recording failed are kept and recorded again once the store is back, so
+    that what was sent is not sent again. Whoever claims must wait while `behind` is true.
+    """
+
+    def __init__(self, queue: Queue, outage: Outage, progress: Callable[[], None]) -> None:
+        """Take the queue, what is known of its health, and whom to tell of each commit."""
+        self._queue = queue
+        self._outage = outage
+        self._progress = progress
+        self._log = structlog.get_logger("clarion.dispatch").bind()
+        self._finished: list[Finished] = []
+        self._returned: list[Claim] = []
+        self._unrecorded = 0
+        self._work = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def behind(self) -> bool:
+        """True while outcomes wait for a store that did not take them."""
+        return self._outage.pause > 0 and self._unrecorded > 0
+
+    @property
+    def unrecorded(self) -> int:
+        """How many outcomes and returned claims the store has not taken yet."""
+        return self._unrecorded
+
+    def finished(self, outcome: Finished) -> None:
+        """Record an outcome soon."""
+        self._finished.append(outcome)
+        self._noted()
+
+    def returned(self, claim: Claim) -> None:
+        """Hand a claim back soon."""
+        self._returned.append(claim)
+        self._noted()
+
+    def _noted(self) -> None:
+        self._unrecorded += 1
+        self._work.set()
+        self._empty.clear()
+
+    async def drained(self) -> None:
+        """Return once the store has everything."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            finished, self._finished = self._finished, []
+            returned, self._returned = self._returned, []
+            await self._persist(finished, returned)
+            self._unrecorded -= len(finished) + len(returned)
+            if not self._unrecorded:
+                self._empty.set()
+            self._progress()
+
+    async def _persist(self, finished: Sequence[Finished], returned: Sequence[Claim]) -> None:
+        """Give a batch to the store, however long that takes."""
+        while finished or returned:
+            try:
+                if finished:
+                    await self._queue.finish(finished)
+                    finished = ()
+                if returned:
+                    await self._queue.hand_back(returned)
+                    returned = ()
+                self._outage.over()
+            except StoreUnavailable as error:
+                self._outage.failed(error)
+                await asyncio.sleep(self._outage.pause)
+            except Exception as error:
+                await self._part(finished, error)
+                finished = returned = ()  # claims not handed back come due when their lease ends
+
+    async def _part(self, finished: Sequence[Finished], error: Exception) -> None:
+        """Record what can be recorded of a batch that the store finds fault with."""
+        if len(finished) > 1:
+            for outcome in finished:
+                await self._persist([outcome], ())
+            return
+        ids = [str(outcome.claim.trigger.id) for outcome in finished]
+        self._log.error("recording_failed", trigger_ids=ids, exception=place_of(error))

@@ -1,0 +1,40 @@
+"""Keep recipients' addresses, control characters and endless texts out of records and logs."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from urllib.parse import quote
+
+__all__ = ["place_of", "scrub"]
+
+HIDDEN = "[recipient]"
+MAX_LENGTH = 500
+"""Characters of an error text that are kept."""
+MIN_LOCAL_PART = 4
+"""Shorter local parts are no names, and hiding them would garble the provider's words."""
+
+
+def scrub(text: str, address: str) -> str:
+    """Return `text` in one printable line without `address`, in whatever form it is quoted."""
+    if address:
+        text = re.sub(_pattern(address), HIDDEN, text, flags=re.IGNORECASE)
+    text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
+
+
+def _pattern(address: str) -> str:
+    """Match the address: verbatim, percent-encoded, without its plus, and its local part as a word."""
+    forms = {address, quote(address), quote(address, safe=""), address.lstrip("+")} - {""}
+    patterns = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
+    local, at, _ = address.rpartition("@")
+    if at and len(local) >= MIN_LOCAL_PART:
+        patterns.append(rf"(?<!\w){re.escape(local)}(?!\w)")
+    return "|".join(patterns)
+
+
+def place_of(error: BaseException) -> str:
+    """Return the stack of an error and its class, without its text: that may hold an address."""
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return f"{stack}{type(error).__name__}"

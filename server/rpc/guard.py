@@ -1,0 +1,140 @@
+"""The one interceptor: decodes, authenticates, bounds the time, and lets no exception out.
+
+It is one interceptor and not four because grpc.aio pays for each of them on every call. Each concern is a
+function of its own below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
+from ..domain.limit import TokenBuckets
+from ..errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    InvalidRequest,
+    RateLimited,
+    RequestError,
+    ScopeMissing,
+    TimedOut,
+    Violation,
+)
+from .ports import Catalog
+from .status import abort
+
+__all__ = ["Guard", "caller"]
+
+log = structlog.get_logger(__name__)
+
+_caller: ContextVar[ApiKey] = ContextVar("caller")
+
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+def caller() -> ApiKey:
+    """Return the key of the call that is being served."""
+    return _caller.get()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Guards the methods named in `scopes`; all others (health, reflection) pass as they are."""
+
+    def __init__(
+        self, catalog: Catalog, scopes: Mapping[str, Scope], *, deadline: float, limits: TokenBuckets
+    ) -> None:
+        """Take full method names (`/clarion.v1.TriggerService/TriggerEmail`) and seconds for a call."""
+        self._catalog = catalog
+        self._scopes = scopes
+        self._deadline = deadline
+        self._limits = limits
+        self._guarded: dict[str, MethodHandler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> MethodHandler | None:
+        """Return the guarded handler, made once for each method."""
+        method: str = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
+        scope = self._scopes.get(method)
+        if handler is None or scope is None:
+            return handler
+        return self._guarded.setdefault(method, self._guard(handler, scope))
+
+    def _guard(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
+        serve: Any = handler.unary_unary
+        decode = handler.request_deserializer
+
+        async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                _caller.set(self._authenticate(context, scope))
+                async with asyncio.timeout(_time_left(context, self._deadline)):
+                    return await serve(_decode(decode, raw), context)
+            except RequestError as error:
+                await abort(context, error)
+            except TimeoutError:
+                await abort(context, TimedOut())
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await abort(context, _fault(error, context))
+
+        # No deserializer: a message that cannot be decoded is the caller's fault, and answered as such.
+        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any], scope: Scope) -> ApiKey:
+        header = _metadata(context, "authorization")
+        if header is None:
+            raise CredentialsMissing
+        secret = secret_from_header(header)
+        key = self._catalog.key(hash_secret(secret)) if secret else None
+        if key is None or not key.works_at(dt.datetime.now(dt.UTC)):
+            raise CredentialsInvalid
+        wait = self._limits.take(key.id)
+        if wait:
+            raise RateLimited(wait)
+        if scope not in key.scopes:
+            raise ScopeMissing(f"The API key lacks the scope {scope}.", metadata={"scope": scope.value})
+        return key
+
+
+def _decode(decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
+    assert decode is not None  # noqa: S101 - generated code always has one
+    try:
+        return decode(raw)
+    except DecodeError as error:
+        violation = Violation("", "is not the protobuf message that this method takes", "INVALID_FORMAT")
+        raise InvalidRequest([violation]) from error
+
+
+def _time_left(context: grpc.aio.ServicerContext[Any, Any], deadline: float) -> float:
+    given = context.time_remaining()
+    return deadline if given is None else min(given, deadline)
+
+
+def _metadata(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == name:
+            return value if isinstance(value, str) else value.decode("ascii", "replace")
+    return None
+
+
+def _fault(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> RequestError:
+    """Log what happened; tell the caller only under which id."""
+    request_id = _metadata(context, "x-request-id") or str(uuid.uuid4())
+    log.error("internal fault", request_id=request_id, exc_info=error)
+    return RequestError("A fault in Clarion; it is logged.", metadata={"request_id": request_id})

@@ -1,0 +1,53 @@
+"""What the gRPC front needs of the rest; `app.py` plugs the store in here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..domain.campaign import Campaign
+from ..domain.delivery import Delivery
+from ..domain.key import ApiKey
+from ..domain.trigger import Trigger
+
+__all__ = ["Catalog", "Records", "Writer"]
+
+
+class Catalog(Protocol):
+    """Keys and campaigns in memory. Look-ups raise StoreUnavailable when they are too old to trust."""
+
+    def key(self, secret_hash: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256."""
+
+    def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return the project's campaign."""
+
+    def exists_elsewhere(self, campaign_id: int) -> bool:
+        """Tell whether any project has a campaign of this number."""
+
+
+class Writer(Protocol):
+    """Makes triggers durable."""
+
+    async def add(self, trigger: Trigger, provider: str) -> None:
+        """Return when the trigger is on disk; raise Overloaded or StoreUnavailable."""
+
+
+class Records(Protocol):
+    """Reads and changes what is not on the hot path. Each call may raise StoreUnavailable."""
+
+    async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
+        """Return a trigger's delivery."""
+
+    async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
+        """Return a page of campaigns by id."""
+
+    async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return one campaign, with templates."""
+
+    async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
+        """Return the project's keys."""
+
+    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
+        """Revoke a key of the project."""

@@ -1,0 +1,155 @@
+"""The JSON body of the REST call → the typed request that gRPC callers send, or all its violations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from clarion.v1 import trigger_pb2 as pb
+
+from ..domain.campaign import Channel
+from ..errors import Violation
+from . import strict_json
+from .rules import TriggerRequest
+
+__all__ = ["MAX_ID", "Body", "parse_body", "parse_campaign_id", "to_request"]
+
+_ADDRESSES = {channel.address_field: channel for channel in Channel}
+_USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
+# `user.data` and `event` have their own limit, which the rules check; they stand at most two levels down.
+_MAX_DEPTH = strict_json.MAX_DEPTH + 2
+MAX_ID = 2**63 - 1
+_ID = re.compile("[1-9][0-9]{0,18}")
+
+
+class _RawUser(msgspec.Struct, frozen=True):
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _RawBody(msgspec.Struct, frozen=True):
+    user: _RawUser = _RawUser()
+    event: msgspec.Raw = msgspec.Raw(b"")
+
+
+_raw_decoder = msgspec.json.Decoder(_RawBody)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A decoded body: the well-typed members of `user`, the raw objects, and what was wrong."""
+
+    user: Mapping[str, str]
+    data: str
+    event: str
+    violations: tuple[Violation, ...]
+
+    @property
+    def given_channel(self) -> Channel:
+        """The channel of the address that was given (email if none was)."""
+        return next((c for name, c in _ADDRESSES.items() if self.user.get(name)), Channel.EMAIL)
+
+
+def parse_campaign_id(text: str) -> int | Violation:
+    """Return the path's campaign id, or what is wrong with it."""
+    if _ID.fullmatch(text) and int(text) <= MAX_ID:
+        return int(text)
+    return Violation("campaign_id", f"must be an integer from 1 to {MAX_ID}", "WRONG_TYPE")
+
+
+def parse_body(data: bytes) -> Body:
+    """Decode a body strictly. Never raises: what is wrong is in `violations`."""
+    try:
+        text = data.decode("utf-8")
+        text, value = _decode(text)
+    except UnicodeDecodeError as error:
+        return _nothing(f"is not UTF-8: byte {error.start} is not part of a character")
+    except strict_json.JsonError as error:
+        return _nothing(str(error))
+    if not isinstance(value, dict):
+        return _nothing(f"must be a JSON object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+    return _checked(text, value)
+
+
+def to_request(campaign_id: int, channel: Channel, body: Body) -> TriggerRequest:
+    """Build the typed request of the campaign's channel; addresses of other channels are left out."""
+    user = body.user
+    common = {
+        "external_id": user.get("external_id", ""),
+        "timezone": user.get("timezone", ""),
+        "locale": user.get("locale", ""),
+        "data": body.data,
+    }
+    address = user.get(channel.address_field, "")
+    match channel:
+        case Channel.EMAIL:
+            email_user = pb.EmailUser(email=address, **common)
+            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=email_user, event=body.event)
+        case Channel.TEXT:
+            text_user = pb.TextUser(phone=address, **common)
+            return pb.TriggerTextRequest(campaign_id=campaign_id, user=text_user, event=body.event)
+        case Channel.PUSH:
+            push_user = pb.PushUser(device_token=address, **common)
+            return pb.TriggerPushRequest(campaign_id=campaign_id, user=push_user, event=body.event)
+
+
+def _decode(text: str) -> tuple[str, Any]:
+    try:
+        return text, strict_json.decode(text, depth=_MAX_DEPTH)
+    except strict_json.JsonError as error:
+        mended = strict_json.without_trailing_commas(text)
+        if mended == text:
+            raise
+        try:
+            return mended, strict_json.decode(mended, depth=_MAX_DEPTH)
+        except strict_json.JsonError:
+            raise error from None
+
+
+def _nothing(description: str, reason: str = "MALFORMED_JSON") -> Body:
+    return Body({}, "", "", (Violation("", description, reason),))
+
+
+def _checked(text: str, value: dict[str, Any]) -> Body:
+    violations = [_unknown(name) for name in value if name not in {"user", "event"}]
+    user = value.get("user")
+    if user is None or not isinstance(user, dict):
+        violations.append(_required("user") if "user" not in value else _wrong("user", "an object", user))
+        user = {}
+    texts = {name: member for name, member in user.items() if name in _USER_TEXTS and type(member) is str}
+    violations += _wrong_members(user)
+    event = value.get("event", {})
+    if not isinstance(event, dict):
+        violations.append(_wrong("event", "an object", event))
+    raw = _raw_decoder.decode(text) if not violations else _RawBody()
+    return Body(texts, bytes(raw.user.data).decode(), bytes(raw.event).decode(), tuple(violations))
+
+
+def _wrong_members(user: Mapping[str, Any]) -> list[Violation]:
+    violations = []
+    for name, member in user.items():
+        if name == "data":
+            if not isinstance(member, dict):
+                violations.append(_wrong("user.data", "an object", member))
+        elif name not in _USER_TEXTS:
+            violations.append(_unknown(f"user.{name}"))
+        elif type(member) is not str:
+            violations.append(_wrong(f"user.{name}", "a string", member))
+    return violations
+
+
+def _unknown(field: str) -> Violation:
+    hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
+    return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
+
+
+def _required(field: str) -> Violation:
+    return Violation(field, "is required", "REQUIRED")
+
+
+def _wrong(field: str, expected: str, found: object) -> Violation:
+    hint = "; leave it out instead" if found is None else ""
+    return Violation(field, f"must be {expected}, found {strict_json.type_name(found)}{hint}", "WRONG_TYPE")

@@ -1,0 +1,94 @@
+"""All rules of a typed trigger request, in one pass, so that one answer names every violation.
+
+What a rule in the protos can say stands there (protovalidate). What it cannot say stands here: the time
+zone's name, an address that can be delivered to, JSON inside a string.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import TypeAlias
+
+import email_validator
+import protovalidate
+from google.protobuf.message import Message
+
+from clarion.v1 import trigger_pb2 as pb
+
+from ..errors import Violation
+from . import strict_json
+
+__all__ = ["TriggerRequest", "check", "check_rules"]
+
+TriggerRequest: TypeAlias = pb.TriggerEmailRequest | pb.TriggerTextRequest | pb.TriggerPushRequest
+
+_REASONS = {"required": "REQUIRED", "int64.gt": "OUT_OF_RANGE", "string.uuid": "INVALID_FORMAT"}
+_TIMEZONES = zoneinfo.available_timezones() - {"localtime", "Factory", "posixrules"}
+# Nearly every address is of this plain form; the library judges the others, at ten times the cost.
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PLAIN_EMAIL = re.compile(
+    rf"(?=.{{1,64}}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:{_LABEL}\.)+[A-Za-z]{{2,24}}"
+)
+
+
+def check_rules(message: Message) -> list[Violation]:
+    """Return what the rules in the protos say against a message."""
+    return [_violation(found) for found in protovalidate.collect_violations(message)]
+
+
+def check(request: TriggerRequest) -> list[Violation]:
+    """Return everything that is wrong with a typed request, each field named once."""
+    violations = check_rules(request)
+    named = {violation.field for violation in violations}
+    found = [
+        _check_email(request),
+        _check_timezone(request.user.timezone),
+        _check_object("user.data", request.user.data),
+        _check_object("event", request.event),
+    ]
+    return violations + [violation for violation in found if violation and violation.field not in named]
+
+
+def _violation(found: protovalidate.Violation) -> Violation:
+    proto = found.proto
+    field = ".".join(element.field_name for element in proto.field.elements) if proto.field else ""
+    rule = proto.rule_id
+    if rule == "required":
+        return Violation(field, "is required", "REQUIRED")
+    if rule.endswith((".max_len", ".max_bytes", ".gte", ".lte", ".gt")):
+        return Violation(field, proto.message, "OUT_OF_RANGE")
+    return Violation(field, proto.message, _REASONS.get(rule, "INVALID_FORMAT"))
+
+
+def _check_email(request: TriggerRequest) -> Violation | None:
+    if not isinstance(request, pb.TriggerEmailRequest):
+        return None
+    address = request.user.email
+    if not address or _PLAIN_EMAIL.fullmatch(address):
+        return None
+    try:
+        email_validator.validate_email(address, check_deliverability=False)
+    except email_validator.EmailNotValidError as error:
+        why = str(error).rstrip(".")
+        return Violation("user.email", f"is not an email address: {why}", "INVALID_FORMAT")
+    return None
+
+
+def _check_timezone(name: str) -> Violation | None:
+    if not name or name in _TIMEZONES:
+        return None
+    return Violation("user.timezone", "is not an IANA time zone, such as America/Chicago", "UNKNOWN_VALUE")
+
+
+def _check_object(field: str, text: str) -> Violation | None:
+    """Check a JSON object that travels as text."""
+    if not text:
+        return None
+    try:
+        value = strict_json.decode(text)
+    except strict_json.JsonError as error:
+        return Violation(field, str(error), "MALFORMED_JSON")
+    if isinstance(value, dict):
+        return None
+    return Violation(field, f"must be an object, found {strict_json.type_name(value)}", "WRONG_TYPE")

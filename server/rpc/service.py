@@ -1,0 +1,109 @@
+"""The gRPC server: services, health, reflection, and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from clarion.v1 import (
+    api_key_pb2,
+    api_key_pb2_grpc,
+    campaign_pb2,
+    campaign_pb2_grpc,
+    delivery_pb2,
+    delivery_pb2_grpc,
+    trigger_pb2,
+    trigger_pb2_grpc,
+)
+
+from ..domain.key import Scope
+from ..domain.limit import TokenBuckets
+from ..errors import ConfigError
+from .guard import Guard
+from .ports import Catalog, Records, Writer
+from .resources import ApiKeyServicer, CampaignServicer, DeliveryServicer
+from .triggers import TriggerServicer
+
+__all__ = ["RpcServer"]
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
+    ("grpc.max_receive_message_length", 256 * 1024),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+_SERVICES: Mapping[str, Scope] = {
+    trigger_pb2.DESCRIPTOR.services_by_name["TriggerService"].full_name: Scope.TRIGGER,
+    delivery_pb2.DESCRIPTOR.services_by_name["DeliveryService"].full_name: Scope.DELIVERIES_READ,
+    campaign_pb2.DESCRIPTOR.services_by_name["CampaignService"].full_name: Scope.CAMPAIGNS_READ,
+    api_key_pb2.DESCRIPTOR.services_by_name["ApiKeyService"].full_name: Scope.KEYS_MANAGE,
+}
+
+
+class RpcServer:
+    """Serves all services on one address."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        writer: Writer,
+        records: Records,
+        *,
+        deadline: float,
+        limits: TokenBuckets,
+        reflect: bool,
+    ) -> None:
+        """Take what the services need; `deadline` in seconds."""
+        guard = Guard(catalog, _scopes(), deadline=deadline, limits=limits)
+        self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), self._server)
+        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), self._server)
+        campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), self._server)
+        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflect:
+            names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+
+    async def start(self, listen: str) -> int:
+        """Listen on `host:port` or `unix:/path`; return the port (port 0: a free one; unix: 1).
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise ConfigError(f"server.listen: cannot listen on {listen}; is it in use?") from error
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return port
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell the gateway and orchestrators whether to send calls here."""
+        for name in ("", *_SERVICES):
+            await self._health.set(name, _SERVING if serving else _NOT_SERVING)
+
+    async def stop(self, *, lame_duck: float, grace: float) -> None:
+        """Stop without failing a call: `lame_duck` seconds for the gateway to notice, `grace` for calls."""
+        await self.set_serving(serving=False)
+        await asyncio.sleep(lame_duck)
+        await self._server.stop(grace)
+
+
+def _scopes() -> dict[str, Scope]:
+    modules = (trigger_pb2, delivery_pb2, campaign_pb2, api_key_pb2)
+    services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
+    return {
+        f"/{service.full_name}/{method.name}": _SERVICES[service.full_name]
+        for service in services
+        for method in service.methods
+    }

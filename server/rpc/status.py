@@ -1,0 +1,63 @@
+"""Errors as callers see them: domain error → `google.rpc.Status`, the same over REST and gRPC."""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from ..errors import RequestError, Violation
+
+__all__ = ["abort", "to_status"]
+
+DOMAIN = "clarion"
+# Envoy and grpcio clients fail on error details above 8 KiB of headers; base64 adds a third, and the message travels percent-encoded.
+_MAX_DETAIL_BYTES = 2500
+_MAX_TEXT = 120
+_MAX_FIELD = 80
+
+
+def to_status(error: RequestError) -> status_pb2.Status:
+    """Return the status with exactly one ErrorInfo and, if there are violations, one BadRequest."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_cut(str(error), 2 * _MAX_TEXT))
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    status.details.add().Pack(info)
+    if error.violations:
+        status.details.add().Pack(_bad_request(error.violations))
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(error.retry_after * 1000))
+        status.details.add().Pack(retry)
+    return status
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: RequestError) -> None:
+    """End the call with this error.
+
+    Raises:
+        grpc.aio.AbortError: always.
+    """
+    if error.retry_after is not None:
+        context.set_trailing_metadata((("retry-after", str(max(1, math.ceil(error.retry_after)))),))
+    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+
+def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequest:
+    bad = error_details_pb2.BadRequest()
+    for number, violation in enumerate(violations):
+        if bad.ByteSize() > _MAX_DETAIL_BYTES:
+            more = f"and {len(violations) - number} more violations"
+            bad.field_violations.add(description=more, reason="OUT_OF_RANGE")
+            break
+        bad.field_violations.add(
+            field=_cut(violation.field, _MAX_FIELD),
+            description=_cut(violation.description, _MAX_TEXT),
+            reason=violation.reason,
+        )
+    return bad
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,113 @@
+"""JSON as strict as the contract: no NaN, no duplicate names, no lone surrogates, bounded depth.
+
+The seed of the contract prints its examples with trailing commas, and people paste them; those alone are
+forgiven.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+__all__ = ["MAX_DEPTH", "JsonError", "decode", "type_name", "without_trailing_commas"]
+
+MAX_DEPTH = 32
+_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*[\]}])', re.DOTALL)
+_UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class JsonError(ValueError):
+    """The text is not JSON as the contract wants it; the message ends a sentence that begins "the body"."""
+
+
+def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
+    """Return the value of a JSON text that is nested at most `depth` levels.
+
+    Raises:
+        JsonError: what is wrong, and where.
+    """
+    _check_depth(text, depth)
+    try:
+        value = _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise JsonError(f"is not valid JSON: {error.msg.lower()} at {where}") from error
+    if "\\u" in text:
+        _check_escapes(value)
+    return value
+
+
+def without_trailing_commas(text: str) -> str:
+    """Return the text without commas that stand before a closing bracket."""
+    return _STRING_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
+
+
+def type_name(value: object) -> str:
+    """Return what JSON calls the type of a decoded value."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+    return names.get(type(value), "an object")
+
+
+def _check_depth(text: str, most: int) -> None:
+    """Refuse what is too deep before a recursive decoder sees it. Most bodies need only the count."""
+    if text.count("{") + text.count("[") <= most:
+        return
+    depth = 0
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', text, re.DOTALL):
+        if match[0] in "[{":
+            depth += 1
+            if depth > most:
+                raise JsonError(f"is nested deeper than {most} levels")
+        elif match[0] in "]}":
+            depth -= 1
+
+
+def _check_escapes(value: Any) -> None:
+    """Refuse escapes that no message can show: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        found = _UNPRINTABLE.search(value)
+        if found:
+            raise JsonError(f"holds the character U+{ord(found[0]):04X}, which no text can carry")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_escapes(name)
+            _check_escapes(member)
+    elif isinstance(value, list):
+        for member in value:
+            _check_escapes(member)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise JsonError(f"holds the name {json.dumps(twice[:60])} twice in one object")
+    return members
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:
+        raise JsonError(f"holds a number of {len(digits)} digits") from error
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise JsonError("holds a number that is too large")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise JsonError(f"is not valid JSON: {name} is not a JSON value")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)

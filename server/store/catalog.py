@@ -1,0 +1,110 @@
+"""Keys and campaigns in memory, at most a second old."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from ..domain.campaign import Campaign
+from ..domain.key import ApiKey
+from ..errors import StoreUnavailable
+from . import campaigns, keys
+from .pool import Pool, reached
+
+__all__ = ["Catalog"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    version: int = 0
+    keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
+    campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
+    campaign_ids: frozenset[int] = frozenset()
+
+
+class Catalog:
+    """A snapshot of all keys and campaigns, renewed when the database says that something changed.
+
+    While the database cannot be asked, the snapshot is used for `max_age` seconds; after that a revoked key
+    might still pass, so look-ups raise StoreUnavailable.
+    """
+
+    def __init__(self, pool: Pool, *, interval: float, max_age: float, templates: bool) -> None:
+        """Take seconds between looks, the oldest usable age, and whether templates are needed."""
+        self._pool = pool
+        self._interval = interval
+        self._max_age = max_age
+        self._templates = templates
+        self._snapshot = _Snapshot()
+        self._fresh_at = float("-inf")
+
+    def key(self, secret_hash: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256, whatever its state.
+
+        Raises:
+            StoreUnavailable: the snapshot is too old.
+        """
+        return self._current().keys.get(secret_hash)
+
+    def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return the project's campaign.
+
+        Raises:
+            StoreUnavailable: the snapshot is too old.
+        """
+        return self._current().campaigns.get((project_id, campaign_id))
+
+    def exists_elsewhere(self, campaign_id: int) -> bool:
+        """Tell whether any project has a campaign of this number."""
+        return campaign_id in self._current().campaign_ids
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether look-ups can be answered."""
+        return time.monotonic() - self._fresh_at <= self._max_age
+
+    async def refresh(self) -> None:
+        """Look once whether something changed, and load it.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        asked_at = time.monotonic()
+        async with reached(), asyncio.timeout(self._max_age):
+            version = await self._pool.fetchval("SELECT version FROM catalog_version")
+            if version != self._snapshot.version:
+                self._snapshot = await self._load()
+                log.info("catalog loaded", version=self._snapshot.version, keys=len(self._snapshot.keys))
+        self._fresh_at = asked_at
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.refresh()
+            except StoreUnavailable:
+                log.warning("catalog not refreshed", age_s=round(time.monotonic() - self._fresh_at, 1))
+
+    async def _load(self) -> _Snapshot:
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            version = await connection.fetchval("SELECT version FROM catalog_version")
+            by_hash = await keys.all_by_hash(connection)
+            found = await campaigns.all_campaigns(connection, templates=self._templates)
+        return _Snapshot(
+            version=version,
+            keys=by_hash,
+            campaigns={(c.project_id, c.id): c for c in found},
+            campaign_ids=frozenset(c.id for c in found),
+        )
+
+    def _current(self) -> _Snapshot:
+        if not self.is_fresh:
+            raise StoreUnavailable
+        return self._snapshot

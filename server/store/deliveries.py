@@ -1,0 +1,62 @@
+"""What became of a trigger, put together from the record and the queue."""
+
+from __future__ import annotations
+
+import uuid
+
+import asyncpg
+
+from ..domain.campaign import Channel
+from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
+from .pool import Pool
+
+__all__ = ["find_delivery"]
+
+# One statement, so that trigger, queue and attempts are seen at the same instant.
+_FIND = """
+    SELECT t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, q.due_at,
+        CASE
+            WHEN q.claimed_by IS NOT NULL THEN 'sending'
+            WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
+            WHEN q.trigger_id IS NOT NULL THEN 'pending'
+            WHEN d.trigger_id IS NOT NULL THEN 'dead'
+            ELSE 'delivered'
+        END AS state,
+        ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
+    FROM trigger t
+    LEFT JOIN queue q ON q.trigger_id = t.id
+    LEFT JOIN dead_letter d ON d.trigger_id = t.id
+    WHERE t.id = $1 AND ($2::int8 IS NULL OR t.project_id = $2)
+"""
+_DUE_STATES = {DeliveryState.PENDING, DeliveryState.RETRYING}
+
+
+async def find_delivery(pool: Pool, trigger_id: uuid.UUID, project_id: int | None = None) -> Delivery | None:
+    """Return the delivery of a trigger (of the project, if given), with all its attempts."""
+    row = await pool.fetchrow(_FIND, trigger_id, project_id)
+    if row is None:
+        return None
+    state = DeliveryState(row["state"])
+    return Delivery(
+        trigger_id=row["id"],
+        project_id=row["project_id"],
+        campaign_id=row["campaign_id"],
+        channel=Channel(row["channel"]),
+        external_id=row["external_id"],
+        state=state,
+        accepted_at=row["accepted_at"],
+        next_attempt_at=row["due_at"] if state in _DUE_STATES else None,
+        attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
+    )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        provider=row["provider"],
+        outcome=AttemptOutcome(row["outcome"]),
+        started_at=row["started_at"],
+        duration=row["duration"],
+        provider_message_id=row["provider_message_id"],
+        error=row["error"],
+    )

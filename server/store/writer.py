@@ -1,0 +1,157 @@
+"""The group committer: a trigger is accepted when the commit that holds it is on disk.
+
+Whatever arrives while one commit is in flight forms the next one. No timer: an idle server commits a lone
+trigger at once, a busy one shares each fsync among many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncpg
+import structlog
+
+from ..domain.trigger import Trigger
+from ..errors import Overloaded, StoreUnavailable
+from .announce import Announcer
+from .pool import Pool, is_outage
+
+__all__ = ["TriggerWriter"]
+
+log = structlog.get_logger(__name__)
+
+_MAX_BATCH = 500
+_ROWS = (
+    "unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
+    " $7::text[], $8::text[], $9::text[], $10::text[])"
+)
+_COLUMNS = "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event"
+_INSERT = f"""
+    WITH accepted AS (INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS})
+    INSERT INTO queue (trigger_id, provider) SELECT * FROM unnest($1::uuid[], $11::text[])
+"""  # noqa: S608 - constants only
+# After a connection died in a commit, nobody knows whether it took effect. The ids are ours, so the same
+# batch can be sent again: rows that are there stay as they are, and are not queued a second time.
+_INSERT_AGAIN = f"""
+    WITH accepted AS (
+        INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS} ON CONFLICT (id) DO NOTHING RETURNING id)
+    INSERT INTO queue (trigger_id, provider)
+    SELECT id, provider FROM accepted JOIN unnest($1::uuid[], $11::text[]) AS row (id, provider) USING (id)
+"""  # noqa: S608 - constants only
+
+
+@dataclass(slots=True)
+class _Waiting:
+    trigger: Trigger
+    provider: str
+    done: asyncio.Future[None]
+
+
+class TriggerWriter:
+    """Accepts triggers durably, many to a commit."""
+
+    def __init__(self, pool: Pool, announcer: Announcer, *, max_pending: int) -> None:
+        """Take the pool to write to and how many triggers may wait before callers are refused."""
+        self._pool = pool
+        self._announcer = announcer
+        self._max_pending = max_pending
+        self._waiting: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+
+    async def add(self, trigger: Trigger, provider: str) -> None:
+        """Return when the trigger is on disk and queued for `provider`.
+
+        Raises:
+            Overloaded: too many triggers wait already.
+            StoreUnavailable: the database cannot be reached.
+        """
+        if len(self._waiting) >= self._max_pending:
+            raise Overloaded
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(trigger, provider, done))
+        self._arrived.set()
+        await done
+
+    async def run(self) -> None:
+        """Commit what arrives, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+            if not self._waiting:
+                self._arrived.clear()
+            # A caller that gave up before its commit began is told nothing, so nothing is kept.
+            await self._commit([waiting for waiting in batch if not waiting.done.done()])
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            await self._insert(batch)
+        except asyncio.CancelledError:
+            _settle(batch, StoreUnavailable("The server stops; the trigger may or may not be accepted."))
+            raise
+        except StoreUnavailable as error:
+            _settle(batch, error)
+        except Exception as error:
+            await self._commit_singly(batch, error)
+        else:
+            _settle(batch, None)
+            self._announcer.poke()
+
+    async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
+        """One row that PostgreSQL refuses must not fail its neighbours."""
+        if len(batch) == 1:
+            log.error("trigger refused by the database", trigger_id=str(batch[0].trigger.id), exc_info=error)
+            _settle(batch, error)
+            return
+        for waiting in batch:
+            await self._commit([waiting])
+
+    async def _insert(self, batch: list[_Waiting]) -> None:
+        columns = _columns(batch)
+        ambiguous = False
+        for statement in (_INSERT, _INSERT_AGAIN):
+            try:
+                async with self._pool.acquire(timeout=5) as connection:
+                    ambiguous = True
+                    await connection.execute(statement, *columns)
+                    return
+            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+                if not is_outage(error):
+                    raise
+                log.warning("commit failed", error=type(error).__name__, triggers=len(batch))
+                if not ambiguous:
+                    raise StoreUnavailable from error
+        raise StoreUnavailable("The database was lost; the trigger may or may not have been accepted.")
+
+
+def _settle(batch: list[_Waiting], error: Exception | None) -> None:
+    for waiting in batch:
+        if waiting.done.done():
+            continue
+        if error is None:
+            waiting.done.set_result(None)
+        else:
+            waiting.done.set_exception(error)
+
+
+def _columns(batch: list[_Waiting]) -> list[list[object]]:
+    rows = [
+        (
+            t.id,
+            t.project_id,
+            t.campaign_id,
+            t.channel.value,
+            t.external_id,
+            t.address,
+            t.timezone,
+            t.locale,
+            t.user_data,
+            t.event,
+            waiting.provider,
+        )
+        for waiting in batch
+        for t in (waiting.trigger,)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]

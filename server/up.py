@@ -1,0 +1,190 @@
+"""`clarion up`: all processes on one machine, with an embedded PostgreSQL unless another is configured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gateway
+
+from . import app, demo
+from .config import Settings
+from .domain.key import Scope, new_secret
+from .errors import ConfigError
+from .rundir import RunDir
+from .setup import apply_campaign_file
+from .store import keys
+from .store.embedded import EmbeddedPostgres
+from .store.migrate import migrate
+from .supervisor import Child, Supervisor
+
+__all__ = ["DEMO_KEY_FILE", "up"]
+
+DEMO_KEY_FILE = "demo-key"
+_DEMO_SCOPES = {Scope.TRIGGER, Scope.DELIVERIES_READ, Scope.CAMPAIGNS_READ}
+_READY_TIMEOUT = 30.0  # seconds
+
+Say = Callable[[str], None]
+
+
+async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: Say) -> int:
+    """Run everything until SIGINT or SIGTERM; return the exit code.
+
+    Raises:
+        ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
+    """
+    app.providers(settings)
+    _check_port(settings)
+    with RunDir(settings.data_dir) as run:
+        plan = _Plan(settings, config, run, say, with_demo=with_demo)
+        return await Supervisor(plan.children(), run.log, say, on_up=plan.announce).run()
+
+
+class _Plan:
+    """Which children there are, and how they find each other."""
+
+    def __init__(
+        self, settings: Settings, config: Path | None, run: RunDir, say: Say, *, with_demo: bool
+    ) -> None:
+        self._settings = settings
+        self._run = run
+        self._say = say
+        self._config = config
+        self._with_demo = with_demo
+        self._demo_secret = ""
+        self._postgres = None if settings.database.url else EmbeddedPostgres(run.data, run.sockets, say=say)
+        self._url = settings.database.url or (self._postgres.url if self._postgres else "")
+        self._servers = [run.socket(f"server-{n}.sock") for n in range(settings.server.processes)]
+
+    def children(self) -> list[Child]:
+        """Return the children in start order."""
+        postgres = [self._database()] if self._postgres else []
+        servers = [self._server(number) for number in range(len(self._servers))]
+        return [*postgres, *servers, self._dispatcher(), self._gateway()]
+
+    def announce(self) -> None:
+        """Say where everything is."""
+        url = f"http://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
+        self._say(f"Clarion is up: {url} (REST and gRPC)\n  logs: {self._run.log}")
+        if self._with_demo:
+            self._say(_demo_text(url, self._demo_secret, self._run.data))
+        self._say("Ctrl-C ends everything.")
+
+    def _database(self) -> Child:
+        assert self._postgres is not None  # noqa: S101 - only called then
+        return Child(
+            name="postgres",
+            command=self._postgres.command(),
+            env=self._postgres.environment,
+            prepare=self._postgres.prepare,
+            ready=self._postgres.wait_ready,
+            ready_timeout=_READY_TIMEOUT,
+            stop_signal=signal.SIGINT,  # SIGTERM would wait for every client to leave
+            stop_timeout=3.0,
+            death_signal=signal.SIGINT,
+        )
+
+    def _server(self, number: int) -> Child:
+        path = self._servers[number]
+        return Child(
+            name=f"server-{number}",
+            command=self._command("serve"),
+            env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}", CLARION_SERVER_LAME_DUCK="0"),
+            prepare=self._prepare_database if number == 0 else None,
+            ready=lambda: app.server_ready(f"unix:{path}", _READY_TIMEOUT),
+            ready_timeout=_READY_TIMEOUT,
+            stop_timeout=2.0,
+        )
+
+    def _dispatcher(self) -> Child:
+        grace = min(self._settings.dispatch.shutdown_grace, 1.5)
+        env = self._env(CLARION_DISPATCH_SHUTDOWN_GRACE=str(grace))
+        return Child(name="dispatcher", command=self._command("dispatch"), env=env, stop_timeout=2.5)
+
+    def _gateway(self) -> Child:
+        upstreams = ",".join(f"unix:{path}" for path in self._servers)
+        return Child(
+            name="gateway",
+            command=[
+                *self._command("gateway"),
+                "run",
+                "--admin-socket",
+                str(self._run.socket("envoy-admin.sock")),
+            ],
+            env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams),
+            ready=lambda: gateway.wait_ready(app.gateway_options(self._settings), _READY_TIMEOUT),
+            ready_timeout=_READY_TIMEOUT,
+            stop_timeout=2.0,
+        )
+
+    def _command(self, *words: str) -> list[str]:
+        # -P: a folder called `server` where the command is started must not be taken for ours.
+        config = ["--config", str(self._config.absolute())] if self._config else []
+        return [sys.executable, "-P", "-m", "server", *config, *words]
+
+    def _env(self, **more: str) -> dict[str, str]:
+        data_dir = str(self._run.data)
+        return {**os.environ, "CLARION_DATA_DIR": data_dir, "CLARION_DATABASE_URL": self._url, **more}
+
+    async def _prepare_database(self) -> None:
+        version = await migrate(self._url)
+        self._say(f"database is at schema {version}")
+        if self._with_demo:
+            self._demo_secret = await self._prepare_demo()
+
+    async def _prepare_demo(self) -> str:
+        """Make the demo's project, campaigns and key, or find those of the last start."""
+        path = self._run.data / DEMO_KEY_FILE
+        secret = path.read_text().strip() if path.exists() else new_secret()
+        settings = app.with_database(self._settings, self._url)
+        async with app.opened_pool(settings) as pool:
+            project_id, _ = await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
+            await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
+        path.touch(mode=0o600)
+        path.write_text(f"{secret}\n")
+        return secret
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that something else listens on, before anything is started."""
+    host, port = settings.gateway.host, settings.gateway.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As Envoy does: a port in TIME_WAIT is free, one that is listened on is not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        hint = "set CLARION_GATEWAY_PORT to another port, or stop what uses it"
+        raise ConfigError(
+            f"gateway.port: cannot listen on {host}:{port}: {error.strerror}; {hint}"
+        ) from error
+
+
+def _in_url(host: str) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - for showing only
+    return f"[{shown}]" if ":" in shown else shown
+
+
+def _demo_text(url: str, secret: str, data: Path) -> str:
+    body = (
+        '{"user": {"external_id": "EXTERNAL_ID", "email": "test@test.com", "timezone": "America/Chicago",'
+        ' "locale": "en"}, "event": {"random_field": "value"}}'
+    )
+    return f"""
+  API key: {secret}
+
+  Try it (204, and an x-trigger-id):
+
+    curl -i {url}/api/client/campaigns/44/trigger \\
+      -H 'Authorization: Bearer {secret}' \\
+      -H 'Content-Type: application/json' \\
+      -d '{body}'
+
+  The email then stands in {data / "outbox" / "email"} as an .eml file.
+  Campaign 45 sends a text message ("phone"), 46 a push notification ("device_token").
+"""

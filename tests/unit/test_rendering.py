@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import datetime as dt
+import email
+import email.policy
+import time
+import uuid
+from email.message import EmailMessage
+
+import pytest
+
+from server.dispatch.message import Email, Push, Text, compose
+from server.dispatch.rendering import Renderer, check_templates
+from server.domain.campaign import Campaign, Channel, Template
+from server.domain.trigger import Trigger
+from server.errors import Permanent, RenderError
+
+from .dispatch_doubles import make_campaign, make_trigger
+
+
+def render(*, event: str = "", timezone: str = "", locale: str = "", user_data: str = "", **parts: str) -> Email:
+    campaign = make_campaign(templates={"default": Template(**parts)})
+    trigger = make_trigger(event=event, timezone=timezone, locale=locale, user_data=user_data)
+    message = Renderer().render(campaign, trigger)
+    assert isinstance(message, Email)
+    return message
+
+
+def text_of(source: str, **fields: str) -> str:
+    return render(text=source, **fields).text
+
+
+def parsed(message: Email) -> EmailMessage:
+    found = email.message_from_bytes(compose(message), policy=email.policy.SMTP)
+    assert isinstance(found, EmailMessage)
+    assert not found.defects
+    return found
+
+
+def test_templates_read_user_event_and_campaign() -> None:
+    source = "{{ user.external_id }} {{ user.email }} {{ user.data.plan }} {{ event.id }} {{ campaign.name }}"
+    rendered = text_of(source, event='{"id": 7}', user_data='{"plan": "gold"}')
+    assert rendered == "user-1 zoe.sommer@example.org gold 7 Orders"
+
+
+def test_missing_variables_are_empty() -> None:
+    assert text_of("[{{ event.a.b.c }}{{ nothing }}{{ user.data.x }}]") == "[]"
+
+
+@pytest.mark.parametrize("number", ["1234567890123456789", "9223372036854775807", "123456789012345678901234567890"])
+def test_long_integers_print_exactly(number: str) -> None:
+    assert text_of("{{ event.order }}", event=f'{{"order": {number}}}') == number
+
+
+def test_floats_print_as_people_write_them() -> None:
+    assert text_of("{{ event.a }} {{ event.b }}", event='{"a": 19.99, "b": 0.1}') == "19.99 0.1"
+
+
+def test_html_is_escaped_and_text_is_not() -> None:
+    message = render(text="{{ event.x }}", html="<p>{{ event.x }}</p>", event='{"x": "<b>&"}')
+    assert message.text == "<b>&"
+    assert message.html == "<p>&lt;b&gt;&amp;</p>"
+
+
+def test_a_locale_falls_back_to_its_language_and_then_to_the_default() -> None:
+    campaign = make_campaign(
+        templates={"default": Template(text="hello"), "pt": Template(text="olá"), "de-at": Template(text="servus")}
+    )
+    renderer = Renderer()
+    chosen = {
+        locale: renderer.render(campaign, make_trigger(locale=locale))
+        for locale in ("pt-BR", "de-AT", "de_AT", "de-CH", "")
+    }
+    texts = {locale: message.text for locale, message in chosen.items() if isinstance(message, Email)}
+    assert texts == {"pt-BR": "olá", "de-AT": "servus", "de_AT": "servus", "de-CH": "hello", "": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("at", "timezone", "expected"),
+    [
+        ("2026-01-15T12:00:00Z", "Europe/Berlin", "2026-01-15 13:00"),
+        ("2026-07-15T12:00:00Z", "Europe/Berlin", "2026-07-15 14:00"),
+        ("2026-03-29T00:59:00Z", "Europe/Berlin", "2026-03-29 01:59"),
+        ("2026-03-29T01:00:00Z", "Europe/Berlin", "2026-03-29 03:00"),
+        ("2026-07-15T12:00:00+05:30", "America/New_York", "2026-07-15 02:30"),
+        ("2026-07-15T12:00:00", "Asia/Tokyo", "2026-07-15 21:00"),
+        ("2026-07-15", "America/New_York", "2026-07-15 00:00"),
+        ("2026-07-15T12:00:00Z", "", "2026-07-15 12:00"),
+        ("2026-07-15T12:00:00Z", "Not/AZone", "2026-07-15 12:00"),
+        ("2026-07-15T12:00:00Z", "../../etc/passwd", "2026-07-15 12:00"),
+        ("1784116800", "Europe/Berlin", "2026-07-15 14:00"),
+        ("next week", "Europe/Berlin", "next week"),
+    ],
+)
+def test_dates_are_shown_in_the_users_time_zone(at: str, timezone: str, expected: str) -> None:
+    source = "{{ event.at | date: '%Y-%m-%d %H:%M' }}"
+    assert text_of(source, event=f'{{"at": "{at}"}}', timezone=timezone) == expected
+
+
+def test_seconds_since_1970_are_a_date_too() -> None:
+    assert text_of("{{ event.at | date: '%H:%M %s' }}", event='{"at": 1784116800}') == "12:00 1784116800"
+
+
+def test_now_is_now_in_the_users_time_zone() -> None:
+    shown = text_of("{{ 'now' | date: '%Y-%m-%dT%H:%M:%S%z' }}", timezone="Asia/Tokyo")
+    assert shown.endswith("+0900")
+    assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(shown)) < dt.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in (1..1000000000) %}x{% endfor %}",
+        "{% for i in (1..1000000000) reversed %}x{% endfor %}",
+        "{% assign r = (1..1000000000) %}{% for i in r reversed %}x{% endfor %}",
+        "{% tablerow i in (1..1000000000) %}x{% endtablerow %}",
+        "{% for i in (1..200) %}{% for j in (1..200) %}x{% endfor %}{% endfor %}",
+        "{% for i in (1..9000) %}x{% endfor %}{% for i in (1..9000) %}x{% endfor %}",
+        "{{ (1..1000000000) | join }}",
+        "{% assign s = 'x' %}{% for i in (1..999) %}{% assign s = s | append: s %}{% endfor %}",
+        "{% assign s = 'x' %}{% for i in (1..19) %}{% assign s = s | append: s %}{% endfor %}{{ s | replace: 'x', s }}",
+        "{% assign n = 10 %}{% for i in (1..99) %}{% assign n = n | times: n %}{% endfor %}",
+        "{% for i in (1..9999) %}{{ event.long }}{% endfor %}",
+    ],
+)
+def test_a_runaway_template_is_cut_off_with_its_place(source: str) -> None:
+    begin = time.process_time()
+    with pytest.raises(RenderError, match=r"^default text, line 2, column \d+: "):
+        text_of("\n" + source, event='{"long": "' + "y" * 1000 + '"}')
+    assert time.process_time() - begin < 2.0
+
+
+def test_deep_data_are_no_harm() -> None:
+    with pytest.raises(RenderError, match="not readable JSON"):
+        text_of("x", event='{"a":' + "[" * 5000 + "]" * 5000 + "}")
+
+
+@pytest.mark.parametrize("source", ["{% include 'x' %}", "{% render 'x' %}"])
+def test_no_template_reads_another_file(source: str) -> None:
+    with pytest.raises(RenderError, match="unexpected tag"):
+        text_of(source)
+
+
+def test_an_error_does_not_show_the_data_that_met_it() -> None:
+    with pytest.raises(RenderError) as caught:
+        text_of("{{ event.list | map: 'a' }}", event='{"list": ["secret"]}')
+    assert "secret" not in str(caught.value)
+
+
+def test_a_subject_is_one_line_whatever_the_data_hold() -> None:
+    message = render(subject="Hi {{ event.n }}", text="x", event='{"n": "a\\r\\nBcc: other@example.com"}')
+    mail = parsed(message)
+    assert mail["Subject"] == "Hi a Bcc: other@example.com"
+    assert mail["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@example.org\r\nBcc: other@example.com",
+        "a@example.org\nRCPT TO:<other@example.com>",
+        "a@example.org, other@example.com",
+        "a@example.org>",
+        "<other@example.com>a@example.org",
+        '"a b"@example.org',
+        "a@example.org\x00",
+        "no address",
+        "",
+    ],
+)
+def test_an_address_that_is_not_one_plain_address_is_refused(address: str) -> None:
+    message = Renderer().render(make_campaign(), make_trigger(address=address))
+    assert isinstance(message, Email)
+    with pytest.raises(Permanent) as caught:
+        compose(message)
+    assert "example" not in str(caught.value)
+
+
+def test_a_sender_that_is_no_address_is_refused() -> None:
+    with pytest.raises(Permanent, match="sender"):
+        Renderer().render(make_campaign(sender="Shop"), make_trigger())
+
+
+def test_an_email_reads_back_as_it_was_written() -> None:
+    message = render(
+        subject="Ihre Bestellung für 🎉 ist unterwegs, und dieser Betreff ist mit Absicht ein wenig zu lang geraten",
+        text="Hallo Zoë,\n.\n.dot\nFrom here: trailing space \n" + "lang " * 300,
+        html="<p>größer = besser</p>",
+    )
+    mail = parsed(message)
+    assert mail["Subject"] == message.subject
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert isinstance(text, EmailMessage)
+    assert isinstance(html, EmailMessage)
+    assert text.get_content().replace("\r\n", "\n") == message.text + "\n"
+    assert html.get_content().strip() == message.html
+    assert mail.get_content_type() == "multipart/alternative"
+    assert max(len(line) for line in compose(message).split(b"\r\n")) <= 78
+    assert b"\n" not in compose(message).replace(b"\r\n", b"")
+
+
+def test_an_email_carries_the_headers_that_mail_systems_look_for() -> None:
+    message = render(text="x")
+    mail = parsed(message)
+    assert mail["Message-ID"] == message.message_id == f"<{message.trigger_id}@clarion.example.com>"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["X-Clarion-Trigger-Id"] == str(message.trigger_id)
+    assert mail["From"].addresses[0].addr_spec == "shop@example.com"
+    assert mail["To"] == message.to
+    assert abs(dt.datetime.now(dt.UTC) - mail["Date"].datetime) < dt.timedelta(minutes=1)
+    assert mail.get_content_type() == "text/plain"
+
+
+def test_an_international_domain_goes_out_in_its_ascii_form() -> None:
+    message = Renderer().render(make_campaign(sender="Büro <hallo@bücher.example>"), make_trigger("z@münchen.example"))
+    assert isinstance(message, Email)
+    mail = parsed(message)
+    assert mail["To"] == "z@xn--mnchen-3ya.example"
+    assert mail["From"].addresses[0].display_name == "Büro"
+
+
+def channel_message(channel: Channel, address: str, template: Template) -> Text | Push:
+    campaign = Campaign(1, 5, "Codes", channel, "p", sender="+15550000000", templates={"default": template})
+    trigger = Trigger(uuid.uuid4(), 1, 5, channel, "user-1", address)
+    message = Renderer().render(campaign, trigger)
+    assert isinstance(message, Text | Push)
+    return message
+
+
+def test_text_messages_render_the_text_alone() -> None:
+    message = channel_message(Channel.TEXT, "+15551234567", Template(text=" Hi {{ user.phone }}\n", html="{{"))
+    assert message == Text(message.trigger_id, "+15550000000", "+15551234567", "Hi +15551234567")
+
+
+def test_push_messages_render_title_and_text() -> None:
+    message = channel_message(Channel.PUSH, "tok", Template(title="A\nB", text="{{ user.device_token }}"))
+    data = {"trigger_id": str(message.trigger_id), "campaign_id": "5"}
+    assert message == Push(message.trigger_id, "tok", "A B", "tok", data)
+
+
+def test_a_message_without_content_is_not_sent() -> None:
+    with pytest.raises(RenderError, match="empty"):
+        text_of("{% if event.never %}x{% endif %} ")
+
+
+def test_a_new_revision_renders_anew_and_the_cache_stays_bounded() -> None:
+    renderer = Renderer(capacity=2)
+    for revision in range(10):
+        source = Template(text=f"revision {revision}")
+        campaign = make_campaign(templates={"default": source}, revision=revision)
+        message = renderer.render(campaign, make_trigger())
+        assert isinstance(message, Email)
+        assert message.text == f"revision {revision}"
+    assert len(renderer._compiled) == 2
+
+
+def test_the_check_names_every_fault_with_its_place() -> None:
+    campaign = make_campaign(
+        templates={
+            "default": Template(subject="{{ a b }}", text="{% if a == %}{% endif %}\n{% nope %}{{ x | foo }}"),
+            "de": Template(text="gut", html="{{ user"),
+        }
+    )
+    faults = check_templates(campaign)
+    assert [fault.partition(":")[0] for fault in faults] == [
+        "default subject, line 1, column 6",
+        "default text, line 1, column 4",
+        "default text, line 2, column 4",
+        "default text, line 2, column 18",
+        "de html, line 1, column 1",
+    ]
+
+
+def test_the_check_passes_good_templates_and_parts_that_the_channel_does_not_use() -> None:
+    good = "{% for i in event.items %}{{ i.name | upcase | date: '%d' }}{% else %}-{% endfor %}{{ event | json }}"
+    assert check_templates(make_campaign(templates={"default": Template(text=good, html=good, title="{{")})) == []

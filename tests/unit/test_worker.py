@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from server.dispatch.message import Email
+from server.dispatch.providers.base import Provider
+from server.dispatch.worker import Dispatcher, DispatchSettings
+from server.domain.campaign import Channel
+from server.domain.delivery import AttemptOutcome, Finished
+from server.domain.trigger import Trigger
+from server.errors import ConfigError, Permanent, Transient
+
+from .dispatch_doubles import (
+    ADDRESS,
+    MemoryCampaigns,
+    MemoryQueue,
+    ScriptedProvider,
+    make_campaign,
+    make_trigger,
+)
+
+SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, grace=5.0)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running(
+    queue: MemoryQueue,
+    *providers: Provider,
+    settings: DispatchSettings = SETTINGS,
+    campaigns: MemoryCampaigns | None = None,
+) -> AsyncIterator[Dispatcher]:
+    by_name = {provider.name: provider for provider in providers}
+    dispatcher = Dispatcher(queue, campaigns or MemoryCampaigns(make_campaign()), by_name, settings)
+    task = asyncio.create_task(dispatcher.run())
+    try:
+        yield dispatcher
+    finally:
+        dispatcher.stop()
+        await asyncio.wait_for(task, 10)
+
+
+def outcomes(queue: MemoryQueue) -> list[AttemptOutcome]:
+    return [done.attempt.outcome for done in queue.attempts]
+
+
+def sent_ids(provider: ScriptedProvider) -> list[uuid.UUID]:
+    return [message.trigger_id for message in provider.sent]
+
+
+async def test_a_due_trigger_is_rendered_sent_and_recorded() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    trigger = make_trigger(event='{"id": 7}')
+    async with running(queue, provider):
+        queue.add(trigger)
+        await queue.until_attempts(1)
+    (message,) = provider.sent
+    assert isinstance(message, Email)
+    assert (message.to, message.text) == (ADDRESS, "Order 7")
+    (done,) = queue.attempts
+    assert done.attempt.outcome is AttemptOutcome.DELIVERED
+    assert (done.attempt.number, done.attempt.provider_message_id) == (1, "id-1")
+    assert not queue.rows
+
+
+async def test_a_temporary_failure_is_tried_again_until_it_is_taken() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy"), Transient("busy"))
+    async with running(queue, provider):
+        queue.add(make_trigger())
+        await queue.until_attempts(3)
+    assert outcomes(queue) == [AttemptOutcome.RETRY, AttemptOutcome.RETRY, AttemptOutcome.DELIVERED]
+    assert [done.attempt.number for done in queue.attempts] == [1, 2, 3]
+    assert len(provider.sent) == 1
+
+
+async def test_a_trigger_is_given_up_when_its_attempts_are_used_up() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", *[Transient("busy")] * 5)
+    async with running(queue, provider):
+        queue.add(make_trigger())
+        await queue.until_attempts(3)
+    assert [done.attempt.number for done in queue.dead] == [3]
+
+
+async def test_a_permanent_failure_is_dead_at_once() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", Permanent("never"))
+    async with running(queue, provider):
+        queue.add(make_trigger())
+        await queue.until_attempts(1)
+    assert [done.attempt.error for done in queue.dead] == ["never"]
+
+
+async def test_a_missing_campaign_is_dead_with_a_clear_error() -> None:
+    queue = MemoryQueue()
+    async with running(queue, ScriptedProvider()):
+        queue.add(make_trigger(campaign_id=99))
+        await queue.until_attempts(1)
+    assert [done.attempt.error for done in queue.dead] == ["campaign 99 does not exist any more"]
+
+
+async def test_a_channel_that_the_provider_does_not_have_is_dead_with_a_clear_error() -> None:
+    queue = MemoryQueue()
+    campaign = make_campaign(channel=Channel.TEXT)
+    trigger = Trigger(uuid.uuid4(), 1, 44, Channel.TEXT, "user-1", "+15551234567")
+    async with running(queue, ScriptedProvider(), campaigns=MemoryCampaigns(campaign)):
+        queue.add(trigger)
+        await queue.until_attempts(1)
+    assert [done.attempt.error for done in queue.dead] == ["provider mail does not deliver by text"]
+
+
+async def test_a_backlog_is_worked_off_without_waiting_for_the_next_poll() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=4)
+    queue.add(*[make_trigger() for _ in range(400)])
+    slow_poll = DispatchSettings(poll_interval=60.0, lease=120.0)
+    async with running(queue, provider, settings=slow_poll):
+        await queue.until_attempts(400)
+    assert len(set(sent_ids(provider))) == len(provider.sent) == 400
+    assert provider.most <= 4
+
+
+async def test_outcomes_share_commits() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=50)
+    queue.add(*[make_trigger() for _ in range(500)])
+    async with running(queue, provider):
+        await queue.until_attempts(500)
+    assert queue.finishes <= 100
+
+
+async def test_an_idle_dispatcher_only_polls() -> None:
+    queue = MemoryQueue()
+    async with running(queue, ScriptedProvider()):
+        await asyncio.sleep(0.5)
+    assert 5 <= queue.claims <= 13
+
+
+async def test_an_announcement_is_heard_long_before_the_next_poll() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    slow_poll = DispatchSettings(poll_interval=60.0, lease=120.0)
+    async with running(queue, provider, settings=slow_poll):
+        for count in range(1, 20):
+            queue.add(make_trigger())
+            await asyncio.wait_for(queue.until_attempts(count), 5)
+
+
+async def test_a_hanging_provider_does_not_slow_another() -> None:
+    queue = MemoryQueue()
+    hanging, quick = ScriptedProvider("hanging", concurrency=2), ScriptedProvider("mail", concurrency=2)
+    hanging.open.clear()
+    queue.add(*[make_trigger() for _ in range(50)], provider="hanging")
+    async with running(queue, hanging, quick, settings=DispatchSettings(poll_interval=60.0, lease=120.0)):
+        await asyncio.wait_for(hanging.reached.wait(), 5)
+        queue.add(*[make_trigger() for _ in range(200)], provider="mail")
+        await asyncio.wait_for(queue.until_attempts(200), 5)
+        assert len(quick.sent) == 200
+        assert not hanging.sent
+        hanging.open.set()
+        await queue.until_attempts(250)
+    assert hanging.most == 2
+
+
+async def test_a_provider_that_does_not_answer_in_time_is_tried_again() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(timeout=0.05)
+    provider.open.clear()
+    async with running(queue, provider):
+        queue.add(make_trigger())
+        await queue.until_attempts(1)
+        provider.open.set()
+        await queue.until_attempts(2)
+    assert outcomes(queue)[0] is AttemptOutcome.RETRY
+    assert queue.attempts[0].attempt.error == "no answer from mail within 0.05 s"
+
+
+async def test_shutdown_lets_sends_end_and_records_them() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=2)
+    provider.open.clear()
+    queue.add(*[make_trigger() for _ in range(5)])
+    async with running(queue, provider) as dispatcher:
+        await asyncio.wait_for(provider.reached.wait(), 5)
+        dispatcher.stop()
+        provider.open.set()
+    assert outcomes(queue) == [AttemptOutcome.DELIVERED] * len(provider.sent)
+    assert len(provider.sent) + len(queue.rows) == 5
+    assert len(provider.sent) <= 2
+
+
+async def test_shutdown_hands_back_what_takes_too_long_and_counts_no_attempt() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=2)
+    provider.open.clear()
+    queue.add(*[make_trigger() for _ in range(5)])
+    impatient = DispatchSettings(poll_interval=0.05, lease=30.0, grace=0.05)
+    async with running(queue, provider, settings=impatient):
+        await asyncio.wait_for(provider.reached.wait(), 5)
+    assert len(queue.handed_back) == 2
+    assert not queue.attempts
+    assert [(row.attempt, row.due) for row in queue.rows.values()] == [(0, 0.0)] * 5
+
+
+async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_sent_again() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    queue.finish_down = True
+    trigger = make_trigger()
+    short_lease = DispatchSettings(poll_interval=0.02, lease=5.1, grace=5.0)
+    async with running(queue, provider, settings=short_lease):
+        queue.add(trigger)
+        await queue.until_finish_failed()
+        queue.rows[trigger.id].due = 0.0  # as if the lease had run out meanwhile
+        claims = queue.claims
+        await asyncio.sleep(0.3)
+        assert queue.claims == claims
+        queue.finish_down = False
+        await queue.until_attempts(1)
+    assert outcomes(queue) == [AttemptOutcome.DELIVERED]
+    assert sent_ids(provider) == [trigger.id]
+
+
+async def test_a_store_outage_is_logged_once_and_survived() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    queue.down = True
+    with capture_logs() as logs:
+        async with running(queue, provider):
+            queue.add(make_trigger())
+            await asyncio.sleep(0.5)
+            queue.down = False
+            await queue.until_attempts(1)
+    assert queue.claims < 20
+    events = [entry["event"] for entry in logs]
+    assert events.count("store_unavailable") == events.count("store_available") == 1
+
+
+async def test_claims_whose_campaign_cannot_be_read_go_back() -> None:
+    queue, campaigns, provider = MemoryQueue(), MemoryCampaigns(make_campaign()), ScriptedProvider()
+    campaigns.down = True
+    async with running(queue, provider, campaigns=campaigns):
+        queue.add(make_trigger())
+        await asyncio.sleep(0.3)
+        assert queue.handed_back
+        campaigns.down = False
+        await queue.until_attempts(1)
+    assert queue.claims < 30
+    assert [done.attempt.number for done in queue.attempts] == [1]
+
+
+class FussyQueue(MemoryQueue):
+    """Finds fault with one trigger, as a database might with a value."""
+
+    def __init__(self, poison: uuid.UUID) -> None:
+        super().__init__()
+        self.poison = poison
+
+    async def finish(self, finished: Sequence[Finished]) -> None:
+        if any(done.claim.trigger.id == self.poison for done in finished):
+            raise ValueError(ADDRESS)
+        await super().finish(finished)
+
+
+async def test_one_outcome_that_cannot_be_recorded_does_not_hold_up_the_others() -> None:
+    poison = make_trigger()
+    queue, provider = FussyQueue(poison.id), ScriptedProvider(concurrency=10)
+    with capture_logs() as logs:
+        async with running(queue, provider):
+            queue.add(poison, *[make_trigger() for _ in range(9)])
+            await queue.until_attempts(9)
+    (entry,) = [entry for entry in logs if entry["event"] == "recording_failed"]
+    assert entry["trigger_ids"] == [str(poison.id)]
+    assert ADDRESS not in str(logs)
+
+
+async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy"))
+    trigger = make_trigger()
+    with capture_logs() as logs:
+        async with running(queue, provider):
+            queue.add(trigger)
+            await queue.until_attempts(2)
+    first, second = (entry for entry in logs if entry["event"] == "attempt")
+    assert set(first) == {
+        "event", "log_level", "trigger_id", "campaign_id", "channel", "provider",
+        "attempt", "outcome", "duration_ms", "next_retry_in_s", "error",
+    }  # fmt: skip
+    assert (first["trigger_id"], first["outcome"], first["error"]) == (str(trigger.id), "retry", "busy")
+    assert (second["attempt"], second["outcome"], second["next_retry_in_s"]) == (2, "delivered", None)
+
+
+async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
+    faults = [
+        RuntimeError(f"cannot send to <{ADDRESS}>"),
+        Transient(f"451 {ADDRESS.upper()} is greylisted"),
+        Permanent(f"550 <{ADDRESS}> zoe.sommer unknown"),
+    ]
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", *faults)
+    lines: list[str] = []
+
+    def keep(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        lines.append(repr(event))
+        raise structlog.DropEvent
+
+    processors = structlog.get_config()["processors"]
+    before, processors[:] = processors[:], [structlog.processors.format_exc_info, keep]
+    try:
+        async with running(queue, provider):
+            queue.add(make_trigger())
+            await queue.until_attempts(3)
+    finally:
+        processors[:] = before
+    assert any("RuntimeError" in line and "dispatch_doubles.py" in line for line in lines)
+    recorded = [done.attempt.error for done in queue.attempts]
+    assert recorded[0] == "unexpected RuntimeError in provider mail"
+    for text in (*lines, *recorded):
+        assert "sommer" not in text.lower()
+
+
+def test_a_provider_that_could_outlast_its_lease_is_refused() -> None:
+    provider = ScriptedProvider(timeout=30.0)
+    with pytest.raises(ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"):
+        Dispatcher(MemoryQueue(), MemoryCampaigns(), {"mail": provider}, SETTINGS)
+
+
+@pytest.mark.parametrize("setting", ["poll_interval", "lease", "unrecorded_limit"])
+def test_a_setting_that_cannot_work_is_refused(setting: str) -> None:
+    with pytest.raises(ConfigError, match=rf"dispatch\.{setting}"):
+        DispatchSettings(**{setting: 0})  # type: ignore[arg-type]

@@ -26,7 +26,8 @@ def cluster(options: GatewayOptions) -> Config:
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         # With no healthy server an answer at once is better than a try at a sick one.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # A change of health reaches the workers at once: by default it can wait for a second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": {HTTP_OPTIONS: _http2()},
         "health_checks": [_health_check()],
         "circuit_breakers": {"thresholds": [_generous()]},

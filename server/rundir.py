@@ -98,7 +98,13 @@ def _why_not_locked(data: Path, lock: int, error: OSError) -> str:
 
 
 def sockets_folder(data: Path) -> Path:
-    owners = {os.geteuid(), data.stat().st_uid}
+    """Return the folder for sockets that belongs to a data folder; make it if it is not there.
+
+    Raises:
+        ConfigError: there is no data folder, or the folder for sockets is open to others; one line.
+    """
+    data = data.absolute()
+    owners = {os.geteuid(), _owner(data)}
     near = data / "run"
     if _fits(near):
         return _private(near, owners)
@@ -107,6 +113,13 @@ def sockets_folder(data: Path) -> Path:
         if _fits(temp / name):
             return _private(temp / name, owners)
     raise ConfigError(f"socket paths in {data} are too long; set data_dir or TMPDIR to a shorter folder")
+
+
+def _owner(data: Path) -> int:
+    try:
+        return data.stat().st_uid
+    except OSError as error:
+        raise ConfigError(f"cannot read the data folder {data}: {error.strerror}") from error
 
 
 def _fits(folder: Path) -> bool:

@@ -19,10 +19,10 @@ LONGEST_PAUSE = 5.0
 
 
 class Outage:
-    """Whether the store is away: logged once when it begins and once when it ends."""
+    """Whether a part of the store is away: logged once when it begins and once when it ends."""
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger("clarion.dispatch").bind()
+    def __init__(self, part: str) -> None:
+        self._log = structlog.get_logger("clarion.dispatch").bind(part=part)
         self._failures = 0
 
     @property

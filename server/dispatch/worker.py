@@ -22,6 +22,8 @@ __all__ = ["DispatchSettings", "Dispatcher"]
 
 LAST_COMMIT = 1.0
 """Seconds that the last recording is given, even if sends took all of the grace."""
+LINGER = 0.005
+"""Seconds that a free slot may wait for others, so that one claim serves several."""
 
 
 class Dispatcher:
@@ -44,13 +46,16 @@ class Dispatcher:
         self._deliverer = Deliverer(campaigns, providers)
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
-        self._outage = Outage()
+        self._outage = Outage("queue")
+        self._blindness = Outage("campaigns")
         self._recorder = Recorder(queue, self._outage, self._wake.set)
-        self._free = {name: provider.concurrency for name, provider in providers.items()}
+        self._slots = {name: provider.concurrency for name, provider in providers.items()}
+        self._free = dict(self._slots)
         self._wanting: set[str] = set()
         """Providers that may have more work due than they had free slots."""
         self._sends: dict[asyncio.Task[None], Claim] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -88,7 +93,7 @@ class Dispatcher:
 
     def _more_at_once(self) -> bool:
         """Tell whether a slot came free during the claim for which there may be work."""
-        return not self._outage.pause and any(self._free[name] > 0 for name in self._wanting)
+        return not self._pause and any(self._free[name] > 0 for name in self._wanting)
 
     def _askable(self) -> dict[str, int]:
         """Return the free slots by provider; none while outcomes pile up unrecorded."""
@@ -98,11 +103,15 @@ class Dispatcher:
 
     async def _wait(self) -> None:
         """Wait until there may be something to claim: told, or in time for retries."""
-        pause = self._outage.pause
-        if pause and not self._stopping:
-            await self._nap(pause)
+        if self._pause and not self._stopping:
+            await self._nap(self._pause)
         else:
             await self._wake.wait()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to keep still because the store is away; 0 while it is there."""
+        return max(self._outage.pause, self._blindness.pause)
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, unless stopped meanwhile."""
@@ -146,10 +155,13 @@ class Dispatcher:
             self._recorder.returned(claim)
             return
         try:
-            self._recorder.finished(await self._deliverer.attempt(claim))
+            finished = await self._deliverer.attempt(claim)
         except StoreUnavailable as error:
-            self._outage.failed(error)
+            self._blindness.failed(error)
             self._recorder.returned(claim)
+        else:
+            self._blindness.over()
+            self._recorder.finished(finished)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Free the slot of a send, and hand the claim back if the send was cut off."""
@@ -160,7 +172,14 @@ class Dispatcher:
         elif error := task.exception():
             self._log.error("dispatch_fault", trigger_id=str(claim.trigger.id), exception=place_of(error))
         if claim.provider in self._wanting:
+            self._claim_soon(claim.provider)
+
+    def _claim_soon(self, provider: str) -> None:
+        """Wake the loop once a quarter of the slots is free, or shortly: not for each single slot."""
+        if self._free[provider] * 4 >= self._slots.get(provider, 0):
             self._wake.set()
+        elif self._timer is None or self._timer.when() <= asyncio.get_running_loop().time():
+            self._timer = asyncio.get_running_loop().call_later(LINGER, self._wake.set)
 
     async def _finish_up(self) -> None:
         """Wait for sends and their recording; cut off and hand back what takes too long."""

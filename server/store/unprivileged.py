@@ -45,8 +45,8 @@ class Launch:
 def choose_launch(program: Path) -> Launch:
     """Return how to run the program: as it is, in a user namespace, or as the user `nobody`.
 
-    In a user namespace of its own the program sees the user `nobody`, while on disk all stays ours; containers
-    often forbid that.
+    In a user namespace of its own the program sees the user `nobody`, while on disk all stays ours;
+    containers often forbid that.
 
     Raises:
         ConfigError: none of the ways is open; one line.

@@ -17,7 +17,7 @@ from .policy import RestartPolicy
 __all__ = ["Supervisor"]
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_STOP_WITHIN = 7.0  # seconds for all children together; what is left of ten is for the kernel and us
+_STOP_WITHIN = 8.0  # seconds for all children together; what is left of ten is for the kernel and us
 _SAME_CTRL_C = 0.3  # seconds: some launchers pass a terminal's Ctrl-C on to a child that got it already
 
 

@@ -21,7 +21,8 @@ ADDRESS = "zoe.sommer@example.org"
 
 
 def make_trigger(address: str = ADDRESS, campaign_id: int = 44, **fields: str) -> Trigger:
-    return Trigger(uuid.uuid4(), 1, campaign_id, Channel.EMAIL, "user-1", address, **fields)
+    fresh = Trigger(uuid.uuid4(), 1, campaign_id, Channel.EMAIL, "user-1", address)
+    return replace(fresh, **fields)  # type: ignore[arg-type]
 
 
 def make_campaign(**fields: object) -> Campaign:
@@ -155,7 +156,9 @@ class ScriptedProvider:
 
     channels = frozenset({Channel.EMAIL})
 
-    def __init__(self, name: str = "mail", *script: Exception, concurrency: int = 4, timeout: float = 5.0) -> None:
+    def __init__(
+        self, name: str = "mail", *script: Exception, concurrency: int = 4, timeout: float = 5.0
+    ) -> None:
         self.name = name
         self.concurrency = concurrency
         self.timeout = timeout

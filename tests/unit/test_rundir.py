@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ConfigError
-from server.rundir import LONGEST_SOCKET_PATH, RunDir
+from server.rundir import LONGEST_SOCKET_PATH, RunDir, sockets_folder
 
 
 @pytest.fixture
@@ -59,6 +59,17 @@ def test_a_long_or_odd_path_gets_a_short_plain_folder(short: Path, name: str) ->
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(longest))
     assert not run.sockets.exists()
+
+
+def test_a_command_beside_the_running_one_finds_the_same_sockets(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(short)
+    for name in ("data", "d" * 60):
+        with RunDir(short / name) as run:
+            assert sockets_folder(Path(name)) == run.sockets
+    with pytest.raises(ConfigError, match="cannot read the data folder"):
+        sockets_folder(short / "nowhere")
 
 
 def test_two_long_paths_get_two_folders(short: Path) -> None:

@@ -323,11 +323,13 @@ async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
 
 def test_a_provider_that_could_outlast_its_lease_is_refused() -> None:
     provider = ScriptedProvider(timeout=30.0)
-    with pytest.raises(ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"):
+    with pytest.raises(
+        ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"
+    ):
         Dispatcher(MemoryQueue(), MemoryCampaigns(), {"mail": provider}, SETTINGS)
 
 
 @pytest.mark.parametrize("setting", ["poll_interval", "lease", "unrecorded_limit"])
 def test_a_setting_that_cannot_work_is_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=rf"dispatch\.{setting}"):
-        DispatchSettings(**{setting: 0})  # type: ignore[arg-type]
+        DispatchSettings(**{setting: 0})

@@ -49,7 +49,7 @@ class SandboxProvider:
             try:
                 _write(path, content)
             except FileNotFoundError:
-                _make_folders(self.outbox, path.parent)
+                _make_folder(path.parent)
                 _write(path, content)
         except OSError as error:
             raise Transient(f"cannot write to the outbox {path.parent}: {error.strerror}") from None
@@ -67,9 +67,11 @@ def _as_file(message: Message) -> tuple[str, str, bytes]:
     return folder, ".json", msgspec.json.format(msgspec.json.encode(message)) + b"\n"
 
 
-def _make_folders(*folders: Path) -> None:
-    for folder in folders:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, all for the owner alone (`parents=True` would not)."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

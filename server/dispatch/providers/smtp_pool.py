@@ -56,7 +56,7 @@ class Connection:
     def abort(self) -> None:
         """Cut it off. What is still in the buffer must not leave after the send was given up."""
         if self._client.transport is not None:
-            cast(asyncio.WriteTransport, self._client.transport).abort()
+            cast("asyncio.WriteTransport", self._client.transport).abort()
         self._client.close()
 
     def close(self) -> None:

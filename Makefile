@@ -1,0 +1,73 @@
+# Clarion. `make help` prints what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard protos/clarion/v1/*.proto) protos/build.py
+BUILT := protos/clarion/v1/clarion.binpb
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev proto run test lint format bench lock wheel clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/ready ## Make the virtual environment for running, from the hashed lock
+
+setup-dev: $(VENV)/ready-dev ## The same with what tests and linters need
+
+proto: $(BUILT) ## Build stubs and descriptors from protos/
+
+run: setup proto ## Start everything with an embedded PostgreSQL and a demo project
+	@exec $(BIN)/clarion --config server/demo/clarion.toml up --demo
+
+test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: setup-dev proto ## Check style, types, protos and the lock
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint $(BUILT) --config protos/buf.yaml --path protos/clarion
+	$(BIN)/python -m bench.check_lock
+
+format: setup-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
+	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock --upgrade $(LOCK_OPTIONS) -o requirements-dev.lock
+
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
+
+wheel: setup proto ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* $(BUILT)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Clarion needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "making the virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing what is pinned in requirements.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/ready-dev: requirements-dev.lock | $(VENV)/ready
+	@echo "installing what is pinned in requirements-dev.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(BUILT): $(PROTOS) | $(VENV)/ready
+	@echo "building the protos"
+	@$(BIN)/python protos/build.py

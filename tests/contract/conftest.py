@@ -1,0 +1,123 @@
+"""One running product for all contract tests of a worker, with keys of every kind."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import pytest
+
+from clarion.v1 import trigger_pb2_grpc
+from server import app
+from server.config import load
+from server.domain.campaign import Campaign, CampaignState, Channel, Template
+from server.domain.key import Scope, new_secret
+from server.store import campaigns, keys
+from server.store.embedded import EmbeddedPostgres
+from server.store.pool import Pool
+from tests.stack import Stack, client, running_stack
+
+OTHERS_CAMPAIGN = 901
+PAUSED_CAMPAIGN = 902
+
+
+@dataclass
+class Keys:
+    """A secret of every kind."""
+
+    good: str
+    without_scope: str
+    of_another_project: str
+    held_to_45: str
+    expired: str
+    revoked: str
+    unknown: str
+    reads: str
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def pool(stack: Stack) -> AsyncIterator[Pool]:
+    """A pool on the running product's own database."""
+    url = EmbeddedPostgres(stack.data, stack.server_socket.parent).url
+    async with app.opened_pool(load(None, {"CLARION_DATABASE_URL": url})) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def secrets(stack: Stack, pool: Pool) -> Keys:
+    project = await keys.ensure_project(pool, "demo")
+    other = await keys.ensure_project(pool, "other")
+    base = {"channel": Channel.EMAIL, "provider": "sandbox", "sender": "a@clarion.example"}
+    templates = {"default": Template(subject="s", text="t")}
+    await campaigns.apply_campaigns(
+        pool,
+        [
+            Campaign(other, OTHERS_CAMPAIGN, "theirs", templates=templates, **base),  # type: ignore[arg-type]
+            Campaign(
+                project,
+                PAUSED_CAMPAIGN,
+                "paused",
+                templates=templates,
+                state=CampaignState.PAUSED,
+                **base,  # type: ignore[arg-type]
+            ),
+        ],
+    )
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+
+    async def make(**options: object) -> str:
+        secret = new_secret()
+        wanted = {"project_id": project, "name": "test", "scopes": {Scope.TRIGGER}, **options}
+        await keys.create_key(pool, secret, **wanted)  # type: ignore[arg-type]
+        return secret
+
+    revoked = await make()
+    found = await keys.find_key(pool, revoked)
+    assert found is not None
+    await keys.revoke_key(pool, found.id)
+    made = Keys(
+        good=stack.key,
+        without_scope=await make(scopes={Scope.CAMPAIGNS_READ}),
+        of_another_project=await make(project_id=other),
+        held_to_45=await make(campaign_ids={45}),
+        expired=await make(expires_at=yesterday),
+        revoked=revoked,
+        unknown=new_secret(),
+        reads=await make(scopes=set(Scope)),
+    )
+    await stack.until_key_works(made.reads)
+    return made
+
+
+@pytest.fixture(scope="session")
+async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(stack) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def http2(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(stack, http2=True) as opened:
+        yield opened
+
+
+Stubs = dict[str, trigger_pb2_grpc.TriggerServiceStub]
+
+
+@pytest.fixture(scope="session")
+async def channels(stack: Stack) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
+    """gRPC through the gateway, and straight to the server."""
+    async with (
+        grpc.aio.insecure_channel(stack.target) as through,
+        grpc.aio.insecure_channel(stack.server_target) as straight,
+    ):
+        yield {"gateway": through, "server": straight}

@@ -1,0 +1,152 @@
+"""Real SMTP servers on port 0: aiosmtpd with answers to order, and bare scripted ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from email.message import Message as ParsedMail
+from email.parser import BytesParser
+from email.policy import SMTP as POLICY
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+CERTS = Path(__file__).parent / "certs"
+CERTIFICATE = CERTS / "smtp-test.pem"
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, CERTS / "smtp-test.key")
+    return context
+
+
+class MailServer:
+    """What an aiosmtpd server took, and what it is to answer next."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connections = 0
+        self.mails: list[ParsedMail] = []
+        self.recipients: list[str] = []
+        self.senders: list[str] = []
+        self.encrypted: list[bool] = []
+        self.to_mail: list[str] = []
+        self.to_rcpt: list[str] = []
+        self.to_data: list[str] = []
+
+    async def handle_MAIL(  # noqa: N802
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
+    ) -> str:
+        if self.to_mail:
+            return self.to_mail.pop(0)
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
+    ) -> str:
+        if self.to_rcpt:
+            return self.to_rcpt.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.to_data:
+            return self.to_data.pop(0)
+        content = envelope.content
+        assert isinstance(content, bytes)
+        self.mails.append(BytesParser(policy=POLICY).parsebytes(content))
+        self.recipients += envelope.rcpt_tos
+        self.senders.append(envelope.mail_from or "")
+        self.encrypted.append(session.ssl is not None)
+        return "250 2.0.0 Ok: queued as 4F1A2B"
+
+
+def authenticator(_: SMTP, __: Session, ___: Envelope, mechanism: str, data: Any) -> AuthResult:
+    assert mechanism in {"LOGIN", "PLAIN"}
+    assert isinstance(data, LoginPassword)
+    return AuthResult(success=data.password == b"open sesame", handled=False)
+
+
+@contextlib.asynccontextmanager
+async def mail_server(*, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[MailServer]:
+    """Run aiosmtpd; `tls` for TLS from the start, other options as in `aiosmtpd.smtp.SMTP`."""
+    server, loop = MailServer(), asyncio.get_running_loop()
+    open_ones: list[SMTP] = []
+
+    def accept() -> SMTP:
+        server.connections += 1
+        open_ones.append(SMTP(server, loop=loop, hostname="mail.example.com", **options))
+        return open_ones[-1]
+
+    listening = await loop.create_server(accept, "127.0.0.1", 0, ssl=tls)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+        for protocol in open_ones:
+            if protocol.transport is not None:
+                protocol.transport.close()
+
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def scripted_server(script: Script) -> AsyncIterator[int]:
+    """Run a server that does as `script` says with each connection; yields its port."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await script(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+GREETING = b"220 mail.example.com\r\n"
+
+
+async def converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: bytes, greeting: bytes = GREETING
+) -> None:
+    """Greet, and say yes to all commands until one that starts with `until` has come."""
+    writer.write(greeting)
+    while line := await reader.readline():
+        if line.upper().startswith(until):
+            return
+        writer.write(b"250 OK\r\n")
+
+
+async def take_mail(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    greeting: bytes = GREETING,
+    answer: bytes = b"250 OK\r\n",
+) -> bytes:
+    """Take one mail and return its content."""
+    await converse(reader, writer, b"DATA", greeting)
+    writer.write(b"354 Go on\r\n")
+    content = await reader.readuntil(b"\r\n.\r\n")
+    writer.write(answer)
+    return content

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import resource
+import uuid
+from pathlib import Path
+
+import pytest
+
+from server.dispatch.message import Email, Message, Push, Text
+from server.dispatch.providers import build
+from server.dispatch.providers.base import Provider
+from server.domain.campaign import Channel
+from server.errors import ConfigError, Permanent, Transient
+
+ID = uuid.UUID("0197a1b2-0000-7000-8000-000000000001")
+EMAIL = Email(
+    ID, f"<{ID}@clarion.example.com>", "Shop <shop@example.com>", "z@example.org", "Grüße", "Hallo", ""
+)
+TEXT = Text(ID, "+15550000000", "+15551234567", "Grüße 🎉")
+PUSH = Push(ID, "device-1", "Grüße", "Hallo", {"campaign_id": "5"})
+
+
+def sandbox(data_dir: Path, **settings: object) -> Provider:
+    return build("box", {"type": "sandbox", **settings}, data_dir=data_dir)
+
+
+async def test_an_email_becomes_a_file_that_a_mail_program_opens(tmp_path: Path) -> None:
+    receipt = await sandbox(tmp_path).send(EMAIL)
+    file = tmp_path / "outbox" / "email" / f"{ID}.eml"
+    mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
+    assert (mail["Subject"], mail["To"]) == ("Grüße", "z@example.org")
+    assert receipt.provider_message_id == file.name
+
+
+async def test_text_and_push_become_json(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path)
+    for message in (TEXT, PUSH):
+        await provider.send(message)
+    text = json.loads((tmp_path / "outbox" / "text" / f"{ID}.json").read_text("utf-8"))
+    push = json.loads((tmp_path / "outbox" / "push" / f"{ID}.json").read_text("utf-8"))
+    assert text == {"trigger_id": str(ID), "sender": "+15550000000", "to": "+15551234567", "body": "Grüße 🎉"}
+    assert (push["device_token"], push["title"], push["body"]) == ("device-1", "Grüße", "Hallo")
+    assert push["data"] == {"campaign_id": "5"}
+
+
+async def test_only_the_owner_can_read_what_was_sent(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path, outbox="deep/er")
+    for message in (EMAIL, TEXT, PUSH):
+        await provider.send(message)
+    made = list((tmp_path / "deep").rglob("*"))
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o600}
+    assert (tmp_path / "deep").stat().st_mode & 0o777 == 0o700
+
+
+async def test_sent_twice_is_one_file_and_no_draft_is_left(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path)
+    await provider.send(TEXT)
+    await provider.send(Text(ID, "", "+15551234567", "again"))
+    (file,) = (tmp_path / "outbox" / "text").iterdir()
+    assert json.loads(file.read_text())["body"] == "again"
+
+
+async def test_a_folder_that_goes_away_is_made_again(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path)
+    await provider.send(TEXT)
+    (tmp_path / "outbox").rename(tmp_path / "elsewhere")
+    await provider.send(TEXT)
+    assert (tmp_path / "outbox" / "text" / f"{ID}.json").is_file()
+
+
+@pytest.mark.parametrize("message", [EMAIL, TEXT, PUSH])
+async def test_an_outbox_that_cannot_be_written_is_transient(tmp_path: Path, message: Message) -> None:
+    (tmp_path / "outbox").write_text("a file, no folder")
+    with pytest.raises(Transient, match=r"cannot write to the outbox .*: Not a directory"):
+        await sandbox(tmp_path).send(message)
+
+
+async def test_a_disk_without_room_is_transient_and_leaves_no_half_file(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path)
+    await provider.send(TEXT)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(Transient, match=r"cannot write to the outbox .*: File too large"):
+            await provider.send(Text(uuid.uuid4(), "", "+15551234567", "longer than ten bytes"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(list((tmp_path / "outbox" / "text").iterdir())) == 1
+
+
+async def test_an_address_that_breaks_out_is_refused_here_too(tmp_path: Path) -> None:
+    bad = Email(ID, EMAIL.message_id, EMAIL.sender, "z@example.org\r\nBcc: x@example.net", "s", "t", "")
+    with pytest.raises(Permanent):
+        await sandbox(tmp_path).send(bad)
+
+
+def test_the_sandbox_takes_all_channels(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path, concurrency=3)
+    assert provider.channels == frozenset(Channel)
+    assert (provider.name, provider.concurrency) == ("box", 3)
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"providers\.box\.folder: is not a setting"):
+        sandbox(tmp_path, folder="x")

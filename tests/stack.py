@@ -1,0 +1,224 @@
+"""The whole product as real processes: `clarion up` in a folder of its own, on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+import tomlkit
+
+from clarion.v1 import trigger_pb2_grpc
+from server.demo import CAMPAIGNS
+from server.rundir import sockets_folder
+
+__all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
+
+EXAMPLE = {
+    "user": {
+        "external_id": "EXTERNAL_ID",
+        "email": "test@test.com",
+        "timezone": "America/Chicago",
+        "locale": "en",
+    },
+    "event": {"random_field": "value"},
+}
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Stack:
+    """A running `clarion up`."""
+
+    folder: Path
+    port: int
+    settings: dict[str, object] = field(default_factory=dict)
+    campaigns: Path = CAMPAIGNS
+    output: list[str] = field(default_factory=list)
+    process: asyncio.subprocess.Process | None = None
+    _reader: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / ".clarion"
+
+    @property
+    def key(self) -> str:
+        return (self.data / "demo-key").read_text().strip()
+
+    @property
+    def server_socket(self) -> Path:
+        return sockets_folder(self.data) / "server-0.sock"
+
+    @property
+    def server_target(self) -> str:
+        """The first server's own socket, past the gateway."""
+        return f"unix:{self.server_socket}"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "clarion.toml"
+
+    def headers(self, key: str | None = None) -> dict[str, str]:
+        return {"authorization": f"Bearer {key or self.key}", "content-type": "application/json"}
+
+    def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {key or self.key}"),)
+
+    def log(self, name: str) -> str:
+        path = self.data / "log" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def outbox(self, channel: str) -> list[Path]:
+        return sorted((self.data / "outbox" / channel).glob("*.*"))
+
+    async def start(self) -> None:
+        """Start, and return when it says that it is up."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(tomlkit.dumps(self._settings()))
+        self.output.clear()
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command("up", "--demo"),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = asyncio.create_task(self._read())
+        await self.until_said("Ctrl-C ends everything", START_SECONDS)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop by a signal; return the exit code."""
+        if self.process is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        async with asyncio.timeout(STOP_SECONDS):
+            code = await self.process.wait()
+        if self._reader:
+            await self._reader
+        self.process = None
+        return code
+
+    async def until_said(self, text: str, seconds: float) -> None:
+        """Return when the output holds the text."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not any(text in line for line in self.output):
+                    assert self._reader is not None
+                    if self._reader.done():
+                        raise AssertionError(f"ended before it said {text!r}:\n{''.join(self.output)}")
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"did not say {text!r}:\n{''.join(self.output)}") from None
+
+    async def until_key_works(self, key: str, seconds: float = 3.0) -> None:
+        """Return when the server knows the key."""
+        async with client(self) as http, asyncio.timeout(seconds):
+            while (await http.get("/api/client/keys", headers=self.headers(key))).status_code == 401:
+                await asyncio.sleep(0.05)
+
+    async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
+        """Run another `clarion` command in this folder; return exit code, stdout, stderr."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command(*words),
+            cwd=self.folder,
+            env={**self.environment, **env},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    async def json(self, *words: str) -> object:
+        """Run a command that prints JSON; return what it printed."""
+        code, out, err = await self.run(*words)
+        assert code == 0, err
+        return json.loads(out)
+
+    def children(self) -> dict[str, psutil.Process]:
+        """Return the supervisor's children by their role."""
+        assert self.process is not None
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            line = " ".join(child.cmdline())
+            for role in ("postgres", "serve", "dispatch", "gateway"):
+                if role in line.split("/")[-1] or f" {role}" in line:
+                    found.setdefault(role, child)
+        return found
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+        return {**kept, "PYTHONUNBUFFERED": "1"}
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "server", "--config", str(self.config), *words]
+
+    def _settings(self) -> dict[str, object]:
+        gateway = {"port": self.port}
+        return {**self.settings, "gateway": {**gateway, **dict(self.settings.get("gateway", {}))}}  # type: ignore[call-overload]
+
+    async def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.output.append(line.decode(errors="replace"))
+
+
+@contextlib.asynccontextmanager
+async def running_stack(folder: Path, settings: dict[str, object] | None = None) -> AsyncIterator[Stack]:
+    """Run a stack for the block."""
+    stack = Stack(folder, free_port(), settings or {})
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.stop()
+
+
+def stub(target: str) -> tuple[grpc.aio.Channel, trigger_pb2_grpc.TriggerServiceStub]:
+    """Return a channel and a stub on it."""
+    channel = grpc.aio.insecure_channel(target)
+    return channel, trigger_pb2_grpc.TriggerServiceStub(channel)
+
+
+def client(stack: Stack, *, http2: bool = False) -> httpx.AsyncClient:
+    """Return an HTTP client for the stack's REST side."""
+    return httpx.AsyncClient(base_url=stack.url, http1=not http2, http2=http2, timeout=30, trust_env=False)
+
+
+def dedented(text: str) -> str:
+    """Return a block of text without its common indentation."""
+    return textwrap.dedent(text).strip()

@@ -1,0 +1,1 @@
+"""`make bench`: Clarion beside the ceiling of its own gateway. See docs/benchmarks.md."""

@@ -97,16 +97,15 @@ UNREACHABLE = Reply(
     HTTPStatus.SERVICE_UNAVAILABLE,
     code_pb2.UNAVAILABLE,
     "SERVER_UNAVAILABLE",
-    "No server answered: try again after the seconds in the header `retry-after`, "
-    "a trigger with the same `Idempotency-Key`.",
+    "No server answered; a trigger may or may not have been accepted. "
+    "Try again after the seconds in the header `retry-after`.",
     {"retry-after": RETRY_AFTER},
 )
 TIMED_OUT = Reply(
     HTTPStatus.GATEWAY_TIMEOUT,
     code_pb2.DEADLINE_EXCEEDED,
     "TIMED_OUT",
-    "The answer took too long; the call may or may not have taken effect. "
-    "Repeat a trigger with the same `Idempotency-Key`.",
+    "The answer took too long; the call may or may not have taken effect.",
 )
 FAULT = Reply(
     HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import http.client
 import os
 import signal
@@ -32,6 +33,8 @@ CHECK_SECONDS = 30
 READY_SECONDS = 10.0
 END_SECONDS = 5.0
 POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # prctl(2)
+LIBC = ctypes.CDLL(None)
 
 
 def check(options: GatewayOptions) -> None:
@@ -133,6 +136,12 @@ class Gateway:
             sys.stderr.write(line + "\n")
 
 
+def _die_with_us() -> None:
+    """Have Linux end Envoy if we are killed and cannot. Other systems leave it to the operator."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @asynccontextmanager
 async def running(options: GatewayOptions, *, workdir: Path) -> AsyncIterator[Gateway]:
     """Run a gateway while the block runs, ready from its first line on.
@@ -150,6 +159,7 @@ async def running(options: GatewayOptions, *, workdir: Path) -> AsyncIterator[Ga
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_die_with_us,  # safe: we have no threads yet
     )
     gateway = Gateway(options, process)
     try:

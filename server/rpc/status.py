@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -17,6 +18,15 @@ DOMAIN = "clarion"
 _MAX_DETAIL_BYTES = 2500
 _MAX_TEXT = 120
 _MAX_FIELD = 80
+
+
+@dataclass(frozen=True)
+class _Rich(grpc.Status):
+    """A status with its details. abort_with_status sends this metadata, and drops what was set before."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 def to_status(error: RequestError) -> status_pb2.Status:
@@ -39,9 +49,14 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Reques
     Raises:
         grpc.aio.AbortError: always.
     """
-    if error.retry_after is not None:
-        context.set_trailing_metadata((("retry-after", str(max(1, math.ceil(error.retry_after)))),))
-    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    rich = rpc_status.to_status(to_status(error))
+    waits = _retry_after(error.retry_after)
+    await context.abort_with_status(_Rich(rich.code, rich.details, (*rich.trailing_metadata, *waits)))
+
+
+def _retry_after(seconds: float | None) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that Envoy turns into the HTTP header."""
+    return () if seconds is None else (("retry-after", str(max(1, math.ceil(seconds)))),)
 
 
 def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequest:

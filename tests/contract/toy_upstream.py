@@ -87,7 +87,6 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
         self.last = request
         self.metadata = dict(context.invocation_metadata())
         await self._answer(request.campaign_id, context)
-        await context.send_initial_metadata((("x-trigger-id", TRIGGER_ID),))
         return trigger_pb2.TriggerCampaignResponse(trigger_id=TRIGGER_ID)
 
     async def _answer(self, wish: str, context: Any) -> None:

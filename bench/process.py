@@ -1,0 +1,80 @@
+"""Child processes that end with the block that started them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from .plan import BenchError
+
+__all__ = ["running", "until_logged"]
+
+_STOP_SECONDS = 10.0
+_LAST_LINES = 5
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    stop: signal.Signals = signal.SIGTERM,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command for the block, its output in the file `log`; then end it.
+
+    It gets a session of its own: Ctrl-C reaches us alone, and we end it.
+
+    Raises:
+        BenchError: it ended by itself before the block did.
+    """
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **env} if env is not None else None,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+        if process.returncode is not None:
+            raise BenchError(f"{log.stem} ended with exit code {process.returncode}: {_last_words(log)}")
+    finally:
+        await _end(process, stop)
+
+
+async def until_logged(process: asyncio.subprocess.Process, log: Path, text: str, seconds: float) -> None:
+    """Return when the log holds the text.
+
+    Raises:
+        BenchError: it does not in time, or the process ended.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while process.returncode is None:
+                if text in log.read_text(errors="replace"):
+                    return
+                await asyncio.sleep(0.02)  # a file says nowhere that it has grown
+    raise BenchError(f"{log.stem} did not start: {_last_words(log)}")
+
+
+async def _end(process: asyncio.subprocess.Process, stop: signal.Signals) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(stop)
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _last_words(log: Path) -> str:
+    return " | ".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:]) or "it said nothing"

@@ -1,0 +1,346 @@
+"""What lies beyond single bad fields: credentials, paths, sizes, limits, outages, floods."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import httpx
+import pytest
+
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
+from clarion.v1 import trigger_pb2 as pb
+from server import app
+from server.config import load
+from server.domain.key import Scope, new_secret
+from server.store import keys
+from server.store.embedded import EmbeddedPostgres
+from server.store.pool import Pool
+from tests.contract.conftest import Keys
+from tests.contract.test_contract import as_json, status_of
+from tests.stack import EXAMPLE, Stack, client, running_stack
+
+pytestmark = pytest.mark.xdist_group("contract")
+
+TRIGGER = "/api/client/campaigns/44/trigger"
+JSON = {"content-type": "application/json"}
+
+
+def reason(answer: httpx.Response) -> str:
+    """Check that the body is a Status with one ErrorInfo; return its reason."""
+    assert answer.headers["content-type"] == "application/json"
+    infos = [d for d in answer.json()["details"] if d["@type"].endswith("ErrorInfo")]
+    assert len(infos) == 1
+    assert infos[0]["domain"] == "clarion"
+    assert answer.json()["message"]
+    return str(infos[0]["reason"])
+
+
+def email_request(**user: str) -> pb.TriggerEmailRequest:
+    return pb.TriggerEmailRequest(
+        campaign_id=44, user=pb.EmailUser(external_id="x", email="test@test.com", **user)
+    )
+
+
+async def refused(calling: grpc.aio.UnaryUnaryCall) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await calling
+    return caught.value
+
+
+MALFORMED = [
+    "Bearer",
+    "Bearer nonsense",
+    "Basic c2tfOng=",
+    "Bearer sk_1 sk_2",
+    "sk_dbf68c87-e579-4dac-b083-77fed0294e67",
+]
+
+
+@pytest.mark.parametrize("header", [None, *MALFORMED])
+@pytest.mark.parametrize("content", [json.dumps(EXAMPLE), "not json", "x" * 200_000])
+async def test_without_a_good_key_the_answer_is_401_whatever_the_body(
+    header: str | None, content: str, http: httpx.AsyncClient
+) -> None:
+    headers = {**JSON, **({"authorization": header} if header else {})}
+    answer = await http.post(TRIGGER, content=content, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert reason(answer) == ("CREDENTIALS_INVALID" if header else "CREDENTIALS_MISSING")
+
+
+@pytest.mark.parametrize("kind", ["expired", "revoked", "unknown"])
+async def test_a_key_that_does_not_work_is_told_how_to_authenticate(
+    kind: str, http: httpx.AsyncClient, secrets: Keys
+) -> None:
+    headers = {**JSON, "authorization": f"Bearer {getattr(secrets, kind)}"}
+    answer = await http.post(TRIGGER, json=EXAMPLE, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert getattr(secrets, kind) not in answer.text
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_may_be_written_in_any_case(
+    scheme: str, http: httpx.AsyncClient, secrets: Keys
+) -> None:
+    headers = {**JSON, "authorization": f"{scheme} {secrets.good}"}
+    assert (await http.post(TRIGGER, json=EXAMPLE, headers=headers)).status_code == 204
+
+
+@pytest.mark.parametrize("way", ["gateway", "server"])
+@pytest.mark.parametrize("header", [None, *MALFORMED])
+async def test_grpc_callers_without_a_good_key_are_unauthenticated(
+    way: str, header: str | None, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    metadata = (("authorization", header),) if header else ()
+    stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
+    error = await refused(stub.TriggerEmail(email_request(), metadata=metadata, timeout=10))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    expected = "CREDENTIALS_INVALID" if header else "CREDENTIALS_MISSING"
+    assert as_json(status_of(error))["details"][0]["reason"] == expected
+
+
+@pytest.mark.parametrize("path", ["/", "/api/client", "/api/client/campaigns/44/triggers", "/clarion.v1.X/Y"])
+async def test_an_unknown_path_is_404(path: str, stack: Stack, http: httpx.AsyncClient) -> None:
+    answer = await http.post(path, json=EXAMPLE, headers=stack.headers())
+    assert answer.status_code == 404
+    assert reason(answer) == "PATH_NOT_FOUND"
+
+
+@pytest.mark.parametrize("way", ["gateway", "server"])
+async def test_an_unknown_grpc_method_is_unimplemented(
+    way: str, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    method = channels[way].unary_unary("/clarion.v1.TriggerService/Nothing")
+    error = await refused(method(b"", timeout=10))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_a_wrong_method_is_405_and_names_the_right_one(
+    method: str, stack: Stack, http: httpx.AsyncClient
+) -> None:
+    answer = await http.request(method, TRIGGER, headers=stack.headers())
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert reason(answer) == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded"])
+async def test_another_content_type_is_415(kind: str, stack: Stack, http: httpx.AsyncClient) -> None:
+    headers = {**stack.headers(), "content-type": kind}
+    answer = await http.post(TRIGGER, content=json.dumps(EXAMPLE), headers=headers)
+    assert answer.status_code == 415
+    assert reason(answer) == "CONTENT_TYPE_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("size", [70_000, 10_000_000])
+async def test_a_large_body_is_413(size: int, stack: Stack, http: httpx.AsyncClient) -> None:
+    body = json.dumps({**EXAMPLE, "event": {"a": "x" * size}})
+    answer = await http.post(TRIGGER, content=body, headers={**stack.headers(), "connection": "close"})
+    assert answer.status_code == 413
+    assert reason(answer) == "BODY_TOO_LARGE"
+
+
+async def test_a_large_body_without_a_length_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 7_000
+
+    answer = await http.post(TRIGGER, content=chunks(), headers=stack.headers())
+    assert answer.status_code == 413
+    assert reason(answer) == "BODY_TOO_LARGE"
+
+
+@pytest.mark.parametrize("way", ["gateway", "server"])
+async def test_a_large_grpc_message_is_refused(
+    way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    request = email_request()
+    request.event = json.dumps({"a": "x" * 300_000})
+    stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
+    error = await refused(stub.TriggerEmail(request, metadata=stack.metadata(), timeout=10))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("way", ["gateway", "server"])
+async def test_a_message_that_is_no_protobuf_is_the_callers_fault(
+    way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    method = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
+    error = await refused(method(b"\xff\xff\xff", metadata=stack.metadata(), timeout=10))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert as_json(status_of(error))["details"][0]["reason"] == "INVALID_REQUEST"
+
+
+async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
+    http: httpx.AsyncClient, channels: dict[str, grpc.aio.Channel], secrets: Keys
+) -> None:
+    accepted = await http.post(
+        TRIGGER, json=EXAMPLE, headers={**JSON, "authorization": f"Bearer {secrets.good}"}
+    )
+    path = f"/api/client/deliveries/{accepted.headers['x-trigger-id']}"
+
+    async def get(secret: str) -> httpx.Response:
+        return await http.get(path, headers={"authorization": f"Bearer {secret}"})
+
+    assert (await get(secrets.reads)).json()["delivery"]["campaign_id"] == "44"
+    forbidden = await get(secrets.held_to_45)
+    assert (forbidden.status_code, reason(forbidden)) == (403, "SCOPE_MISSING")
+    unknown = await http.get(
+        "/api/client/deliveries/00000000-0000-7000-8000-000000000000",
+        headers={"authorization": f"Bearer {secrets.reads}"},
+    )
+    assert (unknown.status_code, reason(unknown)) == (404, "DELIVERY_NOT_FOUND")
+    stub = delivery_pb2_grpc.DeliveryServiceStub(channels["gateway"])
+    bad = delivery_pb2.GetDeliveryRequest(trigger_id="nonsense")
+    error = await refused(stub.GetDelivery(bad, metadata=(("authorization", f"Bearer {secrets.reads}"),)))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_revoked_key_is_refused_within_a_second(http: httpx.AsyncClient, pool: Pool) -> None:
+    project = await keys.ensure_project(pool, "demo")
+    secret = new_secret()
+    key = await keys.create_key(pool, secret, project_id=project, name="short", scopes={Scope.TRIGGER})
+    headers = {**JSON, "authorization": f"Bearer {secret}"}
+    await until_status(http, headers, 204, 1.0)
+    await keys.revoke_key(pool, key.id)
+    await until_status(http, headers, 401, 1.0)
+
+
+async def until_status(http: httpx.AsyncClient, headers: dict[str, str], status: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while (await http.post(TRIGGER, json=EXAMPLE, headers=headers)).status_code != status:
+        assert time.monotonic() < deadline, f"no {status} within {seconds} s"
+        await asyncio.sleep(0.02)
+
+
+async def test_integers_of_19_digits_arrive_exactly(stack: Stack, http: httpx.AsyncClient) -> None:
+    body = (
+        '{"user": {"external_id": "x", "email": "a@b.example"}, "event": {"order_id": 9007199254740993123}}'
+    )
+    answer = await http.post(TRIGGER, content=body, headers=stack.headers())
+    path = stack.data / "outbox" / "email" / f"{answer.headers['x-trigger-id']}.eml"
+    async with asyncio.timeout(5):
+        while not path.exists():
+            await asyncio.sleep(0.02)
+    assert "9007199254740993123" in path.read_text()
+
+
+async def test_a_thousand_bad_requests_at_once_get_clear_answers(
+    stack: Stack, http: httpx.AsyncClient
+) -> None:
+    bodies = [
+        b"{",
+        b'{"user": 1}',
+        b'{"user": {"external_id": "\\ud800"}}',
+        b"[" * 5000,
+        b'{"user": {}, "x": 1}',
+    ]
+    limits = httpx.Limits(max_connections=100)
+    async with httpx.AsyncClient(base_url=stack.url, limits=limits, timeout=60, trust_env=False) as many:
+        posts = (many.post(TRIGGER, content=bodies[n % 5], headers=stack.headers()) for n in range(1000))
+        answers = await asyncio.gather(*posts)
+    assert {answer.status_code for answer in answers} == {422}
+    assert (await http.post(TRIGGER, json=EXAMPLE, headers=stack.headers())).status_code == 204
+
+
+async def test_neither_keys_nor_addresses_stand_in_a_log(
+    stack: Stack, http: httpx.AsyncClient, secrets: Keys
+) -> None:
+    marked = {"external_id": "x", "email": "very.secret.person@nowhere.example"}
+    answer = await http.post(TRIGGER, json={"user": marked}, headers=stack.headers())
+    assert answer.status_code == 204
+    await http.post(TRIGGER, json={"user": {**marked, "x": 1}}, headers=stack.headers())
+    await asyncio.sleep(0.3)
+    logs = "".join(path.read_text(errors="replace") for path in (stack.data / "log").iterdir())
+    assert answer.headers["x-trigger-id"] in logs
+    for hidden in ("very.secret.person", secrets.good, secrets.revoked, secrets.reads):
+        assert hidden not in logs
+
+
+# ---- limits and outages, on a product of their own -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def troubled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    settings: dict[str, object] = {
+        "server": {"deadline": 1.5, "catalog_max_age": 30},
+        "limits": {"per_key": 20, "per_key_burst": 20},
+    }
+    async with running_stack(tmp_path_factory.mktemp("troubled"), settings) as running:
+        yield running
+
+
+async def test_too_many_calls_are_429_with_retry_after_by_rest_and_grpc(troubled: Stack) -> None:
+    async with client(troubled) as http, grpc.aio.insecure_channel(troubled.target) as channel:
+        posts = (http.post(TRIGGER, json=EXAMPLE, headers=troubled.headers()) for _ in range(80))
+        answers = await asyncio.gather(*posts)
+        limited = [answer for answer in answers if answer.status_code == 429]
+        assert {answer.status_code for answer in answers} == {204, 429}
+        assert {reason(answer) for answer in limited} == {"RATE_LIMITED"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in limited)
+        stub = trigger_pb2_grpc.TriggerServiceStub(channel)
+        calls = [stub.TriggerEmail(email_request(), metadata=troubled.metadata()) for _ in range(80)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        errors = [end for end in ends if isinstance(end, grpc.aio.AioRpcError)]
+        assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert ("retry-after", "1") in list(errors[0].trailing_metadata())
+
+
+async def test_a_hanging_database_is_504_and_a_dead_one_503(troubled: Stack) -> None:
+    await asyncio.sleep(1.1)  # the limit's bucket fills again
+    postmaster = int((troubled.data / "postgres" / "postmaster.pid").read_text().split()[0])
+    url = EmbeddedPostgres(troubled.data, troubled.server_socket.parent).url
+    settings = load(None, {"CLARION_DATABASE_URL": url})
+    async with client(troubled) as http, grpc.aio.insecure_channel(troubled.target) as channel:
+        stub = trigger_pb2_grpc.TriggerServiceStub(channel)
+        async with (
+            app.opened_pool(settings) as pool,
+            pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await connection.execute("LOCK TABLE trigger IN ACCESS EXCLUSIVE MODE")
+            slow = await http.post(TRIGGER, json=EXAMPLE, headers=troubled.headers())
+            late = await refused(stub.TriggerEmail(email_request(), metadata=troubled.metadata(), timeout=10))
+        assert (slow.status_code, reason(slow)) == (504, "TIMED_OUT")
+        assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        os.kill(postmaster, signal.SIGINT)
+        down = await until_unavailable(http, troubled)
+        assert int(down.headers["retry-after"]) >= 1
+        await troubled.until_said("restarting", 10)
+        async with asyncio.timeout(20):
+            while (await http.post(TRIGGER, json=EXAMPLE, headers=troubled.headers())).status_code != 204:
+                await asyncio.sleep(0.2)
+
+
+async def until_unavailable(http: httpx.AsyncClient, stack: Stack) -> httpx.Response:
+    async with asyncio.timeout(10):
+        while True:
+            answer = await http.post(TRIGGER, json=EXAMPLE, headers=stack.headers())
+            if answer.status_code == 503:
+                assert reason(answer) == "STORE_UNAVAILABLE"
+                return answer
+            assert answer.status_code in {204, 504}
+
+
+async def test_a_gateway_without_a_server_is_503_with_retry_after(troubled: Stack) -> None:
+    server = troubled.children()["serve"]
+    server.suspend()
+    try:
+        async with client(troubled) as http, asyncio.timeout(20):
+            while True:
+                answer = await http.post(TRIGGER, json=EXAMPLE, headers=troubled.headers())
+                if answer.status_code == 503:
+                    break
+                assert answer.status_code in {204, 429, 504}
+        assert reason(answer) == "SERVER_UNAVAILABLE"
+        assert int(answer.headers["retry-after"]) >= 1
+    finally:
+        server.resume()

@@ -91,7 +91,9 @@ def as_markdown(found: Sequence[Row], plan: Plan, load_before: float) -> str:
     )
 
 
-def as_json(found: Sequence[Row], samples: Sequence[Sample], plan: Plan, load_before: float) -> dict[str, Any]:
+def as_json(
+    found: Sequence[Row], samples: Sequence[Sample], plan: Plan, load_before: float
+) -> dict[str, Any]:
     """Return everything, each round too."""
     options = {name: value for name, value in asdict(plan).items() if name != "data"}
     rounds = [{**asdict(sample), "rate": sample.rate, "cpu_us": sample.cpu_us} for sample in samples]

@@ -182,7 +182,8 @@ async def server_ready(target: str, timeout: float) -> None:  # noqa: ASYNC109 -
     """
     async with grpc.aio.insecure_channel(target) as channel:
         request = health_pb2.HealthCheckRequest()
-        await health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout, wait_for_ready=True)
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs know no methods
+        await stub.Check(request, timeout=timeout, wait_for_ready=True)
 
 
 @asynccontextmanager

@@ -170,7 +170,7 @@ class Stack:
     def children(self) -> dict[str, psutil.Process]:
         """Return the supervisor's children by their role."""
         assert self.process is not None
-        found = {}
+        found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
             line = " ".join(child.cmdline())
             for role in ("postgres", "serve", "dispatch", "gateway"):

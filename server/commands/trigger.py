@@ -35,6 +35,7 @@ __all__ = ["trigger"]
 @click.pass_obj
 def trigger(
     invocation: Invocation,
+    /,
     *,
     campaign_id: int,
     target: str | None,

@@ -14,7 +14,8 @@ from ..errors import RequestError, Violation
 __all__ = ["abort", "to_status"]
 
 DOMAIN = "clarion"
-# Envoy and grpcio clients fail on error details above 8 KiB of headers; base64 adds a third, and the message travels percent-encoded.
+# Envoy and grpcio clients fail on error details above 8 KiB of headers; base64 adds a third, and the message
+# travels twice, once percent-encoded. All in bytes.
 _MAX_DETAIL_BYTES = 2500
 _MAX_TEXT = 120
 _MAX_FIELD = 80
@@ -32,7 +33,8 @@ class _Rich(grpc.Status):
 def to_status(error: RequestError) -> status_pb2.Status:
     """Return the status with exactly one ErrorInfo and, if there are violations, one BadRequest."""
     status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_cut(str(error), 2 * _MAX_TEXT))
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    facts = {name: _cut(fact, _MAX_TEXT) for name, fact in error.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=facts)
     status.details.add().Pack(info)
     if error.violations:
         status.details.add().Pack(_bad_request(error.violations))
@@ -75,4 +77,5 @@ def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequ
 
 
 def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    raw = text.encode()
+    return text if len(raw) <= most else raw[: most - 3].decode(errors="ignore") + "…"

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
 
 __all__ = ["MAX_DEPTH", "JsonError", "decode", "type_name", "without_trailing_commas"]
 
 MAX_DEPTH = 32
-_STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*[\]}])', re.DOTALL)
+# A string that never ends counts to the end of the text: to look for its end again at each quote in it
+# would take quadratic time.
+_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
+# A comma right after an opening bracket trails nothing, and stays.
+_KEPT_OR_TRAILING_COMMA = re.compile(rf"({_STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -41,7 +47,7 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
 
 def without_trailing_commas(text: str) -> str:
     """Return the text without commas that stand before a closing bracket."""
-    return _STRING_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
+    return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
 
 
 def type_name(value: object) -> str:
@@ -57,7 +63,7 @@ def _check_depth(text: str, most: int) -> None:
     if text.count("{") + text.count("[") <= most:
         return
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', text, re.DOTALL):
+    for match in _STRING_OR_BRACKET.finditer(text):
         if match[0] in "[{":
             depth += 1
             if depth > most:
@@ -84,8 +90,7 @@ def _check_escapes(value: Any) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise JsonError(f"holds the name {json.dumps(twice[:60])} twice in one object")
     return members
 

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _OUTAGE_STATES = ("53", "57P", "25006", "08")
 
 
-class _PlainConnection(asyncpg.Connection):  # type: ignore[type-arg]  # generic in the stubs only
+class _PlainConnection(asyncpg.Connection):  # generic in the stubs only
     """A connection without state to reset: it saves a round trip on each return to the pool."""
 
     def get_reset_query(self) -> str:
@@ -36,7 +36,9 @@ def is_outage(error: BaseException) -> bool:
     """Tell whether the error means that the database cannot be used now (not that our SQL is wrong)."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_OUTAGE_STATES)
-    return isinstance(error, OSError | asyncpg.InterfaceError | TimeoutError)
+    if isinstance(error, ValueError):  # asyncpg's word for a bad URL is an InterfaceError, too
+        return False
+    return isinstance(error, OSError | asyncpg.InterfaceError)
 
 
 @asynccontextmanager

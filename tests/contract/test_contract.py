@@ -13,7 +13,6 @@ import pytest
 from google.api import httpbody_pb2
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
@@ -242,16 +241,17 @@ async def call(channel: grpc.aio.Channel, case: Case, secret: str) -> status_pb2
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     for name, value in error.trailing_metadata():
-        if name == rpc_status.GRPC_DETAILS_METADATA_KEY:
+        if name == "grpc-status-details-bin":
             assert isinstance(value, bytes)
             return status_pb2.Status.FromString(value)
     raise AssertionError(f"no details in {error}")
 
 
 def as_json(status: status_pb2.Status) -> dict[str, Any]:
-    # The detail types must be known for this to work.
-    assert error_details_pb2.ErrorInfo and error_details_pb2.BadRequest
-    shown: dict[str, Any] = json_format.MessageToDict(status, preserving_proto_field_name=True)
+    pool = error_details_pb2.DESCRIPTOR.pool  # knows the types of the details
+    shown: dict[str, Any] = json_format.MessageToDict(
+        status, preserving_proto_field_name=True, descriptor_pool=pool
+    )
     return shown
 
 
@@ -279,7 +279,7 @@ async def test_a_refusal_is_the_same_by_rest_and_by_grpc(
         assert as_json(await call(channel, case, secret)) == answer.json()
 
 
-TYPED = {
+TYPED: dict[str, tuple[Any, Any, int]] = {
     "email": (pb.TriggerEmailRequest, pb.EmailUser, 44),
     "phone": (pb.TriggerTextRequest, pb.TextUser, 45),
     "device_token": (pb.TriggerPushRequest, pb.PushUser, 46),

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import httpx
@@ -47,7 +48,7 @@ def email_request(**user: str) -> pb.TriggerEmailRequest:
     )
 
 
-async def refused(calling: grpc.aio.UnaryUnaryCall) -> grpc.aio.AioRpcError:
+async def refused(calling: grpc.aio.UnaryUnaryCall[Any, Any]) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await calling
     return caught.value
@@ -63,7 +64,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("header", [None, *MALFORMED])
-@pytest.mark.parametrize("content", [json.dumps(EXAMPLE), "not json", "x" * 200_000])
+@pytest.mark.parametrize("content", [json.dumps(EXAMPLE), "not json", "x" * 70_000])
 async def test_without_a_good_key_the_answer_is_401_whatever_the_body(
     header: str | None, content: str, http: httpx.AsyncClient
 ) -> None:
@@ -117,7 +118,7 @@ async def test_an_unknown_path_is_404(path: str, stack: Stack, http: httpx.Async
 async def test_an_unknown_grpc_method_is_unimplemented(
     way: str, channels: dict[str, grpc.aio.Channel]
 ) -> None:
-    method = channels[way].unary_unary("/clarion.v1.TriggerService/Nothing")
+    method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/Nothing")
     error = await refused(method(b"", timeout=10))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -140,10 +141,10 @@ async def test_another_content_type_is_415(kind: str, stack: Stack, http: httpx.
     assert reason(answer) == "CONTENT_TYPE_UNSUPPORTED"
 
 
-@pytest.mark.parametrize("size", [70_000, 10_000_000])
-async def test_a_large_body_is_413(size: int, stack: Stack, http: httpx.AsyncClient) -> None:
-    body = json.dumps({**EXAMPLE, "event": {"a": "x" * size}})
-    answer = await http.post(TRIGGER, content=body, headers={**stack.headers(), "connection": "close"})
+async def test_a_body_of_70_kb_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
+    # 10 MB: test_gateway_alone.py, by a client that reads while it still writes.
+    body = json.dumps({**EXAMPLE, "event": {"a": "x" * 70_000}})
+    answer = await http.post(TRIGGER, content=body, headers=stack.headers())
     assert answer.status_code == 413
     assert reason(answer) == "BODY_TOO_LARGE"
 
@@ -173,7 +174,7 @@ async def test_a_large_grpc_message_is_refused(
 async def test_a_message_that_is_no_protobuf_is_the_callers_fault(
     way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
 ) -> None:
-    method = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
+    method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
     error = await refused(method(b"\xff\xff\xff", metadata=stack.metadata(), timeout=10))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert as_json(status_of(error))["details"][0]["reason"] == "INVALID_REQUEST"

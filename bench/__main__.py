@@ -32,7 +32,7 @@ _ENVOY_THREADS = next(f.default for f in dataclasses.fields(GatewayOptions) if f
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--seconds", type=int, default=6, help="Measured time of one variant in one round.")
 @click.option("--rounds", type=int, default=5)
-@click.option("--warmup", type=click.IntRange(1, 60), default=3, help="Seconds for each variant.")
+@click.option("--warmup", type=click.IntRange(0, 60), default=3, help="Seconds for each variant; 0: none.")
 @click.option("--connections", type=int, default=32)
 @click.option("--processes", type=int, default=1, help="Server processes.")
 @click.option("--envoy-threads", type=int, default=_ENVOY_THREADS)

@@ -63,7 +63,7 @@ async def measure(plan: Plan, say: Say) -> list[Sample]:
             loader = make_loader(plan, run.data, product.key)
             rounds = _Rounds(plan, loader, empty, product)
             say(f"warming up: {plan.warmup:g} s each")
-            for variant in VARIANTS:
+            for variant in VARIANTS if plan.warmup else ():
                 await rounds.sample(variant, plan.warmup)
             samples = []
             for number in range(plan.rounds):

@@ -58,7 +58,7 @@ async def until_logged(process: asyncio.subprocess.Process, log: Path, text: str
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while process.returncode is None:
-                if text in log.read_text(errors="replace"):
+                if text in _read(log):
                     return
                 await asyncio.sleep(0.02)  # a file says nowhere that it has grown
     raise BenchError(f"{log.stem} did not start: {_last_words(log)}")
@@ -77,4 +77,8 @@ async def _end(process: asyncio.subprocess.Process, stop: signal.Signals) -> Non
 
 
 def _last_words(log: Path) -> str:
-    return " | ".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:]) or "it said nothing"
+    return " | ".join(_read(log).splitlines()[-_LAST_LINES:]) or "it said nothing"
+
+
+def _read(log: Path) -> str:
+    return log.read_text(errors="replace")

@@ -141,6 +141,7 @@ async def _envoy(
         admin_socket=run.socket(f"{name}.sock"),
         concurrency=plan.envoy_threads,
         drain_timeout=1.0,
+        drain_grace=0.0,  # at the end nobody calls any more
     )
     folder = run.data / f"envoy-{name}"
     folder.mkdir(mode=0o700)
@@ -169,8 +170,9 @@ async def _until_204(port: int, key: str) -> None:
     status = 0
     try:
         async with asyncio.timeout(_HEALTHY_SECONDS):
-            while (status := await asyncio.to_thread(_trigger, port, key)) != http.HTTPStatus.NO_CONTENT:
-                await asyncio.sleep(0.05)  # Envoy checks its servers' health by itself
+            while status != http.HTTPStatus.NO_CONTENT:  # Envoy finds its servers healthy when it does
+                await asyncio.sleep(0.05)
+                status = await asyncio.to_thread(_trigger, port, key)
     except TimeoutError:
         raise BenchError(f"a good trigger is answered with {status}, not 204") from None
 

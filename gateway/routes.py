@@ -26,7 +26,7 @@ __all__ = ["virtual_host"]
 
 Config = dict[str, Any]
 
-BEARER = r"(?i:bearer) +[!-~]+"
+BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
 JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
 LARGEST = 2**63 - 1
 STREAMS = ("/grpc.health.v1.Health/Watch",)

@@ -13,11 +13,12 @@ import gateway
 
 from . import app, demo
 from .config import Settings
+from .dispatch.settings import DispatchSettings
 from .domain.key import Scope, new_secret
 from .errors import ConfigError
 from .rundir import RunDir
 from .setup import apply_campaign_file
-from .store import keys
+from .store import campaigns, keys
 from .store.embedded import EmbeddedPostgres
 from .store.migrate import migrate
 from .supervisor import Child, Supervisor
@@ -37,7 +38,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     Raises:
         ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
     """
-    app.providers(settings)
+    DispatchSettings(lease=settings.dispatch.lease).check(app.providers(settings).values())
     _check_port(settings)
     with RunDir(settings.data_dir) as run:
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
@@ -142,7 +143,10 @@ class _Plan:
         secret = path.read_text().strip() if path.exists() else new_secret()
         settings = app.with_database(self._settings, self._url)
         async with app.opened_pool(settings) as pool:
-            project_id, _ = await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
+            project_id = await keys.ensure_project(pool, demo.PROJECT)
+            if not await campaigns.list_campaigns(pool, project_id, after=0, limit=1):
+                # Only then: what somebody made of the demo's campaigns since stays as it is.
+                await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
             await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
         path.touch(mode=0o600)
         path.write_text(f"{secret}\n")

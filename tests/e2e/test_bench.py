@@ -16,7 +16,7 @@ import psutil
 from bench.load import MISSING
 
 ROOT = Path(__file__).parents[2]
-SHORT = ("--seconds", "1", "--rounds", "1", "--warmup", "1", "--connections", "4")
+SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4")
 LOADER = "wrk" if shutil.which("wrk") else "builtin"
 
 
@@ -44,7 +44,9 @@ def commands_naming(text: str) -> list[str]:
 async def test_a_short_run_reports_every_figure_of_every_variant(tmp_path: Path) -> None:
     as_json, as_markdown = tmp_path / "report.json", tmp_path / "report.md"
     files = ("--json", str(as_json), "--markdown", str(as_markdown))
-    process = await start(*SHORT, "--loader", LOADER, "--data", str(tmp_path / "data"), *files)
+    process = await start(
+        *SHORT, "--warmup", "0", "--loader", LOADER, "--data", str(tmp_path / "data"), *files
+    )
     code, out, err = await finish(process)
 
     assert code == 0, err

@@ -1,0 +1,319 @@
+"""`clarion up --demo`: every way in, every channel, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import statistics
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
+from clarion.v1 import trigger_pb2 as pb
+from tests.contract.smtp_servers import MailServer
+from tests.stack import Stack, client, free_port, stub
+
+from .conftest import accepted, clarion, delivered, family, nothing_is_left, post, said, trigger_id, until
+
+SNOWFLAKE = 9007199254740993123  # 19 digits; a double would make another number of it
+
+
+@pytest.fixture(scope="module")
+async def typed(demo: Stack) -> AsyncIterator[trigger_pb2_grpc.TriggerServiceStub]:
+    channel, service = stub(demo.target)
+    async with channel:
+        yield service
+
+
+async def test_a_rest_trigger_becomes_an_email_with_every_digit(demo: Stack, rest: httpx.AsyncClient) -> None:
+    number = await accepted(rest, event={"order_id": SNOWFLAKE, "random_field": "grüße"})
+    content = (await delivered(demo, "email", number)).read_bytes()
+
+    mail = email.message_from_bytes(content, policy=email.policy.default)
+
+    assert mail["to"] == "somebody@e2e.example"
+    assert mail["from"] == "Clarion Demo <hello@clarion.example>"
+    assert mail["subject"].startswith("Welcome, user-")
+    assert number in mail["message-id"]
+    assert mail["date"].datetime.tzinfo is not None
+    assert mail["mime-version"] == "1.0"
+    assert not mail.defects
+    for kind in ("plain", "html"):
+        part = mail.get_body((kind,))
+        assert part is not None
+        assert str(SNOWFLAKE) in part.get_content()
+        assert "grüße" in part.get_content()
+
+
+async def test_an_email_stands_in_the_outbox_within_a_second(demo: Stack, rest: httpx.AsyncClient) -> None:
+    took = []
+    for _ in range(5):
+        begun = time.monotonic()
+        await delivered(demo, "email", await accepted(rest))
+        took.append(time.monotonic() - begun)
+
+    assert statistics.median(took) < 1, took
+
+
+async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.AsyncClient) -> None:
+    number = await accepted(rest, "text", event={"code": SNOWFLAKE})
+
+    message = json.loads((await delivered(demo, "text", number)).read_text())
+
+    assert message["to"] == "+12025550123"
+    assert message["text"] == f"Your code is {SNOWFLAKE}."
+
+
+async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: httpx.AsyncClient) -> None:
+    number = await accepted(rest, "push", event={"headline": "It works"})
+
+    message = json.loads((await delivered(demo, "push", number)).read_text())
+
+    assert message["device_token"] == "device-token-of-e2e"
+    assert message["text"] == "It works"
+    assert message["title"].startswith("News for user-")
+
+
+async def test_the_typed_calls_reach_all_three_channels_on_the_same_port(
+    demo: Stack, typed: trigger_pb2_grpc.TriggerServiceStub
+) -> None:
+    event, key = json.dumps({"order_id": SNOWFLAKE}), demo.metadata()
+    to_mail = pb.EmailUser(external_id="typed", email="typed@e2e.example")
+    to_phone = pb.TextUser(external_id="typed", phone="+12025550124")
+    to_device = pb.PushUser(external_id="typed", device_token="typed-token")
+
+    mail = await typed.TriggerEmail(
+        pb.TriggerEmailRequest(campaign_id=44, user=to_mail, event=event), metadata=key, timeout=10
+    )
+    text = await typed.TriggerText(
+        pb.TriggerTextRequest(campaign_id=45, user=to_phone, event=event), metadata=key, timeout=10
+    )
+    push = await typed.TriggerPush(
+        pb.TriggerPushRequest(campaign_id=46, user=to_device, event=event), metadata=key, timeout=10
+    )
+
+    assert str(SNOWFLAKE) in (await delivered(demo, "email", mail.trigger_id)).read_text()
+    assert "+12025550124" in (await delivered(demo, "text", text.trigger_id)).read_text()
+    assert "typed-token" in (await delivered(demo, "push", push.trigger_id)).read_text()
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"),
+    [
+        ("email", ("44", "--email", "cli@e2e.example", "--event", f'{{"order_id": {SNOWFLAKE}}}')),
+        ("text", ("45", "--phone", "+12025550125", "--locale", "es")),
+        ("push", ("46", "--device-token", "cli-token", "--external-id", "by-hand")),
+    ],
+)
+async def test_the_trigger_command_reaches_every_channel(
+    demo: Stack, channel: str, words: tuple[str, ...]
+) -> None:
+    done = await clarion(demo.folder, "trigger", *words)
+
+    assert (done.code, done.err) == (0, "")
+    content = (await delivered(demo, channel, done.out.strip())).read_text()
+    assert {"email": str(SNOWFLAKE), "text": "Tu código", "push": "by-hand"}[channel] in content
+
+
+async def test_the_printed_curl_line_works_when_it_is_pasted(demo: Stack) -> None:
+    said_all = "".join(demo.output)
+    start = said_all.index("curl ")
+    line = said_all[start : said_all.index("\n\n", start)]
+    assert demo.key in line
+
+    if shutil.which("curl"):
+        shell = await asyncio.create_subprocess_exec("bash", "-c", line, stdout=asyncio.subprocess.PIPE)
+        out, _ = await asyncio.wait_for(shell.communicate(), 15)
+        head = out.decode()
+        assert head.startswith("HTTP/1.1 204 ")
+        found = re.search(r"^x-trigger-id: (\S+)\r?$", head, re.MULTILINE)
+        assert found
+        number = found[1]
+    else:
+        number = trigger_id(await _by_httpx(shlex.split(line)))
+    assert "random_field = value" in (await delivered(demo, "email", number)).read_text()
+
+
+async def _by_httpx(words: list[str]) -> httpx.Response:
+    url = next(word for word in words if word.startswith("http"))
+    headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
+    async with httpx.AsyncClient(trust_env=False) as session:
+        return await session.post(url, headers=headers, content=words[words.index("-d") + 1])
+
+
+async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
+    demo: Stack, rest: httpx.AsyncClient
+) -> None:
+    number = await accepted(rest, "text")
+    await delivered(demo, "text", number)
+
+    by_rest = await _settled(rest, number)
+    shown = await clarion(demo.folder, "deliveries", "show", number)
+    as_json = json.loads((await clarion(demo.folder, "deliveries", "show", number, "--json")).out)
+    async with grpc.aio.insecure_channel(demo.target) as channel:
+        service = delivery_pb2_grpc.DeliveryServiceStub(channel)
+        request = delivery_pb2.GetDeliveryRequest(trigger_id=number)
+        by_grpc = await service.GetDelivery(request, metadata=demo.metadata(), timeout=10)
+
+    assert by_rest["state"] == "DELIVERY_STATE_DELIVERED"
+    assert [one["outcome"] for one in by_rest["attempts"]] == ["ATTEMPT_OUTCOME_DELIVERED"]
+    assert by_grpc.delivery.state == delivery_pb2.DELIVERY_STATE_DELIVERED
+    assert (as_json["state"], as_json["campaign_id"], len(as_json["attempts"])) == ("delivered", 45, 1)
+    assert shown.out.startswith("delivered: campaign 45 (text) for user-")
+    assert "attempt 1: " in shown.out
+
+
+async def _settled(rest: httpx.AsyncClient, number: str) -> dict[str, list[dict[str, str]]]:
+    """Return the delivery once its attempt is recorded, which follows the file."""
+    async with asyncio.timeout(5):
+        while True:
+            answer = await rest.get(f"/api/client/deliveries/{number}")
+            assert answer.status_code == 200, answer.text
+            found: dict[str, list[dict[str, str]]] = answer.json()["delivery"]
+            if "attempts" in found and found["attempts"]:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def test_configuration_alone_sends_a_campaign_over_smtp(demo: Stack, mail: MailServer) -> None:
+    file = demo.folder / "letters.yaml"
+    file.write_text(_LETTERS.format(provider="sandbox"))
+    assert "created" in (await clarion(demo.folder, "campaigns", "apply", file.name)).out
+    made = await clarion(demo.folder, "keys", "create", "--project", "letters", "--name", "e2e")
+    file.write_text(_LETTERS.format(provider="smtp"))
+    applied = await clarion(demo.folder, "campaigns", "apply", file.name)
+    assert "changed" in applied.out, applied.err
+
+    async with client(demo) as session:
+        session.headers.update(demo.headers(made.out.strip()))
+        await until_known(session)
+        number = await accepted(session, campaign=7, event={"order_id": SNOWFLAKE})
+    await until(lambda: any(number in m["message-id"] for m in mail.mails), 10, "no mail over SMTP")
+
+    letter = next(m for m in mail.mails if number in m["message-id"])
+    assert letter["to"] == "somebody@e2e.example"
+    assert f"Order {SNOWFLAKE}" in letter.as_string()
+    assert "somebody@e2e.example" in mail.recipients
+    assert "letters@clarion.example" in mail.senders
+    assert not (demo.data / "outbox" / "email" / f"{number}.eml").exists()
+
+
+async def until_known(session: httpx.AsyncClient) -> None:
+    """Return when the key and campaign are in force and the last change of the campaign too: a second."""
+    await asyncio.sleep(1)
+    assert (await session.get("/api/client/deliveries/none")).status_code != 401
+
+
+_LETTERS = """
+project: letters
+campaigns:
+  - id: 7
+    name: Letters
+    channel: email
+    provider: {provider}
+    sender: Letters <letters@clarion.example>
+    templates:
+      default:
+        subject: A letter
+        text: Order {{{{ event.order_id }}}}
+"""
+
+
+async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "again", free_port())
+    try:
+        await stack.start()
+        key, number = stack.key, await _trigger_one(stack)
+        paused = (stack.folder / "campaigns.yaml").write_text(stack.campaigns.read_text().replace("active", "paused", 1))
+        assert paused
+        applied = await clarion(stack.folder, "campaigns", "apply", "campaigns.yaml", "--json")
+        assert json.loads(applied.out)["44"] == "changed"
+        processes, begun = family(stack), time.monotonic()
+        assert stack.process is not None
+        os.killpg(stack.process.pid, signal.SIGINT)  # as a terminal does, to the whole group
+        assert await stack.stop(signal.SIGCONT) == 0
+        assert time.monotonic() - begun < 10
+        await nothing_is_left(stack, processes, 1)
+
+        await stack.start()
+
+        assert stack.key == key
+        assert any(key in line for line in stack.output)
+        async with client(stack) as session:
+            session.headers.update(stack.headers(key))
+            found = (await session.get(f"/api/client/deliveries/{number}")).json()
+            assert found["delivery"]["state"] == "DELIVERY_STATE_DELIVERED"
+            assert (await post(session)).status_code == 422  # still paused: --demo overwrites nothing
+            await delivered(stack, "text", await accepted(session, "text"))
+    finally:
+        await stack.stop()
+
+
+async def _trigger_one(stack: Stack) -> str:
+    async with client(stack) as session:
+        session.headers.update(stack.headers())
+        number = await accepted(session)
+        await delivered(stack, "email", number)
+        await _settled(session, number)
+    return number
+
+
+async def test_sigterm_ends_everything_within_ten_seconds_also_under_load(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "term", free_port())
+    await stack.start()
+    processes = family(stack)
+    assert len(processes) > 5
+    async with client(stack) as session:
+        session.headers.update(stack.headers())
+        load = [asyncio.create_task(post(session)) for _ in range(50)]
+        await accepted(session)
+        begun = time.monotonic()
+        code = await stack.stop(signal.SIGTERM)
+        took = time.monotonic() - begun
+        await asyncio.gather(*load, return_exceptions=True)
+
+    assert code == 0
+    assert took < 10
+    await nothing_is_left(stack, processes, 1)
+
+
+async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "early", free_port())
+    starting = asyncio.create_task(stack.start())
+    try:
+        await said(stack, "making the database cluster", 0, 20)
+        processes = family(stack)
+        code = await stack.stop(signal.SIGINT)
+    finally:
+        with pytest.raises(AssertionError, match="ended before it said"):
+            await starting
+
+    assert code == 0
+    await nothing_is_left(stack, processes, 1)
+    assert not list(stack.data.glob("postgres.new-*"))
+
+
+@pytest.mark.parametrize("name", ["it's \"quoted\" & spaced; $HOME %41,ü", "long-" + "x" * 80 + "/" + "y" * 130])
+async def test_any_folder_will_do(tmp_path: Path, name: str) -> None:
+    stack = Stack(tmp_path / name, free_port())
+    try:
+        await stack.start()
+        processes = family(stack)
+        await _trigger_one(stack)
+        listed = await clarion(stack.folder, "campaigns", "list")
+        assert "Welcome by email" in listed.out, listed.err
+    finally:
+        await stack.stop()
+    await nothing_is_left(stack, processes, 1)

@@ -1,0 +1,125 @@
+"""Campaign files: what is in them, or every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server import demo
+from server.campaign_file import read, to_campaigns
+from server.dispatch.providers import build
+from server.dispatch.providers.base import Provider
+from server.domain.campaign import CampaignState, Channel, RetryPolicy
+from server.errors import ConfigError
+
+DEMO = Path(demo.__file__).parent / "campaigns.yaml"
+
+TOML = """
+project = "shop"
+[[campaigns]]
+id = 7
+name = "Code"
+channel = "text"
+provider = "sandbox"
+sender = "+12025550100"
+state = "paused"
+retry = {max_attempts = 3}
+[campaigns.templates.default]
+text = "{{ event.code }}"
+[campaigns.templates.pt_BR]
+text = "{{ event.code }}!"
+"""
+
+
+@pytest.fixture
+def providers(tmp_path: Path) -> dict[str, Provider]:
+    smtp = {"type": "smtp", "host": "localhost"}
+    return {
+        "sandbox": build("sandbox", {"type": "sandbox"}, data_dir=tmp_path),
+        "smtp": build("smtp", smtp, data_dir=tmp_path),
+    }
+
+
+def write(folder: Path, text: str, name: str = "campaigns.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_demo_is_right(providers: dict[str, Provider]) -> None:
+    file = read(DEMO)
+    found = to_campaigns(file, 5, providers)
+    assert file.project == "demo"
+    assert [(one.id, one.channel) for one in found] == [
+        (44, Channel.EMAIL),
+        (45, Channel.TEXT),
+        (46, Channel.PUSH),
+    ]
+    assert all(one.project_id == 5 and "default" in one.templates for one in found)
+    assert found[0].retry == RetryPolicy()
+
+
+def test_toml_does_as_well(tmp_path: Path, providers: dict[str, Provider]) -> None:
+    [one] = to_campaigns(read(write(tmp_path, TOML, "campaigns.toml")), 1, providers)
+    assert (one.id, one.state, one.retry.max_attempts) == (7, CampaignState.PAUSED, 3)
+    assert set(one.templates) == {"default", "pt-br"}
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Provider]) -> None:
+    path = write(
+        tmp_path,
+        """
+        project: shop
+        campaigns:
+          - {id: 1, name: a, channel: email, provider: nobody, templates: {default: {subject: s, text: t}}}
+          - {id: 2, name: b, channel: push, provider: smtp, templates: {default: {title: t, text: x}}}
+          - {id: 3, name: c, channel: text, provider: sandbox, templates: {}}
+          - {id: 3, name: d, channel: text, provider: sandbox, templates: {default: {text: "{% if %}"}}}
+        """,
+    )
+    with pytest.raises(ConfigError) as raised:
+        to_campaigns(read(path), 1, providers)
+    text = str(raised.value)
+    for telling in (
+        "campaign 1: provider 'nobody' is not configured; there are: sandbox, smtp",
+        "campaign 1: sender is missing",
+        "campaign 2: provider 'smtp' does not send push",
+        "campaign 3: templates is empty",
+        "campaign 3: stands twice in the file",
+    ):
+        assert telling in text.splitlines() or any(line.startswith(telling) for line in text.splitlines())
+    assert any("default" in line and line.startswith("campaign 3: ") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "telling"),
+    [
+        ("project: p\ncampaigns: 1\n", r"campaigns\.yaml: Expected `array`.*\$\.campaigns"),
+        ("project: ''\ncampaigns: []\n", r"\$\.project"),
+        ("project: p\ncampaigns: []\nmore: 1\n", "unknown field `more`"),
+        ("project: p\ncampaigns: [{id: 0}]\n", r"campaigns\[0\]\.id"),
+        ("project: p\ncampaigns: [{id: 1, chanel: email}]\n", r"unknown field `chanel`.*\$\.campaigns\[0\]"),
+        ("project: [\n", r"campaigns\.yaml: "),
+        ("", r"campaigns\.yaml: "),
+    ],
+)
+def test_a_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, telling: str) -> None:
+    with pytest.raises(ConfigError, match=telling) as raised:
+        read(write(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("mistyped", ["retry: {max_attempt: 3}", "templates: {default: {text: t, htm: x}}"])
+def test_a_mistyped_name_below_a_campaign_is_an_error(tmp_path: Path, mistyped: str) -> None:
+    rest = "" if mistyped.startswith("templates") else "templates: {default: {text: t}}, "
+    entry = f"{{id: 1, name: a, channel: text, provider: sandbox, {rest}{mistyped}}}"
+    with pytest.raises(ConfigError, match="unknown field"):
+        read(write(tmp_path, f"project: p\ncampaigns: [{entry}]\n"))
+
+
+def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends in \.yaml, \.yml or \.toml"):
+        read(write(tmp_path, "{}", "campaigns.json"))
+    with pytest.raises(ConfigError, match="No such file"):
+        read(tmp_path / "none.yml")

@@ -1,0 +1,163 @@
+"""Settings: file and environment, and errors that name setting, problem and source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from server import config, demo
+from server.config import Settings, load
+from server.errors import ConfigError
+
+EXAMPLE = Path(demo.__file__).parent / "clarion.toml"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "clarion.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def names(kind: Any = Settings, prefix: str = "") -> set[str]:
+    """Every setting's dotted name, without providers."""
+    found: set[str] = set()
+    for field in msgspec.structs.fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            found |= names(field.type, f"{prefix}{field.name}.")
+        elif field.name != "providers":
+            found.add(prefix + field.name)
+    return found
+
+
+def test_without_file_and_variables_there_are_the_defaults() -> None:
+    assert load(None, {}) == Settings()
+
+
+def test_the_example_holds_exactly_the_defaults() -> None:
+    assert load(EXAMPLE, {}) == Settings()
+
+
+def test_the_example_names_every_setting() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    given: set[str] = set()
+    section = ""
+    for line in text.splitlines():
+        if header := re.match(r"\[([a-z.]+)\]", line):
+            section = f"{header[1]}."
+        elif setting := re.match(r"([a-z_]+) = ", line):
+            given.add(section + setting[1])
+    assert {name for name in given if not name.startswith("providers.")} == names()
+
+
+def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nprocesses = 2\ndeadline = 3\n[gateway]\nupstreams = ['a:1']\n")
+    settings = load(
+        path,
+        {
+            "CLARION_SERVER_PROCESSES": "4",
+            "CLARION_GATEWAY_UPSTREAMS": "b:1,c:2",
+            "CLARION_GATEWAY_ACCESS_LOG": "true",
+            "CLARION_DATA_DIR": "somewhere",
+            "CLARION_LIMITS_PER_KEY": "2.5",
+        },
+    )
+    assert (settings.server.processes, settings.server.deadline) == (4, 3)
+    assert settings.gateway.upstreams == ("b:1", "c:2")
+    assert settings.gateway.access_log is True
+    assert settings.data_dir == Path("somewhere")
+    assert settings.limits.per_key == 2.5
+
+
+def test_a_providers_password_comes_from_a_variable(tmp_path: Path) -> None:
+    path = write(tmp_path, '[providers.smtp-eu]\ntype = "smtp"\nhost = "h"\n[providers.smtp]\ntype = "smtp"\n')
+    settings = load(path, {"CLARION_PROVIDERS_SMTP_EU_PASSWORD": "p1", "CLARION_PROVIDERS_SMTP_PASSWORD": "p2"})
+    assert settings.providers["smtp-eu"] == {"type": "smtp", "host": "h", "password": "p1"}
+    assert settings.providers["smtp"] == {"type": "smtp", "password": "p2"}
+
+
+def test_variables_that_are_no_settings_are_left_alone() -> None:
+    assert load(None, {"CLARION_API_KEY": "x", "CLARION_CONFIG": "x", "CLARION_TARGET": "x", "PATH": "x"})
+
+
+@pytest.mark.parametrize(
+    ("text", "telling"),
+    [
+        ("[server]\nprocesses = 0\n", r"server\.processes: .*>= 1.*\(from .*clarion\.toml\)"),
+        ("[server]\nprocesses = 'many'\n", r"server\.processes: .*\(from .*clarion\.toml\)"),
+        ("[server]\nworkers = 1\n", r"server\.workers: there is no such setting \(from .*clarion\.toml\)"),
+        ("[servers]\nprocesses = 1\n", r"servers: there is no such setting \(from .*clarion\.toml\)"),
+        ("wrong = 1\n", r"wrong: there is no such setting \(from .*clarion\.toml\)"),
+        ("server = 1\n", r"server: .*\(from .*clarion\.toml\)"),
+        ("data_dir = 1\n", r"data_dir: .*path.*\(from .*clarion\.toml\)"),
+        ("[log]\nlevel = 'loud'\n", r"log\.level: .*loud.*\(from .*clarion\.toml\)"),
+        ("[gateway]\nupstreams = [1]\n", r"gateway\.upstreams"),
+        ("[providers.Bad_Name]\ntype = 'smtp'\n", r"providers\.Bad_Name: .*\(from .*clarion\.toml\)"),
+        ("[providers.smtp]\nhost = 'h'\n", r"providers\.smtp\.type is missing.*\(from .*clarion\.toml\)"),
+        ("[server\n", r"clarion\.toml is not valid TOML: .*line 1"),
+    ],
+)
+def test_an_error_in_the_file_names_setting_problem_and_file(tmp_path: Path, text: str, telling: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(write(tmp_path, text), {})
+    assert re.search(telling, str(raised.value)), raised.value
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "setting"),
+    [
+        ("CLARION_SERVER_PROCESSES", "0", "server.processes"),
+        ("CLARION_SERVER_PROCESSES", "many", "server.processes"),
+        ("CLARION_SERVER_REFLECTION", "maybe", "server.reflection"),
+        ("CLARION_GATEWAY_PORT", "65536", "gateway.port"),
+        ("CLARION_SERVER_DEADLINE", "nan", "server.deadline"),
+        ("CLARION_SERVER_DEADLINE", "inf", "server.deadline"),
+        ("CLARION_SERVER_WORKERS", "1", "names no setting"),
+        ("CLARION_NOTHING", "1", "names no setting"),
+        ("CLARION_PROVIDERS_NOBODY_HOST", "h", "names no setting"),
+    ],
+)
+def test_an_error_in_a_variable_names_setting_problem_and_variable(name: str, value: str, setting: str) -> None:
+    with pytest.raises(ConfigError, match=name) as raised:
+        load(None, {name: value})
+    assert setting in str(raised.value)
+
+
+def test_the_source_named_is_that_of_the_very_setting(tmp_path: Path) -> None:
+    path = write(tmp_path, "[limits]\nper_key_burst = 10\n")
+    with pytest.raises(ConfigError, match="from environment variable CLARION_LIMITS_PER_KEY"):
+        load(path, {"CLARION_LIMITS_PER_KEY": "-1"})
+
+
+def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*none\.toml: No such file"):
+        load(tmp_path / "none.toml", {})
+
+
+@pytest.mark.parametrize("text", ["server = 1\n", "providers = 1\n", "[providers]\nsandbox = 1\n"])
+def test_a_setting_in_place_of_a_table_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(write(tmp_path, text), {"CLARION_SERVER_PROCESSES": "1", "CLARION_PROVIDERS_SANDBOX_TYPE": "sandbox"})
+
+
+def test_secrets_stand_in_no_repr(tmp_path: Path) -> None:
+    path = write(tmp_path, '[providers.smtp]\ntype = "smtp"\npassword = "hunter2"\n')
+    settings = load(path, {"CLARION_DATABASE_URL": "postgresql://u:hunter2@h/d"})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings.database)
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(AttributeError):
+        settings.data_dir = Path("other")  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        settings.server.processes = 2  # type: ignore[misc]
+
+
+def test_every_section_is_public() -> None:
+    assert {name for name in vars(config) if name.endswith("Settings")} <= set(config.__all__)

@@ -1,0 +1,145 @@
+"""The architecture and the repository's own rules, kept by tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("server", "gateway")
+# What each part may import of ours, beside itself. The layers that join parts are not listed: app.py wires, and
+# the command line (cli, commands, up, setup, campaign_file) stands on top of it.
+MAY_IMPORT = {
+    "server.errors": set(),
+    "server.domain": set(),
+    "server.config": {"server.errors"},
+    "server.rundir": {"server.errors"},
+    "server.logs": {"server.errors"},
+    "server.rpc": {"server.domain", "server.errors"},
+    "server.store": {"server.domain", "server.errors"},
+    "server.dispatch": {"server.domain", "server.errors"},
+    "server.supervisor": {"server.errors"},
+    "server.demo": set(),
+    "gateway": set(),
+}
+JOINING = {"server.app", "server.cli", "server.commands", "server.up", "server.setup", "server.campaign_file"}
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in OURS:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def part_of(module: str) -> str:
+    """Name the part a module belongs to: `gateway`, or two levels below `server`."""
+    return "gateway" if module.split(".")[0] == "gateway" else ".".join(module.split(".")[:2])
+
+
+def imports(module: str, path: Path) -> Iterator[str]:
+    """Give the absolute names of what a module imports of ours."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in OURS)
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            source = importlib.util.resolve_name(name, package)
+            if source.split(".")[0] in OURS:
+                yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_belongs_to_a_known_part() -> None:
+    known = {*MAY_IMPORT, *JOINING, "server", "server.__main__"}
+    assert {part_of(module) for module, _ in modules()} <= known
+
+
+@pytest.mark.parametrize("part", sorted(MAY_IMPORT))
+def test_a_part_imports_only_what_it_may(part: str) -> None:
+    found = [(module, path) for module, path in modules() if part_of(module) == part]
+    assert found
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in found
+        for name in imports(module, path)
+        if part_of(name) not in {part, *MAY_IMPORT[part]}
+    ]
+    assert wrong == []
+
+
+def tracked() -> list[Path]:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    listed = subprocess.run(
+        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    return [path for name in listed.decode().split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_names_a_folder_of_a_developers_machine() -> None:
+    private = re.compile(r"(?<![\w./~-])/(?:home|root|work|Users)/[\w.]")
+    wrong = []
+    for path in tracked():
+        if path.resolve() == Path(__file__).resolve():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        wrong += [f"{path.relative_to(ROOT)}: {found[0]}" for found in private.finditer(text)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_every_requirement_with_hashes_and_names_no_host(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|-f|--trusted-host)\b", text, re.M)
+    entries = re.sub(r"^\s*#.*\n", "", text, flags=re.M).replace("\\\n", " ").splitlines()
+    assert entries
+    for entry in filter(None, map(str.strip, entries)):
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[\w.+!]+( ;|\s)", entry), entry
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+def test_the_development_lock_agrees_with_the_lock() -> None:
+    run, develop = ({*_pins(ROOT / name)} for name in LOCKS)
+    assert run <= develop
+
+
+def _pins(path: Path) -> list[str]:
+    return re.findall(r"^([A-Za-z0-9._-]+==\S+)", path.read_text(encoding="utf-8"), re.M)
+
+
+def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
+    copy = tmp_path / "protos"
+    for path in (ROOT / "protos").rglob("*"):
+        if path.suffix == ".proto" or path.name == "build.py":
+            target = copy / path.relative_to(ROOT / "protos")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    subprocess.run([sys.executable, copy / "build.py"], cwd=tmp_path, check=True, timeout=60)
+    built = [path for path in copy.rglob("*") if "_pb2" in path.name or path.suffix == ".binpb"]
+    assert len(built) > 10
+    stale = [
+        str(path.relative_to(copy))
+        for path in built
+        if path.read_bytes() != (ROOT / "protos" / path.relative_to(copy)).read_bytes()
+    ]
+    assert stale == [], "run `make proto`"
+
+
+def test_no_test_and_no_code_mentions_third_party_protos_of_its_own() -> None:
+    copied = [path for path in tracked() if path.suffix == ".proto" and "clarion" not in path.parts]
+    assert copied == []

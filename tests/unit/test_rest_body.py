@@ -1,0 +1,209 @@
+"""The REST body: every violation at once, and what is right kept as the caller wrote it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clarion.v1 import trigger_pb2 as pb
+from server.domain.campaign import Channel
+from server.errors import Violation
+from server.rpc.rest_body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
+from server.rpc.rules import check
+
+# The bodies of the documented examples, exactly as they are printed there.
+EMAIL = """{
+    "user": {
+        "external_id": "EXTERNAL_ID",
+        "email": "test@test.com",
+        "timezone": "America/Chicago",
+        "locale": "en",
+    },
+    "event": {
+        "random_field": "value"
+    }
+}"""
+TEXT = EMAIL.replace('"email": "test@test.com"', '"phone": "+12345678900"')
+PUSH = EMAIL.replace('"email": "test@test.com"', '"device_token": "DEVICE_TOKEN"')
+USER = '"user": {"external_id": "a", "email": "a@b.co"}'
+
+
+def found(body: Body) -> list[tuple[str, str]]:
+    return [(violation.field, violation.reason) for violation in body.violations]
+
+
+@pytest.mark.parametrize(
+    ("text", "channel", "address"),
+    [
+        (EMAIL, Channel.EMAIL, "test@test.com"),
+        (TEXT, Channel.TEXT, "+12345678900"),
+        (PUSH, Channel.PUSH, "DEVICE_TOKEN"),
+    ],
+)
+def test_the_documented_examples_are_right_as_printed(text: str, channel: Channel, address: str) -> None:
+    body = parse_body(text.encode())
+    assert body.violations == ()
+    assert body.given_channel is channel
+    assert body.event == '{\n        "random_field": "value"\n    }'
+    request = to_request(44, channel, body)
+    assert check(request) == []
+    assert request.campaign_id == 44
+    assert getattr(request.user, channel.address_field) == address
+    assert (request.user.timezone, request.user.locale) == ("America/Chicago", "en")
+
+
+def test_every_violation_is_named_at_once() -> None:
+    body = parse_body(
+        b'{"user": {"external_id": 7, "email": null, "phone": ["x"], "timezone": true, "locale": {},'
+        b' "data": "d", "name": "n"}, "event": 1.5, "extra": {}}'
+    )
+    assert sorted(found(body)) == [
+        ("event", "WRONG_TYPE"),
+        ("extra", "UNKNOWN_FIELD"),
+        ("user.data", "WRONG_TYPE"),
+        ("user.email", "WRONG_TYPE"),
+        ("user.external_id", "WRONG_TYPE"),
+        ("user.locale", "WRONG_TYPE"),
+        ("user.name", "UNKNOWN_FIELD"),
+        ("user.phone", "WRONG_TYPE"),
+        ("user.timezone", "WRONG_TYPE"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "reason", "description"),
+    [
+        (b"", "", "MALFORMED_JSON", "expecting value at line 1, column 1"),
+        (b"\xef\xbb\xbf{}", "", "MALFORMED_JSON", "expecting value at line 1, column 1"),
+        (b'{"user": "\xff"}', "", "MALFORMED_JSON", "not UTF-8: byte 10 is not part"),
+        (b"null", "", "WRONG_TYPE", "must be a JSON object, found null"),
+        (b"[]", "", "WRONG_TYPE", "must be a JSON object, found an array"),
+        (b"true", "", "WRONG_TYPE", "must be a JSON object, found a boolean"),
+        (b'"{}"', "", "WRONG_TYPE", "must be a JSON object, found a string"),
+        (b"{}", "user", "REQUIRED", "is required"),
+        (b'{"user": null}', "user", "WRONG_TYPE", "must be an object, found null; leave it out instead"),
+        (b'{"user": false}', "user", "WRONG_TYPE", "must be an object, found a boolean"),
+        (b'{"user": []}', "user", "WRONG_TYPE", "must be an object, found an array"),
+        (b'{"user": {"email": null}}', "user.email", "WRONG_TYPE", "found null; leave it out instead"),
+        (b'{"user": {"data": null}}', "user.data", "WRONG_TYPE", "must be an object, found null"),
+        (b'{"user": {"data": []}}', "user.data", "WRONG_TYPE", "must be an object, found an array"),
+        (b'{"user": {}, "event": null}', "event", "WRONG_TYPE", "must be an object, found null"),
+        (b'{"user": {}, "event": "{}"}', "event", "WRONG_TYPE", "must be an object, found a string"),
+        (b'{"user": {}, "Event": {}}', "Event", "UNKNOWN_FIELD", "is not a field of this call"),
+        (b'{"user": {"": 1}}', "user.", "UNKNOWN_FIELD", "put facts of your own under user.data"),
+        (b'{"user": {},, }', "", "MALFORMED_JSON", "at line 1, column 13"),
+        (b'{"user": {,}}', "", "MALFORMED_JSON", "at line 1, column 11"),
+    ],
+)
+def test_each_mistake_is_named(data: bytes, field: str, reason: str, description: str) -> None:
+    body = parse_body(data)
+    assert found(body) == [(field, reason)]
+    assert description in body.violations[0].description
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"order": 9007199254740993, "id": 1234567890123456789}',
+        '{  "a" :\t1.10 ,\n"b":1E+2, "c": -0.0 }',
+        '{"text": "\\u00e9 \\/ é 😀", "n": 123456789012345678901234567890}',
+        "{}",
+        '{"d": ' + "[" * 31 + "]" * 31 + "}",
+    ],
+)
+def test_the_event_is_kept_byte_for_byte(event: str) -> None:
+    for text in (f'{{{USER}, "event": {event}}}', f'{{"event":{event},{USER}}}'):
+        body = parse_body(text.encode())
+        assert body.violations == ()
+        assert body.event == event
+        assert check(to_request(1, Channel.EMAIL, body)) == []
+
+
+def test_user_data_is_kept_byte_for_byte() -> None:
+    body = parse_body(b'{"user": {"data": { "n":  12345678901234567890 }, "external_id": "a"}}')
+    assert body.data == '{ "n":  12345678901234567890 }'
+    assert body.event == ""
+
+
+def test_names_written_with_escapes_are_the_same_names() -> None:
+    body = parse_body(rb'{"us\u0065r": {"d\u0061ta": {"a": 1}, "\u0065mail": "a@b.co"}, "\u0065vent": {"b": 2}}')
+    assert (body.violations, body.data, body.event) == ((), '{"a": 1}', '{"b": 2}')
+    assert body.user == {"email": "a@b.co"}
+
+
+def test_an_event_deeper_than_the_limit_is_named_by_the_rules() -> None:
+    text = f'{{{USER}, "event": {{"d": {"[" * 32}{"]" * 32}}}}}'
+    body = parse_body(text.encode())
+    assert body.violations == ()
+    assert [violation.field for violation in check(to_request(1, Channel.EMAIL, body))] == ["event"]
+
+
+def test_without_an_address_the_channel_is_taken_to_be_email() -> None:
+    assert parse_body(b'{"user": {}}').given_channel is Channel.EMAIL
+    assert parse_body(b'{"user": {"email": "", "phone": "+1"}}').given_channel is Channel.TEXT
+
+
+def test_addresses_of_other_channels_are_left_out_of_the_request() -> None:
+    body = parse_body(b'{"user": {"external_id": "a", "email": "a@b.co", "device_token": "t"}}')
+    assert to_request(1, Channel.PUSH, body) == pb.TriggerPushRequest(
+        campaign_id=1, user=pb.PushUser(external_id="a", device_token="t")
+    )
+
+
+@pytest.mark.parametrize("text", ["1", "44", str(MAX_ID)])
+def test_a_campaign_id_is_a_positive_integer(text: str) -> None:
+    assert parse_campaign_id(text) == int(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "+1", "01", "1.0", "1e3", "abc", " 1", "1\n", "٣", str(MAX_ID + 1), "9" * 5000]
+)
+def test_any_other_campaign_id_is_a_violation(text: str) -> None:
+    wrong = parse_campaign_id(text)
+    assert isinstance(wrong, Violation)
+    assert (wrong.field, wrong.reason) == ("campaign_id", "WRONG_TYPE")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("a@b.co"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+USER_MEMBERS = ["external_id", "email", "phone", "device_token", "timezone", "locale", "data", "x"]
+BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "user": st.dictionaries(st.sampled_from(USER_MEMBERS), JSON) | JSON,
+        "event": st.dictionaries(st.text(max_size=5), JSON, max_size=3) | JSON,
+        "other": JSON,
+    },
+)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_give_violations_or_a_request(data: bytes) -> None:
+    _gives_violations_or_a_request(data)
+
+
+@given(BODIES | JSON)
+def test_any_json_gives_violations_or_a_request(value: object) -> None:
+    _gives_violations_or_a_request(json.dumps(value).encode())
+
+
+@given(BODIES, st.data())
+def test_a_body_with_a_byte_changed_gives_violations_or_a_request(value: object, data: st.DataObject) -> None:
+    raw = bytearray(json.dumps(value, ensure_ascii=False).encode())
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    _gives_violations_or_a_request(bytes(raw))
+
+
+def _gives_violations_or_a_request(data: bytes) -> None:
+    body = parse_body(data)
+    for channel in Channel:
+        check(to_request(1, channel, body))
+    if not body.violations:
+        assert body.event in data.decode() or ",".encode() in data
+        assert not body.event or isinstance(json.loads(body.event), dict)

@@ -139,18 +139,25 @@ class _Plan:
 
     async def _prepare_demo(self) -> str:
         """Make the demo's project, campaigns and key, or find those of the last start."""
-        path = self._run.data / DEMO_KEY_FILE
-        secret = path.read_text().strip() if path.exists() else new_secret()
+        secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
         settings = app.with_database(self._settings, self._url)
         async with app.opened_pool(settings) as pool:
             project_id = await keys.ensure_project(pool, demo.PROJECT)
-            if not await campaigns.list_campaigns(pool, project_id, after=0, limit=1):
+            if not await campaigns.list_campaigns(pool, project_id, limit=1):
                 # Only then: what somebody made of the demo's campaigns since stays as it is.
                 await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
             await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
-        path.touch(mode=0o600)
-        path.write_text(f"{secret}\n")
         return secret
+
+
+def _demo_secret(path: Path) -> str:
+    """Return the demo's key; a new one is on disk before it works."""
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
+    secret = new_secret()
+    path.touch(mode=0o600)
+    path.write_text(f"{secret}\n")
+    return secret
 
 
 def _check_port(settings: Settings) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CAMPAIGNS", "CONFIG"]
+__all__ = ["CAMPAIGNS", "CONFIG", "PROJECT"]
 
 _HERE = Path(__file__).parent
 CONFIG = _HERE / "clarion.toml"
 CAMPAIGNS = _HERE / "campaigns.yaml"
+PROJECT = "demo"  # as in the file of campaigns

@@ -75,6 +75,12 @@ class TriggerWriter:
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled."""
+        try:
+            await self._commit_forever()
+        finally:
+            _settle(self._waiting, StoreUnavailable("The server stops; the trigger was not accepted."))
+
+    async def _commit_forever(self) -> None:
         while True:
             await self._arrived.wait()
             batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]

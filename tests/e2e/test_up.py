@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -73,7 +74,7 @@ async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.As
     message = json.loads((await delivered(demo, "text", number)).read_text())
 
     assert message["to"] == "+12025550123"
-    assert message["text"] == f"Your code is {SNOWFLAKE}."
+    assert message["body"] == f"Your code is {SNOWFLAKE}."
 
 
 async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: httpx.AsyncClient) -> None:
@@ -82,7 +83,7 @@ async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: htt
     message = json.loads((await delivered(demo, "push", number)).read_text())
 
     assert message["device_token"] == "device-token-of-e2e"
-    assert message["text"] == "It works"
+    assert message["body"] == "It works"
     assert message["title"].startswith("News for user-")
 
 
@@ -143,7 +144,7 @@ async def test_the_printed_curl_line_works_when_it_is_pasted(demo: Stack) -> Non
         number = found[1]
     else:
         number = trigger_id(await _by_httpx(shlex.split(line)))
-    assert "random_field = value" in (await delivered(demo, "email", number)).read_text()
+    assert "Subject: Welcome, EXTERNAL_ID!" in (await delivered(demo, "email", number)).read_text()
 
 
 async def _by_httpx(words: list[str]) -> httpx.Response:
@@ -175,14 +176,14 @@ async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
     assert "attempt 1: " in shown.out
 
 
-async def _settled(rest: httpx.AsyncClient, number: str) -> dict[str, list[dict[str, str]]]:
+async def _settled(rest: httpx.AsyncClient, number: str) -> dict[str, Any]:
     """Return the delivery once its attempt is recorded, which follows the file."""
     async with asyncio.timeout(5):
         while True:
             answer = await rest.get(f"/api/client/deliveries/{number}")
             assert answer.status_code == 200, answer.text
-            found: dict[str, list[dict[str, str]]] = answer.json()["delivery"]
-            if "attempts" in found and found["attempts"]:
+            found: dict[str, Any] = answer.json()["delivery"]
+            if found.get("attempts"):
                 return found
             await asyncio.sleep(0.02)
 
@@ -236,9 +237,9 @@ async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tm
     try:
         await stack.start()
         key, number = stack.key, await _trigger_one(stack)
-        paused = (stack.folder / "campaigns.yaml").write_text(stack.campaigns.read_text().replace("active", "paused", 1))
-        assert paused
-        applied = await clarion(stack.folder, "campaigns", "apply", "campaigns.yaml", "--json")
+        paused = stack.campaigns.read_text().replace("state: active", "state: paused", 1)
+        (stack.folder / "mine.yaml").write_text(paused)
+        applied = await clarion(stack.folder, "campaigns", "apply", "mine.yaml", "--json")
         assert json.loads(applied.out)["44"] == "changed"
         processes, begun = family(stack), time.monotonic()
         assert stack.process is not None
@@ -302,7 +303,6 @@ async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path)
 
     assert code == 0
     await nothing_is_left(stack, processes, 1)
-    assert not list(stack.data.glob("postgres.new-*"))
 
 
 @pytest.mark.parametrize("name", ["it's \"quoted\" & spaced; $HOME %41,ü", "long-" + "x" * 80 + "/" + "y" * 130])

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "server.domain": set(),
     "server.config": {"server.errors"},
     "server.rundir": {"server.errors"},
-    "server.logs": {"server.errors"},
+    "server.logs": {"server.config"},
     "server.rpc": {"server.domain", "server.errors"},
     "server.store": {"server.domain", "server.errors"},
     "server.dispatch": {"server.domain", "server.errors"},

@@ -1,0 +1,118 @@
+"""What the store's tests share: triggers, a running writer, and ways to hold a commit in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import uuid_utils.compat
+
+from server.domain.campaign import Campaign, Channel, Template
+from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished
+from server.domain.trigger import Trigger
+from server.store.announce import Announcer
+from server.store.pool import Pool
+from server.store.writer import TriggerWriter
+
+TABLES = "project, api_key, campaign, trigger, queue, attempt, dead_letter"
+
+
+def a_trigger(**changes: Any) -> Trigger:
+    """Make a trigger with an id of its own."""
+    facts: dict[str, Any] = {
+        "id": uuid_utils.compat.uuid7(),
+        "project_id": 1,
+        "campaign_id": 44,
+        "channel": Channel.EMAIL,
+        "external_id": "ext-1",
+        "address": "someone@example.com",
+        **changes,
+    }
+    return Trigger(**facts)
+
+
+def a_campaign(number: int = 44, **changes: Any) -> Campaign:
+    """Make an email campaign of project 1."""
+    facts: dict[str, Any] = {
+        "project_id": 1,
+        "id": number,
+        "name": f"campaign {number}",
+        "channel": Channel.EMAIL,
+        "provider": "sandbox",
+        "sender": "a@example.com",
+        "templates": {"default": Template(subject="s", text="t")},
+        **changes,
+    }
+    return Campaign(**facts)
+
+
+def ended(claim: Claim, outcome: AttemptOutcome, *, retry_in: float | None = None, error: str = "") -> Finished:
+    """Say how a claim's attempt ended."""
+    attempt = Attempt(
+        number=claim.attempt,
+        provider=claim.provider,
+        outcome=outcome,
+        started_at=dt.datetime.now(dt.UTC),
+        duration=0.125,
+        provider_message_id="m-1" if outcome is AttemptOutcome.DELIVERED else "",
+        error=error,
+    )
+    return Finished(claim, attempt, retry_in)
+
+
+@asynccontextmanager
+async def writing(pool: Pool, *, max_pending: int = 2000) -> AsyncIterator[TriggerWriter]:
+    """Run a writer for the block."""
+    writer = TriggerWriter(pool, Announcer(pool), max_pending=max_pending)
+    running = asyncio.create_task(writer.run())
+    try:
+        yield writer
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def accept(pool: Pool, *triggers: Trigger, provider: str = "sandbox") -> None:
+    """Accept triggers as the server does."""
+    async with writing(pool) as writer:
+        await asyncio.gather(*(writer.add(trigger, provider) for trigger in triggers))
+
+
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    """Return when the condition holds; PostgreSQL tells nobody when it does."""
+    async with asyncio.timeout(10):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def held_commits(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Keep every insertion into the queue waiting for the length of the block."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE queue IN ACCESS EXCLUSIVE MODE")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def waiting_backends(connection: asyncpg.Connection) -> list[int]:
+    """Return the processes that wait for a lock."""
+    rows = await connection.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    return [row["pid"] for row in rows]
+
+
+async def terminate_listeners(pool: Pool) -> int:
+    """End all connections whose last statement was LISTEN; return how many there were."""
+    rows = await pool.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE query ILIKE 'LISTEN%' AND pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    return len(rows)

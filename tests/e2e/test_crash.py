@@ -1,0 +1,181 @@
+"""Processes that are killed: what was promised is kept, and nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.stack import Stack, client, free_port, running_stack
+
+from .conftest import accepted, delivered, family, nothing_is_left, post, said, trigger_id, until
+
+CHILDREN = ("postgres", "server-0", "dispatcher", "gateway")
+WORDS = {"server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
+LEASE = 5.5  # seconds; the sandbox's own timeout is 5
+AT_ONCE, EACH = 16, 20
+
+
+@pytest.fixture(scope="module")
+async def sturdy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    settings: dict[str, object] = {"dispatch": {"lease": LEASE}}
+    async with running_stack(tmp_path_factory.mktemp("sturdy"), settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def rest(sturdy: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(sturdy) as session:
+        session.headers.update(sturdy.headers())
+        yield session
+
+
+async def child(stack: Stack, name: str) -> psutil.Process:
+    """Return one of the supervisor's children by the name it has in the output, once it is there."""
+    assert stack.process is not None
+    found: list[psutil.Process] = []
+
+    def is_there() -> bool:
+        found[:] = [one for one in psutil.Process(stack.process.pid).children() if _is(one, name)]  # type: ignore[union-attr]
+        return bool(found)
+
+    await until(is_there, 5, f"there is no {name}")
+    return found[0]
+
+
+def _is(process: psutil.Process, name: str) -> bool:
+    with suppress(psutil.Error):
+        return process.name() == name or WORDS.get(name) in process.cmdline()
+    return False
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+async def test_a_killed_process_is_named_and_comes_back(
+    sturdy: Stack, rest: httpx.AsyncClient, name: str
+) -> None:
+    since, killed = len(sturdy.output), await child(sturdy, name)
+    below = killed.children(recursive=True)
+
+    killed.kill()
+
+    report = await said(sturdy, f"{name} ended: ", since, 5)
+    assert "killed by SIGKILL; restarting in " in report
+    assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
+    await said(sturdy, f"{name} is ready", since, 20)
+    assert (await child(sturdy, name)).pid != killed.pid
+    assert not [process for process in below if process.is_running()]
+    await delivered(sturdy, "email", await _once_up(rest), 15)
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+async def test_every_accepted_trigger_is_delivered_although_a_process_is_killed_under_load(
+    sturdy: Stack, rest: httpx.AsyncClient, name: str
+) -> None:
+    since, load = len(sturdy.output), _Load(rest)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(load.run())
+        await until(lambda: len(load.accepted) > AT_ONCE * EACH // 4, 20)
+        (await child(sturdy, name)).kill()
+    await said(sturdy, f"{name} is ready", since, 20)
+
+    outbox = sturdy.data / "outbox" / "email"
+
+    def missing() -> set[str]:
+        return load.accepted - {path.stem for path in outbox.iterdir()}
+
+    assert len(load.accepted) == AT_ONCE * EACH
+    assert load.refused <= {503, 504}, load.refused
+    await until(lambda: not missing(), 20, lambda: f"{len(missing())} accepted triggers were not delivered")
+    shown = await sturdy.json("deliveries", "show", min(load.accepted), "--json")
+    assert isinstance(shown, dict)
+    assert shown["state"] in {"delivered", "sending"}
+
+
+class _Load:
+    """Triggers until each caller has had its share of 204s; what is refused meanwhile is tried again."""
+
+    def __init__(self, rest: httpx.AsyncClient) -> None:
+        self.accepted: set[str] = set()
+        self.refused: set[int] = set()
+        self._rest = rest
+
+    async def run(self) -> None:
+        for _ in range(EACH):
+            while (number := await self._try()) is None:
+                await asyncio.sleep(0.1)
+            self.accepted.add(number)
+
+    async def _try(self) -> str | None:
+        try:
+            answer = await post(self._rest)
+        except httpx.TransportError:  # the gateway itself was killed
+            return None
+        if answer.status_code == 204:
+            return trigger_id(answer)
+        self.refused.add(answer.status_code)
+        assert answer.json()["message"]
+        return None
+
+
+async def _once_up(rest: httpx.AsyncClient) -> str:
+    """Trigger as soon as that works again, within seconds."""
+    async with asyncio.timeout(5):
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await post(rest)
+                if answer.status_code == 204:
+                    return trigger_id(answer)
+                assert answer.status_code in {503, 504}, answer.text
+            await asyncio.sleep(0.05)
+
+
+async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "orphan", free_port(), {"dispatch": {"lease": LEASE}})
+    try:
+        await stack.start()
+        processes = family(stack)
+        async with client(stack) as session:
+            session.headers.update(stack.headers())
+            numbers = [await accepted(session) for _ in range(20)]
+        assert stack.process is not None
+
+        assert await stack.stop(signal.SIGKILL) == -signal.SIGKILL
+
+        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=5)
+        assert not alive, [process.cmdline() for process in alive]
+        await stack.start()
+        for number in numbers:
+            await delivered(stack, "email", number)
+        processes = family(stack)
+    finally:
+        await stack.stop()
+    await nothing_is_left(stack, processes, 1)
+
+
+async def test_a_process_that_keeps_dying_is_given_up_with_a_clear_message(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "dying", free_port())
+    await stack.start()
+    processes = family(stack)
+    try:
+        for _ in range(4):
+            since = len(stack.output)
+            (await child(stack, "dispatcher")).kill()
+            await said(stack, "dispatcher is ready", since, 20)
+        assert stack.process is not None
+        (await child(stack, "dispatcher")).kill()
+        code = await asyncio.wait_for(stack.process.wait(), 15)
+        await said(stack, "stopped", 0, 2)
+    finally:
+        await stack.stop()
+
+    assert code == 1
+    last = next(line for line in stack.output if "giving up" in line)
+    assert last.startswith("dispatcher ended: killed by SIGKILL; it died 5 times in quick succession, giving up")
+    await nothing_is_left(stack, processes, 1)

@@ -99,7 +99,7 @@ async def ceiling(plan: Plan, run: RunDir) -> AsyncIterator[Ceiling]:
             process = await stack.enter_async_context(running(command, log, env=_with_bench()))
             targets.append(target)
             servers.append(process.pid)
-        port, envoy = await stack.enter_async_context(_envoy(plan, run, "ceiling", targets, key="none"))
+        port, envoy = await stack.enter_async_context(_envoy(plan, run, "ceiling", targets, key=new_secret()))
         yield Ceiling(port, {"envoy": [envoy], "server": servers})
 
 

@@ -17,7 +17,8 @@ from .commands.deliveries import deliveries
 from .commands.gateway import gateway
 from .commands.keys import keys
 from .commands.trigger import trigger
-from .errors import ClarionError, ConfigError
+from .config import LogSettings
+from .errors import ClarionError, ConfigError, StoreUnavailable
 from .store.migrate import migrate as migrate_database
 from .up import up as run_all
 
@@ -38,6 +39,7 @@ _FAILED = 1
 @click.pass_context
 def cli(context: click.Context, *, config: Path | None) -> None:
     """Take campaign triggers over gRPC and REST, and deliver them by email, text and push."""
+    logs.configure(LogSettings(level="error", format="text"))  # a command's own output says the rest
     default = Path("clarion.toml")
     context.obj = Invocation(config or (default if default.exists() else None))
 
@@ -97,6 +99,11 @@ def main() -> None:
     except (ConfigError, GatewayError) as error:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_WRONG)
+    except StoreUnavailable:
+        click.echo(
+            "clarion: the database cannot be reached; see database.url (CLARION_DATABASE_URL)", err=True
+        )
+        sys.exit(_FAILED)
     except ClarionError as error:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_FAILED)

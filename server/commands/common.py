@@ -46,14 +46,15 @@ class Invocation:
                 yield pool
             return
         data = settings.data_dir.absolute()
+        clue = f"no database runs from {data}: start it with `clarion up`, or set CLARION_DATABASE_URL"
+        if not data.is_dir():
+            raise ConfigError(clue)
         url = EmbeddedPostgres(data, sockets_folder(data)).url
         try:
             async with app.opened_pool(app.with_database(settings, url), migrated=True) as pool:
                 yield pool
         except StoreUnavailable as error:
-            raise ConfigError(
-                f"no database runs from {data}: start it with `clarion up`, or set CLARION_DATABASE_URL"
-            ) from error
+            raise ConfigError(clue) from error
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import asyncpg
 import structlog
@@ -15,9 +16,16 @@ from ..domain.trigger import Trigger
 from .announce import CHANNEL
 from .pool import Connection, Pool, is_outage, reached
 
-__all__ = ["PostgresQueue"]
+__all__ = ["SESSION", "PostgresQueue"]
 
 log = structlog.get_logger(__name__)
+
+SESSION = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+"""What PostgreSQL must be told on the connections of a queue.
+
+It keeps a statement's plan, made without knowing how few rows a batch holds and perhaps while the tables were
+small. So the statements name their rows by `= ANY` or OFFSET 0, which leaves only the index to find them by.
+"""
 
 # A row that is due although somebody holds it had a dispatcher that died: its attempt is recorded as lost.
 _CLAIM = """
@@ -30,7 +38,7 @@ _CLAIM = """
     ), claimed AS (
         UPDATE queue SET due_at = now() + make_interval(secs => $3), attempt = queue.attempt + 1,
             claimed_by = $4, claimed_at = now()
-        FROM due WHERE queue.trigger_id = due.trigger_id
+        WHERE queue.trigger_id = ANY(ARRAY(SELECT trigger_id FROM due))
         RETURNING queue.trigger_id, queue.attempt, queue.provider, queue.due_at
     ), lost AS (
         INSERT INTO attempt
@@ -42,7 +50,7 @@ _CLAIM = """
         ON CONFLICT (trigger_id, number) DO NOTHING
     )
     SELECT claimed.attempt, claimed.provider, claimed.due_at, trigger.*
-    FROM claimed JOIN trigger ON trigger.id = claimed.trigger_id
+    FROM claimed CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = claimed.trigger_id OFFSET 0) AS trigger
     ORDER BY trigger.id
 """
 
@@ -64,22 +72,29 @@ _FINISH = """
         WHERE attempt.outcome = 'lost'
     ), gone AS (
         DELETE FROM queue USING done
-        WHERE queue.trigger_id = done.trigger_id AND (done.outcome = 'delivered' OR
+        WHERE queue.trigger_id = ANY($1) AND queue.trigger_id = done.trigger_id
+            AND (done.outcome = 'delivered' OR
             (done.outcome = 'dead' AND queue.attempt = done.number AND queue.claimed_by = $10))
         RETURNING done.trigger_id, done.outcome, done.error
     ), buried AS (
         INSERT INTO dead_letter (trigger_id, error)
         SELECT trigger_id, error FROM gone WHERE outcome = 'dead'
         ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
+    ), raised AS (
+        DELETE FROM dead_letter USING done
+        WHERE dead_letter.trigger_id = ANY($1) AND dead_letter.trigger_id = done.trigger_id
+            AND done.outcome = 'delivered'
     )
     UPDATE queue SET due_at = now() + make_interval(secs => done.retry_in), claimed_by = NULL
-    FROM done WHERE queue.trigger_id = done.trigger_id AND done.outcome = 'retry'
-        AND queue.attempt = done.number AND queue.claimed_by = $10
+    FROM done WHERE queue.trigger_id = ANY($1) AND queue.trigger_id = done.trigger_id
+        AND done.outcome = 'retry' AND queue.attempt = done.number AND queue.claimed_by = $10
 """
 
 _HAND_BACK = """
     UPDATE queue SET due_at = now(), attempt = attempt - 1, claimed_by = NULL
-    WHERE trigger_id = ANY($1::uuid[]) AND claimed_by = $2
+    FROM unnest($1::uuid[], $2::int4[]) AS held (trigger_id, number)
+    WHERE queue.trigger_id = ANY($1) AND queue.trigger_id = held.trigger_id
+        AND queue.attempt = held.number AND claimed_by = $3
 """
 
 
@@ -87,7 +102,7 @@ class PostgresQueue:
     """One dispatcher's view of the queue."""
 
     def __init__(self, pool: Pool) -> None:
-        """Take the pool; the dispatcher gets an id of its own."""
+        """Take a pool opened with the settings `SESSION`; the dispatcher gets an id of its own."""
         self._pool = pool
         self._id = uuid.uuid4()
         self._news = asyncio.Event()
@@ -119,8 +134,9 @@ class PostgresQueue:
         Raises:
             StoreUnavailable: the database cannot be reached; the leases will run out instead.
         """
+        ids, numbers = [claim.trigger.id for claim in claims], [claim.attempt for claim in claims]
         async with reached():
-            await self._pool.execute(_HAND_BACK, [claim.trigger.id for claim in claims], self._id)
+            await self._pool.execute(_HAND_BACK, ids, numbers, self._id)
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - "or that time has passed" is the contract
         """Return when new work was announced, or after `timeout` seconds."""
@@ -135,21 +151,34 @@ class PostgresQueue:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._listener is not None and not self._listener.is_closed():
-            await self._listener.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(asyncpg.InterfaceError):  # lost a moment ago
+                await listener.close()
 
     async def _listen(self) -> None:
         """Hold a connection that hears notices; a lost one is opened again at the next wait."""
-        if self._listener is not None and not self._listener.is_closed():
+        if self._listener is not None:
             return
         try:
-            connection = await self._pool.acquire()
-            await connection.add_listener(CHANNEL, lambda *_: self._news.set())
-            self._listener = connection
+            self._listener = await self._listening_connection()
         except Exception as error:
             if not is_outage(error):
                 raise
             log.warning("not listening for new work", error=type(error).__name__)
+
+    async def _listening_connection(self) -> Connection:
+        connection = await self._pool.acquire()
+        try:
+            await connection.add_listener(CHANNEL, lambda *_: self._news.set())
+        except BaseException:  # also when the wait ended meanwhile: the pool must get its place back
+            connection.terminate()
+            raise
+        connection.add_termination_listener(self._not_listening)
+        return connection
+
+    def _not_listening(self, *_: object) -> None:
+        self._listener = None
 
 
 def _claim(row: asyncpg.Record) -> Claim:

@@ -22,6 +22,7 @@ from tests.contract.smtp_servers import MailServer, mail_server
 from tests.stack import Stack, client, running_stack
 
 CLARION = Path(sys.executable).with_name("clarion")
+COMMAND_SECONDS = 30.0
 CHANNELS = {"email": 44, "text": 45, "push": 46}
 ADDRESSES = {
     "email": {"email": "somebody@e2e.example"},
@@ -61,7 +62,7 @@ async def rest(demo: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield session
 
 
-async def clarion(folder: Path, *words: str, seconds: float = 30, **env: str) -> Done:
+async def clarion(folder: Path, *words: str, **env: str) -> Done:
     """Run the installed `clarion` in a folder, as a user would."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
     process = await asyncio.create_subprocess_exec(
@@ -75,7 +76,7 @@ async def clarion(folder: Path, *words: str, seconds: float = 30, **env: str) ->
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(COMMAND_SECONDS):
             out, err = await process.communicate()
     finally:
         with suppress(ProcessLookupError):
@@ -105,9 +106,11 @@ async def post(
     return await rest.post(f"/api/client/campaigns/{number}/trigger", json={"user": user, **body})
 
 
-async def accepted(rest: httpx.AsyncClient, channel: str = "email", **body: object) -> str:
+async def accepted(
+    rest: httpx.AsyncClient, channel: str = "email", *, campaign: int | None = None, **body: object
+) -> str:
     """Trigger and return the trigger id."""
-    return trigger_id(await post(rest, channel, **body))
+    return trigger_id(await post(rest, channel, campaign=campaign, **body))
 
 
 def trigger_id(answer: httpx.Response) -> str:
@@ -143,10 +146,11 @@ def family(stack: Stack) -> list[psutil.Process]:
 
 
 async def nothing_is_left(stack: Stack, processes: list[psutil.Process], seconds: float) -> None:
-    """Return when no process, socket or port of a stack remains."""
+    """Return when no process, socket, port or temporary file of a stack remains."""
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=seconds)
     assert not alive, [process.cmdline() for process in alive]
     assert not sockets_of(stack.data)
+    assert not list((stack.data / "tmp").glob("*"))
     assert not others_of(stack.folder)
     assert not is_listened_on(stack.port)
 
@@ -173,5 +177,4 @@ def others_of(folder: Path) -> list[list[str]]:
 def is_listened_on(port: int) -> bool:
     """Tell whether something listens on a port of the loopback."""
     listening = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
-    return any(connection.laddr.port == port for connection in listening)
-
+    return any(connection.laddr and connection.laddr.port == port for connection in listening)

@@ -19,7 +19,7 @@ from .conftest import accepted, delivered, family, nothing_is_left, post, said, 
 CHILDREN = ("postgres", "server-0", "dispatcher", "gateway")
 WORDS = {"server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
 LEASE = 5.5  # seconds; the sandbox's own timeout is 5
-AT_ONCE, EACH = 16, 20
+AT_ONCE, EACH = 16, 15
 
 
 @pytest.fixture(scope="module")
@@ -177,5 +177,7 @@ async def test_a_process_that_keeps_dying_is_given_up_with_a_clear_message(tmp_p
 
     assert code == 1
     last = next(line for line in stack.output if "giving up" in line)
-    assert last.startswith("dispatcher ended: killed by SIGKILL; it died 5 times in quick succession, giving up")
+    assert last.startswith(
+        "dispatcher ended: killed by SIGKILL; it died 5 times in quick succession, giving up"
+    )
     await nothing_is_left(stack, processes, 1)

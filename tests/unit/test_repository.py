@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = ("server", "gateway")
-# What each part may import of ours, beside itself. The layers that join parts are not listed: app.py wires, and
-# the command line (cli, commands, up, setup, campaign_file) stands on top of it.
+# What each part may import of ours, beside itself. The layers that join parts are not listed: app.py wires,
+# and the command line (cli, commands, up, setup, campaign_file) stands on top of it.
 MAY_IMPORT = {
     "server.errors": set(),
     "server.domain": set(),
@@ -43,7 +43,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 def part_of(module: str) -> str:
     """Name the part a module belongs to: `gateway`, or two levels below `server`."""
-    return "gateway" if module.split(".")[0] == "gateway" else ".".join(module.split(".")[:2])
+    return "gateway" if module.partition(".")[0] == "gateway" else ".".join(module.split(".")[:2])
 
 
 def imports(module: str, path: Path) -> Iterator[str]:
@@ -105,7 +105,9 @@ def test_no_file_names_a_folder_of_a_developers_machine() -> None:
 def test_a_lock_pins_every_requirement_with_hashes_and_names_no_host(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text
-    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|-f|--trusted-host)\b", text, re.M)
+    assert not re.search(
+        r"^\s*(-i|--index-url|--extra-index-url|--find-links|-f|--trusted-host)\b", text, re.M
+    )
     entries = re.sub(r"^\s*#.*\n", "", text, flags=re.M).replace("\\\n", " ").splitlines()
     assert entries
     for entry in filter(None, map(str.strip, entries)):

@@ -17,7 +17,8 @@ from server.rpc.status import to_status
 
 SERVER = Path(errors.__file__).parent
 VIOLATION_REASONS = {
-    name.removeprefix("VIOLATION_REASON_") for name in error_reason_pb2.ViolationReason.keys()
+    name.removeprefix("VIOLATION_REASON_")
+    for name in error_reason_pb2.ViolationReason.DESCRIPTOR.values_by_name
 } - {"UNSPECIFIED"}
 
 
@@ -41,10 +42,10 @@ def wire_bytes(status: status_pb2.Status) -> int:
     return len(quote(status.message)) + len(status.SerializeToString()) * 4 // 3 + 4
 
 
-@pytest.mark.parametrize("kind", sorted(set(subclasses(RequestError)), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(subclasses(RequestError)), key=str))
 def test_every_error_has_a_code_and_a_documented_reason(kind: type[RequestError]) -> None:
-    assert kind.code in code_pb2.Code.keys()
-    assert f"ERROR_REASON_{kind.reason}" in error_reason_pb2.ErrorReason.keys()
+    assert kind.code in code_pb2.Code.DESCRIPTOR.values_by_name
+    assert f"ERROR_REASON_{kind.reason}" in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
     assert kind.__doc__
 
 
@@ -66,7 +67,9 @@ def _violation_reasons(path: Path) -> Iterator[str]:
                 yield from (
                     found.value
                     for found in ast.walk(argument)
-                    if isinstance(found, ast.Constant) and isinstance(found.value, str) and found.value.isupper()
+                    if isinstance(found, ast.Constant)
+                    and isinstance(found.value, str)
+                    and found.value.isupper()
                 )
 
 

@@ -143,5 +143,6 @@ def test_a_duplicate_among_thousands_of_names_is_found_in_linear_time() -> None:
 
 
 def test_types_have_the_names_that_json_gives_them() -> None:
-    named = [type_name(value) for value in (None, True, 1, 1.5, "", [], {})]
+    values: list[object] = [None, True, 1, 1.5, "", [], {}]
+    named = [type_name(value) for value in values]
     assert named == ["null", "a boolean", "a number", "a number", "a string", "an array", "an object"]

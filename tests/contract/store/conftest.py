@@ -10,6 +10,7 @@ from server.rundir import RunDir
 from server.store.embedded import EmbeddedPostgres
 from server.store.migrate import migrate
 from server.store.pool import Pool, open_pool
+from server.store.queue import SESSION
 
 from .support import TABLES
 
@@ -25,8 +26,9 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 @pytest.fixture
 async def pool(url: str) -> AsyncIterator[Pool]:
     """A dispatcher's or a server's pool; the tables are empty."""
-    pool = await open_pool(url, size=6, connect_timeout=5, settings={"enable_seqscan": "off"})
+    pool = await open_pool(url, size=6, connect_timeout=5, settings=SESSION)
     await pool.execute(f"TRUNCATE {TABLES}")
     await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one'), (2, 'two')")
+    await pool.execute("ALTER TABLE project ALTER COLUMN id RESTART WITH 3")
     yield pool
     pool.terminate()

@@ -50,7 +50,9 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
     return Campaign(**facts)
 
 
-def ended(claim: Claim, outcome: AttemptOutcome, *, retry_in: float | None = None, error: str = "") -> Finished:
+def ended(
+    claim: Claim, outcome: AttemptOutcome, *, retry_in: float | None = None, error: str = ""
+) -> Finished:
     """Say how a claim's attempt ended."""
     attempt = Attempt(
         number=claim.attempt,
@@ -91,14 +93,15 @@ async def until(holds: Callable[[], Awaitable[object]]) -> None:
 
 @asynccontextmanager
 async def held_commits(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Keep every insertion into the queue waiting for the length of the block."""
-    connection = await asyncpg.connect(url)
+    """Keep all insertions into the queue waiting for the block; gives a connection to look on."""
+    holder, onlooker = await asyncpg.connect(url), await asyncpg.connect(url)
     try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE queue IN ACCESS EXCLUSIVE MODE")
-            yield connection
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE queue IN ACCESS EXCLUSIVE MODE")
+            yield onlooker
     finally:
-        await connection.close()
+        await holder.close()
+        await onlooker.close()
 
 
 async def waiting_backends(connection: asyncpg.Connection) -> list[int]:

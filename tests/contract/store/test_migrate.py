@@ -51,9 +51,7 @@ async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None
         await migrate(empty)
 
 
-@pytest.mark.parametrize(
-    "wrong", ["nonsense", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"]
-)
+@pytest.mark.parametrize("wrong", ["nonsense", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"])
 async def test_a_url_that_is_none_is_a_setting_to_mend_and_is_not_shown(wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"database\.url: ") as raised:
         await open_pool(wrong, size=2, connect_timeout=1)

@@ -25,7 +25,9 @@ async def counts(pool: Pool) -> tuple[int, int, int]:
 
 
 async def test_what_was_accepted_is_there_as_it_was_given(pool: Pool) -> None:
-    trigger = a_trigger(timezone="UTC", locale="pt-BR", user_data='{"a":  1}', event='{"n": 12345678901234567890}')
+    trigger = a_trigger(
+        timezone="UTC", locale="pt-BR", user_data='{"a":  1}', event='{"n": 12345678901234567890}'
+    )
     async with writing(pool) as writer:
         await writer.add(trigger, "smtp")
         row = await pool.fetchrow("SELECT * FROM trigger JOIN queue ON id = trigger_id")

@@ -1,0 +1,57 @@
+"""How PostgreSQL goes about a claim: by the indexes, whatever else lies in the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from server.store import queue as store
+from server.store.pool import Connection, Pool
+
+FILL_RECORD = """
+    INSERT INTO trigger SELECT gen_random_uuid(), 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''
+    FROM generate_series(1, $1::int4)
+"""
+FILL_LANE = "INSERT INTO queue (trigger_id, provider) SELECT id, $1 FROM trigger OFFSET $2 LIMIT $3"
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def claim_plan(connection: Connection) -> dict[str, Any]:
+    """Claim 64 rows by the prepared statement, and return how that was done."""
+    text = await connection.fetchval(
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim ('{smtp}', '{64}', 60, gen_random_uuid())"
+    )
+    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
+    return plan
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+async def test_a_claim_reads_only_what_it_claims(pool: Pool, *, analyzed: bool) -> None:
+    async with pool.acquire() as connection:
+        # As in a dispatcher that has run for a while: the plan was made when the queue was empty.
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE claim (text[], int4[], float8, uuid) AS {store._CLAIM}")
+        await claim_plan(connection)
+        await connection.execute(FILL_RECORD, 50_200)
+        await connection.execute(FILL_LANE, "other", 0, 50_000)
+        await connection.execute(FILL_LANE, "smtp", 50_000, 200)
+        if analyzed:
+            await connection.execute("ANALYZE queue, trigger")
+        plan = await claim_plan(connection)
+        await connection.execute("DEALLOCATE claim; RESET plan_cache_mode")
+    assert plan["Actual Rows"] == 64
+    found = list(nodes(plan))
+    assert "queue_due" in {node.get("Index Name") for node in found}
+    assert [node for node in found if node["Node Type"] == "Seq Scan"] == []
+    # A node that goes through a table of 50,000 rows would show in how many it gives or leaves out.
+    assert max(node["Actual Rows"] * node["Actual Loops"] for node in found) <= 64
+    assert max(node.get("Rows Removed by Join Filter", 0) for node in found) == 0
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 3000

@@ -1,0 +1,234 @@
+"""Keys, campaigns, deliveries and the catalog: what is written comes back, and changes spread."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from server.domain.campaign import CampaignState, Channel, RetryPolicy, Template
+from server.domain.delivery import AttemptOutcome, DeliveryState
+from server.domain.key import Scope, hash_secret, new_secret
+from server.errors import StoreUnavailable
+from server.store import campaigns, keys
+from server.store.catalog import Catalog
+from server.store.deliveries import find_delivery
+from server.store.pool import Pool, open_pool
+from server.store.queue import PostgresQueue
+
+from .support import a_campaign, a_trigger, accept, ended, until
+
+
+@asynccontextmanager
+async def running_catalog(
+    pool: Pool, *, max_age: float = 5, templates: bool = False
+) -> AsyncIterator[Catalog]:
+    catalog = Catalog(pool, interval=0.25, max_age=max_age, templates=templates)
+    await catalog.refresh()
+    running = asyncio.create_task(catalog.run())
+    try:
+        yield catalog
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_key_comes_back_as_it_was_created(pool: Pool) -> None:
+    secret, end = new_secret(), dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
+    key = await keys.create_key(
+        pool,
+        secret,
+        project_id=1,
+        name="a key",
+        scopes=[Scope.TRIGGER, Scope.DELIVERIES_READ],
+        campaign_ids=[45, 44],
+        expires_at=end,
+    )
+    assert (key.project_id, key.name, key.expires_at, key.revoked_at) == (1, "a key", end, None)
+    assert key.scopes == frozenset({Scope.TRIGGER, Scope.DELIVERIES_READ})
+    assert key.campaign_ids == frozenset({44, 45})
+    assert await keys.find_key(pool, secret) == key
+    assert await keys.find_key(pool, new_secret()) is None
+    assert await keys.list_keys(pool, 1) == [key] == await keys.list_keys(pool)
+    assert await keys.list_keys(pool, 2) == []
+
+
+async def test_the_same_secret_again_is_the_same_key(pool: Pool) -> None:
+    secret = new_secret()
+    first = await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
+    assert await keys.create_key(pool, secret, project_id=2, name="b", scopes=[]) == first
+
+
+async def test_the_secret_itself_is_nowhere_in_the_database(pool: Pool) -> None:
+    secret = new_secret()
+    await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
+    row = await pool.fetchval("SELECT api_key::text FROM api_key")
+    assert secret[3:] not in row
+    assert hash_secret(secret).hex() in row
+
+
+async def test_a_key_is_revoked_once_and_only_by_its_project(pool: Pool) -> None:
+    secret = new_secret()
+    key = await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
+    assert await keys.revoke_key(pool, key.id, 2) is None
+    assert await keys.revoke_key(pool, uuid.uuid4(), 1) is None
+    revoked = await keys.revoke_key(pool, key.id, 1)
+    assert revoked
+    assert revoked.revoked_at
+    assert await keys.revoke_key(pool, key.id) == revoked == await keys.find_key(pool, secret)
+    async with pool.acquire() as connection:
+        assert await keys.all_by_hash(connection) == {}
+
+
+async def test_a_project_is_made_once(pool: Pool) -> None:
+    found = await asyncio.gather(*(keys.ensure_project(pool, "new") for _ in range(5)))
+    assert len({*found}) == 1
+    assert found[0] not in {1, 2}
+
+
+async def test_a_campaign_comes_back_as_it_was_applied(pool: Pool) -> None:
+    campaign = a_campaign(
+        channel=Channel.PUSH,
+        state=CampaignState.PAUSED,
+        templates={"default": Template(title="é{{ x }}", text="t"), "pt-br": Template(title="u")},
+        retry=RetryPolicy(3, 0.5, 2, 60),
+    )
+    assert await campaigns.apply_campaigns(pool, [campaign]) == {44: "created"}
+    assert await campaigns.find_campaign(pool, 1, 44) == replace(campaign, revision=1)
+    assert await campaigns.find_campaign(pool, 2, 44) is None
+    async with pool.acquire() as connection:
+        assert await campaigns.all_campaigns(connection, templates=True) == [replace(campaign, revision=1)]
+        [lean] = await campaigns.all_campaigns(connection, templates=False)
+    assert lean == replace(campaign, revision=1, templates={})
+
+
+async def test_only_a_change_makes_a_new_revision(pool: Pool) -> None:
+    await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(45)])
+    changed = a_campaign(45, state=CampaignState.PAUSED)
+    assert await campaigns.apply_campaigns(pool, [a_campaign(44), changed]) == {
+        44: "unchanged",
+        45: "changed",
+    }
+    found = await campaigns.list_campaigns(pool, 1)
+    assert [(one.id, one.revision) for one in found] == [(44, 1), (45, 2)]
+
+
+async def test_campaigns_are_applied_all_or_none(pool: Pool) -> None:
+    with pytest.raises(Exception, match="violates"):
+        await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(45, project_id=99)])
+    assert await campaigns.list_campaigns(pool) == []
+
+
+async def test_campaigns_are_listed_by_id_page_by_page(pool: Pool) -> None:
+    await campaigns.apply_campaigns(pool, [a_campaign(number) for number in (5, 3, 4)])
+    await campaigns.apply_campaigns(pool, [a_campaign(4, project_id=2)])
+    page = await campaigns.list_campaigns(pool, 1, limit=2)
+    assert [one.id for one in page] == [3, 4]
+    assert [one.id for one in await campaigns.list_campaigns(pool, 1, after=4)] == [5]
+    assert [one.id for one in await campaigns.list_campaigns(pool)] == [3, 4, 4, 5]
+
+
+async def test_a_delivery_is_followed_through_all_its_states(pool: Pool) -> None:
+    trigger, queue, seen = a_trigger(), PostgresQueue(pool), []
+    await accept(pool, trigger)
+
+    async def look() -> None:
+        found = await find_delivery(pool, trigger.id)
+        assert found
+        seen.append((found.state, found.next_attempt_at is not None, len(found.attempts)))
+
+    await look()
+    [claim] = await queue.claim({"sandbox": 1}, 60)
+    await look()
+    await queue.finish([ended(claim, AttemptOutcome.RETRY, retry_in=0, error="421 busy")])
+    await look()
+    [claim] = await queue.claim({"sandbox": 1}, 60)
+    await queue.finish([ended(claim, AttemptOutcome.DELIVERED)])
+    await look()
+    assert seen == [
+        (DeliveryState.PENDING, True, 0),
+        (DeliveryState.SENDING, False, 0),
+        (DeliveryState.RETRYING, True, 1),
+        (DeliveryState.DELIVERED, False, 2),
+    ]
+
+
+async def test_a_delivery_shows_its_attempts_as_they_were_recorded(pool: Pool) -> None:
+    trigger, queue = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [claim] = await queue.claim({"sandbox": 1}, 60)
+    outcome = ended(claim, AttemptOutcome.DELIVERED)
+    await queue.finish([outcome])
+    found = await find_delivery(pool, trigger.id, 1)
+    assert found
+    assert found.attempts == (outcome.attempt,)
+    assert (found.trigger_id, found.campaign_id, found.external_id) == (trigger.id, 44, "ext-1")
+    assert found.channel is Channel.EMAIL
+    assert await find_delivery(pool, trigger.id, 2) is None
+    assert await find_delivery(pool, uuid.uuid4()) is None
+
+
+async def test_changes_are_in_force_within_a_second(pool: Pool) -> None:
+    secret = new_secret()
+    async with running_catalog(pool) as catalog:
+        key = await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
+        await campaigns.apply_campaigns(pool, [a_campaign()])
+        await asyncio.wait_for(until(lambda: _shows(catalog, secret, CampaignState.ACTIVE)), 1)
+        assert catalog.key(hash_secret(secret)) == key
+        assert catalog.exists_elsewhere(44)
+        assert catalog.campaign(2, 44) is None
+        await campaigns.apply_campaigns(pool, [a_campaign(state=CampaignState.PAUSED)])
+        await asyncio.wait_for(until(lambda: _shows(catalog, secret, CampaignState.PAUSED)), 1)
+        began = time.perf_counter()
+        await keys.revoke_key(pool, key.id)
+        await until(lambda: _is_gone(catalog, secret))
+        assert time.perf_counter() - began < 1
+
+
+async def _shows(catalog: Catalog, secret: str, state: CampaignState) -> bool:
+    campaign = catalog.campaign(1, 44)
+    return catalog.key(hash_secret(secret)) is not None and campaign is not None and campaign.state is state
+
+
+async def _is_gone(catalog: Catalog, secret: str) -> bool:
+    return catalog.key(hash_secret(secret)) is None
+
+
+async def test_templates_are_in_memory_only_where_they_are_needed(pool: Pool) -> None:
+    await campaigns.apply_campaigns(pool, [a_campaign()])
+    for templates in (True, False):
+        async with running_catalog(pool, templates=templates) as catalog:
+            found = catalog.campaign(1, 44)
+            assert found
+            assert bool(found.templates) is templates
+
+
+async def test_a_snapshot_that_is_too_old_answers_nothing(url: str, pool: Pool) -> None:
+    lost = await open_pool(url, size=2, connect_timeout=1)
+    fresh = Catalog(lost, interval=0.25, max_age=5, templates=False)
+    with pytest.raises(StoreUnavailable):
+        fresh.key(b"")
+    async with running_catalog(lost, max_age=0.6) as catalog:
+        assert catalog.is_fresh
+        lost.terminate()
+        assert catalog.key(b"") is None
+        await until(lambda: _is_stale(catalog))
+        for look in (
+            lambda: catalog.key(b""),
+            lambda: catalog.campaign(1, 1),
+            lambda: catalog.exists_elsewhere(1),
+        ):
+            with pytest.raises(StoreUnavailable):
+                look()
+        with pytest.raises(StoreUnavailable):
+            await catalog.refresh()
+
+
+async def _is_stale(catalog: Catalog) -> bool:
+    return not catalog.is_fresh

@@ -1,0 +1,303 @@
+"""The command line beside a running Clarion: help, keys, campaigns, triggers, the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import httpx
+import pytest
+
+from server.cli import cli
+from tests.stack import Stack, client
+
+from .conftest import ADDRESSES, accepted, clarion, delivered, post
+
+PAGE = 45  # lines
+
+
+def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    for name, inner in sorted(getattr(command, "commands", {}).items()):
+        yield from _commands(inner, (*words, name))
+
+
+async def test_every_command_explains_itself_on_a_page(tmp_path: Path) -> None:
+    limit = asyncio.Semaphore(2)
+
+    async def explain(words: tuple[str, ...]) -> None:
+        async with limit:
+            done = await clarion(tmp_path, *words, "--help")
+        assert (done.code, done.err) == (0, ""), words
+        assert done.out.startswith(f"Usage: {' '.join(('clarion', *words))}")
+        assert done.out.count("\n") < PAGE
+        assert max(map(len, done.out.splitlines())) <= 100
+
+    await asyncio.gather(*map(explain, _commands(cli)))
+
+
+async def test_a_wrong_word_is_refused_with_usage(tmp_path: Path) -> None:
+    done = await clarion(tmp_path, "trigger", "forty-four")
+
+    assert done.code == 2
+    assert "'forty-four' is not a valid integer" in done.err
+
+
+async def _key(stack: Stack, project: str, *words: str) -> tuple[str, str]:
+    """Create a key; return its id and secret."""
+    done = await clarion(
+        stack.folder, "keys", "create", "--project", project, "--name", "e2e", *words, "--json"
+    )
+    assert done.code == 0, done.err
+    made = json.loads(done.out)
+    return made["id"], made["secret"]
+
+
+async def _answers(session: httpx.AsyncClient, status: int, campaign: int = 44) -> None:
+    """Return when triggers get this answer."""
+    while True:
+        answer = await post(session, campaign=campaign)
+        if answer.status_code == status:
+            return
+        assert answer.status_code in {204, 401}, answer.text
+        await asyncio.sleep(0.02)
+
+
+async def test_a_key_is_shown_once_listed_and_refused_within_a_second_of_its_end(demo: Stack) -> None:
+    number, secret = await _key(demo, "demo")
+    async with client(demo) as session:
+        session.headers.update(demo.headers(secret))
+        await asyncio.wait_for(_answers(session, 204), 1)
+        listed = await clarion(demo.folder, "keys", "list")
+        as_json = await clarion(demo.folder, "keys", "list", "--json")
+
+        revoked = await clarion(demo.folder, "keys", "revoke", number)
+        await asyncio.wait_for(_answers(session, 401), 1)
+        again = await clarion(demo.folder, "keys", "list")
+
+    assert secret.startswith("sk_")
+    assert _row(listed.out, number).endswith("all        works")
+    assert secret not in listed.out + as_json.out + revoked.out
+    assert number in [one["id"] for one in json.loads(as_json.out)]
+    assert revoked.out == f"revoked {number} (e2e)\n"
+    assert _row(again.out, number).endswith("ended")
+
+
+def _row(table: str, number: str) -> str:
+    return next(line for line in table.splitlines() if line.startswith(number))
+
+
+async def test_a_key_without_json_prints_the_secret_alone_on_stdout(demo: Stack) -> None:
+    done = await clarion(demo.folder, "keys", "create", "--project", "alone", "--name", "e2e")
+
+    uuid.UUID(done.out.removeprefix("sk_").strip())
+    assert "shown once" in done.err
+
+
+async def test_a_key_held_to_one_campaign_may_not_trigger_another(demo: Stack) -> None:
+    _, secret = await _key(demo, "demo", "--campaign", "45", "--expires-in", "1")
+    async with client(demo) as session:
+        session.headers.update(demo.headers(secret))
+        await asyncio.sleep(1)
+
+        assert (await post(session)).status_code == 403
+        assert (await post(session, "text")).status_code == 204
+
+
+async def test_an_unknown_key_id_is_named(demo: Stack) -> None:
+    number = str(uuid.uuid4())
+
+    done = await clarion(demo.folder, "keys", "revoke", number)
+
+    assert (done.code, done.err) == (
+        2,
+        f"clarion: there is no key {number}; `clarion keys list` shows them\n",
+    )
+
+
+async def test_campaigns_of_yaml_and_toml_files_are_created_changed_or_unchanged(demo: Stack) -> None:
+    yaml, toml = demo.folder / "shop.yaml", demo.folder / "shop.toml"
+    yaml.write_text(_YAML)
+    toml.write_text(_TOML)
+
+    results = [
+        json.loads((await clarion(demo.folder, "campaigns", "apply", name, "--json")).out)
+        for name in ("shop.yaml", "shop.yaml", "shop.toml")
+    ]
+    plain = await clarion(demo.folder, "campaigns", "apply", "shop.toml")
+    listed = json.loads((await clarion(demo.folder, "campaigns", "list", "--json")).out)
+    shown = json.loads((await clarion(demo.folder, "campaigns", "show", "501")).out)
+
+    assert results == [
+        {"501": "created", "502": "created"},
+        {"501": "unchanged", "502": "unchanged"},
+        {"501": "changed"},
+    ]
+    assert plain.out.split() == ["CAMPAIGN", "RESULT", "501", "unchanged"]
+    assert {one["id"] for one in listed} >= {44, 45, 46, 501, 502}
+    assert (shown["name"], shown["templates"]["default"]["text"]) == ("Shop, by TOML", "Hello from TOML")
+
+
+_YAML = """
+project: shop
+campaigns:
+  - {id: 501, name: Shop, channel: text, provider: sandbox, sender: "+12025550100",
+     templates: {default: {text: Hello}}}
+  - {id: 502, name: Shop push, channel: push, provider: sandbox,
+     templates: {default: {title: Hello, text: You}}}
+"""
+_TOML = """
+project = "shop"
+[[campaigns]]
+id = 501
+name = "Shop, by TOML"
+channel = "text"
+provider = "sandbox"
+sender = "+12025550100"
+templates.default.text = "Hello from TOML"
+"""
+_WRONG = """
+project: wrong
+campaigns:
+  - {id: 601, name: No sender, channel: email, provider: sandbox, templates: {default: {subject: A, text: B}}}
+  - {id: 602, name: No provider, channel: text, provider: pigeon, templates: {default: {text: Hi}}}
+  - {id: 603, name: No channel, channel: push, provider: smtp, templates: {default: {title: A, text: B}}}
+  - {id: 604, name: No template, channel: text, provider: sandbox, templates: {}}
+  - {id: 605, name: Bad template, channel: text, provider: sandbox, templates: {default: {text: "{% if %}"}}}
+  - {id: 606, name: Twice, channel: text, provider: sandbox, templates: {default: {text: Hi}}}
+  - {id: 606, name: Twice, channel: text, provider: sandbox, templates: {default: {text: Hi}}}
+"""
+
+
+async def test_all_problems_of_a_campaign_file_are_named_at_once_and_nothing_is_written(demo: Stack) -> None:
+    (demo.folder / "wrong.yaml").write_text(_WRONG)
+
+    done = await clarion(demo.folder, "campaigns", "apply", "wrong.yaml")
+    listed = await clarion(demo.folder, "campaigns", "list")
+
+    assert done.code == 2
+    for number in range(601, 607):
+        assert f"campaign {number}: " in done.err
+    assert "Traceback" not in done.err
+    assert "60" not in {line[:2] for line in listed.out.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.yaml", "project: [", "a.yaml: "),
+        ("b.yaml", "project: x\ncampaigns:\n- {id: 1, nmae: x}", "campaigns[0]"),
+        ("c.toml", "project = ", "c.toml: "),
+        ("d.txt", "", "a campaign file ends in .yaml, .yml or .toml"),
+        ("none.yaml", None, "cannot read the campaigns none.yaml: No such file or directory"),
+    ],
+)
+async def test_a_campaign_file_that_cannot_be_read_is_one_line(
+    demo: Stack, name: str, content: str | None, expected: str
+) -> None:
+    if content is not None:
+        (demo.folder / name).write_text(content)
+
+    done = await clarion(demo.folder, "campaigns", "apply", name)
+
+    assert done.code == 2
+    assert expected in done.err
+    assert done.err.count("\n") == 1
+
+
+async def test_a_paused_campaign_is_refused_within_a_second(demo: Stack) -> None:
+    file = demo.folder / "pause.yaml"
+    file.write_text(_PAUSE.format(state="active"))
+    await clarion(demo.folder, "campaigns", "apply", "pause.yaml")
+    _, secret = await _key(demo, "pause")
+    async with client(demo) as session:
+        session.headers.update(demo.headers(secret))
+        await asyncio.wait_for(_answers(session, 204, 701), 1)
+        file.write_text(_PAUSE.format(state="paused"))
+
+        await clarion(demo.folder, "campaigns", "apply", "pause.yaml")
+
+        await asyncio.wait_for(_answers(session, 422, 701), 1)
+        reason = (await post(session, campaign=701)).json()["details"][0]["reason"]
+    assert reason == "CAMPAIGN_PAUSED"
+
+
+_PAUSE = """
+project: pause
+campaigns:
+  - {{id: 701, name: Pause, channel: email, provider: sandbox, sender: a@clarion.example, state: {state},
+      templates: {{default: {{subject: A, text: B}}}}}}
+"""
+
+
+async def test_a_refused_trigger_lists_every_violation(demo: Stack) -> None:
+    done = await clarion(
+        demo.folder, "trigger", "44", "--email", "no address", "--timezone", "Mars/Base", "--locale", "?"
+    )
+
+    assert (done.code, done.out) == (1, "")
+    first, *rest = done.err.splitlines()
+    assert first.startswith("clarion: INVALID_ARGUMENT: 3 violations: ")
+    assert [line.split(":")[0].strip() for line in sorted(rest)] == [
+        "user.email",
+        "user.locale",
+        "user.timezone",
+    ]
+
+
+async def test_a_trigger_with_a_wrong_key_or_target_fails_in_one_line(demo: Stack) -> None:
+    unknown = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", CLARION_API_KEY="sk_no")
+    nobody = await clarion(
+        demo.folder, "trigger", "44", "--email", "a@e2e.example", "--target", "127.0.0.1:9"
+    )
+    nothing = await clarion(demo.folder, "trigger", "44")
+    no_key = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", "--key-file", "none")
+
+    assert (unknown.code, unknown.err.split(":")[1]) == (1, " UNAUTHENTICATED")
+    assert (nobody.code, nobody.err.split(":")[1]) == (1, " UNAVAILABLE")
+    assert (nothing.code, nothing.err) == (2, "clarion: give one of --email, --phone, --device-token\n")
+    assert (no_key.code, no_key.err.count("\n")) == (2, 1)
+
+
+async def test_an_unknown_delivery_is_named(demo: Stack) -> None:
+    done = await clarion(demo.folder, "deliveries", "show", str(uuid.uuid4()))
+
+    assert done.code == 2
+    assert "there is no trigger" in done.err
+
+
+async def test_the_printed_gateway_configuration_is_json_that_envoy_accepts(demo: Stack) -> None:
+    printed = await clarion(demo.folder, "gateway", "print")
+    checked = await clarion(demo.folder, "gateway", "check")
+
+    assert {"static_resources", "admin"} & json.loads(printed.out).keys()
+    assert (checked.code, checked.out) == (0, "Envoy accepts the configuration\n"), checked.err
+
+
+async def test_neither_keys_nor_addresses_nor_content_stand_in_any_log(
+    demo: Stack, rest: httpx.AsyncClient
+) -> None:
+    number, secret = await _key(demo, "demo")
+    unknown = f"sk_{uuid.uuid4()}"
+    for channel in ADDRESSES:
+        await delivered(demo, channel, await accepted(rest, channel, event={"code": "word-of-the-event"}))
+        await post(rest, channel, campaign=404)
+    await rest.post(
+        "/api/client/campaigns/44/trigger", json={"user": {"email": "wrong address@e2e.example", "x": 1}}
+    )
+    for key in (secret, unknown):
+        await rest.get(f"/api/client/campaigns?key={key}", headers=demo.headers(key))
+    await clarion(demo.folder, "keys", "revoke", number)
+    await clarion(demo.folder, "trigger", "44", "--email", "logged@e2e.example")
+
+    logs = {path.name: path.read_text() for path in (demo.data / "log").iterdir()}
+
+    private = {demo.key, secret, unknown, "@e2e.example", "word-of-the-event"}
+    private |= {address for one in ADDRESSES.values() for address in one.values()}
+    assert set(logs) >= {"postgres.log", "server-0.log", "dispatcher.log"}
+    assert not [(name, word) for name, text in logs.items() for word in private if word in text]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (demo.data / "log").iterdir())

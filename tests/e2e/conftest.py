@@ -145,10 +145,16 @@ def family(stack: Stack) -> list[psutil.Process]:
     return [head, *head.children(recursive=True)]
 
 
+def runs(process: psutil.Process) -> bool:
+    """Tell whether a process runs; a zombie is its new parent's affair."""
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 async def nothing_is_left(stack: Stack, processes: list[psutil.Process], seconds: float) -> None:
     """Return when no process, socket, port or temporary file of a stack remains."""
-    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=seconds)
-    assert not alive, [process.cmdline() for process in alive]
+    await until(lambda: not any(map(runs, processes)), seconds, "processes are left")
     assert not sockets_of(stack.data)
     assert not list((stack.data / "tmp").glob("*"))
     assert not others_of(stack.folder)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.stack import Stack, client, free_port, running_stack
 
-from .conftest import accepted, delivered, family, nothing_is_left, post, said, trigger_id, until
+from .conftest import accepted, delivered, family, nothing_is_left, post, runs, said, trigger_id, until
 
 CHILDREN = ("postgres", "server-0", "dispatcher", "gateway")
 WORDS = {"server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
@@ -69,7 +69,7 @@ async def test_a_killed_process_is_named_and_comes_back(
     assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
     await said(sturdy, f"{name} is ready", since, 20)
     assert (await child(sturdy, name)).pid != killed.pid
-    assert not [process for process in below if process.is_running()]
+    assert not [process for process in below if runs(process)]
     await delivered(sturdy, "email", await _once_up(rest), 15)
 
 
@@ -148,8 +148,7 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp
 
         assert await stack.stop(signal.SIGKILL) == -signal.SIGKILL
 
-        _, alive = await asyncio.to_thread(psutil.wait_procs, processes, timeout=5)
-        assert not alive, [process.cmdline() for process in alive]
+        await until(lambda: not any(map(runs, processes)), 5, "processes outlive the supervisor")
         await stack.start()
         for number in numbers:
             await delivered(stack, "email", number)

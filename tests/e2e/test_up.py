@@ -305,11 +305,8 @@ async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path)
     await nothing_is_left(stack, processes, 1)
 
 
-@pytest.mark.parametrize(
-    "name", ['it\'s "quoted" & spaced; $HOME %41,ü', "long-" + "x" * 80 + "/" + "y" * 130]
-)
-async def test_any_folder_will_do(tmp_path: Path, name: str) -> None:
-    stack = Stack(tmp_path / name, free_port())
+async def test_a_folder_with_a_very_long_name_spaces_and_quotes_will_do(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port())
     try:
         await stack.start()
         processes = family(stack)

@@ -33,7 +33,7 @@ from .store.announce import Announcer
 from .store.catalog import Catalog
 from .store.migrate import pending
 from .store.pool import Pool, open_pool, reached
-from .store.queue import PostgresQueue
+from .store.queue import SESSION, PostgresQueue
 from .store.writer import TriggerWriter
 
 __all__ = [
@@ -47,9 +47,6 @@ __all__ = [
 ]
 
 log = structlog.get_logger(__name__)
-
-# The queue's tables are small when a statement is planned and large a second later, or the other way round.
-_DISPATCH_SESSION = {"enable_seqscan": "off"}
 
 
 class _Records:
@@ -128,7 +125,7 @@ async def dispatch(settings: Settings) -> None:
         by_name = providers(settings)
         for provider in by_name.values():
             stack.push_async_callback(provider.aclose)
-        pool = await stack.enter_async_context(opened_pool(settings, _DISPATCH_SESSION, migrated=True))
+        pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
         tasks = await stack.enter_async_context(_Tasks())
         catalog = _catalog(pool, settings, templates=True)
         await catalog.refresh()

@@ -18,15 +18,23 @@ __all__ = ["CampaignFile", "read", "to_campaigns"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
+class _Template(Template, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but a misspelt member is an error here, where people write."""
+
+
+class _RetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but strict."""
+
+
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     name: Name
     channel: Channel
     provider: Name
-    templates: dict[str, Template]
+    templates: dict[str, _Template]
     sender: str = ""
     state: CampaignState = CampaignState.ACTIVE
-    retry: RetryPolicy = RetryPolicy()
+    retry: _RetryPolicy = _RetryPolicy()
 
 
 class CampaignFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

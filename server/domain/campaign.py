@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
 
 __all__ = ["Campaign", "CampaignState", "Channel", "RetryPolicy", "Template", "locale_chain"]
 
@@ -34,8 +37,7 @@ class CampaignState(enum.StrEnum):
     PAUSED = "paused"
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """Liquid sources of one campaign in one locale. Which are used depends on the channel.
 
     Email uses subject, text and html (text or html may be empty, not both); text uses text;
@@ -48,14 +50,13 @@ class Template:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How often and how long a delivery is tried. Times in seconds."""
 
-    max_attempts: int = 8
-    first_delay: float = 2.0
-    factor: float = 3.0
-    max_delay: float = 3600.0
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    first_delay: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 2.0
+    factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 3.0
+    max_delay: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Campaign:
     state: CampaignState = CampaignState.ACTIVE
     sender: str = ""
     templates: Mapping[str, Template] = field(default_factory=dict)
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     revision: int = 0
 
     def template_for(self, locale: str) -> Template:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+
+import msgspec
 
 from .campaign import Channel
 
 __all__ = ["Trigger"]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True):
     """One accepted trigger: campaign `campaign_id` for one user.
 
     `address` is the email address, E.164 number or device token, by channel. `event` and
-    `user_data` are JSON objects as text, exactly as the caller wrote them, or empty.
+    `user_data` are JSON objects as text, exactly as the caller wrote them, or empty. A struct,
+    because one is made on every call, and a frozen dataclass of eleven fields takes ten times as long.
     """
 
     id: uuid.UUID

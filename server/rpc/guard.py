@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -37,6 +37,8 @@ __all__ = ["Guard", "caller"]
 log = structlog.get_logger(__name__)
 
 _caller: ContextVar[ApiKey] = ContextVar("caller")
+# grpcio builds the metadata anew each time it is asked, so what it built for the interceptor is kept.
+_authorization: ContextVar[str | None] = ContextVar("authorization")
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -65,6 +67,7 @@ class Guard(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> MethodHandler | None:
         """Return the guarded handler, made once for each method."""
+        _authorization.set(_find(handler_call_details.invocation_metadata, "authorization"))
         method: str = handler_call_details.method
         guarded = self._guarded.get(method)
         if guarded is not None:
@@ -81,7 +84,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
         async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                _caller.set(self._authenticate(context, scope))
+                _caller.set(self._authenticate(_authorization.get(), scope))
                 async with asyncio.timeout(_time_left(context, self._deadline)):
                     return await serve(_decode(decode, raw), context)
             except RequestError as error:
@@ -96,8 +99,7 @@ class Guard(grpc.aio.ServerInterceptor):
         # No deserializer: a message that cannot be decoded is the caller's fault, and answered as such.
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
-    def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any], scope: Scope) -> ApiKey:
-        header = _metadata(context, "authorization")
+    def _authenticate(self, header: str | None, scope: Scope) -> ApiKey:
         if header is None:
             raise CredentialsMissing
         secret = secret_from_header(header)
@@ -126,8 +128,8 @@ def _time_left(context: grpc.aio.ServicerContext[Any, Any], deadline: float) -> 
     return deadline if given is None else min(given, deadline)
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:
-    for key, value in context.invocation_metadata() or ():
+def _find(metadata: Iterable[tuple[str, str | bytes]] | None, name: str) -> str | None:
+    for key, value in metadata or ():
         if key == name:
             return value if isinstance(value, str) else value.decode("ascii", "replace")
     return None
@@ -135,6 +137,6 @@ def _metadata(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | N
 
 def _fault(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> RequestError:
     """Log what happened; tell the caller only under which id."""
-    request_id = _metadata(context, "x-request-id") or str(uuid.uuid4())
+    request_id = _find(context.invocation_metadata(), "x-request-id") or str(uuid.uuid4())
     log.error("internal fault", request_id=request_id, exc_info=error)
     return RequestError("A fault in Clarion; it is logged.", metadata={"request_id": request_id})

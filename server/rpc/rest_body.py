@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -38,8 +37,7 @@ class _RawBody(msgspec.Struct, frozen=True):
 _raw_decoder = msgspec.json.Decoder(_RawBody)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """A decoded body: the well-typed members of `user`, the raw objects, and what was wrong."""
 
     user: Mapping[str, str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import asyncpg
 import structlog
@@ -15,13 +16,16 @@ import structlog
 from ..domain.trigger import Trigger
 from ..errors import Overloaded, StoreUnavailable
 from .announce import Announcer
-from .pool import Pool, is_outage
+from .pool import Connection, Pool, is_outage
 
 __all__ = ["TriggerWriter"]
 
 log = structlog.get_logger(__name__)
 
+Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
+
 _MAX_BATCH = 500
+_CONNECT_SECONDS = 5
 _ROWS = (
     "unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
     " $7::text[], $8::text[], $9::text[], $10::text[])"
@@ -53,7 +57,7 @@ class TriggerWriter:
 
     def __init__(self, pool: Pool, announcer: Announcer, *, max_pending: int) -> None:
         """Take the pool to write to and how many triggers may wait before callers are refused."""
-        self._pool = pool
+        self._line = _Line(pool)
         self._announcer = announcer
         self._max_pending = max_pending
         self._waiting: list[_Waiting] = []
@@ -117,19 +121,45 @@ class TriggerWriter:
     async def _insert(self, batch: list[_Waiting]) -> None:
         columns = _columns(batch)
         ambiguous = False
-        for statement in (_INSERT, _INSERT_AGAIN):
+        for sql in (_INSERT, _INSERT_AGAIN):
             try:
-                async with self._pool.acquire(timeout=5) as connection:
-                    ambiguous = True
-                    await connection.execute(statement, *columns)
-                    return
+                statement = await self._line.statement(sql)
+                ambiguous = True
+                await statement.fetch(*columns)
+                return
             except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
                 if not is_outage(error):
                     raise
+                self._line.drop()
                 log.warning("commit failed", error=type(error).__name__, triggers=len(batch))
                 if not ambiguous:
                     raise StoreUnavailable from error
         raise StoreUnavailable("The database was lost; the trigger may or may not have been accepted.")
+
+
+class _Line:
+    """One connection that is kept, with its prepared statements: commits do without the pool's rounds."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+        self._statements: dict[str, Statement] = {}
+
+    async def statement(self, sql: str) -> Statement:
+        """Return the prepared statement on a living connection."""
+        if self._connection is None or self._connection.is_closed():
+            self.drop()
+            self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
+        if sql not in self._statements:
+            self._statements[sql] = await self._connection.prepare(sql)
+        return self._statements[sql]
+
+    def drop(self) -> None:
+        """Let go of a connection that is lost, and of what was prepared on it."""
+        connection, self._connection = self._connection, None
+        self._statements.clear()
+        if connection is not None:
+            connection.terminate()
 
 
 def _settle(batch: list[_Waiting], error: Exception | None) -> None:

@@ -69,7 +69,7 @@ def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewayOptions:
 async def until_healthz_says(status: int, options: GatewayOptions) -> None:
     async with httpx.AsyncClient() as client, asyncio.timeout(10):
         url = f"http://127.0.0.1:{options.listen_port}/healthz"
-        while (await client.get(url)).status_code != status:  # noqa: ASYNC110  # there is no event
+        while (await client.get(url)).status_code != status:  # there is no event
             await asyncio.sleep(0.02)
 
 
@@ -226,7 +226,9 @@ async def test_without_a_key_it_is_401_whatever_the_body_is(
 
 @pytest.mark.parametrize("word", ["bearer", "BEARER", "Bearer "])
 async def test_bearer_may_be_written_in_any_case(client: httpx.AsyncClient, word: str) -> None:
-    answer = await trigger(client, headers={**JSON, "authorization": KEY["authorization"].replace("Bearer", word)})
+    answer = await trigger(
+        client, headers={**JSON, "authorization": KEY["authorization"].replace("Bearer", word)}
+    )
     assert answer.status_code == 204
 
 
@@ -496,7 +498,7 @@ async def test_stopping_lets_calls_in_flight_end(stand: Stand) -> None:
                 before = stand.toy.calls
                 flying = asyncio.create_task(trigger(client, "nap"))
                 async with asyncio.timeout(5):
-                    while stand.toy.calls == before:  # noqa: ASYNC110  # there is no event
+                    while stand.toy.calls == before:  # there is no event
                         await asyncio.sleep(0.01)
                 assert await gateway.stop() == 0
                 assert (await flying).status_code == 204

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from server.dispatch.message import Message
 from server.dispatch.providers.base import Receipt
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
@@ -22,7 +24,7 @@ ADDRESS = "zoe.sommer@example.org"
 
 def make_trigger(address: str = ADDRESS, campaign_id: int = 44, **fields: str) -> Trigger:
     fresh = Trigger(uuid.uuid4(), 1, campaign_id, Channel.EMAIL, "user-1", address)
-    return replace(fresh, **fields)  # type: ignore[arg-type]
+    return msgspec.structs.replace(fresh, **fields)
 
 
 def make_campaign(**fields: object) -> Campaign:

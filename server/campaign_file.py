@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import asdict
 
 from .dispatch.providers.base import Provider
 from .dispatch.rendering import check_templates
@@ -73,7 +74,11 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
         ConfigError: every problem, a line each.
     """
     found = [_campaign(entry, project_id) for entry in file.campaigns]
-    problems = [f"campaign {one.id}: {problem}" for one in found for problem in _problems(one, providers)]
+    problems = [
+        f"campaign {one.id}: {problem}"
+        for entry, one in zip(file.campaigns, found, strict=True)
+        for problem in _same_locales(entry) + _problems(one, providers)
+    ]
     ids = [one.id for one in found]
     problems += [
         f"campaign {twice}: stands twice in the file" for twice in {i for i in ids if ids.count(i) > 1}
@@ -92,9 +97,23 @@ def _campaign(entry: _Entry, project_id: int) -> Campaign:
         provider=entry.provider,
         state=entry.state,
         sender=entry.sender,
-        templates={locale.replace("_", "-").lower(): parts for locale, parts in entry.templates.items()},
-        retry=entry.retry,
+        templates={_locale(name): Template(**asdict(parts)) for name, parts in entry.templates.items()},
+        retry=RetryPolicy(**asdict(entry.retry)),
     )
+
+
+def _locale(written: str) -> str:
+    return written.replace("_", "-").lower()
+
+
+def _same_locales(entry: _Entry) -> list[str]:
+    """One of two templates for the same locale would be lost."""
+    spellings: dict[str, list[str]] = {}
+    for written in entry.templates:
+        spellings.setdefault(_locale(written), []).append(repr(written))
+    return [
+        f"templates: {' and '.join(same)} are the same locale" for same in spellings.values() if len(same) > 1
+    ]
 
 
 def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:

@@ -1,4 +1,7 @@
-"""`clarion`: the command line. The commands are thin; see `server/commands/` for the groups."""
+"""`clarion`: the command line. The commands are thin; see `server/commands/` for the groups.
+
+What takes long to import (`app`, `up` and all below them) is imported by the commands that need it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import click
 
 from gateway import GatewayError
 
-from . import app, demo, logs
+from . import demo, logs
 from .commands.campaigns import campaigns
 from .commands.common import Invocation, run
 from .commands.deliveries import deliveries
@@ -20,7 +23,6 @@ from .commands.trigger import trigger
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
 from .store.migrate import migrate as migrate_database
-from .up import up as run_all
 
 __all__ = ["main"]
 
@@ -51,6 +53,8 @@ def cli(context: click.Context, *, config: Path | None) -> None:
 @click.pass_obj
 def up(invocation: Invocation, *, with_demo: bool) -> None:
     """Run everything on this machine; Ctrl-C ends it."""
+    from .up import up as run_all  # noqa: PLC0415
+
     config = invocation.config or (demo.CONFIG if with_demo else None)
     settings = Invocation(config).settings()
     sys.exit(run(run_all(settings, config=config, with_demo=with_demo, say=_say)))
@@ -60,6 +64,8 @@ def up(invocation: Invocation, *, with_demo: bool) -> None:
 @click.pass_obj
 def serve(invocation: Invocation) -> None:
     """Run one gRPC server."""
+    from . import app  # noqa: PLC0415
+
     settings = invocation.settings()
     logs.configure(settings.log)
     run(app.serve(settings))
@@ -69,6 +75,8 @@ def serve(invocation: Invocation) -> None:
 @click.pass_obj
 def dispatch(invocation: Invocation) -> None:
     """Run one dispatcher."""
+    from . import app  # noqa: PLC0415
+
     settings = invocation.settings()
     logs.configure(settings.log)
     run(app.dispatch(settings))

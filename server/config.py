@@ -2,7 +2,8 @@
 
 Each setting `[section] name` can be given as the environment variable `CLARION_SECTION_NAME`, which wins
 over the file. Provider settings are `CLARION_PROVIDERS_<NAME>_<SETTING>`, so that a password never has to
-stand in a file. An error names the setting, what is wrong with its value, and where the value came from.
+stand in a file; `CLARION_PROVIDERS_<NAME>_TYPE` makes a provider that the file does not have. An error names
+the setting, what is wrong with its value, and where the value came from.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,15 @@ Grace = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file."""
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Return what a repr shows: a section that may hold secrets leaves them out here."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__]
+
+    def __repr__(self) -> str:
+        """Show what `__rich_repr__` does: reprs end in logs."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
 
 class DatabaseSettings(_Section, frozen=True):
     """Where PostgreSQL is. An empty `url` means the embedded one, which only `clarion up` runs."""
@@ -45,9 +55,9 @@ class DatabaseSettings(_Section, frozen=True):
     pool_size: Annotated[int, msgspec.Meta(ge=2, le=100)] = 6
     connect_timeout: Seconds = 5.0
 
-    def __repr__(self) -> str:
+    def __rich_repr__(self) -> list[tuple[str, object]]:
         """Leave out the URL: it may hold a password."""
-        return f"DatabaseSettings(url={'<set>' if self.url else '<embedded>'})"
+        return [("url", "<set>" if self.url else "<embedded>")]
 
 
 class ServerSettings(_Section, frozen=True):
@@ -97,6 +107,10 @@ class LogSettings(_Section, frozen=True):
     format: Literal["json", "text"] = "json"
 
 
+def _default_providers() -> dict[str, dict[str, Any]]:
+    return {"sandbox": {"type": "sandbox"}}
+
+
 class Settings(_Section, frozen=True):
     """All settings of one process. `data_dir` holds the embedded database and the sandbox's outbox."""
 
@@ -107,9 +121,12 @@ class Settings(_Section, frozen=True):
     gateway: GatewaySettings = GatewaySettings()
     dispatch: DispatchSettings = DispatchSettings()
     log: LogSettings = LogSettings()
-    providers: Mapping[str, Mapping[str, Any]] = msgspec.field(
-        default_factory=lambda: {"sandbox": {"type": "sandbox"}}
-    )
+    providers: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=_default_providers)
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Leave out what the providers are given: passwords are among it."""
+        shown = dict(super().__rich_repr__(), providers=sorted(self.providers))
+        return list(shown.items())
 
 
 _SECTIONS = {
@@ -117,6 +134,7 @@ _SECTIONS = {
     for field in msgspec.structs.fields(Settings)
     if isinstance(field.type, type) and issubclass(field.type, _Section)
 }
+_PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # `clarion` reads these itself; they are no settings.
 _NOT_SETTINGS = {"CLARION_CONFIG", "CLARION_API_KEY", "CLARION_TARGET"}
@@ -130,12 +148,19 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     """
     raw = _read(path) if path else {}
     origin = dict.fromkeys(_leaves(raw), str(path))
-    for name, value in sorted(environ.items()):
-        if name.startswith("CLARION_") and name not in _NOT_SETTINGS:
-            origin[_apply_variable(raw, name, value)] = f"environment variable {name}"
+    raw.setdefault("providers", _default_providers())
+    variables = {name: value for name, value in sorted(environ.items()) if _is_setting(name)}
+    for name in variables:
+        _declare_provider(raw, name, origin)
+    for name, value in variables.items():
+        origin[_apply_variable(raw, name, value, origin)] = f"environment variable {name}"
     settings = _convert(raw, origin)
     _check_providers(settings, origin)
     return settings
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith("CLARION_") and variable not in _NOT_SETTINGS
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -150,35 +175,58 @@ def _read(path: Path) -> dict[str, Any]:
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     names: list[str] = []
     for key, value in table.items():
-        names += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+        inner = _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else []
+        names += inner or [f"{prefix}{key}"]
     return names
 
 
-def _apply_variable(raw: dict[str, Any], name: str, value: str) -> str:
-    """Put one variable's value where it belongs in `raw`; return the setting's dotted name."""
-    section, key = _locate(name, raw)
-    table = raw
-    for part in section:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{part} must be a table, because {name} is set")
+def _declare_provider(raw: dict[str, Any], variable: str, origin: Mapping[str, str]) -> None:
+    """Make a table for the provider that a variable gives a type, unless the file has one."""
+    declared = _PROVIDER_TYPE.fullmatch(variable)
+    if declared:
+        known = _table(raw, ("providers",), variable, origin)
+        name = declared[1].lower().replace("_", "-")
+        if name not in known:
+            known[name] = {}
+
+
+def _apply_variable(raw: dict[str, Any], variable: str, value: str, origin: Mapping[str, str]) -> str:
+    """Put a variable's value where it belongs in `raw`; return the setting's dotted name."""
+    section, key = _locate(variable, _table(raw, ("providers",), variable, origin))
+    table = _table(raw, section, variable, origin)
     table[key] = value.split(",") if (section, key) == (("gateway",), "upstreams") else value
     return ".".join((*section, key))
 
 
-def _locate(name: str, raw: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    rest = name.removeprefix("CLARION_").lower()
+def _table(
+    raw: dict[str, Any], place: tuple[str, ...], variable: str, origin: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the table at a place for a variable that needs it; make it if there is none."""
+    table = raw
+    for depth, part in enumerate(place, start=1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            name = ".".join(place[:depth])
+            raise ConfigError(f"{name}: must be a table, because {variable} is set{_source(name, origin)}")
+    return table
+
+
+def _locate(variable: str, providers: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    """Return the section and the key of a variable's setting."""
+    rest = variable.removeprefix("CLARION_").lower()
     if rest == "data_dir":
         return (), rest
     section, _, key = rest.partition("_")
     if section == "providers":
-        for provider in sorted(raw.get("providers", {"sandbox": {}}), key=len, reverse=True):
+        for provider in sorted(providers, key=len, reverse=True):
             prefix = provider.replace("-", "_") + "_"
             if key.startswith(prefix):
                 return ("providers", provider), key.removeprefix(prefix)
     elif section in _SECTIONS and key in {f.name for f in msgspec.structs.fields(_SECTIONS[section])}:
         return (section,), key
-    raise ConfigError(f"environment variable {name} names no setting; see docs/reference/configuration.md")
+    raise ConfigError(
+        f"environment variable {variable} names no setting; see docs/reference/configuration.md"
+    )
 
 
 def _convert(raw: dict[str, Any], origin: Mapping[str, str]) -> Settings:
@@ -192,22 +240,28 @@ def _convert(raw: dict[str, Any], origin: Mapping[str, str]) -> Settings:
         if unknown:
             name = f"{name}.{unknown[1]}" if where.strip("`.") else unknown[1]
             what = "there is no such setting"
-        source = next((o for n, o in origin.items() if n == name or n.startswith(name)), "")
-        raise ConfigError(f"{name}: {what}{f' (from {source})' if source else ''}") from error
+        raise ConfigError(f"{name}: {what}{_source(name, origin)}") from error
+
+
+def _source(name: str, origin: Mapping[str, str]) -> str:
+    """Say where a setting, or what is below it, came from; nothing for a default."""
+    setting = name.partition("[")[0]  # an error in an array or a provider also names the element
+    found = (one for known, one in origin.items() if known == setting or known.startswith(f"{setting}."))
+    source = next(found, "")
+    return f" (from {source})" if source else ""
 
 
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
-    raise msgspec.ValidationError(f"Expected a path, got `{type(value).__name__}`")
+    # Not a ValidationError: only to other errors msgspec adds the place.
+    raise TypeError(f"Expected a path, got `{type(value).__name__}`")
 
 
 def _check_providers(settings: Settings, origin: Mapping[str, str]) -> None:
     for name, table in settings.providers.items():
-        source = next((o for n, o in origin.items() if n.startswith(f"providers.{name}.")), "defaults")
+        source = _source(f"providers.{name}", origin)
         if not _PROVIDER_NAME.fullmatch(name):
-            raise ConfigError(f"providers.{name}: a provider's name has only a-z, 0-9 and - (from {source})")
+            raise ConfigError(f"providers.{name}: a provider's name has only a-z, 0-9 and -{source}")
         if not isinstance(table.get("type"), str):
-            raise ConfigError(
-                f"providers.{name}.type is missing: for example sandbox or smtp (from {source})"
-            )
+            raise ConfigError(f"providers.{name}.type is missing: for example sandbox or smtp{source}")

@@ -172,9 +172,9 @@ class Stack:
         assert self.process is not None
         found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
-            line = " ".join(child.cmdline())
-            for role in ("postgres", "serve", "dispatch", "gateway"):
-                if role in line.split("/")[-1] or f" {role}" in line:
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile
+                words = {Path(word).name for word in child.cmdline()}  # PostgreSQL's has its path
+                for role in words & {"postgres", "serve", "dispatch", "gateway"}:
                     found.setdefault(role, child)
         return found
 

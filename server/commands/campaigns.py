@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from .. import app
 from ..domain.campaign import Campaign
 from ..errors import ConfigError
-from ..setup import apply_campaign_file
 from ..store import campaigns as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
@@ -28,6 +26,9 @@ def campaigns() -> None:
 @click.pass_obj
 def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
     """Write the campaigns of a YAML or TOML FILE; all of them or, if one is wrong, none."""
+    from .. import app  # noqa: PLC0415 - see server/cli.py
+    from ..setup import apply_campaign_file  # noqa: PLC0415
+
     providers = app.providers(invocation.settings())
 
     async def work() -> dict[int, str]:

@@ -13,7 +13,6 @@ import click
 import msgspec
 import uvloop
 
-from .. import app
 from ..config import Settings, load
 from ..errors import ConfigError, StoreUnavailable
 from ..rundir import sockets_folder
@@ -40,6 +39,8 @@ class Invocation:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Pool]:
         """Open the configured database, or the one that `clarion up` runs from this folder."""
+        from .. import app  # noqa: PLC0415 - see server/cli.py
+
         settings = self.settings()
         if settings.database.url:
             async with app.opened_pool(settings, migrated=True) as pool:

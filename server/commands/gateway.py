@@ -9,7 +9,7 @@ import click
 
 import gateway as envoy
 
-from .. import app
+from ..config import Settings
 from .common import Invocation, run
 
 __all__ = ["gateway"]
@@ -24,14 +24,14 @@ def gateway() -> None:
 @click.pass_obj
 def show(invocation: Invocation) -> None:
     """Print the exact Envoy configuration that runs."""
-    click.echo(envoy.render(app.gateway_options(invocation.settings())))
+    click.echo(envoy.render(_options(invocation.settings())))
 
 
 @gateway.command()
 @click.pass_obj
 def check(invocation: Invocation) -> None:
     """Let Envoy itself check the configuration."""
-    envoy.check(app.gateway_options(invocation.settings()))
+    envoy.check(_options(invocation.settings()))
     click.echo("Envoy accepts the configuration")
 
 
@@ -43,6 +43,12 @@ def run_gateway(context: click.Context, *, admin_socket: Path | None) -> None:
     settings = context.obj.settings()
     with tempfile.TemporaryDirectory(prefix="clarion-gateway-") as folder:
         socket = admin_socket or Path(folder) / "admin.sock"
-        options = app.gateway_options(settings, admin_socket=socket)
+        options = _options(settings, admin_socket=socket)
         code = run(envoy.run(options, workdir=Path(folder)))
     context.exit(code)
+
+
+def _options(settings: Settings, *, admin_socket: Path | None = None) -> envoy.GatewayOptions:
+    from .. import app  # noqa: PLC0415 - see server/cli.py
+
+    return app.gateway_options(settings, admin_socket=admin_socket)

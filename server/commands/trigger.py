@@ -14,7 +14,6 @@ from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
 from ..errors import ClarionError, ConfigError
-from ..up import DEMO_KEY_FILE
 from .common import Invocation, json_option, show_json
 
 __all__ = ["trigger"]
@@ -48,6 +47,8 @@ def trigger(
 
     The API key comes from CLARION_API_KEY, from --key-file, or is the demo's.
     """
+    from ..up import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
+
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)
     with grpc.insecure_channel(target or f"{settings.gateway.host}:{settings.gateway.port}") as channel:

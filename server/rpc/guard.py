@@ -1,15 +1,13 @@
-"""The one interceptor: decodes, authenticates, bounds the time, and lets no exception out.
+"""The guard before every method: decodes, authenticates, bounds the time, and lets no exception out.
 
-It is one interceptor and not four because grpc.aio pays for each of them on every call. Each concern is a
-function of its own below.
+Each concern is a function of its own below.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -26,9 +24,9 @@ from ..errors import (
     RateLimited,
     RequestError,
     ScopeMissing,
-    TimedOut,
     Violation,
 )
+from .deadline import Deadline
 from .ports import Catalog
 from .status import abort
 
@@ -37,7 +35,7 @@ __all__ = ["Guard", "caller"]
 log = structlog.get_logger(__name__)
 
 _caller: ContextVar[ApiKey] = ContextVar("caller")
-# grpcio builds the metadata anew each time it is asked, so what it built for the interceptor is kept.
+# grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.
 _authorization: ContextVar[str | None] = ContextVar("authorization")
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -48,8 +46,13 @@ def caller() -> ApiKey:
     return _caller.get()
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Guards the methods named in `scopes`; all others (health, reflection) pass as they are."""
+class Guard(grpc.GenericRpcHandler):
+    """Guards the methods named in `scopes`; all others (health, reflection) are served elsewhere.
+
+    The generated `add_…Servicer_to_server` functions take it for a server: so it collects the handlers that
+    it guards. A grpc.aio interceptor would do the same work, but costs a fifth of an empty call by itself
+    (77,000 of 354,000 instructions, counted with callgrind).
+    """
 
     def __init__(
         self, catalog: Catalog, scopes: Mapping[str, Scope], *, deadline: float, limits: TokenBuckets
@@ -61,22 +64,19 @@ class Guard(grpc.aio.ServerInterceptor):
         self._limits = limits
         self._guarded: dict[str, MethodHandler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MethodHandler | None:
-        """Return the guarded handler, made once for each method."""
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Take no notice: the same handlers come by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, MethodHandler]) -> None:
+        """Guard a service's methods."""
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            self._guarded[method] = self._guard(handler, self._scopes[method])
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
+        """Return the guarded handler of a call."""
         _authorization.set(_find(handler_call_details.invocation_metadata, "authorization"))
-        method: str = handler_call_details.method
-        guarded = self._guarded.get(method)
-        if guarded is not None:
-            return guarded
-        handler = await continuation(handler_call_details)
-        scope = self._scopes.get(method)
-        if handler is None or scope is None:
-            return handler
-        return self._guarded.setdefault(method, self._guard(handler, scope))
+        return self._guarded.get(handler_call_details.method)
 
     def _guard(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
         serve: Any = handler.unary_unary
@@ -85,12 +85,10 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
                 _caller.set(self._authenticate(_authorization.get(), scope))
-                async with asyncio.timeout(_time_left(context, self._deadline)):
+                with Deadline(_time_left(context, self._deadline)):
                     return await serve(_decode(decode, raw), context)
             except RequestError as error:
                 await abort(context, error)
-            except TimeoutError:
-                await abort(context, TimedOut())
             except grpc.aio.AbortError:
                 raise
             except Exception as error:

@@ -21,6 +21,7 @@ _ADDRESSES = {channel.address_field: channel for channel in Channel}
 _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
 # `user.data` and `event` have their own limit, which the rules check; they stand at most two levels down.
 _MAX_DEPTH = strict_json.MAX_DEPTH + 2
+_PLAIN_OBJECTS = 3  # the body, user, event
 MAX_ID = 2**63 - 1
 _ID = re.compile("[1-9][0-9]{0,18}")
 
@@ -34,7 +35,14 @@ class _RawBody(msgspec.Struct, frozen=True):
     event: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _PlainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    user: dict[str, str]
+    event: msgspec.Raw = msgspec.Raw(b"")
+
+
 _raw_decoder = msgspec.json.Decoder(_RawBody)
+_plain_decoder = msgspec.json.Decoder(_PlainBody)
+_flat_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -44,6 +52,8 @@ class Body(msgspec.Struct, frozen=True):
     data: str
     event: str
     violations: tuple[Violation, ...]
+    is_plain: bool = False
+    """Whether `event` is known to be a flat JSON object, so that it need not be parsed again."""
 
     @property
     def given_channel(self) -> Channel:
@@ -60,6 +70,28 @@ def parse_campaign_id(text: str) -> int | Violation:
 
 def parse_body(data: bytes) -> Body:
     """Decode a body strictly. Never raises: what is wrong is in `violations`."""
+    return _parse_plain(data) or _parse_any(data)
+
+
+def _parse_plain(data: bytes) -> Body | None:
+    """Decode the everyday body, flat and without escapes, at a fifth of the cost; None for any other.
+
+    A body whose names are as many as its colons has no name twice, and no colon inside a string.
+    """
+    if b"\\" in data or b"[" in data or data.count(b"{") > _PLAIN_OBJECTS:
+        return None
+    try:
+        body = _plain_decoder.decode(data)
+        event = _flat_decoder.decode(body.event) if body.event else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    names = 1 + len(body.user) + (0 if event is None else 1 + len(event))
+    if data.count(b":") != names or not _USER_TEXTS.issuperset(body.user):
+        return None
+    return Body(body.user, "", bytes(body.event).decode(), (), is_plain=True)
+
+
+def _parse_any(data: bytes) -> Body:
     try:
         text = data.decode("utf-8")
         text, value = _decode(text)
@@ -74,24 +106,19 @@ def parse_body(data: bytes) -> Body:
 
 def to_request(campaign_id: int, channel: Channel, body: Body) -> TriggerRequest:
     """Build the typed request of the campaign's channel; addresses of other channels are left out."""
-    user = body.user
-    common = {
-        "external_id": user.get("external_id", ""),
-        "timezone": user.get("timezone", ""),
-        "locale": user.get("locale", ""),
-        "data": body.data,
-    }
-    address = user.get(channel.address_field, "")
+    members = {name: text for name, text in body.user.items() if _ADDRESSES.get(name, channel) is channel}
+    if body.data:
+        members["data"] = body.data
     match channel:
         case Channel.EMAIL:
-            email_user = pb.EmailUser(email=address, **common)
-            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=email_user, event=body.event)
+            to_mail = pb.EmailUser(**members)
+            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, event=body.event)
         case Channel.TEXT:
-            text_user = pb.TextUser(phone=address, **common)
-            return pb.TriggerTextRequest(campaign_id=campaign_id, user=text_user, event=body.event)
+            to_phone = pb.TextUser(**members)
+            return pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, event=body.event)
         case Channel.PUSH:
-            push_user = pb.PushUser(device_token=address, **common)
-            return pb.TriggerPushRequest(campaign_id=campaign_id, user=push_user, event=body.event)
+            to_device = pb.PushUser(**members)
+            return pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=body.event)
 
 
 def _decode(text: str) -> tuple[str, Any]:

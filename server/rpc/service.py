@@ -62,12 +62,13 @@ class RpcServer:
     ) -> None:
         """Take what the services need; `deadline` in seconds."""
         guard = Guard(catalog, _scopes(), deadline=deadline, limits=limits)
-        self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
-        trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), self._server)
-        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), self._server)
-        campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), self._server)
-        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records), self._server)
+        trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), guard)
+        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), guard)
+        campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
+        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records), guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]

@@ -131,6 +131,8 @@ def _trigger(campaign: Campaign, request: TriggerRequest) -> Trigger:
 
 def _body_violations(typed: TriggerRequest, body: Body) -> list[Violation]:
     """Join what the JSON and what the rules say; a field that the JSON had wrong is named once."""
+    if not body.violations:
+        return check(typed, event_parsed=body.is_plain)
     if any(violation.field == "" for violation in body.violations):
         return list(body.violations)
     named = {violation.field for violation in body.violations}

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigError
 from .pool import reached
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 __all__ = ["migrate", "pending"]
 
@@ -32,6 +28,9 @@ async def migrate(url: str) -> str:
         ConfigError: the database is from a newer version of Clarion.
         StoreUnavailable: the database cannot be reached.
     """
+    # Here and below, not above: they take 0.3 s to import, and every start but a migration does without them.
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     async def connect() -> Any:
         return await asyncpg.connect(url)
@@ -60,20 +59,20 @@ async def pending(url: str) -> bool:
             await connection.close()
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    return config
-
-
 def _head() -> str:
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    """Return the newest version. Files are named by their revision, so this needs no Alembic."""
+    return max(script.name for script in (_SCRIPTS / "versions").glob("*.py")).partition("_")[0]
 
 
 def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    config = _config()
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")

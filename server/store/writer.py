@@ -1,7 +1,8 @@
 """The group committer: a trigger is accepted when the commit that holds it is on disk.
 
-Whatever arrives while one commit is in flight forms the next one. No timer: an idle server commits a lone
-trigger at once, a busy one shares each fsync among many.
+Whatever arrives while one commit is in flight forms the next one. A lone trigger is committed at once. While
+triggers come together, the next commit waits a moment for more of them: a commit costs the same CPU for one
+trigger as for ten, on both sides, so this is what a busy server's throughput hangs on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
 
 _MAX_BATCH = 500
 _CONNECT_SECONDS = 5
+_GATHER_SECONDS = 0.003
 _ROWS = (
     "unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
     " $7::text[], $8::text[], $9::text[], $10::text[])"
@@ -85,8 +87,12 @@ class TriggerWriter:
             _settle(self._waiting, StoreUnavailable("The server stops; the trigger was not accepted."))
 
     async def _commit_forever(self) -> None:
+        crowded = False
         while True:
             await self._arrived.wait()
+            if crowded:
+                await asyncio.sleep(_GATHER_SECONDS)
+            crowded = len(self._waiting) > 1
             batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
             if not self._waiting:
                 self._arrived.clear()

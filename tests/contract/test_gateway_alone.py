@@ -344,7 +344,10 @@ async def say(stand: Stand, words: bytes) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-POST = b"POST /api/client/campaigns/44/trigger HTTP/1.1\r\nhost: a\r\nauthorization: Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67\r\n"
+POST = (
+    b"POST /api/client/campaigns/44/trigger HTTP/1.1\r\nhost: a\r\n"
+    b"authorization: Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67\r\n"
+)
 
 
 @pytest.mark.parametrize(

@@ -110,13 +110,20 @@ def test_a_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, te
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.xfail(strict=True, reason="msgspec takes unknown members of a dataclass in silence")
 @pytest.mark.parametrize("mistyped", ["retry: {max_attempt: 3}", "templates: {default: {text: t, htm: x}}"])
 def test_a_mistyped_name_below_a_campaign_is_an_error(tmp_path: Path, mistyped: str) -> None:
     rest = "" if mistyped.startswith("templates") else "templates: {default: {text: t}}, "
     entry = f"{{id: 1, name: a, channel: text, provider: sandbox, {rest}{mistyped}}}"
     with pytest.raises(ConfigError, match="unknown field"):
         read(write(tmp_path, f"project: p\ncampaigns: [{entry}]\n"))
+
+
+def test_two_spellings_of_one_locale_are_a_problem(tmp_path: Path, providers: dict[str, Provider]) -> None:
+    path = write(tmp_path, TOML.replace("templates.default", "templates.pt-br"), "campaigns.toml")
+    with pytest.raises(
+        ConfigError, match=r"^campaign 7: templates: 'pt-br' and 'pt_BR' are the same locale$"
+    ):
+        to_campaigns(read(path), 1, providers)
 
 
 def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:

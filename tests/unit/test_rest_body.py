@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.campaign import Channel
 from server.errors import Violation
+from server.rpc import rest_body
 from server.rpc.rest_body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
 from server.rpc.rules import check
 
@@ -209,3 +210,41 @@ def _gives_violations_or_a_request(data: bytes) -> None:
     if not body.violations:
         assert body.event in data.decode() or b"," in data
         assert not body.event or isinstance(json.loads(body.event), dict)
+
+
+TEXTS = st.text(max_size=12) | st.sampled_from(["a:b", "{", "}", "[", "\\", '"', "\x00", "é", "a@b.co"])
+FLAT = st.dictionaries(TEXTS, TEXTS | st.integers() | st.floats() | st.booleans() | st.none(), max_size=4)
+USERS = st.dictionaries(
+    st.sampled_from(["external_id", "email", "phone", "data", "x"]), TEXTS | FLAT, max_size=4
+)
+
+
+@given(BODIES)
+def test_the_everyday_body_is_decoded_like_any_other(value: object) -> None:
+    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    plain = rest_body._parse_plain(data)
+    if plain is not None:
+        strict = rest_body._parse_any(data)
+        assert (plain.user, plain.data, plain.event) == (strict.user, strict.data, strict.event)
+        assert strict.violations == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"user": {"email": "a", "email": "b"}, "event": {}}',
+        '{"user": {"email": "a"}, "event": {"a": 1, "a": 2}}',
+        '{"user": {"email": "a"}, "event": {"a": 1}, "event": {"a": 1}}',
+        '{"user": {"email": "a"}, "event": {"a": NaN}}',
+        '{"user": {"email": "a"}, "event": {"a": 1e999}}',
+        '{"user": {"email": "a"}, "event": null}',
+        '{"user": {"email": null}, "event": {}}',
+        '{"user": {"email": "a"}, "event": {},}',
+        '{"user": {"email": "a"}, "event": {"a": {"b": {}}}}',
+        '{"user": {"email": "a", "nick": "b"}, "event": {}}',
+        '{"user": {"email": "a\nb"}, "event": {}}',
+        '{"user": {"email": "a"}, "event": {"a": "\x00"}}',
+    ],
+)
+def test_a_body_that_is_not_everyday_goes_the_strict_way(body: str) -> None:
+    assert rest_body._parse_plain(body.encode()) is None

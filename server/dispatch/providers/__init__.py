@@ -45,7 +45,8 @@ def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Prov
         raise ConfigError(f"providers.{name}.type: must be one of {', '.join(REGISTRY)}")
     settings_type, factory = REGISTRY[kind]
     try:
-        settings = msgspec.convert(table, settings_type)
+        # Values from environment variables are text, so numbers and booleans may be written as text.
+        settings = msgspec.convert(table, settings_type, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(name, str(error))) from None
     return factory(name, settings, data_dir)

@@ -17,7 +17,7 @@ from server.store.deliveries import find_delivery
 from server.store.pool import Pool, open_pool
 from server.store.queue import PostgresQueue
 
-from .support import a_trigger, accept, ended, terminate_listeners, until
+from .support import a_trigger, accept, ended, terminate_listeners, until, writing
 
 DELIVERED, RETRY, DEAD, LOST = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
@@ -59,8 +59,9 @@ async def test_a_claim_holds_the_trigger_as_it_was_accepted(pool: Pool) -> None:
 
 async def test_what_waits_longest_is_claimed_first(pool: Pool) -> None:
     triggers = [a_trigger() for _ in range(6)]
-    for trigger in triggers:
-        await accept(pool, trigger)
+    async with writing(pool) as writer:  # one for all: each keeps a connection of the pool
+        for trigger in triggers:
+            await writer.add(trigger, "sandbox")
     await pool.execute(
         "UPDATE queue SET due_at = due_at - interval '1 h' WHERE trigger_id = $1", triggers[4].id
     )

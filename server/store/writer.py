@@ -84,6 +84,7 @@ class TriggerWriter:
         try:
             await self._commit_forever()
         finally:
+            self._line.drop()
             _settle(self._waiting, StoreUnavailable("The server stops; the trigger was not accepted."))
 
     async def _commit_forever(self) -> None:

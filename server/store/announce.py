@@ -39,8 +39,6 @@ class Announcer:
             self._news.clear()
             try:
                 await self._pool.execute(f"NOTIFY {CHANNEL}")
-            except Exception as error:
-                if not is_outage(error):
-                    raise
-                log.warning("notice not sent", error=type(error).__name__)
+            except Exception as error:  # a lost notice costs a second; it must not end the server
+                log.warning("notice not sent", exc_info=None if is_outage(error) else error)
             await asyncio.sleep(_AT_MOST_EVERY)

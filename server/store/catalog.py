@@ -89,8 +89,10 @@ class Catalog:
             await asyncio.sleep(self._interval)
             try:
                 await self.refresh()
-            except StoreUnavailable:
-                log.warning("catalog not refreshed", age_s=round(time.monotonic() - self._fresh_at, 1))
+            except Exception as error:  # look-ups refuse when the snapshot is too old; the server goes on
+                unexpected = None if isinstance(error, StoreUnavailable) else error
+                age = round(time.monotonic() - self._fresh_at, 1)
+                log.warning("catalog not refreshed", age_s=age, exc_info=unexpected)
 
     async def _load(self) -> _Snapshot:
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):

@@ -154,7 +154,7 @@ class _Line:
 
     async def statement(self, sql: str) -> Statement:
         """Return the prepared statement on a living connection."""
-        if self._connection is None or self._connection.is_closed():
+        if self._connection is None or _is_lost(self._connection):
             self.drop()
             self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
         if sql not in self._statements:
@@ -165,8 +165,15 @@ class _Line:
         """Let go of a connection that is lost, and of what was prepared on it."""
         connection, self._connection = self._connection, None
         self._statements.clear()
-        if connection is not None:
+        if connection is not None and not _is_lost(connection):
             connection.terminate()
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+        return True
 
 
 def _settle(batch: list[_Waiting], error: Exception | None) -> None:

@@ -8,6 +8,7 @@ trigger as for ten, on both sides, so this is what a busy server's throughput ha
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -127,21 +128,19 @@ class TriggerWriter:
 
     async def _insert(self, batch: list[_Waiting]) -> None:
         columns = _columns(batch)
-        ambiguous = False
+        message = None
         for sql in (_INSERT, _INSERT_AGAIN):
             try:
                 statement = await self._line.statement(sql)
-                ambiguous = True
+                message = "The database was lost; the trigger may or may not have been accepted."
                 await statement.fetch(*columns)
                 return
-            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            except Exception as error:
                 if not is_outage(error):
                     raise
                 self._line.drop()
                 log.warning("commit failed", error=type(error).__name__, triggers=len(batch))
-                if not ambiguous:
-                    raise StoreUnavailable from error
-        raise StoreUnavailable("The database was lost; the trigger may or may not have been accepted.")
+        raise StoreUnavailable(message)
 
 
 class _Line:
@@ -165,14 +164,15 @@ class _Line:
         """Let go of a connection that is lost, and of what was prepared on it."""
         connection, self._connection = self._connection, None
         self._statements.clear()
-        if connection is not None and not _is_lost(connection):
-            connection.terminate()
+        if connection is not None:
+            with suppress(asyncpg.InterfaceError):  # the pool has taken it back already
+                connection.terminate()
 
 
 def _is_lost(connection: Connection) -> bool:
     try:
         return connection.is_closed()
-    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+    except asyncpg.InterfaceError:  # the pool has taken it back
         return True
 
 

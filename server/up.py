@@ -16,7 +16,7 @@ from . import app, demo
 from .config import Settings
 from .dispatch.settings import DispatchSettings
 from .domain.key import Scope, new_secret
-from .errors import ConfigError
+from .errors import ClarionError, ConfigError, StoreUnavailable
 from .rundir import RunDir
 from .setup import apply_campaign_file
 from .store import campaigns, keys
@@ -41,8 +41,8 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     """
     _check_providers(settings, with_demo=with_demo)
     _check_envoy(settings)
-    _check_port(settings)
-    with RunDir(settings.data_dir) as run:
+    with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so
+        _check_port(settings)
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
         return await Supervisor(plan.children(), run.log, say, on_up=plan.announce).run()
 
@@ -135,7 +135,10 @@ class _Plan:
         return {**os.environ, "CLARION_DATA_DIR": data_dir, "CLARION_DATABASE_URL": self._url, **more}
 
     async def _prepare_database(self) -> None:
-        version = await migrate(self._url)
+        try:
+            version = await migrate(self._url)
+        except StoreUnavailable as error:
+            raise ClarionError("the database cannot be reached; see database.url") from error
         self._say(f"database is at schema {version}")
         if self._with_demo:
             self._demo_secret = await self._prepare_demo()

@@ -6,13 +6,20 @@ import uuid
 
 import click
 
-from ..domain.delivery import Attempt, Delivery
+from ..domain.delivery import Attempt, AttemptOutcome, Delivery
 from ..errors import ConfigError
 from ..store import deliveries as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json
 
 __all__ = ["deliveries"]
+
+_ENDED = {
+    AttemptOutcome.DELIVERED: "delivered",
+    AttemptOutcome.RETRY: "failed, to be tried again,",
+    AttemptOutcome.DEAD: "failed for good",
+    AttemptOutcome.LOST: "lost",
+}
 
 
 @click.group()
@@ -47,8 +54,5 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
 
 def _line(attempt: Attempt) -> str:
     said = attempt.error or attempt.provider_message_id
-    took = f"{attempt.duration * 1000:.0f} ms"
-    started = attempt.started_at.isoformat()
-    return (
-        f"attempt {attempt.number}: {started} {attempt.provider}: {attempt.outcome} in {took} {said}".rstrip()
-    )
+    head = f"attempt {attempt.number}: {attempt.started_at.isoformat()} {attempt.provider}"
+    return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {said}".rstrip(" :")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ..config import Settings
 from .common import Invocation, run
 
 __all__ = ["gateway"]
+
+_SIGNALLED = 128  # exit codes above it name a signal, as in a shell
 
 
 @click.group()
@@ -45,7 +48,9 @@ def run_gateway(context: click.Context, *, admin_socket: Path | None) -> None:
         socket = admin_socket or Path(folder) / "admin.sock"
         options = _options(settings, admin_socket=socket)
         code = run(envoy.run(options, workdir=Path(folder)))
-    context.exit(code)
+    if code < 0:
+        click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
+    context.exit(code if code >= 0 else _SIGNALLED - code)
 
 
 def _options(settings: Settings, *, admin_socket: Path | None = None) -> envoy.GatewayOptions:

@@ -51,12 +51,13 @@ def trigger(
 
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)
-    with grpc.insecure_channel(target or f"{settings.gateway.host}:{settings.gateway.port}") as channel:
+    to = target or f"{settings.gateway.host}:{settings.gateway.port}"
+    with grpc.insecure_channel(to) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
         try:
             trigger_id = _call(stub, campaign_id, event, user, secret)
         except grpc.RpcError as error:
-            raise ClarionError(_explain(error)) from error
+            raise ClarionError(_explain(error, to)) from error
     if as_json:
         show_json({"trigger_id": trigger_id})
     else:
@@ -98,11 +99,13 @@ def _call(
     raise ConfigError("give one of --email, --phone, --device-token")
 
 
-def _explain(error: grpc.RpcError) -> str:
+def _explain(error: grpc.RpcError, target: str) -> str:
     """Return the answer's message and every violation, a line each."""
     assert isinstance(error, grpc.Call)  # noqa: S101 - every RpcError of a stub is one
-    lines = [f"{error.code().name}: {error.details()}"]
     status = rpc_status.from_call(error)
+    if status is None and error.code() is grpc.StatusCode.UNAVAILABLE:
+        return f"nothing answers at {target}: is `clarion up` running? --target names another place"
+    lines = [f"{error.code().name}: {error.details()}"]
     for detail in status.details if status else ():
         bad = error_details_pb2.BadRequest()
         if detail.Unpack(bad):

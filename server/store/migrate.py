@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from ..errors import ConfigError
-from .pool import reached
+from ..errors import ConfigError, StoreUnavailable
+from .pool import is_outage, reached
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,6 +29,7 @@ async def migrate(url: str) -> str:
         StoreUnavailable: the database cannot be reached.
     """
     # Here and below, not above: they take 0.3 s to import, and every start but a migration does without them.
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
@@ -39,6 +40,11 @@ async def migrate(url: str) -> str:
     try:
         async with reached(), engine.begin() as connection:
             await connection.run_sync(_upgrade)
+    except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
+        cause = error.orig.__cause__ if error.orig else None
+        if cause is None or not is_outage(cause):
+            raise
+        raise StoreUnavailable from error
     finally:
         await engine.dispose()
     return _head()

@@ -38,7 +38,8 @@ def is_outage(error: BaseException) -> bool:
         return str(error.sqlstate or "").startswith(_OUTAGE_STATES)
     if isinstance(error, ValueError):  # asyncpg's word for a bad URL is an InterfaceError, too
         return False
-    return isinstance(error, OSError | asyncpg.InterfaceError)
+    # asyncpg calls it an InternalClientError when a connection breaks off where it expects no end.
+    return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 @asynccontextmanager

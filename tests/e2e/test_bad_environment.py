@@ -102,7 +102,8 @@ async def test_a_taken_port_is_named_with_a_way_out(tmp_path: Path) -> None:
 
     assert f"gateway.port: cannot listen on 127.0.0.1:{port}: Address already in use" in line
     assert "CLARION_GATEWAY_PORT" in line
-    assert not entries(tmp_path)
+    assert entries(tmp_path) == {".clarion"}  # whose lock was taken first; nothing was started in it
+    assert {path.name for path in (tmp_path / ".clarion").iterdir()} == {"clarion.lock"}
 
 
 async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(demo: Stack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .campaign_file import read, to_campaigns
@@ -11,6 +12,8 @@ from .store import campaigns, keys
 from .store.pool import Pool, reached
 
 __all__ = ["apply_campaign_file"]
+
+_NO_PROJECT = 0
 
 
 async def apply_campaign_file(
@@ -23,7 +26,8 @@ async def apply_campaign_file(
         StoreUnavailable: the database cannot be reached.
     """
     file = read(path)
-    to_campaigns(file, 0, providers)  # a wrong file makes no project
+    checked = to_campaigns(file, _NO_PROJECT, providers)  # before there is one: a wrong file makes no project
     async with reached():
         project_id = await keys.ensure_project(pool, file.project)
-        return project_id, await campaigns.apply_campaigns(pool, to_campaigns(file, project_id, providers))
+        found = [replace(campaign, project_id=project_id) for campaign in checked]
+        return project_id, await campaigns.apply_campaigns(pool, found)

@@ -47,7 +47,7 @@ def caller() -> ApiKey:
 
 
 class Guard(grpc.GenericRpcHandler):
-    """Guards the methods named in `scopes`; all others (health, reflection) are served elsewhere.
+    """Guards the services named in `scopes`; all others (health, reflection) are served elsewhere.
 
     The generated `add_…Servicer_to_server` functions take it for a server: so it collects the handlers that
     it guards. A grpc.aio interceptor would do the same work, but costs a fifth of an empty call by itself
@@ -57,7 +57,7 @@ class Guard(grpc.GenericRpcHandler):
     def __init__(
         self, catalog: Catalog, scopes: Mapping[str, Scope], *, deadline: float, limits: TokenBuckets
     ) -> None:
-        """Take full method names (`/clarion.v1.TriggerService/TriggerEmail`) and seconds for a call."""
+        """Take the scope that each service needs (`clarion.v1.TriggerService`) and seconds for a call."""
         self._catalog = catalog
         self._scopes = scopes
         self._deadline = deadline
@@ -70,8 +70,7 @@ class Guard(grpc.GenericRpcHandler):
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, MethodHandler]) -> None:
         """Guard a service's methods."""
         for name, handler in handlers.items():
-            method = f"/{service}/{name}"
-            self._guarded[method] = self._guard(handler, self._scopes[method])
+            self._guarded[f"/{service}/{name}"] = self._guard(handler, self._scopes[service])
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
         """Return the guarded handler of a call."""

@@ -23,7 +23,6 @@ __all__ = ["TriggerRequest", "check", "check_rules"]
 
 TriggerRequest: TypeAlias = pb.TriggerEmailRequest | pb.TriggerTextRequest | pb.TriggerPushRequest
 
-_REASONS = {"required": "REQUIRED", "int64.gt": "OUT_OF_RANGE", "string.uuid": "INVALID_FORMAT"}
 # A pattern says little to a person. (CEL rules could carry these sentences, at three times the cost.)
 _PATTERNS = {
     "external_id": "must not hold control characters",
@@ -75,7 +74,7 @@ def _violation(found: protovalidate.Violation) -> Violation:
         return Violation(field, _PATTERNS[field.rpartition(".")[2]], "INVALID_FORMAT")
     if rule.endswith((".max_len", ".max_bytes", ".gte", ".lte", ".gt")):
         return Violation(field, proto.message, "OUT_OF_RANGE")
-    return Violation(field, proto.message, _REASONS.get(rule, "INVALID_FORMAT"))
+    return Violation(field, proto.message, "INVALID_FORMAT")
 
 
 def _check_email(request: TriggerRequest) -> Violation | None:

@@ -61,7 +61,7 @@ class RpcServer:
         reflect: bool,
     ) -> None:
         """Take what the services need; `deadline` in seconds."""
-        guard = Guard(catalog, _scopes(), deadline=deadline, limits=limits)
+        guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits)
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
@@ -98,13 +98,3 @@ class RpcServer:
         await self.set_serving(serving=False)
         await asyncio.sleep(lame_duck)
         await self._server.stop(grace)
-
-
-def _scopes() -> dict[str, Scope]:
-    modules = (trigger_pb2, delivery_pb2, campaign_pb2, api_key_pb2)
-    services = [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
-    return {
-        f"/{service.full_name}/{method.name}": _SERVICES[service.full_name]
-        for service in services
-        for method in service.methods
-    }

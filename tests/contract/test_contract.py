@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
+from tests.seed import EMAIL, PUSH, TEXT
 from tests.stack import EXAMPLE
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -25,42 +26,7 @@ USER: dict[str, Any] = dict(EXAMPLE["user"])
 PATH = "/api/client/campaigns/{}/trigger"
 HTTP_OF_CODE = {3: 422, 5: 404, 7: 403, 9: 422, 16: 401}
 
-# The documented examples exactly as printed, trailing comma and all.
-SEED_EXAMPLES = {
-    44: """{
-    "user": {
-        "external_id": "EXTERNAL_ID",
-        "email": "test@test.com",
-        "timezone": "America/Chicago",
-        "locale": "en",
-    },
-    "event": {
-        "random_field": "value"
-    }
-}""",
-    45: """{
-    "user": {
-        "external_id": "EXTERNAL_ID",
-        "phone": "+12345678900",
-        "timezone": "America/Chicago",
-        "locale": "en",
-    },
-    "event": {
-        "random_field": "value"
-    }
-}""",
-    46: """{
-    "user": {
-        "external_id": "EXTERNAL_ID",
-        "device_token": "DEVICE_TOKEN",
-        "timezone": "America/Chicago",
-        "locale": "en",
-    },
-    "event": {
-        "random_field": "value"
-    }
-}""",
-}
+SEED_EXAMPLES = {44: EMAIL, 45: TEXT, 46: PUSH}
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import shutil
 import signal
 import stat
@@ -24,6 +23,7 @@ from server.rundir import RunDir
 from server.store import embedded, leftovers
 from server.store.embedded import EmbeddedPostgres
 from server.supervisor import Child, Supervisor
+from tests.contract.processes import is_gone
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -85,17 +85,6 @@ def postmaster(postgres: EmbeddedPostgres) -> int:
 
 def owner_of(pid: int) -> int:
     return Path(f"/proc/{pid}").stat().st_uid
-
-
-def ended(pid: int, limit: float = 10) -> bool:
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], limit)[0])
-    finally:
-        os.close(handle)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +195,7 @@ async def test_a_killed_supervisor_takes_postgres_with_it_and_the_next_start_wor
     pid = int((short / "postgres" / "postmaster.pid").read_text().split()[0])
     program.kill()
     await program.wait()
-    assert ended(pid)
+    assert is_gone(pid)
     with RunDir(short) as run:
         async with EmbeddedPostgres(run.data, run.sockets).running() as url:
             assert await ask(url, "SELECT 1") == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import shlex
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 
 from server.errors import ConfigError
 from server.supervisor import Child, RestartPolicy, Supervisor
+from tests.contract.processes import is_gone
 
 QUICK = RestartPolicy(first=0.02, longest=0.05, quick_deaths=3)
 FOREVER = "import time; print('here', flush=True); time.sleep(600)"
@@ -59,18 +59,6 @@ def _poll(path: Path, part: str, times: int) -> str:
         assert time.monotonic() < end, f"{part!r} is not in {path}"
         time.sleep(0.02)
     return text
-
-
-def is_gone(pid: int, limit: float = 10) -> bool:
-    """Wait for the end of a process that is not ours; one that only awaits reaping has ended."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], limit)[0])
-    finally:
-        os.close(handle)
 
 
 async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:

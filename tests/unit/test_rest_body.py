@@ -14,21 +14,8 @@ from server.errors import Violation
 from server.rpc import rest_body
 from server.rpc.rest_body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
 from server.rpc.rules import check
+from tests.seed import EMAIL, PUSH, TEXT
 
-# The bodies of the documented examples, exactly as they are printed there.
-EMAIL = """{
-    "user": {
-        "external_id": "EXTERNAL_ID",
-        "email": "test@test.com",
-        "timezone": "America/Chicago",
-        "locale": "en",
-    },
-    "event": {
-        "random_field": "value"
-    }
-}"""
-TEXT = EMAIL.replace('"email": "test@test.com"', '"phone": "+12345678900"')
-PUSH = EMAIL.replace('"email": "test@test.com"', '"device_token": "DEVICE_TOKEN"')
 USER = '"user": {"external_id": "a", "email": "a@b.co"}'
 
 

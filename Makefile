@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/clarion/v1/*.proto) protos/build.py
 BUILT := protos/clarion/v1/clarion.binpb
+# What the last release promised: a new contract must still read and write it.
+RELEASED := protos/released/clarion.binpb
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -30,6 +32,7 @@ lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint $(BUILT) --config protos/buf.yaml
+	$(BIN)/buf breaking $(BUILT) --against $(RELEASED) --config protos/buf.yaml
 
 format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix .

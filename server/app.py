@@ -27,11 +27,12 @@ from .domain.delivery import Delivery
 from .domain.key import ApiKey
 from .domain.limit import TokenBuckets
 from .errors import ConfigError
+from .readiness import report_readiness
 from .rpc.service import RpcServer
 from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
 from .store.catalog import Catalog
-from .store.migrate import pending
+from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
 from .store.queue import SESSION, PostgresQueue
 from .store.writer import TriggerWriter
@@ -108,6 +109,7 @@ async def serve(settings: Settings) -> None:
             reflect=settings.server.reflection,
         )
         port = await server.start(settings.server.listen)
+        tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
         log.info("serving", listen=settings.server.listen, port=port)
         await tasks.until_signal()
         await server.stop(lame_duck=settings.server.lame_duck, grace=settings.server.shutdown_grace)

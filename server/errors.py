@@ -10,6 +10,8 @@ ClarionError
 │   ├── ScopeMissing            403  PERMISSION_DENIED
 │   ├── CampaignForbidden       403  PERMISSION_DENIED
 │   ├── NotFound                404  NOT_FOUND (CampaignNotFound, DeliveryNotFound, KeyNotFound)
+│   ├── MethodUnknown                UNIMPLEMENTED (gRPC only: over REST it is an unknown path)
+│   ├── BodyTooLarge            413  RESOURCE_EXHAUSTED
 │   ├── RateLimited             429  RESOURCE_EXHAUSTED
 │   ├── StoreUnavailable        503  UNAVAILABLE
 │   ├── Overloaded              503  UNAVAILABLE
@@ -28,6 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "BodyTooLarge",
     "CampaignForbidden",
     "CampaignNotFound",
     "CampaignPaused",
@@ -39,6 +42,7 @@ __all__ = [
     "DeliveryNotFound",
     "InvalidRequest",
     "KeyNotFound",
+    "MethodUnknown",
     "NotFound",
     "Overloaded",
     "Permanent",
@@ -173,6 +177,20 @@ class KeyNotFound(NotFound):
     """There is no key with this id."""
 
     reason = "KEY_NOT_FOUND"
+
+
+class MethodUnknown(RequestError):
+    """There is no such gRPC method: check the service and the method; reflection lists them."""
+
+    code = "UNIMPLEMENTED"
+    reason = "METHOD_UNKNOWN"
+
+
+class BodyTooLarge(RequestError):
+    """The message is too large."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason = "BODY_TOO_LARGE"
 
 
 class RateLimited(RequestError):

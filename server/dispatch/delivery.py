@@ -12,6 +12,7 @@ import structlog
 
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import AttemptOutcome, Claim, Finished
+from ..domain.trace import trace_id
 from ..errors import DeliveryError, Permanent, Transient
 from .message import Message
 from .providers.base import Provider, Receipt
@@ -99,4 +100,5 @@ class Deliverer:
             duration_ms=round(attempt.duration * 1000, 1),
             next_retry_in_s=None if finished.retry_in is None else round(finished.retry_in, 1),
             error=attempt.error,
+            **({"trace_id": trace_id(trigger.traceparent)} if trigger.traceparent else {}),
         )

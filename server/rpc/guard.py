@@ -17,10 +17,13 @@ from google.protobuf.message import DecodeError
 
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
 from ..domain.limit import TokenBuckets
+from ..domain.trace import trace_context
 from ..errors import (
+    BodyTooLarge,
     CredentialsInvalid,
     CredentialsMissing,
     InvalidRequest,
+    MethodUnknown,
     RateLimited,
     RequestError,
     ScopeMissing,
@@ -30,13 +33,17 @@ from .deadline import Deadline
 from .ports import Catalog
 from .status import abort
 
-__all__ = ["Guard", "caller"]
+__all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "traceparent"]
 
 log = structlog.get_logger(__name__)
 
+MAX_MESSAGE_BYTES = 256 * 1024
+"""The largest request. gRPC's own limit is higher, so that what is refused here is told why."""
+
 _caller: ContextVar[ApiKey] = ContextVar("caller")
 # grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.
-_authorization: ContextVar[str | None] = ContextVar("authorization")
+_sent: ContextVar[Mapping[str, str]] = ContextVar("sent")
+_WANTED = frozenset({"authorization", "traceparent"})
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -44,6 +51,11 @@ MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 def caller() -> ApiKey:
     """Return the key of the call that is being served."""
     return _caller.get()
+
+
+def traceparent() -> str:
+    """Return the W3C trace context of the call that is being served, or nothing if it has none."""
+    return trace_context(_sent.get().get("traceparent", ""))
 
 
 class Guard(grpc.GenericRpcHandler):
@@ -74,7 +86,7 @@ class Guard(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
         """Return the guarded handler of a call."""
-        _authorization.set(_find(handler_call_details.invocation_metadata, "authorization"))
+        _sent.set(_read(handler_call_details.invocation_metadata))
         return self._guarded.get(handler_call_details.method)
 
     def _guard(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
@@ -83,7 +95,7 @@ class Guard(grpc.GenericRpcHandler):
 
         async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                _caller.set(self._authenticate(_authorization.get(), scope))
+                _caller.set(self._authenticate(_sent.get().get("authorization"), scope))
                 with Deadline(_time_left(context, self._deadline)):
                     return await serve(_decode(decode, raw), context)
             except RequestError as error:
@@ -111,8 +123,24 @@ class Guard(grpc.GenericRpcHandler):
         return key
 
 
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Refuses what no other handler took, in the same shape as every other error. Stands last."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
+        """Return a handler that refuses before it has read a message, so that streams end too."""
+        return grpc.stream_stream_rpc_method_handler(_refuse_unknown)
+
+
+async def _refuse_unknown(requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    await abort(context, MethodUnknown())
+
+
 def _decode(decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
     assert decode is not None  # noqa: S101 - generated code always has one
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise BodyTooLarge(
+            f"The message has {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are taken: send less."
+        )
     try:
         return decode(raw)
     except DecodeError as error:
@@ -125,15 +153,19 @@ def _time_left(context: grpc.aio.ServicerContext[Any, Any], deadline: float) -> 
     return deadline if given is None else min(given, deadline)
 
 
-def _find(metadata: Iterable[tuple[str, str | bytes]] | None, name: str) -> str | None:
-    for key, value in metadata or ():
-        if key == name:
-            return value if isinstance(value, str) else value.decode("ascii", "replace")
-    return None
+def _read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Mapping[str, str]:
+    """Return the entries that every call is asked for. Two of one name are joined, as HTTP does it."""
+    found: dict[str, str] = {}
+    for name, value in metadata or ():
+        if name in _WANTED:
+            text = value if isinstance(value, str) else value.decode("ascii", "replace")
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
 
 
 def _fault(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> RequestError:
     """Log what happened; tell the caller only under which id."""
-    request_id = _find(context.invocation_metadata(), "x-request-id") or str(uuid.uuid4())
+    sent = dict(context.invocation_metadata() or ())
+    request_id = str(sent.get("x-request-id") or uuid.uuid4())
     log.error("internal fault", request_id=request_id, exc_info=error)
     return RequestError("A fault in Clarion; it is logged.", metadata={"request_id": request_id})

@@ -23,7 +23,7 @@ from clarion.v1 import (
 from ..domain.key import Scope
 from ..domain.limit import TokenBuckets
 from ..errors import ConfigError
-from .guard import Guard
+from .guard import Guard, UnknownMethods
 from .ports import Catalog, Records, Writer
 from .resources import ApiKeyServicer, CampaignServicer, DeliveryServicer
 from .triggers import TriggerServicer
@@ -34,7 +34,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
-    ("grpc.max_receive_message_length", 256 * 1024),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),  # gRPC's own default; ours is the guard's
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -65,6 +65,7 @@ class RpcServer:
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
+        self._ending = False
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), guard)
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
@@ -73,6 +74,7 @@ class RpcServer:
         if reflect:
             names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
             reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+        self._server.add_generic_rpc_handlers((UnknownMethods(),))
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` or `unix:/path`; return the port (port 0: a free one; unix: 1).
@@ -85,16 +87,22 @@ class RpcServer:
         except RuntimeError as error:
             raise ConfigError(f"server.listen: cannot listen on {listen}; is it in use?") from error
         await self._server.start()
-        await self.set_serving(serving=True)
+        await self._health.set("", _SERVING)
         return port
 
-    async def set_serving(self, *, serving: bool) -> None:
-        """Tell the gateway and orchestrators whether to send calls here."""
-        for name in ("", *_SERVICES):
-            await self._health.set(name, _SERVING if serving else _NOT_SERVING)
+    async def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - the name says it
+        """Tell orchestrators whether calls can be served now; the name of each service stands for that.
+
+        The empty name says only that this process takes calls. The gateway sends calls by that one, because
+        a server without a database still knows best what to answer.
+        """
+        for name in _SERVICES:
+            await self._health.set(name, _SERVING if ready and not self._ending else _NOT_SERVING)
 
     async def stop(self, *, lame_duck: float, grace: float) -> None:
         """Stop without failing a call: `lame_duck` seconds for the gateway to notice, `grace` for calls."""
-        await self.set_serving(serving=False)
+        self._ending = True
+        for name in ("", *_SERVICES):
+            await self._health.set(name, _NOT_SERVING)
         await asyncio.sleep(lame_duck)
         await self._server.stop(grace)

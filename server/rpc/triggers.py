@@ -18,7 +18,7 @@ from ..errors import (
     InvalidRequest,
     Violation,
 )
-from .guard import caller
+from .guard import caller, traceparent
 from .ports import Catalog, Writer
 from .rest_body import Body, parse_body, parse_campaign_id, to_request
 from .rules import TriggerRequest, check
@@ -126,6 +126,7 @@ def _trigger(campaign: Campaign, request: TriggerRequest) -> Trigger:
         locale=user.locale,
         user_data=user.data,
         event=request.event,
+        traceparent=traceparent(),
     )
 
 

@@ -65,9 +65,14 @@ class Catalog:
         return campaign_id in self._current().campaign_ids
 
     @property
+    def age(self) -> float:
+        """Seconds since the database was last asked with success."""
+        return time.monotonic() - self._fresh_at
+
+    @property
     def is_fresh(self) -> bool:
         """Whether look-ups can be answered."""
-        return time.monotonic() - self._fresh_at <= self._max_age
+        return self.age <= self._max_age
 
     async def refresh(self) -> None:
         """Look once whether something changed, and load it.
@@ -91,8 +96,7 @@ class Catalog:
                 await self.refresh()
             except Exception as error:  # look-ups refuse when the snapshot is too old; the server goes on
                 unexpected = None if isinstance(error, StoreUnavailable) else error
-                age = round(time.monotonic() - self._fresh_at, 1)
-                log.warning("catalog not refreshed", age_s=age, exc_info=unexpected)
+                log.warning("catalog not refreshed", age_s=round(self.age, 1), exc_info=unexpected)
 
     async def _load(self) -> _Snapshot:
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from ..errors import ConfigError, StoreUnavailable
-from .pool import is_outage, reached
+from .pool import Pool, is_outage, reached
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["migrate", "pending"]
+__all__ = ["is_current", "migrate", "pending"]
 
 # Any number will do, as long as all versions of Clarion use the same.
 _LOCK = 0x636C6172696F6E
@@ -63,6 +63,20 @@ async def pending(url: str) -> bool:
             return not exists or bool(await connection.fetchval(_READ_VERSION) != _head())
         finally:
             await connection.close()
+
+
+async def is_current(pool: Pool) -> bool:
+    """Tell whether the schema is at least ours. A newer one will do: migrations only add.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    async with reached():
+        try:
+            version: str | None = await pool.fetchval(_READ_VERSION)
+        except asyncpg.UndefinedTableError:
+            return False
+    return version is not None and version >= _head()
 
 
 def _head() -> str:

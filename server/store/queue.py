@@ -193,6 +193,7 @@ def _claim(row: asyncpg.Record) -> Claim:
         locale=row["locale"],
         user_data=row["user_data"],
         event=row["event"],
+        traceparent=row["traceparent"],
         accepted_at=row["accepted_at"],
     )
     return Claim(trigger, row["attempt"], row["provider"], row["due_at"])

@@ -31,12 +31,15 @@ _CONNECT_SECONDS = 5
 _GATHER_SECONDS = 0.003
 _ROWS = (
     "unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
-    " $7::text[], $8::text[], $9::text[], $10::text[])"
+    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])"
 )
-_COLUMNS = "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event"
+_COLUMNS = (
+    "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event,"
+    " traceparent"
+)
 _INSERT = f"""
     WITH accepted AS (INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS})
-    INSERT INTO queue (trigger_id, provider) SELECT * FROM unnest($1::uuid[], $11::text[])
+    INSERT INTO queue (trigger_id, provider) SELECT * FROM unnest($1::uuid[], $12::text[])
 """  # noqa: S608 - constants only
 # After a connection died in a commit, nobody knows whether it took effect. The ids are ours, so the same
 # batch can be sent again: rows that are there stay as they are, and are not queued a second time.
@@ -44,7 +47,7 @@ _INSERT_AGAIN = f"""
     WITH accepted AS (
         INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS} ON CONFLICT (id) DO NOTHING RETURNING id)
     INSERT INTO queue (trigger_id, provider)
-    SELECT id, provider FROM accepted JOIN unnest($1::uuid[], $11::text[]) AS row (id, provider) USING (id)
+    SELECT id, provider FROM accepted JOIN unnest($1::uuid[], $12::text[]) AS row (id, provider) USING (id)
 """  # noqa: S608 - constants only
 
 
@@ -199,6 +202,7 @@ def _columns(batch: list[_Waiting]) -> list[list[object]]:
             t.locale,
             t.user_data,
             t.event,
+            t.traceparent,
             waiting.provider,
         )
         for waiting in batch

@@ -1,0 +1,26 @@
+"""The W3C trace context: what ties a caller's trace to what we do later."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["trace_context", "trace_id"]
+
+# version-traceid-parentid-flags, neither id all zeros (https://www.w3.org/TR/trace-context/#traceparent-header).
+# A later version may have more fields; what it says more is not kept.
+_TRACEPARENT = re.compile(
+    r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(?:-.*)?"
+)
+
+
+def trace_context(header: str) -> str:
+    """Return a `traceparent` header if it is one; one that is malformed counts as absent."""
+    if not header:
+        return ""
+    match = _TRACEPARENT.fullmatch(header.strip())
+    return match[1] if match else ""
+
+
+def trace_id(context: str) -> str | None:
+    """Return the trace's id: 32 hexadecimal digits."""
+    return context.split("-")[1] if context else None

@@ -1,0 +1,19 @@
+"""The caller's trace context of each trigger."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add the column. A constant default rewrites no row."""
+    sql = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.run_async(lambda connection: connection.execute(sql))
+
+
+def downgrade() -> None:
+    """Refuse: migrations only add."""
+    raise RuntimeError("there is no way back")

@@ -25,7 +25,7 @@ from .dispatch.worker import Dispatcher
 from .domain.campaign import Campaign
 from .domain.delivery import Delivery
 from .domain.key import ApiKey
-from .domain.limit import TokenBuckets
+from .domain.limit import Limit, RateLimiter
 from .errors import ConfigError
 from .readiness import report_readiness
 from .rpc.service import RpcServer
@@ -34,6 +34,7 @@ from .store.announce import Announcer
 from .store.catalog import Catalog
 from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
+from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
 from .store.writer import TriggerWriter
 
@@ -99,20 +100,27 @@ async def serve(settings: Settings) -> None:
         await catalog.refresh()
         announcer = Announcer(pool)
         writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending)
-        tasks.start(catalog.run(), announcer.run(), writer.run())
+        limits = _rate_limiter(settings)
+        presence = Presence(pool, limits.share_among)
+        await presence.beat()
+        tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
         server = RpcServer(
             catalog,
             writer,
             _Records(pool),
             deadline=settings.server.deadline,
-            limits=TokenBuckets(settings.limits.per_key, settings.limits.per_key_burst),
+            limits=limits,
+            max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
         log.info("serving", listen=settings.server.listen, port=port)
-        await tasks.until_signal()
-        await server.stop(lame_duck=settings.server.lame_duck, grace=settings.server.shutdown_grace)
+        number = await tasks.until_signal()
+        await presence.leave()
+        # SIGINT is somebody's Ctrl-C, or comes when the gateway has ended: nobody must be told in advance.
+        lame_duck = settings.server.lame_duck if number == signal.SIGTERM else 0
+        await server.stop(lame_duck=lame_duck, grace=settings.server.shutdown_grace)
         log.info("server stopped")
 
 
@@ -155,7 +163,9 @@ def providers(settings: Settings) -> dict[str, Provider]:
     }
 
 
-def gateway_options(settings: Settings, *, admin_socket: Path | None = None) -> GatewayOptions:
+def gateway_options(
+    settings: Settings, *, admin_socket: Path | None = None, spare: str = ""
+) -> GatewayOptions:
     """Return the gateway's options; its own checks name what is out of range."""
     return GatewayOptions(
         listen_host=settings.gateway.host,
@@ -163,9 +173,18 @@ def gateway_options(settings: Settings, *, admin_socket: Path | None = None) -> 
         upstreams=settings.gateway.upstreams,
         admin_socket=admin_socket,
         max_body_bytes=settings.gateway.max_body_bytes,
+        max_concurrent_per_server=settings.gateway.max_concurrent_per_server,
+        max_connections=settings.gateway.max_connections,
         request_timeout=settings.gateway.request_timeout,
         access_log=settings.gateway.access_log,
+        tls_certificate=_file(settings.gateway.tls_certificate),
+        tls_key=_file(settings.gateway.tls_key),
+        spare=spare,
     )
+
+
+def _file(name: str) -> Path | None:
+    return Path(name).expanduser() if name else None
 
 
 def with_database(settings: Settings, url: str) -> Settings:
@@ -218,6 +237,14 @@ def _catalog(pool: Pool, settings: Settings, *, templates: bool) -> Catalog:
         interval=settings.server.catalog_interval,
         max_age=settings.server.catalog_max_age,
         templates=templates,
+    )
+
+
+def _rate_limiter(settings: Settings) -> RateLimiter:
+    limits = settings.limits
+    return RateLimiter(
+        per_key=Limit(limits.per_key, limits.per_key_burst),
+        per_project=Limit(limits.per_project, limits.per_project_burst),
     )
 
 

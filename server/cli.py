@@ -19,6 +19,7 @@ from .commands.common import Invocation, run
 from .commands.deliveries import deliveries
 from .commands.gateway import gateway
 from .commands.keys import keys
+from .commands.projects import projects
 from .commands.trigger import trigger
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
@@ -92,7 +93,7 @@ def migrate(invocation: Invocation) -> None:
     click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
 
 
-for group in (gateway, keys, campaigns, trigger, deliveries):
+for group in (gateway, projects, keys, campaigns, trigger, deliveries):
     cli.add_command(group)
 
 

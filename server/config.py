@@ -32,6 +32,8 @@ __all__ = [
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+Burst = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Grace = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 
 
@@ -70,15 +72,18 @@ class ServerSettings(_Section, frozen=True):
     shutdown_grace: Grace = 5.0
     catalog_interval: Annotated[float, msgspec.Meta(gt=0, le=0.9)] = 0.25
     catalog_max_age: Seconds = 5.0
+    max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2_000
     reflection: bool = True
 
 
 class LimitSettings(_Section, frozen=True):
-    """Calls per second that one key may make on one server process; 0 means no limit."""
+    """Calls a second of keys and projects that have no limit of their own; a rate of 0 means no limit."""
 
-    per_key: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.0
-    per_key_burst: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    per_key: Rate = 0.0
+    per_key_burst: Burst = 100
+    per_project: Rate = 0.0
+    per_project_burst: Burst = 100
 
 
 class GatewaySettings(_Section, frozen=True):
@@ -89,7 +94,11 @@ class GatewaySettings(_Section, frozen=True):
     upstreams: tuple[str, ...] = ("127.0.0.1:8081",)
     request_timeout: Seconds = 10.0
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 65_536
+    max_concurrent_per_server: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     access_log: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 class DispatchSettings(_Section, frozen=True):

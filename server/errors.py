@@ -92,6 +92,8 @@ class RequestError(ClarionError):
     """Name of the ErrorReason in `error_reason.proto`, without its prefix."""
     retry_after: float | None = None
     """Seconds after which the same call may succeed."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """What is sent beside the status: trailing metadata over gRPC, headers over REST."""
 
     def __init__(
         self,
@@ -194,15 +196,23 @@ class BodyTooLarge(RequestError):
 
 
 class RateLimited(RequestError):
-    """The API key made too many calls: wait for the seconds in `retry-after`."""
+    """The API key, or its project, made too many calls: wait for the seconds in `retry-after`."""
 
     code = "RESOURCE_EXHAUSTED"
     reason = "RATE_LIMITED"
 
-    def __init__(self, retry_after: float) -> None:
-        """Take the seconds until the next call can succeed."""
-        super().__init__()
+    def __init__(
+        self,
+        retry_after: float,
+        message: str | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Take the seconds until the next call can succeed, and what tells more."""
+        super().__init__(message, metadata=metadata)
         self.retry_after = retry_after
+        self.headers = tuple(headers)
 
 
 class StoreUnavailable(RequestError):

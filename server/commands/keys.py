@@ -8,17 +8,19 @@ import uuid
 import click
 
 from ..domain.key import ApiKey, Scope, new_secret
+from ..domain.limit import OwnLimit
 from ..errors import ConfigError
 from ..store import keys as store
 from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json, table
+from .limits import in_words, limit_options, new_limit
 
 __all__ = ["keys"]
 
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list, limit and revoke API keys."""
 
 
 @keys.command()
@@ -35,6 +37,7 @@ def keys() -> None:
 )
 @click.option("--campaign", "campaign_ids", multiple=True, type=int, help="Hold it to these campaigns.")
 @click.option("--expires-in", type=click.IntRange(min=1), metavar="DAYS", help="When it ends.")
+@limit_options
 @json_option
 @click.pass_obj
 def create(
@@ -45,6 +48,8 @@ def create(
     scopes: tuple[str, ...],
     campaign_ids: tuple[int, ...],
     expires_in: int | None,
+    rate: float | None,
+    burst: int | None,
     as_json: bool,
 ) -> None:
     """Create a key and show its secret, once."""
@@ -61,6 +66,7 @@ def create(
                 scopes=[Scope(scope) for scope in scopes],
                 campaign_ids=campaign_ids,
                 expires_at=expires_at,
+                limit=OwnLimit(rate, burst),
             )
 
     key = run(work())
@@ -91,6 +97,7 @@ def list_keys(invocation: Invocation, *, as_json: bool) -> None:
                 "ID": key.id,
                 "NAME": key.name,
                 "PROJECT": key.project_id,
+                "LIMIT": in_words(key.limit),
                 "SCOPES": ",".join(sorted(key.scopes)),
                 "CAMPAIGNS": ",".join(map(str, sorted(key.campaign_ids))) or "all",
                 "STATE": "works" if key.works_at(dt.datetime.now(dt.UTC)) else "ended",
@@ -98,6 +105,38 @@ def list_keys(invocation: Invocation, *, as_json: bool) -> None:
             for key in found
         ]
     )
+
+
+@keys.command(name="limit")
+@click.argument("key_id", type=click.UUID)
+@limit_options
+@click.option("--default", is_flag=True, help="Back to the configuration's [limits].")
+@json_option
+@click.pass_obj
+def limit_key(
+    invocation: Invocation,
+    *,
+    key_id: uuid.UUID,
+    rate: float | None,
+    burst: int | None,
+    default: bool,
+    as_json: bool,
+) -> None:
+    """Limit the calls of a key, by its id.
+
+    In force everywhere within a second. What is not given is the default.
+    """
+    wanted = new_limit(rate, burst, default=default)
+
+    async def work() -> ApiKey | None:
+        async with invocation.database() as pool, reached():
+            return await store.limit_key(pool, key_id, wanted)
+
+    key = _known(run(work()), key_id)
+    if as_json:
+        show_json(_shown(key))
+    else:
+        click.echo(f"limit of {key.id} ({key.name}): {in_words(key.limit)}")
 
 
 @keys.command()
@@ -111,13 +150,17 @@ def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
         async with invocation.database() as pool, reached():
             return await store.revoke_key(pool, key_id)
 
-    key = run(work())
-    if key is None:
-        raise ConfigError(f"there is no key {key_id}; `clarion keys list` shows them")
+    key = _known(run(work()), key_id)
     if as_json:
         show_json(_shown(key))
     else:
         click.echo(f"revoked {key.id} ({key.name})")
+
+
+def _known(key: ApiKey | None, key_id: uuid.UUID) -> ApiKey:
+    if key is None:
+        raise ConfigError(f"there is no key {key_id}; `clarion keys list` shows them")
+    return key
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

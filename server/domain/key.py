@@ -9,6 +9,8 @@ import re
 import uuid
 from dataclasses import dataclass
 
+from .limit import NO_OWN_LIMIT, OwnLimit
+
 __all__ = ["ApiKey", "Scope", "hash_secret", "new_secret", "secret_from_header"]
 
 
@@ -33,6 +35,7 @@ class ApiKey:
     campaign_ids: frozenset[int] = frozenset()
     expires_at: dt.datetime | None = None
     revoked_at: dt.datetime | None = None
+    limit: OwnLimit = NO_OWN_LIMIT
 
     def works_at(self, now: dt.datetime) -> bool:
         """Tell whether the key is neither revoked nor expired at `now`."""

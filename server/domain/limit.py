@@ -1,35 +1,125 @@
-"""Token buckets: so many calls a second, with a burst."""
+"""Rate limits of keys and projects: so many calls a second, with a burst."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
-__all__ = ["TokenBuckets"]
+__all__ = ["NO_OWN_LIMIT", "Exceeded", "Limit", "OwnLimit", "RateLimiter"]
+
+# Far below what a caller can measure, far above what rounding adds up to.
+_TOLERANCE = 1e-6
+_SWEPT_FIRST_AT = 1024
 
 
-class TokenBuckets:
-    """One bucket for each name. A rate of 0 means no limit.
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Calls a second, and calls at once. A rate of 0 means no limit."""
 
-    Names come from known keys only, so their number is bounded by the number of keys.
+    rate: float
+    burst: int
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"{self.rate:g} calls a second with a burst of {self.burst}" if self.rate else "no limit"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLimit:
+    """What a key or a project has of its own; None stands for the installation's default."""
+
+    rate: float | None = None
+    burst: int | None = None
+
+    def over(self, default: Limit) -> Limit:
+        """Return the limit that is in force."""
+        if self.rate is None and self.burst is None:
+            return default
+        return Limit(
+            default.rate if self.rate is None else self.rate,
+            default.burst if self.burst is None else self.burst,
+        )
+
+
+NO_OWN_LIMIT = OwnLimit()
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """A limit that a call ran into (`key` or `project`), and the seconds until it has room for one call."""
+
+    scope: str
+    limit: Limit
+    wait: float
+
+
+class RateLimiter:
+    """Token buckets of keys and projects; of each limit this process gives its share.
+
+    A bucket is one number: the moment at which it will be full. How empty it is, is the time until then; so
+    a bucket that was full long ago says no more than one that does not exist, and can be dropped. A changed
+    rate or share needs no conversion: a bucket that was half empty stays half empty.
     """
 
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take tokens a second, the bucket's size, and a clock in seconds."""
-        self._rate = rate
-        self._burst = burst
+    def __init__(
+        self, per_key: Limit, per_project: Limit, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take the limits of keys and projects that have none of their own, and a clock in seconds."""
+        self._per_key = per_key
+        self._per_project = per_project
         self._clock = clock
-        self._buckets: dict[Hashable, tuple[float, float]] = {}
+        self._processes = 1
+        self._full_at: dict[Hashable, float] = {}
+        self._sweep_above = _SWEPT_FIRST_AT
 
-    def take(self, name: Hashable) -> float:
-        """Take a token; return 0, or the seconds until there is one."""
-        if not self._rate:
-            return 0.0
+    def share_among(self, processes: int) -> None:
+        """Give one of so many equal shares of each limit from now on."""
+        self._processes = processes
+
+    def of_key(self, own: OwnLimit) -> Limit:
+        """Return the limit of a key."""
+        return own.over(self._per_key)
+
+    def of_project(self, own: OwnLimit) -> Limit:
+        """Return the limit of a project."""
+        return own.over(self._per_project)
+
+    def take(
+        self, key: Hashable, of_key: Limit, project: Hashable, of_project: Limit
+    ) -> tuple[Exceeded, ...]:
+        """Take a token of both buckets; or, if one has none, none at all, and tell what is exceeded."""
+        if not (of_key.rate or of_project.rate):
+            return ()
         now = self._clock()
-        tokens, filled_at = self._buckets.get(name, (float(self._burst), now))
-        tokens = min(self._burst, tokens + (now - filled_at) * self._rate)
-        if tokens < 1:
-            self._buckets[name] = (tokens, now)
-            return (1 - tokens) / self._rate
-        self._buckets[name] = (tokens - 1, now)
-        return 0.0
+        key_full_at, key_wait = self._look(key, of_key, now)
+        project_full_at, project_wait = self._look(project, of_project, now)
+        if key_wait > _TOLERANCE or project_wait > _TOLERANCE:
+            looks = (Exceeded("key", of_key, key_wait), Exceeded("project", of_project, project_wait))
+            return tuple(look for look in looks if look.wait > _TOLERANCE)
+        self._keep(key, key_full_at, now)
+        self._keep(project, project_full_at, now)
+        return ()
+
+    def __len__(self) -> int:
+        """Return how many buckets are kept."""
+        return len(self._full_at)
+
+    def _look(self, name: Hashable, limit: Limit, now: float) -> tuple[float, float]:
+        """Return when the bucket would be full if a token were taken, and how long to wait for that token."""
+        if not limit.rate:
+            return now, 0.0
+        interval = self._processes / limit.rate
+        depth = interval * max(1.0, limit.burst / self._processes)
+        full_at = max(self._full_at.get(name, now), now)
+        if full_at > now + depth:  # emptier than empty: the limit was another when it was written
+            full_at = self._full_at[name] = now + depth
+        return full_at + interval, full_at + interval - now - depth
+
+    def _keep(self, name: Hashable, full_at: float, now: float) -> None:
+        if full_at <= now:
+            return
+        self._full_at[name] = full_at
+        if len(self._full_at) > self._sweep_above:
+            self._full_at = {name: full_at for name, full_at in self._full_at.items() if full_at > now}
+            self._sweep_above = max(_SWEPT_FIRST_AT, 2 * len(self._full_at))

@@ -16,7 +16,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
-from ..domain.limit import TokenBuckets
+from ..domain.limit import RateLimiter
 from ..domain.trace import trace_context
 from ..errors import (
     BodyTooLarge,
@@ -24,13 +24,14 @@ from ..errors import (
     CredentialsMissing,
     InvalidRequest,
     MethodUnknown,
-    RateLimited,
+    Overloaded,
     RequestError,
     ScopeMissing,
     Violation,
 )
 from .deadline import Deadline
 from .ports import Catalog
+from .rate_limit import rate_limited
 from .status import abort
 
 __all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "traceparent"]
@@ -67,13 +68,21 @@ class Guard(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, catalog: Catalog, scopes: Mapping[str, Scope], *, deadline: float, limits: TokenBuckets
+        self,
+        catalog: Catalog,
+        scopes: Mapping[str, Scope],
+        *,
+        deadline: float,
+        limits: RateLimiter,
+        max_concurrent: int,
     ) -> None:
         """Take the scope that each service needs (`clarion.v1.TriggerService`) and seconds for a call."""
         self._catalog = catalog
         self._scopes = scopes
         self._deadline = deadline
         self._limits = limits
+        self._max_concurrent = max_concurrent
+        self._in_flight = 0
         self._guarded: dict[str, MethodHandler] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -94,7 +103,11 @@ class Guard(grpc.GenericRpcHandler):
         decode = handler.request_deserializer
 
         async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            admitted = self._in_flight < self._max_concurrent
+            self._in_flight += admitted
             try:
+                if not admitted:
+                    raise Overloaded
                 _caller.set(self._authenticate(_sent.get().get("authorization"), scope))
                 with Deadline(_time_left(context, self._deadline)):
                     return await serve(_decode(decode, raw), context)
@@ -104,6 +117,8 @@ class Guard(grpc.GenericRpcHandler):
                 raise
             except Exception as error:
                 await abort(context, _fault(error, context))
+            finally:
+                self._in_flight -= admitted
 
         # No deserializer: a message that cannot be decoded is the caller's fault, and answered as such.
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
@@ -115,12 +130,17 @@ class Guard(grpc.GenericRpcHandler):
         key = self._catalog.key(hash_secret(secret)) if secret else None
         if key is None or not key.works_at(dt.datetime.now(dt.UTC)):
             raise CredentialsInvalid
-        wait = self._limits.take(key.id)
-        if wait:
-            raise RateLimited(wait)
+        self._take_token(key)
         if scope not in key.scopes:
             raise ScopeMissing(f"The API key lacks the scope {scope}.", metadata={"scope": scope.value})
         return key
+
+    def _take_token(self, key: ApiKey) -> None:
+        of_key = self._limits.of_key(key.limit)
+        of_project = self._limits.of_project(self._catalog.project_limit(key.project_id))
+        exceeded = self._limits.take(key.id, of_key, key.project_id, of_project)
+        if exceeded:
+            raise rate_limited(key.id, {"key": of_key, "project": of_project}, exceeded)
 
 
 class UnknownMethods(grpc.GenericRpcHandler):

@@ -9,6 +9,7 @@ from typing import Protocol
 from ..domain.campaign import Campaign
 from ..domain.delivery import Delivery
 from ..domain.key import ApiKey
+from ..domain.limit import OwnLimit
 from ..domain.trigger import Trigger
 
 __all__ = ["Catalog", "Records", "Writer"]
@@ -25,6 +26,9 @@ class Catalog(Protocol):
 
     def exists_elsewhere(self, campaign_id: int) -> bool:
         """Tell whether any project has a campaign of this number."""
+
+    def project_limit(self, project_id: int) -> OwnLimit:
+        """Return what limit the project has of its own."""
 
 
 class Writer(Protocol):

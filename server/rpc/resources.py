@@ -21,6 +21,7 @@ from clarion.v1 import (
 from ..domain.campaign import Campaign
 from ..domain.delivery import Attempt, Delivery
 from ..domain.key import ApiKey
+from ..domain.limit import Limit, RateLimiter
 from ..errors import CampaignNotFound, DeliveryNotFound, InvalidRequest, KeyNotFound
 from .guard import caller
 from .ports import Records
@@ -86,16 +87,17 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
 class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     """Lists and revokes keys."""
 
-    def __init__(self, records: Records) -> None:
-        """Take where keys are read and changed."""
+    def __init__(self, records: Records, limits: RateLimiter) -> None:
+        """Take where keys are read and changed, and what knows their limits."""
         self._records = records
+        self._limits = limits
 
     async def ListApiKeys(  # noqa: N802 - gRPC's name
         self, request: api_key_pb2.ListApiKeysRequest, context: Any
     ) -> api_key_pb2.ListApiKeysResponse:
         """Return the caller's project's keys."""
         found = await self._records.list_keys(caller().project_id)
-        return api_key_pb2.ListApiKeysResponse(api_keys=[_api_key(key) for key in found])
+        return api_key_pb2.ListApiKeysResponse(api_keys=[self._shown(key) for key in found])
 
     async def RevokeApiKey(  # noqa: N802 - gRPC's name
         self, request: api_key_pb2.RevokeApiKeyRequest, context: Any
@@ -105,7 +107,10 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         key = await self._records.revoke_key(uuid.UUID(request.key_id), caller().project_id)
         if key is None:
             raise KeyNotFound(metadata={"key_id": request.key_id})
-        return api_key_pb2.RevokeApiKeyResponse(api_key=_api_key(key))
+        return api_key_pb2.RevokeApiKeyResponse(api_key=self._shown(key))
+
+    def _shown(self, key: ApiKey) -> api_key_pb2.ApiKey:
+        return _api_key(key, self._limits.of_key(key.limit))
 
 
 def _require_valid(request: Message) -> None:
@@ -159,7 +164,7 @@ def _campaign(campaign: Campaign) -> campaign_pb2.Campaign:
     )
 
 
-def _api_key(key: ApiKey) -> api_key_pb2.ApiKey:
+def _api_key(key: ApiKey, limit: Limit) -> api_key_pb2.ApiKey:
     return api_key_pb2.ApiKey(
         key_id=str(key.id),
         display_name=key.name,
@@ -168,4 +173,11 @@ def _api_key(key: ApiKey) -> api_key_pb2.ApiKey:
         create_time=_timestamp(key.created_at),
         expire_time=_timestamp(key.expires_at),
         revoke_time=_timestamp(key.revoked_at),
+        rate_limit=_rate_limit(limit),
     )
+
+
+def _rate_limit(limit: Limit) -> api_key_pb2.RateLimit | None:
+    if not limit.rate:
+        return None
+    return api_key_pb2.RateLimit(requests_per_second=limit.rate, burst=limit.burst)

@@ -21,7 +21,7 @@ from clarion.v1 import (
 )
 
 from ..domain.key import Scope
-from ..domain.limit import TokenBuckets
+from ..domain.limit import RateLimiter
 from ..errors import ConfigError
 from .guard import Guard, UnknownMethods
 from .ports import Catalog, Records, Writer
@@ -57,11 +57,12 @@ class RpcServer:
         records: Records,
         *,
         deadline: float,
-        limits: TokenBuckets,
+        limits: RateLimiter,
+        max_concurrent: int,
         reflect: bool,
     ) -> None:
         """Take what the services need; `deadline` in seconds."""
-        guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits)
+        guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
@@ -69,7 +70,7 @@ class RpcServer:
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), guard)
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
-        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records), guard)
+        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records, limits), guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]

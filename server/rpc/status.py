@@ -40,7 +40,7 @@ def to_status(error: RequestError) -> status_pb2.Status:
         status.details.add().Pack(_bad_request(error.violations))
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(int(error.retry_after * 1000))
+        retry.retry_delay.FromMilliseconds(math.ceil(error.retry_after * 1000))  # less would be too early
         status.details.add().Pack(retry)
     return status
 
@@ -52,8 +52,8 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Reques
         grpc.aio.AbortError: always.
     """
     rich = rpc_status.to_status(to_status(error))
-    waits = _retry_after(error.retry_after)
-    await context.abort_with_status(_Rich(rich.code, rich.details, (*rich.trailing_metadata, *waits)))
+    more = (*_retry_after(error.retry_after), *error.headers)
+    await context.abort_with_status(_Rich(rich.code, rich.details, (*rich.trailing_metadata, *more)))
 
 
 def _retry_after(seconds: float | None) -> tuple[tuple[str, str], ...]:

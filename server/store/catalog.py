@@ -11,6 +11,7 @@ import structlog
 
 from ..domain.campaign import Campaign
 from ..domain.key import ApiKey
+from ..domain.limit import NO_OWN_LIMIT, OwnLimit
 from ..errors import StoreUnavailable
 from . import campaigns, keys
 from .pool import Pool, reached
@@ -26,6 +27,7 @@ class _Snapshot:
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
     campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
     campaign_ids: frozenset[int] = frozenset()
+    project_limits: Mapping[int, OwnLimit] = field(default_factory=dict)
 
 
 class Catalog:
@@ -63,6 +65,10 @@ class Catalog:
     def exists_elsewhere(self, campaign_id: int) -> bool:
         """Tell whether any project has a campaign of this number."""
         return campaign_id in self._current().campaign_ids
+
+    def project_limit(self, project_id: int) -> OwnLimit:
+        """Return what limit the project has of its own."""
+        return self._snapshot.project_limits.get(project_id, NO_OWN_LIMIT)
 
     @property
     def age(self) -> float:
@@ -103,11 +109,13 @@ class Catalog:
             version = await connection.fetchval("SELECT version FROM catalog_version")
             by_hash = await keys.all_by_hash(connection)
             found = await campaigns.all_campaigns(connection, templates=self._templates)
+            limits = await keys.project_limits(connection)
         return _Snapshot(
             version=version,
             keys=by_hash,
             campaigns={(c.project_id, c.id): c for c in found},
             campaign_ids=frozenset(c.id for c in found),
+            project_limits=limits,
         )
 
     def _current(self) -> _Snapshot:

@@ -9,11 +9,25 @@ from collections.abc import Iterable, Mapping
 import asyncpg
 
 from ..domain.key import ApiKey, Scope, hash_secret
+from ..domain.limit import NO_OWN_LIMIT, OwnLimit
+from ..domain.project import Project
 from .pool import Connection, Pool
 
-__all__ = ["all_by_hash", "create_key", "ensure_project", "find_key", "list_keys", "revoke_key"]
+__all__ = [
+    "all_by_hash",
+    "create_key",
+    "ensure_project",
+    "find_key",
+    "limit_key",
+    "limit_project",
+    "list_keys",
+    "list_projects",
+    "project_limits",
+    "revoke_key",
+]
 
-_COLUMNS = "id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at"
+_COLUMNS = "id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst"
+_PROJECT_COLUMNS = "id, name, created_at, rate, burst"
 
 
 def _key(row: asyncpg.Record) -> ApiKey:
@@ -26,6 +40,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
         campaign_ids=frozenset(row["campaign_ids"]),
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        limit=OwnLimit(row["rate"], row["burst"]),
     )
 
 
@@ -51,11 +66,13 @@ async def create_key(
     scopes: Iterable[Scope],
     campaign_ids: Iterable[int] = (),
     expires_at: dt.datetime | None = None,
+    limit: OwnLimit = NO_OWN_LIMIT,
 ) -> ApiKey:
     """Store a key by the hash of its secret. The same secret again is the same key."""
     await pool.execute(
-        "INSERT INTO api_key (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (secret_hash) DO NOTHING",
+        "INSERT INTO api_key"
+        " (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (secret_hash) DO NOTHING",
         uuid.uuid4(),
         project_id,
         name,
@@ -63,6 +80,8 @@ async def create_key(
         sorted(scopes),
         sorted(campaign_ids),
         expires_at,
+        limit.rate,
+        limit.burst,
     )
     row = await pool.fetchrow(
         f"SELECT {_COLUMNS} FROM api_key WHERE secret_hash = $1",  # noqa: S608 - constants only
@@ -100,3 +119,48 @@ async def revoke_key(pool: Pool, key_id: uuid.UUID, project_id: int | None = Non
         project_id,
     )
     return _key(row) if row else None
+
+
+async def limit_key(pool: Pool, key_id: uuid.UUID, limit: OwnLimit) -> ApiKey | None:
+    """Give a key another limit; return it, or None if there is none."""
+    row = await pool.fetchrow(
+        f"UPDATE api_key SET rate = $2, burst = $3 WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608 - constants only
+        key_id,
+        limit.rate,
+        limit.burst,
+    )
+    return _key(row) if row else None
+
+
+async def list_projects(pool: Pool) -> list[Project]:
+    """Return all projects, by name."""
+    rows = await pool.fetch(f"SELECT {_PROJECT_COLUMNS} FROM project ORDER BY name")  # noqa: S608 - constants only
+    return [_project(row) for row in rows]
+
+
+async def limit_project(pool: Pool, name: str, limit: OwnLimit) -> Project | None:
+    """Give a project another limit; return it, or None if there is none."""
+    row = await pool.fetchrow(
+        f"UPDATE project SET rate = $2, burst = $3 WHERE name = $1 RETURNING {_PROJECT_COLUMNS}",  # noqa: S608 - constants only
+        name,
+        limit.rate,
+        limit.burst,
+    )
+    return _project(row) if row else None
+
+
+async def project_limits(connection: Connection) -> Mapping[int, OwnLimit]:
+    """Return the limits of the projects that have one of their own."""
+    rows = await connection.fetch(
+        "SELECT id, rate, burst FROM project WHERE rate IS NOT NULL OR burst IS NOT NULL"
+    )
+    return {row["id"]: OwnLimit(row["rate"], row["burst"]) for row in rows}
+
+
+def _project(row: asyncpg.Record) -> Project:
+    return Project(
+        id=row["id"],
+        name=row["name"],
+        created_at=row["created_at"],
+        limit=OwnLimit(row["rate"], row["burst"]),
+    )

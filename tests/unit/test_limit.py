@@ -1,62 +1,219 @@
-"""Token buckets, by a clock that the test turns."""
+"""Rate limits, by a clock that the test turns."""
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
-from server.domain.limit import TokenBuckets
+from server.domain.limit import NO_OWN_LIMIT, Exceeded, Limit, OwnLimit, RateLimiter
+from server.rpc.rate_limit import rate_limited
+
+FREE = Limit(0, 1)
+MOMENT = 1e-5
+"""Seconds; more than rounding, less than a caller can tell."""
 
 
 class Clock:
     """A clock that stands until it is moved."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = 1_000_000.0
 
     def __call__(self) -> float:
         return self.now
 
 
-def test_a_rate_of_zero_means_no_limit() -> None:
-    buckets = TokenBuckets(0, 1)
-    assert [buckets.take("a") for _ in range(1000)] == [0] * 1000
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def test_a_full_bucket_gives_its_burst_and_then_says_how_long_to_wait() -> None:
-    buckets = TokenBuckets(2, 3, Clock())
-    assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+@pytest.fixture
+def limiter(clock: Clock) -> RateLimiter:
+    return RateLimiter(FREE, FREE, clock)
 
 
-def test_tokens_come_back_with_time_but_never_more_than_the_burst() -> None:
-    clock = Clock()
-    buckets = TokenBuckets(2, 3, clock)
-    for _ in range(3):
-        buckets.take("a")
+def wait(limiter: RateLimiter, limit: Limit, key: object = "a") -> float:
+    """Make a call by a key with this limit in a project without; return the wait, or 0."""
+    exceeded = limiter.take(key, limit, "project", FREE)
+    return exceeded[0].wait if exceeded else 0
+
+
+def passed(limiter: RateLimiter, limit: Limit, key: object = "a") -> int:
+    """Call until one is refused; return how many were not."""
+    return next(count for count in range(10_000) if wait(limiter, limit, key))
+
+
+def test_a_rate_of_zero_means_no_limit_and_keeps_no_bucket(limiter: RateLimiter) -> None:
+    assert {wait(limiter, FREE) for _ in range(1000)} == {0}
+    assert len(limiter) == 0
+
+
+def test_a_full_bucket_gives_its_burst_and_then_says_how_long_to_wait(limiter: RateLimiter) -> None:
+    assert [wait(limiter, Limit(2, 3)) for _ in range(4)] == pytest.approx([0, 0, 0, 0.5], abs=MOMENT)
+
+
+@pytest.mark.parametrize("limit", [Limit(30, 100), Limit(0.001, 7), Limit(7, 1), Limit(1 / 3, 1000)])
+def test_a_burst_is_given_to_the_last_call(limiter: RateLimiter, clock: Clock, limit: Limit) -> None:
+    assert passed(limiter, limit) == limit.burst
+    clock.now += 10 * limit.burst / limit.rate
+    assert passed(limiter, limit) == limit.burst
+
+
+def test_tokens_come_back_with_time_but_never_more_than_the_burst(limiter: RateLimiter, clock: Clock) -> None:
+    limit = Limit(2, 3)
+    assert passed(limiter, limit) == 3
     clock.now += 0.25
-    assert buckets.take("a") == pytest.approx(0.25)
+    assert wait(limiter, limit) == pytest.approx(0.25, abs=MOMENT)
     clock.now += 0.25
-    assert buckets.take("a") == 0
+    assert passed(limiter, limit) == 1
     clock.now += 3600
-    assert [buckets.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert passed(limiter, limit) == 3
 
 
-def test_waiting_as_long_as_told_is_enough() -> None:
-    clock = Clock()
-    buckets = TokenBuckets(3, 1, clock)
-    buckets.take("a")
-    clock.now += buckets.take("a") + 1e-9
-    assert buckets.take("a") == 0
+@pytest.mark.parametrize("limit", [Limit(3, 1), Limit(0.7, 5), Limit(1000, 50)])
+def test_waiting_as_long_as_told_is_enough_and_less_is_not(
+    limiter: RateLimiter, clock: Clock, limit: Limit
+) -> None:
+    passed(limiter, limit)
+    told = wait(limiter, limit)
+    clock.now += told - MOMENT
+    assert wait(limiter, limit) > 0
+    clock.now += MOMENT
+    assert wait(limiter, limit) == 0
 
 
-def test_refused_calls_cost_nothing() -> None:
-    clock = Clock()
-    buckets = TokenBuckets(1, 1, clock)
-    buckets.take("a")
-    assert {buckets.take("a") for _ in range(100)} == {1.0}
+def test_over_time_the_rate_is_kept_however_often_one_asks(limiter: RateLimiter, clock: Clock) -> None:
+    limit = Limit(50, 10)
+    count = 0
+    for _ in range(20_000):
+        count += not wait(limiter, limit)
+        clock.now += 0.001
+    assert count == pytest.approx(50 * 20 + 10, abs=1)
 
 
-def test_each_name_has_a_bucket_of_its_own() -> None:
-    buckets = TokenBuckets(1, 1, Clock())
-    assert buckets.take("a") == 0
-    assert buckets.take("b") == 0
-    assert buckets.take("a") > 0
+def test_each_key_has_a_bucket_of_its_own(limiter: RateLimiter) -> None:
+    assert passed(limiter, Limit(1, 2), "a") == 2
+    assert passed(limiter, Limit(1, 2), "b") == 2
+    assert len(limiter) == 2  # and none for the project, which has no limit
+
+
+def test_keys_of_a_project_share_its_bucket(limiter: RateLimiter) -> None:
+    limit = Limit(1, 3)
+    assert [len(limiter.take(key, FREE, 1, limit)) for key in "abcd"] == [0, 0, 0, 1]
+    assert limiter.take("a", FREE, 2, limit) == ()
+
+
+def test_a_call_that_one_bucket_refuses_takes_nothing_from_the_other(
+    limiter: RateLimiter, clock: Clock
+) -> None:
+    narrow, wide = Limit(1, 1), Limit(1, 2)
+    assert limiter.take("a", narrow, 1, wide) == ()
+    assert [one.scope for one in limiter.take("a", narrow, 1, wide)] == ["key"]
+    assert limiter.take("b", narrow, 1, wide) == ()
+    assert [one.scope for one in limiter.take("c", narrow, 1, wide)] == ["project"]
+    clock.now += 1 + MOMENT
+    assert limiter.take("c", narrow, 1, wide) == ()
+
+
+def test_limits_that_are_exceeded_at_once_are_all_told(limiter: RateLimiter) -> None:
+    of_key, of_project = Limit(1, 1), Limit(0.1, 1)
+    limiter.take("a", of_key, 1, of_project)
+    key, project = limiter.take("a", of_key, 1, of_project)
+    assert [(one.scope, one.limit) for one in (key, project)] == [("key", of_key), ("project", of_project)]
+    assert [one.wait for one in (key, project)] == pytest.approx([1, 10])
+
+
+def test_what_a_key_has_of_its_own_goes_before_the_default() -> None:
+    limiter = RateLimiter(Limit(10, 20), Limit(30, 40))
+    assert limiter.of_key(NO_OWN_LIMIT) == Limit(10, 20)
+    assert limiter.of_key(OwnLimit(rate=1)) == Limit(1, 20)
+    assert limiter.of_key(OwnLimit(burst=2)) == Limit(10, 2)
+    assert limiter.of_key(OwnLimit(0, 5)).rate == 0
+    assert limiter.of_project(OwnLimit(rate=1)) == Limit(1, 40)
+
+
+def test_a_changed_limit_is_in_force_with_the_next_call(limiter: RateLimiter, clock: Clock) -> None:
+    slow, fast = Limit(0.001, 100), Limit(50, 10)
+    assert passed(limiter, slow) == 100
+    assert wait(limiter, fast) == pytest.approx(1 / 50, abs=MOMENT)
+    clock.now += 1
+    assert passed(limiter, fast) == 10
+    assert wait(limiter, FREE) == 0
+
+
+def test_a_share_that_grows_is_in_force_with_the_next_call(limiter: RateLimiter, clock: Clock) -> None:
+    limit = Limit(4, 2)
+    limiter.share_among(8)
+    assert passed(limiter, limit) == 1
+    limiter.share_among(1)
+    assert wait(limiter, limit) == pytest.approx(1 / 4, abs=MOMENT)
+    clock.now += 1 / 4
+    assert passed(limiter, limit) == 1
+
+
+@pytest.mark.parametrize("processes", [2, 3, 8])
+def test_processes_give_equal_shares_of_rate_and_burst(clock: Clock, processes: int) -> None:
+    limiters = [RateLimiter(FREE, FREE, clock) for _ in range(processes)]
+    for limiter in limiters:
+        limiter.share_among(processes)
+    limit = Limit(48, 24)
+    assert sum(passed(limiter, limit) for limiter in limiters) == 24
+    clock.now += 0.25 + MOMENT
+    assert sum(passed(limiter, limit) for limiter in limiters) == pytest.approx(12, abs=processes / 2)
+
+
+def test_a_share_of_a_small_burst_is_one_call_at_least(limiter: RateLimiter, clock: Clock) -> None:
+    limiter.share_among(8)
+    limit = Limit(4, 2)
+    assert passed(limiter, limit) == 1
+    assert wait(limiter, limit) == pytest.approx(2, abs=MOMENT)
+    clock.now += 2
+    assert passed(limiter, limit) == 1
+
+
+def test_a_bucket_that_is_half_empty_stays_so_when_the_share_changes(limiter: RateLimiter) -> None:
+    limit = Limit(10, 100)
+    for _ in range(50):
+        wait(limiter, limit)
+    limiter.share_among(2)
+    assert passed(limiter, limit) == 25
+
+
+def test_buckets_of_keys_that_call_no_more_are_dropped(limiter: RateLimiter, clock: Clock) -> None:
+    limit = Limit(1, 10)
+    most = 0
+    for number in range(50_000):
+        wait(limiter, limit, number)
+        clock.now += 0.01
+        most = max(most, len(limiter))
+    assert most < 2000
+    passed(limiter, limit, "busy")
+    for number in range(5000):
+        wait(limiter, limit, -number)
+    assert wait(limiter, limit, "busy") > 0
+
+
+def test_the_answer_names_the_limit_with_the_longest_wait_and_tells_of_all() -> None:
+    key, of_key, of_project = uuid.uuid4(), Limit(60, 100), Limit(0.5, 3)
+    error = rate_limited(
+        key,
+        {"key": of_key, "project": of_project},
+        [Exceeded("key", of_key, 0.01), Exceeded("project", of_project, 1.2)],
+    )
+    assert str(error) == (
+        "Too many calls: the API key's project is limited to 0.5 calls a second with a burst of 3; wait 2 s."
+    )
+    assert error.metadata == {"key_id": str(key), "limit": "project"}
+    assert error.retry_after == 1.2
+    assert dict(error.headers) == {
+        "ratelimit-policy": '"key";q=100;w=2, "project";q=3;w=6',
+        "ratelimit": '"key";r=0;t=1, "project";r=0;t=2',
+    }
+
+
+def test_the_answer_tells_only_of_limits_that_there_are() -> None:
+    limit = Limit(100, 100)
+    error = rate_limited(uuid.uuid4(), {"key": limit, "project": FREE}, [Exceeded("key", limit, 0.01)])
+    assert dict(error.headers) == {"ratelimit-policy": '"key";q=100;w=1', "ratelimit": '"key";r=0;t=1'}

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "server.config": {"server.errors"},
     "server.rundir": {"server.errors"},
     "server.logs": {"server.config"},
+    "server.readiness": {"server.errors"},
     "server.rpc": {"server.domain", "server.errors"},
     "server.store": {"server.domain", "server.errors"},
     "server.dispatch": {"server.domain", "server.errors"},

@@ -1,0 +1,55 @@
+"""What `clarion keys` and `clarion projects` share: the options of a limit, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..domain.limit import OwnLimit
+
+__all__ = ["in_words", "limit_options", "new_limit"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST = 1_000_000
+_SLOWEST = 0.001
+
+
+def limit_options(command: F) -> F:
+    """Give a command `--rate` and `--burst`."""
+    rate = click.option(
+        "--rate",
+        type=click.FloatRange(0, _MOST),
+        callback=_check_rate,
+        help="Calls a second, over all servers; 0: no limit.",
+    )
+    burst = click.option("--burst", type=click.IntRange(1, _MOST), help="Calls at once, after a pause.")
+    return rate(burst(command))
+
+
+def new_limit(rate: float | None, burst: int | None, *, default: bool) -> OwnLimit:
+    """Return the limit that the options ask for.
+
+    Raises:
+        click.UsageError: they say nothing, or two things at once.
+    """
+    given = rate is not None or burst is not None
+    if given is default:
+        raise click.UsageError("give --rate, --burst or both, or else --default")
+    return OwnLimit(rate, burst)
+
+
+def in_words(limit: OwnLimit) -> str:
+    """Show a limit in a cell of a table."""
+    rate = "default"
+    if limit.rate is not None:
+        rate = f"{limit.rate:g}/s" if limit.rate else "none"
+    return rate if limit.burst is None else f"{rate}, burst {limit.burst}"
+
+
+def _check_rate(_context: click.Context, _option: click.Parameter, rate: float | None) -> float | None:
+    if rate is not None and rate != 0 and not rate >= _SLOWEST:  # "nan", too
+        raise click.BadParameter(f"the slowest rate is {_SLOWEST}")
+    return rate

@@ -1,0 +1,64 @@
+"""`clarion projects`."""
+
+from __future__ import annotations
+
+import click
+
+from ..domain.project import Project
+from ..errors import ConfigError
+from ..store import keys as store
+from ..store.pool import reached
+from .common import Invocation, json_option, run, show_json, table
+from .limits import in_words, limit_options, new_limit
+
+__all__ = ["projects"]
+
+
+@click.group()
+def projects() -> None:
+    """List projects and limit them."""
+
+
+@projects.command(name="list")
+@json_option
+@click.pass_obj
+def list_projects(invocation: Invocation, *, as_json: bool) -> None:
+    """List projects, by name."""
+
+    async def work() -> list[Project]:
+        async with invocation.database() as pool, reached():
+            return await store.list_projects(pool)
+
+    found = run(work())
+    if as_json:
+        show_json(found)
+        return
+    table([{"ID": one.id, "NAME": one.name, "LIMIT": in_words(one.limit)} for one in found])
+
+
+@projects.command(name="limit")
+@click.argument("name")
+@limit_options
+@click.option("--default", is_flag=True, help="Back to the configuration's [limits].")
+@json_option
+@click.pass_obj
+def limit_project(
+    invocation: Invocation, *, name: str, rate: float | None, burst: int | None, default: bool, as_json: bool
+) -> None:
+    """Limit the calls of all keys of the project NAME together.
+
+    In force everywhere within a second. What is not given is the default.
+    """
+    wanted = new_limit(rate, burst, default=default)
+
+    async def work() -> Project | None:
+        async with invocation.database() as pool, reached():
+            return await store.limit_project(pool, name, wanted)
+
+    project = run(work())
+    if project is None:
+        raise ConfigError(f"there is no project {name}; `clarion projects list` shows them")
+    if as_json:
+        show_json(project)
+    else:
+        click.echo(f"limit of {project.name}: {in_words(project.limit)}")

@@ -1,0 +1,80 @@
+"""How server processes count each other."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from server.errors import StoreUnavailable
+from server.store.pool import Pool, open_pool
+from server.store.presence import Presence
+
+
+def _nobody(_count: int) -> None:
+    pass
+
+
+@pytest.fixture
+async def told(pool: Pool) -> list[int]:
+    await pool.execute("TRUNCATE server_process")
+    return []
+
+
+async def test_processes_count_each_other_and_one_that_ends_no_more(pool: Pool, told: list[int]) -> None:
+    processes = [Presence(pool, told.append) for _ in range(3)]
+    for one in processes:
+        await one.beat()
+    await processes[0].beat()
+    assert told == [1, 2, 3, 3]
+    await processes[2].leave()
+    await processes[2].beat()  # one that was under way
+    assert await pool.fetchval("SELECT count(*) FROM server_process") == 2
+    for _ in range(2):
+        await processes[0].beat()
+    assert told[-1] == 2
+
+
+async def test_a_process_that_is_silent_for_ten_seconds_is_gone(pool: Pool, told: list[int]) -> None:
+    here, silent = Presence(pool, told.append), Presence(pool, _nobody)
+    await silent.beat()
+    await pool.execute("UPDATE server_process SET seen_at = now() - interval '9 s'")
+    await here.beat()
+    await pool.execute("UPDATE server_process SET seen_at = seen_at - interval '2 s'")
+    await here.beat()
+    await here.beat()
+    assert told == [2, 2, 1]
+    await pool.execute("UPDATE server_process SET seen_at = now() - interval '2 minutes'")
+    await here.beat()
+    assert await pool.fetchval("SELECT count(*) FROM server_process") == 1
+
+
+async def test_the_first_to_come_back_after_a_crash_does_not_think_itself_alone(
+    pool: Pool, told: list[int]
+) -> None:
+    one, other = Presence(pool, told.append), Presence(pool, _nobody)
+    await other.beat()
+    await one.beat()
+    await pool.execute("TRUNCATE server_process")  # what a crash does to an unlogged table
+    await one.beat()
+    await other.beat()
+    await one.beat()
+    assert told == [2, 2, 2]
+
+
+async def test_without_a_database_the_last_count_stays_and_leaving_is_quick(
+    url: str, pool: Pool, told: list[int]
+) -> None:
+    own = await open_pool(url, size=2, connect_timeout=5)
+    one, other = Presence(own, told.append, interval=0.05), Presence(pool, _nobody)
+    await other.beat()
+    await one.beat()
+    own.terminate()
+    with pytest.raises(StoreUnavailable):
+        await one.beat()
+    running = asyncio.create_task(one.run())
+    await asyncio.sleep(0.2)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait_for(one.leave(), 2)
+    assert told == [2]

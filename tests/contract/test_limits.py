@@ -1,0 +1,379 @@
+"""Rate limits of keys and projects, and the limit on calls at once, on the running product."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import json_format
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from clarion.v1 import api_key_pb2, api_key_pb2_grpc, trigger_pb2_grpc
+from clarion.v1 import trigger_pb2 as pb
+from server import app
+from server.config import load
+from server.domain.key import ApiKey, Scope, new_secret
+from server.domain.limit import OwnLimit
+from server.store import keys
+from server.store.embedded import EmbeddedPostgres
+from server.store.pool import Pool
+from tests.stack import EXAMPLE, Stack, client, running_stack
+
+pytestmark = pytest.mark.xdist_group("contract")
+
+TRIGGER = "/api/client/campaigns/44/trigger"
+KEYS = "/api/client/keys"
+ONCE = OwnLimit(0.001, 1)
+"""One call, and the next in a quarter of an hour."""
+
+_names = itertools.count()
+Make = Callable[..., Awaitable["Caller"]]
+
+
+@dataclass
+class Caller:
+    """A key with its secret, and calls by it."""
+
+    stack: Stack
+    http: httpx.AsyncClient
+    secret: str
+    key: ApiKey
+    headers: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.headers = self.stack.headers(self.secret)
+
+    async def read(self) -> httpx.Response:
+        return await self.http.get(KEYS, headers=self.headers)
+
+    async def trigger(self) -> httpx.Response:
+        return await self.http.post(TRIGGER, json=EXAMPLE, headers=self.headers)
+
+    async def until(self, status: int) -> float:
+        """Read until it is answered by this status; return the seconds that it took."""
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            while (await self.read()).status_code != status:
+                await asyncio.sleep(0.02)
+        return time.monotonic() - began
+
+
+async def made(
+    stack: Stack, pool: Pool, http: httpx.AsyncClient, limit: OwnLimit, project: str | None = None
+) -> Caller:
+    """Make a key that may do everything. When this returns, it works and no call was counted."""
+    secret = new_secret()
+    number = await keys.ensure_project(pool, project or f"limited-{next(_names)}")
+    key = await keys.create_key(
+        pool, secret, project_id=number, name="limited", scopes=set(Scope), limit=OwnLimit(0)
+    )
+    caller = Caller(stack, http, secret, key)
+    await caller.until(200)
+    if limit.rate:
+        await keys.limit_key(pool, caller.key.id, limit)
+        await asyncio.sleep(1)  # so long it may take; to look would cost a call
+    return caller
+
+
+@pytest.fixture
+def make(stack: Stack, pool: Pool, http: httpx.AsyncClient) -> Make:
+    async def make_one(limit: OwnLimit, project: str | None = None) -> Caller:
+        return await made(stack, pool, http, limit, project)
+
+    return make_one
+
+
+def info_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the ErrorInfo of a REST answer."""
+    details = answer.json()["details"]
+    return next(one for one in details if one["@type"].endswith("ErrorInfo"))
+
+
+def scope_of(answer: httpx.Response) -> str:
+    """Check that a rate limit refused the call; return which."""
+    assert (answer.status_code, info_of(answer)["reason"]) == (429, "RATE_LIMITED")
+    return str(info_of(answer)["metadata"]["limit"])
+
+
+def without_seconds(text: str) -> str:
+    """Blank the seconds that go down while one looks."""
+    return re.sub(r"(wait |t=)\d+", r"\1…", text)
+
+
+async def test_who_is_limited_is_told_the_same_by_rest_and_grpc(
+    make: Make, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    caller = await make(OwnLimit(0.01, 2))
+    assert [(await caller.read()).status_code for _ in range(2)] == [200, 200]
+    rest = await caller.trigger()
+    info = info_of(rest)
+    assert rest.status_code == 429
+    assert (info["reason"], info["domain"]) == ("RATE_LIMITED", "clarion")
+    assert info["metadata"] == {"key_id": str(caller.key.id), "limit": "key"}
+    assert without_seconds(rest.json()["message"]) == (
+        "Too many calls: this API key is limited to 0.01 calls a second with a burst of 2; wait … s."
+    )
+    assert rest.headers["ratelimit-policy"] == '"key";q=2;w=200'
+    assert without_seconds(rest.headers["ratelimit"]) == '"key";r=0;t=…'
+    assert 90 <= int(rest.headers["retry-after"]) <= 100
+    for channel in channels.values():
+        status, sent = await refused_by_grpc(channel, caller)
+        assert without_seconds(status.message) == without_seconds(rest.json()["message"])
+        told = json_format.MessageToDict(status.details[0])
+        assert told == info
+        assert sent["ratelimit-policy"] == rest.headers["ratelimit-policy"]
+        assert without_seconds(sent["ratelimit"]) == without_seconds(rest.headers["ratelimit"])
+        assert int(rest.headers["retry-after"]) - 10 <= int(sent["retry-after"]) <= 100
+        retry = error_details_pb2.RetryInfo()
+        assert status.details[1].Unpack(retry)
+        assert 0 <= int(sent["retry-after"]) - retry.retry_delay.ToMilliseconds() / 1000 <= 1
+
+
+async def refused_by_grpc(
+    channel: grpc.aio.Channel, caller: Caller
+) -> tuple[status_pb2.Status, dict[str, Any]]:
+    """Call and be refused; return the status and the trailing metadata."""
+    stub = trigger_pb2_grpc.TriggerServiceStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stub.TriggerEmail(email(), metadata=caller.stack.metadata(caller.secret))
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    sent = dict(raised.value.trailing_metadata() or ())
+    return status_pb2.Status.FromString(sent["grpc-status-details-bin"]), sent
+
+
+def email() -> pb.TriggerEmailRequest:
+    return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(external_id="x", email="test@test.com"))
+
+
+async def test_every_call_with_a_key_that_works_counts_and_no_other(make: Make, stack: Stack) -> None:
+    caller = await make(OwnLimit(0.001, 4), "demo")
+    unknown = [caller.http.get(KEYS, headers=stack.headers(new_secret())) for _ in range(20)]
+    assert {answer.status_code for answer in await asyncio.gather(*unknown)} == {401}
+    nothing = await caller.http.get(f"/api/client/deliveries/{uuid.uuid4()}", headers=caller.headers)
+    bad = await caller.http.post(TRIGGER, json={}, headers=caller.headers)
+    codes = [answer.status_code for answer in (await caller.read(), await caller.trigger(), nothing, bad)]
+    assert codes == [200, 204, 404, 422]
+    assert scope_of(await caller.read()) == scope_of(await caller.trigger()) == "key"
+
+
+async def test_keys_of_a_project_share_its_limit_and_other_projects_do_not(make: Make, pool: Pool) -> None:
+    one = await make(OwnLimit(0), "shared")
+    other = await make(OwnLimit(0.5, 100), "shared")
+    stranger = await make(OwnLimit(0))
+    assert await keys.limit_project(pool, "shared", OwnLimit(0.01, 4))
+    await asyncio.sleep(1)
+    assert [(await one.read()).status_code for _ in range(3)] == [200] * 3
+    assert (await other.read()).status_code == 200
+    first, second = await one.read(), await other.read()
+    assert scope_of(first) == scope_of(second) == "project"
+    assert info_of(second)["metadata"]["key_id"] == str(other.key.id)
+    assert first.headers["ratelimit-policy"] == '"project";q=4;w=400'
+    assert second.headers["ratelimit-policy"] == '"key";q=100;w=200, "project";q=4;w=400'
+    assert without_seconds(second.headers["ratelimit"]) == '"project";r=0;t=…'
+    assert (await stranger.read()).status_code == 200
+
+
+async def test_of_two_limits_the_longer_wait_counts(make: Make, pool: Pool) -> None:
+    caller = await make(OwnLimit(0.1, 1), "twice")
+    await keys.limit_project(pool, "twice", OwnLimit(0.01, 1))
+    await asyncio.sleep(1)
+    assert (await caller.read()).status_code == 200
+    answer = await caller.read()
+    assert scope_of(answer) == "project"
+    assert int(answer.headers["retry-after"]) > 50
+    assert without_seconds(answer.headers["ratelimit"]) == '"key";r=0;t=…, "project";r=0;t=…'
+
+
+async def test_a_call_after_the_wait_that_was_told_succeeds(make: Make) -> None:
+    caller = await make(OwnLimit(0.8, 3))
+    async with asyncio.timeout(10):
+        while (answer := await caller.read()).status_code == 200:
+            pass
+    assert scope_of(answer) == "key"
+    delay = next(d for d in answer.json()["details"] if d["@type"].endswith("RetryInfo"))["retry_delay"]
+    assert float(delay.rstrip("s")) <= int(answer.headers["retry-after"]) <= 2
+    await asyncio.sleep(float(delay.rstrip("s")))
+    assert (await caller.read()).status_code == 200
+
+
+async def test_a_changed_limit_is_in_force_within_a_second(make: Make, pool: Pool) -> None:
+    caller = await make(OwnLimit(0), "changing")
+    await keys.limit_key(pool, caller.key.id, ONCE)
+    assert await caller.until(429) < 1
+    await keys.limit_key(pool, caller.key.id, OwnLimit(0))
+    assert await caller.until(200) < 1
+    await keys.limit_project(pool, "changing", ONCE)
+    assert await caller.until(429) < 1
+    await keys.limit_project(pool, "changing", OwnLimit())
+    assert await caller.until(200) < 1
+
+
+async def test_a_key_shows_its_limit_and_one_without_shows_none(
+    make: Make, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    caller = await make(OwnLimit(50, 70))
+    [shown] = (await caller.read()).json()["api_keys"]
+    assert shown["rate_limit"] == {"requests_per_second": 50.0, "burst": 70}
+    stub = api_key_pb2_grpc.ApiKeyServiceStub(channels["server"])
+    metadata = caller.stack.metadata(caller.secret)
+    listed = await stub.ListApiKeys(api_key_pb2.ListApiKeysRequest(), metadata=metadata)
+    assert listed.api_keys[0].rate_limit == api_key_pb2.RateLimit(requests_per_second=50, burst=70)
+    free = await make(OwnLimit(0))
+    [shown] = (await free.read()).json()["api_keys"]
+    assert "rate_limit" not in shown
+
+
+# ---- two server processes, on a product of their own -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    settings: dict[str, object] = {
+        "server": {"processes": 2, "max_concurrent": 12},
+        "limits": {"per_project": 5000, "per_project_burst": 6000},
+    }
+    async with running_stack(tmp_path_factory.mktemp("pair"), settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def pair_pool(pair: Stack) -> AsyncIterator[Pool]:
+    url = EmbeddedPostgres(pair.data, pair.server_socket.parent).url
+    async with app.opened_pool(load(None, {"CLARION_DATABASE_URL": url})) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def fifty(pair: Stack, pair_pool: Pool) -> AsyncIterator[Caller]:
+    """A key of 50 calls a second."""
+    async with client(pair) as http:
+        yield await made(pair, pair_pool, http, OwnLimit(50, 10))
+
+
+async def counted(pair: Stack, count: int) -> None:
+    """Return when each of the two servers' last count is this."""
+    async with asyncio.timeout(20):
+        while True:
+            if all(last_count(pair.log(f"server-{number}")) == count for number in range(2)):
+                return
+            await asyncio.sleep(0.1)
+
+
+def last_count(log: str) -> int | None:
+    lines = [line for line in log.splitlines() if "server processes counted" in line]
+    return int(json.loads(lines[-1])["count"]) if lines else None
+
+
+async def pushed(caller: Caller, seconds: float) -> float:
+    """Call as fast as eight callers can, from an empty bucket on; return how many a second were served."""
+    served = tried = 0
+
+    async def push() -> None:
+        nonlocal served, tried
+        while time.monotonic() < end:
+            answer = await caller.read()
+            assert answer.status_code in {200, 429}
+            served += answer.status_code == 200
+            tried += 1
+
+    for length in (0.5, seconds):  # the first to empty the buckets
+        served = tried = 0
+        began = time.monotonic()
+        end = began + length
+        await asyncio.gather(*(push() for _ in range(8)))
+    took = time.monotonic() - began
+    assert tried / took > 100, "too slow a machine to run into a limit of 50/s"
+    return served / took
+
+
+async def test_two_processes_together_keep_one_limit(pair: Stack, fifty: Caller) -> None:
+    await counted(pair, 2)
+    assert 40 <= await pushed(fifty, 4) <= 60
+    refused = await until_refused(fifty)
+    assert refused.headers["ratelimit-policy"] == '"key";q=10;w=1, "project";q=6000;w=2'
+
+
+async def until_refused(caller: Caller) -> httpx.Response:
+    async with asyncio.timeout(10):
+        while True:
+            for answer in await asyncio.gather(*(caller.read() for _ in range(8))):
+                if answer.status_code == 429:
+                    return answer
+
+
+async def test_a_process_that_ends_and_comes_back_leaves_the_limit_as_it_was(
+    pair: Stack, pair_pool: Pool, fifty: Caller
+) -> None:
+    await counted(pair, 2)
+    before = {row["id"] for row in await pair_pool.fetch("SELECT id FROM server_process")}
+    pair.children()["serve"].terminate()
+    async with asyncio.timeout(20):
+        while True:
+            now = {row["id"] for row in await pair_pool.fetch("SELECT id FROM server_process")}
+            if len(now) == 2 and now != before:
+                break
+            await asyncio.sleep(0.05)
+    await pair.until_said("restarting", 10)
+    await counted(pair, 2)
+    await both_take_calls(pair)
+    assert 40 <= await pushed(fifty, 4) <= 60
+
+
+async def both_take_calls(pair: Stack) -> None:
+    for number in range(2):
+        await app.server_ready(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
+    await asyncio.sleep(1.5)  # Envoy looks every second
+
+
+async def test_more_calls_at_once_than_a_process_serves_are_refused_before_anything_else(
+    pair: Stack, pair_pool: Pool
+) -> None:
+    await both_take_calls(pair)
+    targets = [f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}" for number in range(2)]
+    async with (
+        client(pair) as http,
+        grpc.aio.insecure_channel(targets[0]) as first,
+        grpc.aio.insecure_channel(targets[1]) as second,
+    ):
+        stubs = [trigger_pb2_grpc.TriggerServiceStub(channel) for channel in (first, second)]
+        async with pair_pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE trigger IN ACCESS EXCLUSIVE MODE")
+            calls = [
+                stub.TriggerEmail(email(), metadata=pair.metadata()) for stub in stubs for _ in range(12)
+            ]
+            rest = await until_overloaded(pair, http)
+            assert info_of(rest)["reason"] == "OVERLOADED"
+            assert rest.headers["retry-after"] == "1"
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stubs[0].TriggerEmail(email(), metadata=(("authorization", "nonsense"),))
+            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert ("retry-after", "1") in list(raised.value.trailing_metadata() or ())
+            check: Any = health_pb2_grpc.HealthStub(first)  # its type stubs know no methods
+            health = await check.Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+        answers = await asyncio.gather(*calls)
+        assert all(answer.trigger_id for answer in answers)
+        answer = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers())
+        assert answer.status_code == 204
+
+
+async def until_overloaded(pair: Stack, http: httpx.AsyncClient) -> httpx.Response:
+    """Return the first 503; a key that nobody knows shows that it comes before the look at the key."""
+    async with asyncio.timeout(3):
+        while True:
+            answer = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers(new_secret()))
+            if answer.status_code == 503:
+                return answer
+            assert answer.status_code == 401
+            await asyncio.sleep(0.02)

@@ -1,0 +1,108 @@
+"""`clarion keys limit` and `clarion projects`, beside a running Clarion."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stack import Stack, client
+
+from .conftest import clarion, post
+
+DEFAULT = {"rate": None, "burst": None}
+
+
+async def shown(demo: Stack, *words: str) -> Any:
+    """Run a command with --json; return what it shows."""
+    done = await clarion(demo.folder, *words, "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+async def created(demo: Stack, project: str, *words: str) -> Any:
+    return await shown(demo, "keys", "create", "--project", project, "--name", "limited", *words)
+
+
+async def cell(demo: Stack, group: str, row: str) -> str:
+    """Return the LIMIT of a row in the table that `list` prints."""
+    head, *lines = (await clarion(demo.folder, group, "list")).out.splitlines()
+    line = next(line for line in lines if row in line)
+    after = head.index("LIMIT")
+    return line[after:].split("  ")[0]
+
+
+async def test_a_key_is_limited_when_it_is_created_and_later(demo: Stack) -> None:
+    made = await created(demo, "limits", "--rate", "50", "--burst", "100")
+    assert made["limit"] == {"rate": 50.0, "burst": 100}
+    assert await cell(demo, "keys", made["id"]) == "50/s, burst 100"
+    assert (await shown(demo, "keys", "limit", made["id"], "--rate", "2.5"))["limit"] == {
+        "rate": 2.5,
+        "burst": None,
+    }
+    assert await cell(demo, "keys", made["id"]) == "2.5/s"
+    plain = await clarion(demo.folder, "keys", "limit", made["id"], "--rate", "0")
+    assert plain.out == f"limit of {made['id']} (limited): none\n"
+    assert (await shown(demo, "keys", "limit", made["id"], "--default"))["limit"] == DEFAULT
+    assert await cell(demo, "keys", made["id"]) == "default"
+
+
+async def test_a_project_is_limited_by_its_name(demo: Stack) -> None:
+    await created(demo, "crowded")
+    assert await cell(demo, "projects", "crowded") == "default"
+    limited = await shown(demo, "projects", "limit", "crowded", "--rate", "7", "--burst", "9")
+    assert (limited["name"], limited["limit"]) == ("crowded", {"rate": 7.0, "burst": 9})
+    assert limited in await shown(demo, "projects", "list")
+    assert await cell(demo, "projects", "crowded") == "7/s, burst 9"
+    plain = await clarion(demo.folder, "projects", "limit", "crowded", "--default")
+    assert plain.out == "limit of crowded: default\n"
+
+
+async def test_a_limit_that_is_set_is_in_force_at_once_and_one_that_is_lifted_too(demo: Stack) -> None:
+    secret = (key := await created(demo, "demo", "--rate", "0.001", "--burst", "1"))["secret"]
+    async with client(demo) as session:
+        session.headers.update(demo.headers(secret))
+        async with asyncio.timeout(2):
+            while (await post(session)).status_code != 429:
+                await asyncio.sleep(0.02)
+        await shown(demo, "keys", "limit", key["id"], "--rate", "0")
+        async with asyncio.timeout(1):
+            while (await post(session)).status_code != 204:
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), "give --rate, --burst or both, or else --default"),
+        (("--rate", "1", "--default"), "give --rate, --burst or both, or else --default"),
+        (("--rate", "-1"), "-1.0 is not in the range"),
+        (("--rate", "nan"), "the slowest rate is 0.001"),
+        (("--burst", "0"), "0 is not in the range"),
+    ],
+)
+async def test_a_limit_that_makes_no_sense_is_refused(
+    tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    for target in (("keys", "limit", str(uuid.uuid4())), ("projects", "limit", "x")):
+        done = await clarion(tmp_path, *target, *words)
+        assert done.code == 2
+        assert problem in done.err
+
+
+async def test_an_unknown_key_or_project_is_named(demo: Stack) -> None:
+    number = str(uuid.uuid4())
+    done = await clarion(demo.folder, "keys", "limit", number, "--default")
+    assert (done.code, done.err) == (
+        2,
+        f"clarion: there is no key {number}; `clarion keys list` shows them\n",
+    )
+    done = await clarion(demo.folder, "projects", "limit", "nobody", "--default")
+    assert (done.code, done.err) == (
+        2,
+        "clarion: there is no project nobody; `clarion projects list` shows them\n",
+    )

@@ -4,7 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/clarion/v1/*.proto) protos/build.py
-BUILT := protos/clarion/v1/clarion.binpb
+DESCRIPTORS := protos/clarion/v1/clarion.binpb
+GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) pyproject.toml
+# Made from the descriptors and committed: a changed or missing one is made again.
+REFERENCE := docs/reference/errors.md docs/reference/grpc.md
+# The last that is written, so that make sees by it whether all is up to date.
+BUILT := protos/clarion/v1/openapi.json
 # What the last release promised: a new contract must still read and write it.
 RELEASED := protos/released/clarion.binpb
 ARGS ?=
@@ -19,7 +24,7 @@ setup: $(VENV)/ready ## Make the virtual environment for running, from the hashe
 
 setup-dev: $(VENV)/ready-dev ## The same with what tests and linters need
 
-proto: $(BUILT) ## Build stubs and descriptors from protos/
+proto: $(BUILT) ## Build stubs, descriptors and the reference from protos/
 
 run: setup proto ## Start everything with an embedded PostgreSQL and a demo project
 	@exec $(BIN)/clarion --config server/demo/clarion.toml up --demo
@@ -31,8 +36,9 @@ lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/buf lint $(BUILT) --config protos/buf.yaml
-	$(BIN)/buf breaking $(BUILT) --against $(RELEASED) --config protos/buf.yaml
+	$(BIN)/buf lint $(DESCRIPTORS) --config protos/buf.yaml
+	$(BIN)/buf breaking $(DESCRIPTORS) --against $(RELEASED) --config protos/buf.yaml
+	$(BIN)/openapi-spec-validator $(BUILT)
 
 format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -40,6 +46,7 @@ format: setup-dev ## Format the code
 
 bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
 	$(BIN)/python -m bench $(ARGS)
+	@echo "also: $(BIN)/python -m bench.validation (what each check of a trigger costs)"
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock
@@ -51,7 +58,8 @@ wheel: setup proto ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* $(BUILT)
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* \
+		$(DESCRIPTORS) $(BUILT) protos/clarion/v1/docs.html
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -70,6 +78,12 @@ $(VENV)/ready-dev: requirements-dev.lock | $(VENV)/ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
-$(BUILT): $(PROTOS) | $(VENV)/ready
+$(DESCRIPTORS): $(PROTOS) | $(VENV)/ready
 	@echo "building the protos"
 	@$(BIN)/python protos/build.py
+
+$(BUILT): $(DESCRIPTORS) $(GENERATOR) $(REFERENCE)
+	@echo "writing OpenAPI and the reference"
+	@$(BIN)/python -m generate
+
+$(REFERENCE):

@@ -1,0 +1,188 @@
+"""What the descriptor set says: services, messages, enums, their comments, and REST bindings."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    EnumValueDescriptor,
+    FieldDescriptor,
+    FileDescriptor,
+    MethodDescriptor,
+    ServiceDescriptor,
+)
+
+__all__ = ["Binding", "Described", "bindings", "load", "prose", "sentence"]
+
+Named: TypeAlias = (
+    Descriptor | EnumDescriptor | EnumValueDescriptor | FieldDescriptor | MethodDescriptor | ServiceDescriptor
+)
+Path_: TypeAlias = tuple[int, ...]
+
+DESCRIPTORS = Path(__file__).parents[1] / "clarion/v1/clarion.binpb"
+PACKAGE = "clarion/"
+HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
+VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]+)?\}")
+VERBS = ("get", "put", "post", "delete", "patch")
+# Comments begin with the symbol's name, as Go and buf want it. Beside the name it reads better without.
+NAME_AND_VERB = r"(?::| is| are| means that| means)? "
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Our own files, and the comments of all files."""
+
+    files: Sequence[FileDescriptor]
+    comments: Mapping[str, str]
+
+    @property
+    def services(self) -> list[ServiceDescriptor]:
+        """All our services, the one that people come for first."""
+        found = [service for file in self.files for service in file.services_by_name.values()]
+        return sorted(found, key=lambda service: (service.name != "TriggerService", service.name))
+
+    def message(self, full_name: str) -> Descriptor:
+        """Return one message of ours by its name without the package."""
+        return next(
+            f.message_types_by_name[full_name] for f in self.files if full_name in f.message_types_by_name
+        )
+
+    def enum(self, name: str) -> EnumDescriptor:
+        """Return one enum of ours by its name without the package."""
+        return next(f.enum_types_by_name[name] for f in self.files if name in f.enum_types_by_name)
+
+    def comment(self, symbol: Named) -> str:
+        """Return a symbol's comment without its own name in front.
+
+        Raises:
+            LookupError: it has none.
+        """
+        name = _full_name(symbol)
+        if not self.comments.get(name):
+            raise LookupError(f"{name} has no comment")
+        return prose(self.comments[name], symbol.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One REST call: where it is, and the method behind it."""
+
+    service: ServiceDescriptor
+    method: MethodDescriptor
+    verb: str
+    """Lower case, as OpenAPI writes it."""
+    path: str
+    """With `{variable}` for what varies."""
+    body: str
+    """The field that the body fills; `*` for the whole message; empty without a body."""
+
+    @property
+    def variables(self) -> list[str]:
+        """The fields that the path fills."""
+        return VARIABLE.findall(self.path)
+
+
+@cache
+def load() -> Described:
+    """Read the descriptor set that protoc wrote, and the stubs beside it."""
+    described = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+    ours = [file.name for file in described.file if file.name.startswith(PACKAGE)]
+    modules = [
+        importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2") for name in ours
+    ]
+    comments = {name: text for file in described.file for name, text in _comments(file)}
+    return Described([module.DESCRIPTOR for module in modules], comments)
+
+
+def bindings(described: Described) -> Iterator[Binding]:
+    """Yield all REST calls, service by service."""
+    for service in described.services:
+        for method in service.methods:
+            options = method.GetOptions()
+            if options.HasExtension(HTTP):
+                rule = options.Extensions[HTTP]
+                for one in (rule, *rule.additional_bindings):
+                    verb = one.WhichOneof("pattern")
+                    if verb not in VERBS:
+                        raise NotImplementedError(f"{method.full_name}: the HTTP method {verb}")
+                    path = VARIABLE.sub(r"{\1}", getattr(one, verb))
+                    yield Binding(service, method, verb, path, one.body)
+
+
+def prose(comment: str, name: str) -> str:
+    """Return a comment's paragraphs, each in one line, without the symbol's own name in front."""
+    blocks = [_unwrapped(block) for block in re.split(r"\n\s*\n", comment)]
+    text = re.sub(rf"^{re.escape(name)}{NAME_AND_VERB}", "", "\n\n".join(blocks))
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> tuple[str, str]:
+    """Split the first sentence from the rest."""
+    first, _, rest = text.replace("\n\n", " ").partition(". ")
+    return first.rstrip(".") + ".", rest
+
+
+def _unwrapped(block: str) -> str:
+    """Join the lines of a paragraph; what is set in by four blanks is code and stays as it is."""
+    lines = block.strip("\n").splitlines()
+    if all(line.startswith("    ") for line in lines):
+        return "\n".join(lines)
+    return " ".join(line.strip() for line in lines)
+
+
+def _full_name(symbol: Named) -> str:
+    if isinstance(symbol, EnumValueDescriptor):
+        return f"{symbol.type.full_name}.{symbol.name}"
+    return symbol.full_name
+
+
+def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    """Yield the name of each commented symbol with its comment."""
+    names = dict(_names(file))
+    for location in file.source_code_info.location:
+        name = names.get(tuple(location.path))
+        if name and location.leading_comments:
+            lines = location.leading_comments.splitlines()
+            yield name, "\n".join(line.removeprefix(" ").rstrip() for line in lines).strip("\n")
+
+
+def _names(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[Path_, str]]:
+    """Yield where each symbol stands, as descriptor.proto's SourceCodeInfo numbers it, and its full name."""
+    for number, message in enumerate(file.message_type):
+        yield from _names_in_message((4, number), f"{file.package}.{message.name}", message)
+    for number, enum in enumerate(file.enum_type):
+        yield from _names_in_enum((5, number), f"{file.package}.{enum.name}", enum)
+    for number, service in enumerate(file.service):
+        yield (6, number), f"{file.package}.{service.name}"
+        for place, method in enumerate(service.method):
+            yield (6, number, 2, place), f"{file.package}.{service.name}.{method.name}"
+
+
+def _names_in_message(
+    path: Path_, name: str, message: descriptor_pb2.DescriptorProto
+) -> Iterator[tuple[Path_, str]]:
+    yield path, name
+    for number, field in enumerate(message.field):
+        yield (*path, 2, number), f"{name}.{field.name}"
+    for number, nested in enumerate(message.nested_type):
+        yield from _names_in_message((*path, 3, number), f"{name}.{nested.name}", nested)
+    for number, enum in enumerate(message.enum_type):
+        yield from _names_in_enum((*path, 4, number), f"{name}.{enum.name}", enum)
+
+
+def _names_in_enum(
+    path: Path_, name: str, enum: descriptor_pb2.EnumDescriptorProto
+) -> Iterator[tuple[Path_, str]]:
+    yield path, name
+    for number, value in enumerate(enum.value):
+        yield (*path, 2, number), f"{name}.{value.name}"

@@ -1,0 +1,28 @@
+"""All that is made, by path."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+from . import errors_page, grpc_page, openapi, page
+from .described import load
+from .reasons import reasons
+
+__all__ = ["ROOT", "documents"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def documents() -> dict[str, str]:
+    """Return the text of each document by its path in the repository. The last is what `make` looks at."""
+    described = load()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    document = openapi.build(described, version)
+    return {
+        "docs/reference/errors.md": errors_page.render(described),
+        "docs/reference/grpc.md": grpc_page.render(described),
+        "protos/clarion/v1/docs.html": page.render(document, reasons(described).values()),
+        "protos/clarion/v1/openapi.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+    }

@@ -1,0 +1,237 @@
+"""The OpenAPI document as one page of HTML, which needs no script and no other host."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from liquid import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from .reasons import Reason, phrase
+from .schemas import Schema
+
+__all__ = ["render"]
+
+TEMPLATE = Path(__file__).with_name("page.html")
+JSON = "application/json"
+FORMATS = {"idn-email": "email address", "date-time": "RFC 3339", "uuid": "UUID", "int64": "64 bits as text"}
+CODE = re.compile("`([^`]+)`")
+
+Document = Mapping[str, Any]
+
+
+def render(document: Document, reasons: Iterable[Reason]) -> str:
+    """Return the page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"prose": _prose, "inline": _inline}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        info=document["info"],
+        server=document["servers"][0]["url"],
+        common=_common(document),
+        groups=[_group(document, tag) for tag in document["tags"]],
+        reasons=[_reason(document, reason) for reason in reasons if reason.statuses],
+        schemas=[
+            _schema(document, name, schema) for name, schema in document["components"]["schemas"].items()
+        ],
+    )
+
+
+def _group(document: Document, tag: Mapping[str, str]) -> dict[str, Any]:
+    """Return a service with its calls."""
+    calls = [
+        _call(document, path, verb, operation)
+        for path, verbs in document["paths"].items()
+        for verb, operation in verbs.items()
+        if tag["name"] in operation["tags"]
+    ]
+    return {**tag, "calls": calls}
+
+
+def _call(document: Document, path: str, verb: str, operation: Document) -> dict[str, Any]:
+    answers = operation["responses"]
+    body = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
+    examples = [
+        {"summary": one["summary"], "curl": _curl(document, path, verb, operation, one["value"])}
+        for one in body.get("examples", {}).values()
+    ]
+    return {
+        "id": operation["operationId"],
+        "verb": verb.upper(),
+        "path": path,
+        "summary": operation["summary"],
+        "description": operation["description"],
+        "parameters": [_parameter(one) for one in operation.get("parameters", [])],
+        "about_body": _resolve(document, body["schema"])["description"] if body else "",
+        "body": _members(document, body["schema"]) if body else [],
+        "examples": examples or [{"summary": "Try it", "curl": _curl(document, path, verb, operation, None)}],
+        "answers": [_answer(document, int(s), one) for s, one in answers.items() if "$ref" not in one],
+        "common": [status for status, one in answers.items() if "$ref" in one],
+    }
+
+
+def _common(document: Document) -> list[dict[str, Any]]:
+    """Return the answers that calls share, each once."""
+    shared = {
+        int(status): answer
+        for verbs in document["paths"].values()
+        for operation in verbs.values()
+        for status, answer in operation["responses"].items()
+        if "$ref" in answer
+    }
+    return [_answer(document, status, shared[status]) for status in sorted(shared)]
+
+
+def _parameter(parameter: Document) -> dict[str, Any]:
+    where = f"in the {parameter['in']}"
+    needed = "required" if parameter["required"] else ""
+    kind = _type(parameter["schema"])
+    words = [where, *_limits(parameter["schema"])]
+    return {**_member(parameter["name"], kind, needed, words), "description": parameter["description"]}
+
+
+def _members(document: Document, schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the members of an object and of the objects in it, each by its path."""
+    found = _resolve(document, schema)
+    choices = {name: one for any_of in found.get("anyOf", []) for name, one in any_of["properties"].items()}
+    members = []
+    for name, member in found.get("properties", {}).items():
+        needed = "required" if name in found.get("required", []) else ""
+        needed = "one of these is required" if name in choices else needed
+        target = _resolve(document, {**member, **choices.get(name, {})})
+        shown = _member(f"{prefix}{name}", _type(target), needed, _limits(target))
+        members.append({**shown, "description": member.get("description") or target["description"]})
+        if "$ref" in member and prefix == "":
+            members += _members(document, member, f"{name}.")
+    return members
+
+
+def _member(name: str, kind: str, needed: str, limits: list[str]) -> dict[str, Any]:
+    return {"name": name, "type": kind, "needed": needed, "limits": limits}
+
+
+def _schema(document: Document, name: str, schema: Schema) -> dict[str, Any]:
+    members = []
+    for member, one in schema.get("properties", {}).items():
+        needed = "always there" if member in schema.get("required", []) else ""
+        description = one.get("description") or _resolve(document, one)["description"]
+        shown = _member(member, _type(one), needed, _limits(one))
+        # Of a reference's own text the first paragraph will do: the list of values stands once.
+        members.append({**shown, "description": description.partition("\n\n")[0], "link": _link(one)})
+    return {"name": name, "description": schema["description"], "members": members}
+
+
+def _answer(document: Document, status: int, answer: Document) -> dict[str, Any]:
+    found = _resolve(document, answer)
+    content: dict[str, Any] = next(iter(found.get("content", {}).values()), {})
+    reasons = list(content.get("examples", {}))
+    return {
+        "status": status,
+        "phrase": phrase(status),
+        "description": "" if reasons else found["description"],
+        "reasons": reasons,
+        "headers": [name for name in found["headers"] if name != "x-request-id"],
+        "example": _pretty(content["example"]) if "example" in content else "",
+        "link": _link(content.get("schema", {})),
+    }
+
+
+def _reason(document: Document, reason: Reason) -> dict[str, Any]:
+    example = document["components"]["examples"][reason.name]["value"]
+    return {
+        "name": reason.name,
+        "statuses": [{"status": status, "phrase": phrase(status)} for status in reason.statuses],
+        "code": reason.code_name,
+        "happened": reason.happened,
+        "to_do": reason.to_do,
+        "retry": reason.retry,
+        "example": _pretty(example),
+    }
+
+
+def _curl(document: Document, path: str, verb: str, operation: Document, body: object) -> str:
+    for parameter in operation.get("parameters", []):
+        path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
+    method = "" if verb == "get" or body is not None else f" -X {verb.upper()}"
+    lines = [f"curl -i{method} {document['servers'][0]['url']}{path}"]
+    if operation["security"]:
+        lines.append('-H "Authorization: Bearer $KEY"')
+    if body is not None:
+        lines += [f"-H 'Content-Type: {JSON}'", f"-d '{json.dumps(body, ensure_ascii=False)}'"]
+    return " \\\n  ".join(lines)
+
+
+def _resolve(document: Document, schema: Document) -> dict[str, Any]:
+    """Follow a reference; what stands beside it counts more than what it leads to."""
+    if "$ref" not in schema:
+        return dict(schema)
+    found: Any = document
+    for step in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[step]
+    return {**found, **{name: one for name, one in schema.items() if name != "$ref"}}
+
+
+def _link(schema: Schema) -> str:
+    """Return the name of the component that a schema, or its items, refer to."""
+    target = schema.get("$ref") or schema.get("items", {}).get("$ref", "")
+    return str(target).rpartition("/")[2]
+
+
+def _type(schema: Schema) -> str:
+    """Say in a word what a value is."""
+    if "$ref" in schema:
+        return _link(schema)
+    if "const" in schema:
+        return f'"{schema["const"]}"'
+    if schema["type"] == "array":
+        items = schema["items"]
+        return f"array of {_type(items)}" if "oneOf" not in items else "array"
+    return str(schema["type"])
+
+
+def _limits(schema: Schema) -> list[str]:
+    """Say in words what a value must be."""
+    found = []
+    if "format" in schema:
+        found.append(FORMATS.get(str(schema["format"]), str(schema["format"])))
+    if "maxLength" in schema or schema.get("minLength", 1) > 1:
+        found.append(f"{_range(schema, 'minLength', 'maxLength')} characters")
+    if "minimum" in schema or "maximum" in schema:
+        found.append(_range(schema, "minimum", "maximum"))
+    if "pattern" in schema:
+        found.append(f"`{schema['pattern']}`")
+    return found
+
+
+def _range(schema: Schema, least: str, most: str) -> str:
+    if most not in schema:
+        return f"at least {schema[least]:,}"
+    return f"{schema[least]:,} to {schema[most]:,}" if least in schema else f"at most {schema[most]:,}"
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _prose(text: object) -> Markup:
+    """Turn the little Markdown that comments use into HTML: paragraphs, lists, `code`."""
+    blocks = re.split(r"\n\s*\n", str(text))
+    return Markup("").join(_block(block) for block in blocks)
+
+
+def _block(block: str) -> Markup:
+    lines = block.splitlines()
+    if all(line.startswith("    ") for line in lines):
+        return Markup("<pre>{}</pre>").format("\n".join(line[4:] for line in lines))
+    if all(line.startswith("- ") for line in lines):
+        items = Markup("").join(Markup("<li>{}</li>").format(_inline(line[2:])) for line in lines)
+        return Markup("<ul>{}</ul>").format(items)
+    return Markup("<p>{}</p>").format(_inline(block))
+
+
+def _inline(text: str) -> Markup:
+    # The text is escaped before the only tag is put in.
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704

@@ -1,0 +1,206 @@
+"""Error answers in OpenAPI: which reasons a call can meet, and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .described import Binding, Described
+from .examples import error_body
+from .reasons import Reason, phrase, reasons, violation_reasons
+from .schemas import Schema, ref
+
+__all__ = ["Responses", "reasons_of"]
+
+# The protos do not say which calls meet which errors; this does.
+EVERY_ANSWER = ("HTTP_REFUSED", "REQUEST_TOO_SLOW", "INTERNAL_FAULT")
+EVERY_CALL = (
+    "INVALID_REQUEST",
+    "CREDENTIALS_MISSING",
+    "CREDENTIALS_INVALID",
+    "SCOPE_MISSING",
+    "RATE_LIMITED",
+    "STORE_UNAVAILABLE",
+    "OVERLOADED",
+    "SERVER_UNAVAILABLE",
+    "TIMED_OUT",
+    *EVERY_ANSWER,
+)
+CALLS_WITH_A_BODY = ("CONTENT_TYPE_UNSUPPORTED", "BODY_TOO_LARGE")
+CALLS_THAT_NAME = {
+    "campaign_id": ("CAMPAIGN_NOT_FOUND",),
+    "trigger_id": ("DELIVERY_NOT_FOUND",),
+    "key_id": ("KEY_NOT_FOUND",),
+}
+CALLS_OF = {"TriggerService": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED")}
+NO_CALL = ("PATH_NOT_FOUND", "METHOD_NOT_ALLOWED")
+"""Documented once: OpenAPI has no place for paths and methods that are not there."""
+
+RPC = "type.googleapis.com/google.rpc"
+HEADERS = {
+    "x-request-id": "Names this call in the logs. Malformed HTTP is answered without it.",
+    "www-authenticate": "How to authenticate: `Bearer`.",
+    "allow": "The methods that the path takes.",
+    "retry-after": "Seconds to wait before the same call can succeed.",
+    "RateLimit": 'Which limits are used up, and in how many seconds that changes: `"key";r=0;t=1`.',
+    "RateLimit-Policy": "The limits, each with its burst and the seconds in which it is full again: "
+    '`"key";q=100;w=2`. As in draft-ietf-httpapi-ratelimit-headers.',
+}
+HEADERS_OF = {
+    401: ("www-authenticate",),
+    405: ("allow",),
+    429: ("retry-after", "RateLimit", "RateLimit-Policy"),
+    503: ("retry-after",),
+}
+
+
+def reasons_of(binding: Binding) -> list[str]:
+    """Return the names of the reasons that a call can be refused for."""
+    named = [reason for name in binding.variables for reason in CALLS_THAT_NAME[name]]
+    body = CALLS_WITH_A_BODY if binding.body else ()
+    return [*EVERY_CALL, *body, *named, *CALLS_OF.get(binding.service.name, ())]
+
+
+class Responses:
+    """The error answers of one document."""
+
+    def __init__(self, described: Described) -> None:
+        """Read the reasons."""
+        self.reasons: Mapping[str, Reason] = reasons(described)
+        self._violations = violation_reasons(described)
+        self.components = {
+            _key(status): self._response(status, met)
+            for met_by in (EVERY_CALL, NO_CALL)
+            for status, met in self._by_status(met_by).items()
+        }
+
+    def of(self, names: list[str]) -> dict[str, Any]:
+        """Return the `responses` of an operation that can meet these reasons."""
+        common = self._by_status(EVERY_CALL)
+        return {
+            str(status): ref(_key(status), "responses")
+            if met == common.get(status)
+            else self._response(status, met)
+            for status, met in self._by_status(names).items()
+        }
+
+    def examples(self) -> dict[str, Any]:
+        """Return an example for each reason, for `components/examples`."""
+        met = [reason for reason in self.reasons.values() if reason.statuses]
+        return {one.name: {"summary": one.happened, "value": error_body(one)} for one in met}
+
+    def schemas(self) -> dict[str, Schema]:
+        """Return the schemas of error bodies."""
+        return {
+            "Status": _status(),
+            "ErrorInfo": _error_info(),
+            "BadRequest": _bad_request(),
+            "RetryInfo": _retry_info(),
+            "ErrorReason": _names(
+                "Why a call was refused. Stable: programs may depend on it.",
+                {one.name: one.happened for one in self.reasons.values() if one.statuses},
+            ),
+            "ViolationReason": _names("What is wrong with a field. Stable.", self._violations),
+        }
+
+    def _by_status(self, names: tuple[str, ...] | list[str]) -> dict[int, list[Reason]]:
+        """Sort reasons by the HTTP statuses that they are answered with."""
+        met = [reason for reason in self.reasons.values() if reason.name in names]
+        statuses = sorted({status for reason in met for status in reason.statuses})
+        return {status: [one for one in met if status in one.statuses] for status in statuses}
+
+    def _response(self, status: int, met: list[Reason]) -> dict[str, Any]:
+        lines = [f"- `{one.name}`: {one.happened} {one.to_do}" for one in met]
+        examples = {one.name: ref(one.name, "examples") for one in met}
+        return {
+            "description": "\n".join([f"{phrase(status)}.", "", *lines]),
+            "headers": headers(*HEADERS_OF.get(status, ())),
+            "content": {"application/json": {"schema": ref("Status"), "examples": examples}},
+        }
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Return these headers, and the one that nearly every answer has."""
+    return {
+        name: {"description": HEADERS[name], "schema": _type_of(name)} for name in ("x-request-id", *names)
+    }
+
+
+def _type_of(header: str) -> Schema:
+    return {"type": "integer", "minimum": 1} if header == "retry-after" else {"type": "string"}
+
+
+def _key(status: int) -> str:
+    """Return the name of a common response, such as `NotFound`."""
+    return phrase(status).replace(" ", "")
+
+
+def _names(description: str, meanings: Mapping[str, str]) -> Schema:
+    lines = [f"- `{name}`: {meaning}" for name, meaning in meanings.items()]
+    return {"type": "string", "description": "\n".join([description, "", *lines]), "enum": list(meanings)}
+
+
+def _status() -> Schema:
+    kinds = ("ErrorInfo", "BadRequest", "RetryInfo")
+    mapping = {f"{RPC}.{kind}": ref(kind)["$ref"] for kind in kinds}
+    details = {
+        "type": "array",
+        "description": "One ErrorInfo always; one BadRequest where fields are wrong; one RetryInfo where "
+        "waiting helps and the server knows how long.",
+        "items": {
+            "oneOf": [ref(kind) for kind in kinds],
+            "discriminator": {"propertyName": "@type", "mapping": mapping},
+        },
+        "contains": ref("ErrorInfo"),
+        "minContains": 1,
+        "maxContains": 1,
+    }
+    code = {"type": "integer", "description": "The gRPC code's number.", "minimum": 1, "maximum": 16}
+    message = {"type": "string", "description": "For people; it may change.", "minLength": 1}
+    members = {"code": code, "message": message, "details": details}
+    return _object("A `google.rpc.Status`: the body of every error.", members, list(members))
+
+
+def _error_info() -> Schema:
+    metadata = {"type": "object", "additionalProperties": {"type": "string"}}
+    members = {
+        "reason": ref("ErrorReason"),
+        "domain": {"const": "clarion", "description": "Whose reasons these are."},
+        "metadata": {**metadata, "description": "Facts, such as the id that was not found."},
+    }
+    return _detail("ErrorInfo", "Why the call was refused.", members, ["reason", "domain"])
+
+
+def _bad_request() -> Schema:
+    path = "The field's path as the caller wrote it, such as `user.email`; left out for the whole body."
+    members: dict[str, Schema] = {
+        "field": {"type": "string", "description": path},
+        "description": {"type": "string", "description": "What is wrong, for people.", "minLength": 1},
+        "reason": ref("ViolationReason"),
+    }
+    violation = _object("One thing that is wrong.", members, ["description", "reason"])
+    violations = {"type": "array", "items": violation, "minItems": 1, "description": "All that is wrong."}
+    return _detail(
+        "BadRequest",
+        "What is wrong with the request.",
+        {"field_violations": violations},
+        ["field_violations"],
+    )
+
+
+def _retry_info() -> Schema:
+    delay: Schema = {
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]{1,9})?s$",
+        "description": "Seconds to wait.",
+    }
+    return _detail("RetryInfo", "When the call may succeed.", {"retry_delay": delay}, ["retry_delay"])
+
+
+def _detail(kind: str, description: str, members: dict[str, Schema], required: list[str]) -> Schema:
+    tag = {"@type": {"const": f"{RPC}.{kind}", "description": "Which kind of detail this is."}}
+    return _object(description, {**tag, **members}, ["@type", *required])
+
+
+def _object(description: str, members: dict[str, Schema], required: list[str]) -> Schema:
+    return {"type": "object", "description": description, "properties": members, "required": required}

@@ -1,0 +1,116 @@
+"""Rules of `buf.validate` as JSON Schema keywords and as words.
+
+A rule that is not known here stops the build: a schema that says less than the server checks would go
+unnoticed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from buf.validate import validate_pb2
+
+__all__ = ["Rules", "rules_of"]
+
+FIELD: Any = validate_pb2.field
+IN_GENERAL = {"required", "cel"}
+MATCHES = re.compile(r"this\.matches\('((?:[^'\\]|\\.)*)'\)")
+HEX = re.compile(r"\\x(?:\{([0-9a-fA-F]{1,4})\}|([0-9a-fA-F]{2}))")
+
+
+@dataclass(slots=True)
+class Rules:
+    """What a field must be."""
+
+    required: bool = False
+    keywords: dict[str, Any] = field(default_factory=dict)
+    """Of JSON Schema."""
+    words: list[str] = field(default_factory=list)
+    """In Markdown, to be joined by commas."""
+
+    def add(self, keyword: str, value: object, words: str) -> None:
+        """Take one more rule."""
+        self.keywords[keyword] = value
+        self.words.append(words)
+
+
+def rules_of(descriptor: FieldDescriptor) -> Rules:
+    """Return the rules on a field.
+
+    Raises:
+        NotImplementedError: a rule is not known here.
+    """
+    given = descriptor.GetOptions().Extensions[FIELD]
+    rules = Rules(required=given.required)
+    if given.required:
+        rules.words.append("required")
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            rules.keywords["minLength"] = 1
+    for kind, value in given.ListFields():
+        if kind.name in KINDS:
+            _add_all(rules, KINDS[kind.name], value, descriptor)
+        elif kind.name not in IN_GENERAL:
+            raise _unknown(kind.name, descriptor)
+    for cel in given.cel:
+        _add_cel(rules, cel)
+    return rules
+
+
+def _add_all(rules: Rules, known: dict[str, Rule], given: Any, descriptor: FieldDescriptor) -> None:
+    for kind, value in given.ListFields():
+        if kind.name not in known:
+            raise _unknown(kind.name, descriptor)
+        rules.add(*known[kind.name](value))
+
+
+def _add_cel(rules: Rules, cel: Any) -> None:
+    """Add a rule in CEL: as words, and as a pattern if it is one."""
+    rules.words.append(cel.message or f"`{cel.expression}`")
+    found = MATCHES.fullmatch(cel.expression.strip())
+    if found:
+        rules.keywords["pattern"] = _ecma(found[1].replace("\\\\", "\\"))
+
+
+def _unknown(name: str, descriptor: FieldDescriptor) -> NotImplementedError:
+    return NotImplementedError(f"{descriptor.full_name}: the rule {name} is not translated in rules.py")
+
+
+def _ecma(pattern: str) -> str:
+    r"""Turn RE2's `\x{9f}` and `\x9f` into the `\u009f` that JavaScript and Python read alike.
+
+    So are characters that nobody can see, such as line separators.
+    """
+    seen = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in pattern)
+    return HEX.sub(lambda found: f"\\u{found[1] or found[2]:0>4}", seen)
+
+
+Rule = Callable[[Any], tuple[str, object, str]]
+STRING: dict[str, Rule] = {
+    "min_len": lambda least: ("minLength", least, f"at least {least:,} characters"),
+    "max_len": lambda most: ("maxLength", most, f"at most {most:,} characters"),
+    # No keyword counts bytes; as many characters are never fewer.
+    "max_bytes": lambda most: ("maxLength", most, f"at most {most:,} bytes"),
+    "pattern": lambda pattern: ("pattern", _ecma(pattern), f"matches `{_ecma(pattern)}`"),
+    "uuid": lambda _: ("format", "uuid", "a UUID"),
+}
+NUMBER: dict[str, Rule] = {
+    "gt": lambda bound: ("exclusiveMinimum", bound, f"more than {bound:,}"),
+    "gte": lambda bound: ("minimum", bound, f"at least {bound:,}"),
+    "lt": lambda bound: ("exclusiveMaximum", bound, f"less than {bound:,}"),
+    "lte": lambda bound: ("maximum", bound, f"at most {bound:,}"),
+}
+REPEATED: dict[str, Rule] = {
+    "min_items": lambda least: ("minItems", least, f"at least {least:,}"),
+    "max_items": lambda most: ("maxItems", most, f"at most {most:,}"),
+    "unique": lambda _: ("uniqueItems", True, "none twice"),
+}
+KINDS: dict[str, dict[str, Rule]] = {
+    "string": STRING,
+    "repeated": REPEATED,
+    **dict.fromkeys(("int32", "int64", "uint32", "uint64", "float", "double"), NUMBER),
+}

@@ -1,0 +1,107 @@
+"""Messages and enums → JSON Schema of their JSON, as Envoy's transcoder writes and reads it.
+
+That is proto3 JSON with the protos' own field names: 64-bit integers are strings, enums their full names,
+and members that are empty are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from .described import Described
+from .rules import rules_of
+
+__all__ = ["Schema", "Schemas", "ref"]
+
+Schema = dict[str, Any]
+
+INT64: Schema = {"type": "string", "format": "int64", "pattern": "^-?[0-9]+$"}
+UINT64: Schema = {"type": "string", "format": "uint64", "pattern": "^[0-9]+$"}
+INT32: Schema = {"type": "integer", "format": "int32"}
+SCALARS: dict[int, Schema] = {
+    FieldDescriptor.TYPE_STRING: {"type": "string"},
+    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
+    FieldDescriptor.TYPE_INT32: INT32,
+    FieldDescriptor.TYPE_UINT32: {"type": "integer", "format": "uint32", "minimum": 0},
+    FieldDescriptor.TYPE_INT64: INT64,
+    FieldDescriptor.TYPE_UINT64: UINT64,
+}
+WELL_KNOWN: dict[str, Schema] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+    "google.protobuf.Struct": {"type": "object"},
+}
+OF_NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+
+
+def ref(name: str, kind: str = "schemas") -> Schema:
+    """Return a reference to a component."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+class Schemas:
+    """Collects `components/schemas` while messages are asked for."""
+
+    def __init__(self, described: Described) -> None:
+        """Take where comments are."""
+        self._described = described
+        self.components: dict[str, Schema] = {}
+
+    def message(self, message: Descriptor) -> Schema:
+        """Return the schema of a message: a reference, but for well-known types."""
+        if message.full_name in WELL_KNOWN:
+            return dict(WELL_KNOWN[message.full_name])
+        if message.name not in self.components:
+            self.components[message.name] = {}  # a message may hold itself
+            self.components[message.name] = self._object(message)
+        return ref(message.name)
+
+    def field(self, field: FieldDescriptor) -> Schema:
+        """Return the schema of a field with its rules and its comment."""
+        rules = rules_of(field)
+        one = self._one(field)
+        schema = {"type": "array", "items": one} if field.is_repeated else one
+        texts = schema.get("type") == "string"
+        keywords = {name: rule for name, rule in rules.keywords.items() if not (texts and name in OF_NUMBERS)}
+        return {**schema, **keywords, "description": self._described.comment(field)}
+
+    def _object(self, message: Descriptor) -> Schema:
+        properties = {field.name: self.field(field) for field in message.fields}
+        required = [
+            field.name for field in message.fields if rules_of(field).required or _always_there(field)
+        ]
+        described = {"type": "object", "description": self._described.comment(message)}
+        return {**described, "properties": properties, **({"required": required} if required else {})}
+
+    def _one(self, field: FieldDescriptor) -> Schema:
+        """Return the schema of a field's value, or of one of its values."""
+        if field.enum_type is not None:
+            return self._enum(field.enum_type)
+        if field.message_type is None:
+            return dict(SCALARS[field.type])
+        if field.message_type.GetOptions().map_entry:
+            raise NotImplementedError(f"{field.full_name}: maps are not translated in schemas.py")
+        return self.message(field.message_type)
+
+    def _enum(self, enum: EnumDescriptor) -> Schema:
+        """Return a reference to an enum's names. The first is never sent: proto3 leaves it out."""
+        if enum.name not in self.components:
+            values = [value for value in enum.values if value.number]
+            meanings = [f"- `{value.name}`: {self._described.comment(value)}" for value in values]
+            self.components[enum.name] = {
+                "type": "string",
+                "description": "\n".join([self._described.comment(enum), "", *meanings]),
+                "enum": [value.name for value in values],
+            }
+        return ref(enum.name)
+
+
+def _always_there(field: FieldDescriptor) -> bool:
+    """Tell whether an answer always has this member: the one message that it is about."""
+    message = field.containing_type
+    assert message is not None  # noqa: S101 - only extensions have none
+    alone = len(message.fields) == 1 and not field.is_repeated
+    return message.name.endswith("Response") and alone and field.message_type is not None

@@ -92,10 +92,10 @@ class Error:
 
 ERRORS = {
     "INVALID_REQUEST": Error(
-        "2 violations: user.email: is required; user.nickname: is not a field of this call; put facts of "
-        "your own under user.data",
+        "2 violations: user.email: is required, but missing or empty; user.nickname: is not a field of this "
+        "call; put facts of your own under user.data",
         violations=(
-            ("user.email", "is required", "REQUIRED"),
+            ("user.email", "is required, but missing or empty", "REQUIRED"),
             (
                 "user.nickname",
                 "is not a field of this call; put facts of your own under user.data",

@@ -13,14 +13,20 @@ from clarion.v1 import trigger_pb2 as pb
 from ..domain.campaign import Channel
 from ..errors import Violation
 from . import strict_json
-from .rules import TriggerRequest
+from .rules import TriggerRequest, required
+from .wording import shown
 
 __all__ = ["MAX_ID", "Body", "parse_body", "parse_campaign_id", "to_request"]
 
 _ADDRESSES = {channel.address_field: channel for channel in Channel}
 _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
-# `user.data` and `event` have their own limit, which the rules check; they stand at most two levels down.
-_MAX_DEPTH = strict_json.MAX_DEPTH + 2
+_FIELDS = ["event", "user", "user.data", *(f"user.{name}" for name in sorted(_USER_TEXTS))]
+_NEVER_LEFT_OUT = {"user", "user.external_id"}
+# The names that other APIs and generated clients would use, and names that stand at the wrong place.
+_MEANT = {path.rpartition(".")[2].replace("_", ""): path for path in _FIELDS}
+# `user.data` and `event` have their own limit, which the rules check and name. They stand two levels down and
+# one; one level more is read, and shows them to be too deep.
+_MAX_DEPTH = strict_json.MAX_DEPTH + 3
 _PLAIN_OBJECTS = 3  # the body, user, event
 MAX_ID = 2**63 - 1
 _ID = re.compile("[1-9][0-9]{0,18}")
@@ -56,16 +62,17 @@ class Body(msgspec.Struct, frozen=True):
     """Whether `event` is known to be a flat JSON object, so that it need not be parsed again."""
 
     @property
-    def given_channel(self) -> Channel:
-        """The channel of the address that was given (email if none was)."""
-        return next((c for name, c in _ADDRESSES.items() if self.user.get(name)), Channel.EMAIL)
+    def given_channel(self) -> Channel | None:
+        """The channel of the address that was given, if one was."""
+        return next((channel for name, channel in _ADDRESSES.items() if self.user.get(name)), None)
 
 
 def parse_campaign_id(text: str) -> int | Violation:
     """Return the path's campaign id, or what is wrong with it."""
     if _ID.fullmatch(text) and int(text) <= MAX_ID:
         return int(text)
-    return Violation("campaign_id", f"must be an integer from 1 to {MAX_ID}", "WRONG_TYPE")
+    description = f"must be an integer from 1 to {MAX_ID}, found {shown(text)}"
+    return Violation("campaign_id", description, "WRONG_TYPE")
 
 
 def parse_body(data: bytes) -> Body:
@@ -93,8 +100,7 @@ def _parse_plain(data: bytes) -> Body | None:
 
 def _parse_any(data: bytes) -> Body:
     try:
-        text = data.decode("utf-8")
-        text, value = _decode(text)
+        text, value = _decode(strict_json.blank_below(data.decode("utf-8"), _MAX_DEPTH))
     except UnicodeDecodeError as error:
         return _nothing(f"is not UTF-8: byte {error.start} is not part of a character")
     except strict_json.JsonError as error:
@@ -142,7 +148,7 @@ def _checked(text: str, value: dict[str, Any]) -> Body:
     violations = [_unknown(name) for name in value if name not in {"user", "event"}]
     user = value.get("user")
     if user is None or not isinstance(user, dict):
-        violations.append(_required("user") if "user" not in value else _wrong("user", "an object", user))
+        violations.append(required("user") if "user" not in value else _wrong("user", "an object", user))
         user = {}
     texts = {name: member for name, member in user.items() if name in _USER_TEXTS and type(member) is str}
     violations += _wrong_members(user)
@@ -167,14 +173,14 @@ def _wrong_members(user: Mapping[str, Any]) -> list[Violation]:
 
 
 def _unknown(field: str) -> Violation:
-    hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
+    meant = _MEANT.get(field.rpartition(".")[2].replace("_", "").replace("-", "").casefold())
+    if meant:
+        hint = f", did you mean {meant}?"
+    else:
+        hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
     return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
 
 
-def _required(field: str) -> Violation:
-    return Violation(field, "is required", "REQUIRED")
-
-
 def _wrong(field: str, expected: str, found: object) -> Violation:
-    hint = "; leave it out instead" if found is None else ""
+    hint = "; leave it out instead" if found is None and field not in _NEVER_LEFT_OUT else ""
     return Violation(field, f"must be {expected}, found {strict_json.type_name(found)}{hint}", "WRONG_TYPE")

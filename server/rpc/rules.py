@@ -1,49 +1,41 @@
 """All rules of a typed trigger request, in one pass, so that one answer names every violation.
 
 What a rule in the protos can say stands there (protovalidate). What it cannot say stands here: the time
-zone's name, an address that can be delivered to, JSON inside a string.
+zone's name, an address that can be delivered to, JSON inside a string. Here are also the words: what was
+found, and what is expected.
 """
 
 from __future__ import annotations
 
-import re
-import zoneinfo
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
-import email_validator
 import protovalidate
 from google.protobuf.message import Message
 
 from clarion.v1 import trigger_pb2 as pb
 
+from ..domain.locale import normal_locale
 from ..errors import Violation
 from . import strict_json
+from .addresses import email_problem, phone_form_problem, phone_problem, token_problem
+from .timezones import timezone_problem
+from .wording import at_position, shown
 
-__all__ = ["TriggerRequest", "check", "check_rules"]
+__all__ = ["TriggerRequest", "check", "check_rules", "required"]
 
+_READ_DEPTH = strict_json.MAX_DEPTH + 1
 TriggerRequest: TypeAlias = pb.TriggerEmailRequest | pb.TriggerTextRequest | pb.TriggerPushRequest
-
-# A pattern says little to a person. (CEL rules could carry these sentences, at three times the cost.)
-_PATTERNS = {
-    "external_id": "must not hold control characters",
-    "phone": "must be a phone number in E.164 form, such as +12345678900",
-    "device_token": "must be printable ASCII without spaces",
-    "locale": "must be a BCP 47 language tag, such as en or pt-BR",
-}
-_TIMEZONES = zoneinfo.available_timezones() - {"localtime", "Factory", "posixrules"}
-# Nearly every address is of this plain form; the library judges the others, at ten times the cost. Those are
-# also names with "--", which may be Punycode, and the top-level domains that nobody can have.
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PLAIN_EMAIL = re.compile(
-    rf"(?=.{{1,64}}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?![^@]*--)(?:{_LABEL}\.)+"
-    r"(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[A-Za-z]{2,24}",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 def check_rules(message: Message) -> list[Violation]:
-    """Return what the rules in the protos say against a message."""
-    return [_violation(found) for found in protovalidate.collect_violations(message)]
+    """Return what the rules in the protos say against a message, one violation a field."""
+    told: dict[str, Violation] = {}
+    for found in protovalidate.collect_violations(message):
+        violation = _violation(found)
+        if violation.field not in told or violation.reason == "OUT_OF_RANGE":  # a length says more
+            told[violation.field] = violation
+    return list(told.values())
 
 
 def check(request: TriggerRequest, *, event_parsed: bool = False) -> list[Violation]:
@@ -52,59 +44,96 @@ def check(request: TriggerRequest, *, event_parsed: bool = False) -> list[Violat
     `event_parsed` says that REST has parsed `event` already.
     """
     violations = check_rules(request)
-    found = [
-        _check_email(request),
-        _check_timezone(request.user.timezone),
-        _check_object("user.data", request.user.data),
-        None if event_parsed else _check_object("event", request.event),
-    ]
-    if not violations:
-        return [violation for violation in found if violation]
     named = {violation.field for violation in violations}
-    return violations + [violation for violation in found if violation and violation.field not in named]
+    return violations + [one for one in _check_values(request, named, event_parsed=event_parsed) if one]
+
+
+def required(field: str) -> Violation:
+    """Return the violation of a field that is missing; typed messages cannot tell that from empty."""
+    return Violation(field, "is required, but missing or empty", "REQUIRED")
+
+
+def _check_values(
+    request: TriggerRequest, named: set[str], *, event_parsed: bool
+) -> Iterator[Violation | None]:
+    user = request.user
+    if isinstance(request, pb.TriggerEmailRequest) and "user.email" not in named:
+        yield _judge("user.email", request.user.email, email_problem)
+    elif isinstance(request, pb.TriggerTextRequest) and "user.phone" not in named:
+        yield _judge("user.phone", request.user.phone, phone_problem)
+    if user.timezone and "user.timezone" not in named:
+        yield _judge("user.timezone", user.timezone, timezone_problem, "UNKNOWN_VALUE")
+    if user.locale and "user.locale" not in named:
+        yield _judge("user.locale", user.locale, _locale_problem)
+    if user.data and "user.data" not in named:
+        yield _check_object("user.data", user.data)
+    if request.event and not event_parsed and "event" not in named:
+        yield _check_object("event", request.event)
+
+
+def _judge(
+    field: str, value: str, problem: Callable[[str], str | None], reason: str = "INVALID_FORMAT"
+) -> Violation | None:
+    description = problem(value) if value else None
+    return Violation(field, description, reason) if description else None
+
+
+def _locale_problem(tag: str) -> str | None:
+    try:
+        normal_locale(tag)
+    except ValueError:
+        return _locale_form_problem(tag)
+    return None
+
+
+def _check_object(field: str, text: str) -> Violation | None:
+    """Check a JSON object that travels as text. How deep it is comes last, as in a REST body."""
+    try:
+        value = strict_json.decode(strict_json.blank_below(text, _READ_DEPTH), depth=_READ_DEPTH)
+        if isinstance(value, dict):
+            strict_json.check_depth(text)
+            return None
+    except strict_json.JsonError as error:
+        return Violation(field, str(error), error.reason)
+    return Violation(field, f"must be an object, found {strict_json.type_name(value)}", "WRONG_TYPE")
 
 
 def _violation(found: protovalidate.Violation) -> Violation:
     proto = found.proto
     field = ".".join(element.field_name for element in proto.field.elements) if proto.field else ""
-    rule = proto.rule_id
+    kind, _, rule = proto.rule_id.rpartition(".")
     if rule == "required":
-        return Violation(field, "is required", "REQUIRED")
-    if rule == "string.pattern":
-        return Violation(field, _PATTERNS[field.rpartition(".")[2]], "INVALID_FORMAT")
-    if rule.endswith((".max_len", ".max_bytes", ".gte", ".lte", ".gt")):
-        return Violation(field, proto.message, "OUT_OF_RANGE")
-    return Violation(field, proto.message, "INVALID_FORMAT")
+        return required(field)
+    if rule in _LENGTHS:
+        return Violation(field, _LENGTHS[rule](found.field_value, found.rule_value), "OUT_OF_RANGE")
+    if kind in {"int32", "int64"}:
+        return Violation(field, f"is {found.field_value}, {proto.message}", "OUT_OF_RANGE")
+    words = _FORMS.get(field.rpartition(".")[2]) if rule == "pattern" else None
+    return Violation(field, words(found.field_value) if words else proto.message, "INVALID_FORMAT")
 
 
-def _check_email(request: TriggerRequest) -> Violation | None:
-    if not isinstance(request, pb.TriggerEmailRequest):
-        return None
-    address = request.user.email
-    if not address or _PLAIN_EMAIL.fullmatch(address):
-        return None
-    try:
-        email_validator.validate_email(address, check_deliverability=False)
-    except email_validator.EmailNotValidError as error:
-        why = str(error).rstrip(".")
-        return Violation("user.email", f"is not an email address: {why}", "INVALID_FORMAT")
-    return None
+def _locale_form_problem(tag: str) -> str:
+    return f"is not a BCP 47 language tag, found {shown(tag)}; such as en or pt-BR"
 
 
-def _check_timezone(name: str) -> Violation | None:
-    if not name or name in _TIMEZONES:
-        return None
-    return Violation("user.timezone", "is not an IANA time zone, such as America/Chicago", "UNKNOWN_VALUE")
+def _external_id_problem(text: str) -> str:
+    index = next((index for index, char in enumerate(text) if _is_control(char)), 0)
+    return f"holds {at_position(text, index)}, control characters are not taken"
 
 
-def _check_object(field: str, text: str) -> Violation | None:
-    """Check a JSON object that travels as text."""
-    if not text:
-        return None
-    try:
-        value = strict_json.decode(text)
-    except strict_json.JsonError as error:
-        return Violation(field, str(error), "MALFORMED_JSON")
-    if isinstance(value, dict):
-        return None
-    return Violation(field, f"must be an object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+def _is_control(char: str) -> bool:
+    return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"
+
+
+_LENGTHS: dict[str, Callable[[Any, Any], str]] = {
+    "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are taken",
+    "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are needed",
+    "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are taken",
+}
+# A pattern says little to a person.
+_FORMS: dict[str, Callable[[str], str]] = {
+    "external_id": _external_id_problem,
+    "phone": phone_form_problem,
+    "device_token": token_problem,
+    "locale": _locale_form_problem,
+}

@@ -9,10 +9,20 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections import Counter
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "JsonError", "decode", "type_name", "without_trailing_commas"]
+__all__ = [
+    "MAX_DEPTH",
+    "JsonError",
+    "TooDeep",
+    "blank_below",
+    "check_depth",
+    "decode",
+    "type_name",
+    "without_trailing_commas",
+]
 
 MAX_DEPTH = 32
 # A string that never ends counts to the end of the text: to look for its end again at each quote in it
@@ -21,11 +31,22 @@ _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
 # A comma right after an opening bracket trails nothing, and stays.
 _KEPT_OR_TRAILING_COMMA = re.compile(rf"({_STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
+# A name is repeated to the caller only if it cannot be someone's address.
+_HARMLESS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class JsonError(ValueError):
     """The text is not JSON as the contract wants it; the message ends a sentence that begins "the body"."""
+
+    reason = "MALFORMED_JSON"
+    """Name of the ViolationReason, without its prefix."""
+
+
+class TooDeep(JsonError):
+    """The text may be JSON, but is nested too deep."""
+
+    reason = "OUT_OF_RANGE"
 
 
 def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
@@ -34,7 +55,7 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
     Raises:
         JsonError: what is wrong, and where.
     """
-    _check_depth(text, depth)
+    check_depth(text, depth)
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
@@ -50,16 +71,12 @@ def without_trailing_commas(text: str) -> str:
     return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
 
 
-def type_name(value: object) -> str:
-    """Return what JSON calls the type of a decoded value."""
-    if value is None:
-        return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
-    return names.get(type(value), "an object")
+def check_depth(text: str, most: int = MAX_DEPTH) -> None:
+    """Refuse what is too deep before a recursive decoder sees it. Most bodies need only the count.
 
-
-def _check_depth(text: str, most: int) -> None:
-    """Refuse what is too deep before a recursive decoder sees it. Most bodies need only the count."""
+    Raises:
+        TooDeep: The text is nested more than `most` levels deep.
+    """
     if text.count("{") + text.count("[") <= most:
         return
     depth = 0
@@ -67,9 +84,40 @@ def _check_depth(text: str, most: int) -> None:
         if match[0] in "[{":
             depth += 1
             if depth > most:
-                raise JsonError(f"is nested deeper than {most} levels")
+                raise TooDeep(f"is nested deeper than {most} levels, the most that is taken")
         elif match[0] in "]}":
             depth -= 1
+
+
+def blank_below(text: str, most: int) -> str:
+    """Return the text with spaces for whatever stands inside brackets of the level `most`.
+
+    So a recursive decoder can read all the rest, whatever the depth, and everything keeps its place. What
+    is never closed is cut off.
+    """
+    if text.count("{") + text.count("[") < most:
+        return text
+    pieces, kept, depth = [], 0, 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth == most:
+                pieces.append(text[kept : match.end()])
+                kept = match.end()
+        elif match[0] in "]}":
+            if depth == most:
+                pieces.append(" " * (match.start() - kept))
+                kept = match.start()
+            depth -= 1
+    return "".join(pieces) + (text[kept:] if depth < most else "")
+
+
+def type_name(value: object) -> str:
+    """Return what JSON calls the type of a decoded value."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+    return names.get(type(value), "an object")
 
 
 def _check_escapes(value: Any) -> None:
@@ -91,7 +139,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise JsonError(f"holds the name {json.dumps(twice[:60])} twice in one object")
+        name = f'the name "{twice}"' if _HARMLESS_NAME.fullmatch(twice) else "a name"
+        raise JsonError(f"holds {name} twice in one object")
     return members
 
 
@@ -99,13 +148,14 @@ def _integer(digits: str) -> int:
     try:
         return int(digits)
     except ValueError as error:
-        raise JsonError(f"holds a number of {len(digits)} digits") from error
+        most = sys.get_int_max_str_digits()
+        raise JsonError(f"holds a number of {len(digits)} digits, at most {most} are taken") from error
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise JsonError("holds a number that is too large")
+        raise JsonError("holds a number beyond 1.8e308, the largest that is taken")
     return value
 
 

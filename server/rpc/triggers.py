@@ -10,6 +10,7 @@ from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
 from ..domain.campaign import Campaign, CampaignState, Channel
+from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import (
     CampaignForbidden,
@@ -18,10 +19,11 @@ from ..errors import (
     InvalidRequest,
     Violation,
 )
+from .addresses import as_sent
 from .guard import caller, traceparent
 from .ports import Catalog, Writer
 from .rest_body import Body, parse_body, parse_campaign_id, to_request
-from .rules import TriggerRequest, check
+from .rules import TriggerRequest, check, required
 
 __all__ = ["TriggerServicer"]
 
@@ -78,12 +80,12 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         campaign_id = parse_campaign_id(request.campaign_id)
         body = parse_body(request.body.data)
         if isinstance(campaign_id, Violation):
-            typed = to_request(1, body.given_channel, body)
+            typed = to_request(1, body.given_channel or Channel.EMAIL, body)
             raise InvalidRequest([campaign_id, *_body_violations(typed, body)])
         campaign = self._campaign(campaign_id)
         typed = to_request(campaign_id, campaign.channel, body)
         violations = _body_violations(typed, body)
-        if violations and body.given_channel is not campaign.channel:
+        if violations and body.given_channel:
             violations = _name_mismatch(violations, campaign, body.given_channel)
         return await self._accept(campaign, typed, violations)
 
@@ -121,9 +123,9 @@ def _trigger(campaign: Campaign, request: TriggerRequest) -> Trigger:
         campaign_id=campaign.id,
         channel=campaign.channel,
         external_id=user.external_id,
-        address=getattr(user, campaign.channel.address_field),
+        address=as_sent(getattr(user, campaign.channel.address_field)),
         timezone=user.timezone,
-        locale=user.locale,
+        locale=normal_locale(user.locale),
         user_data=user.data,
         event=request.event,
         traceparent=traceparent(),
@@ -151,5 +153,7 @@ def _mismatch(campaign: Campaign, given: Channel) -> Violation:
 
 def _name_mismatch(violations: list[Violation], campaign: Campaign, given: Channel) -> list[Violation]:
     """Replace "is required" by what probably went wrong: an address of another channel was given."""
-    needed = Violation(f"user.{campaign.channel.address_field}", "is required", "REQUIRED")
-    return [_mismatch(campaign, given) if v == needed else v for v in violations]
+    needed = required(f"user.{campaign.channel.address_field}")
+    if given is campaign.channel or needed not in violations:
+        return violations
+    return [_mismatch(campaign, given), *(v for v in violations if v != needed)]

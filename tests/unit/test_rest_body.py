@@ -71,8 +71,8 @@ def test_every_violation_is_named_at_once() -> None:
         (b"[]", "", "WRONG_TYPE", "must be a JSON object, found an array"),
         (b"true", "", "WRONG_TYPE", "must be a JSON object, found a boolean"),
         (b'"{}"', "", "WRONG_TYPE", "must be a JSON object, found a string"),
-        (b"{}", "user", "REQUIRED", "is required"),
-        (b'{"user": null}', "user", "WRONG_TYPE", "must be an object, found null; leave it out instead"),
+        (b"{}", "user", "REQUIRED", "is required, but missing or empty"),
+        (b'{"user": null}', "user", "WRONG_TYPE", "must be an object, found null"),
         (b'{"user": false}', "user", "WRONG_TYPE", "must be an object, found a boolean"),
         (b'{"user": []}', "user", "WRONG_TYPE", "must be an object, found an array"),
         (b'{"user": {"email": null}}', "user.email", "WRONG_TYPE", "found null; leave it out instead"),
@@ -80,7 +80,15 @@ def test_every_violation_is_named_at_once() -> None:
         (b'{"user": {"data": []}}', "user.data", "WRONG_TYPE", "must be an object, found an array"),
         (b'{"user": {}, "event": null}', "event", "WRONG_TYPE", "must be an object, found null"),
         (b'{"user": {}, "event": "{}"}', "event", "WRONG_TYPE", "must be an object, found a string"),
-        (b'{"user": {}, "Event": {}}', "Event", "UNKNOWN_FIELD", "is not a field of this call"),
+        (b'{"user": {}, "Event": {}}', "Event", "UNKNOWN_FIELD", "did you mean event?"),
+        (b'{"user": {}, "email": ""}', "email", "UNKNOWN_FIELD", "did you mean user.email?"),
+        (
+            b'{"user": {"externalId": ""}}',
+            "user.externalId",
+            "UNKNOWN_FIELD",
+            "did you mean user.external_id?",
+        ),
+        (b'{"user": {}, "x": {}}', "x", "UNKNOWN_FIELD", "is not a field of this call"),
         (b'{"user": {"": 1}}', "user.", "UNKNOWN_FIELD", "put facts of your own under user.data"),
         (b'{"user": {},, }', "", "MALFORMED_JSON", "at line 1, column 13"),
         (b'{"user": {,}}', "", "MALFORMED_JSON", "at line 1, column 11"),
@@ -124,15 +132,31 @@ def test_names_written_with_escapes_are_the_same_names() -> None:
     assert body.user == {"email": "a@b.co"}
 
 
-def test_an_event_deeper_than_the_limit_is_named_by_the_rules() -> None:
-    text = f'{{{USER}, "event": {{"d": {"[" * 32}{"]" * 32}}}}}'
+@pytest.mark.parametrize("levels", [33, 34, 35, 36, 500, 10_000])
+@pytest.mark.parametrize("opening", ["[", '{"d":'])
+def test_what_is_too_deep_is_named_beside_all_else_that_is_wrong(levels: int, opening: str) -> None:
+    inner = opening * (levels - 1) + "0" + ("]" if opening == "[" else "}") * (levels - 1)
+    deep = f'{{"d": {inner}}}'
+    text = f'{{"event": {deep}, "x": {deep}, "user": {{"email": "x", "data": {deep}}}}}'
     body = parse_body(text.encode())
+    assert found(body) == [("x", "UNKNOWN_FIELD")]
+    body = parse_body(text.replace(f'"x": {deep},', "").encode())
     assert body.violations == ()
-    assert [violation.field for violation in check(to_request(1, Channel.EMAIL, body))] == ["event"]
+    assert sorted((v.field, v.reason) for v in check(to_request(1, Channel.EMAIL, body))) == [
+        ("event", "OUT_OF_RANGE"),
+        ("user.data", "OUT_OF_RANGE"),
+        ("user.email", "INVALID_FORMAT"),
+        ("user.external_id", "REQUIRED"),
+    ]
 
 
-def test_without_an_address_the_channel_is_taken_to_be_email() -> None:
-    assert parse_body(b'{"user": {}}').given_channel is Channel.EMAIL
+def test_brackets_that_are_never_closed_are_malformed_at_any_depth() -> None:
+    for levels in (1, 31, 33, 34, 35, 36, 10_000):
+        assert found(parse_body(b'{"event": ' + b"[" * levels)) == [("", "MALFORMED_JSON")]
+
+
+def test_the_channel_that_was_given_is_that_of_the_first_address_that_is_not_empty() -> None:
+    assert parse_body(b'{"user": {}}').given_channel is None
     assert parse_body(b'{"user": {"email": "", "phone": "+1"}}').given_channel is Channel.TEXT
 
 

@@ -1,0 +1,136 @@
+"""Addresses: what can be delivered to, in the form in which it is sent, and why others cannot."""
+
+from __future__ import annotations
+
+import email_validator
+import phonenumbers
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from server.dispatch.message import envelope_address
+from server.rpc.addresses import _PLAIN_EMAIL, as_sent, email_problem, phone_form_problem, phone_problem
+
+_LOCAL = st.text("abz09AZ_+-.", min_size=1, max_size=66)
+_DOMAIN = st.lists(st.text("abxnz09AZ-", min_size=1, max_size=65), min_size=1, max_size=5).map(".".join)
+_TOP = st.sampled_from(["co", "COM", "test", "Local", "arpa", "invalid", "localhost", "onion", "xn--p1ai"])
+_WIDE = "\uff45xample\u3002com"
+_ODD = st.text(max_size=8) | st.sampled_from(["münchen.de", "例子.中国", "faß.de", "b.co", _WIDE, "☃.com"])
+ADDRESSES = (
+    st.builds("{}@{}.{}".format, _LOCAL, _DOMAIN, _TOP)
+    | st.from_regex(_PLAIN_EMAIL, fullmatch=True)
+    | st.builds("{}@{}".format, st.text(max_size=8) | _LOCAL, _ODD)
+    | st.emails()
+)
+
+
+@given(ADDRESSES)
+def test_what_the_fast_pattern_accepts_the_library_accepts_with_the_same_meaning(address: str) -> None:
+    if _PLAIN_EMAIL.fullmatch(address) and len(address) <= 254:
+        judged = email_validator.validate_email(
+            address, check_deliverability=False, allow_smtputf8=False, strict=True
+        )
+        assert judged.ascii_email is not None
+        assert judged.ascii_email.casefold() == judged.normalized.casefold() == address.casefold()
+
+
+@given(ADDRESSES)
+def test_what_is_accepted_can_be_sent_to_as_it_is_stored(address: str) -> None:
+    if len(address.encode()) <= 254 and email_problem(address) is None:
+        sent = as_sent(address)
+        assert sent.isascii()
+        assert envelope_address(sent) == sent
+        assert sent == address or not address.isascii()
+        assert as_sent(sent) == sent
+        assert email_problem(sent) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("A.b+C@Example.COM", "A.b+C@Example.COM"),
+        ("o'hara@example.com", "o'hara@example.com"),
+        ("PostMaster@Example.com", "PostMaster@Example.com"),
+        ("a@XN--MNCHEN-3YA.de", "a@XN--MNCHEN-3YA.de"),
+        ("Joerg@MÜNCHEN.de", "Joerg@xn--mnchen-3ya.de"),
+        ("a@straße.de", "a@xn--strae-oqa.de"),
+        ("a@例子.中国", "a@xn--fsqu00a.xn--fiqs8s"),
+        (f"a@{_WIDE}", "a@example.com"),
+    ],
+)
+def test_only_an_internationalised_domain_changes_its_spelling(address: str, sent: str) -> None:
+    assert email_problem(address) is None
+    assert as_sent(address) == sent
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("plain", "it has no @"),
+        ("@b.co", "it has nothing before the @"),
+        ("a@", "it has nothing after the @"),
+        ("a b@c.co", "it holds a space at position 2, which cannot stand before the @"),
+        ("jörg@b.co", "it holds the character U+00F6 at position 2, which cannot stand before the @"),
+        ("A <a@b.co>", "it holds a space at position 2, which cannot stand before the @"),
+        ("a@b.co\n", "it holds a line break at position 7, which no domain has"),
+        ("a@[127.0.0.1]", 'it holds a "[" at position 3, which no domain has'),
+        ("a" * 65 + "@b.co", "it has 65 characters before the @, at most 64 are taken"),
+        ("a@b", "the part after the @-sign is not valid, it should have a period"),
+        ("a@ab--c.com", "its domain is not a valid name"),
+    ],
+)
+def test_a_refused_email_address_is_told_why(address: str, problem: str) -> None:
+    assert email_problem(address) == f"is not an email address: {problem}"
+
+
+@given(ADDRESSES | st.text())
+@example("a@b\ud800.co")
+@example("a@" + "é" * 100 + ".com")
+def test_judging_an_email_address_never_fails_and_never_repeats_it(address: str) -> None:
+    problem = email_problem(address)
+    if problem:
+        assert len(problem.encode()) <= 120
+        assert not [part for part in address.split("@") if len(part) > 4 and part in problem]
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        ("12345678900", "has no + at its start"),
+        ("+012345678", "has a 0 after the +"),
+        ("+123456", "has 6 digits, which must be 7 to 15"),
+        ("+1 234", "holds a space at position 3"),
+        ("+1202555CALL", 'holds a "C" at position 9'),
+    ],
+)
+def test_a_number_that_is_not_e164_is_told_why(number: str, problem: str) -> None:
+    assert phone_form_problem(number).endswith(f"such as +12345678900: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        ("+1234567", "it has 6 digits after +1, numbers there have 10"),
+        ("+12345678", "it has 7 digits after +1, numbers there have 10"),
+        ("+123456789012", "it has 11 digits after +1, numbers there have 10"),
+        ("+44999123", "it has 6 digits after +44, numbers there have 7, 9 or 10"),
+        ("+35312345", "it has 5 digits after +353, numbers there have 7 to 10"),
+        ("+99912345678", "no country code begins it"),
+        ("+4401632960961", "drop the prefix after +44, it only works inside the country"),
+        ("+112345678900", "drop the prefix after +1, it only works inside the country"),
+    ],
+)
+def test_a_number_that_its_country_cannot_have_is_told_why(number: str, problem: str) -> None:
+    assert phone_problem(number) == f"is not a possible phone number: {problem}"
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
+def test_an_accepted_number_is_possible_and_in_its_international_form(number: str) -> None:
+    problem = phone_problem(number)
+    if problem is None:
+        parsed = phonenumbers.parse(number)
+        assert phonenumbers.is_possible_number(parsed)
+        assert phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) == number
+    else:
+        assert number[1:] not in problem
+        assert len(problem) <= 120

@@ -1,0 +1,22 @@
+"""What callers in other languages build their stubs from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2
+from grpc_tools import protoc
+
+from gateway.contract import descriptor_path
+
+
+def test_protoc_makes_stubs_from_the_descriptor_set_alone(tmp_path: Path) -> None:
+    described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
+    files = [file.name for file in described.file if file.name.startswith(("clarion/", "buf/"))]
+    assert "buf/validate/validate.proto" in files
+    options = [f"--descriptor_set_in={descriptor_path()}", f"--python_out={tmp_path}"]
+
+    assert protoc.main(["protoc", *options, f"--grpc_python_out={tmp_path}", *files]) == 0
+
+    for name in files:
+        assert (tmp_path / name.replace(".proto", "_pb2.py")).exists()

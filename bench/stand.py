@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import http.client
 import os
 import shutil
@@ -30,10 +31,11 @@ from server.store.migrate import migrate
 from .plan import BODY, PATH, BenchError, Plan
 from .process import running, until_logged
 
-__all__ = ["Ceiling", "Clarion", "Stand", "ceiling", "clarion"]
+__all__ = ["Ceiling", "Clarion", "Stand", "ceiling", "clarion", "unlimited"]
 
 _READY_SECONDS = 30.0
 _HEALTHY_SECONDS = 10.0
+_UNLIMITED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Clarion(Stand):
     url: str
     run: RunDir
     env: dict[str, str]
+    targets: Sequence[str]
+    """The servers' sockets."""
 
     @asynccontextmanager
     async def dispatching(self) -> AsyncIterator[Stand]:
@@ -125,12 +129,20 @@ async def clarion(plan: Plan, run: RunDir) -> AsyncIterator[Clarion]:
             servers.append(process.pid)
         port, envoy = await stack.enter_async_context(_envoy(plan, run, "clarion", targets, key=key))
         pids = {"envoy": [envoy], "server": servers, "postgres": [database.pid]}
-        yield Clarion(port, pids, key, postgres.url, run, env)
+        yield Clarion(port, pids, key, postgres.url, run, env, targets)
+
+
+@asynccontextmanager
+async def unlimited(plan: Plan, product: Clarion) -> AsyncIterator[Stand]:
+    """Run another Envoy in front of the same servers, one that never refuses."""
+    gate = _envoy(plan, product.run, "unlimited", product.targets, key=product.key, limit=_UNLIMITED)
+    async with gate as (port, envoy):
+        yield Stand(port, {**product.pids, "envoy": [envoy]})
 
 
 @asynccontextmanager
 async def _envoy(
-    plan: Plan, run: RunDir, name: str, targets: Sequence[str], *, key: str
+    plan: Plan, run: RunDir, name: str, targets: Sequence[str], *, key: str, limit: int | None = None
 ) -> AsyncIterator[tuple[int, int]]:
     """Run the gateway as Clarion does; give its port and process id once it answers 204."""
     for target in targets:
@@ -143,6 +155,8 @@ async def _envoy(
         drain_timeout=1.0,
         drain_grace=0.0,  # at the end nobody calls any more
     )
+    if limit is not None:
+        options = dataclasses.replace(options, max_concurrent_per_server=limit)
     folder = run.data / f"envoy-{name}"
     folder.mkdir(mode=0o700)
     async with gateway.running(options, workdir=folder) as envoy:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from .command import check, command
 from .config import build, render
 from .errors import GatewayError
+from .family import remove_leftovers
 from .options import GatewayOptions
-from .runner import Gateway, check, command, run, running, wait_ready
+from .probe import wait_ready, wait_upstream
+from .runner import Gateway, run, running
+from .tls import check_pair
 
 __all__ = [
     "Gateway",
@@ -13,9 +17,12 @@ __all__ = [
     "GatewayOptions",
     "build",
     "check",
+    "check_pair",
     "command",
+    "remove_leftovers",
     "render",
     "run",
     "running",
     "wait_ready",
+    "wait_upstream",
 ]

@@ -1,67 +1,116 @@
-"""Asks Envoy's admin interface, which listens on a Unix socket only."""
+"""Asks Envoy's admin interface, which listens on a Unix socket only.
+
+Without threads: the process that asks also starts Envoys, and code between fork and exec is not safe beside
+threads.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
-import socket
+import io
+import json
 from pathlib import Path
+from typing import cast
 
-__all__ = ["active_requests", "is_ready", "start_draining"]
+__all__ = [
+    "AdminError",
+    "active_requests",
+    "healthy_upstreams",
+    "is_ready",
+    "start_draining",
+]
 
 SECONDS = 2.0
 """The longest wait for an answer."""
 ACTIVE = "http.ingress.downstream_rq_active"
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("admin", timeout=SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(str(self._path))
+class AdminError(Exception):
+    """The interface gives no answer that can be used."""
 
 
-def _ask(socket_path: Path, method: str, target: str) -> tuple[int, str]:
-    connection = _UnixConnection(socket_path)
+class _Received:
+    """Bytes that were received, as `http.client` wants to read them."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._raw)
+
+
+async def _ask(socket_path: Path, method: str, target: str) -> str:
+    """Return the body of a 200.
+
+    Raises:
+        AdminError: there is none.
+    """
     try:
-        connection.request(method, target)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        async with asyncio.timeout(SECONDS):
+            raw = await _exchange(socket_path, f"{method} {target} HTTP/1.1\r\nhost: admin\r\n".encode())
+        answer = http.client.HTTPResponse(cast("http.client.socket.socket", _Received(raw)))  # type: ignore[name-defined]
+        answer.begin()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+        raise AdminError(f"{target}: {error}") from error
+    if answer.status != http.HTTPStatus.OK:
+        raise AdminError(f"{target}: {answer.status}")
+    return text
+
+
+async def _exchange(socket_path: Path, words: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(socket_path))
+    try:
+        writer.write(words + b"connection: close\r\n\r\n")
+        return await reader.read()
     finally:
-        connection.close()
+        writer.close()
 
 
-async def is_ready(socket_path: Path) -> bool:
-    """Return whether Envoy has started and listens."""
+async def is_ready(socket_path: Path, epoch: int = 0) -> bool:
+    """Return whether the Envoy of this restart epoch has started and listens.
+
+    The one before answers on the same socket until the new one takes it over.
+    """
     try:
-        status, _ = await asyncio.to_thread(_ask, socket_path, "GET", "/ready")
-    except (OSError, http.client.HTTPException):
+        info = json.loads(await _ask(socket_path, "GET", "/server_info"))
+    except (AdminError, ValueError):
         return False
-    return status == http.HTTPStatus.OK
+    # JSON of a protobuf message leaves a 0 out.
+    found = info.get("command_line_options", {}).get("restart_epoch", 0)
+    return info.get("state") in {"LIVE", "DRAINING"} and found == epoch
 
 
 async def start_draining(socket_path: Path) -> None:
-    """Make /healthz fail and ask callers to leave. Calls in flight go on.
+    """Make /readyz fail and ask callers to leave. Calls in flight go on.
 
     Raises:
-        OSError, http.client.HTTPException: the interface does not answer.
+        AdminError: the interface does not answer.
     """
     for target in ("/healthcheck/fail", "/drain_listeners?graceful&skip_exit"):
-        await asyncio.to_thread(_ask, socket_path, "POST", target)
+        await _ask(socket_path, "POST", target)
 
 
 async def active_requests(socket_path: Path) -> int:
-    """Return how many calls are in flight.
+    """Return how many calls are in flight, also in the Envoy before this one while that ends.
 
     Raises:
-        OSError, http.client.HTTPException, ValueError: the interface gives no number.
+        AdminError: the interface gives no number.
     """
-    _, text = await asyncio.to_thread(_ask, socket_path, "GET", f"/stats?filter=^{ACTIVE}$")
-    return int(text.rpartition(":")[2])
+    text = await _ask(socket_path, "GET", f"/stats?filter=^{ACTIVE}$")
+    try:
+        return int(text.rpartition(":")[2])
+    except ValueError as error:
+        raise AdminError(f"{ACTIVE}: {text!r}") from error
+
+
+async def healthy_upstreams(socket_path: Path, cluster: str) -> set[str]:
+    """Return the addresses that calls are sent to: paths of Unix sockets, or `host:port`.
+
+    Raises:
+        AdminError: the interface does not answer.
+    """
+    lines = (await _ask(socket_path, "GET", "/clusters")).splitlines()
+    begin, end = f"{cluster}::", "::health_flags::healthy"
+    return {line[len(begin) : -len(end)] for line in lines if line.startswith(begin) and line.endswith(end)}

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from . import contract
-from .cluster import cluster
+from .cluster import clusters
 from .filters import filters
+from .local_replies import local_replies
 from .options import GatewayOptions
-from .replies import local_replies
-from .routes import virtual_host
+from .routes import route_config
+from .tls import transport_socket
 
 __all__ = ["build", "render"]
 
@@ -20,6 +21,8 @@ HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.Http
 WINDOW_BYTES = 256 * 1024
 """More than a body may have: a caller that sends a little too much has sent all of it when it reads 413."""
 CONNECTION_WINDOW_BYTES = 1024 * 1024
+MAX_HEADER_LIST_SIZE = 0x6
+"""RFC 9113, 6.5.2. Envoy resets a stream with larger headers; told so, gRPC clients say it themselves."""
 # What a caller could use to steer Envoy or to look like another kind of call.
 STEERING = (
     "x-envoy-attempt-count",
@@ -50,11 +53,14 @@ STEERING = (
 def build(options: GatewayOptions) -> Config:
     """Return the whole bootstrap configuration for Envoy."""
     bootstrap: Config = {
-        "static_resources": {"listeners": [_listener(options)], "clusters": [cluster(options)]},
+        "node": {"id": "clarion", "cluster": "clarion"},  # Envoy wants it where TLS comes by file
+        "static_resources": {"listeners": [_listener(options)], "clusters": clusters(options)},
         "overload_manager": _overload(options),
     }
     if options.admin_socket is not None:
         bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
+        # During a hand-over, figures asked for include those of the old Envoy.
+        bootstrap["stats_flush_on_admin"] = True
     return bootstrap
 
 
@@ -66,12 +72,15 @@ def render(options: GatewayOptions) -> str:
 def _listener(options: GatewayOptions) -> Config:
     address = {"address": options.listen_host, "port_value": options.listen_port}
     manager = {"name": "http", "typed_config": _http_manager(options)}
+    tls = {"transport_socket": transport_socket()} if options.tls_certificate else {}
+    # A TLS handshake has as long as a request's headers.
+    chain = {"filters": [manager], "transport_socket_connect_timeout": f"{options.header_timeout}s", **tls}
     return {
         "name": "clarion",
         "address": {"socket_address": address},
         # Two gateways on one port should collide, not share it by accident.
         "enable_reuse_port": False,
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [chain],
     }
 
 
@@ -81,7 +90,7 @@ def _http_manager(options: GatewayOptions) -> Config:
         "@type": f"type.googleapis.com/{HTTP_MANAGER}",
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
-        "route_config": {"virtual_hosts": [virtual_host(options, described)]},
+        "route_config": route_config(options, described),
         "http_filters": filters(options, described),
         "local_reply_config": local_replies(options),
         **_identity(),
@@ -126,7 +135,8 @@ def _limits(options: GatewayOptions) -> Config:
         "request_headers_timeout": f"{options.header_timeout}s",
         "request_timeout": f"{options.body_timeout}s",
         "stream_idle_timeout": f"{options.idle_timeout}s",
-        "drain_timeout": f"{options.drain_timeout}s",
+        # Between "no new streams" and the end of an HTTP/2 connection; `drain_timeout` is the runner's.
+        "drain_timeout": "1s",
         "common_http_protocol_options": {
             "idle_timeout": f"{options.idle_timeout}s",
             "max_headers_count": options.max_header_count,
@@ -142,6 +152,11 @@ def _protocols(options: GatewayOptions) -> Config:
             "max_concurrent_streams": options.max_streams,
             "initial_stream_window_size": WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+            # A malformed request ends its own stream, not those of others on the connection.
+            "override_stream_error_on_invalid_http_message": True,
+            "custom_settings_parameters": [
+                {"identifier": MAX_HEADER_LIST_SIZE, "value": options.max_header_kib * 1024}
+            ],
         },
     }
 

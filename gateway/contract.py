@@ -18,7 +18,9 @@ from google.protobuf import descriptor_pb2
 
 from clarion.v1 import trigger_pb2
 
-__all__ = ["Contract", "RestPath", "descriptor_path", "load"]
+from .errors import GatewayError
+
+__all__ = ["Contract", "RestPath", "built", "descriptor_path", "load"]
 
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
@@ -57,9 +59,21 @@ class Contract:
     """gRPC paths of streaming methods."""
 
 
+def built(name: str) -> Path:
+    """Return where the installed package keeps a file that is built from the protos.
+
+    Raises:
+        GatewayError: it is missing.
+    """
+    path = Path(trigger_pb2.__file__).with_name(name)
+    if not path.is_file():
+        raise GatewayError(f"{path} is missing: run `make proto`")
+    return path
+
+
 def descriptor_path() -> Path:
     """Return where the installed package keeps its descriptor set."""
-    return Path(trigger_pb2.__file__).with_name("clarion.binpb")
+    return built("clarion.binpb")
 
 
 @cache
@@ -67,7 +81,7 @@ def load() -> Contract:
     """Read the contract from the descriptor set.
 
     Raises:
-        OSError: the descriptor set is missing; `make proto` builds it.
+        GatewayError: the descriptor set is missing.
     """
     described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
     methods = [

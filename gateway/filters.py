@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .cluster import NAME as CLUSTER
+from .cluster import READY
 from .contract import Contract, descriptor_path
 from .options import GatewayOptions
 
-__all__ = ["HEALTH_PATH", "filters", "for_health", "for_rest"]
+__all__ = ["HEALTH_PATH", "READY_PATH", "filters", "for_readiness", "for_rest", "for_web"]
 
 Config = dict[str, Any]
 
@@ -17,11 +18,15 @@ EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 LUA = "envoy.filters.http.lua"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
+WEB = "envoy.filters.http.grpc_web"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 ROUTER = "envoy.filters.http.router"
 
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 HEALTH_PATH = "/healthz"
+READY_PATH = "/readyz"
+SOME_PERCENT = 1
+"""One server, of up to a hundred. Envoy takes fractions for 0."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """As large as a gRPC message may be by default."""
 
@@ -30,10 +35,11 @@ def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
     """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
     return [
         {"name": LUA, "disabled": True, "typed_config": _lua()},
-        {"name": HEALTH, "typed_config": _health()},
+        {"name": HEALTH, "disabled": True, "typed_config": _health()},
+        {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
         {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
         {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
-        {"name": ROUTER, "typed_config": {"@type": f"{EXTENSIONS}.router.v3.Router"}},
+        {"name": ROUTER, "typed_config": _router()},
     ]
 
 
@@ -42,9 +48,14 @@ def for_rest() -> Config:
     return dict.fromkeys((LUA, BUFFER, TRANSCODER), ON)
 
 
-def for_health() -> Config:
-    """Return the `typed_per_filter_config` of /healthz."""
-    return {LUA: ON}
+def for_readiness() -> Config:
+    """Return the `typed_per_filter_config` of /readyz."""
+    return dict.fromkeys((LUA, HEALTH), ON)
+
+
+def for_web() -> Config:
+    """Return the `typed_per_filter_config` of gRPC-Web."""
+    return {WEB: ON}
 
 
 def _lua() -> Config:
@@ -57,13 +68,12 @@ def _lua() -> Config:
 
 
 def _health() -> Config:
-    """Return the filter that answers /healthz: 200 while one server is healthy."""
-    path = {"name": ":path", "string_match": {"exact": HEALTH_PATH}}
+    """Return the filter that answers /readyz: 200 while one server takes calls and is ready."""
+    some = {"value": SOME_PERCENT}
     return {
         "@type": f"{EXTENSIONS}.health_check.v3.HealthCheck",
         "pass_through_mode": False,
-        "cluster_min_healthy_percentages": {CLUSTER: {"value": 1}},
-        "headers": [path],
+        "cluster_min_healthy_percentages": {CLUSTER: some, READY: some},
     }
 
 
@@ -87,3 +97,8 @@ def _transcoder(contract: Contract) -> Config:
         "print_options": {"preserve_proto_field_names": True},
         "max_response_body_size": MAX_ANSWER_BYTES,
     }
+
+
+def _router() -> Config:
+    """Return the filter that calls the servers. What Envoy would say of itself is nobody's business."""
+    return {"@type": f"{EXTENSIONS}.router.v3.Router", "suppress_envoy_headers": True}

@@ -60,6 +60,12 @@ class GatewayOptions:
     listen_port: int = 8080
     upstreams: tuple[str, ...] = ()
     """Where the servers listen: `unix:/path` or `host:port`, one for each process."""
+    spare: str = ""
+    """Where one more server listens while another restarts. It adds nothing to `max_concurrent`."""
+    tls_certificate: Path | None = None
+    """A PEM file with the certificate and its chain. With it the port speaks TLS, and nothing else."""
+    tls_key: Path | None = None
+    """A PEM file with the certificate's key."""
     admin_socket: Path | None = None
     """Envoy's admin interface, as a Unix socket of mode 0600. Without it, stopping cannot drain."""
     concurrency: int = 2
@@ -67,11 +73,16 @@ class GatewayOptions:
 
     max_body_bytes: int = 65536
     """The largest REST body. gRPC messages are limited by the server."""
-    max_header_kib: int = 32
+    max_header_kib: int = 12
+    """With the 32 bytes that gRPC counts for each header, it stays below the 16 KiB that the servers take."""
     max_header_count: int = 100
     max_connections: int = 10_000
     max_streams: int = 1000
     """HTTP/2 streams open at once on one connection."""
+
+    max_concurrent_per_server: int = 256
+    """Calls under way at once, for each upstream; above it 503 at once. A server process takes about 2,000
+    calls a second, so 256 wait for about an eighth of a second: enough for a short pause of the database."""
 
     request_timeout: float = 10.0
     """From the whole REST request to the whole answer; then 504. Also the longest unary gRPC call."""
@@ -85,7 +96,7 @@ class GatewayOptions:
     drain_timeout: float = 20.0
     """How long stopping waits for calls in flight."""
     drain_grace: float = 0.5
-    """How long stopping goes on taking calls, so that a load balancer can see /healthz fail."""
+    """How long stopping goes on taking calls, so that a load balancer can see /readyz fail."""
 
     access_log: bool = False
     """One JSON line per request on standard output. Off: it adds about a quarter to Envoy's CPU time per
@@ -98,6 +109,9 @@ class GatewayOptions:
         parsed = self.parsed_upstreams
         if any(one.path for one in parsed) and any(one.is_name for one in parsed):
             raise GatewayError("upstreams: Unix sockets cannot be mixed with host names; use IP addresses")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_certificate"
+            raise GatewayError(f"{missing}: is missing; give tls_certificate and tls_key, or neither")
         if self.admin_socket is not None:
             _socket_path(self.admin_socket, "admin_socket")
         if not 0 < self.listen_port <= MAX_PORT:
@@ -108,14 +122,19 @@ class GatewayOptions:
         """Refuse limits of nothing: Envoy reads a time of 0 as "for ever"."""
         limits = ("concurrency", "max_body_bytes", "max_header_kib", "max_header_count", "max_connections")
         times = ("request_timeout", "header_timeout", "body_timeout", "idle_timeout", "drain_timeout")
-        for name in (*limits, "max_streams", *times):
+        for name in (*limits, "max_streams", "max_concurrent_per_server", *times):
             if getattr(self, name) <= 0:
                 raise GatewayError(f"{name}: must be more than 0, not {getattr(self, name)}")
 
     @property
+    def max_concurrent(self) -> int:
+        """Calls under way at once, to all servers."""
+        return self.max_concurrent_per_server * len(self.upstreams)
+
+    @property
     def parsed_upstreams(self) -> tuple[Upstream, ...]:
-        """The upstreams, read."""
-        return tuple(map(Upstream.parse, self.upstreams))
+        """The upstreams and the spare one, read."""
+        return tuple(map(Upstream.parse, filter(None, (*self.upstreams, self.spare))))
 
 
 def _socket_path(path: Path, setting: str) -> Path:

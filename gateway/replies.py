@@ -1,133 +1,197 @@
-"""The answers that the gateway gives itself, each a `google.rpc.Status` as JSON."""
+"""The answers that the gateway gives itself, each one `google.rpc.Status` for both kinds of callers."""
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
-from google.rpc import code_pb2
+from google.protobuf import any_pb2, json_format
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from clarion.v1 import error_reason_pb2 as reasons
 
 from .options import GatewayOptions
 
 __all__ = [
-    "CHALLENGE",
+    "FAULT",
     "KEY_MALFORMED",
     "KEY_MISSING",
+    "LARGE_HEADERS",
+    "MALFORMED",
     "NOT_ALLOWED",
     "NOT_JSON",
+    "NOT_READY",
     "NO_QUERY",
     "NO_SUCH_PATH",
+    "OLD_HTTP",
+    "OVERLOADED",
+    "TIMED_OUT",
+    "TOO_SLOW",
+    "UNREACHABLE",
+    "UPGRADE",
     "Reply",
     "direct_response",
-    "local_replies",
+    "header",
     "too_large",
 ]
 
 Config = dict[str, Any]
 
+ANSWER: Any = reasons.answer  # its .pyi file predates typed extensions
 JSON = "application/json"
-RPC = "type.googleapis.com/google.rpc"
-CHALLENGE = 'Bearer realm="clarion"'
-RETRY_AFTER = "1"
+DOMAIN = "clarion"
+PREFIX = "ERROR_REASON_"
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+"""What `grpc-message` carries as it is; all else is percent-encoded (gRPC over HTTP/2)."""
+CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
+RETRY_AFTER = {"retry-after": "1"}
 """Seconds; servers are checked every second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: HTTP status, `google.rpc.Code`, ErrorReason without its prefix, and what to do."""
+    """One answer: an ErrorReason, whose option says the code and the HTTP status, and what to do."""
 
-    status: HTTPStatus
-    code: int
-    reason: str
+    reason: reasons.ErrorReason
     message: str
     headers: dict[str, str] = field(default_factory=dict)
     violations: tuple[dict[str, str], ...] = ()
     """Those of a `BadRequest`, if it is one."""
+    chosen: HTTPStatus | None = None
+    """The status, for a reason that has several."""
+
+    @property
+    def code(self) -> int:
+        """The `google.rpc.Code`."""
+        return self._answer.code
+
+    @property
+    def status(self) -> HTTPStatus:
+        """The HTTP status over REST."""
+        if self.chosen is not None:
+            return self.chosen
+        (status,) = self._answer.http_statuses
+        return HTTPStatus(status)
+
+    @property
+    def rich(self) -> status_pb2.Status:
+        """The status with its one `ErrorInfo`, and the violations if there are any."""
+        name = reasons.ErrorReason.Name(self.reason).removeprefix(PREFIX)
+        details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN)]
+        if self.violations:
+            details.append(error_details_pb2.BadRequest(field_violations=self.violations))
+        return status_pb2.Status(code=self.code, message=self.message, details=map(_packed, details))
 
     @property
     def body(self) -> str:
-        """The `google.rpc.Status` with its one `ErrorInfo`, as JSON."""
-        details = [_error_info(self.reason), *_bad_request(self.violations)]
-        status = {"code": self.code, "message": self.message, "details": details}
-        return json.dumps(status, ensure_ascii=False, separators=(",", ":"))
+        """The status as JSON: the body over REST."""
+        return json.dumps(self.as_json(), ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def trailers(self) -> dict[str, str]:
+        """The status as gRPC callers read it."""
+        binary = base64.b64encode(self.rich.SerializeToString(deterministic=True)).decode()
+        message = quote(self.message, safe=PRINTABLE)
+        return {"grpc-status": str(self.code), "grpc-message": message, "grpc-status-details-bin": binary}
+
+    def as_json(self) -> Config:
+        """Return the status as JSON data."""
+        found: Config = json_format.MessageToDict(self.rich, preserving_proto_field_name=True)
+        return found
+
+    @property
+    def _answer(self) -> reasons.ErrorAnswer:
+        value = reasons.ErrorReason.DESCRIPTOR.values_by_number[self.reason]
+        answer: reasons.ErrorAnswer = value.GetOptions().Extensions[ANSWER]
+        return answer
 
 
 NO_SUCH_PATH = Reply(
-    HTTPStatus.NOT_FOUND,
-    code_pb2.NOT_FOUND,
-    "PATH_NOT_FOUND",
+    reasons.ERROR_REASON_PATH_NOT_FOUND,
     "There is nothing at this path: check it against the documentation.",
 )
 NOT_ALLOWED = Reply(
-    HTTPStatus.METHOD_NOT_ALLOWED,
-    code_pb2.UNIMPLEMENTED,
-    "METHOD_NOT_ALLOWED",
+    reasons.ERROR_REASON_METHOD_NOT_ALLOWED,
     "This path does not take this method: use one of those in the header `allow`.",
 )
 KEY_MISSING = Reply(
-    HTTPStatus.UNAUTHORIZED,
-    code_pb2.UNAUTHENTICATED,
-    "CREDENTIALS_MISSING",
+    reasons.ERROR_REASON_CREDENTIALS_MISSING,
     "No API key was sent: send the header `Authorization: Bearer sk_…`.",
-    {"www-authenticate": CHALLENGE},
+    CHALLENGE,
 )
 KEY_MALFORMED = Reply(
-    HTTPStatus.UNAUTHORIZED,
-    code_pb2.UNAUTHENTICATED,
-    "CREDENTIALS_INVALID",
+    reasons.ERROR_REASON_CREDENTIALS_INVALID,
     "The API key does not work: use `Authorization: Bearer sk_…` with a key that does.",
-    {"www-authenticate": CHALLENGE},
+    CHALLENGE,
 )
 NOT_JSON = Reply(
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    code_pb2.INVALID_ARGUMENT,
-    "CONTENT_TYPE_UNSUPPORTED",
+    reasons.ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
     "The body must be uncompressed JSON in UTF-8: send the header `Content-Type: application/json`.",
 )
 NO_QUERY = Reply(
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    code_pb2.INVALID_ARGUMENT,
-    "INVALID_REQUEST",
+    reasons.ERROR_REASON_INVALID_REQUEST,
     "1 violation: query: is not taken by this path",
     violations=({"field": "query", "description": "is not taken by this path", "reason": "UNKNOWN_FIELD"},),
 )
+OVERLOADED = Reply(
+    reasons.ERROR_REASON_OVERLOADED,
+    "Too many calls are under way; nothing was accepted. Try again after the seconds in `retry-after`.",
+    RETRY_AFTER,
+)
 UNREACHABLE = Reply(
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    code_pb2.UNAVAILABLE,
-    "SERVER_UNAVAILABLE",
+    reasons.ERROR_REASON_SERVER_UNAVAILABLE,
     "No server answered; a trigger may or may not have been accepted. "
-    "Try again after the seconds in the header `retry-after`.",
-    {"retry-after": RETRY_AFTER},
+    "Try again after the seconds in `retry-after`.",
+    RETRY_AFTER,
+)
+NOT_READY = Reply(
+    reasons.ERROR_REASON_NOT_READY,
+    "No server can take calls here now: send them elsewhere until this path answers 200.",
+    RETRY_AFTER,
 )
 TIMED_OUT = Reply(
-    HTTPStatus.GATEWAY_TIMEOUT,
-    code_pb2.DEADLINE_EXCEEDED,
-    "TIMED_OUT",
+    reasons.ERROR_REASON_TIMED_OUT,
     "The answer took too long; the call may or may not have taken effect.",
 )
+TOO_SLOW = Reply(
+    reasons.ERROR_REASON_REQUEST_TOO_SLOW,
+    "The request arrived too slowly; nothing was accepted. Send all of it at once.",
+)
 FAULT = Reply(
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    code_pb2.INTERNAL,
-    "INTERNAL_FAULT",
+    reasons.ERROR_REASON_INTERNAL_FAULT,
     "A fault in the gateway: tell its operator the header `x-request-id`.",
 )
-REFUSED = {
-    HTTPStatus.BAD_REQUEST: "The HTTP request is malformed: check its request line, path and headers.",
-    HTTPStatus.FORBIDDEN: "Connections cannot be upgraded here: send plain HTTP/1.1 or HTTP/2.",
-    HTTPStatus.REQUEST_TIMEOUT: "The request arrived too slowly: send all of it at once.",
-    HTTPStatus.UPGRADE_REQUIRED: "This HTTP version is not spoken here: use HTTP/1.1 or HTTP/2.",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request has too many or too long headers: send fewer.",
-}
+MALFORMED = Reply(
+    reasons.ERROR_REASON_HTTP_REFUSED,
+    "The HTTP request is malformed: check its request line, path and headers.",
+    chosen=HTTPStatus.BAD_REQUEST,
+)
+UPGRADE = Reply(
+    reasons.ERROR_REASON_HTTP_REFUSED,
+    "Connections cannot be upgraded here: send plain HTTP/1.1 or HTTP/2.",
+    chosen=HTTPStatus.FORBIDDEN,
+)
+OLD_HTTP = Reply(
+    reasons.ERROR_REASON_HTTP_REFUSED,
+    "This HTTP version is not spoken here: use HTTP/1.1 or HTTP/2.",
+    chosen=HTTPStatus.UPGRADE_REQUIRED,
+)
+LARGE_HEADERS = Reply(
+    reasons.ERROR_REASON_HTTP_REFUSED,
+    "The request has too many or too long headers: send fewer.",
+    chosen=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+)
 
 
 def too_large(options: GatewayOptions) -> Reply:
     """Return the answer to a body above the limit."""
     return Reply(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        code_pb2.RESOURCE_EXHAUSTED,
-        "BODY_TOO_LARGE",
+        reasons.ERROR_REASON_BODY_TOO_LARGE,
         f"The body is larger than {options.max_body_bytes} bytes: send less.",
     )
 
@@ -137,89 +201,16 @@ def direct_response(reply: Reply) -> Config:
     headers = {"content-type": JSON, **reply.headers}
     return {
         "direct_response": {"status": int(reply.status), "body": {"inline_string": reply.body}},
-        "response_headers_to_add": [_header(name, value) for name, value in headers.items()],
+        "response_headers_to_add": [header(name, value) for name, value in headers.items()],
     }
 
 
-def local_replies(options: GatewayOptions) -> Config:
-    """Return `local_reply_config`: our JSON for what Envoy refuses by itself. The first match wins."""
-    refused = [
-        Reply(status, _code_of(status), "HTTP_REFUSED", message) for status, message in REFUSED.items()
-    ]
-    replies = [NO_SUCH_PATH, too_large(options), *refused, UNREACHABLE, TIMED_OUT, FAULT]
-    return {"mappers": [_leave_grpc_alone(), _untranslatable(), *map(_mapper, replies)]}
-
-
-def _code_of(status: HTTPStatus) -> int:
-    """Return the `google.rpc.Code` of a request that Envoy refuses."""
-    slow = status is HTTPStatus.REQUEST_TIMEOUT
-    return code_pb2.DEADLINE_EXCEEDED if slow else code_pb2.INVALID_ARGUMENT
-
-
-def _mapper(reply: Reply) -> Config:
-    """Return a mapper that gives Envoy's own answer of this status our body and headers."""
-    return {
-        "filter": _has_status(reply.status),
-        "body_format_override": {
-            "text_format_source": {"inline_string": reply.body},
-            "content_type": JSON,
-        },
-        "headers_to_add": [_header(name, value) for name, value in reply.headers.items()],
-    }
-
-
-def _error_info(reason: str) -> Config:
-    return {"@type": f"{RPC}.ErrorInfo", "reason": reason, "domain": "clarion"}
-
-
-def _bad_request(violations: tuple[dict[str, str], ...]) -> list[Config]:
-    return [{"@type": f"{RPC}.BadRequest", "field_violations": list(violations)}] if violations else []
-
-
-def _untranslatable() -> Config:
-    """Return a mapper for paths and queries that the transcoder cannot turn into a message.
-
-    Its status 400 becomes 422 with that of the servers' own refusals, in `answers.lua`.
-    """
-    why = "%LOCAL_REPLY_BODY%"
-    violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
-    expression = "response.code_details.contains('grpc_json_transcode_failure')"
-    kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-    cel = {"name": "cel", "typed_config": {"@type": kind, "expression": expression}}
-    details = [_error_info("INVALID_REQUEST"), *_bad_request((violation,))]
-    message = f"1 violation: query: {why}"
-    status = {"code": code_pb2.INVALID_ARGUMENT, "message": message, "details": details}
-    return {
-        "filter": {
-            "and_filter": {"filters": [_has_status(HTTPStatus.BAD_REQUEST), {"extension_filter": cel}]}
-        },
-        "body_format_override": {"json_format": status},
-    }
-
-
-def _has_status(status: HTTPStatus) -> Config:
-    value = {"default_value": int(status), "runtime_key": "clarion.unused"}
-    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
-
-
-def _leave_grpc_alone() -> Config:
-    """Return a mapper that keeps the text for gRPC callers, who read it as `grpc-message`.
-
-    A transcoded REST call also has a gRPC content type by then; its original path tells it apart.
-    """
-    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-    was_rest = {"name": "x-envoy-original-path", "present_match": True}
-    return {
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {"header_filter": {"header": is_grpc}},
-                    {"header_filter": {"header": {**was_rest, "invert_match": True}}},
-                ]
-            }
-        }
-    }
-
-
-def _header(name: str, value: str) -> Config:
+def header(name: str, value: str) -> Config:
+    """Return Envoy's form of "set this header"."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _packed(detail: Message) -> any_pb2.Any:
+    wrapped = any_pb2.Any()
+    wrapped.Pack(detail)
+    return wrapped

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from .cluster import NAME as CLUSTER
-from .contract import Contract, RestPath
-from .filters import HEALTH_PATH, for_health, for_rest
+from .contract import Contract, RestPath, built
+from .filters import HEALTH_PATH, READY_PATH, for_readiness, for_rest, for_web
 from .options import GatewayOptions
 from .replies import (
+    JSON,
     KEY_MALFORMED,
     KEY_MISSING,
     NO_QUERY,
     NO_SUCH_PATH,
     NOT_ALLOWED,
     NOT_JSON,
+    NOT_READY,
     Reply,
     direct_response,
+    header,
     too_large,
 )
 
-__all__ = ["virtual_host"]
+__all__ = ["route_config"]
 
 Config = dict[str, Any]
 
@@ -39,27 +44,78 @@ NOT_FOR_THE_SERVER = (
     "x-forwarded-for",
     "x-forwarded-proto",
 )
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 STREAMS = ("/grpc.health.v1.Health/Watch",)
 STREAM_PREFIXES = ("/grpc.reflection.",)
 STREAM_IDLE_SECONDS = 3600
+WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
+READING = ("GET", "HEAD")
+ENVOYS_OWN_LIMIT = 4096
+HTML = "text/html; charset=utf-8"
+READ_ANEW = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def virtual_host(options: GatewayOptions, contract: Contract) -> Config:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file of the gateway's own that anybody may read."""
+
+    path: str
+    file: Path
+    headers: dict[str, str]
+
+
+def route_config(options: GatewayOptions, contract: Contract) -> Config:
+    """Return `route_config`: the routes, and how large a file among them may be."""
+    documents = _documents()
+    largest = max(document.file.stat().st_size for document in documents)
+    return {
+        "max_direct_response_body_size_bytes": max(ENVOYS_OWN_LIMIT, largest),
+        "virtual_hosts": [_virtual_host(options, contract, documents)],
+    }
+
+
+def _documents() -> list[Document]:
+    """Return what describes the interface to its callers.
+
+    Raises:
+        GatewayError: a file is missing.
+    """
+    return [
+        Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
+        Document("/docs", built("docs.html"), {"content-type": HTML, **READ_ANEW, **NOTHING_BUT_TEXT}),
+    ]
+
+
+def _virtual_host(options: GatewayOptions, contract: Contract, documents: list[Document]) -> Config:
     """Return the one virtual host. Routes are tried in their order."""
     return {
         "name": "clarion",
         "domains": ["*"],
         "routes": [
-            # The health filter answers; the route only lets `answers.lua` clean the headers.
-            {
-                "match": {"path": HEALTH_PATH},
-                **direct_response(NO_SUCH_PATH),
-                "typed_per_filter_config": for_health(),
-            },
             *_grpc_routes(options, contract),
+            _web_route(options),
+            *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
+            # The health filter answers before the route does.
+            *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
+            *(route for one in documents for route in _page(one.path, _file(one))),
             *(route for path in contract.paths for route in _rest_routes(options, path)),
             {"match": {"prefix": "/"}, **direct_response(NO_SUCH_PATH)},
         ],
+    }
+
+
+def _page(path: str, answer: Config) -> Iterator[Config]:
+    """Yield the routes of a path of the gateway's own, which can only be read."""
+    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(READING)})
+    yield {"match": {"path": path, "headers": [_method_of(READING)]}, **answer}
+    yield {"match": {"path": path}, **direct_response(allow)}
+
+
+def _file(document: Document) -> Config:
+    return {
+        "direct_response": {"status": int(HTTPStatus.OK), "body": {"filename": str(document.file)}},
+        "response_headers_to_add": [header(*one) for one in document.headers.items()],
     }
 
 
@@ -68,18 +124,35 @@ def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config
     streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
     streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
     for match in streaming:
-        action = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s"}
+        action = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
         yield _grpc_route(match, action)
+    yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
+    yield _grpc_route({"prefix": "/"}, _longest_call(options))
+
+
+def _longest_call(options: GatewayOptions) -> Config:
+    """Return what ends a unary call: the caller's own deadline, but never later than ours."""
     longest = f"{options.request_timeout}s"
     limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
-    yield _grpc_route({"prefix": "/"}, {"timeout": "0s", "max_stream_duration": limits})
+    return {"timeout": "0s", "max_stream_duration": limits}
 
 
 def _grpc_route(match: Config, action: Config) -> Config:
     return {
         "match": {**match, "grpc": {}},
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **action},
-        "response_headers_to_remove": ["x-envoy-upstream-service-time"],
+    }
+
+
+def _web_route(options: GatewayOptions) -> Config:
+    """Return the route of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
+
+    No CORS: a key in a browser is a key given away.
+    """
+    return {
+        "match": {"prefix": "/", "headers": [WEB_TYPE]},
+        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(options)},
+        "typed_per_filter_config": for_web(),
     }
 
 

@@ -23,7 +23,7 @@ from server.store import keys
 from server.store.embedded import EmbeddedPostgres
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.contract.test_contract import as_json, status_of
+from tests.contract.documented import check_call, check_rest, reason_of
 from tests.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -33,13 +33,8 @@ JSON = {"content-type": "application/json"}
 
 
 def reason(answer: httpx.Response) -> str:
-    """Check that the body is a Status with one ErrorInfo; return its reason."""
-    assert answer.headers["content-type"] == "application/json"
-    infos = [d for d in answer.json()["details"] if d["@type"].endswith("ErrorInfo")]
-    assert len(infos) == 1
-    assert infos[0]["domain"] == "clarion"
-    assert answer.json()["message"]
-    return str(infos[0]["reason"])
+    """Check that the refusal is a documented one; return its reason."""
+    return reason_of(check_rest(answer))
 
 
 def email_request(**user: str) -> pb.TriggerEmailRequest:
@@ -83,6 +78,7 @@ async def test_a_key_that_does_not_work_is_told_how_to_authenticate(
     answer = await http.post(TRIGGER, json=EXAMPLE, headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert reason(answer) == "CREDENTIALS_INVALID"
     assert getattr(secrets, kind) not in answer.text
 
 
@@ -104,7 +100,7 @@ async def test_grpc_callers_without_a_good_key_are_unauthenticated(
     error = await refused(stub.TriggerEmail(email_request(), metadata=metadata, timeout=10))
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
     expected = "CREDENTIALS_INVALID" if header else "CREDENTIALS_MISSING"
-    assert as_json(status_of(error))["details"][0]["reason"] == expected
+    assert reason_of(check_call(error)) == expected
 
 
 @pytest.mark.parametrize("path", ["/", "/api/client", "/api/client/campaigns/44/triggers", "/clarion.v1.X/Y"])
@@ -118,9 +114,11 @@ async def test_an_unknown_path_is_404(path: str, stack: Stack, http: httpx.Async
 async def test_an_unknown_grpc_method_is_unimplemented(
     way: str, channels: dict[str, grpc.aio.Channel]
 ) -> None:
-    method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/Nothing")
-    error = await refused(method(b"", timeout=10))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    for path in ("/clarion.v1.TriggerService/Nothing", "/clarion.v1.Nothing/TriggerEmail"):
+        method: Any = channels[way].unary_unary(path)
+        error = await refused(method(b"", timeout=10))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert reason_of(check_call(error)) == "METHOD_UNKNOWN"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -142,7 +140,7 @@ async def test_another_content_type_is_415(kind: str, stack: Stack, http: httpx.
 
 
 async def test_a_body_of_70_kb_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
-    # 10 MB: test_gateway_alone.py, by a client that reads while it still writes.
+    # 10 MB: gateway/test_broken_http.py, by a client that reads while it still writes.
     body = json.dumps({**EXAMPLE, "event": {"a": "x" * 70_000}})
     answer = await http.post(TRIGGER, content=body, headers=stack.headers())
     assert answer.status_code == 413
@@ -168,6 +166,7 @@ async def test_a_large_grpc_message_is_refused(
     stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
     error = await refused(stub.TriggerEmail(request, metadata=stack.metadata(), timeout=10))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reason_of(check_call(error)) == "BODY_TOO_LARGE"
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])
@@ -177,7 +176,7 @@ async def test_a_message_that_is_no_protobuf_is_the_callers_fault(
     method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
     error = await refused(method(b"\xff\xff\xff", metadata=stack.metadata(), timeout=10))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert as_json(status_of(error))["details"][0]["reason"] == "INVALID_REQUEST"
+    assert reason_of(check_call(error)) == "INVALID_REQUEST"
 
 
 async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
@@ -203,6 +202,7 @@ async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
     bad = delivery_pb2.GetDeliveryRequest(trigger_id="nonsense")
     error = await refused(stub.GetDelivery(bad, metadata=(("authorization", f"Bearer {secrets.reads}"),)))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(check_call(error)) == "INVALID_REQUEST"
 
 
 async def test_a_revoked_key_is_refused_within_a_second(http: httpx.AsyncClient, pool: Pool) -> None:
@@ -248,7 +248,7 @@ async def test_a_thousand_bad_requests_at_once_get_clear_answers(
     async with httpx.AsyncClient(base_url=stack.url, limits=limits, timeout=60, trust_env=False) as many:
         posts = (many.post(TRIGGER, content=bodies[n % 5], headers=stack.headers()) for n in range(1000))
         answers = await asyncio.gather(*posts)
-    assert {answer.status_code for answer in answers} == {422}
+    assert {(answer.status_code, reason(answer)) for answer in answers} == {(422, "INVALID_REQUEST")}
     assert (await http.post(TRIGGER, json=EXAMPLE, headers=stack.headers())).status_code == 204
 
 
@@ -292,7 +292,7 @@ async def test_too_many_calls_are_429_with_retry_after_by_rest_and_grpc(troubled
         ends = await asyncio.gather(*calls, return_exceptions=True)
         errors = [end for end in ends if isinstance(end, grpc.aio.AioRpcError)]
         assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert ("retry-after", "1") in list(errors[0].trailing_metadata())
+        assert {reason_of(check_call(error)) for error in errors} == {"RATE_LIMITED"}
 
 
 async def test_a_hanging_database_is_504_and_a_dead_one_503(troubled: Stack) -> None:
@@ -312,6 +312,7 @@ async def test_a_hanging_database_is_504_and_a_dead_one_503(troubled: Stack) -> 
             late = await refused(stub.TriggerEmail(email_request(), metadata=troubled.metadata(), timeout=10))
         assert (slow.status_code, reason(slow)) == (504, "TIMED_OUT")
         assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert reason_of(check_call(late)) == "TIMED_OUT"
         os.kill(postmaster, signal.SIGINT)
         down = await until_unavailable(http, troubled)
         assert int(down.headers["retry-after"]) >= 1

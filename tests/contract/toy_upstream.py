@@ -25,9 +25,12 @@ from clarion.v1 import (
     trigger_pb2_grpc,
 )
 
-__all__ = ["TRIGGER_ID", "Toy", "running"]
+__all__ = ["READY_SERVICE", "TRIGGER_ID", "Toy", "running"]
 
 TRIGGER_ID = "0196b0a4-5c4f-7e0a-9d3c-3f6f1c2b7a55"
+READY_SERVICE = "clarion.v1.TriggerService"
+METADATA_BYTES = 16 * 1024
+"""As much as the product's server takes."""
 REFUSALS = {
     "bad": (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     "paused": (code_pb2.FAILED_PRECONDITION, "CAMPAIGN_PAUSED"),
@@ -81,6 +84,13 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
         self.last = trigger_pb2.TriggerCampaignRequest()
         self.metadata: dict[str, str] = {}
         self.health = health.aio.HealthServicer()
+        self.free = asyncio.Event()
+        """Lets those go who wait."""
+        self.server = grpc.aio.server(options=[("grpc.max_metadata_size", METADATA_BYTES)])
+
+    async def stop(self) -> None:
+        """Go away, without a word to those who wait."""
+        await self.server.stop(0)
 
     async def TriggerCampaign(self, request: Any, context: Any) -> trigger_pb2.TriggerCampaignResponse:
         self.calls += 1
@@ -92,6 +102,8 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
     async def _answer(self, wish: str, context: Any) -> None:
         if wish == "sleep":
             await asyncio.sleep(30)
+        if wish == "wait":
+            await self.free.wait()
         if wish == "nap":
             await asyncio.sleep(0.5)
         if wish in REFUSALS:
@@ -118,17 +130,18 @@ class Campaigns(campaign_pb2_grpc.CampaignServiceServicer):
 @asynccontextmanager
 async def running(address: str) -> AsyncIterator[Toy]:
     """Run the server at the address, for example `unix:/path`."""
-    server = grpc.aio.server()
     toy = Toy()
+    server = toy.server
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(toy, server)
     campaign_pb2_grpc.add_CampaignServiceServicer_to_server(Campaigns(), server)
     api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(Keys(), server)
     health_pb2_grpc.add_HealthServicer_to_server(toy.health, server)
     reflection.enable_server_reflection([reflection.SERVICE_NAME, "clarion.v1.TriggerService"], server)
-    await toy.health.set("", health_pb2.HealthCheckResponse.SERVING)
+    for service in ("", READY_SERVICE):
+        await toy.health.set(service, health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(address)
     await server.start()
     try:
         yield toy
     finally:
-        await server.stop(0)
+        await toy.stop()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from google.protobuf import json_format
+from google.rpc import status_pb2
 
 import gateway
-from clarion.v1 import error_reason_pb2
-from gateway import GatewayError, GatewayOptions, build, command, contract, render
-from gateway.contract import path_regex
+from clarion.v1 import error_reason_pb2, trigger_pb2
+from gateway import GatewayError, GatewayOptions, build, command, contract, render, replies
+from gateway.contract import built, path_regex
+from gateway.replies import Reply, too_large
 
+ANSWER: Any = error_reason_pb2.answer  # its .pyi file predates typed extensions
 OPTIONS = GatewayOptions(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
 
 
@@ -24,9 +31,12 @@ def manager(options: GatewayOptions = OPTIONS) -> dict[str, Any]:
     return found
 
 
+def clusters(options: GatewayOptions = OPTIONS) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in build(options)["static_resources"]["clusters"]}
+
+
 def cluster(options: GatewayOptions = OPTIONS) -> dict[str, Any]:
-    found: dict[str, Any] = build(options)["static_resources"]["clusters"][0]
-    return found
+    return clusters(options)["server"]
 
 
 def routes(options: GatewayOptions = OPTIONS) -> list[dict[str, Any]]:
@@ -81,14 +91,78 @@ def test_every_reason_is_one_of_the_published_ones() -> None:
 
 
 def test_answers_of_the_gateway_are_statuses_with_one_error_info() -> None:
+    direct = [route["direct_response"] for route in routes() if "direct_response" in route]
     bodies = [
-        json.loads(r["direct_response"]["body"]["inline_string"]) for r in routes() if "direct_response" in r
+        json.loads(one["body"]["inline_string"]) for one in direct if one["status"] >= HTTPStatus.BAD_REQUEST
     ]
     assert len(bodies) > 10
     for body in bodies:
         infos = [d for d in body["details"] if d["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"]
         assert [info["domain"] for info in infos] == ["clarion"]
         assert body["message"]
+
+
+REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]
+
+
+@pytest.mark.parametrize(
+    "reply", [*REPLIES, too_large(OPTIONS)], ids=lambda reply: f"{reply.status} {reply.message[:20]}"
+)
+def test_a_reply_is_one_of_the_answers_that_its_reason_promises(reply: Reply) -> None:
+    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number[reply.reason]
+    promised = value.GetOptions().Extensions[ANSWER]
+    assert reply.status in promised.http_statuses
+    assert reply.rich.code == promised.code
+    assert json.loads(reply.body)["code"] == promised.code
+    assert reply.rich.details[0].type_url.endswith("/google.rpc.ErrorInfo")
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: f"{reply.status} {reply.message[:20]}")
+def test_grpc_callers_read_the_status_that_rest_callers_read(reply: Reply) -> None:
+    sent = reply.trailers
+    status = status_pb2.Status.FromString(base64.b64decode(sent["grpc-status-details-bin"]))
+    assert json_format.MessageToDict(status, preserving_proto_field_name=True) == json.loads(reply.body)
+    assert (sent["grpc-status"], unquote(sent["grpc-message"])) == (str(status.code), status.message)
+    assert sent["grpc-message"].isascii()
+
+
+def test_every_status_that_the_gateway_answers_for_envoy_is_answered_to_grpc_callers_alike() -> None:
+    mappers = manager()["local_reply_config"]["mappers"]
+    for_grpc = [mapper for mapper in mappers if mapper.get("status_code") == HTTPStatus.OK]
+    assert len(mappers) == 1 + 2 * len(for_grpc)  # the first is for REST alone
+    for mapper in for_grpc:
+        names = {each["header"]["key"] for each in mapper["headers_to_add"]}
+        assert names >= {"grpc-status", "grpc-message", "grpc-status-details-bin"}
+
+
+def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
+    options = GatewayOptions(upstreams=OPTIONS.upstreams, max_concurrent_per_server=7)
+    limits = {each["priority"]: each for each in cluster(options)["circuit_breakers"]["thresholds"]}
+    assert limits["DEFAULT"]["max_requests"] == limits["DEFAULT"]["max_pending_requests"] == 14
+    assert limits["HIGH"]["max_requests"] == 1000
+    high = [r["match"] for r in routes() if r.get("route", {}).get("priority") == "HIGH"]
+    prefixes = {match.get("path", match.get("prefix", "")).split("/")[1] for match in high}
+    assert prefixes == {"grpc.health.v1.Health", "grpc.reflection."}
+
+
+def test_readiness_is_asked_for_by_a_cluster_that_takes_no_calls() -> None:
+    assert cluster()["health_checks"][0]["grpc_health_check"] == {}
+    ready = clusters()["ready"]
+    checked = ready["health_checks"][0]["grpc_health_check"]["service_name"]
+    assert checked == trigger_pb2.DESCRIPTOR.services_by_name["TriggerService"].full_name
+    assert ready["load_assignment"]["endpoints"] == cluster()["load_assignment"]["endpoints"]
+    assert {route["route"]["cluster"] for route in routes() if "route" in route} == {"server"}
+
+
+def test_a_document_of_any_size_is_served() -> None:
+    largest = manager()["route_config"]["max_direct_response_body_size_bytes"]
+    for name in ("openapi.json", "docs.html"):
+        assert largest >= built(name).stat().st_size
+
+
+def test_a_file_that_was_not_built_is_named_with_what_builds_it() -> None:
+    with pytest.raises(GatewayError, match=r"nothing\.html is missing: run `make proto`"):
+        built("nothing.html")
 
 
 def test_nothing_is_sent_twice_by_the_gateway() -> None:
@@ -99,7 +173,7 @@ def test_nothing_is_sent_twice_by_the_gateway() -> None:
 def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
     for each in manager()["http_filters"]:
         name = each["name"].rpartition(".")[2]
-        assert each.get("disabled", False) is (name not in {"health_check", "router"})
+        assert each.get("disabled", False) is (name != "router")
     for route in routes():
         if "grpc" in route["match"]:
             assert "typed_per_filter_config" not in route
@@ -149,6 +223,7 @@ def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Pat
         ({"listen_port": 0}, "listen_port"),
         ({"request_timeout": 0}, "request_timeout"),
         ({"max_body_bytes": -1}, "max_body_bytes"),
+        ({"max_concurrent_per_server": 0}, "max_concurrent_per_server"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], said: str) -> None:

@@ -1,0 +1,54 @@
+"""A server in perfect health that breaks off in the middle of every call."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import h2.config
+import h2.connection
+import h2.events
+from grpc_health.v1 import health_pb2
+
+__all__ = ["running"]
+
+SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING).SerializeToString()
+ANSWER = [(":status", "200"), ("content-type", "application/grpc")]
+
+
+@asynccontextmanager
+async def running(path: str, last_words: bytes) -> AsyncIterator[None]:
+    """Run the server on a Unix socket. `last_words` are what a call gets before its connection ends."""
+    server = await asyncio.start_unix_server(partial(_serve, last_words), path)
+    async with server:
+        yield
+
+
+async def _serve(last_words: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    machine.initiate_connection()
+    writer.write(machine.data_to_send())
+    try:
+        while data := await reader.read(65536):
+            for event in machine.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived) and not _is_health_check(event):
+                    writer.write(last_words)
+                    return
+                if isinstance(event, h2.events.StreamEnded):
+                    _say_serving(machine, event.stream_id or 0)
+            writer.write(machine.data_to_send())
+    finally:
+        writer.close()
+
+
+def _is_health_check(event: h2.events.RequestReceived) -> bool:
+    return b"/grpc.health.v1.Health/Check" in dict(event.headers or []).values()
+
+
+def _say_serving(machine: h2.connection.H2Connection, stream: int) -> None:
+    machine.send_headers(stream, ANSWER)
+    machine.send_data(stream, struct.pack(">BI", 0, len(SERVING)) + SERVING)
+    machine.send_headers(stream, [("grpc-status", "0")], end_stream=True)

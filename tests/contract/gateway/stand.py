@@ -1,0 +1,165 @@
+"""A real Envoy in front of a toy server, and the two kinds of callers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+from google.api import httpbody_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from clarion.v1 import trigger_pb2, trigger_pb2_grpc
+from gateway import Gateway, GatewayOptions, running
+from tests.contract import toy_upstream
+from tests.contract.toy_upstream import Toy
+from tests.stack import free_port
+
+__all__ = [
+    "JSON",
+    "KEY",
+    "POST",
+    "TRIGGER",
+    "Stand",
+    "call",
+    "grpc_error",
+    "hidden",
+    "options_for",
+    "refused",
+    "rich_reason",
+    "running_stand",
+    "say",
+    "trigger",
+    "trigger_path",
+    "until_calls",
+    "until_readyz_says",
+]
+
+KEY = {"authorization": "Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67"}
+JSON = {"content-type": "application/json"}
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+TRIGGER = "/clarion.v1.TriggerService/TriggerCampaign"
+POST = (
+    b"POST /api/client/campaigns/44/trigger HTTP/1.1\r\nhost: a\r\n"
+    b"authorization: Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67\r\n"
+)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A gateway with a healthy server behind it."""
+
+    options: GatewayOptions
+    gateway: Gateway
+    toy: Toy
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.options.listen_port}"
+
+
+def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewayOptions:
+    times = {"request_timeout": 1.0, "header_timeout": 1.0, "body_timeout": 1.0, "drain_grace": 0.0}
+    return GatewayOptions(
+        listen_port=free_port(),
+        upstreams=upstreams,
+        admin_socket=folder / "admin.sock",
+        concurrency=1,
+        **{**times, **more},
+    )
+
+
+@contextlib.asynccontextmanager
+async def running_stand(**more: Any) -> AsyncIterator[Stand]:
+    """Run a gateway and its server for the block."""
+    with tempfile.TemporaryDirectory() as path:  # short enough for a Unix socket
+        folder = Path(path)
+        address = f"unix:{folder}/server.sock"
+        options = options_for(folder, address, **more)
+        async with toy_upstream.running(address) as toy, running(options, workdir=folder) as gateway:
+            await until_readyz_says(200, options)
+            yield Stand(options, gateway, toy)
+
+
+async def until_readyz_says(status: int, options: GatewayOptions) -> None:
+    async with httpx.AsyncClient() as client, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{options.listen_port}/readyz"
+        while (await client.get(url)).status_code != status:  # there is no event
+            await asyncio.sleep(0.02)
+
+
+async def until_calls(toy: Toy, number: int) -> None:
+    """Return when the server has been called so often."""
+    async with asyncio.timeout(5):
+        while toy.calls < number:  # there is no event
+            await asyncio.sleep(0.01)
+
+
+def trigger_path(campaign: str) -> str:
+    return f"/api/client/campaigns/{campaign}/trigger"
+
+
+async def trigger(client: httpx.AsyncClient, campaign: str = "44", **more: Any) -> httpx.Response:
+    sent = {"content": b'{"user": {},}', "headers": {**KEY, **JSON}, **more}
+    return await client.post(trigger_path(campaign), **sent)
+
+
+def refused(answer: httpx.Response, status: int, reason: str) -> dict[str, Any]:
+    """Check the shape of an error and return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert not hidden(answer)
+    body: dict[str, Any] = answer.json()
+    infos = [detail for detail in body["details"] if detail["@type"] == ERROR_INFO]
+    assert [(info["reason"], info["domain"]) for info in infos] == [(reason, "clarion")]
+    assert body["message"]
+    return body
+
+
+def hidden(answer: httpx.Response) -> list[str]:
+    """Return the headers that nobody should see."""
+    return [name for name in answer.headers if name.startswith(("grpc-", "x-envoy-"))]
+
+
+async def say(stand: Stand, words: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes as they are; return the status and the JSON body of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    try:
+        writer.write(words)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].split("\r\n")[0])
+        answer = httpx.Response(int(head.split()[1]), content=await reader.readexactly(length))
+    finally:
+        writer.close()
+    return answer.status_code, answer.json()
+
+
+def call(channel: grpc.aio.Channel, campaign: str, **more: Any) -> Any:
+    body = httpbody_pb2.HttpBody(data=b"{}")
+    request = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=body)
+    return trigger_pb2_grpc.TriggerServiceStub(channel).TriggerCampaign(request, **more)
+
+
+async def grpc_error(calling: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await calling
+    return caught.value
+
+
+def rich_reason(error: grpc.aio.AioRpcError) -> str:
+    """Return the reason in the rich details, after a check that code and message are those of the status."""
+    status = rpc_status.from_call(cast("grpc.Call", error))  # raises if they differ
+    assert status is not None
+    (detail,) = status.details
+    info = error_details_pb2.ErrorInfo()
+    assert detail.Unpack(info)
+    assert info.domain == "clarion"
+    return str(info.reason)

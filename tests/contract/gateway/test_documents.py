@@ -1,0 +1,40 @@
+"""The descriptions of the interface that anybody may read."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gateway.contract import built
+
+pytestmark = pytest.mark.timeout(30)
+
+FILES = [
+    ("/openapi.json", "openapi.json", "application/json"),
+    ("/docs", "docs.html", "text/html; charset=utf-8"),
+]
+
+
+@pytest.mark.parametrize(("path", "file", "kind"), FILES)
+async def test_a_document_needs_no_key_and_arrives_whole(
+    client: httpx.AsyncClient, path: str, file: str, kind: str
+) -> None:
+    answer = await client.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+    assert answer.content == built(file).read_bytes()
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("path", "file", "kind"), FILES)
+async def test_only_the_headers_of_a_document_can_be_asked_for(
+    client: httpx.AsyncClient, path: str, file: str, kind: str
+) -> None:
+    answer = await client.head(path)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"", kind)
+    assert answer.headers["content-length"] == str(built(file).stat().st_size)
+
+
+async def test_the_page_may_load_nothing_and_run_nothing(client: httpx.AsyncClient) -> None:
+    policy = (await client.get("/docs")).headers["content-security-policy"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"

@@ -1,0 +1,122 @@
+"""Callers that take more than their share: bounded by our options, floods by Envoy's own defaults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+from h2.connection import H2Connection
+
+from .raw_http2 import headers, http2
+from .stand import Stand, running_stand, trigger
+
+pytestmark = pytest.mark.timeout(30)
+
+CONNECTIONS = 20
+IDLE_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+async def narrow() -> AsyncIterator[Stand]:
+    async with running_stand(max_connections=CONNECTIONS, idle_timeout=IDLE_SECONDS) as made:
+        yield made
+
+
+async def counted(stand: Stand, name: str) -> int:
+    """Return what Envoy has counted, on all listeners if they count apart."""
+    transport = httpx.AsyncHTTPTransport(uds=str(stand.options.admin_socket))
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin") as admin:
+        text = (await admin.get("/stats", params={"filter": f"^{name}$"})).text
+    return sum(int(line.rpartition(":")[2]) for line in text.splitlines())
+
+
+async def still_serves(stand: Stand) -> bool:
+    async with httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
+        return (await trigger(client)).status_code == 204
+
+
+async def said_to(stand: Stand) -> bytes:
+    """Return what a new connection hears to a good request: nothing if it is one too many."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_one_connection_too_many_is_closed_without_an_answer(narrow: Stand) -> None:
+    port = narrow.options.listen_port
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
+    try:
+        assert await said_to(narrow) == b""
+        assert await counted(narrow, "listener[.].*[.]downstream_global_cx_overflow") >= 1
+    finally:
+        for _, writer in held:
+            writer.close()
+    async with asyncio.timeout(5):
+        while not (await said_to(narrow)).startswith(b"HTTP/1.1 200 "):
+            await asyncio.sleep(0.02)
+
+
+async def test_an_idle_connection_is_closed(narrow: Stand) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", narrow.options.listen_port)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_an_idle_http2_connection_is_told_to_go_and_closed(narrow: Stand) -> None:
+    async with http2(narrow) as caller:
+        caller.send()
+        heard = await caller.until("closed")
+    assert heard.goaway
+
+
+def resets(machine: H2Connection) -> bytes:
+    for stream in range(1, 601, 2):
+        machine.send_headers(stream, headers())
+        machine.reset_stream(stream)
+    return b""
+
+
+def settings(_: H2Connection) -> bytes:
+    return b"\0\0\0\x04\0\0\0\0\0" * 5_000
+
+
+def pings(_: H2Connection) -> bytes:
+    return b"\0\0\x08\x06\0\0\0\0\0ABCDEFGH" * 5_000
+
+
+def empty_data(machine: H2Connection) -> bytes:
+    machine.send_headers(1, headers())
+    return b"\0\0\0\0\0\0\0\0\x01" * 5_000
+
+
+def priorities(_: H2Connection) -> bytes:
+    return b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("flood", "statistic"),
+    [
+        (resets, "http.ingress.downstream_rq_too_many_premature_resets"),
+        (settings, "http2.outbound_control_flood"),
+        (pings, "http2.outbound_control_flood"),
+        (empty_data, "http2.inbound_empty_frames_flood"),
+        (priorities, "http2.inbound_priority_frames_flood"),
+    ],
+)
+async def test_a_flood_of_frames_ends_its_connection_alone(
+    narrow: Stand, flood: Callable[[H2Connection], bytes], statistic: str
+) -> None:
+    before = await counted(narrow, statistic)
+    async with http2(narrow) as caller:
+        caller.send(flood(caller.machine))
+        await caller.until("closed", answering=False)
+    assert await counted(narrow, statistic) > before
+    assert await still_serves(narrow)

@@ -1,0 +1,108 @@
+"""/healthz: Envoy answers. /readyz: a server can take calls."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2
+
+from gateway import running
+from gateway.admin import start_draining
+from tests.contract.toy_upstream import READY_SERVICE
+
+from .stand import (
+    Stand,
+    call,
+    grpc_error,
+    hidden,
+    options_for,
+    refused,
+    rich_reason,
+    running_stand,
+    trigger,
+    until_readyz_says,
+)
+
+pytestmark = pytest.mark.timeout(30)
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz?verbose"])
+async def test_a_gateway_with_a_ready_server_is_live_and_ready(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.content, hidden(answer)) == (200, b"", [])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+async def test_the_paths_of_the_gateway_itself_can_only_be_read(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path)
+    refused(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_without_a_server_the_gateway_is_live_but_not_ready_and_says_so_to_every_caller() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        options = options_for(Path(folder), f"unix:{folder}/nobody.sock")
+        async with running(options, workdir=Path(folder)):
+            url = f"http://127.0.0.1:{options.listen_port}"
+            async with httpx.AsyncClient(base_url=url) as client:
+                answer = await trigger(client)
+                refused(answer, 503, "SERVER_UNAVAILABLE")
+                assert answer.headers["retry-after"] == "1"
+                assert (await client.get("/healthz")).status_code == 200
+                answer = await client.get("/readyz")
+                refused(answer, 503, "NOT_READY")
+                assert answer.headers["retry-after"] == "1"
+                answer = await client.head("/readyz")
+                assert (answer.status_code, answer.content, hidden(answer)) == (503, b"", [])
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{options.listen_port}") as channel:
+                error = await grpc_error(call(channel, "44"))
+                assert (error.code(), rich_reason(error)) == (
+                    grpc.StatusCode.UNAVAILABLE,
+                    "SERVER_UNAVAILABLE",
+                )
+                assert ("retry-after", "1") in tuple(error.trailing_metadata())
+
+
+async def test_a_server_that_is_not_ready_is_called_all_the_same(
+    stand: Stand, client: httpx.AsyncClient
+) -> None:
+    await stand.toy.health.set(READY_SERVICE, NOT_SERVING)
+    try:
+        await until_readyz_says(503, stand.options)
+        assert (await trigger(client)).status_code == 204
+    finally:
+        await stand.toy.health.set(READY_SERVICE, SERVING)
+        await until_readyz_says(200, stand.options)
+
+
+async def test_a_server_that_takes_no_calls_is_not_ready_whatever_it_says(stand: Stand) -> None:
+    await stand.toy.health.set("", NOT_SERVING)
+    try:
+        await until_readyz_says(503, stand.options)
+    finally:
+        await stand.toy.health.set("", SERVING)
+        await until_readyz_says(200, stand.options)
+
+
+async def test_a_draining_gateway_is_live_but_not_ready() -> None:
+    async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
+        assert stand.options.admin_socket is not None
+        await start_draining(stand.options.admin_socket)
+        refused(await client.get("/readyz"), 503, "NOT_READY")
+        answer = await client.get("/healthz")
+        assert (answer.status_code, hidden(answer)) == (200, [])
+        answer = await trigger(client)
+        assert (answer.status_code, hidden(answer)) == (204, [])

@@ -1,0 +1,137 @@
+"""What native gRPC callers get: the server untouched, and our own refusals with rich details."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+from google.api import httpbody_pb2
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from clarion.v1 import trigger_pb2, trigger_pb2_grpc
+from gateway import running
+from tests.contract.toy_upstream import TRIGGER_ID
+
+from . import breaking_upstream
+from .raw_http2 import headers, http2
+from .stand import (
+    TRIGGER,
+    Stand,
+    call,
+    grpc_error,
+    options_for,
+    refused,
+    rich_reason,
+    running_stand,
+    trigger,
+    until_readyz_says,
+)
+
+pytestmark = pytest.mark.timeout(30)
+
+
+async def test_native_grpc_passes_untouched(channel: grpc.aio.Channel) -> None:
+    calling = call(channel, "44", metadata=(("x-envoy-original-path", "/forged"),))
+    assert (await calling).trigger_id == TRIGGER_ID
+    seen = [name for name, _ in (*await calling.initial_metadata(), *await calling.trailing_metadata())]
+    assert not [name for name in seen if name.startswith("x-envoy-")]
+
+
+async def test_native_grpc_errors_keep_their_rich_details(channel: grpc.aio.Channel) -> None:
+    error = await grpc_error(call(channel, "bad"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    assert status is not None
+    info, violations = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(info)
+    assert info.reason == "INVALID_REQUEST"
+    assert status.details[1].Unpack(violations)
+    assert violations.field_violations[0].field == "user.email"
+
+
+async def test_native_grpc_callers_get_retry_after_too(channel: grpc.aio.Channel) -> None:
+    error = await grpc_error(call(channel, "limited"))
+    assert ("retry-after", "7") in tuple(error.trailing_metadata())
+
+
+@pytest.mark.parametrize("seconds", [None, 0.2, 9])
+async def test_a_unary_grpc_call_ends_in_time(channel: grpc.aio.Channel, seconds: float | None) -> None:
+    error = await grpc_error(call(channel, "sleep", timeout=seconds))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    if seconds is None:  # else grpcio may have said it first
+        assert rich_reason(error) == "TIMED_OUT"
+
+
+async def test_an_unknown_grpc_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
+    error = await grpc_error(cast("Any", channel).unary_unary("/clarion.v1.Nothing/AtAll")(b""))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_grpc_bodies_are_limited_by_the_server_alone(channel: grpc.aio.Channel) -> None:
+    large = trigger_pb2.TriggerCampaignRequest(
+        campaign_id="44", body=httpbody_pb2.HttpBody(data=b"x" * 200_000)
+    )
+    assert (await trigger_pb2_grpc.TriggerServiceStub(channel).TriggerCampaign(large)).trigger_id
+
+
+async def test_health_and_reflection_stream_past_every_time_limit(
+    stand: Stand, channel: grpc.aio.Channel
+) -> None:
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    assert (
+        await health.Check(health_pb2.HealthCheckRequest())
+    ).status == health_pb2.HealthCheckResponse.SERVING
+    watching = health.Watch(health_pb2.HealthCheckRequest(service="later"))
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    await grpc_error(call(channel, "sleep"))  # takes as long as a call may take
+    await stand.toy.health.set("later", health_pb2.HealthCheckResponse.SERVING)
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+    watching.cancel()
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", channel))
+    asking = reflection.ServerReflectionInfo()
+    await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    services = (await asking.read()).list_services_response.service
+    assert "clarion.v1.TriggerService" in [service.name for service in services]
+    asking.cancel()
+
+
+async def test_a_malformed_path_is_refused_with_rich_details(channel: grpc.aio.Channel) -> None:
+    asking = cast("Any", channel).unary_unary("/clarion.v1.TriggerService/a%2fb")
+    error = await grpc_error(asking(b""))
+    assert (error.code(), rich_reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "HTTP_REFUSED")
+
+
+async def test_a_message_that_never_ends_is_refused_with_rich_details() -> None:
+    async with running_stand(body_timeout=0.5) as slow, http2(slow) as caller:
+        kind = {":path": TRIGGER, "content-type": "application/grpc", "te": "trailers"}
+        caller.machine.send_headers(1, headers(**kind))
+        caller.machine.send_data(1, b"\0\0\0\0\x09")
+        caller.send()
+        heard = await caller.until("ended")
+    assert heard.headers["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+    binary = base64.b64decode(heard.headers["grpc-status-details-bin"])
+    assert b"REQUEST_TOO_SLOW" in binary
+
+
+@pytest.mark.parametrize("last_words", [b"", b"no HTTP/2 frame at all, whatever one makes of it"])
+async def test_a_server_lost_during_the_call_is_told_to_every_caller_alike(last_words: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/server.sock"
+        options = options_for(Path(folder), f"unix:{path}")
+        target = f"127.0.0.1:{options.listen_port}"
+        async with breaking_upstream.running(path, last_words), running(options, workdir=Path(folder)):
+            await until_readyz_says(200, options)
+            async with grpc.aio.insecure_channel(target) as calling:
+                error = await grpc_error(call(calling, "44"))
+            async with httpx.AsyncClient(base_url=f"http://{target}") as client:
+                refused(await trigger(client), 503, "SERVER_UNAVAILABLE")
+    assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "SERVER_UNAVAILABLE")
+    assert ("retry-after", "1") in tuple(error.trailing_metadata())

@@ -1,0 +1,103 @@
+"""More calls than the servers can take: refused at once, before they cost a server anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from .stand import Stand, call, grpc_error, hidden, refused, rich_reason, running_stand, trigger, until_calls
+
+pytestmark = pytest.mark.timeout(30)
+
+LIMIT = 2
+
+
+@pytest.fixture(scope="module")
+async def small() -> AsyncIterator[Stand]:
+    async with running_stand(max_concurrent_per_server=LIMIT, request_timeout=5.0) as made:
+        yield made
+
+
+@pytest.fixture
+async def rest(small: Stand) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://{small.address}") as made:
+        yield made
+
+
+@pytest.fixture
+async def rpc(small: Stand) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(small.address) as made:
+        yield made
+
+
+@asynccontextmanager
+async def busy(stand: Stand, client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Keep the server as busy as it may be for the block; all of these calls succeed."""
+    before = stand.toy.calls
+    stand.toy.free.clear()
+    flying = [asyncio.create_task(trigger(client, "wait")) for _ in range(LIMIT)]
+    try:
+        await until_calls(stand.toy, before + LIMIT)
+        yield
+    finally:
+        stand.toy.free.set()
+    assert [one.status_code for one in await asyncio.gather(*flying)] == [204] * LIMIT
+
+
+async def test_a_rest_call_too_many_is_503_at_once_and_never_reaches_the_server(
+    small: Stand, rest: httpx.AsyncClient
+) -> None:
+    async with busy(small, rest):
+        before = small.toy.calls
+        answer = await trigger(rest)
+        refused(answer, 503, "OVERLOADED")
+        assert answer.headers["retry-after"] == "1"
+        assert small.toy.calls == before
+    assert (await trigger(rest)).status_code == 204
+
+
+async def test_a_grpc_call_too_many_is_unavailable_with_rich_details(
+    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+) -> None:
+    async with busy(small, rest):
+        error = await grpc_error(call(rpc, "44"))
+        assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
+        told = dict(cast("Any", error.trailing_metadata()))
+        assert told["retry-after"] == "1"
+        assert not [name for name in told if name.startswith("x-envoy-")]
+
+
+async def test_health_and_reflection_are_answered_in_the_greatest_rush(
+    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+) -> None:
+    health: Any = health_pb2_grpc.HealthStub(rpc)
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", rpc))
+    async with busy(small, rest):
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status
+        asking = reflection.ServerReflectionInfo()
+        await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await asking.read()).list_services_response.service
+        asking.cancel()
+        answer = await rest.get("/readyz")
+        assert (answer.status_code, hidden(answer)) == (200, [])
+
+
+async def test_endless_streams_take_no_place_of_a_call(
+    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+) -> None:
+    health: Any = health_pb2_grpc.HealthStub(rpc)
+    watching = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(LIMIT + 1)]
+    for one in watching:
+        assert (await one.read()).status
+    async with busy(small, rest):
+        pass
+    for one in watching:
+        one.cancel()

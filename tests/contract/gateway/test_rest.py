@@ -1,0 +1,193 @@
+"""What REST callers get: transcoding, the order of refusals, the shape of errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.contract.toy_upstream import TRIGGER_ID
+
+from .stand import JSON, KEY, Stand, hidden, refused, trigger
+
+pytestmark = pytest.mark.timeout(30)
+
+
+async def test_a_good_trigger_is_204_with_its_id_and_nothing_else(client: httpx.AsyncClient) -> None:
+    answer = await trigger(client)
+    assert answer.status_code == 204
+    assert answer.content == b""
+    assert answer.headers["x-trigger-id"] == TRIGGER_ID
+    assert set(answer.headers) == {"x-trigger-id", "date", "server", "x-request-id"}
+    assert answer.headers["server"] == "clarion"
+
+
+async def test_the_body_and_the_metadata_arrive_as_sent(stand: Stand, client: httpx.AsyncClient) -> None:
+    body = b'{"event": {"order": 90071992547409931234, "x": 1.10, },}'
+    answer = await trigger(
+        client, "not-a-number", content=body, headers={**KEY, **JSON, "idempotency-key": "a-1"}
+    )
+    assert answer.status_code == 204
+    assert stand.toy.last.campaign_id == "not-a-number"
+    assert stand.toy.last.body.data == body
+    assert stand.toy.metadata["authorization"] == KEY["authorization"]
+    assert stand.toy.metadata["idempotency-key"] == "a-1"
+    assert stand.toy.metadata["x-request-id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("campaign", "status", "reason"),
+    [
+        ("bad", 422, "INVALID_REQUEST"),
+        ("paused", 422, "CAMPAIGN_PAUSED"),
+        ("unknown-key", 401, "CREDENTIALS_INVALID"),
+        ("forbidden", 403, "CAMPAIGN_FORBIDDEN"),
+        ("missing", 404, "CAMPAIGN_NOT_FOUND"),
+        ("limited", 429, "RATE_LIMITED"),
+        ("fault", 500, "INTERNAL_FAULT"),
+        ("store-down", 503, "STORE_UNAVAILABLE"),
+        ("too-slow", 504, "TIMED_OUT"),
+    ],
+)
+async def test_a_refusal_of_the_server_keeps_its_details(
+    client: httpx.AsyncClient, campaign: str, status: int, reason: str
+) -> None:
+    answer = await trigger(client, campaign)
+    body = refused(answer, status, reason)
+    assert body["message"] == f"refused: {campaign}"
+    assert answer.headers.get("retry-after") == ("7" if status in {429, 503} else None)
+    challenge = 'Bearer realm="clarion"' if status == 401 else None
+    assert answer.headers.get("www-authenticate") == challenge
+
+
+async def test_violations_are_listed(client: httpx.AsyncClient) -> None:
+    details = (await trigger(client, "bad")).json()["details"]
+    violation = {"field": "user.email", "description": "is required", "reason": "REQUIRED"}
+    assert details[1]["field_violations"] == [violation]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"x" * 70_000])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+@pytest.mark.parametrize(
+    ("credentials", "reason"),
+    [
+        ({}, "CREDENTIALS_MISSING"),
+        ({"authorization": "Basic eDp5"}, "CREDENTIALS_INVALID"),
+        ({"authorization": "Bearer"}, "CREDENTIALS_INVALID"),
+        ({"authorization": "Bearer two words"}, "CREDENTIALS_INVALID"),
+    ],
+)
+async def test_without_a_key_it_is_401_whatever_the_body_is(
+    client: httpx.AsyncClient, content: bytes, kind: str, credentials: dict[str, str], reason: str
+) -> None:
+    answer = await trigger(client, content=content, headers={**credentials, "content-type": kind})
+    refused(answer, 401, reason)
+    assert answer.headers["www-authenticate"] == 'Bearer realm="clarion"'
+
+
+@pytest.mark.parametrize("word", ["bearer", "BEARER", "Bearer "])
+async def test_bearer_may_be_written_in_any_case(client: httpx.AsyncClient, word: str) -> None:
+    answer = await trigger(
+        client, headers={**JSON, "authorization": KEY["authorization"].replace("Bearer", word)}
+    )
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nope", "/api/client/campaigns/44/trigger/", "/clarion.v1.TriggerService/TriggerCampaign"]
+)
+async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
+    refused(await client.post(path, headers=JSON), 404, "PATH_NOT_FOUND")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_a_wrong_method_is_405_and_told_the_right_one(client: httpx.AsyncClient, method: str) -> None:
+    answer = await client.request(method, "/api/client/campaigns/44/trigger")
+    refused(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_a_head_request_is_405_without_a_body(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/api/client/keys/1")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "DELETE", b"")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/plain"},
+        {"content-type": "application/jsonx"},
+        {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+        {},
+    ],
+)
+async def test_another_content_type_is_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    refused(await trigger(client, headers={**KEY, **headers}), 415, "CONTENT_TYPE_UNSUPPORTED")
+
+
+@pytest.mark.parametrize(
+    "kind", ["Application/JSON", "application/json;charset=UTF-8", 'application/json; charset="utf-8"']
+)
+async def test_json_may_name_its_charset(client: httpx.AsyncClient, kind: str) -> None:
+    assert (await trigger(client, headers={**KEY, "content-type": kind})).status_code == 204
+
+
+async def chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 1000):
+        yield b"x" * 1000
+
+
+async def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(client: httpx.AsyncClient) -> None:
+    assert (await trigger(client, content=b"x" * 65536)).status_code == 204
+    refused(await trigger(client, content=b"x" * 65537), 413, "BODY_TOO_LARGE")
+
+
+async def test_a_chunked_body_above_the_limit_is_413(client: httpx.AsyncClient) -> None:
+    refused(await trigger(client, content=chunks(70_000)), 413, "BODY_TOO_LARGE")
+
+
+async def test_a_server_too_slow_is_504(client: httpx.AsyncClient) -> None:
+    refused(await trigger(client, "sleep"), 504, "TIMED_OUT")
+
+
+async def test_other_calls_are_transcoded_by_their_types(client: httpx.AsyncClient) -> None:
+    revoked = await client.delete("/api/client/keys/a-b", headers=KEY)
+    assert (revoked.status_code, revoked.json()) == (200, {"api_key": {"key_id": "a-b"}})
+    assert not hidden(revoked)
+    listed = await client.get("/api/client/campaigns?page_size=10000", headers=KEY)
+    assert len(listed.json()["campaigns"]) == 10000
+
+
+@pytest.mark.parametrize("query", ["page_size=many", "nope=1", 'nope="'])
+async def test_a_query_that_does_not_fit_is_422(client: httpx.AsyncClient, query: str) -> None:
+    body = refused(await client.get(f"/api/client/campaigns?{query}", headers=KEY), 422, "INVALID_REQUEST")
+    assert body["details"][1]["field_violations"][0]["field"] == "query"
+
+
+@pytest.mark.parametrize("query", ["campaign_id=55", "campaignId=55", "%63ampaign_id=55", "x=1"])
+async def test_a_query_cannot_change_what_the_path_says(
+    stand: Stand, client: httpx.AsyncClient, query: str
+) -> None:
+    before = stand.toy.calls
+    refused(await trigger(client, f"44/trigger?{query}#"), 422, "INVALID_REQUEST")
+    assert stand.toy.calls == before
+
+
+async def test_forged_headers_do_no_harm(stand: Stand, client: httpx.AsyncClient) -> None:
+    forged = {
+        "x-trigger-id": "forged",
+        "x-envoy-upstream-service-time": "1",
+        "x-envoy-upstream-rq-timeout-ms": "99999",
+        "x-envoy-original-path": "/elsewhere",
+        "x-request-id": "forged",
+        "grpc-timeout": "9S",
+        "a_b": "dropped",
+    }
+    answer = await trigger(client, headers={**KEY, **JSON, **forged})
+    assert answer.headers["x-trigger-id"] == TRIGGER_ID
+    assert answer.headers["x-request-id"] != "forged"
+    assert "a_b" not in stand.toy.metadata
+    refused(await trigger(client, "sleep", headers={**KEY, **JSON, **forged}), 504, "TIMED_OUT")

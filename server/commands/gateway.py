@@ -40,20 +40,28 @@ def check(invocation: Invocation) -> None:
 
 @gateway.command(name="run")
 @click.option("--admin-socket", type=click.Path(path_type=Path), help="Where Envoy's admin socket goes.")
+@click.option("--spare", default="", help="One more upstream, used only while it answers.")
 @click.pass_context
-def run_gateway(context: click.Context, *, admin_socket: Path | None) -> None:
-    """Run Envoy until SIGTERM; calls in flight are ended well."""
-    settings = context.obj.settings()
+def run_gateway(context: click.Context, *, admin_socket: Path | None, spare: str) -> None:
+    """Run Envoy until SIGTERM; calls in flight are ended well.
+
+    At SIGHUP the settings are read again, and a new Envoy takes over without a failed call.
+    """
     with tempfile.TemporaryDirectory(prefix="clarion-gateway-") as folder:
         socket = admin_socket or Path(folder) / "admin.sock"
-        options = _options(settings, admin_socket=socket)
-        code = run(envoy.run(options, workdir=Path(folder)))
+
+        def load() -> envoy.GatewayOptions:
+            return _options(context.obj.settings(), admin_socket=socket, spare=spare)
+
+        code = run(envoy.run(load(), workdir=Path(folder), reload=load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)
 
 
-def _options(settings: Settings, *, admin_socket: Path | None = None) -> envoy.GatewayOptions:
+def _options(
+    settings: Settings, *, admin_socket: Path | None = None, spare: str = ""
+) -> envoy.GatewayOptions:
     from .. import app  # noqa: PLC0415 - see server/cli.py
 
-    return app.gateway_options(settings, admin_socket=admin_socket)
+    return app.gateway_options(settings, admin_socket=admin_socket, spare=spare)

@@ -13,10 +13,13 @@ from grpc_status import rpc_status
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
+from ..config import GatewaySettings
 from ..errors import ClarionError, ConfigError
 from .common import Invocation, json_option, show_json
 
 __all__ = ["trigger"]
+
+_TLS = "https://"
 
 
 @click.command()
@@ -28,7 +31,16 @@ __all__ = ["trigger"]
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
 @click.option("--event", default="", help="A JSON object for the templates.")
-@click.option("--target", envvar="CLARION_TARGET", help="host:port of the gateway.  [env: CLARION_TARGET]")
+@click.option(
+    "--target",
+    envvar="CLARION_TARGET",
+    help="host:port of the gateway; https://host:port for TLS.  [env: CLARION_TARGET]",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path),
+    help="Trust the certificates in this PEM file; it means TLS.",
+)
 @click.option("--key-file", type=click.Path(path_type=Path), help="A file that holds the API key.")
 @json_option
 @click.pass_obj
@@ -38,6 +50,7 @@ def trigger(
     *,
     campaign_id: int,
     target: str | None,
+    ca_file: Path | None,
     key_file: Path | None,
     as_json: bool,
     event: str,
@@ -51,8 +64,8 @@ def trigger(
 
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)
-    to = target or f"{settings.gateway.host}:{settings.gateway.port}"
-    with grpc.insecure_channel(to) as channel:
+    to = target or _own_gateway(settings.gateway)
+    with _channel(to, ca_file) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
         try:
             trigger_id = _call(stub, campaign_id, event, user, secret)
@@ -62,6 +75,22 @@ def trigger(
         show_json({"trigger_id": trigger_id})
     else:
         click.echo(trigger_id)
+
+
+def _own_gateway(settings: GatewaySettings) -> str:
+    scheme = _TLS if settings.tls_certificate else ""
+    return f"{scheme}{settings.host}:{settings.port}"
+
+
+def _channel(target: str, ca_file: Path | None) -> grpc.Channel:
+    where = target.removeprefix(_TLS).removeprefix("http://").rstrip("/")
+    if ca_file is None and not target.startswith(_TLS):
+        return grpc.insecure_channel(where)
+    try:
+        roots = ca_file.read_bytes() if ca_file else None
+    except OSError as error:
+        raise ConfigError(f"--ca-file: cannot read {ca_file}: {error.strerror}") from error
+    return grpc.secure_channel(where, grpc.ssl_channel_credentials(roots))
 
 
 def _secret(key_file: Path | None, demo: Path) -> str:
@@ -104,6 +133,11 @@ def _explain(error: grpc.RpcError, target: str) -> str:
     assert isinstance(error, grpc.Call)  # noqa: S101 - every RpcError of a stub is one
     status = rpc_status.from_call(error)
     if status is None and error.code() is grpc.StatusCode.UNAVAILABLE:
+        if any(word in str(error.details()).lower() for word in ("ssl", "certificate", "handshake")):
+            return (
+                f"no TLS connection to {target} that can be trusted: --ca-file names the certificates to "
+                "trust, and --target a host that the gateway's certificate is for"
+            )
         return f"nothing answers at {target}: is `clarion up` running? --target names another place"
     lines = [f"{error.code().name}: {error.details()}"]
     for detail in status.details if status else ():

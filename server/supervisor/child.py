@@ -22,6 +22,10 @@ class Child:
         ready_timeout: seconds for `ready`.
         stop_signal: the signal that asks the child to end.
         stop_timeout: seconds between `stop_signal` and SIGKILL.
+        restart_signal: what asks the child to end when a restart was asked for; None: it is left alone then.
+        restart_timeout: seconds between `restart_signal` and SIGKILL.
+        renews_itself: `restart_signal` does not end the child; it does what is needed by itself.
+        used: returns when others make use of the child; awaited in a restart before the next child's.
         death_signal: what the child gets when the supervisor itself is killed (Linux only). It reaches the
             child, not the child's own children.
     """
@@ -34,4 +38,8 @@ class Child:
     ready_timeout: float = 30.0
     stop_signal: int = signal.SIGTERM
     stop_timeout: float = 3.0
+    restart_signal: int | None = None
+    restart_timeout: float = 10.0
+    renews_itself: bool = False
+    used: Callable[[], Awaitable[None]] | None = None
     death_signal: int = signal.SIGKILL

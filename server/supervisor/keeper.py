@@ -31,6 +31,8 @@ class Keeper:
         self._policy = policy
         self._process: ChildProcess | None = None
         self._never_ready = False
+        self._answers = asyncio.Event()
+        self._restarting = False
 
     async def keep(self) -> None:
         """Run until cancelled.
@@ -43,6 +45,9 @@ class Keeper:
         while True:
             born = asyncio.get_running_loop().time()
             fate = await self._live()
+            if self._restarting:
+                self._restarting = False
+                continue
             deaths = self._policy.count(deaths, asyncio.get_running_loop().time() - born)
             delay = None if self._never_ready else self._policy.delay(deaths)
             if delay is None:
@@ -56,8 +61,31 @@ class Keeper:
             await self._process.stop(within, hurry)
         self._output.close()
 
+    async def restart(self) -> None:
+        """Restart the child as its `restart_signal` asks, and return when it is used again."""
+        if self.child.renews_itself:
+            if self._process and self.child.restart_signal is not None:
+                self._process.tell(self.child.restart_signal)
+            return
+        self._answers.clear()
+        self._restarting = self._process is not None  # if not, it has died and is started again anyway
+        await self.leave()
+        await self.used()
+
+    async def leave(self) -> None:
+        """End the child's process as for a restart."""
+        if self._process:
+            await self._process.stop(self.child.restart_timeout, asyncio.Event(), self.child.restart_signal)
+
+    async def used(self) -> None:
+        """Return when the child answers and others make use of it."""
+        await self._answers.wait()
+        if self.child.used:
+            await self.child.used()
+
     async def _live(self) -> str:
         """Run the child once and return what became of it."""
+        self._answers.clear()
         self._output.forget()
         self._say(f"starting {self.child.name}")
         try:
@@ -84,6 +112,7 @@ class Keeper:
                     return problem
                 self._say(f"{self.child.name} is ready")
                 self.up.set()
+                self._answers.set()
             return f"ended: {await ended}"
         finally:
             for task in (ended, ready):

@@ -64,10 +64,18 @@ class ChildProcess:
         self._pipe.close()
         return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
 
-    async def stop(self, within: float, hurry: asyncio.Event) -> None:
-        """Ask the child to end; after `within` seconds, or when `hurry` is set, kill it."""
+    def tell(self, number: int) -> None:
+        """Send the child a signal."""
         with suppress(ProcessLookupError):
-            self._process.send_signal(self._child.stop_signal)
+            self._process.send_signal(number)
+
+    async def stop(self, within: float, hurry: asyncio.Event, number: int | None = None) -> None:
+        """Ask the child to end; after `within` seconds, or when `hurry` is set, kill it.
+
+        Args:
+            number: another signal than the child's `stop_signal`.
+        """
+        self.tell(self._child.stop_signal if number is None else number)
         ended = asyncio.create_task(self.wait())
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait({ended, hurried}, timeout=within, return_when=asyncio.FIRST_COMPLETED)

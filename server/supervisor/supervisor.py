@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,11 +14,13 @@ from .child import Child
 from .keeper import GaveUp, Keeper
 from .output import Output
 from .policy import RestartPolicy
+from .rolling import Rolling
 
 __all__ = ["Supervisor"]
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOP_WITHIN = 8.0  # seconds for all children together; what is left of ten is for the kernel and us
+_UNDER_WAY = 2.5  # seconds for what the end comes in between: a start, or a restart's stand-in
 _SAME_CTRL_C = 0.3  # seconds: some launchers pass a terminal's Ctrl-C on to a child that got it already
 
 
@@ -33,6 +36,8 @@ class Supervisor:
         log_dir: where each child's output goes, as `<name>.log`.
         say: takes what the supervisor has to tell; a text may have several lines.
         on_up: called once, when every child is ready.
+        stand_in: runs during a restart, beside those that restart.
+        check: called before a restart; if it raises, nothing is restarted.
         policy: when to restart and when to give up.
     """
 
@@ -43,22 +48,26 @@ class Supervisor:
         say: Callable[[str], None],
         *,
         on_up: Callable[[], None] | None = None,
+        stand_in: Child | None = None,
+        check: Callable[[], None] | None = None,
         policy: RestartPolicy | None = None,
     ) -> None:
         self._say_to = say
         self._on_up = on_up
-        self._keepers = [
-            Keeper(child, Output(log_dir / f"{child.name}.log"), self._say, policy or RestartPolicy())
-            for child in children
-        ]
         self._log_dir = log_dir
+        self._keepers = [self._keeper(child, policy or RestartPolicy()) for child in children]
+        spare = (lambda: self._keeper(stand_in, RestartPolicy(quick_deaths=1))) if stand_in else None
+        self._rolling = Rolling(self._keepers, spare, check, self._say)
+        self._had_terminal = _has_terminal()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._asked_at = 0.0
 
     async def run(self) -> int:
-        """Run until asked to stop (SIGINT, SIGTERM, SIGHUP, or `stop`), and leave no process behind.
+        """Run until asked to stop (SIGINT, SIGTERM, or `stop`), and leave no process behind.
+
+        SIGHUP restarts the children one by one, unless it tells of a closed terminal: that is an end too.
 
         Returns:
             0 after a stop that was asked for, 1 after giving up on a child.
@@ -86,6 +95,16 @@ class Supervisor:
         elif now - self._asked_at > _SAME_CTRL_C:
             self._hurry.set()
 
+    def _hang_up(self) -> None:
+        """Take SIGHUP."""
+        if self._had_terminal and not _has_terminal():
+            self.stop()
+        else:
+            self._rolling.ask()
+
+    def _keeper(self, child: Child, policy: RestartPolicy) -> Keeper:
+        return Keeper(child, Output(self._log_dir / f"{child.name}.log"), self._say, policy)
+
     async def _supervise(self) -> None:
         for keeper in self._keepers:
             self._tasks.append(asyncio.create_task(keeper.keep()))
@@ -94,6 +113,7 @@ class Supervisor:
         if self._on_up:
             with suppress(OSError):  # as in _say
                 self._on_up()
+        self._tasks.append(asyncio.create_task(self._rolling.run()))
         await self._until(asyncio.Event())
 
     async def _until(self, event: asyncio.Event) -> bool:
@@ -125,22 +145,32 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
+            await asyncio.wait(self._tasks, timeout=_UNDER_WAY)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             yield
         finally:
-            for number in _STOP_SIGNALS:
+            for number in (*_STOP_SIGNALS, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _say(self, text: str) -> None:
         with suppress(OSError):  # the terminal is gone; that must not keep us from ending the children
             self._say_to(text)
+
+
+def _has_terminal() -> bool:
+    """Return whether there is a terminal that could be closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def _make_private(folder: Path) -> None:

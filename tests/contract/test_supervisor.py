@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -274,7 +277,7 @@ async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Proc
     return process, [int(text.split()[1]) for text in logs]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path: Path, number: int) -> None:
     process, pids = await start_program(tmp_path, FOREVER, FOREVER)
     os.killpg(process.pid, number)
@@ -282,6 +285,64 @@ async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path:
     assert process.returncode == 0
     assert out == b"stopping c1, c0\nstopped\n"  # no child heard the signal itself: no death was reported
     assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
+    master, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER),
+        stdin=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
+    os.close(master)  # the kernel sends SIGHUP
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert is_gone(pid)
+
+
+async def test_without_a_terminal_sighup_restarts_each_child_that_may_beside_a_stand_in(
+    tmp_path: Path,
+) -> None:
+    told = Told()
+    children = [
+        python("kept", FOREVER),
+        python("first", FOREVER, restart_signal=signal.SIGTERM),
+        python("second", FOREVER, restart_signal=signal.SIGTERM),
+    ]
+    spare = python("spare", FOREVER)
+    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"), stand_in=spare)
+    running = asyncio.create_task(supervisor.run())
+    await told.heard("all up")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await told.heard("all were restarted")
+    assert await stopped(supervisor, running) == 0
+    restart = told.texts[told.texts.index("all up") + 1 : told.texts.index("all were restarted")]
+    assert restart == [
+        "starting spare",
+        "spare is ready",
+        "restarting first",
+        "starting first",
+        "first is ready",
+        "restarting second",
+        "starting second",
+        "second is ready",
+    ]
+
+
+async def test_a_stand_in_that_cannot_start_leaves_everything_as_it_is(tmp_path: Path) -> None:
+    told = Told()
+    child = python("child", FOREVER, restart_signal=signal.SIGTERM)
+    spare = python("spare", "exit('no such setting')", ready=asyncio.Event().wait)
+    supervisor = Supervisor([child], tmp_path, told, on_up=lambda: told("all up"), stand_in=spare)
+    running = asyncio.create_task(supervisor.run())
+    await told.heard("all up")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await told.heard("the restart was given up: spare ended: exit code 1")
+    assert "  | no such setting" in str(told)
+    assert await stopped(supervisor, running) == 0
+    assert str(told).count("starting child") == 1
 
 
 async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) -> None:

@@ -1,0 +1,244 @@
+"""SIGHUP to the gateway's runner: a new Envoy takes over, and no call notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+import pytest
+
+from gateway import GatewayOptions
+from gateway.family import SHARED_MEMORY
+from tests.contract import toy_upstream
+from tests.contract.gateway_kit import TOY, call, options_for, ready_runner, short_folder, trigger, until
+from tests.contract.processes import is_gone
+from tests.contract.toy_upstream import Toy
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(sys.platform != "linux", reason="Envoy has hot restart on Linux only"),
+]
+HANDED_OVER = "was handed over to a new Envoy"
+GOES_ON = "the gateway goes on as it was: "
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A runner in a process of its own, with the toy server behind it."""
+
+    options: GatewayOptions
+    folder: Path
+    process: asyncio.subprocess.Process
+    toy: Toy
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def envoys(self) -> list[psutil.Process]:
+        """Return those that serve, the oldest first; not those that only check a configuration."""
+        found = psutil.Process(self.process.pid).children()
+        return sorted(filter(_serves, found), key=lambda one: one.pid)
+
+    def renew(self, options: GatewayOptions | None = None) -> None:
+        (self.folder / "options").write_text(repr(options or self.options))
+        self.process.send_signal(signal.SIGHUP)
+
+    async def said(self, words: str, times: int = 1) -> None:
+        await until(lambda: self.log().count(words) >= times, self.log)
+
+    async def changed_from(self, old: psutil.Process) -> None:
+        """Return when only the new Envoy is left."""
+        await until(lambda: len(self.envoys()) == 1 and self.envoys()[0] != old, self.log)
+
+    def memory(self) -> Path:
+        number = (self.folder / "base-id").read_text().strip()
+        return SHARED_MEMORY / f"envoy_shared_memory_{number}0"
+
+
+@pytest.fixture
+async def stand() -> AsyncIterator[Stand]:
+    async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}") as toy:
+        options = options_for(folder, drain_timeout=1.0)
+        async with ready_runner(options, folder) as process:
+            yield Stand(options, folder, process, toy)
+
+
+def _serves(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):  # it ended meanwhile
+        return "--restart-epoch" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+class Load:
+    """Calls of every kind, over and over; what is not answered well is kept."""
+
+    def __init__(self, port: int) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self._url = f"http://127.0.0.1:{port}"
+        self._target = f"127.0.0.1:{port}"
+        self._ending = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        kept = httpx.AsyncClient(base_url=self._url, timeout=10)
+        # HTTP/2 comes by gRPC: the library below httpx takes no answer after a GOAWAY (RFC 9113, 6.8, does).
+        async with (
+            kept,
+            grpc.aio.insecure_channel(self._target) as channel,
+            asyncio.TaskGroup() as group,
+        ):
+            calls: list[Callable[[], Awaitable[object]]] = [
+                lambda: self._rest(kept),
+                self._by_new_connection,
+                lambda: call(channel),
+            ]
+            for each in calls:
+                group.create_task(self._repeat(each))
+            await until(lambda: self.answered > len(calls))
+            try:
+                yield
+            finally:
+                self._ending.set()
+
+    async def more(self, count: int) -> None:
+        """Return when so many more calls were answered."""
+        wanted = self.answered + count
+        await until(lambda: self.answered >= wanted)
+
+    async def _repeat(self, ask: Callable[[], Awaitable[object]]) -> None:
+        while not self._ending.is_set():
+            try:
+                await ask()
+                self.answered += 1
+            except (AssertionError, httpx.HTTPError, grpc.aio.AioRpcError) as error:
+                self.failures.append(repr(error))
+            await asyncio.sleep(0.005)
+
+    async def _rest(self, client: httpx.AsyncClient) -> None:
+        answer = await trigger(client)
+        assert answer.status_code == 204, answer.text
+
+    async def _by_new_connection(self) -> None:
+        async with httpx.AsyncClient(base_url=self._url, timeout=10) as client:
+            await self._rest(client)
+
+
+async def test_no_call_fails_while_a_new_envoy_takes_over_twice_in_a_row(stand: Stand) -> None:
+    (old,), load = stand.envoys(), Load(stand.options.listen_port)
+    async with load.running():
+        stand.renew()
+        await stand.said(HANDED_OVER)
+        stand.renew()
+        await stand.said(HANDED_OVER, times=2)
+        await stand.changed_from(old)
+        await load.more(40)
+    assert not load.failures
+    assert stand.process.returncode is None
+
+
+async def test_a_call_in_flight_ends_well_at_the_old_envoy(stand: Stand) -> None:
+    (old,), url = stand.envoys(), f"http://127.0.0.1:{stand.options.listen_port}"
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        before = stand.toy.calls
+        flying = asyncio.create_task(trigger(client, "nap"))
+        await until(lambda: stand.toy.calls > before)
+        stand.renew()
+        await stand.said(HANDED_OVER)
+        assert len(stand.envoys()) == 2
+        assert (await flying).status_code == 204
+    await stand.changed_from(old)
+
+
+async def test_new_settings_are_in_force_with_the_new_envoy(stand: Stand) -> None:
+    stand.renew(replace(stand.options, max_body_bytes=1))
+    await stand.said(HANDED_OVER)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stand.options.listen_port}") as client:
+        assert (await trigger(client)).status_code == 413
+
+
+async def test_settings_that_do_not_work_leave_the_old_envoy_alone(stand: Stand) -> None:
+    (old,), load = stand.envoys(), Load(stand.options.listen_port)
+    async with load.running():
+        stand.renew(replace(stand.options, listen_host="no address"))
+        await stand.said(GOES_ON)
+        stand.renew(replace(stand.options, tls_certificate=Path("/none"), tls_key=Path("/none")))
+        await stand.said("tls_certificate: cannot read /none")
+        (stand.folder / "options").write_text("no options at all")
+        stand.process.send_signal(signal.SIGHUP)
+        await stand.said(GOES_ON, times=3)
+        await load.more(20)
+    assert not load.failures
+    assert stand.envoys() == [old]
+
+
+@contextlib.asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Listen and never answer: a new Envoy waits three seconds for the answer to its health check."""
+    ended = asyncio.Event()
+
+    async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ended.set()
+
+
+async def test_a_new_envoy_that_dies_leaves_the_old_one_at_work_and_the_next_can_follow(stand: Stand) -> None:
+    (old,), load = stand.envoys(), Load(stand.options.listen_port)
+    async with silent_server() as silent, load.running():
+        stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
+        await until(lambda: len(stand.envoys()) == 2, stand.log)
+        stand.envoys()[-1].kill()
+        await stand.said(f"{GOES_ON}Envoy ended with exit code -9")
+        assert stand.envoys() == [old]
+        stand.renew()
+        await stand.said(HANDED_OVER)
+        await stand.changed_from(old)
+        await load.more(20)
+    assert not load.failures
+
+
+async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(stand: Stand) -> None:
+    url = f"http://127.0.0.1:{stand.options.listen_port}"
+    memory = stand.memory()
+    assert memory.exists()
+    async with silent_server() as silent, httpx.AsyncClient(base_url=url, timeout=10) as client:
+        stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
+        await until(lambda: len(stand.envoys()) == 2, stand.log)
+        envoys, before = stand.envoys(), stand.toy.calls
+        flying = asyncio.create_task(trigger(client, "nap"))
+        await until(lambda: stand.toy.calls > before)
+        stand.process.terminate()
+        assert (await flying).status_code == 204
+        assert await asyncio.wait_for(stand.process.wait(), 15) == 0
+    assert not [one for one in envoys if one.is_running()]
+    assert not memory.exists()
+
+
+async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand) -> None:
+    stand.renew()
+    await stand.said(HANDED_OVER)
+    envoys, memory = stand.envoys(), stand.memory()
+    stand.process.kill()
+    assert all(is_gone(envoy.pid) for envoy in envoys)
+    memory.unlink()  # `clarion up` does so at the gateway's next start
+
+
+async def test_what_envoys_hand_over_by_is_closed_to_other_users(stand: Stand) -> None:
+    assert (stand.folder / "base-id").read_text().strip().isdecimal()
+    sockets = [file for file in stand.folder.iterdir() if file.name.startswith("hot_")]
+    assert sockets
+    assert not [file for file in sockets if file.stat().st_mode & 0o077], "others can reach the sockets"
+    assert stand.memory().stat().st_mode & 0o077 == 0

@@ -1,0 +1,289 @@
+"""TLS with the operator's own certificate, on a real Envoy; certificates are made here."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import psutil
+import pytest
+import trustme
+
+from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, render, running, wait_ready
+from tests.contract import toy_upstream
+from tests.contract.gateway_kit import TOY, call, options_for, short_folder, trigger, until
+from tests.contract.toy_upstream import TRIGGER_ID
+
+pytestmark = pytest.mark.timeout(40)
+
+CA = trustme.CA()
+
+
+def issue(folder: Path, name: str = "pair", **more: Any) -> trustme.LeafCert:
+    """Write a new certificate for localhost and its key as `name.pem` and `name.key`."""
+    pair = CA.issue_cert("localhost", "127.0.0.1", **more)
+    write(pair, folder, name)
+    return pair
+
+
+def write(pair: trustme.LeafCert, folder: Path, name: str = "pair") -> None:
+    chain = b"".join(blob.bytes() for blob in pair.cert_chain_pems)
+    (folder / f"{name}.pem").write_bytes(chain)
+    (folder / f"{name}.key").write_bytes(pair.private_key_pem.bytes())
+
+
+def serial_of(pair: trustme.LeafCert) -> bytes:
+    """Return the certificate itself, as a peer shows it."""
+    return ssl.PEM_cert_to_DER_cert(pair.cert_chain_pems[0].bytes().decode())
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    return context
+
+
+async def shown(options: GatewayOptions) -> bytes:
+    """Return the certificate that a new connection is shown."""
+    _, writer = await asyncio.open_connection("localhost", options.listen_port, ssl=trusting())
+    found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    return found.getpeercert(binary_form=True) or b""
+
+
+def tls(folder: Path, name: str = "pair", **more: Any) -> GatewayOptions:
+    return options_for(folder, tls_certificate=folder / f"{name}.pem", tls_key=folder / f"{name}.key", **more)
+
+
+@dataclass(frozen=True)
+class Stand:
+    options: GatewayOptions
+    gateway: Gateway
+    folder: Path
+    said: list[str]
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.options.listen_port}"
+
+
+@pytest.fixture(scope="module")
+async def stand() -> AsyncIterator[Stand]:
+    async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
+        issue(folder)
+        options, said = tls(folder), list[str]()
+        async with running(options, workdir=folder, say=said.append) as gateway:
+            yield Stand(options, gateway, folder, said)
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_rest_is_served_over_tls_by_both_protocols(stand: Stand, http2: bool) -> None:  # noqa: FBT001
+    async with httpx.AsyncClient(
+        base_url=stand.url, verify=trusting(), http1=not http2, http2=http2
+    ) as client:
+        answer = await trigger(client)
+    assert answer.status_code == 204
+    assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+
+
+async def test_native_grpc_is_served_over_tls_on_the_same_port(stand: Stand) -> None:
+    credentials = grpc.ssl_channel_credentials(CA.cert_pem.bytes())
+    target = f"localhost:{stand.options.listen_port}"
+    async with grpc.aio.secure_channel(target, credentials) as channel:
+        assert await call(channel) == TRIGGER_ID
+
+
+async def test_plain_http_is_not_served_beside_it(stand: Stand) -> None:
+    async with httpx.AsyncClient(base_url=stand.url.replace("https", "http")) as client:
+        with pytest.raises(httpx.TransportError):
+            await trigger(client)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+async def test_tls_1_1_is_refused_and_1_2_is_not(stand: Stand) -> None:
+    for version, works in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
+        context = trusting()
+        context.set_ciphers("DEFAULT@SECLEVEL=0")  # or our own side would refuse 1.1
+        context.minimum_version = context.maximum_version = version
+        connecting = asyncio.open_connection("localhost", stand.options.listen_port, ssl=context)
+        if works:
+            (await connecting)[1].close()
+            continue
+        with pytest.raises((ssl.SSLError, ConnectionError), match=r"(?i)protocol.version"):
+            await connecting
+
+
+async def test_readiness_is_seen_through_tls_too(stand: Stand) -> None:
+    options = tls(stand.folder, listen_port=stand.options.listen_port, admin_socket=None)
+    await wait_ready(options, 5)
+
+
+async def test_the_key_stands_in_private_files_only(stand: Stand) -> None:
+    key = (stand.folder / "pair.key").read_text()
+    secret = stand.folder / "tls.json"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    printed = render(stand.options)
+    middle = key.splitlines()[2]
+    assert middle not in printed
+    assert middle in secret.read_text()
+    assert not [line for line in stand.said if middle in line]
+    assert middle not in " ".join(psutil.Process(stand.gateway.pid).cmdline())
+    files = [file for file in stand.folder.iterdir() if file.is_file()]
+    left = {file.name for file in files if middle in file.read_text()}
+    assert left == {"pair.key", "tls.json"}
+
+
+async def test_a_new_pair_is_shown_to_new_connections_and_old_ones_go_on() -> None:
+    async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
+        issue(folder)
+        options, said = tls(folder), list[str]()
+        async with (
+            running(options, workdir=folder, say=said.append) as gateway,
+            httpx.AsyncClient(
+                base_url=f"https://localhost:{options.listen_port}", verify=trusting(), timeout=10
+            ) as client,
+        ):
+            pid, asking = gateway.pid, _Asking(client)
+            new = issue(folder)
+            await until(lambda: _shows(options, new), said.__str__)
+            assert await asking.stop() > 0
+            assert gateway.pid == pid
+            assert any("was renewed" in line for line in said)
+            assert asking.connections == 1
+
+
+async def _shows(options: GatewayOptions, pair: trustme.LeafCert) -> bool:
+    return await shown(options) == serial_of(pair)
+
+
+class _Asking:
+    """Keeps triggering on one connection; every answer must be a 204."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._streams: set[int] = set()
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def connections(self) -> int:
+        return len(self._streams)
+
+    async def stop(self) -> int:
+        self._stop.set()
+        return await self._task
+
+    async def _run(self) -> int:
+        answered = 0
+        while not self._stop.is_set():
+            answer = await trigger(self._client)
+            assert answer.status_code == 204
+            self._streams.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
+            answered += 1
+            await asyncio.sleep(0.01)
+        return answered
+
+
+async def test_a_swapped_symbolic_link_counts_as_a_new_pair() -> None:
+    async with short_folder() as folder:
+        for version in ("1", "2"):
+            (folder / version).mkdir()
+        issue(folder / "1")
+        second = issue(folder / "2")
+        (folder / "now").symlink_to("1")  # as Kubernetes does: files → now → version
+        for end in ("pem", "key"):
+            (folder / f"pair.{end}").symlink_to(f"now/pair.{end}")
+        options = tls(folder)
+        async with running(options, workdir=folder):
+            (folder / "next").symlink_to("2")
+            (folder / "next").rename(folder / "now")
+            await until(lambda: _shows(options, second))
+
+
+async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
+    async with short_folder() as folder:
+        first, second = issue(folder), CA.issue_cert("localhost")
+        options, said = tls(folder), list[str]()
+        async with running(options, workdir=folder, say=said.append):
+            (folder / "pair.key").write_bytes(second.private_key_pem.bytes())
+            await until(lambda: said)
+            assert "the TLS certificate stays as it was: tls_key: " in said[0]
+            assert "does not go with" in said[0]
+            assert await shown(options) == serial_of(first)
+            write(second, folder)  # the other half
+            await until(lambda: _shows(options, second), said.__str__)
+
+
+def _without_certificate(folder: Path) -> None:
+    (folder / "pair.pem").unlink()
+
+
+def _another_key(folder: Path) -> None:
+    (folder / "pair.key").write_bytes(CA.issue_cert("localhost").private_key_pem.bytes())
+
+
+def _expired(folder: Path) -> None:
+    issue(folder, not_after=dt.datetime(2020, 1, 2, tzinfo=dt.UTC), not_before=dt.datetime(2020, 1, 1))  # noqa: DTZ001
+
+
+def _not_pem(folder: Path) -> None:
+    (folder / "pair.pem").write_bytes(b"\x30\x82\xff")
+
+
+def _encrypted(folder: Path) -> None:
+    (folder / "pair.key").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+
+
+def _a_folder(folder: Path) -> None:
+    (folder / "pair.key").unlink()
+    (folder / "pair.key").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            _without_certificate,
+            ("tls_certificate: cannot read", "pair.pem", "No such file", "name a PEM file"),
+        ),
+        (_another_key, ("tls_key: ", "pair.key does not go with tls_certificate", "its own key")),
+        (_expired, ("tls_certificate: ", "pair.pem: certificate has expired", "put a valid one there")),
+        (_not_pem, ("tls_certificate: ", "pair.pem is not PEM")),
+        (_encrypted, ("tls_key: ", "is encrypted", "without a passphrase")),
+        (_a_folder, ("tls_key: cannot read", "pair.key: Is a directory")),
+    ],
+)
+async def test_a_pair_that_cannot_work_is_one_line_at_the_start(
+    tmp_path: Path, spoil: Any, words: tuple[str, ...]
+) -> None:
+    issue(tmp_path)
+    spoil(tmp_path)
+    options = tls(tmp_path)
+    with pytest.raises(GatewayError) as told:
+        async with running(options, workdir=tmp_path):
+            pytest.fail("it runs")
+    assert "\n" not in str(told.value)
+    assert "PRIVATE" not in str(told.value)
+    for word in words:
+        assert word in str(told.value)
+    with pytest.raises(GatewayError):
+        check_pair(options)
+
+
+@pytest.mark.parametrize("only", ["tls_certificate", "tls_key"])
+def test_half_a_pair_is_a_wrong_setting(only: str) -> None:
+    with pytest.raises(GatewayError, match="is missing; give tls_certificate and tls_key, or neither"):
+        GatewayOptions(upstreams=("127.0.0.1:1",), **{only: Path("/x")})  # type: ignore[arg-type]
+
+
+def test_envoy_itself_finds_the_configuration_with_tls_good(tmp_path: Path) -> None:
+    issue(tmp_path)
+    check(tls(tmp_path))

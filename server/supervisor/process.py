@@ -70,10 +70,9 @@ class ChildProcess:
             self._process.send_signal(number)
 
     async def stop(self, within: float, hurry: asyncio.Event, number: int | None = None) -> None:
-        """Ask the child to end; after `within` seconds, or when `hurry` is set, kill it.
+        """Ask the child to end, by `number` if that is given and not the child's `stop_signal`.
 
-        Args:
-            number: another signal than the child's `stop_signal`.
+        After `within` seconds, or when `hurry` is set, it is killed.
         """
         self.tell(self._child.stop_signal if number is None else number)
         ended = asyncio.create_task(self.wait())

@@ -36,6 +36,7 @@ class Keys:
     revoked: str
     unknown: str
     reads: str
+    reads_of_another_project: str
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +94,9 @@ async def secrets(stack: Stack, pool: Pool) -> Keys:
         revoked=revoked,
         unknown=new_secret(),
         reads=await make(scopes=set(Scope)),
+        reads_of_another_project=await make(project_id=other, scopes=set(Scope)),
     )
-    await stack.until_key_works(made.reads)
+    await stack.until_key_works(made.reads_of_another_project)
     return made
 
 

@@ -1,0 +1,13 @@
+"""The contract as a table: what is sent, and what must come back by every way in."""
+
+from __future__ import annotations
+
+from . import bodies, campaigns, credentials, events, members
+
+__all__ = ["ACCEPTED", "REFUSED", "TYPED_ALONE"]
+
+THEMES = (members, events, bodies, campaigns, credentials)
+
+REFUSED = [case for theme in THEMES for case in theme.REFUSED]
+ACCEPTED = [case for theme in THEMES for case in theme.ACCEPTED]
+TYPED_ALONE = events.TYPED_ALONE

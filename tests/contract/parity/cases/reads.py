@@ -1,0 +1,166 @@
+"""The calls that read and revoke: what is asked, and what must come back by every way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from google.protobuf.message import Message
+
+from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2
+from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN
+
+__all__ = ["NAMES", "NOBODY", "READS", "SCOPES", "SERVICES", "Read"]
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+FORMAT, RANGE = "INVALID_FORMAT", "OUT_OF_RANGE"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One call that reads, and what must come back. Without a reason it is answered."""
+
+    name: str
+    method: str
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    key: str = "reads"
+
+    @property
+    def message(self) -> Message:
+        made: Message = getattr(MODULES[self.method], f"{self.method}Request")(**self.values)
+        return made
+
+    @property
+    def reply(self) -> type[Message]:
+        kind: type[Message] = getattr(MODULES[self.method], f"{self.method}Response")
+        return kind
+
+    @property
+    def grpc_path(self) -> str:
+        return f"/clarion.v1.{SERVICES[self.method]}/{self.method}"
+
+    @property
+    def rest(self) -> tuple[str, str, dict[str, str]]:
+        """The HTTP method, the path and the query."""
+        verb, template = REST[self.method]
+        in_path = {name: quote(str(one), safe="") for name, one in self.values.items() if name in template}
+        query = {name: str(one) for name, one in self.values.items() if name not in template}
+        return verb, "/api/client/" + template.format(**in_path), query
+
+
+SERVICES = {
+    "GetDelivery": "DeliveryService",
+    "GetCampaign": "CampaignService",
+    "ListCampaigns": "CampaignService",
+    "ListApiKeys": "ApiKeyService",
+    "RevokeApiKey": "ApiKeyService",
+}
+MODULES: dict[str, Any] = {
+    "GetDelivery": delivery_pb2,
+    "GetCampaign": campaign_pb2,
+    "ListCampaigns": campaign_pb2,
+    "ListApiKeys": api_key_pb2,
+    "RevokeApiKey": api_key_pb2,
+}
+REST = {
+    "GetDelivery": ("GET", "deliveries/{trigger_id}"),
+    "GetCampaign": ("GET", "campaigns/{campaign_id}"),
+    "ListCampaigns": ("GET", "campaigns"),
+    "ListApiKeys": ("GET", "keys"),
+    "RevokeApiKey": ("DELETE", "keys/{key_id}"),
+}
+SCOPES = {
+    "GetDelivery": "deliveries.read",
+    "GetCampaign": "campaigns.read",
+    "ListCampaigns": "campaigns.read",
+    "ListApiKeys": "keys.manage",
+    "RevokeApiKey": "keys.manage",
+}
+NAMES = {"GetDelivery": "trigger_id", "GetCampaign": "campaign_id", "RevokeApiKey": "key_id"}
+NO_UUIDS = [
+    *("x", "44", "null", "{}", NOBODY[:-1], NOBODY + "0", f"{{{NOBODY}}}", f"urn:uuid:{NOBODY}"),
+    *(NOBODY.replace("-", ""), NOBODY[:-1] + "g", f" {NOBODY}", f"{NOBODY}\n", "٤" * 36, "0" * 5000),
+]
+NO_NUMBERS = [*("0", "-1", "+1", "01", "1.0", "1e3", "abc", "٤٤", " 44", "44 ", "1" * 20, "0x2C", "%34%34")]
+
+
+def unknown(method: str, reason: str, *values: str) -> list[Read]:
+    name = NAMES[method]
+    return [Read(f"{method} of {one}", method, {name: one}, reason) for one in values]
+
+
+def not_ids(method: str, values: list[str]) -> list[Read]:
+    name = NAMES[method]
+    return [
+        Read(f"{method} of {one[:48]!r}", method, {name: one}, "INVALID_REQUEST", ((name, FORMAT),))
+        for one in values
+    ]
+
+
+def sizes(kind: str, reason: str, *values: int) -> list[Read]:
+    fields = (("page_size", reason),) if reason else ()
+    refusal = "INVALID_REQUEST" if reason else ""
+    return [
+        Read(f"{kind} page size {one}", "ListCampaigns", {"page_size": one}, refusal, fields)
+        for one in values
+    ]
+
+
+def tokens(*values: str) -> list[Read]:
+    wrong = (("page_token", FORMAT),)
+    return [
+        Read(f"page token {one[:24]!r}", "ListCampaigns", {"page_token": one}, "INVALID_REQUEST", wrong)
+        for one in values
+    ]
+
+
+def by_keys() -> list[Read]:
+    """Return each call with each kind of key that may not make it."""
+    kinds = dict.fromkeys(("expired", "revoked", "unknown"), "CREDENTIALS_INVALID")
+    kinds["held_to_45"] = "SCOPE_MISSING"
+    return [
+        Read(
+            f"{method} by a key that is {kind}",
+            method,
+            {NAMES[method]: wrong} if wrong else {},
+            reason,
+            key=kind,
+        )
+        for method in SERVICES
+        for kind, reason in kinds.items()
+        for wrong in ([NOBODY, "wrong"] if method in NAMES else [""])
+    ]
+
+
+READS = [
+    *not_ids("GetDelivery", NO_UUIDS),
+    *unknown("GetDelivery", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *not_ids("GetCampaign", NO_NUMBERS),
+    *unknown(
+        "GetCampaign", "CAMPAIGN_NOT_FOUND", "1", "999", str(OTHERS_CAMPAIGN), str(2**63 - 1), str(2**63)
+    ),
+    *not_ids("RevokeApiKey", NO_UUIDS),
+    *unknown("RevokeApiKey", "KEY_NOT_FOUND", NOBODY, NOBODY.replace("0", "f")),
+    *sizes("a wrong", RANGE, -1, -(2**31), 1001, 2**31 - 1),
+    *sizes("a good", "", 0, 1, 2, 3, 1000),
+    *tokens("x", "0", "01", "-1", "1.0", " 1", "44 ", "9" * 19, "٤٤", "1" * 5000, "a" * 5000, "'", "\n"),
+    Read(
+        "both wrong",
+        "ListCampaigns",
+        {"page_size": 5000, "page_token": "x"},
+        "INVALID_REQUEST",
+        (("page_size", RANGE), ("page_token", FORMAT)),
+    ),
+    Read("a token past the end", "ListCampaigns", {"page_token": "9" * 18}),
+    Read("a token in the middle", "ListCampaigns", {"page_token": "44"}),
+    Read("an empty token", "ListCampaigns", {"page_token": ""}),
+    Read("all campaigns", "ListCampaigns"),
+    Read("another project's campaigns", "ListCampaigns", reason="SCOPE_MISSING", key="of_another_project"),
+    Read("a campaign", "GetCampaign", {"campaign_id": "44"}),
+    Read("a paused campaign", "GetCampaign", {"campaign_id": str(PAUSED_CAMPAIGN)}),
+    Read("all keys", "ListApiKeys"),
+    *by_keys(),
+]

@@ -1,0 +1,98 @@
+"""The documented shell script: bash and curl against the gateway of a running stack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+from .conftest import CHANNELS, Done, delivered
+
+pytestmark = [
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed"),
+    pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed"),
+]
+
+SCRIPT = Path(__file__).parents[1] / "clients/trigger.sh"
+TOOLS = ("bash", "cat", "curl", "mktemp", "rm", "sed", "tr")
+
+
+async def script(stack: Stack, *words: str, **env: str) -> Done:
+    """Run the script against a stack."""
+    known = {"PATH": os.environ["PATH"], "CLARION_URL": stack.url, "CLARION_KEY": stack.key}
+    process = await asyncio.create_subprocess_exec(
+        str(SCRIPT),
+        *words,
+        env={**known, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+async def test_the_script_triggers_all_three_channels(demo: Stack) -> None:
+    done = await script(demo)
+
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert len(lines) == 3
+    for line, channel in zip(lines, CHANNELS, strict=True):
+        status, number = line.split()
+        assert status == "204"
+        await delivered(demo, channel, number)
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+async def test_the_script_shows_each_violation(demo: Stack) -> None:
+    done = await script(demo, "44", '{"user": {"email": "x", "timezone": "Mars/Base"}}')
+
+    assert (done.code, done.err) == (1, "")
+    first, *violations = done.out.splitlines()
+    assert first == "422 INVALID_REQUEST"
+    found = [re.fullmatch(r"  (\S+): .+ \(([A-Z_]+)\)", line) for line in violations]
+    assert sorted(one.groups() for one in found if one) == [
+        ("user.email", "INVALID_FORMAT"),
+        ("user.external_id", "REQUIRED"),
+        ("user.timezone", "UNKNOWN_VALUE"),
+    ]
+
+
+async def test_the_script_without_jq_shows_the_answer_as_it_came(demo: Stack, tmp_path: Path) -> None:
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+
+    done = await script(demo, "999", '{"user": {}}', PATH=str(tmp_path))
+
+    assert (done.code, done.err) == (1, "")
+    status, body = done.out.split(" ", 1)
+    assert status == "404"
+    assert json.loads(body)["details"][0]["reason"] == "CAMPAIGN_NOT_FOUND"
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+async def test_the_script_says_that_a_key_does_not_work_and_does_not_show_it(demo: Stack) -> None:
+    key = "sk_00000000-0000-4000-8000-000000000000"
+
+    done = await script(demo, CLARION_KEY=key)
+
+    assert (done.code, done.out, done.err) == (1, "401 CREDENTIALS_INVALID\n", "")
+
+
+async def test_the_script_says_what_it_needs_without_a_key(demo: Stack) -> None:
+    done = await script(demo, CLARION_KEY="")
+
+    assert done.code != 0
+    assert "CLARION_KEY" in done.err

@@ -46,6 +46,7 @@ class Rolling:
                     self._check()
                 async with self._standing_in():
                     await self._restart_each()
+                self._say("all were restarted")
             except Exception as error:  # a caller's hooks among them: what runs goes on
                 self._say(f"the restart was given up: {error}")
 
@@ -53,7 +54,6 @@ class Rolling:
         for keeper in self._keepers:
             self._say(f"restarting {keeper.child.name}")
             await keeper.restart()
-        self._say("all were restarted")
 
     @asynccontextmanager
     async def _standing_in(self) -> AsyncIterator[None]:

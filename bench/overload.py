@@ -20,7 +20,7 @@ from typing import Any
 import click
 import uvloop
 
-from gateway import GatewayError
+from gateway import HALF_THE_CORES, GatewayError
 from server.errors import ClarionError
 from server.rundir import RunDir
 
@@ -227,7 +227,7 @@ def main(**options: Any) -> None:
     try:
         if shutil.which("h2load") is None:
             raise BenchError(MISSING)
-        plan = Plan(warmup=3, envoy_threads=2, loader="builtin", **options)
+        plan = Plan(warmup=3, envoy_threads=HALF_THE_CORES, loader="builtin", **options)
         load_before = os.getloadavg()[0]
         capacity, samples = uvloop.run(measure(plan))
     except (BenchError, ClarionError, GatewayError) as error:

@@ -18,11 +18,13 @@ __all__ = [
     "active_requests",
     "healthy_upstreams",
     "is_ready",
+    "shed_down_to",
     "start_draining",
 ]
 
 SECONDS = 2.0
 """The longest wait for an answer."""
+LEAST = "adaptive_concurrency.gradient_controller.min_concurrency"
 ACTIVE = "http.ingress.downstream_rq_active"
 
 
@@ -80,6 +82,18 @@ async def is_ready(socket_path: Path, epoch: int = 0) -> bool:
     # JSON of a protobuf message leaves a 0 out.
     found = info.get("command_line_options", {}).get("restart_epoch", 0)
     return info.get("state") in {"LIVE", "DRAINING"} and found == epoch
+
+
+async def shed_down_to(socket_path: Path, calls: int) -> None:
+    """Allow the admission filter to let only so many calls in at once, if they take too long.
+
+    It begins with the least that it is configured for, so its configuration says the most, and it is told
+    the least here: a new gateway has not seen yet that calls are quick, and should not refuse the first ones.
+
+    Raises:
+        AdminError: the interface does not answer.
+    """
+    await _ask(socket_path, "POST", f"/runtime_modify?{LEAST}={calls}")
 
 
 async def start_draining(socket_path: Path) -> None:

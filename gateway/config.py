@@ -61,6 +61,7 @@ def build(options: GatewayOptions) -> Config:
         bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
         # During a hand-over, figures asked for include those of the old Envoy.
         bootstrap["stats_flush_on_admin"] = True
+        bootstrap["layered_runtime"] = {"layers": [{"name": "admin", "admin_layer": {}}]}
     return bootstrap
 
 

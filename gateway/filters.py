@@ -10,7 +10,7 @@ from .cluster import READY
 from .contract import Contract, descriptor_path
 from .options import GatewayOptions
 
-__all__ = ["HEALTH_PATH", "READY_PATH", "filters", "for_readiness", "for_rest", "for_web"]
+__all__ = ["HEALTH_PATH", "READY_PATH", "filters", "for_grpc", "for_readiness", "for_rest", "for_web"]
 
 Config = dict[str, Any]
 
@@ -19,6 +19,7 @@ LUA = "envoy.filters.http.lua"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
 WEB = "envoy.filters.http.grpc_web"
+ADMISSION = "envoy.filters.http.adaptive_concurrency"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 ROUTER = "envoy.filters.http.router"
 
@@ -38,6 +39,7 @@ def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
         {"name": HEALTH, "disabled": True, "typed_config": _health()},
         {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
         {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
+        {"name": ADMISSION, "disabled": True, "typed_config": _admission(options)},
         {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
         {"name": ROUTER, "typed_config": _router()},
     ]
@@ -45,7 +47,12 @@ def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
 
 def for_rest() -> Config:
     """Return the `typed_per_filter_config` that switches the REST filters on."""
-    return dict.fromkeys((LUA, BUFFER, TRANSCODER), ON)
+    return dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+
+
+def for_grpc() -> Config:
+    """Return the `typed_per_filter_config` of native unary gRPC."""
+    return {ADMISSION: ON}
 
 
 def for_readiness() -> Config:
@@ -55,7 +62,7 @@ def for_readiness() -> Config:
 
 def for_web() -> Config:
     """Return the `typed_per_filter_config` of gRPC-Web."""
-    return {WEB: ON}
+    return {WEB: ON, ADMISSION: ON}
 
 
 def _lua() -> Config:
@@ -80,6 +87,31 @@ def _health() -> Config:
 def _buffer(options: GatewayOptions) -> Config:
     """Return the filter that refuses bodies above the limit, however they are sent."""
     return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": options.max_body_bytes}
+
+
+def _admission(options: GatewayOptions) -> Config:
+    """Return the filter that lets fewer calls in while calls take too long.
+
+    It stands behind the buffer, so that only the servers' time counts and not that of a slow caller. The
+    median counts, so that a few slow reads do no harm. The target is fixed: Envoy could find one by itself,
+    but for that it refuses good calls every minute.
+    """
+    return {
+        "@type": f"{EXTENSIONS}.adaptive_concurrency.v3.AdaptiveConcurrency",
+        "gradient_controller_config": {
+            "sample_aggregate_percentile": {"value": 50},
+            "concurrency_limit_params": {
+                "max_concurrency_limit": options.max_concurrent,
+                "concurrency_update_interval": "0.05s",
+            },
+            "min_rtt_calc_params": {
+                "fixed_value": f"{options.latency_target}s",
+                # Where it begins, too; once Envoy runs it is told `min_concurrent`: see `admin.shed_down_to`.
+                "min_concurrency": options.max_concurrent,
+                "buffer": {"value": 25},
+            },
+        },
+    }
 
 
 def _transcoder(contract: Contract) -> Config:

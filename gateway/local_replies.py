@@ -44,6 +44,7 @@ def local_replies(options: GatewayOptions) -> Config:
 def _by_cause() -> Iterator[tuple[Config, Reply]]:
     """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
+    yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
     sick = _because("response.code_details.startsWith('health_check')")  # so does its 200
     yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY
     # Envoy's 408 for a gRPC call that took too long; the request may have come in time.

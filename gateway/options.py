@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GatewayError
 
-__all__ = ["GatewayOptions", "Upstream"]
+__all__ = ["HALF_THE_CORES", "GatewayOptions", "Upstream"]
 
 MAX_SOCKET_PATH = 107
 """Bytes that fit into `sockaddr_un.sun_path` with its final zero (unix(7))."""
 MAX_PORT = 65535
+HALF_THE_CORES = max(1, (os.cpu_count() or 1) // 2)
+LEAST_PER_SERVER = 32
+"""A server is busy all the time with so many, also where a commit takes 15 ms."""
 UNIX = "unix:"
 
 
@@ -68,8 +72,9 @@ class GatewayOptions:
     """A PEM file with the certificate's key."""
     admin_socket: Path | None = None
     """Envoy's admin interface, as a Unix socket of mode 0600. Without it, stopping cannot drain."""
-    concurrency: int = 2
-    """Envoy's worker threads."""
+    concurrency: int = HALF_THE_CORES
+    """Envoy's worker threads. The servers need the other half: with a thread for each core, all of them wait
+    for each other when there is most to do."""
 
     max_body_bytes: int = 65536
     """The largest REST body. gRPC messages are limited by the server."""
@@ -81,8 +86,12 @@ class GatewayOptions:
     """HTTP/2 streams open at once on one connection."""
 
     max_concurrent_per_server: int = 256
-    """Calls under way at once, for each upstream; above it 503 at once. A server process takes about 2,000
-    calls a second, so 256 wait for about an eighth of a second: enough for a short pause of the database."""
+    """Calls under way at once, for each upstream; above it 503 at once. So many can come together: a server
+    process takes some 2,000 to 4,000 a second, and is through with them in about a tenth of one."""
+    latency_target: float = 0.005
+    """While half of the calls take clearly longer than this, more come than can be served. Then fewer and
+    fewer are let in at once, down to 32 for each upstream, so that the accepted do not wait for each other.
+    Without `admin_socket`, all of `max_concurrent_per_server` are let in."""
 
     request_timeout: float = 10.0
     """From the whole REST request to the whole answer; then 504. Also the longest unary gRPC call."""
@@ -122,7 +131,7 @@ class GatewayOptions:
         """Refuse limits of nothing: Envoy reads a time of 0 as "for ever"."""
         limits = ("concurrency", "max_body_bytes", "max_header_kib", "max_header_count", "max_connections")
         times = ("request_timeout", "header_timeout", "body_timeout", "idle_timeout", "drain_timeout")
-        for name in (*limits, "max_streams", "max_concurrent_per_server", *times):
+        for name in (*limits, "max_streams", "max_concurrent_per_server", "latency_target", *times):
             if getattr(self, name) <= 0:
                 raise GatewayError(f"{name}: must be more than 0, not {getattr(self, name)}")
 
@@ -130,6 +139,11 @@ class GatewayOptions:
     def max_concurrent(self) -> int:
         """Calls under way at once, to all servers."""
         return self.max_concurrent_per_server * len(self.upstreams)
+
+    @property
+    def min_concurrent(self) -> int:
+        """Calls that are let in at once however long they take."""
+        return min(LEAST_PER_SERVER * len(self.upstreams), self.max_concurrent)
 
     @property
     def parsed_upstreams(self) -> tuple[Upstream, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .cluster import NAME as CLUSTER
 from .contract import Contract, RestPath, built
-from .filters import HEALTH_PATH, READY_PATH, for_readiness, for_rest, for_web
+from .filters import HEALTH_PATH, READY_PATH, for_grpc, for_readiness, for_rest, for_web
 from .options import GatewayOptions
 from .replies import (
     JSON,
@@ -127,7 +127,7 @@ def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config
         action = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
         yield _grpc_route(match, action)
     yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
-    yield _grpc_route({"prefix": "/"}, _longest_call(options))
+    yield {**_grpc_route({"prefix": "/"}, _longest_call(options)), "typed_per_filter_config": for_grpc()}
 
 
 def _longest_call(options: GatewayOptions) -> Config:

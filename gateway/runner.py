@@ -68,7 +68,7 @@ class Gateway:
             GatewayError: it does not start, or something is wrong with the TLS pair.
         """
         self._envoy = await self._launch(self.options, 0)
-        await until_ready(self._envoy, self.options, 0)
+        await _until_ready(self._envoy, self.options, 0)
 
     async def renew(self, options: GatewayOptions) -> None:
         """Hand over to a new Envoy with these options, without refusing or cutting a call.
@@ -92,7 +92,7 @@ class Gateway:
         check(options)  # before the old one hears of it
         envoy = await self._launch(options, family.epoch + 1)
         try:
-            await until_ready(envoy, options, family.epoch + 1)
+            await _until_ready(envoy, options, family.epoch + 1)
         except GatewayError:
             await envoy.end()
             family.forget_failed()
@@ -216,6 +216,20 @@ async def run(
             for task in (renewing, stop, ended):
                 task.cancel()
             return code
+
+
+async def _until_ready(envoy: Envoy, options: GatewayOptions, epoch: int) -> None:
+    """Wait until Envoy is ready, and tell it how few calls at once it may come down to.
+
+    Raises:
+        GatewayError: it did not get ready.
+    """
+    await until_ready(envoy, options, epoch)
+    if options.admin_socket is not None:
+        try:
+            await admin.shed_down_to(options.admin_socket, options.min_concurrent)
+        except admin.AdminError as error:
+            raise GatewayError(f"Envoy's admin interface does not answer: {error}") from error
 
 
 async def _renew_at(

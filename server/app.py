@@ -15,7 +15,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec import structs
 
-from gateway import GatewayOptions
+from gateway import HALF_THE_CORES, GatewayOptions
 
 from .config import Settings
 from .dispatch.providers import build as build_provider
@@ -174,7 +174,9 @@ def gateway_options(
         admin_socket=admin_socket,
         max_body_bytes=settings.gateway.max_body_bytes,
         max_concurrent_per_server=settings.gateway.max_concurrent_per_server,
+        latency_target=settings.gateway.latency_target,
         max_connections=settings.gateway.max_connections,
+        concurrency=settings.gateway.threads or HALF_THE_CORES,
         request_timeout=settings.gateway.request_timeout,
         access_log=settings.gateway.access_log,
         tls_certificate=_file(settings.gateway.tls_certificate),

@@ -95,7 +95,9 @@ class GatewaySettings(_Section, frozen=True):
     request_timeout: Seconds = 10.0
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 65_536
     max_concurrent_per_server: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    latency_target: Annotated[float, msgspec.Meta(ge=0.001, le=10)] = 0.005
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     access_log: bool = False
     tls_certificate: str = ""
     tls_key: str = ""

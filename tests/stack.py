@@ -20,8 +20,12 @@ import psutil
 import tomlkit
 
 from clarion.v1 import trigger_pb2_grpc
+from server import app
+from server.config import load
 from server.demo import CAMPAIGNS
 from server.rundir import sockets_folder
+from server.store.embedded import EmbeddedPostgres
+from server.store.pool import Pool
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
 
@@ -92,6 +96,11 @@ class Stack:
 
     def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {key or self.key}"),)
+
+    def pool(self) -> contextlib.AbstractAsyncContextManager[Pool]:
+        """Open a pool on its own database."""
+        url = EmbeddedPostgres(self.data, self.server_socket.parent).url
+        return app.opened_pool(load(None, {"CLARION_DATABASE_URL": url}))
 
     def log(self, name: str) -> str:
         path = self.data / "log" / f"{name}.log"

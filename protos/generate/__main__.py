@@ -10,9 +10,10 @@ __all__ = ["main"]
 def main() -> None:
     """Write what has changed, and always the last document, so that `make` sees when this was."""
     made = documents()
+    last = [*made][-1]
     for name, text in made.items():
         path = ROOT / name
-        if name == [*made][-1] or not path.exists() or path.read_text(encoding="utf-8") != text:
+        if name == last or not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
 

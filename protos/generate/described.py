@@ -51,11 +51,9 @@ class Described:
         found = [service for file in self.files for service in file.services_by_name.values()]
         return sorted(found, key=lambda service: (service.name != "TriggerService", service.name))
 
-    def message(self, full_name: str) -> Descriptor:
+    def message(self, name: str) -> Descriptor:
         """Return one message of ours by its name without the package."""
-        return next(
-            f.message_types_by_name[full_name] for f in self.files if full_name in f.message_types_by_name
-        )
+        return next(f.message_types_by_name[name] for f in self.files if name in f.message_types_by_name)
 
     def enum(self, name: str) -> EnumDescriptor:
         """Return one enum of ours by its name without the package."""

@@ -16,6 +16,8 @@ from .described import Described, sentence
 __all__ = ["Reason", "phrase", "reasons", "violation_reasons"]
 
 ANSWER: Any = error_reason_pb2.answer
+# RFC 9110; Python has them from 3.13 on.
+NEWER_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 AFTER_A_WAIT = "Yes, after the seconds in `retry-after`."
 NOT_AS_IT_IS = "No: the same call fails again."
 RETRY = {
@@ -82,8 +84,4 @@ def violation_reasons(described: Described) -> dict[str, str]:
 
 def phrase(status: int) -> str:
     """Return what HTTP calls a status, such as `Not Found`; the same in each version of Python."""
-    newer = {
-        413: "Content Too Large",
-        422: "Unprocessable Content",
-    }  # RFC 9110; Python's names changed in 3.13
-    return newer.get(status) or HTTPStatus(status).phrase
+    return NEWER_PHRASES.get(status) or HTTPStatus(status).phrase

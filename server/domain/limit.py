@@ -59,7 +59,7 @@ class RateLimiter:
 
     A bucket is one number: the moment at which it will be full. How empty it is, is the time until then; so
     a bucket that was full long ago says no more than one that does not exist, and can be dropped. A changed
-    rate or share needs no conversion: a bucket that was half empty stays half empty.
+    share needs no conversion: a bucket that was half empty stays half empty.
     """
 
     def __init__(

@@ -15,10 +15,10 @@ __all__ = ["Trigger"]
 class Trigger(msgspec.Struct, frozen=True):
     """One accepted trigger: campaign `campaign_id` for one user.
 
-    `address` is the email address, E.164 number or device token, by channel. `event` and
-    `user_data` are JSON objects as text, exactly as the caller wrote them, or empty; `traceparent` is the
-    caller's W3C trace context, or empty. A struct,
-    because one is made on every call, and a frozen dataclass of so many fields takes ten times as long.
+    `address` is the email address, E.164 number or device token, by channel. `event` and `user_data` are JSON
+    objects as text, exactly as the caller wrote them, or empty; `traceparent` is the caller's W3C trace
+    context, or empty. A struct, because one is made on every call, and a frozen dataclass of so many fields
+    takes ten times as long.
     """
 
     id: uuid.UUID

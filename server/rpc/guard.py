@@ -76,7 +76,10 @@ class Guard(grpc.GenericRpcHandler):
         limits: RateLimiter,
         max_concurrent: int,
     ) -> None:
-        """Take the scope that each service needs (`clarion.v1.TriggerService`) and seconds for a call."""
+        """Take the scope that each service needs (by `clarion.v1.TriggerService`), and what bounds calls.
+
+        `deadline` is in seconds, for one call; `max_concurrent` counts those that are being served.
+        """
         self._catalog = catalog
         self._scopes = scopes
         self._deadline = deadline

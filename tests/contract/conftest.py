@@ -11,12 +11,9 @@ import httpx
 import pytest
 
 from clarion.v1 import trigger_pb2_grpc
-from server import app
-from server.config import load
 from server.domain.campaign import Campaign, CampaignState, Channel, Template
 from server.domain.key import Scope, new_secret
 from server.store import campaigns, keys
-from server.store.embedded import EmbeddedPostgres
 from server.store.pool import Pool
 from tests.stack import Stack, client, running_stack
 
@@ -47,9 +44,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 @pytest.fixture(scope="session")
 async def pool(stack: Stack) -> AsyncIterator[Pool]:
-    """A pool on the running product's own database."""
-    url = EmbeddedPostgres(stack.data, stack.server_socket.parent).url
-    async with app.opened_pool(load(None, {"CLARION_DATABASE_URL": url})) as opened:
+    async with stack.pool() as opened:
         yield opened
 
 

@@ -1,4 +1,4 @@
-"""What tests of the gateway's transport share: options, a key, and calls of both kinds."""
+"""What tests of the gateway's transport share: options, a runner as a process, and calls of both kinds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from typing import Any
 
 import grpc
 import httpx
-from google.api import httpbody_pb2
 
-from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from gateway import GatewayOptions
-from tests.stack import free_port
+from tests.contract.gateway import stand
+from tests.contract.gateway.stand import trigger
 
-__all__ = ["HEADERS", "TOY", "call", "options_for", "ready_runner", "short_folder", "trigger", "until"]
+__all__ = ["TOY", "call", "options_for", "ready_runner", "short_folder", "trigger", "until"]
 
-HEADERS = {
-    "authorization": "Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67",
-    "content-type": "application/json",
-}
 TOY = "server.sock"
 PROGRAM = """
 import asyncio, sys
@@ -47,16 +42,8 @@ async def short_folder() -> AsyncIterator[Path]:
 
 def options_for(folder: Path, **more: Any) -> GatewayOptions:
     """Return options for a gateway in front of the toy server of this folder."""
-    chosen = {
-        "listen_port": free_port(),
-        "upstreams": (f"unix:{folder / TOY}",),
-        "admin_socket": folder / "admin.sock",
-        "concurrency": 1,
-        "request_timeout": 5.0,
-        "drain_timeout": 3.0,
-        "drain_grace": 0.0,
-    }
-    return GatewayOptions(**{**chosen, **more})
+    patient = {"request_timeout": 5.0, "header_timeout": 10.0, "body_timeout": 30.0, "drain_timeout": 3.0}
+    return stand.options_for(folder, f"unix:{folder / TOY}", **{**patient, **more})
 
 
 @asynccontextmanager
@@ -100,13 +87,6 @@ async def until(holds: Callable[[], Any], told: Callable[[], str] = str, seconds
         raise AssertionError(f"it did not come true; {told()}") from None
 
 
-async def trigger(client: httpx.AsyncClient, campaign: str = "44") -> httpx.Response:
-    """Trigger over REST."""
-    return await client.post(f"/api/client/campaigns/{campaign}/trigger", headers=HEADERS, content=b"{}")
-
-
 async def call(channel: grpc.aio.Channel, campaign: str = "44") -> str:
     """Trigger over gRPC; return the id."""
-    request = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=httpbody_pb2.HttpBody(data=b"{}"))
-    stub = trigger_pb2_grpc.TriggerServiceStub(channel)
-    return str((await stub.TriggerCampaign(request, timeout=10)).trigger_id)
+    return str((await stand.call(channel, campaign, timeout=10)).trigger_id)

@@ -16,11 +16,8 @@ import pytest
 
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
-from server import app
-from server.config import load
 from server.domain.key import Scope, new_secret
 from server.store import keys
-from server.store.embedded import EmbeddedPostgres
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.contract.documented import check_call, check_rest, reason_of
@@ -298,12 +295,10 @@ async def test_too_many_calls_are_429_with_retry_after_by_rest_and_grpc(troubled
 async def test_a_hanging_database_is_504_and_a_dead_one_503(troubled: Stack) -> None:
     await asyncio.sleep(1.1)  # the limit's bucket fills again
     postmaster = int((troubled.data / "postgres" / "postmaster.pid").read_text().split()[0])
-    url = EmbeddedPostgres(troubled.data, troubled.server_socket.parent).url
-    settings = load(None, {"CLARION_DATABASE_URL": url})
     async with client(troubled) as http, grpc.aio.insecure_channel(troubled.target) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
         async with (
-            app.opened_pool(settings) as pool,
+            troubled.pool() as pool,
             pool.acquire() as connection,
             connection.transaction(),
         ):

@@ -22,11 +22,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from clarion.v1 import api_key_pb2, api_key_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 from server import app
-from server.config import load
 from server.domain.key import ApiKey, Scope, new_secret
 from server.domain.limit import OwnLimit
 from server.store import keys
-from server.store.embedded import EmbeddedPostgres
 from server.store.pool import Pool
 from tests.stack import EXAMPLE, Stack, client, running_stack
 
@@ -249,8 +247,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]
 
 @pytest.fixture(scope="module")
 async def pair_pool(pair: Stack) -> AsyncIterator[Pool]:
-    url = EmbeddedPostgres(pair.data, pair.server_socket.parent).url
-    async with app.opened_pool(load(None, {"CLARION_DATABASE_URL": url})) as opened:
+    async with pair.pool() as opened:
         yield opened
 
 

@@ -176,7 +176,9 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
         assert each.get("disabled", False) is (name != "router")
     for route in routes():
         if "grpc" in route["match"]:
-            assert "typed_per_filter_config" not in route
+            on = {name.rpartition(".")[2] for name in route.get("typed_per_filter_config", ())}
+            endless = route["route"].get("priority") == "HIGH"
+            assert on == (set() if endless else {"adaptive_concurrency"})
 
 
 def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:

@@ -67,14 +67,17 @@ class Stand:
 
 
 def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewayOptions:
-    times = {"request_timeout": 1.0, "header_timeout": 1.0, "body_timeout": 1.0, "drain_grace": 0.0}
-    return GatewayOptions(
-        listen_port=free_port(),
-        upstreams=upstreams,
-        admin_socket=folder / "admin.sock",
-        concurrency=1,
-        **{**times, **more},
-    )
+    chosen: dict[str, Any] = {
+        "listen_port": free_port(),
+        "upstreams": upstreams,
+        "admin_socket": folder / "admin.sock",
+        "concurrency": 1,
+        "request_timeout": 1.0,
+        "header_timeout": 1.0,
+        "body_timeout": 1.0,
+        "drain_grace": 0.0,
+    }
+    return GatewayOptions(**{**chosen, **more})
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from .stand import Stand, call, grpc_error, hidden, refused, rich_reason, runnin
 pytestmark = pytest.mark.timeout(30)
 
 LIMIT = 2
+MANY = 64
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,51 @@ async def test_endless_streams_take_no_place_of_a_call(
         pass
     for one in watching:
         one.cancel()
+
+
+# ---- while calls take too long, fewer are let in ----------------------------------------------------------
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[Stand]:
+    async with running_stand(max_concurrent_per_server=MANY, request_timeout=5.0) as made:
+        yield made
+
+
+async def test_a_gateway_that_has_just_started_takes_many_calls_at_once(fresh: Stand) -> None:
+    async with crowd(fresh) as client:
+        assert await slow_round(fresh, client) == [204] * MANY
+
+
+async def test_while_calls_take_too_long_the_surplus_is_refused_and_later_taken_again(fresh: Stand) -> None:
+    least = fresh.options.min_concurrent
+    async with crowd(fresh) as client, asyncio.timeout(20):
+        while (statuses := await slow_round(fresh, client)).count(204) > least:
+            pass
+        assert sorted(statuses) == [204] * least + [503] * (MANY - least)
+        while True:  # quick calls raise the limit again
+            for _ in range(20):
+                assert (await trigger(client)).status_code == 204
+                await asyncio.sleep(0.02)
+            if await slow_round(fresh, client) == [204] * MANY:
+                return
+
+
+@asynccontextmanager
+async def crowd(stand: Stand) -> AsyncIterator[httpx.AsyncClient]:
+    limits = httpx.Limits(max_connections=MANY, max_keepalive_connections=MANY)
+    async with httpx.AsyncClient(base_url=f"http://{stand.address}", limits=limits, timeout=20) as made:
+        yield made
+
+
+async def slow_round(stand: Stand, client: httpx.AsyncClient) -> list[int]:
+    """Make calls at once and let none end before each has been taken or refused; return their statuses."""
+    before = stand.toy.calls
+    stand.toy.free.clear()
+    flying = [asyncio.create_task(trigger(client, "wait")) for _ in range(MANY)]
+    async with asyncio.timeout(5):
+        while stand.toy.calls - before + sum(one.done() for one in flying) < MANY:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(10 * stand.options.latency_target)
+    stand.toy.free.set()
+    return [one.status_code for one in await asyncio.gather(*flying)]

@@ -36,6 +36,8 @@ TARGET = 3.0
 CALLERS = 100
 """HTTP/2 connections; each may have so many calls open that it never waits for an answer to send the next."""
 STREAMS = 100
+SETTLING = 1.0
+"""Seconds at the start of each variant that are told apart: in some tenths of one the limit finds the load."""
 ACCEPTED, REFUSED = "204", "503"
 HALF, TWICE, TWICE_UNLIMITED = "half the capacity", "twice the capacity", "twice, without the limit"
 
@@ -51,15 +53,19 @@ class Sample:
     p50: float
     p99: float
     refused_p99: float
+    first_p99: float
+    """Of the accepted, while the limit settled."""
     cpu: dict[str, float]
     """Cores used, by role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the loader saw: latencies in milliseconds by HTTP status."""
+    """What the loader saw: latencies in milliseconds by HTTP status, once the limit had settled."""
 
     by_status: dict[str, list[float]]
+    settling: dict[str, list[float]]
+    """Those of the first second."""
     seconds: float
 
     def rate(self, status: str) -> float:
@@ -68,8 +74,7 @@ class Answers:
 
     def percentile(self, status: str, percent: int) -> float:
         """Return a percentile of the latencies of this status."""
-        times = self.by_status.get(status, [])
-        return statistics.quantiles(times, n=100)[percent - 1] if len(times) > 1 else 0.0
+        return _percentile(self.by_status.get(status, []), percent)
 
 
 class Caller:
@@ -117,15 +122,21 @@ class Caller:
         return _read(log)
 
 
+def _percentile(times: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(times, n=100)[percent - 1] if len(times) > 1 else 0.0
+
+
 def _read(log: Path) -> Answers:
     """Read h2load's log: start in µs, status, duration in µs."""
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    starts = [int(start) for start, _, _ in lines]
+    settled = min(starts) + SETTLING * 1e6
     by_status: dict[str, list[float]] = {}
-    starts = []
-    for line in log.read_text().splitlines():
-        start, status, micros = line.split("\t")
-        starts.append(int(start))
-        by_status.setdefault(status, []).append(int(micros) / 1000)
-    return Answers(by_status, (max(starts) - min(starts)) / 1e6)
+    settling: dict[str, list[float]] = {}
+    for start, status, micros in lines:
+        where = by_status if int(start) >= settled else settling
+        where.setdefault(status, []).append(int(micros) / 1000)
+    return Answers(by_status, settling, (max(starts) - settled) / 1e6)
 
 
 async def measure(plan: Plan) -> tuple[float, dict[str, list[Sample]]]:
@@ -173,6 +184,7 @@ async def _sample(caller: Caller, stand: Stand, rate: float, seconds: float) -> 
         p50=answers.percentile(ACCEPTED, 50),
         p99=answers.percentile(ACCEPTED, 99),
         refused_p99=answers.percentile(REFUSED, 99),
+        first_p99=_percentile(answers.settling.get(ACCEPTED, []), 99),
         cpu=used,
     )
 
@@ -186,7 +198,8 @@ def _table(samples: dict[str, list[Sample]]) -> str:
         "other",
         "p50 ms",
         "p99 ms",
-        "p99 of refused ms",
+        "p99 first second",
+        "p99 refused",
     ]
     roles = list(next(iter(samples.values()))[0].cpu)
     lines = [[*heads, *(f"{role} cores" for role in roles)]]
@@ -200,7 +213,7 @@ def _cells(variant: str, found: Sequence[Sample], roles: Sequence[str]) -> list[
         return float(statistics.median(getattr(one, name) for one in found))
 
     rates = [f"{median(name):.0f}" for name in ("offered", "accepted", "refused")]
-    times = [f"{median(name):.1f}" for name in ("p50", "p99", "refused_p99")]
+    times = [f"{median(name):.1f}" for name in ("p50", "p99", "first_p99", "refused_p99")]
     cores = [f"{statistics.median(one.cpu[role] for one in found):.2f}" for role in roles]
     return [variant, *rates, str(sum(one.other for one in found)), *times, *cores]
 
@@ -214,7 +227,7 @@ def _verdict(samples: dict[str, list[Sample]]) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option(
-    "--seconds", type=click.IntRange(1, 120), default=6, help="Measured time of one variant in one round."
+    "--seconds", type=click.IntRange(3, 120), default=6, help="Measured time of one variant in one round."
 )
 @click.option("--rounds", type=click.IntRange(1, 50), default=5)
 @click.option("--connections", type=click.IntRange(1, 200), default=32, help="For finding the capacity.")

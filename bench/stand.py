@@ -36,6 +36,7 @@ __all__ = ["Ceiling", "Clarion", "Stand", "ceiling", "clarion", "unlimited"]
 _READY_SECONDS = 30.0
 _HEALTHY_SECONDS = 10.0
 _UNLIMITED = 100_000
+_ANY_TIME = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +136,14 @@ async def clarion(plan: Plan, run: RunDir) -> AsyncIterator[Clarion]:
 @asynccontextmanager
 async def unlimited(plan: Plan, product: Clarion) -> AsyncIterator[Stand]:
     """Run another Envoy in front of the same servers, one that never refuses."""
-    gate = _envoy(plan, product.run, "unlimited", product.targets, key=product.key, limit=_UNLIMITED)
+    gate = _envoy(plan, product.run, "unlimited", product.targets, key=product.key, refuses=False)
     async with gate as (port, envoy):
         yield Stand(port, {**product.pids, "envoy": [envoy]})
 
 
 @asynccontextmanager
 async def _envoy(
-    plan: Plan, run: RunDir, name: str, targets: Sequence[str], *, key: str, limit: int | None = None
+    plan: Plan, run: RunDir, name: str, targets: Sequence[str], *, key: str, refuses: bool = True
 ) -> AsyncIterator[tuple[int, int]]:
     """Run the gateway as Clarion does; give its port and process id once it answers 204."""
     for target in targets:
@@ -155,8 +156,8 @@ async def _envoy(
         drain_timeout=1.0,
         drain_grace=0.0,  # at the end nobody calls any more
     )
-    if limit is not None:
-        options = dataclasses.replace(options, max_concurrent_per_server=limit)
+    if not refuses:
+        options = dataclasses.replace(options, max_concurrent_per_server=_UNLIMITED, latency_target=_ANY_TIME)
     folder = run.data / f"envoy-{name}"
     folder.mkdir(mode=0o700)
     async with gateway.running(options, workdir=folder) as envoy:

@@ -59,8 +59,9 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
+        what = error.msg.lower().removesuffix(" at")  # as some of Python's sentences end
         where = f"line {error.lineno}, column {error.colno}"
-        raise JsonError(f"is not valid JSON: {error.msg.lower()} at {where}") from error
+        raise JsonError(f"is not valid JSON: {what} at {where}") from error
     if "\\u" in text:
         _check_escapes(value)
     return value

@@ -37,7 +37,7 @@ CALLERS = 100
 """HTTP/2 connections; each may have so many calls open that it never waits for an answer to send the next."""
 STREAMS = 100
 SETTLING = 1.0
-"""Seconds at the start of each variant that are told apart: in some tenths of one the limit finds the load."""
+"""Seconds at the start of each variant that are told apart: the limit finds the load in tenths of one."""
 ACCEPTED, REFUSED = "204", "503"
 HALF, TWICE, TWICE_UNLIMITED = "half the capacity", "twice the capacity", "twice, without the limit"
 
@@ -82,8 +82,8 @@ class Caller:
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
-        # The key goes by a file's name to nobody, but h2load takes headers on its command line only: the
-        # key is made for this run, works on the loopback, and dies with the database.
+        # h2load takes headers on its command line only, where others can see them: this key is made for the
+        # run, is of use on the loopback alone, and dies with the database.
         self._headers = ("-H", f"authorization: Bearer {key}", "-H", "content-type: application/json")
         self._body = folder / "body.json"
         self._body.write_text(BODY)
@@ -129,6 +129,8 @@ def _percentile(times: Sequence[float], percent: int) -> float:
 def _read(log: Path) -> Answers:
     """Read h2load's log: start in µs, status, duration in µs."""
     lines = [line.split("\t") for line in log.read_text().splitlines()]
+    if not lines:
+        raise BenchError("h2load got no answer")
     starts = [int(start) for start, _, _ in lines]
     settled = min(starts) + SETTLING * 1e6
     by_status: dict[str, list[float]] = {}

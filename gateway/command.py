@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -23,7 +23,7 @@ ALONE = ("--disable-hot-restart",)
 """Without it, and without a base id, all Envoys of a machine share one name in shared memory."""
 
 
-def check(options: GatewayOptions) -> None:
+async def check(options: GatewayOptions) -> None:
     """Let Envoy itself validate the configuration that these options give.
 
     Raises:
@@ -32,12 +32,29 @@ def check(options: GatewayOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
         config = write_config(options, Path(folder))
         arguments = [*command(options, config), "--mode", "validate"]
-        done = subprocess.run(
-            arguments, cwd=folder, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
-        )
-    if done.returncode:
-        last = "\n".join(done.stderr.splitlines()[-LAST_LINES:])
+        code, words = await _run(arguments, folder)
+    if code:
+        last = "\n".join(words.splitlines()[-LAST_LINES:])
         raise GatewayError(f"Envoy refuses the configuration:\n{last}")
+
+
+async def _run(arguments: list[str], folder: str) -> tuple[int | None, str]:
+    """Run a program to its end; return its exit code and what it said.
+
+    Raises:
+        GatewayError: it does not end.
+    """
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*arguments, cwd=folder, stdout=pipe, stderr=pipe)
+    try:
+        _, words = await asyncio.wait_for(process.communicate(), CHECK_SECONDS)
+    except TimeoutError:
+        raise GatewayError(f"Envoy did not check its configuration within {CHECK_SECONDS} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, words.decode(errors="replace")
 
 
 def command(options: GatewayOptions, config_path: Path, family: tuple[str, ...] = ALONE) -> list[str]:

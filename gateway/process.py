@@ -79,10 +79,20 @@ class Envoy:
 
     async def _pass_messages_on(self) -> None:
         assert self._process.stderr is not None  # noqa: S101  # it was opened as a pipe
-        async for raw in self._process.stderr:
+        while raw := await self._next_line(self._process.stderr):
             line = raw.decode(errors="replace").rstrip()
             self._last.append(line)
             sys.stderr.write(line + "\n")
+
+    @staticmethod
+    async def _next_line(stream: asyncio.StreamReader) -> bytes:
+        """Return a line, or a part of one that is longer than the stream's buffer; nothing at the end."""
+        try:
+            return await stream.readuntil()
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError as error:
+            return await stream.readexactly(error.consumed)
 
 
 def _die_with_us() -> None:

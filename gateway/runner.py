@@ -89,13 +89,14 @@ class Gateway:
     async def _hand_over(self, options: GatewayOptions, family: Family) -> None:
         if address(options) != address(self.options):
             refuse_taken_port(options)
-        check(options)  # before the old one hears of it
+        await check(options)  # before the old one hears of it
         envoy = await self._launch(options, family.epoch + 1)
         try:
             await _until_ready(envoy, options, family.epoch + 1)
         except GatewayError:
             await envoy.end()
             family.forget_failed()
+            self._prepare(self.options)
             await self._end_if_deaf()
             raise
         old, self._envoy, self.options = self._current, envoy, options
@@ -104,15 +105,19 @@ class Gateway:
         self._say(f"the gateway was handed over to a new Envoy (process {envoy.pid})")
 
     async def _launch(self, options: GatewayOptions, epoch: int) -> Envoy:
-        """Start an Envoy. From here on that TLS pair is watched which these options name."""
+        config = self._prepare(options)
+        family = self._family.arguments(options, epoch) if self._family else ALONE
+        return await Envoy.start(command(options, config, family), self._workdir)
+
+    def _prepare(self, options: GatewayOptions) -> Path:
+        """Write what Envoy reads. From here on that TLS pair is watched which these options name."""
         pair = KeyPair.of(options)
         seen = pair.stamp() if pair else ()
         config = write_config(options, self._workdir)
         if self._watch:
             self._watch.cancel()
         self._watch = asyncio.create_task(pair.watch(self._workdir, seen, self._say)) if pair else None
-        family = self._family.arguments(options, epoch) if self._family else ALONE
-        return await Envoy.start(command(options, config, family), self._workdir)
+        return config
 
     async def _end_if_deaf(self) -> None:
         """End the old Envoy if it had already given up its port: then only a new start helps."""

@@ -79,7 +79,7 @@ class KeyPair:
             seen = now  # from before reading: what changes meanwhile is seen at the next look
             try:
                 self.hand_over(folder)
-            except GatewayError as error:
+            except (GatewayError, OSError) as error:  # a full disk among them
                 say(f"the TLS certificate stays as it was: {error}")
             else:
                 say(f"the TLS certificate was renewed from {self.certificate}")

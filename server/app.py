@@ -117,10 +117,11 @@ async def serve(settings: Settings) -> None:
         tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
         log.info("serving", listen=settings.server.listen, port=port)
         number = await tasks.until_signal()
-        await presence.leave()
         # SIGINT is somebody's Ctrl-C, or comes when the gateway has ended: nobody must be told in advance.
         lame_duck = settings.server.lame_duck if number == signal.SIGTERM else 0
+        leaving = asyncio.create_task(presence.leave())
         await server.stop(lame_duck=lame_duck, grace=settings.server.shutdown_grace)
+        await leaving
         log.info("server stopped")
 
 

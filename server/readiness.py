@@ -47,9 +47,12 @@ async def report_readiness(
 
 
 async def _answer(schema_is_current: Callable[[], Awaitable[bool]]) -> bool:
-    """Return the answer; no answer in time is a no."""
+    """Return the answer; no answer in time is a no, and so is every error: the server goes on."""
     try:
         async with asyncio.timeout(_MAX_AGE):
             return await schema_is_current()
     except (StoreUnavailable, TimeoutError):
+        return False
+    except Exception as error:
+        log.warning("the schema's version could not be read", exc_info=error)
         return False

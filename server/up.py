@@ -86,7 +86,7 @@ class _Plan:
         return self._server("server-spare", self._spare)
 
     def read_again(self) -> None:
-        """Read the settings as the children will in a restart; the data folder and the ports stay ours.
+        """Read the settings as the children will in a restart; the data folder and the servers' sockets stay.
 
         Raises:
             ConfigError, GatewayError: they would not work.

@@ -34,7 +34,7 @@ def show(invocation: Invocation) -> None:
 @click.pass_obj
 def check(invocation: Invocation) -> None:
     """Let Envoy itself check the configuration."""
-    envoy.check(_options(invocation.settings()))
+    run(envoy.check(_options(invocation.settings())))
     click.echo("Envoy accepts the configuration")
 
 

@@ -7,9 +7,9 @@ import re
 __all__ = ["trace_context", "trace_id"]
 
 # version-traceid-parentid-flags, neither id all zeros (https://www.w3.org/TR/trace-context/#traceparent-header).
-# A later version may have more fields; what it says more is not kept.
+# A version after 00 may have more fields; what it says more is not kept.
 _TRACEPARENT = re.compile(
-    r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(?:-.*)?"
+    r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?"
 )
 
 
@@ -18,7 +18,9 @@ def trace_context(header: str) -> str:
     if not header:
         return ""
     match = _TRACEPARENT.fullmatch(header.strip())
-    return match[1] if match else ""
+    if match is None or (match[2] and match[1].startswith("00")):
+        return ""
+    return match[1]
 
 
 def trace_id(context: str) -> str | None:

@@ -39,7 +39,7 @@ __all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "traceparen
 log = structlog.get_logger(__name__)
 
 MAX_MESSAGE_BYTES = 256 * 1024
-"""The largest request. gRPC's own limit is higher, so that what is refused here is told why."""
+"""The largest request. gRPC itself takes twice as much, so that most of what is refused is told why."""
 
 _caller: ContextVar[ApiKey] = ContextVar("caller")
 # grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.

@@ -23,7 +23,7 @@ from clarion.v1 import (
 from ..domain.key import Scope
 from ..domain.limit import RateLimiter
 from ..errors import ConfigError
-from .guard import Guard, UnknownMethods
+from .guard import MAX_MESSAGE_BYTES, Guard, UnknownMethods
 from .ports import Catalog, Records, Writer
 from .resources import ApiKeyServicer, CampaignServicer, DeliveryServicer
 from .triggers import TriggerServicer
@@ -34,7 +34,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),  # gRPC's own default; ours is the guard's
+    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),  # between the two, the guard says why
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),

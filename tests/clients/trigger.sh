@@ -13,12 +13,14 @@ key="${CLARION_KEY:?set it to an API key, such as \"\$(cat .clarion/demo-key)\"}
 answer="$(mktemp -d)"
 trap 'rm -rf "$answer"' EXIT
 
-# trigger CAMPAIGN BODY - the key goes by standard input: arguments can be seen by every user of the machine.
+# trigger CAMPAIGN BODY - the key goes by standard input and the body by a file: arguments can be seen by every
+# user of the machine.
 trigger() {
   local status
+  printf '%s' "$2" >"$answer/request"
   status="$(printf 'header = "Authorization: Bearer %s"\n' "$key" |
     curl --config - --silent --show-error --max-time 30 \
-      --header 'Content-Type: application/json' --data-binary "$2" \
+      --header 'Content-Type: application/json' --data-binary "@$answer/request" \
       --dump-header "$answer/head" --output "$answer/body" --write-out '%{http_code}' \
       "$url/api/client/campaigns/$1/trigger")"
   if [ "$status" = 204 ]; then

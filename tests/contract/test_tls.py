@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, render, running, wait_ready
+from gateway.tls import SECRET_FILE, KeyPair
 from tests.contract import toy_upstream
 from tests.contract.gateway_kit import TOY, call, options_for, short_folder, trigger, until
 from tests.contract.toy_upstream import TRIGGER_ID
@@ -222,6 +223,23 @@ async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
             await until(lambda: _shows(options, second), said.__str__)
 
 
+async def test_a_pair_that_cannot_be_written_is_told_and_tried_again_at_the_next_change(
+    tmp_path: Path,
+) -> None:
+    issue(tmp_path)
+    pair, said, missing = KeyPair.of(tls(tmp_path)), list[str](), tmp_path / "missing"
+    assert pair is not None
+    watching = asyncio.create_task(pair.watch(missing, (), said.append))
+    try:
+        await until(lambda: said)
+        assert "the TLS certificate stays as it was: " in said[0]
+        missing.mkdir()
+        issue(tmp_path)
+        await until((missing / SECRET_FILE).exists, said.__str__)
+    finally:
+        watching.cancel()
+
+
 def _without_certificate(folder: Path) -> None:
     (folder / "pair.pem").unlink()
 
@@ -284,6 +302,6 @@ def test_half_a_pair_is_a_wrong_setting(only: str) -> None:
         GatewayOptions(upstreams=("127.0.0.1:1",), **{only: Path("/x")})  # type: ignore[arg-type]
 
 
-def test_envoy_itself_finds_the_configuration_with_tls_good(tmp_path: Path) -> None:
+async def test_envoy_itself_finds_the_configuration_with_tls_good(tmp_path: Path) -> None:
     issue(tmp_path)
-    check(tls(tmp_path))
+    await check(tls(tmp_path))

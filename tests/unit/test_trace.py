@@ -30,6 +30,7 @@ def test_what_a_later_version_says_more_is_not_kept() -> None:
         "00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01",
         f"{GOOD}, {GOOD}",
         GOOD + "1",
+        GOOD + "-more",
     ],
 )
 def test_a_malformed_context_counts_as_absent(header: str) -> None:

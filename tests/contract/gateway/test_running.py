@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway import GatewayError, GatewayOptions, check, running, wait_ready
+from gateway.process import Envoy
 from tests.stack import free_port
 
 from .stand import Stand, options_for, trigger, until_calls, until_readyz_says
@@ -69,16 +70,24 @@ async def test_a_taken_port_is_said_in_one_line(stand: Stand, tmp_path: Path) ->
 async def test_envoy_itself_finds_the_configuration_good(tmp_path: Path) -> None:
     upstreams = ("server.internal:50051", "[::1]:50051")
     options = GatewayOptions(upstreams=upstreams, admin_socket=tmp_path / "a", access_log=True)
-    await asyncio.to_thread(check, options)
+    await check(options)
 
 
 async def test_what_envoy_refuses_is_told_in_its_words() -> None:
     broken = GatewayOptions(upstreams=("127.0.0.1:1",), listen_host="no address")
     with pytest.raises(GatewayError, match="malformed IP address"):
-        await asyncio.to_thread(check, broken)
+        await check(broken)
 
 
 async def test_configuration_and_admin_socket_are_private(stand: Stand) -> None:
     assert stand.options.admin_socket is not None
     for path in (stand.options.admin_socket, stand.options.admin_socket.with_name("envoy.json")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+async def test_a_line_longer_than_any_buffer_does_not_stop_the_relay(tmp_path: Path) -> None:
+    script = "import sys; sys.stderr.write('x' * 300_000 + chr(10) + 'the end' + chr(10))"
+    process = await Envoy.start([sys.executable, "-c", script], tmp_path)
+    async with asyncio.timeout(10):
+        assert await process.wait() == 0
+    assert process.last_words.endswith("the end")

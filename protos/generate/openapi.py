@@ -25,7 +25,8 @@ Clarion takes campaign triggers, makes them durable, and delivers them by email,
 
 Every call under `/api` needs an API key: `Authorization: Bearer sk_…`. Every error has the same body, a \
 `google.rpc.Status` with one ErrorInfo, whose `reason` is stable. A path that is not here answers \
-404 `PATH_NOT_FOUND`; a method that a path does not take, 405 `METHOD_NOT_ALLOWED` with the header `allow`.
+404 `PATH_NOT_FOUND`; a method that a path does not take, 405 `METHOD_NOT_ALLOWED` with the header `allow` \
+(one that HTTP does not know, 400 `HTTP_REFUSED`).
 
 A body may have 64 KiB, the headers of a request 12 KiB and 100 in number, and an answer takes at most \
 10 seconds; then it is 504 `TIMED_OUT`. How many calls a key and its project may make is theirs: 429 tells."""

@@ -46,7 +46,7 @@ format: setup-dev ## Format the code
 
 bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
 	$(BIN)/python -m bench $(ARGS)
-	@echo "also: $(BIN)/python -m bench.validation (what each check of a trigger costs)"
+	@echo "also: $(BIN)/python -m bench.validation (what each check costs) and -m bench.overload (when twice too many call)"
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock

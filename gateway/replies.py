@@ -113,7 +113,7 @@ class Reply:
 
 NO_SUCH_PATH = Reply(
     reasons.ERROR_REASON_PATH_NOT_FOUND,
-    "There is nothing at this path: check it against the documentation.",
+    "There is nothing at this path: /docs shows what there is.",
 )
 NOT_ALLOWED = Reply(
     reasons.ERROR_REASON_METHOD_NOT_ALLOWED,

@@ -32,6 +32,10 @@ Every error has the same body, over REST as JSON and over gRPC in `grpc-status-d
 - `RetryInfo`, where there is one, says how long to wait. The header `retry-after` says the same in whole
   seconds.
 
+Where the HTTP itself ends early there is no body: see [the edge of HTTP](rest.md#at-the-edge-of-http). gRPC
+clients then see `INTERNAL` or `UNAVAILABLE` without details, for metadata above 12 KiB for example, and
+`RESOURCE_EXHAUSTED` for messages above 512 KiB.
+
 ## By status
 
 | HTTP | gRPC | reason | send the same call again? |

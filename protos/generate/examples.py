@@ -8,7 +8,7 @@ from typing import Any
 
 from .reasons import Reason
 
-__all__ = ["ANSWERS", "BODIES", "PARAMETERS", "error_body", "metadata_of"]
+__all__ = ["ANSWERS", "BODIES", "CAMPAIGNS", "PARAMETERS", "error_body", "metadata_of"]
 
 RPC = "type.googleapis.com/google.rpc"
 TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
@@ -36,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "event": EVENT,
     },
 }
+CAMPAIGNS = {"email": "44", "text": "45", "push": "46"}
+"""The demo's campaign of each channel."""
 CAMPAIGN = {
     "campaign_id": "44",
     "display_name": "Welcome by email",
@@ -117,7 +119,7 @@ ERRORS = {
     "CAMPAIGN_NOT_FOUND": Error("There is no campaign 44.", {"campaign_id": "44"}),
     "DELIVERY_NOT_FOUND": Error("There is no trigger with this id.", {"trigger_id": TRIGGER_ID}),
     "KEY_NOT_FOUND": Error("There is no key with this id.", {"key_id": KEY_ID}),
-    "PATH_NOT_FOUND": Error("There is nothing at this path: check it against the documentation."),
+    "PATH_NOT_FOUND": Error("There is nothing at this path: /docs shows what there is."),
     "METHOD_NOT_ALLOWED": Error(
         "This path does not take this method: use one of those in the header `allow`."
     ),

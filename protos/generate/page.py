@@ -11,6 +11,7 @@ from typing import Any
 from liquid import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from .examples import CAMPAIGNS
 from .reasons import Reason, phrase
 from .schemas import Schema
 
@@ -55,8 +56,11 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
     answers = operation["responses"]
     body = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
     examples = [
-        {"summary": one["summary"], "curl": _curl(document, path, verb, operation, one["value"])}
-        for one in body.get("examples", {}).values()
+        {
+            "summary": one["summary"],
+            "curl": _curl(document, _filled(path, name), verb, operation, one["value"]),
+        }
+        for name, one in body.get("examples", {}).items()
     ]
     return {
         "id": operation["operationId"],
@@ -150,6 +154,11 @@ def _reason(document: Document, reason: Reason) -> dict[str, Any]:
         "retry": reason.retry,
         "example": _pretty(example),
     }
+
+
+def _filled(path: str, channel: str) -> str:
+    """Return a path with the demo's campaign of a channel."""
+    return path.replace("{campaign_id}", CAMPAIGNS[channel])
 
 
 def _curl(document: Document, path: str, verb: str, operation: Document, body: object) -> str:

@@ -74,7 +74,8 @@ def create(
         show_json({**_shown(key), "secret": secret})
         return
     click.echo(secret)
-    click.echo("This is shown once; Clarion keeps only a hash. It works within a second.", err=True)
+    told = f"The key's id is {key.id}. The secret above is shown once; Clarion keeps only a hash."
+    click.echo(f"{told} It works within a second.", err=True)
 
 
 @keys.command(name="list")

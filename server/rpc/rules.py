@@ -106,6 +106,8 @@ def _violation(found: protovalidate.Violation) -> Violation:
         return required(field)
     if rule in _LENGTHS:
         return Violation(field, _LENGTHS[rule](found.field_value, found.rule_value), "OUT_OF_RANGE")
+    if proto.rule_id == _NO_CAMPAIGN_ID:
+        return Violation(field, f"{proto.message}, found {shown(found.field_value)}", "WRONG_TYPE")
     if kind in {"int32", "int64"}:
         return Violation(field, f"is {found.field_value}, {proto.message}", "OUT_OF_RANGE")
     words = _FORMS.get(field.rpartition(".")[2]) if rule == "pattern" else None
@@ -125,6 +127,7 @@ def _is_control(char: str) -> bool:
     return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"
 
 
+_NO_CAMPAIGN_ID = "campaign_id.integer"  # told as the trigger call tells it
 _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
     "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are taken",
     "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are needed",

@@ -83,6 +83,7 @@ async function show(name, method, request, how) {
   try {
     print(name, await call(method, request, how));
   } catch (error) {
+    if (!error.metadata?.get("grpc-status-details-bin").length) throw error; // not a refusal: nobody answered
     print(name, refusal(error));
   }
 }

@@ -92,10 +92,10 @@ def unknown(method: str, reason: str, *values: str) -> list[Read]:
     return [Read(f"{method} of {one}", method, {name: one}, reason) for one in values]
 
 
-def not_ids(method: str, values: list[str]) -> list[Read]:
+def not_ids(method: str, values: list[str], reason: str = FORMAT) -> list[Read]:
     name = NAMES[method]
     return [
-        Read(f"{method} of {one[:48]!r}", method, {name: one}, "INVALID_REQUEST", ((name, FORMAT),))
+        Read(f"{method} of {one[:48]!r}", method, {name: one}, "INVALID_REQUEST", ((name, reason),))
         for one in values
     ]
 
@@ -138,7 +138,7 @@ def by_keys() -> list[Read]:
 READS = [
     *not_ids("GetDelivery", NO_UUIDS),
     *unknown("GetDelivery", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
-    *not_ids("GetCampaign", NO_NUMBERS),
+    *not_ids("GetCampaign", NO_NUMBERS, "WRONG_TYPE"),
     *unknown(
         "GetCampaign", "CAMPAIGN_NOT_FOUND", "1", "999", str(OTHERS_CAMPAIGN), str(2**63 - 1), str(2**63)
     ),

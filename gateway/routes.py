@@ -34,11 +34,15 @@ Config = dict[str, Any]
 BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
 JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
 LARGEST = 2**63 - 1
-# The server reads none of these, and Python pays for each header of each call. `x-envoy-original-path` stays:
-# Envoy's own answers tell REST from gRPC by it.
+# The server reads none of these, or would take them for a gRPC caller's; and Python pays for each header of
+# each call. `x-envoy-original-path` stays: Envoy's own answers tell REST from gRPC by it.
 NOT_FOR_THE_SERVER = (
     "accept",
     "accept-encoding",
+    "grpc-encoding",
+    "grpc-tags-bin",
+    "grpc-timeout",
+    "grpc-trace-bin",
     "x-envoy-external-address",
     "x-envoy-original-method",
     "x-forwarded-for",

@@ -196,7 +196,7 @@ class Stack:
         return [sys.executable, "-P", "-m", "server", "--config", str(self.config), *words]
 
     def _settings(self) -> dict[str, object]:
-        # On a busy machine many calls at once take long, and some would be refused: that is for test_overload.py.
+        # On a busy machine many calls at once take long, and some would be refused: see test_overload.py.
         gateway = {"port": self.port, "latency_target": 1.0}
         return {**self.settings, "gateway": {**gateway, **dict(self.settings.get("gateway", {}))}}  # type: ignore[call-overload]
 

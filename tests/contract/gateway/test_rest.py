@@ -191,3 +191,11 @@ async def test_forged_headers_do_no_harm(stand: Stand, client: httpx.AsyncClient
     assert answer.headers["x-request-id"] != "forged"
     assert "a_b" not in stand.toy.metadata
     refused(await trigger(client, "sleep", headers={**KEY, **JSON, **forged}), 504, "TIMED_OUT")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("grpc-timeout", "x"), ("grpc-timeout", "0S"), ("grpc-encoding", "foo"), ("grpc-tags-bin", "!")],
+)
+async def test_headers_of_grpc_steer_no_rest_call(client: httpx.AsyncClient, name: str, value: str) -> None:
+    assert (await trigger(client, headers={**KEY, **JSON, name: value})).status_code == 204

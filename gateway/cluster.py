@@ -54,12 +54,7 @@ def _http2() -> Config:
     return {
         "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
         "explicit_http_config": {
-            "http2_protocol_options": {
-                "connection_keepalive": {"interval": "30s", "timeout": "10s"},
-                # All callers share these connections. gRPC keeps what it could not parse under the header's
-                # name in this table, and would refuse every later call that has the name.
-                "hpack_table_size": 0,
-            }
+            "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
         },
     }
 

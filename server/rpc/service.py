@@ -28,16 +28,19 @@ from .ports import Catalog, Records, Writer
 from .resources import ApiKeyServicer, CampaignServicer, DeliveryServicer
 from .triggers import TriggerServicer
 
-__all__ = ["RpcServer"]
+__all__ = ["OPTIONS", "RpcServer"]
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-_OPTIONS = [
+OPTIONS = [
     ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
     ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),  # between the two, the guard says why
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    # All callers share the gateway's connections. gRPC keeps metadata that it could not parse in this table,
+    # and would refuse every later call, of anybody, that names the same header.
+    ("grpc.http2.hpack_table_size.decoder", 0),
 ]
 _SERVICES: Mapping[str, Scope] = {
     trigger_pb2.DESCRIPTOR.services_by_name["TriggerService"].full_name: Scope.TRIGGER,
@@ -63,7 +66,7 @@ class RpcServer:
     ) -> None:
         """Take what the services need; `deadline` in seconds."""
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
         self._ending = False

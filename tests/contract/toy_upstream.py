@@ -24,13 +24,12 @@ from clarion.v1 import (
     trigger_pb2,
     trigger_pb2_grpc,
 )
+from server.rpc.service import OPTIONS
 
 __all__ = ["READY_SERVICE", "TRIGGER_ID", "Toy", "running"]
 
 TRIGGER_ID = "0196b0a4-5c4f-7e0a-9d3c-3f6f1c2b7a55"
 READY_SERVICE = "clarion.v1.TriggerService"
-METADATA_BYTES = 16 * 1024
-"""As much as the product's server takes."""
 REFUSALS = {
     "bad": (code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     "paused": (code_pb2.FAILED_PRECONDITION, "CAMPAIGN_PAUSED"),
@@ -86,7 +85,7 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
         self.health = health.aio.HealthServicer()
         self.free = asyncio.Event()
         """Lets those go who wait."""
-        self.server = grpc.aio.server(options=[("grpc.max_metadata_size", METADATA_BYTES)])
+        self.server = grpc.aio.server(options=OPTIONS)
 
     async def stop(self) -> None:
         """Go away, without a word to those who wait."""

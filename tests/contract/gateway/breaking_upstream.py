@@ -1,4 +1,4 @@
-"""A server in perfect health that breaks off in the middle of every call."""
+"""A server in perfect health that breaks off in the middle of every call, or never answers one."""
 
 from __future__ import annotations
 
@@ -20,24 +20,33 @@ ANSWER = [(":status", "200"), ("content-type", "application/grpc")]
 
 
 @asynccontextmanager
-async def running(path: str, last_words: bytes) -> AsyncIterator[None]:
-    """Run the server on a Unix socket. `last_words` are what a call gets before its connection ends."""
+async def running(path: str, last_words: bytes | None) -> AsyncIterator[None]:
+    """Run the server on a Unix socket.
+
+    `last_words` are what a call gets before its connection ends; with None it waits without a word.
+    """
     server = await asyncio.start_unix_server(partial(_serve, last_words), path)
     async with server:
         yield
 
 
-async def _serve(last_words: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve(
+    last_words: bytes | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    checks: set[int | None] = set()
     machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
     machine.initiate_connection()
     writer.write(machine.data_to_send())
     try:
         while data := await reader.read(65536):
             for event in machine.receive_data(data):
-                if isinstance(event, h2.events.RequestReceived) and not _is_health_check(event):
-                    writer.write(last_words)
-                    return
-                if isinstance(event, h2.events.StreamEnded):
+                if isinstance(event, h2.events.RequestReceived):
+                    if _is_health_check(event):
+                        checks.add(event.stream_id)
+                    elif last_words is not None:
+                        writer.write(last_words)
+                        return
+                if isinstance(event, h2.events.StreamEnded) and event.stream_id in checks:
                     _say_serving(machine, event.stream_id or 0)
             writer.write(machine.data_to_send())
     finally:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import struct
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
-from gateway import running
+from gateway import GatewayOptions, running
 from tests.contract.toy_upstream import TRIGGER_ID
 
 from . import breaking_upstream
@@ -65,9 +68,37 @@ async def test_native_grpc_callers_get_retry_after_too(channel: grpc.aio.Channel
 @pytest.mark.parametrize("seconds", [None, 0.2, 9])
 async def test_a_unary_grpc_call_ends_in_time(channel: grpc.aio.Channel, seconds: float | None) -> None:
     error = await grpc_error(call(channel, "sleep", timeout=seconds))
-    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    if seconds is None:  # else grpcio may have said it first
-        assert rich_reason(error) == "TIMED_OUT"
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # said by grpcio or by Envoy, whoever is first
+
+
+async def test_a_server_that_never_answers_is_told_to_every_caller_alike() -> None:
+    async with in_front_of(None) as options:
+        error, answer = await both_ways(options)
+    assert (error.code(), rich_reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TIMED_OUT")
+    refused(answer, 504, "TIMED_OUT")
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "good"),
+    [
+        ("grpc-timeout", "x", "9S"),
+        ("grpc-encoding", "foo", "identity"),
+        ("grpc-trace-bin", "!", "AAAA"),
+        ("anybodys-own-bin", "!", "AAAA"),
+    ],
+)
+async def test_malformed_metadata_of_one_caller_spoils_no_call_of_another(
+    stand: Stand, name: str, bad: str, good: str
+) -> None:
+    await status_of_raw_call(stand, {name: bad})  # refused or not: only the next one counts
+    assert await status_of_raw_call(stand, {name: good}) == "0"
+
+
+async def test_a_deadline_that_the_server_notices_first_breaks_no_connection() -> None:
+    async with running_stand(request_timeout=9.0) as stand:
+        for _ in range(3):
+            assert await status_of_raw_call(stand, {"grpc-timeout": "300m"}, campaign="sleep") == "4"
+            assert await status_of_raw_call(stand, {}) == "0"
 
 
 async def test_an_unknown_grpc_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
@@ -123,15 +154,40 @@ async def test_a_message_that_never_ends_is_refused_with_rich_details() -> None:
 
 @pytest.mark.parametrize("last_words", [b"", b"no HTTP/2 frame at all, whatever one makes of it"])
 async def test_a_server_lost_during_the_call_is_told_to_every_caller_alike(last_words: bytes) -> None:
+    async with in_front_of(last_words) as options:
+        error, answer = await both_ways(options)
+    assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "SERVER_UNAVAILABLE")
+    assert ("retry-after", "1") in tuple(error.trailing_metadata())
+    refused(answer, 503, "SERVER_UNAVAILABLE")
+
+
+@contextlib.asynccontextmanager
+async def in_front_of(last_words: bytes | None) -> AsyncIterator[GatewayOptions]:
+    """Run a gateway whose only server breaks off, or never answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/server.sock"
         options = options_for(Path(folder), f"unix:{path}")
-        target = f"127.0.0.1:{options.listen_port}"
         async with breaking_upstream.running(path, last_words), running(options, workdir=Path(folder)):
             await until_readyz_says(200, options)
-            async with grpc.aio.insecure_channel(target) as calling:
-                error = await grpc_error(call(calling, "44"))
-            async with httpx.AsyncClient(base_url=f"http://{target}") as client:
-                refused(await trigger(client), 503, "SERVER_UNAVAILABLE")
-    assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "SERVER_UNAVAILABLE")
-    assert ("retry-after", "1") in tuple(error.trailing_metadata())
+            yield options
+
+
+async def both_ways(options: GatewayOptions) -> tuple[grpc.aio.AioRpcError, httpx.Response]:
+    """Return what a gRPC and a REST caller are told."""
+    target = f"127.0.0.1:{options.listen_port}"
+    async with grpc.aio.insecure_channel(target) as calling:
+        error = await grpc_error(call(calling, "44"))
+    async with httpx.AsyncClient(base_url=f"http://{target}") as client:
+        return error, await trigger(client)
+
+
+async def status_of_raw_call(stand: Stand, metadata: dict[str, str], campaign: str = "44") -> str:
+    """Call with metadata that no gRPC library would send; return the gRPC status."""
+    body = httpbody_pb2.HttpBody(data=b"{}")
+    message = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=body).SerializeToString()
+    kind = {":path": TRIGGER, "content-type": "application/grpc", "te": "trailers", **metadata}
+    async with http2(stand) as caller:
+        caller.machine.send_headers(1, headers(**kind))
+        caller.machine.send_data(1, struct.pack(">BI", 0, len(message)) + message, end_stream=True)
+        caller.send()
+        return (await caller.until("ended")).headers["grpc-status"]

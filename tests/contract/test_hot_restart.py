@@ -228,11 +228,13 @@ async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(
 
 
 async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand) -> None:
+    (old,) = stand.envoys()
     stand.renew()
     await stand.said(HANDED_OVER)
-    envoys, memory = stand.envoys(), stand.memory()
+    await stand.changed_from(old)  # in the very instant of the hand-over, Linux' death signal was seen to fail
+    (envoy,), memory = stand.envoys(), stand.memory()
     stand.process.kill()
-    assert all(is_gone(envoy.pid) for envoy in envoys)
+    assert is_gone(envoy.pid)
     memory.unlink()  # `clarion up` does so at the gateway's next start
 
 

@@ -231,7 +231,7 @@ async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand)
     (old,) = stand.envoys()
     stand.renew()
     await stand.said(HANDED_OVER)
-    await stand.changed_from(old)  # in the very instant of the hand-over, Linux' death signal was seen to fail
+    await stand.changed_from(old)  # in the very instant, Linux' death signal was seen to fail
     (envoy,), memory = stand.envoys(), stand.memory()
     stand.process.kill()
     assert is_gone(envoy.pid)

@@ -253,10 +253,17 @@ class ProviderError(DeliveryError):
 class Transient(ProviderError):
     """The provider cannot take the message now."""
 
-    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
-        """Take the provider's words and the seconds that it asked to wait, if it did."""
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, of_provider: bool = True
+    ) -> None:
+        """Take the provider's words and the seconds that it asked to wait, if it did.
+
+        `of_provider`: other messages would fare no better there now (no connection, no login, a throttle), so
+        it counts for the provider's circuit breaker. False: it is about this recipient or message alone.
+        """
         super().__init__(message)
         self.retry_after = retry_after
+        self.of_provider = of_provider
 
 
 class Permanent(ProviderError):

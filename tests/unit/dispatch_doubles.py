@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from server.dispatch.message import Message
-from server.dispatch.providers.base import Receipt
+from server.dispatch.providers.base import Receipt, SendingPolicy
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
 from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.domain.trigger import Trigger
@@ -164,6 +164,7 @@ class ScriptedProvider:
         self.name = name
         self.concurrency = concurrency
         self.timeout = timeout
+        self.policy = SendingPolicy(breaker_failures=0)
         self.script = list(script)
         self.sent: list[Message] = []
         self.most = 0

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Any, Protocol
+
+import msgspec
 
 from ...domain.campaign import Channel
 from ..message import Message
 
-__all__ = ["Provider", "Receipt"]
+__all__ = ["Provider", "Receipt", "SendingPolicy"]
+
+
+class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The settings that every provider has; a provider's own settings inherit from it. Times in seconds."""
+
+    rate: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
+    """Messages a second, all dispatchers together; 0 means as fast as it goes."""
+    breaker_failures: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
+    """So many failures of the provider in a row open its circuit breaker; 0: it has none."""
+    breaker_pause: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
+    """How long an open breaker keeps messages away before one tries again; it doubles with each failure."""
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """Return what a repr may show: a provider with secrets names its harmless settings here."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__]
+
+    def __repr__(self) -> str:
+        """Show what `shown` does: a repr ends in logs."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.shown())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show the same here."""
+        return self.shown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,11 @@ class Provider(Protocol):
     @property
     def concurrency(self) -> int:
         """How many messages may be under way at once."""
+        ...
+
+    @property
+    def policy(self) -> SendingPolicy:
+        """How fast it may be used, and when it is left alone."""
         ...
 
     async def send(self, message: Message) -> Receipt:

@@ -11,14 +11,14 @@ import msgspec
 from ...domain.campaign import Channel
 from ...errors import Transient
 from ..message import Email, Message, Push, compose
-from .base import Receipt
+from .base import Receipt, SendingPolicy
 
 __all__ = ["SandboxProvider", "SandboxSettings"]
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
-class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SandboxSettings(SendingPolicy, frozen=True, kw_only=True):
     """Settings of a sandbox."""
 
     outbox: Annotated[str, msgspec.Meta(min_length=1)] = "outbox"
@@ -38,6 +38,7 @@ class SandboxProvider:
 
     def __init__(self, name: str, settings: SandboxSettings, data_dir: Path) -> None:
         self.name = name
+        self.policy = settings
         self.concurrency = settings.concurrency
         self.outbox = data_dir / settings.outbox
 

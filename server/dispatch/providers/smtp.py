@@ -14,7 +14,7 @@ import msgspec
 from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent
 from ..message import Email, Message, compose, envelope_address, sender_address
-from .base import Receipt
+from .base import Receipt, SendingPolicy
 from .smtp_errors import Stage, classify, is_lost
 from .smtp_pool import Pool
 
@@ -28,7 +28,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=255)]
 
 
-class SmtpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
     """Settings of an SMTP server. Times in seconds."""
 
     host: Name
@@ -53,12 +53,8 @@ class SmtpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_messages: Annotated[int, msgspec.Meta(ge=1)] = 100
     """A connection that has carried this many messages is closed."""
 
-    def __repr__(self) -> str:
-        """Leave out the credentials: a repr ends in logs."""
-        return f"SmtpSettings(host={self.host!r}, port={self.port}, security={self.security!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Leave out the credentials here too."""
+    def shown(self) -> list[tuple[str, Any]]:
+        """Leave out the credentials."""
         return [("host", self.host), ("port", self.port), ("security", self.security)]
 
 
@@ -70,6 +66,7 @@ class SmtpProvider:
     def __init__(self, name: str, settings: SmtpSettings, data_dir: Path) -> None:
         _refuse_credentials_in_clear(name, settings)
         self.name = name
+        self.policy = settings
         self.timeout = settings.timeout
         self.concurrency = settings.connections
         self._settings = settings

@@ -12,21 +12,36 @@ import datetime as dt
 import functools
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
 
 from ..errors import Permanent
 
-__all__ = ["Email", "Message", "Push", "Text", "compose", "envelope_address", "message_id_for"]
+__all__ = [
+    "Email",
+    "Message",
+    "Push",
+    "Text",
+    "compose",
+    "envelope_address",
+    "message_id_for",
+    "sender_address",
+    "unsubscribe_headers",
+]
 
 # Neither quoted local parts nor address literals: nobody has them, and each is a way to smuggle.
 _ADDRESS = re.compile(r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})@((?:[^\W_][\w-]*\.)*[^\W_][\w-]*)")
 _PLAIN_SUBJECT = re.compile(r"(?!.*=\?)[\x20-\x7e]{0,66}")
-_LINE_END = re.compile(r"\r\n?|\n")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Printable ASCII, without what would end the URL's brackets.
+_HEADER_URL = re.compile(r"[!-;=?-~]+")
 MAX_ADDRESS = 254
+MAX_HEADER_URL = 995
+"""A line has at most 998 characters (RFC 5322 section 2.1.1); a space and the brackets are three."""
+_LINE_LENGTH = 78
+_ENCODED_WORD = 42
+"""Octets in one encoded word: 56 in base64, 68 with its marks, 77 behind `Subject: `."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +55,7 @@ class Email:
     subject: str
     text: str
     html: str
+    unsubscribe_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -106,7 +122,7 @@ def compose(email: Email) -> bytes:
     """Return the email in RFC 5322 form: 7-bit, CRLF line ends, no line too long.
 
     Raises:
-        Permanent: An address is none, or would break out of its header.
+        Permanent: An address is none, or it or the unsubscribe URL would break out of its header.
     """
     kind, parts = _body(email)
     headers = (
@@ -117,10 +133,33 @@ def compose(email: Email) -> bytes:
         f"Message-ID: {email.message_id}",
         "Auto-Submitted: auto-generated",
         f"X-Clarion-Trigger-Id: {email.trigger_id}",
+        *(_folded(*header) for header in unsubscribe_headers(email.unsubscribe_url).items()),
         "MIME-Version: 1.0",
         kind,
     )
     return "\r\n".join(headers).encode("ascii") + b"\r\n" + parts
+
+
+def unsubscribe_headers(url: str) -> dict[str, str]:
+    """Return the headers by which mail programs offer to unsubscribe (RFC 2369; one click: RFC 8058).
+
+    Raises:
+        Permanent: The URL would break out of its header.
+    """
+    if not url:
+        return {}
+    if len(url) > MAX_HEADER_URL or not _HEADER_URL.fullmatch(url):
+        raise Permanent("the unsubscribe URL cannot stand in a header")
+    headers = {"List-Unsubscribe": f"<{url}>"}
+    if url.lower().startswith("https://"):
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
+
+
+def _folded(name: str, value: str) -> str:
+    """Return a header, its value on a line of its own if it is long."""
+    header = f"{name}: {value}"
+    return header if len(header) <= _LINE_LENGTH else f"{name}:\r\n {value}"
 
 
 def _body(email: Email) -> tuple[str, bytes]:
@@ -139,8 +178,8 @@ def _body(email: Email) -> tuple[str, bytes]:
 def _part(content: str, subtype: str) -> tuple[str, bytes]:
     """Return a part's first header and, after it, the rest of the part."""
     # The line end at the end also tells b2a_qp which line ends to write.
-    data = _LINE_END.sub("\r\n", content + "\n").encode("utf-8", "replace")
-    encoded = binascii.b2a_qp(data, istext=True)
+    lines = content.replace("\r\n", "\n").replace("\r", "\n") + "\n"
+    encoded = binascii.b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
     rest = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + encoded
     return f'Content-Type: text/{subtype}; charset="utf-8"', rest
 
@@ -150,4 +189,15 @@ def _encode_subject(subject: str) -> str:
     line = " ".join(_CONTROLS.sub(" ", subject).split()).encode("utf-8", "replace").decode()
     if _PLAIN_SUBJECT.fullmatch(line):
         return line
-    return Header(line, "utf-8", header_name="Subject").encode(linesep="\r\n")
+    return "\r\n ".join(_encoded_words(line.encode()))
+
+
+def _encoded_words(text: bytes) -> Iterator[str]:
+    """Yield UTF-8 as encoded words (RFC 2047), none of them cut within a character."""
+    start = 0
+    while start < len(text):
+        end = start + _ENCODED_WORD
+        while end < len(text) and text[end] & 0xC0 == 0x80:  # noqa: PLR2004 (a byte that continues a character)
+            end -= 1
+        yield f"=?utf-8?b?{binascii.b2a_base64(text[start:end], newline=False).decode()}?="
+        start = end

@@ -27,9 +27,11 @@ def server_tls() -> ssl.SSLContext:
 class MailServer:
     """What an aiosmtpd server took, and what it is to answer next."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pipelining: bool = False) -> None:
+        self.offers = ["250-PIPELINING"] if pipelining else []
         self.port = 0
         self.connections = 0
+        self.contents: list[bytes] = []
         self.mails: list[ParsedMail] = []
         self.recipients: list[str] = []
         self.senders: list[str] = []
@@ -37,6 +39,12 @@ class MailServer:
         self.to_mail: list[str] = []
         self.to_rcpt: list[str] = []
         self.to_data: list[str] = []
+
+    async def handle_EHLO(  # noqa: N802
+        self, _: SMTP, session: Session, __: Envelope, hostname: str, answer: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return [*answer[:-1], *self.offers, answer[-1]]
 
     async def handle_MAIL(  # noqa: N802
         self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
@@ -59,6 +67,7 @@ class MailServer:
             return self.to_data.pop(0)
         content = envelope.content
         assert isinstance(content, bytes)
+        self.contents.append(content)
         self.mails.append(BytesParser(policy=POLICY).parsebytes(content))
         self.recipients += envelope.rcpt_tos
         self.senders.append(envelope.mail_from or "")
@@ -73,9 +82,11 @@ def authenticator(_: SMTP, __: Session, ___: Envelope, mechanism: str, data: Any
 
 
 @contextlib.asynccontextmanager
-async def mail_server(*, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[MailServer]:
+async def mail_server(
+    *, tls: ssl.SSLContext | None = None, pipelining: bool = False, **options: Any
+) -> AsyncIterator[MailServer]:
     """Run aiosmtpd; `tls` for TLS from the start, other options as in `aiosmtpd.smtp.SMTP`."""
-    server, loop = MailServer(), asyncio.get_running_loop()
+    server, loop = MailServer(pipelining=pipelining), asyncio.get_running_loop()
     open_ones: list[SMTP] = []
 
     def accept() -> SMTP:
@@ -99,7 +110,10 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def scripted_server(script: Script) -> AsyncIterator[int]:
-    """Run a server that does as `script` says with each connection; yields its port."""
+    """Run a server that does as `script` says with each connection; yields its port.
+
+    An assertion that failed in the script fails the test.
+    """
     tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,21 +134,31 @@ async def scripted_server(script: Script) -> AsyncIterator[int]:
         listening.close()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        # How the client ends a connection is no fault; what the script finds is.
+        if end and not isinstance(end, OSError | EOFError | asyncio.CancelledError):
+            raise end
 
 
 GREETING = b"220 mail.example.com\r\n"
+OK = b"250 OK\r\n"
+PIPELINING = b"250-mail.example.com\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
 
 
 async def converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: bytes, greeting: bytes = GREETING
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    until: bytes,
+    greeting: bytes = GREETING,
+    ehlo: bytes = OK,
 ) -> None:
     """Greet, and say yes to all commands until one that starts with `until` has come."""
     writer.write(greeting)
     while line := await reader.readline():
         if line.upper().startswith(until):
             return
-        writer.write(b"250 OK\r\n")
+        writer.write(ehlo if line.upper().startswith(b"EHLO") else OK)
 
 
 async def take_mail(
@@ -142,11 +166,23 @@ async def take_mail(
     writer: asyncio.StreamWriter,
     *,
     greeting: bytes = GREETING,
-    answer: bytes = b"250 OK\r\n",
+    ehlo: bytes = OK,
+    answer: bytes = OK,
 ) -> bytes:
     """Take one mail and return its content."""
-    await converse(reader, writer, b"DATA", greeting)
+    await converse(reader, writer, b"DATA", greeting, ehlo)
     writer.write(b"354 Go on\r\n")
     content = await reader.readuntil(b"\r\n.\r\n")
     writer.write(answer)
     return content
+
+
+async def hear_envelope(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, greeting: bytes = GREETING
+) -> bytes:
+    """Offer pipelining, and wait for DATA without a word to the commands before it, which are returned."""
+    if greeting:
+        writer.write(greeting)
+        await reader.readline()
+        writer.write(PIPELINING)
+    return await reader.readuntil(b"DATA\r\n")

@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 
 from ...errors import ConfigError
+from .apns import ApnsProvider, ApnsSettings
 from .base import Provider, Receipt
+from .fcm import FcmProvider, FcmSettings
 from .sandbox import SandboxProvider, SandboxSettings
+from .sendgrid import SendGridProvider, SendGridSettings
 from .smtp import SmtpProvider, SmtpSettings
+from .twilio import TwilioProvider, TwilioSettings
 
 __all__ = ["REGISTRY", "Provider", "Receipt", "build"]
 
@@ -21,6 +25,10 @@ Factory = Callable[[str, Any, Path], Provider]
 REGISTRY: dict[str, tuple[type[msgspec.Struct], Factory]] = {
     "sandbox": (SandboxSettings, SandboxProvider),
     "smtp": (SmtpSettings, SmtpProvider),
+    "sendgrid": (SendGridSettings, SendGridProvider),
+    "twilio": (TwilioSettings, TwilioProvider),
+    "fcm": (FcmSettings, FcmProvider),
+    "apns": (ApnsSettings, ApnsProvider),
 }
 
 _PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")

@@ -7,10 +7,14 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from ...domain.campaign import Channel
+from ...domain.campaign import Channel, RetryPolicy
 from ..message import Message
 
-__all__ = ["Provider", "Receipt", "SendingPolicy"]
+__all__ = ["Provider", "ProviderRetryPolicy", "Receipt", "SendingPolicy"]
+
+
+class ProviderRetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but a misspelt member is an error here, where people write."""
 
 
 class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +26,9 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """So many failures of the provider in a row open its circuit breaker; 0: it has none."""
     breaker_pause: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
     """How long an open breaker keeps messages away before one tries again; it doubles with each failure."""
+
+    retry: ProviderRetryPolicy | None = None
+    """For campaigns that have no policy of their own."""
 
     def shown(self) -> list[tuple[str, Any]]:
         """Return what a repr may show: a provider with secrets names its harmless settings here."""

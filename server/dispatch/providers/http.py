@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Annotated, Any
 
 import httpx
@@ -21,6 +23,8 @@ __all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read; no provider says more about one message."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_IDLE, _IDLE_HTTP2 = 5.0, 60.0
+"""Seconds that a connection may idle: one of HTTP/2 is dear, and the only one."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
@@ -45,6 +49,8 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: Any
+    complete: bool = True
+    """False: the connection broke off in the body."""
 
     @property
     def retry_after(self) -> float | None:
@@ -64,18 +70,22 @@ class HttpApi:
         self._name = name
         url = _checked_url(name, settings.url or default_url)
         limits = httpx.Limits(
-            max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
+            max_connections=settings.concurrency,
+            max_keepalive_connections=settings.concurrency,
+            keepalive_expiry=_IDLE_HTTP2 if http2 else _IDLE,
         )
-        self._client = httpx.AsyncClient(
+        self._new_client = partial(
+            httpx.AsyncClient,
             base_url=url,
             http1=not http2,
             http2=http2,
             verify=_tls(name, settings),
-            timeout=None,  # noqa: S113 - whoever calls `send` ends it
+            timeout=None,  # whoever calls `send` ends it
             limits=limits,
             trust_env=False,  # a proxy in the environment would see every recipient
             follow_redirects=False,
         )
+        self._client = self._new_client()
 
     async def post(
         self,
@@ -96,11 +106,15 @@ class HttpApi:
         try:
             answer = await self._client.send(request, auth=basic, stream=True)
             try:
-                return Answer(answer.status_code, answer.headers, _json(await _read(answer)))
+                raw = await _read(answer)
+                return Answer(answer.status_code, answer.headers, _json(raw or b""), raw is not None)
             finally:
                 await answer.aclose()
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise Transient(f"{self._name} gave no answer: {type(error).__name__}") from None
+            raise self._unanswered(error) from None
+
+    def _unanswered(self, error: Exception) -> Transient:
+        return Transient(f"{self._name} gave no answer: {type(error).__name__}")
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -121,13 +135,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
 
 
-async def _read(answer: httpx.Response) -> bytes:
+async def _read(answer: httpx.Response) -> bytes | None:
+    """Return the body, or None of one that breaks off: the status had said yes or no before it."""
     read = b""
-    async for part in answer.aiter_bytes():
-        read += part
-        if len(read) > MAX_ANSWER:
-            return b""  # not the answer of this API
-    return read
+    with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
+        async for part in answer.aiter_bytes():
+            read += part
+            if len(read) > MAX_ANSWER:
+                return b""  # not the answer of this API
+        return read
+    return None
 
 
 def _json(raw: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent
 from ..message import Email, Message, compose, envelope_address, sender_address
 from .base import Receipt, SendingPolicy
+from .smtp_dkim import Signer
 from .smtp_errors import Stage, classify, is_lost
 from .smtp_pool import Pool
 
@@ -22,10 +24,13 @@ __all__ = ["SmtpProvider", "SmtpSettings"]
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LARGE = 100_000
+"""Octets from which a signature takes so long (2 ms) that the event loop is not to wait for it."""
 _QUEUED_AS = re.compile(r"queued as ([\w.@-]+)", re.IGNORECASE)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=255)]
+DnsName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=253)]
 
 
 class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
@@ -52,6 +57,12 @@ class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
     """A connection that was idle for longer is not used again."""
     max_messages: Annotated[int, msgspec.Meta(ge=1)] = 100
     """A connection that has carried this many messages is closed."""
+    dkim_domain: DnsName = ""
+    """Emails are signed by DKIM for this domain, if the three settings are given."""
+    dkim_selector: DnsName = ""
+    """The public key is the TXT record of `SELECTOR._domainkey.DOMAIN`."""
+    dkim_key_file: str = ""
+    """A PEM file with the private RSA key."""
 
     def shown(self) -> list[tuple[str, Any]]:
         """Leave out the credentials."""
@@ -71,6 +82,7 @@ class SmtpProvider:
         self.concurrency = settings.connections
         self._settings = settings
         self._tls = _tls_context(name, settings)
+        self._signer = _signer(name, settings)
         self._local_hostname = settings.local_hostname or socket.gethostname()
         self._pool = Pool(self._client, settings.idle_limit, settings.max_messages)
 
@@ -83,13 +95,20 @@ class SmtpProvider:
         if not isinstance(message, Email):
             raise Permanent("SMTP carries nothing but email")
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
-        words = await self._transmit(sender, recipient, compose(message))
+        words = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(words)
         return Receipt(queued[1] if queued else message.message_id)
 
     async def aclose(self) -> None:
         """Close all idle connections."""
         self._pool.close()
+
+    async def _signed(self, mail: bytes) -> bytes:
+        if self._signer is None:
+            return mail
+        if len(mail) < _LARGE:
+            return self._signer.sign(mail)
+        return await asyncio.to_thread(self._signer.sign, mail)
 
     async def _transmit(self, sender: str, recipient: str, content: bytes) -> str:
         while True:
@@ -148,3 +167,16 @@ def _tls_context(name: str, settings: SmtpSettings) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _signer(name: str, settings: SmtpSettings) -> Signer | None:
+    given = {field: getattr(settings, field) for field in ("dkim_domain", "dkim_selector", "dkim_key_file")}
+    if not any(given.values()):
+        return None
+    for field, value in given.items():
+        if not value:
+            raise ConfigError(f"providers.{name}.{field}: is required with the other two of DKIM")
+    try:
+        return Signer(*given.values())
+    except ValueError as error:
+        raise ConfigError(f"providers.{name}.dkim_key_file: {error}") from None

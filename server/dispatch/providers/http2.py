@@ -1,0 +1,104 @@
+"""What HTTP/2 needs on top: all messages share one connection, so one that is of no use must be left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import h2.errors
+import h2.events
+import h2.exceptions
+import httpcore
+import httpx
+
+from ...errors import Transient
+from .http import Answer, ApiSettings, HttpApi
+
+__all__ = ["Http2Api"]
+
+_REASON = re.compile(r"[A-Za-z]{1,64}")
+
+
+class Http2Api(HttpApi):
+    """An API that speaks HTTP/2 alone: many messages at once (at most 100) on one connection."""
+
+    def __init__(self, name: str, settings: ApiSettings, default_url: str) -> None:
+        """Take what `HttpApi` takes.
+
+        Raises:
+            ConfigError: the address or the file of authorities is unusable.
+        """
+        super().__init__(name, settings, default_url, http2=True)
+        self._under_way: Counter[httpx.AsyncClient] = Counter()
+
+    async def post(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        form: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> Answer:
+        """Post once, as `HttpApi` does. Once a post was cancelled, later ones take a new connection.
+
+        A connection that went silent (a firewall forgot it) looks open for a quarter of an hour. Its
+        messages are cancelled one by one, and without this, new ones would follow them.
+        """
+        client = self._client
+        self._under_way[client] += 1
+        try:
+            return await super().post(path, headers=headers, content=content, form=form, auth=auth)
+        except (h2.exceptions.H2Error, httpcore.ConnectionNotAvailable) as error:  # httpx lets these through
+            raise self._unanswered(error) from None
+        except asyncio.CancelledError:
+            if client is self._client:
+                self._client = self._new_client()
+            raise
+        finally:
+            await self._release(client)
+
+    async def aclose(self) -> None:
+        """Close all connections, those that were left included."""
+        for client in {self._client, *self._under_way}:
+            await client.aclose()
+
+    async def _release(self, client: httpx.AsyncClient) -> None:
+        """Close a client that was left once its last message is through."""
+        self._under_way[client] -= 1
+        if not self._under_way[client]:
+            del self._under_way[client]
+            if client is not self._client:
+                await client.aclose()
+
+    def _unanswered(self, error: Exception) -> Transient:
+        """Tell a connection's orderly end, which says nothing about the next one, from other faults."""
+        goaway = _goaway(error)
+        if goaway is None:
+            return super()._unanswered(error)
+        orderly = goaway.error_code == h2.errors.ErrorCodes.NO_ERROR
+        words = f"{self._name} closed the connection: {_reason(goaway)}"
+        return Transient(words, of_provider=not orderly)
+
+
+def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | None:
+    """Return the GOAWAY frame that an error of httpx comes from."""
+    while error is not None:
+        for part in error.args:
+            if isinstance(part, h2.events.ConnectionTerminated):
+                return part
+        error = error.__cause__
+    return None
+
+
+def _reason(goaway: h2.events.ConnectionTerminated) -> str:
+    """Return the reason in the frame's debug data: APNs puts the JSON of its answers there."""
+    try:
+        reason = json.loads(goaway.additional_data or b"{}")["reason"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        reason = None
+    known = isinstance(reason, str) and _REASON.fullmatch(reason)
+    return reason if known else f"HTTP/2 error {int(goaway.error_code or 0)}"

@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from server.dispatch.message import Push, Text
+from server.dispatch.providers import build
+from server.dispatch.providers.apns import HOSTS, ApnsProvider, ApnsSettings
+from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+
+from .apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
+from .smtp_servers import CERTIFICATE
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+DEVICE = "80b1d4ee4a7f1d9e0c62c0e9d3a5ff00" * 2
+MINUTE = 60.0
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def pem(key: Any) -> bytes:
+    return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / f"AuthKey_{KEY_ID}.p8"
+    path.write_bytes(pem(KEY))
+    return path
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stand:
+    """Makes providers for one server; closes them at the end."""
+
+    def __init__(self, key_file: Path, closing: contextlib.AsyncExitStack) -> None:
+        self.table = {"key_file": str(key_file), "key_id": KEY_ID, "team_id": TEAM_ID, "topic": TOPIC}
+        self._closing = closing
+
+    def provider(self, apns: ApnsServer, *, clock: Any = time.time, **settings: object) -> ApnsProvider:
+        table = self.table | {"url": apns.url, "ca_file": str(CERTIFICATE)} | settings
+        made = ApnsProvider("apple", msgspec.convert(table, ApnsSettings), Path(), clock=clock)
+        self._closing.push_async_callback(made.aclose)
+        return made
+
+
+@pytest.fixture
+async def stand(key_file: Path) -> AsyncIterator[Stand]:
+    async with contextlib.AsyncExitStack() as closing:
+        yield Stand(key_file, closing)
+
+
+def push(**changes: Any) -> Push:
+    fields = {"device_token": DEVICE, "title": "Grüße", "body": "Hallo Zoë 🎈", "data": {"campaign_id": "46"}}
+    return Push(uuid.uuid4(), **fields | changes)
+
+
+async def failure(provider: ApnsProvider, message: Push | None = None) -> ProviderError:
+    message = message or push()
+    with pytest.raises(ProviderError) as caught:
+        await asyncio.wait_for(provider.send(message), 5)
+    assert message.device_token.lower() not in str(caught.value).lower()
+    assert "eyJ" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+async def test_a_notification_arrives_as_it_was_rendered(stand: Stand) -> None:
+    message = push(data={"campaign_id": "46", "aps": "mine"})
+    async with apns_server(KEY) as apns:
+        receipt = await stand.provider(apns).send(message)
+    (taken,) = apns.taken
+    assert taken.path == f"/3/device/{DEVICE}"
+    assert taken.payload == {
+        "aps": {"alert": {"title": "Grüße", "body": "Hallo Zoë 🎈"}, "sound": "default"},
+        "campaign_id": "46",
+    }
+    assert taken.headers["apns-id"] == taken.headers["apns-collapse-id"] == str(message.trigger_id)
+    assert receipt.provider_message_id == str(message.trigger_id).upper()  # the server's own words
+
+
+@pytest.mark.parametrize(("ttl", "expected"), [(0, "0"), (3600, "1700003600")])
+async def test_a_notification_ends_when_the_settings_say(stand: Stand, ttl: int, expected: str) -> None:
+    async with apns_server(KEY, clock=lambda: 1_700_000_000.0) as apns:
+        await stand.provider(apns, clock=lambda: 1_700_000_000.9, ttl=ttl).send(push())
+    assert apns.taken[0].headers["apns-expiration"] == expected
+
+
+async def test_what_is_no_text_becomes_question_marks(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        await stand.provider(apns).send(push(body="half \ud83c of a pair"))
+    assert apns.taken[0].payload["aps"]["alert"]["body"] == "half ? of a pair"
+
+
+async def test_tls_with_an_authority_of_ones_own(stand: Stand, tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with apns_server(KEY, tls=context) as apns:
+        provider = stand.provider(apns, ca_file=str(tmp_path / "ca.pem"))
+        await asyncio.gather(*(provider.send(push()) for _ in range(20)))
+        error = await failure(stand.provider(apns))
+    assert (apns.connections, len(apns.taken)) == (1, 20)
+    assert str(error) == "apple gave no answer: ConnectError"
+    assert isinstance(error, Transient)
+
+
+async def test_many_at_once_share_a_connection_and_a_provider_token(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns, concurrency=50)
+        apns.script += [Say(after=0.05)] * 50
+        await asyncio.gather(*(provider.send(push()) for _ in range(50)))
+    assert (apns.connections, len(apns.tokens)) == (1, 1)
+    assert apns.busiest > 30
+
+
+async def test_no_more_streams_are_opened_than_the_server_allows(stand: Stand) -> None:
+    async with apns_server(KEY, streams=3) as apns:
+        apns.script += [Say(after=0.01)] * 20
+        provider = stand.provider(apns)
+        await asyncio.gather(*(provider.send(push()) for _ in range(20)))
+    assert (apns.connections, apns.busiest, len(apns.heard)) == (1, 3, 20)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        (400, "BadDeviceToken", RecipientRefused),
+        (400, "DeviceTokenNotForTopic", RecipientRefused),
+        (400, "MissingDeviceToken", RecipientRefused),
+        (410, "ExpiredToken", RecipientRefused),
+        (410, "Unregistered", RecipientRefused),
+        (400, "BadCollapseId", Permanent),
+        (400, "BadMessageId", Permanent),
+        (400, "PayloadEmpty", Permanent),
+        (413, "PayloadTooLarge", Permanent),
+        (400, "SomethingNew", Permanent),
+        (400, "BadExpirationDate", Transient),
+        (400, "BadPriority", Transient),
+        (400, "BadTopic", Transient),
+        (400, "DuplicateHeaders", Transient),
+        (400, "IdleTimeout", Transient),
+        (400, "InvalidPushType", Transient),
+        (400, "MissingTopic", Transient),
+        (400, "TopicDisallowed", Transient),
+        (403, "BadCertificate", Transient),
+        (403, "BadCertificateEnvironment", Transient),
+        (403, "BadEnvironmentKeyIdInToken", Transient),
+        (403, "ExpiredProviderToken", Transient),
+        (403, "Forbidden", Transient),
+        (403, "InvalidProviderToken", Transient),
+        (403, "MissingProviderToken", Transient),
+        (403, "UnrelatedKeyIdInToken", Transient),
+        (404, "BadPath", Transient),
+        (405, "MethodNotAllowed", Transient),
+        (429, "TooManyProviderTokenUpdates", Transient),
+        (500, "InternalServerError", Transient),
+        (503, "ServiceUnavailable", Transient),
+        (503, "Shutdown", Transient),
+        (503, "SomethingNew", Transient),
+    ],
+)
+async def test_an_answer_means_try_again_or_never(
+    stand: Stand, status: int, reason: str, expected: type[ProviderError]
+) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script.append(Say(status, reason))
+        error = await failure(provider)
+        assert type(error) is expected
+        assert str(error) == f"APNs HTTP {status}: {reason}"
+        assert not isinstance(error, Transient) or error.of_provider
+        await provider.send(push())
+    assert (apns.connections, len(apns.heard)) == (1, 2)
+
+
+async def test_a_throttle_is_about_the_device_and_says_how_long(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        apns.script.append(Say(429, "TooManyRequests", headers=(("retry-after", "17"),)))
+        error = await failure(stand.provider(apns))
+    assert isinstance(error, Transient)
+    assert (error.retry_after, error.of_provider) == (17.0, False)
+
+
+async def test_an_app_that_is_gone_is_gone_since_a_moment(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        apns.script.append(Say(410, "Unregistered", timestamp=1_700_000_000_000))
+        error = await failure(stand.provider(apns))
+    assert str(error) == "APNs HTTP 410: Unregistered since 2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>\xff</html>",
+        b"[" * 50_000,
+        b'{"reason": 7, "timestamp": 1e999}',
+        b'{"reason": "' + DEVICE.encode() + b"\\r\\n" + b'", "timestamp": 99999999999999999999}',
+        b"x" * 200_000,
+    ],
+    ids=["no text", "deep", "odd types", "odd words", "long"],
+)
+async def test_an_answer_that_is_not_of_apns_is_transient(stand: Stand, body: bytes) -> None:
+    async with apns_server(KEY) as apns:
+        apns.script.append(Say(400, body=body))
+        error = await failure(stand.provider(apns))
+    assert isinstance(error, Transient)
+    assert str(error) == "APNs HTTP 400: no reason that could be read"
+
+
+async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand) -> None:
+    clock = Clock()
+    async with apns_server(KEY, clock=clock) as apns:
+        provider = stand.provider(apns, clock=clock)
+        for _ in range(5):
+            await provider.send(push())
+            clock.now += 12 * MINUTE
+        assert len(apns.tokens) == 1
+        await provider.send(push())
+    assert (len(apns.tokens), len(apns.taken)) == (2, 6)
+
+
+async def test_an_expired_provider_token_is_renewed_and_the_message_sent_once_more(stand: Stand) -> None:
+    ours, theirs = Clock(), Clock()
+    async with apns_server(KEY, clock=theirs) as apns:
+        provider = stand.provider(apns, clock=ours)
+        await provider.send(push())
+        ours.now += 25 * MINUTE
+        apns.script += [Say(403, "ExpiredProviderToken", after=0.02)] * 10
+        theirs.now += 25 * MINUTE
+        await asyncio.gather(*(provider.send(push()) for _ in range(10)))
+    assert (len(apns.tokens), len(apns.taken), len(apns.heard)) == (2, 11, 21)
+
+
+async def test_a_provider_token_is_not_renewed_twice_within_20_minutes(stand: Stand) -> None:
+    clock = Clock()
+    async with apns_server(KEY, clock=lambda: clock.now + 2 * 60 * MINUTE) as apns:  # an hour apart for good
+        provider = stand.provider(apns, clock=clock)
+        for _ in range(8):
+            assert "ExpiredProviderToken" in str(await failure(provider))
+            clock.now += 3 * MINUTE
+    assert (len(apns.tokens), len(apns.heard)) == (2, 9)  # the message of the 21st minute was sent twice
+
+
+async def test_a_clock_that_was_put_back_gets_a_new_provider_token(stand: Stand) -> None:
+    clock = Clock()
+    async with apns_server(KEY, clock=clock) as apns:
+        provider = stand.provider(apns, clock=clock)
+        clock.now -= 60 * MINUTE
+        await provider.send(push())
+    assert len(apns.taken) == 1
+
+
+async def test_a_message_that_is_too_large_is_not_sent(stand: Stand) -> None:
+    fits = 4096 - len('{"aps":{"alert":{"title":"","body":""},"sound":"default"}}')
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        await provider.send(push(title="", body="x" * fits, data={}))
+        error = await failure(provider, push(title="", body="x" * (fits - 1) + "ü", data={}))
+    assert len(apns.taken[0].body) == 4096
+    assert type(error) is Permanent
+    assert str(error) == "the message has 4097 bytes, APNs takes 4096"
+    assert len(apns.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "token", ["", "DEVICE_TOKEN", "abc123", "ab" * 101, f"{DEVICE}/../x", f"{DEVICE}\n", "\u0660" * 64]
+)
+async def test_what_is_no_device_token_never_reaches_the_server(stand: Stand, token: str) -> None:
+    async with apns_server(KEY) as apns:
+        with pytest.raises(RecipientRefused, match="not one that APNs gives out"):
+            await stand.provider(apns).send(push(device_token=token))
+    assert apns.connections == 0
+
+
+async def test_a_text_message_is_no_push(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        with pytest.raises(Permanent):
+            await stand.provider(apns).send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
+
+
+async def test_after_a_goaway_the_next_message_takes_a_new_connection(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script += [Say(), Say(reason="Shutdown", then="goaway")]
+        await provider.send(push())
+        error = await failure(provider)
+        await provider.send(push())
+    assert isinstance(error, Transient)
+    assert str(error) == "apple closed the connection: Shutdown"
+    assert not error.of_provider  # the next connection is as good as any
+    assert [one.connection for one in apns.heard] == [1, 1, 2]
+
+
+async def test_a_connection_that_ended_while_it_idled_is_replaced_unseen(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script.append(Say(then="leave"))
+        for _ in range(3):
+            await provider.send(push())
+            await asyncio.sleep(0.02)
+    assert [one.connection for one in apns.heard] == [1, 2, 2]
+
+
+async def test_a_goaway_takes_all_with_it_that_wait_and_none_later(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        await provider.send(push())
+        apns.script += [*[Say(after=5)] * 9, Say(then="goaway", after=0.05)]
+        ends = await asyncio.gather(*(provider.send(push()) for _ in range(10)), return_exceptions=True)
+        await asyncio.gather(*(provider.send(push()) for _ in range(10)))
+    assert {type(end) for end in ends} == {Transient}
+    assert (apns.connections, len(apns.taken)) == (2, 11)
+
+
+async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider, message = stand.provider(apns), push()
+        apns.script += [Say(200, body=b"{}", then="cut"), Say(400, "BadDeviceToken", then="cut")]
+        assert (await provider.send(message)).provider_message_id == str(message.trigger_id)
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert str(error) == "APNs HTTP 400: no reason that could be read"
+
+
+@pytest.mark.parametrize("fault", ["reset", "garbage"])
+async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fault: str) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script += [Say(), Say(200, body=b"{}", then=fault)]
+        await provider.send(push())
+        error = await failure(provider)
+        await provider.send(push())
+    assert isinstance(error, Transient)
+    assert str(error).startswith("apple gave no answer: ")
+    assert apns.connections == (1 if fault == "reset" else 2)
+
+
+async def test_a_server_that_is_not_there_is_transient(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        pass
+    assert isinstance(await failure(stand.provider(apns)), Transient)
+
+
+async def test_a_server_that_came_back_is_used_again(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns, concurrency=1)
+        apns.script += [Say(500, "InternalServerError", then="cut")] * 3
+        for _ in range(3):
+            assert isinstance(await failure(provider), Transient)
+        await provider.send(push())
+    assert len(apns.taken) == 1
+
+
+async def cancelled(provider: ApnsProvider, after: float) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(after):
+            await provider.send(push())
+
+
+async def test_a_slow_answer_can_be_left_and_does_not_hold_up_others(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns, timeout=0.2)
+        assert provider.timeout == 0.2
+        apns.script.append(Say(then="silence"))
+        slow = asyncio.create_task(cancelled(provider, 0.2))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(*(provider.send(push()) for _ in range(5)))
+        await slow
+    assert (apns.connections, len(apns.taken)) == (1, 5)
+
+
+async def test_a_connection_that_went_silent_is_left(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script += [Say(), Say(then="silent connection")]
+        await provider.send(push())
+        stuck = [asyncio.create_task(cancelled(provider, 0.1)) for _ in range(5)]
+        await asyncio.sleep(0.15)
+        await asyncio.gather(provider.send(push()), *stuck)
+        assert (apns.connections, len(apns.taken)) == (2, 1)
+        await asyncio.sleep(0.05)
+        assert apns.open_now == 1
+
+
+async def test_messages_under_way_on_a_connection_that_is_left_end_well(stand: Stand) -> None:
+    async with apns_server(KEY) as apns:
+        provider = stand.provider(apns)
+        apns.script += [Say(then="silence"), *[Say(after=0.2)] * 3]
+        left = asyncio.create_task(cancelled(provider, 0.1))
+        await asyncio.sleep(0.02)
+        under_way = [asyncio.create_task(provider.send(push())) for _ in range(3)]
+        await left
+        await provider.send(push())
+        await asyncio.gather(*under_way)
+        await asyncio.sleep(0.05)
+        assert (apns.connections, apns.open_now) == (2, 1)
+
+
+def test_settings_show_no_file(key_file: Path) -> None:
+    settings = ApnsSettings(key_file=pem(KEY).decode(), key_id=KEY_ID, team_id=TEAM_ID, topic=TOPIC)
+    assert "PRIVATE" not in f"{settings!r} {settings} {settings.__rich_repr__()}"
+
+
+@pytest.mark.parametrize(("environment", "host"), HOSTS.items())
+async def test_the_environment_chooses_the_host(stand: Stand, environment: str, host: str) -> None:
+    provider = build("apple", stand.table | {"type": "apns", "environment": environment}, data_dir=Path())
+    assert str(provider._api._client.base_url).rstrip("/") == host  # type: ignore[attr-defined]
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"key_file": "/nowhere/key.p8"}, "key_file: cannot be read: No such file or directory"),
+        ({"key_file": "a\0b"}, "key_file: cannot be read: is not a path"),
+        ({"key_file": __file__}, "key_file: holds no private key in PEM form that can be read"),
+        ({"key_id": "short"}, "key_id: expected `str` matching"),
+        ({"team_id": "TEAM567890\n"}, "team_id: expected `str` matching"),
+        ({"topic": "com example\r\nx: y"}, "topic: expected `str` matching"),
+        ({"environment": "staging"}, "environment: invalid enum value 'staging'"),
+        ({"ttl": -1}, "ttl: expected `int` >= 0"),
+        ({"url": "http://push.example.com"}, "url: must be https"),
+        ({"ca_file": "/nowhere"}, "ca_file: cannot be used: No such file"),
+        ({"key_fil": "x"}, "key_fil: is not a setting of this provider"),
+    ],
+)
+async def test_a_wrong_setting_is_named(stand: Stand, changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("apple", stand.table | {"type": "apns"} | changes, data_dir=Path())
+    assert str(caught.value).startswith(f"providers.apple.{expected}")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    ],
+)
+async def test_a_key_of_another_kind_is_named(stand: Stand, key: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.p8").write_bytes(pem(key))
+    with pytest.raises(ConfigError, match=r"apple\.key_file: is no key of the curve P-256"):
+        stand.provider(ApnsServer(KEY, time.time, 1), key_file=str(tmp_path / "other.p8"))

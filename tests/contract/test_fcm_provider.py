@@ -1,0 +1,542 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+import msgspec
+import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from server.dispatch.message import Push, Text
+from server.dispatch.providers import build
+from server.dispatch.providers.fcm import FcmProvider, FcmSettings
+from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+
+from .http_api import Api, Reply, Request, http_api
+from .smtp_servers import CERTIFICATE
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - longer ones are slow to read
+ACCOUNT = "clarion@news-46.iam.gserviceaccount.com"
+DEVICE = "cRtEsT:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx_Zx"
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+pytestmark = [
+    pytest.mark.timeout(30),
+    pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning"),
+]
+
+
+def pem(key: Any) -> str:
+    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+
+
+class Google:
+    """FCM and the token endpoint, as documented: each request is checked, each token known."""
+
+    def __init__(self) -> None:
+        self.api: Api
+        self.now = 1_700_000_000.0
+        self.issued: list[str] = []
+        self.refused: set[str] = set()
+        self.messages: list[dict[str, Any]] = []
+        self.to_token: list[Reply] = []
+        self.to_send: list[Reply] = []
+        self.lifetime = 3599
+
+    def clock(self) -> float:
+        return self.now
+
+    def answer(self, request: Request) -> Reply:
+        assert request.method == "POST"
+        if request.target == "/token":
+            return self.to_token.pop(0) if self.to_token else self._grant(request.form())
+        assert request.target == "/v1/projects/news-46/messages:send"
+        if request.bearer() not in self.issued or request.bearer() in self.refused:
+            return refusal(401, "UNAUTHENTICATED")
+        if self.to_send:
+            return self.to_send.pop(0)
+        self.messages.append(request.json()["message"])
+        return Reply(200, {"name": f"projects/news-46/messages/0:{len(self.messages)}%31bd1c96"})
+
+    def _grant(self, form: Mapping[str, str]) -> Reply:
+        assert form.keys() == {"grant_type", "assertion"}
+        assert form["grant_type"] == GRANT
+        claims = jwt.decode(
+            form["assertion"],
+            KEY.public_key(),
+            algorithms=["RS256"],
+            audience=f"{self.api.url}/token",
+            options={"verify_exp": False, "verify_iat": False},
+        )
+        assert jwt.get_unverified_header(form["assertion"])["kid"] == "key-1"
+        assert claims["iss"] == ACCOUNT
+        assert claims["scope"] == "https://www.googleapis.com/auth/firebase.messaging"
+        assert claims["iat"] <= self.now <= claims["exp"] <= claims["iat"] + 3600
+        self.issued.append(f"ya29.token-{len(self.issued)}")
+        grant = {"access_token": self.issued[-1], "expires_in": self.lifetime, "token_type": "Bearer"}
+        return Reply(200, grant, after=0.02)
+
+
+def refusal(status: int, canonical: str, *details: Mapping[str, Any], message: str = "No.") -> Reply:
+    error = {"code": status, "message": message, "status": canonical, "details": list(details)}
+    return Reply(status, {"error": error})
+
+
+def fcm_error(code: str) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}
+
+
+def bad_request(field: str) -> dict[str, Any]:
+    violations = [{"field": field, "description": "Invalid"}]
+    return {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}
+
+
+class Stand:
+    """Google on a port, and providers that talk to it; all is closed at the end."""
+
+    def __init__(self, google: Google, folder: Path, closing: contextlib.AsyncExitStack) -> None:
+        self.google = google
+        self.file = folder / "account.json"
+        self._closing = closing
+        self.write()
+
+    def write(self, **changes: object) -> None:
+        members = {
+            "type": "service_account",
+            "project_id": "news-46",
+            "private_key_id": "key-1",
+            "private_key": pem(KEY),
+            "client_email": ACCOUNT,
+            "token_uri": f"{self.google.api.url}/token",
+        } | changes
+        self.file.write_text(json.dumps({k: v for k, v in members.items() if v is not None}))
+
+    def provider(self, **settings: object) -> FcmProvider:
+        table = {
+            "url": self.google.api.url,
+            "service_account_file": str(self.file),
+            "ca_file": str(CERTIFICATE),
+        } | settings
+        made = FcmProvider("fire", msgspec.convert(table, FcmSettings), Path(), clock=self.google.clock)
+        self._closing.push_async_callback(made.aclose)
+        return made
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stand]:
+    google = Google()
+    async with http_api(google.answer, tls=tls) as google.api, contextlib.AsyncExitStack() as closing:
+        yield Stand(google, folder, closing)
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    async with running(tmp_path) as stand:
+        yield stand
+
+
+@pytest.fixture
+def google(stand: Stand) -> Google:
+    return stand.google
+
+
+def push(**changes: Any) -> Push:
+    fields = {"device_token": DEVICE, "title": "Grüße", "body": "Hallo Zoë 🎈", "data": {"campaign_id": "46"}}
+    return Push(uuid.uuid4(), **fields | changes)
+
+
+async def failure(provider: FcmProvider, message: Push | None = None) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await asyncio.wait_for(provider.send(message or push()), 5)
+    assert "APA91b" not in str(caught.value)
+    assert "ya29" not in str(caught.value)
+    assert "eyJ" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+async def test_a_notification_arrives_as_it_was_rendered(stand: Stand, google: Google) -> None:
+    message = push()
+    receipt = await stand.provider(ttl=600, priority="normal").send(message)
+    assert receipt.provider_message_id == "projects/news-46/messages/0:1%31bd1c96"
+    assert google.messages == [
+        {
+            "token": DEVICE,
+            "notification": {"title": "Grüße", "body": "Hallo Zoë 🎈"},
+            "data": {"campaign_id": "46"},
+            "android": {
+                "priority": "NORMAL",
+                "ttl": "600s",
+                "notification": {"tag": str(message.trigger_id)},
+            },
+            "apns": {"headers": {"apns-collapse-id": str(message.trigger_id)}},
+        }
+    ]
+
+
+async def test_what_is_no_text_becomes_question_marks(stand: Stand, google: Google) -> None:
+    await stand.provider().send(push(body="half \ud83c of a pair"))
+    assert google.messages[0]["notification"]["body"] == "half ? of a pair"
+
+
+async def test_a_service_account_of_another_project_can_send(stand: Stand, google: Google) -> None:
+    stand.write(project_id="accounts-1")
+    await stand.provider(project_id="news-46").send(push())
+    assert len(google.messages) == 1
+
+
+async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with running(tmp_path, context) as stand:
+        await stand.provider(ca_file=str(tmp_path / "ca.pem")).send(push())
+        error = await failure(stand.provider())
+    assert len(stand.google.messages) == 1
+    assert str(error) == "at the token endpoint: fire gave no answer: ConnectError"
+
+
+async def test_many_at_once_share_one_access_token(stand: Stand, google: Google) -> None:
+    provider = stand.provider(concurrency=50)
+    await asyncio.gather(*(provider.send(push()) for _ in range(50)))
+    await provider.send(push())
+    assert (len(google.issued), len(google.messages)) == (1, 51)
+
+
+async def test_an_access_token_is_used_until_a_minute_before_its_end(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    await provider.send(push())
+    google.now += google.lifetime - 61
+    await provider.send(push())
+    assert len(google.issued) == 1
+    google.now += 2
+    await provider.send(push())
+    assert len(google.issued) == 2
+
+
+async def test_a_refused_access_token_is_renewed_once_for_all(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    await provider.send(push())
+    google.refused.update(google.issued)
+    await asyncio.gather(*(provider.send(push()) for _ in range(20)))
+    assert (len(google.issued), len(google.messages)) == (2, 21)
+
+
+async def test_an_access_token_that_is_refused_twice_is_somebodys_setting(
+    stand: Stand, google: Google
+) -> None:
+    google.refused = {f"ya29.token-{number}" for number in range(10)}
+    error = await failure(stand.provider())
+    assert isinstance(error, Transient)
+    assert error.of_provider
+    assert str(error) == "FCM HTTP 401 UNAUTHENTICATED: No."
+    assert len(google.issued) == 2
+
+
+async def test_a_send_that_is_left_takes_the_access_token_from_nobody(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    left = asyncio.create_task(provider.send(push()))
+    await asyncio.sleep(0.01)
+    others = [asyncio.create_task(provider.send(push())) for _ in range(5)]
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.gather(*others)
+    assert left.cancelled()
+    assert (len(google.issued), len(google.messages)) == (1, 5)
+
+
+async def test_a_token_endpoint_that_says_nothing_is_asked_anew(stand: Stand, google: Google) -> None:
+    provider = stand.provider(timeout=0.1)
+    google.to_token.append(Reply(200, {}, after=30))
+    errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
+    assert [str(error) for error in errors] == ["the token endpoint gave no answer within 0.1 s"] * 3
+    assert all(isinstance(error, Transient) for error in errors)
+    await provider.send(push())
+    assert len(google.messages) == 1
+
+
+async def test_closing_ends_a_fetch_that_is_under_way(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    google.to_token.append(Reply(200, {}, after=30))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await provider.send(push())
+    await asyncio.wait_for(provider.aclose(), 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (
+            Reply(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}),
+            "the token endpoint answered 400 invalid_grant Invalid JWT Signature.",
+        ),
+        (Reply(401, {"error": "invalid_client"}), "the token endpoint answered 401 invalid_client"),
+        (Reply(503, b"<html>"), "the token endpoint answered 503"),
+        (Reply(302, headers={"Location": "/elsewhere"}), "the token endpoint answered 302"),
+        (Reply(500, {"error": ["?"]}), "the token endpoint answered 500"),
+        (Reply(200, b"<html>"), "the token endpoint answered 200 without an access token"),
+        (Reply(200, {"id_token": "x"}), "the token endpoint answered 200 without an access token"),
+        (Reply(200, {"access_token": "a\r\nb"}), "the token endpoint answered 200 without an access token"),
+        (
+            Reply(200, {"access_token": "ya29", "expires_in": -1}),
+            "the token endpoint answered 200 without an access token",
+        ),
+        (Reply(cut=0), "at the token endpoint: fire gave no answer: RemoteProtocolError"),
+        (Reply(200, {"access_token": "x"}, cut=60), "at the token endpoint: fire gave no answer"),
+    ],
+)
+async def test_a_token_endpoint_that_refuses_is_transient(
+    stand: Stand, google: Google, reply: Reply, expected: str
+) -> None:
+    provider = stand.provider()
+    google.to_token.append(reply)
+    error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.of_provider
+    assert str(error).startswith(expected)
+    await provider.send(push())
+    assert len(google.messages) == 1
+
+
+async def test_a_throttled_token_endpoint_says_how_long(stand: Stand, google: Google) -> None:
+    google.to_token.append(Reply(429, {"error": "slow_down"}, headers={"Retry-After": "9"}))
+    error = await failure(stand.provider())
+    assert isinstance(error, Transient)
+    assert error.retry_after == 9.0
+
+
+async def test_a_token_endpoint_that_echoes_the_assertion_is_not_quoted(tmp_path: Path) -> None:
+    def echo(request: Request) -> Reply:
+        assertion = request.form()["assertion"]
+        return Reply(400, {"error": "invalid_grant", "error_description": f"bad: {assertion[5:]}"})
+
+    google = Google()
+    async with http_api(echo) as google.api, contextlib.AsyncExitStack() as closing:
+        error = await failure(Stand(google, tmp_path, closing).provider())
+    assert str(error) == "the token endpoint answered 400"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (refusal(404, "NOT_FOUND", fcm_error("UNREGISTERED")), RecipientRefused),
+        (refusal(403, "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")), RecipientRefused),
+        (
+            refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), bad_request("message.token")),
+            RecipientRefused,
+        ),
+        (
+            refusal(
+                400,
+                "INVALID_ARGUMENT",
+                fcm_error("INVALID_ARGUMENT"),
+                message="The registration token is not a valid FCM registration token",
+            ),
+            RecipientRefused,
+        ),
+        (refusal(400, "INVALID_ARGUMENT", bad_request("message.data[0].value")), Permanent),
+        (refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT")), Permanent),
+        (refusal(400, "FAILED_PRECONDITION"), Permanent),
+        (refusal(413, "SOMETHING_NEW"), Permanent),
+        (refusal(401, "UNAUTHENTICATED", fcm_error("THIRD_PARTY_AUTH_ERROR")), Transient),
+        (refusal(403, "PERMISSION_DENIED"), Transient),
+        (refusal(404, "NOT_FOUND"), Transient),
+        (refusal(409, "ABORTED"), Transient),
+        (refusal(429, "RESOURCE_EXHAUSTED", fcm_error("QUOTA_EXCEEDED")), Transient),
+        (refusal(500, "INTERNAL", fcm_error("INTERNAL")), Transient),
+        (refusal(501, "SOMETHING_NEW"), Transient),
+        (refusal(503, "UNAVAILABLE", fcm_error("UNAVAILABLE")), Transient),
+    ],
+)
+async def test_an_answer_means_try_again_or_never(
+    stand: Stand, google: Google, reply: Reply, expected: type[ProviderError]
+) -> None:
+    provider = stand.provider()
+    google.to_send.append(reply)
+    error = await failure(provider)
+    assert type(error) is expected
+    assert not isinstance(error, Transient) or error.of_provider
+    details = reply.body["error"]["details"]
+    code = next((one["errorCode"] for one in details if "errorCode" in one), reply.body["error"]["status"])
+    assert str(error).startswith(f"FCM HTTP {reply.status} {code}: ")
+    await provider.send(push())
+    assert (len(google.messages), len(google.issued)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        (429, {}, 60.0),
+        (429, {"Retry-After": "7"}, 7.0),
+        (429, {"Retry-After": "soon"}, 60.0),
+        (503, {"Retry-After": "120"}, 120.0),
+        (503, {}, None),
+        (500, {}, None),
+    ],
+)
+async def test_a_throttle_says_how_long(
+    stand: Stand, google: Google, status: int, headers: dict[str, str], expected: float | None
+) -> None:
+    google.to_send.append(Reply(status, {"error": {"status": "UNAVAILABLE"}}, headers=headers))
+    error = await failure(stand.provider())
+    assert isinstance(error, Transient)
+    assert error.retry_after == expected
+
+
+async def test_an_answer_that_quotes_tokens_is_quoted_without(stand: Stand, google: Google) -> None:
+    words = f"no {DEVICE} for\r\n ya29.token-0"
+    google.to_send.append(refusal(400, "INVALID_ARGUMENT", bad_request("message.data"), message=words))
+    expected = "FCM HTTP 400 INVALID_ARGUMENT: no [recipient] for [secret] (message.data)"
+    assert str(await failure(stand.provider())) == expected
+
+
+ODD = (b"", b"<html>\xff", b"[" * 50_000, {"name": 7}, {"name": "hi"}, {"error": [7]}, b"x" * 100_000)
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 502])
+async def test_an_answer_that_is_not_of_fcm_is_transient(stand: Stand, google: Google, status: int) -> None:
+    provider = stand.provider()
+    for body in ODD:
+        google.to_send.append(Reply(status, None if status == 204 else body))
+        error = await failure(provider)
+        assert isinstance(error, Transient)
+        assert str(error) == f"FCM HTTP {status}: no error that could be read"
+
+
+async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    yes = {"name": "projects/news-46/messages/0"}
+    google.to_send += [
+        Reply(200, yes, cut=100),
+        Reply(400, {"error": {"status": "INVALID_ARGUMENT"}}, cut=110),
+    ]
+    assert (await provider.send(push())).provider_message_id == ""
+    error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert str(error) == "FCM HTTP 400: no error that could be read"
+
+
+@pytest.mark.parametrize("reply", [Reply(cut=0), Reply(raw=b"hm\r\n")])
+async def test_a_connection_that_breaks_is_transient(stand: Stand, google: Google, reply: Reply) -> None:
+    provider = stand.provider()
+    google.to_send.append(reply)
+    error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert str(error) == "fire gave no answer: RemoteProtocolError"
+    await provider.send(push())
+    assert len(google.messages) == 1
+
+
+async def test_a_slow_answer_can_be_left_and_does_not_hold_up_others(stand: Stand, google: Google) -> None:
+    provider = stand.provider(timeout=0.2)
+    assert provider.timeout == 0.2
+    await provider.send(push())
+    google.to_send.append(Reply(200, {}, after=30))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await provider.send(push())
+    await provider.send(push())
+    assert len(google.messages) == 2
+
+
+async def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
+    async with running(tmp_path) as stand:
+        provider = stand.provider()
+        await provider.send(push())
+    error = await failure(stand.provider())
+    assert isinstance(error, Transient)
+    assert error.of_provider
+
+
+async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Google) -> None:
+    provider = stand.provider()
+    await provider.send(push(title="t", body="b" * 4090, data={"key": "ü"}))
+    error = await failure(provider, push(title="t", body="b" * 4090, data={"key": "üü"}))
+    assert type(error) is Permanent
+    assert str(error) == "the message has 4098 bytes, FCM takes 4096"
+    assert len(google.api.requests) == 2
+
+
+@pytest.mark.parametrize("token", ["", "a b", f"{DEVICE}\n", "x" * 4097, "ü" * 20, 'a"b'])
+async def test_what_is_no_device_token_never_reaches_the_server(
+    stand: Stand, google: Google, token: str
+) -> None:
+    with pytest.raises(RecipientRefused, match="not one that FCM gives out"):
+        await stand.provider().send(push(device_token=token))
+    assert google.api.connections == 0
+
+
+async def test_a_text_message_is_no_push(stand: Stand) -> None:
+    with pytest.raises(Permanent):
+        await stand.provider().send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
+
+
+def test_settings_show_no_file() -> None:
+    settings = FcmSettings(service_account_file=json.dumps({"private_key": pem(KEY)}))
+    assert "PRIVATE" not in f"{settings!r} {settings} {settings.__rich_repr__()}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"private_key": None}, "is no service account: Object missing required field `private_key`"),
+        ({"client_email": None}, "is no service account: Object missing required field `client_email`"),
+        ({"project_id": None}, "is no service account: Object missing required field `project_id`"),
+        ({"project_id": "a/../b"}, "is no service account: Expected `str` matching"),
+        ({"client_email": 7}, "is no service account: Expected `str`, got `int` - at `$.client_email`"),
+        ({"private_key": "sesame"}, "holds no private key in PEM form that can be read"),
+        ({"private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "private_key is no RSA key"),
+        ({"token_uri": "http://oauth2.example.com/token"}, "token_uri must be an https address"),
+        ({"token_uri": "https://a:b@oauth2.example.com"}, "token_uri must be an https address"),
+        ({"token_uri": "https://"}, "token_uri must be an https address"),
+        ({"token_uri": "nowhere"}, "token_uri must be an https address"),
+    ],
+)
+async def test_a_service_account_that_is_none_is_named(
+    stand: Stand, changes: dict[str, object], expected: str
+) -> None:
+    stand.write(**changes)
+    with pytest.raises(ConfigError) as caught:
+        stand.provider()
+    assert str(caught.value).startswith(f"providers.fire.service_account_file: {expected}")
+    assert "sesame" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"{", b'{"x":' + b"[" * 100_000],
+    ids=["empty", "no text", "half", "deep"],
+)
+async def test_a_service_account_file_without_json_is_named(stand: Stand, content: bytes) -> None:
+    stand.file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"fire\.service_account_file: holds no JSON"):
+        stand.provider()
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "service_account_file: is required"),
+        ({"service_account_file": ""}, "service_account_file: expected `str` of length >= 1"),
+        ({"service_account_file": "/nowhere"}, "service_account_file: cannot be read: No such file"),
+        ({"service_account_file": "/"}, "service_account_file: cannot be read: Is a directory"),
+        ({"service_account_file": "x", "project_id": "a/b"}, "project_id: expected `str` matching"),
+        ({"service_account_file": "x", "priority": "urgent"}, "priority: invalid enum value 'urgent'"),
+        ({"service_account_file": "x", "ttl": 2_419_201}, "ttl: expected `int` <= 2419200"),
+    ],
+)
+def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("fire", {"type": "fcm"} | table, data_dir=Path())
+    assert str(caught.value).startswith(f"providers.fire.{expected}")

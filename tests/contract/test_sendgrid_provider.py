@@ -1,0 +1,427 @@
+"""SendGrid's v3 Mail Send API, played by a server that takes what its documentation says and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.dispatch.message import Email, Text, message_id_for
+from server.dispatch.providers import build
+from server.dispatch.providers.base import Provider
+from server.dispatch.providers.sendgrid import SendGridSettings
+from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+
+from .http_api import Api, Reply, Request, http_api
+from .smtp_servers import CERTIFICATE, server_tls
+
+ADDRESS = "zoe.sommer@example.org"
+SENDER = "Shöp <shop@example.com>"
+KEY = "SG.open.sesame"
+MESSAGE_ID = "14c5d75ce93.dfd.64b469"
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def sendgrid(request: Request) -> Reply:
+    """Answer as SendGrid does: credentials first, then the form of the message."""
+    assert (request.method, request.target) == ("POST", "/v3/mail/send")
+    if request.bearer() != KEY:
+        return refusal(401, "The provided authorization grant is invalid, expired, or revoked")
+    mail = request.json()
+    (personalization,) = mail["personalizations"]
+    (to,) = personalization["to"]
+    if not re.fullmatch(r"[\x21-\x7e]+@[a-z0-9.-]+", to["email"]):
+        return refusal(400, "Does not contain a valid address.", "personalizations.0.to.0.email")
+    kinds = [part["type"] for part in mail["content"]]
+    assert kinds in (["text/plain"], ["text/html"], ["text/plain", "text/html"])
+    assert all(part["value"] for part in mail["content"])
+    reserved = {
+        "to",
+        "from",
+        "subject",
+        "reply-to",
+        "cc",
+        "bcc",
+        "received",
+        "content-type",
+        "dkim-signature",
+    }
+    assert not reserved & {name.lower() for name in mail["headers"]}
+    if mail.get("mail_settings", {}).get("sandbox_mode", {}).get("enable"):
+        return Reply(200, b"")
+    return Reply(202, b"", {"X-Message-Id": MESSAGE_ID})
+
+
+def refusal(status: int, message: str, field: str | None = None, **headers: str) -> Reply:
+    """Make an error in the documented form."""
+    fault = {"message": message, "field": field, "help": None}
+    return Reply(
+        status, {"errors": [fault]}, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+def make_email(**changes: str) -> Email:
+    trigger_id = uuid.uuid4()
+    fields = {
+        "sender": SENDER,
+        "to": ADDRESS,
+        "subject": "Grüße",
+        "text": "Hallo\nZoë",
+        "html": "<p>Hallo</p>",
+    }
+    return Email(trigger_id, message_id_for(trigger_id, SENDER), **fields | changes)
+
+
+@contextlib.asynccontextmanager
+async def provider_for(url: str, **settings: object) -> AsyncIterator[Provider]:
+    table = {"type": "sendgrid", "url": url, "api_key": KEY, **settings}
+    provider = build("grid", table, data_dir=Path())
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+@contextlib.asynccontextmanager
+async def provider_and_api(*script: Reply, **settings: object) -> AsyncIterator[tuple[Provider, Api]]:
+    async with http_api(sendgrid) as api, provider_for(api.url, **settings) as provider:
+        api.script += script
+        yield provider, api
+
+
+async def failure(provider: Provider, message: Email | None = None) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await asyncio.wait_for(provider.send(message or make_email()), 5)
+    said = f"{caught.value} {caught.value.__cause__!r}".lower()
+    assert "sommer" not in said
+    assert "sesame" not in said
+    return caught.value
+
+
+async def sent(message: Email, **settings: object) -> Any:
+    """Send a message and return the JSON that arrived."""
+    async with provider_and_api(**settings) as (provider, api):
+        await provider.send(message)
+    return api.requests[0].json()
+
+
+async def test_an_email_arrives_as_it_was_written() -> None:
+    message = make_email()
+    async with provider_and_api() as (provider, api):
+        receipt = await provider.send(message)
+    assert receipt.provider_message_id == MESSAGE_ID
+    (request,) = api.requests
+    assert request.json() == {
+        "personalizations": [{"to": [{"email": ADDRESS}]}],
+        "from": {"email": "shop@example.com", "name": "Shöp"},
+        "subject": "Grüße",
+        "content": [
+            {"type": "text/plain", "value": "Hallo\nZoë"},
+            {"type": "text/html", "value": "<p>Hallo</p>"},
+        ],
+        "headers": {
+            "Message-ID": message.message_id,
+            "Auto-Submitted": "auto-generated",
+            "X-Clarion-Trigger-Id": str(message.trigger_id),
+        },
+        "custom_args": {"trigger_id": str(message.trigger_id)},
+    }
+
+
+async def test_an_unsubscribe_url_stands_in_the_headers_of_a_mail() -> None:
+    headers = (await sent(make_email(unsubscribe_url="https://shop.example/u?id=1")))["headers"]
+    assert headers["List-Unsubscribe"] == "<https://shop.example/u?id=1>"
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ("shop@example.com", {"email": "shop@example.com"}),
+        ('"Shop, Inc." <shop@example.com>', {"email": "shop@example.com", "name": "Shop, Inc."}),
+        ("Shöp <shop@bücher.example>", {"email": "shop@xn--bcher-kva.example", "name": "Shöp"}),
+    ],
+)
+async def test_a_sender_is_given_by_name_and_address(sender: str, expected: dict[str, str]) -> None:
+    assert (await sent(make_email(sender=sender)))["from"] == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({"text": "", "html": "<p>x</p>"}, [{"type": "text/html", "value": "<p>x</p>"}]),
+        ({"text": "x", "html": ""}, [{"type": "text/plain", "value": "x"}]),
+    ],
+)
+async def test_a_part_that_is_empty_is_left_out(
+    parts: dict[str, str], expected: list[dict[str, str]]
+) -> None:
+    assert (await sent(make_email(**parts)))["content"] == expected
+
+
+async def test_a_subject_is_one_line_whatever_its_template_made() -> None:
+    mail = await sent(make_email(subject="Hello\r\nBcc: x@example.net\x00\u2028you 👩‍🚀"))
+    assert mail["subject"] == "Hello Bcc: x@example.net you 👩‍🚀"
+
+
+async def test_half_a_surrogate_pair_does_not_stop_an_email() -> None:
+    assert (await sent(make_email(text="a\ud800b")))["content"][0]["value"] == "a?b"
+
+
+async def test_an_address_with_an_international_domain_is_sent_in_ascii() -> None:
+    mail = await sent(make_email(to="zoe@bücher.example"))
+    assert mail["personalizations"][0]["to"] == [{"email": "zoe@xn--bcher-kva.example"}]
+
+
+async def test_in_sandbox_mode_a_checked_message_is_a_success() -> None:
+    async with provider_and_api(sandbox_mode=True) as (provider, api):
+        receipt = await provider.send(make_email())
+    assert receipt.provider_message_id == ""
+    assert api.requests[0].json()["mail_settings"] == {"sandbox_mode": {"enable": True}}
+
+
+async def test_without_sandbox_mode_a_message_that_was_only_checked_is_no_success() -> None:
+    async with provider_and_api(Reply(200, b"")) as (provider, _):
+        error = await failure(provider)
+    assert type(error) is Transient
+    assert str(error) == "SendGrid HTTP 200: no error that could be read"
+
+
+async def test_categories_are_passed_on() -> None:
+    assert (await sent(make_email(), categories=["clarion", "shop"]))["categories"] == ["clarion", "shop"]
+
+
+async def test_one_connection_carries_many_messages() -> None:
+    async with provider_and_api() as (provider, api):
+        for _ in range(10):
+            await provider.send(make_email())
+    assert (api.connections, len(api.requests)) == (1, 10)
+
+
+async def test_messages_side_by_side_use_no_more_connections_than_allowed() -> None:
+    async with provider_and_api(concurrency=4) as (provider, api):
+        assert provider.concurrency == 4
+        await asyncio.gather(*(provider.send(make_email()) for _ in range(20)))
+    assert len(api.requests) == 20
+    assert 1 < api.connections <= 4
+
+
+TO = "personalizations.0.to.0.email"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (refusal(400, "Does not contain a valid address.", TO), RecipientRefused),
+        (refusal(400, "The to array is required.", "personalizations.0.to"), RecipientRefused),
+        (refusal(400, "The to array is required.", "personalizations.to"), RecipientRefused),
+        (refusal(400, "The subject is required.", "subject"), Permanent),
+        (refusal(400, "Does not contain a valid address.", "from.email"), Permanent),
+        (refusal(400, "Must be unique.", "personalizations.0"), Permanent),
+        (refusal(400, "Not a string.", "personalizations.0.token"), Permanent),
+        (refusal(400, "Bad Request"), Permanent),
+        (
+            Reply(400, {"errors": [{"message": "a", "field": TO}, {"message": "b", "field": "subject"}]}),
+            Permanent,
+        ),
+        (refusal(401, "Maximum credits exceeded"), Transient),
+        (refusal(403, "The from address does not match a verified Sender Identity.", "from"), Transient),
+        (refusal(404, "Not found"), Transient),
+        (refusal(405, "Method not allowed"), Transient),
+        (refusal(406, "Missing Accept header"), Transient),
+        (refusal(413, "Payload too large"), Permanent),
+        (Reply(413, b"<html>too large</html>"), Permanent),
+        (refusal(415, "Unsupported media type"), Transient),
+        (refusal(429, "too many requests"), Transient),
+        (refusal(451, "Unavailable due to data residency restrictions"), Transient),
+        (refusal(500, "Internal server error"), Transient),
+        (Reply(502, b"<html>Bad Gateway</html>"), Transient),
+        (refusal(503, "Service not available"), Transient),
+    ],
+)
+async def test_an_answer_means_try_again_or_never(reply: Reply, expected: type[ProviderError]) -> None:
+    async with provider_and_api(reply) as (provider, _):
+        error = await failure(provider)
+        assert type(error) is expected
+        assert f"SendGrid HTTP {reply.status}: " in str(error)
+        assert getattr(error, "of_provider", True)
+        await provider.send(make_email())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"<html>",
+        b"[" * 60_000,
+        b"x" * 100_000,
+        None,
+        [],
+        {},
+        {"errors": None},
+        {"errors": []},
+        {"errors": ["Maximum credits exceeded"]},
+        {"errors": [{"message": 7}]},
+        {"errors": [{"field": TO}]},
+    ],
+)
+async def test_an_answer_in_no_documented_form_is_transient(body: Any) -> None:
+    async with provider_and_api() as (provider, api):
+        for status in (400, 401, 500):
+            api.script.append(Reply(status, body))
+            error = await failure(provider)
+            assert type(error) is Transient
+            assert str(error) == f"SendGrid HTTP {status}: no error that could be read"
+
+
+async def test_an_error_says_what_sendgrid_said_but_neither_address_nor_key() -> None:
+    faults = [
+        {"message": f"{ADDRESS.upper()}\r\nis not valid", "field": TO, "help": None},
+        {"message": f"for key {KEY}"},
+    ]
+    async with provider_and_api(Reply(400, {"errors": faults})) as (provider, _):
+        error = await failure(provider)
+    said = f"SendGrid HTTP 400: [recipient] is not valid ({TO}); for key [api_key]"
+    assert str(error) == said
+
+
+async def test_an_endless_error_is_kept_short() -> None:
+    async with provider_and_api(refusal(400, "no " * 5000, "subject")) as (provider, _):
+        assert len(str(await failure(provider))) <= 500
+
+
+async def test_a_key_that_is_refused_is_transient_and_says_so() -> None:
+    async with provider_and_api(api_key="SG.wrong.sesame") as (provider, _):
+        error = await failure(provider)
+    assert type(error) is Transient
+    assert "authorization grant is invalid" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "low", "high"),
+    [
+        ({"Retry-After": "7"}, 7, 7),
+        ({"Retry-After": "0", "X-RateLimit-Reset": "9999999999"}, 0, 0),
+        ({"X-RateLimit-Reset": "-100 s"}, 0, 0),
+        ({"X-RateLimit-Reset": "+1000 s"}, 900, 1000),
+    ],
+)
+async def test_a_throttle_says_how_long_to_wait(headers: dict[str, str], low: float, high: float) -> None:
+    if seconds := re.fullmatch(r"([+-]\d+) s", headers.get("X-RateLimit-Reset", "")):
+        headers = {"X-RateLimit-Reset": str(int(time.time()) + int(seconds[1]))}
+    reply = Reply(429, {"errors": [{"field": None, "message": "too many requests"}]}, headers)
+    async with provider_and_api(reply) as (provider, _):
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.retry_after is not None
+    assert low <= error.retry_after <= high
+
+
+@pytest.mark.parametrize("reset", ["", "soon", "-5", "1e9", "١٢٣"])
+async def test_a_throttle_with_no_good_time_leaves_the_wait_to_the_retries(reset: str) -> None:
+    reply = Reply(429, {}, {"X-RateLimit-Reset": reset.encode().decode("latin-1")})
+    async with provider_and_api(reply) as (provider, _):
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.retry_after is None
+
+
+async def test_a_provider_that_is_down_says_when_it_is_back() -> None:
+    async with provider_and_api(Reply(503, b"", {"Retry-After": "120"})) as (provider, _):
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.retry_after == 120
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(202, b"", {"X-Message-Id": MESSAGE_ID}, cut=0),
+        Reply(202, b"", {"X-Message-Id": MESSAGE_ID}, cut=20),
+        Reply(raw=b"220 mail.example.com ESMTP\r\n"),
+        Reply(raw=b"\x16\x03\x01\x00\x00"),
+        Reply(raw=b""),
+    ],
+)
+async def test_a_connection_that_breaks_is_transient_and_the_next_one_works(reply: Reply) -> None:
+    async with provider_and_api(reply) as (provider, api):
+        error = await failure(provider)
+        assert type(error) is Transient
+        assert re.fullmatch(r"grid gave no answer: \w+", str(error))
+        await provider.send(make_email())
+    assert len(api.requests) == 2
+
+
+async def test_a_server_that_refuses_connections_is_transient() -> None:
+    async with http_api() as api:
+        pass
+    async with provider_for(api.url) as provider:
+        assert type(await failure(provider)) is Transient
+
+
+async def test_a_slow_answer_can_be_left_and_blocks_nothing() -> None:
+    async with provider_and_api(Reply(after=60), timeout=0.1, concurrency=1) as (provider, _):
+        assert provider.timeout == 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(provider.timeout):
+                await provider.send(make_email())
+        await asyncio.wait_for(provider.send(make_email()), 5)
+
+
+async def test_tls_is_spoken_with_a_trusted_server_only() -> None:
+    async with http_api(sendgrid, tls=server_tls()) as api:
+        async with provider_for(api.url, ca_file=str(CERTIFICATE)) as provider:
+            await provider.send(make_email())
+        async with provider_for(api.url) as provider:
+            assert type(await failure(provider)) is Transient
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("address", [f"{ADDRESS}\r\nx", f"{ADDRESS},x@example.net", "x", "sommer@"])
+async def test_an_address_that_is_none_never_reaches_the_server(address: str) -> None:
+    async with provider_and_api() as (provider, api):
+        assert type(await failure(provider, make_email(to=address))) is Permanent
+    assert api.connections == 0
+
+
+async def test_a_text_message_is_no_email() -> None:
+    async with provider_for("http://127.0.0.1:1") as provider:
+        with pytest.raises(Permanent):
+            await provider.send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
+
+
+def test_the_key_is_in_no_repr() -> None:
+    settings = SendGridSettings(api_key=KEY, sandbox_mode=True)
+    shown = f"{settings!r} {settings} {settings.__rich_repr__()}"
+    assert "sesame" not in shown
+    assert "sandbox_mode=True" in shown
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "providers.grid.api_key: is required"),
+        ({"api_key": ""}, "providers.grid.api_key: expected `str` matching regex"),
+        ({"api_key": "SG.sesame\n"}, "providers.grid.api_key: expected `str` matching regex"),
+        ({"api_key": KEY, "key": "x"}, "providers.grid.key: is not a setting of this provider"),
+        ({"api_key": KEY, "timeout": 0}, "providers.grid.timeout: expected `float` > 0"),
+        ({"api_key": KEY, "sandbox_mode": "maybe"}, "providers.grid.sandbox_mode: expected `bool`"),
+        ({"api_key": KEY, "categories": ["x"] * 11}, "providers.grid.categories: expected `array` of length"),
+        ({"api_key": KEY, "categories": [""]}, "providers.grid.categories[0]: expected `str` of length"),
+        ({"api_key": KEY, "url": "http://example.com"}, "providers.grid.url: must be https"),
+    ],
+)
+def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("grid", {"type": "sendgrid", **table}, data_dir=Path())
+    assert str(caught.value).startswith(expected)
+    assert "sesame" not in str(caught.value)

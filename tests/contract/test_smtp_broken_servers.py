@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from server.errors import Permanent, Transient
+
+from .smtp_kit import failure, make_email, provider_for
+from .smtp_servers import GREETING, OK, PIPELINING, converse, mail_server, scripted_server, take_mail
+
+pytestmark = pytest.mark.timeout(30)
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+MEGABYTE = "Hallo Welt, dies ist eine Zeile von vielen.\n" * 24_000
+
+both = pytest.mark.parametrize("ehlo", [OK, PIPELINING], ids=["plain", "pipelining"])
+
+
+async def test_a_server_that_refuses_connections_is_transient() -> None:
+    async with scripted_server(lambda *_: asyncio.sleep(0)) as port:
+        pass
+    async with provider_for(port) as provider:
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.of_provider
+    assert "(connecting)" in str(error)
+
+
+@both
+@pytest.mark.parametrize("until", [b"EHLO", b"MAIL", b"RCPT", b"DATA"])
+async def test_a_connection_closed_in_the_middle_is_transient(until: bytes, ehlo: bytes) -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, until, ehlo=ehlo)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.of_provider
+
+
+@both
+@pytest.mark.parametrize(
+    ("garbage", "words"),
+    [
+        (b"\xff\xfe\x00 hello\r\n", "not SMTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "not SMTP: 'HTTP/1.1 400 Bad Request'"),
+        (b"\r\n", "not SMTP"),
+        (b"2\r\n", "not SMTP"),
+        (b"250OK\r\n", "not SMTP"),
+        (b"999 Hm\r\n", "not SMTP"),
+        (b"250 " + b"x" * 40_000, "too long"),
+        (b"250-more\r\n" * 4_000, "too long"),
+    ],
+)
+@pytest.mark.parametrize("until", [b"MAIL", b"RCPT", b"DATA"])
+async def test_garbage_for_an_answer_is_transient_and_ends_the_connection(
+    until: bytes, garbage: bytes, words: str, ehlo: bytes
+) -> None:
+    closed = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, until, ehlo=ehlo)
+        writer.write(garbage)
+        try:
+            assert b"From:" not in await reader.read(-1)
+        finally:
+            closed.set()
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        error = await failure(provider)
+        assert isinstance(error, Transient)
+        assert error.of_provider
+        assert words in str(error)
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+@pytest.mark.parametrize("greeting", [b"Welcome!\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"220 " + b"x" * 40_000])
+async def test_a_server_that_does_not_greet_is_transient(greeting: bytes) -> None:
+    async def serve(_: Reader, writer: Writer) -> None:
+        writer.write(greeting)
+        await writer.drain()
+        await asyncio.sleep(10)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert "(connecting)" in str(error)
+
+
+@both
+@pytest.mark.parametrize("until", [b"EHLO", b"MAIL", b"RCPT", b"DATA"])
+async def test_a_server_that_never_answers_can_be_left_at_any_time(until: bytes, ehlo: bytes) -> None:
+    left = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, until, ehlo=ehlo)
+        with contextlib.suppress(ConnectionError):
+            assert b"From:" not in await reader.read(-1)
+        left.set()
+
+    async with scripted_server(serve) as port, provider_for(port, timeout=0.1) as provider:
+        assert provider.timeout == 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(provider.timeout):
+                await provider.send(make_email())
+        await asyncio.wait_for(left.wait(), 5)
+
+
+@both
+async def test_a_server_that_answers_slowly_is_waited_for(ehlo: bytes) -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        writer.write(GREETING)
+        while (line := await reader.readline()) != b"DATA\r\n":
+            await asyncio.sleep(0.03)
+            for octet in ehlo if line.startswith(b"EHLO") else OK:
+                writer.write(bytes([octet]))
+                await asyncio.sleep(0.001)
+        writer.write(b"354 Go on\r\n")
+        await reader.readuntil(b"\r\n.\r\n")
+        await asyncio.sleep(0.03)
+        writer.write(OK)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        await provider.send(make_email())
+
+
+@both
+async def test_a_megabyte_arrives_whole(ehlo: bytes) -> None:
+    async with mail_server(pipelining=ehlo == PIPELINING) as server, provider_for(server.port) as provider:
+        await provider.send(make_email(text=MEGABYTE, html=""))
+        await provider.send(make_email())
+    content = server.mails[0].get_payload(decode=True)
+    assert isinstance(content, bytes)
+    assert content.decode().replace("\r\n", "\n").strip() == MEGABYTE.strip()
+    assert (server.connections, len(server.mails)) == (1, 2)
+
+
+@both
+async def test_a_megabyte_that_is_too_much_is_refused_for_good(ehlo: bytes) -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, b"DATA", ehlo=ehlo)
+        writer.write(b"354 Go on\r\n")
+        await reader.readexactly(1000)
+        writer.write(b"552 5.3.4 Too big\r\n")
+        while b"\r\n.\r\n" not in await reader.read(100_000):
+            pass
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        error = await failure(provider, make_email(text=MEGABYTE))
+    assert type(error) is Permanent
+    assert str(error) == "SMTP 552 5.3.4 Too big (sending the content)"
+
+
+@both
+async def test_a_connection_closed_within_the_content_is_transient_and_nothing_is_sent_anew(
+    ehlo: bytes,
+) -> None:
+    connections: list[bytes] = []
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await take_mail(reader, writer, ehlo=ehlo)
+        await converse(reader, writer, b"DATA", b"")
+        writer.write(b"354 Go on\r\n")
+        connections.append(await reader.readexactly(1000))
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        await provider.send(make_email())
+        error = await failure(provider, make_email(text=MEGABYTE))
+    assert isinstance(error, Transient)
+    assert "sending the content" in str(error)
+    assert len(connections) == 1
+
+
+@both
+async def test_a_send_that_is_left_does_not_go_through_later(ehlo: bytes) -> None:
+    left, ended = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def read_slowly(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, b"DATA", ehlo=ehlo)
+        writer.write(b"354 Go on\r\n")
+        await left.wait()
+        try:
+            ended.set_result(await reader.read(-1))
+        except ConnectionError:
+            ended.set_result(b"")
+
+    async with scripted_server(read_slowly) as port, provider_for(port) as provider:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await provider.send(make_email(text="x" * 8_000_000))
+        left.set()
+        assert not (await asyncio.wait_for(ended, 5)).endswith(b"\r\n.\r\n")

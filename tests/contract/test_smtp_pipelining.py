@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from server.errors import Permanent, ProviderError, RecipientRefused, Transient
+
+from .smtp_kit import ADDRESS, failure, make_email, provider_for
+from .smtp_servers import (
+    CERTIFICATE,
+    GREETING,
+    OK,
+    PIPELINING,
+    converse,
+    hear_envelope,
+    mail_server,
+    scripted_server,
+    server_tls,
+    take_mail,
+)
+
+pytestmark = pytest.mark.timeout(30)
+
+ENVELOPE = b"MAIL FROM:<shop@example.com>\r\nRCPT TO:<zoe.sommer@example.org>\r\nDATA\r\n"
+GO_AHEAD = b"354 Go on\r\n"
+END = b"\r\n.\r\n"
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_where_it_is_offered_a_message_is_announced_in_one_write(size: int) -> None:
+    """The answers may come together or in pieces of any size."""
+    heard: list[bytes] = []
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        heard.append(await hear_envelope(reader, writer))
+        answers = b"250-2.1.0 Sender\r\n250 2.1.0 is fine\r\n250 2.1.5 OK\r\n" + GO_AHEAD
+        for start in range(0, len(answers), size):
+            writer.write(answers[start : start + size])
+            await asyncio.sleep(0.001)
+        heard.append(await reader.readuntil(END))
+        writer.write(b"250 2.0.0 queued as 77\r\n")
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        receipt = await provider.send(make_email(text=".dot"))
+    assert receipt.provider_message_id == "77"
+    assert heard[0] == ENVELOPE
+    assert heard[1].startswith(b"From: ")
+    assert b"\r\n..dot\r\n" in heard[1]
+
+
+@pytest.mark.parametrize("ehlo", [OK, b"502 What?\r\n", b"250-mail.example.com\r\n250 X-PIPELINING\r\n"])
+async def test_where_it_is_not_offered_each_command_waits_for_its_answer(ehlo: bytes) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        writer.write(GREETING)
+        while (line := await reader.readline()) != b"DATA\r\n":
+            heard.append(line[:4])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.readexactly(1), 0.05)
+            writer.write(ehlo if line.startswith(b"EHLO") else OK)
+        writer.write(GO_AHEAD)
+        await reader.readuntil(END)
+        writer.write(OK)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        await provider.send(make_email())
+    assert heard[-2:] == [b"MAIL", b"RCPT"]
+
+
+async def test_one_encrypted_connection_pipelines_many_messages() -> None:
+    settings = {"security": "starttls", "host": "localhost", "ca_file": str(CERTIFICATE)}
+    async with (
+        mail_server(pipelining=True, tls_context=server_tls(), require_starttls=True) as server,
+        provider_for(server.port, **settings) as provider,
+    ):
+        for _ in range(10):
+            await provider.send(make_email())
+    assert (server.connections, len(server.mails)) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "expected", "stage"),
+    [
+        ("mail", "550 5.1.7 Bad sender", Permanent, "naming the sender"),
+        ("mail", "450 4.7.1 Slow down", Transient, "naming the sender"),
+        ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", RecipientRefused, "naming the recipient"),
+        ("rcpt", "450 4.2.0 Greylisted", Transient, "naming the recipient"),
+        ("data", "554 5.7.1 Spam", Permanent, "sending the content"),
+        ("data", "451 4.3.0 Try again", Transient, "sending the content"),
+    ],
+)
+async def test_a_refusal_belongs_to_its_command_and_the_connection_goes_on(
+    command: str, answer: str, expected: type[ProviderError], stage: str
+) -> None:
+    async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
+        getattr(server, f"to_{command}").append(answer)
+        error = await failure(provider)
+        assert type(error) is expected
+        assert str(error) == f"SMTP {answer} ({stage})".replace(ADDRESS, "[recipient]")
+        await provider.send(make_email())
+        await provider.send(make_email())
+    assert (server.connections, len(server.mails)) == (1, 2)
+
+
+async def test_content_that_is_not_wanted_is_not_sent() -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await hear_envelope(reader, writer)
+        writer.write(OK + OK + b"554 5.7.1 Not from you\r\n")
+        assert await reader.readexactly(6) == b"RSET\r\n"
+        await hear_envelope(reader, writer, greeting=b"")
+        writer.write(OK + OK + OK + GO_AHEAD)
+        await reader.readuntil(END)
+        writer.write(OK)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        error = await failure(provider)
+        assert str(error) == "SMTP 554 5.7.1 Not from you (announcing the content)"
+        await provider.send(make_email())
+
+
+@pytest.mark.parametrize("answer", [b"554 5.5.1 Nobody to send it to\r\n", OK])
+async def test_a_server_that_waits_for_content_for_nobody_gets_an_empty_one(answer: bytes) -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await hear_envelope(reader, writer)
+        writer.write(OK + b"550 5.1.1 Unknown\r\n" + GO_AHEAD)
+        assert await reader.readexactly(3) == b".\r\n"
+        writer.write(answer)
+        assert await hear_envelope(reader, writer, greeting=b"") == b"RSET\r\n" + ENVELOPE
+        writer.write(OK + OK + OK + GO_AHEAD)
+        await reader.readuntil(END)
+        writer.write(OK)
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        assert type(await failure(provider)) is RecipientRefused
+        await provider.send(make_email())
+
+
+async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
+    """Answer a pipelined envelope, and return the error and whatever was written after it."""
+    rest: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await hear_envelope(reader, writer)
+        writer.write(answers)
+        try:
+            rest.set_result(await reader.read(-1))
+        except ConnectionError:
+            rest.set_result(b"")
+
+    async with scripted_server(serve) as port:
+        async with provider_for(port) as provider:
+            error = await failure(provider)
+        return error, await asyncio.wait_for(rest, 5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "words"),
+    [
+        # It refused the sender, took the recipient and waits: even an empty message might reach somebody.
+        (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Permanent, "SMTP 550 5.1.7 Bad sender"),
+        # More answers than commands, or other ones: whose is the next?
+        (OK + OK + GO_AHEAD + OK, Transient, "the server said, unasked: 250 OK"),
+        (OK + OK + OK, Transient, "SMTP 250 OK (announcing the content)"),
+        (GO_AHEAD + OK + GO_AHEAD, Transient, "SMTP 354 Go on (naming the sender)"),
+        (
+            OK + b"What?\r\n" + GO_AHEAD,
+            Transient,
+            "the server's answer is not SMTP: 'What?' (naming the recip",
+        ),
+        (b"421 4.3.2 Closing\r\n", Transient, "SMTP 421 4.3.2 Closing (naming the sender)"),
+        (OK + b"421 4.3.2 Closing\r\n", Transient, "SMTP 421 4.3.2 Closing (naming the recipient)"),
+        # A refusal counts, whatever becomes of the rest.
+        (OK + b"550 5.1.1 No\r\n" + b"???\r\n", RecipientRefused, "SMTP 550 5.1.1 No"),
+        (OK + b"550 5.1.1 No\r\n" + b"421 Bye\r\n", RecipientRefused, "SMTP 550 5.1.1 No"),
+    ],
+)
+async def test_after_answers_that_do_not_fit_nothing_of_the_message_leaves(
+    answers: bytes, expected: type[ProviderError], words: str
+) -> None:
+    error, rest = await heard_after(answers)
+    assert type(error) is expected
+    assert str(error).startswith(words)
+    assert rest in {b"", b"QUIT\r\n"}
+
+
+async def test_a_refusal_counts_though_the_server_closes_behind_it() -> None:
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await hear_envelope(reader, writer)
+        writer.write(OK + b"550 5.1.1 Unknown\r\n")
+
+    async with scripted_server(serve) as port, provider_for(port) as provider:
+        assert type(await failure(provider)) is RecipientRefused
+
+
+async def close_when_the_next_comes(reader: Reader, _: Writer) -> None:
+    await reader.readline()
+
+
+async def say_goodbye_when_the_next_comes(reader: Reader, writer: Writer) -> None:
+    await reader.readline()
+    writer.write(b"421 4.4.2 Idle for too long\r\n")
+
+
+async def say_goodbye_unasked(_: Reader, writer: Writer) -> None:
+    writer.write(b"421 4.4.2 Idle for too long\r\n")
+
+
+async def close_before_the_content(reader: Reader, writer: Writer) -> None:
+    """Close while nothing of the message but its envelope has left."""
+    await converse(reader, writer, b"DATA", b"")
+
+
+@pytest.mark.parametrize("ehlo", [OK, PIPELINING])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        close_when_the_next_comes,
+        say_goodbye_when_the_next_comes,
+        say_goodbye_unasked,
+        close_before_the_content,
+    ],
+)
+async def test_a_pooled_connection_that_turns_out_dead_is_replaced_unseen(
+    ehlo: bytes, ending: Callable[[Reader, Writer], Awaitable[None]]
+) -> None:
+    taken: list[bytes] = []
+
+    async def serve_one_mail(reader: Reader, writer: Writer) -> None:
+        taken.append(await take_mail(reader, writer, ehlo=ehlo))
+        await ending(reader, writer)
+
+    async with scripted_server(serve_one_mail) as port, provider_for(port) as provider:
+        for _ in range(3):
+            await provider.send(make_email())
+    assert len(taken) == 3
+
+
+@pytest.mark.parametrize("ehlo", [OK, PIPELINING])
+async def test_a_message_that_was_on_its_way_is_not_sent_again_by_itself(ehlo: bytes) -> None:
+    taken: list[bytes] = []
+
+    async def hang_up_on_the_second_mail(reader: Reader, writer: Writer) -> None:
+        taken.append(await take_mail(reader, writer, ehlo=ehlo))
+        taken.append(await take_mail(reader, writer, greeting=b"", answer=b""))
+
+    async with scripted_server(hang_up_on_the_second_mail) as port, provider_for(port) as provider:
+        await provider.send(make_email())
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert str(error) == "the server closed the connection (sending the content)"
+    assert len(taken) == 2

@@ -1,0 +1,379 @@
+"""Twilio's Messages API, played by a server that takes what its documentation says and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.config import load
+from server.dispatch.message import Email, Text
+from server.dispatch.providers import build
+from server.dispatch.providers.base import Provider
+from server.dispatch.providers.twilio import TwilioSettings
+from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+
+from .http_api import Api, Reply, Request, http_api
+
+NUMBER = "+15551234567"
+ACCOUNT = "AC" + "0123456789abcdef" * 2
+KEY = "SK" + "0123456789abcdef" * 2
+SERVICE = "MG" + "0123456789abcdef" * 2
+SID = "SM" + "fedcba9876543210" * 2
+TOKEN = "open-sesame:token"
+SECRET = "open-sesame-secret"
+FROM = "+12025550100"
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def twilio(request: Request) -> Reply:
+    """Answer as Twilio does: the account's token or an API key first, then the form."""
+    assert (request.method, request.target) == ("POST", f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json")
+    if request.basic() not in {(ACCOUNT, TOKEN), (KEY, SECRET)}:
+        return refusal(401, 20003, "Authenticate")
+    form = request.form()
+    assert set(form) in ({"To", "Body", "From"}, {"To", "Body", "MessagingServiceSid"})
+    if not re.fullmatch(r"\+[1-9]\d{6,14}", form["To"]):
+        return refusal(400, 21211, f"The 'To' number {form['To']} is not a valid phone number.")
+    if not form["Body"]:
+        return refusal(400, 21602, "Message body is required.")
+    if len(form["Body"]) > 1600:
+        return refusal(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+    message = {"sid": SID, "status": "queued", "to": form["To"], "body": form["Body"], "num_segments": "1"}
+    return Reply(201, message | {"error_code": None, "error_message": None})
+
+
+def refusal(status: int, code: int, message: str = "No.", headers: dict[str, str] | None = None) -> Reply:
+    """Make an error in the documented form."""
+    more_info = f"https://www.twilio.com/docs/errors/{code}"
+    body = {"code": code, "message": message, "more_info": more_info, "status": status}
+    return Reply(status, body, headers or {})
+
+
+def failed(code: int | None) -> Reply:
+    """Make an answer with a message that failed at once."""
+    body = {"sid": SID, "status": "failed", "error_code": code, "error_message": "No."}
+    return Reply(201, body)
+
+
+def make_text(body: str = "Your code is 1234.", sender: str = "", to: str = NUMBER) -> Text:
+    return Text(uuid.uuid4(), sender, to, body)
+
+
+@contextlib.asynccontextmanager
+async def provider_for(url: str, **settings: object) -> AsyncIterator[Provider]:
+    table = {"type": "twilio", "url": url, "account_sid": ACCOUNT, "auth_token": TOKEN, "from_number": FROM}
+    given = {name: value for name, value in (table | settings).items() if value is not None}
+    provider = build("sms", given, data_dir=Path())
+    try:
+        yield provider
+    finally:
+        await provider.aclose()
+
+
+@contextlib.asynccontextmanager
+async def provider_and_api(*script: Reply, **settings: object) -> AsyncIterator[tuple[Provider, Api]]:
+    async with http_api(twilio) as api, provider_for(api.url, **settings) as provider:
+        api.script += script
+        yield provider, api
+
+
+async def failure(provider: Provider, message: Text | None = None) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await asyncio.wait_for(provider.send(message or make_text()), 5)
+    said = f"{caught.value} {caught.value.__cause__!r}"
+    assert NUMBER.lstrip("+") not in said
+    assert "sesame" not in said
+    return caught.value
+
+
+async def sent(message: Text, **settings: object) -> dict[str, str]:
+    """Send a message and return the form that arrived."""
+    async with provider_and_api(**settings) as (provider, api):
+        await provider.send(message)
+    return api.requests[0].form()
+
+
+async def test_a_text_arrives_as_it_was_written() -> None:
+    body = "Grüße & 50% off =\n+1 😀"
+    async with provider_and_api() as (provider, api):
+        receipt = await provider.send(make_text(body))
+    assert receipt.provider_message_id == SID
+    (request,) = api.requests
+    assert request.form() == {"To": NUMBER, "Body": body, "From": FROM}
+    assert request.basic() == (ACCOUNT, TOKEN)
+
+
+async def test_an_api_key_opens_the_door_as_well() -> None:
+    async with provider_and_api(auth_token=None, api_key=KEY, api_secret=SECRET) as (provider, api):
+        await provider.send(make_text())
+    assert api.requests[0].basic() == (KEY, SECRET)
+
+
+async def test_a_messaging_service_picks_the_sender() -> None:
+    form = await sent(make_text(), from_number=None, messaging_service_sid=SERVICE)
+    assert form == {"To": NUMBER, "Body": "Your code is 1234.", "MessagingServiceSid": SERVICE}
+
+
+@pytest.mark.parametrize("settings", [{}, {"from_number": None, "messaging_service_sid": SERVICE}])
+@pytest.mark.parametrize("sender", ["+12025550199", "CLARION"])
+async def test_the_sender_of_the_campaign_wins(sender: str, settings: dict[str, object]) -> None:
+    form = await sent(make_text(sender=sender), **settings)
+    assert form == {"To": NUMBER, "Body": "Your code is 1234.", "From": sender}
+
+
+async def test_half_a_surrogate_pair_does_not_stop_a_text() -> None:
+    assert (await sent(make_text("a\ud800b")))["Body"] == "a?b"
+
+
+async def test_one_connection_carries_many_messages() -> None:
+    async with provider_and_api() as (provider, api):
+        for _ in range(10):
+            await provider.send(make_text())
+    assert (api.connections, len(api.requests)) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("body", "settings", "expected"),
+    [
+        ("x" * 1601, {"max_segments": 50}, "the text has 1601 characters, but Twilio takes 1600"),
+        ("x" * 1531, {}, "the text takes 11 SMS in GSM-7, max_segments is 10"),
+        ("ж" * 671, {}, "the text takes 11 SMS in UCS-2, max_segments is 10"),
+        ("x" * 161, {"max_segments": 1}, "the text takes 2 SMS in GSM-7, max_segments is 1"),
+    ],
+)
+async def test_a_text_that_is_too_long_is_given_up_before_it_is_sent(
+    body: str, settings: dict[str, object], expected: str
+) -> None:
+    async with provider_and_api(**settings) as (provider, api):
+        error = await failure(provider, make_text(body))
+    assert (type(error), str(error)) == (Permanent, expected)
+    assert api.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "settings"),
+    [("x" * 1530, {}), ("ж" * 670, {}), ("x" * 160, {"max_segments": 1}), ("x" * 1600, {"max_segments": 11})],
+)
+async def test_a_text_that_just_fits_is_sent(body: str, settings: dict[str, object]) -> None:
+    assert (await sent(make_text(body), **settings))["Body"] == body
+
+
+PERMANENT = [
+    21212, 21266, 21408, 21602, 21603, 21606, 21608, 21612, 21617, 21619, 21658, 21659, 21660, 21661, 30007,
+]  # fmt: skip
+OF_RECIPIENT = [21211, 21265, 21268, 21610, 21614, 21635, 30004, 30005, 30006]
+OF_MESSAGE = [14107, 30003, 30008]
+OF_PROVIDER = [
+    20003, 20005, 20006, 20403, 20404, 20429, 20500, 20503, 20504, 21611, 21701, 21702, 21703, 21704, 21705,
+    21730, 30001, 30002, 30022, 63038,
+]  # fmt: skip
+CODES = (
+    [(code, Permanent, None) for code in PERMANENT]
+    + [(code, RecipientRefused, None) for code in OF_RECIPIENT]
+    + [(code, Transient, False) for code in OF_MESSAGE]
+    + [(code, Transient, True) for code in OF_PROVIDER]
+)
+
+
+@pytest.mark.parametrize(("code", "expected", "of_provider"), CODES)
+async def test_a_code_means_try_again_or_never(
+    *, code: int, expected: type[ProviderError], of_provider: bool | None
+) -> None:
+    async with provider_and_api(refusal(400, code), failed(code)) as (provider, _):
+        for status in (400, 201):
+            error = await failure(provider)
+            assert type(error) is expected
+            assert getattr(error, "of_provider", None) == of_provider
+            assert str(error) == f"Twilio HTTP {status}, code {code}: No."
+        await provider.send(make_text())
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected", "of_provider"),
+    [
+        (refusal(400, 29999), Permanent, None),
+        (refusal(404, 29999), Permanent, None),
+        (refusal(401, 29999), Transient, True),
+        (refusal(403, 29999), Transient, True),
+        (refusal(408, 29999), Transient, True),
+        (refusal(429, 29999), Transient, True),
+        (refusal(429, 21611), Transient, True),
+        (refusal(500, 29999), Transient, True),
+        (refusal(503, 29999), Transient, True),
+        (refusal(503, 21610), RecipientRefused, None),
+        (failed(39999), Transient, False),
+        (failed(None), Transient, True),
+        (Reply(201, {"status": "queued"}), Transient, True),
+        (Reply(200, {"sid": SID, "status": "queued"}), Transient, True),
+        (Reply(302, b"", {"Location": "https://example.com/"}), Transient, True),
+        (Reply(429, b"slow down"), Transient, True),
+        (Reply(502, b"<html>Bad Gateway</html>"), Transient, True),
+    ],
+)
+async def test_without_a_known_code_the_status_decides(
+    *, reply: Reply, expected: type[ProviderError], of_provider: bool | None
+) -> None:
+    async with provider_and_api(reply) as (provider, _):
+        error = await failure(provider)
+        assert type(error) is expected
+        assert getattr(error, "of_provider", None) == of_provider
+        assert str(error).startswith(f"Twilio HTTP {reply.status}")
+        await provider.send(make_text())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff\xfe", b"<html>", b"x" * 100_000, None, [], {}, {"code": "none"}, {"message": 7}, {"sid": 7}],
+)
+async def test_an_answer_in_no_documented_form_is_transient(body: Any) -> None:
+    async with provider_and_api() as (provider, api):
+        for status in (201, 400, 500):
+            api.script.append(Reply(status, body))
+            error = await failure(provider)
+            assert type(error) is Transient
+            assert str(error) == f"Twilio HTTP {status}: no error that could be read"
+
+
+async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() -> None:
+    words = f"'To' {NUMBER} or %2B{NUMBER[1:]}\r\nis not valid for {TOKEN}"
+    async with provider_and_api(refusal(400, 21211, words)) as (provider, _):
+        error = await failure(provider)
+    said = "Twilio HTTP 400, code 21211: 'To' [recipient] or [recipient] is not valid for [secret]"
+    assert str(error) == said
+
+
+async def test_a_number_that_is_none_is_the_recipients_fault() -> None:
+    async with provider_and_api() as (provider, _):
+        error = await failure(provider, make_text(to="+1555"))
+    assert type(error) is RecipientRefused
+    assert str(error) == (
+        "Twilio HTTP 400, code 21211: The 'To' number [recipient] is not a valid phone number."
+    )
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [{"auth_token": "sesame"}, {"auth_token": None, "api_key": KEY, "api_secret": "sesame"}],
+)
+async def test_credentials_that_are_refused_are_transient(credentials: dict[str, object]) -> None:
+    async with provider_and_api(**credentials) as (provider, _):
+        error = await failure(provider)
+    assert type(error) is Transient
+    assert str(error) == "Twilio HTTP 401, code 20003: Authenticate"
+
+
+async def test_a_throttle_says_how_long_to_wait() -> None:
+    async with provider_and_api(refusal(429, 20429, headers={"Retry-After": "3"})) as (provider, _):
+        error = await failure(provider)
+    assert isinstance(error, Transient)
+    assert error.retry_after == 3
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(201, {"sid": SID}, cut=0),
+        Reply(raw=b"nonsense\r\n\r\n"),
+    ],
+)
+async def test_a_connection_that_breaks_is_transient_and_the_next_one_works(reply: Reply) -> None:
+    async with provider_and_api(reply) as (provider, api):
+        error = await failure(provider)
+        assert type(error) is Transient
+        assert re.fullmatch(r"sms gave no answer: \w+", str(error))
+        await provider.send(make_text())
+    assert len(api.requests) == 2
+
+
+async def test_a_yes_whose_body_breaks_off_is_a_yes_so_that_nobody_is_sent_to_twice() -> None:
+    cut = Reply(201, {"sid": SID}, {"Content-Length": "999"}, close=True)
+    async with provider_and_api(cut) as (provider, _):
+        assert (await provider.send(make_text())).provider_message_id == ""
+
+
+async def test_a_slow_answer_can_be_left_and_blocks_nothing() -> None:
+    async with provider_and_api(Reply(after=60), timeout=0.1, concurrency=1) as (provider, _):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(provider.timeout):
+                await provider.send(make_text())
+        await asyncio.wait_for(provider.send(make_text()), 5)
+
+
+async def test_an_email_is_no_text_message() -> None:
+    async with provider_for("http://127.0.0.1:1") as provider:
+        with pytest.raises(Permanent):
+            await provider.send(Email(uuid.uuid4(), "", "a@example.com", "b@example.com", "s", "t", ""))
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    settings = TwilioSettings(account_sid=ACCOUNT, auth_token=TOKEN, api_secret=SECRET, from_number=FROM)
+    shown = f"{settings!r} {settings} {settings.__rich_repr__()}"
+    assert "sesame" not in shown
+    assert ACCOUNT in shown
+
+
+def test_secrets_can_come_from_the_environment() -> None:
+    environ = {
+        "CLARION_PROVIDERS_SMS_TYPE": "twilio",
+        "CLARION_PROVIDERS_SMS_ACCOUNT_SID": ACCOUNT,
+        "CLARION_PROVIDERS_SMS_API_KEY": KEY,
+        "CLARION_PROVIDERS_SMS_API_SECRET": SECRET,
+        "CLARION_PROVIDERS_SMS_MESSAGING_SERVICE_SID": SERVICE,
+        "CLARION_PROVIDERS_SMS_MAX_SEGMENTS": "3",
+    }
+    provider = build("sms", load(None, environ).providers["sms"], data_dir=Path())
+    assert (provider.name, provider.policy.rate) == ("sms", 0)
+
+
+WITH_TOKEN = {"account_sid": ACCOUNT, "auth_token": TOKEN}
+WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "providers.sms.account_sid: is required"),
+        ({"account_sid": "AC0"}, "providers.sms.account_sid: expected `str` matching regex"),
+        ({"account_sid": f"{ACCOUNT}\n"}, "providers.sms.account_sid: expected `str` matching regex"),
+        (WITH_SENDER, "providers.sms.auth_token: is required: auth_token, or api_key and api_secret"),
+        (
+            WITH_SENDER | {"auth_token": TOKEN, "api_key": KEY},
+            "providers.sms.auth_token: give either this, or api_key",
+        ),
+        (
+            WITH_SENDER | {"auth_token": TOKEN, "api_secret": SECRET},
+            "providers.sms.auth_token: give either this, or",
+        ),
+        (WITH_SENDER | {"api_key": KEY}, "providers.sms.api_secret: is required with an api_key"),
+        (WITH_SENDER | {"api_secret": SECRET}, "providers.sms.api_key: is required: auth_token, or"),
+        (
+            WITH_SENDER | {"api_key": "AC0", "api_secret": SECRET},
+            "providers.sms.api_key: expected `str` matching",
+        ),
+        (WITH_TOKEN, "providers.sms.from_number: is required, or messaging_service_sid"),
+        (
+            WITH_TOKEN | {"from_number": FROM, "messaging_service_sid": SERVICE},
+            "providers.sms.from_number: give either this or messaging_service_sid",
+        ),
+        (WITH_TOKEN | {"from_number": "020 2555"}, "providers.sms.from_number: expected `str` matching"),
+        (
+            WITH_TOKEN | {"messaging_service_sid": "x"},
+            "providers.sms.messaging_service_sid: expected `str`",
+        ),
+        (WITH_TOKEN | {"max_segments": 0}, "providers.sms.max_segments: expected `int` >= 1"),
+        (WITH_TOKEN | {"from_number": FROM, "url": "ftp://x"}, "providers.sms.url: must be an address"),
+    ],
+)
+def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build("sms", {"type": "twilio", **table}, data_dir=Path())
+    assert str(caught.value).startswith(expected)
+    assert "sesame" not in str(caught.value)

@@ -11,13 +11,17 @@ from ..errors import ConfigError
 from ..store import campaigns as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
+from .preview import preview
 
 __all__ = ["campaigns"]
 
 
 @click.group()
 def campaigns() -> None:
-    """Apply, list and show campaigns."""
+    """Apply, list, show and preview campaigns."""
+
+
+campaigns.add_command(preview)
 
 
 @campaigns.command()
@@ -59,7 +63,7 @@ def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
                 "PROJECT": one.project_id,
                 "CHANNEL": one.channel,
                 "STATE": one.state,
-                "PROVIDER": one.provider,
+                "PROVIDERS": ",".join(one.providers),
                 "LOCALES": ",".join(sorted(one.templates)),
             }
             for one in found

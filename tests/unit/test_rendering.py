@@ -230,7 +230,9 @@ def test_an_international_domain_goes_out_in_its_ascii_form() -> None:
 
 
 def channel_message(channel: Channel, address: str, template: Template) -> Text | Push:
-    campaign = Campaign(1, 5, "Codes", channel, "p", sender="+15550000000", templates={"default": template})
+    campaign = Campaign(
+        1, 5, "Codes", channel, ("p",), sender="+15550000000", templates={"default": template}
+    )
     trigger = Trigger(uuid.uuid4(), 1, 5, channel, "user-1", address)
     message = Renderer().render(campaign, trigger)
     assert isinstance(message, Text | Push)

@@ -1,0 +1,206 @@
+"""`clarion campaigns preview`: a campaign's message with sample data, printed and not sent."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..domain.campaign import Campaign, Channel
+from ..domain.locale import normal_locale
+from ..domain.trigger import Trigger
+from ..errors import ConfigError, DeliveryError
+from ..rpc.timezones import timezone_problem
+from ..store import campaigns, keys
+from ..store.pool import reached
+from .common import Invocation, as_json, json_option, run, show_json
+
+if TYPE_CHECKING:
+    from ..dispatch.message import Message
+
+__all__ = ["preview"]
+
+_ADDRESSES = {"email": "test@test.com", "phone": "+12345678900", "device_token": "DEVICE_TOKEN"}
+_PARTS = ("subject", "title", "text", "html", "unsubscribe_url")
+_ONE_LINE = {"subject", "title", "unsubscribe_url"}
+
+
+@click.command()
+@click.argument("campaign_id", type=int)
+@click.option("--project", help="Its project, if several have a campaign of this id.")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="Take it from this campaign file, without any database."
+)
+@click.option("--locale", default="", help="BCP 47 language tag of the user.")
+@click.option("--timezone", default="", help="IANA time zone of the user.")
+@click.option("--user", default="{}", metavar="JSON", help="Members of the user that are not made up.")
+@click.option("--event", default="{}", metavar="JSON|@FILE", help="What the trigger carries.")
+@click.option(
+    "--part", type=click.Choice(["html", "text", "subject", "title"]), help="Print this part alone."
+)
+@json_option
+@click.pass_obj
+def preview(
+    invocation: Invocation,
+    /,
+    *,
+    campaign_id: int,
+    project: str | None,
+    file: Path | None,
+    part: str | None,
+    as_json: bool,
+    **data: str,
+) -> None:
+    """Render CAMPAIGN_ID with sample data and print it; nothing is sent.
+
+    The user is made up: --user '{"data": {"plan": "gold"}}' gives what your templates read of it.
+    """
+    if file:
+        campaign, zone = _from_file(file, campaign_id, project), "UTC"
+    else:
+        campaign, zone = run(_from_database(invocation, campaign_id, project))
+    trigger = _trigger(campaign, **data)
+    message = _rendered(campaign, trigger, zone)
+    parts = {name: text for name in _PARTS if (text := getattr(message, _member(message, name), ""))}
+    if part:
+        _show_one(campaign, parts, part)
+    elif as_json:
+        show_json(_facts(campaign, trigger) | {"parts": parts} | _segments(campaign, parts))
+    else:
+        _show_all(campaign, trigger, parts)
+
+
+def _member(message: Message, part: str) -> str:
+    """Return what a part is called in the message: the text of an email stands beside its HTML."""
+    return "body" if part == "text" and not hasattr(message, "text") else part
+
+
+def _from_file(path: Path, campaign_id: int, project: str | None) -> Campaign:
+    from ..campaign_file import find_campaign, read  # noqa: PLC0415 - see server/cli.py
+
+    file = read(path)
+    found = find_campaign(file, campaign_id) if project in {None, file.project} else None
+    if found is None:
+        raise ConfigError(f"{path}: there is no campaign {campaign_id}")
+    return found
+
+
+async def _from_database(
+    invocation: Invocation, campaign_id: int, project: str | None
+) -> tuple[Campaign, str]:
+    """Return a campaign and its project's time zone."""
+    async with invocation.database() as pool, reached():
+        projects = {one.id: one for one in await keys.list_projects(pool) if project in {None, one.name}}
+        async with pool.acquire() as connection:
+            everything = await campaigns.all_campaigns(connection, templates=True)
+    found = [one for one in everything if one.id == campaign_id and one.project_id in projects]
+    if not found:
+        raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
+    if len(found) > 1:
+        names = ", ".join(sorted(projects[one.project_id].name for one in found))
+        raise ConfigError(f"several projects have a campaign {campaign_id}: give --project, one of {names}")
+    return found[0], projects[found[0].project_id].timezone
+
+
+def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:
+    """Make a trigger up, of what is given and what is not."""
+    address = campaign.channel.address_field
+    sample = {"external_id": "EXTERNAL_ID", address: _ADDRESSES[address], "timezone": "", "locale": ""}
+    given = _json_object("--user", user)
+    if unknown := given.keys() - sample - {"data"}:
+        raise ConfigError(
+            f"--user: unknown {', '.join(sorted(unknown))}; there are {', '.join(sample)}, data"
+        )
+    member = sample | {name: value for name, value in given.items() if name != "data"}
+    if wrong := [name for name, value in member.items() if not isinstance(value, str)]:
+        raise ConfigError(f"--user: {', '.join(wrong)}: is not a string")
+    return Trigger(
+        uuid.UUID(int=0),
+        campaign.project_id,
+        campaign.id,
+        campaign.channel,
+        member["external_id"],
+        member[address],
+        timezone=_checked_timezone(timezone or member["timezone"]),
+        locale=_checked_locale(locale or member["locale"]),
+        user_data=json.dumps(given.get("data", {})),
+        event=json.dumps(_json_object("--event", event)),
+    )
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+    except OSError as error:
+        raise ConfigError(f"{option}: cannot read {text[1:]}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{option}: is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{option}: is not a JSON object")
+    return value
+
+
+def _checked_timezone(name: str) -> str:
+    if problem := timezone_problem(name):
+        raise ConfigError(f"timezone: {problem}")
+    return name
+
+
+def _checked_locale(tag: str) -> str:
+    try:
+        return normal_locale(tag)
+    except ValueError:
+        raise ConfigError(f"locale: {tag!r} is not a BCP 47 language tag, such as pt-BR") from None
+
+
+def _rendered(campaign: Campaign, trigger: Trigger, zone: str) -> Message:
+    from ..dispatch.rendering import Renderer, check_templates  # noqa: PLC0415 - see server/cli.py
+
+    problems = check_templates(campaign)
+    if problems:
+        raise ConfigError("\n".join(f"campaign {campaign.id}: {problem}" for problem in problems))
+    try:
+        return Renderer().render(campaign, trigger, timezone_fallback=zone)
+    except DeliveryError as error:
+        raise ConfigError(f"campaign {campaign.id}: {error}") from error
+
+
+def _facts(campaign: Campaign, trigger: Trigger) -> dict[str, object]:
+    from ..dispatch.rendering import chosen_locale  # noqa: PLC0415 - see server/cli.py
+
+    template = chosen_locale(campaign, trigger.locale)
+    facts = {
+        "campaign": campaign.id,
+        "name": campaign.name,
+        "channel": campaign.channel,
+        "template": template,
+    }
+    return facts | {"from": campaign.sender, "to": trigger.address}
+
+
+def _segments(campaign: Campaign, parts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a text message costs to send."""
+    from ..dispatch.segments import segments  # noqa: PLC0415 - see server/cli.py
+
+    return {"segments": as_json(segments(parts["text"]))} if campaign.channel is Channel.TEXT else {}
+
+
+def _show_one(campaign: Campaign, parts: Mapping[str, str], part: str) -> None:
+    if part not in parts:
+        raise ConfigError(f"campaign {campaign.id} has no {part}; there is {', '.join(parts)}")
+    click.echo(parts[part])
+
+
+def _show_all(campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> None:
+    heads = {name: text for name, text in parts.items() if name in _ONE_LINE}
+    for name, value in (_facts(campaign, trigger) | heads).items():
+        if value:
+            click.echo(f"{name}: {value}")
+    if cost := _segments(campaign, parts).get("segments"):
+        click.echo(f"segments: {cost['count']} ({cost['encoding']}, {cost['units']} units)")
+    for name in (name for name in parts if name not in heads):
+        click.echo(f"\n--- {name} ---\n{parts[name].rstrip()}")

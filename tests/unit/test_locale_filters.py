@@ -1,0 +1,193 @@
+"""Dates and numbers as the user writes them: `datetime`, `decimal`, `percent`, `currency`."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from server.dispatch.message import Text
+from server.dispatch.rendering import Renderer
+from server.dispatch.segments import segments
+from server.domain.campaign import Channel, Template
+from server.errors import RenderError
+
+from .dispatch_doubles import make_campaign, make_trigger
+from .rendering_kit import render, text_of
+
+NBSP, NARROW, RLM, QUOTE = "\u00a0", "\u202f", "\u200f", "\u2019"
+
+
+def shown(expression: str, value: object, *, locale: str = "", timezone: str = "") -> str:
+    source, event = "{{ event.v | " + expression + " }}", msgspec.json.encode({"v": value}).decode()
+    return text_of(source, event=event, locale=locale, timezone=timezone)
+
+
+@pytest.mark.parametrize(
+    ("locale", "decimal", "currency", "percent"),
+    [
+        ("en", "1,234.5", "€1,234.50", "25%"),
+        ("en_US", "1,234.5", "€1,234.50", "25%"),
+        ("de", "1.234,5", f"1.234,50{NBSP}€", f"25{NBSP}%"),
+        ("de-CH", f"1{QUOTE}234.5", f"EUR{NBSP}1{QUOTE}234.50", "25%"),
+        ("pt-BR", "1.234,5", f"€{NBSP}1.234,50", "25%"),
+        ("pt_br", "1.234,5", f"€{NBSP}1.234,50", "25%"),
+        ("fr-u-nu-latn", f"1{NARROW}234,5", f"1{NARROW}234,50{NBSP}€", f"25{NARROW}%"),
+        ("ar", "1,234.5", f"{RLM}1,234.50{NBSP}€", "25%"),
+        ("xx", "1,234.5", "€1,234.50", "25%"),
+        ("", "1,234.5", "€1,234.50", "25%"),
+    ],
+)
+def test_numbers_are_written_as_in_the_users_language(
+    locale: str, decimal: str, currency: str, percent: str
+) -> None:
+    assert shown("decimal", 1234.5, locale=locale) == decimal
+    assert shown("currency: 'EUR'", 1234.5, locale=locale) == currency
+    found = shown("percent", 0.25, locale=locale)
+    assert found.replace(NBSP, NARROW) == percent.replace(NBSP, NARROW)
+
+
+@pytest.mark.parametrize(
+    ("number", "grouped"),
+    [
+        (1234567890123456789, "1,234,567,890,123,456,789"),
+        (9223372036854775807, "9,223,372,036,854,775,807"),
+        (-9007199254740993, "-9,007,199,254,740,993"),
+        ("1234567890123456789", "1,234,567,890,123,456,789"),
+    ],
+)
+def test_integers_of_nineteen_digits_stay_exact(number: object, grouped: str) -> None:
+    assert shown("decimal", number) == grouped
+    assert shown("decimal: 2", number) == f"{grouped}.00"
+    assert shown("currency: 'JPY'", number) == f"¥{grouped}".replace("¥-", "-¥")
+    assert shown("percent", number).replace(",", "") == f"{number}00%"
+
+
+def test_longer_integers_stay_exact_too() -> None:
+    assert (
+        text_of("{{ event.v | decimal }}", event='{"v": 123456789012345678901234567890123}')
+        == "123,456,789,012,345,678,901,234,567,890,123"
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "expected"),
+    [
+        ("decimal", 19.99, "19.99"),
+        ("decimal", "0.10", "0.1"),
+        ("decimal: 2", 3, "3.00"),
+        ("decimal: 2", 2.665, "2.67"),
+        ("decimal: 0", 2.5, "3"),
+        ("decimal: group_separator: false", 1234.5, "1234.5"),
+        ("decimal: locale: 'de'", 1234.5, "1.234,5"),
+        ("percent: 1", 0.1234, "12.3%"),
+        ("currency: 'usd'", "5", "$5.00"),
+        ("currency: 'EUR', locale: 'de'", 5, f"5,00{NBSP}€"),
+        ("plus: 0.2 | decimal", 0.1, "0.3"),
+    ],
+)
+def test_numbers_are_rounded_only_where_asked(expression: str, value: object, expected: str) -> None:
+    assert shown(expression, value) == expected
+
+
+@pytest.mark.parametrize("value", ["abc", "1e5", "NaN", "", "9" * 101, None, True])
+def test_what_is_no_number_is_printed_as_it_is(value: object) -> None:
+    plain = text_of("{{ event.v }}.", event=msgspec.json.encode({"v": value}).decode())
+    for name in ("decimal", "percent", "currency: 'EUR'"):
+        source = "{{ event.v | " + name + " }}."
+        assert text_of(source, event=msgspec.json.encode({"v": value}).decode()) == plain
+
+
+@pytest.mark.parametrize(
+    ("locale", "medium", "full_date"),
+    [
+        ("en", f"Mar 29, 2026, 3:30:00{NARROW}AM", "Sunday, March 29, 2026"),
+        ("de", "29.03.2026, 03:30:00", "Sonntag, 29. März 2026"),
+        ("pt-BR", "29 de mar. de 2026 03:30:00", "domingo, 29 de março de 2026"),
+        ("ar", f"29{RLM}/03{RLM}/2026، 3:30:00{NBSP}ص", "الأحد، 29 مارس 2026"),
+        ("zh-TW", "2026年3月29日 凌晨3:30:00", "2026年3月29日 星期日"),
+    ],
+)
+def test_times_are_written_as_in_the_users_language(locale: str, medium: str, full_date: str) -> None:
+    at = "2026-03-29T01:30:00Z"
+    found = shown("datetime", at, locale=locale, timezone="Europe/Berlin")
+    assert found.replace(NARROW, " ").replace(NBSP, " ") == medium.replace(NARROW, " ").replace(NBSP, " ")
+    assert shown("datetime: date: 'full'", at, locale=locale, timezone="Europe/Berlin") == full_date
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("2026-03-29T00:59:00Z", "01:59"),
+        ("2026-03-29T01:00:00Z", "03:00"),
+        ("2026-10-25T00:30:00Z", "02:30"),
+        ("2026-10-25T01:30:00Z", "02:30"),
+    ],
+)
+def test_a_time_is_right_on_both_sides_of_a_change_of_the_clock(at: str, expected: str) -> None:
+    assert shown("datetime: time: 'short'", at, timezone="Europe/Berlin", locale="de") == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("datetime: 'short'", "29.03.26, 03:30"),
+        ("datetime: format: 'short'", "29.03.26, 03:30"),
+        ("datetime: date: 'long', time: 'short'", "29. März 2026, 03:30"),
+        ("datetime: 'EEEE, HH.mm'", "Sonntag, 03.30"),
+        ("datetime: date: 'short', locale: 'fr'", "29/03/2026"),
+        ("datetime: event.unknown", "29.03.2026, 03:30:00"),
+    ],
+)
+def test_styles_patterns_and_another_language_can_be_chosen(expression: str, expected: str) -> None:
+    assert shown(expression, "2026-03-29T01:30:00Z", locale="de", timezone="Europe/Berlin") == expected
+
+
+def test_a_date_without_a_time_is_that_date_everywhere_and_shows_none() -> None:
+    for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):
+        assert shown("datetime: 'long'", "2026-07-15", timezone=zone) == "July 15, 2026"
+    assert shown("datetime", "next week") == "next week"
+    assert text_of("{{ event.v | datetime }}.") == "."
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("decimal: 21", "behind the point as 0 to 20"),
+        ("decimal: 'two'", "behind the point as 0 to 20"),
+        ("currency", "a code of ISO 4217"),
+        ("currency: 'Euro'", "a code of ISO 4217"),
+        ("datetime: 'QQQQQQQ'", "a pattern of CLDR"),
+        (f"datetime: '{'y' * 101}'", "a pattern of CLDR"),
+        ("datetime: date: 'wide'", "short, medium, long or full"),
+        ("decimal: place: 2", "unexpected keyword argument 'place'"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_place(expression: str, fault: str) -> None:
+    value = "2026-03-29T01:30:00Z" if expression.startswith("datetime") else 1
+    with pytest.raises(RenderError, match=rf"^default text, line 1, column 1\d: .*{fault}"):
+        shown(expression, value)
+
+
+def test_the_projects_zone_is_the_clock_of_users_who_have_none() -> None:
+    campaign = make_campaign(templates={"default": Template(text="{{ event.at | date: '%H:%M' }}")})
+    event = '{"at": "2026-07-15T12:00:00Z"}'
+    for zone, expected in (("", "21:00"), ("Not/AZone", "21:00"), ("Europe/Berlin", "14:00")):
+        trigger = make_trigger(event=event, timezone=zone)
+        assert Renderer().render(campaign, trigger, timezone_fallback="Asia/Tokyo").text == expected  # type: ignore[union-attr]
+
+
+def test_what_a_filter_makes_is_escaped_in_html() -> None:
+    found = render(
+        Template(html="{{ event.v | datetime: \"'<b>'y\" }}"), event='{"v": "2026-07-15T12:00:00Z"}'
+    )
+    assert found.html == "&lt;b&gt;2026"
+
+
+def test_a_time_in_a_text_message_does_not_take_it_out_of_the_gsm_alphabet() -> None:
+    source = Template(text="{{ event.at | datetime: 'short' }}, {{ 5 | currency: 'EUR', locale: 'de' }}")
+    campaign = make_campaign(channel=Channel.TEXT, templates={"default": source})
+    trigger = make_trigger("+15551234567", channel=Channel.TEXT, event='{"at": "2026-07-15T12:00:00Z"}')
+    message = Renderer().render(campaign, trigger)
+    assert isinstance(message, Text)
+    assert message.body == "7/15/26, 12:00 PM, 5,00 €"
+    assert segments(message.body).encoding == "GSM-7"

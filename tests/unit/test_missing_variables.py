@@ -1,0 +1,77 @@
+"""What a campaign makes of a variable that the trigger did not bring: nothing, or an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.dispatch.rendering import check_templates
+from server.domain.campaign import Template
+from server.errors import RenderError
+
+from .dispatch_doubles import make_campaign
+from .rendering_kit import STRICT, render, text_of
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "name"),
+    [
+        ("{{ event.total }}", 4, "event.total is undefined"),
+        ("{{ nothing }}", 4, "'nothing' is undefined"),
+        ("{{ event.a.b.c }}", 4, "event.a is undefined"),
+        ("{{ user.data.plan }}", 4, "user.data.plan is undefined"),
+        ("{{ event.list[7] }}", 4, "event: index out of range"),
+        ("{% for i in event.x %}{% endfor %}", 13, "event.x is undefined"),
+        ("{{ event.x | upcase }}", 4, "event.x is undefined"),
+        ("{{ event.x | times: 2 }}", 4, "event.x is undefined"),
+        ("{{ 2 | times: event.x }}", 15, "event.x is undefined"),
+        ("{{ event.x | size }}", 4, "event.x is undefined"),
+        ("{{ event.x | date: '%d' }}", 4, "event.x is undefined"),
+        ("{{ event.x | decimal }}", 4, "event.x is undefined"),
+        ("{{ event.x | json }}", 4, "event.x is undefined"),
+        ("{{ event.x | default: event.y }}", 23, "event.y is undefined"),
+        ("{% assign y = event.x %}{{ y }}", 15, "event.x is undefined"),
+        ("{% capture y %}{{ event.x }}{% endcapture %}", 19, "event.x is undefined"),
+    ],
+)
+def test_where_it_is_strict_a_missing_variable_is_named_with_its_place(
+    source: str, column: int, name: str
+) -> None:
+    with pytest.raises(RenderError) as caught:
+        text_of("\n" + source, event='{"list": [1]}', undefined=STRICT)
+    assert str(caught.value) == f"default text, line 2, column {column}: {name}"
+    text_of(source + ".")  # and elsewhere it is empty
+
+
+@pytest.mark.parametrize("part", ["subject", "html"])
+def test_the_part_is_named_too(part: str) -> None:
+    with pytest.raises(RenderError, match=rf"^default {part}, line 1, column 4: event.x is undefined$"):
+        render(Template(**{"text": "x", part: "{{ event.x }}"}), undefined=STRICT)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ event.x | default: 'y' }}", "y"),
+        ("{{ event.x.deep | default: 'y' | upcase }}", "Y"),
+        ("{% if event.x %}a{% else %}b{% endif %}", "b"),
+        ("{% unless event.x %}a{% endunless %}", "a"),
+        ("{% if event.x == 'gold' %}a{% else %}b{% endif %}", "b"),
+        ("{% if event.x != nil %}a{% else %}b{% endif %}", "b"),
+        ("{% if event.x > 3 %}a{% else %}b{% endif %}", "b"),
+        ("{% if event.x contains 'a' or event.y %}a{% else %}b{% endif %}", "b"),
+        ("{% case event.x %}{% when 'a' %}a{% else %}b{% endcase %}", "b"),
+        ("{% if event.list.size > 0 %}{% for i in event.list %}{{ i }}{% endfor %}{% endif %}.", "1."),
+        ("{% assign y = event.x %}unused", "unused"),
+        ("[{{ event.none }}{{ user.timezone }}]", "[]"),
+    ],
+)
+def test_a_missing_variable_may_be_asked_for_even_where_it_is_strict(source: str, expected: str) -> None:
+    event = '{"list": [1], "none": null}'
+    assert text_of(source, event=event, undefined=STRICT) == expected
+    assert text_of(source, event=event) == expected
+
+
+def test_the_check_before_a_campaign_is_applied_is_the_same_for_strict_ones() -> None:
+    parts = Template(text="{{ event.x }}{{ a | nope }}", mjml="<mjml><mj-body>{{ event.x }}</mj-body></mjml>")
+    faults = check_templates(make_campaign(undefined=STRICT, templates={"default": parts}))
+    assert faults == ["default text, line 1, column 21: unknown filter 'nope'"]

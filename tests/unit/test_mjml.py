@@ -1,0 +1,161 @@
+"""MJML: Liquid first, then HTML for mail programs; nothing is read, and nothing runs away."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from server.dispatch import mjml
+from server.dispatch.rendering import check_templates
+from server.domain.campaign import Channel, Template
+from server.errors import RenderError
+
+from .dispatch_doubles import make_campaign
+from .rendering_kit import STRICT, render
+
+DOCUMENT = """<mjml>
+<mj-body><mj-section><mj-column>
+<mj-text>{}</mj-text>
+</mj-column></mj-section></mj-body>
+</mjml>"""
+
+
+def document(content: str) -> str:
+    return DOCUMENT.replace("{}", content)
+
+
+def faults(source: str) -> list[str]:
+    return check_templates(make_campaign(templates={"default": Template(mjml=source)}))
+
+
+def test_mjml_becomes_html_with_the_data_in_it() -> None:
+    message = render(Template(mjml=document("Hello <b>{{ event.name }}</b>")), event='{"name": "Zoë"}')
+    assert message.html.startswith("<!doctype html>")
+    assert "Hello <b>Zoë</b>" in message.html
+    assert "<mj-" not in message.html
+
+
+def test_values_are_escaped_in_mjml() -> None:
+    evil = '{"x": "<script>alert(1)</script><mj-include path=\'a\'/>", "y": "\\" onclick=\\"z\' b=\'"}'
+    source = document("{{ event.x }}<a href=\"{{ event.y }}\" title='{{ event.y }}'>a</a>")
+    html = render(Template(mjml=source), event=evil).html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&lt;mj-include" in html
+    assert "<script" not in html
+    assert 'href="&#34; onclick=&#34;z&#39; b=&#39;"' in html
+
+
+def test_a_text_can_stand_beside_it() -> None:
+    message = render(Template(text="plain", mjml=document("rich")))
+    assert (message.text, "rich" in message.html) == ("plain", True)
+
+
+def test_html_and_mjml_together_are_refused_when_the_campaign_is_applied() -> None:
+    both = {"pt": Template(html="x", mjml=document("x"))}
+    assert check_templates(make_campaign(templates=both)) == [
+        "pt: give either html or mjml, which becomes HTML"
+    ]
+    assert check_templates(make_campaign(channel=Channel.PUSH, templates=both)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (document("{{ a b }}"), "default mjml, line 3, column 15: "),
+        (document("{{ a | nope }}"), "default mjml, line 3, column 17: unknown filter"),
+        ("text", "default mjml: unable to parse"),
+        ("<html></html>", "default mjml: unexpected token at line 1, column 1 of the MJML"),
+        (document("é<![CDATA[x]]>"), "default mjml: unexpected token at line 3, column 11 of the MJML"),
+        (document("<p>"), "default mjml: unexpected end of stream: an element is not closed"),
+        (document("{% for i in event.items %}<p>{% endfor %}"), "default mjml: unexpected end of stream"),
+        (document("{% if event.vip %}a < b{% endif %}"), "default mjml: unable to parse next template"),
+        ("<mjml><mj-body><mj-sectoin/></mj-body></mjml>", "<mj-sectoin> is misspelt or in a wrong place"),
+    ],
+)
+def test_malformed_mjml_is_refused_when_the_campaign_is_applied(source: str, fault: str) -> None:
+    [found] = faults(source)
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        document("{{ event.x }}<br>&nbsp;<a href='?a=1&b=2'>x</a><!-- <mj-text>old</mj-text> -->"),
+        document("{% for item in event.items %}<p>{{ item.price | times: item.n }}</p>{% endfor %}"),
+        document("{{ event.at | datetime }}{{ event.n | currency: event.code }}"),
+        document("{% if event.n > 3 %}many{% endif %}"),
+    ],
+)
+def test_good_mjml_passes_whatever_data_it_will_meet(source: str) -> None:
+    assert faults(source) == []
+
+
+@pytest.mark.parametrize(
+    "include",
+    [
+        "<mj-include path='{}' />",
+        "<mj-include path='file://{}' />",
+        "<mj-include path='http://127.0.0.1:9/a.mjml' />",
+        "<mj-include path='{}' type='html' />",
+    ],
+)
+@pytest.mark.parametrize(
+    "place", ["<mjml><mj-head>{}</mj-head></mjml>", "<mjml><mj-body>{}</mj-body></mjml>"]
+)
+def test_no_file_and_no_url_is_included(
+    include: str, place: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("mjml") / "secret.mjml"
+    secret.write_text("<mj-text>secret</mj-text>")
+    source = place.replace("{}", include.replace("{}", str(secret)))
+    assert faults(source) == ["default mjml: mj-include cannot be used"]
+    with pytest.raises(RenderError, match=r"^default mjml: mj-include cannot be used$"):
+        render(Template(mjml=source))
+
+
+def test_an_include_in_a_text_is_not_read_either() -> None:
+    assert faults(document("<mj-include path='a'/>")) == [
+        "default mjml: <mj-include> is misspelt or in a wrong place"
+    ]
+
+
+def test_mjml_that_the_data_break_is_an_error_of_the_message() -> None:
+    source = document("{% if event.broken == 'yes' %}<p>{% endif %}")
+    assert faults(source) == []
+    with pytest.raises(
+        RenderError, match=r"^default mjml: unexpected end of stream: an element is not closed"
+    ):
+        render(Template(mjml=source), event='{"broken": "yes"}')
+    with pytest.raises(RenderError, match=r"^default mjml, line 3, column 13: event\.x is undefined$"):
+        render(Template(mjml=document("{{ event.x }}")), undefined=STRICT)
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("<mjml><mj-body>" + "<mj-section>" * 20_000, "more than 800 MJML elements"),
+        (document("<div>" * 50_000), "more than 800 MJML elements, or 3000 of all kinds"),
+        (document("x" * 300_000), "longer than 256 KiB"),
+        (
+            "<mjml><mj-body><mj-section><mj-column><mj-carousel>"
+            + "<mj-carousel-image src='a'/>" * 790
+            + "</mj-carousel></mj-column></mj-section></mj-body></mjml>",
+            "its HTML is longer than 1 MiB",
+        ),
+    ],
+    ids=["components", "elements", "length", "html"],
+)
+def test_mjml_that_would_end_the_process_or_hold_it_up_is_refused(source: str, fault: str) -> None:
+    begin = time.process_time()
+    with pytest.raises(RenderError, match=fault):
+        mjml.to_html(source)
+    assert time.process_time() - begin < 1.0
+
+
+def test_the_deepest_nesting_that_is_let_through_does_no_harm() -> None:
+    sections = mjml.MAX_COMPONENTS - 1  # and the body
+    mjml.to_html(
+        "<mjml><mj-body>" + "<mj-section>" * sections + "</mj-section>" * sections + "</mj-body></mjml>"
+    )
+    divs = mjml.MAX_ELEMENTS - 5
+    mjml.to_html(document("<div>" * divs + "</div>" * divs))

@@ -1,0 +1,97 @@
+"""What a template may use up: time, and room. Loops and long results: test_rendering.py."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from liquid.exceptions import ResourceLimitError
+
+from server.dispatch.bounds import MAX_OUTPUT, Budget
+from server.domain.campaign import Template
+from server.errors import RenderError
+
+from .rendering_kit import render, text_of
+
+SLOW = {
+    "if": "{% for i in (1..9999) %}" + "{% if a %}{% endif %}" * 3000 + "{% endfor %}x",
+    "increment": "{% for i in (1..9999) %}" + "{% increment n %}" * 3000 + "{% endfor %}",
+    "tablerow": "{% tablerow i in (1..4000) %}" + "{% if a %}{% endif %}" * 3000 + "{% endtablerow %}",
+    "filters": "{{ event.long | split: '' | sort | join: '' | size }}" * 2000,
+    "contains": "{% if event.long contains event.other %}x{% endif %}" * 4000,
+}
+
+
+@pytest.mark.parametrize("source", SLOW.values(), ids=SLOW)
+def test_a_template_that_takes_too_long_is_cut_off(source: str) -> None:
+    event = f'{{"long": "{"ab" * 50_000}", "other": "{"ab" * 40_000}c"}}'
+    begin = time.process_time()
+    with pytest.raises(RenderError, match=r"^default text, line 2, .*: takes too long: more than 0\.2 s$"):
+        render(Template(text="\n" + source), event=event, seconds=0.2)
+    assert time.process_time() - begin < 2.0  # the parser's time is in it
+
+
+def test_all_parts_of_a_message_share_the_time() -> None:
+    slow = "{% for i in (1..9000) %}{{ i | plus: 1 | minus: 1 | times: 3 }} {% endfor %}"
+    begin = time.thread_time()
+    render(Template(text=slow), seconds=10)
+    once = time.thread_time() - begin
+    with pytest.raises(RenderError, match=r"^default (text|html), .*: takes too long"):
+        render(Template(subject=slow, text=slow, html=slow), seconds=once * 1.8)
+
+
+def test_waiting_for_the_processor_is_not_the_templates_fault() -> None:
+    budget, begin = Budget(0.05), time.thread_time()
+    time.sleep(0.1)
+    budget.check()
+    while time.thread_time() - begin < 0.1:
+        pass
+    with pytest.raises(ResourceLimitError, match="takes too long"):
+        budget.check()
+
+
+def test_uniq_stays_quick_where_a_caller_sends_a_long_list() -> None:
+    event = f'{{"n": {list(range(30_000))}}}'
+    assert text_of("{{ event.n | uniq | size }}", event=event) == "30000"
+
+
+def test_uniq_compares_by_value_and_by_member() -> None:
+    event = '{"l": [1, 2, 1, "1", [1], [1], {"a": 1}, {"a": 1}], "d": [{"k": 1}, {"k": 1}, {"x": 1}, {}]}'
+    assert text_of("{{ event.l | uniq | json }}", event=event) == '[1, 2, "1", {"a": 1}]'
+    assert text_of("{{ event.d | uniq: 'k' | json }}", event=event) == '[{"k": 1}, {"x": 1}]'
+    assert text_of("{{ event.missing | uniq | size }}") == "0"
+
+
+@pytest.mark.parametrize("part", ["text", "html"])
+def test_a_part_may_have_one_mebibyte(part: str) -> None:
+    event = f'{{"x": "{"é" * 1024}"}}'
+    fill = "{% for i in (1..511) %}{{ event.x }}{% endfor %}" + "x" * 2048
+    message = render(Template(**{part: fill}), event=event)
+    assert len(getattr(message, part).encode()) == MAX_OUTPUT
+    with pytest.raises(RenderError, match=rf"^default {part}, line 1, column \d+: longer than 1 MiB$"):
+        render(Template(**{part: fill + "y"}), event=event)
+
+
+def test_variables_may_have_one_mebibyte() -> None:
+    names = [f"v{number}" for number in range(12)]
+    source = "".join(f"{{% capture {name} %}}{{{{ event.x }}}}{{% endcapture %}}" for name in names)
+    event = f'{{"x": "{"y" * 100_000}"}}'
+    with pytest.raises(RenderError, match="its variables take more than 1 MiB"):
+        text_of(source, event=event)
+
+
+def test_json_does_not_grow_beyond_bounds_by_its_indent() -> None:
+    deep = "[" * 200 + ",".join("1" for _ in range(1000)) + "]" * 200
+    event = f'{{"deep": {deep}, "wide": 2000000000, "small": [1, {{"a": null}}]}}'
+    assert text_of("{{ event.small | json: 2 }}", event=event).splitlines()[1:3] == ["  1,", "  {"]
+    with pytest.raises(RenderError, match=r"^default text, line 1, .*: the result of `json` is too long$"):
+        text_of("{{ event.deep | json: 8 }}", event=event)
+    with pytest.raises(RenderError, match="an indent of 0 to 8"):
+        text_of("{{ event.small | json: event.wide }}", event=event)
+
+
+@pytest.mark.parametrize("expression", ["'a' | base64_decode", "'inf' | ceil", "'abcd' | base64_decode"])
+def test_a_filter_that_fails_in_its_own_way_is_named_with_its_place(expression: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        text_of("\n{{ " + expression + " }}")
+    assert str(caught.value).startswith("default text, line 2, column ")

@@ -1,0 +1,86 @@
+"""The campaign's unsubscribe_url: a template that comes out as what a mail header can carry."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.dispatch.message import Email
+from server.dispatch.rendering import Renderer, check_templates
+from server.domain.campaign import Channel, Template, Undefined
+from server.errors import RenderError
+
+from .dispatch_doubles import make_campaign, make_trigger
+
+
+def url_of(source: str, event: str = "", undefined: Undefined = Undefined.EMPTY) -> str:
+    templates = {"default": Template(text="x")}
+    campaign = make_campaign(templates=templates, unsubscribe_url=source, undefined=undefined)
+    message = Renderer().render(campaign, make_trigger(event=event))
+    assert isinstance(message, Email)
+    return message.unsubscribe_url
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("", ""),
+        ("https://shop.example/u?t={{ event.t }}&a=1", "https://shop.example/u?t=T1&a=1"),
+        (
+            "https://x.example/{{ user.email | url_encode }}\n",
+            "https://x.example/zoe.sommer%40example.org",
+        ),
+        ("mailto:leave@shop.example?subject={{ event.t }}", "mailto:leave@shop.example?subject=T1"),
+        ("HTTPS://x", "HTTPS://x"),
+        ("https://x.example/" + "y" * 1982, "https://x.example/" + "y" * 1982),
+    ],
+)
+def test_it_is_rendered_into_the_email(source: str, expected: str) -> None:
+    assert url_of(source, event='{"t": "T1"}') == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://x.example",
+        "javascript:alert(1)",
+        "https://",
+        "https:///path",
+        "mailto:",
+        "",
+        "https://x.example/a b",
+        "https://x.example/a\\r\\nBcc: other@example.com",
+        "https://x.example/>, <https://evil.example",
+        "https://bücher.example",
+        "https://x.example/\\u0000",
+        "https://x.example/" + "y" * 1983,
+    ],
+)
+def test_what_a_header_cannot_carry_is_refused_and_not_repeated(value: str) -> None:
+    with pytest.raises(RenderError, match=r"^unsubscribe_url: ") as caught:
+        url_of("{{ event.url }}", event=f'{{"url": "{value}"}}')
+    assert "x.example" not in str(caught.value)
+
+
+def test_a_missing_variable_is_named_where_that_is_strict() -> None:
+    with pytest.raises(RenderError, match=r"^unsubscribe_url, line 1, column 14: event\.token is undefined$"):
+        url_of("https://x/{{ event.token }}", undefined=Undefined.STRICT)
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("https://x/{{ event.", "unsubscribe_url, line 1, column 11: "),
+        ("https://x/{{ user.email | encode }}", "unsubscribe_url, line 1, column 27: unknown filter"),
+        ("http://x", "unsubscribe_url: does not begin with https://"),
+    ],
+)
+def test_it_is_checked_when_the_campaign_is_applied(source: str, fault: str) -> None:
+    [found] = check_templates(make_campaign(unsubscribe_url=source))
+    assert found.startswith(fault)
+
+
+def test_only_an_email_has_one() -> None:
+    parts = {"default": Template(title="a", text="b")}
+    for channel in (Channel.TEXT, Channel.PUSH):
+        campaign = make_campaign(channel=channel, templates=parts, unsubscribe_url="https://x")
+        assert check_templates(campaign) == ["unsubscribe_url: only an email has one"]

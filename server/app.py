@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,30 @@ from msgspec import structs
 from gateway import HALF_THE_CORES, GatewayOptions
 
 from .config import Settings
+from .dispatch import metrics
 from .dispatch.providers import build as build_provider
 from .dispatch.providers.base import Provider
 from .dispatch.settings import DispatchSettings
+from .dispatch.traffic import Traffic
 from .dispatch.worker import Dispatcher
-from .domain.campaign import Campaign
+from .domain.campaign import Campaign, Channel
 from .domain.delivery import Delivery
 from .domain.key import ApiKey
 from .domain.limit import Limit, RateLimiter
 from .errors import ConfigError
+from .monitoring import serve_metrics
 from .readiness import report_readiness
 from .rpc.service import RpcServer
 from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
 from .store.catalog import Catalog
+from .store.delivery_lists import dead_letters, oldest_due
 from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
 from .store.writer import TriggerWriter
+from .tasks import Tasks
 
 __all__ = [
     "dispatch",
@@ -49,6 +55,9 @@ __all__ = [
 ]
 
 log = structlog.get_logger(__name__)
+
+# By itself gRPC tries again only after 1 s, then 1.6 s: a server that starts would wait for us.
+_SOON_AGAIN = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
 
 class _Records:
@@ -87,6 +96,12 @@ class _CatalogCampaigns:
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         return self._catalog.campaign(project_id, campaign_id)
 
+    def timezone(self, project_id: int) -> str:
+        return self._catalog.project_timezone(project_id)
+
+    def lanes(self) -> frozenset[str]:
+        return self._catalog.lanes
+
 
 async def serve(settings: Settings) -> None:
     """Run a gRPC server until SIGTERM or SIGINT; end gracefully.
@@ -95,7 +110,7 @@ async def serve(settings: Settings) -> None:
         ConfigError: a setting is wrong, or the database is not migrated.
         StoreUnavailable: the database cannot be reached at the start.
     """
-    async with opened_pool(settings, migrated=True) as pool, _Tasks() as tasks:
+    async with opened_pool(settings, migrated=True) as pool, Tasks() as tasks:
         catalog = _catalog(pool, settings, templates=False)
         await catalog.refresh()
         announcer = Announcer(pool)
@@ -137,19 +152,43 @@ async def dispatch(settings: Settings) -> None:
         for provider in by_name.values():
             stack.push_async_callback(provider.aclose)
         pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
-        tasks = await stack.enter_async_context(_Tasks())
+        tasks = await stack.enter_async_context(Tasks())
         catalog = _catalog(pool, settings, templates=True)
         await catalog.refresh()
         queue = PostgresQueue(pool)
         stack.push_async_callback(queue.close)
-        dispatcher = Dispatcher(queue, _CatalogCampaigns(catalog), by_name, _dispatch_settings(settings))
-        tasks.start(catalog.run())
+        traffic = Traffic(by_name)
+        presence = Presence(pool, traffic.share_among, role="dispatcher")
+        await presence.beat()
+        stack.push_async_callback(presence.leave)
+        _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
+        dispatcher = Dispatcher(
+            queue, _CatalogCampaigns(catalog), by_name, _dispatch_settings(settings), traffic
+        )
+        tasks.start(catalog.run(), presence.run())
+        if settings.dispatch.metrics:
+            look = partial(_look, pool, catalog)
+            tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))
         running = tasks.start(dispatcher.run())
         log.info("dispatching", providers=sorted(by_name))
         await tasks.until_signal()
         dispatcher.stop()
         await asyncio.gather(*running)
         log.info("dispatcher stopped")
+
+
+def _warn_of_slow_providers(by_name: Mapping[str, Provider], grace: float) -> None:
+    slow = sorted(name for name, provider in by_name.items() if provider.timeout > grace)
+    if slow:
+        log.warning(
+            "shutdown_grace is shorter than a send may take: it can be cut off, and made twice",
+            providers=slow,
+        )
+
+
+async def _look(pool: Pool, catalog: Catalog) -> tuple[Mapping[Channel, float], int]:
+    async with reached():
+        return await oldest_due(pool, sorted(catalog.lanes)), await dead_letters(pool)
 
 
 def providers(settings: Settings) -> dict[str, Provider]:
@@ -201,7 +240,7 @@ async def server_ready(target: str, timeout: float) -> None:  # noqa: ASYNC109 -
     Raises:
         grpc.aio.AioRpcError: it does not within `timeout` seconds.
     """
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with grpc.aio.insecure_channel(target, options=_SOON_AGAIN) as channel:
         request = health_pb2.HealthCheckRequest()
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs know no methods
         await stub.Check(request, timeout=timeout, wait_for_ready=True)
@@ -257,42 +296,3 @@ def _dispatch_settings(settings: Settings) -> DispatchSettings:
         poll_interval=settings.dispatch.poll_interval,
         grace=settings.dispatch.shutdown_grace,
     )
-
-
-class _Tasks:
-    """Background tasks of a process: if one of them ends, the process ends with its error."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> _Tasks:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def start(self, *work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-        """Start these; return their tasks."""
-        started = [asyncio.create_task(one) for one in work]
-        self._tasks += started
-        return started
-
-    async def until_signal(self) -> signal.Signals:
-        """Return at SIGTERM or SIGINT; say which.
-
-        Raises:
-            Exception: what a background task failed with.
-        """
-        signalled: asyncio.Queue[signal.Signals] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, signalled.put_nowait, number)
-        waiter = asyncio.create_task(signalled.get())
-        done, _ = await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {waiter}:
-            waiter.cancel()
-            task.result()
-            raise RuntimeError(f"{task.get_coro()} ended by itself")
-        return waiter.result()

@@ -11,10 +11,10 @@ from msgspec.structs import asdict
 
 from .dispatch.providers.base import Provider
 from .dispatch.rendering import check_templates
-from .domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, Template
+from .domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from .errors import ConfigError
 
-__all__ = ["CampaignFile", "read", "to_campaigns"]
+__all__ = ["CampaignFile", "find_campaign", "read", "to_campaigns"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -27,15 +27,23 @@ class _RetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
     """As in the domain, but strict."""
 
 
+class _SendWindow(SendWindow, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but strict."""
+
+
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     name: Name
     channel: Channel
-    provider: Name
     templates: dict[str, _Template]
+    provider: Name | None = None
+    providers: tuple[Name, ...] = ()
     sender: str = ""
     state: CampaignState = CampaignState.ACTIVE
-    retry: _RetryPolicy = _RetryPolicy()
+    retry: _RetryPolicy | None = None
+    send_window: _SendWindow | None = None
+    unsubscribe_url: str = ""
+    undefined: Undefined = Undefined.EMPTY
 
 
 class CampaignFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -77,7 +85,7 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
     problems = [
         f"campaign {one.id}: {problem}"
         for entry, one in zip(file.campaigns, found, strict=True)
-        for problem in _same_locales(entry) + _problems(one, providers)
+        for problem in _same_locales(entry) + _both_given(entry) + _problems(one, providers)
     ]
     ids = [one.id for one in found]
     problems += [
@@ -88,17 +96,25 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
     return found
 
 
+def find_campaign(file: CampaignFile, campaign_id: int) -> Campaign | None:
+    """Return one campaign of the file, not checked, and of no project."""
+    return next((_campaign(entry, 0) for entry in file.campaigns if entry.id == campaign_id), None)
+
+
 def _campaign(entry: _Entry, project_id: int) -> Campaign:
     return Campaign(
         project_id=project_id,
         id=entry.id,
         name=entry.name,
         channel=entry.channel,
-        provider=entry.provider,
+        providers=entry.providers or ((entry.provider,) if entry.provider else ()),
         state=entry.state,
         sender=entry.sender,
         templates={_locale(name): Template(**asdict(parts)) for name, parts in entry.templates.items()},
-        retry=RetryPolicy(**asdict(entry.retry)),
+        retry=RetryPolicy(**asdict(entry.retry)) if entry.retry else None,
+        window=SendWindow(**asdict(entry.send_window)) if entry.send_window else None,
+        unsubscribe_url=entry.unsubscribe_url,
+        undefined=entry.undefined,
     )
 
 
@@ -116,16 +132,32 @@ def _same_locales(entry: _Entry) -> list[str]:
     ]
 
 
+def _both_given(entry: _Entry) -> list[str]:
+    return ["give either provider or providers"] if entry.provider and entry.providers else []
+
+
 def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
-    provider = providers.get(campaign.provider)
-    problems = []
-    if provider is None:
-        known = ", ".join(sorted(providers))
-        problems.append(f"provider {campaign.provider!r} is not configured; there are: {known}")
-    elif campaign.channel not in provider.channels:
-        problems.append(f"provider {campaign.provider!r} does not send {campaign.channel}")
+    problems = _provider_problems(campaign, providers)
     if campaign.channel is Channel.EMAIL and not campaign.sender:
         problems.append("sender is missing: an email needs a From address")
     if not campaign.templates:
         problems.append("templates is empty: give at least the locale 'default'")
+    if campaign.window and campaign.window.opens == campaign.window.closes:
+        problems.append("send_window: opens and closes are the same; leave it out to send at any time")
     return problems + check_templates(campaign)
+
+
+def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
+    problems = []
+    if not campaign.providers:
+        problems.append("provider is missing: name one of the configured ones, or several as providers")
+    if len(set(campaign.providers)) < len(campaign.providers):
+        problems.append("providers names one twice")
+    for name in campaign.providers:
+        provider = providers.get(name)
+        if provider is None:
+            known = ", ".join(sorted(providers))
+            problems.append(f"provider {name!r} is not configured; there are: {known}")
+        elif campaign.channel not in provider.channels:
+            problems.append(f"provider {name!r} does not send {campaign.channel}")
+    return problems

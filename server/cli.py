@@ -20,6 +20,7 @@ from .commands.deliveries import deliveries
 from .commands.gateway import gateway
 from .commands.keys import keys
 from .commands.projects import projects
+from .commands.suppressions import suppressions
 from .commands.trigger import trigger
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
@@ -93,7 +94,7 @@ def migrate(invocation: Invocation) -> None:
     click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
 
 
-for group in (gateway, projects, keys, campaigns, trigger, deliveries):
+for group in (gateway, projects, keys, campaigns, trigger, deliveries, suppressions):
     cli.add_command(group)
 
 

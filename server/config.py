@@ -105,11 +105,12 @@ class GatewaySettings(_Section, frozen=True):
 
 
 class DispatchSettings(_Section, frozen=True):
-    """The dispatcher. Times in seconds."""
+    """The dispatcher. Times in seconds; `metrics` is the `host:port` of its figures, or empty."""
 
     lease: Seconds = 60.0
     poll_interval: Seconds = 1.0
-    shutdown_grace: Grace = 5.0
+    shutdown_grace: Grace = 25.0
+    metrics: str = ""
 
 
 class LogSettings(_Section, frozen=True):

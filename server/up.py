@@ -136,14 +136,15 @@ class _Plan:
         )
 
     def _dispatcher(self) -> Child:
-        grace = min(self._settings.dispatch.shutdown_grace, 1.5)
-        env = self._env(CLARION_DISPATCH_SHUTDOWN_GRACE=str(grace))
+        grace = self._settings.dispatch.shutdown_grace
         return Child(
             name="dispatcher",
             command=self._command("dispatch"),
-            env=env,
+            env=self._env(),
             stop_timeout=2.5,
+            patience=grace,
             restart_signal=signal.SIGTERM,
+            restart_timeout=grace + 2.5,
         )
 
     def _gateway(self) -> Child:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from ..domain.delivery import Attempt, AttemptOutcome, Delivery
+from ..domain.campaign import Channel
+from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
 from ..errors import ConfigError
 from ..store import deliveries as store
+from ..store import delivery_lists as lists
 from ..store.pool import reached
-from .common import Invocation, json_option, run, show_json
+from .common import Invocation, json_option, run, show_json, table
 
 __all__ = ["deliveries"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
     AttemptOutcome.DELIVERED: "delivered",
     AttemptOutcome.RETRY: "failed, to be tried again,",
     AttemptOutcome.DEAD: "failed for good",
     AttemptOutcome.LOST: "lost",
+    AttemptOutcome.SUPPRESSED: "not sent",
 }
 
 
 @click.group()
 def deliveries() -> None:
-    """See what became of triggers."""
+    """See what became of triggers, and send dead letters again."""
 
 
 @deliveries.command()
@@ -56,3 +64,131 @@ def _line(attempt: Attempt) -> str:
     said = attempt.error or attempt.provider_message_id
     head = f"attempt {attempt.number}: {attempt.started_at.isoformat()} {attempt.provider}"
     return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {said}".rstrip(" :")
+
+
+def _filters(command: F) -> F:
+    """Give a command the options that choose deliveries."""
+    options = (
+        click.option(
+            "--campaign",
+            "campaign_id",
+            type=click.IntRange(1, 2**63 - 1),
+            metavar="ID",
+            help="Only of this campaign.",
+        ),
+        click.option(
+            "--channel", type=click.Choice([one.value for one in Channel]), help="Only of this channel."
+        ),
+        click.option("--external-id", help="Only of this user."),
+        click.option(
+            "--since", type=click.DateTime(), help="Accepted since, in UTC, for example 2026-01-31T08:00:00."
+        ),
+        click.option("--error", help="Only with this text in the last error."),
+        click.option("--project", help="Only of this project."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _wanted(chosen: dict[str, Any]) -> lists.Wanted:
+    since, channel = chosen.pop("since"), chosen.pop("channel")
+    return lists.Wanted(
+        **chosen,
+        since=since.replace(tzinfo=dt.UTC) if since else None,
+        channel=Channel(channel) if channel else None,
+    )
+
+
+@deliveries.command(name="list")
+@click.option("--state", type=click.Choice([one.value for one in DeliveryState]), help="Only in this state.")
+@_filters
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@json_option
+@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+def list_deliveries(
+    invocation: Invocation, *, state: str | None, limit: int, as_json: bool, **chosen: Any
+) -> None:
+    """List deliveries, the newest first; `--state dead` lists the dead letters."""
+
+    async def work() -> list[lists.Line]:
+        async with invocation.database() as pool, reached():
+            return await lists.list_deliveries(
+                pool, DeliveryState(state) if state else None, _wanted(chosen), limit
+            )
+
+    found = run(work())
+    if as_json:
+        show_json(found)
+        return
+    table(
+        [
+            {
+                "TRIGGER": one.trigger_id,
+                "STATE": one.state,
+                "CAMPAIGN": one.campaign_id,
+                "USER": one.external_id,
+                "ACCEPTED": one.accepted_at.isoformat(timespec="seconds"),
+                "ATTEMPTS": one.attempts,
+                "PROVIDER": one.provider or "-",
+                "ERROR": one.error or "-",
+            }
+            for one in found
+        ]
+    )
+
+
+@deliveries.command()
+@click.argument("trigger_ids", type=click.UUID, nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All dead letters that the options below choose.")
+@_filters
+@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
+    """Send dead letters again: those with TRIGGER_IDS, or with --all those that the options choose.
+
+    They are due at once, with as many attempts as their policy gives, and without a time to live.
+    """
+    ids = list(dict.fromkeys(trigger_ids))
+    if bool(ids) == every:
+        raise ConfigError("give either the ids of triggers or --all, with options that choose")
+
+    async def work() -> int:
+        async with invocation.database() as pool, reached():
+            return await lists.redrive(pool, _wanted(chosen), ids or None)
+
+    count = run(work())
+    if ids and count < len(ids):
+        raise ConfigError(
+            f"{count} of {len(ids)} are tried again; the others are no dead letters, or their"
+            " campaign is gone: `clarion deliveries show` tells"
+        )
+    click.echo("1 is tried again" if count == 1 else f"{count} are tried again")
+
+
+@deliveries.command()
+@json_option
+@click.pass_obj
+def backlog(invocation: Invocation, *, as_json: bool) -> None:
+    """Show what waits, by channel and providers, and how old the oldest due trigger is."""
+
+    async def work() -> list[lists.Backlog]:
+        async with invocation.database() as pool, reached():
+            return await lists.backlog(pool)
+
+    found = run(work())
+    if as_json:
+        show_json(found)
+        return
+    table(
+        [
+            {
+                "CHANNEL": one.channel,
+                "PROVIDERS": one.providers,
+                "DUE": one.due,
+                "OLDEST DUE": f"{one.oldest_due:.1f} s",
+                "LATER": one.later,
+                "SENDING": one.sending,
+            }
+            for one in found
+        ]
+    )

@@ -6,6 +6,7 @@ import click
 
 from ..domain.project import Project
 from ..errors import ConfigError
+from ..rpc.timezones import timezone_problem
 from ..store import keys as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
@@ -16,7 +17,7 @@ __all__ = ["projects"]
 
 @click.group()
 def projects() -> None:
-    """List projects and limit them."""
+    """List projects, limit them, set their time zone."""
 
 
 @projects.command(name="list")
@@ -33,7 +34,12 @@ def list_projects(invocation: Invocation, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    table([{"ID": one.id, "NAME": one.name, "LIMIT": in_words(one.limit)} for one in found])
+    table(
+        [
+            {"ID": one.id, "NAME": one.name, "TIMEZONE": one.timezone, "LIMIT": in_words(one.limit)}
+            for one in found
+        ]
+    )
 
 
 @projects.command(name="limit")
@@ -62,3 +68,27 @@ def limit_project(
         show_json(project)
     else:
         click.echo(f"limit of {project.name}: {in_words(project.limit)}")
+
+
+@projects.command(name="timezone")
+@click.argument("name")
+@click.argument("zone")
+@click.pass_obj
+def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
+    """Set the time zone of the project NAME to ZONE, for example Europe/Berlin.
+
+    It is the clock of users whose triggers carry none: of send windows and of dates in templates. In force
+    everywhere within a second.
+    """
+    problem = timezone_problem(zone) if zone else "is empty"
+    if problem:
+        raise ConfigError(f"time zone: {problem}")
+
+    async def work() -> Project | None:
+        async with invocation.database() as pool, reached():
+            return await store.set_timezone(pool, name, zone)
+
+    project = run(work())
+    if project is None:
+        raise ConfigError(f"there is no project {name}; `clarion projects list` shows them")
+    click.echo(f"time zone of {project.name}: {project.timezone}")

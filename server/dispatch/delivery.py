@@ -6,24 +6,37 @@ import asyncio
 import datetime as dt
 import random
 import time
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
 from ..domain.campaign import Campaign, RetryPolicy
-from ..domain.delivery import AttemptOutcome, Claim, Finished
+from ..domain.delivery import AttemptOutcome, Claim, Finished, Returned
 from ..domain.trace import trace_id
+from ..domain.trigger import Trigger
+from ..domain.window import next_opening, zone_of
 from ..errors import DeliveryError, Permanent, Transient
+from . import metrics
 from .message import Message
 from .providers.base import Provider, Receipt
 from .queue import Campaigns
 from .rendering import Renderer
-from .retry import conclude
+from .retry import conclude, lost, not_sent
 from .scrub import place_of
 
-__all__ = ["Deliverer"]
+__all__ = ["Attempted", "Deliverer"]
 
 _DEFAULT_POLICY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What became of a claim, and what was heard of the provider; nothing, if nothing was sent."""
+
+    outcome: Finished | Returned
+    result: Receipt | DeliveryError | None = None
 
 
 class Deliverer:
@@ -34,9 +47,10 @@ class Deliverer:
         self._providers = providers
         self._renderer = Renderer()
         self._log = structlog.get_logger("clarion.dispatch").bind()
+        self._cut_off: dict[uuid.UUID, Finished] = {}
         self._jitter = random.SystemRandom().random
 
-    async def attempt(self, claim: Claim) -> Finished:
+    async def attempt(self, claim: Claim) -> Attempted:
         """Make one attempt, log it in one line, and return what to record.
 
         Raises:
@@ -45,37 +59,64 @@ class Deliverer:
         trigger = claim.trigger
         started_at, start = dt.datetime.now(dt.UTC), time.perf_counter()
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
-        result = await self._deliver(claim, campaign)
+        policy = self._policy(claim, campaign)
+        if unsent := not_sent(claim, policy, started_at):
+            self._report(unsent)
+            return Attempted(unsent)
+        if wait := self._wait_for_window(trigger, campaign, started_at):
+            return Attempted(Returned(claim, wait))
+        try:
+            result, asked = await self._deliver(claim, campaign)
+        except asyncio.CancelledError:
+            self._cut_off[trigger.id] = lost(claim, started_at, time.perf_counter() - start)
+            raise
         finished = conclude(
             claim,
             result,
-            campaign.retry if campaign else _DEFAULT_POLICY,
+            policy,
             jitter=self._jitter(),
             started_at=started_at,
             duration=time.perf_counter() - start,
         )
         self._report(finished)
+        return Attempted(finished, result if asked else None)
+
+    def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
+        provider = self._providers.get(claim.provider)
+        of_provider = provider.policy.retry if provider else None
+        return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
+
+    def _wait_for_window(self, trigger: Trigger, campaign: Campaign | None, now: dt.datetime) -> float:
+        """Return the seconds until the user may be reached; 0 if that is now."""
+        if campaign is None or campaign.window is None:
+            return 0.0
+        zone = zone_of(trigger.timezone, self._campaigns.timezone(trigger.project_id))
+        return (next_opening(campaign.window, now, zone) - now).total_seconds()
+
+    def cut_off(self, claim: Claim) -> Finished | None:
+        """Return what to record of an attempt that was cancelled; None if it had not begun."""
+        finished = self._cut_off.pop(claim.trigger.id, None)
+        if finished:
+            self._report(finished)
         return finished
 
-    async def _deliver(self, claim: Claim, campaign: Campaign | None) -> Receipt | DeliveryError:
-        """Render and send; turn whatever goes wrong into a delivery error."""
+    async def _deliver(self, claim: Claim, campaign: Campaign | None) -> tuple[Receipt | DeliveryError, bool]:
+        """Render and send; turn whatever goes wrong into a delivery error. Tell if the provider was asked."""
+        asked = False
         try:
             if campaign is None:
                 raise Permanent(f"campaign {claim.trigger.campaign_id} does not exist any more")
-            return await self._send(claim, self._renderer.render(campaign, claim.trigger))
+            provider = self._provider(claim)
+            fallback = self._campaigns.timezone(campaign.project_id)
+            message = self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
+            asked = True
+            return await _send(provider, message), asked
         except DeliveryError as error:
-            return error
+            return error, asked
         except Exception as error:
             self._log.error("provider_fault", trigger_id=str(claim.trigger.id), exception=place_of(error))
-            return Transient(f"unexpected {type(error).__name__} in provider {claim.provider}")
-
-    async def _send(self, claim: Claim, message: Message) -> Receipt:
-        provider = self._provider(claim)
-        try:
-            async with asyncio.timeout(provider.timeout):
-                return await provider.send(message)
-        except TimeoutError:
-            raise Transient(f"no answer from {claim.provider} within {provider.timeout:g} s") from None
+            place = f"in provider {claim.provider}" if asked else "in rendering"
+            return Transient(f"unexpected {type(error).__name__} {place}"), asked
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)
@@ -88,6 +129,7 @@ class Deliverer:
     def _report(self, finished: Finished) -> None:
         """Write the attempt's log line: ids and facts, no recipient and no content."""
         trigger, attempt = finished.claim.trigger, finished.attempt
+        metrics.attempted(trigger.channel, attempt)
         log = self._log.info if attempt.outcome is AttemptOutcome.DELIVERED else self._log.warning
         log(
             "attempt",
@@ -102,3 +144,11 @@ class Deliverer:
             error=attempt.error,
             **({"trace_id": trace_id(trigger.traceparent)} if trigger.traceparent else {}),
         )
+
+
+async def _send(provider: Provider, message: Message) -> Receipt:
+    try:
+        async with asyncio.timeout(provider.timeout):
+            return await provider.send(message)
+    except TimeoutError:
+        raise Transient(f"no answer from {provider.name} within {provider.timeout:g} s") from None

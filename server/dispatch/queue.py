@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from ..domain.campaign import Campaign
-from ..domain.delivery import Claim, Finished
+from ..domain.delivery import Claim, Finished, Returned, Share
 
 __all__ = ["Campaigns", "Queue"]
 
@@ -14,13 +14,21 @@ __all__ = ["Campaigns", "Queue"]
 class Queue(Protocol):
     """Due triggers, held under leases. Every method may raise `StoreUnavailable`."""
 
-    async def claim(self, free: Mapping[str, int], lease: float) -> list[Claim]:
+    async def claim(self, shares: Sequence[Share], lease: float) -> list[Claim]:
         """Take due triggers under a lease and raise the attempt number of each by one.
 
         Args:
-            free: The providers' names, each with the number of triggers wanted at the most.
+            shares: The lanes, each with the provider that sends and the number of triggers wanted at most.
             lease: Seconds for which nobody else gets them.
         """
+        ...
+
+    async def lanes(self) -> set[str]:
+        """Return the lanes in which anything waits."""
+        ...
+
+    async def bury_expired(self, error: str) -> int:
+        """Make dead letters of what has expired while it waited; return how many."""
         ...
 
     async def finish(self, finished: Sequence[Finished]) -> None:
@@ -31,8 +39,8 @@ class Queue(Protocol):
         """
         ...
 
-    async def hand_back(self, claims: Sequence[Claim]) -> None:
-        """Give claims back: due at once again, and no attempt counted."""
+    async def hand_back(self, returned: Sequence[Returned]) -> None:
+        """Give claims back: due after their wait, and no attempt counted."""
         ...
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - its end is no error
@@ -45,4 +53,12 @@ class Campaigns(Protocol):
 
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         """Return the campaign's current revision, or None. May raise `StoreUnavailable`."""
+        ...
+
+    def timezone(self, project_id: int) -> str:
+        """Return the IANA time zone of users whose own is not known."""
+        ...
+
+    def lanes(self) -> Collection[str]:
+        """Return the lanes of all campaigns."""
         ...

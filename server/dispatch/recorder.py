@@ -1,4 +1,4 @@
-"""Recording what came of attempts: group commit without a timer, and patience with the store."""
+"""Recording what came of attempts: group commit, and patience with the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..domain.delivery import Claim, Finished
+from ..domain.delivery import Finished, Returned
 from ..errors import StoreUnavailable
 from .queue import Queue
 from .scrub import place_of
@@ -16,6 +16,8 @@ __all__ = ["Outage", "Recorder"]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+GATHER = 0.005
+"""Seconds that a commit waits for more outcomes while they come together: one costs nearly as much as ten."""
 
 
 class Outage:
@@ -46,7 +48,7 @@ class Outage:
 
 
 class Recorder:
-    """Hands outcomes to the store: those that arrive during one commit form the next.
+    """Hands outcomes to the store: those that arrive during one commit, or just after it, form the next.
 
     Outcomes whose recording failed are kept and recorded again once the store is back, so
     that what was sent is not sent again. Whoever claims must wait while `behind` is true.
@@ -59,7 +61,7 @@ class Recorder:
         self._progress = progress
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._finished: list[Finished] = []
-        self._returned: list[Claim] = []
+        self._returned: list[Returned] = []
         self._unrecorded = 0
         self._work = asyncio.Event()
         self._empty = asyncio.Event()
@@ -80,7 +82,7 @@ class Recorder:
         self._finished.append(outcome)
         self._noted()
 
-    def returned(self, claim: Claim) -> None:
+    def returned(self, claim: Returned) -> None:
         """Hand a claim back soon."""
         self._returned.append(claim)
         self._noted()
@@ -96,18 +98,22 @@ class Recorder:
 
     async def run(self) -> None:
         """Record until cancelled."""
+        crowded = False
         while True:
             await self._work.wait()
+            if crowded:
+                await asyncio.sleep(GATHER)
             self._work.clear()
             finished, self._finished = self._finished, []
             returned, self._returned = self._returned, []
+            crowded = len(finished) > 1
             await self._persist(finished, returned)
             self._unrecorded -= len(finished) + len(returned)
             if not self._unrecorded:
                 self._empty.set()
             self._progress()
 
-    async def _persist(self, finished: Sequence[Finished], returned: Sequence[Claim]) -> None:
+    async def _persist(self, finished: Sequence[Finished], returned: Sequence[Returned]) -> None:
         """Give a batch to the store, however long that takes."""
         while finished or returned:
             try:

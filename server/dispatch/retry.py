@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 from ..domain.campaign import RetryPolicy
 from ..domain.delivery import Attempt, AttemptOutcome, Claim, Finished
-from ..errors import DeliveryError, Transient
+from ..errors import DeliveryError, RecipientRefused, Transient
 from .providers.base import Receipt
 from .scrub import scrub
 
-__all__ = ["conclude", "decide"]
+__all__ = ["EXPIRED", "conclude", "decide", "expires_at", "lost", "not_sent"]
+
+EXPIRED = "its time to live ended"
+"""The error of what was not sent in time."""
 
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a provider that asks for longer is asked again after a day."""
 
 
-def decide(error: DeliveryError, attempt: int, policy: RetryPolicy, jitter: float) -> float | None:
+def decide(
+    error: DeliveryError, tries: int, policy: RetryPolicy, jitter: float, time_left: float = math.inf
+) -> float | None:
     """Return the seconds until the next attempt, or None to give up.
 
     Exponential backoff with full jitter
@@ -26,14 +32,27 @@ def decide(error: DeliveryError, attempt: int, policy: RetryPolicy, jitter: floa
 
     Args:
         error: Why the attempt failed. Only `Transient` errors are worth another try.
-        attempt: The number of the attempt that failed, from 1.
-        policy: The campaign's policy.
+        tries: The number of the attempt that failed, from 1, since acceptance or the last redrive.
+        policy: The campaign's or the provider's policy.
         jitter: A random number, 0 ≤ jitter < 1.
+        time_left: Seconds until the trigger expires; an attempt after that would be for nothing.
     """
-    if not isinstance(error, Transient) or attempt >= policy.max_attempts:
+    if not isinstance(error, Transient) or tries >= policy.max_attempts:
         return None
-    delay = jitter * _ceiling(attempt, policy)
-    return max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+    delay = max(jitter * _ceiling(tries, policy), min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+    return delay if delay < time_left else None
+
+
+def expires_at(claim: Claim, policy: RetryPolicy) -> dt.datetime | None:
+    """Return the moment after which the trigger is worth nothing, or None.
+
+    What was promised when it was accepted holds. A redriven trigger has no such moment: it is wanted now.
+    """
+    if claim.earlier:
+        return None
+    if claim.expires_at is None and policy.ttl and claim.trigger.accepted_at:
+        return claim.trigger.accepted_at + dt.timedelta(seconds=policy.ttl)
+    return claim.expires_at
 
 
 def _ceiling(attempt: int, policy: RetryPolicy) -> float:
@@ -55,13 +74,39 @@ def conclude(
     duration: float,
 ) -> Finished:
     """Turn what came of a claim into what is recorded: done, retry (with its delay) or dead."""
-    delay, message_id, error = None, "", ""
     if isinstance(result, Receipt):
-        outcome = AttemptOutcome.DELIVERED
-        message_id = result.provider_message_id
-    else:
-        delay = decide(result, claim.attempt, policy, jitter)
-        outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
-        error = scrub(str(result), claim.trigger.address)
-    attempt = Attempt(claim.attempt, claim.provider, outcome, started_at, duration, message_id, error)
-    return Finished(claim, attempt, delay)
+        attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)
+        return Finished(claim, replace(attempt, provider_message_id=result.provider_message_id))
+    end, now = expires_at(claim, policy), started_at + dt.timedelta(seconds=duration)
+    time_left = (end - now).total_seconds() if end else math.inf
+    delay = decide(result, claim.tries, policy, jitter, time_left)
+    outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
+    error = scrub(str(result), claim.trigger.address)
+    if delay is None and decide(result, claim.tries, policy, jitter) is not None:
+        error += f"; {EXPIRED} before another attempt"
+    attempt = replace(_attempt(claim, outcome, started_at, duration), error=error)
+    refusal = error if isinstance(result, RecipientRefused) else ""
+    return Finished(claim, attempt, delay, refusal)
+
+
+def not_sent(claim: Claim, policy: RetryPolicy, now: dt.datetime) -> Finished | None:
+    """Return what to record of a claim for which nothing must be sent, or None if it may be."""
+    if claim.suppressed:
+        error = f"the recipient is suppressed since a provider refused it: {claim.suppressed}"
+        attempt = _attempt(claim, AttemptOutcome.SUPPRESSED, now, 0.0)
+        return Finished(claim, replace(attempt, error=scrub(error, claim.trigger.address)))
+    end = expires_at(claim, policy)
+    if end is not None and now >= end:
+        return Finished(claim, replace(_attempt(claim, AttemptOutcome.DEAD, now, 0.0), error=EXPIRED))
+    return None
+
+
+def lost(claim: Claim, started_at: dt.datetime, duration: float) -> Finished:
+    """Return what to record of an attempt that a shutdown cut off: it is made again, at once."""
+    error = "cut off by a shutdown: whether the provider took the message is not known"
+    attempt = replace(_attempt(claim, AttemptOutcome.LOST, started_at, duration), error=error)
+    return Finished(claim, attempt, 0.0)
+
+
+def _attempt(claim: Claim, outcome: AttemptOutcome, started_at: dt.datetime, duration: float) -> Attempt:
+    return Attempt(claim.attempt, claim.provider, outcome, started_at, duration)

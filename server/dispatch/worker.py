@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
-from ..domain.delivery import Claim
+from ..domain.delivery import Claim, Finished, Returned, Share
 from ..errors import StoreUnavailable
+from . import metrics
 from .delivery import Deliverer
 from .providers.base import Provider
 from .queue import Campaigns, Queue
 from .recorder import Outage, Recorder
+from .retry import EXPIRED
 from .scrub import place_of
 from .settings import DispatchSettings
+from .traffic import Traffic
 
 __all__ = ["DispatchSettings", "Dispatcher"]
 
 LAST_COMMIT = 1.0
 """Seconds that the last recording is given, even if sends took all of the grace."""
+LOOK_AROUND = 5.0
+"""Seconds between looks for what is seldom."""
 LINGER = 0.005
 """Seconds that a free slot may wait for others, so that one claim serves several."""
 
@@ -39,9 +46,11 @@ class Dispatcher:
         campaigns: Campaigns,
         providers: Mapping[str, Provider],
         settings: DispatchSettings,
+        traffic: Traffic | None = None,
     ) -> None:
         settings.check(providers.values())
         self._queue = queue
+        self._campaigns = campaigns
         self._settings = settings
         self._deliverer = Deliverer(campaigns, providers)
         self._log = structlog.get_logger("clarion.dispatch").bind()
@@ -49,11 +58,13 @@ class Dispatcher:
         self._outage = Outage("queue")
         self._blindness = Outage("campaigns")
         self._recorder = Recorder(queue, self._outage, self._wake.set)
-        self._slots = {name: provider.concurrency for name, provider in providers.items()}
-        self._free = dict(self._slots)
-        self._wanting: set[str] = set()
-        """Providers that may have more work due than they had free slots."""
+        self._traffic = traffic or Traffic(providers)
+        self._lanes_of_queue: set[str] = set()
+        self._wanting: frozenset[str] = frozenset()
+        """Providers that may have more work due than they had room."""
         self._sends: dict[asyncio.Task[None], Claim] = {}
+        self._held: set[uuid.UUID] = set()
+        """The triggers of these sends."""
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -65,48 +76,69 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until `stop` is called, or until cancelled (which waits for nothing)."""
-        recording = asyncio.create_task(self._recorder.run())
+        helping = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._look_around())]
         try:
             await self._claim_until_stopped()
             await self._finish_up()
         finally:
-            await _end([recording, *self._sends, *([self._listener] if self._listener else [])])
+            await _end([*helping, *self._sends, *([self._listener] if self._listener else [])])
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            free = self._askable()
-            if free:
+            if not self._is_behind():
                 self._listen()  # before the claim, so that no announcement falls between the two
-                claims = await self._claim(free)
-                self._wanting = self._filled(free, claims)
-                for claim in claims:
-                    self._start(claim)
+                await self._claim_round()
                 if self._more_at_once():
                     continue
             await self._wait()
 
-    def _filled(self, free: Mapping[str, int], claims: list[Claim]) -> set[str]:
-        """Return the providers for which all came that was asked for, or nothing could be asked."""
-        came = Counter(claim.provider for claim in claims)
-        return {name for name in self._free if came[name] >= free.get(name, 0)}
+    async def _claim_round(self) -> None:
+        """Claim of all lanes; those that got no slot at first come after, if one is left."""
+        lanes: Collection[str] = self._lanes_of_queue | set(self._campaigns.lanes())
+        wanting: frozenset[str] = frozenset()
+        while lanes and not self._stopping:
+            plan = self._traffic.plan(lanes)
+            claims = await self._claim(plan.shares)
+            wanting |= plan.starved | _filled(plan.shares, claims)
+            for claim in claims:
+                self._start(claim)
+            lanes = () if self._pause else plan.left_out
+        self._wanting = wanting
+
+    async def _look_around(self) -> None:
+        """See now and then to what nothing announces: lanes that no campaign has any more, and expiry."""
+        while True:
+            try:
+                lanes = await self._queue.lanes()
+                metrics.buried(await self._queue.bury_expired(EXPIRED))
+            except StoreUnavailable:  # the claims tell
+                lanes = self._lanes_of_queue
+            except Exception as error:  # the next look may do better
+                self._log.error("look_around_failed", exception=place_of(error))
+                lanes = self._lanes_of_queue
+            if lanes - self._lanes_of_queue:
+                self._wake.set()
+            self._lanes_of_queue = lanes
+            await asyncio.sleep(LOOK_AROUND)
 
     def _more_at_once(self) -> bool:
         """Tell whether a slot came free during the claim for which there may be work."""
-        return not self._pause and any(self._free[name] > 0 for name in self._wanting)
+        return not self._pause and any(self._traffic.room(name) for name in self._wanting)
 
-    def _askable(self) -> dict[str, int]:
-        """Return the free slots by provider; none while outcomes pile up unrecorded."""
-        if self._recorder.behind or self._recorder.unrecorded >= self._settings.unrecorded_limit:
-            return {}
-        return {name: slots for name, slots in self._free.items() if slots > 0}
+    def _is_behind(self) -> bool:
+        """Tell whether outcomes pile up unrecorded: then nothing is claimed."""
+        return self._recorder.behind or self._recorder.unrecorded >= self._settings.unrecorded_limit
 
     async def _wait(self) -> None:
-        """Wait until there may be something to claim: told, or in time for retries."""
+        """Wait until there may be something to claim: told, or in time for a retry or a provider's return."""
         if self._pause and not self._stopping:
             await self._nap(self._pause)
-        else:
-            await self._wake.wait()
+            return
+        held_up = self._traffic.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(held_up if held_up < math.inf else None):
+                await self._wake.wait()
 
     @property
     def _pause(self) -> float:
@@ -134,9 +166,11 @@ class Dispatcher:
             await asyncio.sleep(self._settings.poll_interval)
         self._wake.set()
 
-    async def _claim(self, free: Mapping[str, int]) -> list[Claim]:
+    async def _claim(self, shares: Sequence[Share]) -> list[Claim]:
+        if not shares:
+            return []
         try:
-            claims = await self._queue.claim(free, self._settings.lease)
+            claims = await self._queue.claim(shares, self._settings.lease)
         except Exception as error:
             self._outage.failed(error)
             return []
@@ -145,30 +179,45 @@ class Dispatcher:
 
     def _start(self, claim: Claim) -> None:
         """Give a claim a slot and send it there."""
-        self._free[claim.provider] = self._free.get(claim.provider, 0) - 1
+        if claim.trigger.id in self._held:  # the database's clock jumped ahead, and ended our own lease
+            self._recorder.returned(Returned(claim, self._settings.lease))
+            return
+        self._held.add(claim.trigger.id)
+        self._traffic.began(claim.provider)
         task = asyncio.create_task(self._attempt(claim))
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
     async def _attempt(self, claim: Claim) -> None:
-        if self._stopping:
-            self._recorder.returned(claim)
-            return
+        result = None
         try:
-            finished = await self._deliverer.attempt(claim)
+            if self._stopping:
+                self._recorder.returned(Returned(claim))
+                return
+            attempted = await self._deliverer.attempt(claim)
         except StoreUnavailable as error:
             self._blindness.failed(error)
-            self._recorder.returned(claim)
+            self._recorder.returned(Returned(claim))
         else:
             self._blindness.over()
-            self._recorder.finished(finished)
+            result = attempted.result
+            if isinstance(attempted.outcome, Finished):
+                self._recorder.finished(attempted.outcome)
+            else:
+                self._recorder.returned(attempted.outcome)
+        finally:
+            self._traffic.ended(claim.provider, result)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Free the slot of a send, and hand the claim back if the send was cut off."""
+        """Claim more for the free slot; record a send that was cut off, or hand back one that never began."""
         claim = self._sends.pop(task)
-        self._free[claim.provider] += 1
+        self._held.discard(claim.trigger.id)
         if task.cancelled():
-            self._recorder.returned(claim)
+            cut_off = self._deliverer.cut_off(claim)
+            if cut_off:
+                self._recorder.finished(cut_off)
+            else:
+                self._recorder.returned(Returned(claim))
         elif error := task.exception():
             self._log.error("dispatch_fault", trigger_id=str(claim.trigger.id), exception=place_of(error))
         if claim.provider in self._wanting:
@@ -176,7 +225,7 @@ class Dispatcher:
 
     def _claim_soon(self, provider: str) -> None:
         """Wake the loop once a quarter of the slots is free, or shortly: not for each single slot."""
-        if self._free[provider] * 4 >= self._slots.get(provider, 0):
+        if self._traffic.is_roomy(provider):
             self._wake.set()
         elif self._timer is None or self._timer.when() <= asyncio.get_running_loop().time():
             self._timer = asyncio.get_running_loop().call_later(LINGER, self._wake.set)
@@ -193,6 +242,12 @@ class Dispatcher:
                 await self._recorder.drained()
         except TimeoutError:
             self._log.error("outcomes_unrecorded", count=self._recorder.unrecorded)
+
+
+def _filled(shares: Sequence[Share], claims: Sequence[Claim]) -> frozenset[str]:
+    """Return the providers for which all came that was asked for of a lane: there may be more."""
+    came = Counter(claim.lane for claim in claims)
+    return frozenset(share.provider for share in shares if came[share.lane] >= share.slots)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
 
-__all__ = ["Campaign", "CampaignState", "Channel", "RetryPolicy", "Template", "locale_chain"]
+__all__ = [
+    "Campaign",
+    "CampaignState",
+    "Channel",
+    "RetryPolicy",
+    "SendWindow",
+    "Template",
+    "Undefined",
+    "lane_of",
+    "locale_chain",
+]
 
 DEFAULT_LOCALE = "default"
 
@@ -37,16 +47,25 @@ class CampaignState(enum.StrEnum):
     PAUSED = "paused"
 
 
+class Undefined(enum.StrEnum):
+    """What a template makes of a variable that the trigger did not bring."""
+
+    EMPTY = "empty"
+    STRICT = "strict"
+    """The message is not sent: the delivery is dead, with the variable's name as its error."""
+
+
 class Template(msgspec.Struct, frozen=True):
     """Liquid sources of one campaign in one locale. Which are used depends on the channel.
 
-    Email uses subject, text and html (text or html may be empty, not both); text uses text;
-    push uses title and text.
+    Email uses subject, text, and html or mjml (text or those may be empty, not both); text uses text;
+    push uses title and text. MJML becomes HTML when the message is rendered.
     """
 
     subject: str = ""
     text: str = ""
     html: str = ""
+    mjml: str = ""
     title: str = ""
 
 
@@ -57,6 +76,18 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     first_delay: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 2.0
     factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 3.0
     max_delay: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 3600.0
+    ttl: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
+    """From acceptance on; what is not sent by then never will be. 0: no limit."""
+
+
+Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+
+
+class SendWindow(msgspec.Struct, frozen=True):
+    """The hours in which users may be reached, `HH:MM` on their own clock; it may reach over midnight."""
+
+    opens: Clock
+    closes: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +98,23 @@ class Campaign:
     id: int
     name: str
     channel: Channel
-    provider: str
+    providers: tuple[str, ...]
+    """In the order of preference: the next one is used while those before it are out of order."""
     state: CampaignState = CampaignState.ACTIVE
     sender: str = ""
     templates: Mapping[str, Template] = field(default_factory=dict)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy | None = None
+    """None: the provider's policy."""
+    window: SendWindow | None = None
+    unsubscribe_url: str = ""
+    """Liquid; goes into the header List-Unsubscribe of an email."""
+    undefined: Undefined = Undefined.EMPTY
     revision: int = 0
+
+    @property
+    def lane(self) -> str:
+        """The queue's lane for this campaign."""
+        return lane_of(self.channel, self.providers)
 
     def template_for(self, locale: str) -> Template:
         """Return the template for a BCP 47 locale: `pt-BR` → `pt` → default."""
@@ -86,3 +128,8 @@ def locale_chain(locale: str) -> list[str]:
     """Return the locale keys to look for, the best first: `pt-br`, `pt`, `default`."""
     parts = locale.replace("_", "-").lower().split("-") if locale else []
     return ["-".join(parts[:end]) for end in range(len(parts), 0, -1)] + [DEFAULT_LOCALE]
+
+
+def lane_of(channel: Channel, providers: Sequence[str]) -> str:
+    """Return the lane of all campaigns that use these providers in this order: `email/smtp,backup`."""
+    return f"{channel}/{','.join(providers)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .campaign import Channel
 from .trigger import Trigger
 
-__all__ = ["Attempt", "AttemptOutcome", "Claim", "Delivery", "DeliveryState", "Finished"]
+__all__ = ["Attempt", "AttemptOutcome", "Claim", "Delivery", "DeliveryState", "Finished", "Returned", "Share"]
 
 
 class AttemptOutcome(enum.StrEnum):
@@ -20,6 +20,7 @@ class AttemptOutcome(enum.StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     LOST = "lost"
+    SUPPRESSED = "suppressed"
 
 
 class DeliveryState(enum.StrEnum):
@@ -30,6 +31,16 @@ class DeliveryState(enum.StrEnum):
     RETRYING = "retrying"
     DELIVERED = "delivered"
     DEAD = "dead"
+    SUPPRESSED = "suppressed"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What may be claimed of a lane now: up to `slots` triggers, to be sent by `provider`."""
+
+    lane: str
+    provider: str
+    slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,17 @@ class Claim:
     attempt: int
     provider: str
     leased_until: dt.datetime
+    lane: str = ""
+    earlier: int = 0
+    """Attempts before the last redrive: they are on record, but count for no policy."""
+    expires_at: dt.datetime | None = None
+    suppressed: str = ""
+    """Why nothing is sent to this recipient any more, if so."""
+
+    @property
+    def tries(self) -> int:
+        """The number of this attempt since the trigger was accepted, or redriven."""
+        return self.attempt - self.earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,16 @@ class Finished:
     claim: Claim
     attempt: Attempt
     retry_in: float | None = None
+    refusal: str = ""
+    """The provider's words if it refused the recipient for good: nobody writes to them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A claim given back undone: no attempt is counted, and it is due again after `wait` seconds."""
+
+    claim: Claim
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,3 +18,5 @@ class Project:
     name: str
     created_at: dt.datetime
     limit: OwnLimit = NO_OWN_LIMIT
+    timezone: str = "UTC"
+    """IANA; the clock of users whose own is not known."""

@@ -10,6 +10,7 @@ from ..domain.campaign import Campaign
 from ..domain.delivery import Delivery
 from ..domain.key import ApiKey
 from ..domain.limit import OwnLimit
+from ..domain.placement import Placement
 from ..domain.trigger import Trigger
 
 __all__ = ["Catalog", "Records", "Writer"]
@@ -30,11 +31,14 @@ class Catalog(Protocol):
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return what limit the project has of its own."""
 
+    def project_timezone(self, project_id: int) -> str:
+        """Return the IANA time zone of users whose own is not known."""
+
 
 class Writer(Protocol):
     """Makes triggers durable."""
 
-    async def add(self, trigger: Trigger, provider: str) -> None:
+    async def add(self, trigger: Trigger, place: Placement) -> None:
         """Return when the trigger is on disk; raise Overloaded or StoreUnavailable."""
 
 

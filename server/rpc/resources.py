@@ -159,7 +159,8 @@ def _campaign(campaign: Campaign) -> campaign_pb2.Campaign:
         display_name=campaign.name,
         channel=f"CHANNEL_{campaign.channel.name}",
         state=f"CAMPAIGN_STATE_{campaign.state.name}",
-        provider=campaign.provider,
+        provider=campaign.providers[0],
+        providers=campaign.providers,
         locales=sorted(campaign.templates),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import uuid_utils.compat
@@ -11,6 +12,7 @@ from clarion.v1 import trigger_pb2_grpc
 
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.locale import normal_locale
+from ..domain.placement import place
 from ..domain.trigger import Trigger
 from ..errors import (
     CampaignForbidden,
@@ -98,7 +100,9 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
             facts = {"campaign_id": str(campaign.id)}
             raise CampaignPaused(f"Campaign {campaign.id} is paused.", metadata=facts, violations=[_PAUSED])
         trigger = _trigger(campaign, request)
-        await self._writer.add(trigger, campaign.provider)
+        fallback = self._catalog.project_timezone(campaign.project_id)
+        now = dt.datetime.now(dt.UTC)
+        await self._writer.add(trigger, place(campaign, trigger.timezone, fallback, now))
         return str(trigger.id)
 
     def _campaign(self, campaign_id: int) -> Campaign:

@@ -7,26 +7,27 @@ from collections.abc import Iterable
 import asyncpg
 import msgspec
 
-from ..domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, Template
+from ..domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from .pool import Connection, Pool
 
 __all__ = ["all_campaigns", "apply_campaigns", "find_campaign", "list_campaigns"]
 
-_COLUMNS = "project_id, id, name, channel, provider, state, sender, templates, retry, revision"
+_COLUMNS = (
+    "project_id, id, name, channel, provider, providers, state, sender, templates, retry, send_window,"
+    " unsubscribe_url, undefined, revision"
+)
 _LEAN_COLUMNS = _COLUMNS.replace("templates", "'{}' AS templates")
+_CHANGING = _COLUMNS.split(", ")[2:-1]
 _templates = msgspec.json.Decoder(dict[str, Template])
-_retry = msgspec.json.Decoder(RetryPolicy)
+_retry = msgspec.json.Decoder(RetryPolicy | None)
+_window = msgspec.json.Decoder(SendWindow | None)
 
 _UPSERT = f"""
-    INSERT INTO campaign ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)
-    ON CONFLICT (project_id, id) DO UPDATE SET
-        name = excluded.name, channel = excluded.channel, provider = excluded.provider,
-        state = excluded.state, sender = excluded.sender, templates = excluded.templates,
-        retry = excluded.retry, revision = campaign.revision + 1
-    WHERE (campaign.name, campaign.channel, campaign.provider, campaign.state, campaign.sender,
-           campaign.templates, campaign.retry)
-        IS DISTINCT FROM (excluded.name, excluded.channel, excluded.provider, excluded.state,
-           excluded.sender, excluded.templates, excluded.retry)
+    INSERT INTO campaign ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)
+    ON CONFLICT (project_id, id) DO UPDATE SET revision = campaign.revision + 1,
+        {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}
+    WHERE ({", ".join(f"campaign.{name}" for name in _CHANGING)})
+        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CHANGING)})
     RETURNING revision
 """  # noqa: S608 - constants only
 
@@ -37,11 +38,14 @@ def _campaign(row: asyncpg.Record) -> Campaign:
         id=row["id"],
         name=row["name"],
         channel=Channel(row["channel"]),
-        provider=row["provider"],
+        providers=tuple(row["providers"]),
         state=CampaignState(row["state"]),
         sender=row["sender"],
         templates=_templates.decode(row["templates"]),
         retry=_retry.decode(row["retry"]),
+        window=_window.decode(row["send_window"]),
+        unsubscribe_url=row["unsubscribe_url"],
+        undefined=Undefined(row["undefined"]),
         revision=row["revision"],
     )
 
@@ -92,9 +96,13 @@ def _row(campaign: Campaign) -> tuple[object, ...]:
         campaign.id,
         campaign.name,
         campaign.channel.value,
-        campaign.provider,
+        campaign.providers[0],
+        campaign.providers,
         campaign.state.value,
         campaign.sender,
         msgspec.json.encode(campaign.templates, order="sorted").decode(),
         msgspec.json.encode(campaign.retry).decode(),
+        msgspec.json.encode(campaign.window).decode(),
+        campaign.unsubscribe_url,
+        campaign.undefined.value,
     )

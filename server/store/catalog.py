@@ -12,6 +12,7 @@ import structlog
 from ..domain.campaign import Campaign
 from ..domain.key import ApiKey
 from ..domain.limit import NO_OWN_LIMIT, OwnLimit
+from ..domain.project import Project
 from ..errors import StoreUnavailable
 from . import campaigns, keys
 from .pool import Pool, reached
@@ -27,7 +28,8 @@ class _Snapshot:
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
     campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
     campaign_ids: frozenset[int] = frozenset()
-    project_limits: Mapping[int, OwnLimit] = field(default_factory=dict)
+    lanes: frozenset[str] = frozenset()
+    projects: Mapping[int, Project] = field(default_factory=dict)
 
 
 class Catalog:
@@ -68,7 +70,18 @@ class Catalog:
 
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return what limit the project has of its own."""
-        return self._snapshot.project_limits.get(project_id, NO_OWN_LIMIT)
+        project = self._snapshot.projects.get(project_id)
+        return project.limit if project else NO_OWN_LIMIT
+
+    def project_timezone(self, project_id: int) -> str:
+        """Return the IANA time zone of users whose own is not known."""
+        project = self._snapshot.projects.get(project_id)
+        return project.timezone if project else "UTC"
+
+    @property
+    def lanes(self) -> frozenset[str]:
+        """The lanes of all campaigns. Here, old is better than nothing: it sends nobody anything wrong."""
+        return self._snapshot.lanes
 
     @property
     def age(self) -> float:
@@ -109,13 +122,14 @@ class Catalog:
             version = await connection.fetchval("SELECT version FROM catalog_version")
             by_hash = await keys.all_by_hash(connection)
             found = await campaigns.all_campaigns(connection, templates=self._templates)
-            limits = await keys.project_limits(connection)
+            projects = await keys.all_projects(connection)
         return _Snapshot(
             version=version,
             keys=by_hash,
             campaigns={(c.project_id, c.id): c for c in found},
             campaign_ids=frozenset(c.id for c in found),
-            project_limits=limits,
+            lanes=frozenset(c.lane for c in found),
+            projects=projects,
         )
 
     def _current(self) -> _Snapshot:

@@ -8,26 +8,22 @@ import asyncpg
 
 from ..domain.campaign import Channel
 from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
+from .delivery_lists import LAST, STATE
 from .pool import Pool
 
 __all__ = ["find_delivery"]
 
 # One statement, so that trigger, queue and attempts are seen at the same instant.
-_FIND = """
+_FIND = f"""
     SELECT t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, q.due_at,
-        CASE
-            WHEN q.claimed_by IS NOT NULL THEN 'sending'
-            WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
-            WHEN q.trigger_id IS NOT NULL THEN 'pending'
-            WHEN d.trigger_id IS NOT NULL THEN 'dead'
-            ELSE 'delivered'
-        END AS state,
+        {STATE} AS state,
         ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
     FROM trigger t
     LEFT JOIN queue q ON q.trigger_id = t.id
     LEFT JOIN dead_letter d ON d.trigger_id = t.id
+    {LAST}
     WHERE t.id = $1 AND ($2::int8 IS NULL OR t.project_id = $2)
-"""
+"""  # noqa: S608 - constants only
 _DUE_STATES = {DeliveryState.PENDING, DeliveryState.RETRYING}
 
 

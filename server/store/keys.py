@@ -15,6 +15,7 @@ from .pool import Connection, Pool
 
 __all__ = [
     "all_by_hash",
+    "all_projects",
     "create_key",
     "ensure_project",
     "find_key",
@@ -22,12 +23,12 @@ __all__ = [
     "limit_project",
     "list_keys",
     "list_projects",
-    "project_limits",
     "revoke_key",
+    "set_timezone",
 ]
 
 _COLUMNS = "id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst"
-_PROJECT_COLUMNS = "id, name, created_at, rate, burst"
+_PROJECT_COLUMNS = "id, name, created_at, rate, burst, timezone"
 
 
 def _key(row: asyncpg.Record) -> ApiKey:
@@ -149,12 +150,20 @@ async def limit_project(pool: Pool, name: str, limit: OwnLimit) -> Project | Non
     return _project(row) if row else None
 
 
-async def project_limits(connection: Connection) -> Mapping[int, OwnLimit]:
-    """Return the limits of the projects that have one of their own."""
-    rows = await connection.fetch(
-        "SELECT id, rate, burst FROM project WHERE rate IS NOT NULL OR burst IS NOT NULL"
+async def set_timezone(pool: Pool, name: str, timezone: str) -> Project | None:
+    """Give a project another time zone (IANA); return it, or None if there is none."""
+    row = await pool.fetchrow(
+        f"UPDATE project SET timezone = $2 WHERE name = $1 RETURNING {_PROJECT_COLUMNS}",  # noqa: S608 - constants only
+        name,
+        timezone,
     )
-    return {row["id"]: OwnLimit(row["rate"], row["burst"]) for row in rows}
+    return _project(row) if row else None
+
+
+async def all_projects(connection: Connection) -> Mapping[int, Project]:
+    """Return all projects by id."""
+    rows = await connection.fetch(f"SELECT {_PROJECT_COLUMNS} FROM project")  # noqa: S608 - constants only
+    return {row["id"]: _project(row) for row in rows}
 
 
 def _project(row: asyncpg.Record) -> Project:
@@ -163,4 +172,5 @@ def _project(row: asyncpg.Record) -> Project:
         name=row["name"],
         created_at=row["created_at"],
         limit=OwnLimit(row["rate"], row["burst"]),
+        timezone=row["timezone"],
     )

@@ -1,4 +1,4 @@
-"""Which server processes there are: each gives its share of a rate limit."""
+"""Which server and dispatcher processes there are: each takes its share of a rate."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _INTERVAL = 2.0
 # Only the database's clock is asked, so those of the machines may differ.
 _BEAT = """
     WITH beat AS (
-        INSERT INTO server_process (id, seen_at) VALUES ($1, now())
+        INSERT INTO server_process (id, seen_at, role) VALUES ($1, now(), $2)
         ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
     ), swept AS (
         DELETE FROM server_process WHERE seen_at < now() - interval '1 minute' AND id <> $1
     )
-    SELECT 1 + count(*) FROM server_process WHERE seen_at > now() - interval '10 s' AND id <> $1
+    SELECT 1 + count(*) FROM server_process
+    WHERE seen_at > now() - interval '10 s' AND id <> $1 AND role = $2
 """
 
 
@@ -36,8 +37,11 @@ class Presence:
     right after a crash or an outage of the database, the first to come back would else find itself alone.
     """
 
-    def __init__(self, pool: Pool, tell: Callable[[int], None], *, interval: float = _INTERVAL) -> None:
-        """Take whom to tell how many there are, and seconds between beats."""
+    def __init__(
+        self, pool: Pool, tell: Callable[[int], None], *, role: str = "server", interval: float = _INTERVAL
+    ) -> None:
+        """Take whom to tell how many of this role there are, and seconds between beats."""
+        self._role = role
         self._pool = pool
         self._tell = tell
         self._interval = interval
@@ -55,10 +59,10 @@ class Presence:
         async with self._one_at_a_time, reached():
             if self._left:
                 return
-            counted: int = await self._pool.fetchval(_BEAT, self._id, timeout=self._interval)
+            counted: int = await self._pool.fetchval(_BEAT, self._id, self._role, timeout=self._interval)
         shared_by = max(counted, self._counted)
         if counted != self._counted:
-            log.info("server processes counted", count=counted)
+            log.info(f"{self._role} processes counted", count=counted)
         self._counted = counted
         self._tell(shared_by)
 
@@ -70,7 +74,7 @@ class Presence:
                 await self.beat()
             except Exception as error:  # the last count is used on; the server goes on
                 expected = isinstance(error, StoreUnavailable | TimeoutError)
-                log.warning("server processes not counted", exc_info=None if expected else error)
+                log.warning(f"{self._role} processes not counted", exc_info=None if expected else error)
 
     async def leave(self) -> None:
         """Say that this process takes no more calls. Without a database the others find out by themselves."""

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import asyncpg
 import structlog
 
+from ..domain.placement import Placement
 from ..domain.trigger import Trigger
 from ..errors import Overloaded, StoreUnavailable
 from .announce import Announcer
@@ -37,24 +38,29 @@ _COLUMNS = (
     "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event,"
     " traceparent"
 )
+_PLACES = (
+    "unnest($1::uuid[], $12::text[], $13::timestamptz[], $14::timestamptz[])"
+    " AS place (id, lane, due_at, expires_at)"
+)
 _INSERT = f"""
     WITH accepted AS (INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS})
-    INSERT INTO queue (trigger_id, provider) SELECT * FROM unnest($1::uuid[], $12::text[])
+    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+    SELECT id, lane, coalesce(due_at, now()), expires_at FROM {_PLACES}
 """  # noqa: S608 - constants only
 # After a connection died in a commit, nobody knows whether it took effect. The ids are ours, so the same
 # batch can be sent again: rows that are there stay as they are, and are not queued a second time.
 _INSERT_AGAIN = f"""
     WITH accepted AS (
         INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS} ON CONFLICT (id) DO NOTHING RETURNING id)
-    INSERT INTO queue (trigger_id, provider)
-    SELECT id, provider FROM accepted JOIN unnest($1::uuid[], $12::text[]) AS row (id, provider) USING (id)
+    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+    SELECT id, lane, coalesce(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
 """  # noqa: S608 - constants only
 
 
 @dataclass(slots=True)
 class _Waiting:
     trigger: Trigger
-    provider: str
+    place: Placement
     done: asyncio.Future[None]
 
 
@@ -69,8 +75,8 @@ class TriggerWriter:
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
 
-    async def add(self, trigger: Trigger, provider: str) -> None:
-        """Return when the trigger is on disk and queued for `provider`.
+    async def add(self, trigger: Trigger, place: Placement) -> None:
+        """Return when the trigger is on disk and in its place in the queue.
 
         Raises:
             Overloaded: too many triggers wait already.
@@ -79,7 +85,7 @@ class TriggerWriter:
         if len(self._waiting) >= self._max_pending:
             raise Overloaded
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(trigger, provider, done))
+        self._waiting.append(_Waiting(trigger, place, done))
         self._arrived.set()
         await done
 
@@ -203,7 +209,9 @@ def _columns(batch: list[_Waiting]) -> list[list[object]]:
             t.user_data,
             t.event,
             t.traceparent,
-            waiting.provider,
+            waiting.place.lane,
+            waiting.place.due_at,
+            waiting.place.expires_at,
         )
         for waiting in batch
         for t in (waiting.trigger,)

@@ -22,6 +22,7 @@ class Child:
         ready_timeout: seconds for `ready`.
         stop_signal: the signal that asks the child to end.
         stop_timeout: seconds between `stop_signal` and SIGKILL.
+        patience: seconds more, if the child has work to end that would else be done twice.
         restart_signal: what asks the child to end when a restart was asked for; None: it is left alone then.
         restart_timeout: seconds between `restart_signal` and SIGKILL.
         renews_itself: `restart_signal` does not end the child; it does what is needed by itself.
@@ -38,6 +39,7 @@ class Child:
     ready_timeout: float = 30.0
     stop_signal: int = signal.SIGTERM
     stop_timeout: float = 3.0
+    patience: float = 0.0
     restart_signal: int | None = None
     restart_timeout: float = 10.0
     renews_itself: bool = False

@@ -19,7 +19,7 @@ from .rolling import Rolling
 __all__ = ["Supervisor"]
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_STOP_WITHIN = 8.0  # seconds for all children together; what is left of ten is for the kernel and us
+_STOP_WITHIN = 8.0  # seconds for all children together, without their patience; the rest of ten is for us
 _UNDER_WAY = 2.5  # seconds for what the end comes in between: a start, or a restart's stand-in
 _SAME_CTRL_C = 0.3  # seconds: some launchers pass a terminal's Ctrl-C on to a child that got it already
 
@@ -137,7 +137,7 @@ class Supervisor:
         wanted = sum(keeper.child.stop_timeout for keeper in started)
         share = min(1.0, _STOP_WITHIN / wanted) if wanted else 1.0
         for keeper in reversed(started):
-            await keeper.stop(keeper.child.stop_timeout * share, self._hurry)
+            await keeper.stop(keeper.child.stop_timeout * share + keeper.child.patience, self._hurry)
         self._say("stopped")
 
     async def _end_keeping(self) -> None:

@@ -52,7 +52,7 @@ async def pool(stack: Stack) -> AsyncIterator[Pool]:
 async def secrets(stack: Stack, pool: Pool) -> Keys:
     project = await keys.ensure_project(pool, "demo")
     other = await keys.ensure_project(pool, "other")
-    base = {"channel": Channel.EMAIL, "provider": "sandbox", "sender": "a@clarion.example"}
+    base = {"channel": Channel.EMAIL, "providers": ("sandbox",), "sender": "a@clarion.example"}
     templates = {"default": Template(subject="s", text="t")}
     await campaigns.apply_campaigns(
         pool,

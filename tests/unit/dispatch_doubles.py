@@ -7,19 +7,38 @@ import contextlib
 import datetime as dt
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+import zoneinfo
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
 from server.dispatch.message import Message
-from server.dispatch.providers.base import Receipt, SendingPolicy
+from server.dispatch.providers.base import Provider, Receipt, SendingPolicy
+from server.dispatch.queue import Queue
+from server.dispatch.settings import DispatchSettings
+from server.dispatch.traffic import Traffic
+from server.dispatch.worker import Dispatcher
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
-from server.domain.delivery import AttemptOutcome, Claim, Finished
+from server.domain.delivery import AttemptOutcome, Claim, Finished, Returned, Share
 from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
 
 ADDRESS = "zoe.sommer@example.org"
+NEVER_OPENS = SendingPolicy(breaker_failures=0)
+SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, grace=5.0)
+SLOW_POLL = DispatchSettings(poll_interval=60.0, lease=120.0)
+
+
+class Clock:
+    """A clock in seconds that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def make_trigger(address: str = ADDRESS, campaign_id: int = 44, **fields: str) -> Trigger:
@@ -33,7 +52,7 @@ def make_campaign(**fields: object) -> Campaign:
         id=44,
         name="Orders",
         channel=Channel.EMAIL,
-        provider="mail",
+        providers=("mail",),
         sender="Shop <shop@example.com>",
         templates={"default": Template(subject="Hello", text="Order {{ event.id }}")},
         retry=RetryPolicy(max_attempts=3, first_delay=0.001, max_delay=0.01),
@@ -42,13 +61,16 @@ def make_campaign(**fields: object) -> Campaign:
 
 
 def make_claim(trigger: Trigger | None = None, attempt: int = 1, provider: str = "mail") -> Claim:
-    return Claim(trigger or make_trigger(), attempt, provider, dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    return Claim(trigger or make_trigger(), attempt, provider, now, lane=f"email/{provider}")
 
 
 @dataclass
 class Row:
     trigger: Trigger
-    provider: str
+    lane: str
+    expires_at: dt.datetime | None = None
+    suppressed: str = ""
     attempt: int = 0
     due: float = 0.0
 
@@ -69,21 +91,32 @@ class MemoryQueue:
         self._news = asyncio.Event()
         self.changed = asyncio.Condition()
 
-    def add(self, *triggers: Trigger, provider: str = "mail") -> None:
+    def add(self, *triggers: Trigger, provider: str = "mail", **row: Any) -> None:
+        """Queue triggers; `provider` names one or several, as in `first,second`."""
         for trigger in triggers:
-            self.rows[trigger.id] = Row(trigger, provider)
+            self.rows[trigger.id] = Row(trigger, f"{trigger.channel}/{provider}", **row)
         self._news.set()
 
-    async def claim(self, free: Mapping[str, int], lease: float) -> list[Claim]:
+    async def lanes(self) -> set[str]:
+        return {row.lane for row in self.rows.values()}
+
+    async def bury_expired(self, error: str) -> int:
+        return 0
+
+    async def claim(self, shares: Sequence[Share], lease: float) -> list[Claim]:
         self.claims += 1
         await asyncio.sleep(0)
         self._reach(down=self.down)
-        left, now, taken = dict(free), time.monotonic(), []
+        left = {share.lane: share.slots for share in shares}
+        through = {share.lane: share.provider for share in shares}
+        now, taken = time.monotonic(), []
         for row in self.rows.values():
-            if row.due <= now and left.get(row.provider, 0) > 0:
-                left[row.provider] -= 1
+            if row.due <= now and left.get(row.lane, 0) > 0:
+                left[row.lane] -= 1
                 row.attempt, row.due = row.attempt + 1, now + lease
-                taken.append(make_claim(row.trigger, row.attempt, row.provider))
+                claim = make_claim(row.trigger, row.attempt, through[row.lane])
+                claim = replace(claim, lane=row.lane, expires_at=row.expires_at, suppressed=row.suppressed)
+                taken.append(claim)
         return taken
 
     async def finish(self, finished: Sequence[Finished]) -> None:
@@ -102,19 +135,19 @@ class MemoryQueue:
         row = self.rows.get(done.claim.trigger.id)
         if row is None:
             return
-        if done.attempt.outcome is AttemptOutcome.RETRY:
+        if done.attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}:
             row.due = time.monotonic() + (done.retry_in or 0.0)
             return
         del self.rows[row.trigger.id]
         if done.attempt.outcome is AttemptOutcome.DEAD:
             self.dead.append(done)
 
-    async def hand_back(self, claims: Sequence[Claim]) -> None:
+    async def hand_back(self, returned: Sequence[Returned]) -> None:
         self._reach(down=self.down)
-        for claim in claims:
-            row = self.rows[claim.trigger.id]
-            row.attempt, row.due = row.attempt - 1, 0.0
-        self.handed_back += claims
+        for one in returned:
+            row = self.rows[one.claim.trigger.id]
+            row.attempt, row.due = row.attempt - 1, time.monotonic() + one.wait if one.wait else 0.0
+            self.handed_back.append(one.claim)
         await self._changed()
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - the Protocol's
@@ -143,6 +176,8 @@ class MemoryQueue:
 class MemoryCampaigns:
     """Implements `Campaigns`."""
 
+    zone = zoneinfo.ZoneInfo("Europe/Berlin")
+
     def __init__(self, *campaigns: Campaign) -> None:
         self.all = {(campaign.project_id, campaign.id): campaign for campaign in campaigns}
         self.down = False
@@ -152,6 +187,12 @@ class MemoryCampaigns:
             raise StoreUnavailable
         return self.all.get((project_id, campaign_id))
 
+    def timezone(self, project_id: int) -> str:
+        return self.zone.key
+
+    def lanes(self) -> set[str]:
+        return {campaign.lane for campaign in self.all.values()}
+
 
 class ScriptedProvider:
     """Implements `Provider`: raises what is in `script`, one after the other, then takes everything."""
@@ -159,12 +200,17 @@ class ScriptedProvider:
     channels = frozenset({Channel.EMAIL})
 
     def __init__(
-        self, name: str = "mail", *script: Exception, concurrency: int = 4, timeout: float = 5.0
+        self,
+        name: str = "mail",
+        *script: Exception,
+        concurrency: int = 4,
+        timeout: float = 5.0,
+        policy: SendingPolicy = NEVER_OPENS,
     ) -> None:
         self.name = name
         self.concurrency = concurrency
         self.timeout = timeout
-        self.policy = SendingPolicy(breaker_failures=0)
+        self.policy = policy
         self.script = list(script)
         self.sent: list[Message] = []
         self.most = 0
@@ -188,3 +234,31 @@ class ScriptedProvider:
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+@contextlib.asynccontextmanager
+async def running(
+    queue: Queue,
+    *providers: Provider,
+    settings: DispatchSettings = SETTINGS,
+    campaigns: MemoryCampaigns | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Dispatcher]:
+    """Run a dispatcher for the block; breakers and paces go by the clock."""
+    by_name = {provider.name: provider for provider in providers}
+    known = campaigns or MemoryCampaigns(make_campaign())
+    dispatcher = Dispatcher(queue, known, by_name, settings, Traffic(by_name, clock))
+    task = asyncio.create_task(dispatcher.run())
+    try:
+        yield dispatcher
+    finally:
+        dispatcher.stop()
+        await asyncio.wait_for(task, 10)
+
+
+def outcomes(queue: MemoryQueue) -> list[AttemptOutcome]:
+    return [done.attempt.outcome for done in queue.attempts]
+
+
+def sent_ids(provider: ScriptedProvider) -> list[uuid.UUID]:
+    return [message.trigger_id for message in provider.sent]

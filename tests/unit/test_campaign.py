@@ -32,12 +32,12 @@ def test_a_locale_is_looked_for_from_the_longest_tag_to_the_default(locale: str,
 )
 def test_the_template_of_the_nearest_locale_is_chosen(locale: str, chosen: str) -> None:
     templates = {name: Template(text=name) for name in LOCALES}
-    campaign = Campaign(1, 44, "a", Channel.TEXT, "sandbox", templates=templates)
+    campaign = Campaign(1, 44, "a", Channel.TEXT, ("sandbox",), templates=templates)
     assert campaign.template_for(locale).text == chosen
 
 
 def test_without_a_default_the_first_template_serves() -> None:
-    campaign = Campaign(1, 44, "a", Channel.TEXT, "sandbox", templates={"es": Template(text="hola")})
+    campaign = Campaign(1, 44, "a", Channel.TEXT, ("sandbox",), templates={"es": Template(text="hola")})
     assert campaign.template_for("fr").text == "hola"
 
 

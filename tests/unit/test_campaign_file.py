@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from server import demo
 from server.campaign_file import read, to_campaigns
 from server.dispatch.providers import build
 from server.dispatch.providers.base import Provider
-from server.domain.campaign import CampaignState, Channel, RetryPolicy
+from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWindow, Undefined
 from server.errors import ConfigError
 
 DEMO = Path(demo.__file__).parent / "campaigns.yaml"
@@ -62,8 +63,97 @@ def test_the_demo_is_right(providers: dict[str, Provider]) -> None:
 
 def test_toml_does_as_well(tmp_path: Path, providers: dict[str, Provider]) -> None:
     [one] = to_campaigns(read(write(tmp_path, TOML, "campaigns.toml")), 1, providers)
-    assert (one.id, one.state, one.retry.max_attempts) == (7, CampaignState.PAUSED, 3)
+    assert (one.id, one.state, one.retry) == (7, CampaignState.PAUSED, RetryPolicy(max_attempts=3))
+    assert one.providers == ("sandbox",)
     assert set(one.templates) == {"default", "pt-br"}
+
+
+DELIVERY = """
+project: shop
+campaigns:
+  - id: 9
+    name: Offers
+    channel: email
+    providers: [smtp, sandbox]
+    sender: shop@example.com
+    retry: {max_attempts: 5, ttl: 900}
+    send_window: {opens: "22:00", closes: "06:30"}
+    unsubscribe_url: "https://example.com/u/{{ user.external_id }}"
+    undefined: strict
+    templates: {default: {subject: s, text: t}}
+"""
+
+
+def test_what_delivery_needs_is_read(tmp_path: Path, providers: dict[str, Provider]) -> None:
+    [one] = to_campaigns(read(write(tmp_path, DELIVERY)), 1, providers)
+    assert (one.providers, one.lane) == (("smtp", "sandbox"), "email/smtp,sandbox")
+    assert one.retry == RetryPolicy(max_attempts=5, ttl=900)
+    assert one.window == SendWindow("22:00", "06:30")
+    assert one.unsubscribe_url == "https://example.com/u/{{ user.external_id }}"
+    assert one.undefined is Undefined.STRICT
+
+
+def test_what_is_not_given_is_left_to_the_provider_or_to_nobody(
+    tmp_path: Path, providers: dict[str, Provider]
+) -> None:
+    lines = [line for line in DELIVERY.splitlines() if not re.search("retry|window|unsub|undefined", line)]
+    [one] = to_campaigns(read(write(tmp_path, "\n".join(lines))), 1, providers)
+    assert (one.retry, one.window, one.unsubscribe_url) == (None, None, "")
+    assert one.undefined is Undefined.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "problem"),
+    [
+        ("providers: [smtp, sandbox]", "providers: []", "provider is missing: name one of the configured"),
+        ("providers: [smtp, sandbox]", "", "provider is missing: name one of the configured"),
+        ("providers: [smtp, sandbox]", "providers: [smtp, smtp]", "providers names one twice"),
+        (
+            "providers: [smtp, sandbox]",
+            "providers: [smtp, nobody]",
+            "provider 'nobody' is not configured; there are: sandbox, smtp",
+        ),
+        (
+            "providers: [smtp, sandbox]",
+            "{providers: [smtp], provider: sandbox}",
+            "give either provider or providers",
+        ),
+        ("channel: email", "channel: text", "provider 'smtp' does not send text"),
+        ('closes: "06:30"', 'closes: "22:00"', "send_window: opens and closes are the same"),
+        ("user.external_id }}", "user.external_id", "unsubscribe_url"),
+    ],
+)
+def test_a_problem_of_delivery_is_named_with_its_campaign(
+    tmp_path: Path, providers: dict[str, Provider], line: str, instead: str, problem: str
+) -> None:
+    instead = instead.strip("{}").replace(", provider:", "\n    provider:")
+    path = write(tmp_path, DELIVERY.replace(line, instead))
+    with pytest.raises(ConfigError, match=f"(?m)^campaign 9: {problem}"):
+        to_campaigns(read(path), 1, providers)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "place"),
+    [
+        ('"22:00"', '"24:00"', r"send_window\.opens"),
+        ('"22:00"', '"8:00"', r"send_window\.opens"),
+        ('"22:00"', '"22:00:30"', r"send_window\.opens"),
+        ('"22:00"', '"22:00\\n"', r"send_window\.opens"),
+        ('"22:00"', "22:00", r"send_window\.opens"),  # YAML reads a number in base 60
+        ("opens: ", "open: ", "unknown field `open`"),
+        (', closes: "06:30"', "", "missing required field `closes`"),
+        ("ttl: 900", "ttl: -1", r"retry\.ttl"),
+        ("ttl: 900", "ttl: 1e12", r"retry\.ttl"),
+        ("undefined: strict", "undefined: maybe", r"undefined"),
+        ("[smtp, sandbox]", '[smtp, ""]', r"providers\[1\]"),
+        ("[smtp, sandbox]", "smtp", r"providers"),
+    ],
+)
+def test_a_value_of_delivery_that_cannot_be_is_named_with_its_place(
+    tmp_path: Path, text: str, instead: str, place: str
+) -> None:
+    with pytest.raises(ConfigError, match=place):
+        read(write(tmp_path, DELIVERY.replace(text, instead)))
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Provider]) -> None:

@@ -23,15 +23,25 @@ MAY_IMPORT = {
     "server.config": {"server.errors"},
     "server.rundir": {"server.errors"},
     "server.logs": {"server.config"},
+    "server.monitoring": {"server.errors"},
     "server.readiness": {"server.errors"},
     "server.rpc": {"server.domain", "server.errors"},
     "server.store": {"server.domain", "server.errors"},
     "server.dispatch": {"server.domain", "server.errors"},
     "server.supervisor": {"server.errors"},
+    "server.tasks": set(),
     "server.demo": set(),
     "gateway": set(),
 }
-JOINING = {"server.app", "server.cli", "server.commands", "server.up", "server.setup", "server.campaign_file"}
+JOINING = {
+    "server.app",
+    "server.campaign_file",
+    "server.cli",
+    "server.commands",
+    "server.monitoring",
+    "server.setup",
+    "server.up",
+}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 

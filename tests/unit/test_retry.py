@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from server.dispatch.providers.base import Receipt
-from server.dispatch.retry import conclude, decide
+from server.dispatch.retry import EXPIRED, conclude, decide, expires_at, not_sent
 from server.domain.campaign import RetryPolicy
-from server.domain.delivery import AttemptOutcome, Finished
+from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.errors import (
     DeliveryError,
     Permanent,
@@ -17,10 +20,12 @@ from server.errors import (
     Transient,
 )
 
-from .dispatch_doubles import ADDRESS, make_claim
+from .dispatch_doubles import ADDRESS, make_claim, make_trigger
 
 POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0)
 BUSY = Transient("busy")
+NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +54,26 @@ def test_the_delay_follows_from_error_attempt_and_policy(
 ) -> None:
     delay = decide(error, attempt, POLICY, jitter)
     assert delay == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "time_left", "expected"),
+    [
+        (BUSY, 1, math.inf, 1.0),
+        (BUSY, 1, 1.001, 1.0),
+        (BUSY, 1, 1.0, None),  # it would have expired by then
+        (BUSY, 1, 0.0, None),
+        (BUSY, 1, -5.0, None),
+        (BUSY, 4, 16.0, 15.0),
+        (Transient("busy", retry_after=10), 1, 9.0, None),
+        (Transient("busy", retry_after=10), 1, 11.0, 10.0),
+        (Permanent("no"), 1, 1e9, None),
+    ],
+)
+def test_an_attempt_that_would_come_after_the_time_to_live_is_none(
+    error: DeliveryError, attempt: int, time_left: float, expected: float | None
+) -> None:
+    assert decide(error, attempt, POLICY, 0.5, time_left) == expected
 
 
 def test_a_policy_of_a_thousand_attempts_never_overflows() -> None:
@@ -105,3 +130,86 @@ def test_a_recorded_error_is_one_short_line_that_a_database_takes() -> None:
     recorded = concluded(Permanent("a\x00b\r\nc\udce4" + "x" * 5000)).attempt.error
     assert recorded.startswith("a b c?x")
     assert len(recorded) == 500
+
+
+def accepted(*, attempt: int = 1, **changes: object) -> Claim:
+    """Claim what was accepted at noon."""
+    trigger = msgspec.structs.replace(make_trigger(), accepted_at=NOON)
+    return replace(make_claim(trigger, attempt), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("claim", "ttl", "expected"),
+    [
+        (accepted(), 0.0, None),
+        (accepted(), 60.0, NOON + 60 * SECOND),  # the provider's policy, which acceptance did not know
+        (accepted(expires_at=NOON + SECOND), 0.0, NOON + SECOND),
+        (accepted(expires_at=NOON + SECOND), 60.0, NOON + SECOND),  # what was promised holds
+        (accepted(attempt=4, earlier=3), 60.0, None),  # redriven: it is wanted now
+        (accepted(attempt=4, earlier=3, expires_at=NOON), 60.0, None),
+        (make_claim(), 60.0, None),
+    ],
+)
+def test_a_trigger_expires_as_promised_and_not_at_all_once_it_is_redriven(
+    claim: Claim, ttl: float, expected: dt.datetime | None
+) -> None:
+    assert expires_at(claim, RetryPolicy(ttl=ttl)) == expected
+
+
+def at_noon(result: DeliveryError, claim: Claim, *, took: float = 0.0) -> Finished:
+    return conclude(claim, result, POLICY, jitter=0.5, started_at=NOON, duration=took)
+
+
+def test_a_retry_that_would_come_after_the_time_to_live_is_given_up_and_says_so() -> None:
+    finished = at_noon(BUSY, accepted(expires_at=NOON + SECOND))
+    assert finished.attempt.outcome is AttemptOutcome.DEAD
+    assert finished.attempt.error == f"busy; {EXPIRED} before another attempt"
+    assert finished.retry_in is None
+
+
+def test_the_time_that_the_attempt_took_is_part_of_the_time_to_live() -> None:
+    claim = accepted(expires_at=NOON + 3 * SECOND)
+    assert at_noon(BUSY, claim, took=1.5).attempt.outcome is AttemptOutcome.RETRY
+    assert at_noon(BUSY, claim, took=2.5).attempt.outcome is AttemptOutcome.DEAD
+
+
+@pytest.mark.parametrize("error", [Permanent("no"), RenderError("no")])
+def test_what_would_have_been_given_up_anyway_does_not_blame_the_time_to_live(error: DeliveryError) -> None:
+    assert at_noon(error, accepted(expires_at=NOON)).attempt.error == "no"
+    assert at_noon(BUSY, accepted(expires_at=NOON, attempt=5)).attempt.error == "busy"
+
+
+def test_attempts_before_a_redrive_count_for_no_policy() -> None:
+    assert at_noon(BUSY, accepted(attempt=9, earlier=5)).attempt.outcome is AttemptOutcome.RETRY
+    last = at_noon(BUSY, accepted(attempt=10, earlier=5))
+    assert (last.attempt.outcome, last.attempt.number) == (AttemptOutcome.DEAD, 10)
+
+
+def test_only_a_refused_recipient_is_refused_and_without_the_address() -> None:
+    refused = concluded(RecipientRefused(f"550 <{ADDRESS}> unknown"))
+    assert refused.refusal == refused.attempt.error == "550 <[recipient]> unknown"
+    for other in (Permanent("no"), BUSY, RenderError("no"), Receipt()):
+        assert concluded(other).refusal == ""
+
+
+def test_a_suppressed_recipient_is_sent_nothing() -> None:
+    finished = not_sent(accepted(suppressed=f"550 {ADDRESS} unknown"), POLICY, NOON)
+    assert finished is not None
+    assert finished.attempt.outcome is AttemptOutcome.SUPPRESSED
+    assert finished.attempt.error == (
+        "the recipient is suppressed since a provider refused it: 550 [recipient] unknown"
+    )
+    assert (finished.retry_in, finished.refusal, finished.attempt.duration) == (None, "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "error"), [(NOON - SECOND, None), (NOON, EXPIRED), (NOON + 9 * SECOND, EXPIRED)]
+)
+def test_what_has_expired_is_not_sent(moment: dt.datetime, error: str | None) -> None:
+    finished = not_sent(accepted(expires_at=NOON), POLICY, moment)
+    assert (finished.attempt.error if finished else None) == error
+    assert finished is None or finished.attempt.outcome is AttemptOutcome.DEAD
+
+
+def test_what_is_neither_suppressed_nor_expired_is_sent() -> None:
+    assert not_sent(accepted(), POLICY, NOON) is None

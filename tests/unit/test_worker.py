@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from server.dispatch.message import Email
-from server.dispatch.providers.base import Provider
 from server.dispatch.worker import Dispatcher, DispatchSettings
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Finished
@@ -20,45 +19,23 @@ from server.errors import ConfigError, Permanent, Transient
 
 from .dispatch_doubles import (
     ADDRESS,
+    SETTINGS,
+    SLOW_POLL,
     MemoryCampaigns,
     MemoryQueue,
     ScriptedProvider,
     make_campaign,
     make_trigger,
+    outcomes,
+    running,
+    sent_ids,
 )
-
-SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, grace=5.0)
 
 
 @pytest.fixture(autouse=True)
 def _plain_logging() -> Iterator[None]:
     with capture_logs():
         yield
-
-
-@contextlib.asynccontextmanager
-async def running(
-    queue: MemoryQueue,
-    *providers: Provider,
-    settings: DispatchSettings = SETTINGS,
-    campaigns: MemoryCampaigns | None = None,
-) -> AsyncIterator[Dispatcher]:
-    by_name = {provider.name: provider for provider in providers}
-    dispatcher = Dispatcher(queue, campaigns or MemoryCampaigns(make_campaign()), by_name, settings)
-    task = asyncio.create_task(dispatcher.run())
-    try:
-        yield dispatcher
-    finally:
-        dispatcher.stop()
-        await asyncio.wait_for(task, 10)
-
-
-def outcomes(queue: MemoryQueue) -> list[AttemptOutcome]:
-    return [done.attempt.outcome for done in queue.attempts]
-
-
-def sent_ids(provider: ScriptedProvider) -> list[uuid.UUID]:
-    return [message.trigger_id for message in provider.sent]
 
 
 async def test_a_due_trigger_is_rendered_sent_and_recorded() -> None:
@@ -123,8 +100,7 @@ async def test_a_channel_that_the_provider_does_not_have_is_dead_with_a_clear_er
 async def test_a_backlog_is_worked_off_without_waiting_for_the_next_poll() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=4)
     queue.add(*[make_trigger() for _ in range(400)])
-    slow_poll = DispatchSettings(poll_interval=60.0, lease=120.0)
-    async with running(queue, provider, settings=slow_poll):
+    async with running(queue, provider, settings=SLOW_POLL):
         await queue.until_attempts(400)
     assert len(set(sent_ids(provider))) == len(provider.sent) == 400
     assert provider.most <= 4
@@ -147,8 +123,7 @@ async def test_an_idle_dispatcher_only_polls() -> None:
 
 async def test_an_announcement_is_heard_long_before_the_next_poll() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
-    slow_poll = DispatchSettings(poll_interval=60.0, lease=120.0)
-    async with running(queue, provider, settings=slow_poll):
+    async with running(queue, provider, settings=SLOW_POLL):
         for count in range(1, 20):
             queue.add(make_trigger())
             await asyncio.wait_for(queue.until_attempts(count), 5)
@@ -159,7 +134,7 @@ async def test_a_hanging_provider_does_not_slow_another() -> None:
     hanging, quick = ScriptedProvider("hanging", concurrency=2), ScriptedProvider("mail", concurrency=2)
     hanging.open.clear()
     queue.add(*[make_trigger() for _ in range(50)], provider="hanging")
-    async with running(queue, hanging, quick, settings=DispatchSettings(poll_interval=60.0, lease=120.0)):
+    async with running(queue, hanging, quick, settings=SLOW_POLL):
         await asyncio.wait_for(hanging.reached.wait(), 5)
         queue.add(*[make_trigger() for _ in range(200)], provider="mail")
         await asyncio.wait_for(queue.until_attempts(200), 5)
@@ -195,16 +170,17 @@ async def test_shutdown_lets_sends_end_and_records_them() -> None:
     assert len(provider.sent) <= 2
 
 
-async def test_shutdown_hands_back_what_takes_too_long_and_counts_no_attempt() -> None:
+async def test_a_send_that_outlasts_the_shutdowns_grace_is_on_record_as_lost_and_due_again() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=2)
     provider.open.clear()
     queue.add(*[make_trigger() for _ in range(5)])
     impatient = DispatchSettings(poll_interval=0.05, lease=30.0, grace=0.05)
     async with running(queue, provider, settings=impatient):
         await asyncio.wait_for(provider.reached.wait(), 5)
-    assert len(queue.handed_back) == 2
-    assert not queue.attempts
-    assert [(row.attempt, row.due) for row in queue.rows.values()] == [(0, 0.0)] * 5
+    assert [done.attempt.outcome for done in queue.attempts] == [AttemptOutcome.LOST] * 2
+    assert all("cut off by a shutdown" in done.attempt.error for done in queue.attempts)
+    assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 0, 1, 1]
+    assert all(row.due <= time.monotonic() for row in queue.rows.values())
 
 
 async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_sent_again() -> None:

@@ -12,13 +12,15 @@ import asyncpg
 import uuid_utils.compat
 
 from server.domain.campaign import Campaign, Channel, Template
-from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished
+from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished, Share
+from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.announce import Announcer
 from server.store.pool import Pool
 from server.store.writer import TriggerWriter
 
-TABLES = "project, api_key, campaign, trigger, queue, attempt, dead_letter"
+TABLES = "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression"
+PLACE = Placement("email/sandbox")
 
 
 def a_trigger(**changes: Any) -> Trigger:
@@ -42,7 +44,7 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
         "id": number,
         "name": f"campaign {number}",
         "channel": Channel.EMAIL,
-        "provider": "sandbox",
+        "providers": ("sandbox",),
         "sender": "a@example.com",
         "templates": {"default": Template(subject="s", text="t")},
         **changes,
@@ -78,10 +80,15 @@ async def writing(pool: Pool, *, max_pending: int = 2000) -> AsyncIterator[Trigg
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def accept(pool: Pool, *triggers: Trigger, provider: str = "sandbox") -> None:
+async def accept(pool: Pool, *triggers: Trigger, place: Placement = PLACE) -> None:
     """Accept triggers as the server does."""
     async with writing(pool) as writer:
-        await asyncio.gather(*(writer.add(trigger, provider) for trigger in triggers))
+        await asyncio.gather(*(writer.add(trigger, place) for trigger in triggers))
+
+
+def shares(**slots: int) -> list[Share]:
+    """Ask for so much of the lanes of email that have one provider."""
+    return [Share(f"email/{provider}", provider, number) for provider, number in slots.items()]
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:

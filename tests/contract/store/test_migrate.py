@@ -9,13 +9,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from server.domain.campaign import RetryPolicy, Undefined
+from server.domain.delivery import AttemptOutcome, Share
 from server.errors import ConfigError, StoreUnavailable
 from server.rundir import RunDir
+from server.store import campaigns, keys
+from server.store import migrate as migrating
+from server.store.delivery_lists import Wanted, redrive
 from server.store.embedded import EmbeddedPostgres
 from server.store.migrate import migrate, pending
 from server.store.pool import open_pool
+from server.store.queue import PostgresQueue
 
-from .support import a_trigger, writing
+from .support import PLACE, a_trigger, ended, writing
 
 _numbers = itertools.count()
 
@@ -40,6 +46,77 @@ async def test_migrating_twice_is_migrating_once(empty: str) -> None:
 async def test_several_processes_may_migrate_at_once(empty: str) -> None:
     assert len({*await asyncio.gather(*(migrate(empty) for _ in range(4)))}) == 1
     assert not await pending(empty)
+
+
+async def at_revision(url: str, revision: str) -> None:
+    """Bring an empty database to an older schema, as that version of Clarion did."""
+    versions = Path(migrating.__file__).parent / "migrations" / "versions"
+    connection = await asyncpg.connect(url)
+    for script in sorted(versions.glob("*.sql")):
+        if script.name.partition("_")[0] <= revision:
+            await connection.execute(script.read_text(encoding="utf-8"))
+    await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    await connection.execute("INSERT INTO alembic_version VALUES ($1)", revision)
+    await connection.execute(OF_0003)
+    await connection.close()
+
+
+OF_0003 = """
+    INSERT INTO project (id, name) VALUES (1, 'one');
+    INSERT INTO campaign VALUES (1, 44, 'Orders', 'email', 'smtp', 'active', 'a@example.com',
+        '{"default":{"subject":"s","text":"t"}}', '{"max_attempts":3}', 7);
+    INSERT INTO trigger
+    SELECT id::uuid, 1, 44, channel, 'ext-1', 'a@example.com', '', '', '', '', now() - interval '1 h', ''
+    FROM (VALUES ('00000000-0000-7000-8000-000000000001', 'email'),
+        ('00000000-0000-7000-8000-000000000002', 'text'),
+        ('00000000-0000-7000-8000-000000000003', 'email'),
+        ('00000000-0000-7000-8000-000000000004', 'email')) AS t (id, channel);
+    INSERT INTO queue (trigger_id, provider, due_at, attempt, claimed_by, claimed_at) VALUES
+        ('00000000-0000-7000-8000-000000000001', 'smtp', now() - interval '1 h', 2, NULL, now()),
+        ('00000000-0000-7000-8000-000000000002', 'sms', now() - interval '1 h', 0, NULL, NULL),
+        ('00000000-0000-7000-8000-000000000003', 'smtp', now(), 1, gen_random_uuid(), now());
+    INSERT INTO attempt VALUES
+        ('00000000-0000-7000-8000-000000000004', 1, 'smtp', 'dead', now(), 0.1, '', '550 no');
+    INSERT INTO dead_letter VALUES ('00000000-0000-7000-8000-000000000004', now(), '550 no');
+    INSERT INTO server_process VALUES (gen_random_uuid(), now());
+"""
+
+
+async def test_what_was_accepted_before_version_0004_is_delivered_after_it(empty: str) -> None:
+    await at_revision(empty, "0003")
+    await migrate(empty)
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    queue = PostgresQueue(pool)
+    assert await queue.lanes() == {"email/smtp", "text/sms"}
+    claims = await queue.claim([Share("email/smtp", "smtp", 9), Share("text/sms", "sms", 9)], 60)
+    assert [(one.trigger.id.int & 0xF, one.attempt, one.tries, one.expires_at) for one in claims] == [
+        (1, 3, 3, None),
+        (2, 1, 1, None),
+        (3, 2, 2, None),
+    ]
+    lost = await pool.fetchrow("SELECT number, provider, outcome FROM attempt WHERE outcome = 'lost'")
+    assert lost
+    assert tuple(lost) == (1, "", "lost")  # who was to send it was not noted then
+    await queue.finish([ended(one, AttemptOutcome.DELIVERED) for one in claims[:2]])
+    await queue.finish([ended(claims[2], AttemptOutcome.SUPPRESSED)])
+    assert await redrive(pool, Wanted()) == 1
+    [again] = await queue.claim([Share("email/smtp", "smtp", 9)], 60)
+    assert (again.attempt, again.tries) == (2, 1)
+    pool.terminate()
+
+
+async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> None:
+    await at_revision(empty, "0003")
+    await migrate(empty)
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    found = await campaigns.find_campaign(pool, 1, 44)
+    assert found
+    assert (found.providers, found.lane, found.revision) == (("smtp",), "email/smtp", 7)
+    assert found.retry == RetryPolicy(max_attempts=3)
+    assert (found.window, found.unsubscribe_url, found.undefined) == (None, "", Undefined.EMPTY)
+    assert [one.timezone for one in await keys.list_projects(pool)] == ["UTC"]
+    assert await pool.fetchval("SELECT role FROM server_process") == "server"
+    pool.terminate()
 
 
 async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None:
@@ -87,7 +164,7 @@ async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPath
             pool = await open_pool(url, size=2, connect_timeout=2)
         async with writing(pool) as writer:
             with pytest.raises(StoreUnavailable):
-                await asyncio.wait_for(writer.add(a_trigger(), "sandbox"), 10)
+                await asyncio.wait_for(writer.add(a_trigger(), PLACE), 10)
         with pytest.raises(StoreUnavailable):
             await pending(url)
         pool.terminate()

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from server.store import queue as store
 from server.store.pool import Connection, Pool
+from server.store.queue_statements import CLAIM
 
 FILL_RECORD = """
     INSERT INTO trigger SELECT gen_random_uuid(), 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''
     FROM generate_series(1, $1::int4)
 """
-FILL_LANE = "INSERT INTO queue (trigger_id, provider) SELECT id, $1 FROM trigger OFFSET $2 LIMIT $3"
+FILL_LANE = "INSERT INTO queue (trigger_id, lane) SELECT id, $1 FROM trigger OFFSET $2 LIMIT $3"
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -27,7 +27,8 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def claim_plan(connection: Connection) -> dict[str, Any]:
     """Claim 64 rows by the prepared statement, and return how that was done."""
     text = await connection.fetchval(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim ('{smtp}', '{64}', 60, gen_random_uuid())"
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim"
+        " ('{email/smtp}', '{64}', '{1970-01-01}', '{smtp}', 60, gen_random_uuid())"
     )
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
@@ -38,11 +39,12 @@ async def test_a_claim_reads_only_what_it_claims(pool: Pool, *, analyzed: bool) 
     async with pool.acquire() as connection:
         # As in a dispatcher that has run for a while: the plan was made when the queue was empty.
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        await connection.execute(f"PREPARE claim (text[], int4[], float8, uuid) AS {store._CLAIM}")
+        kinds = "text[], int4[], timestamptz[], text[], float8, uuid"
+        await connection.execute(f"PREPARE claim ({kinds}) AS {CLAIM}")
         await claim_plan(connection)
         await connection.execute(FILL_RECORD, 50_200)
-        await connection.execute(FILL_LANE, "other", 0, 50_000)
-        await connection.execute(FILL_LANE, "smtp", 50_000, 200)
+        await connection.execute(FILL_LANE, "email/other", 0, 50_000)
+        await connection.execute(FILL_LANE, "email/smtp", 50_000, 200)
         if analyzed:
             await connection.execute("ANALYZE queue, trigger")
         plan = await claim_plan(connection)

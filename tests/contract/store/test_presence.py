@@ -35,6 +35,20 @@ async def test_processes_count_each_other_and_one_that_ends_no_more(pool: Pool, 
     assert told[-1] == 2
 
 
+async def test_servers_and_dispatchers_are_counted_apart(pool: Pool, told: list[int]) -> None:
+    servers = [Presence(pool, _nobody) for _ in range(3)]
+    dispatchers = [Presence(pool, told.append, role="dispatcher") for _ in range(2)]
+    for one in (*servers, *dispatchers, *dispatchers):
+        await one.beat()
+    assert told == [1, 2, 2, 2]
+    found = await pool.fetch("SELECT role, count(*) FROM server_process GROUP BY role ORDER BY role")
+    assert [tuple(row) for row in found] == [("dispatcher", 2), ("server", 3)]
+    await dispatchers[1].leave()
+    for _ in range(2):
+        await dispatchers[0].beat()
+    assert told[-1] == 1
+
+
 async def test_a_process_that_is_silent_for_ten_seconds_is_gone(pool: Pool, told: list[int]) -> None:
     here, silent = Presence(pool, told.append), Presence(pool, _nobody)
     await silent.beat()

@@ -10,16 +10,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.domain.delivery import AttemptOutcome, Claim, DeliveryState
+from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned
+from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.announce import Announcer
 from server.store.deliveries import find_delivery
 from server.store.pool import Pool, open_pool
 from server.store.queue import PostgresQueue
 
-from .support import a_trigger, accept, ended, terminate_listeners, until, writing
+from .support import PLACE, a_trigger, accept, ended, shares, terminate_listeners, until, writing
 
-DELIVERED, RETRY, DEAD, LOST = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 
 
@@ -27,7 +28,7 @@ async def one_claim(pool: Pool, *, lease: float = 60) -> tuple[PostgresQueue, Tr
     """Accept one trigger and claim it."""
     queue, trigger = PostgresQueue(pool), a_trigger()
     await accept(pool, trigger)
-    [claim] = await queue.claim({"sandbox": 1}, lease)
+    [claim] = await queue.claim(shares(sandbox=1), lease)
     return queue, trigger, claim
 
 
@@ -39,8 +40,8 @@ async def state_of(pool: Pool, trigger: Trigger) -> tuple[DeliveryState, list[tu
 
 async def test_a_claim_holds_the_trigger_as_it_was_accepted(pool: Pool) -> None:
     trigger = a_trigger(timezone="UTC", locale="en", user_data='{"a": 1}', event='{"b":  2}')
-    await accept(pool, trigger, provider="smtp")
-    [claim] = await PostgresQueue(pool).claim({"smtp": 5}, 60)
+    await accept(pool, trigger, place=Placement("email/smtp"))
+    [claim] = await PostgresQueue(pool).claim(shares(smtp=5), 60)
     assert claim.trigger.accepted_at is not None
     assert (claim.attempt, claim.provider) == (1, "smtp")
     for name in (
@@ -61,23 +62,23 @@ async def test_what_waits_longest_is_claimed_first(pool: Pool) -> None:
     triggers = [a_trigger() for _ in range(6)]
     async with writing(pool) as writer:  # one for all: each keeps a connection of the pool
         for trigger in triggers:
-            await writer.add(trigger, "sandbox")
+            await writer.add(trigger, PLACE)
     await pool.execute(
         "UPDATE queue SET due_at = due_at - interval '1 h' WHERE trigger_id = $1", triggers[4].id
     )
     queue = PostgresQueue(pool)
-    first = await queue.claim({"sandbox": 2}, 60)
-    rest = await queue.claim({"sandbox": 10}, 60)
+    first = await queue.claim(shares(sandbox=2), 60)
+    rest = await queue.claim(shares(sandbox=10), 60)
     assert [claim.trigger.id for claim in first] == [triggers[0].id, triggers[4].id]
     assert [claim.trigger.id for claim in rest] == [triggers[n].id for n in (1, 2, 3, 5)]
 
 
 async def test_each_provider_gets_at_most_its_slots(pool: Pool) -> None:
     for provider in ("a", "b", "c"):
-        await accept(pool, *(a_trigger() for _ in range(5)), provider=provider)
-    claims = await PostgresQueue(pool).claim({"a": 2, "b": 9, "none": 3}, 60)
+        await accept(pool, *(a_trigger() for _ in range(5)), place=Placement(f"email/{provider}"))
+    claims = await PostgresQueue(pool).claim(shares(a=2, b=9, none=3), 60)
     assert Counter(claim.provider for claim in claims) == {"a": 2, "b": 5}
-    assert await PostgresQueue(pool).claim({"a": 0}, 60) == []
+    assert await PostgresQueue(pool).claim(shares(a=0), 60) == []
 
 
 async def test_two_dispatchers_never_claim_the_same(pool: Pool) -> None:
@@ -85,7 +86,7 @@ async def test_two_dispatchers_never_claim_the_same(pool: Pool) -> None:
 
     async def claim_all() -> list[Any]:
         queue, mine = PostgresQueue(pool), []
-        while claims := await queue.claim({"sandbox": 16}, 60):
+        while claims := await queue.claim(shares(sandbox=16), 60):
             mine += [claim.trigger.id for claim in claims]
         return mine
 
@@ -100,17 +101,17 @@ async def test_rows_that_another_claims_now_are_skipped_and_not_waited_for(pool:
     other = await asyncpg.connect(url)
     async with other.transaction():
         held = await other.fetchval("SELECT trigger_id FROM queue LIMIT 1 FOR UPDATE")
-        [claim] = await asyncio.wait_for(PostgresQueue(pool).claim({"sandbox": 5}, 60), 5)
+        [claim] = await asyncio.wait_for(PostgresQueue(pool).claim(shares(sandbox=5), 60), 5)
     await other.close()
     assert claim.trigger.id != held
 
 
 async def test_a_lease_that_ran_out_is_recorded_as_lost_and_claimed_again(pool: Pool) -> None:
     _, trigger, _ = await one_claim(pool, lease=OVER)
-    [again] = await PostgresQueue(pool).claim({"sandbox": 1}, 60)
+    [again] = await PostgresQueue(pool).claim(shares(sandbox=1), 60)
     assert (again.trigger.id, again.attempt) == (trigger.id, 2)
     assert await state_of(pool, trigger) == (DeliveryState.SENDING, [(1, LOST)])
-    assert await PostgresQueue(pool).claim({"sandbox": 1}, 60) == []
+    assert await PostgresQueue(pool).claim(shares(sandbox=1), 60) == []
 
 
 async def test_delivered_is_the_end(pool: Pool) -> None:
@@ -124,11 +125,11 @@ async def test_a_retry_is_due_again_after_its_delay(pool: Pool) -> None:
     queue, trigger, claim = await one_claim(pool)
     await queue.finish([ended(claim, RETRY, retry_in=600, error="451 later")])
     assert await state_of(pool, trigger) == (DeliveryState.RETRYING, [(1, RETRY)])
-    assert await queue.claim({"sandbox": 1}, 60) == []
+    assert await queue.claim(shares(sandbox=1), 60) == []
     delay = await pool.fetchval("SELECT extract(epoch FROM due_at - now())::float8 FROM queue")
     assert 590 < delay <= 600
     await pool.execute("UPDATE queue SET due_at = now()")
-    [again] = await queue.claim({"sandbox": 1}, 60)
+    [again] = await queue.claim(shares(sandbox=1), 60)
     assert again.attempt == 2
     await queue.finish([ended(again, DELIVERED)])
     assert await state_of(pool, trigger) == (DeliveryState.DELIVERED, [(1, RETRY), (2, DELIVERED)])
@@ -146,7 +147,7 @@ async def test_outcomes_of_all_kinds_share_a_commit_and_can_be_sent_twice(pool: 
     triggers = [a_trigger() for _ in range(3)]
     await accept(pool, *triggers)
     queue = PostgresQueue(pool)
-    one, two, three = await queue.claim({"sandbox": 3}, 60)
+    one, two, three = await queue.claim(shares(sandbox=3), 60)
     outcomes = [ended(one, DELIVERED), ended(two, RETRY, retry_in=60), ended(three, DEAD)]
     for _ in range(2):  # as after an outage in the middle of the commit
         await queue.finish(outcomes)
@@ -161,11 +162,11 @@ async def test_who_lost_the_lease_does_not_disturb_the_present_holder(
 ) -> None:
     stale, trigger, claim = await one_claim(pool, lease=OVER)
     holder = PostgresQueue(pool)
-    [again] = await holder.claim({"sandbox": 1}, 60)
+    [again] = await holder.claim(shares(sandbox=1), 60)
     await stale.finish([ended(claim, outcome, retry_in=0 if outcome is RETRY else None)])
-    await stale.hand_back([claim])
+    await stale.hand_back([Returned(claim)])
     assert await state_of(pool, trigger) == (DeliveryState.SENDING, [(1, outcome)])
-    assert await stale.claim({"sandbox": 1}, 60) == []
+    assert await stale.claim(shares(sandbox=1), 60) == []
     await holder.finish([ended(again, DELIVERED)])
     assert await state_of(pool, trigger) == (DeliveryState.DELIVERED, [(1, outcome), (2, DELIVERED)])
 
@@ -174,8 +175,8 @@ async def test_who_claimed_again_after_losing_the_lease_is_not_disturbed_by_the_
     pool: Pool,
 ) -> None:
     queue, trigger, claim = await one_claim(pool, lease=OVER)
-    [again] = await queue.claim({"sandbox": 1}, 60)
-    await queue.hand_back([claim])
+    [again] = await queue.claim(shares(sandbox=1), 60)
+    await queue.hand_back([Returned(claim)])
     await queue.finish([ended(claim, RETRY, retry_in=0)])
     assert await state_of(pool, trigger) == (DeliveryState.SENDING, [(1, RETRY)])
     await queue.finish([ended(again, DELIVERED)])
@@ -184,7 +185,7 @@ async def test_who_claimed_again_after_losing_the_lease_is_not_disturbed_by_the_
 
 async def test_a_late_yes_overrides_lost_and_ends_the_delivery(pool: Pool) -> None:
     stale, trigger, claim = await one_claim(pool, lease=OVER)
-    await PostgresQueue(pool).claim({"sandbox": 1}, 60)
+    await PostgresQueue(pool).claim(shares(sandbox=1), 60)
     await stale.finish([ended(claim, DELIVERED)])
     assert await state_of(pool, trigger) == (DeliveryState.DELIVERED, [(1, DELIVERED)])
 
@@ -192,7 +193,7 @@ async def test_a_late_yes_overrides_lost_and_ends_the_delivery(pool: Pool) -> No
 async def test_a_late_yes_raises_a_dead_letter(pool: Pool) -> None:
     stale, trigger, claim = await one_claim(pool, lease=OVER)
     holder = PostgresQueue(pool)
-    [again] = await holder.claim({"sandbox": 1}, 60)
+    [again] = await holder.claim(shares(sandbox=1), 60)
     await holder.finish([ended(again, DEAD)])
     await stale.finish([ended(claim, DELIVERED)])
     assert await state_of(pool, trigger) == (DeliveryState.DELIVERED, [(1, DELIVERED), (2, DEAD)])
@@ -200,9 +201,9 @@ async def test_a_late_yes_raises_a_dead_letter(pool: Pool) -> None:
 
 async def test_handing_back_counts_no_attempt(pool: Pool) -> None:
     queue, trigger, claim = await one_claim(pool)
-    await queue.hand_back([claim])
+    await queue.hand_back([Returned(claim)])
     assert await state_of(pool, trigger) == (DeliveryState.PENDING, [])
-    [again] = await PostgresQueue(pool).claim({"sandbox": 1}, 60)
+    [again] = await PostgresQueue(pool).claim(shares(sandbox=1), 60)
     assert again.attempt == 1
 
 

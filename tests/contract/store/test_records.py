@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.domain.campaign import CampaignState, Channel, RetryPolicy, Template
+from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from server.domain.delivery import AttemptOutcome, DeliveryState
 from server.domain.key import Scope, hash_secret, new_secret
 from server.errors import StoreUnavailable
@@ -22,7 +22,7 @@ from server.store.deliveries import find_delivery
 from server.store.pool import Pool, open_pool
 from server.store.queue import PostgresQueue
 
-from .support import a_campaign, a_trigger, accept, ended, until
+from .support import a_campaign, a_trigger, accept, ended, shares, until
 
 
 @asynccontextmanager
@@ -108,6 +108,28 @@ async def test_a_campaign_comes_back_as_it_was_applied(pool: Pool) -> None:
     assert lean == replace(campaign, revision=1, templates={})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"providers": ("smtp", "backup", "sandbox")},
+        {"retry": None},
+        {"retry": RetryPolicy(max_attempts=5, ttl=900)},
+        {"window": SendWindow("08:00", "20:00")},
+        {"unsubscribe_url": "https://example.com/u/{{ user.external_id }}"},
+        {"undefined": Undefined.STRICT},
+    ],
+)
+async def test_what_delivery_needs_of_a_campaign_comes_back_and_is_a_change(
+    pool: Pool, changes: dict[str, object]
+) -> None:
+    before = a_campaign(retry=RetryPolicy())
+    after = replace(before, **changes)  # type: ignore[arg-type]
+    await campaigns.apply_campaigns(pool, [before])
+    assert await campaigns.apply_campaigns(pool, [after]) == {44: "changed"}
+    assert await campaigns.apply_campaigns(pool, [after]) == {44: "unchanged"}
+    assert await campaigns.find_campaign(pool, 1, 44) == replace(after, revision=2)
+
+
 async def test_only_a_change_makes_a_new_revision(pool: Pool) -> None:
     await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(45)])
     changed = a_campaign(45, state=CampaignState.PAUSED)
@@ -144,11 +166,11 @@ async def test_a_delivery_is_followed_through_all_its_states(pool: Pool) -> None
         seen.append((found.state, found.next_attempt_at is not None, len(found.attempts)))
 
     await look()
-    [claim] = await queue.claim({"sandbox": 1}, 60)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
     await look()
     await queue.finish([ended(claim, AttemptOutcome.RETRY, retry_in=0, error="421 busy")])
     await look()
-    [claim] = await queue.claim({"sandbox": 1}, 60)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
     await queue.finish([ended(claim, AttemptOutcome.DELIVERED)])
     await look()
     assert seen == [
@@ -162,7 +184,7 @@ async def test_a_delivery_is_followed_through_all_its_states(pool: Pool) -> None
 async def test_a_delivery_shows_its_attempts_as_they_were_recorded(pool: Pool) -> None:
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
-    [claim] = await queue.claim({"sandbox": 1}, 60)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
     outcome = ended(claim, AttemptOutcome.DELIVERED)
     await queue.finish([outcome])
     found = await find_delivery(pool, trigger.id, 1)
@@ -189,6 +211,25 @@ async def test_changes_are_in_force_within_a_second(pool: Pool) -> None:
         await keys.revoke_key(pool, key.id)
         await until(lambda: _is_gone(catalog, secret))
         assert time.perf_counter() - began < 1
+
+
+async def test_a_projects_time_zone_and_the_lanes_are_in_force_within_a_second(pool: Pool) -> None:
+    await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(45, providers=("smtp", "backup"))])
+    async with running_catalog(pool) as catalog:
+        assert (catalog.project_timezone(1), catalog.project_timezone(99)) == ("UTC", "UTC")
+        assert catalog.lanes == {"email/sandbox", "email/smtp,backup"}
+        changed = await keys.set_timezone(pool, "one", "Asia/Tokyo")
+        assert changed
+        assert (changed.name, changed.timezone) == ("one", "Asia/Tokyo")
+        await campaigns.apply_campaigns(pool, [a_campaign(45)])
+
+        async def is_known() -> bool:
+            return catalog.project_timezone(1) == "Asia/Tokyo" and catalog.lanes == {"email/sandbox"}
+
+        await asyncio.wait_for(until(is_known), 1)
+        assert catalog.project_timezone(2) == "UTC"
+    assert [one.timezone for one in await keys.list_projects(pool)] == ["Asia/Tokyo", "UTC"]
+    assert await keys.set_timezone(pool, "nobody", "Asia/Tokyo") is None
 
 
 async def _shows(catalog: Catalog, secret: str, state: CampaignState) -> bool:

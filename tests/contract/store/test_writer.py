@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from server.domain.placement import Placement
 from server.errors import Overloaded, StoreUnavailable
 from server.store.pool import Pool
 
-from .support import a_trigger, held_commits, until, waiting_backends, writing
+from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 
 COUNTS = """
     SELECT (SELECT count(*) FROM trigger) AS triggers, (SELECT count(*) FROM queue) AS queued,
@@ -29,14 +30,14 @@ async def test_what_was_accepted_is_there_as_it_was_given(pool: Pool) -> None:
         timezone="UTC", locale="pt-BR", user_data='{"a":  1}', event='{"n": 12345678901234567890}'
     )
     async with writing(pool) as writer:
-        await writer.add(trigger, "smtp")
+        await writer.add(trigger, Placement("email/smtp"))
         row = await pool.fetchrow("SELECT * FROM trigger JOIN queue ON id = trigger_id")
     assert row
     for name in ("id", "project_id", "campaign_id", "channel", "external_id", "address"):
         assert row[name] == getattr(trigger, name)
     assert (row["timezone"], row["locale"]) == ("UTC", "pt-BR")
     assert (row["user_data"], row["event"]) == (trigger.user_data, trigger.event)
-    assert (row["provider"], row["attempt"], row["claimed_by"]) == ("smtp", 0, None)
+    assert (row["lane"], row["attempt"], row["claimed_by"]) == ("email/smtp", 0, None)
 
 
 async def test_five_hundred_at_once_share_a_few_commits(pool: Pool) -> None:
@@ -44,7 +45,7 @@ async def test_five_hundred_at_once_share_a_few_commits(pool: Pool) -> None:
     async with writing(pool) as writer:
 
         async def add_and_look(number: int) -> None:
-            await writer.add(triggers[number], "sandbox")
+            await writer.add(triggers[number], PLACE)
             if number % 50 == 0:
                 assert await pool.fetchval("SELECT true FROM trigger WHERE id = $1", triggers[number].id)
 
@@ -55,7 +56,7 @@ async def test_five_hundred_at_once_share_a_few_commits(pool: Pool) -> None:
 
 async def test_more_than_a_batch_is_committed_in_several(pool: Pool) -> None:
     async with writing(pool) as writer:
-        await asyncio.gather(*(writer.add(a_trigger(), "sandbox") for _ in range(1200)))
+        await asyncio.gather(*(writer.add(a_trigger(), PLACE) for _ in range(1200)))
     assert await counts(pool) == (1200, 1200, 1200)
     assert 3 <= await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM trigger") <= 6
 
@@ -63,12 +64,12 @@ async def test_more_than_a_batch_is_committed_in_several(pool: Pool) -> None:
 async def test_too_many_waiting_are_refused_and_the_others_accepted(pool: Pool, url: str) -> None:
     async with writing(pool, max_pending=3) as writer:
         async with held_commits(url) as holder:
-            first = asyncio.create_task(writer.add(a_trigger(), "sandbox"))
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await until(lambda: waiting_backends(holder))
-            others = [asyncio.create_task(writer.add(a_trigger(), "sandbox")) for _ in range(3)]
+            others = [asyncio.create_task(writer.add(a_trigger(), PLACE)) for _ in range(3)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
-                await writer.add(a_trigger(), "sandbox")
+                await writer.add(a_trigger(), PLACE)
         await asyncio.gather(first, *others)
     assert await counts(pool) == (4, 4, 4)
 
@@ -76,14 +77,14 @@ async def test_too_many_waiting_are_refused_and_the_others_accepted(pool: Pool, 
 async def test_a_caller_who_gave_up_before_the_commit_leaves_nothing(pool: Pool, url: str) -> None:
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
-            first = asyncio.create_task(writer.add(a_trigger(), "sandbox"))
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await until(lambda: waiting_backends(holder))
-            second = asyncio.create_task(writer.add(a_trigger(), "sandbox"))
+            second = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await asyncio.sleep(0)
             second.cancel()
             await asyncio.gather(second, return_exceptions=True)
         await first
-        await writer.add(a_trigger(), "sandbox")
+        await writer.add(a_trigger(), PLACE)
     assert await counts(pool) == (2, 2, 2)
 
 
@@ -91,7 +92,7 @@ async def test_a_commit_whose_backend_was_killed_is_made_again_once(pool: Pool, 
     triggers = [a_trigger() for _ in range(10)]
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
-            adding = asyncio.gather(*(writer.add(trigger, "sandbox") for trigger in triggers))
+            adding = asyncio.gather(*(writer.add(trigger, PLACE) for trigger in triggers))
             await until(lambda: waiting_backends(holder))
             [pid] = await waiting_backends(holder)
             await holder.execute("SELECT pg_terminate_backend($1)", pid)
@@ -110,7 +111,7 @@ async def test_a_commit_that_took_effect_although_its_answer_was_lost_is_not_rep
     triggers = [a_trigger() for _ in range(10)]
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
-            adding = asyncio.gather(*(writer.add(trigger, "sandbox") for trigger in triggers))
+            adding = asyncio.gather(*(writer.add(trigger, PLACE) for trigger in triggers))
             await until(lambda: waiting_backends(holder))
             [pid] = await waiting_backends(holder)
             _lose_connections(pool)
@@ -134,21 +135,21 @@ def _lose_connections(pool: Pool) -> None:
 async def test_a_row_that_the_database_refuses_fails_alone(pool: Pool, poison: dict[str, Any]) -> None:
     triggers = [a_trigger(), a_trigger(**poison), a_trigger(), a_trigger()]
     async with writing(pool) as writer:
-        adding = (writer.add(trigger, "sandbox") for trigger in triggers)
+        adding = (writer.add(trigger, PLACE) for trigger in triggers)
         results = await asyncio.gather(*adding, return_exceptions=True)
         assert [type(result) for result in results if result is not None] == [type(results[1])]
         assert isinstance(results[1], Exception)
         assert not isinstance(results[1], StoreUnavailable)
-        await writer.add(a_trigger(), "sandbox")
+        await writer.add(a_trigger(), PLACE)
     assert await counts(pool) == (4, 4, 4)
 
 
 async def test_callers_are_not_left_waiting_when_the_writer_ends(pool: Pool, url: str) -> None:
     async with held_commits(url) as holder:
         async with writing(pool) as writer:
-            first = asyncio.create_task(writer.add(a_trigger(), "sandbox"))
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await until(lambda: waiting_backends(holder))
-            second = asyncio.create_task(writer.add(a_trigger(), "sandbox"))
+            second = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await asyncio.sleep(0)
         results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
     assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]

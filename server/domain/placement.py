@@ -1,0 +1,44 @@
+"""Where a trigger goes when it is accepted: its lane, when it is due, and until when it is worth anything."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+
+import msgspec
+
+from .campaign import Campaign
+from .window import next_opening, zone_of
+
+__all__ = ["Placement", "place"]
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """A place in the queue. Without `due_at` it is due at once; without `expires_at` it never expires."""
+
+    lane: str
+    due_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+
+
+_at_once = functools.lru_cache(maxsize=1024)(Placement)
+
+
+def place(campaign: Campaign, timezone: str, fallback: str, now: dt.datetime) -> Placement:
+    """Return the place of a trigger that is accepted `now`.
+
+    Args:
+        campaign: What is triggered.
+        timezone: The user's IANA time zone, or empty.
+        fallback: The project's time zone.
+        now: The moment, with a time zone.
+    """
+    ttl = campaign.retry.ttl if campaign.retry else 0.0
+    if campaign.window is None and not ttl:
+        return _at_once(campaign.lane)
+    opening = next_opening(campaign.window, now, zone_of(timezone, fallback)) if campaign.window else now
+    return Placement(
+        campaign.lane,
+        opening if opening > now else None,
+        now + dt.timedelta(seconds=ttl) if ttl else None,
+    )

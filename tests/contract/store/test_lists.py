@@ -1,0 +1,202 @@
+"""Lists of deliveries by state and filter, and the backlog in figures."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from server.domain.campaign import Channel
+from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned, Share
+from server.domain.placement import Placement
+from server.domain.trigger import Trigger
+from server.store.deliveries import find_delivery
+from server.store.delivery_lists import Backlog, Wanted, backlog, dead_letters, list_deliveries, oldest_due
+from server.store.pool import Pool
+from server.store.queue import PostgresQueue
+
+from .support import a_trigger, accept, ended, shares
+
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+PENDING, SENDING, RETRYING = DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING
+HOUR = dt.timedelta(hours=1)
+
+
+async def in_every_state(pool: Pool) -> dict[DeliveryState, Trigger]:
+    """Make one delivery of each state, each with an external id of that name."""
+    triggers = {state: a_trigger(external_id=state.value) for state in DeliveryState}
+    waiting = triggers.pop(PENDING)
+    await accept(pool, *triggers.values())
+    queue = PostgresQueue(pool)
+    claims = {DeliveryState(one.trigger.external_id): one for one in await queue.claim(shares(sandbox=9), 60)}
+    await queue.finish(
+        [
+            ended(claims[RETRYING], RETRY, retry_in=600, error="451 later"),
+            ended(claims[DeliveryState.DELIVERED], DELIVERED),
+            ended(claims[DeliveryState.DEAD], DEAD, error="550 no"),
+            ended(claims[DeliveryState.SUPPRESSED], SUPPRESSED, error="550 refused before"),
+        ]
+    )
+    await accept(pool, waiting)
+    return {**triggers, PENDING: waiting}
+
+
+@pytest.mark.parametrize("state", [*DeliveryState, None])
+async def test_deliveries_are_listed_by_their_state(pool: Pool, state: DeliveryState | None) -> None:
+    triggers = await in_every_state(pool)
+    found = await list_deliveries(pool, state, Wanted(), 50)
+    expected = [state] if state else [*DeliveryState]
+    assert {one.external_id: one.state for one in found} == {one.value: one for one in expected}
+    for line in found:
+        shown = await find_delivery(pool, line.trigger_id)
+        assert shown
+        assert shown.state is line.state
+        assert line.trigger_id == triggers[line.state].id
+
+
+async def test_a_line_says_how_often_it_was_tried_by_whom_and_what_came_of_it_last(pool: Pool) -> None:
+    await in_every_state(pool)
+    found = {line.state: line for line in await list_deliveries(pool, None, Wanted(), 50)}
+    assert {state: (one.attempts, one.provider, one.error) for state, one in found.items()} == {
+        PENDING: (0, "", ""),
+        SENDING: (0, "", ""),
+        RETRYING: (1, "sandbox", "451 later"),
+        DeliveryState.DELIVERED: (1, "sandbox", ""),
+        DeliveryState.DEAD: (1, "sandbox", "550 no"),
+        DeliveryState.SUPPRESSED: (1, "sandbox", "550 refused before"),
+    }
+
+
+async def test_a_delivery_that_was_suppressed_at_its_second_attempt_is_listed_once(pool: Pool) -> None:
+    trigger, queue = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    for number in range(2):
+        [claim] = await queue.claim(shares(sandbox=1), 60)
+        outcome = ended(claim, SUPPRESSED) if number else ended(claim, RETRY, retry_in=0)
+        await queue.finish([outcome])
+    [line] = await list_deliveries(pool, DeliveryState.SUPPRESSED, Wanted(), 50)
+    assert (line.trigger_id, line.attempts) == (trigger.id, 2)
+
+
+async def test_one_that_waits_for_its_window_is_pending_and_shows_when(pool: Pool) -> None:
+    trigger, queue = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    await queue.hand_back([Returned(claim, 3600)])
+    [line] = await list_deliveries(pool, PENDING, Wanted(), 50)
+    assert (line.trigger_id, line.attempts) == (trigger.id, 0)
+
+
+async def test_the_newest_come_first_and_no_more_than_wanted(pool: Pool) -> None:
+    triggers = [a_trigger() for _ in range(5)]
+    await accept(pool, *triggers)
+    found = await list_deliveries(pool, None, Wanted(), 3)
+    assert [one.trigger_id for one in found] == [one.id for one in reversed(triggers)][:3]
+
+
+@pytest.mark.parametrize("state", [None, PENDING])
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Wanted(campaign_id=45), "b"),
+        (Wanted(campaign_id=44), "acd"),
+        (Wanted(channel=Channel.TEXT), "c"),
+        (Wanted(external_id="a"), "a"),
+        (Wanted(external_id="A"), ""),
+        (Wanted(project="two"), "d"),
+        (Wanted(project="one", campaign_id=44, channel=Channel.EMAIL), "a"),
+        (Wanted(project="none"), ""),
+        (Wanted(since=dt.datetime.now(dt.UTC) - HOUR), "abcd"),
+        (Wanted(since=dt.datetime.now(dt.UTC) + HOUR), ""),
+        (Wanted(error=""), "abcd"),
+        (Wanted(error="x"), ""),  # they have no error yet
+    ],
+)
+async def test_deliveries_are_filtered(
+    pool: Pool, wanted: Wanted, expected: str, state: DeliveryState | None
+) -> None:
+    await accept(
+        pool,
+        a_trigger(external_id="a"),
+        a_trigger(external_id="b", campaign_id=45),
+        a_trigger(external_id="c", channel=Channel.TEXT),
+        a_trigger(external_id="d", project_id=2),
+    )
+    found = await list_deliveries(pool, state, wanted, 50)
+    assert "".join(sorted(one.external_id for one in found)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("100%", ["quota at 100% used"]),
+        ("0_1", ["code 0_1"]),
+        ("\\", ["path C:\\temp"]),
+        ("C:\\T", ["path C:\\temp"]),
+        ("'; DROP TABLE queue; --", []),
+        ("QUOTA", ["quota at 100% used", "quota at 1000 used"]),
+        ("%", ["quota at 100% used"]),
+        ("_", ["code 0_1"]),
+    ],
+)
+async def test_an_error_is_looked_for_as_it_is_written(pool: Pool, text: str, expected: list[str]) -> None:
+    errors = ["quota at 100% used", "quota at 1000 used", "code 0_1", "code 011", "path C:\\temp"]
+    queue = PostgresQueue(pool)
+    await accept(pool, *(a_trigger() for _ in errors))
+    claims = await queue.claim(shares(sandbox=9), 60)
+    await queue.finish([ended(claim, DEAD, error=error) for claim, error in zip(claims, errors, strict=True)])
+    found = await list_deliveries(pool, DeliveryState.DEAD, Wanted(error=text), 50)
+    assert sorted(one.error for one in found) == sorted(expected)
+
+
+async def aged(pool: Pool, lane: str, *ages: float) -> None:
+    """Put triggers into a lane that have been due for so many seconds; negative: are due later."""
+    channel = Channel(lane.partition("/")[0])
+    for age in ages:
+        trigger = a_trigger(channel=channel)
+        await accept(pool, trigger, place=Placement(lane))
+        await pool.execute(
+            "UPDATE queue SET due_at = now() - make_interval(secs => $2) WHERE trigger_id = $1",
+            trigger.id,
+            age,
+        )
+
+
+async def take(pool: Pool, lane: str, count: int) -> list[Claim]:
+    return await PostgresQueue(pool).claim([Share(lane, lane.partition("/")[2], count)], 60)
+
+
+async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: Pool) -> None:
+    assert await backlog(pool) == []
+    await aged(pool, "email/a,b", 100, 90, 80, -50)
+    await aged(pool, "text/a", -1000)
+    await aged(pool, "push/a", 5)
+    assert len(await take(pool, "email/a,b", 1)) == 1
+    assert len(await take(pool, "push/a", 1)) == 1
+    email, *others = await backlog(pool)
+    assert replace(email, oldest_due=0.0) == Backlog(Channel.EMAIL, "a,b", 2, 1, 1, 0.0)
+    assert email.oldest_due == pytest.approx(90, abs=5)
+    assert others == [
+        Backlog(Channel.PUSH, "a", 0, 0, 1, 0.0),
+        Backlog(Channel.TEXT, "a", 0, 1, 0, 0.0),
+    ]
+
+
+async def test_the_age_of_the_oldest_due_trigger_is_known_for_each_channel(pool: Pool) -> None:
+    lanes = ["email/a", "email/a,b", "text/a", "push/a"]
+    assert await oldest_due(pool, lanes) == {}
+    await aged(pool, "email/a", 10, 20)
+    await aged(pool, "email/a,b", 300)
+    await aged(pool, "text/a", -10)
+    assert await oldest_due(pool, lanes) == {Channel.EMAIL: pytest.approx(300, abs=5)}
+    assert await oldest_due(pool, ["email/a"]) == {Channel.EMAIL: pytest.approx(20, abs=5)}
+    assert await oldest_due(pool, []) == {}
+    await take(pool, "email/a,b", 1)
+    assert await oldest_due(pool, lanes) == {Channel.EMAIL: pytest.approx(20, abs=5)}
+
+
+async def test_dead_letters_are_counted(pool: Pool) -> None:
+    assert await dead_letters(pool) == 0
+    await in_every_state(pool)
+    assert await dead_letters(pool) == 1

@@ -1,0 +1,160 @@
+"""Recipients that were refused for good: recorded with the refusal, seen by the next claim, removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from server.domain.campaign import Channel
+from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Share
+from server.domain.placement import Placement
+from server.domain.trigger import Trigger
+from server.store.deliveries import find_delivery
+from server.store.pool import Pool
+from server.store.queue import PostgresQueue
+from server.store.suppressions import Suppression, list_suppressions, remove_suppression
+
+from .support import a_trigger, accept, ended, shares
+
+DEAD, SUPPRESSED = AttemptOutcome.DEAD, AttemptOutcome.SUPPRESSED
+NUMBER = "+15551234567"
+
+
+async def claim_one(pool: Pool, trigger: Trigger, provider: str = "sandbox") -> Claim:
+    """Accept a trigger and claim it."""
+    lane = f"{trigger.channel}/{provider}"
+    await accept(pool, trigger, place=Placement(lane))
+    [claim] = await PostgresQueue(pool).claim([Share(lane, provider, 1)], 60)
+    return claim
+
+
+async def refuse(pool: Pool, *triggers: Trigger, words: str = "550 unknown") -> None:
+    """Deliver triggers whose recipients the provider refuses."""
+    queue = PostgresQueue(pool)
+    lanes = {f"{trigger.channel}/sandbox" for trigger in triggers}
+    for trigger in triggers:
+        await accept(pool, trigger, place=Placement(f"{trigger.channel}/sandbox"))
+    claims = await queue.claim([Share(lane, "sandbox", 9) for lane in lanes], 60)
+    await queue.finish([replace(ended(claim, DEAD, error=words), refusal=words) for claim in claims])
+
+
+async def listed(
+    pool: Pool,
+    *,
+    project: str | None = None,
+    channel: Channel | None = None,
+    address: str | None = None,
+    limit: int = 100,
+) -> list[Suppression]:
+    return await list_suppressions(pool, project=project, channel=channel, address=address, limit=limit)
+
+
+async def test_a_refused_recipient_is_suppressed_in_the_commit_that_records_it(pool: Pool) -> None:
+    trigger = a_trigger()
+    await refuse(pool, trigger)
+    found = await find_delivery(pool, trigger.id)
+    assert found
+    assert found.state is DeliveryState.DEAD
+    [one] = await listed(pool)
+    assert (one.project, one.channel, one.address) == ("one", Channel.EMAIL, trigger.address)
+    assert (one.reason, one.provider, one.trigger_id) == ("550 unknown", "sandbox", trigger.id)
+    assert trigger.address not in repr(one)
+
+
+async def test_an_outcome_without_a_refusal_suppresses_nobody(pool: Pool) -> None:
+    queue = PostgresQueue(pool)
+    claim = await claim_one(pool, a_trigger())
+    await queue.finish([ended(claim, DEAD, error="550 spam")])
+    assert await listed(pool) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "suppressed"),
+    [
+        ({}, True),
+        ({"campaign_id": 45}, True),
+        ({"external_id": "another"}, True),
+        ({"project_id": 2}, False),
+        ({"address": "else@example.com"}, False),
+        ({"channel": Channel.PUSH}, False),
+    ],
+)
+async def test_the_next_claim_for_the_recipient_in_the_project_sees_it(
+    pool: Pool, changes: dict[str, object], *, suppressed: bool
+) -> None:
+    await refuse(pool, a_trigger())
+    claim = await claim_one(pool, a_trigger(**changes), "other")
+    assert claim.suppressed == ("550 unknown" if suppressed else "")
+
+
+async def test_what_was_not_sent_for_it_is_suppressed_and_no_dead_letter(pool: Pool) -> None:
+    await refuse(pool, a_trigger())
+    trigger, queue = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    for _ in range(2):  # as after an outage in the middle of the commit
+        await queue.finish([ended(claim, SUPPRESSED, error="550 unknown")])
+    found = await find_delivery(pool, trigger.id)
+    assert found
+    assert (found.state, found.next_attempt_at) == (DeliveryState.SUPPRESSED, None)
+    assert [(one.number, one.outcome) for one in found.attempts] == [(1, SUPPRESSED)]
+    assert await pool.fetchval("SELECT count(*) FROM dead_letter WHERE trigger_id = $1", trigger.id) == 0
+    assert await pool.fetchval("SELECT count(*) FROM queue") == 0
+
+
+async def test_who_lost_the_lease_does_not_take_the_trigger_from_its_holder(pool: Pool) -> None:
+    trigger, stale = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [claim] = await stale.claim(shares(sandbox=1), 0.0)
+    await PostgresQueue(pool).claim(shares(sandbox=1), 60)
+    await stale.finish([ended(claim, SUPPRESSED)])
+    found = await find_delivery(pool, trigger.id)
+    assert found
+    assert found.state is DeliveryState.SENDING
+
+
+async def test_several_refusals_of_one_recipient_are_one_suppression_with_the_first_reason(
+    pool: Pool,
+) -> None:
+    await refuse(pool, a_trigger(), a_trigger(), a_trigger(), words="550 first")
+    await refuse(pool, a_trigger(), words="550 second")
+    assert [one.reason for one in await listed(pool)] == ["550 first"]
+
+
+async def test_suppressions_are_listed_by_project_channel_and_address_the_newest_first(pool: Pool) -> None:
+    await refuse(pool, a_trigger(address="a@example.com"))
+    await refuse(pool, a_trigger(address="a@example.com", project_id=2))
+    await refuse(pool, a_trigger(address=NUMBER, channel=Channel.TEXT))
+    everywhere = [("one", NUMBER), ("two", "a@example.com"), ("one", "a@example.com")]
+    found = [
+        await listed(pool),
+        await listed(pool, limit=1),
+        await listed(pool, project="one"),
+        await listed(pool, channel=Channel.TEXT),
+        await listed(pool, address="a@example.com"),
+        await listed(pool, project="two", channel=Channel.TEXT),
+        await listed(pool, project="none"),
+        await listed(pool, address="%"),
+    ]
+    assert [[(one.project, one.address) for one in some] for some in found] == [
+        everywhere,
+        everywhere[:1],
+        [everywhere[0], everywhere[2]],
+        everywhere[:1],
+        everywhere[1:],
+        [],
+        [],
+        [],
+    ]
+
+
+async def test_a_removed_suppression_is_over_for_the_next_claim(pool: Pool) -> None:
+    trigger = a_trigger()
+    await refuse(pool, trigger, a_trigger(project_id=2))
+    assert await remove_suppression(pool, project="one", channel=Channel.TEXT, address=trigger.address) == 0
+    assert await remove_suppression(pool, project="one", channel=Channel.EMAIL, address=trigger.address) == 1
+    assert [one.project for one in await listed(pool)] == ["two"]
+    assert (await claim_one(pool, a_trigger())).suppressed == ""
+    assert await remove_suppression(pool, project=None, channel=Channel.EMAIL, address=trigger.address) == 1
+    assert await remove_suppression(pool, project=None, channel=Channel.EMAIL, address=trigger.address) == 0

@@ -1,0 +1,213 @@
+"""`clarion deliveries`, `suppressions` and `projects timezone`, beside a running Clarion."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import shlex
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from server.cli import cli
+from server.domain.campaign import Campaign, Channel, SendWindow, Template, Undefined
+from server.domain.key import Scope, new_secret
+from server.errors import ConfigError
+from server.store import campaigns, keys
+from server.store.pool import Pool
+from tests.contract.smtp_servers import MailServer
+from tests.stack import Stack, client
+
+from .conftest import clarion
+
+GONE = "gone@lists.example"
+TOKEN = "device-token-of-lists"
+UNKNOWN = "550 5.1.1 no such mailbox"
+USERS = {821: {"phone": "+12025550123"}, 822: {"email": GONE}, 823: {"device_token": TOKEN}}
+
+
+async def apply(pool: Pool, undefined: Undefined) -> int:
+    """Write the campaigns: 821 insists on a code or not, 823 sends in two hours by UTC."""
+    project = await keys.ensure_project(pool, "lists")
+    now = dt.datetime.now(dt.UTC)
+    opens, closes = (f"{now + dt.timedelta(hours=hours):%H:%M}" for hours in (2, 3))
+    default = Template(subject="A", title="A", text="B")
+    code = {"default": Template(text="Your code is {{ event.code }}.")}
+    found = [
+        Campaign(project, 821, "Codes", Channel.TEXT, ("sandbox",), templates=code, undefined=undefined),
+        Campaign(project, 822, "Letters", Channel.EMAIL, ("smtp",), sender="a@clarion.example"),
+        Campaign(project, 823, "Later", Channel.PUSH, ("sandbox",), window=SendWindow(opens, closes)),
+    ]
+    filled = (one if one.templates else replace(one, templates={"default": default}) for one in found)
+    await campaigns.apply_campaigns(pool, filled)
+    return project
+
+
+@pytest.fixture(scope="module")
+async def rest(demo: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a project of its own, once the server knows its key and campaigns."""
+    secret, scopes = new_secret(), [Scope.TRIGGER, Scope.DELIVERIES_READ]
+    async with demo.pool() as pool:
+        project = await apply(pool, Undefined.STRICT)
+        await keys.create_key(pool, secret, project_id=project, name="e2e", scopes=scopes)
+    async with client(demo) as session:
+        session.headers.update(demo.headers(secret))
+        async with asyncio.timeout(5):
+            while (await post(session, 821, address="+1")).status_code != 422:
+                await asyncio.sleep(0.02)
+        yield session
+
+
+async def post(rest: httpx.AsyncClient, campaign: int, *, address: str = "") -> httpx.Response:
+    user = {name: address or value for name, value in USERS[campaign].items()}
+    body = {"user": {"external_id": f"user-{campaign}", **user}}
+    return await rest.post(f"/api/client/campaigns/{campaign}/trigger", json=body)
+
+
+async def until(rest: httpx.AsyncClient, number: str, state: str) -> int:
+    """Return how often the trigger was tried, once it is in a state."""
+    async with asyncio.timeout(10):
+        while True:
+            found = (await rest.get(f"/api/client/deliveries/{number}")).json()["delivery"]
+            if found["state"] == f"DELIVERY_STATE_{state}":
+                return len(found.get("attempts", []))
+            await asyncio.sleep(0.02)
+
+
+async def made(rest: httpx.AsyncClient, campaign: int, state: str) -> str:
+    """Trigger, wait for the state, and return the trigger's id."""
+    answer = await post(rest, campaign)
+    assert answer.status_code == 204, answer.text
+    await until(rest, answer.headers["x-trigger-id"], state)
+    return str(answer.headers["x-trigger-id"])
+
+
+async def test_dead_letters_are_listed_and_sent_again(demo: Stack, rest: httpx.AsyncClient) -> None:
+    first, second, third = [await made(rest, 821, "DEAD") for _ in range(3)]
+    of_project = ("deliveries", "list", "--project", "lists", "--campaign", "821")
+    table, wrong = await asyncio.gather(
+        clarion(demo.folder, *of_project, "--state", "dead", "--error", "EVENT.code", "--limit", "2"),
+        clarion(demo.folder, "deliveries", "retry", str(uuid.uuid4()), str(uuid.uuid4())),
+    )
+    head, *lines = table.out.splitlines()
+    assert head.split() == [
+        "TRIGGER", "STATE", "CAMPAIGN", "USER", "ACCEPTED", "ATTEMPTS", "PROVIDER", "ERROR",
+    ]  # fmt: skip
+    assert [line.split()[:4] for line in lines] == [
+        [number, "dead", "821", "user-821"] for number in (third, second)
+    ]
+
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err.startswith("clarion: 0 of 2 are tried again; the others are no dead letters")
+
+    async with demo.pool() as pool:
+        await apply(pool, Undefined.EMPTY)
+    await asyncio.sleep(1)  # in force everywhere
+    again = await clarion(demo.folder, "deliveries", "retry", first, first)
+    assert (again.code, again.out) == (0, "1 is tried again\n"), again.err
+    assert await until(rest, first, "DELIVERED") == 2
+    rest_of_them = await clarion(
+        demo.folder, "deliveries", "retry", "--all", "--project", "lists", "--campaign", "821"
+    )
+    assert rest_of_them.out == "2 are tried again\n"
+    assert [await until(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
+
+
+async def test_a_refused_recipient_is_sent_nothing_until_somebody_removes_the_suppression(
+    demo: Stack, rest: httpx.AsyncClient, mail: MailServer
+) -> None:
+    mail.to_rcpt.append(UNKNOWN)
+    refused = await made(rest, 822, "DEAD")
+    taken = len(mail.mails)
+    suppressed = await made(rest, 822, "SUPPRESSED")
+    assert len(mail.mails) == taken
+    words = ("suppressions", "list", "--project", "lists", "--channel", "email", "--address", GONE)
+    table, show = await asyncio.gather(
+        clarion(demo.folder, *words), clarion(demo.folder, "deliveries", "show", suppressed)
+    )
+    [line] = table.out.splitlines()[1:]
+    project, channel, address, _, provider, trigger, *reason = line.split()
+    assert (project, channel, address, provider, trigger) == ("lists", "email", GONE, "smtp", refused)
+    assert "no such mailbox" in " ".join(reason)
+    assert show.out.startswith("suppressed: campaign 822 (email) for user-822\n")
+    assert "smtp: not sent after 0 ms: the recipient is suppressed since a provider refused it" in show.out
+
+    removed = await clarion(demo.folder, "suppressions", "remove", "email", GONE, "--project", "lists")
+    again = await clarion(demo.folder, "suppressions", "remove", "email", GONE)
+    assert (removed.code, removed.out) == (0, f"{GONE} can be sent to again by email\n")
+    assert (again.code, again.err) == (
+        2,
+        f"clarion: {GONE} is not suppressed for email; `clarion suppressions list` shows who is\n",
+    )
+    await made(rest, 822, "DELIVERED")
+
+
+async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
+    demo: Stack, rest: httpx.AsyncClient
+) -> None:
+    waiting = await made(rest, 823, "PENDING")
+    backlog, done = await asyncio.gather(
+        clarion(demo.folder, "deliveries", "backlog", "--json"),
+        clarion(demo.folder, "projects", "timezone", "lists", "Etc/GMT-2"),
+    )
+    [lane] = [one for one in json.loads(backlog.out) if one["channel"] == "push"]
+    assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
+    await asyncio.sleep(1)
+    assert (done.code, done.out) == (0, "time zone of lists: Etc/GMT-2\n"), done.err
+    await made(rest, 823, "DELIVERED")
+    assert await until(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
+
+
+async def test_an_unknown_project_is_named(demo: Stack) -> None:
+    done = await clarion(demo.folder, "projects", "timezone", "nobody", "UTC")
+    assert (done.code, done.err) == (
+        2,
+        "clarion: there is no project nobody; `clarion projects list` shows them\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("projects timezone lists europe/berlin", "did you mean Europe/Berlin?"),
+        ("projects timezone lists Mars/Base", "time zone: is not an IANA time zone"),
+        ("projects timezone lists ''", "time zone: is empty"),
+        ("deliveries retry", "give either the ids of triggers or --all, with options that choose"),
+        ("deliveries retry --campaign 44", "give either the ids of triggers or --all"),
+        (f"deliveries retry --all {uuid.UUID(int=1)}", "give either the ids of triggers or --all"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_database_is_asked(words: str, problem: str) -> None:
+    result = CliRunner().invoke(cli, shlex.split(words))
+    assert isinstance(result.exception, ConfigError)  # `main` makes one line and code 2 of it
+    assert problem in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("deliveries list --state gone", "'gone' is not one of 'pending', 'sending'"),
+        ("deliveries list --channel fax", "'fax' is not one of"),
+        ("deliveries list --limit 0", "0 is not in the range"),
+        ("deliveries list --campaign 0", "0 is not in the range"),
+        ("deliveries list --campaign 9223372036854775808", "is not in the range"),
+        ("deliveries list --since yesterday", "'yesterday' does not match the format"),
+        ("deliveries retry 44", "'44' is not a valid UUID"),
+        ("deliveries retry --all --state dead", "No such option '--state'"),
+        ("suppressions list --limit 10001", "10001 is not in the range"),
+        ("suppressions remove fax +1", "'fax' is not one of"),
+        ("suppressions remove email", "Missing argument 'ADDRESS'"),
+        ("projects timezone lists", "Missing argument 'ZONE'"),
+    ],
+)
+def test_a_wrong_word_is_refused_with_usage(tmp_path: Path, words: str, problem: str) -> None:
+    result = CliRunner().invoke(cli, ["--config", str(tmp_path / "none.toml"), *words.split()])
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert problem in result.output

@@ -1,0 +1,155 @@
+"""The circuit breaker, by moments that the test names."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.dispatch.breaker import LONGEST_PAUSE, Breaker, BreakerState
+
+CLOSED, OPEN, HALF_OPEN = BreakerState
+
+
+def opened(failures: int = 1, pause: float = 10.0, *, at: float = 0.0, retry_after: float = 0.0) -> Breaker:
+    breaker = Breaker(failures, pause)
+    for _ in range(failures - 1):
+        assert not breaker.failed(at)
+    assert breaker.failed(at, retry_after)
+    return breaker
+
+
+def test_it_begins_closed_and_leaves_all_slots_free() -> None:
+    breaker = Breaker(5, 10.0)
+    assert breaker.state(0.0) is CLOSED
+    assert breaker.reopens_at is None
+    assert breaker.room(0.0, 64) == 64
+
+
+def test_failures_in_a_row_open_it() -> None:
+    breaker = Breaker(3, 10.0)
+    assert [breaker.failed(7.0) for _ in range(3)] == [False, False, True]
+    assert breaker.state(7.0) is OPEN
+    assert breaker.reopens_at == 17.0
+    assert breaker.room(7.0, 64) == 0
+
+
+def test_a_success_between_them_begins_the_count_anew() -> None:
+    breaker = Breaker(3, 10.0)
+    for _ in range(5):
+        assert not breaker.failed(0.0)
+        assert not breaker.failed(0.0)
+        assert not breaker.succeeded()
+    assert breaker.state(0.0) is CLOSED
+
+
+def test_with_a_limit_of_zero_it_never_opens() -> None:
+    breaker = Breaker(0, 10.0)
+    assert not any(breaker.failed(0.0, 60.0) for _ in range(1000))
+    assert breaker.room(0.0, 4) == 4
+
+
+@pytest.mark.parametrize(
+    ("moment", "state", "room"),
+    [(0.0, OPEN, 0), (9.999, OPEN, 0), (10.0, HALF_OPEN, 1), (1e9, HALF_OPEN, 1)],
+)
+def test_after_its_pause_it_is_half_open_for_one(moment: float, state: BreakerState, room: int) -> None:
+    breaker = opened()
+    assert breaker.state(moment) is state
+    assert breaker.room(moment, 64) == room
+
+
+def test_half_open_it_gives_no_slot_that_is_not_free() -> None:
+    assert opened().room(10.0, 0) == 0
+
+
+def test_one_message_tries_and_no_other_beside_it() -> None:
+    breaker = opened()
+    breaker.started(10.0)
+    assert breaker.state(10.0) is HALF_OPEN
+    assert breaker.room(10.0, 64) == 0
+    assert breaker.room(1e9, 64) == 0
+
+
+def test_a_message_sent_before_it_opened_is_not_the_one_that_tries() -> None:
+    breaker = Breaker(1, 10.0)
+    breaker.started(0.0)
+    breaker.failed(0.0)
+    breaker.started(5.0)  # claimed before, begun after
+    assert breaker.room(10.0, 64) == 1
+
+
+def test_a_success_closes_it() -> None:
+    breaker = opened(2)
+    breaker.started(10.0)
+    assert breaker.succeeded()
+    assert breaker.state(10.0) is CLOSED
+    assert breaker.room(10.0, 64) == 64
+    assert not breaker.failed(10.0)  # and all its failures are forgotten
+
+
+def test_each_failed_try_doubles_the_pause_up_to_the_longest() -> None:
+    breaker, now, pauses = opened(), 10.0, []
+    for _ in range(7):
+        breaker.started(now)
+        assert breaker.failed(now)
+        assert breaker.reopens_at is not None
+        pauses.append(breaker.reopens_at - now)
+        now = breaker.reopens_at
+    assert pauses == [20.0, 40.0, 80.0, 160.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_after_a_success_the_pause_is_the_first_one_again() -> None:
+    breaker = opened()
+    breaker.started(10.0)
+    breaker.failed(10.0)
+    breaker.started(30.0)
+    breaker.succeeded()
+    breaker.failed(40.0)
+    assert breaker.reopens_at == 50.0
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "pause"), [(0.0, 10.0), (5.0, 10.0), (60.0, 60.0), (1e6, LONGEST_PAUSE)]
+)
+def test_it_stays_open_as_long_as_the_provider_asks_within_reason(retry_after: float, pause: float) -> None:
+    assert opened(retry_after=retry_after).reopens_at == pause
+
+
+def test_a_first_pause_that_is_longer_holds() -> None:
+    breaker = opened(pause=900.0)
+    assert breaker.reopens_at == 900.0
+    breaker.started(900.0)
+    breaker.failed(900.0)
+    assert breaker.reopens_at == 1800.0
+
+
+def test_failures_of_what_was_sent_before_it_opened_change_nothing() -> None:
+    breaker = opened()
+    assert not any(breaker.failed(moment, 60.0) for moment in (1.0, 9.0, 10.0, 11.0))
+    assert breaker.reopens_at == 10.0
+    assert breaker.room(11.0, 64) == 1
+
+
+def test_a_success_of_what_was_sent_before_it_opened_closes_it() -> None:
+    breaker = opened()
+    assert breaker.succeeded()
+    assert breaker.state(1.0) is CLOSED
+
+
+def test_a_try_that_says_nothing_of_the_provider_leaves_the_place_to_another() -> None:
+    breaker = opened()
+    breaker.started(10.0)
+    breaker.abandoned()
+    assert breaker.state(10.0) is HALF_OPEN
+    assert breaker.room(10.0, 64) == 1
+
+
+def test_a_refusal_for_good_closes_it_when_it_tries_but_makes_up_for_no_failure() -> None:
+    breaker = Breaker(2, 10.0)
+    breaker.failed(0.0)
+    assert not breaker.refused(0.0)
+    assert breaker.failed(0.0)
+    assert not breaker.refused(5.0)
+    assert breaker.state(5.0) is OPEN
+    breaker.started(10.0)
+    assert breaker.refused(10.0)
+    assert breaker.state(10.0) is CLOSED

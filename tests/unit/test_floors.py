@@ -1,0 +1,85 @@
+"""Where in a lane a claim begins to look, by a clock that the test turns."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from server.store.floors import FRONT, LOOK_AT_ALL_EVERY, LOOK_BACK, LOOK_BACK_EVERY, MARGIN, Floors
+
+from .dispatch_doubles import Clock
+
+NOW = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def floors(clock: Clock) -> Floors:
+    """Floors that have looked at all of the lane `a` and found it claimed up to NOW."""
+    made = Floors(clock)
+    assert made.of("a") == FRONT
+    made.claimed("a", NOW, NOW)
+    return made
+
+
+def test_the_first_claim_of_a_lane_begins_at_its_front(floors: Floors) -> None:
+    assert floors.of("b") == FRONT
+
+
+def test_the_next_one_begins_just_before_what_was_reached(floors: Floors) -> None:
+    assert floors.of("a") == NOW - MARGIN
+    assert floors.of("b") == FRONT
+
+
+def test_now_and_then_one_claim_looks_back(floors: Floors, clock: Clock) -> None:
+    clock.now += LOOK_BACK_EVERY
+    assert [floors.of("a") for _ in range(3)] == [NOW - LOOK_BACK, NOW - MARGIN, NOW - MARGIN]
+
+
+def test_and_one_looks_at_all(floors: Floors, clock: Clock) -> None:
+    clock.now += LOOK_AT_ALL_EVERY
+    assert [floors.of("a") for _ in range(2)] == [FRONT, NOW - MARGIN]
+
+
+def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: Floors, clock: Clock) -> None:
+    found = []
+    for _ in range(60_000):
+        clock.now += 0.01
+        found.append(floors.of("a"))
+    assert found.count(FRONT) == pytest.approx(600 / LOOK_AT_ALL_EVERY, abs=1)
+    assert found.count(NOW - LOOK_BACK) == pytest.approx(600 / LOOK_BACK_EVERY, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("reached", "at", "expected"),
+    [
+        (NOW + SECOND, NOW + 2 * SECOND, NOW + SECOND),
+        (NOW - SECOND, NOW + SECOND, NOW),  # a look far back found old rows alone
+        (None, NOW + SECOND, NOW),  # nothing was asked for
+        (NOW - 9 * SECOND, NOW - 5 * SECOND, NOW - 5 * SECOND),  # the database's clock was set back
+        (NOW + 9 * SECOND, NOW + SECOND, NOW + SECOND),
+    ],
+)
+def test_a_floor_rises_with_what_is_claimed_and_never_above_the_databases_time(
+    floors: Floors, reached: dt.datetime | None, at: dt.datetime, expected: dt.datetime
+) -> None:
+    floors.claimed("a", reached, at)
+    assert floors.of("a") == expected - MARGIN
+
+
+def test_after_an_outage_all_begin_anew(floors: Floors) -> None:
+    floors.begin_anew()
+    assert floors.of("a") == FRONT
+
+
+def test_a_lane_of_which_nothing_was_claimed_yet_is_looked_at_from_the_front(clock: Clock) -> None:
+    floors = Floors(clock)
+    for _ in range(5):
+        assert floors.of("a") <= FRONT
+        clock.now += 1

@@ -1,0 +1,120 @@
+"""The dispatcher's figures over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from server import monitoring
+from server.dispatch import metrics
+from server.dispatch.breaker import BreakerState
+from server.domain.campaign import Channel
+from server.domain.delivery import Attempt, AttemptOutcome
+from server.errors import ConfigError, StoreUnavailable
+from server.monitoring import serve_metrics
+from tests.stack import free_port
+
+LES = (0.01, 0.025)
+"""Bounds of two buckets, in seconds."""
+
+
+@contextlib.asynccontextmanager
+async def serving(listen: str) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(serve_metrics(listen))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def figures(listen: str) -> dict[str, float]:
+    """Return what Prometheus would read."""
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(httpx.ConnectError):
+                text = (await client.get(f"http://{listen}/metrics")).text
+                break
+            await asyncio.sleep(0.01)
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "h:-1"]
+)
+async def test_an_address_that_is_none_is_a_setting_to_mend(listen: str) -> None:
+    with pytest.raises(ConfigError, match=r"dispatch\.metrics: must be host:port, found "):
+        await serve_metrics(listen)
+
+
+@pytest.mark.parametrize("listen", ["no-such-host.invalid:9464", "192.0.2.1:9464"])
+async def test_an_address_of_another_machine_is_a_setting_to_mend(listen: str) -> None:
+    with pytest.raises(ConfigError, match=rf"dispatch\.metrics: cannot listen at {listen}: "):
+        await asyncio.wait_for(serve_metrics(listen), 5)
+
+
+async def test_a_port_that_is_taken_is_waited_for_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(monitoring, "_TRY_AGAIN", 0.01)
+    with socket.socket() as holder, capture_logs() as logs:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        listen = f"127.0.0.1:{holder.getsockname()[1]}"
+        async with serving(listen) as task:
+            await asyncio.sleep(0.1)
+            assert not task.done()
+            holder.close()
+            assert await figures(listen)
+    assert [one["event"] for one in logs] == ["metrics wait for their port"]
+
+
+async def test_the_figures_tell_of_attempts_breakers_and_the_backlog() -> None:
+    attempt = Attempt(1, "figured", AttemptOutcome.DELIVERED, dt.datetime.now(dt.UTC), 0.02)
+    listen = f"127.0.0.1:{free_port()}"
+
+    async def look() -> tuple[dict[Channel, float], int]:
+        return {Channel.EMAIL: 12.5}, 3
+
+    states = {"figured": BreakerState.OPEN, "closed": BreakerState.CLOSED, "half": BreakerState.HALF_OPEN}
+    reporting = asyncio.create_task(metrics.report(look, lambda: states))
+    async with serving(listen):
+        before = await figures(listen)
+        metrics.attempted(Channel.PUSH, attempt)
+        metrics.buried(2)
+        after = await figures(listen)
+    reporting.cancel()
+    assert after['clarion_attempts_total{channel="push",outcome="delivered",provider="figured"}'] == 1
+    buckets = [f'clarion_attempt_seconds_bucket{{channel="push",le="{le}",provider="figured"}}' for le in LES]
+    assert [after[bucket] for bucket in buckets] == [0, 1]
+    assert after["clarion_expired_total"] - before["clarion_expired_total"] == 2
+    assert after["clarion_dead_letters"] == 3
+    assert [after[f'clarion_oldest_due_seconds{{channel="{one}"}}'] for one in Channel] == [12.5, 0, 0]
+    assert [after[f'clarion_breaker_open{{provider="{one}"}}'] for one in states] == [1, 0, 0.5]
+
+
+async def test_an_outage_leaves_the_figures_of_the_backlog_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "EVERY", 0.001)
+    looks = 0
+
+    async def look() -> tuple[dict[Channel, float], int]:
+        nonlocal looks
+        looks += 1
+        raise StoreUnavailable
+
+    reporting = asyncio.create_task(metrics.report(look, dict))
+    async with asyncio.timeout(5):
+        while looks < 3:
+            await asyncio.sleep(0.001)
+    assert not reporting.done()
+    reporting.cancel()

@@ -1,0 +1,291 @@
+"""The dispatcher with several providers, breakers, rates, send windows and times to live."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.dispatch import worker
+from server.dispatch.providers.base import ProviderRetryPolicy, SendingPolicy
+from server.dispatch.retry import EXPIRED
+from server.domain.campaign import RetryPolicy, SendWindow
+from server.domain.delivery import AttemptOutcome
+from server.errors import Permanent, StoreUnavailable, Transient
+
+from .dispatch_doubles import (
+    ADDRESS,
+    SLOW_POLL,
+    Clock,
+    MemoryCampaigns,
+    MemoryQueue,
+    ScriptedProvider,
+    make_campaign,
+    make_trigger,
+    outcomes,
+    running,
+    sent_ids,
+)
+
+DELIVERED, RETRY, DEAD, _, SUPPRESSED = AttemptOutcome
+BOTH = MemoryCampaigns(make_campaign(providers=("first", "second")))
+OPENS_AT_TWO = SendingPolicy(breaker_failures=2, breaker_pause=10.0)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+async def send(queue: MemoryQueue, count: int, providers: str = "first,second") -> None:
+    """Queue triggers and return once all are delivered."""
+    before = outcomes(queue).count(DELIVERED)
+    queue.add(*[make_trigger() for _ in range(count)], provider=providers)
+    async with asyncio.timeout(10), queue.changed:
+        await queue.changed.wait_for(lambda: outcomes(queue).count(DELIVERED) == before + count)
+
+
+async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_back() -> None:
+    queue, clock = MemoryQueue(), Clock()
+    first = ScriptedProvider("first", concurrency=2, timeout=0.02, policy=OPENS_AT_TWO)
+    second = ScriptedProvider("second", concurrency=2)
+    first.open.clear()
+    async with running(queue, first, second, campaigns=BOTH, clock=clock):
+        await send(queue, 20)
+        assert (len(first.sent), len(second.sent)) == (0, 20)
+        await send(queue, 20)
+        assert len(second.sent) == 40
+        assert outcomes(queue).count(RETRY) == 2
+
+        first.open.set()
+        clock.now += 10
+        await send(queue, 20)
+        assert first.sent
+        to_second = len(second.sent)
+        await send(queue, 20)
+        assert len(second.sent) == to_second
+    assert len({*sent_ids(first), *sent_ids(second)}) == len(first.sent) + len(second.sent) == 80
+
+
+async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alone() -> None:
+    queue, clock = MemoryQueue(), Clock()
+    first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO, concurrency=2)
+    async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH, clock=clock):
+        await send(queue, 20)
+        clock.now += 10
+        await send(queue, 20)
+    assert [done.claim.provider for done in queue.attempts].count("first") == 3
+
+
+async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_again() -> None:
+    queue, clock = MemoryQueue(), Clock()
+    alone = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
+    async with running(queue, alone, clock=clock):
+        queue.add(make_trigger(), make_trigger())
+        await queue.until_attempts(2)
+        await asyncio.sleep(0.15)
+        assert outcomes(queue) == [RETRY, RETRY]
+        clock.now += 10
+        await queue.until_attempts(4)
+    assert outcomes(queue)[2:] == [DELIVERED, DELIVERED]
+
+
+async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> None:
+    queue = MemoryQueue()
+    down = ScriptedProvider("down", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
+    async with running(queue, down, ScriptedProvider(), clock=Clock()):
+        queue.add(*[make_trigger() for _ in range(20)], provider="down")
+        await send(queue, 100, "mail")
+    assert not down.sent
+    assert len(down.script) >= 5
+
+
+@pytest.mark.parametrize(
+    "campaign_id", [99, 44], ids=["the campaign is gone", "the message cannot be rendered"]
+)
+async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: int) -> None:
+    queue, down = MemoryQueue(), Transient("down")
+    provider = ScriptedProvider("mail", down, down, down, concurrency=1, policy=OPENS_AT_TWO)
+    broken = MemoryCampaigns(make_campaign(sender="" if campaign_id == 44 else "shop@example.com"))
+    broken.all[1, 45] = make_campaign(id=45, retry=RetryPolicy(first_delay=3600))
+    clock = Clock()
+    async with running(queue, provider, campaigns=broken, clock=clock):
+        queue.add(*[make_trigger(campaign_id=number) for number in (45, campaign_id, 45, 45)])
+        await queue.until_attempts(3)
+        await asyncio.sleep(0.1)
+        assert len(queue.attempts) == 3  # open since the second failure
+        clock.now += 10
+        queue.rows.clear()
+        queue.add(*[make_trigger(campaign_id=campaign_id) for _ in range(3)])
+        await queue.until_attempts(6)
+        queue.add(make_trigger(campaign_id=45))  # tries, and fails
+        await queue.until_attempts(7)
+        queue.add(make_trigger(campaign_id=45))
+        await asyncio.sleep(0.1)
+    assert outcomes(queue) == [RETRY, DEAD, RETRY, DEAD, DEAD, DEAD, RETRY]
+
+
+async def test_a_providers_rate_is_kept_and_used_up_although_another_lane_is_empty() -> None:
+    queue = MemoryQueue()
+    slow = ScriptedProvider(concurrency=64, policy=SendingPolicy(rate=40))
+    lanes = [make_campaign(id=number, providers=("mail", f"x{number}")) for number in range(5)]
+    campaigns = MemoryCampaigns(make_campaign(), *lanes)
+    began = time.monotonic()
+    async with running(queue, slow, campaigns=campaigns, settings=SLOW_POLL):
+        await send(queue, 21, "mail")
+    assert 0.35 < time.monotonic() - began < 3  # 4 at once at the most, and 17 at 25 ms each
+
+
+async def test_triggers_before_a_closed_window_wait_for_it_and_count_no_attempt() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    now = dt.datetime.now(dt.UTC)
+    opens, closes = (now + dt.timedelta(minutes=minutes) for minutes in (120, 180))
+    window = SendWindow(f"{opens:%H:%M}", f"{closes:%H:%M}")
+    campaigns = MemoryCampaigns(make_campaign(window=window))
+    async with running(queue, provider, campaigns=campaigns):
+        elsewhere = make_trigger(timezone="UTC")
+        there = make_trigger(timezone="Etc/GMT-2")  # where it is two hours later: open
+        queue.add(elsewhere, there)
+        await queue.until_attempts(1)
+        async with asyncio.timeout(5), queue.changed:
+            await queue.changed.wait_for(lambda: queue.handed_back)
+        await asyncio.sleep(0.1)
+    assert sent_ids(provider) == [there.id]
+    assert [claim.trigger.id for claim in queue.handed_back] == [elsewhere.id]
+    row = queue.rows[elsewhere.id]
+    assert row.attempt == 0
+    assert row.due - time.monotonic() == pytest.approx(7200, abs=90)
+
+
+async def test_a_user_without_a_time_zone_is_reached_by_the_projects_clock() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    berlin = dt.datetime.now(dt.UTC).astimezone(MemoryCampaigns().zone)
+    opens, closes = (berlin + dt.timedelta(minutes=minutes) for minutes in (-10, 10))
+    window = SendWindow(f"{opens:%H:%M}", f"{closes:%H:%M}")
+    async with running(queue, provider, campaigns=MemoryCampaigns(make_campaign(window=window))):
+        queue.add(make_trigger())
+        await queue.until_attempts(1)
+    assert outcomes(queue) == [DELIVERED]
+
+
+async def test_a_suppressed_recipient_is_sent_nothing_and_takes_no_providers_turn() -> None:
+    queue = MemoryQueue()
+    provider = ScriptedProvider(concurrency=1, policy=SendingPolicy(rate=0.1))
+    async with running(queue, provider):
+        queue.add(*[make_trigger() for _ in range(5)], suppressed="550 unknown")
+        queue.add(make_trigger())
+        await asyncio.wait_for(queue.until_attempts(6), 5)
+    assert outcomes(queue) == [SUPPRESSED] * 5 + [DELIVERED]
+    assert len(provider.sent) == 1
+    assert queue.attempts[0].attempt.error.endswith(": 550 unknown")
+    assert not queue.dead
+
+
+async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    async with running(queue, provider):
+        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC))
+        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+        await queue.until_attempts(2)
+    assert outcomes(queue) == [DEAD, DELIVERED]
+    assert [done.attempt.error for done in queue.dead] == [EXPIRED]
+    assert len(provider.sent) == 1
+
+
+async def test_a_retry_that_would_come_after_the_time_to_live_is_given_up() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy", retry_after=60))
+    async with running(queue, provider):
+        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=50))
+        await queue.until_attempts(1)
+    assert [done.attempt.error for done in queue.dead] == [f"busy; {EXPIRED} before another attempt"]
+
+
+@pytest.mark.parametrize(
+    ("of_campaign", "of_provider", "attempts"),
+    [
+        (RetryPolicy(max_attempts=2, max_delay=0), ProviderRetryPolicy(max_attempts=4, max_delay=0), 2),
+        (None, ProviderRetryPolicy(max_attempts=4, max_delay=0), 4),
+        (RetryPolicy(max_attempts=2, max_delay=0), None, 2),
+    ],
+)
+async def test_a_campaigns_policy_goes_before_its_providers(
+    of_campaign: RetryPolicy | None, of_provider: ProviderRetryPolicy | None, attempts: int
+) -> None:
+    queue = MemoryQueue()
+    policy = SendingPolicy(breaker_failures=0, retry=of_provider)
+    provider = ScriptedProvider("mail", *[Transient("busy")] * 9, policy=policy)
+    async with running(queue, provider, campaigns=MemoryCampaigns(make_campaign(retry=of_campaign))):
+        queue.add(make_trigger())
+        await queue.until_attempts(attempts)
+    assert outcomes(queue) == [RETRY] * (attempts - 1) + [DEAD]
+
+
+async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_messages() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=16)
+    triggers = [make_trigger(event=f'{{"id": {number}}}') for number in range(40)]
+    async with running(queue, provider):
+        queue.add(*triggers)
+        await queue.until_attempts(40)
+    assert sorted(sent_ids(provider)) == sorted(trigger.id for trigger in triggers)
+    assert {message.text for message in provider.sent} == {f"Order {number}" for number in range(40)}  # type: ignore[union-attr]
+
+
+async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
+    queue, clock = MemoryQueue(), Clock()
+    provider = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
+    with capture_logs() as logs:
+        async with running(queue, provider, clock=clock):
+            queue.add(make_trigger(), make_trigger())
+            await queue.until_attempts(2)
+            clock.now += 10
+            await queue.until_attempts(4)
+    events = [one["event"] for one in logs if one["event"].startswith("breaker")]
+    assert events == ["breaker_opened", "breaker_closed"]
+
+
+async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alone() -> None:
+    queue = MemoryQueue()
+    provider = ScriptedProvider("mail", *[Permanent("no")] * 20, policy=OPENS_AT_TWO)
+    async with running(queue, provider, clock=Clock()):
+        queue.add(*[make_trigger() for _ in range(20)])
+        await queue.until_attempts(20)
+        await send(queue, 5, "mail")
+    assert outcomes(queue) == [DEAD] * 20 + [DELIVERED] * 5
+
+
+class SeldomSeen(MemoryQueue):
+    """Finds fault with its first looks around, and counts what is to be buried."""
+
+    looks = 0
+    burials = 0
+
+    async def lanes(self) -> set[str]:
+        self.looks += 1
+        if self.looks < 3:
+            raise StoreUnavailable if self.looks == 1 else ValueError(ADDRESS)
+        return await super().lanes()
+
+    async def bury_expired(self, error: str) -> int:
+        assert error == EXPIRED
+        self.burials += 1
+        return 0
+
+
+async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_whatever_went_wrong_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "LOOK_AROUND", 0.01)
+    queue, second = SeldomSeen(), ScriptedProvider("second")
+    with capture_logs() as logs:
+        async with running(queue, ScriptedProvider(), second, settings=SLOW_POLL):
+            queue.add(make_trigger(), provider="second")
+            await queue.until_attempts(1)
+    assert len(second.sent) == 1
+    assert queue.burials >= 1
+    assert [one["event"] for one in logs].count("look_around_failed") == 1
+    assert ADDRESS not in str(logs)

@@ -15,7 +15,7 @@ RELEASED := protos/released/clarion.binpb
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test lint format bench lock wheel clean
+.PHONY: help setup setup-dev proto run test lint format bench faults lock wheel clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,11 @@ format: setup-dev ## Format the code
 
 bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
 	$(BIN)/python -m bench $(ARGS)
-	@echo "also: $(BIN)/python -m bench.validation (what each check costs) and -m bench.overload (when twice too many call)"
+	@echo "also: $(BIN)/python -m bench.validation (what each check costs), -m bench.overload (when twice too many call),"
+	@echo "and of delivery: -m bench.delivery (speed, latency), -m bench.claims (history), -m bench.isolation (a provider hangs)"
+
+faults: setup-dev proto ## Kill processes under load, and count what became of each trigger (takes about 5 minutes)
+	$(BIN)/python -m faults $(ARGS)
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock

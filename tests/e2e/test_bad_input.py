@@ -1,0 +1,262 @@
+"""What users, templates and providers do wrong ends in a state that `clarion deliveries show` tells."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import tomlkit
+from click.testing import CliRunner
+
+from server.cli import cli
+from tests.contract.http_api import Api, Reply, http_api
+from tests.contract.smtp_servers import GREETING, OK, MailServer, converse, mail_server, scripted_server
+from tests.stack import Stack, client, running_stack
+
+from .conftest import accepted
+
+pytestmark = pytest.mark.xdist_group("bad input")
+SHORT = 0.4  # seconds until a provider that does not answer is given up
+RETRY = {"max_attempts": 2, "first_delay": 0.0}
+LARGE = "{% for i in (1..8000) %}{{ event.filler }}{% endfor %}"
+NESTED = "{% for i in event.list %}{% for j in event.list %}x{% endfor %}{% endfor %}"
+ENDLESS = "{% for i in (1..1000000000) %}x{% endfor %}"
+CAMPAIGNS = {  # id: provider, text
+    60: ("mail", "hello"),
+    61: ("mail", LARGE),
+    62: ("mail", NESTED),
+    63: ("garbage", "hello"),
+    64: ("babbling", "hello"),
+    65: ("closing", "hello"),
+    66: ("silent", "hello"),
+    67: ("twilio", "hello"),
+    68: ("mail", ENDLESS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A stack, its providers, and a caller."""
+
+    stack: Stack
+    mail: MailServer
+    twilio: Api
+    rest: httpx.AsyncClient
+
+    async def outcome(self, campaign: int, channel: str = "email", **body: object) -> list[str]:
+        """Trigger; return what `clarion deliveries show` says once it has come to an end."""
+        number = await accepted(self.rest, channel, campaign=campaign, **body)
+        return await self.end_of(number)
+
+    async def end_of(self, number: str) -> list[str]:
+        async with self.stack.pool() as pool, asyncio.timeout(10):
+            while await pool.fetchval("SELECT 1 FROM queue WHERE trigger_id = $1", number):
+                await asyncio.sleep(0.05)
+        return (await run(self.stack, "deliveries", "show", number)).splitlines()
+
+
+async def run(stack: Stack, *words: str) -> str:
+    """Run a command as `clarion` does, but in this process, and return what it says."""
+    whole = ["--config", str(stack.config), *words]
+    env = {"CLARION_DATA_DIR": str(stack.data)}
+    done = await asyncio.to_thread(CliRunner().invoke, cli, whole, env=env)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+async def _says_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n<html>\x00\xff\r\n")
+    await reader.read()
+
+
+async def _babbles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await converse(reader, writer, b"RCPT")
+    writer.write(b"\x00\xfe\xff no such thing as an answer\r\n")
+    await reader.read()
+
+
+async def _closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await converse(reader, writer, b"DATA")
+    writer.write(b"354 Go on\r\n")
+    await reader.readline()
+
+
+async def _is_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(GREETING)
+    await reader.readline()
+    writer.write(OK)
+    await reader.read()
+
+
+SCRIPTS = {"garbage": _says_garbage, "babbling": _babbles, "closing": _closes, "silent": _is_silent}
+
+
+@pytest.fixture(scope="module")
+async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    async with AsyncExitStack() as rest:
+        mail = await rest.enter_async_context(mail_server())
+        twilio = await rest.enter_async_context(http_api())
+        ports = {
+            name: await rest.enter_async_context(scripted_server(script)) for name, script in SCRIPTS.items()
+        }
+        account = {"account_sid": f"AC{'0' * 32}", "auth_token": "token", "from_number": "+12025550100"}
+        providers = {
+            "sandbox": {"type": "sandbox"},
+            "twilio": {
+                "type": "twilio",
+                "url": twilio.url,
+                "timeout": SHORT,
+                "breaker_failures": 0,
+                **account,
+            },
+            **{name: _smtp(port, SHORT) for name, port in ports.items()},
+            "mail": _smtp(mail.port, 5),
+        }
+        settings: dict[str, object] = {"providers": providers, "dispatch": {"poll_interval": 0.1}}
+        folder = tmp_path_factory.mktemp("bad")
+        stack = await rest.enter_async_context(running_stack(folder, settings))
+        (folder / "campaigns.toml").write_text(tomlkit.dumps(_campaigns()))
+        await run(stack, "campaigns", "apply", str(folder / "campaigns.toml"))
+        session = await rest.enter_async_context(client(stack))
+        session.headers.update(stack.headers())
+        await _until_known(session, max(CAMPAIGNS))
+        yield Stand(stack, mail, twilio, session)
+
+
+def _smtp(port: int, timeout: float) -> dict[str, object]:
+    return {"type": "smtp", "host": "127.0.0.1", "port": port, "security": "none", "timeout": timeout}
+
+
+def _campaigns() -> dict[str, object]:
+    return {"project": "demo", "campaigns": [_campaign(number) for number in CAMPAIGNS]}
+
+
+def _campaign(number: int) -> dict[str, object]:
+    provider, text = CAMPAIGNS[number]
+    by_text = provider == "twilio"
+    own = {"channel": "text"} if by_text else {"channel": "email", "sender": "a@clarion.example"}
+    template = {"text": text} if by_text else {"subject": "s", "text": text}
+    return {
+        "id": number,
+        "name": provider,
+        "provider": provider,
+        "retry": RETRY,
+        "templates": {"default": template},
+        **own,
+    }
+
+
+async def _until_known(session: httpx.AsyncClient, campaign: int) -> None:
+    """Return once the server knows a campaign, by what it refuses."""
+    async with asyncio.timeout(5):
+        while (await session.post(f"/api/client/campaigns/{campaign}/trigger", json={})).status_code == 404:
+            await asyncio.sleep(0.05)
+
+
+def attempt(line: str) -> str:
+    """Return an attempt's line without times: `1 mail: delivered: …`."""
+    found = re.fullmatch(r"attempt (\d+): \S+ (\S+: .*?) after \d+ ms(: .*)?", line)
+    assert found, line
+    return f"{found[1]} {found[2]}{found[3] or ''}"
+
+
+async def test_a_refused_address_is_dead_and_gets_nothing_more(stand: Stand) -> None:
+    user = {"external_id": "gone", "email": "gone@e2e.example"}
+    stand.mail.to_rcpt.append("550 5.1.1 No such user here")
+    head, _, only = await stand.outcome(60, user=user)
+    assert head == "dead: campaign 60 (email) for gone"
+    assert attempt(only) == "1 mail: failed for good: SMTP 550 5.1.1 No such user here (naming the recipient)"
+
+    head, _, only = await stand.outcome(60, user=user)
+    assert head == "suppressed: campaign 60 (email) for gone"
+    assert attempt(only).startswith("1 mail: not sent: the recipient is suppressed since a provider refused")
+    listed = await run(stand.stack, "suppressions", "list", "--address", "gone@e2e.example")
+    assert "SMTP 550 5.1.1 No such user here" in listed
+    assert "gone@e2e.example" not in stand.mail.recipients
+
+
+async def test_a_body_of_one_megabyte_arrives_whole(stand: Stand) -> None:
+    filler = "z" * 130
+    head, _, only = await stand.outcome(61, event={"filler": filler})
+    assert head.startswith("delivered: ")
+    assert attempt(only).startswith("1 mail: delivered")
+    (mail,) = (one for one in stand.mail.mails if len(one.get_payload()) > 1_000_000)
+    assert mail.get_content().strip() == filler * 8000  # type: ignore[attr-defined]
+
+
+async def test_a_body_beyond_the_limit_is_dead_and_says_why(stand: Stand) -> None:
+    head, _, only = await stand.outcome(61, event={"filler": "z" * 140})
+    assert head.startswith("dead: ")
+    assert attempt(only) == "1 mail: failed for good: default text, line 1, column 4: longer than 1 MiB"
+
+
+async def test_a_body_that_is_too_large_for_the_provider_is_dead_in_its_words(stand: Stand) -> None:
+    stand.mail.to_data.append("552 5.3.4 Message size exceeds fixed limit")
+    head, _, only = await stand.outcome(61, event={"filler": "z" * 130})
+    assert head.startswith("dead: ")
+    assert "SMTP 552 5.3.4 Message size exceeds fixed limit" in only
+
+
+@pytest.mark.parametrize(
+    ("campaign", "words"),
+    [(62, "more than 10000 loop iterations"), (68, "a range longer than 10000")],
+    ids=["over what a caller gave", "always"],
+)
+async def test_a_template_that_loops_is_dead_at_once_and_says_where(
+    stand: Stand, campaign: int, words: str
+) -> None:
+    begun = time.monotonic()
+    head, _, only = await stand.outcome(campaign, event={"list": list(range(500))})
+    assert time.monotonic() - begun < 3
+    assert head.startswith("dead: ")
+    assert attempt(only).startswith("1 mail: failed for good: default text, line 1, column ")
+    assert only.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "words"),
+    [
+        (63, "Malformed SMTP response line: HTTP/1.1 400 Bad Request (connecting)"),
+        (64, "the server's answer is not SMTP: "),
+        (65, "the server closed the connection (sending the content)"),
+        (66, "no answer from silent within 0.4 s"),
+    ],
+    ids=["garbage", "garbage in the middle", "closes in the middle", "never answers"],
+)
+async def test_a_mail_server_that_is_none_is_tried_again_and_then_given_up(
+    stand: Stand, campaign: int, words: str
+) -> None:
+    head, _, *attempts = await stand.outcome(campaign)
+    name = CAMPAIGNS[campaign][0]
+    assert head.startswith(f"dead: campaign {campaign} (email)")
+    first, second = map(attempt, attempts)
+    assert first.startswith(f"1 {name}: failed, to be tried again,: {words}")
+    assert second.startswith(f"2 {name}: failed for good: {words}")
+    assert (first + second).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(raw=b"\x00\xff nonsense\r\n\r\n"), "twilio gave no answer"),
+        (Reply(503, b"<html>no JSON", close=True), "Twilio HTTP 503: no error that could be read"),
+        (Reply(201, {"sid": "SM1"}, cut=30), "twilio gave no answer"),
+        (Reply(after=3), "no answer from twilio within 0.4 s"),
+    ],
+    ids=["garbage", "no JSON", "closes in the middle", "never answers"],
+)
+async def test_an_api_that_answers_nonsense_is_tried_again_and_then_given_up(
+    stand: Stand, reply: Reply, words: str
+) -> None:
+    stand.twilio.script[:] = [reply, reply]
+    head, _, *attempts = await stand.outcome(67, "text")
+    assert head.startswith("dead: campaign 67 (text)")
+    first, second = map(attempt, attempts)
+    assert first.startswith(f"1 twilio: failed, to be tried again,: {words}")
+    assert second.startswith(f"2 twilio: failed for good: {words}")

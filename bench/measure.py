@@ -15,7 +15,7 @@ from .load import Load, Loader, Wrk, make_loader
 from .plan import Plan
 from .stand import Clarion, Stand, ceiling, clarion
 
-__all__ = ["ALONE", "CEILING", "DISPATCHING", "VARIANTS", "Sample", "measure"]
+__all__ = ["ALONE", "CEILING", "DISPATCHING", "VARIANTS", "Sample", "cpu_of_stand", "measure"]
 
 CEILING = "ceiling"
 ALONE = "clarion, API alone"
@@ -85,9 +85,9 @@ class _Rounds:
         if variant != CEILING:
             await self._product.clear()
         async with self._stand(variant) as stand:
-            before = _cpu(stand)
+            before = cpu_of_stand(stand)
             load = await self._loader.run(stand.port, seconds)
-            used = {role: now - before[role] for role, now in _cpu(stand).items()}
+            used = {role: now - before[role] for role, now in cpu_of_stand(stand).items()}
             delivered, waiting = (0, 0) if variant == CEILING else await self._product.counts()
         return Sample(variant=variant, load=load, cpu=used, delivered=delivered, waiting=waiting)
 
@@ -102,5 +102,6 @@ async def _as_it_is(stand: Stand) -> AsyncIterator[Stand]:
     yield stand
 
 
-def _cpu(stand: Stand) -> dict[str, float]:
+def cpu_of_stand(stand: Stand) -> dict[str, float]:
+    """Return the CPU seconds that each role has used so far."""
     return {role: cpu_seconds(pids) for role, pids in stand.pids.items()}

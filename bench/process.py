@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from .plan import BenchError
 
-__all__ = ["running", "until_logged"]
+__all__ = ["bench_module", "running", "until", "until_logged", "with_bench"]
 
 _STOP_SECONDS = 10.0
 _LAST_LINES = 5
@@ -44,9 +45,23 @@ async def running(
     try:
         yield process
         if process.returncode is not None:
-            raise BenchError(f"{log.stem} ended with exit code {process.returncode}: {_last_words(log)}")
+            raise BenchError(_ended(process, log))
+    except BenchError as error:
+        if process.returncode:  # which is why
+            raise BenchError(_ended(process, log)) from error
+        raise
     finally:
         await _end(process, stop)
+
+
+async def until(condition: Callable[[], bool], seconds: float, *, every: float = 0.002) -> bool:
+    """Wait for what nothing announces; tell whether it came in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(every)
+            return True
+    return False
 
 
 async def until_logged(process: asyncio.subprocess.Process, log: Path, text: str, seconds: float) -> None:
@@ -64,6 +79,17 @@ async def until_logged(process: asyncio.subprocess.Process, log: Path, text: str
     raise BenchError(f"{log.stem} did not start: {_last_words(log)}")
 
 
+def bench_module(name: str, *words: object) -> list[str]:
+    """Return the command that runs a module of this package; it needs the variables of `with_bench`."""
+    return [sys.executable, "-P", "-m", f"bench.{name}", *map(str, words)]
+
+
+def with_bench() -> dict[str, str]:
+    """Return where the modules of this package are found; they are not installed with the product."""
+    root = str(Path(__file__).parent.parent)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+
+
 async def _end(process: asyncio.subprocess.Process, stop: signal.Signals) -> None:
     if process.returncode is not None:
         return
@@ -74,6 +100,10 @@ async def _end(process: asyncio.subprocess.Process, stop: signal.Signals) -> Non
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+
+
+def _ended(process: asyncio.subprocess.Process, log: Path) -> str:
+    return f"{log.stem} ended with exit code {process.returncode}: {_last_words(log)}"
 
 
 def _last_words(log: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http.client
-import os
 import shutil
 import signal
 import socket
@@ -29,7 +28,7 @@ from server.store.embedded import EmbeddedPostgres
 from server.store.migrate import migrate
 
 from .plan import BODY, PATH, BenchError, Plan
-from .process import running, until_logged
+from .process import bench_module, running, until_logged, with_bench
 
 __all__ = ["Ceiling", "Clarion", "Stand", "ceiling", "clarion", "unlimited"]
 
@@ -99,9 +98,9 @@ async def ceiling(plan: Plan, run: RunDir) -> AsyncIterator[Ceiling]:
         targets, servers = [], []
         for number in range(plan.processes):
             target = f"unix:{run.socket(f'empty-{number}.sock')}"
-            command = [sys.executable, "-P", "-m", "bench.ceiling", target]
             log = run.data / f"empty-{number}.log"
-            process = await stack.enter_async_context(running(command, log, env=_with_bench()))
+            command = bench_module("ceiling", target)
+            process = await stack.enter_async_context(running(command, log, env=with_bench()))
             targets.append(target)
             servers.append(process.pid)
         port, envoy = await stack.enter_async_context(_envoy(plan, run, "ceiling", targets, key=new_secret()))
@@ -204,12 +203,6 @@ def _trigger(port: int, key: str) -> int:
 
 def _clarion(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "server", *words]
-
-
-def _with_bench() -> dict[str, str]:
-    """Return where the ceiling's module is found; it is not installed with the product."""
-    root = str(Path(__file__).parent.parent)
-    return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 def _free_port() -> int:

@@ -1,10 +1,11 @@
 -- Turns transcoded answers into the REST contract. Switched on for REST routes only.
 -- It stands first in the filter chain, so it sees answers last.
 
--- The whole answer of an accepted trigger: the id moves into a header. Reading it here spares the server the
--- extra write that initial metadata would cost on every call.
-local ACCEPTED = '^{"trigger_id":"(' .. ("%x"):rep(8) .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. ("%x"):rep(12) .. ')"}$'
-local ACCEPTED_LENGTH = "53"
+-- The whole answer of an accepted trigger: the id moves into a header, and so does that it is an earlier one's.
+-- Reading it here spares the server the extra write that initial metadata would cost on every call.
+local ID = '{"trigger_id":"(' .. ("%x"):rep(8) .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. ("%x"):rep(12) .. ')"'
+local ACCEPTED, REPLAYED = "^" .. ID .. "}$", "^" .. ID .. ',"replayed":true}$'
+local LENGTHS = { ["53"] = true, ["69"] = true }
 
 local function strip(answer)
   local gone = {}
@@ -27,14 +28,19 @@ function envoy_on_response(handle)
     headers:replace(":status", "422")
   elseif status == "401" then
     headers:replace("www-authenticate", 'Bearer realm="clarion"')
-  elseif status == "200" and headers:get("content-length") == ACCEPTED_LENGTH then
+  elseif status == "200" and LENGTHS[headers:get("content-length")] then
     local body = handle:body() -- waits for the whole answer: headers must be asked for again
-    local id = body:getBytes(0, body:length()):match(ACCEPTED)
+    local said = body:getBytes(0, body:length())
+    local replayed = said:match(REPLAYED)
+    local id = replayed or said:match(ACCEPTED)
     if id then
       body:setBytes("")
       headers = handle:headers()
       headers:replace(":status", "204")
       headers:replace("x-trigger-id", id)
+      if replayed then
+        headers:replace("idempotency-replayed", "true")
+      end
       headers:remove("content-type")
       headers:remove("content-length")
     end

@@ -18,6 +18,7 @@ EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 LUA = "envoy.filters.http.lua"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
+NAMES = "envoy.filters.http.header_mutation"
 WEB = "envoy.filters.http.grpc_web"
 ADMISSION = "envoy.filters.http.adaptive_concurrency"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
@@ -26,6 +27,9 @@ ROUTER = "envoy.filters.http.router"
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
+NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
+"""Names that HTTP knows and gRPC does not. Those that begin with a colon are HTTP/2's own."""
+BASE64_TO_GRPC = ".*-bin"
 SOME_PERCENT = 1
 """One server, of up to a hundred. Envoy takes fractions for 0."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -36,6 +40,7 @@ def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
     """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
     return [
         {"name": LUA, "disabled": True, "typed_config": _lua()},
+        {"name": NAMES, "typed_config": _names()},
         {"name": HEALTH, "disabled": True, "typed_config": _health()},
         {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
         {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
@@ -46,8 +51,13 @@ def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
 
 
 def for_rest() -> Config:
-    """Return the `typed_per_filter_config` that switches the REST filters on."""
-    return dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    """Return the `typed_per_filter_config` that switches the REST filters on.
+
+    Headers whose names end in `-bin` are dropped: to gRPC they are base64, which a REST caller's are not.
+    """
+    kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
+    filters = dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
 
 
 def for_grpc() -> Config:
@@ -72,6 +82,16 @@ def _lua() -> Config:
         "@type": f"{EXTENSIONS}.lua.v3.Lua",
         "default_source_code": {"inline_string": source},
     }
+
+
+def _names() -> Config:
+    """Return the filter that drops headers which gRPC has no name for: one would fail the whole call."""
+    return {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
+
+
+def _dropped(name: str) -> Config:
+    matcher = {"key_matcher": {"safe_regex": {"regex": name}}}
+    return {"mutations": {"request_mutations": [{"remove_on_match": matcher}]}}
 
 
 def _health() -> Config:

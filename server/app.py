@@ -37,6 +37,7 @@ from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
 from .store.catalog import Catalog
 from .store.delivery_lists import dead_letters, oldest_due
+from .store.forgetting import forget_keys_forever
 from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
 from .store.presence import Presence
@@ -114,11 +115,13 @@ async def serve(settings: Settings) -> None:
         catalog = _catalog(pool, settings, templates=False)
         await catalog.refresh()
         announcer = Announcer(pool)
-        writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending)
+        remember = settings.server.idempotency_ttl
+        writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending, remember=remember)
         limits = _rate_limiter(settings)
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
+        tasks.start(forget_keys_forever(pool, remember))
         server = RpcServer(
             catalog,
             writer,

@@ -75,6 +75,7 @@ class ServerSettings(_Section, frozen=True):
     max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2_000
     reflection: bool = True
+    idempotency_ttl: Annotated[float, msgspec.Meta(ge=60, le=31_536_000)] = 86_400.0
 
 
 class LimitSettings(_Section, frozen=True):

@@ -5,6 +5,7 @@ ClarionError
 ├── RequestError                a caller's fault or ours, with the answer it gets
 │   ├── InvalidRequest          422  INVALID_ARGUMENT, all violations at once
 │   ├── CampaignPaused          422  FAILED_PRECONDITION
+│   ├── IdempotencyKeyReused    422  FAILED_PRECONDITION
 │   ├── CredentialsMissing      401  UNAUTHENTICATED
 │   ├── CredentialsInvalid      401  UNAUTHENTICATED
 │   ├── ScopeMissing            403  PERMISSION_DENIED
@@ -40,6 +41,7 @@ __all__ = [
     "CredentialsMissing",
     "DeliveryError",
     "DeliveryNotFound",
+    "IdempotencyKeyReused",
     "InvalidRequest",
     "KeyNotFound",
     "MethodUnknown",
@@ -127,6 +129,13 @@ class CampaignPaused(RequestError):
 
     code = "FAILED_PRECONDITION"
     reason = "CAMPAIGN_PAUSED"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The idempotency key was used for another trigger: use a new one for each."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "IDEMPOTENCY_KEY_REUSED"
 
 
 class CredentialsMissing(RequestError):

@@ -18,6 +18,7 @@ PARAMETERS = {
     "trigger_id": TRIGGER_ID,
     "key_id": KEY_ID,
     "page_size": 100,
+    "request_id": "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11",
     "page_token": "44",
 }
 IN_CHICAGO = {"timezone": "America/Chicago", "locale": "en"}
@@ -109,6 +110,11 @@ ERRORS = {
         "Campaign 44 is paused.",
         {"campaign_id": "44"},
         (("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE"),),
+    ),
+    "IDEMPOTENCY_KEY_REUSED": Error(
+        "The idempotency key was used for another trigger: use a new one for each.",
+        {"trigger_id": TRIGGER_ID},
+        (("idempotency-key", "was used for a trigger with other content", "ALREADY_USED"),),
     ),
     "CREDENTIALS_MISSING": Error("No API key was sent: send the header `Authorization: Bearer sk_…`."),
     "CREDENTIALS_INVALID": Error(

@@ -20,6 +20,8 @@ HTTP_BODY = "google.api.HttpBody"
 JSON = "application/json"
 # The server checks this field itself, by the rule that the proto has on the other.
 SAME_RULE = {"clarion.v1.TriggerCampaignRequest.campaign_id": ("GetCampaignRequest", "campaign_id")}
+IN_HEADER = {"TriggerCampaign": (("Idempotency-Key", "TriggerEmailRequest", "request_id"),)}
+"""Calls → header, and the message and field of which it takes the place."""
 ABOUT = """\
 Clarion takes campaign triggers, makes them durable, and delivers them by email, text message and push.
 
@@ -120,9 +122,27 @@ def _parameters(described: Described, schemas: Schemas, binding: Binding) -> lis
     fields = binding.method.input_type.fields
     in_query = [] if binding.body else [f for f in fields if f.name not in binding.variables]
     in_path = [field for field in fields if field.name in binding.variables]
-    return [_parameter(described, schemas, field, "path") for field in in_path] + [
-        _parameter(described, schemas, field, "query") for field in in_query
+    in_header = IN_HEADER.get(binding.method.name, ())
+    return [
+        *(_header(described, schemas, *named) for named in in_header),
+        *(_parameter(described, schemas, field, "path") for field in in_path),
+        *(_parameter(described, schemas, field, "query") for field in in_query),
     ]
+
+
+def _header(described: Described, schemas: Schemas, header: str, message: str, field: str) -> dict[str, Any]:
+    """Return the header that carries over REST what a field carries over gRPC."""
+    schema = schemas.field(described.message(message).fields_by_name[field])
+    description = schema.pop("description")
+    schema = {**schema, "minLength": 1}
+    return {
+        "name": header,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": schema,
+        "example": PARAMETERS[field],
+    }
 
 
 def _parameter(described: Described, schemas: Schemas, field: FieldDescriptor, place: str) -> dict[str, Any]:
@@ -160,14 +180,14 @@ def _request_body(described: Described, schemas: Schemas, binding: Binding) -> d
 def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any]:
     """Return the good answer. If it is a trigger's id only, the gateway makes 204 with a header of it."""
     message = binding.method.output_type
-    if [field.name for field in message.fields] == ["trigger_id"]:
+    if [field.name for field in message.fields] == ["trigger_id", "replayed"]:
         field = schemas.field(message.fields[0])
         header = {"description": field["description"], "required": True}
         uuid = {"schema": {"type": "string", "format": "uuid"}, "example": TRIGGER_ID}
         return {
             "204": {
                 "description": "The trigger is on disk and will be sent. The answer has no body.",
-                "headers": {**headers(), "x-trigger-id": {**header, **uuid}},
+                "headers": {**headers("idempotency-replayed"), "x-trigger-id": {**header, **uuid}},
             }
         }
     content = {"schema": schemas.message(message), "example": ANSWERS[message.name]}

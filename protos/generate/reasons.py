@@ -22,14 +22,15 @@ AFTER_A_WAIT = "Yes, after the seconds in `retry-after`."
 NOT_AS_IT_IS = "No: the same call fails again."
 RETRY = {
     "CAMPAIGN_PAUSED": "Yes, once the campaign is active.",
+    "IDEMPOTENCY_KEY_REUSED": "With a new key.",
     "INTERNAL_FAULT": "Not blindly: a trigger may or may not have been accepted.",
     "NOT_READY": "Yes: ask again every second or so.",
     "OVERLOADED": AFTER_A_WAIT,
     "RATE_LIMITED": AFTER_A_WAIT,
     "REQUEST_TOO_SLOW": "Yes.",
-    "SERVER_UNAVAILABLE": f"{AFTER_A_WAIT} A trigger may then be sent twice.",
+    "SERVER_UNAVAILABLE": f"{AFTER_A_WAIT} Without an idempotency key a trigger may then be sent twice.",
     "STORE_UNAVAILABLE": AFTER_A_WAIT,
-    "TIMED_OUT": "If sending twice does no harm.",
+    "TIMED_OUT": "With an idempotency key, or if sending twice does no harm.",
 }
 
 

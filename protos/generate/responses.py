@@ -32,13 +32,14 @@ CALLS_THAT_NAME = {
     "trigger_id": ("DELIVERY_NOT_FOUND",),
     "key_id": ("KEY_NOT_FOUND",),
 }
-CALLS_OF = {"TriggerService": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED")}
+CALLS_OF = {"TriggerService": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED", "IDEMPOTENCY_KEY_REUSED")}
 NO_CALL = ("PATH_NOT_FOUND", "METHOD_NOT_ALLOWED")
 """Documented once: OpenAPI has no place for paths and methods that are not there."""
 
 RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
     "x-request-id": "Names this call in the logs. Malformed HTTP is answered without it.",
+    "idempotency-replayed": "`true`: this is the answer to an earlier call with the same idempotency key.",
     "www-authenticate": "How to authenticate: `Bearer`.",
     "allow": "The methods that the path takes.",
     "retry-after": "Seconds to wait before the same call can succeed.",

@@ -30,11 +30,12 @@ from ..errors import (
     Violation,
 )
 from .deadline import Deadline
+from .idempotency import HEADER
 from .ports import Catalog
 from .rate_limit import rate_limited
 from .status import abort
 
-__all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "traceparent"]
+__all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "idempotency_header", "traceparent"]
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ MAX_MESSAGE_BYTES = 256 * 1024
 _caller: ContextVar[ApiKey] = ContextVar("caller")
 # grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.
 _sent: ContextVar[Mapping[str, str]] = ContextVar("sent")
-_WANTED = frozenset({"authorization", "traceparent"})
+_WANTED = frozenset({"authorization", "traceparent", HEADER})
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -57,6 +58,11 @@ def caller() -> ApiKey:
 def traceparent() -> str:
     """Return the W3C trace context of the call that is being served, or nothing if it has none."""
     return trace_context(_sent.get().get("traceparent", ""))
+
+
+def idempotency_header() -> str | None:
+    """Return the header `idempotency-key` of the call that is being served, or None."""
+    return _sent.get().get(HEADER)
 
 
 class Guard(grpc.GenericRpcHandler):

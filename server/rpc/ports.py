@@ -10,6 +10,7 @@ from ..domain.campaign import Campaign
 from ..domain.delivery import Delivery
 from ..domain.key import ApiKey
 from ..domain.limit import OwnLimit
+from ..domain.once import Once
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger
 
@@ -38,8 +39,14 @@ class Catalog(Protocol):
 class Writer(Protocol):
     """Makes triggers durable."""
 
-    async def add(self, trigger: Trigger, place: Placement) -> None:
-        """Return when the trigger is on disk; raise Overloaded or StoreUnavailable."""
+    async def add(self, trigger: Trigger, place: Placement, once: Once | None = None) -> uuid.UUID:
+        """Return when the trigger is on disk: its id, or that of an earlier one that `once` stands for.
+
+        Raises:
+            IdempotencyKeyReused: `once` has the key of a trigger with other content.
+            Overloaded: too much waits already.
+            StoreUnavailable: the database cannot be reached.
+        """
 
 
 class Records(Protocol):

@@ -136,6 +136,7 @@ _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
 # A pattern says little to a person.
 _FORMS: dict[str, Callable[[str], str]] = {
     "external_id": _external_id_problem,
+    "request_id": lambda text: f"must be printable ASCII characters without spaces, found {shown(text)}",
     "phone": phone_form_problem,
     "device_token": token_problem,
     "locale": _locale_form_problem,

@@ -12,17 +12,20 @@ from clarion.v1 import trigger_pb2_grpc
 
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.locale import normal_locale
+from ..domain.once import once
 from ..domain.placement import place
 from ..domain.trigger import Trigger
 from ..errors import (
     CampaignForbidden,
     CampaignNotFound,
     CampaignPaused,
+    IdempotencyKeyReused,
     InvalidRequest,
     Violation,
 )
 from .addresses import as_sent
-from .guard import caller, traceparent
+from .guard import caller, idempotency_header, traceparent
+from .idempotency import FIELD, HEADER, idempotency_key
 from .ports import Catalog, Writer
 from .rest_body import Body, parse_body, parse_campaign_id, to_request
 from .rules import TriggerRequest, check, required
@@ -49,27 +52,31 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         self, request: pb.TriggerEmailRequest, context: Any
     ) -> pb.TriggerEmailResponse:
         """Accept an email."""
-        return pb.TriggerEmailResponse(trigger_id=await self._typed(request))
+        trigger_id, replayed = await self._typed(request)
+        return pb.TriggerEmailResponse(trigger_id=trigger_id, replayed=replayed)
 
     async def TriggerText(  # noqa: N802 - gRPC's name
         self, request: pb.TriggerTextRequest, context: Any
     ) -> pb.TriggerTextResponse:
         """Accept a text message."""
-        return pb.TriggerTextResponse(trigger_id=await self._typed(request))
+        trigger_id, replayed = await self._typed(request)
+        return pb.TriggerTextResponse(trigger_id=trigger_id, replayed=replayed)
 
     async def TriggerPush(  # noqa: N802 - gRPC's name
         self, request: pb.TriggerPushRequest, context: Any
     ) -> pb.TriggerPushResponse:
         """Accept a push notification."""
-        return pb.TriggerPushResponse(trigger_id=await self._typed(request))
+        trigger_id, replayed = await self._typed(request)
+        return pb.TriggerPushResponse(trigger_id=trigger_id, replayed=replayed)
 
     async def TriggerCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.TriggerCampaignRequest, context: Any
     ) -> pb.TriggerCampaignResponse:
         """Accept what came over REST."""
-        return pb.TriggerCampaignResponse(trigger_id=await self._rest(request))
+        trigger_id, replayed = await self._rest(request)
+        return pb.TriggerCampaignResponse(trigger_id=trigger_id, replayed=replayed)
 
-    async def _typed(self, request: TriggerRequest) -> str:
+    async def _typed(self, request: TriggerRequest) -> tuple[str, bool]:
         campaign = self._campaign(request.campaign_id) if request.campaign_id > 0 else None
         violations = check(request)
         given = _CHANNELS[type(request)]
@@ -78,7 +85,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
             violations = [_mismatch(campaign, given), *(v for v in violations if v.field != wrong)]
         return await self._accept(campaign, request, violations)
 
-    async def _rest(self, request: pb.TriggerCampaignRequest) -> str:
+    async def _rest(self, request: pb.TriggerCampaignRequest) -> tuple[str, bool]:
         campaign_id = parse_campaign_id(request.campaign_id)
         body = parse_body(request.body.data)
         if isinstance(campaign_id, Violation):
@@ -93,7 +100,11 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
 
     async def _accept(
         self, campaign: Campaign | None, request: TriggerRequest, violations: list[Violation]
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """Return the trigger's id, and whether it is that of an earlier call."""
+        key = idempotency_key(idempotency_header(), request.request_id)
+        if isinstance(key, Violation):
+            raise InvalidRequest([*violations, key])
         if violations or campaign is None:
             raise InvalidRequest(violations)
         if campaign.state is CampaignState.PAUSED:
@@ -102,8 +113,14 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         trigger = _trigger(campaign, request)
         fallback = self._catalog.project_timezone(campaign.project_id)
         now = dt.datetime.now(dt.UTC)
-        await self._writer.add(trigger, place(campaign, trigger.timezone, fallback, now))
-        return str(trigger.id)
+        where = place(campaign, trigger.timezone, fallback, now)
+        try:
+            kept = await self._writer.add(trigger, where, once(key, trigger) if key else None)
+        except IdempotencyKeyReused as error:
+            field = FIELD if request.request_id else HEADER
+            reused = Violation(field, "was used for a trigger with other content", "ALREADY_USED")
+            raise IdempotencyKeyReused(metadata=error.metadata, violations=[reused]) from None
+        return str(kept), kept != trigger.id
 
     def _campaign(self, campaign_id: int) -> Campaign:
         """Return the campaign if the caller may trigger it; forbidden comes before unknown."""

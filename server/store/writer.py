@@ -8,6 +8,7 @@ trigger as for ten, on both sides, so this is what a busy server's throughput ha
 from __future__ import annotations
 
 import asyncio
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,18 +16,23 @@ from typing import TypeAlias
 import asyncpg
 import structlog
 
+from ..domain.once import Once
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger
-from ..errors import Overloaded, StoreUnavailable
+from ..errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from .announce import Announcer
 from .pool import Connection, Pool, is_outage
 
-__all__ = ["TriggerWriter"]
+__all__ = ["REMEMBER", "TriggerWriter"]
 
 log = structlog.get_logger(__name__)
 
 Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
 
+_Kept: TypeAlias = dict[uuid.UUID, tuple[uuid.UUID, bytes]]
+
+REMEMBER = 86_400.0
+"""Seconds for which an idempotency key stands for its trigger."""
 _MAX_BATCH = 500
 _CONNECT_SECONDS = 5
 _GATHER_SECONDS = 0.003
@@ -56,38 +62,77 @@ _INSERT_AGAIN = f"""
     SELECT id, lane, coalesce(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
 """  # noqa: S608 - constants only
 
+# For a batch in which a trigger has an idempotency key. Who comes second, also from another process, waits
+# for the first one's commit and reads what it wrote; the pointless update makes that row come back. A key
+# past its time is taken over. This may be sent again, too: the key's row then names this very trigger.
+_INSERT_ONCE = f"""
+    WITH given AS (
+        SELECT * FROM unnest($1::uuid[], $2::int8[], $15::text[], $16::bytea[])
+            AS one (id, project_id, key, content)
+    ), claimed AS (
+        INSERT INTO idempotency AS known (project_id, key, content, trigger_id)
+        SELECT project_id, key, content, id FROM given WHERE key IS NOT NULL ORDER BY project_id, key
+        ON CONFLICT (project_id, key) DO UPDATE SET
+            content = CASE WHEN {{old}} THEN excluded.content ELSE known.content END,
+            trigger_id = CASE WHEN {{old}} THEN excluded.trigger_id ELSE known.trigger_id END,
+            created_at = CASE WHEN {{old}} THEN now() ELSE known.created_at END
+        RETURNING project_id, key, content, trigger_id
+    ), fresh AS (
+        SELECT given.id FROM given LEFT JOIN claimed USING (project_id, key)
+        WHERE given.key IS NULL OR claimed.trigger_id = given.id
+    ), accepted AS (
+        INSERT INTO trigger ({_COLUMNS}) SELECT row.* FROM {_ROWS} AS row ({_COLUMNS})
+        WHERE row.id = ANY(ARRAY(SELECT id FROM fresh)) ON CONFLICT (id) DO NOTHING RETURNING id
+    ), queued AS (
+        INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+        SELECT id, lane, coalesce(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
+    )
+    SELECT given.id, claimed.trigger_id, claimed.content FROM given JOIN claimed USING (project_id, key)
+""".format(old="known.created_at < now() - make_interval(secs => $17)")  # noqa: S608 - constants only
+
 
 @dataclass(slots=True)
 class _Waiting:
     trigger: Trigger
     place: Placement
-    done: asyncio.Future[None]
+    once: Once | None
+    done: asyncio.Future[uuid.UUID]
 
 
 class TriggerWriter:
     """Accepts triggers durably, many to a commit."""
 
-    def __init__(self, pool: Pool, announcer: Announcer, *, max_pending: int) -> None:
-        """Take the pool to write to and how many triggers may wait before callers are refused."""
+    def __init__(
+        self, pool: Pool, announcer: Announcer, *, max_pending: int, remember: float = REMEMBER
+    ) -> None:
+        """Take the pool to write to, and how many triggers may wait before callers are refused.
+
+        An idempotency key stands for its trigger for `remember` seconds.
+        """
+        self._remember = remember
         self._line = _Line(pool)
         self._announcer = announcer
         self._max_pending = max_pending
         self._waiting: list[_Waiting] = []
         self._arrived = asyncio.Event()
 
-    async def add(self, trigger: Trigger, place: Placement) -> None:
+    async def add(self, trigger: Trigger, place: Placement, once: Once | None = None) -> uuid.UUID:
         """Return when the trigger is on disk and in its place in the queue.
 
+        Returns the trigger's id; or that of an earlier one which `once` stands for, and then nothing is kept
+        of this one.
+
         Raises:
+            IdempotencyKeyReused: the key of `once` stands for other content.
             Overloaded: too many triggers wait already.
             StoreUnavailable: the database cannot be reached.
         """
         if len(self._waiting) >= self._max_pending:
             raise Overloaded
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(trigger, place, done))
+        done: asyncio.Future[uuid.UUID] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(trigger, place, once, done))
         self._arrived.set()
-        await done
+        return await done
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled."""
@@ -104,7 +149,8 @@ class TriggerWriter:
             if crowded:
                 await asyncio.sleep(_GATHER_SECONDS)
             crowded = len(self._waiting) > 1
-            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+            batch, again = _once_each(self._waiting[:_MAX_BATCH])
+            self._waiting = again + self._waiting[_MAX_BATCH:]
             if not self._waiting:
                 self._arrived.clear()
             # A caller that gave up before its commit began is told nothing, so nothing is kept.
@@ -114,7 +160,7 @@ class TriggerWriter:
         if not batch:
             return
         try:
-            await self._insert(batch)
+            kept = await self._insert(batch)
         except asyncio.CancelledError:
             _settle(batch, StoreUnavailable("The server stops; the trigger may or may not be accepted."))
             raise
@@ -123,7 +169,7 @@ class TriggerWriter:
         except Exception as error:
             await self._commit_singly(batch, error)
         else:
-            _settle(batch, None)
+            _accept(batch, kept)
             self._announcer.poke()
 
     async def _commit_singly(self, batch: list[_Waiting], error: Exception) -> None:
@@ -135,15 +181,20 @@ class TriggerWriter:
         for waiting in batch:
             await self._commit([waiting])
 
-    async def _insert(self, batch: list[_Waiting]) -> None:
-        columns = _columns(batch)
+    async def _insert(self, batch: list[_Waiting]) -> _Kept:
+        """Write a batch; return which trigger, of what content, each idempotency key stands for."""
+        columns: list[object] = list(_columns(batch))
+        statements = (_INSERT, _INSERT_AGAIN)
+        if any(waiting.once for waiting in batch):
+            statements = (_INSERT_ONCE, _INSERT_ONCE)
+            columns += [*_once_columns(batch), self._remember]
         message = None
-        for sql in (_INSERT, _INSERT_AGAIN):
+        for sql in statements:
             try:
                 statement = await self._line.statement(sql)
                 message = "The database was lost; the trigger may or may not have been accepted."
-                await statement.fetch(*columns)
-                return
+                rows = await statement.fetch(*columns)
+                return {row["id"]: (row["trigger_id"], row["content"]) for row in rows}
             except Exception as error:
                 if not is_outage(error):
                     raise
@@ -185,14 +236,41 @@ def _is_lost(connection: Connection) -> bool:
         return True
 
 
-def _settle(batch: list[_Waiting], error: Exception | None) -> None:
+def _once_each(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """Divide so that no idempotency key stands twice in the first part."""
+    seen: set[tuple[int, str]] = set()
+    first: list[_Waiting] = []
+    again: list[_Waiting] = []
+    for one in waiting:
+        name = (one.trigger.project_id, one.once.key) if one.once else None
+        (again if name in seen else first).append(one)
+        if name:
+            seen.add(name)
+    return first, again
+
+
+def _accept(batch: list[_Waiting], kept: _Kept) -> None:
+    """Tell each caller which trigger was kept for it."""
     for waiting in batch:
         if waiting.done.done():
             continue
-        if error is None:
-            waiting.done.set_result(None)
+        trigger_id, content = kept.get(waiting.trigger.id, (waiting.trigger.id, None))
+        if waiting.once and content != waiting.once.content:
+            facts = {"trigger_id": str(trigger_id)}
+            waiting.done.set_exception(IdempotencyKeyReused(metadata=facts))
         else:
+            waiting.done.set_result(trigger_id)
+
+
+def _settle(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.done.done():
             waiting.done.set_exception(error)
+
+
+def _once_columns(batch: list[_Waiting]) -> tuple[list[object], list[object]]:
+    given = [waiting.once for waiting in batch]
+    return [one and one.key for one in given], [one and one.content for one in given]
 
 
 def _columns(batch: list[_Waiting]) -> list[list[object]]:

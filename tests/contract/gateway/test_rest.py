@@ -195,7 +195,15 @@ async def test_forged_headers_do_no_harm(stand: Stand, client: httpx.AsyncClient
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("grpc-timeout", "x"), ("grpc-timeout", "0S"), ("grpc-encoding", "foo"), ("grpc-tags-bin", "!")],
+    [
+        ("grpc-timeout", "x"),
+        ("grpc-timeout", "0S"),
+        ("grpc-encoding", "foo"),
+        ("grpc-tags-bin", "!"),
+        ("anybodys-own-bin", "!"),
+        ("5!", "a name that gRPC does not know"),
+        ("a^|~b", ""),
+    ],
 )
 async def test_headers_of_grpc_steer_no_rest_call(client: httpx.AsyncClient, name: str, value: str) -> None:
     assert (await trigger(client, headers={**KEY, **JSON, name: value})).status_code == 204

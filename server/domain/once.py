@@ -1,0 +1,33 @@
+"""Idempotency: what makes two calls the same one."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from .trigger import Trigger
+
+__all__ = ["Once", "once"]
+
+
+class Once(msgspec.Struct, frozen=True):
+    """A caller's idempotency key with the SHA-256 of what it stands for."""
+
+    key: str
+    content: bytes
+
+
+def once(key: str, trigger: Trigger) -> Once:
+    """Return what makes another call the same as this one: the key, and everything that would be sent."""
+    said = (
+        trigger.campaign_id,
+        trigger.channel,
+        trigger.external_id,
+        trigger.address,
+        trigger.timezone,
+        trigger.locale,
+        trigger.user_data,
+        trigger.event,
+    )
+    return Once(key, hashlib.sha256(msgspec.json.encode(said)).digest())

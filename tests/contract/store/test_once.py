@@ -1,0 +1,131 @@
+"""Idempotency keys in the database: one trigger for each, whoever comes at once, while it is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from server.domain.once import Once, once
+from server.domain.trigger import Trigger
+from server.errors import IdempotencyKeyReused
+from server.store.forgetting import forget_keys
+from server.store.pool import Pool
+from server.store.writer import TriggerWriter
+
+from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+
+DAY = 86_400
+
+
+async def queued(pool: Pool) -> int:
+    count: int = await pool.fetchval("SELECT count(*) FROM queue JOIN trigger ON id = trigger_id")
+    return count
+
+
+async def add(writer: TriggerWriter, *triggers: Trigger, key: str = "k") -> Sequence[object]:
+    """Add triggers under one key; return the ids of those that were kept, or the errors."""
+    adding = (writer.add(trigger, PLACE, once(key, trigger)) for trigger in triggers)
+    return await asyncio.gather(*adding, return_exceptions=True)
+
+
+async def test_calls_of_one_key_in_one_commit_are_one_trigger(pool: Pool) -> None:
+    triggers = [a_trigger() for _ in range(50)]
+    async with writing(pool) as writer:
+        kept = await add(writer, *triggers)
+    assert set(kept) == {triggers[0].id}
+    assert await queued(pool) == 1
+
+
+async def test_calls_of_one_key_by_two_writers_at_once_are_one_trigger(pool: Pool) -> None:
+    async with writing(pool) as one, writing(pool) as other:
+        answers = await asyncio.gather(
+            *(add(writer, a_trigger()) for _ in range(50) for writer in (one, other))
+        )
+    assert len({kept for (kept,) in answers}) == 1
+    assert await queued(pool) == 1
+
+
+async def test_writers_that_hold_each_others_keys_do_not_lock_each_other_out(pool: Pool) -> None:
+    keys = [f"k{number}" for number in range(20)]
+    async with writing(pool) as one, writing(pool) as other:
+        for _ in range(10):
+            forward = [one.add(t := a_trigger(), PLACE, once(key, t)) for key in keys]
+            backward = [other.add(t := a_trigger(), PLACE, once(key, t)) for key in reversed(keys)]
+            await asyncio.wait_for(asyncio.gather(*forward, *backward), 10)
+    assert await queued(pool) == len(keys)
+
+
+async def test_keyed_and_other_triggers_share_a_commit(pool: Pool) -> None:
+    keyed, free = a_trigger(), [a_trigger() for _ in range(20)]
+    async with writing(pool) as writer:
+        kept = await asyncio.gather(
+            writer.add(keyed, PLACE, once("k", keyed)), *(writer.add(one, PLACE) for one in free)
+        )
+    assert kept == [keyed.id, *(one.id for one in free)]
+    assert await queued(pool) == 21
+
+
+async def test_other_content_is_refused_and_its_neighbours_are_not(pool: Pool) -> None:
+    first, neighbour = a_trigger(event='{"a": 1}'), a_trigger()
+    async with writing(pool) as writer:
+        await add(writer, first)
+        refused, taken = await asyncio.gather(
+            *(add(writer, a_trigger(event='{"a": 2}')), add(writer, neighbour, key="other"))
+        )
+    assert isinstance(refused[0], IdempotencyKeyReused)
+    assert refused[0].metadata == {"trigger_id": str(first.id)}
+    assert taken == [neighbour.id]
+    assert await queued(pool) == 2
+
+
+async def test_projects_have_keys_of_their_own(pool: Pool) -> None:
+    one, other = a_trigger(project_id=1), a_trigger(project_id=2)
+    async with writing(pool) as writer:
+        assert await add(writer, one, other) == [one.id, other.id]
+
+
+async def test_a_commit_whose_connection_died_is_sent_again_and_keeps_one_trigger(
+    pool: Pool, url: str
+) -> None:
+    trigger = a_trigger()
+    async with writing(pool) as writer:
+        async with held_commits(url) as onlooker:
+            adding = asyncio.create_task(add(writer, trigger))
+
+            async def is_waiting() -> bool:
+                return bool(await waiting_backends(onlooker))
+
+            await until(is_waiting)
+            for pid in await waiting_backends(onlooker):
+                await onlooker.execute("SELECT pg_terminate_backend($1)", pid)
+        assert await asyncio.wait_for(adding, 10) == [trigger.id]
+        assert await add(writer, a_trigger()) == [trigger.id]
+    assert await queued(pool) == 1
+
+
+async def test_a_key_older_than_its_time_is_a_new_one(pool: Pool) -> None:
+    first, second = a_trigger(), a_trigger(event='{"other": "content"}')
+    async with writing(pool) as writer:
+        await add(writer, first)
+        await pool.execute("UPDATE idempotency SET created_at = now() - interval '24 hours 1 second'")
+        assert await add(writer, second) == [second.id]
+        assert await add(writer, a_trigger(event='{"other": "content"}')) == [second.id]
+
+
+async def test_old_keys_are_forgotten_and_young_ones_are_not(pool: Pool) -> None:
+    async with writing(pool) as writer:
+        for key in ("old", "young"):
+            await add(writer, a_trigger(), key=key)
+    await pool.execute("UPDATE idempotency SET created_at = now() - interval '25 hours' WHERE key = 'old'")
+    assert await forget_keys(pool, DAY) == 1
+    assert [row["key"] for row in await pool.fetch("SELECT key FROM idempotency")] == ["young"]
+
+
+@pytest.mark.parametrize("field", ["external_id", "address", "timezone", "locale", "user_data", "event"])
+def test_everything_that_would_be_sent_is_content(field: str) -> None:
+    trigger = a_trigger()
+    assert once("k", trigger) == once("k", a_trigger())
+    assert once("k", a_trigger(**{field: "other"})) != once("k", trigger)
+    assert once("k", trigger) == Once("k", once("other", trigger).content)

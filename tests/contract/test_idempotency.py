@@ -1,0 +1,162 @@
+"""The same call twice is one trigger: by REST and gRPC, at once, by two server processes, after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from clarion.v1 import trigger_pb2 as pb
+from clarion.v1 import trigger_pb2_grpc
+from tests.contract.documented import check_call, check_rest, fields_of, reason_of
+from tests.stack import EXAMPLE, Stack, client, running_stack
+
+pytestmark = pytest.mark.xdist_group("idempotency")
+
+TRIGGER = "/api/client/campaigns/44/trigger"
+USER = {"external_id": "x", "email": "test@test.com"}
+CALLERS = 200
+
+
+@pytest.fixture(scope="module")
+async def twice(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A product with two server processes."""
+    async with running_stack(tmp_path_factory.mktemp("twice"), {"server": {"processes": 2}}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def rest(twice: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(twice) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def stub(twice: Stack) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(twice.target) as channel:
+        yield trigger_pb2_grpc.TriggerServiceStub(channel)
+
+
+@pytest.fixture
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+async def post(rest: httpx.AsyncClient, stack: Stack, key: str, **body: object) -> httpx.Response:
+    sent = {"user": USER, **body}
+    headers = {**stack.headers(), "Idempotency-Key": key}
+    return await rest.post(TRIGGER, json=sent, headers=headers)
+
+
+def accepted(answer: httpx.Response) -> tuple[str, bool]:
+    """Return the trigger's id, and whether it is that of an earlier call."""
+    assert answer.status_code == 204, answer.text
+    assert answer.content == b""
+    replayed = answer.headers.get("idempotency-replayed")
+    assert replayed in {None, "true"}
+    return answer.headers["x-trigger-id"], replayed == "true"
+
+
+async def test_the_same_call_again_gets_the_first_answer_again(
+    twice: Stack, rest: httpx.AsyncClient, key: str
+) -> None:
+    first, replayed = accepted(await post(rest, twice, key, event={"a": 1}))
+    assert not replayed
+    for _ in range(3):
+        assert accepted(await post(rest, twice, key, event={"a": 1})) == (first, True)
+
+
+async def test_two_hundred_callers_at_once_send_one_message(
+    twice: Stack, rest: httpx.AsyncClient, key: str
+) -> None:
+    event = {"marked": key}
+    answers = await asyncio.gather(*(post(rest, twice, key, event=event) for _ in range(CALLERS)))
+    told = [accepted(answer) for answer in answers]
+    assert len({trigger_id for trigger_id, _ in told}) == 1
+    assert [replayed for _, replayed in told].count(False) == 1
+    async with twice.pool() as pool:
+        assert await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%") == 1
+
+
+async def test_without_a_key_the_same_call_is_two_triggers(twice: Stack, rest: httpx.AsyncClient) -> None:
+    answers = [await rest.post(TRIGGER, json=EXAMPLE, headers=twice.headers()) for _ in range(2)]
+    assert len({answer.headers["x-trigger-id"] for answer in answers}) == 2
+
+
+async def test_other_content_under_the_same_key_is_refused_and_sends_nothing(
+    twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str
+) -> None:
+    first, _ = accepted(await post(rest, twice, key, event={"a": 1}))
+    for body in ({"event": {"a": 2}}, {}, {"event": {"a": 1}, "user": {**USER, "locale": "de"}}):
+        refused = await post(rest, twice, key, **body)
+        shown = check_rest(refused)
+        assert (refused.status_code, reason_of(shown)) == (422, "IDEMPOTENCY_KEY_REUSED")
+        assert fields_of(shown) == [("idempotency-key", "ALREADY_USED")]
+        assert shown["details"][0]["metadata"] == {"trigger_id": first}
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.TriggerEmail(email(key, event='{"a": 3}'), metadata=twice.metadata())
+    said = check_call(caught.value)
+    assert (reason_of(said), fields_of(said)) == (
+        "IDEMPOTENCY_KEY_REUSED", [("request_id", "ALREADY_USED")],
+    )  # fmt: skip
+
+
+def email(key: str, **more: str) -> pb.TriggerEmailRequest:
+    return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(**USER), request_id=key, **more)
+
+
+async def test_rest_and_grpc_share_their_keys(
+    twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str
+) -> None:
+    first, _ = accepted(await post(rest, twice, key))
+    typed = await stub.TriggerEmail(email(key), metadata=twice.metadata())
+    header = (*twice.metadata(), ("idempotency-key", key))
+    by_header = await stub.TriggerEmail(email(""), metadata=header)
+    assert [(one.trigger_id, one.replayed) for one in (typed, by_header)] == [(first, True)] * 2
+
+
+@pytest.mark.parametrize(("one", "other"), [("{}", '"{}"'), ('a"b-{}', '"a\\"b-{}"')])
+async def test_a_key_in_quotes_is_the_same_key(
+    twice: Stack, rest: httpx.AsyncClient, key: str, one: str, other: str
+) -> None:
+    first, _ = accepted(await post(rest, twice, one.replace("{}", key)))
+    assert accepted(await post(rest, twice, other.replace("{}", key))) == (first, True)
+
+
+@pytest.mark.parametrize("wrong", ["", "a b", "x" * 256, "\xe9"])
+async def test_a_key_that_is_none_is_named(twice: Stack, rest: httpx.AsyncClient, wrong: str) -> None:
+    headers = httpx.Headers({**twice.headers(), "Idempotency-Key": wrong}, encoding="latin-1")
+    answer = await rest.post(TRIGGER, json={"user": {}}, headers=headers)
+    fields = fields_of(check_rest(answer))
+    assert ("idempotency-key", "INVALID_FORMAT") in fields
+    assert ("user.email", "REQUIRED") in fields  # one answer names every violation
+
+
+async def test_header_and_field_must_agree(twice: Stack, stub: Any, key: str) -> None:
+    header = (*twice.metadata(), ("idempotency-key", "another"))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.TriggerEmail(email(key), metadata=header)
+    assert fields_of(check_call(caught.value)) == [("idempotency-key", "INVALID_FORMAT")]
+
+
+async def test_a_failed_validation_does_not_burn_the_key(
+    twice: Stack, rest: httpx.AsyncClient, key: str
+) -> None:
+    assert (await post(rest, twice, key, user={**USER, "email": "nobody@"})).status_code == 422
+    assert not accepted(await post(rest, twice, key))[1]
+
+
+async def test_keys_are_remembered_through_a_crash_of_the_database(
+    twice: Stack, rest: httpx.AsyncClient, key: str
+) -> None:
+    first, _ = accepted(await post(rest, twice, key))
+    twice.children()["postgres"].kill()
+    async with asyncio.timeout(30):
+        while (again := await post(rest, twice, key)).status_code != 204:
+            await asyncio.sleep(0.1)
+    assert accepted(again) == (first, True)

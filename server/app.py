@@ -95,7 +95,11 @@ class _CatalogCampaigns:
         self._catalog = catalog
 
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        return self._catalog.campaign(project_id, campaign_id)
+        found = self._catalog.campaign(project_id, campaign_id)
+        if found is None:  # a server may know it already: it may be newer than what we saw
+            await self._catalog.refresh()
+            found = self._catalog.campaign(project_id, campaign_id)
+        return found
 
     def timezone(self, project_id: int) -> str:
         return self._catalog.project_timezone(project_id)
@@ -160,7 +164,7 @@ async def dispatch(settings: Settings) -> None:
         await catalog.refresh()
         queue = PostgresQueue(pool)
         stack.push_async_callback(queue.close)
-        traffic = Traffic(by_name)
+        traffic = Traffic(by_name, ahead=1)
         presence = Presence(pool, traffic.share_among, role="dispatcher")
         await presence.beat()
         stack.push_async_callback(presence.leave)
@@ -170,7 +174,7 @@ async def dispatch(settings: Settings) -> None:
         )
         tasks.start(catalog.run(), presence.run())
         if settings.dispatch.metrics:
-            look = partial(_look, pool, catalog)
+            look = partial(_look, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))
         running = tasks.start(dispatcher.run())
         log.info("dispatching", providers=sorted(by_name))
@@ -189,9 +193,10 @@ def _warn_of_slow_providers(by_name: Mapping[str, Provider], grace: float) -> No
         )
 
 
-async def _look(pool: Pool, catalog: Catalog) -> tuple[Mapping[Channel, float], int]:
+async def _look(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
     async with reached():
-        return await oldest_due(pool, sorted(catalog.lanes)), await dead_letters(pool)
+        # The queue's lanes, not the campaigns': what waits for a provider that was taken away counts as well.
+        return await oldest_due(pool, sorted(await queue.lanes())), await dead_letters(pool)
 
 
 def providers(settings: Settings) -> dict[str, Provider]:

@@ -56,12 +56,20 @@ class Traffic:
     """
 
     def __init__(
-        self, providers: Mapping[str, Provider], clock: Callable[[], float] = time.monotonic
+        self,
+        providers: Mapping[str, Provider],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        ahead: int = 0,
     ) -> None:
-        """Take the configured providers and a clock in seconds."""
+        """Take the configured providers and a clock in seconds.
+
+        `ahead` is how many messages are claimed for each slot beyond the one that it sends, so that no
+        connection waits for a claim.
+        """
         self._clock = clock
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._roads = {name: _road(provider) for name, provider in providers.items()}
+        self._roads = {name: _road(provider, ahead) for name, provider in providers.items()}
         self._turns = itertools.count(1)
         self._served: dict[str, int] = {}
         """Lanes by when they last had their turn."""
@@ -98,6 +106,10 @@ class Traffic:
         for lane, _ in shares:
             self._served[lane] = next(self._turns)
         return shares
+
+    def serves(self, lane: str) -> bool:
+        """Tell whether any provider of the lane is configured here."""
+        return bool(self._providers_of(lane))
 
     def room(self, provider: str) -> int:
         """Return how many messages the provider may be given now."""
@@ -146,6 +158,11 @@ class Traffic:
         now = self._clock()
         return min((_wait(road, now) for road in self._roads.values()), default=math.inf)
 
+    def is_open(self, provider: str) -> bool:
+        """Tell whether the provider's breaker keeps messages away, or lets one alone try."""
+        road = self._roads.get(provider)
+        return road is not None and road.breaker.state(self._clock()) is not BreakerState.CLOSED
+
     def states(self) -> dict[str, BreakerState]:
         """Return the state of each provider's breaker."""
         now = self._clock()
@@ -153,9 +170,8 @@ class Traffic:
 
     def _provider_of(self, lane: str, now: float) -> str | None:
         """Return the provider that the lane's messages go through now."""
-        names = [name for name in lane.partition("/")[2].split(",") if name in self._roads]
         open_now = BreakerState.OPEN
-        for name in names:
+        for name in self._providers_of(lane):
             road = self._roads[name]
             state = road.breaker.state(now)
             probed = state is BreakerState.HALF_OPEN and not road.room(now)
@@ -163,11 +179,17 @@ class Traffic:
                 return name
         return None
 
+    def _providers_of(self, lane: str) -> list[str]:
+        """Return the lane's providers that are configured here, in its order."""
+        return [name for name in lane.partition("/")[2].split(",") if name in self._roads]
 
-def _road(provider: Provider) -> _Road:
+
+def _road(provider: Provider, ahead: int) -> _Road:
     policy = provider.policy
     return _Road(
-        provider.concurrency, Breaker(policy.breaker_failures, policy.breaker_pause), Pace(policy.rate)
+        provider.concurrency * (1 + ahead),
+        Breaker(policy.breaker_failures, policy.breaker_pause),
+        Pace(policy.rate),
     )
 
 

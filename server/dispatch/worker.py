@@ -32,6 +32,9 @@ LOOK_AROUND = 5.0
 LINGER = 0.005
 """Seconds that a free slot may wait for others, so that one claim serves several."""
 
+_NO_GATE = asyncio.Semaphore(1000)
+"""For a provider that is not configured here: its attempts end at once."""
+
 
 class Dispatcher:
     """Delivers until it is stopped. Each provider has its own slots, so none waits for another.
@@ -59,6 +62,8 @@ class Dispatcher:
         self._blindness = Outage("campaigns")
         self._recorder = Recorder(queue, self._outage, self._wake.set)
         self._traffic = traffic or Traffic(providers)
+        self._gates = {name: asyncio.Semaphore(one.concurrency) for name, one in providers.items()}
+        self._timeouts = {name: one.timeout for name, one in providers.items()}
         self._lanes_of_queue: set[str] = set()
         self._wanting: frozenset[str] = frozenset()
         """Providers that may have more work due than they had room."""
@@ -111,16 +116,24 @@ class Dispatcher:
         while True:
             try:
                 lanes = await self._queue.lanes()
-                metrics.buried(await self._queue.bury_expired(EXPIRED))
+                while buried := await self._queue.bury_expired(EXPIRED):
+                    metrics.buried(buried)
             except StoreUnavailable:  # the claims tell
                 lanes = self._lanes_of_queue
             except Exception as error:  # the next look may do better
                 self._log.error("look_around_failed", exception=place_of(error))
                 lanes = self._lanes_of_queue
-            if lanes - self._lanes_of_queue:
+            if new := lanes - self._lanes_of_queue:
                 self._wake.set()
+                self._warn_of_unserved(new)
             self._lanes_of_queue = lanes
             await asyncio.sleep(LOOK_AROUND)
+
+    def _warn_of_unserved(self, lanes: Collection[str]) -> None:
+        """Tell of lanes that wait for a provider that is not configured here (any more): for good, perhaps."""
+        for lane in sorted(lanes):
+            if not self._traffic.serves(lane):
+                self._log.warning("lane_without_provider", lane=lane)
 
     def _more_at_once(self) -> bool:
         """Tell whether a slot came free during the claim for which there may be work."""
@@ -179,22 +192,26 @@ class Dispatcher:
 
     def _start(self, claim: Claim) -> None:
         """Give a claim a slot and send it there."""
-        if claim.trigger.id in self._held:  # the database's clock jumped ahead, and ended our own lease
+        # Our own lease ended: the database's clock jumped ahead, or the outcome could not be recorded in time.
+        if claim.trigger.id in self._held or self._recorder.has(claim.trigger.id):
             self._recorder.returned(Returned(claim, self._settings.lease))
             return
         self._held.add(claim.trigger.id)
         self._traffic.began(claim.provider)
-        task = asyncio.create_task(self._attempt(claim))
+        task = asyncio.create_task(self._attempt(claim, asyncio.get_running_loop().time()))
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
-    async def _attempt(self, claim: Claim) -> None:
+    async def _attempt(self, claim: Claim, claimed_at: float) -> None:
         result = None
+        gate = self._gates.get(claim.provider, _NO_GATE)
+        waits = gate.locked()
         try:
-            if self._stopping:
-                self._recorder.returned(Returned(claim))
-                return
-            attempted = await self._deliverer.attempt(claim)
+            async with gate:
+                if self._stopping or (waits and not self._may_begin(claim.provider, claimed_at)):
+                    self._recorder.returned(Returned(claim))
+                    return
+                attempted = await self._deliverer.attempt(claim)
         except StoreUnavailable as error:
             self._blindness.failed(error)
             self._recorder.returned(Returned(claim))
@@ -207,6 +224,13 @@ class Dispatcher:
                 self._recorder.returned(attempted.outcome)
         finally:
             self._traffic.ended(claim.provider, result)
+
+    def _may_begin(self, provider: str, claimed_at: float) -> bool:
+        """Tell whether a claim that waited for its turn may still be sent: within its lease, and by this one."""
+        waited = asyncio.get_running_loop().time() - claimed_at
+        return (
+            not self._traffic.is_open(provider) and waited + self._timeouts[provider] < self._settings.lease
+        )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Claim more for the free slot; record a send that was cut off, or hand back one that never began."""

@@ -243,11 +243,12 @@ async def running(
     settings: DispatchSettings = SETTINGS,
     campaigns: MemoryCampaigns | None = None,
     clock: Callable[[], float] = time.monotonic,
+    ahead: int = 0,
 ) -> AsyncIterator[Dispatcher]:
     """Run a dispatcher for the block; breakers and paces go by the clock."""
     by_name = {provider.name: provider for provider in providers}
     known = campaigns or MemoryCampaigns(make_campaign())
-    dispatcher = Dispatcher(queue, known, by_name, settings, Traffic(by_name, clock))
+    dispatcher = Dispatcher(queue, known, by_name, settings, Traffic(by_name, clock, ahead=ahead))
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher

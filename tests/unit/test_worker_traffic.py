@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from server.dispatch import worker
 from server.dispatch.providers.base import ProviderRetryPolicy, SendingPolicy
 from server.dispatch.retry import EXPIRED
+from server.dispatch.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.errors import Permanent, StoreUnavailable, Transient
@@ -289,3 +290,33 @@ async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_w
     assert queue.burials >= 1
     assert [one["event"] for one in logs].count("look_around_failed") == 1
     assert ADDRESS not in str(logs)
+
+
+async def test_what_was_claimed_ahead_waits_for_its_turn_and_is_handed_back_when_the_breaker_opens() -> None:
+    queue = MemoryQueue()
+    mail = ScriptedProvider("mail", concurrency=2, timeout=0.05, policy=OPENS_AT_TWO)
+    mail.open.clear()
+    queue.add(*[make_trigger() for _ in range(4)])
+    async with running(queue, mail, ahead=1):
+        await queue.until_attempts(2)
+        async with asyncio.timeout(5):
+            while len(queue.handed_back) < 2:
+                await asyncio.sleep(0.01)
+    assert mail.most == 2
+    assert outcomes(queue) == [RETRY] * 2
+    assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 1, 1]
+
+
+async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> None:
+    queue = MemoryQueue()
+    mail = ScriptedProvider("mail", concurrency=1, timeout=0.3)
+    mail.open.clear()
+    queue.add(make_trigger(), make_trigger())
+    short = DispatchSettings(poll_interval=60.0, lease=0.4, grace=5.0)
+    async with running(queue, mail, settings=short, ahead=1):
+        await queue.until_attempts(1)
+        async with asyncio.timeout(5):
+            while not queue.handed_back:
+                await asyncio.sleep(0.01)
+        mail.open.set()
+    assert mail.most == 1

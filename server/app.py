@@ -1,4 +1,8 @@
-"""The composition root: the only file that wires store, gRPC front, dispatcher and gateway together."""
+"""The composition root: the only file that wires store, gRPC front, dispatcher and gateway together.
+
+What takes long to import (gRPC, templates, providers) is imported by the functions that need it: a command
+that reads a table does not.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec import structs
 
 from gateway import HALF_THE_CORES, GatewayOptions
 
 from .config import Settings
-from .dispatch import metrics
-from .dispatch.providers import build as build_provider
-from .dispatch.providers.base import Provider
-from .dispatch.settings import DispatchSettings
-from .dispatch.traffic import Traffic
-from .dispatch.worker import Dispatcher
 from .domain.campaign import Campaign, Channel
 from .domain.delivery import Delivery
 from .domain.key import ApiKey
 from .domain.limit import Limit, RateLimiter
 from .errors import ConfigError
-from .monitoring import serve_metrics
 from .readiness import report_readiness
-from .rpc.service import RpcServer
 from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
 from .store.catalog import Catalog
@@ -44,6 +38,10 @@ from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
 from .store.writer import TriggerWriter
 from .tasks import Tasks
+
+if TYPE_CHECKING:
+    from .dispatch.providers.base import Provider
+    from .dispatch.settings import DispatchSettings
 
 __all__ = [
     "dispatch",
@@ -95,11 +93,7 @@ class _CatalogCampaigns:
         self._catalog = catalog
 
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        found = self._catalog.campaign(project_id, campaign_id)
-        if found is None:  # a server may know it already: it may be newer than what we saw
-            await self._catalog.refresh()
-            found = self._catalog.campaign(project_id, campaign_id)
-        return found
+        return await self._catalog.newest_campaign(project_id, campaign_id)
 
     def timezone(self, project_id: int) -> str:
         return self._catalog.project_timezone(project_id)
@@ -115,6 +109,8 @@ async def serve(settings: Settings) -> None:
         ConfigError: a setting is wrong, or the database is not migrated.
         StoreUnavailable: the database cannot be reached at the start.
     """
+    from .rpc.service import RpcServer  # noqa: PLC0415 - see above
+
     async with opened_pool(settings, migrated=True) as pool, Tasks() as tasks:
         catalog = _catalog(pool, settings, templates=False)
         await catalog.refresh()
@@ -154,6 +150,11 @@ async def dispatch(settings: Settings) -> None:
         ConfigError: a setting is wrong, or the database is not migrated.
         StoreUnavailable: the database cannot be reached at the start.
     """
+    from .dispatch import metrics  # noqa: PLC0415 - see above
+    from .dispatch.traffic import Traffic  # noqa: PLC0415
+    from .dispatch.worker import Dispatcher  # noqa: PLC0415
+    from .monitoring import serve_metrics  # noqa: PLC0415
+
     async with AsyncExitStack() as stack:
         by_name = providers(settings)
         for provider in by_name.values():
@@ -195,7 +196,6 @@ def _warn_of_slow_providers(by_name: Mapping[str, Provider], grace: float) -> No
 
 async def _look(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
     async with reached():
-        # The queue's lanes, not the campaigns': what waits for a provider that was taken away counts as well.
         return await oldest_due(pool, sorted(await queue.lanes())), await dead_letters(pool)
 
 
@@ -205,6 +205,8 @@ def providers(settings: Settings) -> dict[str, Provider]:
     Raises:
         ConfigError: a provider's setting is wrong.
     """
+    from .dispatch.providers import build as build_provider  # noqa: PLC0415 - see above
+
     data_dir = settings.data_dir.absolute()
     return {
         name: build_provider(name, table, data_dir=data_dir) for name, table in settings.providers.items()
@@ -248,6 +250,9 @@ async def server_ready(target: str, timeout: float) -> None:  # noqa: ASYNC109 -
     Raises:
         grpc.aio.AioRpcError: it does not within `timeout` seconds.
     """
+    import grpc  # noqa: PLC0415 - see above
+    from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
+
     async with grpc.aio.insecure_channel(target, options=_SOON_AGAIN) as channel:
         request = health_pb2.HealthCheckRequest()
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs know no methods
@@ -299,6 +304,8 @@ def _rate_limiter(settings: Settings) -> RateLimiter:
 
 
 def _dispatch_settings(settings: Settings) -> DispatchSettings:
+    from .dispatch.settings import DispatchSettings  # noqa: PLC0415 - see above
+
     return DispatchSettings(
         lease=settings.dispatch.lease,
         poll_interval=settings.dispatch.poll_interval,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -18,6 +19,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 GATHER = 0.005
 """Seconds that a commit waits for more outcomes while they come together: one costs nearly as much as ten."""
+BATCH = 500
+"""Outcomes in one commit: what joins them to their rows grows with the square."""
 
 
 class Outage:
@@ -63,6 +66,9 @@ class Recorder:
         self._finished: list[Finished] = []
         self._returned: list[Returned] = []
         self._unrecorded = 0
+        self._ended: set[uuid.UUID] = set()
+        """The triggers of outcomes that the store has not taken yet."""
+        self._failing = False
         self._work = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -70,16 +76,21 @@ class Recorder:
     @property
     def behind(self) -> bool:
         """True while outcomes wait for a store that did not take them."""
-        return self._outage.pause > 0 and self._unrecorded > 0
+        return self._failing
 
     @property
     def unrecorded(self) -> int:
         """How many outcomes and returned claims the store has not taken yet."""
         return self._unrecorded
 
+    def has(self, trigger_id: uuid.UUID) -> bool:
+        """Tell whether an outcome of this trigger waits to be recorded."""
+        return trigger_id in self._ended
+
     def finished(self, outcome: Finished) -> None:
         """Record an outcome soon."""
         self._finished.append(outcome)
+        self._ended.add(outcome.claim.trigger.id)
         self._noted()
 
     def returned(self, claim: Returned) -> None:
@@ -103,11 +114,14 @@ class Recorder:
             await self._work.wait()
             if crowded:
                 await asyncio.sleep(GATHER)
-            self._work.clear()
-            finished, self._finished = self._finished, []
-            returned, self._returned = self._returned, []
+            finished, self._finished = self._finished[:BATCH], self._finished[BATCH:]
+            returned, self._returned = self._returned[:BATCH], self._returned[BATCH:]
+            if not self._finished and not self._returned:
+                self._work.clear()
             crowded = len(finished) > 1
             await self._persist(finished, returned)
+            self._failing = False
+            self._ended.difference_update(outcome.claim.trigger.id for outcome in finished)
             self._unrecorded -= len(finished) + len(returned)
             if not self._unrecorded:
                 self._empty.set()
@@ -125,11 +139,16 @@ class Recorder:
                     returned = ()
                 self._outage.over()
             except StoreUnavailable as error:
+                self._failing = True
                 self._outage.failed(error)
                 await asyncio.sleep(self._outage.pause)
             except Exception as error:
-                await self._part(finished, error)
-                finished = returned = ()  # claims not handed back come due when their lease ends
+                if finished:
+                    await self._part(finished, error)
+                    finished = ()
+                else:  # they come due when their lease ends
+                    self._log.error("handing_back_failed", count=len(returned), exception=place_of(error))
+                    returned = ()
 
     async def _part(self, finished: Sequence[Finished], error: Exception) -> None:
         """Record what can be recorded of a batch that the store finds fault with."""

@@ -130,7 +130,7 @@ class Dispatcher:
             await asyncio.sleep(LOOK_AROUND)
 
     def _warn_of_unserved(self, lanes: Collection[str]) -> None:
-        """Tell of lanes that wait for a provider that is not configured here (any more): for good, perhaps."""
+        """Tell of lanes that wait for a provider that is not configured here: for good, perhaps."""
         for lane in sorted(lanes):
             if not self._traffic.serves(lane):
                 self._log.warning("lane_without_provider", lane=lane)
@@ -192,7 +192,7 @@ class Dispatcher:
 
     def _start(self, claim: Claim) -> None:
         """Give a claim a slot and send it there."""
-        # Our own lease ended: the database's clock jumped ahead, or the outcome could not be recorded in time.
+        # Our own lease ended: the database's clock jumped ahead, or the outcome is not recorded yet.
         if claim.trigger.id in self._held or self._recorder.has(claim.trigger.id):
             self._recorder.returned(Returned(claim, self._settings.lease))
             return
@@ -226,7 +226,7 @@ class Dispatcher:
             self._traffic.ended(claim.provider, result)
 
     def _may_begin(self, provider: str, claimed_at: float) -> bool:
-        """Tell whether a claim that waited for its turn may still be sent: within its lease, and by this one."""
+        """Tell whether a claim that had to wait may still be sent: within its lease, by this provider."""
         waited = asyncio.get_running_loop().time() - claimed_at
         return (
             not self._traffic.is_open(provider) and waited + self._timeouts[provider] < self._settings.lease

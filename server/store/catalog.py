@@ -64,6 +64,20 @@ class Catalog:
         """
         return self._current().campaigns.get((project_id, campaign_id))
 
+    async def newest_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return the project's campaign, also one that is newer than the snapshot.
+
+        A server whose snapshot is newer may have accepted a trigger for it already.
+
+        Raises:
+            StoreUnavailable: the snapshot is too old, or would have to be renewed and cannot be.
+        """
+        found = self.campaign(project_id, campaign_id)
+        if found is None:
+            await self.refresh()
+            found = self.campaign(project_id, campaign_id)
+        return found
+
     def exists_elsewhere(self, campaign_id: int) -> bool:
         """Tell whether any project has a campaign of this number."""
         return campaign_id in self._current().campaign_ids

@@ -34,7 +34,7 @@ _SOURCES = {
         LEFT JOIN dead_letter d ON d.trigger_id = t.id""",
 }
 STATE = """CASE
-            WHEN q.claimed_by IS NOT NULL THEN 'sending'
+            WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- after it, its lease has ended
             WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
             WHEN q.trigger_id IS NOT NULL THEN 'pending'
             WHEN d.trigger_id IS NOT NULL THEN 'dead'
@@ -58,6 +58,7 @@ _REDRIVE = f"""
         FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
         JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id {LAST}
         WHERE ($7::uuid[] IS NULL OR d.trigger_id = ANY($7)) AND {_WHERE}
+            AND d.died_at <= $9
         ORDER BY d.died_at LIMIT $8 FOR UPDATE OF d SKIP LOCKED
     ), raised AS (
         DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))
@@ -79,9 +80,9 @@ _OLDEST = """
 """
 _BACKLOG = """
     SELECT split_part(lane, '/', 1) AS channel, split_part(lane, '/', 2) AS providers,
-        count(*) FILTER (WHERE claimed_by IS NULL AND due_at <= now()) AS due,
+        count(*) FILTER (WHERE due_at <= now()) AS due,
         count(*) FILTER (WHERE claimed_by IS NULL AND due_at > now()) AS later,
-        count(*) FILTER (WHERE claimed_by IS NOT NULL) AS sending,
+        count(*) FILTER (WHERE claimed_by IS NOT NULL AND due_at > now()) AS sending,
         coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)::float8
             AS oldest_due
     FROM queue GROUP BY lane ORDER BY lane
@@ -149,12 +150,15 @@ async def list_deliveries(pool: Pool, state: DeliveryState | None, wanted: Wante
 
 
 async def redrive(pool: Pool, wanted: Wanted, ids: Sequence[uuid.UUID] | None = None) -> int:
-    """Put dead letters back into the queue, due at once; return how many. `ids`: only these."""
-    total = 0
+    """Put dead letters back into the queue, due at once; return how many. `ids`: only these.
+
+    What dies again meanwhile stays dead: or this would go on for as long as a provider refuses all.
+    """
+    total, begun_at = 0, await pool.fetchval("SELECT now()")
     while True:
         async with pool.acquire() as connection, connection.transaction():
             chosen = list(ids) if ids is not None else None
-            rows = await connection.fetch(_REDRIVE, *wanted.arguments(), chosen, _REDRIVEN_AT_ONCE)
+            rows = await connection.fetch(_REDRIVE, *wanted.arguments(), chosen, _REDRIVEN_AT_ONCE, begun_at)
             await connection.execute(f"NOTIFY {CHANNEL}")
         total += len(rows)
         if len(rows) < _REDRIVEN_AT_ONCE:

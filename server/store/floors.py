@@ -6,7 +6,8 @@ index steps over all that was ever claimed (published: claims of 3 ms grow to ov
 front of the last claim is known to be gone, so the next one can begin there, the floor.
 
 A row can come to stand below the floor: its transaction took the time when it began, and committed late. So
-looks further back follow now and then, the furthest to the very front.
+looks further back follow now and then, the furthest to the very front. One that found as much as it might
+take is gone on with from there: a whole batch may be late, and a paced provider has room for one at a time.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LOOK_AT_ALL_EVERY = 60.0
 class _Lane:
     reached: dt.datetime = FRONT
     """All that was due by then was seen claimed."""
+    back_at: dt.datetime | None = None
+    """How far a look back has come, until it has caught up."""
     looked_back_at: float = field(default=float("-inf"))
     looked_at_all_at: float = field(default=float("-inf"))
 
@@ -52,8 +55,10 @@ class Floors:
             return FRONT
         if now - state.looked_back_at >= LOOK_BACK_EVERY:
             state.looked_back_at = now
-            return state.reached - LOOK_BACK
-        return state.reached - MARGIN
+            floor = state.reached - LOOK_BACK
+        else:
+            floor = state.reached - MARGIN
+        return min(floor, state.back_at or floor)
 
     def claimed(self, lane: str, reached: dt.datetime | None, at: dt.datetime) -> None:
         """Note that all that was due in the lane by `reached` is claimed; `at` is the database's time."""
@@ -62,6 +67,7 @@ class Floors:
         state = self._lanes.setdefault(lane, _Lane())
         # A look far back may have found old rows alone; and the clock may have been set back.
         state.reached = min(max(state.reached, reached), at)
+        state.back_at = reached if reached < state.reached else None
 
     def begin_anew(self) -> None:
         """Forget all: after an outage, nothing is known of other dispatchers' claims."""

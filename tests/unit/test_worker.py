@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 import uuid
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -10,10 +11,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from server.dispatch import recorder
 from server.dispatch.message import Email
+from server.dispatch.retry import lost
 from server.dispatch.worker import Dispatcher, DispatchSettings
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome, Finished
+from server.domain.delivery import AttemptOutcome, Finished, Returned, Share
 from server.domain.trigger import Trigger
 from server.errors import ConfigError, Permanent, Transient
 
@@ -201,6 +204,56 @@ async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_
     assert sent_ids(provider) == [trigger.id]
 
 
+class SlowQueue(MemoryQueue):
+    """Takes outcomes only once it may: a lock holds them up, and claims go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = asyncio.Event()
+
+    async def finish(self, finished: Sequence[Finished]) -> None:
+        await self.may.wait()
+        await super().finish(finished)
+
+
+async def test_what_was_sent_is_not_sent_again_while_its_recording_outlasts_the_lease() -> None:
+    queue, provider = SlowQueue(), ScriptedProvider(timeout=0.1)
+    trigger = make_trigger()
+    async with running(queue, provider, settings=DispatchSettings(poll_interval=0.02, lease=0.2)):
+        queue.add(trigger)
+        await asyncio.sleep(0.7)
+        assert queue.claims > 2
+        queue.may.set()
+        await queue.until_attempts(1)
+    assert sent_ids(provider) == [trigger.id]
+    assert queue.rows == {}
+
+
+async def test_while_the_store_takes_no_outcomes_nothing_is_claimed_although_a_claim_succeeded() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    queue.finish_down = True
+    async with running(queue, provider) as dispatcher:
+        queue.add(make_trigger())
+        await queue.until_finish_failed()
+        dispatcher._outage.over()  # as a claim does that was under way
+        claims = queue.claims
+        queue.add(make_trigger())
+        await asyncio.sleep(0.3)
+        assert queue.claims <= claims + 1
+        queue.finish_down = False
+        await queue.until_attempts(2)
+
+
+async def test_many_outcomes_are_recorded_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "BATCH", 3)
+    queue, provider = MemoryQueue(), ScriptedProvider(concurrency=20)
+    async with running(queue, provider):
+        queue.add(*(make_trigger() for _ in range(20)))
+        await queue.until_attempts(20)
+    assert outcomes(queue) == [AttemptOutcome.DELIVERED] * 20
+    assert queue.finishes >= 7
+
+
 async def test_a_store_outage_is_logged_once_and_survived() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     queue.down = True
@@ -251,6 +304,22 @@ async def test_one_outcome_that_cannot_be_recorded_does_not_hold_up_the_others()
     (entry,) = [entry for entry in logs if entry["event"] == "recording_failed"]
     assert entry["trigger_ids"] == [str(poison.id)]
     assert ADDRESS not in str(logs)
+
+
+async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded() -> None:
+    poison, other = make_trigger(), make_trigger()
+    queue = FussyQueue(poison.id)
+    queue.add(poison, other)
+    claims = {claim.trigger.id: claim for claim in await queue.claim([Share("email/mail", "mail", 2)], 60)}
+    kept = recorder.Recorder(queue, recorder.Outage("queue"), lambda: None)
+    running_recorder = asyncio.create_task(kept.run())
+    kept.finished(lost(claims[poison.id], dt.datetime.now(dt.UTC), 0.1))
+    kept.returned(Returned(claims[other.id]))
+    async with asyncio.timeout(5):
+        await kept.drained()
+    running_recorder.cancel()
+    assert [claim.trigger.id for claim in queue.handed_back] == [other.id]
+    assert not kept.has(poison.id)
 
 
 async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:

@@ -259,6 +259,20 @@ async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alo
     assert outcomes(queue) == [DEAD] * 20 + [DELIVERED] * 5
 
 
+async def test_a_lane_whose_provider_is_not_configured_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "LOOK_AROUND", 0.01)
+    queue = MemoryQueue()
+    queue.add(make_trigger(), provider="gone")
+    queue.add(make_trigger(), provider="gone,mail")
+    with capture_logs() as logs:
+        async with running(queue, ScriptedProvider(), settings=SLOW_POLL):
+            await queue.until_attempts(1)
+            await asyncio.sleep(0.1)
+    assert [one["lane"] for one in logs if one["event"] == "lane_without_provider"] == ["email/gone"]
+
+
 class SeldomSeen(MemoryQueue):
     """Finds fault with its first looks around, and counts what is to be buried."""
 

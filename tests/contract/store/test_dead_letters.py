@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -205,6 +207,33 @@ async def test_more_than_one_round_takes_are_all_sent_again(
     monkeypatch.setattr(delivery_lists, "_REDRIVEN_AT_ONCE", 3)
     await buried(pool, *(a_trigger() for _ in range(9)), a_trigger(campaign_id=99))
     assert await redrive(pool, ANY) == 9
+
+
+@asynccontextmanager
+async def all_refused(pool: Pool) -> AsyncIterator[None]:
+    """Whatever is queued dies at once."""
+    await pool.execute(
+        """CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            DELETE FROM queue WHERE trigger_id = new.trigger_id;
+            INSERT INTO dead_letter VALUES (new.trigger_id, clock_timestamp(), '401') ON CONFLICT DO NOTHING;
+            RETURN NULL;
+        END $$"""
+    )
+    await pool.execute("CREATE TRIGGER dies AFTER INSERT ON queue FOR EACH ROW EXECUTE FUNCTION die()")
+    try:
+        yield
+    finally:
+        await pool.execute("DROP FUNCTION die CASCADE")
+
+
+@pytest.mark.usefixtures("_campaigns")
+async def test_what_dies_again_meanwhile_is_not_sent_again_and_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_lists, "_REDRIVEN_AT_ONCE", 3)
+    await buried(pool, *(a_trigger() for _ in range(9)))
+    async with all_refused(pool):
+        assert await asyncio.wait_for(redrive(pool, ANY), 5) == 9
 
 
 @pytest.mark.usefixtures("_campaigns")

@@ -143,6 +143,18 @@ async def test_what_stands_far_below_the_floor_is_found_within_a_minute(pool: Po
     assert await claimed(queue) == 1
 
 
+async def test_a_batch_that_is_committed_late_is_found_whole_by_a_provider_that_has_room_for_one(
+    pool: Pool,
+) -> None:
+    clock = Clock()
+    queue = PostgresQueue(pool, clock)
+    await claimed(queue)
+    for _ in range(5):
+        await late(pool, 3600)
+    clock.now += LOOK_AT_ALL_EVERY
+    assert [len(await queue.claim(shares(sandbox=1), 60)) for _ in range(6)] == [1, 1, 1, 1, 1, 0]
+
+
 async def test_a_commit_that_took_a_moment_is_found_at_once(pool: Pool, url: str) -> None:
     queue, trigger, slow = PostgresQueue(pool, Clock()), a_trigger(), await asyncpg.connect(url)
     await pool.execute(RECORD, trigger.id)

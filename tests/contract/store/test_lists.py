@@ -183,6 +183,17 @@ async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: P
     ]
 
 
+async def test_what_a_dispatcher_held_that_died_is_due_and_not_being_sent(pool: Pool) -> None:
+    await aged(pool, "email/a", 5)
+    [claim] = await PostgresQueue(pool).claim([Share("email/a", "a", 1)], -1.0)  # its lease has ended
+    found = await find_delivery(pool, claim.trigger.id)
+    assert found
+    assert found.state is RETRYING
+    assert [replace(one, oldest_due=0.0) for one in await backlog(pool)] == [
+        Backlog(Channel.EMAIL, "a", 1, 0, 0, 0.0)
+    ]
+
+
 async def test_the_age_of_the_oldest_due_trigger_is_known_for_each_channel(pool: Pool) -> None:
     lanes = ["email/a", "email/a,b", "text/a", "push/a"]
     assert await oldest_due(pool, lanes) == {}

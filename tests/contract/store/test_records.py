@@ -39,6 +39,19 @@ async def running_catalog(
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_campaign_that_is_newer_than_the_snapshot_is_looked_for_before_it_is_said_to_be_none(
+    pool: Pool,
+) -> None:
+    catalog = Catalog(pool, interval=60, max_age=60, templates=True)
+    await catalog.refresh()
+    assert await catalog.newest_campaign(1, 44) is None
+    await campaigns.apply_campaigns(pool, [a_campaign(44)])
+    assert catalog.campaign(1, 44) is None
+    found = await catalog.newest_campaign(1, 44)
+    assert found is not None
+    assert found is catalog.campaign(1, 44)
+
+
 async def test_a_key_comes_back_as_it_was_created(pool: Pool) -> None:
     secret, end = new_secret(), dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
     key = await keys.create_key(

@@ -148,7 +148,7 @@ class _Rounds:
             before, started, first = cpu_of(pids), time.monotonic(), end.tally.messages
             await end.reached(done_before + self._messages, self._seconds)
             seconds, cpu = time.monotonic() - started, used(before, cpu_of(pids))
-            return Turn(done_before + self._messages - first, seconds, cpu)
+            return _turn(done_before + self._messages - first, seconds, cpu)
 
     async def _drained(self, pids: Mapping[str, int], end: Sink | None, goal: int) -> Turn:
         """Measure from the first record of a delivery until nothing waits any more."""
@@ -162,7 +162,13 @@ class _Rounds:
                 seconds, cpu = time.monotonic() - started, used(before, cpu_of(pids))
         except TimeoutError:
             raise BenchError(f"not all was delivered within {self._seconds:.0f} s") from None
-        return Turn(self._messages - first, seconds, cpu)
+        return _turn(self._messages - first, seconds, cpu)
+
+
+def _turn(messages: int, seconds: float, cpu: Mapping[str, float]) -> Turn:
+    if messages <= 0:
+        raise BenchError("all was sent before the first look: take more --messages")
+    return Turn(messages, seconds, cpu)
 
 
 def ratios(turns: Mapping[str, Sequence[Turn]], variant: str) -> float:

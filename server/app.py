@@ -153,8 +153,10 @@ async def dispatch(settings: Settings) -> None:
     from .dispatch import metrics  # noqa: PLC0415 - see above
     from .dispatch.traffic import Traffic  # noqa: PLC0415
     from .dispatch.worker import Dispatcher  # noqa: PLC0415
-    from .monitoring import serve_metrics  # noqa: PLC0415
+    from .monitoring import address, serve_metrics  # noqa: PLC0415
 
+    if settings.dispatch.metrics:
+        address(settings.dispatch.metrics)  # a wrong one is told before anything is sent
     async with AsyncExitStack() as stack:
         by_name = providers(settings)
         for provider in by_name.values():
@@ -179,8 +181,11 @@ async def dispatch(settings: Settings) -> None:
             tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))
         running = tasks.start(dispatcher.run())
         log.info("dispatching", providers=sorted(by_name))
-        await tasks.until_signal()
-        dispatcher.stop()
+        try:
+            await tasks.until_signal()
+        finally:  # also when another task failed: what is under way is to be recorded
+            dispatcher.stop()
+            await asyncio.wait(running)
         await asyncio.gather(*running)
         log.info("dispatcher stopped")
 

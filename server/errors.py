@@ -278,6 +278,11 @@ class Transient(ProviderError):
 class Permanent(ProviderError):
     """The provider will never take the message."""
 
+    def __init__(self, message: str | None = None, *, asked: bool = True) -> None:
+        """Take the provider's words; or ours, if it was not `asked`: they tell nothing of it then."""
+        super().__init__(message)
+        self.asked = asked
+
 
 class RecipientRefused(Permanent):
     """The provider will never take messages for this recipient."""

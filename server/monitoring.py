@@ -10,11 +10,23 @@ from prometheus_client import start_http_server
 
 from .errors import ConfigError
 
-__all__ = ["serve_metrics"]
+__all__ = ["address", "serve_metrics"]
 
 log = structlog.get_logger(__name__)
 
 _TRY_AGAIN = 1.0
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Return host and port of `host:port`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP's largest
+        raise ConfigError(f"dispatch.metrics: must be host:port, found {listen}")
+    return host, int(port)
 
 
 async def serve_metrics(listen: str) -> None:
@@ -25,13 +37,11 @@ async def serve_metrics(listen: str) -> None:
     Raises:
         ConfigError: the address is none, or not one of this machine.
     """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP's largest
-        raise ConfigError(f"dispatch.metrics: must be host:port, found {listen}")
+    host, port = address(listen)
     told = False
     while True:
         try:
-            server, _thread = start_http_server(int(port), host)
+            server, _thread = start_http_server(port, host)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ConfigError(f"dispatch.metrics: cannot listen at {listen}: {error.strerror}") from error

@@ -64,14 +64,6 @@ class Breaker:
         self._failures, self._pause, self._reopens_at, self._probing = 0, self._first_pause, None, False
         return was_open
 
-    def refused(self, now: float) -> bool:
-        """Note a refusal for good; return whether that closed the breaker.
-
-        It closes an open one, because somebody must have answered. But it does not make up for failures: some
-        refusals are found before the provider is asked.
-        """
-        return self._reopens_at is not None and self.state(now) is BreakerState.HALF_OPEN and self.succeeded()
-
     def failed(self, now: float, retry_after: float = 0.0) -> bool:
         """Note a failure of the provider; return whether that opened the breaker.
 

@@ -16,6 +16,7 @@ __all__ = ["EXPIRED", "conclude", "decide", "expires_at", "lost", "not_sent"]
 
 EXPIRED = "its time to live ended"
 """The error of what was not sent in time."""
+USED_UP = "all its attempts are made, and the last one was lost"
 
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a provider that asks for longer is asked again after a day."""
@@ -95,6 +96,10 @@ def not_sent(claim: Claim, policy: RetryPolicy, now: dt.datetime) -> Finished | 
         error = f"the recipient is suppressed since a provider refused it: {claim.suppressed}"
         attempt = _attempt(claim, AttemptOutcome.SUPPRESSED, now, 0.0)
         return Finished(claim, replace(attempt, error=scrub(error, claim.trigger.address)))
+    if (
+        claim.tries > policy.max_attempts
+    ):  # the last of them were lost: this message may be what ends dispatchers
+        return Finished(claim, replace(_attempt(claim, AttemptOutcome.DEAD, now, 0.0), error=USED_UP))
     end = expires_at(claim, policy)
     if end is not None and now >= end:
         return Finished(claim, replace(_attempt(claim, AttemptOutcome.DEAD, now, 0.0), error=EXPIRED))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from ..domain.delivery import Share
-from ..errors import DeliveryError, Permanent, ProviderError, RecipientRefused, Transient
+from ..errors import DeliveryError, Permanent, ProviderError, Transient
 from .breaker import Breaker, BreakerState
 from .pace import Pace
 from .providers.base import Provider, Receipt
@@ -134,18 +134,15 @@ class Traffic:
         if road is None:
             return
         road.free += 1
-        if not isinstance(result, Receipt | ProviderError):
+        if not isinstance(result, Receipt | ProviderError) or (
+            isinstance(result, Permanent) and not result.asked
+        ):
             road.pace.took(-1)
             road.breaker.abandoned()
         elif isinstance(result, Transient) and result.of_provider:
             self._failed(provider, road, result)
-        elif self._works(road, result):
+        elif road.breaker.succeeded():
             self._log.info("breaker_closed", provider=provider)
-
-    def _works(self, road: _Road, result: Receipt | ProviderError) -> bool:
-        if isinstance(result, Permanent) and not isinstance(result, RecipientRefused):
-            return road.breaker.refused(self._clock())
-        return road.breaker.succeeded()
 
     def _failed(self, provider: str, road: _Road, error: Transient) -> None:
         now = self._clock()

@@ -21,8 +21,9 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 log = structlog.get_logger(__name__)
 
 # Beside lost connections: full disk and other exhausted resources (class 53), shutdown and crash (57P), and
-# a server that became a read-only replica in a failover (25006).
-_OUTAGE_STATES = ("53", "57P", "25006", "08")
+# a server that became a read-only replica in a failover (25006). Also what passes when it is tried again:
+# deadlocks (40), somebody's lock_timeout (55P03) or statement_timeout (57014), I/O errors (58).
+_OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58")
 
 
 class _PlainConnection(asyncpg.Connection):  # generic in the stubs only

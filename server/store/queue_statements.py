@@ -108,10 +108,15 @@ BURY_EXPIRED = """
             SELECT trigger_id FROM queue
             WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING trigger_id, attempt
+        RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by
     ), recorded AS (
         INSERT INTO attempt
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+        SELECT trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
+            extract(epoch FROM now() - claimed_at), '',
+            'the dispatcher ended before it could record the outcome'
+        FROM expired WHERE claimed_by IS NOT NULL
+        UNION ALL
         SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', $2 FROM expired
         ON CONFLICT (trigger_id, number) DO NOTHING
     )

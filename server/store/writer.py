@@ -51,7 +51,7 @@ _PLACES = (
 _INSERT = f"""
     WITH accepted AS (INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS})
     INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-    SELECT id, lane, coalesce(due_at, now()), expires_at FROM {_PLACES}
+    SELECT id, lane, greatest(due_at, now()), expires_at FROM {_PLACES}
 """  # noqa: S608 - constants only
 # After a connection died in a commit, nobody knows whether it took effect. The ids are ours, so the same
 # batch can be sent again: rows that are there stay as they are, and are not queued a second time.
@@ -59,7 +59,7 @@ _INSERT_AGAIN = f"""
     WITH accepted AS (
         INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS} ON CONFLICT (id) DO NOTHING RETURNING id)
     INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-    SELECT id, lane, coalesce(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
+    SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
 """  # noqa: S608 - constants only
 
 # For a batch in which a trigger has an idempotency key. Who comes second, also from another process, waits
@@ -85,7 +85,7 @@ _INSERT_ONCE = f"""
         WHERE row.id = ANY(ARRAY(SELECT id FROM fresh)) ON CONFLICT (id) DO NOTHING RETURNING id
     ), queued AS (
         INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-        SELECT id, lane, coalesce(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
+        SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
     )
     SELECT given.id, claimed.trigger_id, claimed.content FROM given JOIN claimed USING (project_id, key)
 """.format(old="known.created_at < now() - make_interval(secs => $17)")  # noqa: S608 - constants only

@@ -141,15 +141,3 @@ def test_a_try_that_says_nothing_of_the_provider_leaves_the_place_to_another() -
     breaker.abandoned()
     assert breaker.state(10.0) is HALF_OPEN
     assert breaker.room(10.0, 64) == 1
-
-
-def test_a_refusal_for_good_closes_it_when_it_tries_but_makes_up_for_no_failure() -> None:
-    breaker = Breaker(2, 10.0)
-    breaker.failed(0.0)
-    assert not breaker.refused(0.0)
-    assert breaker.failed(0.0)
-    assert not breaker.refused(5.0)
-    assert breaker.state(5.0) is OPEN
-    breaker.started(10.0)
-    assert breaker.refused(10.0)
-    assert breaker.state(10.0) is CLOSED

@@ -213,3 +213,13 @@ def test_what_has_expired_is_not_sent(moment: dt.datetime, error: str | None) ->
 
 def test_what_is_neither_suppressed_nor_expired_is_sent() -> None:
     assert not_sent(accepted(), POLICY, NOON) is None
+
+
+def test_a_message_whose_attempts_were_all_lost_is_given_up() -> None:
+    policy = RetryPolicy(max_attempts=2)
+    now = dt.datetime.now(dt.UTC)
+    assert not_sent(make_claim(attempt=2), policy, now) is None
+    finished = not_sent(make_claim(attempt=3), policy, now)
+    assert finished is not None
+    assert finished.attempt.outcome is AttemptOutcome.DEAD
+    assert finished.attempt.error == "all its attempts are made, and the last one was lost"

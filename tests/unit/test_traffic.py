@@ -236,7 +236,9 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
         (YES, CLOSED),
         (RecipientRefused("550 unknown"), CLOSED),
         (Transient("451 greylisted", of_provider=False), CLOSED),
-        (Permanent("554 spam"), OPEN),  # may be found before the provider is asked
+        (Permanent("554 spam"), CLOSED),
+        (Permanent("too large", asked=False), OPEN),
+        (RecipientRefused("not a token", asked=False), OPEN),
         (RenderError("no template"), OPEN),
         (None, OPEN),
         (DOWN, OPEN),
@@ -257,6 +259,7 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
         (Permanent("554 spam"), CLOSED),
         (RecipientRefused("550 unknown"), CLOSED),
         (Transient("451 greylisted", of_provider=False), CLOSED),
+        (Permanent("too large", asked=False), HALF_OPEN),
         (None, HALF_OPEN),
         (DOWN, OPEN),
     ],

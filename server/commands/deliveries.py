@@ -19,6 +19,7 @@ from .common import Invocation, json_option, run, show_json, table
 
 __all__ = ["deliveries"]
 
+_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
@@ -81,7 +82,7 @@ def _filters(command: F) -> F:
         ),
         click.option("--external-id", help="Only of this user."),
         click.option(
-            "--since", type=click.DateTime(), help="Accepted since, in UTC, for example 2026-01-31T08:00:00."
+            "--since", type=_MOMENT, help="Accepted since, in UTC, for example 2026-01-31T08:00:00."
         ),
         click.option("--error", help="Only with this text in the last error."),
         click.option("--project", help="Only of this project."),
@@ -95,7 +96,7 @@ def _wanted(chosen: dict[str, Any]) -> lists.Wanted:
     since, channel = chosen.pop("since"), chosen.pop("channel")
     return lists.Wanted(
         **chosen,
-        since=since.replace(tzinfo=dt.UTC) if since else None,
+        since=since if since is None or since.tzinfo else since.replace(tzinfo=dt.UTC),
         channel=Channel(channel) if channel else None,
     )
 

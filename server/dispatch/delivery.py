@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
+from msgspec import structs
 
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import AttemptOutcome, Claim, Finished, Returned
@@ -60,7 +61,8 @@ class Deliverer:
         started_at, start = dt.datetime.now(dt.UTC), time.perf_counter()
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
         policy = self._policy(claim, campaign)
-        if unsent := not_sent(claim, policy, started_at):
+        generous = self._with_spare(claim, policy)
+        if unsent := not_sent(claim, generous, started_at):
             self._report(unsent)
             return Attempted(unsent)
         if wait := self._wait_for_window(trigger, campaign, started_at):
@@ -73,7 +75,7 @@ class Deliverer:
         finished = conclude(
             claim,
             result,
-            policy,
+            generous if isinstance(result, Transient) and result.of_provider else policy,
             jitter=self._jitter(),
             started_at=started_at,
             duration=time.perf_counter() - start,
@@ -82,9 +84,24 @@ class Deliverer:
         return Attempted(finished, result if asked else None)
 
     def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
-        provider = self._providers.get(claim.provider)
-        of_provider = provider.policy.retry if provider else None
+        """Return the campaign's policy, or that of its first provider, whichever of them sends."""
+        names = claim.lane.partition("/")[2].split(",")
+        first = self._providers.get(names[0]) or self._providers.get(claim.provider)
+        of_provider = first.policy.retry if first else None
         return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
+
+    def _with_spare(self, claim: Claim, policy: RetryPolicy) -> RetryPolicy:
+        """Return the policy with the attempts that it may take until traffic moves to the next provider.
+
+        A provider's own failures open its breaker. Without these, a message could use up its attempts
+        on the way there, while the next provider works.
+        """
+        names = claim.lane.partition("/")[2].split(",")
+        if len(names) == 1:
+            return policy
+        known = [self._providers[name].policy for name in names if name in self._providers]
+        spare = sum(one.breaker_failures for one in known)
+        return structs.replace(policy, max_attempts=policy.max_attempts + spare)
 
     def _wait_for_window(self, trigger: Trigger, campaign: Campaign | None, now: dt.datetime) -> float:
         """Return the seconds until the user may be reached; 0 if that is now."""

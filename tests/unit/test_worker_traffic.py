@@ -334,3 +334,15 @@ async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> 
                 await asyncio.sleep(0.01)
         mail.open.set()
     assert mail.most == 1
+
+
+async def test_no_message_dies_on_the_way_to_the_next_provider_however_few_its_attempts() -> None:
+    queue = MemoryQueue()
+    policy = RetryPolicy(max_attempts=1, first_delay=0.001, max_delay=0.002)
+    once = MemoryCampaigns(make_campaign(providers=("first", "second"), retry=policy))
+    first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
+    second = ScriptedProvider("second")
+    async with running(queue, first, second, campaigns=once):
+        await send(queue, 5)
+    assert len(second.sent) == 5
+    assert DEAD not in outcomes(queue)

@@ -14,14 +14,17 @@ import msgspec
 import uvloop
 
 from ..config import Settings, load
+from ..domain.campaign import Channel
 from ..errors import ConfigError, StoreUnavailable
 from ..rundir import sockets_folder
 from ..store.embedded import EmbeddedPostgres
 from ..store.pool import Pool
 
-__all__ = ["Invocation", "as_json", "json_option", "run", "show_json", "table"]
+__all__ = ["CHANNEL", "Invocation", "as_json", "json_option", "run", "show_json", "table"]
 
 T = TypeVar("T")
+
+CHANNEL = click.Choice([channel.value for channel in Channel])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 

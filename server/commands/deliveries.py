@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..store import deliveries as store
 from ..store import delivery_lists as lists
 from ..store.pool import reached
-from .common import Invocation, json_option, run, show_json, table
+from .common import CHANNEL, Invocation, json_option, run, show_json, table
 
 __all__ = ["deliveries"]
 
@@ -77,9 +77,7 @@ def _filters(command: F) -> F:
             metavar="ID",
             help="Only of this campaign.",
         ),
-        click.option(
-            "--channel", type=click.Choice([one.value for one in Channel]), help="Only of this channel."
-        ),
+        click.option("--channel", type=CHANNEL, help="Only of this channel."),
         click.option("--external-id", help="Only of this user."),
         click.option(
             "--since", type=_MOMENT, help="Accepted since, in UTC, for example 2026-01-31T08:00:00."

@@ -8,11 +8,9 @@ from ..domain.campaign import Channel
 from ..errors import ConfigError
 from ..store import suppressions as store
 from ..store.pool import reached
-from .common import Invocation, json_option, run, show_json, table
+from .common import CHANNEL, Invocation, json_option, run, show_json, table
 
 __all__ = ["suppressions"]
-
-_CHANNEL = click.Choice([channel.value for channel in Channel])
 
 
 @click.group()
@@ -22,7 +20,7 @@ def suppressions() -> None:
 
 @suppressions.command(name="list")
 @click.option("--project", help="Only of this project.")
-@click.option("--channel", type=_CHANNEL, help="Only of this channel.")
+@click.option("--channel", type=CHANNEL, help="Only of this channel.")
 @click.option("--address", help="Only this recipient.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
@@ -69,7 +67,7 @@ def list_suppressions(
 
 
 @suppressions.command()
-@click.argument("channel", type=_CHANNEL)
+@click.argument("channel", type=CHANNEL)
 @click.argument("address")
 @click.option("--project", help="Only in this project.")
 @click.pass_obj

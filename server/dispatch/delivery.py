@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 from msgspec import structs
 
-from ..domain.campaign import Campaign, RetryPolicy
+from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.delivery import AttemptOutcome, Claim, Finished, Returned
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
@@ -85,8 +85,7 @@ class Deliverer:
 
     def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
         """Return the campaign's policy, or that of its first provider, whichever of them sends."""
-        names = claim.lane.partition("/")[2].split(",")
-        first = self._providers.get(names[0]) or self._providers.get(claim.provider)
+        first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
         of_provider = first.policy.retry if first else None
         return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
 
@@ -96,7 +95,7 @@ class Deliverer:
         A provider's own failures open its breaker. Without these, a message could use up its attempts
         on the way there, while the next provider works.
         """
-        names = claim.lane.partition("/")[2].split(",")
+        names = providers_of(claim.lane)
         if len(names) == 1:
             return policy
         known = [self._providers[name].policy for name in names if name in self._providers]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from ..domain.campaign import providers_of
 from ..domain.delivery import Share
 from ..errors import DeliveryError, Permanent, ProviderError, Transient
 from .breaker import Breaker, BreakerState
@@ -178,7 +179,7 @@ class Traffic:
 
     def _providers_of(self, lane: str) -> list[str]:
         """Return the lane's providers that are configured here, in its order."""
-        return [name for name in lane.partition("/")[2].split(",") if name in self._roads]
+        return [name for name in providers_of(lane) if name in self._roads]
 
 
 def _road(provider: Provider, ahead: int) -> _Road:

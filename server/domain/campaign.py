@@ -19,6 +19,7 @@ __all__ = [
     "Undefined",
     "lane_of",
     "locale_chain",
+    "providers_of",
 ]
 
 DEFAULT_LOCALE = "default"
@@ -133,3 +134,8 @@ def locale_chain(locale: str) -> list[str]:
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:
     """Return the lane of all campaigns that use these providers in this order: `email/smtp,backup`."""
     return f"{channel}/{','.join(providers)}"
+
+
+def providers_of(lane: str) -> list[str]:
+    """Return the names of a lane's providers, in the order of preference."""
+    return lane.partition("/")[2].split(",")

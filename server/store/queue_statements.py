@@ -8,8 +8,13 @@ from __future__ import annotations
 
 __all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "LANES"]
 
+# The attempt of a claimed row whose lease is over.
+_LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
+            extract(epoch FROM now() - claimed_at), '',
+            'the dispatcher ended before it could record the outcome'"""
+
 # A row that is due although somebody holds it had a dispatcher that died: its attempt is recorded as lost.
-CLAIM = """
+CLAIM = f"""
     WITH due AS (
         SELECT share.lane, q.*
         FROM unnest($1::text[], $2::int4[], $3::timestamptz[]) AS share (lane, slots, floor)
@@ -26,10 +31,7 @@ CLAIM = """
     ), lost AS (
         INSERT INTO attempt
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
-        SELECT trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
-            extract(epoch FROM now() - claimed_at), '',
-            'the dispatcher ended before it could record the outcome'
-        FROM due WHERE claimed_by IS NOT NULL
+        SELECT {_LOST} FROM due WHERE claimed_by IS NOT NULL
         ON CONFLICT (trigger_id, number) DO NOTHING
     )
     SELECT now() AS at, found.*,
@@ -46,7 +48,7 @@ CLAIM = """
         ) AS suppression ON true
     ) AS found ON true
     ORDER BY found.id
-"""
+"""  # noqa: S608 - constants only
 
 # A dispatcher whose lease ran out may still come back with an outcome. "Delivered" is true whoever holds the
 # row now; to retry or to give up is for the present holder alone.
@@ -102,7 +104,7 @@ HAND_BACK = """
 
 # What nobody claims in time, because its provider is out of order or its window closed. A row under a lease
 # is its holder's, who sees that it has expired.
-BURY_EXPIRED = """
+BURY_EXPIRED = f"""
     WITH expired AS (
         DELETE FROM queue WHERE trigger_id = ANY(ARRAY(
             SELECT trigger_id FROM queue
@@ -112,10 +114,7 @@ BURY_EXPIRED = """
     ), recorded AS (
         INSERT INTO attempt
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
-        SELECT trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
-            extract(epoch FROM now() - claimed_at), '',
-            'the dispatcher ended before it could record the outcome'
-        FROM expired WHERE claimed_by IS NOT NULL
+        SELECT {_LOST} FROM expired WHERE claimed_by IS NOT NULL
         UNION ALL
         SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', $2 FROM expired
         ON CONFLICT (trigger_id, number) DO NOTHING
@@ -123,7 +122,7 @@ BURY_EXPIRED = """
     INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, $2 FROM expired
     ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
     RETURNING trigger_id
-"""
+"""  # noqa: S608 - constants only
 
 # The distinct lanes by one look into the index for each, however many rows they have.
 LANES = """

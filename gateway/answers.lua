@@ -4,6 +4,7 @@
 -- The whole answer of an accepted trigger: the id moves into a header, and so does that it is an earlier one's.
 -- Reading it here spares the server the extra write that initial metadata would cost on every call.
 local ID = '{"trigger_id":"(' .. ("%x"):rep(8) .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. ("%x"):rep(12) .. ')"'
+local TRIGGERS = "/api/client/triggers/"
 local ACCEPTED, REPLAYED = "^" .. ID .. "}$", "^" .. ID .. ',"replayed":true}$'
 local LENGTHS = { ["53"] = true, ["69"] = true }
 
@@ -38,6 +39,7 @@ function envoy_on_response(handle)
       headers = handle:headers()
       headers:replace(":status", "204")
       headers:replace("x-trigger-id", id)
+      headers:replace("location", TRIGGERS .. id)
       if replayed then
         headers:replace("idempotency-replayed", "true")
       end

@@ -29,6 +29,7 @@ from .errors import ConfigError
 from .readiness import report_readiness
 from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
+from .store.cancelling import cancel
 from .store.catalog import Catalog
 from .store.delivery_lists import dead_letters, oldest_due
 from .store.forgetting import forget_keys_forever
@@ -68,6 +69,10 @@ class _Records:
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         async with reached():
             return await deliveries.find_delivery(self._pool, trigger_id, project_id)
+
+    async def cancel(self, trigger_id: uuid.UUID) -> bool:
+        async with reached():
+            return await cancel(self._pool, trigger_id)
 
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
         async with reached():

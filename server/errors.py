@@ -6,6 +6,7 @@ ClarionError
 │   ├── InvalidRequest          422  INVALID_ARGUMENT, all violations at once
 │   ├── CampaignPaused          422  FAILED_PRECONDITION
 │   ├── IdempotencyKeyReused    422  FAILED_PRECONDITION
+│   ├── TooLateToCancel         422  FAILED_PRECONDITION
 │   ├── CredentialsMissing      401  UNAUTHENTICATED
 │   ├── CredentialsInvalid      401  UNAUTHENTICATED
 │   ├── ScopeMissing            403  PERMISSION_DENIED
@@ -56,6 +57,7 @@ __all__ = [
     "ScopeMissing",
     "StoreUnavailable",
     "TimedOut",
+    "TooLateToCancel",
     "Transient",
     "Violation",
 ]
@@ -136,6 +138,13 @@ class IdempotencyKeyReused(RequestError):
 
     code = "FAILED_PRECONDITION"
     reason = "IDEMPOTENCY_KEY_REUSED"
+
+
+class TooLateToCancel(RequestError):
+    """The trigger is being sent, or its delivery has ended; it cannot be cancelled any more."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "TOO_LATE_TO_CANCEL"
 
 
 class CredentialsMissing(RequestError):

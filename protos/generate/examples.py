@@ -13,6 +13,24 @@ __all__ = ["ANSWERS", "BODIES", "CAMPAIGNS", "PARAMETERS", "error_body", "metada
 RPC = "type.googleapis.com/google.rpc"
 TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
 KEY_ID = "0d1f3c52-7a52-4e0c-9d44-0b6f6f0c8d11"
+BATCH = [
+    {"index": 0, "trigger_id": TRIGGER_ID},
+    {
+        "index": 1,
+        "error": {
+            "code": 5,
+            "message": "There is no campaign 99.",
+            "details": [
+                {
+                    "@type": f"{RPC}.ErrorInfo",
+                    "reason": "CAMPAIGN_NOT_FOUND",
+                    "domain": "clarion",
+                    "metadata": {"campaign_id": "99"},
+                }
+            ],
+        },
+    },
+]
 PARAMETERS = {
     "campaign_id": "44",
     "trigger_id": TRIGGER_ID,
@@ -36,6 +54,12 @@ BODIES: dict[str, dict[str, Any]] = {
         "user": {"external_id": "EXTERNAL_ID", "device_token": "DEVICE_TOKEN", **IN_CHICAGO},
         "event": EVENT,
     },
+}
+BATCH_BODY = {
+    "triggers": [
+        {"campaign_id": 44, **BODIES["email"], "request_id": "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11"},
+        {"campaign_id": 99, **BODIES["text"], "send_at": "2026-12-24T18:00:00+01:00"},
+    ]
 }
 CAMPAIGNS = {"email": "44", "text": "45", "push": "46"}
 """The demo's campaign of each channel."""
@@ -73,6 +97,7 @@ DELIVERY = {
     ],
 }
 ANSWERS: dict[str, dict[str, Any]] = {
+    "BatchTriggerCampaignsResponse": {"outcomes": BATCH},
     "GetCampaignResponse": {"campaign": CAMPAIGN},
     "GetDeliveryResponse": {"delivery": DELIVERY},
     "ListApiKeysResponse": {"api_keys": [KEY]},
@@ -105,6 +130,10 @@ ERRORS = {
                 "UNKNOWN_FIELD",
             ),
         ),
+    ),
+    "TOO_LATE_TO_CANCEL": Error(
+        "The trigger is delivered; it cannot be cancelled any more.",
+        {"trigger_id": TRIGGER_ID, "state": "delivered"},
     ),
     "CAMPAIGN_PAUSED": Error(
         "Campaign 44 is paused.",

@@ -7,11 +7,11 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from .described import Binding, Described, bindings, sentence
-from .examples import ANSWERS, BODIES, PARAMETERS, TRIGGER_ID
+from .examples import ANSWERS, BATCH_BODY, BODIES, PARAMETERS, TRIGGER_ID
 from .responses import EVERY_ANSWER, Responses, headers, reasons_of
 from .rules import rules_of
 from .schemas import Schemas
-from .trigger_body import add_trigger_body
+from .trigger_body import add_batch_body, add_trigger_body
 
 __all__ = ["build", "scope_of"]
 
@@ -173,6 +173,9 @@ def _request_body(described: Described, schemas: Schemas, binding: Binding) -> d
     if message.full_name != HTTP_BODY:
         return {"required": True, "content": {JSON: {"schema": schemas.message(message)}}}
     schema = add_trigger_body(schemas, described, binding.service)
+    if binding.method.name == "BatchTriggerCampaigns":
+        batch = {"schema": add_batch_body(schemas, described), "example": BATCH_BODY}
+        return {"required": True, "content": {JSON: batch}}
     examples = {name: {"summary": f"By {name}", "value": body} for name, body in BODIES.items()}
     return {"required": True, "content": {JSON: {"schema": schema, "examples": examples}}}
 
@@ -180,14 +183,17 @@ def _request_body(described: Described, schemas: Schemas, binding: Binding) -> d
 def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any]:
     """Return the good answer. If it is a trigger's id only, the gateway makes 204 with a header of it."""
     message = binding.method.output_type
-    if [field.name for field in message.fields] == ["trigger_id", "replayed"]:
+    if message.fields[0].name == "trigger_id":
+        replayed = "replayed" in message.fields_by_name
+        said = "The trigger is on disk and will be sent." if replayed else described.comment(message)
         field = schemas.field(message.fields[0])
         header = {"description": field["description"], "required": True}
         uuid = {"schema": {"type": "string", "format": "uuid"}, "example": TRIGGER_ID}
+        more = headers("location", "idempotency-replayed") if replayed else headers()
         return {
             "204": {
-                "description": "The trigger is on disk and will be sent. The answer has no body.",
-                "headers": {**headers("idempotency-replayed"), "x-trigger-id": {**header, **uuid}},
+                "description": f"{said} The answer has no body.",
+                "headers": {**more, "x-trigger-id": {**header, **uuid}},
             }
         }
     content = {"schema": schemas.message(message), "example": ANSWERS[message.name]}

@@ -32,7 +32,10 @@ CALLS_THAT_NAME = {
     "trigger_id": ("DELIVERY_NOT_FOUND",),
     "key_id": ("KEY_NOT_FOUND",),
 }
-CALLS_OF = {"TriggerService": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED", "IDEMPOTENCY_KEY_REUSED")}
+CALLS_OF = {
+    "TriggerCampaign": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED", "IDEMPOTENCY_KEY_REUSED"),
+    "CancelTrigger": ("CAMPAIGN_FORBIDDEN", "TOO_LATE_TO_CANCEL"),
+}
 NO_CALL = ("PATH_NOT_FOUND", "METHOD_NOT_ALLOWED")
 """Documented once: OpenAPI has no place for paths and methods that are not there."""
 
@@ -40,6 +43,7 @@ RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
     "x-request-id": "Names this call in the logs. Malformed HTTP is answered without it.",
     "idempotency-replayed": "`true`: this is the answer to an earlier call with the same idempotency key.",
+    "location": "Where the trigger's state can be read: `/api/client/triggers/` and its id.",
     "www-authenticate": "How to authenticate: `Bearer`.",
     "allow": "The methods that the path takes.",
     "retry-after": "Seconds to wait before the same call can succeed.",
@@ -59,7 +63,7 @@ def reasons_of(binding: Binding) -> list[str]:
     """Return the names of the reasons that a call can be refused for."""
     named = [reason for name in binding.variables for reason in CALLS_THAT_NAME[name]]
     body = CALLS_WITH_A_BODY if binding.body else ()
-    return [*EVERY_CALL, *body, *named, *CALLS_OF.get(binding.service.name, ())]
+    return [*EVERY_CALL, *body, *named, *CALLS_OF.get(binding.method.name, ())]
 
 
 class Responses:

@@ -13,9 +13,10 @@ from .described import Described
 from .rules import rules_of
 from .schemas import Schema, Schemas, ref
 
-__all__ = ["BODY", "USER", "add_trigger_body"]
+__all__ = ["BODY", "USER", "add_batch_body", "add_trigger_body"]
 
 BODY, USER = "TriggerBody", "TriggerUser"
+BATCH, ITEM = "BatchBody", "BatchItem"
 # The server accepts internationalised addresses.
 FORMATS = {"email": "idn-email"}
 OBJECTS = {
@@ -27,6 +28,13 @@ ABOUT_BODY = (
     "Whom to send the campaign to, and what about. JSON in UTF-8, at most 64 KiB, read strictly: duplicate "
     "names, NaN, `\\u0000` and halves of surrogate pairs are refused. A comma before a closing bracket is "
     "forgiven."
+)
+ABOUT_BATCH = (
+    "Triggers of any campaigns: 1 to 1,000 of them, at most 2 MiB together, read as strictly as one alone."
+)
+ABOUT_ITEM = (
+    "The body of a call that triggers one campaign, with the campaign's number and, in place of the header "
+    "`Idempotency-Key`, a `request_id`."
 )
 ABOUT_USER = (
     "The recipient. It needs the address of the campaign's channel; addresses of other channels may stand "
@@ -53,9 +61,28 @@ def add_trigger_body(schemas: Schemas, described: Described, service: ServiceDes
         "anyOf": [_reached_by(schemas, fields[name]) for name in addresses],
     }
     event = _member(schemas, requests[0].fields_by_name["event"])
-    body = _object(ABOUT_BODY, {"user": ref(USER), "event": event})
+    send_at = _member(schemas, requests[0].fields_by_name["send_at"])
+    body = _object(ABOUT_BODY, {"user": ref(USER), "event": event, "send_at": send_at})
     schemas.components[BODY] = {**body, "required": ["user"]}
     return ref(BODY)
+
+
+def add_batch_body(schemas: Schemas, described: Described) -> Schema:
+    """Add the schemas of a batch to the components, after `add_trigger_body`; return a reference."""
+    fields = described.message("TriggerEmailRequest").fields_by_name
+    campaign_id: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+    campaign_id["description"] = "The campaign's number."
+    properties = {
+        "campaign_id": campaign_id,
+        **schemas.components[BODY]["properties"],
+        "request_id": schemas.field(fields["request_id"]),
+    }
+    item = _object(ABOUT_ITEM, properties)
+    schemas.components[ITEM] = {**item, "required": ["campaign_id", "user"]}
+    limits = rules_of(described.message("BatchTriggerRequest").fields_by_name["triggers"]).keywords
+    triggers = {"type": "array", "items": ref(ITEM), **limits, "description": "The triggers."}
+    schemas.components[BATCH] = {**_object(ABOUT_BATCH, {"triggers": triggers}), "required": ["triggers"]}
+    return ref(BATCH)
 
 
 def _object(description: str, properties: dict[str, Schema]) -> Schema:

@@ -51,8 +51,9 @@ def expires_at(claim: Claim, policy: RetryPolicy) -> dt.datetime | None:
     """
     if claim.earlier:
         return None
-    if claim.expires_at is None and policy.ttl and claim.trigger.accepted_at:
-        return claim.trigger.accepted_at + dt.timedelta(seconds=policy.ttl)
+    begins = claim.trigger.send_at or claim.trigger.accepted_at
+    if claim.expires_at is None and policy.ttl and begins:
+        return begins + dt.timedelta(seconds=policy.ttl)
     return claim.expires_at
 
 

@@ -32,6 +32,7 @@ class DeliveryState(enum.StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     SUPPRESSED = "suppressed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +110,5 @@ class Delivery:
     accepted_at: dt.datetime
     next_attempt_at: dt.datetime | None
     attempts: tuple[Attempt, ...]
+    send_at: dt.datetime | None = None
+    cancelled_at: dt.datetime | None = None

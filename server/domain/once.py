@@ -29,5 +29,6 @@ def once(key: str, trigger: Trigger) -> Once:
         trigger.locale,
         trigger.user_data,
         trigger.event,
+        *([trigger.send_at] if trigger.send_at else ()),
     )
     return Once(key, hashlib.sha256(msgspec.json.encode(said)).digest())

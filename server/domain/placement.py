@@ -24,7 +24,9 @@ class Placement(msgspec.Struct, frozen=True):
 _at_once = functools.lru_cache(maxsize=1024)(Placement)
 
 
-def place(campaign: Campaign, timezone: str, fallback: str, now: dt.datetime) -> Placement:
+def place(
+    campaign: Campaign, timezone: str, fallback: str, now: dt.datetime, send_at: dt.datetime | None = None
+) -> Placement:
     """Return the place of a trigger that is accepted `now`.
 
     Args:
@@ -32,13 +34,15 @@ def place(campaign: Campaign, timezone: str, fallback: str, now: dt.datetime) ->
         timezone: The user's IANA time zone, or empty.
         fallback: The project's time zone.
         now: The moment, with a time zone.
+        send_at: When the caller wants it sent. What the campaign says counts from then on.
     """
     ttl = campaign.retry.ttl if campaign.retry else 0.0
-    if campaign.window is None and not ttl:
+    if campaign.window is None and not ttl and send_at is None:
         return _at_once(campaign.lane)
-    opening = next_opening(campaign.window, now, zone_of(timezone, fallback)) if campaign.window else now
+    start = max(now, send_at) if send_at else now
+    opening = next_opening(campaign.window, start, zone_of(timezone, fallback)) if campaign.window else start
     return Placement(
         campaign.lane,
         opening if opening > now else None,
-        now + dt.timedelta(seconds=ttl) if ttl else None,
+        start + dt.timedelta(seconds=ttl) if ttl else None,
     )

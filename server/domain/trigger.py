@@ -32,6 +32,8 @@ class Trigger(msgspec.Struct, frozen=True):
     user_data: str = ""
     event: str = ""
     traceparent: str = ""
+    send_at: dt.datetime | None = None
+    """When the caller wants it sent; None: at once."""
     accepted_at: dt.datetime | None = None
 
     def __repr__(self) -> str:

@@ -48,12 +48,23 @@ class Writer(Protocol):
             StoreUnavailable: the database cannot be reached.
         """
 
+    async def earlier(self, trigger: Trigger, once: Once) -> uuid.UUID | None:
+        """Return the id of an earlier trigger that `once` stands for, if there is one; keep nothing.
+
+        Raises:
+            IdempotencyKeyReused: `once` has the key of a trigger with other content.
+            StoreUnavailable: the database cannot be reached.
+        """
+
 
 class Records(Protocol):
     """Reads and changes what is not on the hot path. Each call may raise StoreUnavailable."""
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         """Return a trigger's delivery."""
+
+    async def cancel(self, trigger_id: uuid.UUID) -> bool:
+        """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
 
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
         """Return a page of campaigns by id."""

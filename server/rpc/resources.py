@@ -6,7 +6,6 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.v1 import (
@@ -22,11 +21,11 @@ from ..domain.campaign import Campaign
 from ..domain.delivery import Attempt, Delivery
 from ..domain.key import ApiKey
 from ..domain.limit import Limit, RateLimiter
-from ..errors import CampaignNotFound, DeliveryNotFound, InvalidRequest, KeyNotFound
+from ..errors import CampaignNotFound, DeliveryNotFound, KeyNotFound
 from .guard import caller
 from .ports import Records
 from .rest_body import MAX_ID
-from .rules import check_rules
+from .rules import require_valid
 
 __all__ = ["ApiKeyServicer", "CampaignServicer", "DeliveryServicer"]
 
@@ -44,7 +43,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self, request: delivery_pb2.GetDeliveryRequest, context: Any
     ) -> delivery_pb2.GetDeliveryResponse:
         """Return one delivery of the caller's project."""
-        _require_valid(request)
+        require_valid(request)
         delivery = await self._records.find_delivery(uuid.UUID(request.trigger_id), caller().project_id)
         if delivery is None:
             raise DeliveryNotFound(metadata={"trigger_id": request.trigger_id})
@@ -62,7 +61,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         self, request: campaign_pb2.GetCampaignRequest, context: Any
     ) -> campaign_pb2.GetCampaignResponse:
         """Return one campaign of the caller's project."""
-        _require_valid(request)
+        require_valid(request)
         number = int(request.campaign_id)
         found = None
         if number <= MAX_ID:
@@ -75,7 +74,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         self, request: campaign_pb2.ListCampaignsRequest, context: Any
     ) -> campaign_pb2.ListCampaignsResponse:
         """Return a page of the caller's project's campaigns."""
-        _require_valid(request)
+        require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
         after = int(request.page_token or 0)
         found = await self._records.list_campaigns(caller().project_id, after=after, limit=size + 1)
@@ -103,7 +102,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_pb2.RevokeApiKeyRequest, context: Any
     ) -> api_key_pb2.RevokeApiKeyResponse:
         """Revoke a key of the caller's project."""
-        _require_valid(request)
+        require_valid(request)
         key = await self._records.revoke_key(uuid.UUID(request.key_id), caller().project_id)
         if key is None:
             raise KeyNotFound(metadata={"key_id": request.key_id})
@@ -111,12 +110,6 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
 
     def _shown(self, key: ApiKey) -> api_key_pb2.ApiKey:
         return _api_key(key, self._limits.of_key(key.limit))
-
-
-def _require_valid(request: Message) -> None:
-    violations = check_rules(request)
-    if violations:
-        raise InvalidRequest(violations)
 
 
 def _timestamp(moment: dt.datetime | None) -> Timestamp | None:
@@ -137,6 +130,8 @@ def _delivery(delivery: Delivery) -> delivery_pb2.Delivery:
         accept_time=_timestamp(delivery.accepted_at),
         next_attempt_time=_timestamp(delivery.next_attempt_at),
         attempts=[_attempt(attempt) for attempt in delivery.attempts],
+        send_at=_timestamp(delivery.send_at),
+        cancel_time=_timestamp(delivery.cancelled_at),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +15,14 @@ from ..domain.campaign import Channel
 from ..errors import Violation
 from . import strict_json
 from .rules import TriggerRequest, required
+from .send_at import parse_send_at
 from .wording import shown
 
 __all__ = ["MAX_ID", "Body", "parse_body", "parse_campaign_id", "to_request"]
 
 _ADDRESSES = {channel.address_field: channel for channel in Channel}
 _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
-_FIELDS = ["event", "user", "user.data", *(f"user.{name}" for name in sorted(_USER_TEXTS))]
+_FIELDS = ["event", "send_at", "user", "user.data", *(f"user.{name}" for name in sorted(_USER_TEXTS))]
 _NEVER_LEFT_OUT = {"user", "user.external_id"}
 # The names that other APIs and generated clients would use, and names that stand at the wrong place.
 _MEANT = {path.rpartition(".")[2].replace("_", ""): path for path in _FIELDS}
@@ -44,6 +46,7 @@ class _RawBody(msgspec.Struct, frozen=True):
 class _PlainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: dict[str, str]
     event: msgspec.Raw = msgspec.Raw(b"")
+    send_at: str | None = None
 
 
 _raw_decoder = msgspec.json.Decoder(_RawBody)
@@ -60,6 +63,7 @@ class Body(msgspec.Struct, frozen=True):
     violations: tuple[Violation, ...]
     is_plain: bool = False
     """Whether `event` is known to be a flat JSON object, so that it need not be parsed again."""
+    send_at: dt.datetime | None = None
 
     @property
     def given_channel(self) -> Channel | None:
@@ -93,9 +97,13 @@ def _parse_plain(data: bytes) -> Body | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     names = 1 + len(body.user) + (0 if event is None else 1 + len(event))
-    if data.count(b":") != names or not _USER_TEXTS.issuperset(body.user):
+    send_at = None
+    if body.send_at is not None:
+        send_at = parse_send_at(body.send_at)
+        names += 1 + body.send_at.count(":")
+    if data.count(b":") != names or not _USER_TEXTS.issuperset(body.user) or isinstance(send_at, Violation):
         return None
-    return Body(body.user, "", bytes(body.event).decode(), (), is_plain=True)
+    return Body(body.user, "", bytes(body.event).decode(), (), is_plain=True, send_at=send_at)
 
 
 def _parse_any(data: bytes) -> Body:
@@ -115,16 +123,23 @@ def to_request(campaign_id: int, channel: Channel, body: Body) -> TriggerRequest
     members = {name: text for name, text in body.user.items() if _ADDRESSES.get(name, channel) is channel}
     if body.data:
         members["data"] = body.data
+    request = _typed(campaign_id, channel, members, body.event)
+    if body.send_at is not None:
+        request.send_at.FromDatetime(body.send_at)
+    return request
+
+
+def _typed(campaign_id: int, channel: Channel, user: dict[str, str], event: str) -> TriggerRequest:
     match channel:
         case Channel.EMAIL:
-            to_mail = pb.EmailUser(**members)
-            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, event=body.event)
+            to_mail = pb.EmailUser(**user)
+            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, event=event)
         case Channel.TEXT:
-            to_phone = pb.TextUser(**members)
-            return pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, event=body.event)
+            to_phone = pb.TextUser(**user)
+            return pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, event=event)
         case Channel.PUSH:
-            to_device = pb.PushUser(**members)
-            return pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=body.event)
+            to_device = pb.PushUser(**user)
+            return pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=event)
 
 
 def _decode(text: str) -> tuple[str, Any]:
@@ -145,7 +160,7 @@ def _nothing(description: str, reason: str = "MALFORMED_JSON") -> Body:
 
 
 def _checked(text: str, value: dict[str, Any]) -> Body:
-    violations = [_unknown(name) for name in value if name not in {"user", "event"}]
+    violations = [_unknown(name) for name in value if name not in {"user", "event", "send_at"}]
     user = value.get("user")
     if user is None or not isinstance(user, dict):
         violations.append(required("user") if "user" not in value else _wrong("user", "an object", user))
@@ -155,8 +170,22 @@ def _checked(text: str, value: dict[str, Any]) -> Body:
     event = value.get("event", {})
     if not isinstance(event, dict):
         violations.append(_wrong("event", "an object", event))
+    send_at = _send_at(value, violations)
     raw = _raw_decoder.decode(text) if not violations else _RawBody()
-    return Body(texts, bytes(raw.user.data).decode(), bytes(raw.event).decode(), tuple(violations))
+    data, given = bytes(raw.user.data).decode(), bytes(raw.event).decode()
+    return Body(texts, data, given, tuple(violations), send_at=send_at)
+
+
+def _send_at(value: Mapping[str, Any], violations: list[Violation]) -> dt.datetime | None:
+    """Return the moment that the body names; tell what is wrong with it."""
+    if "send_at" not in value:
+        return None
+    given = value["send_at"]
+    found = parse_send_at(given) if isinstance(given, str) else _wrong("send_at", "a string", given)
+    if isinstance(found, Violation):
+        violations.append(found)
+        return None
+    return found
 
 
 def _wrong_members(user: Mapping[str, Any]) -> list[Violation]:

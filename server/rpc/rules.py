@@ -16,13 +16,13 @@ from google.protobuf.message import Message
 from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.locale import normal_locale
-from ..errors import Violation
+from ..errors import InvalidRequest, Violation
 from . import strict_json
 from .addresses import email_problem, phone_form_problem, phone_problem, token_problem
 from .timezones import timezone_problem
 from .wording import at_position, shown
 
-__all__ = ["TriggerRequest", "check", "check_rules", "required"]
+__all__ = ["TriggerRequest", "check", "check_rules", "require_valid", "required"]
 
 _READ_DEPTH = strict_json.MAX_DEPTH + 1
 TriggerRequest: TypeAlias = pb.TriggerEmailRequest | pb.TriggerTextRequest | pb.TriggerPushRequest
@@ -36,6 +36,17 @@ def check_rules(message: Message) -> list[Violation]:
         if violation.field not in told or violation.reason == "OUT_OF_RANGE":  # a length says more
             told[violation.field] = violation
     return list(told.values())
+
+
+def require_valid(message: Message) -> None:
+    """Refuse a message that breaks the rules in the protos.
+
+    Raises:
+        InvalidRequest: all violations.
+    """
+    violations = check_rules(message)
+    if violations:
+        raise InvalidRequest(violations)
 
 
 def check(request: TriggerRequest, *, event_parsed: bool = False) -> list[Violation]:

@@ -70,7 +70,9 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
         self._ending = False
-        trigger_pb2_grpc.add_TriggerServiceServicer_to_server(TriggerServicer(catalog, writer), guard)
+        trigger_pb2_grpc.add_TriggerServiceServicer_to_server(
+            TriggerServicer(catalog, writer, records), guard
+        )
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records, limits), guard)

@@ -3,48 +3,44 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any
-
-import uuid_utils.compat
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
-from ..domain.campaign import Campaign, CampaignState, Channel
-from ..domain.locale import normal_locale
-from ..domain.once import once
-from ..domain.placement import place
-from ..domain.trigger import Trigger
+from ..domain.delivery import DeliveryState
 from ..errors import (
     CampaignForbidden,
-    CampaignNotFound,
-    CampaignPaused,
+    DeliveryNotFound,
     IdempotencyKeyReused,
     InvalidRequest,
+    TooLateToCancel,
     Violation,
 )
-from .addresses import as_sent
 from .guard import caller, idempotency_header, traceparent
-from .idempotency import FIELD, HEADER, idempotency_key
-from .ports import Catalog, Writer
-from .rest_body import Body, parse_body, parse_campaign_id, to_request
-from .rules import TriggerRequest, check, required
+from .judging import Judge, Ready
+from .ports import Catalog, Records, Writer
+from .rest_body import parse_body
+from .rules import TriggerRequest, require_valid
 
 __all__ = ["TriggerServicer"]
 
-_PAUSED = Violation("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE")
-_CHANNELS: dict[type[TriggerRequest], Channel] = {
-    pb.TriggerEmailRequest: Channel.EMAIL,
-    pb.TriggerTextRequest: Channel.TEXT,
-    pb.TriggerPushRequest: Channel.PUSH,
+_WAITING = {DeliveryState.PENDING, DeliveryState.RETRYING}
+_SAID = {
+    DeliveryState.SENDING: "is being sent now",
+    DeliveryState.DELIVERED: "is delivered",
+    DeliveryState.DEAD: "was given up",
+    DeliveryState.SUPPRESSED: "was not sent, its recipient is suppressed",
 }
 
 
 class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     """Accepts triggers."""
 
-    def __init__(self, catalog: Catalog, writer: Writer) -> None:
-        """Take where campaigns are looked up and where triggers are made durable."""
+    def __init__(self, catalog: Catalog, writer: Writer, records: Records) -> None:
+        """Take where campaigns are looked up, where triggers are made durable, and where they are found."""
+        self._records = records
         self._catalog = catalog
         self._writer = writer
 
@@ -76,105 +72,59 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         trigger_id, replayed = await self._rest(request)
         return pb.TriggerCampaignResponse(trigger_id=trigger_id, replayed=replayed)
 
+    async def CancelTrigger(  # noqa: N802 - gRPC's name
+        self, request: pb.CancelTriggerRequest, context: Any
+    ) -> pb.CancelTriggerResponse:
+        """Call a trigger of the caller's project off."""
+        require_valid(request)
+        await self._cancel(uuid.UUID(request.trigger_id))
+        return pb.CancelTriggerResponse(trigger_id=request.trigger_id.lower())
+
+    async def _cancel(self, trigger_id: uuid.UUID) -> None:
+        """Cancel what waits. What a dispatcher takes or gives back meanwhile is looked at once more."""
+        while (state := await self._state(trigger_id)) is not DeliveryState.CANCELLED:
+            if state not in _WAITING:
+                facts = {"trigger_id": str(trigger_id), "state": state.value}
+                raise TooLateToCancel(f"The trigger {_SAID[state]}; it cannot be cancelled.", metadata=facts)
+            if await self._records.cancel(trigger_id):
+                return
+
+    async def _state(self, trigger_id: uuid.UUID) -> DeliveryState:
+        """Return where a trigger stands that the caller may cancel."""
+        key, facts = caller(), {"trigger_id": str(trigger_id)}
+        found = await self._records.find_delivery(trigger_id, key.project_id)
+        if found is None:
+            raise DeliveryNotFound(metadata=facts)
+        if not key.may_trigger(found.campaign_id):
+            facts = {"campaign_id": str(found.campaign_id)}
+            message = f"The API key may not cancel triggers of campaign {found.campaign_id}."
+            raise CampaignForbidden(message, metadata=facts)
+        return found.state
+
     async def _typed(self, request: TriggerRequest) -> tuple[str, bool]:
-        campaign = self._campaign(request.campaign_id) if request.campaign_id > 0 else None
-        violations = check(request)
-        given = _CHANNELS[type(request)]
-        if campaign and campaign.channel is not given:
-            wrong = f"user.{given.address_field}"
-            violations = [_mismatch(campaign, given), *(v for v in violations if v.field != wrong)]
-        return await self._accept(campaign, request, violations)
+        return await self._keep(self._judge().typed(request, idempotency_header()))
 
     async def _rest(self, request: pb.TriggerCampaignRequest) -> tuple[str, bool]:
-        campaign_id = parse_campaign_id(request.campaign_id)
         body = parse_body(request.body.data)
-        if isinstance(campaign_id, Violation):
-            typed = to_request(1, body.given_channel or Channel.EMAIL, body)
-            raise InvalidRequest([campaign_id, *_body_violations(typed, body)])
-        campaign = self._campaign(campaign_id)
-        typed = to_request(campaign_id, campaign.channel, body)
-        violations = _body_violations(typed, body)
-        if violations and body.given_channel:
-            violations = _name_mismatch(violations, campaign, body.given_channel)
-        return await self._accept(campaign, typed, violations)
+        return await self._keep(self._judge().rest(request.campaign_id, body, idempotency_header()))
 
-    async def _accept(
-        self, campaign: Campaign | None, request: TriggerRequest, violations: list[Violation]
-    ) -> tuple[str, bool]:
+    def _judge(self) -> Judge:
+        return Judge(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
+
+    async def _keep(self, ready: Ready) -> tuple[str, bool]:
         """Return the trigger's id, and whether it is that of an earlier call."""
-        key = idempotency_key(idempotency_header(), request.request_id)
-        if isinstance(key, Violation):
-            raise InvalidRequest([*violations, key])
-        if violations or campaign is None:
-            raise InvalidRequest(violations)
-        if campaign.state is CampaignState.PAUSED:
-            facts = {"campaign_id": str(campaign.id)}
-            raise CampaignPaused(f"Campaign {campaign.id} is paused.", metadata=facts, violations=[_PAUSED])
-        trigger = _trigger(campaign, request)
-        fallback = self._catalog.project_timezone(campaign.project_id)
-        now = dt.datetime.now(dt.UTC)
-        where = place(campaign, trigger.timezone, fallback, now)
         try:
-            kept = await self._writer.add(trigger, where, once(key, trigger) if key else None)
+            if ready.too_late:
+                return await self._told_before(ready, ready.too_late), True
+            kept = await self._writer.add(ready.trigger, ready.place, ready.once)
         except IdempotencyKeyReused as error:
-            field = FIELD if request.request_id else HEADER
-            reused = Violation(field, "was used for a trigger with other content", "ALREADY_USED")
+            reused = Violation(ready.key_field, "was used for a trigger with other content", "ALREADY_USED")
             raise IdempotencyKeyReused(metadata=error.metadata, violations=[reused]) from None
-        return str(kept), kept != trigger.id
+        return str(kept), kept != ready.trigger.id
 
-    def _campaign(self, campaign_id: int) -> Campaign:
-        """Return the campaign if the caller may trigger it; forbidden comes before unknown."""
-        key = caller()
-        facts = {"campaign_id": str(campaign_id)}
-        campaign = self._catalog.campaign(key.project_id, campaign_id)
-        if not key.may_trigger(campaign_id) or (
-            campaign is None and self._catalog.exists_elsewhere(campaign_id)
-        ):
-            raise CampaignForbidden(f"The API key may not trigger campaign {campaign_id}.", metadata=facts)
-        if campaign is None:
-            raise CampaignNotFound(f"There is no campaign {campaign_id}.", metadata=facts)
-        return campaign
-
-
-def _trigger(campaign: Campaign, request: TriggerRequest) -> Trigger:
-    user = request.user
-    return Trigger(
-        id=uuid_utils.compat.uuid7(),
-        project_id=campaign.project_id,
-        campaign_id=campaign.id,
-        channel=campaign.channel,
-        external_id=user.external_id,
-        address=as_sent(getattr(user, campaign.channel.address_field)),
-        timezone=user.timezone,
-        locale=normal_locale(user.locale),
-        user_data=user.data,
-        event=request.event,
-        traceparent=traceparent(),
-    )
-
-
-def _body_violations(typed: TriggerRequest, body: Body) -> list[Violation]:
-    """Join what the JSON and what the rules say; a field that the JSON had wrong is named once."""
-    if not body.violations:
-        return check(typed, event_parsed=body.is_plain)
-    if any(violation.field == "" for violation in body.violations):
-        return list(body.violations)
-    named = {violation.field for violation in body.violations}
-    if "user" in named:
-        return list(body.violations)
-    return [*body.violations, *(v for v in check(typed) if v.field not in named)]
-
-
-def _mismatch(campaign: Campaign, given: Channel) -> Violation:
-    """Name the field that the campaign's channel needs, whichever way the caller came."""
-    needed, found = f"user.{campaign.channel.address_field}", f"user.{given.address_field}"
-    description = f"is required: campaign {campaign.id} sends {campaign.channel}, but {found} was given"
-    return Violation(needed, description, "CHANNEL_MISMATCH")
-
-
-def _name_mismatch(violations: list[Violation], campaign: Campaign, given: Channel) -> list[Violation]:
-    """Replace "is required" by what probably went wrong: an address of another channel was given."""
-    needed = required(f"user.{campaign.channel.address_field}")
-    if given is campaign.channel or needed not in violations:
-        return violations
-    return [_mismatch(campaign, given), *(v for v in violations if v != needed)]
+    async def _told_before(self, ready: Ready, too_late: Violation) -> str:
+        """Return the answer to the earlier call that this one repeats, now that its moment has passed."""
+        earlier = await self._writer.earlier(ready.trigger, ready.once) if ready.once else None
+        if earlier is None:
+            raise InvalidRequest([too_late])
+        return str(earlier)

@@ -15,12 +15,14 @@ __all__ = ["find_delivery"]
 
 # One statement, so that trigger, queue and attempts are seen at the same instant.
 _FIND = f"""
-    SELECT t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, q.due_at,
+    SELECT t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
+        c.cancelled_at,
         {STATE} AS state,
         ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
     FROM trigger t
     LEFT JOIN queue q ON q.trigger_id = t.id
     LEFT JOIN dead_letter d ON d.trigger_id = t.id
+    LEFT JOIN cancellation c ON c.trigger_id = t.id
     {LAST}
     WHERE t.id = $1 AND ($2::int8 IS NULL OR t.project_id = $2)
 """  # noqa: S608 - constants only
@@ -43,6 +45,8 @@ async def find_delivery(pool: Pool, trigger_id: uuid.UUID, project_id: int | Non
         accepted_at=row["accepted_at"],
         next_attempt_at=row["due_at"] if state in _DUE_STATES else None,
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
+        send_at=row["send_at"],
+        cancelled_at=row["cancelled_at"],
     )
 
 

@@ -17,10 +17,10 @@ from .pool import Pool
 __all__ = ["Backlog", "Line", "Wanted", "backlog", "dead_letters", "list_deliveries", "oldest_due", "redrive"]
 
 # Where the deliveries of a state are found without a look at all others.
-_QUEUED = "queue q JOIN trigger t ON t.id = q.trigger_id LEFT JOIN dead_letter d ON false"
-_NOT_QUEUED = (
-    "trigger t LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON d.trigger_id = t.id"
-)
+_QUEUED = """queue q JOIN trigger t ON t.id = q.trigger_id LEFT JOIN dead_letter d ON false
+    LEFT JOIN cancellation c ON false"""
+_NOT_QUEUED = """trigger t LEFT JOIN queue q ON q.trigger_id = t.id
+    LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON c.trigger_id = t.id"""
 _SOURCES = {
     None: _NOT_QUEUED,
     DeliveryState.PENDING: _QUEUED,
@@ -28,16 +28,19 @@ _SOURCES = {
     DeliveryState.RETRYING: _QUEUED,
     DeliveryState.DELIVERED: _NOT_QUEUED,
     DeliveryState.DEAD: """dead_letter d JOIN trigger t ON t.id = d.trigger_id
-        LEFT JOIN queue q ON q.trigger_id = t.id""",
+        LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN cancellation c ON false""",
     DeliveryState.SUPPRESSED: """(SELECT DISTINCT trigger_id FROM attempt WHERE outcome = 'suppressed') s
         JOIN trigger t ON t.id = s.trigger_id LEFT JOIN queue q ON q.trigger_id = t.id
-        LEFT JOIN dead_letter d ON d.trigger_id = t.id""",
+        LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON false""",
+    DeliveryState.CANCELLED: """cancellation c JOIN trigger t ON t.id = c.trigger_id
+        LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON false""",
 }
 STATE = """CASE
             WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- after it, its lease has ended
             WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
             WHEN q.trigger_id IS NOT NULL THEN 'pending'
             WHEN d.trigger_id IS NOT NULL THEN 'dead'
+            WHEN c.trigger_id IS NOT NULL THEN 'cancelled'
             WHEN last.outcome = 'suppressed' THEN 'suppressed'
             ELSE 'delivered'
         END"""

@@ -168,6 +168,7 @@ def _claim(row: asyncpg.Record) -> Claim:
         user_data=row["user_data"],
         event=row["event"],
         traceparent=row["traceparent"],
+        send_at=row["send_at"],
         accepted_at=row["accepted_at"],
     )
     return Claim(

@@ -6,12 +6,12 @@ by; see `SESSION` in `queue.py`.
 
 from __future__ import annotations
 
-__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "LANES"]
+__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "LANES", "LOST"]
 
-# The attempt of a claimed row whose lease is over.
-_LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
+LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
             extract(epoch FROM now() - claimed_at), '',
             'the dispatcher ended before it could record the outcome'"""
+"""The columns of the attempt of a claimed row whose lease is over."""
 
 # A row that is due although somebody holds it had a dispatcher that died: its attempt is recorded as lost.
 CLAIM = f"""
@@ -31,7 +31,7 @@ CLAIM = f"""
     ), lost AS (
         INSERT INTO attempt
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
-        SELECT {_LOST} FROM due WHERE claimed_by IS NOT NULL
+        SELECT {LOST} FROM due WHERE claimed_by IS NOT NULL
         ON CONFLICT (trigger_id, number) DO NOTHING
     )
     SELECT now() AS at, found.*,
@@ -81,6 +81,10 @@ FINISH = """
         DELETE FROM dead_letter USING done
         WHERE dead_letter.trigger_id = ANY($1) AND dead_letter.trigger_id = done.trigger_id
             AND done.outcome = 'delivered'
+    ), sent_after_all AS ( -- its lease had ended, and the caller cancelled it since
+        DELETE FROM cancellation USING done
+        WHERE cancellation.trigger_id = ANY($1) AND cancellation.trigger_id = done.trigger_id
+            AND done.outcome = 'delivered'
     ), suppressed AS (
         INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
         SELECT DISTINCT ON (t.project_id, t.channel, t.address)
@@ -114,7 +118,7 @@ BURY_EXPIRED = f"""
     ), recorded AS (
         INSERT INTO attempt
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
-        SELECT {_LOST} FROM expired WHERE claimed_by IS NOT NULL
+        SELECT {LOST} FROM expired WHERE claimed_by IS NOT NULL
         UNION ALL
         SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', $2 FROM expired
         ON CONFLICT (trigger_id, number) DO NOTHING

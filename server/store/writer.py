@@ -21,7 +21,7 @@ from ..domain.placement import Placement
 from ..domain.trigger import Trigger
 from ..errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from .announce import Announcer
-from .pool import Connection, Pool, is_outage
+from .pool import Connection, Pool, is_outage, reached
 
 __all__ = ["REMEMBER", "TriggerWriter"]
 
@@ -38,14 +38,14 @@ _CONNECT_SECONDS = 5
 _GATHER_SECONDS = 0.003
 _ROWS = (
     "unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[],"
-    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])"
+    " $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[])"
 )
 _COLUMNS = (
     "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event,"
-    " traceparent"
+    " traceparent, send_at"
 )
 _PLACES = (
-    "unnest($1::uuid[], $12::text[], $13::timestamptz[], $14::timestamptz[])"
+    "unnest($1::uuid[], $13::text[], $14::timestamptz[], $15::timestamptz[])"
     " AS place (id, lane, due_at, expires_at)"
 )
 _INSERT = f"""
@@ -67,7 +67,7 @@ _INSERT_AGAIN = f"""
 # past its time is taken over. This may be sent again, too: the key's row then names this very trigger.
 _INSERT_ONCE = f"""
     WITH given AS (
-        SELECT * FROM unnest($1::uuid[], $2::int8[], $15::text[], $16::bytea[])
+        SELECT * FROM unnest($1::uuid[], $2::int8[], $16::text[], $17::bytea[])
             AS one (id, project_id, key, content)
     ), claimed AS (
         INSERT INTO idempotency AS known (project_id, key, content, trigger_id)
@@ -88,7 +88,12 @@ _INSERT_ONCE = f"""
         SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN {_PLACES} USING (id)
     )
     SELECT given.id, claimed.trigger_id, claimed.content FROM given JOIN claimed USING (project_id, key)
-""".format(old="known.created_at < now() - make_interval(secs => $17)")  # noqa: S608 - constants only
+""".format(old="known.created_at < now() - make_interval(secs => $18)")  # noqa: S608 - constants only
+
+_EARLIER = """
+    SELECT trigger_id, content FROM idempotency
+    WHERE project_id = $1 AND key = $2 AND created_at >= now() - make_interval(secs => $3)
+"""
 
 
 @dataclass(slots=True)
@@ -110,6 +115,7 @@ class TriggerWriter:
         An idempotency key stands for its trigger for `remember` seconds.
         """
         self._remember = remember
+        self._pool = pool
         self._line = _Line(pool)
         self._announcer = announcer
         self._max_pending = max_pending
@@ -133,6 +139,19 @@ class TriggerWriter:
         self._waiting.append(_Waiting(trigger, place, once, done))
         self._arrived.set()
         return await done
+
+    async def earlier(self, trigger: Trigger, once: Once) -> uuid.UUID | None:
+        """Return the id of an earlier trigger that `once` stands for, if there is one; keep nothing.
+
+        Raises:
+            IdempotencyKeyReused: the key of `once` stands for other content.
+            StoreUnavailable: the database cannot be reached.
+        """
+        async with reached():
+            row = await self._pool.fetchrow(_EARLIER, trigger.project_id, once.key, self._remember)
+        if row is None:
+            return None
+        return _same(row["trigger_id"], row["content"], once)
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled."""
@@ -255,11 +274,21 @@ def _accept(batch: list[_Waiting], kept: _Kept) -> None:
         if waiting.done.done():
             continue
         trigger_id, content = kept.get(waiting.trigger.id, (waiting.trigger.id, None))
-        if waiting.once and content != waiting.once.content:
-            facts = {"trigger_id": str(trigger_id)}
-            waiting.done.set_exception(IdempotencyKeyReused(metadata=facts))
-        else:
-            waiting.done.set_result(trigger_id)
+        try:
+            waiting.done.set_result(_same(trigger_id, content, waiting.once))
+        except IdempotencyKeyReused as error:
+            waiting.done.set_exception(error)
+
+
+def _same(trigger_id: uuid.UUID, content: bytes | None, once: Once | None) -> uuid.UUID:
+    """Return the id that a key stands for.
+
+    Raises:
+        IdempotencyKeyReused: it stands for other content.
+    """
+    if once and content != once.content:
+        raise IdempotencyKeyReused(metadata={"trigger_id": str(trigger_id)})
+    return trigger_id
 
 
 def _settle(batch: list[_Waiting], error: Exception) -> None:
@@ -287,6 +316,7 @@ def _columns(batch: list[_Waiting]) -> list[list[object]]:
             t.user_data,
             t.event,
             t.traceparent,
+            t.send_at,
             waiting.place.lane,
             waiting.place.due_at,
             waiting.place.expires_at,

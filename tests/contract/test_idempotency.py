@@ -106,7 +106,7 @@ async def test_other_content_under_the_same_key_is_refused_and_sends_nothing(
     )  # fmt: skip
 
 
-def email(key: str, **more: str) -> pb.TriggerEmailRequest:
+def email(key: str, **more: Any) -> pb.TriggerEmailRequest:
     return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(**USER), request_id=key, **more)
 
 

@@ -19,7 +19,9 @@ from server.store.announce import Announcer
 from server.store.pool import Pool
 from server.store.writer import TriggerWriter
 
-TABLES = "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency"
+TABLES = (
+    "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
+)
 PLACE = Placement("email/sandbox")
 
 

@@ -11,6 +11,7 @@ from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned, Share
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
+from server.store.cancelling import cancel
 from server.store.deliveries import find_delivery
 from server.store.delivery_lists import Backlog, Wanted, backlog, dead_letters, list_deliveries, oldest_due
 from server.store.pool import Pool
@@ -26,8 +27,10 @@ HOUR = dt.timedelta(hours=1)
 async def in_every_state(pool: Pool) -> dict[DeliveryState, Trigger]:
     """Make one delivery of each state, each with an external id of that name."""
     triggers = {state: a_trigger(external_id=state.value) for state in DeliveryState}
-    waiting = triggers.pop(PENDING)
-    await accept(pool, *triggers.values())
+    waiting, cancelled = triggers.pop(PENDING), triggers[DeliveryState.CANCELLED]
+    await accept(pool, cancelled)
+    assert await cancel(pool, cancelled.id)
+    await accept(pool, *(one for one in triggers.values() if one is not cancelled))
     queue = PostgresQueue(pool)
     claims = {DeliveryState(one.trigger.external_id): one for one in await queue.claim(shares(sandbox=9), 60)}
     await queue.finish(
@@ -65,6 +68,7 @@ async def test_a_line_says_how_often_it_was_tried_by_whom_and_what_came_of_it_la
         DeliveryState.DELIVERED: (1, "sandbox", ""),
         DeliveryState.DEAD: (1, "sandbox", "550 no"),
         DeliveryState.SUPPRESSED: (1, "sandbox", "550 refused before"),
+        DeliveryState.CANCELLED: (0, "", ""),
     }
 
 

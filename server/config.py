@@ -109,7 +109,7 @@ class DispatchSettings(_Section, frozen=True):
     """The dispatcher. Times in seconds; `metrics` is the `host:port` of its figures, or empty."""
 
     lease: Seconds = 60.0
-    poll_interval: Seconds = 1.0
+    poll_interval: Seconds = 0.5
     shutdown_grace: Grace = 25.0
     metrics: str = ""
 

@@ -15,8 +15,8 @@ __all__ = ["DispatchSettings"]
 class DispatchSettings:
     """How the dispatcher works. Times in seconds."""
 
-    poll_interval: float = 1.0
-    """Retries become due by time: the queue is asked at least this often."""
+    poll_interval: float = 0.5
+    """Retries and scheduled triggers become due by time: the queue is asked at least this often."""
     lease: float = 60.0
     """How long a claim is ours; longer than every provider's timeout."""
     grace: float = 25.0

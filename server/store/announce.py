@@ -1,7 +1,7 @@
 """Telling dispatchers that there is work, without putting NOTIFY into the commit.
 
 NOTIFY inside the accepting transaction would serialise all commits of the cluster on one lock. A notice
-that gets lost is harmless: dispatchers look into the queue by themselves every second.
+that gets lost is harmless: dispatchers look into the queue by themselves twice a second.
 """
 
 from __future__ import annotations

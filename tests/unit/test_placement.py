@@ -14,6 +14,7 @@ from .dispatch_doubles import make_campaign
 NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 MORNINGS = SendWindow("08:00", "10:00")
 HOUR = dt.timedelta(hours=1)
+MINUTE = dt.timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,21 @@ def test_it_is_due_when_the_window_opens_on_the_users_clock_or_the_projects(
 def test_a_time_to_live_may_end_before_the_window_opens() -> None:
     campaign = make_campaign(window=MORNINGS, retry=RetryPolicy(ttl=3600))
     assert place(campaign, "UTC", "UTC", NOON) == Placement("email/mail", NOON + 20 * HOUR, NOON + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("send_at", "window", "ttl", "expected"),
+    [
+        (NOON + HOUR, None, 0.0, Placement("email/mail", NOON + HOUR)),
+        (NOON - dt.timedelta(seconds=30), None, 0.0, Placement("email/mail")),
+        (NOON + HOUR, None, 60.0, Placement("email/mail", NOON + HOUR, NOON + HOUR + MINUTE)),
+        (NOON + 21 * HOUR, MORNINGS, 0.0, Placement("email/mail", NOON + 21 * HOUR)),
+        (NOON + HOUR, MORNINGS, 0.0, Placement("email/mail", NOON + 20 * HOUR)),
+        (NOON + 22 * HOUR, MORNINGS, 0.0, Placement("email/mail", NOON + 44 * HOUR)),
+    ],
+)
+def test_what_is_scheduled_is_due_then_and_the_campaigns_window_and_time_to_live_count_from_then(
+    send_at: dt.datetime, window: SendWindow | None, ttl: float, expected: Placement
+) -> None:
+    campaign = make_campaign(window=window, retry=RetryPolicy(ttl=ttl))
+    assert place(campaign, "UTC", "UTC", NOON, send_at) == expected

@@ -132,9 +132,9 @@ def test_a_recorded_error_is_one_short_line_that_a_database_takes() -> None:
     assert len(recorded) == 500
 
 
-def accepted(*, attempt: int = 1, **changes: object) -> Claim:
+def accepted(*, attempt: int = 1, send_at: dt.datetime | None = None, **changes: object) -> Claim:
     """Claim what was accepted at noon."""
-    trigger = msgspec.structs.replace(make_trigger(), accepted_at=NOON)
+    trigger = msgspec.structs.replace(make_trigger(), accepted_at=NOON, send_at=send_at)
     return replace(make_claim(trigger, attempt), **changes)  # type: ignore[arg-type]
 
 
@@ -143,6 +143,8 @@ def accepted(*, attempt: int = 1, **changes: object) -> Claim:
     [
         (accepted(), 0.0, None),
         (accepted(), 60.0, NOON + 60 * SECOND),  # the provider's policy, which acceptance did not know
+        (accepted(send_at=NOON + 90 * SECOND), 60.0, NOON + 150 * SECOND),  # it was not to be sent before
+        (accepted(send_at=NOON + 90 * SECOND), 0.0, None),
         (accepted(expires_at=NOON + SECOND), 0.0, NOON + SECOND),
         (accepted(expires_at=NOON + SECOND), 60.0, NOON + SECOND),  # what was promised holds
         (accepted(attempt=4, earlier=3), 60.0, None),  # redriven: it is wanted now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Sequence
 
 import pytest
@@ -129,3 +130,22 @@ def test_everything_that_would_be_sent_is_content(field: str) -> None:
     assert once("k", trigger) == once("k", a_trigger())
     assert once("k", a_trigger(**{field: "other"})) != once("k", trigger)
     assert once("k", trigger) == Once("k", once("other", trigger).content)
+
+
+def test_the_moment_to_send_it_is_content() -> None:
+    noon = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
+    assert once("k", a_trigger(send_at=noon)) != once("k", a_trigger())
+    assert once("k", a_trigger(send_at=noon)) == once("k", a_trigger(send_at=noon))
+
+
+async def test_an_earlier_trigger_is_found_by_its_key_without_keeping_another(pool: Pool) -> None:
+    first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": "content"}')
+    async with writing(pool) as writer:
+        assert await writer.earlier(first, once("k", first)) is None
+        await add(writer, first)
+        assert await writer.earlier(again, once("k", again)) == first.id
+        with pytest.raises(IdempotencyKeyReused):
+            await writer.earlier(other, once("k", other))
+        await pool.execute("UPDATE idempotency SET created_at = now() - interval '24 hours 1 second'")
+        assert await writer.earlier(again, once("k", again)) is None
+    assert await queued(pool) == 1

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import bodies, campaigns, credentials, events, members
+from . import bodies, campaigns, credentials, events, members, moments
 
 __all__ = ["ACCEPTED", "REFUSED", "TYPED_ALONE"]
 
-THEMES = (members, events, bodies, campaigns, credentials)
+THEMES = (members, moments, events, bodies, campaigns, credentials)
 
 REFUSED = [case for theme in THEMES for case in theme.REFUSED]
 ACCEPTED = [case for theme in THEMES for case in theme.ACCEPTED]

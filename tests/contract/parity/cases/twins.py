@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Mapping
@@ -39,14 +40,29 @@ def twin_of(body: object, campaign: object) -> Typed | None:
     """Return the typed call that says the same, or None: a proto cannot state every kind of wrong."""
     if not isinstance(campaign, int) or not 0 < campaign < 2**63:
         return None
-    if not isinstance(body, dict) or not body.keys() <= {"user", "event"}:
+    if not isinstance(body, dict) or not body.keys() <= {"user", "event", "send_at"}:
         return None
     user = body.get("user", {})
     if not isinstance(user, dict) or not all(map(_is_sayable, user.items())):
         return None
     if not isinstance(body.get("event", {}), dict):
         return None
-    return _said(body, campaign)
+    said = _said(body, campaign)
+    if said is not None and "send_at" in body:
+        moment = _moment(body["send_at"])
+        if moment is None:
+            return None
+        said.send_at.FromDatetime(moment)
+    return said
+
+
+def _moment(text: object) -> dt.datetime | None:
+    """Return what a timestamp can say of `send_at`: a moment, not a text that is none."""
+    try:
+        moment = dt.datetime.fromisoformat(str(text))
+        return moment.astimezone(dt.UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _said(body: Mapping[str, Any], campaign: int) -> Typed | None:

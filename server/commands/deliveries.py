@@ -14,6 +14,7 @@ from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
 from ..errors import ConfigError
 from ..store import deliveries as store
 from ..store import delivery_lists as lists
+from ..store.cancelling import cancel_all
 from ..store.pool import reached
 from .common import CHANNEL, Invocation, json_option, run, show_json, table
 
@@ -33,7 +34,7 @@ _ENDED = {
 
 @click.group()
 def deliveries() -> None:
-    """See what became of triggers, and send dead letters again."""
+    """See what became of triggers, cancel what waits, and send dead letters again."""
 
 
 @deliveries.command()
@@ -147,9 +148,7 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
 
     They are due at once, with as many attempts as their policy gives, and without a time to live.
     """
-    ids = list(dict.fromkeys(trigger_ids))
-    if bool(ids) == every:
-        raise ConfigError("give either the ids of triggers or --all, with options that choose")
+    ids = _ids(trigger_ids, every=every)
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
@@ -162,6 +161,42 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
             " campaign is gone: `clarion deliveries show` tells"
         )
     click.echo("1 is tried again" if count == 1 else f"{count} are tried again")
+
+
+@deliveries.command()
+@click.argument("trigger_ids", type=click.UUID, nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All that wait and that the options below choose.")
+@_filters
+@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
+    """Cancel triggers that wait: those with TRIGGER_IDS, or with --all those that the options choose.
+
+    What is being sent at this moment goes on; what failed for now is not tried again.
+    """
+    ids = _ids(trigger_ids, every=every)
+
+    async def work() -> int:
+        async with invocation.database() as pool, reached():
+            return await cancel_all(pool, _wanted(chosen), ids or None)
+
+    count = run(work())
+    if ids and count < len(ids):
+        raise ConfigError(
+            f"{count} of {len(ids)} are cancelled; the others do not wait: `clarion deliveries show` tells"
+        )
+    click.echo(f"{count} {'is' if count == 1 else 'are'} cancelled")
+
+
+def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
+    """Return the ids that are given, each once; none means all.
+
+    Raises:
+        ConfigError: neither is asked for, or both.
+    """
+    ids = list(dict.fromkeys(given))
+    if bool(ids) == every:
+        raise ConfigError("give either the ids of triggers or --all, with options that choose")
+    return ids
 
 
 @deliveries.command()

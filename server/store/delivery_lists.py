@@ -47,7 +47,7 @@ STATE = """CASE
 LAST = """LEFT JOIN LATERAL (
         SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
         ORDER BY a.number DESC LIMIT 1) AS last ON true"""
-_WHERE = """($1::int8 IS NULL OR t.campaign_id = $1) AND ($2::text IS NULL OR t.channel = $2)
+WHERE = """($1::int8 IS NULL OR t.campaign_id = $1) AND ($2::text IS NULL OR t.channel = $2)
         AND ($3::text IS NULL OR t.external_id = $3)
         AND ($4::timestamptz IS NULL OR t.accepted_at >= $4) AND ($5::text IS NULL OR last.error ILIKE $5)
         AND ($6::text IS NULL OR p.name = $6)"""
@@ -60,7 +60,7 @@ _REDRIVE = f"""
             coalesce(last.number, 0) AS attempts
         FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
         JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id {LAST}
-        WHERE ($7::uuid[] IS NULL OR d.trigger_id = ANY($7)) AND {_WHERE}
+        WHERE ($7::uuid[] IS NULL OR d.trigger_id = ANY($7)) AND {WHERE}
             AND d.died_at <= $9
         ORDER BY d.died_at LIMIT $8 FOR UPDATE OF d SKIP LOCKED
     ), raised AS (
@@ -144,7 +144,7 @@ async def list_deliveries(pool: Pool, state: DeliveryState | None, wanted: Wante
                 coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider,
                 coalesce(last.error, '') AS error
             FROM {_SOURCES[state]} JOIN project p ON p.id = t.project_id {LAST}
-            WHERE {_WHERE} AND ($7::text IS NULL OR {STATE} = $7) ORDER BY t.id DESC LIMIT $8""",  # noqa: S608 - constants only
+            WHERE {WHERE} AND ($7::text IS NULL OR {STATE} = $7) ORDER BY t.id DESC LIMIT $8""",  # noqa: S608 - constants only
         *wanted.arguments(),
         state.value if state else None,
         limit,

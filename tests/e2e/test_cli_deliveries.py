@@ -163,6 +163,13 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
     await made(rest, 823, "DELIVERED")
     assert await until(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
 
+    words = ("deliveries", "cancel", "--all", "--project", "lists", "--campaign", "823")
+    cancelled = await clarion(demo.folder, *words)
+    assert (cancelled.code, cancelled.out) == (0, "1 is cancelled\n"), cancelled.err
+    assert await until(rest, waiting, "CANCELLED") == 0
+    again = await clarion(demo.folder, "deliveries", "cancel", waiting)
+    assert again.err.startswith("clarion: 0 of 1 are cancelled; the others do not wait")
+
 
 async def test_an_unknown_project_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "projects", "timezone", "nobody", "UTC")
@@ -179,6 +186,7 @@ async def test_an_unknown_project_is_named(demo: Stack) -> None:
         ("projects timezone lists Mars/Base", "time zone: is not an IANA time zone"),
         ("projects timezone lists ''", "time zone: is empty"),
         ("deliveries retry", "give either the ids of triggers or --all, with options that choose"),
+        ("deliveries cancel --campaign 44", "give either the ids of triggers or --all"),
         ("deliveries retry --campaign 44", "give either the ids of triggers or --all"),
         (f"deliveries retry --all {uuid.UUID(int=1)}", "give either the ids of triggers or --all"),
     ],

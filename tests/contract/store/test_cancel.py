@@ -9,8 +9,9 @@ import pytest
 
 from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryState, Returned
 from server.domain.trigger import Trigger
-from server.store.cancelling import cancel
+from server.store.cancelling import cancel, cancel_all
 from server.store.deliveries import find_delivery
+from server.store.delivery_lists import Wanted
 from server.store.pool import Pool, open_pool
 from server.store.queue import SESSION, PostgresQueue
 
@@ -142,3 +143,16 @@ async def test_each_of_many_is_either_cancelled_or_claimed_and_never_both(pool: 
     assert won | held == {one.id for one in triggers}
     states = {(await shown(pool, one)).state for one in triggers}
     assert states == {DeliveryState.CANCELLED, DeliveryState.SENDING}
+
+
+async def test_all_that_wait_and_are_chosen_are_cancelled_and_nothing_else(pool: Pool) -> None:
+    sending = (await claimed(pool))[1]
+    wanted = [a_trigger(campaign_id=45) for _ in range(1500)]
+    other = a_trigger()
+    await accept(pool, *wanted, other)
+    assert await cancel_all(pool, Wanted(campaign_id=45)) == 1500
+    assert await cancel_all(pool, Wanted(campaign_id=45)) == 0
+    assert await cancel_all(pool, Wanted(), [sending.id, wanted[0].id]) == 0
+    assert (await shown(pool, other)).state is DeliveryState.PENDING
+    assert await cancel_all(pool, Wanted(), [other.id]) == 1
+    assert (await shown(pool, sending)).state is DeliveryState.SENDING

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -14,7 +16,8 @@ from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
 from ..config import GatewaySettings
-from ..errors import ClarionError, ConfigError
+from ..errors import ClarionError, ConfigError, Violation
+from ..rpc.send_at import parse_send_at
 from .common import Invocation, json_option, show_json
 
 __all__ = ["trigger"]
@@ -31,6 +34,8 @@ _TLS = "https://"
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
 @click.option("--event", default="", help="A JSON object for the templates.")
+@click.option("--send-at", help="When to send it: RFC 3339, for example 2026-12-24T18:00:00+01:00.")
+@click.option("--request-id", default="", help="The idempotency key: the same call again is not sent twice.")
 @click.option(
     "--target",
     envvar="CLARION_TARGET",
@@ -54,6 +59,8 @@ def trigger(
     key_file: Path | None,
     as_json: bool,
     event: str,
+    send_at: str | None,
+    request_id: str,
     **user: str | None,
 ) -> None:
     """Trigger CAMPAIGN_ID over gRPC; give one of --email, --phone, --device-token.
@@ -65,16 +72,24 @@ def trigger(
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)
     to = target or _own_gateway(settings.gateway)
+    more = {"event": event, "request_id": request_id, "send_at": _moment(send_at) if send_at else None}
     with _channel(to, ca_file) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
         try:
-            trigger_id = _call(stub, campaign_id, event, user, secret)
+            trigger_id = _call(stub, campaign_id, more, user, secret)
         except grpc.RpcError as error:
             raise ClarionError(_explain(error, to)) from error
     if as_json:
         show_json({"trigger_id": trigger_id})
     else:
         click.echo(trigger_id)
+
+
+def _moment(text: str) -> dt.datetime:
+    found = parse_send_at(text)
+    if isinstance(found, Violation):
+        raise ConfigError(f"--send-at: {found.description}")
+    return found
 
 
 def _own_gateway(settings: GatewaySettings) -> str:
@@ -107,7 +122,7 @@ def _secret(key_file: Path | None, demo: Path) -> str:
 def _call(
     stub: trigger_pb2_grpc.TriggerServiceStub,
     campaign_id: int,
-    event: str,
+    more: dict[str, Any],
     user: dict[str, str | None],
     secret: str,
 ) -> str:
@@ -115,15 +130,15 @@ def _call(
     extra = {"metadata": (("authorization", f"Bearer {secret}"),), "timeout": 10}
     if (email := user["email"]) is not None:
         to_mail = pb.EmailUser(email=email, **common)
-        mail = pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, event=event)
+        mail = pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, **more)
         return str(stub.TriggerEmail(mail, **extra).trigger_id)
     if (phone := user["phone"]) is not None:
         to_phone = pb.TextUser(phone=phone, **common)
-        text = pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, event=event)
+        text = pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, **more)
         return str(stub.TriggerText(text, **extra).trigger_id)
     if (token := user["device_token"]) is not None:
         to_device = pb.PushUser(device_token=token, **common)
-        push = pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=event)
+        push = pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, **more)
         return str(stub.TriggerPush(push, **extra).trigger_id)
     raise ConfigError("give one of --email, --phone, --device-token")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from .test_bench import ROOT, commands_naming, finish
 
 SHORT = {
-    "delivery": ("--messages", "800", "--rounds", "1", "--triggers", "3", "--idle-seconds", "1"),
+    "delivery": ("--messages", "150", "--rounds", "1", "--triggers", "3", "--idle-seconds", "1"),
     "claims": ("--history", "2000", "--held", "3", "--rate", "400"),
     "isolation": (
         *("--messages", "100", "--rounds", "1", "--timeout", "0.5", "--pause", "0.3"),

@@ -14,12 +14,15 @@ from .stand import JSON, KEY, Stand, hidden, refused, trigger
 pytestmark = pytest.mark.timeout(30)
 
 
-async def test_a_good_trigger_is_204_with_its_id_and_nothing_else(client: httpx.AsyncClient) -> None:
+async def test_a_good_trigger_is_204_with_its_id_its_place_and_nothing_else(
+    client: httpx.AsyncClient,
+) -> None:
     answer = await trigger(client)
     assert answer.status_code == 204
     assert answer.content == b""
     assert answer.headers["x-trigger-id"] == TRIGGER_ID
-    assert set(answer.headers) == {"x-trigger-id", "date", "server", "x-request-id"}
+    assert answer.headers["location"] == f"/api/client/triggers/{TRIGGER_ID}"
+    assert set(answer.headers) == {"x-trigger-id", "location", "date", "server", "x-request-id"}
     assert answer.headers["server"] == "clarion"
 
 

@@ -156,6 +156,7 @@ async def dispatch(settings: Settings) -> None:
         StoreUnavailable: the database cannot be reached at the start.
     """
     from .dispatch import metrics  # noqa: PLC0415 - see above
+    from .dispatch.delivery import Deliverer  # noqa: PLC0415
     from .dispatch.traffic import Traffic  # noqa: PLC0415
     from .dispatch.worker import Dispatcher  # noqa: PLC0415
     from .monitoring import address, serve_metrics  # noqa: PLC0415
@@ -177,9 +178,9 @@ async def dispatch(settings: Settings) -> None:
         await presence.beat()
         stack.push_async_callback(presence.leave)
         _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
-        dispatcher = Dispatcher(
-            queue, _CatalogCampaigns(catalog), by_name, _dispatch_settings(settings), traffic
-        )
+        known = _CatalogCampaigns(catalog)
+        sender = Deliverer(known, by_name)
+        dispatcher = Dispatcher(queue, known, sender, traffic, _dispatch_settings(settings))
         tasks.start(catalog.run(), presence.run())
         if settings.dispatch.metrics:
             look = partial(_look, pool, queue)

@@ -217,7 +217,8 @@ def _demo_secret(path: Path) -> str:
 def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     """Refuse what the dispatcher would die of."""
     providers = app.providers(settings)
-    DispatchSettings(lease=settings.dispatch.lease).check(providers.values())
+    timeouts = {name: provider.timeout for name, provider in providers.items()}
+    DispatchSettings(lease=settings.dispatch.lease).check(timeouts)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
 

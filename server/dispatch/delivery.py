@@ -8,7 +8,6 @@ import random
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import structlog
 from msgspec import structs
@@ -22,26 +21,18 @@ from ..errors import DeliveryError, Permanent, Transient
 from . import metrics
 from .message import Message
 from .providers.base import Provider, Receipt
-from .queue import Campaigns
+from .queue import Attempted, Campaigns
 from .rendering import Renderer
 from .retry import conclude, lost, not_sent
 from .scrub import place_of
 
-__all__ = ["Attempted", "Deliverer"]
+__all__ = ["Deliverer"]
 
 _DEFAULT_POLICY = RetryPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """What became of a claim, and what was heard of the provider; nothing, if nothing was sent."""
-
-    outcome: Finished | Returned
-    result: Receipt | DeliveryError | None = None
-
-
 class Deliverer:
-    """Makes attempts. Knows nothing of queues, leases or slots."""
+    """Makes the attempts of triggers."""
 
     def __init__(self, campaigns: Campaigns, providers: Mapping[str, Provider]) -> None:
         self._campaigns = campaigns
@@ -115,6 +106,10 @@ class Deliverer:
         if finished:
             self._report(finished)
         return finished
+
+    def expired(self, count: int) -> None:
+        """Count what expired while it waited."""
+        metrics.buried(count)
 
     async def _deliver(self, claim: Claim, campaign: Campaign | None) -> tuple[Receipt | DeliveryError, bool]:
         """Render and send; turn whatever goes wrong into a delivery error. Tell if the provider was asked."""

@@ -1,21 +1,24 @@
-"""What the worker needs of the store: a queue with leases, and the campaigns."""
+"""What the worker needs: a queue with leases, the lanes in use, and somebody who makes attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol
 
 from ..domain.campaign import Campaign
-from ..domain.delivery import Claim, Finished, Returned, Share
+from ..domain.delivery import C, Finished, Returned, Share
+from ..errors import DeliveryError
+from .providers.base import Receipt
 
-__all__ = ["Campaigns", "Queue"]
+__all__ = ["Attempted", "Campaigns", "Lanes", "Queue", "Sender"]
 
 
-class Queue(Protocol):
-    """Due triggers, held under leases. Every method may raise `StoreUnavailable`."""
+class Queue(Protocol[C]):
+    """What is due, held under leases: triggers, or messages. Every method may raise `StoreUnavailable`."""
 
-    async def claim(self, shares: Sequence[Share], lease: float) -> list[Claim]:
-        """Take due triggers under a lease and raise the attempt number of each by one.
+    async def claim(self, shares: Sequence[Share], lease: float) -> list[C]:
+        """Take what is due under a lease and raise the attempt number of each by one.
 
         Args:
             shares: The lanes, each with the provider that sends and the number of triggers wanted at most.
@@ -31,7 +34,7 @@ class Queue(Protocol):
         """Make dead letters of what has expired while it waited; return how many."""
         ...
 
-    async def finish(self, finished: Sequence[Finished]) -> None:
+    async def finish(self, finished: Sequence[Finished[C]]) -> None:
         """Record attempts, and end, reschedule or bury their triggers, in one durable commit.
 
         After a `StoreUnavailable` the same list comes again, even if that commit had
@@ -39,7 +42,7 @@ class Queue(Protocol):
         """
         ...
 
-    async def hand_back(self, returned: Sequence[Returned]) -> None:
+    async def hand_back(self, returned: Sequence[Returned[C]]) -> None:
         """Give claims back: due after their wait, and no attempt counted."""
         ...
 
@@ -48,7 +51,15 @@ class Queue(Protocol):
         ...
 
 
-class Campaigns(Protocol):
+class Lanes(Protocol):
+    """Where there can be work."""
+
+    def lanes(self) -> Collection[str]:
+        """Return the lanes in use."""
+        ...
+
+
+class Campaigns(Lanes, Protocol):
     """The campaigns as they are now, at most one second old."""
 
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
@@ -59,6 +70,26 @@ class Campaigns(Protocol):
         """Return the IANA time zone of users whose own is not known."""
         ...
 
-    def lanes(self) -> Collection[str]:
-        """Return the lanes of all campaigns."""
+
+@dataclass(frozen=True, slots=True)
+class Attempted(Generic[C]):
+    """What became of a claim, and what was heard of the provider; nothing, if nothing was sent."""
+
+    outcome: Finished[C] | Returned[C]
+    result: Receipt | DeliveryError | None = None
+
+
+class Sender(Protocol[C]):
+    """Makes attempts, and reports them. Knows nothing of queues, leases or slots."""
+
+    async def attempt(self, claim: C) -> Attempted[C]:
+        """Make one attempt and return what to record. May raise `StoreUnavailable`: nothing was sent."""
+        ...
+
+    def cut_off(self, claim: C) -> Finished[C] | None:
+        """Return what to record of an attempt that was cancelled; None if it had not begun."""
+        ...
+
+    def expired(self, count: int) -> None:
+        """Hear how many expired while they waited: no attempt tells of them."""
         ...

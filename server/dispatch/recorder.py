@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Generic
 
 import structlog
 
-from ..domain.delivery import Finished, Returned
+from ..domain.delivery import C, Finished, Returned
 from ..errors import StoreUnavailable
 from .queue import Queue
 from .scrub import place_of
@@ -50,24 +51,24 @@ class Outage:
             self._failures = 0
 
 
-class Recorder:
+class Recorder(Generic[C]):
     """Hands outcomes to the store: those that arrive during one commit, or just after it, form the next.
 
     Outcomes whose recording failed are kept and recorded again once the store is back, so
     that what was sent is not sent again. Whoever claims must wait while `behind` is true.
     """
 
-    def __init__(self, queue: Queue, outage: Outage, progress: Callable[[], None]) -> None:
+    def __init__(self, queue: Queue[C], outage: Outage, progress: Callable[[], None]) -> None:
         """Take the queue, what is known of its health, and whom to tell of each commit."""
         self._queue = queue
         self._outage = outage
         self._progress = progress
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._finished: list[Finished] = []
-        self._returned: list[Returned] = []
+        self._finished: list[Finished[C]] = []
+        self._returned: list[Returned[C]] = []
         self._unrecorded = 0
         self._ended: set[uuid.UUID] = set()
-        """The triggers of outcomes that the store has not taken yet."""
+        """The ids of outcomes that the store has not taken yet."""
         self._failing = False
         self._work = asyncio.Event()
         self._empty = asyncio.Event()
@@ -83,17 +84,17 @@ class Recorder:
         """How many outcomes and returned claims the store has not taken yet."""
         return self._unrecorded
 
-    def has(self, trigger_id: uuid.UUID) -> bool:
-        """Tell whether an outcome of this trigger waits to be recorded."""
-        return trigger_id in self._ended
+    def has(self, claimed: uuid.UUID) -> bool:
+        """Tell whether an outcome of this trigger or message waits to be recorded."""
+        return claimed in self._ended
 
-    def finished(self, outcome: Finished) -> None:
+    def finished(self, outcome: Finished[C]) -> None:
         """Record an outcome soon."""
         self._finished.append(outcome)
-        self._ended.add(outcome.claim.trigger.id)
+        self._ended.add(outcome.claim.id)
         self._noted()
 
-    def returned(self, claim: Returned) -> None:
+    def returned(self, claim: Returned[C]) -> None:
         """Hand a claim back soon."""
         self._returned.append(claim)
         self._noted()
@@ -121,13 +122,13 @@ class Recorder:
             crowded = len(finished) > 1
             await self._persist(finished, returned)
             self._failing = False
-            self._ended.difference_update(outcome.claim.trigger.id for outcome in finished)
+            self._ended.difference_update(outcome.claim.id for outcome in finished)
             self._unrecorded -= len(finished) + len(returned)
             if not self._unrecorded:
                 self._empty.set()
             self._progress()
 
-    async def _persist(self, finished: Sequence[Finished], returned: Sequence[Returned]) -> None:
+    async def _persist(self, finished: Sequence[Finished[C]], returned: Sequence[Returned[C]]) -> None:
         """Give a batch to the store, however long that takes."""
         while finished or returned:
             try:
@@ -150,11 +151,11 @@ class Recorder:
                     self._log.error("handing_back_failed", count=len(returned), exception=place_of(error))
                     returned = ()
 
-    async def _part(self, finished: Sequence[Finished], error: Exception) -> None:
+    async def _part(self, finished: Sequence[Finished[C]], error: Exception) -> None:
         """Record what can be recorded of a batch that the store finds fault with."""
         if len(finished) > 1:
             for outcome in finished:
                 await self._persist([outcome], ())
             return
-        ids = [str(outcome.claim.trigger.id) for outcome in finished]
-        self._log.error("recording_failed", trigger_ids=ids, exception=place_of(error))
+        ids = [str(outcome.claim.id) for outcome in finished]
+        self._log.error("recording_failed", ids=ids, exception=place_of(error))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .providers.base import Provider
 
 __all__ = ["DispatchSettings"]
 
@@ -32,11 +31,11 @@ class DispatchSettings:
         if self.grace < 0:
             raise ConfigError("dispatch.grace: must be 0 or more")
 
-    def check(self, providers: Iterable[Provider]) -> None:
+    def check(self, timeouts: Mapping[str, float]) -> None:
         """Refuse providers whose sends could outlast a lease: they would be sent twice."""
-        for provider in providers:
-            if provider.timeout >= self.lease:
+        for name, timeout in timeouts.items():
+            if timeout >= self.lease:
                 raise ConfigError(
-                    f"providers.{provider.name}.timeout: {provider.timeout:g} s must be less than "
+                    f"providers.{name}.timeout: {timeout:g} s must be less than "
                     f"dispatch.lease ({self.lease:g} s)"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import time
@@ -15,9 +16,13 @@ from ..domain.delivery import Share
 from ..errors import DeliveryError, Permanent, ProviderError, Transient
 from .breaker import Breaker, BreakerState
 from .pace import Pace
-from .providers.base import Provider, Receipt
+from .providers.base import Destination, Receipt
 
 __all__ = ["Plan", "Traffic"]
+
+
+_NO_GATE = asyncio.Semaphore(1000)
+"""For a provider that is not configured here: its attempts end at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class _Road:
     slots: int
     breaker: Breaker
     pace: Pace
+    gate: asyncio.Semaphore
+    timeout: float
     free: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,19 +65,23 @@ class Traffic:
 
     def __init__(
         self,
-        providers: Mapping[str, Provider],
+        providers: Mapping[str, Destination],
         clock: Callable[[], float] = time.monotonic,
         *,
         ahead: int = 0,
     ) -> None:
-        """Take the configured providers and a clock in seconds.
+        """Take the configured providers and a clock in seconds. Others may come to `providers` later.
 
         `ahead` is how many messages are claimed for each slot beyond the one that it sends, so that no
         connection waits for a claim.
         """
         self._clock = clock
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._roads = {name: _road(provider, ahead) for name, provider in providers.items()}
+        self._providers = providers
+        self._ahead = ahead
+        self._roads: dict[str, _Road] = {}
+        for name in providers:
+            self._road(name)
         self._turns = itertools.count(1)
         self._served: dict[str, int] = {}
         """Lanes by when they last had their turn."""
@@ -114,24 +125,24 @@ class Traffic:
 
     def room(self, provider: str) -> int:
         """Return how many messages the provider may be given now."""
-        road = self._roads.get(provider)
+        road = self._road(provider)
         return road.room(self._clock()) if road else 0
 
     def is_roomy(self, provider: str) -> bool:
         """Tell whether a quarter of the provider's slots is free."""
-        road = self._roads.get(provider)
+        road = self._road(provider)
         return road is not None and road.free * 4 >= road.slots
 
     def began(self, provider: str) -> None:
         """Note that a message goes to the provider."""
-        if road := self._roads.get(provider):
+        if road := self._road(provider):
             road.free -= 1
             road.pace.took()
             road.breaker.started(self._clock())
 
     def ended(self, provider: str, result: Receipt | DeliveryError | None) -> None:
         """Note what came of it; None: nothing was sent."""
-        road = self._roads.get(provider)
+        road = self._road(provider)
         if road is None:
             return
         road.free += 1
@@ -156,9 +167,24 @@ class Traffic:
         now = self._clock()
         return min((_wait(road, now) for road in self._roads.values()), default=math.inf)
 
+    @property
+    def timeouts(self) -> Mapping[str, float]:
+        """The seconds that one send may take through each provider."""
+        return {name: road.timeout for name, road in self._roads.items()}
+
+    def gate(self, provider: str) -> asyncio.Semaphore:
+        """Return what has a place for each message that may be under way at once."""
+        road = self._road(provider)
+        return road.gate if road else _NO_GATE
+
+    def may_begin(self, provider: str, within: float) -> bool:
+        """Tell whether a message that had to wait may still be sent, if that must end in so many seconds."""
+        road = self._road(provider)
+        return road is not None and not self.is_open(provider) and road.timeout < within
+
     def is_open(self, provider: str) -> bool:
         """Tell whether the provider's breaker keeps messages away, or lets one alone try."""
-        road = self._roads.get(provider)
+        road = self._road(provider)
         return road is not None and road.breaker.state(self._clock()) is not BreakerState.CLOSED
 
     def states(self) -> dict[str, BreakerState]:
@@ -179,15 +205,24 @@ class Traffic:
 
     def _providers_of(self, lane: str) -> list[str]:
         """Return the lane's providers that are configured here, in its order."""
-        return [name for name in providers_of(lane) if name in self._roads]
+        return [name for name in providers_of(lane) if self._road(name)]
+
+    def _road(self, name: str) -> _Road | None:
+        """Return what bounds the use of a provider; one that is new gets it now."""
+        road = self._roads.get(name)
+        if road is None and name in self._providers:
+            road = self._roads[name] = _new_road(self._providers[name], self._ahead)
+        return road
 
 
-def _road(provider: Provider, ahead: int) -> _Road:
+def _new_road(provider: Destination, ahead: int) -> _Road:
     policy = provider.policy
     return _Road(
         provider.concurrency * (1 + ahead),
         Breaker(policy.breaker_failures, policy.breaker_pause),
         Pace(policy.rate),
+        asyncio.Semaphore(provider.concurrency),
+        provider.timeout,
     )
 
 

@@ -1,4 +1,4 @@
-"""The dispatcher: claims due triggers, delivers them side by side, records what came of it."""
+"""The dispatcher: claims what is due, has it sent side by side, records what came of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import contextlib
 import math
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from typing import Generic
 
 import structlog
 
-from ..domain.delivery import Claim, Finished, Returned, Share
+from ..domain.delivery import C, Finished, Held, Returned, Share
 from ..errors import StoreUnavailable
-from . import metrics
-from .delivery import Deliverer
-from .providers.base import Provider
-from .queue import Campaigns, Queue
+from .queue import Lanes, Queue, Sender
 from .recorder import Outage, Recorder
 from .retry import EXPIRED
 from .scrub import place_of
@@ -32,11 +30,8 @@ LOOK_AROUND = 5.0
 LINGER = 0.005
 """Seconds that a free slot may wait for others, so that one claim serves several."""
 
-_NO_GATE = asyncio.Semaphore(1000)
-"""For a provider that is not configured here: its attempts end at once."""
 
-
-class Dispatcher:
+class Dispatcher(Generic[C]):
     """Delivers until it is stopped. Each provider has its own slots, so none waits for another.
 
     Raises:
@@ -45,31 +40,29 @@ class Dispatcher:
 
     def __init__(
         self,
-        queue: Queue,
-        campaigns: Campaigns,
-        providers: Mapping[str, Provider],
+        queue: Queue[C],
+        source: Lanes,
+        sender: Sender[C],
+        traffic: Traffic,
         settings: DispatchSettings,
-        traffic: Traffic | None = None,
     ) -> None:
-        settings.check(providers.values())
+        settings.check(traffic.timeouts)
         self._queue = queue
-        self._campaigns = campaigns
+        self._source = source
         self._settings = settings
-        self._deliverer = Deliverer(campaigns, providers)
+        self._sender = sender
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
         self._outage = Outage("queue")
         self._blindness = Outage("campaigns")
         self._recorder = Recorder(queue, self._outage, self._wake.set)
-        self._traffic = traffic or Traffic(providers)
-        self._gates = {name: asyncio.Semaphore(one.concurrency) for name, one in providers.items()}
-        self._timeouts = {name: one.timeout for name, one in providers.items()}
+        self._traffic = traffic
         self._lanes_of_queue: set[str] = set()
         self._wanting: frozenset[str] = frozenset()
         """Providers that may have more work due than they had room."""
-        self._sends: dict[asyncio.Task[None], Claim] = {}
+        self._sends: dict[asyncio.Task[None], C] = {}
         self._held: set[uuid.UUID] = set()
-        """The triggers of these sends."""
+        """The ids of these."""
         self._listener: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -100,7 +93,7 @@ class Dispatcher:
 
     async def _claim_round(self) -> None:
         """Claim of all lanes; those that got no slot at first come after, if one is left."""
-        lanes: Collection[str] = self._lanes_of_queue | set(self._campaigns.lanes())
+        lanes: Collection[str] = self._lanes_of_queue | set(self._source.lanes())
         wanting: frozenset[str] = frozenset()
         while lanes and not self._stopping:
             plan = self._traffic.plan(lanes)
@@ -117,7 +110,7 @@ class Dispatcher:
             try:
                 lanes = await self._queue.lanes()
                 while buried := await self._queue.bury_expired(EXPIRED):
-                    metrics.buried(buried)
+                    self._sender.expired(buried)
             except StoreUnavailable:  # the claims tell
                 lanes = self._lanes_of_queue
             except Exception as error:  # the next look may do better
@@ -179,7 +172,7 @@ class Dispatcher:
             await asyncio.sleep(self._settings.poll_interval)
         self._wake.set()
 
-    async def _claim(self, shares: Sequence[Share]) -> list[Claim]:
+    async def _claim(self, shares: Sequence[Share]) -> list[C]:
         if not shares:
             return []
         try:
@@ -190,28 +183,28 @@ class Dispatcher:
         self._outage.over()
         return claims
 
-    def _start(self, claim: Claim) -> None:
+    def _start(self, claim: C) -> None:
         """Give a claim a slot and send it there."""
         # Our own lease ended: the database's clock jumped ahead, or the outcome is not recorded yet.
-        if claim.trigger.id in self._held or self._recorder.has(claim.trigger.id):
+        if claim.id in self._held or self._recorder.has(claim.id):
             self._recorder.returned(Returned(claim, self._settings.lease))
             return
-        self._held.add(claim.trigger.id)
+        self._held.add(claim.id)
         self._traffic.began(claim.provider)
         task = asyncio.create_task(self._attempt(claim, asyncio.get_running_loop().time()))
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
-    async def _attempt(self, claim: Claim, claimed_at: float) -> None:
+    async def _attempt(self, claim: C, claimed_at: float) -> None:
         result = None
-        gate = self._gates.get(claim.provider, _NO_GATE)
+        gate = self._traffic.gate(claim.provider)
         waits = gate.locked()
         try:
             async with gate:
                 if self._stopping or (waits and not self._may_begin(claim.provider, claimed_at)):
                     self._recorder.returned(Returned(claim))
                     return
-                attempted = await self._deliverer.attempt(claim)
+                attempted = await self._sender.attempt(claim)
         except StoreUnavailable as error:
             self._blindness.failed(error)
             self._recorder.returned(Returned(claim))
@@ -228,22 +221,20 @@ class Dispatcher:
     def _may_begin(self, provider: str, claimed_at: float) -> bool:
         """Tell whether a claim that had to wait may still be sent: within its lease, by this provider."""
         waited = asyncio.get_running_loop().time() - claimed_at
-        return (
-            not self._traffic.is_open(provider) and waited + self._timeouts[provider] < self._settings.lease
-        )
+        return self._traffic.may_begin(provider, self._settings.lease - waited)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Claim more for the free slot; record a send that was cut off, or hand back one that never began."""
         claim = self._sends.pop(task)
-        self._held.discard(claim.trigger.id)
+        self._held.discard(claim.id)
         if task.cancelled():
-            cut_off = self._deliverer.cut_off(claim)
+            cut_off = self._sender.cut_off(claim)
             if cut_off:
                 self._recorder.finished(cut_off)
             else:
                 self._recorder.returned(Returned(claim))
         elif error := task.exception():
-            self._log.error("dispatch_fault", trigger_id=str(claim.trigger.id), exception=place_of(error))
+            self._log.error("dispatch_fault", id=str(claim.id), exception=place_of(error))
         if claim.provider in self._wanting:
             self._claim_soon(claim.provider)
 
@@ -268,7 +259,7 @@ class Dispatcher:
             self._log.error("outcomes_unrecorded", count=self._recorder.unrecorded)
 
 
-def _filled(shares: Sequence[Share], claims: Sequence[Claim]) -> frozenset[str]:
+def _filled(shares: Sequence[Share], claims: Sequence[Held]) -> frozenset[str]:
     """Return the providers for which all came that was asked for of a lane: there may be more."""
     came = Counter(claim.lane for claim in claims)
     return frozenset(share.provider for share in shares if came[share.lane] >= share.slots)

@@ -6,11 +6,25 @@ import datetime as dt
 import enum
 import uuid
 from dataclasses import dataclass
+from typing import Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from .campaign import Channel
 from .trigger import Trigger
 
-__all__ = ["Attempt", "AttemptOutcome", "Claim", "Delivery", "DeliveryState", "Finished", "Returned", "Share"]
+__all__ = [
+    "Attempt",
+    "AttemptOutcome",
+    "C",
+    "Claim",
+    "Delivery",
+    "DeliveryState",
+    "Finished",
+    "Held",
+    "Returned",
+    "Share",
+]
 
 
 class AttemptOutcome(enum.StrEnum):
@@ -44,6 +58,30 @@ class Share:
     slots: int
 
 
+class Held(Protocol):
+    """Something that a dispatcher holds under a lease, to be sent: a trigger, or a webhook's message."""
+
+    @property
+    def id(self) -> uuid.UUID:
+        """What the queue knows it by."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that it is held for, from 1."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Through what it is sent."""
+        ...
+
+    @property
+    def lane(self) -> str:
+        """The lane that it was claimed of."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A trigger that this dispatcher holds under a lease, for attempt number `attempt` (from 1)."""
@@ -58,6 +96,11 @@ class Claim:
     expires_at: dt.datetime | None = None
     suppressed: str = ""
     """Why nothing is sent to this recipient any more, if so."""
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The trigger's id."""
+        return self.trigger.id
 
     @property
     def tries(self) -> int:
@@ -78,11 +121,14 @@ class Attempt:
     error: str = ""
 
 
+C = TypeVar("C", bound=Held, default=Claim)
+
+
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Generic[C]):
     """The end of a claim's attempt: what to record, and when to try again (outcome RETRY only)."""
 
-    claim: Claim
+    claim: C
     attempt: Attempt
     retry_in: float | None = None
     refusal: str = ""
@@ -90,10 +136,10 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Generic[C]):
     """A claim given back undone: no attempt is counted, and it is due again after `wait` seconds."""
 
-    claim: Claim
+    claim: C
     wait: float = 0.0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from server.dispatch.delivery import Deliverer
 from server.dispatch.message import Message
 from server.dispatch.providers.base import Provider, Receipt, SendingPolicy
 from server.dispatch.queue import Queue
@@ -248,7 +249,8 @@ async def running(
     """Run a dispatcher for the block; breakers and paces go by the clock."""
     by_name = {provider.name: provider for provider in providers}
     known = campaigns or MemoryCampaigns(make_campaign())
-    dispatcher = Dispatcher(queue, known, by_name, settings, Traffic(by_name, clock, ahead=ahead))
+    traffic = Traffic(by_name, clock, ahead=ahead)
+    dispatcher = Dispatcher(queue, known, Deliverer(known, by_name), traffic, settings)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher

@@ -12,8 +12,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from server.dispatch import recorder
+from server.dispatch.delivery import Deliverer
 from server.dispatch.message import Email
 from server.dispatch.retry import lost
+from server.dispatch.traffic import Traffic
 from server.dispatch.worker import Dispatcher, DispatchSettings
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Finished, Returned, Share
@@ -302,7 +304,7 @@ async def test_one_outcome_that_cannot_be_recorded_does_not_hold_up_the_others()
             queue.add(poison, *[make_trigger() for _ in range(9)])
             await queue.until_attempts(9)
     (entry,) = [entry for entry in logs if entry["event"] == "recording_failed"]
-    assert entry["trigger_ids"] == [str(poison.id)]
+    assert entry["ids"] == [str(poison.id)]
     assert ADDRESS not in str(logs)
 
 
@@ -367,11 +369,11 @@ async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
 
 
 def test_a_provider_that_could_outlast_its_lease_is_refused() -> None:
-    provider = ScriptedProvider(timeout=30.0)
+    known, by_name = MemoryCampaigns(), {"mail": ScriptedProvider(timeout=30.0)}
     with pytest.raises(
         ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"
     ):
-        Dispatcher(MemoryQueue(), MemoryCampaigns(), {"mail": provider}, SETTINGS)
+        Dispatcher(MemoryQueue(), known, Deliverer(known, by_name), Traffic(by_name), SETTINGS)
 
 
 @pytest.mark.parametrize("setting", ["poll_interval", "lease", "unrecorded_limit"])

@@ -10,7 +10,7 @@ import msgspec
 from ...domain.campaign import Channel, RetryPolicy
 from ..message import Message
 
-__all__ = ["Provider", "ProviderRetryPolicy", "Receipt", "SendingPolicy"]
+__all__ = ["Destination", "Provider", "ProviderRetryPolicy", "Receipt", "SendingPolicy"]
 
 
 class ProviderRetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
@@ -50,22 +50,8 @@ class Receipt:
     provider_message_id: str = ""
 
 
-class Provider(Protocol):
-    """Something that takes messages of some channels.
-
-    The caller ends a `send` that takes longer than `timeout` by cancelling it, and has at most
-    `concurrency` of them under way.
-    """
-
-    @property
-    def name(self) -> str:
-        """The name under which it is configured."""
-        ...
-
-    @property
-    def channels(self) -> frozenset[Channel]:
-        """The channels that it delivers."""
-        ...
+class Destination(Protocol):
+    """What bounds the use of something that is sent to."""
 
     @property
     def timeout(self) -> float:
@@ -80,6 +66,24 @@ class Provider(Protocol):
     @property
     def policy(self) -> SendingPolicy:
         """How fast it may be used, and when it is left alone."""
+        ...
+
+
+class Provider(Destination, Protocol):
+    """Something that takes messages of some channels.
+
+    The caller ends a `send` that takes longer than `timeout` by cancelling it, and has at most
+    `concurrency` of them under way.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name under which it is configured."""
+        ...
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """The channels that it delivers."""
         ...
 
     async def send(self, message: Message) -> Receipt:

@@ -32,11 +32,12 @@ from .store.announce import Announcer
 from .store.cancelling import cancel
 from .store.catalog import Catalog
 from .store.delivery_lists import dead_letters, oldest_due
-from .store.forgetting import forget_keys_forever
+from .store.forgetting import forget_keys_forever, forget_messages_forever
 from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
+from .store.webhook_queue import WebhookQueue
 from .store.writer import TriggerWriter
 from .tasks import Tasks
 
@@ -117,7 +118,7 @@ async def serve(settings: Settings) -> None:
     from .rpc.service import RpcServer  # noqa: PLC0415 - see above
 
     async with opened_pool(settings, migrated=True) as pool, Tasks() as tasks:
-        catalog = _catalog(pool, settings, templates=False)
+        catalog = _catalog(pool, settings)
         await catalog.refresh()
         announcer = Announcer(pool)
         remember = settings.server.idempotency_ttl
@@ -155,7 +156,8 @@ async def dispatch(settings: Settings) -> None:
         ConfigError: a setting is wrong, or the database is not migrated.
         StoreUnavailable: the database cannot be reached at the start.
     """
-    from .dispatch import metrics  # noqa: PLC0415 - see above
+    from .app_webhooks import poster, webhook_dispatcher  # noqa: PLC0415 - see above
+    from .dispatch import metrics  # noqa: PLC0415
     from .dispatch.delivery import Deliverer  # noqa: PLC0415
     from .dispatch.traffic import Traffic  # noqa: PLC0415
     from .dispatch.worker import Dispatcher  # noqa: PLC0415
@@ -167,9 +169,11 @@ async def dispatch(settings: Settings) -> None:
         by_name = providers(settings)
         for provider in by_name.values():
             stack.push_async_callback(provider.aclose)
+        posts = poster(settings)
+        stack.push_async_callback(posts.aclose)
         pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
         tasks = await stack.enter_async_context(Tasks())
-        catalog = _catalog(pool, settings, templates=True)
+        catalog = _catalog(pool, settings, for_dispatch=True)
         await catalog.refresh()
         queue = PostgresQueue(pool)
         stack.push_async_callback(queue.close)
@@ -180,17 +184,23 @@ async def dispatch(settings: Settings) -> None:
         _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
         known = _CatalogCampaigns(catalog)
         sender = Deliverer(known, by_name)
-        dispatcher = Dispatcher(queue, known, sender, traffic, _dispatch_settings(settings))
-        tasks.start(catalog.run(), presence.run())
+        messages, pace = WebhookQueue(pool), _dispatch_settings(settings)
+        dispatchers: list[Dispatcher[Any]] = [
+            Dispatcher(queue, known, sender, traffic, pace),
+            webhook_dispatcher(messages, catalog, posts, settings, pace),
+        ]
+        tasks.start(catalog.run(), presence.run(), forget_messages_forever(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
             look = partial(_look, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))
-        running = tasks.start(dispatcher.run())
+            tasks.start(metrics.report_webhooks(messages.waiting))
+        running = tasks.start(*(dispatcher.run() for dispatcher in dispatchers))
         log.info("dispatching", providers=sorted(by_name))
         try:
             await tasks.until_signal()
         finally:  # also when another task failed: what is under way is to be recorded
-            dispatcher.stop()
+            for dispatcher in dispatchers:
+                dispatcher.stop()
             await asyncio.wait(running)
         await asyncio.gather(*running)
         log.info("dispatcher stopped")
@@ -297,12 +307,13 @@ async def opened_pool(
         pool.terminate()
 
 
-def _catalog(pool: Pool, settings: Settings, *, templates: bool) -> Catalog:
+def _catalog(pool: Pool, settings: Settings, *, for_dispatch: bool = False) -> Catalog:
     return Catalog(
         pool,
         interval=settings.server.catalog_interval,
         max_age=settings.server.catalog_max_age,
-        templates=templates,
+        templates=for_dispatch,
+        endpoints=for_dispatch,
     )
 
 

@@ -22,6 +22,7 @@ from .commands.keys import keys
 from .commands.projects import projects
 from .commands.suppressions import suppressions
 from .commands.trigger import trigger
+from .commands.webhooks import webhooks
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
 from .store.migrate import migrate as migrate_database
@@ -94,7 +95,7 @@ def migrate(invocation: Invocation) -> None:
     click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
 
 
-for group in (gateway, projects, keys, campaigns, trigger, deliveries, suppressions):
+for group in (gateway, projects, keys, campaigns, trigger, deliveries, suppressions, webhooks):
     cli.add_command(group)
 
 

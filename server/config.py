@@ -27,6 +27,7 @@ __all__ = [
     "LogSettings",
     "ServerSettings",
     "Settings",
+    "WebhookSettings",
     "load",
 ]
 
@@ -114,6 +115,16 @@ class DispatchSettings(_Section, frozen=True):
     metrics: str = ""
 
 
+class WebhookSettings(_Section, frozen=True):
+    """Messages to projects' own URLs. `allow` are the networks beside the Internet; times in seconds."""
+
+    allow: tuple[str, ...] = ()
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 10.0
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
+    keep: Annotated[float, msgspec.Meta(ge=345_600, le=31_536_000)] = 2_592_000.0
+    ca_file: str = ""
+
+
 class LogSettings(_Section, frozen=True):
     """Log lines on stderr."""
 
@@ -134,6 +145,7 @@ class Settings(_Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     gateway: GatewaySettings = GatewaySettings()
     dispatch: DispatchSettings = DispatchSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
     providers: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=_default_providers)
 
@@ -148,6 +160,8 @@ _SECTIONS = {
     for field in msgspec.structs.fields(Settings)
     if isinstance(field.type, type) and issubclass(field.type, _Section)
 }
+_LISTS = {"gateway.upstreams", "webhooks.allow"}
+"""What a variable gives with commas between."""
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # `clarion` reads these itself; they are no settings.
@@ -208,8 +222,9 @@ def _apply_variable(raw: dict[str, Any], variable: str, value: str, origin: Mapp
     """Put a variable's value where it belongs in `raw`; return the setting's dotted name."""
     section, key = _locate(variable, _table(raw, ("providers",), variable, origin))
     table = _table(raw, section, variable, origin)
-    table[key] = value.split(",") if (section, key) == (("gateway",), "upstreams") else value
-    return ".".join((*section, key))
+    name = ".".join((*section, key))
+    table[key] = [one for one in value.split(",") if one] if name in _LISTS else value
+    return name
 
 
 def _table(

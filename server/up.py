@@ -14,7 +14,7 @@ from msgspec import structs
 
 import gateway
 
-from . import app, demo
+from . import app, app_webhooks, demo
 from .config import Settings, load
 from .dispatch.settings import DispatchSettings
 from .domain.key import Scope, new_secret
@@ -219,6 +219,7 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     providers = app.providers(settings)
     timeouts = {name: provider.timeout for name, provider in providers.items()}
     DispatchSettings(lease=settings.dispatch.lease).check(timeouts)
+    app_webhooks.poster(settings)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
 

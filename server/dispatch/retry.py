@@ -12,11 +12,12 @@ from ..errors import DeliveryError, RecipientRefused, Transient
 from .providers.base import Receipt
 from .scrub import scrub
 
-__all__ = ["EXPIRED", "conclude", "decide", "expires_at", "lost", "not_sent"]
+__all__ = ["CUT_OFF", "EXPIRED", "USED_UP", "conclude", "decide", "expires_at", "lost", "not_sent"]
 
 EXPIRED = "its time to live ended"
 """The error of what was not sent in time."""
 USED_UP = "all its attempts are made, and the last one was lost"
+CUT_OFF = "cut off by a shutdown: whether the provider took the message is not known"
 
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a provider that asks for longer is asked again after a day."""
@@ -109,8 +110,7 @@ def not_sent(claim: Claim, policy: RetryPolicy, now: dt.datetime) -> Finished | 
 
 def lost(claim: Claim, started_at: dt.datetime, duration: float) -> Finished:
     """Return what to record of an attempt that a shutdown cut off: it is made again, at once."""
-    error = "cut off by a shutdown: whether the provider took the message is not known"
-    attempt = replace(_attempt(claim, AttemptOutcome.LOST, started_at, duration), error=error)
+    attempt = replace(_attempt(claim, AttemptOutcome.LOST, started_at, duration), error=CUT_OFF)
     return Finished(claim, attempt, 0.0)
 
 

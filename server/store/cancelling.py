@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .delivery_lists import LAST, WHERE, Wanted
 from .pool import Pool
 from .queue_statements import LOST
+from .webhook_statements import TELL
 
 __all__ = ["cancel", "cancel_all"]
 
@@ -23,7 +24,11 @@ _CANCEL = f"""
             (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
         SELECT {LOST} FROM gone WHERE claimed_by IS NOT NULL
         ON CONFLICT (trigger_id, number) DO NOTHING
-    )
+    ), news AS (
+        SELECT trigger_id, 'cancelled' AS state, attempt AS attempts, '' AS provider,
+            '' AS provider_message_id, '' AS error
+        FROM gone
+    ), {TELL}
     INSERT INTO cancellation (trigger_id) SELECT trigger_id FROM gone
     ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
 """  # noqa: S608 - constants only

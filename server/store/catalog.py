@@ -13,8 +13,9 @@ from ..domain.campaign import Campaign
 from ..domain.key import ApiKey
 from ..domain.limit import NO_OWN_LIMIT, OwnLimit
 from ..domain.project import Project
+from ..domain.webhook import Target
 from ..errors import StoreUnavailable
-from . import campaigns, keys
+from . import campaigns, keys, webhooks
 from .pool import Pool, reached
 
 __all__ = ["Catalog"]
@@ -30,6 +31,7 @@ class _Snapshot:
     campaign_ids: frozenset[int] = frozenset()
     lanes: frozenset[str] = frozenset()
     projects: Mapping[int, Project] = field(default_factory=dict)
+    webhooks: Mapping[str, Target] = field(default_factory=dict)
 
 
 class Catalog:
@@ -39,12 +41,15 @@ class Catalog:
     might still pass, so look-ups raise StoreUnavailable.
     """
 
-    def __init__(self, pool: Pool, *, interval: float, max_age: float, templates: bool) -> None:
-        """Take seconds between looks, the oldest usable age, and whether templates are needed."""
+    def __init__(
+        self, pool: Pool, *, interval: float, max_age: float, templates: bool, endpoints: bool = False
+    ) -> None:
+        """Take seconds between looks, the oldest usable age, and if templates and endpoints are needed."""
         self._pool = pool
         self._interval = interval
         self._max_age = max_age
         self._templates = templates
+        self._endpoints = endpoints
         self._snapshot = _Snapshot()
         self._fresh_at = float("-inf")
 
@@ -98,6 +103,11 @@ class Catalog:
         return self._snapshot.lanes
 
     @property
+    def webhooks(self) -> Mapping[str, Target]:
+        """The active endpoints of webhooks, by id; old is better than nothing here, too."""
+        return self._snapshot.webhooks
+
+    @property
     def age(self) -> float:
         """Seconds since the database was last asked with success."""
         return time.monotonic() - self._fresh_at
@@ -137,6 +147,7 @@ class Catalog:
             by_hash = await keys.all_by_hash(connection)
             found = await campaigns.all_campaigns(connection, templates=self._templates)
             projects = await keys.all_projects(connection)
+            targets = await webhooks.active_targets(connection) if self._endpoints else {}
         return _Snapshot(
             version=version,
             keys=by_hash,
@@ -144,6 +155,7 @@ class Catalog:
             campaign_ids=frozenset(c.id for c in found),
             lanes=frozenset(c.lane for c in found),
             projects=projects,
+            webhooks=targets,
         )
 
     def _current(self) -> _Snapshot:

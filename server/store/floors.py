@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from ..domain.delivery import Share
 
 __all__ = ["FRONT", "Floors"]
 
@@ -59,6 +61,18 @@ class Floors:
         else:
             floor = state.reached - MARGIN
         return min(floor, state.back_at or floor)
+
+    def looked(
+        self,
+        shares: Sequence[Share],
+        came: Mapping[str, int],
+        reached: Sequence[dt.datetime | None],
+        at: dt.datetime,
+    ) -> None:
+        """Note what a claim found: how much of each lane, how far it `reached` there; `at` is its time."""
+        for share, last in zip(shares, reached, strict=True):
+            full = came[share.lane] >= share.slots
+            self.claimed(share.lane, last if full else at, at)
 
     def claimed(self, lane: str, reached: dt.datetime | None, at: dt.datetime) -> None:
         """Note that all that was due in the lane by `reached` is claimed; `at` is the database's time."""

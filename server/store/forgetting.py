@@ -1,15 +1,16 @@
-"""Forgetting idempotency keys whose time is over."""
+"""Forgetting what is past its time: idempotency keys, and webhooks' messages."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from ..errors import StoreUnavailable
 from .pool import Pool, reached
 
-__all__ = ["forget_keys", "forget_keys_forever"]
+__all__ = ["forget_keys", "forget_keys_forever", "forget_messages", "forget_messages_forever"]
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,19 @@ _FORGET = """
         ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
     RETURNING 1
 """
+_FORGET_MESSAGES = """
+    WITH old AS (
+        DELETE FROM webhook_message WHERE id = ANY(ARRAY(
+            SELECT id FROM webhook_message WHERE created_at < now() - make_interval(secs => $1)
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+        RETURNING id
+    ), given_up AS (
+        DELETE FROM webhook_queue WHERE message_id = ANY(ARRAY(SELECT id FROM old))
+    ), attempts AS (
+        DELETE FROM webhook_attempt WHERE message_id = ANY(ARRAY(SELECT id FROM old))
+    )
+    SELECT FROM old
+"""
 
 
 async def forget_keys(pool: Pool, older_than: float) -> int:
@@ -29,21 +43,43 @@ async def forget_keys(pool: Pool, older_than: float) -> int:
     Raises:
         StoreUnavailable: the database cannot be reached.
     """
+    return await _forget(pool, _FORGET, older_than)
+
+
+async def forget_messages(pool: Pool, older_than: float) -> int:
+    """Forget messages to endpoints that are older than so many seconds, with their log; return how many.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+    """
+    return await _forget(pool, _FORGET_MESSAGES, older_than)
+
+
+async def forget_keys_forever(pool: Pool, older_than: float) -> None:
+    """Forget old keys every minute, until cancelled. A key too old counts for nothing even before that."""
+    await _every_minute(lambda: forget_keys(pool, older_than), "old idempotency keys not forgotten")
+
+
+async def forget_messages_forever(pool: Pool, older_than: float) -> None:
+    """Forget old messages every minute, until cancelled."""
+    await _every_minute(lambda: forget_messages(pool, older_than), "old webhook messages not forgotten")
+
+
+async def _forget(pool: Pool, statement: str, older_than: float) -> int:
     total = 0
     while True:
         async with reached():
-            rows = await pool.fetch(_FORGET, older_than, _AT_ONCE)
+            rows = await pool.fetch(statement, older_than, _AT_ONCE)
         total += len(rows)
         if len(rows) < _AT_ONCE:
             return total
 
 
-async def forget_keys_forever(pool: Pool, older_than: float) -> None:
-    """Forget old keys every minute, until cancelled. A key too old counts for nothing even before that."""
+async def _every_minute(forget: Callable[[], Awaitable[int]], complaint: str) -> None:
     while True:
         await asyncio.sleep(_EVERY)
         try:
-            await forget_keys(pool, older_than)
-        except Exception as error:  # the next minute is good enough; the server goes on
+            await forget()
+        except Exception as error:  # the next minute is good enough; the process goes on
             unexpected = None if isinstance(error, StoreUnavailable) else error
-            log.warning("old idempotency keys not forgotten", exc_info=unexpected)
+            log.warning(complaint, exc_info=unexpected)

@@ -68,9 +68,7 @@ class PostgresQueue:
             raise
         claims = [_claim(row) for row in rows if row["id"] is not None]  # without any, one row tells the time
         came = Counter(claim.lane for claim in claims)
-        for share, reached_at in zip(shares, rows[0]["reached"], strict=True):
-            full = came[share.lane] >= share.slots
-            self._floors.claimed(share.lane, reached_at if full else rows[0]["at"], rows[0]["at"])
+        self._floors.looked(shares, came, rows[0]["reached"], rows[0]["at"])
         return claims
 
     async def finish(self, finished: Sequence[Finished]) -> None:

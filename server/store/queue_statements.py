@@ -6,6 +6,8 @@ by; see `SESSION` in `queue.py`.
 
 from __future__ import annotations
 
+from .webhook_statements import TELL
+
 __all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "LANES", "LOST"]
 
 LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
@@ -52,7 +54,7 @@ CLAIM = f"""
 
 # A dispatcher whose lease ran out may still come back with an outcome. "Delivered" is true whoever holds the
 # row now; to retry or to give up is for the present holder alone.
-FINISH = """
+FINISH = f"""
     WITH done AS (
         SELECT * FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::timestamptz[],
             $6::float8[], $7::text[], $8::text[], $9::float8[], $10::text[]) AS f (trigger_id, number,
@@ -66,13 +68,14 @@ FINISH = """
             duration = excluded.duration, provider_message_id = excluded.provider_message_id,
             error = excluded.error
         WHERE attempt.outcome = 'lost'
+        RETURNING trigger_id, number, outcome, provider, provider_message_id, error
     ), gone AS (
         DELETE FROM queue USING done
         WHERE queue.trigger_id = ANY($1) AND queue.trigger_id = done.trigger_id
             AND (done.outcome = 'delivered' OR
                 (done.outcome IN ('dead', 'suppressed')
                     AND queue.attempt = done.number AND queue.claimed_by = $11))
-        RETURNING done.trigger_id, done.outcome, done.error
+        RETURNING done.trigger_id, done.number, done.outcome, done.provider, done.error
     ), buried AS (
         INSERT INTO dead_letter (trigger_id, error)
         SELECT trigger_id, error FROM gone WHERE outcome = 'dead'
@@ -92,11 +95,16 @@ FINISH = """
         FROM done CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = done.trigger_id OFFSET 0) AS t
         WHERE done.refusal <> ''
         ON CONFLICT (project_id, channel, address) DO NOTHING
-    )
+    ), news AS ( -- "delivered" also when nothing waits any more: it is true, and recorded but once
+        SELECT trigger_id, outcome AS state, number AS attempts, provider, provider_message_id, error
+        FROM recorded WHERE outcome = 'delivered'
+        UNION ALL
+        SELECT trigger_id, outcome, number, provider, '', error FROM gone WHERE outcome <> 'delivered'
+    ), {TELL}
     UPDATE queue SET due_at = now() + make_interval(secs => done.retry_in), claimed_by = NULL
     FROM done WHERE queue.trigger_id = ANY($1) AND queue.trigger_id = done.trigger_id
         AND done.outcome IN ('retry', 'lost') AND queue.attempt = done.number AND queue.claimed_by = $11
-"""
+"""  # noqa: S608 - constants only
 
 HAND_BACK = """
     UPDATE queue SET due_at = now() + make_interval(secs => held.wait), attempt = attempt - 1,
@@ -122,7 +130,11 @@ BURY_EXPIRED = f"""
         UNION ALL
         SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', $2 FROM expired
         ON CONFLICT (trigger_id, number) DO NOTHING
-    )
+    ), news AS (
+        SELECT trigger_id, 'dead' AS state, attempt + 1 AS attempts, '' AS provider,
+            '' AS provider_message_id, $2::text AS error
+        FROM expired
+    ), {TELL}
     INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, $2 FROM expired
     ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
     RETURNING trigger_id

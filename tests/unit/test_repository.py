@@ -35,6 +35,7 @@ MAY_IMPORT = {
 }
 JOINING = {
     "server.app",
+    "server.app_webhooks",
     "server.campaign_file",
     "server.cli",
     "server.commands",

@@ -21,6 +21,7 @@ from server.store.writer import TriggerWriter
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
+    ", webhook, webhook_message, webhook_queue, webhook_attempt"
 )
 PLACE = Placement("email/sandbox")
 

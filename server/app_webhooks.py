@@ -1,0 +1,53 @@
+"""The part of the composition root that is about webhooks: a second dispatcher, beside that of triggers."""
+
+from __future__ import annotations
+
+from .config import Settings
+from .dispatch.settings import DispatchSettings
+from .dispatch.traffic import Traffic
+from .dispatch.webhooks.destination import problems_of
+from .dispatch.webhooks.endpoints import Endpoints
+from .dispatch.webhooks.guard import Guard
+from .dispatch.webhooks.posting import Poster
+from .dispatch.webhooks.resolving import Resolver
+from .dispatch.webhooks.sender import WebhookSender
+from .dispatch.worker import Dispatcher
+from .domain.webhook import WebhookClaim
+from .errors import ConfigError
+from .store.catalog import Catalog
+from .store.webhook_queue import WebhookQueue
+
+__all__ = ["check_url", "poster", "webhook_dispatcher"]
+
+
+def poster(settings: Settings) -> Poster:
+    """Return what posts to endpoints. It must be closed.
+
+    Raises:
+        ConfigError: a setting of webhooks is wrong.
+    """
+    webhooks, lease = settings.webhooks, settings.dispatch.lease
+    if webhooks.timeout >= lease:
+        raise ConfigError(
+            f"webhooks.timeout: {webhooks.timeout:g} s must be less than dispatch.lease ({lease:g} s)"
+        )
+    return Poster(Guard(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
+
+
+def webhook_dispatcher(
+    queue: WebhookQueue, catalog: Catalog, posts: Poster, settings: Settings, pace: DispatchSettings
+) -> Dispatcher[WebhookClaim]:
+    """Return the dispatcher of messages to endpoints; those that the catalog has now and later."""
+    bounds = settings.webhooks
+    endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
+    return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), Traffic(endpoints), pace)
+
+
+async def check_url(settings: Settings, url: str) -> None:
+    """Refuse a URL to which no message could be sent from here.
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    if problems := await problems_of(url, Guard(settings.webhooks.allow), Resolver()):
+        raise ConfigError(f"the URL {'; '.join(problems)}")

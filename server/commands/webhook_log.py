@@ -1,0 +1,83 @@
+"""`clarion webhooks log` and `retry`."""
+
+from __future__ import annotations
+
+import uuid
+
+import click
+
+from ..domain.webhook import Logged
+from ..errors import ConfigError
+from ..store import webhook_log as store
+from ..store.pool import reached
+from .common import Invocation, json_option, run, show_json, table
+
+__all__ = ["log", "retry"]
+
+
+@click.command()
+@click.argument("webhook_id", type=click.UUID, required=False)
+@click.option("--failed", is_flag=True, help="Only messages that were given up.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Messages.")
+@json_option
+@click.pass_obj
+def log(
+    invocation: Invocation, *, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool
+) -> None:
+    """Show the newest messages (of an endpoint) with all attempts, the last first."""
+
+    async def work() -> list[Logged]:
+        async with invocation.database() as pool, reached():
+            return await store.list_log(pool, webhook_id, failed=failed, limit=limit)
+
+    found = run(work())
+    if as_json:
+        show_json(found)
+    else:
+        table([_row(one) for one in found])
+
+
+def _row(one: Logged) -> dict[str, object]:
+    attempt = one.attempt
+    return {
+        "MESSAGE": one.message_id,
+        "ENDPOINT": one.endpoint_id,
+        "TYPE": one.type,
+        "TRIGGER": one.trigger_id,
+        "STATE": one.state,
+        "ATTEMPT": attempt.number if attempt else None,
+        "AT": (attempt.started_at if attempt else one.created_at).isoformat(timespec="seconds"),
+        "STATUS": one.status,
+        "TOOK": f"{attempt.duration * 1000:.0f} ms" if attempt else None,
+        "ERROR": " | ".join(filter(None, (attempt.error, one.answer))) if attempt and attempt.error else None,
+    }
+
+
+@click.command()
+@click.argument("message_ids", type=click.UUID, nargs=-1)
+@click.option(
+    "--all-failed", "endpoint_id", type=click.UUID, metavar="ID", help="All of this endpoint that failed."
+)
+@click.pass_obj
+def retry(
+    invocation: Invocation, *, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None
+) -> None:
+    """Send messages again that were given up: those with MESSAGE_IDS, or all of an endpoint.
+
+    They are due at once, with as many attempts as at first, and the same `webhook-id`.
+    """
+    ids = list(dict.fromkeys(message_ids))
+    if bool(ids) == (endpoint_id is not None):
+        raise ConfigError("give either the ids of messages or --all-failed with an endpoint's id")
+
+    async def work() -> int:
+        async with invocation.database() as pool, reached():
+            return await store.retry_messages(pool, ids=ids or None, endpoint_id=endpoint_id)
+
+    count = run(work())
+    if ids and count < len(ids):
+        raise ConfigError(
+            f"{count} of {len(ids)} are sent again; the others were not given up, or their endpoint is"
+            " deleted: `clarion webhooks log` tells"
+        )
+    click.echo("1 is sent again" if count == 1 else f"{count} are sent again")

@@ -1,0 +1,200 @@
+"""`clarion webhooks`: endpoints."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+
+import click
+
+from ..domain.webhook import (
+    DEFAULT_OVERLAP,
+    Endpoint,
+    EndpointState,
+    EventType,
+    new_secret,
+)
+from ..errors import ConfigError
+from ..store import webhooks as store
+from ..store.pool import Pool, reached
+from .common import Invocation, as_json, json_option, run, show_json, table
+from .webhook_log import log, retry
+
+__all__ = ["webhooks"]
+
+_DURATION = re.compile(r"([0-9]{1,7})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST = dt.timedelta(days=30)
+
+
+def _duration(_context: click.Context, _option: click.Parameter, text: str) -> dt.timedelta:
+    """Read a time as people write it."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no duration: write 90s, 30m, 24h or 7d")
+    duration = dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+    if duration > _LONGEST:
+        raise click.BadParameter(f"{text!r} is too long: {_LONGEST.days}d is the most")
+    return duration
+
+
+@click.group()
+def webhooks() -> None:
+    """Tell a project's own URLs what became of its triggers."""
+
+
+webhooks.add_command(log)
+webhooks.add_command(retry)
+
+
+@webhooks.command()
+@click.option("--project", required=True, help="The project's name.")
+@click.option("--url", required=True, help="Where messages go: https://…")
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    type=click.Choice([event.value for event in EventType]),
+    help="What it hears of; can be given several times.  [default: all]",
+)
+@json_option
+@click.pass_obj
+def create(invocation: Invocation, *, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
+    """Create an endpoint and show the secret that signs its messages, once."""
+    from ..app_webhooks import check_url  # noqa: PLC0415 - see server/cli.py
+
+    secret, wanted = new_secret(), [EventType(event) for event in events] or list(EventType)
+
+    async def work() -> Endpoint:
+        await check_url(invocation.settings(), url)
+        async with invocation.database() as pool, reached():
+            return await store.create_endpoint(pool, project=project, url=url, events=wanted, secret=secret)
+
+    endpoint = run(work())
+    if as_json:
+        show_json({**_shown(endpoint), "secret": secret})
+        return
+    click.echo(secret)
+    told = f"The endpoint's id is {endpoint.id}. The secret above is shown once."
+    click.echo(f"{told} It hears of what happens from now on.", err=True)
+
+
+@webhooks.command(name="list")
+@click.option("--project", help="Only of this project.")
+@json_option
+@click.pass_obj
+def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool) -> None:
+    """List endpoints, the newest first."""
+
+    async def work() -> list[Endpoint]:
+        async with invocation.database() as pool, reached():
+            return await store.list_endpoints(pool, project)
+
+    found = run(work())
+    if as_json:
+        show_json([_shown(endpoint) for endpoint in found])
+        return
+    table(
+        [
+            {
+                "ID": one.id,
+                "PROJECT": one.project,
+                "URL": one.url,
+                "EVENTS": ",".join(event.removeprefix("trigger.") for event in one.events),
+                "STATE": f"{one.state} ({one.disabled_because})" if one.disabled_because else one.state,
+            }
+            for one in found
+        ]
+    )
+
+
+@webhooks.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.option(
+    "--overlap",
+    default=DEFAULT_OVERLAP,
+    show_default=True,
+    callback=_duration,
+    help="For how long the old secret signs too, for example 30m or 7d; 0s: not at all.",
+)
+@json_option
+@click.pass_obj
+def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
+    """Give an endpoint a new secret, shown once. In force everywhere within a second."""
+    secret = new_secret()
+    endpoint = _changed(
+        invocation, webhook_id, lambda pool: store.rotate_secret(pool, webhook_id, secret, overlap)
+    )
+    if as_json:
+        show_json({**_shown(endpoint), "secret": secret})
+        return
+    click.echo(secret)
+    until = endpoint.previous_until.isoformat(timespec="seconds") if endpoint.previous_until else ""
+    click.echo(f"The secret above is shown once. The one before it signs too until {until}.", err=True)
+
+
+@webhooks.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.pass_obj
+def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+    """Send an endpoint nothing more. What happens meanwhile it never hears of; what waits goes on waiting."""
+    _set_state(invocation, webhook_id, EndpointState.DISABLED)
+
+
+@webhooks.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.pass_obj
+def enable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+    """Send to an endpoint again, also to one that was disabled because it answered 410."""
+    _set_state(invocation, webhook_id, EndpointState.ACTIVE)
+
+
+@webhooks.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.pass_obj
+def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+    """Delete an endpoint, and what waits for it. Its log stays."""
+    endpoint = _changed(invocation, webhook_id, lambda pool: store.delete_endpoint(pool, webhook_id))
+    click.echo(f"deleted {endpoint.id}")
+
+
+@webhooks.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.pass_obj
+def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+    """Send an active endpoint a `webhook.test`, as other messages are sent."""
+
+    async def work() -> uuid.UUID | None:
+        async with invocation.database() as pool, reached():
+            return await store.send_test(pool, webhook_id)
+
+    message_id = run(work())
+    if message_id is None:
+        raise ConfigError(f"there is no active endpoint {webhook_id}; `clarion webhooks list` shows them")
+    click.echo(message_id)
+    click.echo(f"`clarion webhooks log {webhook_id}` tells what becomes of it", err=True)
+
+
+def _set_state(invocation: Invocation, webhook_id: uuid.UUID, state: EndpointState) -> None:
+    endpoint = _changed(invocation, webhook_id, lambda pool: store.set_state(pool, webhook_id, state))
+    click.echo(f"{endpoint.id} is {endpoint.state}")
+
+
+def _changed(
+    invocation: Invocation, webhook_id: uuid.UUID, change: Callable[[Pool], Awaitable[Endpoint | None]]
+) -> Endpoint:
+    async def work() -> Endpoint | None:
+        async with invocation.database() as pool, reached():
+            return await change(pool)
+
+    endpoint = run(work())
+    if endpoint is None:
+        raise ConfigError(f"there is no endpoint {webhook_id}; `clarion webhooks list` shows them")
+    return endpoint
+
+
+def _shown(endpoint: Endpoint) -> dict[str, object]:
+    shown: dict[str, object] = as_json(endpoint)
+    return shown

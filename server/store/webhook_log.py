@@ -1,0 +1,93 @@
+"""The delivery log of webhooks, and sending again what failed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import asyncpg
+
+from ..domain.delivery import Attempt, AttemptOutcome
+from ..domain.webhook import Logged, MessageState
+from .pool import Pool
+from .webhook_statements import TTL
+
+__all__ = ["list_log", "retry_messages"]
+
+_DUE_STATES = {MessageState.PENDING, MessageState.RETRYING}
+_LOG = """
+    SELECT m.id, m.webhook_id, m.trigger_id, m.type, m.created_at, q.due_at, a.*,
+        CASE
+            WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending'
+            WHEN q.attempt > 0 THEN 'retrying'
+            WHEN q.message_id IS NOT NULL THEN 'pending'
+            WHEN m.failed_at IS NOT NULL THEN 'dead'
+            WHEN EXISTS (SELECT FROM webhook_attempt WHERE message_id = m.id AND outcome = 'delivered')
+                THEN 'delivered'
+            ELSE 'dead' -- its endpoint was deleted while it waited
+        END AS state
+    FROM (
+        SELECT * FROM webhook_message WHERE ($1::uuid IS NULL OR webhook_id = $1)
+            AND (NOT $2 OR failed_at IS NOT NULL)
+        ORDER BY created_at DESC, id LIMIT $3) AS m
+    LEFT JOIN webhook_queue q ON q.message_id = m.id
+    LEFT JOIN webhook_attempt a ON a.message_id = m.id
+    ORDER BY m.created_at DESC, m.id, a.number DESC
+"""
+# A message of an endpoint that is deleted stays where it is.
+_RETRY = f"""
+    WITH chosen AS (
+        SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
+            WHERE a.message_id = m.id) AS attempts
+        FROM webhook_message m JOIN webhook w ON w.id = m.webhook_id
+        WHERE m.failed_at IS NOT NULL AND ($1::uuid[] IS NULL OR m.id = ANY($1))
+            AND ($2::uuid IS NULL OR m.webhook_id = $2)
+        FOR UPDATE OF m SKIP LOCKED
+    ), raised AS (
+        UPDATE webhook_message SET failed_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+    )
+    INSERT INTO webhook_queue (message_id, webhook_id, expires_at, attempt, tries_from)
+    SELECT id, webhook_id, now() + {TTL}, attempts, attempts FROM chosen
+    ON CONFLICT (message_id) DO NOTHING RETURNING message_id
+"""  # noqa: S608 - constants only
+
+
+async def list_log(
+    pool: Pool, endpoint_id: uuid.UUID | None = None, *, failed: bool = False, limit: int = 50
+) -> list[Logged]:
+    """Return the attempts of the newest messages (of an endpoint; only those given up), the last first."""
+    return [_logged(row) for row in await pool.fetch(_LOG, endpoint_id, failed, limit)]
+
+
+async def retry_messages(
+    pool: Pool, *, ids: Sequence[uuid.UUID] | None = None, endpoint_id: uuid.UUID | None = None
+) -> int:
+    """Have messages that were given up sent again, due at once; return how many. Only these, or of this."""
+    return len(await pool.fetch(_RETRY, list(ids) if ids is not None else None, endpoint_id))
+
+
+def _logged(row: asyncpg.Record) -> Logged:
+    state = MessageState(row["state"])
+    return Logged(
+        message_id=row["id"],
+        endpoint_id=row["webhook_id"],
+        type=row["type"],
+        trigger_id=row["trigger_id"],
+        created_at=row["created_at"],
+        state=state,
+        next_attempt_at=row["due_at"] if state in _DUE_STATES else None,
+        attempt=_attempt(row) if row["number"] is not None else None,
+        status=row["status"],
+        answer=row["answer"] or "",
+    )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        provider=str(row["webhook_id"]),
+        outcome=AttemptOutcome(row["outcome"]),
+        started_at=row["started_at"],
+        duration=row["duration"],
+        error=row["error"],
+    )

@@ -10,6 +10,7 @@ from .resolving import Resolver
 __all__ = ["problems_of"]
 
 MAX_LENGTH = 2048
+_PORTS = range(1, 65_536)
 
 
 async def problems_of(text: str, guard: Guard, resolver: Resolver) -> list[str]:
@@ -30,7 +31,7 @@ def _faults(url: httpx.URL, text: str) -> list[str]:
             url.userinfo
         ),
         "has a fragment (#…), which is never sent": bool(url.fragment),
-        "has port 0, where nobody can listen": url.port == 0,
+        "has a port that is none: 1 to 65535 are": url.port is not None and url.port not in _PORTS,
         f"is longer than {MAX_LENGTH} characters": len(text) > MAX_LENGTH,
     }
     return [fault for fault, is_there in faults.items() if is_there]

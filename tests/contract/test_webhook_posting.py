@@ -1,0 +1,245 @@
+"""Posting to an endpoint: real receivers, and the many ways in which one could lead us astray."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ipaddress
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from server.dispatch.webhooks import posting as posting_module
+from server.dispatch.webhooks import resolving
+from server.dispatch.webhooks.destination import problems_of
+from server.dispatch.webhooks.guard import Address, Guard
+from server.dispatch.webhooks.posting import MAX_ANSWER, Poster
+from server.dispatch.webhooks.resolving import Resolver
+from server.errors import ConfigError, Transient
+
+from .http_api import Reply, http_api
+
+LOOPBACK = "127.0.0.0/8"
+BODY = b'{"type": "webhook.test"}'
+HEADERS = {"webhook-id": "m-1"}
+
+
+@asynccontextmanager
+async def posting(*allowed: str, within: float = 5.0, ca_file: str = "") -> AsyncIterator[Poster]:
+    poster = Poster(Guard(allowed), timeout=within, ca_file=ca_file)
+    try:
+        yield poster
+    finally:
+        await poster.aclose()
+
+
+async def failure(poster: Poster, url: str) -> str:
+    """Post in vain; return the error's words."""
+    with pytest.raises(Transient) as caught:
+        await poster.post(url, HEADERS, BODY)
+    return str(caught.value)
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Have names answered with these addresses, look-up for look-up; return the names as they are asked."""
+    asked: list[str] = []
+
+    def resolved(host: str) -> list[Address]:
+        asked.append(host)
+        return [ipaddress.ip_address(text) for text in answers[min(len(asked), len(answers)) - 1]]
+
+    monkeypatch.setattr(resolving, "_resolved", resolved)
+    return asked
+
+
+async def test_a_message_arrives_as_it_is_with_its_headers() -> None:
+    async with http_api() as api, posting(LOOPBACK) as poster:
+        reply = await poster.post(f"{api.url}/hook?token=t", HEADERS, BODY)
+    assert reply.status == 200
+    [request] = api.requests
+    assert (request.method, request.target, request.body) == ("POST", "/hook?token=t", BODY)
+    assert request.json() == json.loads(BODY)
+    assert request.headers["webhook-id"] == "m-1"
+    assert request.headers["host"] == api.url.removeprefix("http://")
+
+
+async def test_a_url_that_redirects_to_loopback_never_gets_there() -> None:
+    async with http_api() as forbidden, http_api() as receiver, posting("127.0.0.1/32") as poster:
+        for status in (301, 302, 303, 307, 308):
+            receiver.script.append(Reply(status, headers={"Location": f"{forbidden.url}/admin"}))
+            assert (await poster.post(receiver.url, HEADERS, BODY)).status == status
+        assert len(receiver.requests) == 5
+    assert forbidden.connections == 0
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]"]
+)
+async def test_loopback_is_refused_in_whatever_form_it_is_written(host: str) -> None:
+    async with http_api() as api, posting() as poster:
+        port = api.url.rpartition(":")[2]
+        for scheme in ("http", "https"):
+            words = await failure(poster, f"{scheme}://{host}:{port}/")
+            assert "is not a public address" in words
+    assert api.connections == 0
+
+
+async def test_a_name_is_looked_up_once_a_connection_and_that_address_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = resolve_to(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
+    async with http_api() as api, posting("127.0.0.2/32") as poster:
+        port = api.url.rpartition(":")[2]
+        words = await failure(poster, f"http://rebinding.example:{port}/")  # nobody listens on 127.0.0.2
+        assert asked == ["rebinding.example"]
+        assert words.startswith("no answer: ConnectError")
+        assert "127.0.0.1 is not a public address" in await failure(
+            poster, f"http://rebinding.example:{port}/"
+        )
+    assert api.connections == 0
+
+
+async def test_a_name_with_one_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, ["127.0.0.1", "10.0.0.1"])
+    async with http_api() as api, posting(LOOPBACK) as poster:
+        port = api.url.rpartition(":")[2]
+        assert "10.0.0.1 is not a public" in await failure(poster, f"http://mixed.example:{port}/")
+    assert api.connections == 0
+
+
+async def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, ["127.0.0.3", "127.0.0.1"])
+    async with http_api() as api, posting(LOOPBACK) as poster:
+        port = api.url.rpartition(":")[2]
+        assert (await poster.post(f"http://two.example:{port}/", HEADERS, BODY)).status == 200
+    assert api.requests[0].headers["host"] == f"two.example:{port}"
+
+
+async def test_tls_is_verified_for_the_name_and_not_for_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("hooks.example").configure_cert(context)
+    resolve_to(monkeypatch, ["127.0.0.1"])
+    async with http_api(tls=context) as api, posting(LOOPBACK, ca_file=str(file)) as poster:
+        port = api.url.rpartition(":")[2]
+        assert (await poster.post(f"https://hooks.example:{port}/", HEADERS, BODY)).status == 200
+        assert "certificate verify failed" in await failure(poster, f"https://other.example:{port}/")
+        async with posting(LOOPBACK) as stranger:
+            assert "certificate verify failed" in await failure(stranger, f"https://hooks.example:{port}/")
+    assert [request.body for request in api.requests] == [BODY]
+
+
+async def test_no_proxy_of_the_environment_hears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with http_api() as proxy, http_api() as api, posting(LOOPBACK) as poster:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert (await poster.post(api.url, HEADERS, BODY)).status == 200
+    assert proxy.connections == 0
+
+
+async def test_an_endless_body_is_read_a_little_and_a_bomb_stays_packed() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    async with http_api() as api, posting(LOOPBACK) as poster:
+        api.script.append(Reply(500, b"x" * 30_000_000))
+        api.script.append(Reply(200, bomb, headers={"Content-Encoding": "gzip"}))
+        api.script.append(Reply(503, b"again", headers={"Retry-After": "7"}))
+        huge, packed, short = [await poster.post(api.url, HEADERS, BODY) for _ in range(3)]
+    assert (huge.status, huge.body) == (500, b"x" * MAX_ANSWER)
+    assert (packed.status, packed.body) == (200, bomb[:MAX_ANSWER])
+    assert (short.status, short.body, short.retry_after) == (503, b"again", 7.0)
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["breaks off", "never ends"])
+async def test_a_body_that_stops_midway_changes_nothing_of_the_status(
+    monkeypatch: pytest.MonkeyPatch, *, close: bool
+) -> None:
+    monkeypatch.setattr(posting_module, "ANSWER_SECONDS", 0.1)
+    async with http_api() as api, posting(LOOPBACK) as poster:
+        api.script.append(Reply(200, b"half", headers={"Content-Length": "100"}, close=close))
+        reply = await poster.post(api.url, HEADERS, BODY)
+        assert (reply.status, reply.body) == (200, b"half")
+        assert (await poster.post(api.url, HEADERS, BODY)).status == 200
+    assert api.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(after=30), "no answer within 0.3 s"),
+        (Reply(cut=0), "no answer: RemoteProtocolError"),
+        (Reply(raw=b"SSH-2.0-OpenSSH_9.9\r\n"), "no answer: RemoteProtocolError"),
+        (Reply(200, headers={f"X-{n}": "y" * 1000 for n in range(200)}), "no answer: RemoteProtocolError"),
+    ],
+    ids=["hangs", "hangs up", "speaks no HTTP", "endless headers"],
+)
+async def test_what_is_no_answer_in_time_is_none(reply: Reply, words: str) -> None:
+    async with http_api() as api, posting(LOOPBACK, within=0.3) as poster:
+        api.script.append(reply)
+        assert (await failure(poster, f"{api.url}/?token=secret")).startswith(words)
+
+
+async def test_a_name_that_hangs_in_its_look_up_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def resolved(host: str) -> list[Address]:
+        asked.append(host)
+        if host.startswith("hangs"):
+            time.sleep(2)
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    monkeypatch.setattr(resolving, "_resolved", resolved)
+    async with http_api() as api, posting(LOOPBACK, within=0.5) as poster:
+        port = api.url.rpartition(":")[2]
+        hanging = [failure(poster, f"http://hangs-{n % 40}.example:{port}/") for n in range(80)]
+        waiting = asyncio.gather(*hanging)
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        assert (await poster.post(f"http://works.example:{port}/", HEADERS, BODY)).status == 200
+        assert time.monotonic() - begun < 0.4
+        assert set(await waiting) == {"no answer within 0.5 s"}
+    assert len(asked) == 41
+
+
+@pytest.mark.parametrize(
+    ("url", "problems"),
+    [
+        ("https://8.8.8.8/hook?x=1", []),
+        ("https://8.8.8.8:8443/", []),
+        ("http://127.0.0.1:1/", ["127.0.0.1 is not a public address, and webhooks.allow does not have it"]),
+        ("http://8.8.8.8/", ["http:// is only for the networks of webhooks.allow: use https://"]),
+        ("https://no-such-name.invalid/", ["the name no-such-name.invalid cannot be looked up"]),
+        ("https://" + "a" * 64 + ".example/", ["cannot be looked up"]),
+        ("ftp://8.8.8.8/", ["must begin with https://"]),
+        ("8.8.8.8", ["must begin with https://", "names no host"]),
+        ("https://", ["names no host"]),
+        ("https://user:pw@8.8.8.8/#x", ["holds a user name or password", "has a fragment"]),
+        ("https://8.8.8.8:0/", ["has a port that is none"]),
+        ("https://8.8.8.8:99999/", ["has a port that is none"]),
+        ("https://8.8.8.8:x/", ["is not a URL"]),
+        ("https://exa mple/", ["the name exa%20mple cannot be looked up"]),
+        ("https://8.8.8.8/" + "x" * 2048, ["is longer than 2048 characters"]),
+        ("https://8.8.8.8/\r\nX-Evil: 1", ["is not a URL"]),
+    ],
+)
+async def test_everything_that_is_wrong_with_a_url_is_said(url: str, problems: list[str]) -> None:
+    found = await problems_of(url, Guard([]), Resolver())
+    assert len(found) == len(problems)
+    for said, expected in zip(found, problems, strict=True):
+        assert expected in said
+    assert "pw" not in str(found)
+
+
+async def test_a_file_of_authorities_that_is_none_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    for name in ("ca.pem", "none.pem"):
+        with pytest.raises(ConfigError, match=r"webhooks\.ca_file: cannot be used"):
+            Poster(Guard([]), timeout=1, ca_file=str(tmp_path / name))

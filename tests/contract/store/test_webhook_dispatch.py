@@ -1,0 +1,214 @@
+"""Messages on their way: PostgreSQL, the dispatcher, and receivers that do as receivers do."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.app_webhooks import check_url, poster, webhook_dispatcher
+from server.config import load
+from server.dispatch.settings import DispatchSettings
+from server.domain.delivery import AttemptOutcome
+from server.domain.webhook import Endpoint, EndpointState, MessageState
+from server.errors import ConfigError
+from server.store.catalog import Catalog
+from server.store.pool import Pool
+from server.store.webhook_log import list_log
+from server.store.webhook_queue import WebhookQueue
+from server.store.webhooks import list_endpoints, send_test
+from tests.contract.http_api import Reply, Request, http_api
+
+from .support import until
+from .webhook_kit import an_endpoint
+
+DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
+LOOPBACK = {"CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8"}
+PACE = DispatchSettings(poll_interval=0.05, lease=60.0, grace=0.2)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[Any]:
+    with capture_logs() as lines:
+        yield lines
+
+
+@asynccontextmanager
+async def dispatching(pool: Pool, **env: str) -> AsyncIterator[None]:
+    """Run a dispatcher of messages for the block, as `clarion dispatch` does."""
+    settings = load(None, {**LOOPBACK, **env})
+    catalog, posts = (
+        Catalog(pool, interval=0.02, max_age=5, templates=False, endpoints=True),
+        poster(settings),
+    )
+    await catalog.refresh()
+    dispatcher = webhook_dispatcher(WebhookQueue(pool), catalog, posts, settings, PACE)
+    renewing, running = asyncio.create_task(catalog.run()), asyncio.create_task(dispatcher.run())
+    try:
+        yield
+    finally:
+        dispatcher.stop()
+        await asyncio.wait_for(running, 5)
+        renewing.cancel()
+        await posts.aclose()
+
+
+async def attempts(pool: Pool, endpoint: Endpoint) -> list[tuple[AttemptOutcome, int | None]]:
+    """Return how the attempts to an endpoint ended, the first first."""
+    logged = await list_log(pool, endpoint.id, limit=1000)
+    return [(one.attempt.outcome, one.status) for one in reversed(logged) if one.attempt]
+
+
+async def until_attempts(pool: Pool, endpoint: Endpoint, count: int) -> list[Any]:
+    async def made() -> bool:
+        return len(await attempts(pool, endpoint)) >= count
+
+    await until(made)
+    return await attempts(pool, endpoint)
+
+
+async def hurry(pool: Pool) -> None:
+    """Let what waits for its next attempt be due."""
+    await pool.execute("UPDATE webhook_queue SET due_at = now() WHERE claimed_by IS NULL")
+
+
+async def test_a_failure_is_tried_again_with_the_same_id_until_it_is_taken(pool: Pool) -> None:
+    async with http_api() as api, dispatching(pool):
+        endpoint = await an_endpoint(pool, url=f"{api.url}/hook?token=t")  # made while it runs
+        api.script += [Reply(500, b"broken: zoe@example.org +12025550123"), Reply(429)]
+        message = await send_test(pool, endpoint.id)
+        for count in (1, 2):
+            await until_attempts(pool, endpoint, count)
+            await hurry(pool)
+        found = await until_attempts(pool, endpoint, 3)
+    assert found == [(RETRY, 500), (RETRY, 429), (DELIVERED, 200)]
+    assert {request.headers["webhook-id"] for request in api.requests} == {str(message)}
+    assert len({request.body for request in api.requests}) == 1
+    first = (await list_log(pool, endpoint.id))[-1]
+    assert first.answer == "broken: [hidden] [hidden]"
+
+
+async def test_an_endpoint_that_is_gone_is_disabled_and_others_are_not(pool: Pool) -> None:
+    async with http_api() as api, dispatching(pool):
+        gone, there = await an_endpoint(pool, url=f"{api.url}/gone"), await an_endpoint(pool, url=api.url)
+        api.script.append(Reply(410))
+        await send_test(pool, gone.id)
+        assert await until_attempts(pool, gone, 1) == [(DEAD, 410)]
+        await send_test(pool, there.id)
+        assert await until_attempts(pool, there, 1) == [(DELIVERED, 200)]
+        assert await send_test(pool, gone.id) is None
+    states = {endpoint.id: endpoint.state for endpoint in await list_endpoints(pool)}
+    assert states == {gone.id: EndpointState.DISABLED, there.id: EndpointState.ACTIVE}
+
+
+async def test_a_redirect_to_loopback_is_a_failure_that_says_so_and_is_not_followed(pool: Pool) -> None:
+    async with http_api() as secret, http_api() as api, dispatching(pool):
+        api.script.append(Reply(302, headers={"Location": f"{secret.url}/latest/meta-data/"}))
+        endpoint = await an_endpoint(pool, url=api.url)
+        await send_test(pool, endpoint.id)
+        assert await until_attempts(pool, endpoint, 1) == [(RETRY, 302)]
+    [logged] = await list_log(pool, endpoint.id)
+    assert logged.attempt is not None
+    assert logged.attempt.error == "HTTP 302: redirects are not followed; give the endpoint's final URL"
+    assert secret.connections == 0
+
+
+async def test_an_endpoint_whose_name_leads_to_loopback_later_is_refused_then(pool: Pool) -> None:
+    async with http_api() as api, dispatching(pool, CLARION_WEBHOOKS_ALLOW="10.9.0.0/16"):
+        endpoint = await an_endpoint(pool, url=api.url.replace("127.0.0.1", "localhost"))
+        await send_test(pool, endpoint.id)
+        assert await until_attempts(pool, endpoint, 1) == [(RETRY, None)]
+    [logged] = await list_log(pool, endpoint.id)
+    assert logged.attempt is not None
+    assert "is not a public address, and webhooks.allow does not have it" in logged.attempt.error
+    assert api.connections == 0
+
+
+async def test_an_endpoint_that_hangs_delays_no_other(pool: Pool) -> None:
+    heard: dict[str, float] = {}
+
+    def answer(request: Request) -> Reply:
+        heard[request.headers["webhook-id"]] = time.monotonic()
+        return Reply(200)
+
+    async with http_api(lambda _: Reply(after=60)) as stuck, http_api(answer) as api, dispatching(pool):
+        hangs, works = await an_endpoint(pool, url=stuck.url), await an_endpoint(pool, url=api.url)
+        for _ in range(50):
+            await send_test(pool, hangs.id)
+        async with asyncio.timeout(5):
+            while len(stuck.requests) < 4:
+                await asyncio.sleep(0.01)
+        took = []
+        for _ in range(20):
+            begun = time.monotonic()
+            message = str(await send_test(pool, works.id))
+            async with asyncio.timeout(5):
+                while message not in heard:
+                    await asyncio.sleep(0.005)
+            took.append(heard[message] - begun)
+        assert statistics.median(took) < 0.5
+        assert len(stuck.requests) == 4  # its slots, all in use
+    assert [outcome for outcome, _ in await attempts(pool, hangs)] == [LOST] * 4  # cut off by the end
+
+
+async def test_a_failing_endpoint_is_left_alone_and_its_messages_wait_without_an_attempt(pool: Pool) -> None:
+    async with http_api(lambda _: Reply(503)) as api, dispatching(pool, CLARION_WEBHOOKS_CONCURRENCY="1"):
+        endpoint = await an_endpoint(pool, url=api.url)
+        for _ in range(12):
+            await send_test(pool, endpoint.id)
+        await until_attempts(pool, endpoint, 5)
+        await asyncio.sleep(0.2)
+        assert await attempts(pool, endpoint) == [(RETRY, 503)] * 5
+    assert {one.state for one in await list_log(pool)} == {MessageState.PENDING, MessageState.RETRYING}
+
+
+async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(pool: Pool, logs: Any) -> None:
+    async with http_api(lambda _: Reply(400, b"zoe@example.org")) as api, dispatching(pool):
+        endpoint = await an_endpoint(pool, url=f"{api.url}/hook?token=hush")
+        message = await send_test(pool, endpoint.id)
+        await until_attempts(pool, endpoint, 1)
+    [line] = [line for line in logs if line["event"] == "webhook_attempt"]
+    assert line.pop("duration_ms") > 0
+    assert 0 <= line.pop("next_retry_in_s") <= 5
+    assert line == {
+        "event": "webhook_attempt",
+        "log_level": "warning",
+        "webhook_id": str(endpoint.id),
+        "message_id": str(message),
+        "type": "webhook.test",
+        "attempt": 1,
+        "outcome": "retry",
+        "status": 400,
+        "error": "HTTP 400",
+    }
+    for private in ("hush", "zoe", "whsec"):
+        assert private not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"CLARION_WEBHOOKS_ALLOW": "10.0.0.0/33"}, "webhooks.allow: '10.0.0.0/33'"),
+        (
+            {"CLARION_WEBHOOKS_TIMEOUT": "60"},
+            "webhooks.timeout: 60 s must be less than dispatch.lease (60 s)",
+        ),
+        ({"CLARION_WEBHOOKS_CA_FILE": "none.pem"}, "webhooks.ca_file: cannot be used"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(env: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        poster(load(None, env))
+    assert str(caught.value).startswith(said)
+
+
+async def test_a_url_that_leads_to_loopback_is_refused_when_it_is_given() -> None:
+    with pytest.raises(ConfigError, match=r"the URL .*is not a public address"):
+        await check_url(load(None, {}), "https://localhost/")
+    await check_url(load(None, LOOPBACK), "http://127.0.0.1/")

@@ -1,0 +1,188 @@
+"""What endpoints are told, and that it is written in the commit that makes it true."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.domain.delivery import AttemptOutcome
+from server.domain.webhook import EndpointState, EventType
+from server.errors import StoreUnavailable
+from server.store.cancelling import cancel
+from server.store.pool import Pool
+from server.store.queue import PostgresQueue
+from server.store.queue_statements import FINISH
+from server.store.webhook_queue import WebhookQueue
+from server.store.webhooks import set_state
+
+from .support import a_trigger, accept, ended, shares
+from .test_plans import nodes
+from .webhook_kit import an_endpoint, claimed, happened, told
+
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+
+
+async def test_a_delivery_is_told_with_its_facts_and_without_the_recipient(pool: Pool) -> None:
+    await an_endpoint(pool)
+    trigger = await happened(pool, event='{"secret": "content"}', user_data='{"name": "Zoe"}')
+    [event] = await told(pool)
+    assert event["type"] == "trigger.delivered"
+    accepted_at, timestamp = event["data"].pop("accepted_at"), event["timestamp"]
+    assert event["data"] == {
+        "trigger_id": str(trigger.id),
+        "campaign_id": 44,
+        "channel": "email",
+        "external_id": "ext-1",
+        "state": "delivered",
+        "attempts": 1,
+        "provider": "sandbox",
+        "provider_message_id": "m-1",
+        "error": None,
+    }
+    assert accepted_at <= timestamp
+    assert (len(timestamp), timestamp[-1]) == (27, "Z")
+    for private in (trigger.address, "content", "Zoe"):
+        assert private not in json.dumps(event)
+
+
+@pytest.mark.parametrize("outcome", [DEAD, SUPPRESSED])
+async def test_the_end_of_a_trigger_is_told_with_its_error(pool: Pool, outcome: AttemptOutcome) -> None:
+    await an_endpoint(pool)
+    await happened(pool, outcome, error="550 no")
+    [event] = await told(pool)
+    assert event["type"] == f"trigger.{outcome}"
+    assert (event["data"]["state"], event["data"]["error"]) == (outcome, "550 no")
+    assert event["data"]["provider_message_id"] is None
+
+
+async def test_a_retry_is_no_event(pool: Pool) -> None:
+    await an_endpoint(pool)
+    await accept(pool, a_trigger())
+    queue = PostgresQueue(pool)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    await queue.finish([ended(claim, RETRY, retry_in=600, error="451")])
+    assert await told(pool) == []
+
+
+async def test_what_expires_while_it_waits_is_told(pool: Pool) -> None:
+    await an_endpoint(pool)
+    await accept(pool, a_trigger())
+    await pool.execute("UPDATE queue SET expires_at = now() - interval '1 s'")
+    assert await PostgresQueue(pool).bury_expired("too late") == 1
+    [event] = await told(pool)
+    assert (event["type"], event["data"]["error"]) == ("trigger.dead", "too late")
+
+
+async def test_a_cancellation_is_told_once(pool: Pool) -> None:
+    await an_endpoint(pool)
+    trigger = a_trigger()
+    await accept(pool, trigger)
+    assert await cancel(pool, trigger.id)
+    assert not await cancel(pool, trigger.id)
+    [event] = await told(pool)
+    assert (event["type"], event["data"]["trigger_id"]) == ("trigger.cancelled", str(trigger.id))
+
+
+async def test_a_message_that_was_sent_after_all_is_told_again(pool: Pool) -> None:
+    await an_endpoint(pool)
+    trigger, late, other = a_trigger(), PostgresQueue(pool), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [first] = await late.claim(shares(sandbox=1), 0.0)  # a lease that has run out when it begins
+    [second] = await other.claim(shares(sandbox=1), 60)
+    await other.finish([ended(second, DEAD, error="550")])
+    await late.finish([ended(first, DELIVERED)])
+    assert [event["type"] for event in await told(pool)] == ["trigger.dead", "trigger.delivered"]
+
+
+async def test_an_outcome_that_is_recorded_twice_is_told_once(pool: Pool) -> None:
+    await an_endpoint(pool)
+    queue, triggers = PostgresQueue(pool), [a_trigger(), a_trigger()]
+    await accept(pool, *triggers)
+    claims = await queue.claim(shares(sandbox=2), 60)
+    done = [ended(claims[0], DELIVERED), ended(claims[1], DEAD, error="550")]
+    for _ in range(3):  # as after an outage in the middle of a commit
+        await queue.finish(done)
+    assert sorted(event["type"] for event in await told(pool)) == ["trigger.dead", "trigger.delivered"]
+
+
+async def test_an_endpoint_hears_only_of_its_project_and_its_events_while_it_is_active(pool: Pool) -> None:
+    wanted = await an_endpoint(pool, EventType.DELIVERED)
+    await an_endpoint(pool, EventType.DEAD)
+    await an_endpoint(pool, project="two")
+    away = await an_endpoint(pool)
+    await set_state(pool, away.id, EndpointState.DISABLED)
+    both = await an_endpoint(pool)
+    await happened(pool)
+    found = {row["webhook_id"] for row in await pool.fetch("SELECT webhook_id FROM webhook_queue")}
+    assert found == {wanted.id, both.id}
+
+
+async def test_the_message_and_the_state_are_one_commit(pool: Pool, url: str) -> None:
+    endpoint = await an_endpoint(pool)
+    await accept(pool, a_trigger())
+    queue, messages = PostgresQueue(pool), WebhookQueue(pool)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    holder = await asyncpg.connect(url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE webhook_queue IN ACCESS EXCLUSIVE MODE")
+        finishing = asyncio.create_task(queue.finish([ended(claim, DELIVERED)]))
+        while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        assert await pool.fetchval("SELECT count(*) FROM attempt") == 0  # the state waits for its message
+        await holder.fetch("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+        with pytest.raises(StoreUnavailable):
+            await finishing
+    await holder.close()
+    assert await told(pool) == []
+    assert await pool.fetchval("SELECT count(*) FROM queue") == 1
+    await queue.finish([ended(claim, DELIVERED)])
+    assert [message.type for message in await claimed(messages, endpoint)] == ["trigger.delivered"]
+
+
+@pytest.mark.parametrize("endpoints", [0, 1])
+async def test_telling_costs_nothing_without_endpoints_and_an_index_look_up_with_them(
+    pool: Pool, endpoints: int
+) -> None:
+    for _ in range(endpoints):
+        await an_endpoint(pool)
+    ids = [uuid.uuid4() for _ in range(40)]
+    await pool.execute(
+        "INSERT INTO trigger SELECT id, 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''"
+        " FROM unnest($1::uuid[]) AS id UNION ALL"
+        " SELECT gen_random_uuid(), 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''"
+        " FROM generate_series(1, 20000)",
+        ids,
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        kinds = (
+            "uuid[], int4[], text[], text[], timestamptz[], float8[], text[], text[], float8[], text[], uuid"
+        )
+        await connection.execute(f"PREPARE finish ({kinds}) AS {FINISH}")
+        given: list[list[Any]] = [ids, [1] * 40, ["s"] * 40, ["delivered"] * 40]
+        lists = ", ".join(
+            f"'{{{','.join(map(str, values))}}}'"
+            for values in [
+                *given,
+                ["2026-01-01"] * 40,
+                [1] * 40,
+                ["m"] * 40,
+                ["e"] * 40,
+                ["NULL"] * 40,
+                ["e"] * 40,
+            ]
+        )
+        text = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE finish ({lists}, gen_random_uuid())"
+        )
+        await connection.execute("DEALLOCATE finish")
+    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
+    found = [node for node in nodes(plan) if node.get("Subplan Name") == "CTE told"]
+    [telling] = found
+    looked = [node for node in nodes(telling) if node.get("Relation Name") == "trigger"]
+    assert sum(node["Actual Loops"] for node in looked) == 40 * endpoints
+    assert [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"] == []

@@ -1,0 +1,231 @@
+"""Messages to endpoints: who holds them, for how long, and what becomes of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import pytest
+
+from server.domain.delivery import AttemptOutcome, Returned
+from server.domain.webhook import POLICY, EndpointState, MessageState, WebhookClaim
+from server.store.catalog import Catalog
+from server.store.forgetting import forget_messages
+from server.store.pool import Pool
+from server.store.webhook_log import list_log, retry_messages
+from server.store.webhook_queue import WebhookQueue
+from server.store.webhooks import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
+
+from .webhook_kit import an_endpoint, answered, claimed, happened
+
+DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
+OVER = 0.0  # a lease that has run out when it begins
+DAY = 86_400.0
+
+
+async def one_message(pool: Pool, *, lease: float = 60) -> tuple[WebhookQueue, WebhookClaim]:
+    """Have one endpoint told of one delivery, and claim the message."""
+    endpoint, queue = await an_endpoint(pool), WebhookQueue(pool)
+    await happened(pool)
+    [claim] = await claimed(queue, endpoint, lease=lease)
+    return queue, claim
+
+
+async def log_of(pool: Pool) -> tuple[MessageState, list[tuple[int, AttemptOutcome, int | None]]]:
+    """Return the state of the only message, and its attempts."""
+    logged = await list_log(pool)
+    [state] = {one.state for one in logged}
+    attempts = [(one.attempt.number, one.attempt.outcome, one.status) for one in logged if one.attempt]
+    return state, sorted(attempts)
+
+
+async def test_a_claim_holds_the_message_for_its_lease(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    assert (claim.attempt, claim.tries, claim.type) == (1, 1, "trigger.delivered")
+    assert claim.lane == f"webhook/{claim.provider}"
+    assert claim.expires_at is not None
+    left = claim.expires_at - dt.datetime.now(dt.UTC)
+    assert POLICY.ttl - 10 < left.total_seconds() <= POLICY.ttl
+    assert await queue.claim([], 60) == []
+    assert await log_of(pool) == (MessageState.SENDING, [])
+
+
+async def test_each_endpoint_gets_at_most_its_slots_the_oldest_first(pool: Pool) -> None:
+    first, second = await an_endpoint(pool), await an_endpoint(pool)
+    triggers = [await happened(pool) for _ in range(3)]
+    claims = await claimed(WebhookQueue(pool), first, slots=2)
+    ours = [str(trigger.id) in claim.body for trigger, claim in zip(triggers, claims, strict=False)]
+    assert ours == [True, True]
+    assert len(await claimed(WebhookQueue(pool), first, second)) == 1 + 3
+
+
+async def test_a_yes_is_the_end(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await queue.finish([answered(claim, 204)])
+    assert await log_of(pool) == (MessageState.DELIVERED, [(1, DELIVERED, 204)])
+    assert await queue.waiting() == 0
+
+
+async def test_a_failure_is_due_again_after_its_delay_and_the_same_message(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await queue.finish([answered(claim, 500, retry_in=600)])
+    assert await log_of(pool) == (MessageState.RETRYING, [(1, RETRY, 500)])
+    assert await queue.waiting() == 1
+    [logged] = await list_log(pool)
+    assert logged.next_attempt_at is not None
+    assert 590 < (logged.next_attempt_at - dt.datetime.now(dt.UTC)).total_seconds() < 610
+    await pool.execute("UPDATE webhook_queue SET due_at = now()")
+    [endpoint] = await list_endpoints(pool)
+    [again] = await claimed(WebhookQueue(pool), endpoint)
+    assert (again.id, again.body, again.attempt) == (claim.id, claim.body, 2)
+
+
+async def test_a_lease_that_ran_out_is_recorded_as_lost_and_claimed_again(pool: Pool) -> None:
+    late, first = await one_message(pool, lease=OVER)
+    [endpoint] = await list_endpoints(pool)
+    other = WebhookQueue(pool)
+    [second] = await claimed(other, endpoint)
+    assert (second.id, second.attempt) == (first.id, 2)
+    assert await log_of(pool) == (MessageState.SENDING, [(1, LOST, None)])
+    await late.finish([answered(first, 204)])  # a yes is true, whoever holds it
+    assert await other.waiting() == 0
+    await other.finish([answered(second, 500, retry_in=5)])
+    assert await other.waiting() == 0
+    assert await log_of(pool) == (MessageState.DELIVERED, [(1, DELIVERED, 204), (2, RETRY, 500)])
+
+
+async def test_to_give_up_is_for_the_present_holder_alone(pool: Pool) -> None:
+    late, first = await one_message(pool, lease=OVER)
+    [endpoint] = await list_endpoints(pool)
+    await claimed(WebhookQueue(pool), endpoint)
+    await late.finish([answered(first, None)])
+    assert await late.waiting() == 1
+    assert (await log_of(pool))[0] is MessageState.SENDING
+
+
+async def test_what_is_handed_back_is_due_again_and_no_attempt_is_counted(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await queue.hand_back([Returned(claim)])
+    [endpoint] = await list_endpoints(pool)
+    [again] = await claimed(WebhookQueue(pool), endpoint)
+    assert (again.id, again.attempt) == (claim.id, 1)
+
+
+async def test_an_outcome_that_is_recorded_twice_counts_once(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    for _ in range(2):
+        await queue.finish([answered(claim, 500, retry_in=600)])
+    assert await log_of(pool) == (MessageState.RETRYING, [(1, RETRY, 500)])
+
+
+async def test_what_was_given_up_is_listed_and_sent_again_with_a_full_count_of_attempts(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await happened(pool)
+    await queue.finish([answered(claim, 500)])
+    [failed] = await list_log(pool, claim.endpoint_id, failed=True)
+    assert (failed.message_id, failed.state, failed.answer) == (claim.id, MessageState.DEAD, "said")
+    assert await retry_messages(pool, ids=[claim.id, uuid.uuid4()]) == 1
+    assert await retry_messages(pool, ids=[claim.id]) == 0
+    assert await list_log(pool, failed=True) == []
+    [endpoint] = await list_endpoints(pool)
+    again = next(one for one in await claimed(WebhookQueue(pool), endpoint) if one.id == claim.id)
+    assert (again.attempt, again.tries) == (2, 1)
+
+
+async def test_all_of_an_endpoint_that_failed_are_sent_again_and_nothing_else(pool: Pool) -> None:
+    one, other, queue = await an_endpoint(pool), await an_endpoint(pool), WebhookQueue(pool)
+    for _ in range(3):
+        await happened(pool)
+    claims = await claimed(queue, one, other)
+    await queue.finish([answered(claim, 204 if index == 0 else 500) for index, claim in enumerate(claims)])
+    failed = await list_log(pool, one.id, failed=True)
+    assert await retry_messages(pool, endpoint_id=one.id) == len(failed) >= 2
+    assert {again.id for again in await claimed(queue, one, other)} == {found.message_id for found in failed}
+
+
+async def test_a_message_is_given_up_after_three_days_also_while_nobody_may_send_it(pool: Pool) -> None:
+    _, claim = await one_message(pool, lease=OVER)
+    await set_state(pool, claim.endpoint_id, EndpointState.DISABLED)
+    await pool.execute("UPDATE webhook_queue SET expires_at = now()")
+    assert await WebhookQueue(pool).bury_expired("too late") == 1
+    assert await log_of(pool) == (MessageState.DEAD, [(1, LOST, None), (2, DEAD, None)])
+    assert len(await list_log(pool, failed=True)) == 2
+
+
+async def test_gone_disables_the_endpoint_and_nothing_else_does(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await an_endpoint(pool)
+    version = await pool.fetchval("SELECT version FROM catalog_version")
+    await queue.finish([answered(claim, 404, retry_in=0)])
+    assert {endpoint.state for endpoint in await list_endpoints(pool)} == {EndpointState.ACTIVE}
+    assert await pool.fetchval("SELECT version FROM catalog_version") == version  # nothing to load anew
+    [again] = [one for one in await claimed(queue, *(await list_endpoints(pool))) if one.id == claim.id]
+    await queue.finish([answered(again, 410)])
+    states = {
+        endpoint.id: (endpoint.state, endpoint.disabled_because) for endpoint in await list_endpoints(pool)
+    }
+    assert states.pop(claim.endpoint_id) == (EndpointState.DISABLED, "it answered 410 Gone")
+    assert [state for state, _ in states.values()] == [EndpointState.ACTIVE]
+    assert await pool.fetchval("SELECT version FROM catalog_version") > version
+
+
+async def test_a_rotation_leaves_the_old_secret_for_a_while_and_the_catalog_has_both(pool: Pool) -> None:
+    endpoint = await an_endpoint(pool)
+    catalog = Catalog(pool, interval=60, max_age=60, templates=False, endpoints=True)
+    await catalog.refresh()
+    before = catalog.webhooks[str(endpoint.id)].secrets
+    rotated = await rotate_secret(pool, endpoint.id, "whsec_bmV3", dt.timedelta(hours=1))
+    await catalog.refresh()
+    after, now = catalog.webhooks[str(endpoint.id)].secrets, dt.datetime.now(dt.UTC)
+    assert rotated is not None
+    assert after.previous_until == rotated.previous_until
+    assert after.at(now) == ("whsec_bmV3", before.current)
+    assert after.at(now + dt.timedelta(hours=1)) == ("whsec_bmV3",)
+    assert await rotate_secret(pool, uuid.uuid4(), "whsec_bmV3", dt.timedelta()) is None
+
+
+async def test_a_catalog_that_sends_nothing_loads_no_secrets(pool: Pool) -> None:
+    endpoint = await an_endpoint(pool)
+    server = Catalog(pool, interval=60, max_age=60, templates=False)
+    await server.refresh()
+    assert server.webhooks == {}
+    sends = Catalog(pool, interval=60, max_age=60, templates=False, endpoints=True)
+    await sends.refresh()
+    assert set(sends.webhooks) == {str(endpoint.id)}
+    await set_state(pool, endpoint.id, EndpointState.DISABLED)
+    await sends.refresh()
+    assert sends.webhooks == {}
+
+
+async def test_a_deleted_endpoint_is_sent_nothing_more_and_its_log_stays(pool: Pool) -> None:
+    queue, claim = await one_message(pool)
+    await queue.finish([answered(claim, 500)])
+    await happened(pool)
+    assert await delete_endpoint(pool, claim.endpoint_id)
+    assert await delete_endpoint(pool, claim.endpoint_id) is None
+    assert await queue.waiting() == 0
+    assert {one.state for one in await list_log(pool)} == {MessageState.DEAD}
+    assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
+
+
+async def test_a_test_goes_to_an_active_endpoint_whatever_it_hears(pool: Pool) -> None:
+    endpoint = await an_endpoint(pool)
+    message = await send_test(pool, endpoint.id)
+    [claim] = await claimed(WebhookQueue(pool), endpoint)
+    assert (claim.id, claim.type) == (message, "webhook.test")
+    assert str(endpoint.id) in claim.body
+    await set_state(pool, endpoint.id, EndpointState.DISABLED)
+    assert await send_test(pool, endpoint.id) is None
+
+
+@pytest.mark.parametrize(("age", "forgotten"), [(29 * DAY, 0), (31 * DAY, 2)])
+async def test_messages_and_their_log_are_forgotten_after_their_time(
+    pool: Pool, *, age: float, forgotten: int
+) -> None:
+    queue, claim = await one_message(pool)
+    await queue.finish([answered(claim, 500)])
+    await happened(pool)
+    await pool.execute("UPDATE webhook_message SET created_at = now() - make_interval(secs => $1)", age)
+    assert await forget_messages(pool, 30 * DAY) == forgotten
+    attempts = await pool.fetchval("SELECT count(*) FROM webhook_attempt")
+    assert (attempts, await queue.waiting()) == ((0, 0) if forgotten else (1, 1))

@@ -1,0 +1,67 @@
+"""What the tests of webhooks share: endpoints, claims of messages, and how their attempts ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from server.domain.delivery import Attempt, AttemptOutcome, Finished, Share
+from server.domain.trigger import Trigger
+from server.domain.webhook import Endpoint, EventType, Posted, WebhookClaim, new_secret
+from server.store.pool import Pool
+from server.store.queue import PostgresQueue
+from server.store.webhook_queue import WebhookQueue
+from server.store.webhooks import create_endpoint
+
+from .support import a_trigger, accept, ended, shares
+
+URL = "https://hooks.example/clarion"
+
+
+async def an_endpoint(pool: Pool, *events: EventType, project: str = "one", url: str = URL) -> Endpoint:
+    """Create an endpoint that hears of these events, or of all."""
+    wanted = events or tuple(EventType)
+    return await create_endpoint(pool, project=project, url=url, events=wanted, secret=new_secret())
+
+
+async def happened(
+    pool: Pool, outcome: AttemptOutcome = AttemptOutcome.DELIVERED, *, error: str = "", **facts: Any
+) -> Trigger:
+    """Accept a trigger, claim it, and finish its attempt so."""
+    queue, trigger = PostgresQueue(pool), a_trigger(**facts)
+    await accept(pool, trigger)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    await queue.finish([ended(claim, outcome, error=error)])
+    return trigger
+
+
+async def told(pool: Pool) -> list[Any]:
+    """Return what endpoints are told, in the order of time."""
+    rows = await pool.fetch("SELECT body FROM webhook_message ORDER BY created_at")
+    return [json.loads(row["body"]) for row in rows]
+
+
+async def claimed(
+    queue: WebhookQueue, *endpoints: Endpoint, lease: float = 60, slots: int = 10
+) -> list[WebhookClaim]:
+    """Claim what is due of these endpoints."""
+    names = [str(endpoint.id) for endpoint in endpoints]
+    return await queue.claim([Share(f"webhook/{name}", name, slots) for name in names], lease)
+
+
+def answered(
+    claim: WebhookClaim, status: int | None, *, retry_in: float | None = None, lost: bool = False
+) -> Finished[WebhookClaim]:
+    """Say that an attempt got this answer: a retry if it has a delay, else the end."""
+    if lost:
+        outcome = AttemptOutcome.LOST
+    elif retry_in is not None:
+        outcome = AttemptOutcome.RETRY
+    else:
+        outcome = AttemptOutcome.DELIVERED if status == 204 else AttemptOutcome.DEAD
+    error = "" if outcome is AttemptOutcome.DELIVERED else f"HTTP {status}"
+    attempt = Attempt(claim.attempt, claim.provider, outcome, dt.datetime.now(dt.UTC), 0.125, error=error)
+    if status is None:
+        return Finished(claim, attempt, retry_in)
+    return Posted(claim, attempt, retry_in, status=status, answer="said")

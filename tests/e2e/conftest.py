@@ -50,7 +50,10 @@ async def mail() -> AsyncIterator[MailServer]:
 async def demo(tmp_path_factory: pytest.TempPathFactory, mail: MailServer) -> AsyncIterator[Stack]:
     """Return a stack for tests that leave each other alone: each uses a project or ids of its own."""
     smtp = {"type": "smtp", "host": "127.0.0.1", "port": mail.port, "security": "none"}
-    settings: dict[str, object] = {"providers": {"sandbox": {"type": "sandbox"}, "smtp": smtp}}
+    settings: dict[str, object] = {
+        "providers": {"sandbox": {"type": "sandbox"}, "smtp": smtp},
+        "webhooks": {"allow": ["127.0.0.0/8"]},
+    }
     async with running_stack(tmp_path_factory.mktemp("demo"), settings) as stack:
         yield stack
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .config import Settings
-from .dispatch.settings import DispatchSettings
-from .dispatch.traffic import Traffic
 from .dispatch.webhooks.destination import problems_of
-from .dispatch.webhooks.endpoints import Endpoints
 from .dispatch.webhooks.guard import Guard
 from .dispatch.webhooks.posting import Poster
 from .dispatch.webhooks.resolving import Resolver
-from .dispatch.webhooks.sender import WebhookSender
-from .dispatch.worker import Dispatcher
 from .domain.webhook import WebhookClaim
 from .errors import ConfigError
 from .store.catalog import Catalog
 from .store.webhook_queue import WebhookQueue
+
+if TYPE_CHECKING:
+    from .dispatch.settings import DispatchSettings
+    from .dispatch.worker import Dispatcher
 
 __all__ = ["check_url", "poster", "webhook_dispatcher"]
 
@@ -38,6 +39,11 @@ def webhook_dispatcher(
     queue: WebhookQueue, catalog: Catalog, posts: Poster, settings: Settings, pace: DispatchSettings
 ) -> Dispatcher[WebhookClaim]:
     """Return the dispatcher of messages to endpoints; those that the catalog has now and later."""
+    from .dispatch.traffic import Traffic  # noqa: PLC0415 - see app.py
+    from .dispatch.webhooks.endpoints import Endpoints  # noqa: PLC0415
+    from .dispatch.webhooks.sender import WebhookSender  # noqa: PLC0415
+    from .dispatch.worker import Dispatcher  # noqa: PLC0415
+
     bounds = settings.webhooks
     endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
     return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), Traffic(endpoints), pace)

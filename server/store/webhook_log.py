@@ -14,6 +14,7 @@ from .webhook_statements import TTL
 
 __all__ = ["list_log", "retry_messages"]
 
+_RETRIED_AT_ONCE = 1000
 _DUE_STATES = {MessageState.PENDING, MessageState.RETRYING}
 _LOG = """
     SELECT m.id, m.webhook_id, m.trigger_id, m.type, m.created_at, q.due_at, a.*,
@@ -40,9 +41,9 @@ _RETRY = f"""
         SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
             WHERE a.message_id = m.id) AS attempts
         FROM webhook_message m JOIN webhook w ON w.id = m.webhook_id
-        WHERE m.failed_at IS NOT NULL AND ($1::uuid[] IS NULL OR m.id = ANY($1))
+        WHERE m.failed_at <= $3 AND ($1::uuid[] IS NULL OR m.id = ANY($1))
             AND ($2::uuid IS NULL OR m.webhook_id = $2)
-        FOR UPDATE OF m SKIP LOCKED
+        ORDER BY m.created_at LIMIT $4 FOR UPDATE OF m SKIP LOCKED
     ), raised AS (
         UPDATE webhook_message SET failed_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM chosen))
     )
@@ -62,8 +63,22 @@ async def list_log(
 async def retry_messages(
     pool: Pool, *, ids: Sequence[uuid.UUID] | None = None, endpoint_id: uuid.UUID | None = None
 ) -> int:
-    """Have messages that were given up sent again, due at once; return how many. Only these, or of this."""
-    return len(await pool.fetch(_RETRY, list(ids) if ids is not None else None, endpoint_id))
+    """Have messages that were given up sent again, due at once; return how many.
+
+    What is given up again meanwhile stays: or this would go on for as long as an endpoint fails.
+
+    Args:
+        pool: The database.
+        ids: Only these.
+        endpoint_id: Only those of this endpoint.
+    """
+    total, begun_at = 0, await pool.fetchval("SELECT now()")
+    chosen = list(ids) if ids is not None else None
+    while True:
+        rows = await pool.fetch(_RETRY, chosen, endpoint_id, begun_at, _RETRIED_AT_ONCE)
+        total += len(rows)
+        if len(rows) < _RETRIED_AT_ONCE:
+            return total
 
 
 def _logged(row: asyncpg.Record) -> Logged:

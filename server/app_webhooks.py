@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .config import Settings
@@ -27,11 +28,7 @@ def poster(settings: Settings) -> Poster:
     Raises:
         ConfigError: a setting of webhooks is wrong.
     """
-    webhooks, lease = settings.webhooks, settings.dispatch.lease
-    if webhooks.timeout >= lease:
-        raise ConfigError(
-            f"webhooks.timeout: {webhooks.timeout:g} s must be less than dispatch.lease ({lease:g} s)"
-        )
+    webhooks = settings.webhooks
     return Poster(Guard(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
 
 
@@ -45,6 +42,7 @@ def webhook_dispatcher(
     from .dispatch.worker import Dispatcher  # noqa: PLC0415
 
     bounds = settings.webhooks
+    pace = replace(pace, lease=max(pace.lease, 2 * bounds.timeout))  # no send outlasts its lease
     endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
     return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), Traffic(endpoints), pace)
 

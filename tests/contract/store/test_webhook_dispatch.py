@@ -195,10 +195,6 @@ async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(poo
     ("env", "said"),
     [
         ({"CLARION_WEBHOOKS_ALLOW": "10.0.0.0/33"}, "webhooks.allow: '10.0.0.0/33'"),
-        (
-            {"CLARION_WEBHOOKS_TIMEOUT": "60"},
-            "webhooks.timeout: 60 s must be less than dispatch.lease (60 s)",
-        ),
         ({"CLARION_WEBHOOKS_CA_FILE": "none.pem"}, "webhooks.ca_file: cannot be used"),
     ],
 )

@@ -131,8 +131,9 @@ def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedel
         show_json({**_shown(endpoint), "secret": secret})
         return
     click.echo(secret)
-    until = endpoint.previous_until.isoformat(timespec="seconds") if endpoint.previous_until else ""
-    click.echo(f"The secret above is shown once. The one before it signs too until {until}.", err=True)
+    until = endpoint.previous_until
+    rest = f"signs too until {until.isoformat(timespec='seconds')}" if until else "signs no more"
+    click.echo(f"The secret above is shown once. The one before it {rest}.", err=True)
 
 
 @webhooks.command()

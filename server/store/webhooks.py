@@ -91,13 +91,17 @@ async def list_endpoints(pool: Pool, project: str | None = None) -> list[Endpoin
 async def rotate_secret(
     pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta
 ) -> Endpoint | None:
-    """Give an endpoint a new secret, beside which the old one signs for a while; None: there is no such."""
+    """Give an endpoint a new secret, beside which the old one signs for a while; None: there is no such.
+
+    Without an overlap the old one is not kept at all.
+    """
     row = await pool.fetchrow(
-        "UPDATE webhook w SET secret = $2, previous_secret = secret, previous_until = now() + $3"  # noqa: S608
-        f" WHERE id = $1 RETURNING {_COLUMNS}",
+        "UPDATE webhook w SET secret = $2, previous_secret = CASE WHEN $4 THEN secret ELSE '' END,"  # noqa: S608
+        f" previous_until = CASE WHEN $4 THEN now() + $3::interval END WHERE id = $1 RETURNING {_COLUMNS}",
         endpoint_id,
         secret,
         overlap,
+        bool(overlap),
     )
     return _endpoint(row) if row else None
 

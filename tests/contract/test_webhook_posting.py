@@ -152,10 +152,12 @@ async def test_an_endless_body_is_read_a_little_and_a_bomb_stays_packed() -> Non
         api.script.append(Reply(500, b"x" * 30_000_000))
         api.script.append(Reply(200, bomb, headers={"Content-Encoding": "gzip"}))
         api.script.append(Reply(503, b"again", headers={"Retry-After": "7"}))
-        huge, packed, short = [await poster.post(api.url, HEADERS, BODY) for _ in range(3)]
+        api.script.append(Reply(503, headers={"Retry-After": "Thu, 01 Jan 2026 00:00:00 +99999999999999"}))
+        huge, packed, short, odd = [await poster.post(api.url, HEADERS, BODY) for _ in range(4)]
     assert (huge.status, huge.body) == (500, b"x" * MAX_ANSWER)
     assert (packed.status, packed.body) == (200, bomb[:MAX_ANSWER])
     assert (short.status, short.body, short.retry_after) == (503, b"again", 7.0)
+    assert (odd.status, odd.retry_after) == (503, None)
 
 
 @pytest.mark.parametrize("close", [True, False], ids=["breaks off", "never ends"])

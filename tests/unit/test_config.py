@@ -61,6 +61,7 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
         {
             "CLARION_SERVER_PROCESSES": "4",
             "CLARION_GATEWAY_UPSTREAMS": "b:1,c:2",
+            "CLARION_WEBHOOKS_ALLOW": "10.1.0.0/16,fd00:1::/64",
             "CLARION_GATEWAY_ACCESS_LOG": "true",
             "CLARION_DATA_DIR": "somewhere",
             "CLARION_LIMITS_PER_KEY": "2.5",
@@ -68,6 +69,8 @@ def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     )
     assert (settings.server.processes, settings.server.deadline) == (4, 3)
     assert settings.gateway.upstreams == ("b:1", "c:2")
+    assert settings.webhooks.allow == ("10.1.0.0/16", "fd00:1::/64")
+    assert load(path, {"CLARION_WEBHOOKS_ALLOW": ""}).webhooks.allow == ()
     assert settings.gateway.access_log is True
     assert settings.data_dir == Path("somewhere")
     assert settings.limits.per_key == 2.5

@@ -284,3 +284,21 @@ def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: Clock) -> No
         {"event": "breaker_opened", "log_level": "warning", "provider": "first", "pause_s": 30.0},
         {"event": "breaker_closed", "log_level": "info", "provider": "first"},
     ]
+
+
+def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on(clock: Clock) -> None:
+    known: dict[str, ScriptedProvider] = {}
+    traffic = Traffic(known, clock)
+    assert not traffic.serves(BOTH)
+    assert planned(traffic.plan([BOTH])) == {}
+    policy = SendingPolicy(breaker_failures=2)
+    known["second"] = ScriptedProvider("second", concurrency=3, timeout=7, policy=policy)
+    assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 3)}
+    assert traffic.timeouts == {"second": 7}
+    assert traffic.gate("second") is traffic.gate("second") is not traffic.gate("first")
+    assert traffic.may_begin("second", 7.1)
+    assert not traffic.may_begin("second", 7)
+    sent(traffic, "second", DOWN, DOWN)
+    assert traffic.states() == {"second": OPEN}
+    assert not traffic.may_begin("second", 7.1)
+    assert not traffic.may_begin("first", 7.1)

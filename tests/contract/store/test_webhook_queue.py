@@ -181,6 +181,11 @@ async def test_a_rotation_leaves_the_old_secret_for_a_while_and_the_catalog_has_
     assert after.previous_until == rotated.previous_until
     assert after.at(now) == ("whsec_bmV3", before.current)
     assert after.at(now + dt.timedelta(hours=1)) == ("whsec_bmV3",)
+    leaked = await rotate_secret(pool, endpoint.id, "whsec_bmV3ZXI=", dt.timedelta())
+    assert leaked is not None
+    assert leaked.previous_until is None
+    kept = await pool.fetchrow("SELECT secret, previous_secret FROM webhook")
+    assert tuple(kept or ()) == ("whsec_bmV3ZXI=", "")
     assert await rotate_secret(pool, uuid.uuid4(), "whsec_bmV3", dt.timedelta()) is None
 
 

@@ -57,6 +57,7 @@ async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> N
         ('[providers.mail]\ntype = "pigeon"', "providers.mail.type"),
         ('[providers.mail]\ntype = "smtp"\nhost = 5', "providers.mail.host"),
         ("[dispatch]\nlease = 3", "providers.sandbox.timeout: 5 s must be less than dispatch.lease (3 s)"),
+        ('[webhooks]\nallow = ["10.0.0.0/33"]', "webhooks.allow: '10.0.0.0/33' does not appear to be"),
         ('[providers.smtp]\ntype = "sandbox"', "providers.sandbox is missing: the demo's"),
     ],
 )

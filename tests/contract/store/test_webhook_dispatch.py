@@ -16,7 +16,7 @@ from server.app_webhooks import check_url, poster, webhook_dispatcher
 from server.config import load
 from server.dispatch.settings import DispatchSettings
 from server.domain.delivery import AttemptOutcome
-from server.domain.webhook import Endpoint, EndpointState, MessageState
+from server.domain.webhook import POLICY, Endpoint, EndpointState, MessageState
 from server.errors import ConfigError
 from server.store.catalog import Catalog
 from server.store.pool import Pool
@@ -166,6 +166,28 @@ async def test_a_failing_endpoint_is_left_alone_and_its_messages_wait_without_an
         await asyncio.sleep(0.2)
         assert await attempts(pool, endpoint) == [(RETRY, 503)] * 5
     assert {one.state for one in await list_log(pool)} == {MessageState.PENDING, MessageState.RETRYING}
+
+
+@pytest.mark.parametrize(
+    ("made", "end", "requests", "error"),
+    [
+        (POLICY.max_attempts - 2, (RETRY, 500), 1, "HTTP 500"),
+        (POLICY.max_attempts - 1, (DEAD, 500), 1, "HTTP 500"),
+        (POLICY.max_attempts, (DEAD, None), 0, "all its attempts are made, and the last one was lost"),
+    ],
+)
+async def test_a_message_is_given_up_after_its_last_attempt(
+    pool: Pool, *, made: int, end: tuple[AttemptOutcome, int | None], requests: int, error: str
+) -> None:
+    async with http_api(lambda _: Reply(500)) as api:
+        endpoint = await an_endpoint(pool, url=api.url)
+        await send_test(pool, endpoint.id)
+        await pool.execute("UPDATE webhook_queue SET attempt = $1", made)
+        async with dispatching(pool):
+            assert await until_attempts(pool, endpoint, 1) == [end]
+        assert len(api.requests) == requests
+    assert [one.attempt.error for one in await list_log(pool) if one.attempt] == [error]
+    assert bool(await list_log(pool, failed=True)) is (end[0] is DEAD)
 
 
 async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(pool: Pool, logs: Any) -> None:

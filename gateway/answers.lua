@@ -20,10 +20,18 @@ local function strip(answer)
   end
 end
 
+-- A stream of events must not wait here for its end.
+local EVENTS = "text/event-stream"
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get(":status")
   strip(headers)
+  if headers:get("content-type") == EVENTS then
+    headers:replace("cache-control", "no-cache")
+    headers:replace("x-accel-buffering", "no") -- proxies in front, too
+    return
+  end
   if status == "400" then
     -- INVALID_ARGUMENT and FAILED_PRECONDITION; malformed HTTP is refused before there is a route.
     headers:replace(":status", "422")

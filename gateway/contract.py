@@ -37,6 +37,8 @@ class RestPath:
     """Upper case, sorted."""
     body_methods: tuple[str, ...]
     """Those of the methods that take a JSON body."""
+    streams: bool = False
+    """Whether the answer is a stream without an end."""
 
     @property
     def takes_query(self) -> bool:
@@ -90,16 +92,16 @@ def load() -> Contract:
         for service in file.service
         for method in service.method
     ]
-    bindings = [(name, rule) for name, method in methods for rule in _rules(method)]
+    bindings = [(name, method, rule) for name, method in methods for rule in _rules(method)]
     return Contract(
-        services=tuple(sorted({name for name, _ in bindings})),
-        paths=_paths(rule for _, rule in bindings),
-        streams=tuple(
-            f"/{name}/{method.name}"
-            for name, method in methods
-            if method.client_streaming or method.server_streaming
-        ),
+        services=tuple(sorted({name for name, _, _ in bindings})),
+        paths=_paths((rule, _streams(method)) for _, method, rule in bindings),
+        streams=tuple(f"/{name}/{method.name}" for name, method in methods if _streams(method)),
     )
+
+
+def _streams(method: descriptor_pb2.MethodDescriptorProto) -> bool:
+    return method.client_streaming or method.server_streaming
 
 
 def _rules(method: descriptor_pb2.MethodDescriptorProto) -> Iterator[http_pb2.HttpRule]:
@@ -110,19 +112,21 @@ def _rules(method: descriptor_pb2.MethodDescriptorProto) -> Iterator[http_pb2.Ht
         yield from rule.additional_bindings
 
 
-def _paths(rules: Iterator[http_pb2.HttpRule]) -> tuple[RestPath, ...]:
-    """Group the bindings by path, longer patterns first."""
+def _paths(rules: Iterator[tuple[http_pb2.HttpRule, bool]]) -> tuple[RestPath, ...]:
+    """Group the bindings by path, longer patterns first; with each, whether its answer is a stream."""
     methods: dict[str, set[str]] = {}
     bodies: dict[str, set[str]] = {}
-    for rule in rules:
+    streams: set[str] = set()
+    for rule, streaming in rules:
         verb, template = _verb_and_template(rule)
         regex = path_regex(template)
         methods.setdefault(regex, set()).add(verb)
+        streams |= {regex} if streaming else set()
         if rule.body:
             bodies.setdefault(regex, set()).add(verb)
     ordered = sorted(methods, key=lambda regex: (-len(regex), regex))
     return tuple(
-        RestPath(regex, tuple(sorted(methods[regex])), tuple(sorted(bodies.get(regex, ()))))
+        RestPath(regex, tuple(sorted(methods[regex])), tuple(sorted(bodies.get(regex, ()))), regex in streams)
         for regex in ordered
     )
 

@@ -10,7 +10,16 @@ from .cluster import READY
 from .contract import Contract, descriptor_path
 from .options import GatewayOptions
 
-__all__ = ["HEALTH_PATH", "READY_PATH", "filters", "for_grpc", "for_readiness", "for_rest", "for_web"]
+__all__ = [
+    "HEALTH_PATH",
+    "READY_PATH",
+    "filters",
+    "for_events",
+    "for_grpc",
+    "for_readiness",
+    "for_rest",
+    "for_web",
+]
 
 Config = dict[str, Any]
 
@@ -58,6 +67,13 @@ def for_rest() -> Config:
     kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
     filters = dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
     return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
+
+
+def for_events() -> Config:
+    """Return the same for streams of events, which last: their time says nothing of the servers' load."""
+    found = for_rest()
+    del found[ADMISSION]
+    return found
 
 
 def for_grpc() -> Config:

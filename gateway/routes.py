@@ -10,7 +10,15 @@ from typing import Any
 
 from .cluster import NAME as CLUSTER
 from .contract import Contract, RestPath, built
-from .filters import HEALTH_PATH, READY_PATH, for_grpc, for_readiness, for_rest, for_web
+from .filters import (
+    HEALTH_PATH,
+    READY_PATH,
+    for_events,
+    for_grpc,
+    for_readiness,
+    for_rest,
+    for_web,
+)
 from .options import GatewayOptions
 from .replies import (
     JSON,
@@ -126,10 +134,14 @@ def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config
     streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
     streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
     for match in streaming:
-        action = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
-        yield _grpc_route(match, action)
+        yield _grpc_route(match, _no_end())
     yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
     yield {**_grpc_route({"prefix": "/"}, _longest_call(options)), "typed_per_filter_config": for_grpc()}
+
+
+def _no_end() -> Config:
+    """Return what lets a stream go on, and lets no flood of other calls keep it out."""
+    return {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
 
 
 def _longest_call(options: GatewayOptions) -> Config:
@@ -180,15 +192,12 @@ def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
 
 def _rest_route(options: GatewayOptions, path: RestPath) -> Config:
     """Return the route of good calls, the only one on which the REST filters are switched on."""
+    time = _no_end() if path.streams else {"timeout": f"{options.request_timeout}s"}
     return {
         "match": _match(path),
-        "route": {
-            "cluster": CLUSTER,
-            "timeout": f"{options.request_timeout}s",
-            "retry_policy": _retries(),
-        },
+        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
         "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
-        "typed_per_filter_config": for_rest(),
+        "typed_per_filter_config": for_events() if path.streams else for_rest(),
     }
 
 

@@ -22,7 +22,7 @@ from gateway import HALF_THE_CORES, GatewayOptions
 
 from .config import Settings
 from .domain.campaign import Campaign, Channel
-from .domain.delivery import Delivery
+from .domain.delivery import Delivery, Listed
 from .domain.key import ApiKey
 from .domain.limit import Limit, RateLimiter
 from .errors import ConfigError
@@ -32,11 +32,13 @@ from .store.announce import Announcer
 from .store.cancelling import cancel
 from .store.catalog import Catalog
 from .store.delivery_lists import dead_letters, oldest_due
+from .store.feed import Feed
 from .store.forgetting import forget_keys_forever, forget_messages_forever
 from .store.migrate import is_current, pending
 from .store.pool import Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
+from .store.trigger_lists import list_triggers
 from .store.webhook_queue import WebhookQueue
 from .store.writer import TriggerWriter
 from .tasks import Tasks
@@ -60,16 +62,25 @@ log = structlog.get_logger(__name__)
 # By itself gRPC tries again only after 1 s, then 1.6 s: a server that starts would wait for us.
 _SOON_AGAIN = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
+_LISTS_AT_ONCE = 2  # of the pool's connections: accepting triggers needs the others
+
 
 class _Records:
     """The store, as the gRPC front sees it."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         async with reached():
             return await deliveries.find_delivery(self._pool, trigger_id, project_id)
+
+    async def list_triggers(
+        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+    ) -> Sequence[Delivery]:
+        async with self._lists, reached():
+            return await list_triggers(self._pool, project_id, listed, after=after, limit=limit)
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
         async with reached():
@@ -127,11 +138,13 @@ async def serve(settings: Settings) -> None:
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
-        tasks.start(forget_keys_forever(pool, remember))
+        feed = Feed(pool, max_watchers=settings.server.max_watchers)
+        tasks.start(forget_keys_forever(pool, remember), feed.run())
         server = RpcServer(
             catalog,
             writer,
             _Records(pool),
+            feed,
             deadline=settings.server.deadline,
             limits=limits,
             max_concurrent=settings.server.max_concurrent,

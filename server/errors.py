@@ -17,6 +17,7 @@ ClarionError
 │   ├── RateLimited             429  RESOURCE_EXHAUSTED
 │   ├── StoreUnavailable        503  UNAVAILABLE
 │   ├── Overloaded              503  UNAVAILABLE
+│   ├── ServerEnding            503  UNAVAILABLE (streams only)
 │   └── TimedOut                504  DEADLINE_EXCEEDED
 └── DeliveryError               one attempt failed
     ├── RenderError             permanent: the template or its data
@@ -55,6 +56,7 @@ __all__ = [
     "RenderError",
     "RequestError",
     "ScopeMissing",
+    "ServerEnding",
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
@@ -246,6 +248,14 @@ class Overloaded(RequestError):
 
     code = "UNAVAILABLE"
     reason = "OVERLOADED"
+    retry_after = 1.0
+
+
+class ServerEnding(RequestError):
+    """This server ends: open the stream again, with the last cursor."""
+
+    code = "UNAVAILABLE"
+    reason = "SERVER_UNAVAILABLE"
     retry_after = 1.0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .reasons import Reason
 
-__all__ = ["ANSWERS", "BODIES", "CAMPAIGNS", "PARAMETERS", "error_body", "metadata_of"]
+__all__ = ["ANSWERS", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body", "metadata_of"]
 
 RPC = "type.googleapis.com/google.rpc"
 TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
@@ -31,6 +32,7 @@ BATCH = [
         },
     },
 ]
+CURSOR = "AAAAAAAAB_QBogYMl2FzAY_R5UI0fobl_____w"
 PARAMETERS = {
     "campaign_id": "44",
     "trigger_id": TRIGGER_ID,
@@ -38,6 +40,13 @@ PARAMETERS = {
     "page_size": 100,
     "request_id": "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11",
     "page_token": "44",
+    "ListTriggersRequest.page_token": "AaIGDJdhcwGP0eVCNH6G5Xk0Uj3qvYcB",
+    "external_id": "EXTERNAL_ID",
+    "state": "DELIVERY_STATE_DEAD",
+    "accepted_since": "2026-11-23T00:00:00Z",
+    "accepted_before": "2026-11-24T00:00:00Z",
+    "trigger_ids": [TRIGGER_ID],
+    "cursor": CURSOR,
 }
 IN_CHICAGO = {"timezone": "America/Chicago", "locale": "en"}
 EVENT = {"random_field": "value"}
@@ -96,10 +105,27 @@ DELIVERY = {
         }
     ],
 }
+EVENTS = f"""\
+: heartbeat
+retry: 1000
+id: {CURSOR}
+
+id: {CURSOR}
+data: {json.dumps({"delivery": DELIVERY, "cursor": CURSOR}, separators=(",", ":"))}
+
+event: end
+data: {{"code":0,"message":"","details":[]}}
+
+"""
 ANSWERS: dict[str, dict[str, Any]] = {
     "BatchTriggerCampaignsResponse": {"outcomes": BATCH},
     "GetCampaignResponse": {"campaign": CAMPAIGN},
     "GetDeliveryResponse": {"delivery": DELIVERY},
+    "GetTriggerResponse": {"delivery": DELIVERY},
+    "ListTriggersResponse": {
+        "deliveries": [DELIVERY],
+        "next_page_token": PARAMETERS["ListTriggersRequest.page_token"],
+    },
     "ListApiKeysResponse": {"api_keys": [KEY]},
     "ListCampaignsResponse": {"campaigns": [CAMPAIGN], "next_page_token": "44"},
     "RevokeApiKeyResponse": {"api_key": {**KEY, "revoke_time": "2026-11-23T01:40:12Z"}},

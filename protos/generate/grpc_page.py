@@ -100,7 +100,9 @@ def _signature(described: Described, method: MethodDescriptor) -> str:
     rest = [f"{one.verb.upper()} {one.path}" for one in bindings(described) if one.method is method]
     over = "".join(f" · over REST `{one}`" for one in rest)
     name = f"{method.containing_service.full_name}/{method.name}"
-    return f"`{name}` · {_link(method.input_type)} → {_link(method.output_type)}{over}"
+    stream = "stream of " if method.server_streaming else ""
+    gone = " · deprecated" if method.GetOptions().deprecated else ""
+    return f"`{name}` · {_link(method.input_type)} → {stream}{_link(method.output_type)}{over}{gone}"
 
 
 def _reached(method: MethodDescriptor) -> list[Descriptor | EnumDescriptor]:

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from .described import Binding, Described, bindings, sentence
-from .examples import ANSWERS, BATCH_BODY, BODIES, PARAMETERS, TRIGGER_ID
+from .examples import ANSWERS, BATCH_BODY, BODIES, EVENTS, PARAMETERS, TRIGGER_ID
 from .responses import EVERY_ANSWER, Responses, headers, reasons_of
 from .rules import rules_of
 from .schemas import Schemas
@@ -18,6 +18,7 @@ __all__ = ["build", "scope_of"]
 SCHEME = "api_key"
 HTTP_BODY = "google.api.HttpBody"
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 # The server checks this field itself, by the rule that the proto has on the other.
 SAME_RULE = {"clarion.v1.TriggerCampaignRequest.campaign_id": ("GetCampaignRequest", "campaign_id")}
 IN_HEADER = {"TriggerCampaign": (("Idempotency-Key", "TriggerEmailRequest", "request_id"),)}
@@ -97,6 +98,7 @@ def _operation(
         "operationId": f"{binding.service.name}_{binding.method.name}",
         "tags": [binding.service.name],
         "summary": summary,
+        **({"deprecated": True} if binding.method.GetOptions().deprecated else {}),
         "description": f"{more}\n\nNeeds a key with the scope `{scope}`.".lstrip(),
         "security": [{SCHEME: [scope]}],
         "parameters": _parameters(described, schemas, binding),
@@ -158,8 +160,15 @@ def _parameter(described: Described, schemas: Schemas, field: FieldDescriptor, p
         "required": place == "path" or rules_of(ruled).required,
         "description": description,
         "schema": schema,
-        "example": PARAMETERS[field.name],
+        "example": _example(field),
     }
+
+
+def _example(field: FieldDescriptor) -> object:
+    """Return a parameter's example: its message's own, or the one of all of its name."""
+    message = field.containing_type
+    own = f"{message.name if message else ''}.{field.name}"
+    return PARAMETERS[own] if own in PARAMETERS else PARAMETERS[field.name]
 
 
 def _request_body(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any] | None:
@@ -196,9 +205,23 @@ def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[st
                 "headers": {**more, "x-trigger-id": {**header, **uuid}},
             }
         }
+    if message.full_name == HTTP_BODY:
+        return _events(schemas, described)
     content = {"schema": schemas.message(message), "example": ANSWERS[message.name]}
     description = described.comment(message)
     return {"200": {"description": description, "headers": headers(), "content": {JSON: content}}}
+
+
+def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
+    """Return a stream of server-sent events."""
+    schemas.message(described.message("WatchTriggersResponse"))
+    return {
+        "200": {
+            "description": "Server-sent events; the data of each is a WatchTriggersResponse.",
+            "headers": headers("cache-control"),
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": EVENTS}},
+        }
+    }
 
 
 def _found(kind: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ CALLS_THAT_NAME = {
 }
 CALLS_OF = {
     "TriggerCampaign": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED", "IDEMPOTENCY_KEY_REUSED"),
+    "StreamTriggers": ("DELIVERY_NOT_FOUND",),
     "CancelTrigger": ("CAMPAIGN_FORBIDDEN", "TOO_LATE_TO_CANCEL"),
 }
 NO_CALL = ("PATH_NOT_FOUND", "METHOD_NOT_ALLOWED")
@@ -43,6 +44,7 @@ RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
     "x-request-id": "Names this call in the logs. Malformed HTTP is answered without it.",
     "idempotency-replayed": "`true`: this is the answer to an earlier call with the same idempotency key.",
+    "cache-control": "`no-cache`: each call has a stream of its own.",
     "location": "Where the trigger's state can be read: `/api/client/triggers/` and its id.",
     "www-authenticate": "How to authenticate: `Bearer`.",
     "allow": "The methods that the path takes.",

@@ -89,6 +89,14 @@ def _ecma(pattern: str) -> str:
     return HEX.sub(lambda found: f"\\u{found[1] or found[2]:0>4}", seen)
 
 
+def _of_items(given: Any) -> tuple[str, object, str]:
+    """Return the rules on each of several texts as one."""
+    rules = Rules(keywords={"type": "string"})
+    for kind, value in given.ListFields():
+        rules.add(*STRING[kind.name](value))
+    return "items", rules.keywords, f"each {', '.join(rules.words)}"
+
+
 Rule = Callable[[Any], tuple[str, object, str]]
 STRING: dict[str, Rule] = {
     "min_len": lambda least: ("minLength", least, f"at least {least:,} characters"),
@@ -104,13 +112,18 @@ NUMBER: dict[str, Rule] = {
     "lt": lambda bound: ("exclusiveMaximum", bound, f"less than {bound:,}"),
     "lte": lambda bound: ("maximum", bound, f"at most {bound:,}"),
 }
+ENUM: dict[str, Rule] = {
+    "defined_only": lambda _: ("type", "string", "one of its names"),
+}
 REPEATED: dict[str, Rule] = {
     "min_items": lambda least: ("minItems", least, f"at least {least:,}"),
     "max_items": lambda most: ("maxItems", most, f"at most {most:,}"),
     "unique": lambda _: ("uniqueItems", True, "none twice"),
+    "items": lambda items: _of_items(items.string),
 }
 KINDS: dict[str, dict[str, Rule]] = {
     "string": STRING,
     "repeated": REPEATED,
+    "enum": ENUM,
     **dict.fromkeys(("int32", "int64", "uint32", "uint64", "float", "double"), NUMBER),
 }

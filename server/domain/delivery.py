@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 import uuid
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Generic, NamedTuple, Protocol
 
 from typing_extensions import TypeVar
 
@@ -17,11 +17,16 @@ __all__ = [
     "Attempt",
     "AttemptOutcome",
     "C",
+    "Change",
+    "Changes",
     "Claim",
     "Delivery",
     "DeliveryState",
     "Finished",
+    "Followed",
     "Held",
+    "Listed",
+    "Position",
     "Returned",
     "Share",
 ]
@@ -47,6 +52,14 @@ class DeliveryState(enum.StrEnum):
     DEAD = "dead"
     SUPPRESSED = "suppressed"
     CANCELLED = "cancelled"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self not in _UNDER_WAY
+
+
+_UNDER_WAY = {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +171,47 @@ class Delivery:
     attempts: tuple[Attempt, ...]
     send_at: dt.datetime | None = None
     cancelled_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Which triggers of a project a list shows: those to which all of it applies; None applies to all."""
+
+    campaign_id: int | None = None
+    external_id: str | None = None
+    state: DeliveryState | None = None
+    since: dt.datetime | None = None
+    before: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Which triggers of a project are followed: those to which all of it applies; None applies to all."""
+
+    campaign_id: int | None = None
+    external_id: str | None = None
+    trigger_ids: tuple[uuid.UUID, ...] | None = None
+
+
+class Position(NamedTuple):
+    """A place in the log of changes: the transaction, and within it the trigger and its attempt."""
+
+    xid: int
+    trigger_id: uuid.UUID = uuid.UUID(int=0)
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A delivery that changed, and where in the log."""
+
+    delivery: Delivery
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed, in the order of the log, and how far it was read for that."""
+
+    changes: tuple[Change, ...]
+    reached: Position

@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -35,7 +37,16 @@ from .ports import Catalog
 from .rate_limit import rate_limited
 from .status import abort
 
-__all__ = ["MAX_MESSAGE_BYTES", "Guard", "UnknownMethods", "caller", "idempotency_header", "traceparent"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "Guard",
+    "UnknownMethods",
+    "caller",
+    "idempotency_header",
+    "last_event_id",
+    "require_working_key",
+    "traceparent",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +56,10 @@ MAX_MESSAGE_BYTES = 256 * 1024
 _caller: ContextVar[ApiKey] = ContextVar("caller")
 # grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.
 _sent: ContextVar[Mapping[str, str]] = ContextVar("sent")
-_WANTED = frozenset({"authorization", "traceparent", HEADER})
+# Set for streams only: it raises once the key works no more.
+_check_key: ContextVar[Callable[[], object]] = ContextVar("check_key")
+_LAST_EVENT_ID = "last-event-id"
+_WANTED = frozenset({"authorization", "traceparent", HEADER, _LAST_EVENT_ID})
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -63,6 +77,20 @@ def traceparent() -> str:
 def idempotency_header() -> str | None:
     """Return the header `idempotency-key` of the call that is being served, or None."""
     return _sent.get().get(HEADER)
+
+
+def last_event_id() -> str:
+    """Return the id of the last event that a reader of server-sent events has, or nothing."""
+    return _sent.get().get(_LAST_EVENT_ID, "")
+
+
+def require_working_key() -> None:
+    """Look again at the key of the stream that is being served.
+
+    Raises:
+        CredentialsInvalid: it was revoked, or has expired, since the stream began.
+    """
+    _check_key.get()()
 
 
 class Guard(grpc.GenericRpcHandler):
@@ -100,7 +128,8 @@ class Guard(grpc.GenericRpcHandler):
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, MethodHandler]) -> None:
         """Guard a service's methods."""
         for name, handler in handlers.items():
-            self._guarded[f"/{service}/{name}"] = self._guard(handler, self._scopes[service])
+            guard = self._guard_stream if handler.response_streaming else self._guard
+            self._guarded[f"/{service}/{name}"] = guard(handler, self._scopes[service])
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
         """Return the guarded handler of a call."""
@@ -132,13 +161,39 @@ class Guard(grpc.GenericRpcHandler):
         # No deserializer: a message that cannot be decoded is the caller's fault, and answered as such.
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
-    def _authenticate(self, header: str | None, scope: Scope) -> ApiKey:
+    def _guard_stream(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
+        """Guard a method that answers with a stream. It has no deadline but its caller's own."""
+        serve: Any = handler.unary_stream
+        decode = handler.request_deserializer
+
+        async def guarded(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                header = _sent.get().get("authorization")
+                _caller.set(self._authenticate(header, scope))
+                _check_key.set(partial(self._working_key, header))
+                async with aclosing(serve(_decode(decode, raw), context)) as messages:
+                    async for message in messages:
+                        await context.write(message)
+            except RequestError as error:
+                await abort(context, error)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await abort(context, _fault(error, context))
+
+        return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    def _working_key(self, header: str | None) -> ApiKey:
         if header is None:
             raise CredentialsMissing
         secret = secret_from_header(header)
         key = self._catalog.key(hash_secret(secret)) if secret else None
         if key is None or not key.works_at(dt.datetime.now(dt.UTC)):
             raise CredentialsInvalid
+        return key
+
+    def _authenticate(self, header: str | None, scope: Scope) -> ApiKey:
+        key = self._working_key(header)
         self._take_token(key)
         if scope not in key.scopes:
             raise ScopeMissing(f"The API key lacks the scope {scope}.", metadata={"scope": scope.value})

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..domain.campaign import Campaign
-from ..domain.delivery import Delivery
+from ..domain.delivery import Changes, Delivery, Followed, Listed, Position
 from ..domain.key import ApiKey
 from ..domain.limit import OwnLimit
 from ..domain.once import Once
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger
 
-__all__ = ["Catalog", "Records", "Writer"]
+__all__ = ["Catalog", "Feed", "Records", "Writer"]
 
 
 class Catalog(Protocol):
@@ -63,6 +64,11 @@ class Records(Protocol):
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         """Return a trigger's delivery."""
 
+    async def list_triggers(
+        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+    ) -> Sequence[Delivery]:
+        """Return a page of deliveries, the newest trigger first; `after`: those older than this one."""
+
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
         """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
 
@@ -77,3 +83,32 @@ class Records(Protocol):
 
     async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
         """Revoke a key of the project."""
+
+
+class Feed(Protocol):
+    """Tells what happens to triggers. Each call that waits may raise StoreUnavailable."""
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Be one of the watchers for the block.
+
+        Raises:
+            Overloaded: too many watch already.
+        """
+
+    async def end(self) -> Position:
+        """Return the present end of the log of changes."""
+
+    async def present(
+        self, trigger_ids: Sequence[uuid.UUID], project_id: int
+    ) -> Mapping[uuid.UUID, Delivery]:
+        """Return the deliveries of those triggers that the project has, by trigger id."""
+
+    async def after(self, position: Position, project_id: int, followed: Followed, within: float) -> Changes:
+        """Return what changed next behind a position; nothing, if nothing does `within` seconds.
+
+        Raises:
+            ServerEnding: this process ends.
+        """
+
+    def close(self) -> None:
+        """End all watching, now and from now on."""

@@ -1,53 +1,30 @@
-"""DeliveryService, CampaignService and ApiKeyService: what can be read and revoked over the wire."""
+"""CampaignService and ApiKeyService: what can be read and revoked over the wire."""
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.v1 import (
     api_key_pb2,
     api_key_pb2_grpc,
     campaign_pb2,
     campaign_pb2_grpc,
-    delivery_pb2,
-    delivery_pb2_grpc,
 )
 
 from ..domain.campaign import Campaign
-from ..domain.delivery import Attempt, Delivery
 from ..domain.key import ApiKey
 from ..domain.limit import Limit, RateLimiter
-from ..errors import CampaignNotFound, DeliveryNotFound, KeyNotFound
+from ..errors import CampaignNotFound, KeyNotFound
 from .guard import caller
 from .ports import Records
 from .rest_body import MAX_ID
 from .rules import require_valid
+from .shown import timestamp
 
-__all__ = ["ApiKeyServicer", "CampaignServicer", "DeliveryServicer"]
+__all__ = ["ApiKeyServicer", "CampaignServicer"]
 
 _DEFAULT_PAGE = 100
-
-
-class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Tells what became of triggers."""
-
-    def __init__(self, records: Records) -> None:
-        """Take where deliveries are read."""
-        self._records = records
-
-    async def GetDelivery(  # noqa: N802 - gRPC's name
-        self, request: delivery_pb2.GetDeliveryRequest, context: Any
-    ) -> delivery_pb2.GetDeliveryResponse:
-        """Return one delivery of the caller's project."""
-        require_valid(request)
-        delivery = await self._records.find_delivery(uuid.UUID(request.trigger_id), caller().project_id)
-        if delivery is None:
-            raise DeliveryNotFound(metadata={"trigger_id": request.trigger_id})
-        return delivery_pb2.GetDeliveryResponse(delivery=_delivery(delivery))
 
 
 class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
@@ -112,42 +89,6 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         return _api_key(key, self._limits.of_key(key.limit))
 
 
-def _timestamp(moment: dt.datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
-
-
-def _delivery(delivery: Delivery) -> delivery_pb2.Delivery:
-    return delivery_pb2.Delivery(
-        trigger_id=str(delivery.trigger_id),
-        campaign_id=delivery.campaign_id,
-        channel=f"CHANNEL_{delivery.channel.name}",
-        external_id=delivery.external_id,
-        state=f"DELIVERY_STATE_{delivery.state.name}",
-        accept_time=_timestamp(delivery.accepted_at),
-        next_attempt_time=_timestamp(delivery.next_attempt_at),
-        attempts=[_attempt(attempt) for attempt in delivery.attempts],
-        send_at=_timestamp(delivery.send_at),
-        cancel_time=_timestamp(delivery.cancelled_at),
-    )
-
-
-def _attempt(attempt: Attempt) -> delivery_pb2.Attempt:
-    shown = delivery_pb2.Attempt(
-        number=attempt.number,
-        provider=attempt.provider,
-        outcome=f"ATTEMPT_OUTCOME_{attempt.outcome.name}",
-        start_time=_timestamp(attempt.started_at),
-        provider_message_id=attempt.provider_message_id,
-        error=attempt.error,
-    )
-    shown.duration.FromMicroseconds(int(attempt.duration * 1_000_000))
-    return shown
-
-
 def _campaign(campaign: Campaign) -> campaign_pb2.Campaign:
     return campaign_pb2.Campaign(
         campaign_id=campaign.id,
@@ -166,9 +107,9 @@ def _api_key(key: ApiKey, limit: Limit) -> api_key_pb2.ApiKey:
         display_name=key.name,
         scopes=sorted(key.scopes),
         campaign_ids=sorted(key.campaign_ids),
-        create_time=_timestamp(key.created_at),
-        expire_time=_timestamp(key.expires_at),
-        revoke_time=_timestamp(key.revoked_at),
+        create_time=timestamp(key.created_at),
+        expire_time=timestamp(key.expires_at),
+        revoke_time=timestamp(key.revoked_at),
         rate_limit=_rate_limit(limit),
     )
 

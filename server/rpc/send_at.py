@@ -34,12 +34,12 @@ def parse_send_at(text: str) -> dt.datetime | Violation:
     return Violation(_FIELD, f"{description}; such as 2026-12-24T18:00:00+01:00", "INVALID_FORMAT")
 
 
-def moment_of(stamp: Timestamp) -> dt.datetime | Violation:
+def moment_of(stamp: Timestamp, field: str = _FIELD) -> dt.datetime | Violation:
     """Return the moment of a timestamp in UTC, or what is wrong with it."""
     try:
         return stamp.ToDatetime(dt.UTC)
     except (ValueError, OverflowError):
-        return Violation(_FIELD, "is no moment between the years 1 and 9999", "OUT_OF_RANGE")
+        return Violation(field, "is no moment between the years 1 and 9999", "OUT_OF_RANGE")
 
 
 def send_at_violation(moment: dt.datetime, now: dt.datetime) -> Violation | None:

@@ -23,9 +23,10 @@ from clarion.v1 import (
 from ..domain.key import Scope
 from ..domain.limit import RateLimiter
 from ..errors import ConfigError
+from .deliveries import DeliveryServicer
 from .guard import MAX_MESSAGE_BYTES, Guard, UnknownMethods
-from .ports import Catalog, Records, Writer
-from .resources import ApiKeyServicer, CampaignServicer, DeliveryServicer
+from .ports import Catalog, Feed, Records, Writer
+from .resources import ApiKeyServicer, CampaignServicer
 from .triggers import TriggerServicer
 
 __all__ = ["OPTIONS", "RpcServer"]
@@ -58,6 +59,7 @@ class RpcServer:
         catalog: Catalog,
         writer: Writer,
         records: Records,
+        feed: Feed,
         *,
         deadline: float,
         limits: RateLimiter,
@@ -66,6 +68,7 @@ class RpcServer:
     ) -> None:
         """Take what the services need; `deadline` in seconds."""
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
+        self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((guard,))
         self._health = health.aio.HealthServicer()
@@ -73,7 +76,7 @@ class RpcServer:
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(
             TriggerServicer(catalog, writer, records), guard
         )
-        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records), guard)
+        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records, feed), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records, limits), guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -106,9 +109,13 @@ class RpcServer:
             await self._health.set(name, _SERVING if ready and not self._ending else _NOT_SERVING)
 
     async def stop(self, *, lame_duck: float, grace: float) -> None:
-        """Stop without failing a call: `lame_duck` seconds for the gateway to notice, `grace` for calls."""
+        """Stop without failing a call: `lame_duck` seconds for the gateway to notice, `grace` for calls.
+
+        Streams end between the two, so that those who open them again come to another server.
+        """
         self._ending = True
         for name in ("", *_SERVICES):
             await self._health.set(name, _NOT_SERVING)
         await asyncio.sleep(lame_duck)
+        self._feed.close()
         await self._server.stop(grace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -11,29 +12,41 @@ from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
 from .delivery_lists import LAST, STATE
 from .pool import Pool
 
-__all__ = ["find_delivery"]
+__all__ = ["COLUMNS", "RECORDS", "delivery_of", "find_deliveries", "find_delivery"]
 
-# One statement, so that trigger, queue and attempts are seen at the same instant.
-_FIND = f"""
-    SELECT t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
+COLUMNS = f"""t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
         c.cancelled_at,
         {STATE} AS state,
-        ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
-    FROM trigger t
-    LEFT JOIN queue q ON q.trigger_id = t.id
+        ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts"""  # noqa: S608 - constants only
+"""What a delivery is made of. One statement, so that all of it is seen at the same instant."""
+RECORDS = f"""LEFT JOIN queue q ON q.trigger_id = t.id
     LEFT JOIN dead_letter d ON d.trigger_id = t.id
     LEFT JOIN cancellation c ON c.trigger_id = t.id
-    {LAST}
-    WHERE t.id = $1 AND ($2::int8 IS NULL OR t.project_id = $2)
+    {LAST}"""
+"""What else is on record of the trigger `t`."""
+_FIND = f"""
+    SELECT {COLUMNS} FROM trigger t {RECORDS}
+    WHERE t.id = ANY($1) AND ($2::int8 IS NULL OR t.project_id = $2)
 """  # noqa: S608 - constants only
 _DUE_STATES = {DeliveryState.PENDING, DeliveryState.RETRYING}
 
 
 async def find_delivery(pool: Pool, trigger_id: uuid.UUID, project_id: int | None = None) -> Delivery | None:
     """Return the delivery of a trigger (of the project, if given), with all its attempts."""
-    row = await pool.fetchrow(_FIND, trigger_id, project_id)
-    if row is None:
-        return None
+    found = await find_deliveries(pool, [trigger_id], project_id)
+    return found.get(trigger_id)
+
+
+async def find_deliveries(
+    pool: Pool, trigger_ids: Sequence[uuid.UUID], project_id: int | None = None
+) -> dict[uuid.UUID, Delivery]:
+    """Return the deliveries of those triggers that exist (in the project, if given), by trigger id."""
+    rows = await pool.fetch(_FIND, trigger_ids, project_id)
+    return {row["id"]: delivery_of(row) for row in rows}
+
+
+def delivery_of(row: asyncpg.Record) -> Delivery:
+    """Return the delivery that a row of `COLUMNS` describes."""
     state = DeliveryState(row["state"])
     return Delivery(
         trigger_id=row["id"],

@@ -66,7 +66,7 @@ FINISH = f"""
         FROM done
         ON CONFLICT (trigger_id, number) DO UPDATE SET outcome = excluded.outcome,
             duration = excluded.duration, provider_message_id = excluded.provider_message_id,
-            error = excluded.error
+            error = excluded.error, xid = pg_current_xact_id() -- watchers are told again
         WHERE attempt.outcome = 'lost'
         RETURNING trigger_id, number, outcome, provider, provider_message_id, error
     ), gone AS (

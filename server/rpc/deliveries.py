@@ -1,0 +1,165 @@
+"""DeliveryService: one trigger, lists of them, and what happens to them while it happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from google.api import httpbody_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from clarion.v1 import delivery_pb2 as pb
+from clarion.v1 import delivery_pb2_grpc
+
+from ..domain.delivery import Delivery, DeliveryState, Followed, Listed, Position
+from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
+from .events import event, last_event
+from .guard import caller, last_event_id, require_working_key
+from .places import page_token, place_in_list, position_of
+from .ports import Feed, Records
+from .rules import check_rules, require_valid
+from .send_at import moment_of
+from .shown import delivery_message
+from .status import to_status
+from .watching import watch
+
+__all__ = ["DeliveryServicer"]
+
+_DEFAULT_PAGE = 50
+_COME_AGAIN = {"UNAVAILABLE", "INTERNAL"}
+"""Codes after which a stream can go on elsewhere, or later."""
+
+
+class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Tells what became of triggers."""
+
+    def __init__(self, records: Records, feed: Feed) -> None:
+        """Take where deliveries are read, and what tells their changes."""
+        self._records = records
+        self._feed = feed
+
+    async def GetTrigger(  # noqa: N802 - gRPC's name
+        self, request: pb.GetTriggerRequest, context: Any
+    ) -> pb.GetTriggerResponse:
+        """Return one trigger of the caller's project."""
+        return pb.GetTriggerResponse(delivery=delivery_message(await self._find(request, request.trigger_id)))
+
+    async def GetDelivery(  # noqa: N802 - gRPC's name
+        self, request: pb.GetDeliveryRequest, context: Any
+    ) -> pb.GetDeliveryResponse:
+        """Return the same, as earlier releases did."""
+        return pb.GetDeliveryResponse(
+            delivery=delivery_message(await self._find(request, request.trigger_id))
+        )
+
+    async def ListTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.ListTriggersRequest, context: Any
+    ) -> pb.ListTriggersResponse:
+        """Return a page of the caller's project's triggers."""
+        listed, after = _listed(request, caller().project_id)
+        size = request.page_size or _DEFAULT_PAGE
+        project = caller().project_id
+        found = await self._records.list_triggers(project, listed, after=after, limit=size + 1)
+        more = page_token(found[size - 1].trigger_id, project, listed) if len(found) > size else ""
+        page = [delivery_message(delivery) for delivery in found[:size]]
+        return pb.ListTriggersResponse(deliveries=page, next_page_token=more)
+
+    async def WatchTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.WatchTriggersRequest, context: Any
+    ) -> AsyncGenerator[pb.WatchTriggersResponse]:
+        """Tell what changes."""
+        followed, start = _followed(request)
+        told = watch(self._feed, caller().project_id, followed, start, require_working_key)
+        async with aclosing(told) as messages:
+            async for message in messages:
+                yield message
+
+    async def StreamTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.WatchTriggersRequest, context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
+        """Tell the same as server-sent events; what ends them for good is the last of them."""
+        request.cursor = last_event_id() or request.cursor
+        begun = False
+        try:
+            async with aclosing(self.WatchTriggers(request, context)) as messages:
+                async for message in messages:
+                    yield event(message)
+                    begun = True
+        except RequestError as error:
+            if not begun or error.code in _COME_AGAIN:
+                raise
+            yield last_event(to_status(error))
+        else:
+            yield last_event(status_pb2.Status())
+
+    async def _find(self, request: Message, trigger_id: str) -> Delivery:
+        require_valid(request)
+        delivery = await self._records.find_delivery(uuid.UUID(trigger_id), caller().project_id)
+        if delivery is None:
+            raise DeliveryNotFound(metadata={"trigger_id": trigger_id})
+        return delivery
+
+
+def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, uuid.UUID | None]:
+    """Return which triggers are wanted, and the last one that the caller has.
+
+    Raises:
+        InvalidRequest: all violations.
+    """
+    violations = check_rules(request)
+    since = _moment(request, "accepted_since", violations)
+    before = _moment(request, "accepted_before", violations)
+    if violations:
+        raise InvalidRequest(violations)
+    name = pb.DeliveryState.Name(request.state).removeprefix("DELIVERY_STATE_").lower()
+    listed = Listed(
+        campaign_id=_number(request.campaign_id),
+        external_id=request.external_id or None,
+        state=DeliveryState(name) if request.state else None,
+        since=since,
+        before=before,
+    )
+    after = place_in_list(request.page_token, project_id, listed) if request.page_token else None
+    if request.page_token and after is None:
+        raise InvalidRequest([_token_of_another_query()])
+    return listed, after
+
+
+def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | None]:
+    """Return which triggers are followed, and from where on.
+
+    Raises:
+        InvalidRequest: all violations.
+    """
+    require_valid(request)
+    ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
+    followed = Followed(
+        campaign_id=_number(request.campaign_id),
+        external_id=request.external_id or None,
+        trigger_ids=ids or None,
+    )
+    return followed, position_of(request.cursor) if request.cursor else None
+
+
+def _moment(request: Message, field: str, violations: list[Violation]) -> dt.datetime | None:
+    """Return the moment in a field, if there is one; what is wrong with it joins the violations."""
+    if not request.HasField(field):
+        return None
+    moment = moment_of(getattr(request, field), field)
+    if isinstance(moment, Violation):
+        violations.append(moment)
+        return None
+    return moment
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _token_of_another_query() -> Violation:
+    description = "is of another query: ask with the parameters of the page before, or without page_token"
+    return Violation("page_token", description, "INVALID_FORMAT")

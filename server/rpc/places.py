@@ -1,0 +1,51 @@
+"""Places in lists and in the log of changes, as opaque text for callers: page tokens and cursors."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+import uuid
+
+import msgspec
+
+from ..domain.delivery import Listed, Position
+
+__all__ = ["cursor_of", "page_token", "place_in_list", "position_of"]
+
+_POSITION = struct.Struct(">Q16sI")
+_DIGEST = 8  # bytes: it tells queries apart, and guards nothing
+
+
+def page_token(last: uuid.UUID, project_id: int, listed: Listed) -> str:
+    """Return what asks for the triggers after this one, in the same query."""
+    return _text(last.bytes + _digest(project_id, listed))
+
+
+def place_in_list(token: str, project_id: int, listed: Listed) -> uuid.UUID | None:
+    """Return the last trigger that was shown, or None if the token is not of this query."""
+    raw = _bytes(token)
+    return uuid.UUID(bytes=raw[:16]) if raw[16:] == _digest(project_id, listed) else None
+
+
+def cursor_of(position: Position) -> str:
+    """Return a position in the log as text."""
+    return _text(_POSITION.pack(position.xid, position.trigger_id.bytes, position.number))
+
+
+def position_of(cursor: str) -> Position:
+    """Return the position that a cursor stands for, if it has the form of one."""
+    xid, trigger_id, number = _POSITION.unpack(_bytes(cursor))
+    return Position(xid, uuid.UUID(bytes=trigger_id), number)
+
+
+def _digest(project_id: int, listed: Listed) -> bytes:
+    return hashlib.sha256(msgspec.json.encode((project_id, listed))).digest()[:_DIGEST]
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -73,6 +73,8 @@ def for_events() -> Config:
     """Return the same for streams of events, which last: their time says nothing of the servers' load."""
     found = for_rest()
     del found[ADMISSION]
+    of_grpc = {"key_matcher": {"prefix": "grpc-"}}
+    found[NAMES]["mutations"]["response_trailers_mutations"] = [{"remove_on_match": of_grpc}]
     return found
 
 

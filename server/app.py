@@ -35,7 +35,7 @@ from .store.delivery_lists import dead_letters, oldest_due
 from .store.feed import Feed
 from .store.forgetting import forget_keys_forever, forget_messages_forever
 from .store.migrate import is_current, pending
-from .store.pool import Pool, open_pool, reached
+from .store.pool import READING, Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
 from .store.trigger_lists import list_triggers
@@ -62,15 +62,15 @@ log = structlog.get_logger(__name__)
 # By itself gRPC tries again only after 1 s, then 1.6 s: a server that starts would wait for us.
 _SOON_AGAIN = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
-_LISTS_AT_ONCE = 2  # of the pool's connections: accepting triggers needs the others
+_READERS = 2  # connections for lists and watchers: they take none of those that accept triggers
 
 
 class _Records:
     """The store, as the gRPC front sees it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, reading: Pool) -> None:
         self._pool = pool
-        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
+        self._reading = reading
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         async with reached():
@@ -79,8 +79,8 @@ class _Records:
     async def list_triggers(
         self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
-        async with self._lists, reached():
-            return await list_triggers(self._pool, project_id, listed, after=after, limit=limit)
+        async with reached():
+            return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
         async with reached():
@@ -128,7 +128,11 @@ async def serve(settings: Settings) -> None:
     """
     from .rpc.service import RpcServer  # noqa: PLC0415 - see above
 
-    async with opened_pool(settings, migrated=True) as pool, Tasks() as tasks:
+    async with (
+        opened_pool(settings, migrated=True) as pool,
+        opened_pool(settings, READING, size=_READERS) as reading,
+        Tasks() as tasks,
+    ):
         catalog = _catalog(pool, settings)
         await catalog.refresh()
         announcer = Announcer(pool)
@@ -138,12 +142,12 @@ async def serve(settings: Settings) -> None:
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
-        feed = Feed(pool, max_watchers=settings.server.max_watchers)
+        feed = Feed(reading, max_watchers=settings.server.max_watchers)
         tasks.start(forget_keys_forever(pool, remember), feed.run())
         server = RpcServer(
             catalog,
             writer,
-            _Records(pool),
+            _Records(pool, reading),
             feed,
             deadline=settings.server.deadline,
             limits=limits,
@@ -295,9 +299,15 @@ async def server_ready(target: str, timeout: float) -> None:  # noqa: ASYNC109 -
 
 @asynccontextmanager
 async def opened_pool(
-    settings: Settings, session: Mapping[str, str] | None = None, *, migrated: bool = False
+    settings: Settings,
+    session: Mapping[str, str] | None = None,
+    *,
+    migrated: bool = False,
+    size: int | None = None,
 ) -> AsyncIterator[Pool]:
     """Open a pool for the block; `session` are PostgreSQL settings for its connections.
+
+    `size` is how many there may be at the most; as configured, if it is not given.
 
     Raises:
         ConfigError: no database is configured, or it is not migrated although `migrated` asks for that.
@@ -308,7 +318,7 @@ async def opened_pool(
         raise ConfigError("database.url is empty: set CLARION_DATABASE_URL, or start all with `clarion up`")
     pool = await open_pool(
         database.url,
-        size=database.pool_size,
+        size=size or database.pool_size,
         connect_timeout=database.connect_timeout,
         settings=dict(session or {}),
     )

@@ -19,11 +19,11 @@ COLUMNS = f"""t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.acc
         {STATE} AS state,
         ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts"""  # noqa: S608 - constants only
 """What a delivery is made of. One statement, so that all of it is seen at the same instant."""
-RECORDS = f"""LEFT JOIN queue q ON q.trigger_id = t.id
-    LEFT JOIN dead_letter d ON d.trigger_id = t.id
-    LEFT JOIN cancellation c ON c.trigger_id = t.id
-    {LAST}"""
-"""What else is on record of the trigger `t`."""
+RECORDS = f"""LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
+    LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
+    LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
+    {LAST}"""  # noqa: S608 - constants only
+"""What else is on record of the trigger `t`: found one by one, so that nothing reads a whole table for it."""
 _FIND = f"""
     SELECT {COLUMNS} FROM trigger t {RECORDS}
     WHERE t.id = ANY($1) AND ($2::int8 IS NULL OR t.project_id = $2)

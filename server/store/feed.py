@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 
 _LOOK = 0.25  # seconds
 _PAGE = 500  # rows of the log
-_SECONDS = 5.0  # for one statement
-_AT_ONCE = 2  # statements: accepting triggers needs the other connections
 _SUMMED_UP = 5000  # rows of the log
 _CANCELLED = 2**31 - 1  # the place of a cancellation, behind all attempts of its transaction
 
@@ -90,7 +88,7 @@ class Feed:
     """
 
     def __init__(self, pool: Pool, *, max_watchers: int) -> None:
-        """Take how many may watch at once."""
+        """Take a pool opened with the settings `READING`, and how many may watch at once."""
         self._pool = pool
         self._max_watchers = max_watchers
         self._watchers = 0
@@ -98,7 +96,6 @@ class Feed:
         self._tip: _Tip | None = None
         self._news = asyncio.Event()
         self._closed = False
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -125,8 +122,8 @@ class Feed:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        async with self._at_once, reached():
-            return Position(await self._pool.fetchval(_HORIZON, timeout=_SECONDS))
+        async with reached():
+            return Position(await self._pool.fetchval(_HORIZON))
 
     async def present(self, trigger_ids: Sequence[uuid.UUID], project_id: int) -> dict[uuid.UUID, Delivery]:
         """Return the deliveries of those triggers that the project has, by trigger id.
@@ -134,7 +131,7 @@ class Feed:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
-        async with self._at_once, reached():
+        async with reached():
             return await find_deliveries(self._pool, trigger_ids, project_id)
 
     async def after(self, position: Position, project_id: int, followed: Followed, within: float) -> Changes:
@@ -181,7 +178,7 @@ class Feed:
         """Move the tip. While nothing happens it only grows, so that nobody need be woken."""
         tip = self._tip
         async with reached():
-            row = await self._pool.fetchrow(_LOOK_ONCE, tip.until if tip else 2**62, timeout=_SECONDS)
+            row = await self._pool.fetchrow(_LOOK_ONCE, tip.until if tip else 2**62)
         assert row is not None  # noqa: S101 - it always has one
         horizon, projects = row["horizon"], frozenset(row["projects"])
         if tip is None:
@@ -202,8 +199,8 @@ class Feed:
         """Return what changed from a position until a transaction, a page of the log at most."""
         ids = list(followed.trigger_ids) if followed.trigger_ids is not None else None
         wanted = (project_id, followed.campaign_id, followed.external_id, ids)
-        async with self._at_once, reached():
-            rows = await self._pool.fetch(_READ, *position, until, *wanted, timeout=_SECONDS)
+        async with reached():
+            rows = await self._pool.fetch(_READ, *position, until, *wanted)
             changed = _last_changes(rows)
             found = await find_deliveries(self._pool, list(changed)) if changed else {}
         changes = tuple(Change(found[one], place) for one, place in changed.items())

@@ -12,11 +12,26 @@ from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
 
-__all__ = ["Connection", "Pool", "is_outage", "open_pool", "reached"]
+__all__ = ["READING", "Connection", "Pool", "is_outage", "open_pool", "reached"]
 
 # Generic in the type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+READING = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_sort": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_custom_plan",
+    "statement_timeout": "3s",
+}
+"""What PostgreSQL must be told on connections for lists and watchers.
+
+Their statements end when a page is full, and are to read no more rows than that needs: in the order of an
+index, each row's kin by their own. What takes longer all the same is refused rather than finished.
+"""
 
 log = structlog.get_logger(__name__)
 

@@ -2,122 +2,151 @@
 
 Ids of triggers are UUIDs of version 7, so that their order is that of time. Whatever a page is looked for by,
 there is an index in the order of the ids that it is read from: of the campaign, of the user, or of what is in
-the state; so a page is filled by as many rows as it holds, if most of what the index names is wanted.
+the state. So the more of what the index names is wanted, the fewer rows are read.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from ..domain.delivery import Delivery, DeliveryState, Listed
+from ..errors import TimedOut
 from .deliveries import COLUMNS, RECORDS, delivery_of
 from .delivery_lists import STATE
 from .pool import Pool
 
-__all__ = ["list_triggers", "statement"]
+__all__ = ["list_triggers"]
 
 # An id is made shortly before its trigger is accepted, by another clock than that of `accepted_at`.
 _CLOCKS_DIFFER = dt.timedelta(minutes=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-# What is in a state, by an index in the order of trigger ids. Of all others there are too many for one.
+_NARROWER = "The list took too long: ask for less, by external_id, campaign_id or accepted_since."
+_FEW = 10_000  # triggers of a campaign, user or project that may be looked through one by one
+# What is in a state, by an index in the order of trigger ids. All others are too many for one.
 _IN_STATE = {
-    DeliveryState.PENDING: "SELECT trigger_id FROM queue",
-    DeliveryState.SENDING: "SELECT trigger_id FROM queue",
-    DeliveryState.RETRYING: "SELECT trigger_id FROM queue",
-    DeliveryState.DEAD: "SELECT trigger_id FROM dead_letter",
-    DeliveryState.SUPPRESSED: "SELECT DISTINCT trigger_id FROM attempt WHERE outcome = 'suppressed'",
-    DeliveryState.CANCELLED: "SELECT trigger_id FROM cancellation",
+    DeliveryState.PENDING: "queue WHERE true",
+    DeliveryState.SENDING: "queue WHERE true",
+    DeliveryState.RETRYING: "queue WHERE true",
+    DeliveryState.DEAD: "dead_letter WHERE true",
+    DeliveryState.SUPPRESSED: "attempt WHERE outcome = 'suppressed'",
+    DeliveryState.CANCELLED: "cancellation WHERE true",
 }
 
 
 @dataclass(slots=True)
 class _Query:
-    """Conditions on the trigger `t`, and what their parameters stand for."""
+    """The conditions of a page, and what their parameters stand for."""
 
-    conditions: list[str] = field(default_factory=list)
+    limit: int
     arguments: list[object] = field(default_factory=list)
+    on_id: str = ""
+    """On an id, which is called `{id}`."""
+    on_trigger: str = ""
+    """On the columns of `trigger`."""
+    on_state: str = ""
+    """On all that is on record."""
 
-    def add(self, condition: str, value: object) -> None:
-        """Take a condition, whose `$` is the value."""
+    def value(self, value: object) -> str:
+        """Return the parameter that stands for a value."""
         self.arguments.append(value)
-        self.conditions.append(condition.replace("$", f"${len(self.arguments)}"))
-
-    @property
-    def where(self) -> str:
-        """All conditions."""
-        return " AND ".join(self.conditions)
+        return f"${len(self.arguments)}"
 
 
 async def list_triggers(
     pool: Pool, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
 ) -> list[Delivery]:
-    """Return up to `limit` deliveries of a project, the newest first; `after`: those older than this one."""
-    text, arguments = statement(project_id, listed, after=after, limit=limit)
-    return [delivery_of(row) for row in await pool.fetch(text, *arguments)]
+    """Return up to `limit` deliveries of a project, the newest first; `after`: those older than this one.
 
+    The pool was opened with the settings `READING`.
 
-def statement(
-    project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
-) -> tuple[str, list[object]]:
-    """Return the SQL of a page and its arguments.
-
-    The limit stands in the text: PostgreSQL chooses another plan for 50 rows than for any number of them.
+    Raises:
+        TimedOut: too many rows have to be looked through.
     """
-    query = _query(project_id, listed, after)
-    chosen = f"SELECT t.id FROM {_source(listed, query, limit)} ORDER BY t.id DESC LIMIT {int(limit)}"  # noqa: S608 - see below
+    query = _query(project_id, listed, after, limit)
+    by_state = listed.state in _IN_STATE and not await _are_few(pool, project_id, listed)
+    chosen = _of_state(query, listed) if by_state else _of_triggers(query, listed)
     text = f"""
         WITH chosen AS MATERIALIZED ({chosen})
         SELECT {COLUMNS}
         FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id OFFSET 0) AS t {RECORDS}
         ORDER BY t.id DESC
     """  # noqa: S608 - the values are arguments
-    return text, query.arguments
+    try:
+        return [delivery_of(row) for row in await pool.fetch(text, *query.arguments)]
+    except asyncpg.QueryCanceledError as error:
+        raise TimedOut(_NARROWER) from error
 
 
-def _source(listed: Listed, query: _Query, limit: int) -> str:
-    """Return where the ids come from, with all conditions."""
-    if listed.state in _IN_STATE and listed.external_id is None:
-        return _of_state(_IN_STATE[listed.state], query)
-    records = f"{RECORDS}" if listed.state else ""
+async def _are_few(pool: Pool, project_id: int, listed: Listed) -> bool:
+    """Tell whether the campaign, user or project has so few triggers that their states can be looked at."""
+    query = _query(project_id, Listed(listed.campaign_id, listed.external_id), None, _FEW + 1)
+    text = f"SELECT count(*) FROM (SELECT FROM trigger WHERE {query.on_trigger} LIMIT {query.limit}) AS found"  # noqa: S608 - see above
+    count: int = await pool.fetchval(text, *query.arguments)
+    return count <= _FEW
+
+
+def _of_state(query: _Query, listed: Listed) -> str:
+    """Return the ids, from all that is in the state, whosever it is."""
+    assert listed.state is not None  # noqa: S101 - its caller's business
+    return f"""
+        SELECT DISTINCT ON (s.id) s.id FROM (
+            SELECT trigger_id AS id FROM {_IN_STATE[listed.state]}{query.on_id.format(id="trigger_id")}
+            ORDER BY trigger_id DESC OFFSET 0) AS s
+        CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = s.id AND {query.on_trigger} OFFSET 0) AS t
+        {RECORDS} WHERE true{query.on_state} ORDER BY s.id DESC LIMIT {query.limit}
+    """  # noqa: S608 - see above
+
+
+def _of_triggers(query: _Query, listed: Listed) -> str:
+    """Return the ids, from all triggers of the user, the campaign, or each of the project's campaigns.
+
+    Of each campaign no more than a page is needed.
+    """
     if listed.campaign_id is not None or listed.external_id is not None:
-        return f"trigger t {records} WHERE {query.where}"
-    # Each campaign has its newest first: no more than a page of each is needed.
-    return f"""campaign g CROSS JOIN LATERAL (
-        SELECT t.id FROM trigger t {records} WHERE t.campaign_id = g.id AND {query.where}
-        ORDER BY t.id DESC LIMIT {int(limit)}) AS t WHERE g.project_id = $1"""  # noqa: S608 - see above
+        return _newest(query, listed, "true")
+    return f"""
+        SELECT newest.id FROM campaign
+        CROSS JOIN LATERAL ({_newest(query, listed, "campaign_id = campaign.id")}) AS newest
+        WHERE campaign.project_id = $1 ORDER BY newest.id DESC LIMIT {query.limit}
+    """  # noqa: S608 - see above
 
 
-def _of_state(source: str, query: _Query) -> str:
-    return f"({source}) AS s JOIN trigger t ON t.id = s.trigger_id {RECORDS} WHERE {query.where}"
+def _newest(query: _Query, listed: Listed, condition: str) -> str:
+    records = RECORDS if listed.state else ""
+    return f"""
+        SELECT t.id FROM (
+            SELECT * FROM trigger WHERE {query.on_trigger}{query.on_id.format(id="id")} AND {condition}
+            ORDER BY id DESC OFFSET 0) AS t
+        {records} WHERE true{query.on_state} ORDER BY t.id DESC LIMIT {query.limit}
+    """  # noqa: S608 - see above
 
 
-def _query(project_id: int, listed: Listed, after: uuid.UUID | None) -> _Query:
-    query = _Query()
-    query.add("t.project_id = $", project_id)
-    for condition, value in _conditions(listed):
-        if value is not None:
-            query.add(condition, value)
+def _query(project_id: int, listed: Listed, after: uuid.UUID | None, limit: int) -> _Query:
+    """Return the conditions. The limit is no parameter: plans for 50 rows are others than for any number."""
+    query = _Query(limit)
+    query.on_trigger = f"project_id = {query.value(project_id)}"
+    if listed.campaign_id is not None:
+        query.on_trigger += f" AND campaign_id = {query.value(listed.campaign_id)}"
+    if listed.external_id is not None:
+        query.on_trigger += f" AND external_id = {query.value(listed.external_id)}"
+    if listed.state is not None:
+        query.on_state = f" AND {STATE} = {query.value(listed.state.value)}"
     if after is not None:
-        query.add("t.id < $", after)
+        query.on_id += f" AND {{id}} < {query.value(after)}"
+    if listed.since is not None:
+        query.on_id += f" AND {{id}} >= {query.value(_id_at(listed.since - _CLOCKS_DIFFER))}"
+        query.on_trigger += f" AND accepted_at >= {query.value(listed.since)}"
+    if listed.before is not None:
+        query.on_id += f" AND {{id}} < {query.value(_id_at(listed.before + _CLOCKS_DIFFER))}"
+        query.on_trigger += f" AND accepted_at < {query.value(listed.before)}"
     return query
 
 
-def _conditions(listed: Listed) -> Iterator[tuple[str, object]]:
-    yield "t.campaign_id = $", listed.campaign_id
-    yield "t.external_id = $", listed.external_id
-    yield f"{STATE} = $", listed.state.value if listed.state else None
-    if listed.since:
-        yield "t.id >= $", _id_at(listed.since, -_CLOCKS_DIFFER)
-        yield "t.accepted_at >= $", listed.since
-    if listed.before:
-        yield "t.id < $", _id_at(listed.before, _CLOCKS_DIFFER)
-        yield "t.accepted_at < $", listed.before
-
-
-def _id_at(moment: dt.datetime, more: dt.timedelta) -> uuid.UUID:
+def _id_at(moment: dt.datetime) -> uuid.UUID:
     """Return the least UUID of version 7 of a moment (https://www.rfc-editor.org/rfc/rfc9562#section-5.7)."""
-    milliseconds = (moment - _EPOCH + more) // dt.timedelta(milliseconds=1)
+    milliseconds = (moment - _EPOCH) // dt.timedelta(milliseconds=1)
     return uuid.UUID(int=max(0, milliseconds) << 80)

@@ -256,7 +256,6 @@ class ServerEnding(RequestError):
 
     code = "UNAVAILABLE"
     reason = "SERVER_UNAVAILABLE"
-    retry_after = 1.0
 
 
 class TimedOut(RequestError):

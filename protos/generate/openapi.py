@@ -214,12 +214,12 @@ def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[st
 
 def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
     """Return a stream of server-sent events."""
-    schemas.message(described.message("WatchTriggersResponse"))
+    schema = {"type": "string", "x-event-data": schemas.message(described.message("WatchTriggersResponse"))}
     return {
         "200": {
             "description": "Server-sent events; the data of each is a WatchTriggersResponse.",
             "headers": headers("cache-control"),
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": EVENTS}},
+            "content": {EVENT_STREAM: {"schema": schema, "example": EVENTS}},
         }
     }
 

@@ -22,7 +22,7 @@ from .pool import Pool
 __all__ = ["list_triggers"]
 
 # An id is made shortly before its trigger is accepted, by another clock than that of `accepted_at`.
-_CLOCKS_DIFFER = dt.timedelta(minutes=1)
+_CLOCKS_DIFFER = 60_000  # milliseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NARROWER = "The list took too long: ask for less, by external_id, campaign_id or accepted_since."
 _FEW = 10_000  # triggers of a campaign, user or project that may be looked through one by one
@@ -138,15 +138,15 @@ def _query(project_id: int, listed: Listed, after: uuid.UUID | None, limit: int)
     if after is not None:
         query.on_id += f" AND {{id}} < {query.value(after)}"
     if listed.since is not None:
-        query.on_id += f" AND {{id}} >= {query.value(_id_at(listed.since - _CLOCKS_DIFFER))}"
+        query.on_id += f" AND {{id}} >= {query.value(_id_at(listed.since, -_CLOCKS_DIFFER))}"
         query.on_trigger += f" AND accepted_at >= {query.value(listed.since)}"
     if listed.before is not None:
-        query.on_id += f" AND {{id}} < {query.value(_id_at(listed.before + _CLOCKS_DIFFER))}"
+        query.on_id += f" AND {{id}} < {query.value(_id_at(listed.before, _CLOCKS_DIFFER))}"
         query.on_trigger += f" AND accepted_at < {query.value(listed.before)}"
     return query
 
 
-def _id_at(moment: dt.datetime) -> uuid.UUID:
+def _id_at(moment: dt.datetime, more: int) -> uuid.UUID:
     """Return the least UUID of version 7 of a moment (https://www.rfc-editor.org/rfc/rfc9562#section-5.7)."""
-    milliseconds = (moment - _EPOCH) // dt.timedelta(milliseconds=1)
+    milliseconds = (moment - _EPOCH) // dt.timedelta(milliseconds=1) + more
     return uuid.UUID(int=max(0, milliseconds) << 80)

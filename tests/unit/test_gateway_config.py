@@ -22,6 +22,8 @@ from gateway.contract import built, path_regex
 from gateway.replies import Reply, too_large
 
 ANSWER: Any = error_reason_pb2.answer  # its .pyi file predates typed extensions
+EVENTS = "/api/client/triggers:watch"
+ADMISSION = "envoy.filters.http.adaptive_concurrency"
 OPTIONS = GatewayOptions(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
 
 
@@ -141,8 +143,20 @@ def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
     assert limits["DEFAULT"]["max_requests"] == limits["DEFAULT"]["max_pending_requests"] == 14
     assert limits["HIGH"]["max_requests"] == 1000
     high = [r["match"] for r in routes() if r.get("route", {}).get("priority") == "HIGH"]
-    prefixes = {match.get("path", match.get("prefix", "")).split("/")[1] for match in high}
-    assert prefixes == {"grpc.health.v1.Health", "grpc.reflection."}
+    prefixes = {match.get("path", match.get("prefix", "")).split("/")[1] for match in high if "grpc" in match}
+    assert prefixes == {"grpc.health.v1.Health", "grpc.reflection.", "clarion.v1.DeliveryService"}
+
+
+def test_a_stream_of_events_has_no_end_and_counts_for_nobodys_load() -> None:
+    rest = {
+        r["match"]["safe_regex"]["regex"]: r for r in routes() if "safe_regex" in r["match"] and "route" in r
+    }
+    route = rest.pop(EVENTS)
+    assert route["route"]["timeout"] == "0s"
+    assert route["route"]["priority"] == "HIGH"
+    assert ADMISSION not in route["typed_per_filter_config"]
+    assert all(ADMISSION in other["typed_per_filter_config"] for other in rest.values())
+    assert {other["route"]["timeout"] for other in rest.values()} == {"10.0s"}
 
 
 def test_readiness_is_asked_for_by_a_cluster_that_takes_no_calls() -> None:

@@ -1,0 +1,48 @@
+"""Pools for lists and watchers, and how their statements went about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from server.store.pool import READING, Pool, open_pool
+
+from .test_plans import nodes
+
+__all__ = ["Explained", "reading"]
+
+
+@asynccontextmanager
+async def reading(url: str, **settings: str) -> AsyncIterator[Pool]:
+    """Open a pool as servers have it for lists and watchers."""
+    pool = await open_pool(url, size=2, connect_timeout=5, settings={**READING, **settings})
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+class Explained:
+    """A pool that also tells how PostgreSQL went about the last statement."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.most = 0
+        self.most_of_all = 0
+        self.kinds: set[str] = set()
+
+    async def fetchrow(self, text: str, *arguments: object) -> Any:
+        return (await self.fetch(text, *arguments))[0]
+
+    async def fetchval(self, text: str, *arguments: object) -> Any:
+        return await self.pool.fetchval(text, *arguments)
+
+    async def fetch(self, text: str, *arguments: object) -> Any:
+        [[plan]] = await self.pool.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *arguments)
+        found = list(nodes(json.loads(plan)[0]["Plan"]))
+        self.most = max(node["Actual Rows"] * node["Actual Loops"] for node in found)
+        self.most_of_all = max(self.most, self.most_of_all)
+        self.kinds |= {node["Node Type"] for node in found}
+        return await self.pool.fetch(text, *arguments)

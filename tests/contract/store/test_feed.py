@@ -1,0 +1,244 @@
+"""The log of changes: in the order of commits, complete for whoever comes back, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from server.domain.delivery import AttemptOutcome, Changes, Claim, DeliveryState, Followed, Position
+from server.domain.trigger import Trigger
+from server.errors import Overloaded, ServerEnding, StoreUnavailable
+from server.store.cancelling import cancel
+from server.store.feed import Feed
+from server.store.pool import Pool, open_pool
+from server.store.queue import PostgresQueue
+
+from .reading import Explained, reading
+from .support import a_trigger, accept, ended, shares
+
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+ALL = Followed()
+WRITE = """
+    INSERT INTO attempt
+        (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+    VALUES ($1, $2, '', 'retry', now(), 0, '', '')
+"""
+MANY = """
+    INSERT INTO attempt
+        (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+    SELECT $1, n, '', 'retry', now(), 0, '', '' FROM generate_series(1, $2::int4) AS n
+"""
+
+
+@pytest.fixture
+async def feed(url: str, pool: Pool) -> AsyncIterator[Feed]:
+    """A feed that looks at the log, as long as the test watches."""
+    async with reading(url) as opened:
+        feed = Feed(opened, max_watchers=2)
+        looking = asyncio.create_task(feed.run())
+        with feed.watching():
+            yield feed
+        looking.cancel()
+
+
+async def accepted(pool: Pool, **changes: object) -> Trigger:
+    trigger = a_trigger(**changes)
+    await accept(pool, trigger)
+    return trigger
+
+
+async def claimed(pool: Pool) -> tuple[PostgresQueue, Claim]:
+    """Accept a trigger and claim it."""
+    await accepted(pool)
+    queue = PostgresQueue(pool)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    return queue, claim
+
+
+async def next_change(
+    feed: Feed, position: Position, followed: Followed = ALL, *, project: int = 1
+) -> Changes:
+    """Return what comes next; what is not there yet comes within seconds."""
+    async with asyncio.timeout(5):
+        while True:
+            found = await feed.after(position, project, followed, 1.0)
+            if found.changes:
+                return found
+            position = found.reached
+
+
+def ids(found: Changes) -> list[uuid.UUID]:
+    return [change.delivery.trigger_id for change in found.changes]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (DELIVERED, DeliveryState.DELIVERED),
+        (RETRY, DeliveryState.RETRYING),
+        (DEAD, DeliveryState.DEAD),
+        (SUPPRESSED, DeliveryState.SUPPRESSED),
+    ],
+)
+async def test_an_attempt_is_told_when_it_has_ended(
+    pool: Pool, feed: Feed, outcome: AttemptOutcome, state: DeliveryState
+) -> None:
+    queue, claim = await claimed(pool)
+    begin = await feed.end()
+    await queue.finish([ended(claim, outcome, retry_in=60 if outcome is RETRY else None)])
+    [change] = (await next_change(feed, begin)).changes
+    assert (change.delivery.trigger_id, change.delivery.state) == (claim.trigger.id, state)
+    assert [one.outcome for one in change.delivery.attempts] == [outcome]
+
+
+async def test_a_cancellation_is_told(pool: Pool, feed: Feed) -> None:
+    trigger, begin = await accepted(pool), await feed.end()
+    assert await cancel(pool, trigger.id)
+    [change] = (await next_change(feed, begin)).changes
+    assert (change.delivery.trigger_id, change.delivery.state) == (trigger.id, DeliveryState.CANCELLED)
+
+
+async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(pool: Pool, feed: Feed) -> None:
+    queue, claim = await claimed(pool)
+    await pool.execute("UPDATE queue SET due_at = now()")
+    begin = await feed.end()
+    await PostgresQueue(pool).claim(shares(sandbox=1), 60)
+    lost = await next_change(feed, begin)
+    assert [one.outcome for one in lost.changes[0].delivery.attempts] == [LOST]
+    await queue.finish([ended(claim, DELIVERED)])
+    after = await next_change(feed, lost.reached)
+    assert [one.outcome for one in after.changes[0].delivery.attempts] == [DELIVERED]
+    assert after.changes[0].delivery.state is DeliveryState.DELIVERED
+
+
+async def test_who_comes_back_misses_nothing_that_was_written_before_and_committed_later(
+    pool: Pool, feed: Feed
+) -> None:
+    late, early = await accepted(pool), await accepted(pool)
+    position = await feed.end()
+    async with pool.acquire() as slow, slow.transaction():
+        await slow.execute(WRITE, late.id, 1)
+        await pool.execute(WRITE, early.id, 1)  # committed at once, with a later number
+        held = await feed.after(position, 1, ALL, 0.6)
+        assert ids(held) == []  # it is told when all before it are there
+    found = await next_change(feed, held.reached)
+    if len(found.changes) == 1:
+        found = Changes((*found.changes, *(await next_change(feed, found.reached)).changes), found.reached)
+    assert ids(found) == [late.id, early.id]
+    first, second = found.changes
+    assert ids(await next_change(feed, first.position)) == [early.id]
+    assert ids(await feed.after(second.position, 1, ALL, 0.3)) == []
+
+
+async def test_a_trigger_that_changed_twice_is_told_once_at_its_last_change(pool: Pool, feed: Feed) -> None:
+    one, other = await accepted(pool), await accepted(pool)
+    begin = await feed.end()
+    async with pool.acquire() as connection, connection.transaction():  # so that they are read together
+        await connection.execute(WRITE, other.id, 1)
+        await connection.execute(WRITE, one.id, 1)
+        await connection.execute(WRITE, one.id, 2)
+    found = await next_change(feed, begin)
+    assert ids(found) == [one.id, other.id]
+    assert [change.position.number for change in found.changes] == [2, 1]
+
+
+async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: Feed) -> None:
+    trigger, begin = await accepted(pool), await feed.end()
+    await pool.execute(MANY, trigger.id, 1200)
+    position, numbers = begin, list[int]()
+    while len(numbers) < 3:
+        found = await next_change(feed, position)
+        numbers += [change.position.number for change in found.changes]
+        position = found.reached
+    assert numbers == [500, 1000, 1200]
+
+
+@pytest.mark.parametrize(
+    ("followed", "told"),
+    [
+        (Followed(campaign_id=44), True),
+        (Followed(campaign_id=45), False),
+        (Followed(external_id="ext-1"), True),
+        (Followed(external_id="ext-2"), False),
+        (Followed(trigger_ids=(uuid.UUID(int=1),)), False),
+    ],
+)
+async def test_only_what_is_followed_is_told(
+    pool: Pool, feed: Feed, followed: Followed, *, told: bool
+) -> None:
+    trigger, begin = await accepted(pool), await feed.end()
+    assert await cancel(pool, trigger.id)
+    await next_change(feed, begin)  # it is there
+    found = await feed.after(begin, 1, followed, 0.1)
+    assert ids(found) == ([trigger.id] if told else [])
+    assert found.reached > begin
+
+
+async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Pool, feed: Feed) -> None:
+    theirs, begin = await accepted(pool, project_id=2), await feed.end()
+    assert await cancel(pool, theirs.id)
+    assert ids(await next_change(feed, begin, project=2)) == [theirs.id]
+    found = await feed.after(begin, 1, ALL, 0.3)
+    assert (ids(found), found.reached > begin) == ([], True)
+
+
+async def test_no_more_watch_than_may(feed: Feed) -> None:
+    with feed.watching(), pytest.raises(Overloaded, match="2 streams are open"), feed.watching():
+        pass
+    with feed.watching():
+        pass
+
+
+async def test_an_end_of_the_process_ends_all_watching_at_once(feed: Feed) -> None:
+    waiting = asyncio.create_task(feed.after(await feed.end(), 1, ALL, 60.0))
+    await asyncio.sleep(0.05)
+    feed.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(ServerEnding):
+            await waiting
+    with pytest.raises(ServerEnding):
+        await feed.after(Position(0), 1, ALL, 60.0)
+
+
+async def test_watching_goes_on_when_the_database_was_away(url: str, pool: Pool, feed: Feed) -> None:
+    trigger, begin = await accepted(pool), await feed.end()
+    async with reading(url) as onlooker:
+        await onlooker.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    again = await open_pool(url, size=1, connect_timeout=5)
+    assert await cancel(again, trigger.id)
+    again.terminate()
+    for _ in range(5):
+        try:
+            assert ids(await next_change(feed, begin)) == [trigger.id]
+            return
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
+    pytest.fail("it did not come back")
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+async def test_a_look_reads_only_what_is_new(url: str, pool: Pool, *, analyzed: bool) -> None:
+    for _ in range(20):
+        await pool.execute(MANY, uuid.uuid4(), 1000)
+    if analyzed:
+        await pool.execute("ANALYZE attempt, trigger")
+    async with reading(url) as opened:
+        explained: Any = Explained(opened)
+        feed = Feed(explained, max_watchers=1)
+        begin = await feed.end()
+        trigger = await accepted(pool)
+        assert await cancel(pool, trigger.id)
+        with feed.watching():
+            looking = asyncio.create_task(feed.run())
+            found = await feed.after(begin, 1, ALL, 5.0)
+            looking.cancel()
+    assert ids(found) == [trigger.id]
+    assert explained.most_of_all <= 10
+    assert "Seq Scan" not in explained.kinds

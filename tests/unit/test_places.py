@@ -1,0 +1,56 @@
+"""Page tokens and cursors: opaque, and of one query or one log."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from server.domain.delivery import DeliveryState, Listed, Position
+from server.rpc.places import cursor_of, page_token, place_in_list, position_of
+
+ID = uuid.UUID("01a2060c-9761-7301-8fd1-e542347e86e5")
+MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+LISTED = Listed(44, "ext-1", DeliveryState.DEAD, MOMENT, MOMENT)
+
+
+def test_a_page_token_leads_back_to_its_place() -> None:
+    token = page_token(ID, 1, LISTED)
+    assert re.fullmatch("[A-Za-z0-9_-]{32}", token)
+    assert place_in_list(token, 1, LISTED) == ID
+
+
+@pytest.mark.parametrize(
+    ("project", "listed"),
+    [
+        (2, LISTED),
+        (1, Listed()),
+        (1, replace(LISTED, campaign_id=45)),
+        (1, replace(LISTED, external_id="ext-2")),
+        (1, replace(LISTED, state=DeliveryState.PENDING)),
+        (1, replace(LISTED, since=MOMENT - dt.timedelta(microseconds=1))),
+        (1, replace(LISTED, before=None)),
+    ],
+)
+def test_a_page_token_is_of_no_use_to_another_query(project: int, listed: Listed) -> None:
+    assert place_in_list(page_token(ID, 1, LISTED), project, listed) is None
+
+
+def test_any_text_of_the_form_of_a_page_token_is_read_and_refused() -> None:
+    assert place_in_list("A" * 32, 1, LISTED) is None
+    assert place_in_list("_-" * 16, 1, LISTED) is None
+
+
+@pytest.mark.parametrize("position", [Position(0), Position(2**64 - 1, ID, 2**31 - 1), Position(771, ID, 1)])
+def test_a_cursor_leads_back_to_its_position(position: Position) -> None:
+    cursor = cursor_of(position)
+    assert re.fullmatch("[A-Za-z0-9_-]{38}", cursor)
+    assert position_of(cursor) == position
+
+
+@pytest.mark.parametrize("text", ["A" * 38, "_" * 38, "-a" * 19])
+def test_any_text_of_the_form_of_a_cursor_is_read(text: str) -> None:
+    assert position_of(text).xid >= 0

@@ -111,7 +111,7 @@ def _check_object(field: str, text: str) -> Violation | None:
 
 def _violation(found: protovalidate.Violation) -> Violation:
     proto = found.proto
-    field = ".".join(element.field_name for element in proto.field.elements) if proto.field else ""
+    field = ".".join(map(_name, proto.field.elements)) if proto.field else ""
     kind, _, rule = proto.rule_id.rpartition(".")
     if rule == "required":
         return required(field)
@@ -123,6 +123,11 @@ def _violation(found: protovalidate.Violation) -> Violation:
         return Violation(field, f"is {found.field_value}, {proto.message}", "OUT_OF_RANGE")
     words = _FORMS.get(field.rpartition(".")[2]) if rule == "pattern" else None
     return Violation(field, words(found.field_value) if words else proto.message, "INVALID_FORMAT")
+
+
+def _name(element: Any) -> str:
+    """Return the name of one step of a field's path; one of several values has its number."""
+    return f"{element.field_name}[{element.index}]" if element.HasField("index") else str(element.field_name)
 
 
 def _locale_form_problem(tag: str) -> str:
@@ -142,6 +147,7 @@ _NO_CAMPAIGN_ID = "campaign_id.integer"  # told as the trigger call tells it
 _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
     "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are taken",
     "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are needed",
+    "max_items": lambda items, most: f"has {len(items)} items, at most {most} are taken",
     "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are taken",
 }
 # A pattern says little to a person.

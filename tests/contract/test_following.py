@@ -1,0 +1,275 @@
+"""Following triggers end to end: by their location, in lists, and by streams over REST and gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from clarion.v1 import delivery_pb2 as pb
+from clarion.v1 import delivery_pb2_grpc
+from server.domain.key import Scope, new_secret
+from server.store import keys
+from server.store.pool import Pool
+from tests.contract.conftest import Keys
+from tests.contract.documented import check_call, check_rest, fields_of, reason_of
+from tests.contract.event_stream import Event, listening
+from tests.stack import EXAMPLE, Stack
+
+pytestmark = pytest.mark.xdist_group("contract")
+
+TRIGGERS = "/api/client/triggers"
+WATCH = f"{TRIGGERS}:watch"
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def user() -> str:
+    """Return the external id of a user of this test alone."""
+    return f"user-{uuid.uuid4()}"
+
+
+async def trigger(http: httpx.AsyncClient, stack: Stack, user: str) -> str:
+    """Trigger a campaign; return the location that the answer names."""
+    body = {**EXAMPLE, "user": {**EXAMPLE["user"], "external_id": user}}
+    answer = await http.post("/api/client/campaigns/44/trigger", json=body, headers=stack.headers())
+    assert answer.status_code == 204
+    return str(answer.headers["location"])
+
+
+async def key_with(pool: Pool, stack: Stack, *scopes: Scope) -> tuple[str, uuid.UUID]:
+    project, secret = await keys.ensure_project(pool, "demo"), new_secret()
+    key = await keys.create_key(pool, secret, project_id=project, name="test", scopes=set(scopes))
+    await stack.until_key_works(secret)
+    return secret, key.id
+
+
+def stub(channel: grpc.aio.Channel) -> Any:
+    return delivery_pb2_grpc.DeliveryServiceStub(channel)
+
+
+async def test_the_location_of_an_accepted_trigger_leads_to_it(
+    http: httpx.AsyncClient, stack: Stack, secrets: Keys, user: str
+) -> None:
+    location = await trigger(http, stack, user)
+    shown = await http.get(location, headers=stack.headers())
+    delivery = shown.json()["delivery"]
+    assert location == f"{TRIGGERS}/{delivery['trigger_id']}"
+    assert delivery["external_id"] == user
+    theirs = await http.get(location, headers=stack.headers(secrets.reads_of_another_project))
+    assert (theirs.status_code, reason_of(check_rest(theirs))) == (404, "DELIVERY_NOT_FOUND")
+
+
+@pytest.mark.parametrize("path", [TRIGGERS, WATCH, f"{TRIGGERS}/{NOBODY}"])
+async def test_a_key_that_can_only_trigger_reads_nothing(
+    http: httpx.AsyncClient, stack: Stack, secrets: Keys, path: str
+) -> None:
+    answer = await http.get(path, headers=stack.headers(secrets.held_to_45))
+    assert (answer.status_code, reason_of(check_rest(answer))) == (403, "SCOPE_MISSING")
+    assert answer.json()["details"][0]["metadata"] == {"scope": "deliveries.read"}
+
+
+async def test_each_method_of_one_path_has_a_scope_of_its_own(
+    http: httpx.AsyncClient, stack: Stack, pool: Pool
+) -> None:
+    reads, _ = await key_with(pool, stack, Scope.DELIVERIES_READ)
+    sends, _ = await key_with(pool, stack, Scope.TRIGGER)
+    path = f"{TRIGGERS}/{NOBODY}"
+    for secret, may, may_not in ((reads, "GET", "DELETE"), (sends, "DELETE", "GET")):
+        found = await http.request(may, path, headers=stack.headers(secret))
+        assert reason_of(check_rest(found)) == "DELIVERY_NOT_FOUND"
+        refused = await http.request(may_not, path, headers=stack.headers(secret))
+        assert reason_of(check_rest(refused)) == "SCOPE_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "allow"),
+    [
+        ("PUT", f"{TRIGGERS}/{NOBODY}", "DELETE, GET"),
+        ("DELETE", WATCH, "GET"),
+        ("GET", f"{TRIGGERS}:batch", "POST"),
+        ("POST", TRIGGERS, "GET"),
+    ],
+)
+async def test_each_path_names_its_own_methods(
+    http: httpx.AsyncClient, stack: Stack, verb: str, path: str, allow: str
+) -> None:
+    answer = await http.request(verb, path, headers=stack.headers())
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+
+
+async def listed(http: httpx.AsyncClient, stack: Stack, **query: Any) -> httpx.Response:
+    return await http.get(TRIGGERS, params=query, headers=stack.headers())
+
+
+async def test_pages_follow_each_other_to_the_last(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
+    made = [await trigger(http, stack, user) for _ in range(3)]
+    first = (await listed(http, stack, external_id=user, page_size=2)).json()
+    token = first["next_page_token"]
+    second = (await listed(http, stack, external_id=user, page_size=1, page_token=token)).json()
+    assert "next_page_token" not in second
+    shown = [f"{TRIGGERS}/{one['trigger_id']}" for one in first["deliveries"] + second["deliveries"]]
+    assert shown == made[::-1]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"external_id": "another"},
+        {"external_id": ""},
+        {"campaign_id": "44"},
+        {"state": "DELIVERY_STATE_PENDING"},
+        {"accepted_since": "2026-01-01T00:00:00Z"},
+    ],
+)
+async def test_a_page_token_of_another_query_is_refused_with_the_reason_why(
+    http: httpx.AsyncClient, stack: Stack, user: str, changed: dict[str, str]
+) -> None:
+    for _ in range(2):
+        await trigger(http, stack, user)
+    token = (await listed(http, stack, external_id=user, page_size=1)).json()["next_page_token"]
+    query = {"external_id": user, **changed, "page_token": token}
+    refusal = check_rest(await listed(http, stack, **query))
+    assert fields_of(refusal) == [("page_token", "INVALID_FORMAT")]
+    assert "of another query" in refusal["message"]
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2026-11-23", "2026-11-23T00:00:00", "", "1764000000"])
+@pytest.mark.parametrize("name", ["accepted_since", "accepted_before"])
+async def test_what_is_no_moment_is_422_and_named(
+    http: httpx.AsyncClient, stack: Stack, name: str, value: str
+) -> None:
+    answer = await listed(http, stack, **{name: value})
+    assert answer.status_code == 422
+    assert name in check_rest(answer)["message"]
+
+
+async def test_a_moment_may_have_any_offset(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
+    await trigger(http, stack, user)
+    query = {"external_id": user, "accepted_since": "2020-01-01T00:00:00.5+14:00"}
+    assert len((await listed(http, stack, **query)).json()["deliveries"]) == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_trigger_is_followed_to_its_end_by_one_call(
+    http: httpx.AsyncClient, http2: httpx.AsyncClient, stack: Stack, user: str, version: int
+) -> None:
+    client = http2 if version == 2 else http
+    location = await trigger(client, stack, user)
+    async with asyncio.timeout(10), listening(client, stack.key, trigger_ids=[location[-36:]]) as events:
+        found = await events.rest()
+    assert events.answer.headers["content-type"] == "text/event-stream"
+    assert events.answer.headers["cache-control"] == "no-cache"
+    assert (found[-2].trigger_id, found[-2].state) == (location[-36:], "DELIVERED")
+    assert found[-1] == Event("end", {"code": 0, "message": "", "details": []})
+
+
+async def test_a_stream_begins_at_once_and_tells_what_happens_then(
+    http: httpx.AsyncClient, stack: Stack, user: str
+) -> None:
+    await trigger(http, stack, user)
+    async with asyncio.timeout(10), listening(http, stack.key, external_id=user, campaign_id=44) as events:
+        begun = await events.block()
+        location = await trigger(http, stack, user)
+        told = await events.next()
+        while told.trigger_id != location[-36:]:  # the first one may not have ended before
+            told = await events.next()
+    assert begun is None
+    assert events.retry == "1000"
+    assert told.state == "DELIVERED"
+    assert told.data["cursor"] == events.last_id
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+async def test_who_comes_back_is_told_what_happened_meanwhile(
+    http: httpx.AsyncClient, stack: Stack, user: str, *, by_header: bool
+) -> None:
+    async with listening(http, stack.key, external_id=user) as events:
+        await events.block()
+    made = {(await trigger(http, stack, user))[-36:] for _ in range(3)}
+    where = {"last_event_id": events.last_id} if by_header else {"cursor": events.last_id}
+    told = set[str]()
+    async with asyncio.timeout(10), listening(http, stack.key, external_id=user, **where) as again:
+        while told != made:
+            told.add((await again.next()).trigger_id)
+
+
+async def test_grpc_callers_are_told_the_same(
+    http: httpx.AsyncClient, stack: Stack, channels: dict[str, grpc.aio.Channel], user: str
+) -> None:
+    for channel in channels.values():
+        call = stub(channel).WatchTriggers(
+            pb.WatchTriggersRequest(external_id=user), metadata=stack.metadata(), timeout=10
+        )
+        begun = await call.read()
+        location = await trigger(http, stack, user)
+        told = await call.read()
+        assert not begun.HasField("delivery")
+        assert (told.delivery.trigger_id, told.delivery.state) == (
+            location[-36:],
+            pb.DELIVERY_STATE_DELIVERED,
+        )
+        call.cancel()
+        followed = stub(channel).WatchTriggers(
+            pb.WatchTriggersRequest(trigger_ids=[told.delivery.trigger_id]), metadata=stack.metadata()
+        )
+        last = [message async for message in followed][-1]
+        assert last.delivery == told.delivery
+        assert await followed.code() == grpc.StatusCode.OK
+
+
+REFUSED = [
+    ({"campaign_id": "x"}, [("campaign_id", "WRONG_TYPE")]),
+    ({"cursor": "x"}, [("cursor", "INVALID_FORMAT")]),
+    ({"cursor": "_" * 38}, [("cursor", "OUT_OF_RANGE")]),
+    (
+        {"trigger_ids": ["x", NOBODY, "y"]},
+        [("trigger_ids[0]", "INVALID_FORMAT"), ("trigger_ids[2]", "INVALID_FORMAT")],
+    ),
+    ({"trigger_ids": [NOBODY] * 101}, [("trigger_ids", "OUT_OF_RANGE")]),
+    (
+        {"external_id": "a\0b", "cursor": "y"},
+        [("cursor", "INVALID_FORMAT"), ("external_id", "INVALID_FORMAT")],
+    ),
+    ({"trigger_ids": [NOBODY]}, []),
+]
+
+
+@pytest.mark.parametrize(("query", "fields"), REFUSED, ids=lambda one: str(one)[:40])
+async def test_what_a_stream_cannot_begin_with_is_refused_alike_by_every_way(
+    http: httpx.AsyncClient,
+    stack: Stack,
+    channels: dict[str, grpc.aio.Channel],
+    query: dict[str, Any],
+    fields: list[tuple[str, str]],
+) -> None:
+    async with listening(http, stack.key, **query) as events:
+        refusal = check_rest(events.answer)
+    for channel in channels.values():
+        call = stub(channel).WatchTriggers(pb.WatchTriggersRequest(**query), metadata=stack.metadata())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert check_call(caught.value) == refusal
+    assert reason_of(refusal) == ("INVALID_REQUEST" if fields else "DELIVERY_NOT_FOUND")
+    assert fields_of(refusal) == fields
+
+
+async def test_a_key_that_is_revoked_ends_its_streams(
+    http: httpx.AsyncClient, stack: Stack, pool: Pool, channels: dict[str, grpc.aio.Channel]
+) -> None:
+    secret, key_id = await key_with(pool, stack, Scope.DELIVERIES_READ)
+    call = stub(channels["gateway"]).WatchTriggers(pb.WatchTriggersRequest(), metadata=stack.metadata(secret))
+    await call.read()
+    async with asyncio.timeout(5), listening(http, secret) as events:
+        await events.block()
+        await keys.revoke_key(pool, key_id)
+        end = (await events.rest())[-1]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            while True:
+                await call.read()
+    assert (end.name, end.data["code"], reason_of(end.data)) == ("end", 16, "CREDENTIALS_INVALID")
+    assert reason_of(check_call(caught.value)) == "CREDENTIALS_INVALID"

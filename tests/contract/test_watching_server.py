@@ -1,0 +1,116 @@
+"""Streams at one server: signs of life, how many there may be, callers that leave, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+
+from clarion.v1 import delivery_pb2 as pb
+from clarion.v1 import delivery_pb2_grpc
+from server.domain.limit import Limit, RateLimiter
+from server.rpc.places import position_of
+from server.rpc.service import RpcServer
+from server.store.catalog import Catalog
+from server.store.feed import Feed
+from server.store.pool import Pool
+from tests.contract.documented import check_call, reason_of
+from tests.stack import Stack
+
+pytestmark = pytest.mark.xdist_group("contract")
+
+
+@dataclass
+class Served:
+    """A server in this process that lets two watch."""
+
+    server: RpcServer
+    catalog: Catalog
+    channel: grpc.aio.Channel
+    metadata: tuple[tuple[str, str], ...]
+
+    def watch(self, **how: Any) -> Any:
+        service: Any = delivery_pb2_grpc.DeliveryServiceStub(self.channel)
+        return service.WatchTriggers(pb.WatchTriggersRequest(), metadata=self.metadata, **how)
+
+    async def refusal(self, call: Any) -> str:
+        """Return the reason for which a stream ends."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            while True:
+                await call.read()
+        return reason_of(check_call(caught.value))
+
+
+@pytest.fixture
+async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
+    catalog = Catalog(pool, interval=0.25, max_age=60, templates=False)
+    await catalog.refresh()
+    feed = Feed(pool, max_watchers=2)
+    unlimited = RateLimiter(Limit(0, 1), Limit(0, 1))
+    nothing: Any = None  # streams neither write nor read records
+    server = RpcServer(
+        catalog, nothing, nothing, feed, deadline=0.2, limits=unlimited, max_concurrent=1, reflect=False
+    )
+    port = await server.start("127.0.0.1:0")
+    looking = asyncio.create_task(feed.run())
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Served(server, catalog, channel, stack.metadata())
+    looking.cancel()
+    await server.stop(lame_duck=0, grace=0)
+
+
+async def test_silence_is_broken_by_signs_of_life_with_newer_cursors(
+    served: Served, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rpc.watching.HEARTBEAT", 0.3)
+    monkeypatch.setattr("server.rpc.watching._LOOK_UP", 0.1)
+    call = served.watch(timeout=10)
+    cursors = []
+    for _ in range(4):  # and longer than the deadline of calls that are no streams
+        message = await call.read()
+        assert not message.HasField("delivery")
+        cursors.append(message.cursor)
+        await pool.execute("SELECT pg_current_xact_id()")
+    assert position_of(cursors[-1]) > position_of(cursors[0])
+    call.cancel()
+
+
+async def test_more_than_may_watch_are_refused_until_one_leaves(served: Served) -> None:
+    calls = [served.watch(), served.watch()]
+    for call in calls:
+        await call.read()
+    assert await served.refusal(served.watch()) == "OVERLOADED"
+    calls[0].cancel()
+    async with asyncio.timeout(5):
+        while True:
+            another = served.watch()
+            try:
+                await another.read()
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.05)
+    another.cancel()
+    calls[1].cancel()
+
+
+async def test_a_callers_own_deadline_ends_its_stream(served: Served) -> None:
+    call = served.watch(timeout=0.5)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in call:
+            pass
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_server_that_ends_waits_for_no_watcher(served: Served) -> None:
+    call = served.watch()
+    await call.read()
+    began = time.monotonic()
+    ending = asyncio.create_task(served.server.stop(lame_duck=0, grace=5))
+    assert await served.refusal(call) == "SERVER_UNAVAILABLE"
+    await ending
+    assert time.monotonic() - began < 2

@@ -127,7 +127,8 @@ def _violation(found: protovalidate.Violation) -> Violation:
 
 def _name(element: Any) -> str:
     """Return the name of one step of a field's path; one of several values has its number."""
-    return f"{element.field_name}[{element.index}]" if element.HasField("index") else str(element.field_name)
+    place = element.subscript
+    return f"{element.field_name}[{place.value}]" if place else str(element.field_name)
 
 
 def _locale_form_problem(tag: str) -> str:

@@ -48,6 +48,11 @@ async def key_with(pool: Pool, stack: Stack, *scopes: Scope) -> tuple[str, uuid.
     return secret, key.id
 
 
+async def until_it_ends(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
 def stub(channel: grpc.aio.Channel) -> Any:
     return delivery_pb2_grpc.DeliveryServiceStub(channel)
 
@@ -269,7 +274,6 @@ async def test_a_key_that_is_revoked_ends_its_streams(
         await keys.revoke_key(pool, key_id)
         end = (await events.rest())[-1]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while True:
-                await call.read()
+            await until_it_ends(call)
     assert (end.name, end.data["code"], reason_of(end.data)) == ("end", 16, "CREDENTIALS_INVALID")
     assert reason_of(check_call(caught.value)) == "CREDENTIALS_INVALID"

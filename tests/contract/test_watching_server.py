@@ -20,6 +20,7 @@ from server.store.catalog import Catalog
 from server.store.feed import Feed
 from server.store.pool import Pool
 from tests.contract.documented import check_call, reason_of
+from tests.contract.test_following import until_it_ends
 from tests.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -41,8 +42,7 @@ class Served:
     async def refusal(self, call: Any) -> str:
         """Return the reason for which a stream ends."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while True:
-                await call.read()
+            await until_it_ends(call)
         return reason_of(check_call(caught.value))
 
 

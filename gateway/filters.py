@@ -160,6 +160,7 @@ def _transcoder(contract: Contract) -> Config:
         "services": list(contract.services),
         "match_incoming_request_route": True,
         "convert_grpc_status": True,
+        "query_param_unescape_plus": True,  # as forms and most libraries write a space
         "request_validation_options": {
             "reject_unknown_method": True,
             "reject_unknown_query_parameters": True,

@@ -154,6 +154,9 @@ def _parameter(described: Described, schemas: Schemas, field: FieldDescriptor, p
         ruled = described.message(message).fields_by_name[name]
     schema = schemas.field(ruled)
     description = schema.pop("description")
+    if field.enum_type is not None:  # the transcoder takes numbers, too
+        numbers = {"type": "integer", "minimum": 0, "maximum": field.enum_type.values[-1].number}
+        schema = {"anyOf": [{"$ref": schema["$ref"]}, numbers]}
     return {
         "name": field.name,
         "in": place,

@@ -139,7 +139,7 @@ def _answer(document: Document, status: int, answer: Document) -> dict[str, Any]
         "reasons": reasons,
         "headers": [name for name in found["headers"] if name != "x-request-id"],
         "example": _pretty(content["example"]) if "example" in content else "",
-        "link": _link(content.get("schema", {})),
+        "link": _link(content.get("schema", {}).get("x-event-data") or content.get("schema", {})),
     }
 
 
@@ -165,7 +165,8 @@ def _curl(document: Document, path: str, verb: str, operation: Document, body: o
     for parameter in operation.get("parameters", []):
         path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     method = "" if verb == "get" or body is not None else f" -X {verb.upper()}"
-    lines = [f"curl -i{method} {document['servers'][0]['url']}{path}"]
+    streams = "N" if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}) else ""
+    lines = [f"curl -i{streams}{method} {document['servers'][0]['url']}{path}"]
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $KEY"')
     if body is not None:
@@ -195,6 +196,8 @@ def _type(schema: Schema) -> str:
         return _link(schema)
     if "const" in schema:
         return f'"{schema["const"]}"'
+    if "type" not in schema:
+        return " or ".join(map(_type, schema["anyOf"]))
     if schema["type"] == "array":
         items = schema["items"]
         return f"array of {_type(items)}" if "oneOf" not in items else "array"
@@ -222,7 +225,7 @@ def _range(schema: Schema, least: str, most: str) -> str:
 
 
 def _pretty(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _prose(text: object) -> Markup:

@@ -21,11 +21,13 @@ from .events import event, last_event
 from .guard import caller, last_event_id, require_working_key
 from .places import page_token, place_in_list, position_of
 from .ports import Feed, Records
+from .rest_body import MAX_ID
 from .rules import check_rules, require_valid
 from .send_at import moment_of
 from .shown import delivery_message
 from .status import to_status
 from .watching import watch
+from .wording import shown
 
 __all__ = ["DeliveryServicer"]
 
@@ -111,13 +113,14 @@ def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, u
         InvalidRequest: all violations.
     """
     violations = check_rules(request)
+    campaign_id = _campaign_id(request.campaign_id, violations)
     since = _moment(request, "accepted_since", violations)
     before = _moment(request, "accepted_before", violations)
     if violations:
         raise InvalidRequest(violations)
     name = pb.DeliveryState.Name(request.state).removeprefix("DELIVERY_STATE_").lower()
     listed = Listed(
-        campaign_id=_number(request.campaign_id),
+        campaign_id=campaign_id,
         external_id=request.external_id or None,
         state=DeliveryState(name) if request.state else None,
         since=since,
@@ -135,10 +138,13 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | No
     Raises:
         InvalidRequest: all violations.
     """
-    require_valid(request)
+    violations = check_rules(request)
+    campaign_id = _campaign_id(request.campaign_id, violations)
+    if violations:
+        raise InvalidRequest(violations)
     ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
     followed = Followed(
-        campaign_id=_number(request.campaign_id),
+        campaign_id=campaign_id,
         external_id=request.external_id or None,
         trigger_ids=ids or None,
     )
@@ -156,8 +162,14 @@ def _moment(request: Message, field: str, violations: list[Violation]) -> dt.dat
     return moment
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text else None
+def _campaign_id(text: str, violations: list[Violation]) -> int | None:
+    """Return the number that the rules find in a text; that it is too large joins the violations."""
+    if not text or any(one.field == "campaign_id" for one in violations):
+        return None
+    if int(text) > MAX_ID:
+        description = f"must be an integer from 1 to {MAX_ID}, found {shown(text)}"
+        violations.append(Violation("campaign_id", description, "WRONG_TYPE"))
+    return int(text)
 
 
 def _token_of_another_query() -> Violation:

@@ -153,6 +153,15 @@ async def test_what_is_no_moment_is_422_and_named(
     assert name in check_rest(answer)["message"]
 
 
+async def test_a_user_is_found_however_the_query_spells_a_blank(
+    http: httpx.AsyncClient, stack: Stack, user: str
+) -> None:
+    await trigger(http, stack, f"{user} a+b")
+    for spelt in (f"{user}+a%2Bb", f"{user}%20a%2bb"):
+        answer = await http.get(f"{TRIGGERS}?external_id={spelt}", headers=stack.headers())
+        assert len(answer.json()["deliveries"]) == 1
+
+
 async def test_a_moment_may_have_any_offset(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
     await trigger(http, stack, user)
     query = {"external_id": user, "accepted_since": "2020-01-01T00:00:00.5+14:00"}

@@ -40,7 +40,10 @@ CHECKS = (
 # Not positive_data_acceptance: which address a campaign needs no schema of one request can say.
 # Not unsupported_method: a method that Envoy has no name for is malformed HTTP, so 400 and not 405.
 PHASES = ("examples", "coverage", "fuzzing")
+# A stream without an end tells schemathesis nothing: see test_following.py.
+ENDLESS = "/api/client/triggers:watch"
 OPTIONS = (
+    *("--exclude-path", ENDLESS),
     *("--phases", ",".join(PHASES), "--max-examples", "60"),
     *("--generation-deterministic", "--no-color", "--continue-on-failure"),
     *("--warnings", "off", "--output-truncate", "false", "--checks", ",".join(CHECKS)),
@@ -128,6 +131,8 @@ def test_each_operation_of_the_document_succeeds_somewhere(run: Run, document: d
         if answer.is_success:
             succeeded[method].add(path)
     for template, operations in document["paths"].items():
+        if template == ENDLESS:
+            continue
         for method in operations:
             paths = succeeded[method.upper()]
             assert any(fits(path, template) for path in paths), f"{method} {template}: {paths}"

@@ -74,21 +74,24 @@ async def test_a_page_size_that_no_message_can_carry_is_422(value: str, ways: Wa
     assert reason_of(check_rest(answer)) == "INVALID_REQUEST"
 
 
-async def test_a_delivery_is_shown_alike_to_its_project_and_to_no_other(ways: Ways, stack: Stack) -> None:
+@pytest.mark.parametrize("method", ["GetDelivery", "GetTrigger"])
+async def test_a_delivery_is_shown_alike_to_its_project_and_to_no_other(
+    ways: Ways, stack: Stack, method: str
+) -> None:
     posted = await ways.http.post(
         "/api/client/campaigns/44/trigger", json=EXAMPLE, headers=stack.headers(ways.secrets.good)
     )
     values = {"trigger_id": posted.headers["x-trigger-id"]}
     async with asyncio.timeout(10):  # an attempt is recorded a moment after it
         while True:
-            answers = await ask(ways, Read("", "GetDelivery", values))
+            answers = await ask(ways, Read("", method, values))
             delivery = the_same(answers).reply
             assert delivery is not None
             if all(one.reply == delivery and "attempts" in delivery["delivery"] for one in answers):
                 break
     assert delivery["delivery"]["external_id"] == EXAMPLE["user"]["external_id"]
     assert "test@test.com" not in str(delivery)
-    theirs = the_same(await ask(ways, Read("", "GetDelivery", values, key="reads_of_another_project")))
+    theirs = the_same(await ask(ways, Read("", method, values, key="reads_of_another_project")))
     assert theirs.refusal is not None
     assert reason_of(theirs.refusal) == "DELIVERY_NOT_FOUND"
 

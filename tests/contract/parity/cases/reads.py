@@ -53,6 +53,8 @@ class Read:
 
 SERVICES = {
     "GetDelivery": "DeliveryService",
+    "GetTrigger": "DeliveryService",
+    "ListTriggers": "DeliveryService",
     "GetCampaign": "CampaignService",
     "ListCampaigns": "CampaignService",
     "ListApiKeys": "ApiKeyService",
@@ -60,6 +62,8 @@ SERVICES = {
 }
 MODULES: dict[str, Any] = {
     "GetDelivery": delivery_pb2,
+    "GetTrigger": delivery_pb2,
+    "ListTriggers": delivery_pb2,
     "GetCampaign": campaign_pb2,
     "ListCampaigns": campaign_pb2,
     "ListApiKeys": api_key_pb2,
@@ -67,6 +71,8 @@ MODULES: dict[str, Any] = {
 }
 REST = {
     "GetDelivery": ("GET", "deliveries/{trigger_id}"),
+    "GetTrigger": ("GET", "triggers/{trigger_id}"),
+    "ListTriggers": ("GET", "triggers"),
     "GetCampaign": ("GET", "campaigns/{campaign_id}"),
     "ListCampaigns": ("GET", "campaigns"),
     "ListApiKeys": ("GET", "keys"),
@@ -74,12 +80,19 @@ REST = {
 }
 SCOPES = {
     "GetDelivery": "deliveries.read",
+    "GetTrigger": "deliveries.read",
+    "ListTriggers": "deliveries.read",
     "GetCampaign": "campaigns.read",
     "ListCampaigns": "campaigns.read",
     "ListApiKeys": "keys.manage",
     "RevokeApiKey": "keys.manage",
 }
-NAMES = {"GetDelivery": "trigger_id", "GetCampaign": "campaign_id", "RevokeApiKey": "key_id"}
+NAMES = {
+    "GetDelivery": "trigger_id",
+    "GetTrigger": "trigger_id",
+    "GetCampaign": "campaign_id",
+    "RevokeApiKey": "key_id",
+}
 NO_UUIDS = [
     *("x", "44", "null", "{}", NOBODY[:-1], NOBODY + "0", f"{{{NOBODY}}}", f"urn:uuid:{NOBODY}"),
     *(NOBODY.replace("-", ""), NOBODY[:-1] + "g", f" {NOBODY}", f"{NOBODY}\n", "٤" * 36, "0" * 5000),
@@ -117,6 +130,11 @@ def tokens(*values: str) -> list[Read]:
     ]
 
 
+def listed(name: str, *wrong: tuple[str, str], **values: Any) -> Read:
+    """Return a list of triggers."""
+    return Read(f"triggers: {name}", "ListTriggers", values, "INVALID_REQUEST" if wrong else "", wrong)
+
+
 def by_keys() -> list[Read]:
     """Return each call with each kind of key that may not make it."""
     kinds = dict.fromkeys(("expired", "revoked", "unknown"), "CREDENTIALS_INVALID")
@@ -138,6 +156,33 @@ def by_keys() -> list[Read]:
 READS = [
     *not_ids("GetDelivery", NO_UUIDS),
     *unknown("GetDelivery", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *not_ids("GetTrigger", NO_UUIDS),
+    *unknown("GetTrigger", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *(listed(f"campaign {one[:24]!r}", ("campaign_id", "WRONG_TYPE"), campaign_id=one) for one in NO_NUMBERS),
+    *(listed(f"page size {one}", ("page_size", RANGE), page_size=one) for one in (-1, 501, 2**31 - 1)),
+    *(
+        listed(f"token {one[:24]!r}", ("page_token", FORMAT), page_token=one)
+        for one in ("x", "44", "A" * 31, "A" * 32, "A" * 33, "=" * 32, "é" * 32, "A" * 5000)
+    ),
+    listed("a long user", ("external_id", RANGE), external_id="x" * 256),
+    listed("a user of two lines", ("external_id", FORMAT), external_id="x\n"),
+    listed(
+        "all wrong",
+        ("campaign_id", "WRONG_TYPE"),
+        ("external_id", RANGE),
+        ("page_size", RANGE),
+        ("page_token", FORMAT),
+        campaign_id="x",
+        external_id="x" * 256,
+        page_size=501,
+        page_token="x",
+    ),
+    listed("of nobody", external_id="nobody"),
+    listed("of a user with blanks", external_id="a b+c"),
+    listed("of no campaign", campaign_id=str(2**63 - 1)),
+    listed("of a campaign past all numbers", ("campaign_id", "WRONG_TYPE"), campaign_id=str(2**63)),
+    listed("another project's campaign", campaign_id=str(OTHERS_CAMPAIGN)),
+    listed("cancelled ones of nobody", external_id="nobody", state="DELIVERY_STATE_CANCELLED"),
     *not_ids("GetCampaign", NO_NUMBERS, "WRONG_TYPE"),
     *unknown(
         "GetCampaign", "CAMPAIGN_NOT_FOUND", "1", "999", str(OTHERS_CAMPAIGN), str(2**63 - 1), str(2**63)

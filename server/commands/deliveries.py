@@ -56,10 +56,14 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
         return
     click.echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
     click.echo(f"accepted {found.accepted_at.isoformat()}")
+    if found.send_at:
+        click.echo(f"to be sent at {found.send_at.isoformat()}")
     for attempt in found.attempts:
         click.echo(_line(attempt))
     if found.next_attempt_at:
         click.echo(f"next attempt {found.next_attempt_at.isoformat()}")
+    if found.cancelled_at:
+        click.echo(f"cancelled {found.cancelled_at.isoformat()}")
 
 
 def _line(attempt: Attempt) -> str:

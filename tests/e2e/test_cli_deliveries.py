@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import re
 import shlex
 import uuid
 from collections.abc import AsyncIterator
@@ -169,6 +170,9 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
     assert await until(rest, waiting, "CANCELLED") == 0
     again = await clarion(demo.folder, "deliveries", "cancel", waiting)
     assert again.err.startswith("clarion: 0 of 1 are cancelled; the others do not wait")
+    shown = await clarion(demo.folder, "deliveries", "show", waiting)
+    assert shown.out.startswith("cancelled: campaign 823 (push)")
+    assert re.search(r"^cancelled 20\d\d-.*\+00:00$", shown.out, re.MULTILINE)
 
 
 async def test_an_unknown_project_is_named(demo: Stack) -> None:

@@ -21,7 +21,10 @@ JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 # The server checks this field itself, by the rule that the proto has on the other.
 SAME_RULE = {"clarion.v1.TriggerCampaignRequest.campaign_id": ("GetCampaignRequest", "campaign_id")}
-IN_HEADER = {"TriggerCampaign": (("Idempotency-Key", "TriggerEmailRequest", "request_id"),)}
+IN_HEADER = {
+    "TriggerCampaign": (("Idempotency-Key", "TriggerEmailRequest", "request_id"),),
+    "StreamTriggers": (("Last-Event-ID", "WatchTriggersRequest", "cursor"),),
+}
 """Calls → header, and the message and field of which it takes the place."""
 ABOUT = """\
 Clarion takes campaign triggers, makes them durable, and delivers them by email, text message and push.

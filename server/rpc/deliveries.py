@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -32,6 +32,8 @@ from .wording import shown
 __all__ = ["DeliveryServicer"]
 
 _DEFAULT_PAGE = 50
+_MAX_PAGE_BYTES = 512 * 1024
+"""A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
 _COME_AGAIN = {"UNAVAILABLE", "INTERNAL"}
 """Codes after which a stream can go on elsewhere, or later."""
 
@@ -62,13 +64,15 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self, request: pb.ListTriggersRequest, context: Any
     ) -> pb.ListTriggersResponse:
         """Return a page of the caller's project's triggers."""
-        listed, after = _listed(request, caller().project_id)
-        size = request.page_size or _DEFAULT_PAGE
         project = caller().project_id
+        listed, after = _listed(request, project)
+        size = request.page_size or _DEFAULT_PAGE
         found = await self._records.list_triggers(project, listed, after=after, limit=size + 1)
-        more = page_token(found[size - 1].trigger_id, project, listed) if len(found) > size else ""
-        page = [delivery_message(delivery) for delivery in found[:size]]
-        return pb.ListTriggersResponse(deliveries=page, next_page_token=more)
+        page = list(_fitting(found[:size]))
+        last = found[len(page) - 1].trigger_id if len(page) < len(found) else None
+        return pb.ListTriggersResponse(
+            deliveries=page, next_page_token=page_token(last, project, listed) if last else ""
+        )
 
     async def WatchTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, context: Any
@@ -132,6 +136,17 @@ def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, u
     return listed, after
 
 
+def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
+    """Yield as many as fit into an answer; the first one in any case."""
+    size = 0
+    for delivery in found:
+        message = delivery_message(delivery)
+        size += message.ByteSize()
+        if size > _MAX_PAGE_BYTES and delivery is not found[0]:
+            return
+        yield message
+
+
 def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | None]:
     """Return which triggers are followed, and from where on.
 
@@ -140,6 +155,8 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | No
     """
     violations = check_rules(request)
     campaign_id = _campaign_id(request.campaign_id, violations)
+    if request.trigger_ids and (request.campaign_id or request.external_id):
+        violations.append(_two_choices())
     if violations:
         raise InvalidRequest(violations)
     ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
@@ -170,6 +187,11 @@ def _campaign_id(text: str, violations: list[Violation]) -> int | None:
         description = f"must be an integer from 1 to {MAX_ID}, found {shown(text)}"
         violations.append(Violation("campaign_id", description, "WRONG_TYPE"))
     return int(text)
+
+
+def _two_choices() -> Violation:
+    description = "cannot be given beside campaign_id or external_id: they would choose among these"
+    return Violation("trigger_ids", description, "INVALID_FORMAT")
 
 
 def _token_of_another_query() -> Violation:

@@ -26,7 +26,7 @@ __all__ = ["Feed"]
 log = structlog.get_logger(__name__)
 
 _LOOK = 0.25  # seconds
-_PAGE = 500  # rows of the log
+_PAGE = 100  # rows of the log: what is made of them at once holds up other calls for a moment
 _SUMMED_UP = 5000  # rows of the log
 _CANCELLED = 2**31 - 1  # the place of a cancellation, behind all attempts of its transaction
 

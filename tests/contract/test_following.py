@@ -121,6 +121,25 @@ async def test_pages_follow_each_other_to_the_last(http: httpx.AsyncClient, stac
     assert shown == made[::-1]
 
 
+async def test_a_page_that_would_be_too_large_ends_early(
+    http: httpx.AsyncClient, stack: Stack, pool: Pool, user: str
+) -> None:
+    made = [await trigger(http, stack, user) for _ in range(3)]
+    await pool.execute(
+        "INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration,"
+        " provider_message_id, error) SELECT id, number, 'sandbox', 'retry', now(), 0.1, '', repeat('x', 50)"
+        " FROM unnest($1::uuid[]) AS id, generate_series(2, 3001) AS number",
+        [location[-36:] for location in made],
+    )
+    shown, query = list[str](), {"external_id": user}
+    while query.get("page_token") != "":
+        page = (await listed(http, stack, **query)).json()
+        assert len(page["deliveries"]) == 1
+        shown += [f"{TRIGGERS}/{one['trigger_id']}" for one in page["deliveries"]]
+        query["page_token"] = page.get("next_page_token", "")
+    assert shown == made[::-1]
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -250,6 +269,9 @@ REFUSED = [
         [("cursor", "INVALID_FORMAT"), ("external_id", "INVALID_FORMAT")],
     ),
     ({"trigger_ids": [NOBODY]}, []),
+    ({"trigger_ids": [NOBODY], "campaign_id": "44"}, [("trigger_ids", "INVALID_FORMAT")]),
+    ({"trigger_ids": [NOBODY], "external_id": "a"}, [("trigger_ids", "INVALID_FORMAT")]),
+    ({"campaign_id": str(2**63)}, [("campaign_id", "WRONG_TYPE")]),
 ]
 
 

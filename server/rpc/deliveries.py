@@ -17,7 +17,7 @@ from clarion.v1 import delivery_pb2_grpc
 
 from ..domain.delivery import Delivery, DeliveryState, Followed, Listed, Position
 from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
-from .events import event, last_event
+from .events import events, last_event
 from .guard import caller, last_event_id, require_working_key
 from .places import page_token, place_in_list, position_of
 from .ports import Feed, Records
@@ -78,11 +78,10 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self, request: pb.WatchTriggersRequest, context: Any
     ) -> AsyncGenerator[pb.WatchTriggersResponse]:
         """Tell what changes."""
-        followed, start = _followed(request)
-        told = watch(self._feed, caller().project_id, followed, start, require_working_key)
-        async with aclosing(told) as messages:
-            async for message in messages:
-                yield message
+        async with aclosing(self._watch(request)) as told:
+            async for messages in told:
+                for message in messages:
+                    yield message
 
     async def StreamTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, context: Any
@@ -91,16 +90,21 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         request.cursor = last_event_id() or request.cursor
         begun = False
         try:
-            async with aclosing(self.WatchTriggers(request, context)) as messages:
-                async for message in messages:
-                    yield event(message)
-                    begun = True
+            async with aclosing(self._watch(request)) as told:
+                async for messages in told:
+                    for body in events(messages):
+                        yield body
+                        begun = True
         except RequestError as error:
             if not begun or error.code in _COME_AGAIN:
                 raise
             yield last_event(to_status(error))
         else:
             yield last_event(status_pb2.Status())
+
+    def _watch(self, request: pb.WatchTriggersRequest) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
+        followed, start = _followed(request)
+        return watch(self._feed, caller().project_id, followed, start, require_working_key)
 
     async def _find(self, request: Message, trigger_id: str) -> Delivery:
         require_valid(request)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from clarion.v1 import delivery_pb2
 
-from ..domain.delivery import Change, Delivery, Followed, Position
+from ..domain.delivery import Delivery, Followed, Position
 from ..errors import DeliveryNotFound, InvalidRequest, Violation
 from .places import cursor_of
 from .ports import Feed
@@ -44,8 +44,8 @@ class _Stream:
 
 async def watch(
     feed: Feed, project_id: int, followed: Followed, start: Position | None, allowed: Callable[[], object]
-) -> AsyncGenerator[Told]:
-    """Yield what the watcher is told; end when all triggers that it names have come to their end.
+) -> AsyncGenerator[list[Told]]:
+    """Yield what the watcher is told, by what there is at once; end when all that it names have ended.
 
     `start` is where an earlier stream ended; `allowed` raises once the caller's key works no more.
 
@@ -61,24 +61,15 @@ async def watch(
             raise InvalidRequest([_not_of_this_database()])
         stream = _Stream(start or end, set(followed.trigger_ids or ()), time.monotonic())
         present = await _present(feed, project_id, followed)
-        yield stream.tell(stream.position)
-        for delivery in present:
-            yield stream.tell(stream.position, delivery)
+        yield [stream.tell(stream.position, delivery) for delivery in (None, *present)]
         while stream.open or followed.trigger_ids is None:
             found = await feed.after(stream.position, project_id, followed, _LOOK_UP)
             allowed()
-            for change in _unless_ended(found.changes, stream, followed):
-                yield stream.tell(change.position, change.delivery)
+            if found.changes:
+                yield [stream.tell(change.position, change.delivery) for change in found.changes]
             stream.position = found.reached
             if time.monotonic() - stream.spoke_at >= HEARTBEAT:
-                yield stream.tell(stream.position)
-
-
-def _unless_ended(changes: Iterable[Change], stream: _Stream, followed: Followed) -> Iterable[Change]:
-    """Yield changes while there is something to wait for."""
-    for change in changes:
-        if stream.open or followed.trigger_ids is None:
-            yield change
+                yield [stream.tell(stream.position)]
 
 
 async def _present(feed: Feed, project_id: int, followed: Followed) -> list[Delivery]:

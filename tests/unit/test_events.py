@@ -1,0 +1,44 @@
+"""Server-sent events: what readers by the standard make of them."""
+
+from __future__ import annotations
+
+import json
+
+from google.rpc import code_pb2, status_pb2
+
+from clarion.v1 import delivery_pb2 as pb
+from server.rpc.events import events, last_event
+
+
+def told(cursor: str, **delivery: str) -> pb.WatchTriggersResponse:
+    return pb.WatchTriggersResponse(cursor=cursor, delivery=pb.Delivery(**delivery) if delivery else None)
+
+
+def test_a_change_is_an_event_with_its_cursor_as_id() -> None:
+    [body] = events([told("abc", external_id="two\nlines\r\u2028")])
+    assert body.content_type == "text/event-stream"
+    first, second, *blank = body.data.decode().split("\n")
+    assert (first, blank) == ("id: abc", ["", ""])
+    data = json.loads(second.removeprefix("data: "))
+    assert data == {"cursor": "abc", "delivery": {"external_id": "two\nlines\r\u2028"}}
+    assert "\r" not in second
+
+
+def test_a_sign_of_life_is_no_event_but_has_an_id() -> None:
+    [body] = events([told("abc")])
+    assert body.data == b": heartbeat\nretry: 1000\nid: abc\n\n"
+
+
+def test_what_happens_at_once_is_sent_at_once_in_bodies_that_are_bounded() -> None:
+    messages = [told(f"{number}", external_id="x" * 1000) for number in range(100)]
+    bodies = [body.data for body in events(messages)]
+    assert 2 < len(bodies) < 10
+    assert max(map(len, bodies)) < 40_000
+    assert b"".join(bodies) == b"".join(body.data for one in messages for body in events([one]))
+    assert list(events([])) == []
+
+
+def test_the_last_event_says_why() -> None:
+    ended = last_event(status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="no"))
+    assert ended.data == b'event: end\ndata: {"code":16,"message":"no","details":[]}\n\n'
+    assert b'"code":0' in last_event(status_pb2.Status()).data

@@ -10,8 +10,9 @@ from clarion.v1 import delivery_pb2 as pb
 from server.rpc.events import events, last_event
 
 
-def told(cursor: str, **delivery: str) -> pb.WatchTriggersResponse:
-    return pb.WatchTriggersResponse(cursor=cursor, delivery=pb.Delivery(**delivery) if delivery else None)
+def told(cursor: str, external_id: str = "") -> pb.WatchTriggersResponse:
+    delivery = pb.Delivery(external_id=external_id) if external_id else None
+    return pb.WatchTriggersResponse(cursor=cursor, delivery=delivery)
 
 
 def test_a_change_is_an_event_with_its_cursor_as_id() -> None:

@@ -78,6 +78,21 @@ async def test_a_key_that_can_only_trigger_reads_nothing(
     assert answer.json()["details"][0]["metadata"] == {"scope": "deliveries.read"}
 
 
+@pytest.mark.parametrize("kind", ["expired", "revoked", "unknown"])
+async def test_a_key_that_does_not_work_opens_no_stream(
+    http: httpx.AsyncClient, secrets: Keys, channels: dict[str, grpc.aio.Channel], kind: str
+) -> None:
+    secret = getattr(secrets, kind)
+    async with listening(http, secret) as events:
+        assert events.answer.status_code == 401
+        assert reason_of(check_rest(events.answer)) == "CREDENTIALS_INVALID"
+    metadata = (("authorization", f"Bearer {secret}"),)
+    call = stub(channels["gateway"]).WatchTriggers(pb.WatchTriggersRequest(), metadata=metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert reason_of(check_call(caught.value)) == "CREDENTIALS_INVALID"
+
+
 async def test_each_method_of_one_path_has_a_scope_of_its_own(
     http: httpx.AsyncClient, stack: Stack, pool: Pool
 ) -> None:

@@ -168,11 +168,8 @@ MIDDLE = BEGAN + dt.timedelta(hours=3)
 # What is being sent or tried again is found as what is pending is.
 STATES = [None, *(set(DeliveryState) - {DeliveryState.SENDING, DeliveryState.RETRYING})]
 QUERIES = [replace(by, state=state) for by in BY for state in STATES]
-QUERIES += [
-    replace(one, **bound)
-    for one in QUERIES[: 2 * len(STATES)]
-    for bound in ({"since": MIDDLE}, {"before": MIDDLE})
-]
+MANY = QUERIES[: 2 * len(STATES)]
+QUERIES += [replace(one, since=MIDDLE) for one in MANY] + [replace(one, before=MIDDLE) for one in MANY]
 
 
 async def test_a_page_is_read_from_an_index_whatever_is_asked_for(url: str, pool: Pool) -> None:

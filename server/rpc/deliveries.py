@@ -34,8 +34,8 @@ __all__ = ["DeliveryServicer"]
 _DEFAULT_PAGE = 50
 _MAX_PAGE_BYTES = 512 * 1024
 """A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
-_COME_AGAIN = {"UNAVAILABLE", "INTERNAL"}
-"""Codes after which a stream can go on elsewhere, or later."""
+_COME_AGAIN = "UNAVAILABLE"
+"""The code after which a stream can go on elsewhere, or later."""
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
@@ -96,7 +96,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                         yield body
                         begun = True
         except RequestError as error:
-            if not begun or error.code in _COME_AGAIN:
+            if not begun or error.code == _COME_AGAIN:
                 raise
             yield last_event(to_status(error))
         else:

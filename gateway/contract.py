@@ -20,10 +20,11 @@ from clarion.v1 import trigger_pb2
 
 from .errors import GatewayError
 
-__all__ = ["Contract", "RestPath", "built", "descriptor_path", "load"]
+__all__ = ["BATCH_PATH", "Contract", "RestPath", "built", "descriptor_path", "load"]
 
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
+BATCH_PATH, BATCH_METHOD = ":batch", "Batch"
 SEGMENT, REST = "[^/]+", ".+"
 VARIABLE = re.compile(r"\{[^}=]+(?:=([^}]+))?\}")
 
@@ -39,6 +40,11 @@ class RestPath:
     """Those of the methods that take a JSON body."""
     streams: bool = False
     """Whether the answer is a stream without an end."""
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether a call asks for many things: such paths end so (https://google.aip.dev/231)."""
+        return self.regex.endswith(BATCH_PATH)
 
     @property
     def takes_query(self) -> bool:
@@ -59,6 +65,8 @@ class Contract:
     paths: tuple[RestPath, ...]
     streams: tuple[str, ...]
     """gRPC paths of streaming methods."""
+    batches: tuple[str, ...]
+    """gRPC paths of methods that ask for many things."""
 
 
 def built(name: str) -> Path:
@@ -97,6 +105,9 @@ def load() -> Contract:
         services=tuple(sorted({name for name, _, _ in bindings})),
         paths=_paths((rule, _streams(method)) for _, method, rule in bindings),
         streams=tuple(f"/{name}/{method.name}" for name, method in methods if _streams(method)),
+        batches=tuple(
+            f"/{name}/{method.name}" for name, method in methods if method.name.startswith(BATCH_METHOD)
+        ),
     )
 
 

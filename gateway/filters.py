@@ -14,11 +14,13 @@ __all__ = [
     "HEALTH_PATH",
     "READY_PATH",
     "filters",
+    "for_batch",
     "for_events",
     "for_grpc",
     "for_readiness",
     "for_rest",
     "for_web",
+    "for_web_batch",
 ]
 
 Config = dict[str, Any]
@@ -41,8 +43,8 @@ NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
 BASE64_TO_GRPC = ".*-bin"
 SOME_PERCENT = 1
 """One server, of up to a hundred. Envoy takes fractions for 0."""
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""As large as a gRPC message may be by default."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""More than a batch of which everything is wrong: 4 MiB as a gRPC message, and longer as JSON."""
 
 
 def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
@@ -69,6 +71,20 @@ def for_rest() -> Config:
     return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
 
 
+def for_batch(options: GatewayOptions) -> Config:
+    """Return the `typed_per_filter_config` of batches by REST.
+
+    They have a size of their own, and no part in the adaptive limit: one takes far longer than
+    `latency_target`, which says nothing of how busy a server is.
+    """
+    config = {
+        "@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute",
+        "buffer": {"max_request_bytes": options.max_batch_bytes},
+    }
+    on = {"@type": ON["@type"], "config": config}
+    return {name: one for name, one in {**for_rest(), BUFFER: on}.items() if name != ADMISSION}
+
+
 def for_events() -> Config:
     """Return the same for streams of events, which last: their time says nothing of the servers' load."""
     found = for_rest()
@@ -91,6 +107,11 @@ def for_readiness() -> Config:
 def for_web() -> Config:
     """Return the `typed_per_filter_config` of gRPC-Web."""
     return {WEB: ON, ADMISSION: ON}
+
+
+def for_web_batch() -> Config:
+    """Return the `typed_per_filter_config` of batches by gRPC-Web."""
+    return {WEB: ON}
 
 
 def _lua() -> Config:

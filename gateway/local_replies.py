@@ -7,6 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from .contract import BATCH_PATH
 from .options import GatewayOptions
 from .replies import (
     FAULT,
@@ -36,12 +37,12 @@ ACCESS_LOG_FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filter
 
 def local_replies(options: GatewayOptions) -> Config:
     """Return `local_reply_config`."""
-    cases = [*_by_cause(), *_by_status(options)]
+    cases = [*_by_cause(options), *_by_status(options)]
     mappers = [mapper for condition, reply in cases for mapper in _mappers(condition, reply)]
     return {"mappers": [_untranslatable(), *mappers]}
 
 
-def _by_cause() -> Iterator[tuple[Config, Reply]]:
+def _by_cause(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
     yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
@@ -50,11 +51,14 @@ def _by_cause() -> Iterator[tuple[Config, Reply]]:
     # Envoy's 408 for a gRPC call that took too long; the request may have come in time.
     late = _because("response.code_details == 'max_duration_timeout'")
     yield _all(_has_status(HTTPStatus.REQUEST_TIMEOUT), late), TIMED_OUT
+    batch = _because(f"request.url_path.endsWith('{BATCH_PATH}')")
+    yield _all(_has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE), batch), too_large(options.max_batch_bytes)
 
 
 def _by_status(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers that Envoy's HTTP status tells apart."""
-    same = (NO_SUCH_PATH, too_large(options), MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
+    large = too_large(options.max_body_bytes)
+    same = (NO_SUCH_PATH, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
     for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
         yield _has_status(reply.status), reply
     yield _has_status(HTTPStatus.NOT_IMPLEMENTED), MALFORMED  # an unknown transfer-encoding

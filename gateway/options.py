@@ -77,7 +77,9 @@ class GatewayOptions:
     for each other when there is most to do."""
 
     max_body_bytes: int = 65536
-    """The largest REST body. gRPC messages are limited by the server."""
+    """The largest REST body, but for a batch. gRPC messages are limited by the server."""
+    max_batch_bytes: int = 2 * 1024 * 1024
+    """The largest REST body of a batch. The servers take no larger ones."""
     max_header_kib: int = 12
     """With the 32 bytes that gRPC counts for each header, it stays below the 16 KiB that the servers take."""
     max_header_count: int = 100
@@ -129,9 +131,10 @@ class GatewayOptions:
 
     def _check_positive(self) -> None:
         """Refuse limits of nothing: Envoy reads a time of 0 as "for ever"."""
-        limits = ("concurrency", "max_body_bytes", "max_header_kib", "max_header_count", "max_connections")
+        sizes = ("max_body_bytes", "max_batch_bytes", "max_header_kib")
+        limits = ("concurrency", "max_header_count", "max_connections", "max_streams")
         times = ("request_timeout", "header_timeout", "body_timeout", "idle_timeout", "drain_timeout")
-        for name in (*limits, "max_streams", "max_concurrent_per_server", "latency_target", *times):
+        for name in (*sizes, *limits, "max_concurrent_per_server", "latency_target", *times):
             if getattr(self, name) <= 0:
                 raise GatewayError(f"{name}: must be more than 0, not {getattr(self, name)}")
 

@@ -15,8 +15,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from clarion.v1 import error_reason_pb2 as reasons
 
-from .options import GatewayOptions
-
 __all__ = [
     "FAULT",
     "KEY_MALFORMED",
@@ -188,12 +186,10 @@ LARGE_HEADERS = Reply(
 )
 
 
-def too_large(options: GatewayOptions) -> Reply:
-    """Return the answer to a body above the limit."""
-    return Reply(
-        reasons.ERROR_REASON_BODY_TOO_LARGE,
-        f"The body is larger than {options.max_body_bytes} bytes: send less.",
-    )
+def too_large(limit: int) -> Reply:
+    """Return the answer to a body above a limit in bytes."""
+    message = f"The body is larger than {limit} bytes: send less."
+    return Reply(reasons.ERROR_REASON_BODY_TOO_LARGE, message)
 
 
 def direct_response(reply: Reply) -> Config:

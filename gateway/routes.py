@@ -13,11 +13,13 @@ from .contract import Contract, RestPath, built
 from .filters import (
     HEALTH_PATH,
     READY_PATH,
+    for_batch,
     for_events,
     for_grpc,
     for_readiness,
     for_rest,
     for_web,
+    for_web_batch,
 )
 from .options import GatewayOptions
 from .replies import (
@@ -104,7 +106,7 @@ def _virtual_host(options: GatewayOptions, contract: Contract, documents: list[D
         "domains": ["*"],
         "routes": [
             *_grpc_routes(options, contract),
-            _web_route(options),
+            *_web_routes(options, contract),
             *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
             # The health filter answers before the route does.
             *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
@@ -130,12 +132,14 @@ def _file(document: Document) -> Config:
 
 
 def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
-    """Yield the routes of native gRPC: streams without an end, then all other calls."""
+    """Yield the routes of native gRPC: streams without an end, batches, then all other calls."""
     streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
     streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
     for match in streaming:
         yield _grpc_route(match, _no_end())
     yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
+    for path in contract.batches:
+        yield _grpc_route({"path": path}, _longest_call(options))
     yield {**_grpc_route({"prefix": "/"}, _longest_call(options)), "typed_per_filter_config": for_grpc()}
 
 
@@ -158,16 +162,21 @@ def _grpc_route(match: Config, action: Config) -> Config:
     }
 
 
-def _web_route(options: GatewayOptions) -> Config:
-    """Return the route of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
+def _web_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+    """Yield the routes of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
 
     No CORS: a key in a browser is a key given away.
     """
-    return {
-        "match": {"prefix": "/", "headers": [WEB_TYPE]},
-        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(options)},
-        "typed_per_filter_config": for_web(),
-    }
+    action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(options)}
+    for match, filters in (
+        *(({"path": path}, for_web_batch()) for path in contract.batches),
+        ({"prefix": "/"}, for_web()),
+    ):
+        yield {
+            "match": {**match, "headers": [WEB_TYPE]},
+            "route": action,
+            "typed_per_filter_config": filters,
+        }
 
 
 def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
@@ -180,7 +189,8 @@ def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
         takes_body = _method_of(path.body_methods)
         yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
         yield _refusal(path, [takes_body, _no(_regex("content-encoding", "(identity)?"))], NOT_JSON)
-    yield _refusal(path, [_longer_than(options.max_body_bytes)], too_large(options))
+    most = options.max_batch_bytes if path.is_batch else options.max_body_bytes
+    yield _refusal(path, [_longer_than(most)], too_large(most))
     if not path.takes_query:
         yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
     yield _rest_route(options, path)
@@ -197,8 +207,14 @@ def _rest_route(options: GatewayOptions, path: RestPath) -> Config:
         "match": _match(path),
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
         "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
-        "typed_per_filter_config": for_events() if path.streams else for_rest(),
+        "typed_per_filter_config": _rest_filters(options, path),
     }
+
+
+def _rest_filters(options: GatewayOptions, path: RestPath) -> Config:
+    if path.is_batch:
+        return for_batch(options)
+    return for_events() if path.streams else for_rest()
 
 
 def _retries() -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -54,6 +55,24 @@ class Exceeded:
     wait: float
 
 
+@dataclass(slots=True)
+class _Bucket:
+    """A bucket as one call sees it; `interval` seconds bring a token, `depth` seconds fill it."""
+
+    full_at: float
+    interval: float
+    depth: float
+
+    def tokens(self, now: float, most: int) -> int:
+        """Return how many whole tokens it has, at most so many."""
+        room = now + self.depth - self.full_at + _TOLERANCE
+        return min(most, math.floor(room / self.interval)) if self.interval else most
+
+    def wait(self, now: float) -> float:
+        """Return how long to wait for the next token, in seconds; less than nothing if it is there."""
+        return self.full_at + self.interval - now - self.depth
+
+
 class RateLimiter:
     """Token buckets of keys and projects; of each limit this process gives its share.
 
@@ -89,32 +108,43 @@ class RateLimiter:
         self, key: Hashable, of_key: Limit, project: Hashable, of_project: Limit
     ) -> tuple[Exceeded, ...]:
         """Take a token of both buckets; or, if one has none, none at all, and tell what is exceeded."""
+        return self.take_up_to(1, key, of_key, project, of_project)[1]
+
+    def take_up_to(
+        self, wanted: int, key: Hashable, of_key: Limit, project: Hashable, of_project: Limit
+    ) -> tuple[int, tuple[Exceeded, ...]]:
+        """Take as many tokens as both buckets have, at most `wanted`.
+
+        Returns how many were taken, and what is exceeded if that is fewer.
+        """
         if not (of_key.rate or of_project.rate):
-            return ()
+            return wanted, ()
         now = self._clock()
-        key_full_at, key_wait = self._look(key, of_key, now)
-        project_full_at, project_wait = self._look(project, of_project, now)
-        if key_wait > _TOLERANCE or project_wait > _TOLERANCE:
-            looks = (Exceeded("key", of_key, key_wait), Exceeded("project", of_project, project_wait))
-            return tuple(look for look in looks if look.wait > _TOLERANCE)
-        self._keep(key, key_full_at, now)
-        self._keep(project, project_full_at, now)
-        return ()
+        buckets = (
+            ("key", of_key, self._bucket(key, of_key, now)),
+            ("project", of_project, self._bucket(project, of_project, now)),
+        )
+        taken = min(bucket.tokens(now, wanted) for _, _, bucket in buckets)
+        for name, (_, _, bucket) in zip((key, project), buckets, strict=True):
+            bucket.full_at += taken * bucket.interval
+            self._keep(name, bucket.full_at, now)
+        if taken == wanted:
+            return taken, ()
+        waits = (Exceeded(scope, limit, bucket.wait(now)) for scope, limit, bucket in buckets)
+        return taken, tuple(exceeded for exceeded in waits if exceeded.wait > _TOLERANCE)
 
     def __len__(self) -> int:
         """Return how many buckets are kept."""
         return len(self._full_at)
 
-    def _look(self, name: Hashable, limit: Limit, now: float) -> tuple[float, float]:
-        """Return when the bucket would be full if a token were taken, and how long to wait for that token."""
+    def _bucket(self, name: Hashable, limit: Limit, now: float) -> _Bucket:
         if not limit.rate:
-            return now, 0.0
+            return _Bucket(now, 0.0, math.inf)
         interval = self._processes / limit.rate
         depth = interval * max(1.0, limit.burst / self._processes)
-        full_at = max(self._full_at.get(name, now), now)
-        if full_at > now + depth:  # emptier than empty: the limit was another when it was written
-            full_at = self._full_at[name] = now + depth
-        return full_at + interval, full_at + interval - now - depth
+        # Emptier than empty: the limit was another when it was written.
+        full_at = min(max(self._full_at.get(name, now), now), now + depth)
+        return _Bucket(full_at, interval, depth)
 
     def _keep(self, name: Hashable, full_at: float, now: float) -> None:
         if full_at <= now:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from typing import TypeAlias
 
 import msgspec
 
 from .campaign import Campaign
+from .once import Once
+from .trigger import Trigger
 from .window import next_opening, zone_of
 
-__all__ = ["Placement", "place"]
+__all__ = ["Entry", "Placement", "place"]
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -20,6 +23,14 @@ class Placement(msgspec.Struct, frozen=True):
     due_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing more to it than the lane."""
+        return self.due_at is None and self.expires_at is None
+
+
+Entry: TypeAlias = tuple[Trigger, Placement, Once | None]
+"""What is kept: a trigger, its place in the queue, and what it must not be kept twice for."""
 
 _at_once = functools.lru_cache(maxsize=1024)(Placement)
 

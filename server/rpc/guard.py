@@ -34,11 +34,11 @@ from ..errors import (
 from .deadline import Deadline
 from .idempotency import HEADER
 from .ports import Catalog
-from .rate_limit import rate_limited
+from .rate_limit import take_tokens
 from .status import abort
 
 __all__ = [
-    "MAX_MESSAGE_BYTES",
+    "MAX_BATCH_BYTES",
     "Guard",
     "UnknownMethods",
     "caller",
@@ -51,7 +51,11 @@ __all__ = [
 log = structlog.get_logger(__name__)
 
 MAX_MESSAGE_BYTES = 256 * 1024
-"""The largest request. gRPC itself takes twice as much, so that most of what is refused is told why."""
+"""The largest request, but for a batch."""
+MAX_BATCH_BYTES = 2 * 1024 * 1024 + 1024
+"""The largest batch: as large as the gateway takes them over REST, and what `HttpBody` adds to that. gRPC
+itself takes twice as much, so that most of what is refused is told why."""
+_BATCH = "Batch"  # so begin the names of methods that take many: https://google.aip.dev/231
 
 _caller: ContextVar[ApiKey] = ContextVar("caller")
 # grpcio builds the metadata anew each time it is asked, so what it built to find the handler is kept.
@@ -128,15 +132,16 @@ class Guard(grpc.GenericRpcHandler):
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, MethodHandler]) -> None:
         """Guard a service's methods."""
         for name, handler in handlers.items():
+            most = MAX_BATCH_BYTES if name.startswith(_BATCH) else MAX_MESSAGE_BYTES
             guard = self._guard_stream if handler.response_streaming else self._guard
-            self._guarded[f"/{service}/{name}"] = guard(handler, self._scopes[service])
+            self._guarded[f"/{service}/{name}"] = guard(handler, self._scopes[service], most)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
         """Return the guarded handler of a call."""
         _sent.set(_read(handler_call_details.invocation_metadata))
         return self._guarded.get(handler_call_details.method)
 
-    def _guard(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
+    def _guard(self, handler: MethodHandler, scope: Scope, most_bytes: int) -> MethodHandler:
         serve: Any = handler.unary_unary
         decode = handler.request_deserializer
 
@@ -148,7 +153,7 @@ class Guard(grpc.GenericRpcHandler):
                     raise Overloaded
                 _caller.set(self._authenticate(_sent.get().get("authorization"), scope))
                 with Deadline(_time_left(context, self._deadline)):
-                    return await serve(_decode(decode, raw), context)
+                    return await serve(_decode(decode, raw, most_bytes), context)
             except RequestError as error:
                 await abort(context, error)
             except grpc.aio.AbortError:
@@ -161,7 +166,7 @@ class Guard(grpc.GenericRpcHandler):
         # No deserializer: a message that cannot be decoded is the caller's fault, and answered as such.
         return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
-    def _guard_stream(self, handler: MethodHandler, scope: Scope) -> MethodHandler:
+    def _guard_stream(self, handler: MethodHandler, scope: Scope, most_bytes: int) -> MethodHandler:
         """Guard a method that answers with a stream. It has no deadline but its caller's own."""
         serve: Any = handler.unary_stream
         decode = handler.request_deserializer
@@ -171,7 +176,7 @@ class Guard(grpc.GenericRpcHandler):
                 header = _sent.get().get("authorization")
                 _caller.set(self._authenticate(header, scope))
                 _check_key.set(partial(self._working_key, header))
-                async with aclosing(serve(_decode(decode, raw), context)) as messages:
+                async with aclosing(serve(_decode(decode, raw, most_bytes), context)) as messages:
                     async for message in messages:
                         await context.write(message)
             except RequestError as error:
@@ -194,17 +199,12 @@ class Guard(grpc.GenericRpcHandler):
 
     def _authenticate(self, header: str | None, scope: Scope) -> ApiKey:
         key = self._working_key(header)
-        self._take_token(key)
+        _, exceeded = take_tokens(self._limits, self._catalog, key)
+        if exceeded:
+            raise exceeded
         if scope not in key.scopes:
             raise ScopeMissing(f"The API key lacks the scope {scope}.", metadata={"scope": scope.value})
         return key
-
-    def _take_token(self, key: ApiKey) -> None:
-        of_key = self._limits.of_key(key.limit)
-        of_project = self._limits.of_project(self._catalog.project_limit(key.project_id))
-        exceeded = self._limits.take(key.id, of_key, key.project_id, of_project)
-        if exceeded:
-            raise rate_limited(key.id, {"key": of_key, "project": of_project}, exceeded)
 
 
 class UnknownMethods(grpc.GenericRpcHandler):
@@ -219,12 +219,10 @@ async def _refuse_unknown(requests: object, context: grpc.aio.ServicerContext[An
     await abort(context, MethodUnknown())
 
 
-def _decode(decode: Callable[[bytes], Any] | None, raw: bytes) -> Any:
+def _decode(decode: Callable[[bytes], Any] | None, raw: bytes, most: int) -> Any:
     assert decode is not None  # noqa: S101 - generated code always has one
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise BodyTooLarge(
-            f"The message has {len(raw)} bytes, at most {MAX_MESSAGE_BYTES} are taken: send less."
-        )
+    if len(raw) > most:
+        raise BodyTooLarge(f"The message has {len(raw)} bytes, at most {most} are taken: send less.")
     try:
         return decode(raw)
     except DecodeError as error:

@@ -13,13 +13,20 @@ from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.key import ApiKey
 from ..domain.locale import normal_locale
 from ..domain.once import Once, once
-from ..domain.placement import Placement, place
+from ..domain.placement import Entry, Placement, place
 from ..domain.trigger import Trigger
-from ..errors import CampaignForbidden, CampaignNotFound, CampaignPaused, InvalidRequest, Violation
+from ..errors import (
+    CampaignForbidden,
+    CampaignNotFound,
+    CampaignPaused,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    Violation,
+)
 from .addresses import as_sent
 from .idempotency import FIELD, HEADER, idempotency_key
 from .ports import Catalog
-from .rest_body import Body, parse_campaign_id, to_request
+from .rest_body import Body, to_request
 from .rules import TriggerRequest, check, required
 from .send_at import moment_of, send_at_violation
 
@@ -43,6 +50,16 @@ class Ready(msgspec.Struct, frozen=True):
     """Where the caller wrote the idempotency key."""
     too_late: Violation | None = None
     """Its moment has passed: it is only right if it repeats an earlier call."""
+
+    @property
+    def entry(self) -> Entry:
+        """What the writer takes."""
+        return self.trigger, self.place, self.once
+
+    def refused(self, error: IdempotencyKeyReused) -> IdempotencyKeyReused:
+        """Return the error with the field in which the caller wrote the key."""
+        reused = Violation(self.key_field, "was used for a trigger with other content", "ALREADY_USED")
+        return IdempotencyKeyReused(metadata=error.metadata, violations=[reused])
 
 
 class Judge:
@@ -69,18 +86,19 @@ class Judge:
             violations = [_mismatch(campaign, given), *(v for v in violations if v.field != wrong)]
         return self._ready(campaign, request, violations, header)
 
-    def rest(self, campaign: str, body: Body, header: str | None = None) -> Ready:
-        """Judge a REST body for the campaign of this number.
+    def rest(
+        self, campaign_id: int | Violation, body: Body, header: str | None = None, request_id: str = ""
+    ) -> Ready:
+        """Judge a REST body for the campaign of this number, or with what is wrong with the number.
 
         Raises:
             RequestError: what is wrong, all at once.
         """
-        campaign_id = parse_campaign_id(campaign)
         if isinstance(campaign_id, Violation):
-            typed = to_request(1, body.given_channel or Channel.EMAIL, body)
+            typed = to_request(1, body.given_channel or Channel.EMAIL, body, request_id)
             raise InvalidRequest([campaign_id, *_body_violations(typed, body)])
         found = self._campaign(campaign_id)
-        typed = to_request(campaign_id, found.channel, body)
+        typed = to_request(campaign_id, found.channel, body, request_id)
         violations = _body_violations(typed, body)
         if violations and body.given_channel:
             violations = _name_mismatch(violations, found, body.given_channel)

@@ -12,7 +12,7 @@ from ..domain.delivery import Changes, Delivery, Followed, Listed, Position
 from ..domain.key import ApiKey
 from ..domain.limit import OwnLimit
 from ..domain.once import Once
-from ..domain.placement import Placement
+from ..domain.placement import Entry, Placement
 from ..domain.trigger import Trigger
 
 __all__ = ["Catalog", "Feed", "Records", "Writer"]
@@ -49,11 +49,20 @@ class Writer(Protocol):
             StoreUnavailable: the database cannot be reached.
         """
 
-    async def earlier(self, trigger: Trigger, once: Once) -> uuid.UUID | None:
-        """Return the id of an earlier trigger that `once` stands for, if there is one; keep nothing.
+    async def add_all(self, entries: Sequence[Entry]) -> Sequence[uuid.UUID | Exception]:
+        """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
 
         Raises:
-            IdempotencyKeyReused: `once` has the key of a trigger with other content.
+            Overloaded: too much waits already.
+            StoreUnavailable: the database cannot be reached.
+        """
+
+    async def earlier(self, asked: Sequence[tuple[Trigger, Once]]) -> Sequence[uuid.UUID | Exception | None]:
+        """Return for each the id of an earlier trigger that its key stands for, if any; keep nothing.
+
+        Where the key stands for other content, it is IdempotencyKeyReused.
+
+        Raises:
             StoreUnavailable: the database cannot be reached.
         """
 

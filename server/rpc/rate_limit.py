@@ -11,12 +11,26 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 
-from ..domain.limit import Exceeded, Limit
+from ..domain.key import ApiKey
+from ..domain.limit import Exceeded, Limit, RateLimiter
 from ..errors import RateLimited
+from .ports import Catalog
 
-__all__ = ["rate_limited"]
+__all__ = ["rate_limited", "take_tokens"]
 
 _OWNERS = {"key": "this API key", "project": "the API key's project"}
+
+
+def take_tokens(
+    limits: RateLimiter, catalog: Catalog, key: ApiKey, wanted: int = 1
+) -> tuple[int, RateLimited | None]:
+    """Take up to `wanted` tokens of a key and its project; return how many, and why there were no more."""
+    of_key = limits.of_key(key.limit)
+    of_project = limits.of_project(catalog.project_limit(key.project_id))
+    taken, exceeded = limits.take_up_to(wanted, key.id, of_key, key.project_id, of_project)
+    if not exceeded:
+        return taken, None
+    return taken, rate_limited(key.id, {"key": of_key, "project": of_project}, exceeded)
 
 
 def rate_limited(key_id: uuid.UUID, limits: Mapping[str, Limit], exceeded: Sequence[Exceeded]) -> RateLimited:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from .rules import TriggerRequest, required
 from .send_at import parse_send_at
 from .wording import shown
 
-__all__ = ["MAX_ID", "Body", "parse_body", "parse_campaign_id", "to_request"]
+__all__ = ["MAX_ID", "Body", "parse_any", "parse_body", "parse_campaign_id", "to_request", "wrong_type"]
 
 _ADDRESSES = {channel.address_field: channel for channel in Channel}
 _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
@@ -64,6 +65,8 @@ class Body(msgspec.Struct, frozen=True):
     is_plain: bool = False
     """Whether `event` is known to be a flat JSON object, so that it need not be parsed again."""
     send_at: dt.datetime | None = None
+    more: Mapping[str, Any] = {}
+    """Members that stand beside these in an item of a batch, as decoded."""
 
     @property
     def given_channel(self) -> Channel | None:
@@ -81,7 +84,7 @@ def parse_campaign_id(text: str) -> int | Violation:
 
 def parse_body(data: bytes) -> Body:
     """Decode a body strictly. Never raises: what is wrong is in `violations`."""
-    return _parse_plain(data) or _parse_any(data)
+    return _parse_plain(data) or parse_any(data)
 
 
 def _parse_plain(data: bytes) -> Body | None:
@@ -106,24 +109,27 @@ def _parse_plain(data: bytes) -> Body | None:
     return Body(body.user, "", bytes(body.event).decode(), (), is_plain=True, send_at=send_at)
 
 
-def _parse_any(data: bytes) -> Body:
+def parse_any(data: bytes, more: Collection[str] = ()) -> Body:
+    """Decode any body strictly, one that may have `more` members too."""
     try:
-        text, value = _decode(strict_json.blank_below(data.decode("utf-8"), _MAX_DEPTH))
+        text = strict_json.blank_below(data.decode("utf-8"), _MAX_DEPTH)
+        text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
     except UnicodeDecodeError as error:
         return _nothing(f"is not UTF-8: byte {error.start} is not part of a character")
     except strict_json.JsonError as error:
         return _nothing(str(error))
     if not isinstance(value, dict):
         return _nothing(f"must be a JSON object, found {strict_json.type_name(value)}", "WRONG_TYPE")
-    return _checked(text, value)
+    return _checked(text, value, more)
 
 
-def to_request(campaign_id: int, channel: Channel, body: Body) -> TriggerRequest:
+def to_request(campaign_id: int, channel: Channel, body: Body, request_id: str = "") -> TriggerRequest:
     """Build the typed request of the campaign's channel; addresses of other channels are left out."""
     members = {name: text for name, text in body.user.items() if _ADDRESSES.get(name, channel) is channel}
     if body.data:
         members["data"] = body.data
     request = _typed(campaign_id, channel, members, body.event)
+    request.request_id = request_id
     if body.send_at is not None:
         request.send_at.FromDatetime(body.send_at)
     return request
@@ -142,38 +148,27 @@ def _typed(campaign_id: int, channel: Channel, user: dict[str, str], event: str)
             return pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=event)
 
 
-def _decode(text: str) -> tuple[str, Any]:
-    try:
-        return text, strict_json.decode(text, depth=_MAX_DEPTH)
-    except strict_json.JsonError as error:
-        mended = strict_json.without_trailing_commas(text)
-        if mended == text:
-            raise
-        try:
-            return mended, strict_json.decode(mended, depth=_MAX_DEPTH)
-        except strict_json.JsonError:
-            raise error from None
-
-
 def _nothing(description: str, reason: str = "MALFORMED_JSON") -> Body:
     return Body({}, "", "", (Violation("", description, reason),))
 
 
-def _checked(text: str, value: dict[str, Any]) -> Body:
-    violations = [_unknown(name) for name in value if name not in {"user", "event", "send_at"}]
+def _checked(text: str, value: dict[str, Any], more: Collection[str]) -> Body:
+    known = {"user", "event", "send_at", *more}
+    violations = [_unknown(name) for name in value if name not in known]
     user = value.get("user")
     if user is None or not isinstance(user, dict):
-        violations.append(required("user") if "user" not in value else _wrong("user", "an object", user))
+        violations.append(required("user") if "user" not in value else wrong_type("user", "an object", user))
         user = {}
     texts = {name: member for name, member in user.items() if name in _USER_TEXTS and type(member) is str}
     violations += _wrong_members(user)
     event = value.get("event", {})
     if not isinstance(event, dict):
-        violations.append(_wrong("event", "an object", event))
+        violations.append(wrong_type("event", "an object", event))
     send_at = _send_at(value, violations)
     raw = _raw_decoder.decode(text) if not violations else _RawBody()
     data, given = bytes(raw.user.data).decode(), bytes(raw.event).decode()
-    return Body(texts, data, given, tuple(violations), send_at=send_at)
+    others = {name: value[name] for name in more if name in value}
+    return Body(texts, data, given, tuple(violations), send_at=send_at, more=others)
 
 
 def _send_at(value: Mapping[str, Any], violations: list[Violation]) -> dt.datetime | None:
@@ -181,7 +176,7 @@ def _send_at(value: Mapping[str, Any], violations: list[Violation]) -> dt.dateti
     if "send_at" not in value:
         return None
     given = value["send_at"]
-    found = parse_send_at(given) if isinstance(given, str) else _wrong("send_at", "a string", given)
+    found = parse_send_at(given) if isinstance(given, str) else wrong_type("send_at", "a string", given)
     if isinstance(found, Violation):
         violations.append(found)
         return None
@@ -193,11 +188,11 @@ def _wrong_members(user: Mapping[str, Any]) -> list[Violation]:
     for name, member in user.items():
         if name == "data":
             if not isinstance(member, dict):
-                violations.append(_wrong("user.data", "an object", member))
+                violations.append(wrong_type("user.data", "an object", member))
         elif name not in _USER_TEXTS:
             violations.append(_unknown(f"user.{name}"))
         elif type(member) is not str:
-            violations.append(_wrong(f"user.{name}", "a string", member))
+            violations.append(wrong_type(f"user.{name}", "a string", member))
     return violations
 
 
@@ -210,6 +205,7 @@ def _unknown(field: str) -> Violation:
     return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
 
 
-def _wrong(field: str, expected: str, found: object) -> Violation:
+def wrong_type(field: str, expected: str, found: object) -> Violation:
+    """Return the violation of a member that has a value of another type."""
     hint = "; leave it out instead" if found is None and field not in _NEVER_LEFT_OUT else ""
     return Violation(field, f"must be {expected}, found {strict_json.type_name(found)}{hint}", "WRONG_TYPE")

@@ -24,7 +24,7 @@ from ..domain.key import Scope
 from ..domain.limit import RateLimiter
 from ..errors import ConfigError
 from .deliveries import DeliveryServicer
-from .guard import MAX_MESSAGE_BYTES, Guard, UnknownMethods
+from .guard import MAX_BATCH_BYTES, Guard, UnknownMethods
 from .ports import Catalog, Feed, Records, Writer
 from .resources import ApiKeyServicer, CampaignServicer
 from .triggers import TriggerServicer
@@ -35,7 +35,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 OPTIONS = [
     ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
-    ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),  # between the two, the guard says why
+    ("grpc.max_receive_message_length", 2 * MAX_BATCH_BYTES),  # between the two, the guard says why
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -74,7 +74,7 @@ class RpcServer:
         self._health = health.aio.HealthServicer()
         self._ending = False
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(
-            TriggerServicer(catalog, writer, records), guard
+            TriggerServicer(catalog, writer, records, limits), guard
         )
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records, feed), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)

@@ -11,7 +11,8 @@ import math
 import re
 import sys
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 __all__ = [
     "MAX_DEPTH",
@@ -20,9 +21,12 @@ __all__ = [
     "blank_below",
     "check_depth",
     "decode",
+    "forgiving",
     "type_name",
     "without_trailing_commas",
 ]
+
+T = TypeVar("T")
 
 MAX_DEPTH = 32
 # A string that never ends counts to the end of the text: to look for its end again at each quote in it
@@ -70,6 +74,24 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
 def without_trailing_commas(text: str) -> str:
     """Return the text without commas that stand before a closing bracket."""
     return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
+
+
+def forgiving(text: str, decode: Callable[[str], T]) -> tuple[str, T]:
+    """Return a text and what `decode` makes of it; without trailing commas, if it is refused with them.
+
+    Raises:
+        JsonError: what is wrong, and where.
+    """
+    try:
+        return text, decode(text)
+    except JsonError as error:
+        mended = without_trailing_commas(text)
+        if mended == text:
+            raise
+        try:
+            return mended, decode(mended)
+        except JsonError:
+            raise error from None
 
 
 def check_depth(text: str, most: int = MAX_DEPTH) -> None:

@@ -10,6 +10,7 @@ from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
 from ..domain.delivery import DeliveryState
+from ..domain.limit import RateLimiter
 from ..errors import (
     CampaignForbidden,
     DeliveryNotFound,
@@ -18,10 +19,11 @@ from ..errors import (
     TooLateToCancel,
     Violation,
 )
+from .batches import Batches
 from .guard import caller, idempotency_header, traceparent
 from .judging import Judge, Ready
 from .ports import Catalog, Records, Writer
-from .rest_body import parse_body
+from .rest_body import parse_body, parse_campaign_id
 from .rules import TriggerRequest, require_valid
 
 __all__ = ["TriggerServicer"]
@@ -38,8 +40,12 @@ _SAID = {
 class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     """Accepts triggers."""
 
-    def __init__(self, catalog: Catalog, writer: Writer, records: Records) -> None:
-        """Take where campaigns are looked up, where triggers are made durable, and where they are found."""
+    def __init__(self, catalog: Catalog, writer: Writer, records: Records, limits: RateLimiter) -> None:
+        """Take where campaigns are looked up, where triggers are made durable, and where they are found.
+
+        `limits` counts the items of batches.
+        """
+        self._batches = Batches(catalog, writer, limits)
         self._records = records
         self._catalog = catalog
         self._writer = writer
@@ -71,6 +77,18 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         """Accept what came over REST."""
         trigger_id, replayed = await self._rest(request)
         return pb.TriggerCampaignResponse(trigger_id=trigger_id, replayed=replayed)
+
+    async def BatchTrigger(  # noqa: N802 - gRPC's name
+        self, request: pb.BatchTriggerRequest, context: Any
+    ) -> pb.BatchTriggerResponse:
+        """Accept what is good of many."""
+        return pb.BatchTriggerResponse(outcomes=await self._batches.typed(request.triggers))
+
+    async def BatchTriggerCampaigns(  # noqa: N802 - gRPC's name
+        self, request: pb.BatchTriggerCampaignsRequest, context: Any
+    ) -> pb.BatchTriggerCampaignsResponse:
+        """Accept what is good of many that came over REST."""
+        return pb.BatchTriggerCampaignsResponse(outcomes=await self._batches.rest(request.body.data))
 
     async def CancelTrigger(  # noqa: N802 - gRPC's name
         self, request: pb.CancelTriggerRequest, context: Any
@@ -106,7 +124,8 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
 
     async def _rest(self, request: pb.TriggerCampaignRequest) -> tuple[str, bool]:
         body = parse_body(request.body.data)
-        return await self._keep(self._judge().rest(request.campaign_id, body, idempotency_header()))
+        campaign_id = parse_campaign_id(request.campaign_id)
+        return await self._keep(self._judge().rest(campaign_id, body, idempotency_header()))
 
     def _judge(self) -> Judge:
         return Judge(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
@@ -118,13 +137,15 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
                 return await self._told_before(ready, ready.too_late), True
             kept = await self._writer.add(ready.trigger, ready.place, ready.once)
         except IdempotencyKeyReused as error:
-            reused = Violation(ready.key_field, "was used for a trigger with other content", "ALREADY_USED")
-            raise IdempotencyKeyReused(metadata=error.metadata, violations=[reused]) from None
+            raise ready.refused(error) from None
         return str(kept), kept != ready.trigger.id
 
     async def _told_before(self, ready: Ready, too_late: Violation) -> str:
         """Return the answer to the earlier call that this one repeats, now that its moment has passed."""
-        earlier = await self._writer.earlier(ready.trigger, ready.once) if ready.once else None
+        assert ready.once is not None  # noqa: S101 - without a key it repeats nothing
+        (earlier,) = await self._writer.earlier([(ready.trigger, ready.once)])
         if earlier is None:
             raise InvalidRequest([too_late])
+        if isinstance(earlier, Exception):
+            raise earlier
         return str(earlier)

@@ -108,7 +108,7 @@ REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)
 
 
 @pytest.mark.parametrize(
-    "reply", [*REPLIES, too_large(OPTIONS)], ids=lambda reply: f"{reply.status} {reply.message[:20]}"
+    "reply", [*REPLIES, too_large(OPTIONS.max_body_bytes)], ids=lambda reply: f"{reply.status} {reply.message[:20]}"
 )
 def test_a_reply_is_one_of_the_answers_that_its_reason_promises(reply: Reply) -> None:
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number[reply.reason]
@@ -192,7 +192,8 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
         if "grpc" in route["match"]:
             on = {name.rpartition(".")[2] for name in route.get("typed_per_filter_config", ())}
             endless = route["route"].get("priority") == "HIGH"
-            assert on == (set() if endless else {"adaptive_concurrency"})
+            batch = "Batch" in route["match"].get("path", "")
+            assert on == (set() if endless or batch else {"adaptive_concurrency"})
 
 
 def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:

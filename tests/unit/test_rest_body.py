@@ -235,7 +235,7 @@ def test_the_everyday_body_is_decoded_like_any_other(value: object) -> None:
     data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     plain = rest_body._parse_plain(data)
     if plain is not None:
-        strict = rest_body._parse_any(data)
+        strict = rest_body.parse_any(data)
         assert (plain.user, plain.data, plain.event) == (strict.user, strict.data, strict.event)
         assert strict.violations == ()
 

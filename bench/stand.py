@@ -84,7 +84,7 @@ class Clarion(Stand):
         """Forget all triggers, so that each round begins with an empty queue and a flushed disk."""
         connection = await asyncpg.connect(self.url)
         try:
-            await connection.execute("TRUNCATE trigger, queue, attempt, dead_letter")
+            await connection.execute("TRUNCATE trigger, queue, attempt, dead_letter, idempotency")
             await connection.execute("CHECKPOINT")
         finally:
             await connection.close()

@@ -6,10 +6,20 @@ import datetime as dt
 import uuid
 
 import msgspec
+import uuid_utils
+from asyncpg.pgproto.pgproto import UUID
 
 from .campaign import Channel
 
-__all__ = ["Trigger"]
+__all__ = ["Trigger", "new_id"]
+
+
+def new_id() -> uuid.UUID:
+    """Return a new id, a UUID of version 7: in the order of time.
+
+    It is one of the database driver's, which are made, written as text and sent in a tenth of the time.
+    """
+    return UUID(uuid_utils.uuid7().bytes)
 
 
 class Trigger(msgspec.Struct, frozen=True):

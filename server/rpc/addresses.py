@@ -11,17 +11,24 @@ from phonenumbers import PhoneMetadata, ValidationResult
 
 from .wording import at_position
 
-__all__ = ["as_sent", "email_problem", "phone_form_problem", "phone_problem", "token_problem"]
+__all__ = [
+    "as_sent",
+    "email_problem",
+    "is_plain_email",
+    "phone_form_problem",
+    "phone_problem",
+    "token_problem",
+]
 
 # Nearly every address is of this plain form; the library judges the others, at ten times the cost. Those are
 # also names with "--", which may be Punycode, and the top-level domains that nobody can have.
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PLAIN_EMAIL = re.compile(
-    rf"(?=.{{1,64}}@)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?![^@]*--)(?:{_LABEL}\.)+"
-    r"(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[A-Za-z]{2,24}",
+_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
+_PLAIN_DOMAIN = re.compile(
+    rf"(?!.*--)(?:{_LABEL}\.)+(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[A-Za-z]{{2,24}}",
     re.IGNORECASE | re.ASCII,
 )
-_MAX_LOCAL = 64
+_MAX_LOCAL, _MAX_EMAIL = 64, 254
 _NOT_LOCAL = re.compile(r"[^A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]")
 _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9.\u0080-\U0010ffff-]")
 # The library ends some sentences with what it found: characters, or a part of the address.
@@ -31,9 +38,25 @@ _NOT_DIGIT = re.compile("[^0-9]")
 _NOT_TOKEN = re.compile("[^A-Za-z0-9_:-]")
 
 
+def is_plain_email(address: str) -> bool:
+    """Tell whether an address is of the form that nearly all have, and so can be sent to as it is."""
+    local, _, domain = address.rpartition("@")
+    return (
+        len(local) <= _MAX_LOCAL
+        and len(address) <= _MAX_EMAIL
+        and _PLAIN_LOCAL.fullmatch(local) is not None
+        and _is_plain_domain(domain)
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_plain_domain(domain: str) -> bool:
+    return _PLAIN_DOMAIN.fullmatch(domain) is not None
+
+
 def email_problem(address: str) -> str | None:
     """Return what keeps email from being sent to an address."""
-    if _PLAIN_EMAIL.fullmatch(address):
+    if is_plain_email(address):
         return None
     try:
         _judge(address)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from google.rpc import status_pb2
 
 from buf.validate import validate_pb2
 from clarion.v1 import trigger_pb2 as pb
@@ -18,6 +21,7 @@ from .batch_body import parse_item, split
 from .guard import caller, idempotency_header, traceparent
 from .idempotency import FIELD, HEADER
 from .judging import Judge, Ready
+from .plain_items import PlainItems
 from .ports import Catalog, Writer
 from .rate_limit import take_tokens
 from .rules import required
@@ -34,8 +38,12 @@ MAX_TRIGGERS: int = (
     .repeated.max_items
 )
 """As the protos say it."""
-_AT_A_TIME = 100
-"""So many items are judged before other calls get their turn."""
+T = TypeVar("T")
+Judged: TypeAlias = "Ready | status_pb2.Status"
+Kept: TypeAlias = "uuid.UUID | Exception | None"
+"""What became of a good item; None: it would only have been right if it had repeated an earlier one."""
+_TURN_SECONDS = 0.004
+"""So long items are judged before other calls get their turn."""
 _NOTHING = Violation("", "asks for nothing: give it one of email, text and push", "REQUIRED")
 
 
@@ -54,8 +62,7 @@ class Batches:
         Raises:
             RequestError: the batch as such is wrong, or nothing of it can be kept now.
         """
-        _check_batch(len(items))
-        return await self._take([partial(_judge_typed, item=item) for item in items])
+        return await self._take(items, _typed)
 
     async def rest(self, data: bytes) -> list[pb.BatchOutcome]:
         """Take a REST body; return an outcome for each of its items.
@@ -63,42 +70,48 @@ class Batches:
         Raises:
             RequestError: the batch as such is wrong, or nothing of it can be kept now.
         """
-        items = split(data)
+        return await self._take(split(data), _rest)
+
+    async def _take(
+        self, items: Sequence[T], judging: Callable[[Judge], Callable[[T], Ready]]
+    ) -> list[pb.BatchOutcome]:
+        """Take as many items as the caller's limits let it; the guard has counted the first."""
         _check_batch(len(items))
-        return await self._take([partial(_judge_rest, data=bytes(item)) for item in items])
-
-    async def _take(self, items: Sequence[Callable[[Judge], Ready]]) -> list[pb.BatchOutcome]:
-        """Judge as many items as the caller's limits let it; the guard has counted the first."""
         more, exceeded = take_tokens(self._limits, self._catalog, caller(), len(items) - 1)
-        allowed = items[: 1 + more]
-        results: list[Ready | RequestError] = [one async for one in self._judged(allowed)]
-        if exceeded:
-            results += [exceeded] * (len(items) - len(allowed))
-        return _outcomes(results, await self._kept(results))
-
-    async def _judged(self, items: Sequence[Callable[[Judge], Ready]]) -> AsyncIterator[Ready | RequestError]:
         judge = Judge(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
-        for count, item in enumerate(items, start=1):
-            try:
-                yield item(judge)
-            except RequestError as error:
-                yield error
-            if count % _AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        judged = await _judged(items[: 1 + more], judging(judge))
+        if exceeded:
+            judged += [to_status(exceeded)] * (len(items) - len(judged))
+        return _outcomes(judged, await self._kept(judged))
 
-    async def _kept(self, results: Sequence[Ready | RequestError]) -> dict[int, uuid.UUID | Exception | None]:
-        """Keep what is good; return by index what became of it. None: its moment has passed."""
-        late = {index: one for index, one in enumerate(results) if isinstance(one, Ready) and one.too_late}
-        told = await self._earlier(late.values())  # first: if it fails, nothing was accepted
-        good = {
-            index: one for index, one in enumerate(results) if isinstance(one, Ready) and index not in late
-        }
-        kept = await self._writer.add_all([ready.entry for ready in good.values()])
-        return {**dict(zip(late, told, strict=True)), **dict(zip(good, kept, strict=True))}
+    async def _kept(self, judged: Sequence[Judged]) -> dict[int, Kept]:
+        """Keep what is good; return by index what became of it."""
+        good = [(index, one) for index, one in enumerate(judged) if isinstance(one, Ready)]
+        late = [(index, one) for index, one in good if one.too_late]
+        told = await self._earlier(late) if late else {}  # first: if it fails, nothing was accepted
+        entries = [ready.entry for _, ready in good if not ready.too_late]
+        kept = iter(await self._writer.add_all(entries))
+        return {index: told[index] if ready.too_late else next(kept) for index, ready in good}
 
-    async def _earlier(self, late: Collection[Ready]) -> Sequence[uuid.UUID | Exception | None]:
-        asked = [(ready.trigger, ready.once) for ready in late if ready.once]  # all have a key
-        return await self._writer.earlier(asked) if asked else []
+    async def _earlier(self, late: Sequence[tuple[int, Ready]]) -> dict[int, Kept]:
+        asked = [(ready.trigger, ready.once) for _, ready in late if ready.once]  # all have a key
+        told = await self._writer.earlier(asked)
+        return {index: one for (index, _), one in zip(late, told, strict=True)}
+
+
+async def _judged(items: Sequence[T], judge: Callable[[T], Ready]) -> list[Judged]:
+    """Judge one item after the other, and let others have their turn."""
+    judged: list[Judged] = []
+    end = time.monotonic() + _TURN_SECONDS
+    for item in items:
+        try:
+            judged.append(judge(item))
+        except RequestError as error:
+            judged.append(to_status(error))
+        if time.monotonic() > end:
+            await asyncio.sleep(0)
+            end = time.monotonic() + _TURN_SECONDS
+    return judged
 
 
 def _check_batch(count: int) -> None:
@@ -120,35 +133,47 @@ def _check_batch(count: int) -> None:
         raise InvalidRequest(violations)
 
 
-def _judge_typed(judge: Judge, item: pb.BatchItem) -> Ready:
-    kind = item.WhichOneof("trigger")
-    if kind is None:
-        raise InvalidRequest([_NOTHING])
-    return judge.typed(getattr(item, kind))
+def _typed(judge: Judge) -> Callable[[pb.BatchItem], Ready]:
+    def ready(item: pb.BatchItem) -> Ready:
+        kind = item.WhichOneof("trigger")
+        if kind is None:
+            raise InvalidRequest([_NOTHING])
+        return judge.typed(getattr(item, kind))
+
+    return ready
 
 
-def _judge_rest(judge: Judge, data: bytes) -> Ready:
+def _rest(judge: Judge) -> Callable[[msgspec.Raw], Ready]:
+    plain = PlainItems(judge)
+
+    def ready(raw: msgspec.Raw) -> Ready:
+        data = bytes(raw)
+        return plain.ready(data) or _strict(judge, data)
+
+    return ready
+
+
+def _strict(judge: Judge, data: bytes) -> Ready:
     item = parse_item(data)
     if any(violation.field == "" for violation in item.body.violations):
         raise InvalidRequest(item.body.violations)
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)
 
 
-def _outcomes(
-    results: Sequence[Ready | RequestError], kept: Mapping[int, uuid.UUID | Exception | None]
-) -> list[pb.BatchOutcome]:
+def _outcomes(judged: Sequence[Judged], kept: Mapping[int, Kept]) -> list[pb.BatchOutcome]:
     return [
-        pb.BatchOutcome(index=index, error=to_status(one))
-        if isinstance(one, RequestError)
-        else _outcome(index, one, kept[index])
-        for index, one in enumerate(results)
+        _outcome(index, one, kept[index])
+        if isinstance(one, Ready)
+        else pb.BatchOutcome(index=index, error=one)
+        for index, one in enumerate(judged)
     ]
 
 
-def _outcome(index: int, ready: Ready, kept: uuid.UUID | Exception | None) -> pb.BatchOutcome:
+def _outcome(index: int, ready: Ready, kept: Kept) -> pb.BatchOutcome:
+    if kept is ready.trigger.id:
+        return pb.BatchOutcome(index=index, trigger_id=str(kept))
     if isinstance(kept, uuid.UUID):
-        replayed = kept != ready.trigger.id
-        return pb.BatchOutcome(index=index, trigger_id=str(kept), replayed=replayed)
+        return pb.BatchOutcome(index=index, trigger_id=str(kept), replayed=kept != ready.trigger.id)
     return pb.BatchOutcome(index=index, error=to_status(_refusal(ready, kept)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
-import uuid_utils.compat
 
 from clarion.v1 import trigger_pb2 as pb
 
@@ -14,7 +13,7 @@ from ..domain.key import ApiKey
 from ..domain.locale import normal_locale
 from ..domain.once import Once, once
 from ..domain.placement import Entry, Placement, place
-from ..domain.trigger import Trigger
+from ..domain.trigger import Trigger, new_id
 from ..errors import (
     CampaignForbidden,
     CampaignNotFound,
@@ -66,11 +65,11 @@ class Judge:
     """Judges what one caller asks for."""
 
     def __init__(self, catalog: Catalog, key: ApiKey, traceparent: str, now: dt.datetime) -> None:
-        """Take where campaigns are looked up, and the caller's key and trace context."""
+        """Take where campaigns are looked up, the caller's key and trace context, and the time."""
         self._catalog = catalog
         self._key = key
-        self._traceparent = traceparent
-        self._now = now
+        self.traceparent = traceparent
+        self.now = now
 
     def typed(self, request: TriggerRequest, header: str | None = None) -> Ready:
         """Judge a typed request; `header` is the header `idempotency-key`, if there is one.
@@ -78,7 +77,7 @@ class Judge:
         Raises:
             RequestError: what is wrong, all at once.
         """
-        campaign = self._campaign(request.campaign_id) if request.campaign_id > 0 else None
+        campaign = self.campaign(request.campaign_id) if request.campaign_id > 0 else None
         violations = check(request)
         given = _CHANNELS[type(request)]
         if campaign and campaign.channel is not given:
@@ -97,7 +96,7 @@ class Judge:
         if isinstance(campaign_id, Violation):
             typed = to_request(1, body.given_channel or Channel.EMAIL, body, request_id)
             raise InvalidRequest([campaign_id, *_body_violations(typed, body)])
-        found = self._campaign(campaign_id)
+        found = self.campaign(campaign_id)
         typed = to_request(campaign_id, found.channel, body, request_id)
         violations = _body_violations(typed, body)
         if violations and body.given_channel:
@@ -117,8 +116,8 @@ class Judge:
         send_at = moment_of(request.send_at) if request.HasField("send_at") else None
         if isinstance(send_at, Violation):
             raise InvalidRequest([*violations, send_at])
-        wrong_time = send_at_violation(send_at, self._now) if send_at else None
-        too_late = wrong_time if key and send_at and send_at < self._now else None
+        wrong_time = send_at_violation(send_at, self.now) if send_at else None
+        too_late = wrong_time if key and send_at and send_at < self.now else None
         if violations or campaign is None or (wrong_time and not too_late):
             raise InvalidRequest([*violations, *([wrong_time] if wrong_time else ())])
         if campaign.state is CampaignState.PAUSED:
@@ -127,13 +126,13 @@ class Judge:
         trigger = self._trigger(campaign, request, send_at)
         return Ready(
             trigger,
-            self._place(campaign, trigger),
+            self.place(campaign, request.user.timezone, send_at),
             once(key, trigger) if key else None,
             FIELD if request.request_id else HEADER,
             too_late,
         )
 
-    def _campaign(self, campaign_id: int) -> Campaign:
+    def campaign(self, campaign_id: int) -> Campaign:
         """Return the campaign if the caller may trigger it; forbidden comes before unknown."""
         facts = {"campaign_id": str(campaign_id)}
         campaign = self._catalog.campaign(self._key.project_id, campaign_id)
@@ -145,14 +144,15 @@ class Judge:
             raise CampaignNotFound(f"There is no campaign {campaign_id}.", metadata=facts)
         return campaign
 
-    def _place(self, campaign: Campaign, trigger: Trigger) -> Placement:
+    def place(self, campaign: Campaign, timezone: str, send_at: dt.datetime | None) -> Placement:
+        """Return where a trigger of the campaign goes, for a user in this time zone."""
         fallback = self._catalog.project_timezone(campaign.project_id)
-        return place(campaign, trigger.timezone, fallback, self._now, trigger.send_at)
+        return place(campaign, timezone, fallback, self.now, send_at)
 
     def _trigger(self, campaign: Campaign, request: TriggerRequest, send_at: dt.datetime | None) -> Trigger:
         user = request.user
         return Trigger(
-            id=uuid_utils.compat.uuid7(),
+            id=new_id(),
             project_id=campaign.project_id,
             campaign_id=campaign.id,
             channel=campaign.channel,
@@ -162,7 +162,7 @@ class Judge:
             locale=normal_locale(user.locale),
             user_data=user.data,
             event=request.event,
-            traceparent=self._traceparent,
+            traceparent=self.traceparent,
             send_at=send_at,
         )
 

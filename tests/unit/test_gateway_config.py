@@ -108,7 +108,9 @@ REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)
 
 
 @pytest.mark.parametrize(
-    "reply", [*REPLIES, too_large(OPTIONS.max_body_bytes)], ids=lambda reply: f"{reply.status} {reply.message[:20]}"
+    "reply",
+    [*REPLIES, too_large(OPTIONS.max_body_bytes)],
+    ids=lambda reply: f"{reply.status} {reply.message[:20]}",
 )
 def test_a_reply_is_one_of_the_answers_that_its_reason_promises(reply: Reply) -> None:
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number[reply.reason]

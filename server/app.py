@@ -7,6 +7,7 @@ that reads a table does not.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -156,6 +157,7 @@ async def serve(settings: Settings) -> None:
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
+        gc.freeze()  # what is there now stays: the collector need not look at it again and again
         log.info("serving", listen=settings.server.listen, port=port)
         number = await tasks.until_signal()
         # SIGINT is somebody's Ctrl-C, or comes when the gateway has ended: nobody must be told in advance.

@@ -11,7 +11,7 @@ from .trigger import Trigger
 __all__ = ["Once", "once"]
 
 
-class Once(msgspec.Struct, frozen=True):
+class Once(msgspec.Struct, frozen=True, gc=False):
     """A caller's idempotency key with the SHA-256 of what it stands for."""
 
     key: str

@@ -23,11 +23,6 @@ class Placement(msgspec.Struct, frozen=True):
     due_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is nothing more to it than the lane."""
-        return self.due_at is None and self.expires_at is None
-
 
 Entry: TypeAlias = tuple[Trigger, Placement, Once | None]
 """What is kept: a trigger, its place in the queue, and what it must not be kept twice for."""

@@ -22,7 +22,7 @@ def new_id() -> uuid.UUID:
     return UUID(uuid_utils.uuid7().bytes)
 
 
-class Trigger(msgspec.Struct, frozen=True):
+class Trigger(msgspec.Struct, frozen=True, gc=False):
     """One accepted trigger: campaign `campaign_id` for one user.
 
     `address` is the email address, E.164 number or device token, by channel. `event` and `user_data` are JSON

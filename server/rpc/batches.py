@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -39,6 +39,7 @@ MAX_TRIGGERS: int = (
 )
 """As the protos say it."""
 T = TypeVar("T")
+Outcomes: TypeAlias = Any  # protobuf's repeated field of BatchOutcome
 Judged: TypeAlias = "Ready | status_pb2.Status"
 Kept: TypeAlias = "uuid.UUID | Exception | None"
 """What became of a good item; None: it would only have been right if it had repeated an earlier one."""
@@ -56,25 +57,25 @@ class Batches:
         self._writer = writer
         self._limits = limits
 
-    async def typed(self, items: Sequence[pb.BatchItem]) -> list[pb.BatchOutcome]:
-        """Take typed items; return an outcome for each.
+    async def typed(self, items: Sequence[pb.BatchItem], outcomes: Outcomes) -> None:
+        """Take typed items; add an outcome for each.
 
         Raises:
             RequestError: the batch as such is wrong, or nothing of it can be kept now.
         """
-        return await self._take(items, _typed)
+        await self._take(items, _typed, outcomes)
 
-    async def rest(self, data: bytes) -> list[pb.BatchOutcome]:
-        """Take a REST body; return an outcome for each of its items.
+    async def rest(self, data: bytes, outcomes: Outcomes) -> None:
+        """Take a REST body; add an outcome for each of its items.
 
         Raises:
             RequestError: the batch as such is wrong, or nothing of it can be kept now.
         """
-        return await self._take(split(data), _rest)
+        await self._take(split(data), _rest, outcomes)
 
     async def _take(
-        self, items: Sequence[T], judging: Callable[[Judge], Callable[[T], Ready]]
-    ) -> list[pb.BatchOutcome]:
+        self, items: Sequence[T], judging: Callable[[Judge], Callable[[T], Ready]], outcomes: Outcomes
+    ) -> None:
         """Take as many items as the caller's limits let it; the guard has counted the first."""
         _check_batch(len(items))
         more, exceeded = take_tokens(self._limits, self._catalog, caller(), len(items) - 1)
@@ -82,21 +83,19 @@ class Batches:
         judged = await _judged(items[: 1 + more], judging(judge))
         if exceeded:
             judged += [to_status(exceeded)] * (len(items) - len(judged))
-        return _outcomes(judged, await self._kept(judged))
+        _tell(judged, await self._kept([one for one in judged if isinstance(one, Ready)]), outcomes)
 
-    async def _kept(self, judged: Sequence[Judged]) -> dict[int, Kept]:
-        """Keep what is good; return by index what became of it."""
-        good = [(index, one) for index, one in enumerate(judged) if isinstance(one, Ready)]
-        late = [(index, one) for index, one in good if one.too_late]
-        told = await self._earlier(late) if late else {}  # first: if it fails, nothing was accepted
-        entries = [ready.entry for _, ready in good if not ready.too_late]
-        kept = iter(await self._writer.add_all(entries))
-        return {index: told[index] if ready.too_late else next(kept) for index, ready in good}
+    async def _kept(self, good: Sequence[Ready]) -> Iterator[Kept]:
+        """Keep what is good; return what became of each."""
+        late = [ready for ready in good if ready.too_late]
+        if not late:
+            return iter(await self._writer.add_all([ready.entry for ready in good]))
+        told = iter(await self._earlier(late))  # first: if it fails, nothing was accepted
+        kept = iter(await self._writer.add_all([ready.entry for ready in good if not ready.too_late]))
+        return (next(told if ready.too_late else kept) for ready in good)
 
-    async def _earlier(self, late: Sequence[tuple[int, Ready]]) -> dict[int, Kept]:
-        asked = [(ready.trigger, ready.once) for _, ready in late if ready.once]  # all have a key
-        told = await self._writer.earlier(asked)
-        return {index: one for (index, _), one in zip(late, told, strict=True)}
+    async def _earlier(self, late: Sequence[Ready]) -> Sequence[Kept]:
+        return await self._writer.earlier([(one.trigger, one.once) for one in late if one.once])  # all have
 
 
 async def _judged(items: Sequence[T], judge: Callable[[T], Ready]) -> list[Judged]:
@@ -160,21 +159,16 @@ def _strict(judge: Judge, data: bytes) -> Ready:
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)
 
 
-def _outcomes(judged: Sequence[Judged], kept: Mapping[int, Kept]) -> list[pb.BatchOutcome]:
-    return [
-        _outcome(index, one, kept[index])
-        if isinstance(one, Ready)
-        else pb.BatchOutcome(index=index, error=one)
-        for index, one in enumerate(judged)
-    ]
-
-
-def _outcome(index: int, ready: Ready, kept: Kept) -> pb.BatchOutcome:
-    if kept is ready.trigger.id:
-        return pb.BatchOutcome(index=index, trigger_id=str(kept))
-    if isinstance(kept, uuid.UUID):
-        return pb.BatchOutcome(index=index, trigger_id=str(kept), replayed=kept != ready.trigger.id)
-    return pb.BatchOutcome(index=index, error=to_status(_refusal(ready, kept)))
+def _tell(judged: Sequence[Judged], kept: Iterator[Kept], outcomes: Outcomes) -> None:
+    """Add what became of each item."""
+    for index, one in enumerate(judged):
+        if not isinstance(one, Ready):
+            outcomes.add(index=index, error=one)
+        elif isinstance(became := next(kept), uuid.UUID):
+            replayed = {} if became is one.trigger.id or became == one.trigger.id else {"replayed": True}
+            outcomes.add(index=index, trigger_id=str(became), **replayed)
+        else:
+            outcomes.add(index=index, error=to_status(_refusal(one, became)))
 
 
 def _refusal(ready: Ready, error: Exception | None) -> RequestError:

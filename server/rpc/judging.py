@@ -39,7 +39,7 @@ _CHANNELS: dict[type[TriggerRequest], Channel] = {
 }
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """A trigger with nothing wrong, its place in the queue, and what it must not be kept twice for."""
 
     trigger: Trigger

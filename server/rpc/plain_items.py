@@ -7,9 +7,9 @@ is not plain, or may be wrong, goes the strict way, which says what is wrong.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -38,6 +38,10 @@ _LOCALE = re.compile("[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*")
 _MAX_LOCALE = 35
 
 
+_WRONG = dt.datetime.min.replace(tzinfo=dt.UTC)
+"""No moment that anybody can ask for."""
+K = TypeVar("K")
+V = TypeVar("V")
 _ABSENT = msgspec.Raw(b"")
 
 
@@ -63,11 +67,16 @@ _item_decoder = msgspec.json.Decoder(_Item)
 _flat_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 
 
-class _Target(msgspec.Struct, frozen=True):
-    """A campaign that takes triggers now, and where they go, by time zone and `send_at`."""
+class _Remembered(dict[K, V], Generic[K, V]):
+    """What a function returned, so that it is called once for each argument. A look-up is no call."""
 
-    campaign: Campaign
-    places: dict[tuple[str, dt.datetime | None], Placement]
+    def __init__(self, function: Callable[[K], V]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, argument: K) -> V:
+        value = self[argument] = self._function(argument)
+        return value
 
 
 class PlainItems:
@@ -76,33 +85,40 @@ class PlainItems:
     def __init__(self, judge: Judge) -> None:
         """Take the judge of the batch, who knows the caller and the time."""
         self._judge = judge
-        self._targets: dict[int, _Target | None] = {}
-        self._moments: dict[str, dt.datetime | None] = {}
+        self._campaigns = _Remembered(self._campaign)
+        self._places = _Remembered(self._place)
+        self._zones = _Remembered(_is_zone)
+        self._locales = _Remembered(_locale)
+        self._moments = _Remembered(self._moment)
 
     def ready(self, data: bytes) -> Ready | None:
         """Return the trigger of an item that is plain and has nothing wrong, else None."""
         item = _decoded(data)
-        if item is None:
+        campaign = None if item is None else self._campaigns[item.campaign_id]
+        if item is None or campaign is None:
             return None
-        target = self._target(item.campaign_id)
         user = item.user
-        address = target and _address(user, target.campaign.channel)
-        locale = _plain_locale(user.locale or "")
-        send_at = self._moment(item.send_at) if item.send_at is not None else None
+        address = _address(user, campaign.channel)
+        locale = self._locales[user.locale]
+        moment = self._moments[item.send_at]
         if (
-            not (target and address and _is_plain_user(user))
+            address is None
             or locale is None
-            or (item.send_at is not None and send_at is None)
-            or not _KEY.fullmatch(item.request_id or "")
+            or moment is _WRONG
+            or not self._zones[user.timezone]
+            or not 0 < len(user.external_id) <= _MAX_EXTERNAL_ID
+            or not user.external_id.isprintable()  # it has no control characters, then
+            or (item.request_id and not _KEY.fullmatch(item.request_id))
+            or len(item.event) > _MAX_OBJECT
+            or len(user.data) > _MAX_OBJECT
         ):
             return None
-        return self._made(item, target, address, locale, send_at)
+        return self._made(item, campaign, address, locale, moment)
 
     def _made(
-        self, item: _Item, target: _Target, address: str, locale: str, send_at: dt.datetime | None
+        self, item: _Item, campaign: Campaign, address: str, locale: str, send_at: dt.datetime | None
     ) -> Ready:
-        user, campaign = item.user, target.campaign
-        timezone = user.timezone or ""
+        user = item.user
         trigger = Trigger(
             new_id(),
             campaign.project_id,
@@ -110,40 +126,48 @@ class PlainItems:
             campaign.channel,
             user.external_id,
             address,
-            timezone,
+            user.timezone or "",
             locale,
             bytes(user.data).decode(),
             bytes(item.event).decode(),
             self._judge.traceparent,
             send_at,
         )
-        where = target.places.get((timezone, send_at))
-        if where is None:
-            where = target.places[timezone, send_at] = self._judge.place(campaign, timezone, send_at)
-        return Ready(trigger, where, once(item.request_id, trigger) if item.request_id else None)
+        place = self._places[campaign.id, user.timezone, send_at]
+        return Ready(trigger, place, once(item.request_id, trigger) if item.request_id else None)
 
-    def _target(self, campaign_id: int) -> _Target | None:
-        if campaign_id not in self._targets:
-            self._targets[campaign_id] = self._found(campaign_id)
-        return self._targets[campaign_id]
-
-    def _found(self, campaign_id: int) -> _Target | None:
+    def _campaign(self, campaign_id: int) -> Campaign | None:
+        """Return a campaign that takes triggers of the caller now."""
         try:
             campaign = self._judge.campaign(campaign_id)
         except RequestError:
             return None
-        return _Target(campaign, {}) if campaign.state is CampaignState.ACTIVE else None
+        return campaign if campaign.state is CampaignState.ACTIVE else None
 
-    def _moment(self, text: str) -> dt.datetime | None:
-        """Return when to send, or None if that cannot be said or asked for."""
-        if text not in self._moments:
-            self._moments[text] = _good_moment(text, self._judge.now)
-        return self._moments[text]
+    def _place(self, of: tuple[int, str | None, dt.datetime | None]) -> Placement:
+        campaign_id, timezone, send_at = of
+        return self._judge.place(self._judge.campaign(campaign_id), timezone or "", send_at)
+
+    def _moment(self, text: str | None) -> dt.datetime | None:
+        """Return when to send; _WRONG if that cannot be said or asked for."""
+        if text is None:
+            return None
+        found = parse_send_at(text)
+        return _WRONG if isinstance(found, Violation) or send_at_violation(found, self._judge.now) else found
 
 
-def _good_moment(text: str, now: dt.datetime) -> dt.datetime | None:
-    found = parse_send_at(text)
-    return None if isinstance(found, Violation) or send_at_violation(found, now) else found
+def _is_zone(name: str | None) -> bool:
+    return timezone_problem(name or "") is None
+
+
+def _locale(tag: str | None) -> str | None:
+    """Return a tag as it is stored, or None if it is none."""
+    if not tag:
+        return ""
+    try:
+        return normal_locale(tag) if len(tag) <= _MAX_LOCALE and _LOCALE.fullmatch(tag) else None
+    except ValueError:
+        return None
 
 
 def _decoded(data: bytes) -> _Item | None:
@@ -177,30 +201,13 @@ def _colons(values: Iterable[object]) -> int:
     return sum(value.count(":") for value in values if isinstance(value, str))
 
 
-def _is_plain_user(user: _User) -> bool:
-    """Tell whether what all channels have in common is right. What is printable has no control characters."""
-    name, zone = user.external_id, user.timezone
-    return 0 < len(name) <= _MAX_EXTERNAL_ID and name.isprintable() and not (zone and timezone_problem(zone))
-
-
 def _address(user: _User, channel: Channel) -> str | None:
     """Return the address of a channel, as it is sent to, if it is right."""
     match channel:
         case Channel.EMAIL:
-            return user.email if is_plain_email(user.email or "") else None
+            return user.email if user.email and is_plain_email(user.email) else None
         case Channel.TEXT:
             number = user.phone or ""
             return number if _PHONE.fullmatch(number) and not phone_problem(number) else None
         case Channel.PUSH:
             return user.device_token if _TOKEN.fullmatch(user.device_token or "") else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _plain_locale(tag: str) -> str | None:
-    """Return a tag as it is stored, or None if it is none."""
-    if tag and not (len(tag) <= _MAX_LOCALE and _LOCALE.fullmatch(tag)):
-        return None
-    try:
-        return normal_locale(tag)
-    except ValueError:
-        return None

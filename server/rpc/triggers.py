@@ -82,13 +82,17 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         self, request: pb.BatchTriggerRequest, context: Any
     ) -> pb.BatchTriggerResponse:
         """Accept what is good of many."""
-        return pb.BatchTriggerResponse(outcomes=await self._batches.typed(request.triggers))
+        answer = pb.BatchTriggerResponse()
+        await self._batches.typed(request.triggers, answer.outcomes)
+        return answer
 
     async def BatchTriggerCampaigns(  # noqa: N802 - gRPC's name
         self, request: pb.BatchTriggerCampaignsRequest, context: Any
     ) -> pb.BatchTriggerCampaignsResponse:
         """Accept what is good of many that came over REST."""
-        return pb.BatchTriggerCampaignsResponse(outcomes=await self._batches.rest(request.body.data))
+        answer = pb.BatchTriggerCampaignsResponse()
+        await self._batches.rest(request.body.data, answer.outcomes)
+        return answer
 
     async def CancelTrigger(  # noqa: N802 - gRPC's name
         self, request: pb.CancelTriggerRequest, context: Any

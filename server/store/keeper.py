@@ -29,7 +29,7 @@ Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
 Kept: TypeAlias = uuid.UUID | Exception
 """What became of an entry: the id of the trigger that is on disk for it, or why none is."""
 Known: TypeAlias = dict[tuple[int, str], tuple[uuid.UUID, bytes]]
-"""Which trigger, of what content, each key of a project stands for."""
+"""Which trigger, of what content, a key of a project stands for."""
 
 _CONNECT_SECONDS = 5
 _COPIED_FROM = 100
@@ -54,8 +54,9 @@ class Keeper:
         Raises:
             StoreUnavailable: the database cannot be reached.
         """
+        owners = _owners(entries)
         try:
-            known = await self._write(_first_of_each(entries))
+            earlier = await self._write(_without_doubles(entries, owners))
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -65,14 +66,14 @@ class Keeper:
                 return [error]
             half = len(entries) // 2
             return [*await self.keep(entries[:half]), *await self.keep(entries[half:])]
-        return _answers(entries, known) if known else [trigger.id for trigger, _, _ in entries]
+        return _answers(entries, {**owners, **earlier})
 
     def drop(self) -> None:
         """Let go of the connection."""
         self._line.drop()
 
     async def _write(self, entries: Sequence[Entry]) -> Known:
-        """Write entries of which no two have the same key; return what the keys stand for.
+        """Write entries of which no two have the same key; return the keys that stand for earlier triggers.
 
         Raises:
             StoreUnavailable: the database cannot be reached.
@@ -109,25 +110,34 @@ class Keeper:
     async def _copy(self, entries: Sequence[Entry]) -> Known:
         async with self._line.transaction() as connection:
             known = await self._claim([entry for entry in entries if entry[2]])
-            fresh = [entry for entry in entries if _is_fresh(entry, known)] if known else entries
+            fresh = _without_doubles(entries, known)
             await connection.copy_records_to_table(
                 "trigger",
                 records=(astuple(trigger)[: len(sql.COLUMNS)] for trigger, _, _ in fresh),
                 columns=sql.COLUMNS,
             )
-            now = [(trigger.id, place.lane) for trigger, place, _ in fresh if place.is_plain]
-            await connection.copy_records_to_table("queue", records=now, columns=("trigger_id", "lane"))
-            others = [entry for entry in fresh if not entry[1].is_plain]
-            if others:
-                await (await self._line.statement(sql.QUEUE)).fetch(*sql.places(others))
+            await self._queue(connection, fresh)
         return known
+
+    async def _queue(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        """Queue triggers; the database says what "now" is."""
+        later = [entry for entry in entries if entry[1].due_at or entry[1].expires_at]
+        now = (
+            [entry for entry in entries if not (entry[1].due_at or entry[1].expires_at)] if later else entries
+        )
+        await connection.copy_records_to_table(
+            "queue",
+            records=((trigger.id, place.lane) for trigger, place, _ in now),
+            columns=("trigger_id", "lane"),
+        )
+        if later:
+            await (await self._line.statement(sql.QUEUE)).fetch(*sql.places(later))
 
     async def _claim(self, entries: Sequence[Entry]) -> Known:
         if not entries:
             return {}
-        ids, projects = zip(*((trigger.id, trigger.project_id) for trigger, _, _ in entries), strict=True)
         statement = await self._line.statement(sql.CLAIM)
-        return known_of(await statement.fetch(ids, projects, *sql.keys(entries), self._remember))
+        return known_of(await statement.fetch(*sql.claims(entries), self._remember))
 
 
 class _Line:
@@ -175,19 +185,25 @@ def _is_lost(connection: Connection) -> bool:
         return True
 
 
-def _first_of_each(entries: Sequence[Entry]) -> Sequence[Entry]:
+def _owners(entries: Sequence[Entry]) -> Known:
+    """Return what each key stands for, if it stands for nothing yet: the first entry that has it."""
+    owners: Known = {}
+    for trigger, _, once in entries:
+        if once:
+            owners.setdefault((trigger.project_id, once.key), (trigger.id, once.content))
+    return owners
+
+
+def _without_doubles(entries: Sequence[Entry], owners: Known) -> Sequence[Entry]:
     """Leave out what has the key of an entry before it."""
-    if not any(once for _, _, once in entries):
-        return entries
-    seen: set[tuple[int, str]] = set()
-    first = []
-    for entry in entries:
-        trigger, _, once = entry
-        if once is None or (name := (trigger.project_id, once.key)) not in seen:
-            first.append(entry)
-            if once:
-                seen.add(name)
-    return first
+    return [entry for entry in entries if _stands_alone(entry, owners)] if owners else entries
+
+
+def _stands_alone(entry: Entry, known: Known) -> bool:
+    """Tell whether an entry has no key, or one that stands for no other trigger."""
+    trigger, _, once = entry
+    name = once and (trigger.project_id, once.key)
+    return name not in known or known[name][0] == trigger.id
 
 
 def known_of(rows: Sequence[asyncpg.Record]) -> Known:
@@ -195,13 +211,9 @@ def known_of(rows: Sequence[asyncpg.Record]) -> Known:
     return {(row["project_id"], row["key"]): (row["trigger_id"], row["content"]) for row in rows}
 
 
-def _is_fresh(entry: Entry, known: Known) -> bool:
-    """Tell whether an entry has no key, or one that stands for its own trigger now."""
-    trigger, _, once = entry
-    return once is None or known[trigger.project_id, once.key][0] == trigger.id
-
-
 def _answers(entries: Sequence[Entry], known: Known) -> list[Kept]:
+    if not known:
+        return [trigger.id for trigger, _, _ in entries]
     return [
         same(*known[trigger.project_id, once.key], once) if once else trigger.id
         for trigger, _, once in entries

@@ -38,6 +38,7 @@ VARIANTS = (SINGLE, HUNDREDS, BATCHES, KEYED, TYPED, BARE, ALONE)
 TIMES_SINGLE, OF_BARE = 20.0, 0.5
 """What batches of 1,000 by REST are to reach, in triggers for each CPU-second."""
 _LARGE, _SMALL = 1000, 100
+_SENDERS = 2  # one batch is read while the other is committed; the INSERT, too, has two connections
 _ROLES = ("envoy", "server", "postgres")
 
 
@@ -112,17 +113,18 @@ async def _senders(variant: str, product: Clarion) -> AsyncIterator[Sequence[Sen
     async with AsyncExitStack() as stack:
         if variant in {HUNDREDS, BATCHES, KEYED}:
             count = _SMALL if variant == HUNDREDS else _LARGE
-            batches = by_rest(product.port, product.key, count, keys=variant == KEYED)
+            batches = by_rest(product.port, product.key, count, keys=variant == KEYED, senders=_SENDERS)
             for one in batches:
                 stack.callback(one.close)
             yield [one.send for one in batches]
         elif variant == TYPED:
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{product.port}"))
-            yield [by_grpc(channel, product.key, _LARGE)] * 2
+            yield [by_grpc(channel, product.key, _LARGE)] * _SENDERS
         elif variant in {BARE, ALONE}:
-            connection = await asyncpg.connect(product.url)
-            stack.push_async_callback(connection.close)
-            yield [Inserts(connection, _LARGE, queue=variant == BARE).send]
+            connections = [await asyncpg.connect(product.url) for _ in range(_SENDERS)]
+            for connection in connections:
+                stack.push_async_callback(connection.close)
+            yield [Inserts(one, _LARGE, queue=variant == BARE).send for one in connections]
         else:
             yield []
 

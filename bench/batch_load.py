@@ -107,10 +107,10 @@ class Batches:
             self._streams[1].close()
 
 
-def by_rest(port: int, key: str, count: int, *, keys: bool = False) -> list[Batches]:
-    """Return two senders: one batch is read while the other is committed."""
+def by_rest(port: int, key: str, count: int, *, keys: bool, senders: int) -> list[Batches]:
+    """Return senders of batches, each with a connection of its own."""
     body, numbers = rest_body(count, keys=keys), itertools.count(time.time_ns() % 10**11)
-    return [Batches(port, key, body, count, numbers) for _ in range(2)]
+    return [Batches(port, key, body, count, numbers) for _ in range(senders)]
 
 
 def by_grpc(channel: grpc.aio.Channel, key: str, count: int) -> Send:

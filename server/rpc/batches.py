@@ -133,26 +133,24 @@ def _check_batch(count: int) -> None:
 
 
 def _typed(judge: Judge) -> Callable[[pb.BatchItem], Ready]:
-    def ready(item: pb.BatchItem) -> Ready:
-        kind = item.WhichOneof("trigger")
-        if kind is None:
-            raise InvalidRequest([_NOTHING])
-        return judge.typed(getattr(item, kind))
-
-    return ready
+    plain = PlainItems(judge)
+    return lambda item: plain.typed(item) or _strict_typed(judge, item)
 
 
 def _rest(judge: Judge) -> Callable[[msgspec.Raw], Ready]:
     plain = PlainItems(judge)
 
-    def ready(raw: msgspec.Raw) -> Ready:
-        data = bytes(raw)
-        return plain.ready(data) or _strict(judge, data)
-
-    return ready
+    return lambda raw: plain.rest(data := bytes(raw)) or _strict_rest(judge, data)
 
 
-def _strict(judge: Judge, data: bytes) -> Ready:
+def _strict_typed(judge: Judge, item: pb.BatchItem) -> Ready:
+    kind = item.WhichOneof("trigger")
+    if kind is None:
+        raise InvalidRequest([_NOTHING])
+    return judge.typed(getattr(item, kind))
+
+
+def _strict_rest(judge: Judge, data: bytes) -> Ready:
     item = parse_item(data)
     if any(violation.field == "" for violation in item.body.violations):
         raise InvalidRequest(item.body.violations)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
+
+from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.locale import normal_locale
@@ -22,6 +24,7 @@ from ..domain.trigger import Trigger, new_id
 from ..errors import RequestError, Violation
 from .addresses import is_plain_email, phone_problem
 from .judging import Judge, Ready
+from .rules import TriggerRequest
 from .send_at import parse_send_at, send_at_violation
 from .timezones import timezone_problem
 
@@ -40,6 +43,7 @@ _MAX_LOCALE = 35
 
 _WRONG = dt.datetime.min.replace(tzinfo=dt.UTC)
 """No moment that anybody can ask for."""
+_Flat: TypeAlias = dict[str, str | int | float | bool | None]
 K = TypeVar("K")
 V = TypeVar("V")
 _ABSENT = msgspec.Raw(b"")
@@ -64,7 +68,7 @@ class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 _item_decoder = msgspec.json.Decoder(_Item)
-_flat_decoder = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
+_flat_decoder = msgspec.json.Decoder(_Flat)
 
 
 class _Remembered(dict[K, V], Generic[K, V]):
@@ -85,20 +89,31 @@ class PlainItems:
     def __init__(self, judge: Judge) -> None:
         """Take the judge of the batch, who knows the caller and the time."""
         self._judge = judge
-        self._campaigns = _Remembered(self._campaign)
+        self._targets = _Remembered(self._target)
         self._places = _Remembered(self._place)
         self._zones = _Remembered(_is_zone)
         self._locales = _Remembered(_locale)
         self._moments = _Remembered(self._moment)
 
-    def ready(self, data: bytes) -> Ready | None:
+    def rest(self, data: bytes) -> Ready | None:
         """Return the trigger of an item that is plain and has nothing wrong, else None."""
         item = _decoded(data)
-        campaign = None if item is None else self._campaigns[item.campaign_id]
-        if item is None or campaign is None:
+        return None if item is None else self._ready(item)
+
+    def typed(self, item: pb.BatchItem) -> Ready | None:
+        """Do the same for a typed item."""
+        kind = item.WhichOneof("trigger")
+        request = _plain_request(kind, getattr(item, kind)) if kind else None
+        ready = None if request is None else self._ready(request)
+        return ready if ready and ready.trigger.channel == kind else None
+
+    def _ready(self, item: _Item) -> Ready | None:
+        target = self._targets[item.campaign_id]
+        if target is None:
             return None
+        campaign, address_of = target
         user = item.user
-        address = _address(user, campaign.channel)
+        address = address_of(user)
         locale = self._locales[user.locale]
         moment = self._moments[item.send_at]
         if (
@@ -128,21 +143,21 @@ class PlainItems:
             address,
             user.timezone or "",
             locale,
-            bytes(user.data).decode(),
-            bytes(item.event).decode(),
+            str(user.data, "utf-8"),
+            str(item.event, "utf-8"),
             self._judge.traceparent,
             send_at,
         )
         place = self._places[campaign.id, user.timezone, send_at]
         return Ready(trigger, place, once(item.request_id, trigger) if item.request_id else None)
 
-    def _campaign(self, campaign_id: int) -> Campaign | None:
-        """Return a campaign that takes triggers of the caller now."""
+    def _target(self, campaign_id: int) -> tuple[Campaign, Callable[[_User], str | None]] | None:
+        """Return a campaign that takes triggers of the caller now, and what finds its address in a user."""
         try:
             campaign = self._judge.campaign(campaign_id)
         except RequestError:
             return None
-        return campaign if campaign.state is CampaignState.ACTIVE else None
+        return (campaign, _ADDRESS_OF[campaign.channel]) if campaign.state is CampaignState.ACTIVE else None
 
     def _place(self, of: tuple[int, str | None, dt.datetime | None]) -> Placement:
         campaign_id, timezone, send_at = of
@@ -171,28 +186,61 @@ def _locale(tag: str | None) -> str | None:
 
 
 def _decoded(data: bytes) -> _Item | None:
-    """Decode an item without nested values, and without a name that stands twice.
-
-    An object whose names are as many as its colons has no name twice, and no colon inside a string.
-    """
-    if b"\\u" in data and _ODD_ESCAPE.search(data):
-        return None
+    """Decode an item without nested values, and without a name that stands twice."""
     try:
         item = _item_decoder.decode(data)
         event, facts = _members(item.event), _members(item.user.data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    members = *astuple(item), *astuple(item.user)
-    names = len(members) - members.count(None) - members.count(_ABSENT) + len(event) + len(facts)
-    if data.count(b":") == names:
-        return item
-    if b"\\u" in data:  # perhaps a colon that does not look like one
+    # Names of what is empty are not counted: such an item goes the strict way.
+    members = [*filter(None, astuple(item)), *filter(None, astuple(item.user))]
+    names = len(members) + len(event) + len(facts)
+    return item if _is_simple(data, names, members, event, facts) else None
+
+
+def _plain_request(channel: str, request: TriggerRequest) -> _Item | None:
+    """Return a typed request as an item, if its event and the user's data are as simple as those."""
+    user = request.user
+    if request.HasField("send_at") or not (_is_flat(request.event) and _is_flat(user.data)):
         return None
-    said = (*members, *event, *facts, *event.values(), *facts.values())
-    return item if data.count(b":") == names + _colons(said) else None
+    address = Channel(channel).address_field
+    told = {address: getattr(user, address)}
+    facts = _User(user.external_id, timezone=user.timezone, locale=user.locale, data=_raw(user.data), **told)
+    return _Item(request.campaign_id, facts, _raw(request.event), None, request.request_id)
 
 
-def _members(raw: msgspec.Raw) -> dict[str, str | int | float | bool | None]:
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text) if text else _ABSENT
+
+
+def _is_flat(text: str) -> bool:
+    """Tell whether a text is empty, or a simple JSON object."""
+    if not text:
+        return True
+    try:
+        members = _flat_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return _is_simple(text.encode(), len(members), (), members)
+
+
+def _is_simple(data: bytes, names: int, members: Iterable[object], *objects: _Flat) -> bool:
+    """Tell whether JSON has no name twice and no escape of what no text can carry, if it is sure.
+
+    An object whose names are as many as its colons has no name twice, and no colon inside a string; the
+    colons inside strings can be counted where none is escaped.
+    """
+    escaped = b"\\" in data
+    if escaped and _ODD_ESCAPE.search(data):
+        return False
+    colons = data.count(b":")
+    if colons == names or escaped:
+        return colons == names
+    inside = (value for one in objects for value in (*one, *one.values()))
+    return colons == names + _colons(members) + _colons(inside)
+
+
+def _members(raw: msgspec.Raw) -> _Flat:
     """Return the members of a flat object; none of one that is not there."""
     return {} if raw is _ABSENT else _flat_decoder.decode(raw)
 
@@ -201,13 +249,18 @@ def _colons(values: Iterable[object]) -> int:
     return sum(value.count(":") for value in values if isinstance(value, str))
 
 
-def _address(user: _User, channel: Channel) -> str | None:
-    """Return the address of a channel, as it is sent to, if it is right."""
-    match channel:
-        case Channel.EMAIL:
-            return user.email if user.email and is_plain_email(user.email) else None
-        case Channel.TEXT:
-            number = user.phone or ""
-            return number if _PHONE.fullmatch(number) and not phone_problem(number) else None
-        case Channel.PUSH:
-            return user.device_token if _TOKEN.fullmatch(user.device_token or "") else None
+def _email(user: _User) -> str | None:
+    """Return the address as it is sent to, if it is right. So do the others."""
+    return user.email if user.email and is_plain_email(user.email) else None
+
+
+def _phone(user: _User) -> str | None:
+    number = user.phone or ""
+    return number if _PHONE.fullmatch(number) and not phone_problem(number) else None
+
+
+def _device_token(user: _User) -> str | None:
+    return user.device_token if _TOKEN.fullmatch(user.device_token or "") else None
+
+
+_ADDRESS_OF = {Channel.EMAIL: _email, Channel.TEXT: _phone, Channel.PUSH: _device_token}

@@ -122,9 +122,7 @@ class Keeper:
     async def _queue(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Queue triggers; the database says what "now" is."""
         later = [entry for entry in entries if entry[1].due_at or entry[1].expires_at]
-        now = (
-            [entry for entry in entries if not (entry[1].due_at or entry[1].expires_at)] if later else entries
-        )
+        now = entries if not later else [one for one in entries if not (one[1].due_at or one[1].expires_at)]
         await connection.copy_records_to_table(
             "queue",
             records=((trigger.id, place.lane) for trigger, place, _ in now),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.domain.limit import NO_OWN_LIMIT, Exceeded, Limit, OwnLimit, RateLimiter
 from server.rpc.rate_limit import rate_limited
@@ -217,3 +219,44 @@ def test_the_answer_tells_only_of_limits_that_there_are() -> None:
     limit = Limit(100, 100)
     error = rate_limited(uuid.uuid4(), {"key": limit, "project": FREE}, [Exceeded("key", limit, 0.01)])
     assert dict(error.headers) == {"ratelimit-policy": '"key";q=100;w=1', "ratelimit": '"key";r=0;t=1'}
+
+
+def take_up_to(
+    limiter: RateLimiter, wanted: int, of_key: Limit, of_project: Limit = FREE
+) -> tuple[int, list[str]]:
+    """Take tokens for a batch; return how many, and which limits refused the rest."""
+    taken, exceeded = limiter.take_up_to(wanted, "a", of_key, "project", of_project)
+    return taken, [one.scope for one in exceeded]
+
+
+def test_a_batch_gets_what_is_left_and_is_told_how_long_to_wait_for_more(
+    limiter: RateLimiter, clock: Clock
+) -> None:
+    limit = Limit(10, 5)
+    assert take_up_to(limiter, 3, limit) == (3, [])
+    assert take_up_to(limiter, 1000, limit) == (2, ["key"])
+    assert take_up_to(limiter, 1, limit) == (0, ["key"])
+    assert wait(limiter, limit) == pytest.approx(0.1, abs=MOMENT)
+    clock.now += 0.3
+    assert take_up_to(limiter, 1000, limit) == (3, ["key"])
+
+
+def test_a_batch_takes_no_more_of_one_limit_than_the_other_lets_it(limiter: RateLimiter) -> None:
+    key, project = Limit(1, 100), Limit(1, 4)
+    assert take_up_to(limiter, 10, key, project) == (4, ["project"])
+    assert take_up_to(limiter, 96, key) == (96, [])
+    assert take_up_to(limiter, 1, key) == (0, ["key"])
+
+
+def test_a_batch_without_a_limit_is_taken_whole(limiter: RateLimiter) -> None:
+    assert take_up_to(limiter, 1000, FREE) == (1000, [])
+    assert len(limiter) == 0
+
+
+@given(st.lists(st.integers(0, 40), max_size=20), st.floats(0.1, 1e4), st.integers(1, 100))
+def test_a_batch_gets_what_as_many_calls_would_get(batches: list[int], rate: float, burst: int) -> None:
+    limit = Limit(rate, burst)
+    together, alone = (RateLimiter(FREE, FREE, Clock()) for _ in range(2))
+    for wanted in batches:
+        calls = sum(not alone.take("a", limit, "p", FREE) for _ in range(wanted))
+        assert together.take_up_to(wanted, "a", limit, "p", FREE)[0] == calls

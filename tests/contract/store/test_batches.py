@@ -1,0 +1,213 @@
+"""Many triggers of one call: all of them in one commit, each with what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+
+import pytest
+
+from server.domain.once import once
+from server.domain.placement import Entry, Placement
+from server.domain.trigger import Trigger
+from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
+from server.store.keeper import Kept
+from server.store.pool import Pool
+from server.store.statements import COLUMNS
+
+from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from .test_writer import _lose_connections, counts
+
+FEW, MANY = 10, 300
+"""What one statement takes, and what is copied."""
+
+
+def entries(count: int, *, keys: str = "", **facts: object) -> list[Entry]:
+    """Make triggers, with keys `KEYS-0` and so on if asked for."""
+    made = [a_trigger(**facts) for _ in range(count)]
+    return [(one, PLACE, once(f"{keys}-{n}", one) if keys else None) for n, one in enumerate(made)]
+
+
+def ids(given: Sequence[Entry]) -> list[object]:
+    return [trigger.id for trigger, _, _ in given]
+
+
+async def commits(pool: Pool) -> int:
+    count: int = await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM trigger")
+    return count
+
+
+def test_the_columns_are_the_first_fields_of_a_trigger() -> None:
+    assert Trigger.__struct_fields__[: len(COLUMNS)] == COLUMNS
+
+
+@pytest.mark.parametrize("count", [FEW, MANY, 1200])
+@pytest.mark.parametrize("keys", ["", "k"])
+async def test_a_batch_is_one_commit_and_as_it_was_given(pool: Pool, count: int, keys: str) -> None:
+    given = entries(count, keys=keys, locale="pt-BR", user_data='{"a":  1}', event='{"b": "\\\\N"}')
+    async with writing(pool) as writer:
+        assert list(await writer.add_all(given)) == ids(given)
+    assert await counts(pool) == (count, count, count)
+    assert await commits(pool) == 1
+    row = await pool.fetchrow(
+        "SELECT * FROM trigger JOIN queue ON id = trigger_id WHERE id = $1", ids(given)[-1]
+    )
+    assert row
+    for name in (*COLUMNS[:3], *COLUMNS[4:]):
+        assert row[name] == getattr(given[-1][0], name)
+    assert (row["channel"], row["lane"], row["attempt"]) == ("email", PLACE.lane, 0)
+    assert row["due_at"] == row["accepted_at"]
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+async def test_each_goes_where_and_when_it_is_to(pool: Pool, count: int) -> None:
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    given = entries(count)
+    given[1] = (a_trigger(send_at=later), Placement("email/smtp", later, later), None)
+    given[2] = (a_trigger(), Placement("email/smtp", later - dt.timedelta(days=9)), None)
+    async with writing(pool) as writer:
+        await writer.add_all(given)
+    rows = await pool.fetch(
+        "SELECT *, due_at = accepted_at AS now FROM trigger JOIN queue ON id = trigger_id"
+    )
+    found = {row["id"]: (row["lane"], row["now"], row["send_at"], row["expires_at"]) for row in rows}
+    assert found.pop(given[1][0].id) == ("email/smtp", False, later, later)
+    assert found.pop(given[2][0].id) == ("email/smtp", True, None, None)
+    assert set(found.values()) == {(PLACE.lane, True, None, None)}
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+async def test_of_several_with_one_key_the_first_stands_for_it(pool: Pool, count: int) -> None:
+    given = entries(count, keys="k")
+    first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": 1}')
+    given += [(one, PLACE, once("same", one)) for one in (first, again, other)]
+    async with writing(pool) as writer:
+        *kept, one, two, three = await writer.add_all(given)
+    assert kept == ids(given[:count])
+    assert (one, two) == (first.id, first.id)
+    assert isinstance(three, IdempotencyKeyReused)
+    assert three.metadata == {"trigger_id": str(first.id)}
+    assert await counts(pool) == (count + 1, count + 1, count + 1)
+    assert await commits(pool) == 1
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+async def test_the_same_batch_again_gets_the_first_ids_and_keeps_nothing(pool: Pool, count: int) -> None:
+    first, second = entries(count, keys="k"), entries(count, keys="k")
+    async with writing(pool) as writer:
+        await writer.add_all(first)
+        second.append((a_trigger(), PLACE, None))
+        kept = await writer.add_all(second)
+        asked = [(trigger, one) for trigger, _, one in second[:count] if one]
+        assert list(await writer.earlier(asked)) == ids(first)
+    assert list(kept) == [*ids(first), second[-1][0].id]
+    assert await counts(pool) == (count + 1, count + 1, count + 1)
+
+
+async def test_batches_of_the_same_keys_by_two_writers_at_once_are_one_trigger_for_each(pool: Pool) -> None:
+    async with writing(pool) as one, writing(pool) as other:
+        for number in range(5):
+            size = MANY if number % 2 else FEW
+            forward = entries(size, keys=f"r{number}")
+            backward = [*reversed(entries(size, keys=f"r{number}"))]
+            single = entries(1, keys=f"r{number}")[0]
+            adding = (one.add_all(forward), other.add_all(backward), other.add(*single))
+            kept, reverse, alone = await asyncio.wait_for(asyncio.gather(*adding), 10)
+            assert list(kept) == [*reversed(reverse)]
+            assert kept[0] == alone
+    total = 3 * FEW + 2 * MANY
+    assert await counts(pool) == (total, total, total)
+
+
+async def test_a_batch_and_single_calls_share_a_commit(pool: Pool, url: str) -> None:
+    async with writing(pool) as writer:
+        async with held_commits(url) as holder:
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
+            await until(lambda: waiting_backends(holder))
+            others = [asyncio.create_task(writer.add(a_trigger(), PLACE)) for _ in range(5)]
+            batch = asyncio.create_task(writer.add_all(entries(MANY)))
+            await asyncio.sleep(0)
+        await asyncio.gather(first, batch, *others)
+    assert await commits(pool) == 2
+
+
+async def test_items_count_for_what_may_wait_and_a_batch_that_finds_room_gets_it_whole(
+    pool: Pool, url: str
+) -> None:
+    async with writing(pool, max_pending=FEW) as writer:
+        async with held_commits(url) as holder:
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
+            await until(lambda: waiting_backends(holder))
+            batch = asyncio.create_task(writer.add_all(entries(MANY)))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded):
+                await writer.add_all(entries(1))
+        await asyncio.gather(first, batch)
+        await writer.add_all(entries(FEW))
+    assert await counts(pool) == (MANY + FEW + 1,) * 3
+
+
+@pytest.mark.parametrize("keys", ["", "k"])
+@pytest.mark.parametrize("count", [FEW, MANY])
+async def test_a_row_that_the_database_refuses_fails_alone(pool: Pool, count: int, keys: str) -> None:
+    given = entries(count, keys=keys)
+    poison = a_trigger(external_id="a\0b")
+    given.insert(3, (poison, PLACE, once("poison", poison) if keys else None))
+    async with writing(pool) as writer:
+        adding = (writer.add_all(given), writer.add(a_trigger(), PLACE))
+        kept, _ = await asyncio.gather(*adding)
+        assert [*kept[:3], *kept[4:]] == [*ids(given[:3]), *ids(given[4:])]
+        assert isinstance(kept[3], Exception)
+        assert not isinstance(kept[3], StoreUnavailable)
+    assert await counts(pool) == (count + 1,) * 3
+
+
+@pytest.mark.parametrize("keys", ["", "k"])
+async def test_a_batch_whose_backend_was_killed_is_made_again_once(pool: Pool, url: str, keys: str) -> None:
+    given = entries(MANY, keys=keys)
+    async with writing(pool) as writer:
+        async with held_commits(url) as holder:
+            adding = asyncio.ensure_future(writer.add_all(given))
+            await until(lambda: waiting_backends(holder))
+            [pid] = await waiting_backends(holder)
+            await holder.execute("SELECT pg_terminate_backend($1)", pid)
+            await until(lambda: _others(holder, pid))
+        assert list(await asyncio.wait_for(adding, 10)) == ids(given)
+    assert await counts(pool) == (MANY,) * 3
+
+
+@pytest.mark.parametrize("keys", ["", "k"])
+async def test_a_batch_that_took_effect_although_its_answer_was_lost_is_not_repeated(
+    pool: Pool, url: str, keys: str
+) -> None:
+    given = entries(MANY, keys=keys)
+    async with writing(pool) as writer:
+        async with held_commits(url) as holder:
+            adding = asyncio.ensure_future(writer.add_all(given))
+            await until(lambda: waiting_backends(holder))
+            [pid] = await waiting_backends(holder)
+            _lose_connections(pool)
+            await until(lambda: _others(holder, pid))
+        kept: Sequence[Kept] = await asyncio.wait_for(adding, 10)
+    assert list(kept) == ids(given)
+    assert await counts(pool) == (MANY,) * 3
+
+
+async def _others(holder: object, pid: int) -> bool:
+    return bool({*await waiting_backends(holder)} - {pid})  # type: ignore[arg-type]
+
+
+async def test_a_batch_whose_caller_gave_up_before_its_commit_leaves_nothing(pool: Pool, url: str) -> None:
+    async with writing(pool) as writer:
+        async with held_commits(url) as holder:
+            first = asyncio.create_task(writer.add(a_trigger(), PLACE))
+            await until(lambda: waiting_backends(holder))
+            batch = asyncio.create_task(writer.add_all(entries(MANY, keys="k")))
+            await asyncio.sleep(0)
+            batch.cancel()
+            await asyncio.gather(batch, return_exceptions=True)
+        await first
+        await writer.add(a_trigger(), PLACE)
+    assert await counts(pool) == (2, 2, 2)
+    assert await pool.fetchval("SELECT count(*) FROM idempotency") == 0

@@ -1,0 +1,134 @@
+"""The body of a REST batch: what is wrong with all of it, and where one item ends."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import InvalidRequest, Violation
+from server.rpc.batch_body import parse_item, split
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def items(data: bytes | str) -> list[bytes]:
+    return [bytes(item) for item in split(data.encode() if isinstance(data, str) else data)]
+
+
+def violations(data: bytes | str) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequest) as caught:
+        items(data)
+    return [(one.field, one.reason) for one in caught.value.violations]
+
+
+@given(st.lists(JSON.map(json.dumps), max_size=5), st.sampled_from([",", " ,\n\t"]))
+def test_items_come_as_they_were_written(written: list[str], between: str) -> None:
+    body = f'{{"triggers": [{between.join(written)}]}}'
+    assert items(body) == [item.encode() for item in written]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("", ("", "MALFORMED_JSON")),
+        ("x", ("", "MALFORMED_JSON")),
+        ("[]", ("", "WRONG_TYPE")),
+        ("null", ("", "WRONG_TYPE")),
+        ("{}", ("triggers", "REQUIRED")),
+        ('{"triggers": null}', ("triggers", "WRONG_TYPE")),
+        ('{"triggers": {}}', ("triggers", "WRONG_TYPE")),
+        ('{"triggers": "[]"}', ("triggers", "WRONG_TYPE")),
+        ('{"triggers": [], "trigers": []}', ("trigers", "UNKNOWN_FIELD")),
+        ('{"campaign_id": 44, "triggers": []}', ("campaign_id", "UNKNOWN_FIELD")),
+        ('{"triggers": [], "triggers": []}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{}], "\\u0074riggers": [{}]}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{}]} {}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{}}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{"a": NaN}]}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{"a" 1}]}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{}{}]}', ("", "MALFORMED_JSON")),
+        ('{"triggers": [{"a": "b}]}', ("", "MALFORMED_JSON")),
+        (b'\xef\xbb\xbf{"triggers": []}', ("", "MALFORMED_JSON")),
+        (b'{"triggers": ["\xff"], "x": 1}', ("", "MALFORMED_JSON")),
+        ('{"triggers": ' + "[" * 100_000, ("", "MALFORMED_JSON")),
+    ],
+)
+def test_what_is_wrong_with_the_batch_refuses_all_of_it(body: str | bytes, found: tuple[str, str]) -> None:
+    assert violations(body) == [found]
+
+
+def test_all_that_is_wrong_with_the_batch_is_named_at_once() -> None:
+    assert violations('{"a": 1, "triggers": 5, "b": 1}') == [
+        ("a", "UNKNOWN_FIELD"), ("b", "UNKNOWN_FIELD"), ("triggers", "WRONG_TYPE"),
+    ]  # fmt: skip
+
+
+def test_the_place_of_a_mistake_in_an_item_is_that_in_the_body() -> None:
+    with pytest.raises(InvalidRequest, match="line 2, column 7"):
+        items('{"triggers": [{},\n{"a": b}]}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"triggers": [{"a": 1},],}',
+        ' \r\n{ "triggers" : [ {"a": 1} ] } \t',
+        '{"\\u0074riggers": [{"a": 1}]}',
+        '{"triggers":[{"a":1}]}',
+    ],
+)
+def test_spaces_escapes_and_trailing_commas_are_forgiven(body: str) -> None:
+    assert [json.loads(item) for item in items(body)] == [{"a": 1}]
+
+
+def test_an_item_that_is_nested_too_deep_does_not_refuse_its_neighbours() -> None:
+    deep = '{"event": ' + "[" * 50_000 + "]" * 50_000 + "}"
+    first, second, third = items('{"triggers": [{"a": 1}, ' + deep + ', {"b": 2}]}')
+    assert (first, third) == (b'{"a": 1}', b'{"b": 2}')
+    assert [(one.field, one.reason) for one in parse_item(second).body.violations] == [
+        ("user", "REQUIRED"), ("event", "WRONG_TYPE"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("44", None),
+        ('"44"', "WRONG_TYPE"),
+        ("44.0", "WRONG_TYPE"),
+        ("true", "WRONG_TYPE"),
+        ("null", "WRONG_TYPE"),
+        ("0", "WRONG_TYPE"),
+        ("-1", "WRONG_TYPE"),
+        (str(2**63 - 1), None),
+        (str(2**63), "WRONG_TYPE"),
+    ],
+)
+def test_an_items_campaign_is_an_integer(value: str, reason: str | None) -> None:
+    found = parse_item(b'{"campaign_id": %s}' % value.encode()).campaign_id
+    assert found == int(value) if reason is None else isinstance(found, Violation) and found.reason == reason
+
+
+def test_an_item_without_a_campaign_is_told_so() -> None:
+    assert parse_item(b'{"user": {}}').campaign_id == Violation(
+        "campaign_id", "is required, but missing or empty", "REQUIRED"
+    )
+
+
+def test_an_items_key_is_text() -> None:
+    assert parse_item(b'{"request_id": "k"}').request_id == "k"
+    wrong = parse_item(b'{"request_id": 5}')
+    assert ("request_id", "WRONG_TYPE") in [(one.field, one.reason) for one in wrong.body.violations]
+
+
+def test_a_million_items_are_split_in_no_time_and_refused_by_their_number() -> None:
+    assert len(split(b'{"triggers": [' + b"1," * 999_999 + b"1]}")) == 1_000_000
+    assert isinstance(split(b'{"triggers": [1]}')[0], msgspec.Raw)

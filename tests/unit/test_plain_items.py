@@ -1,0 +1,248 @@
+"""The fast way to judge an item of a batch: what it takes, the strict way makes the same of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clarion.v1 import trigger_pb2 as pb
+from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow
+from server.domain.key import ApiKey, Scope
+from server.domain.limit import NO_OWN_LIMIT, OwnLimit
+from server.errors import RequestError
+from server.rpc.batch_body import parse_item
+from server.rpc.judging import Judge, Ready
+from server.rpc.plain_items import PlainItems
+
+NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
+SOON = "2026-11-26T09:00:00+01:00"
+CAMPAIGNS = {
+    campaign.id: campaign
+    for campaign in (
+        Campaign(1, 44, "email", Channel.EMAIL, ("a", "b")),
+        Campaign(1, 45, "text", Channel.TEXT, ("a",), window=SendWindow(opens="09:00", closes="10:00")),
+        Campaign(1, 46, "push", Channel.PUSH, ("a",), retry=RetryPolicy(ttl=60)),
+        Campaign(1, 47, "paused", Channel.EMAIL, ("a",), state=CampaignState.PAUSED),
+    )
+}
+KEY = ApiKey(uuid.uuid4(), 1, "key", frozenset({Scope.TRIGGER}), NOW)
+
+
+class Catalog:
+    """Four campaigns of one project."""
+
+    def key(self, secret_hash: bytes) -> ApiKey | None:
+        return None
+
+    def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        return CAMPAIGNS.get(campaign_id)
+
+    def exists_elsewhere(self, campaign_id: int) -> bool:
+        return campaign_id == 48
+
+    def project_limit(self, project_id: int) -> OwnLimit:
+        return NO_OWN_LIMIT
+
+    def project_timezone(self, project_id: int) -> str:
+        return "Europe/Berlin"
+
+
+JUDGE = Judge(Catalog(), KEY, "00-trace-parent-01", NOW)
+
+
+def strict(data: bytes) -> Ready | None:
+    item = parse_item(data)
+    if any(violation.field == "" for violation in item.body.violations):
+        return None
+    return judged(lambda: JUDGE.rest(item.campaign_id, item.body, request_id=item.request_id))
+
+
+def judged(judge: Callable[[], Ready]) -> Ready | None:
+    try:
+        return judge()
+    except RequestError:
+        return None
+
+
+def same(one: Ready | None, other: Ready | None) -> bool:
+    """Tell whether two ways made the same of an item, but for its id."""
+    facts = [
+        None if ready is None else (repr_of(ready), ready.place, ready.once, ready.too_late)
+        for ready in (one, other)
+    ]
+    return facts[0] == facts[1]
+
+
+def repr_of(ready: Ready) -> dict[str, object]:
+    fields = ready.trigger.__struct_fields__
+    return {name: getattr(ready.trigger, name) for name in fields if name != "id"}
+
+
+def item(campaign: int = 44, /, *, more: dict[str, Any] | None = None, **user: object) -> bytes:
+    members = {"external_id": "a", "email": "a@b.co", **user}
+    said = {"campaign_id": campaign, "user": members, "event": {"a": "b"}, **(more or {})}
+    return json.dumps(said, ensure_ascii=False).encode()
+
+
+EVERYDAY = [
+    item(),
+    item(timezone="America/Chicago", locale="pt_br"),
+    item(more={"event": {"url": "https://example.com:80/?a=b", "at": "10:30", "n": 9007199254740993123}}),
+    item(more={"event": {}}),
+    item(more={"request_id": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"}),
+    item(more={"request_id": "a:b"}),
+    item(more={"send_at": SOON}),
+    item(data={"name": "Ada", "points": 5, "member": True}),
+    item(external_id="grüße 你好"),
+    item(45, phone="+12025550123"),
+    item(46, device_token="TOKEN:abc-DEF_123"),
+    b'{"campaign_id":44,"user":{"external_id":"J\\u00f6rg \\"x\\"","email":"a@b.co"}}',
+]
+
+
+@pytest.mark.parametrize("data", EVERYDAY, ids=range(len(EVERYDAY)))
+def test_an_everyday_item_goes_the_fast_way_and_gets_the_same(data: bytes) -> None:
+    fast = PlainItems(JUDGE).rest(data)
+    assert fast is not None
+    assert same(fast, strict(data))
+
+
+ODD = [
+    b"5",
+    b"[]",
+    b"{}",
+    b"",
+    b"\xff",
+    item(999),
+    item(47),
+    item(48),
+    item(45),
+    item(email=""),
+    item(email="nobody@"),
+    item(external_id=""),
+    item(external_id="a\x7f"),
+    item(external_id="a\u2028"),
+    item(external_id="x" * 256),
+    item(timezone="Mars/Base"),
+    item(locale="e!"),
+    item(locale="en" + "-abcdefgh" * 4),
+    item(nick="x"),
+    item(data=[]),
+    item(more={"request_id": "a b"}),
+    item(more={"request_id": "x" * 256}),
+    item(more={"request_id": None}),
+    item(more={"send_at": "tomorrow"}),
+    item(more={"send_at": "2020-01-01T00:00:00Z"}),
+    item(more={"send_at": "2030-01-01T00:00:00Z"}),
+    item(more={"event": {"a": "x" * 60_000}}),
+    item(more={"event": {"a": "\x00"}}),
+    item(more={"x": 1}),
+    item().replace(b"44", b'"44"', 1),
+    item().replace(b"44", b"44.0", 1),
+    item().replace(b'{"a": "b"}', b'{"a": 1, "a": 2}'),
+    item().replace(b'{"a": "b"}', b'{"a": 1e400}'),
+    item().replace(b'{"a": "b"}', b'{"a": "\\ud800"}'),
+    item().replace(b'{"a": "b"}', b'{"a": "\\u0000"}'),
+    item().replace(b'{"a": "b"}', b'{"a": "\\u003a", "b": 1, "b": 2}'),
+    item().replace(b'{"a": "b"}', b'{"a": 1, "\\u0061": ":"}'),
+    item().replace(b'"user"', b'"user": {}, "user"'),
+    item().replace(b'"external_id"', b'"email": "x:y", "external_id"'),
+    item()[:-1] + b', "campaign_id": 45}',
+]
+
+
+@pytest.mark.parametrize("data", ODD, ids=range(len(ODD)))
+def test_what_is_wrong_or_odd_is_left_to_the_strict_way(data: bytes) -> None:
+    assert PlainItems(JUDGE).rest(data) is None
+
+
+texts = st.text(max_size=6) | st.sampled_from(["a:b", "é", "\\", '"', "\x00", "\u2028", "en", "UTC", "", "{"])
+scalars = texts | st.integers() | st.booleans() | st.none() | st.floats()
+flat = st.dictionaries(texts, scalars | st.lists(scalars, max_size=2), max_size=3)
+users = st.fixed_dictionaries(
+    {"external_id": texts, "email": st.sampled_from(["a@b.co", "a@münchen.de", "x"]) | texts},
+    optional={
+        "phone": st.sampled_from(["+12025550123", "+1", "x"]),
+        "device_token": st.sampled_from(["TOKEN:1234", "short"]),
+        "timezone": st.sampled_from(["UTC", "US/Pacific", ""]) | texts,
+        "locale": st.sampled_from(["en", "zh_hans_cn", "en-x-a"]) | texts,
+        "data": flat,
+        "nick": texts,
+    },
+)
+items = st.fixed_dictionaries(
+    {"campaign_id": st.sampled_from([44, 44, 45, 46, 47, 48, 49]), "user": users},
+    optional={
+        "event": flat,
+        "send_at": st.sampled_from([SOON, "2020-01-01T00:00:00Z", "x"]) | scalars,
+        "request_id": st.sampled_from(["k", "a:b", "a b"]) | scalars,
+        "other": scalars,
+    },
+)
+
+
+@given(items, st.sampled_from([{"ensure_ascii": True}, {"ensure_ascii": False}]))
+def test_what_the_fast_way_takes_the_strict_way_makes_the_same_of(value: object, how: dict[str, Any]) -> None:
+    data = json.dumps(value, **how).encode("utf-8", "surrogatepass")
+    fast = PlainItems(JUDGE).rest(data)
+    assert fast is None or same(fast, strict(data))
+
+
+@given(items, st.data())
+def test_an_item_with_a_byte_changed_is_taken_by_both_ways_alike(value: object, data: st.DataObject) -> None:
+    raw = bytearray(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(b'{}[]",:\\u 0a\x00\xff'))
+    fast = PlainItems(JUDGE).rest(bytes(raw))
+    assert fast is None or same(fast, strict(bytes(raw)))
+
+
+_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "email": (pb.TriggerEmailRequest, pb.EmailUser),
+    "text": (pb.TriggerTextRequest, pb.TextUser),
+    "push": (pb.TriggerPushRequest, pb.PushUser),
+}
+sayable = st.text(st.characters(codec="utf-8"), max_size=6)
+typed_users = st.fixed_dictionaries(
+    {"external_id": sayable | st.just("a")},
+    optional={
+        "timezone": st.sampled_from(["UTC", "x"]),
+        "locale": st.sampled_from(["en", "zh_hans_cn", "!"]),
+        "data": st.sampled_from(['{"a": 1}', "[]", '{"a": 1, "a": 2}', '{"a": {}}', '{"u": "a:b"}']),
+    },
+)
+addresses = st.sampled_from(["a@b.co", "+12025550123", "TOKEN:1234", ""])
+events = st.sampled_from(["", "{}", '{"a": 1}', '{"a": 1, "a": 2}', '{"a": "\\u0000"}', '{"a": [1]}', "5"])
+
+
+@given(st.sampled_from(sorted(_KINDS)), st.sampled_from([0, 44, 45, 46, 47]), typed_users, addresses, events)
+def test_typed_items_are_judged_alike(
+    kind: str, campaign: int, user: dict[str, str], address: str, event: str
+) -> None:
+    request, recipient = _KINDS[kind]
+    who = recipient(**user, **{Channel(kind).address_field: address})
+    asked = request(campaign_id=campaign, user=who, event=event, request_id="k")
+    fast = PlainItems(JUDGE).typed(pb.BatchItem(**{kind: asked}))
+    slow = judged(lambda: JUDGE.typed(asked))
+    assert fast is None or same(fast, slow)
+
+
+def test_an_everyday_typed_item_goes_the_fast_way() -> None:
+    user = pb.EmailUser(external_id="a", email="a@b.co", timezone="UTC", locale="en", data='{"a": "b:c"}')
+    asked = pb.TriggerEmailRequest(campaign_id=44, user=user, event='{"a": 1}', request_id="k")
+    fast = PlainItems(JUDGE).typed(pb.BatchItem(email=asked))
+    assert fast is not None
+    assert same(fast, JUDGE.typed(asked))
+
+
+def test_a_typed_item_of_another_channel_or_of_none_is_left_to_the_strict_way() -> None:
+    user = pb.EmailUser(external_id="a", email="a@b.co")
+    plain = PlainItems(JUDGE)
+    assert plain.typed(pb.BatchItem(email=pb.TriggerEmailRequest(campaign_id=45, user=user))) is None
+    assert plain.typed(pb.BatchItem()) is None

@@ -50,7 +50,12 @@ def split(data: bytes) -> list[msgspec.Raw]:
     Raises:
         InvalidRequest: the batch as such is wrong.
     """
-    return _split_plain(data) or _split_any(data)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        malformed = f"is not UTF-8: byte {error.start} is not part of a character"
+        raise InvalidRequest([Violation("", malformed, "MALFORMED_JSON")]) from error
+    return _split_plain(data) or _split_any(text)
 
 
 def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
@@ -65,13 +70,9 @@ def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
         return None
 
 
-def _split_any(data: bytes) -> list[msgspec.Raw]:
+def _split_any(text: str) -> list[msgspec.Raw]:
     try:
-        text = strict_json.blank_below(data.decode("utf-8"), _NOT_READ)
-        return strict_json.forgiving(text, _items)[1]
-    except UnicodeDecodeError as error:
-        malformed = f"is not UTF-8: byte {error.start} is not part of a character"
-        raise InvalidRequest([Violation("", malformed, "MALFORMED_JSON")]) from error
+        return strict_json.forgiving(strict_json.blank_below(text, _NOT_READ), _items)[1]
     except strict_json.JsonError as error:
         raise InvalidRequest([Violation("", str(error), error.reason)]) from error
 

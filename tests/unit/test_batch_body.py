@@ -58,6 +58,7 @@ def test_items_come_as_they_were_written(written: list[str], between: str) -> No
         ('{"triggers": [{"a": "b}]}', ("", "MALFORMED_JSON")),
         (b'\xef\xbb\xbf{"triggers": []}', ("", "MALFORMED_JSON")),
         (b'{"triggers": ["\xff"], "x": 1}', ("", "MALFORMED_JSON")),
+        (b'{"triggers": ["\xff"]}', ("", "MALFORMED_JSON")),
         ('{"triggers": ' + "[" * 100_000, ("", "MALFORMED_JSON")),
     ],
 )

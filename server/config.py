@@ -74,8 +74,8 @@ class ServerSettings(_Section, frozen=True):
     catalog_interval: Annotated[float, msgspec.Meta(gt=0, le=0.9)] = 0.25
     catalog_max_age: Seconds = 5.0
     max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
-    max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2_000
     max_watchers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     reflection: bool = True
     idempotency_ttl: Annotated[float, msgspec.Meta(ge=60, le=31_536_000)] = 86_400.0
 

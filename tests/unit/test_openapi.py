@@ -147,6 +147,7 @@ def test_the_limits_are_those_of_the_gateway() -> None:
     options = GatewayOptions(upstreams=("127.0.0.1:1",))
     about = DOCUMENT["info"]["description"]
     assert f"A body may have {options.max_body_bytes // 1024} KiB" in about
+    assert f"that of a batch {options.max_batch_bytes // 1024**2} MiB" in about
     assert f"{options.max_header_kib} KiB and {options.max_header_count} in number" in about
     assert f"at most {options.request_timeout:g} seconds" in about
 

@@ -27,8 +27,8 @@ HEAD = """\
 
 The gateway's one port speaks gRPC beside REST: `127.0.0.1:8080` unless configured otherwise.
 Each call carries an API key as metadata, `authorization: Bearer sk_…`, and should carry a deadline. A request
-may have 256 KiB, a batch 2 MiB, the metadata 12 KiB. Errors are those of REST, with the same code, message and details:
-[errors.md](errors.md).
+may have 256 KiB, a batch 2 MiB, the metadata 12 KiB. Errors are those of REST, with the same code, message
+and details: [errors.md](errors.md).
 gRPC-Web, binary and text, is spoken too, for programs without HTTP/2. Browsers are not let in (no CORS): a
 key in a browser is a key given away. With `[gateway] tls_certificate` the port speaks
 [TLS](../how-to/use-tls.md) only; then leave `-plaintext` out below.

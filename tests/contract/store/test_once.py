@@ -140,12 +140,14 @@ def test_the_moment_to_send_it_is_content() -> None:
 
 async def test_an_earlier_trigger_is_found_by_its_key_without_keeping_another(pool: Pool) -> None:
     first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": "content"}')
+    asked = [(one, once("k", one)) for one in (again, other)]
+    unknown = (first, once("unknown", first))
     async with writing(pool) as writer:
-        assert await writer.earlier(first, once("k", first)) is None
+        assert await writer.earlier(asked) == [None, None]
         await add(writer, first)
-        assert await writer.earlier(again, once("k", again)) == first.id
-        with pytest.raises(IdempotencyKeyReused):
-            await writer.earlier(other, once("k", other))
+        found, reused, nothing = await writer.earlier([*asked, unknown])
+        assert (found, nothing) == (first.id, None)
+        assert isinstance(reused, IdempotencyKeyReused)
         await pool.execute("UPDATE idempotency SET created_at = now() - interval '24 hours 1 second'")
-        assert await writer.earlier(again, once("k", again)) is None
+        assert await writer.earlier(asked) == [None, None]
     assert await queued(pool) == 1

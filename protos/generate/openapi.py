@@ -35,8 +35,8 @@ Every call under `/api` needs an API key: `Authorization: Bearer sk_…`. Every 
 (one that HTTP does not know, 400 `HTTP_REFUSED`).
 
 A body may have 64 KiB, that of a batch 2 MiB, the headers of a request 12 KiB and 100 in number, and an \
-answer takes at most 10 seconds; then it is 504 `TIMED_OUT`. How many calls a key and its project may make is \
-theirs: 429 tells. Each item of a batch counts as a call."""
+answer takes at most 10 seconds; then it is 504 `TIMED_OUT`. How many calls a key and its project may make \
+is theirs: 429 tells. Each item of a batch counts as a call."""
 OPERATIONS = "Operations"
 # What the gateway answers itself: path → operationId, summary, what 200 holds, reasons of its own.
 BY_THE_GATEWAY: dict[str, tuple[str, str, str, tuple[str, ...]]] = {

@@ -51,9 +51,7 @@ async def test_a_batch_is_one_commit_and_as_it_was_given(pool: Pool, count: int,
         assert list(await writer.add_all(given)) == ids(given)
     assert await counts(pool) == (count, count, count)
     assert await commits(pool) == 1
-    row = await pool.fetchrow(
-        "SELECT * FROM trigger JOIN queue ON id = trigger_id WHERE id = $1", ids(given)[-1]
-    )
+    row = await pool.fetchrow(f"{STORED} WHERE id = $1", ids(given)[-1])
     assert row
     for name in (*COLUMNS[:3], *COLUMNS[4:]):
         assert row[name] == getattr(given[-1][0], name)
@@ -69,9 +67,7 @@ async def test_each_goes_where_and_when_it_is_to(pool: Pool, count: int) -> None
     given[2] = (a_trigger(), Placement("email/smtp", later - dt.timedelta(days=9)), None)
     async with writing(pool) as writer:
         await writer.add_all(given)
-    rows = await pool.fetch(
-        "SELECT *, due_at = accepted_at AS now FROM trigger JOIN queue ON id = trigger_id"
-    )
+    rows = await pool.fetch(STORED)
     found = {row["id"]: (row["lane"], row["now"], row["send_at"], row["expires_at"]) for row in rows}
     assert found.pop(given[1][0].id) == ("email/smtp", False, later, later)
     assert found.pop(given[2][0].id) == ("email/smtp", True, None, None)

@@ -67,7 +67,9 @@ class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     request_id: str | None = None
 
 
+_MEMBERS = len(_Item.__struct_fields__ + _User.__struct_fields__)
 _NO_MEMBERS: _Flat = {}
+_BACKSLASH = ord("\\")  # a byte is looked for at a quarter of the cost of bytes
 _item_decoder = msgspec.json.Decoder(_Item)
 _flat_decoder = msgspec.json.Decoder(_Flat)
 
@@ -194,12 +196,25 @@ def _decoded(data: bytes) -> _Item | None:
         facts = _flat_decoder.decode(item.user.data) if item.user.data else _NO_MEMBERS
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    # Names of what is empty are not counted: such an item goes the strict way.
-    members = [*filter(None, astuple(item)), *filter(None, astuple(item.user))]
-    names = len(members) + len(event) + len(facts)
-    if data.count(b":") == names and b"\\" not in data:  # as nearly all
+    names = _names(item, item.user) + len(event) + len(facts)
+    if data.count(b":") == names and _BACKSLASH not in data:  # as in nearly all
         return item
-    return item if _is_simple(data, names, members, event, facts) else None
+    return item if _is_simple(data, names, astuple(item) + astuple(item.user), event, facts) else None
+
+
+def _names(item: _Item, user: _User) -> int:
+    """Return how many of their members are there, one by one: this takes half as long as a loop."""
+    return _MEMBERS - (
+        (item.event is _ABSENT)
+        + (item.send_at is None)
+        + (item.request_id is None)
+        + (user.email is None)
+        + (user.phone is None)
+        + (user.device_token is None)
+        + (user.timezone is None)
+        + (user.locale is None)
+        + (user.data is _ABSENT)
+    )
 
 
 def _plain_request(channel: str, request: TriggerRequest) -> _Item | None:
@@ -234,7 +249,7 @@ def _is_simple(data: bytes, names: int, members: Iterable[object], *objects: _Fl
     An object whose names are as many as its colons has no name twice, and no colon inside a string; the
     colons inside strings can be counted where none is escaped.
     """
-    escaped = b"\\" in data
+    escaped = _BACKSLASH in data
     if escaped and _ODD_ESCAPE.search(data):
         return False
     colons = data.count(b":")

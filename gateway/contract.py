@@ -51,9 +51,9 @@ class RestPath:
         """Whether a query may follow the path.
 
         Not where the path holds a variable: the transcoder lets `/campaigns/44?campaign_id=55`, in any
-        spelling of the name, put 55 in the place of 44.
+        spelling of the name, put 55 in the place of 44. Nor beside a body, all that such a call takes.
         """
-        return SEGMENT not in self.regex and REST not in self.regex
+        return not self.body_methods and SEGMENT not in self.regex and REST not in self.regex
 
 
 @dataclass(frozen=True, slots=True)

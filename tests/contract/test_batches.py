@@ -184,6 +184,12 @@ async def test_a_batch_has_a_size_of_its_own(caller: Caller, http: httpx.AsyncCl
     assert f"larger than {MOST} bytes" in answer.json()["message"]
 
 
+async def test_a_query_is_refused_and_not_taken_for_the_body(http: httpx.AsyncClient, stack: Stack) -> None:
+    query = {"body.data": "e30"}
+    answer = await http.post(PATH, params=query, json={"triggers": [GOOD]}, headers=stack.headers())
+    assert fields_of(check_rest(answer)) == [("query", "UNKNOWN_FIELD")]
+
+
 async def test_a_batch_of_which_everything_is_wrong_is_told_all_of_it(caller: Caller) -> None:
     wrong = {"campaign_id": 44, "user": {f"{number}": 1 for number in range(150)}}
     outcomes = await caller.outcomes(*[wrong] * 1000)

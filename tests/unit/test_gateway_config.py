@@ -59,6 +59,7 @@ def test_a_path_with_a_variable_takes_no_query() -> None:
     queries = {path.regex: path.takes_query for path in contract.load().paths}
     assert queries["/api/client/campaigns"]
     assert not queries["/api/client/keys/[^/]+"]
+    assert not queries["/api/client/triggers:batch"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +199,19 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
             assert on == (set() if endless or batch else {"adaptive_concurrency"})
 
 
+def test_a_batch_has_a_size_of_its_own_and_no_part_in_the_adaptive_limit() -> None:
+    options = GatewayOptions(upstreams=OPTIONS.upstreams, max_batch_bytes=12345)
+    ways = [route for route in routes(options) if ":batch" in str(route["match"]) and "route" in route]
+    ways += [route for route in routes(options) if "BatchTrigger" in route["match"].get("path", "")]
+    assert len(ways) == 5  # REST; two methods, each by gRPC and by gRPC-Web
+    for way in ways:
+        assert not [name for name in way.get("typed_per_filter_config", ()) if "adaptive" in name]
+    buffer = ways[0]["typed_per_filter_config"]["envoy.filters.http.buffer"]["config"]["buffer"]
+    assert buffer == {"max_request_bytes": 12345}
+    refusals = [route for route in routes(options) if "12345 bytes" in str(route.get("direct_response"))]
+    assert [route["match"]["safe_regex"]["regex"] for route in refusals] == ["/api/client/triggers:batch"]
+
+
 def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:
     assert cluster()["type"] == "STATIC"
     named = GatewayOptions(upstreams=("server.internal:50051", "[::1]:50051"))
@@ -242,6 +256,7 @@ def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Pat
         ({"listen_port": 0}, "listen_port"),
         ({"request_timeout": 0}, "request_timeout"),
         ({"max_body_bytes": -1}, "max_body_bytes"),
+        ({"max_batch_bytes": 0}, "max_batch_bytes"),
         ({"max_concurrent_per_server": 0}, "max_concurrent_per_server"),
     ],
 )

@@ -19,6 +19,7 @@ from tests.stack import EXAMPLE, Stack, client, running_stack
 pytestmark = pytest.mark.xdist_group("idempotency")
 
 TRIGGER = "/api/client/campaigns/44/trigger"
+BATCH = "/api/client/triggers:batch"
 USER = {"external_id": "x", "email": "test@test.com"}
 CALLERS = 200
 
@@ -149,6 +150,30 @@ async def test_a_failed_validation_does_not_burn_the_key(
 ) -> None:
     assert (await post(rest, twice, key, user={**USER, "email": "nobody@"})).status_code == 422
     assert not accepted(await post(rest, twice, key))[1]
+
+
+async def test_batches_and_calls_of_the_same_keys_at_once_send_one_message_for_each(
+    twice: Stack, rest: httpx.AsyncClient, key: str
+) -> None:
+    event = {"marked": key}
+    items = [
+        {"campaign_id": 44, "user": USER, "event": event, "request_id": f"{key}-{n}"} for n in range(150)
+    ]
+    orders = [items, items[::-1], items[:40], items[75:] + items[:75]] * 2
+    calls = [post(rest, twice, f"{key}-{n}", event=event) for n in range(0, 150, 10)]
+    batches = [rest.post(BATCH, json={"triggers": some}, headers=twice.headers()) for some in orders]
+    answers = await asyncio.gather(*batches, *calls)
+    told = {
+        (item["request_id"], one["trigger_id"])
+        for some, answer in zip(orders, answers, strict=False)
+        for item, one in zip(some, answer.json()["outcomes"], strict=True)
+    }
+    alone = {(f"{key}-{10 * n}", accepted(one)[0]) for n, one in enumerate(answers[len(orders) :])}
+    assert len(told) == len(items)
+    assert alone <= told
+    async with twice.pool() as pool:
+        count = await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%")
+    assert count == len(items)
 
 
 async def test_keys_are_remembered_through_a_crash_of_the_database(

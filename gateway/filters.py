@@ -77,12 +77,12 @@ def for_batch(options: GatewayOptions) -> Config:
     They have a size of their own, and no part in the adaptive limit: one takes far longer than
     `latency_target`, which says nothing of how busy a server is.
     """
-    config = {
-        "@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute",
-        "buffer": {"max_request_bytes": options.max_batch_bytes},
-    }
-    on = {"@type": ON["@type"], "config": config}
-    return {name: one for name, one in {**for_rest(), BUFFER: on}.items() if name != ADMISSION}
+    own = {"max_request_bytes": options.max_batch_bytes}
+    config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": own}
+    found = for_rest()
+    del found[ADMISSION]
+    found[BUFFER] = {"@type": ON["@type"], "config": config}
+    return found
 
 
 def for_events() -> Config:

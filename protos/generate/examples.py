@@ -118,7 +118,7 @@ data: {{"code":0,"message":"","details":[]}}
 
 """
 ANSWERS: dict[str, dict[str, Any]] = {
-    "BatchTriggerCampaignsResponse": {"outcomes": BATCH},
+    "BatchTriggerResponse": {"outcomes": BATCH},
     "GetCampaignResponse": {"campaign": CAMPAIGN},
     "GetDeliveryResponse": {"delivery": DELIVERY},
     "GetTriggerResponse": {"delivery": DELIVERY},

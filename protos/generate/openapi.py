@@ -26,6 +26,8 @@ IN_HEADER = {
     "StreamTriggers": (("Last-Event-ID", "WatchTriggersRequest", "cursor"),),
 }
 """Calls → header, and the message and field of which it takes the place."""
+WRITTEN_BY_THE_SERVER = {"BatchTriggerCampaigns": "BatchTriggerResponse"}
+"""Calls whose answer is bytes to the gateway → the message whose JSON they are."""
 ABOUT = """\
 Clarion takes campaign triggers, makes them durable, and delivers them by email, text message and push.
 
@@ -212,8 +214,10 @@ def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[st
                 "headers": {**more, "x-trigger-id": {**header, **uuid}},
             }
         }
-    if message.full_name == HTTP_BODY:
+    if binding.method.server_streaming:
         return _events(schemas, described)
+    if message.full_name == HTTP_BODY:
+        message = described.message(WRITTEN_BY_THE_SERVER[binding.method.name])
     content = {"schema": schemas.message(message), "example": ANSWERS[message.name]}
     description = described.comment(message)
     return {"200": {"description": description, "headers": headers(), "content": {JSON: content}}}

@@ -39,7 +39,8 @@ MAX_TRIGGERS: int = (
 )
 """As the protos say it."""
 T = TypeVar("T")
-Outcomes: TypeAlias = Any  # protobuf's repeated field of BatchOutcome
+Outcomes: TypeAlias = Any
+"""Protobuf's repeated field of BatchOutcome, or JsonOutcomes."""
 Judged: TypeAlias = "Ready | status_pb2.Status"
 Kept: TypeAlias = "uuid.UUID | Exception | None"
 """What became of a good item; None: it would only have been right if it had repeated an earlier one."""

@@ -6,6 +6,8 @@ import datetime as dt
 import uuid
 from typing import Any
 
+from google.api import httpbody_pb2
+
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
@@ -19,6 +21,7 @@ from ..errors import (
     TooLateToCancel,
     Violation,
 )
+from .batch_answer import JsonOutcomes
 from .batches import Batches
 from .guard import caller, idempotency_header, traceparent
 from .judging import Judge, Ready
@@ -88,11 +91,11 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
 
     async def BatchTriggerCampaigns(  # noqa: N802 - gRPC's name
         self, request: pb.BatchTriggerCampaignsRequest, context: Any
-    ) -> pb.BatchTriggerCampaignsResponse:
+    ) -> httpbody_pb2.HttpBody:
         """Accept what is good of many that came over REST."""
-        answer = pb.BatchTriggerCampaignsResponse()
-        await self._batches.rest(request.body.data, answer.outcomes)
-        return answer
+        outcomes = JsonOutcomes()
+        await self._batches.rest(request.body.data, outcomes)
+        return outcomes.body()
 
     async def CancelTrigger(  # noqa: N802 - gRPC's name
         self, request: pb.CancelTriggerRequest, context: Any

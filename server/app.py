@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,10 @@ from gateway import HALF_THE_CORES, GatewayOptions
 
 from .config import Settings
 from .domain.campaign import Campaign, Channel
-from .domain.delivery import Delivery, Listed
-from .domain.key import ApiKey
 from .domain.limit import Limit, RateLimiter
 from .errors import ConfigError
 from .readiness import report_readiness
-from .store import campaigns, deliveries, keys
 from .store.announce import Announcer
-from .store.cancelling import cancel
 from .store.catalog import Catalog
 from .store.delivery_lists import dead_letters, oldest_due
 from .store.feed import Feed
@@ -39,7 +34,7 @@ from .store.migrate import is_current, pending
 from .store.pool import READING, Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
-from .store.trigger_lists import list_triggers
+from .store.records import Records
 from .store.webhook_queue import WebhookQueue
 from .store.writer import TriggerWriter
 from .tasks import Tasks
@@ -64,44 +59,6 @@ log = structlog.get_logger(__name__)
 _SOON_AGAIN = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
 _READERS = 2  # connections for lists and watchers: they take none of those that accept triggers
-
-
-class _Records:
-    """The store, as the gRPC front sees it."""
-
-    def __init__(self, pool: Pool, reading: Pool) -> None:
-        self._pool = pool
-        self._reading = reading
-
-    async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
-        async with reached():
-            return await deliveries.find_delivery(self._pool, trigger_id, project_id)
-
-    async def list_triggers(
-        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
-    ) -> Sequence[Delivery]:
-        async with reached():
-            return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
-
-    async def cancel(self, trigger_id: uuid.UUID) -> bool:
-        async with reached():
-            return await cancel(self._pool, trigger_id)
-
-    async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
-        async with reached():
-            return await campaigns.list_campaigns(self._pool, project_id, after=after, limit=limit)
-
-    async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        async with reached():
-            return await campaigns.find_campaign(self._pool, project_id, campaign_id)
-
-    async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
-        async with reached():
-            return await keys.list_keys(self._pool, project_id)
-
-    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
-        async with reached():
-            return await keys.revoke_key(self._pool, key_id, project_id)
 
 
 class _CatalogCampaigns:
@@ -148,7 +105,7 @@ async def serve(settings: Settings) -> None:
         server = RpcServer(
             catalog,
             writer,
-            _Records(pool, reading),
+            Records(pool, reading),
             feed,
             deadline=settings.server.deadline,
             limits=limits,

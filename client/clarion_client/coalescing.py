@@ -1,0 +1,139 @@
+"""Many callers, few calls: what callers of one event loop trigger at the same time travels together.
+
+Callers of one moment share a call; those that come while calls are under way form the next one. A lone caller
+waits for nobody, and nothing waits for a timer: the busier Clarion is, the larger the batches become, and the
+less each trigger costs on both sides. Every caller waits for its own answer, so no more stand in line than
+there are callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from .answers import Accepted
+from .calls import Outcome
+from .errors import timed_out
+from .messages import Prepared, portion
+from .retry import pause
+
+__all__ = ["Coalescer"]
+
+Send = Callable[[Sequence[Prepared], float], Awaitable[Sequence[Outcome]]]
+"""Makes one call for all, within so many seconds; returns what became of each, in their order."""
+
+_CALLS = 2
+"""Under way at once: while one is being answered, the next is on its way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Caller:
+    prepared: Prepared
+    deadline: float
+    """On the loop's clock."""
+    answer: asyncio.Future[Accepted]
+    """Done as well when the caller was cancelled, or is past its deadline."""
+    failed: int = 0
+    """Tries so far."""
+
+    def settle(self, outcome: Accepted | Exception) -> None:
+        """Tell the caller, if it still waits."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, Accepted):
+            self.answer.set_result(outcome)
+        else:
+            self.answer.set_exception(outcome)
+
+    def expire(self) -> None:
+        """Tell the caller that its time is over."""
+        self.settle(timed_out(self.prepared.request_id))
+
+
+class Coalescer:
+    """Gathers the callers of one event loop."""
+
+    def __init__(self, send: Send, calls: int = _CALLS) -> None:
+        """Take what makes a call, and how many of them may be under way."""
+        self._send = send
+        self._most_calls = calls
+        self._line: deque[_Caller] = deque()
+        self._answers: set[asyncio.Future[Accepted]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._woken = False
+
+    def submit(self, prepared: Prepared, seconds: float) -> asyncio.Future[Accepted]:
+        """Return what will be the answer, as if the trigger travelled alone: cancel it to withdraw.
+
+        It becomes a ClarionError if the trigger is refused, or not answered within so many seconds.
+        """
+        loop = asyncio.get_running_loop()
+        caller = _Caller(prepared, loop.time() + seconds, loop.create_future())
+        timer = loop.call_at(caller.deadline, caller.expire)
+        self._answers.add(caller.answer)
+        caller.answer.add_done_callback(partial(self._leave, timer))
+        self._join(caller)
+        return caller.answer
+
+    async def drain(self) -> None:
+        """Return when every caller has its answer."""
+        while pending := self._answers | self._calls:
+            await asyncio.wait(pending)
+
+    def _leave(self, timer: asyncio.TimerHandle, answer: asyncio.Future[Accepted]) -> None:
+        timer.cancel()
+        self._answers.discard(answer)
+
+    def _join(self, caller: _Caller) -> None:
+        self._line.append(caller)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Look at the line once all that can run now has run, so that callers of one moment meet there."""
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._depart)
+
+    def _depart(self) -> None:
+        """Begin as many calls as may be under way."""
+        self._woken = False
+        while self._line and len(self._calls) < self._most_calls:
+            first = [self._line.popleft() for _ in range(portion(one.prepared.size for one in self._line))]
+            if batch := [caller for caller in first if not caller.answer.done()]:
+                call = asyncio.get_running_loop().create_task(self._travel(batch))
+                self._calls.add(call)
+                call.add_done_callback(self._arrive)
+
+    def _arrive(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._wake()
+
+    async def _travel(self, batch: Sequence[_Caller]) -> None:
+        """Make one call, for as long as the most patient of its callers waits."""
+        now = asyncio.get_running_loop().time()
+        seconds = max(caller.deadline for caller in batch) - now
+        try:
+            outcomes = await self._send([caller.prepared for caller in batch], seconds)
+        except Exception as error:  # a fault of ours is told to those whom it concerns
+            for caller in batch:
+                caller.settle(error)
+            return
+        chance = random.random()  # noqa: S311 - one for all: those who failed together come again together
+        for caller, outcome in zip(batch, outcomes, strict=True):
+            self._conclude(caller, outcome, chance)
+
+    def _conclude(self, caller: _Caller, outcome: Outcome, chance: float) -> None:
+        """Tell the caller, or let it join the line again after a pause."""
+        loop = asyncio.get_running_loop()
+        seconds = None
+        if not isinstance(outcome, Accepted):
+            seconds = pause(outcome, caller.failed, caller.deadline - loop.time(), lambda: chance)
+        if seconds is None:
+            caller.settle(outcome)
+        elif not caller.answer.done():
+            caller.failed += 1
+            loop.call_later(seconds, self._join, caller)

@@ -1,0 +1,79 @@
+"""When a call is tried again, and until when.
+
+Every call may be tried again: a trigger carries its `request_id` through all tries, cancelling twice is
+cancelling once, and the others read. So the error alone decides, and the deadline.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from .errors import ClarionError
+
+__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "checked_timeout", "pause"]
+
+FIRST = 0.1
+"""Seconds: the longest pause after the first failure."""
+FACTOR = 2.0
+LONGEST = 2.0
+_ENOUGH = 10  # by then it is the longest
+
+
+def pause(
+    error: ClarionError, failed: int, left: float, chance: Callable[[], float] = random.random
+) -> float | None:
+    """Return the seconds to wait before the next try, or None if there is to be none.
+
+    Exponential with full jitter, on top of what the answer asked for. `failed` is how many tries failed
+    before this one, and `left` the seconds until the deadline: a pause that would outlast it is not begun.
+    """
+    if not error.passing:
+        return None
+    longest = min(LONGEST, FIRST * FACTOR ** min(failed, _ENOUGH))
+    seconds = (error.retry_after or 0.0) + chance() * longest
+    return seconds if seconds < left else None
+
+
+class Tries:
+    """The tries of one call within its deadline."""
+
+    def __init__(self, timeout: float) -> None:
+        """Take the seconds for all tries together."""
+        self._deadline = time.monotonic() + timeout
+        self._failed = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; 0 when it is past."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def pause(self, error: ClarionError) -> float | None:
+        """Return the seconds to wait before the next try, or None if there is to be none."""
+        seconds = pause(error, self._failed, self.left)
+        self._failed += 1
+        return seconds
+
+    def pauses(self, outcomes: Mapping[int, object]) -> dict[int, float]:
+        """Return the seconds to wait for each of those that are to be tried again."""
+        left, failed = self.left, self._failed
+        self._failed += 1
+        pauses = {
+            place: pause(outcome, failed, left)
+            for place, outcome in outcomes.items()
+            if isinstance(outcome, ClarionError)
+        }
+        return {place: seconds for place, seconds in pauses.items() if seconds is not None}
+
+
+def checked_timeout(seconds: float) -> float:
+    """Return the timeout.
+
+    Raises:
+        ValueError: it is no time that a call could take.
+    """
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"timeout: must be a number of seconds above 0, not {seconds!r}")
+    return seconds

@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import clarion_client
+
 ROOT = Path(__file__).parents[2]
-OURS = ("server", "gateway")
+OURS = ("server", "gateway", "clarion_client")
+HOMES = {"clarion_client": "client"}
 # What each part may import of ours, beside itself. The layers that join parts are not listed: app.py wires,
 # and the command line (cli, commands, up, setup, campaign_file) stands on top of it.
 MAY_IMPORT = {
@@ -32,6 +36,7 @@ MAY_IMPORT = {
     "server.tasks": set(),
     "server.demo": set(),
     "gateway": set(),
+    "clarion_client": set(),
 }
 JOINING = {
     "server.app",
@@ -48,14 +53,16 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 def modules() -> Iterator[tuple[str, Path]]:
     for top in OURS:
-        for path in sorted((ROOT / top).rglob("*.py")):
+        home = ROOT / HOMES.get(top, "")
+        for path in sorted((home / top).rglob("*.py")):
             if "migrations" not in path.parts:
-                yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+                yield ".".join(path.relative_to(home).with_suffix("").parts).removesuffix(".__init__"), path
 
 
 def part_of(module: str) -> str:
-    """Name the part a module belongs to: `gateway`, or two levels below `server`."""
-    return "gateway" if module.partition(".")[0] == "gateway" else ".".join(module.split(".")[:2])
+    """Name the part a module belongs to: two levels below `server`, else the package."""
+    top = module.partition(".")[0]
+    return ".".join(module.split(".")[:2]) if top == "server" else top
 
 
 def imports(module: str, path: Path) -> Iterator[str]:
@@ -152,6 +159,19 @@ def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
         if path.read_bytes() != (ROOT / "protos" / path.relative_to(copy)).read_bytes()
     ]
     assert stale == [], "run `make proto`"
+
+
+def test_the_client_has_the_version_of_the_server() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert clarion_client.__version__ == project["version"]
+
+
+def test_the_client_needs_nothing_that_the_server_does_not() -> None:
+    client, server = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["dependencies"]
+        for folder in ("client", ".")
+    )
+    assert set(client) < set(server)
 
 
 def test_no_test_and_no_code_mentions_third_party_protos_of_its_own() -> None:

@@ -59,8 +59,9 @@ lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write
 
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
-wheel: setup proto ## Build the wheel into dist/
+wheel: setup proto ## Build the wheels of server and client into dist/
 	$(BIN)/python -m hatchling build -t wheel
+	cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* \

@@ -1,0 +1,66 @@
+"""A gateway whose answers get lost: they are on their way, and the connection breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+__all__ = ["CutConnections", "losing_answers"]
+
+FRAME_HEAD = 9
+HEADERS = 0x1
+"""The first frame of an answer (RFC 9113, 6.2)."""
+
+
+class CutConnections:
+    """Passes bytes on to a port, and breaks so many connections at the first answer that would come back."""
+
+    def __init__(self, port: int, times: int) -> None:
+        self._port = port
+        self.left = times
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what comes in both directions until one of them ends."""
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
+        there = asyncio.create_task(_pass_on(reader, ours))
+        try:
+            with suppress(ConnectionError):
+                await self._answers(theirs, writer)
+        finally:
+            there.cancel()
+            ours.close()
+            writer.transport.abort()
+
+    async def _answers(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await _exactly(theirs, FRAME_HEAD):
+            rest = await _exactly(theirs, int.from_bytes(head[:3]))
+            if head[3] == HEADERS and self.left > 0:
+                self.left -= 1
+                return
+            writer.write(head + rest)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def losing_answers(port: int, times: int = 1) -> AsyncIterator[str]:
+    """Stand before a gateway for the block; return where."""
+    cut = CutConnections(port, times)
+    server = await asyncio.start_server(cut.serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert cut.left == 0, "no answer was lost"
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def _exactly(reader: asyncio.StreamReader, count: int) -> bytes:
+    """Return so many bytes, or none at the end."""
+    try:
+        return await reader.readexactly(count)
+    except asyncio.IncompleteReadError:
+        return b""

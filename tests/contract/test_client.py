@@ -1,0 +1,222 @@
+"""The Python client against the running product: answers, errors, and nothing sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from clarion_client import (
+    Accepted,
+    AsyncClient,
+    ClarionError,
+    Client,
+    CredentialsRefused,
+    Email,
+    Forbidden,
+    InvalidRequest,
+    Message,
+    NotFound,
+    Push,
+    RequestIdReused,
+    Text,
+    TimedOut,
+    TooLarge,
+    TooLateToCancel,
+    Unavailable,
+)
+from server.store.pool import Pool
+from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
+from tests.contract.cut_connections import losing_answers
+from tests.stack import Stack, free_port
+
+USER: Any = {"external_id": "u-1", "email": "test@test.com"}
+TEXT: Any = {"external_id": "u-1", "phone": "+12025550123"}
+PUSH: Any = {"external_id": "u-1", "device_token": "abcdefgh"}
+WAYS = ("sync", "async", "coalesced")
+Trigger = Callable[[Message], Awaitable[Accepted]]
+
+
+@pytest.fixture(params=WAYS)
+async def clarion(request: pytest.FixtureRequest, stack: Stack, secrets: Keys) -> AsyncIterator[Trigger]:
+    """Give `trigger` of each kind of client in turn."""
+    async with triggering(request.param, stack.url, secrets.good) as trigger:
+        yield trigger
+
+
+def triggering(way: str, target: str, key: str, **settings: Any) -> Any:
+    return _Triggering(way, target, key, settings)
+
+
+class _Triggering:
+    """A client of one of the ways, as an async context manager that gives its `trigger`."""
+
+    def __init__(self, way: str, target: str, key: str, settings: dict[str, Any]) -> None:
+        coalesce = {} if way == "sync" else {"coalesce": way == "coalesced"}
+        kind: Any = Client if way == "sync" else AsyncClient
+        self.client = kind(target, key, **coalesce, **settings)
+
+    async def __aenter__(self) -> Trigger:
+        return self.trigger
+
+    async def __aexit__(self, *_: object) -> None:
+        if isinstance(self.client, Client):
+            self.client.close()
+        else:
+            await self.client.aclose()
+
+    async def trigger(self, message: Message) -> Accepted:
+        if isinstance(self.client, Client):
+            return await asyncio.to_thread(self.client.trigger, message)
+        accepted: Accepted = await self.client.trigger(message)
+        return accepted
+
+
+async def kept(pool: Pool, mark: str) -> int:
+    """Return how many triggers the database has with this mark in their event."""
+    return int(await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{mark}%"))
+
+
+@pytest.mark.parametrize(
+    "message", [Email(44, **USER), Text(45, **TEXT), Push(46, **PUSH)], ids=["email", "text", "push"]
+)
+async def test_every_channel_is_triggered(clarion: Trigger, message: Message) -> None:
+    accepted = await clarion(message)
+    assert uuid.UUID(accepted.trigger_id)
+
+
+async def test_an_event_arrives_exactly(clarion: Trigger, pool: Pool) -> None:
+    event = {"order_id": 10**30, "name": "Łukasz", "share": 0.1}
+    accepted = await clarion(Email(44, event=event, **USER))
+    text = await pool.fetchval("SELECT event FROM trigger WHERE id = $1", uuid.UUID(accepted.trigger_id))
+    assert text == f'{{"order_id":{10**30},"name":"Łukasz","share":0.1}}'
+
+
+async def test_the_same_message_again_is_the_same_trigger(clarion: Trigger) -> None:
+    message = Email(44, **USER)
+    first, again = await clarion(message), await clarion(message)
+    assert (again.trigger_id, first.replayed, again.replayed) == (first.trigger_id, False, True)
+
+
+BAD: dict[str, tuple[Message, type[ClarionError], dict[str, str]]] = {
+    "missing": (Email(44, external_id="", email=""), InvalidRequest, {}),
+    "unknown campaign": (Email(999, **USER), NotFound, {"campaign_id": "999"}),
+    "another project's": (Email(OTHERS_CAMPAIGN, **USER), Forbidden, {"campaign_id": str(OTHERS_CAMPAIGN)}),
+    "paused": (Email(PAUSED_CAMPAIGN, **USER), ClarionError, {"campaign_id": str(PAUSED_CAMPAIGN)}),
+    "wrong channel": (Email(45, **USER), InvalidRequest, {}),
+    "broken JSON": (Email(44, event="{", **USER), InvalidRequest, {}),
+    "too large": (Email(44, event="x" * 300_000, **USER), TooLarge, {}),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_a_refusal_is_an_exception_with_all_that_was_said(clarion: Trigger, case: str) -> None:
+    message, kind, metadata = BAD[case]
+    with pytest.raises(kind) as caught:
+        await clarion(message)
+    error = caught.value
+    assert error.metadata == metadata
+    assert error.request_id == message.request_id
+    assert error.reason
+    if kind is InvalidRequest:
+        assert all(v.field and v.description and v.reason for v in error.violations)
+        assert error.violations[0].field in str(error)
+
+
+async def test_other_content_under_the_same_request_id_is_refused(clarion: Trigger) -> None:
+    order = f"order-{uuid.uuid4()}"
+    await clarion(Email(44, request_id=order, **USER))
+    with pytest.raises(RequestIdReused):
+        await clarion(Email(44, request_id=order, event={"other": 1}, **USER))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_key_that_does_not_work_is_told_at_once_and_not_shown(
+    way: str, stack: Stack, secrets: Keys
+) -> None:
+    async with triggering(way, stack.url, secrets.unknown) as trigger:
+        with pytest.raises(CredentialsRefused) as caught:
+            await trigger(Email(44, **USER))
+    shown = repr(caught.value) + repr(caught.value.__cause__) + repr(vars(caught.value))
+    assert secrets.unknown not in shown
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_that_got_lost_is_asked_for_again_and_nothing_is_sent_twice(
+    way: str, stack: Stack, pool: Pool
+) -> None:
+    mark = str(uuid.uuid4())
+    async with (
+        losing_answers(stack.port, times=2) as target,
+        triggering(way, target, stack.key) as trigger,
+    ):
+        accepted = await trigger(Email(44, event={"mark": mark}, **USER))
+    assert accepted.replayed
+    assert await kept(pool, mark) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_where_nobody_listens_the_error_names_the_place_within_the_deadline(way: str) -> None:
+    port = free_port()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=0.5) as trigger:
+        with pytest.raises((Unavailable, TimedOut), match="is safe") as caught:
+            await trigger(Email(44, **USER))
+    assert loop.time() - begun < 2
+    assert isinstance(caught.value, TimedOut) or str(port) in str(caught.value)
+
+
+async def test_what_is_scheduled_can_be_cancelled_and_what_was_sent_cannot(stack: Stack) -> None:
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    async with AsyncClient(stack.url, stack.key) as clarion:
+        later = await clarion.trigger_email(44, send_at=tomorrow, **USER)
+        await clarion.cancel(later.trigger_id)
+        await clarion.cancel(later.trigger_id)
+        with pytest.raises(NotFound):
+            await clarion.cancel(str(uuid.uuid4()))
+        sent = await clarion.trigger_email(44, **USER)
+        await until_sent(stack, sent.trigger_id)
+        with pytest.raises(TooLateToCancel):
+            await clarion.cancel(sent.trigger_id)
+
+
+async def until_sent(stack: Stack, trigger_id: str) -> None:
+    async with asyncio.timeout(10):
+        while not (stack.data / "outbox/email" / f"{trigger_id}.eml").exists():
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.2)  # until it is on record
+
+
+def test_threads_share_a_client(stack: Stack) -> None:
+    with Client(stack.url, stack.key) as clarion:
+        messages = [Text(45, **TEXT) for _ in range(40)]
+        with ThreadPoolExecutor(8) as threads:
+            accepted = list(threads.map(clarion.trigger, messages))
+    assert len({one.trigger_id for one in accepted}) == 40
+
+
+async def test_an_async_client_belongs_to_one_loop(stack: Stack) -> None:
+    async with AsyncClient(stack.url, stack.key) as clarion:
+        await clarion.trigger_email(44, **USER)
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                asyncio.run(clarion.trigger_email(44, **USER))
+
+        await asyncio.to_thread(elsewhere)
+
+
+async def test_closing_sends_what_waits(stack: Stack) -> None:
+    clarion = AsyncClient(stack.url, stack.key)
+    waiting = asyncio.create_task(clarion.trigger_email(44, **USER))
+    await asyncio.sleep(0)
+    await clarion.aclose()
+    assert uuid.UUID((await waiting).trigger_id)
+    with pytest.raises(RuntimeError, match="closed"):
+        await clarion.trigger_email(44, **USER)

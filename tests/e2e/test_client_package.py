@@ -1,0 +1,112 @@
+"""The client's own package in an environment without the server, and the examples of its documents."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+from .conftest import delivered
+
+pytestmark = pytest.mark.xdist_group("client")
+
+ROOT = Path(__file__).parents[2]
+HOW_TO = ROOT / "docs/how-to/call-from-python.md"
+README = ROOT / "client/README.md"
+ALONE = """
+import importlib.util, sys, clarion_client
+from clarion_client import AsyncClient, Client
+for name in ("server", "gateway"):
+    assert importlib.util.find_spec(name) is None, name
+print(clarion_client.__file__)
+"""
+
+
+async def run(*words: str, cwd: Path, **env: str) -> str:
+    """Run a command; return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+class Environment:
+    """A Python that has the client's wheel and its dependencies, and nothing else of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.installed = folder / "installed"
+
+    async def prepare(self) -> None:
+        await run(
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "-t",
+            "wheel",
+            "-d",
+            str(self.folder),
+            cwd=ROOT / "client",
+        )
+        [wheel] = self.folder.glob("*.whl")
+        zipfile.ZipFile(wheel).extractall(self.installed)
+        venv.create(self.folder / "venv", with_pip=False)
+
+    async def python(self, code: str, **env: str) -> str:
+        """Run code in it; return what it printed."""
+        # Packages found this way do not bring their .pth files, such as that of an editable server.
+        path = os.pathsep.join([str(self.installed), sysconfig.get_path("purelib")])
+        script = self.folder / "script.py"
+        script.write_text(code)
+        python = str(self.folder / "venv/bin/python")
+        return await run(python, "-P", str(script), cwd=self.folder, PYTHONPATH=path, **env)
+
+
+@pytest.fixture(scope="module")
+async def alone(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment(tmp_path_factory.mktemp("alone"))
+    await environment.prepare()
+    return environment
+
+
+def examples(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+
+
+async def test_the_client_is_installed_and_imported_without_the_server(alone: Environment) -> None:
+    where = Path((await alone.python(ALONE)).strip())
+    assert where.is_relative_to(alone.installed)
+
+
+async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
+    service, threads = examples(HOW_TO)
+    env = {"CLARION_URL": demo.url, "CLARION_API_KEY": demo.key}
+    assert await alone.python(service, **env) == "100 confirmed, 1 refused\nthe reminder is cancelled\n"
+    said = await alone.python(threads, **env)
+    accepted, refused = said.splitlines()
+    assert refused == "0 refused"
+    trigger_id = re.findall(r"trigger_id='([0-9a-f-]{36})'", accepted)[0]
+    assert "1234" in (await delivered(demo, "text", trigger_id)).read_text()
+
+
+async def test_the_readme_of_the_package_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
+    [example] = examples(README)
+    said = await alone.python(example.replace("http://127.0.0.1:8080", demo.url), CLARION_API_KEY=demo.key)
+    assert "9007199254740993123" in (await delivered(demo, "email", said.strip())).read_text()

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from bench.calling import BEGIN, END, WAYS
 from bench.load import MISSING
+from bench.process import bench_module, with_bench
+from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4")
@@ -89,6 +93,23 @@ async def test_ctrl_c_ends_everything_that_was_started(tmp_path: Path) -> None:
     assert code == 130, err
     assert not list(data.iterdir())
     assert not commands_naming(str(tmp_path))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_caller_of_the_clients_benchmark_reports_what_it_saw(way: str, demo: Stack) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *bench_module("calling", way, demo.target, 4, 0.2),
+        env={**os.environ, **with_bench(), "CLARION_API_KEY": demo.key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    code, out, err = await finish(process)
+
+    assert code == 0, err
+    begin, end, report = out.splitlines()
+    assert (begin, end) == (BEGIN, END)
+    seen = json.loads(report)
+    assert all(seen[figure] > 0 for figure in ("calls", "seconds", "cpu", "p50", "p99"))
 
 
 async def test_a_missing_wrk_is_told_in_one_line(tmp_path: Path) -> None:

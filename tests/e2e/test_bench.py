@@ -98,7 +98,7 @@ async def test_ctrl_c_ends_everything_that_was_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_caller_of_the_clients_benchmark_reports_what_it_saw(way: str, demo: Stack) -> None:
     process = await asyncio.create_subprocess_exec(
-        *bench_module("calling", way, demo.target, 4, 0.2),
+        *bench_module("calling", way, demo.target, 4, 0.1),
         env={**os.environ, **with_bench(), "CLARION_API_KEY": demo.key},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -138,6 +138,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
                 if seconds is None:
                     raise error from failed
             await asyncio.sleep(seconds)
+            self._check_open()
 
     async def _try(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         return await method(request, metadata=self._endpoint.metadata, timeout=seconds)

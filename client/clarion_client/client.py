@@ -102,9 +102,9 @@ class Client(Calls[Accepted]):
         self, method: Callable[..., Any], request: Any, timeout: float | None, request_id: str = ""
     ) -> Any:
         """Call until there is an answer, or an error that no further try would mend."""
-        self._check_open()
         tries = Tries(self._seconds(timeout))
         while True:
+            self._check_open()
             try:
                 return self._try(method, request, tries)
             except grpc.RpcError as failed:

@@ -18,11 +18,19 @@ class CutConnections:
 
     def __init__(self, port: int, times: int) -> None:
         self._port = port
+        self._open: set[asyncio.StreamWriter] = set()
         self.left = times
+        self.target = ""
+
+    def break_all(self) -> None:
+        """Break the connections that are open now."""
+        for writer in self._open:
+            writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on what comes in both directions until one of them ends."""
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open |= {writer, ours}
         there = asyncio.create_task(_pass_on(reader, ours))
         try:
             with suppress(ConnectionError):
@@ -31,6 +39,7 @@ class CutConnections:
             there.cancel()
             ours.close()
             writer.transport.abort()
+            self._open -= {writer, ours}
 
     async def _answers(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await _exactly(theirs, FRAME_HEAD):
@@ -43,12 +52,13 @@ class CutConnections:
 
 
 @asynccontextmanager
-async def losing_answers(port: int, times: int = 1) -> AsyncIterator[str]:
-    """Stand before a gateway for the block; return where."""
+async def losing_answers(port: int, times: int = 1) -> AsyncIterator[CutConnections]:
+    """Stand before a gateway for the block, at `target`."""
     cut = CutConnections(port, times)
     server = await asyncio.start_server(cut.serve, "127.0.0.1", 0)
     async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        cut.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield cut
         assert cut.left == 0, "no answer was lost"
 
 

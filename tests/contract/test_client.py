@@ -152,12 +152,23 @@ async def test_an_answer_that_got_lost_is_asked_for_again_and_nothing_is_sent_tw
 ) -> None:
     mark = str(uuid.uuid4())
     async with (
-        losing_answers(stack.port, times=2) as target,
-        triggering(way, target, stack.key) as trigger,
+        losing_answers(stack.port, times=2) as cut,
+        triggering(way, cut.target, stack.key) as trigger,
     ):
         accepted = await trigger(Email(44, event={"mark": mark}, **USER))
     assert accepted.replayed
     assert await kept(pool, mark) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_connection_that_ended_between_calls_is_opened_anew(way: str, stack: Stack) -> None:
+    async with (
+        losing_answers(stack.port, times=0) as cut,
+        triggering(way, cut.target, stack.key) as trigger,
+    ):
+        for _ in range(3):
+            assert not (await trigger(Email(44, **USER))).replayed
+            cut.break_all()
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -93,7 +93,7 @@ async def test_a_batch_whose_answer_got_lost_is_sent_again_and_nothing_is_sent_t
 ) -> None:
     mark = str(uuid.uuid4())
     messages = [Email(44, event={"mark": mark, "n": number}, **USER) for number in range(50)]
-    async with losing_answers(stack.port, times=2) as target, AsyncClient(target, stack.key) as clarion:
+    async with losing_answers(stack.port, times=2) as cut, AsyncClient(cut.target, stack.key) as clarion:
         outcomes = await ask(clarion, messages)
     assert all(isinstance(one, Accepted) and one.replayed for one in outcomes), outcomes
     assert await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{mark}%") == 50

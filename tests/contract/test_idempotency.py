@@ -13,6 +13,7 @@ import pytest
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
+from clarion_client import AsyncClient
 from tests.contract.documented import check_call, check_rest, fields_of, reason_of
 from tests.stack import EXAMPLE, Stack, client, running_stack
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("idempotency")
 
 TRIGGER = "/api/client/campaigns/44/trigger"
 BATCH = "/api/client/triggers:batch"
-USER = {"external_id": "x", "email": "test@test.com"}
+USER: Any = {"external_id": "x", "email": "test@test.com"}
 CALLERS = 200
 
 
@@ -174,6 +175,33 @@ async def test_batches_and_calls_of_the_same_keys_at_once_send_one_message_for_e
     async with twice.pool() as pool:
         count = await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%")
     assert count == len(items)
+
+
+async def test_a_killed_server_costs_callers_of_the_client_nothing_and_sends_nothing_twice(
+    twice: Stack, key: str
+) -> None:
+    async with AsyncClient(twice.url, twice.key, timeout=20) as clarion:
+        first = asyncio.create_task(trigger_for(clarion, key, seconds=1.0))
+        await asyncio.sleep(0.3)
+        twice.children()["serve"].kill()
+        told = await first
+    async with twice.pool() as pool:
+        kept = await pool.fetch("SELECT id::text FROM trigger WHERE event LIKE $1", f"%{key}%")
+    assert sorted(told) == sorted(row["id"] for row in kept)
+
+
+async def trigger_for(clarion: AsyncClient, mark: str, seconds: float) -> list[str]:
+    """Trigger from many tasks for a while; return what they were told."""
+    loop = asyncio.get_running_loop()
+    end, told = loop.time() + seconds, []
+
+    async def call() -> None:
+        while loop.time() < end:
+            accepted = await clarion.trigger_email(44, **USER, event={"mark": mark})
+            told.append(accepted.trigger_id)
+
+    await asyncio.gather(*(call() for _ in range(20)))
+    return told
 
 
 async def test_keys_are_remembered_through_a_crash_of_the_database(

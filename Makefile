@@ -49,6 +49,7 @@ bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs w
 	@echo "also: $(BIN)/python -m bench.validation (what each check costs), -m bench.overload (when twice too many call),"
 	@echo "-m bench.batch (batches beside single calls and bare INSERTs),"
 	@echo "and of delivery: -m bench.delivery (speed, latency), -m bench.claims (history), -m bench.isolation (a provider hangs)"
+	@echo "and of the Python client: -m bench.client (what coalescing spares)"
 
 faults: setup-dev proto ## Kill processes under load, and count what became of each trigger (takes about 5 minutes)
 	$(BIN)/python -m faults $(ARGS)

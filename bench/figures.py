@@ -38,9 +38,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (heads, marks, *rows))
 
 
-def facts(load_before: float) -> str:
+def facts(load_before: float, of: Sequence[str] = _PACKAGES) -> str:
     """Return in one line what the figures depend on, without the machine's name."""
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in of)
     return (
         f"{len(os.sched_getaffinity(0))} CPUs, load average {load_before:.2f} before and "
         f"{os.getloadavg()[0]:.2f} after; Python {platform.python_version()}, {packages}."

@@ -41,7 +41,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         ca_file: str | os.PathLike[str] | None = None,
         coalesce: bool = True,
     ) -> None:
-        """As Client; `coalesce` lets triggers travel together."""
+        """As Client; `coalesce` lets triggers travel together. Needs no running event loop yet."""
         super().__init__(target, key, timeout=timeout, ca_file=ca_file)
         self._coalesce = coalesce
         self._coalescer = Coalescer(self._send)
@@ -56,9 +56,11 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
     async def aclose(self) -> None:
         """Take no more calls, let those that were made come to their answers, and close the connection."""
         self._closed = True
-        await self._coalescer.drain()
-        if self._opened:
-            await self._opened.channel.close(grace=self._timeout)
+        try:
+            await self._coalescer.drain()
+        finally:
+            if self._opened:
+                await self._opened.channel.close(grace=self._timeout)
 
     async def trigger(self, message: Message, *, timeout: float | None = None) -> Accepted:
         """Trigger one message.
@@ -75,10 +77,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         return Accepted(answer.trigger_id, answer.replayed)
 
     async def trigger_batch(
-        self,
-        messages: Iterable[Message],
-        *,
-        timeout: float | None = None,
+        self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Outcome]:
         """Trigger any number of messages; return what became of each, in their order.
 
@@ -121,11 +120,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         return self._opened
 
     async def _call(
-        self,
-        method: Callable[..., Any],
-        request: Any,
-        timeout: float | None,
-        request_id: str = "",
+        self, method: Callable[..., Any], request: Any, timeout: float | None, request_id: str = ""
     ) -> Any:
         """Call until there is an answer, or an error that no further try would mend."""
         tries = Tries(self._seconds(timeout))

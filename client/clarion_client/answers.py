@@ -14,7 +14,8 @@ class Accepted:
     trigger_id: str
     """A UUID."""
     replayed: bool = False
-    """It is that of an earlier call with the same `request_id`; nothing is sent a second time."""
+    """An earlier call with the same `request_id`, or an earlier try of this one, was accepted already;
+    nothing is sent a second time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,16 +46,7 @@ class Calls(ABC, Generic[Answer]):
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Take where the gateway is: `host:port`, `http://host:port` or `https://host`.
-
-        `key` is an API key. `timeout` is in seconds, for a whole call with all its tries, unless the call has
-        its own. `ca_file` names the certificates (PEM) to trust, instead of the system's. Nothing connects
-        before the first call.
-
-        Raises:
-            ValueError: one of them cannot be right.
-            OSError: `ca_file` cannot be read.
-        """
+        """See Client."""
         self._endpoint = Endpoint.parse(target, key, ca_file)
         self._timeout = checked_timeout(timeout)
         self._closed = False

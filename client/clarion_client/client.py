@@ -37,7 +37,16 @@ class Client(Calls[Accepted]):
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """See Calls."""
+        """Take where the gateway is: `host:port`, `http://host:port` or `https://host`.
+
+        `key` is an API key. `timeout` is in seconds, for a whole call with all its tries, unless the call has
+        its own. `ca_file` names the certificates (PEM) to trust, instead of the system's. Nothing connects
+        before the first call.
+
+        Raises:
+            ValueError: one of them cannot be right.
+            OSError: `ca_file` cannot be read.
+        """
         super().__init__(target, key, timeout=timeout, ca_file=ca_file)
         self._channel = _channel(self._endpoint)
         stub: Any = trigger_pb2_grpc.TriggerServiceStub(self._channel)

@@ -131,7 +131,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
                 error = error_of(status_of(failed, str(self._endpoint)), request_id)
                 seconds = tries.pause(error)
                 if seconds is None:
-                    raise error from failed
+                    raise tries.final(error) from failed
             await asyncio.sleep(seconds)
             self._check_open()
 

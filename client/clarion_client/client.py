@@ -120,7 +120,7 @@ class Client(Calls[Accepted]):
                 error = error_of(status_of(failed, str(self._endpoint)), request_id)
                 seconds = tries.pause(error)
                 if seconds is None:
-                    raise error from failed
+                    raise tries.final(error) from failed
             time.sleep(seconds)
 
     def _try(self, method: Callable[..., Any], request: Any, tries: Tries) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 
 from .answers import Accepted
 from .calls import Outcome
-from .errors import timed_out
+from .errors import ClarionError, final, timed_out
 from .messages import Prepared, portion
 from .retry import pause
 
@@ -39,6 +39,8 @@ class _Caller:
     """Done as well when the caller was cancelled, or is past its deadline."""
     failed: int = 0
     """Tries so far."""
+    before: ClarionError | None = None
+    """What the last of them met."""
 
     def settle(self, outcome: Accepted | Exception) -> None:
         """Tell the caller, if it still waits."""
@@ -46,6 +48,8 @@ class _Caller:
             return
         if isinstance(outcome, Accepted):
             self.answer.set_result(outcome)
+        elif isinstance(outcome, ClarionError):
+            self.answer.set_exception(final(outcome, self.before))
         else:
             self.answer.set_exception(outcome)
 
@@ -129,11 +133,12 @@ class Coalescer:
     def _conclude(self, caller: _Caller, outcome: Outcome, chance: float) -> None:
         """Tell the caller, or let it join the line again after a pause."""
         loop = asyncio.get_running_loop()
-        seconds = None
-        if not isinstance(outcome, Accepted):
-            seconds = pause(outcome, caller.failed, caller.deadline - loop.time(), lambda: chance)
+        if isinstance(outcome, Accepted):
+            caller.settle(outcome)
+            return
+        seconds = pause(outcome, caller.failed, caller.deadline - loop.time(), lambda: chance)
         if seconds is None:
             caller.settle(outcome)
         elif not caller.answer.done():
-            caller.failed += 1
+            caller.failed, caller.before = caller.failed + 1, outcome
             loop.call_later(seconds, self._join, caller)

@@ -47,6 +47,7 @@ __all__ = [
     "TooLateToCancel",
     "Unavailable",
     "error_of",
+    "final",
     "status_of",
     "timed_out",
 ]
@@ -57,6 +58,8 @@ class ClarionError(Exception):
 
     passing = False
     """Whether the same call may succeed a little later."""
+    unsure = False
+    """Whether a trigger may have been accepted all the same."""
 
     def __init__(
         self,
@@ -81,6 +84,14 @@ class ClarionError(Exception):
         """Seconds after which the same call may succeed, if the answer said so."""
         self.request_id = request_id
         """Of the trigger. With it the same call can safely be made again."""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if self.unsure and self.request_id:
+            return (
+                f"{message} Calling again with request_id={self.request_id!r} is safe: nothing is sent twice."
+            )
+        return message
 
 
 class InvalidRequest(ClarionError):
@@ -122,6 +133,8 @@ class TooLarge(ClarionError):
 class InternalFault(ClarionError):
     """A fault in Clarion."""
 
+    unsure = True
+
 
 class RateLimited(ClarionError):
     """More calls were made than the key, or its project, is allowed."""
@@ -132,13 +145,13 @@ class RateLimited(ClarionError):
 class Unavailable(ClarionError):
     """Clarion cannot be reached, or cannot work now."""
 
-    passing = True
+    passing = unsure = True
 
 
 class TimedOut(ClarionError):
     """No answer came in time."""
 
-    passing = True
+    passing = unsure = True
 
 
 _BY_REASON: dict[str, type[ClarionError]] = {
@@ -186,7 +199,7 @@ def error_of(status: status_pb2.Status, request_id: str = "") -> ClarionError:
     code = code_pb2.Code.Name(status.code)
     kind = _BY_REASON.get(info.reason) or _BY_CODE.get(code, ClarionError)
     return kind(
-        _worded(status.message, kind, request_id),
+        status.message,
         code=code,
         reason=info.reason,
         metadata=info.metadata,
@@ -198,8 +211,15 @@ def error_of(status: status_pb2.Status, request_id: str = "") -> ClarionError:
 
 def timed_out(request_id: str) -> TimedOut:
     """Return the error of a trigger whose caller can wait no longer."""
-    message = _worded("No answer before the deadline.", TimedOut, request_id)
-    return TimedOut(message, code="DEADLINE_EXCEEDED", request_id=request_id)
+    return TimedOut("No answer before the deadline.", code="DEADLINE_EXCEEDED", request_id=request_id)
+
+
+def final(error: ClarionError, before: ClarionError | None) -> ClarionError:
+    """Return the error to raise: one of the deadline alone also tells what the try `before` met."""
+    if before is None or error.reason or not isinstance(error, TimedOut):
+        return error
+    message = f"{error.args[0]} The try before it: {before.args[0]}"
+    return TimedOut(message, code=error.code, request_id=error.request_id)
 
 
 def _found(status: status_pb2.Status, detail: Message) -> bool:
@@ -229,10 +249,3 @@ def _own_words(code: str, details: str | None, target: str) -> str:
             )
         return f"No answer from {target} ({words}): is Clarion running there, and is it http or https?"
     return f"{target} answered {code}: {details}"
-
-
-def _worded(message: str, kind: type[ClarionError], request_id: str) -> str:
-    """Add what can be done about a trigger of which nobody knows whether it was accepted."""
-    if request_id and issubclass(kind, (Unavailable, TimedOut, InternalFault)):
-        return f"{message} Calling again with request_id={request_id!r} is safe: nothing is sent twice."
-    return message

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-from .errors import ClarionError
+from .errors import ClarionError, final
 
 __all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "checked_timeout", "pause"]
 
@@ -44,6 +44,7 @@ class Tries:
         """Take the seconds for all tries together."""
         self._deadline = time.monotonic() + timeout
         self._failed = 0
+        self._last: ClarionError | None = None
 
     @property
     def left(self) -> float:
@@ -54,7 +55,13 @@ class Tries:
         """Return the seconds to wait before the next try, or None if there is to be none."""
         seconds = pause(error, self._failed, self.left)
         self._failed += 1
+        if seconds is not None:
+            self._last = error
         return seconds
+
+    def final(self, error: ClarionError) -> ClarionError:
+        """Return the error to raise when there is no further try."""
+        return final(error, self._last)
 
     def pauses(self, outcomes: Mapping[int, object]) -> dict[int, float]:
         """Return the seconds to wait for each of those that are to be tried again."""

@@ -177,10 +177,9 @@ async def test_where_nobody_listens_the_error_names_the_place_within_the_deadlin
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=0.5) as trigger:
-        with pytest.raises((Unavailable, TimedOut), match="is safe") as caught:
+        with pytest.raises((Unavailable, TimedOut), match=f":{port}.*is safe"):
             await trigger(Email(44, **USER))
     assert loop.time() - begun < 2
-    assert isinstance(caught.value, TimedOut) or str(port) in str(caught.value)
 
 
 async def test_what_is_scheduled_can_be_cancelled_and_what_was_sent_cannot(stack: Stack) -> None:

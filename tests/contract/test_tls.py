@@ -17,6 +17,7 @@ import psutil
 import pytest
 import trustme
 
+from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unavailable
 from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, render, running, wait_ready
 from gateway.tls import SECRET_FILE, KeyPair
 from tests.contract import toy_upstream
@@ -100,6 +101,28 @@ async def test_native_grpc_is_served_over_tls_on_the_same_port(stand: Stand) -> 
     target = f"localhost:{stand.options.listen_port}"
     async with grpc.aio.secure_channel(target, credentials) as channel:
         assert await call(channel) == TRIGGER_ID
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_the_python_client_trusts_what_its_ca_file_names_and_says_so_when_it_does_not(
+    stand: Stand, kind: type[Client] | type[AsyncClient]
+) -> None:
+    CA.cert_pem.write_to_path(stand.folder / "ca.pem")
+    url, key = f"https://127.0.0.1:{stand.options.listen_port}", "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
+    accepted = await triggered(kind(url, key, ca_file=stand.folder / "ca.pem"))
+    assert accepted.trigger_id == TRIGGER_ID
+    with pytest.raises((Unavailable, TimedOut), match="No TLS connection to https://127"):
+        await triggered(kind(url, key, timeout=0.8))
+
+
+async def triggered(client: Client | AsyncClient) -> Accepted:
+    """Trigger an email by the client, and close it."""
+    message = Email(44, external_id="u", email="test@test.com")
+    if isinstance(client, AsyncClient):
+        async with client:
+            return await client.trigger(message)
+    with client:
+        return await asyncio.to_thread(client.trigger, message)
 
 
 async def test_plain_http_is_not_served_beside_it(stand: Stand) -> None:

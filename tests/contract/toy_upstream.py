@@ -91,6 +91,9 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
         """Go away, without a word to those who wait."""
         await self.server.stop(0)
 
+    async def TriggerEmail(self, request: Any, context: Any) -> trigger_pb2.TriggerEmailResponse:
+        return trigger_pb2.TriggerEmailResponse(trigger_id=TRIGGER_ID)
+
     async def TriggerCampaign(self, request: Any, context: Any) -> trigger_pb2.TriggerCampaignResponse:
         self.calls += 1
         self.last = request

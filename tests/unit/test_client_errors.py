@@ -26,7 +26,7 @@ from clarion_client import (
     Unavailable,
     Violation,
 )
-from clarion_client.errors import error_of, timed_out
+from clarion_client.errors import error_of, final, timed_out
 from clarion_client.retry import Tries, pause
 
 ANSWER: Any = reasons.answer
@@ -124,6 +124,19 @@ def test_pauses_grow_honour_the_answer_and_end_before_the_deadline(
     assert seconds == (None if longest is None else pytest.approx(longest))
     if longest is not None:
         assert pause(Unavailable(retry_after=asked), failed, left, lambda: 0.0) == (asked or 0.0)
+
+
+def test_an_error_of_the_deadline_alone_tells_what_the_try_before_met() -> None:
+    refused, late = Unavailable("Nobody listens."), timed_out("order-7")
+    assert str(final(late, None)) == str(late)
+    told = final(late, refused)
+    assert isinstance(told, TimedOut)
+    assert str(told).startswith(
+        "No answer before the deadline. The try before it: Nobody listens. Calling again"
+    )
+    assert final(refused, late) is refused
+    answered = error_of(status("TIMED_OUT"), "order-7")
+    assert final(answered, refused) is answered
 
 
 def test_tries_share_one_deadline() -> None:

@@ -28,6 +28,8 @@ Send = Callable[[Sequence[Prepared], float], Awaitable[Sequence[Outcome]]]
 
 _CALLS = 2
 """Under way at once: while one is being answered, the next is on its way. With 1, 3 or 4 it is as quick."""
+_PATIENCE = 0.25
+"""Seconds after which a call holds up no others: the server that it reached may hang, and others not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,13 +63,15 @@ class _Caller:
 class Coalescer:
     """Gathers the callers of one event loop."""
 
-    def __init__(self, send: Send, calls: int = _CALLS) -> None:
-        """Take what makes a call, and how many of them may be under way."""
+    def __init__(self, send: Send, calls: int = _CALLS, patience: float = _PATIENCE) -> None:
+        """Take what makes a call, how many may be under way, and for how many seconds one counts as that."""
         self._send = send
         self._most_calls = calls
+        self._patience = patience
         self._line: deque[_Caller] = deque()
         self._answers: set[asyncio.Future[Accepted]] = set()
         self._calls: set[asyncio.Task[None]] = set()
+        self._in_the_way: set[asyncio.Task[None]] = set()
         self._woken = False
 
     def submit(self, prepared: Prepared, seconds: float) -> asyncio.Future[Accepted]:
@@ -105,16 +109,27 @@ class Coalescer:
     def _depart(self) -> None:
         """Begin as many calls as may be under way."""
         self._woken = False
-        while self._line and len(self._calls) < self._most_calls:
+        while self._line and len(self._in_the_way) < self._most_calls:
             first = [self._line.popleft() for _ in range(portion(one.prepared.size for one in self._line))]
             if batch := [caller for caller in first if not caller.answer.done()]:
-                call = asyncio.get_running_loop().create_task(self._travel(batch))
-                self._calls.add(call)
-                call.add_done_callback(self._arrive)
+                self._begin(batch)
 
-    def _arrive(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
+    def _begin(self, batch: Sequence[_Caller]) -> None:
+        loop = asyncio.get_running_loop()
+        call = loop.create_task(self._travel(batch))
+        self._calls.add(call)
+        self._in_the_way.add(call)
+        timer = loop.call_later(self._patience, self._make_way, call)
+        call.add_done_callback(partial(self._arrive, timer))
+
+    def _make_way(self, call: asyncio.Task[None]) -> None:
+        self._in_the_way.discard(call)
         self._wake()
+
+    def _arrive(self, timer: asyncio.TimerHandle, call: asyncio.Task[None]) -> None:
+        timer.cancel()
+        self._calls.discard(call)
+        self._make_way(call)
 
     async def _travel(self, batch: Sequence[_Caller]) -> None:
         """Make one call, for as long as the most patient of its callers waits."""

@@ -79,6 +79,21 @@ async def test_who_comes_while_calls_are_under_way_forms_the_next_one() -> None:
     assert gateway.calls[2:] == [[f"r-{n}" for n in range(2, 10)]]
 
 
+async def test_calls_that_hang_hold_up_nobody_for_long() -> None:
+    gateway = Gateway()
+    gateway.may_answer.clear()
+    line = Coalescer(gateway.send, calls=1, patience=0.02)
+    hanging = line.submit(message(0), PATIENT)
+    await asyncio.sleep(0.001)
+    later = [line.submit(message(number), PATIENT) for number in (1, 2)]
+    await asyncio.sleep(0.005)
+    assert gateway.calls == [["r-0"]]
+    await asyncio.sleep(0.03)
+    assert gateway.calls == [["r-0"], ["r-1", "r-2"]]
+    gateway.may_answer.set()
+    await asyncio.gather(hanging, *later)
+
+
 async def test_a_thousand_travel_in_a_call_and_a_large_one_alone() -> None:
     gateway = Gateway()
     line = Coalescer(gateway.send)

@@ -126,7 +126,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         tries = Tries(self._seconds(timeout))
         while True:
             try:
-                return await self._try(method, request, tries.left)
+                return await self._try(method, request, tries.limit)
             except grpc.RpcError as failed:
                 error = error_of(status_of(failed, str(self._endpoint)), request_id)
                 seconds = tries.pause(error)

@@ -124,7 +124,7 @@ class Client(Calls[Accepted]):
             time.sleep(seconds)
 
     def _try(self, method: Callable[..., Any], request: Any, tries: Tries) -> Any:
-        return method(request, metadata=self._endpoint.metadata, timeout=tries.left)
+        return method(request, metadata=self._endpoint.metadata, timeout=tries.limit)
 
     def _round(
         self, prepared: Sequence[Prepared], waiting: Sequence[int], tries: Tries

@@ -19,7 +19,7 @@ from .answers import Accepted
 from .calls import Outcome
 from .errors import ClarionError, final, timed_out
 from .messages import Prepared, portion
-from .retry import pause
+from .retry import limit, pause
 
 __all__ = ["Coalescer"]
 
@@ -132,11 +132,10 @@ class Coalescer:
         self._make_way(call)
 
     async def _travel(self, batch: Sequence[_Caller]) -> None:
-        """Make one call, for as long as the most patient of its callers waits."""
-        now = asyncio.get_running_loop().time()
-        seconds = max(caller.deadline for caller in batch) - now
+        """Make one call, within the deadline of the most patient of its callers."""
+        left = max(caller.deadline for caller in batch) - asyncio.get_running_loop().time()
         try:
-            outcomes = await self._send([caller.prepared for caller in batch], seconds)
+            outcomes = await self._send([caller.prepared for caller in batch], limit(left))
         except Exception as error:  # a fault of ours is told to those whom it concerns
             for caller in batch:
                 caller.settle(error)

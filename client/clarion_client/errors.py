@@ -211,15 +211,20 @@ def error_of(status: status_pb2.Status, request_id: str = "") -> ClarionError:
 
 def timed_out(request_id: str) -> TimedOut:
     """Return the error of a trigger whose caller can wait no longer."""
-    return TimedOut("No answer before the deadline.", code="DEADLINE_EXCEEDED", request_id=request_id)
+    return TimedOut("No answer in time.", code="DEADLINE_EXCEEDED", request_id=request_id)
 
 
 def final(error: ClarionError, before: ClarionError | None) -> ClarionError:
-    """Return the error to raise: one of the deadline alone also tells what the try `before` met."""
-    if before is None or error.reason or not isinstance(error, TimedOut):
+    """Return the error to raise: if it only says that time is over, with what the try `before` it met."""
+    if before is None or not _is_bare(error) or _is_bare(before):
         return error
     message = f"{error.args[0]} The try before it: {before.args[0]}"
     return TimedOut(message, code=error.code, request_id=error.request_id)
+
+
+def _is_bare(error: ClarionError) -> bool:
+    """Tell whether it says no more than that time is over."""
+    return isinstance(error, TimedOut) and not error.reason
 
 
 def _found(status: status_pb2.Status, detail: Message) -> bool:
@@ -239,7 +244,7 @@ def _with_header(status: status_pb2.Status, trailers: Any) -> status_pb2.Status:
 
 def _own_words(code: str, details: str | None, target: str) -> str:
     if code == "DEADLINE_EXCEEDED":
-        return f"No answer from {target} before the deadline."
+        return f"No answer from {target} in time."
     if code == "UNAVAILABLE":
         words = str(details)
         if any(word in words.lower() for word in ("ssl", "certificate", "handshake")):

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 
 from .errors import ClarionError, final
 
-__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "checked_timeout", "pause"]
+__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "checked_timeout", "limit", "pause"]
 
 FIRST = 0.1
 """Seconds: the longest pause after the first failure."""
 FACTOR = 2.0
 LONGEST = 2.0
+_LITTLE = 1.0
 _ENOUGH = 10  # by then it is the longest
 
 
@@ -37,6 +38,14 @@ def pause(
     return seconds if seconds < left else None
 
 
+def limit(left: float) -> float:
+    """Return the seconds that the next try may take, of those until the deadline.
+
+    It is half of them, so that a server that hangs leaves time to ask another; or all, when little is left.
+    """
+    return left / 2 if left > _LITTLE else left
+
+
 class Tries:
     """The tries of one call within its deadline."""
 
@@ -50,6 +59,11 @@ class Tries:
     def left(self) -> float:
         """Seconds until the deadline; 0 when it is past."""
         return max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def limit(self) -> float:
+        """Seconds that the next try may take."""
+        return limit(self.left)
 
     def pause(self, error: ClarionError) -> float | None:
         """Return the seconds to wait before the next try, or None if there is to be none."""

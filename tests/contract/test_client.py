@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc.aio
 import pytest
 
+from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from clarion_client import (
     Accepted,
     AsyncClient,
@@ -169,6 +171,33 @@ async def test_a_connection_that_ended_between_calls_is_opened_anew(way: str, st
         for _ in range(3):
             assert not (await trigger(Email(44, **USER))).replayed
             cut.break_all()
+
+
+class Hanging(trigger_pb2_grpc.TriggerServiceServicer):
+    """Lets its first caller wait."""
+
+    def __init__(self) -> None:
+        self.request_ids: list[str] = []
+
+    async def TriggerEmail(self, request: Any, context: Any) -> Any:
+        self.request_ids.append(request.request_id)
+        if len(self.request_ids) == 1:
+            await asyncio.sleep(60)
+        return trigger_pb2.TriggerEmailResponse(trigger_id="id")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_hangs_leaves_time_to_ask_another(way: str) -> None:
+    hanging, server = Hanging(), grpc.aio.server()
+    trigger_pb2_grpc.add_TriggerServiceServicer_to_server(hanging, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    message = Email(44, **USER)
+    async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=1.1) as trigger:
+        accepted = await trigger(message)
+    await server.stop(None)
+    assert accepted.trigger_id == "id"
+    assert hanging.request_ids == [message.request_id] * 2
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -27,7 +27,7 @@ from clarion_client import (
     Violation,
 )
 from clarion_client.errors import error_of, final, timed_out
-from clarion_client.retry import Tries, pause
+from clarion_client.retry import Tries, limit, pause
 
 ANSWER: Any = reasons.answer
 KINDS: dict[str, type[ClarionError]] = {
@@ -131,12 +131,16 @@ def test_an_error_of_the_deadline_alone_tells_what_the_try_before_met() -> None:
     assert str(final(late, None)) == str(late)
     told = final(late, refused)
     assert isinstance(told, TimedOut)
-    assert str(told).startswith(
-        "No answer before the deadline. The try before it: Nobody listens. Calling again"
-    )
+    assert str(told).startswith("No answer in time. The try before it: Nobody listens. Calling again")
     assert final(refused, late) is refused
     answered = error_of(status("TIMED_OUT"), "order-7")
     assert final(answered, refused) is answered
+    assert final(late, late) is late
+
+
+@pytest.mark.parametrize(("left", "longest"), [(10.0, 5.0), (1.2, 0.6), (1.0, 1.0), (0.3, 0.3), (0.0, 0.0)])
+def test_a_try_leaves_time_for_another_unless_there_is_little(left: float, longest: float) -> None:
+    assert limit(left) == longest
 
 
 def test_tries_share_one_deadline() -> None:

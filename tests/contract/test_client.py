@@ -179,7 +179,7 @@ class Hanging(trigger_pb2_grpc.TriggerServiceServicer):
     def __init__(self) -> None:
         self.request_ids: list[str] = []
 
-    async def TriggerEmail(self, request: Any, context: Any) -> Any:
+    async def TriggerEmail(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self.request_ids.append(request.request_id)
         if len(self.request_ids) == 1:
             await asyncio.sleep(60)
@@ -193,9 +193,11 @@ async def test_a_server_that_hangs_leaves_time_to_ask_another(way: str) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     message = Email(44, **USER)
-    async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=1.1) as trigger:
-        accepted = await trigger(message)
-    await server.stop(None)
+    try:
+        async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=1.1) as trigger:
+            accepted = await trigger(message)
+    finally:
+        await server.stop(None)
     assert accepted.trigger_id == "id"
     assert hanging.request_ids == [message.request_id] * 2
 

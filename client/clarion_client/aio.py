@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import grpc
 import grpc.aio
 
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
-from clarion.v1 import trigger_pb2_grpc
 
 from .answers import Accepted
 from .calls import Calls, Outcome, batch_request, outcomes_of
 from .coalescing import Coalescer
+from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
 from .errors import ClarionError, error_of, status_of
 from .messages import Message, Prepared, prepare
+from .reading import PAGE, Filter, Followed, Watching, list_request
 from .retry import Tries
 
 __all__ = ["AsyncClient"]
@@ -46,6 +49,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         self._coalesce = coalesce
         self._coalescer = Coalescer(self._send)
         self._opened: _Line | None = None
+        self._streams: set[Any] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,6 +60,8 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
     async def aclose(self) -> None:
         """Take no more calls, let those that were made come to their answers, and close the connection."""
         self._closed = True
+        for stream in tuple(self._streams):
+            stream.cancel()
         try:
             await self._coalescer.drain()
         finally:
@@ -104,6 +110,72 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         """
         request = pb.CancelTriggerRequest(trigger_id=trigger_id)
         await self._call(self._open().stub.CancelTrigger, request, timeout)
+
+    async def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
+        """Return where a trigger stands, with all its attempts. The key needs the scope `deliveries.read`.
+
+        Raises:
+            NotFound: the key's project has no such trigger.
+            ClarionError: any other refusal.
+        """
+        request = delivery_pb2.GetTriggerRequest(trigger_id=trigger_id)
+        return delivery_of((await self._call(self._open().reader.GetTrigger, request, timeout)).delivery)
+
+    async def find(
+        self, *, page_size: int = PAGE, timeout: float | None = None, **wanted: Unpack[Filter]
+    ) -> AsyncIterator[Delivery]:
+        """Yield the project's triggers that are wanted, the newest first; see Client.find.
+
+        Raises:
+            ClarionError: a page was refused, or not answered in time.
+            ValueError: a moment has no time zone, or there is no such state.
+        """
+        request = list_request(wanted, page_size)
+        while True:
+            page = await self._call(self._open().reader.ListTriggers, request, timeout)
+            for delivery in page.deliveries:
+                yield delivery_of(delivery)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def watch(
+        self, *, timeout: float | None = None, **followed: Unpack[Followed]
+    ) -> AsyncIterator[Change]:
+        """Yield what happens to triggers as it is recorded; see Client.watch.
+
+        Raises:
+            ClarionError: it was refused, or the server cannot be reached.
+        """
+        watching = Watching(followed, self._seconds(timeout))
+        while True:
+            try:
+                async with self._stream(watching.request) as messages:
+                    async for message in messages:
+                        if change := watching.heard(message):
+                            yield change
+                return
+            except grpc.RpcError as failed:
+                error = error_of(status_of(failed, str(self._endpoint)))
+                seconds = watching.pause(error)
+                if seconds is None:
+                    raise error from failed
+            await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def _stream(self, request: delivery_pb2.WatchTriggersRequest) -> AsyncIterator[Any]:
+        """Give a stream that ends with the block, or with the client."""
+        call = self._open().reader.WatchTriggers(request, metadata=self._endpoint.metadata)
+        self._streams.add(call)
+        try:
+            yield call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or (task and task.cancelling()):
+                raise
+        finally:
+            self._streams.discard(call)
+            call.cancel()
 
     def _open(self) -> _Line:
         """Return the connection's stubs; it belongs to the event loop of the first call.
@@ -159,6 +231,7 @@ class _Line:
     loop: asyncio.AbstractEventLoop
     channel: grpc.aio.Channel
     stub: Any
+    reader: Any
     single: Mapping[str, Callable[..., Any]]
     """The typed call of each kind of message."""
 
@@ -171,7 +244,7 @@ class _Line:
             channel = grpc.aio.insecure_channel(endpoint.address, options=OPTIONS)
         stub: Any = trigger_pb2_grpc.TriggerServiceStub(channel)
         single = {"email": stub.TriggerEmail, "text": stub.TriggerText, "push": stub.TriggerPush}
-        return cls(loop, channel, stub, single)
+        return cls(loop, channel, stub, delivery_pb2_grpc.DeliveryServiceStub(channel), single)
 
 
 def _outcome(answer: Accepted | BaseException) -> Outcome:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self, Unpack
 
 import grpc
 
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
-from clarion.v1 import trigger_pb2_grpc
 
 from .answers import Accepted
 from .calls import Calls, Outcome, batch_request, outcomes_of
+from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
 from .errors import error_of, status_of
 from .messages import Message, Prepared, portion, prepare
+from .reading import PAGE, Filter, Followed, Watching, list_request
 from .retry import Tries
 
 __all__ = ["Client"]
@@ -51,6 +53,7 @@ class Client(Calls[Accepted]):
         self._channel = _channel(self._endpoint)
         stub: Any = trigger_pb2_grpc.TriggerServiceStub(self._channel)
         self._stub = stub
+        self._reader: Any = delivery_pb2_grpc.DeliveryServiceStub(self._channel)
         self._single = {"email": stub.TriggerEmail, "text": stub.TriggerText, "push": stub.TriggerPush}
 
     def __enter__(self) -> Self:
@@ -106,6 +109,65 @@ class Client(Calls[Accepted]):
             ClarionError: any other refusal.
         """
         self._call(self._stub.CancelTrigger, pb.CancelTriggerRequest(trigger_id=trigger_id), timeout)
+
+    def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
+        """Return where a trigger stands, with all its attempts. The key needs the scope `deliveries.read`.
+
+        Raises:
+            NotFound: the key's project has no such trigger.
+            ClarionError: any other refusal.
+        """
+        request = delivery_pb2.GetTriggerRequest(trigger_id=trigger_id)
+        return delivery_of(self._call(self._reader.GetTrigger, request, timeout).delivery)
+
+    def find(
+        self, *, page_size: int = PAGE, timeout: float | None = None, **wanted: Unpack[Filter]
+    ) -> Iterator[Delivery]:
+        """Yield the project's triggers that are wanted, the newest first; see Filter.
+
+        They come in pages of `page_size`, each when it is asked for; `timeout` is for a page. The key needs
+        the scope `deliveries.read`.
+
+        Raises:
+            ClarionError: a page was refused, or not answered in time.
+            ValueError: a moment has no time zone, or there is no such state.
+        """
+        request = list_request(wanted, page_size)
+        while True:
+            page = self._call(self._reader.ListTriggers, request, timeout)
+            yield from map(delivery_of, page.deliveries)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def watch(self, *, timeout: float | None = None, **followed: Unpack[Followed]) -> Iterator[Change]:
+        """Yield what happens to triggers as it is recorded; see Followed.
+
+        It goes on through lost connections and restarts, from where it was: nothing is missed, and something
+        may be told twice. `timeout` is for how many seconds it tries in vain. It ends when all `trigger_ids`
+        have come to their end, or the client is closed; else never. The key needs the scope
+        `deliveries.read`.
+
+        Raises:
+            ClarionError: it was refused, or the server cannot be reached.
+        """
+        self._check_open()
+        watching = Watching(followed, self._seconds(timeout))
+        while True:
+            call = self._reader.WatchTriggers(watching.request, metadata=self._endpoint.metadata)
+            try:
+                yield from filter(None, map(watching.heard, call))
+                return
+            except grpc.RpcError as failed:
+                if self._closed:
+                    return
+                error = error_of(status_of(failed, str(self._endpoint)))
+                seconds = watching.pause(error)
+                if seconds is None:
+                    raise error from failed
+            finally:
+                call.cancel()
+            time.sleep(seconds)
 
     def _call(
         self, method: Callable[..., Any], request: Any, timeout: float | None, request_id: str = ""

@@ -96,7 +96,7 @@ async def test_the_client_is_installed_and_imported_without_the_server(alone: En
 
 
 async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
-    service, threads = examples(HOW_TO)
+    service, threads, reading = examples(HOW_TO)
     env = {"CLARION_URL": demo.url, "CLARION_API_KEY": demo.key}
     assert await alone.python(service, **env) == "100 confirmed, 1 refused\nthe reminder is cancelled\n"
     said = await alone.python(threads, **env)
@@ -104,6 +104,9 @@ async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo
     assert refused == "0 refused"
     trigger_id = re.findall(r"trigger_id='([0-9a-f-]{36})'", accepted)[0]
     assert "1234" in (await delivered(demo, "text", trigger_id)).read_text()
+    *states, found = (await alone.python(reading, **env)).splitlines()
+    assert states[-1] == "delivered"
+    assert found.split()[1] == f"{found.split()[0]}.eml"
 
 
 async def test_the_readme_of_the_package_runs_as_it_stands(alone: Environment, demo: Stack) -> None:

@@ -1,0 +1,99 @@
+"""How triggers are asked for: one, pages of many, and what happens to them from now on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TypedDict
+
+from clarion.v1 import delivery_pb2 as pb
+
+from .deliveries import Change, DeliveryState, delivery_of, state_name
+from .errors import ClarionError
+from .retry import Tries
+
+__all__ = ["PAGE", "Filter", "Followed", "Watching", "list_request"]
+
+
+PAGE = 100
+"""Triggers in a page."""
+
+
+class Followed(TypedDict, total=False):
+    """Which triggers to follow: those to which all of it applies."""
+
+    trigger_ids: Iterable[str]
+    """At most 100, without campaign and user. When all have come to their end, so has the watching."""
+    campaign_id: int | None
+    external_id: str
+    cursor: str
+    """That of an earlier change, to go on from there; without it the watching begins now."""
+
+
+class Filter(TypedDict, total=False):
+    """Which triggers are wanted: those to which all of it applies."""
+
+    campaign_id: int | None
+    external_id: str
+    state: DeliveryState | str | None
+    accepted_since: dt.datetime | None
+    accepted_before: dt.datetime | None
+
+
+def list_request(wanted: Filter, page_size: int) -> pb.ListTriggersRequest:
+    """Return the request for the first page.
+
+    Raises:
+        ValueError: a moment has no time zone, or there is no such state.
+    """
+    request = pb.ListTriggersRequest(
+        campaign_id=_number(wanted.get("campaign_id")),
+        external_id=wanted.get("external_id", ""),
+        state=state_name(wanted.get("state")),
+        page_size=page_size,
+    )
+    for name in ("accepted_since", "accepted_before"):
+        moment = wanted.get(name)
+        if isinstance(moment, dt.datetime):
+            if moment.utcoffset() is None:
+                raise ValueError(f"{name}: needs a time zone, as datetime.now(UTC) has one")
+            getattr(request, name).FromDatetime(moment)
+    return request
+
+
+class Watching:
+    """One watching, through as many calls as it takes."""
+
+    def __init__(self, followed: Followed, patience: float) -> None:
+        """Take what to follow, and for how many seconds to go on without a word from the server.
+
+        Raises:
+            TypeError: `trigger_ids` is one.
+        """
+        if isinstance(followed.get("trigger_ids"), str):
+            raise TypeError("trigger_ids: must be several, such as a list, not a str")
+        self._patience = patience
+        self._tries: Tries | None = None
+        self.request = pb.WatchTriggersRequest(
+            campaign_id=_number(followed.get("campaign_id")),
+            external_id=followed.get("external_id", ""),
+            trigger_ids=followed.get("trigger_ids", ()),
+            cursor=followed.get("cursor", ""),
+        )
+
+    def heard(self, message: pb.WatchTriggersResponse) -> Change | None:
+        """Return the change that the message tells, if it is one. The next call goes on behind it."""
+        self._tries = None
+        self.request.cursor = message.cursor
+        if not message.HasField("delivery"):
+            return None
+        return Change(delivery_of(message.delivery), message.cursor)
+
+    def pause(self, error: ClarionError) -> float | None:
+        """Return the seconds to wait before the next call, or None if there is to be none."""
+        self._tries = self._tries or Tries(self._patience)
+        return self._tries.pause(error)
+
+
+def _number(campaign_id: int | None) -> str:
+    return "" if campaign_id is None else str(campaign_id)

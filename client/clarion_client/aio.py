@@ -147,8 +147,9 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         Raises:
             ClarionError: it was refused, or the server cannot be reached.
         """
+        self._open()
         watching = Watching(followed, self._seconds(timeout))
-        while True:
+        while not self._closed:
             try:
                 async with self._stream(watching.request) as messages:
                     async for message in messages:

@@ -153,7 +153,7 @@ class Client(Calls[Accepted]):
         """
         self._check_open()
         watching = Watching(followed, self._seconds(timeout))
-        while True:
+        while not self._closed:
             call = self._reader.WatchTriggers(watching.request, metadata=self._endpoint.metadata)
             try:
                 yield from filter(None, map(watching.heard, call))

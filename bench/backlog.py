@@ -26,7 +26,7 @@ from .plan import BenchError
 from .process import bench_module, running, with_bench
 from .sink import PIPELINING, Sink, sink
 
-__all__ = ["BARE", "EMAIL", "TARGET", "Turn", "as_table", "measure", "ratios"]
+__all__ = ["BARE", "EMAIL", "TARGET", "VARIANTS", "Turn", "as_table", "measure", "ratios"]
 
 TARGET = 0.7
 """Emails a second, as a share of the bare loop's."""
@@ -39,6 +39,8 @@ _ROADS = {
     "push by FCM": Road(4, Channel.PUSH, ("fcm",)),
     "email to the sandbox": Road(5, Channel.EMAIL, ("sandbox",)),
 }
+VARIANTS = tuple(_ROADS)
+"""What is measured beside the bare loop."""
 _SLOWEST = 20.0
 """Messages a second; slower is an error."""
 _START_SECONDS = 30.0
@@ -64,9 +66,15 @@ class Turn:
 
 
 async def measure(
-    run: RunDir, messages: int, connections: int, rounds: int, say: Callable[[str], None]
+    run: RunDir,
+    messages: int,
+    connections: int,
+    rounds: int,
+    say: Callable[[str], None],
+    *,
+    variants: Sequence[str] = VARIANTS,
 ) -> dict[str, list[Turn]]:
-    """Let the variants take turns."""
+    """Let the variants and the bare loop take turns."""
     async with AsyncExitStack() as stack:
         kinds = {"plain": ("smtp",), "pipelined": ("smtp", PIPELINING), "twilio": ("http",), "fcm": ("http",)}
         sinks = {name: await stack.enter_async_context(sink(run.data, name, *kinds[name])) for name in kinds}
@@ -74,7 +82,7 @@ async def measure(
         out = await stack.enter_async_context(outgoing(run, providers, list(_ROADS.values())))
         bench = _Rounds(out, sinks, messages, connections)
         await bench.prepare()
-        turns: dict[str, list[Turn]] = {variant: [] for variant in (BARE, *_ROADS)}
+        turns: dict[str, list[Turn]] = {variant: [] for variant in (BARE, *variants)}
         for number in range(rounds):
             for variant, found in turns.items():
                 found.append(await bench.turn(variant))

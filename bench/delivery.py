@@ -23,6 +23,15 @@ __all__ = ["main"]
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--messages", type=click.IntRange(50, 100_000), default=4000, help="Of a variant in a round.")
 @click.option("--rounds", type=click.IntRange(0, 100), default=5, help="0: no backlogs.")
+@click.option(
+    "--variant",
+    "variants",
+    type=click.Choice(backlog.VARIANTS),
+    multiple=True,
+    default=backlog.VARIANTS,
+    show_default="all",
+    help="Only this one; may be given several times.",
+)
 @click.option("--connections", type=click.IntRange(1, 200), default=10, help="To each sink.")
 @click.option("--triggers", type=click.IntRange(0, 10_000), default=300, help="Lone ones; 0: none.")
 @click.option("--idle-seconds", type=click.IntRange(1, 600), default=20, help="Seconds of doing nothing.")
@@ -33,12 +42,19 @@ def main(**options: Any) -> None:
 
 
 async def _measure(
-    *, messages: int, rounds: int, connections: int, triggers: int, idle_seconds: int, data: Path
+    *,
+    messages: int,
+    rounds: int,
+    variants: tuple[str, ...],
+    connections: int,
+    triggers: int,
+    idle_seconds: int,
+    data: Path,
 ) -> int:
     load_before = os.getloadavg()[0]
     if rounds:
         with own_folder(data) as run:
-            turns = await backlog.measure(run, messages, connections, rounds, say)
+            turns = await backlog.measure(run, messages, connections, rounds, say, variants=variants)
         click.echo(f"\n{backlog.as_table(turns)}\n\n{_speed(turns)}")
         click.echo(f"{rounds} rounds of {messages} messages, {connections} connections to each sink.")
     if triggers:
@@ -50,6 +66,8 @@ async def _measure(
 
 
 def _speed(turns: Mapping[str, Sequence[backlog.Turn]]) -> str:
+    if backlog.EMAIL not in turns:
+        return ""
     ratio = backlog.ratios(turns, backlog.EMAIL)
     return f"Email reaches {ratio:.2f} of the bare loop; {met(ratio >= backlog.TARGET, backlog.TARGET)}"
 

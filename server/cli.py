@@ -1,10 +1,12 @@
 """`clarion`: the command line. The commands are thin; see `server/commands/` for the groups.
 
-What takes long to import (`app`, `up` and all below them) is imported by the commands that need it.
+What takes long to import is imported by the commands that need it: each group when it is asked for, `app`,
+`up` and all below them in the commands themselves.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -14,26 +16,44 @@ import click
 from gateway import GatewayError
 
 from . import demo, logs
-from .commands.campaigns import campaigns
 from .commands.common import Invocation, run
-from .commands.deliveries import deliveries
-from .commands.gateway import gateway
-from .commands.keys import keys
-from .commands.projects import projects
-from .commands.suppressions import suppressions
-from .commands.trigger import trigger
-from .commands.webhooks import webhooks
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
 from .store.migrate import migrate as migrate_database
 
 __all__ = ["main"]
 
+_IN_MODULES = (
+    "campaigns",
+    "deliveries",
+    "gateway",
+    "keys",
+    "projects",
+    "suppressions",
+    "trigger",
+    "webhooks",
+)
 _WRONG = 2  # exit code: the caller's configuration or arguments
 _FAILED = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Groups(click.Group):
+    """The commands of this file, and those of `commands/`, each in a module of its own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *_IN_MODULES})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; its module is imported now."""
+        if cmd_name not in _IN_MODULES:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f".commands.{cmd_name}", __package__)
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+@click.group(cls=_Groups, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -93,10 +113,6 @@ def migrate(invocation: Invocation) -> None:
     if not settings.database.url:
         raise ConfigError("database.url is empty; `clarion up` migrates its embedded database by itself")
     click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
-
-
-for group in (gateway, projects, keys, campaigns, trigger, deliveries, suppressions, webhooks):
-    cli.add_command(group)
 
 
 def _say(text: str) -> None:

@@ -37,6 +37,8 @@ from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.contract.cut_connections import losing_answers
 from tests.stack import Stack, free_port
 
+pytestmark = pytest.mark.xdist_group("contract")
+
 USER: Any = {"external_id": "u-1", "email": "test@test.com"}
 TEXT: Any = {"external_id": "u-1", "phone": "+12025550123"}
 PUSH: Any = {"external_id": "u-1", "device_token": "abcdefgh"}

@@ -29,6 +29,8 @@ from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.contract.cut_connections import losing_answers
 from tests.stack import Stack
 
+pytestmark = pytest.mark.xdist_group("contract")
+
 USER: Any = {"external_id": "u-1", "email": "test@test.com"}
 CALLERS = 500
 USED = f"used-{uuid.uuid4()}"

@@ -28,6 +28,8 @@ from tests.contract.conftest import Keys
 from tests.contract.cut_connections import losing_answers
 from tests.stack import Stack, free_port
 
+pytestmark = pytest.mark.xdist_group("contract")
+
 KINDS = pytest.mark.parametrize("kind", [Client, AsyncClient])
 TOMORROW = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
 

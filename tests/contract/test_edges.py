@@ -231,7 +231,7 @@ async def test_integers_of_19_digits_arrive_exactly(stack: Stack, http: httpx.As
     assert "9007199254740993123" in path.read_text()
 
 
-async def test_five_hundred_bad_requests_at_once_get_clear_answers(
+async def test_two_hundred_bad_requests_at_once_get_clear_answers(
     stack: Stack, http: httpx.AsyncClient
 ) -> None:
     bodies = [
@@ -243,7 +243,7 @@ async def test_five_hundred_bad_requests_at_once_get_clear_answers(
     ]
     limits = httpx.Limits(max_connections=100)
     async with httpx.AsyncClient(base_url=stack.url, limits=limits, timeout=60, trust_env=False) as many:
-        posts = (many.post(TRIGGER, content=bodies[n % 5], headers=stack.headers()) for n in range(500))
+        posts = (many.post(TRIGGER, content=bodies[n % 5], headers=stack.headers()) for n in range(200))
         answers = await asyncio.gather(*posts)
     assert {(answer.status_code, reason(answer)) for answer in answers} == {(422, "INVALID_REQUEST")}
     assert (await http.post(TRIGGER, json=EXAMPLE, headers=stack.headers())).status_code == 204

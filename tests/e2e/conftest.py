@@ -31,6 +31,13 @@ ADDRESSES = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all that use the running stack in one process, so that it is started once."""
+    for item in items:
+        if "demo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("demo"))
+
+
 @dataclass(frozen=True)
 class Done:
     """What a command came to."""

@@ -25,8 +25,12 @@ PAGE = 45  # lines
 
 def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield words
-    for name, inner in sorted(getattr(command, "commands", {}).items()):
-        yield from _commands(inner, (*words, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _commands(inner, (*words, name))
 
 
 async def test_help_is_a_short_page_for_every_command(tmp_path: Path) -> None:

@@ -178,6 +178,10 @@ def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every:
     What is being sent at this moment goes on; what failed for now is not tried again.
     """
     ids = _ids(trigger_ids, every=every)
+    if every and all(value is None for value in chosen.values()):
+        raise ConfigError(
+            "--all would cancel what waits in every project: choose by an option, for example --campaign 44"
+        )
 
     async def work() -> int:
         async with invocation.database() as pool, reached():

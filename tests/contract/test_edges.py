@@ -271,6 +271,7 @@ async def troubled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[St
     settings: dict[str, object] = {
         "server": {"deadline": 1.5, "catalog_max_age": 30},
         "limits": {"per_key": 20, "per_key_burst": 20},
+        "gateway": {"request_timeout": 4.0},
     }
     async with running_stack(tmp_path_factory.mktemp("troubled"), settings) as running:
         yield running

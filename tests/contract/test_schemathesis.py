@@ -47,7 +47,7 @@ PHASES = ("examples", "coverage", "fuzzing")
 ENDLESS = "/api/client/triggers:watch"
 OPTIONS = (
     *("--exclude-path", ENDLESS),
-    *("--phases", ",".join(PHASES), "--max-examples", "30"),
+    *("--phases", ",".join(PHASES), "--max-examples", "20"),
     *("--generation-deterministic", "--no-color", "--continue-on-failure"),
     *("--warnings", "off", "--output-truncate", "false", "--checks", ",".join(CHECKS)),
 )

@@ -16,8 +16,8 @@ SHORT = {
     ),
     "claims": ("--history", "2000", "--held", "3", "--rate", "400"),
     "isolation": (
-        *("--messages", "100", "--rounds", "1", "--timeout", "0.5", "--pause", "0.3"),
-        *("--hang", "1.5", "--rate", "40"),
+        *("--messages", "60", "--rounds", "1", "--timeout", "0.4", "--pause", "0.3"),
+        *("--hang", "1.0", "--rate", "40"),
     ),
 }
 

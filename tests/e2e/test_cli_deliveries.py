@@ -190,6 +190,7 @@ async def test_an_unknown_project_is_named(demo: Stack) -> None:
         ("projects timezone lists Mars/Base", "time zone: is not an IANA time zone"),
         ("projects timezone lists ''", "time zone: is empty"),
         ("deliveries retry", "give either the ids of triggers or --all, with options that choose"),
+        ("deliveries cancel --all", "--all would cancel what waits in every project: choose by an option"),
         ("deliveries cancel --campaign 44", "give either the ids of triggers or --all"),
         ("deliveries retry --campaign 44", "give either the ids of triggers or --all"),
         (f"deliveries retry --all {uuid.UUID(int=1)}", "give either the ids of triggers or --all"),

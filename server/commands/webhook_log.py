@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 
 import click
@@ -9,7 +10,8 @@ import click
 from ..domain.webhook import Logged
 from ..errors import ConfigError
 from ..store import webhook_log as store
-from ..store.pool import reached
+from ..store.pool import Pool, reached
+from ..store.webhooks import find_endpoint, must_be_active
 from .common import Invocation, json_option, run, show_json, table
 
 __all__ = ["log", "retry"]
@@ -17,7 +19,7 @@ __all__ = ["log", "retry"]
 
 @click.command()
 @click.argument("webhook_id", type=click.UUID, required=False)
-@click.option("--failed", is_flag=True, help="Only messages that were given up.")
+@click.option("--failed", is_flag=True, help="Only messages whose last attempt failed.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Messages.")
 @json_option
 @click.pass_obj
@@ -28,6 +30,8 @@ def log(
 
     async def work() -> list[Logged]:
         async with invocation.database() as pool, reached():
+            if webhook_id:
+                await _must_be_known(pool, webhook_id)
             return await store.list_log(pool, webhook_id, failed=failed, limit=limit)
 
     found = run(work())
@@ -35,6 +39,12 @@ def log(
         show_json(found)
     else:
         table([_row(one) for one in found])
+
+
+async def _must_be_known(pool: Pool, endpoint_id: uuid.UUID) -> None:
+    """Refuse an endpoint that never was. One that is deleted has a log still."""
+    if not await store.list_log(pool, endpoint_id, limit=1):
+        await find_endpoint(pool, endpoint_id)
 
 
 def _row(one: Logged) -> dict[str, object]:
@@ -45,12 +55,21 @@ def _row(one: Logged) -> dict[str, object]:
         "TYPE": one.type,
         "TRIGGER": one.trigger_id,
         "STATE": one.state,
+        "NEXT": next_told(one),
         "ATTEMPT": attempt.number if attempt else None,
         "AT": (attempt.started_at if attempt else one.created_at).isoformat(timespec="seconds"),
         "STATUS": one.status,
         "TOOK": f"{attempt.duration * 1000:.0f} ms" if attempt else None,
         "ERROR": " | ".join(filter(None, (attempt.error, one.answer))) if attempt and attempt.error else None,
     }
+
+
+def next_told(one: Logged) -> str | None:
+    """Return when the next attempt may be made; one that is due waits for its endpoint, which has no room."""
+    due = one.next_attempt_at
+    if due is None:
+        return None
+    return due.isoformat(timespec="seconds") if due > dt.datetime.now(dt.UTC) else "due"
 
 
 @click.command()
@@ -62,9 +81,10 @@ def _row(one: Logged) -> dict[str, object]:
 def retry(
     invocation: Invocation, *, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None
 ) -> None:
-    """Send messages again that were given up: those with MESSAGE_IDS, or all of an endpoint.
+    """Send failed messages again: MESSAGE_IDS, or all of an endpoint.
 
-    They are due at once, with as many attempts as at first, and the same `webhook-id`.
+    Those that were given up, and those that wait for another attempt. They are due at once, with as many
+    attempts as at first, and the same `webhook-id`.
     """
     ids = list(dict.fromkeys(message_ids))
     if bool(ids) == (endpoint_id is not None):
@@ -72,12 +92,15 @@ def retry(
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
+            if endpoint_id:
+                await must_be_active(pool, endpoint_id)
             return await store.retry_messages(pool, ids=ids or None, endpoint_id=endpoint_id)
 
     count = run(work())
     if ids and count < len(ids):
+        which = f"message {ids[0]} is not" if len(ids) == 1 else f"only {count} of {len(ids)} messages are"
         raise ConfigError(
-            f"{count} of {len(ids)} are sent again; the others were not given up, or their endpoint is"
-            " deleted: `clarion webhooks log` tells"
+            f"{which} sent again: what has not failed, is due already or on its way is left as it is, and so"
+            " is what an endpoint was to hear that is deleted; `clarion webhooks log` tells"
         )
     click.echo("1 is sent again" if count == 1 else f"{count} are sent again")

@@ -16,7 +16,6 @@ from ..domain.webhook import (
     EventType,
     new_secret,
 )
-from ..errors import ConfigError
 from ..store import webhooks as store
 from ..store.pool import Pool, reached
 from .common import Invocation, as_json, json_option, run, show_json, table
@@ -169,11 +168,12 @@ def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 
     async def work() -> uuid.UUID | None:
         async with invocation.database() as pool, reached():
+            await store.must_be_active(pool, webhook_id)
             return await store.send_test(pool, webhook_id)
 
     message_id = run(work())
-    if message_id is None:
-        raise ConfigError(f"there is no active endpoint {webhook_id}; `clarion webhooks list` shows them")
+    if message_id is None:  # disabled or deleted at this moment
+        raise store.no_endpoint(webhook_id)
     click.echo(message_id)
     click.echo(f"`clarion webhooks log {webhook_id}` tells what becomes of it", err=True)
 
@@ -192,7 +192,7 @@ def _changed(
 
     endpoint = run(work())
     if endpoint is None:
-        raise ConfigError(f"there is no endpoint {webhook_id}; `clarion webhooks list` shows them")
+        raise store.no_endpoint(webhook_id)
     return endpoint
 
 

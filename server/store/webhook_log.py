@@ -16,6 +16,21 @@ __all__ = ["list_log", "retry_messages"]
 
 _RETRIED_AT_ONCE = 1000
 _DUE_STATES = {MessageState.PENDING, MessageState.RETRYING}
+_NEWEST = """
+    SELECT * FROM webhook_message WHERE $1::uuid IS NULL OR webhook_id = $1
+    ORDER BY created_at DESC, id LIMIT $2
+"""
+# What is being sent for the first time counts as an attempt in the queue already, but has not failed.
+_NEWEST_FAILED = """
+    SELECT m.* FROM (
+        SELECT id FROM webhook_message WHERE failed_at IS NOT NULL
+        UNION
+        SELECT message_id FROM webhook_queue
+        WHERE attempt > (claimed_by IS NOT NULL AND due_at > now())::int
+    ) AS failed JOIN webhook_message m USING (id)
+    WHERE $1::uuid IS NULL OR m.webhook_id = $1
+    ORDER BY m.created_at DESC, m.id LIMIT $2
+"""
 _LOG = """
     SELECT m.id, m.webhook_id, m.trigger_id, m.type, m.created_at, q.due_at, a.*,
         CASE
@@ -27,16 +42,13 @@ _LOG = """
                 THEN 'delivered'
             ELSE 'dead' -- its endpoint was deleted while it waited
         END AS state
-    FROM (
-        SELECT * FROM webhook_message WHERE ($1::uuid IS NULL OR webhook_id = $1)
-            AND (NOT $2 OR failed_at IS NOT NULL)
-        ORDER BY created_at DESC, id LIMIT $3) AS m
+    FROM ({chosen}) AS m
     LEFT JOIN webhook_queue q ON q.message_id = m.id
     LEFT JOIN webhook_attempt a ON a.message_id = m.id
     ORDER BY m.created_at DESC, m.id, a.number DESC
 """
 # A message of an endpoint that is deleted stays where it is.
-_RETRY = f"""
+_RAISE = f"""
     WITH chosen AS (
         SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
             WHERE a.message_id = m.id) AS attempts
@@ -51,31 +63,57 @@ _RETRY = f"""
     SELECT id, webhook_id, now() + {TTL}, attempts, attempts FROM chosen
     ON CONFLICT (message_id) DO NOTHING RETURNING message_id
 """  # noqa: S608 - constants only
+# Neither what is under way, nor what is due with a full count of attempts as it is.
+_HURRY = f"""
+    UPDATE webhook_queue SET due_at = now(), expires_at = now() + {TTL}, tries_from = attempt
+    WHERE message_id = ANY(ARRAY(
+        SELECT message_id FROM webhook_queue
+        WHERE attempt > 0 AND claimed_by IS NULL AND claimed_at <= $3
+            AND (due_at > now() OR tries_from < attempt)
+            AND ($1::uuid[] IS NULL OR message_id = ANY($1)) AND ($2::uuid IS NULL OR webhook_id = $2)
+        ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED))
+    RETURNING message_id
+"""  # noqa: S608 - constants only
 
 
 async def list_log(
     pool: Pool, endpoint_id: uuid.UUID | None = None, *, failed: bool = False, limit: int = 50
 ) -> list[Logged]:
-    """Return the attempts of the newest messages (of an endpoint; only those given up), the last first."""
-    return [_logged(row) for row in await pool.fetch(_LOG, endpoint_id, failed, limit)]
+    """Return the attempts of the newest messages, the last first.
+
+    Args:
+        pool: The database.
+        endpoint_id: Only messages to this endpoint.
+        failed: Only messages whose last attempt failed, whether another one follows or not.
+        limit: How many messages.
+    """
+    query = _LOG.format(chosen=_NEWEST_FAILED if failed else _NEWEST)
+    return [_logged(row) for row in await pool.fetch(query, endpoint_id, limit)]
 
 
 async def retry_messages(
     pool: Pool, *, ids: Sequence[uuid.UUID] | None = None, endpoint_id: uuid.UUID | None = None
 ) -> int:
-    """Have messages that were given up sent again, due at once; return how many.
+    """Have messages sent again that were given up or wait for another attempt; return how many.
 
-    What is given up again meanwhile stays: or this would go on for as long as an endpoint fails.
+    They are due at once, with as many attempts as at first. What fails again meanwhile stays: or this would
+    go on for as long as an endpoint fails.
 
     Args:
         pool: The database.
         ids: Only these.
         endpoint_id: Only those of this endpoint.
     """
-    total, begun_at = 0, await pool.fetchval("SELECT now()")
+    begun_at = await pool.fetchval("SELECT now()")
     chosen = list(ids) if ids is not None else None
+    return sum([await _all_of(pool, each, chosen, endpoint_id, begun_at) for each in (_RAISE, _HURRY)])
+
+
+async def _all_of(pool: Pool, statement: str, *chosen: object) -> int:
+    """Run a statement that returns so many rows at once, until there are no more; return how many."""
+    total = 0
     while True:
-        rows = await pool.fetch(_RETRY, chosen, endpoint_id, begun_at, _RETRIED_AT_ONCE)
+        rows = await pool.fetch(statement, *chosen, _RETRIED_AT_ONCE)
         total += len(rows)
         if len(rows) < _RETRIED_AT_ONCE:
             return total

@@ -25,7 +25,10 @@ __all__ = [
     "active_targets",
     "create_endpoint",
     "delete_endpoint",
+    "find_endpoint",
     "list_endpoints",
+    "must_be_active",
+    "no_endpoint",
     "rotate_secret",
     "send_test",
     "set_state",
@@ -86,6 +89,37 @@ async def list_endpoints(pool: Pool, project: str | None = None) -> list[Endpoin
         project,
     )
     return [_endpoint(row) for row in rows]
+
+
+async def find_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
+    """Return an endpoint.
+
+    Raises:
+        ConfigError: there is no such.
+    """
+    row = await pool.fetchrow(f"SELECT {_COLUMNS} FROM webhook w WHERE id = $1", endpoint_id)  # noqa: S608
+    if row is None:
+        raise no_endpoint(endpoint_id)
+    return _endpoint(row)
+
+
+async def must_be_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
+    """Refuse an endpoint to which nothing would be sent.
+
+    Raises:
+        ConfigError: there is no such, or it is disabled.
+    """
+    endpoint = await find_endpoint(pool, endpoint_id)
+    if endpoint.state is EndpointState.DISABLED:
+        raise ConfigError(
+            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because}):"
+            f" run `clarion webhooks enable {endpoint_id}` first"
+        )
+
+
+def no_endpoint(endpoint_id: uuid.UUID) -> ConfigError:
+    """Return the error that says so."""
+    return ConfigError(f"there is no endpoint {endpoint_id}; `clarion webhooks list` shows them")
 
 
 async def rotate_secret(

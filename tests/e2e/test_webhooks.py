@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from server.cli import cli
+from server.commands.webhook_log import next_told
 from server.dispatch.webhooks.signing import signed_headers
+from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
 from tests.stack import Stack, free_port
 
@@ -175,15 +179,40 @@ def test_a_retry_wants_either_messages_or_an_endpoint(words: tuple[str, ...]) ->
     assert str(done.exception).startswith("give either the ids of messages or --all-failed")
 
 
-@pytest.mark.parametrize("command", ["rotate", "disable", "enable", "delete", "test"])
-def test_an_unknown_endpoint_is_named(demo: Stack, command: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    ["rotate", "disable", "enable", "delete", "test", "log", "log --failed", "retry --all-failed"],
+)
+def test_an_unknown_endpoint_is_named(demo: Stack, words: str) -> None:
     number = str(uuid.uuid4())
-    done = invoked(demo, command, number)
+    done = invoked(demo, *words.split(), number)
     assert isinstance(done.exception, ConfigError)
     assert f"endpoint {number}; `clarion webhooks list` shows them" in str(done.exception)
 
 
 def test_a_message_that_cannot_be_sent_again_is_said_to_be_none(demo: Stack) -> None:
-    done = invoked(demo, "retry", str(uuid.uuid4()))
+    number = str(uuid.uuid4())
+    done = invoked(demo, "retry", number)
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception).startswith("0 of 1 are sent again; the others were not given up")
+    assert str(done.exception).startswith(f"message {number} is not sent again: what has not failed")
+
+
+def test_to_a_disabled_endpoint_nothing_is_sent_and_the_way_out_is_said(demo: Stack) -> None:
+    made = json.loads(
+        invoked(demo, "create", "--project", "demo", "--url", "http://127.0.0.1:1/", "--json").stdout
+    )
+    invoked(demo, "disable", made["id"])
+    said = f"endpoint {made['id']} is disabled (by hand): run `clarion webhooks enable {made['id']}` first"
+    assert str(invoked(demo, "test", made["id"]).exception) == said
+    assert str(invoked(demo, "retry", "--all-failed", made["id"]).exception) == said
+    assert invoked(demo, "log", made["id"]).output == "nothing\n"
+    invoked(demo, "delete", made["id"])
+
+
+def test_the_log_says_when_the_next_attempt_is_made() -> None:
+    now = dt.datetime.now(dt.UTC)
+    one = Logged(uuid.uuid4(), uuid.uuid4(), "webhook.test", None, now, MessageState.RETRYING, now, None)
+    later = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
+    assert next_told(one) == "due"
+    assert next_told(replace(one, next_attempt_at=later)) == "9999-01-01T00:00:00+00:00"
+    assert next_told(replace(one, next_attempt_at=None)) is None

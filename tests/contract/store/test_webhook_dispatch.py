@@ -187,7 +187,8 @@ async def test_a_message_is_given_up_after_its_last_attempt(
             assert await until_attempts(pool, endpoint, 1) == [end]
         assert len(api.requests) == requests
     assert [one.attempt.error for one in await list_log(pool) if one.attempt] == [error]
-    assert bool(await list_log(pool, failed=True)) is (end[0] is DEAD)
+    state = MessageState.DEAD if end[0] is DEAD else MessageState.RETRYING
+    assert [one.state for one in await list_log(pool, failed=True)] == [state]
 
 
 async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(pool: Pool, logs: Any) -> None:

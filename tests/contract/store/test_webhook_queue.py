@@ -118,15 +118,27 @@ async def test_an_outcome_that_is_recorded_twice_counts_once(pool: Pool) -> None
     assert await log_of(pool) == (MessageState.RETRYING, [(1, RETRY, 500)])
 
 
-async def test_what_was_given_up_is_listed_and_sent_again_with_a_full_count_of_attempts(pool: Pool) -> None:
+@pytest.mark.parametrize(
+    ("retry_in", "state"),
+    [(None, MessageState.DEAD), (20_000, MessageState.RETRYING)],
+    ids=["given up", "waits for another attempt"],
+)
+async def test_what_failed_is_listed_and_sent_again_at_once_with_a_full_count_of_attempts(
+    pool: Pool, *, retry_in: float | None, state: MessageState
+) -> None:
     queue, claim = await one_message(pool)
     await happened(pool)
-    await queue.finish([answered(claim, 500)])
+    assert await list_log(pool, failed=True) == []  # one is on its way for the first time, one waits for it
+    assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
+    await queue.finish([answered(claim, 500, retry_in=retry_in)])
+    await pool.execute("UPDATE webhook_queue SET expires_at = now() WHERE message_id = $1", claim.id)
     [failed] = await list_log(pool, claim.endpoint_id, failed=True)
-    assert (failed.message_id, failed.state, failed.answer) == (claim.id, MessageState.DEAD, "said")
+    assert (failed.message_id, failed.state, failed.answer) == (claim.id, state, "said")
     assert await retry_messages(pool, ids=[claim.id, uuid.uuid4()]) == 1
     assert await retry_messages(pool, ids=[claim.id]) == 0
-    assert await list_log(pool, failed=True) == []
+    [waits] = await list_log(pool, failed=True)
+    assert (waits.message_id, waits.state) == (claim.id, MessageState.RETRYING)
+    assert await queue.bury_expired("too late") == 0
     [endpoint] = await list_endpoints(pool)
     again = next(one for one in await claimed(WebhookQueue(pool), endpoint) if one.id == claim.id)
     assert (again.attempt, again.tries) == (2, 1)
@@ -137,7 +149,13 @@ async def test_all_of_an_endpoint_that_failed_are_sent_again_and_nothing_else(po
     for _ in range(3):
         await happened(pool)
     claims = await claimed(queue, one, other)
-    await queue.finish([answered(claim, 204 if index == 0 else 500) for index, claim in enumerate(claims)])
+    ends = [(204, None), *[(500, None), (500, 600.0)] * 3]
+    await queue.finish(
+        [
+            answered(claim, status, retry_in=delay)
+            for claim, (status, delay) in zip(claims, ends, strict=False)
+        ]
+    )
     failed = await list_log(pool, one.id, failed=True)
     assert await retry_messages(pool, endpoint_id=one.id) == len(failed) >= 2
     assert {again.id for again in await claimed(queue, one, other)} == {found.message_id for found in failed}

@@ -54,4 +54,4 @@ async def check_url(settings: Settings, url: str) -> None:
         ConfigError: everything that is wrong with it.
     """
     if problems := await problems_of(url, Guard(settings.webhooks.allow), Resolver()):
-        raise ConfigError(f"the URL {'; '.join(problems)}")
+        raise ConfigError(f"the URL: {'; '.join(problems)}")

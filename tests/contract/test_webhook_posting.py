@@ -216,8 +216,11 @@ async def test_a_name_that_hangs_in_its_look_up_holds_up_no_other(monkeypatch: p
     [
         ("https://8.8.8.8/hook?x=1", []),
         ("https://8.8.8.8:8443/", []),
-        ("http://127.0.0.1:1/", ["127.0.0.1 is not a public address, and webhooks.allow does not have it"]),
-        ("http://8.8.8.8/", ["http:// is only for the networks of webhooks.allow: use https://"]),
+        (
+            "http://127.0.0.1:1/",
+            ["127.0.0.1 is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW"],
+        ),
+        ("http://8.8.8.8/", ["http:// is only for the networks of [webhooks] allow (CLARION_WEBHOOKS_ALLOW"]),
         ("https://no-such-name.invalid/", ["the name no-such-name.invalid cannot be looked up"]),
         ("https://" + "a" * 64 + ".example/", ["cannot be looked up"]),
         ("ftp://8.8.8.8/", ["must begin with https://"]),

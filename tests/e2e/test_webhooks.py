@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 import uuid
@@ -32,11 +33,23 @@ from .conftest import accepted, clarion
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "receive-webhooks.md"
 
 
+def on_page(pattern: str) -> str:
+    """Return what stands on the page once."""
+    [found] = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return str(found)
+
+
+def saved(folder: Path) -> Path:
+    """Save the page's receiver."""
+    path = folder / "receiver.py"
+    path.write_text(on_page(r"```python\n(.*?)```"), encoding="utf-8")
+    return path
+
+
 @asynccontextmanager
 async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Run the page's receiver for the block; gives what it prints."""
-    [source] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (folder / "receiver.py").write_text(source, encoding="utf-8")
+    """Run the page's receiver for the block, beside a connection that is silent; gives what it prints."""
+    saved(folder)
     env = {**os.environ, "WEBHOOK_SECRET": secret, "PORT": str(port)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -51,7 +64,9 @@ async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asynci
             while not await _listens(port):
                 await asyncio.sleep(0.02)
         assert process.stdout
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
         yield process.stdout
+        silent.close()
     finally:
         process.kill()
         await process.wait()
@@ -64,6 +79,28 @@ async def _listens(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def status_of(port: int, request: str) -> str:
+    """Send this; return the answer's status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    async with asyncio.timeout(10):
+        status = (await reader.readline()).decode().split()[1]
+    writer.close()
+    return status
+
+
+@pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_…", "whsec_c2hvcnQ=", "not base64"])
+def test_the_how_tos_receiver_refuses_what_is_no_secret_in_one_line(
+    tmp_path: Path, secret: str | None
+) -> None:
+    env = {} if secret is None else {"WEBHOOK_SECRET": secret}
+    done = subprocess.run(
+        [sys.executable, "-S", str(saved(tmp_path))], env=env, capture_output=True, timeout=10, check=False
+    )
+    assert done.returncode == 1
+    assert re.fullmatch("WEBHOOK_SECRET: set it to .*\n", done.stderr.decode())
 
 
 def invoked(demo: Stack, *words: str) -> Result:
@@ -89,8 +126,9 @@ async def test_the_how_tos_receiver_hears_of_a_delivery_and_of_nothing_that_is_f
     demo: Stack, rest: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     port = free_port()
-    url = f"http://127.0.0.1:{port}/events?token=hush"
-    created = await clarion(demo.folder, "webhooks", "create", "--project", "demo", "--url", url, "--json")
+    command = on_page(r"\$\(\.venv/bin/clarion (.*?)\)").replace(":9000/events", f":{port}/events?token=hush")
+    url = command.split()[-1]
+    created = await clarion(demo.folder, *command.split(), "--json", CLARION_WEBHOOKS_ALLOW="127.0.0.0/8")
     assert created.code == 0, created.err
     made = json.loads(created.out)
     async with (
@@ -109,6 +147,8 @@ async def test_the_how_tos_receiver_hears_of_a_delivery_and_of_nothing_that_is_f
         assert await told(body, now - 310) == 401
         assert await told(body, now + 310) == 401
         assert (await other.post(url, content=body)).status_code == 401
+        for length in ("abc", "-1", "9" * 5000, "1048577"):
+            assert await status_of(port, f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n") == "400"
         assert [await told(body, now) for _ in range(3)] == [204] * 3
         assert await told(body, now, message="m-2") == 204
         # One line for each of the two messages: what was refused or came again left none.
@@ -142,9 +182,12 @@ async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
     [
         (
             "ftp://user:pw@8.8.8.8/#x",
-            r"the URL must begin with https:// .*; holds a user name or password: .*; has a fragment",
+            r"the URL: must begin with https://, or .*; holds a user name or password: .*; has a fragment",
         ),
-        ("https://10.1.2.3/", r"the URL 10\.1\.2\.3 is not a public address, and webhooks\.allow does not"),
+        (
+            "https://10.1.2.3/",
+            r"the URL: 10\.1\.2\.3 is not a public address, and \[webhooks\] allow \(CLARION_WEBHOOKS_ALLOW",
+        ),
         ("https://8.8.8.8/", r"there is no project nobody; `clarion projects list` shows them"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_public_address_may_be_reached_by_https_alone(text: str) -> None:
 @pytest.mark.parametrize("text", NOT_PUBLIC)
 def test_any_other_address_may_not(text: str) -> None:
     refusal = Guard([]).refusal(ipaddress.ip_address(text), plain=False)
-    assert "is not a public address, and webhooks.allow does not have it" in refusal
+    assert "is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW" in refusal
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from .guard import Guard
+from .guard import ALLOWED, Guard
 from .resolving import Resolver
 
 __all__ = ["problems_of"]
@@ -24,7 +24,7 @@ async def problems_of(text: str, guard: Guard, resolver: Resolver) -> list[str]:
 
 def _faults(url: httpx.URL, text: str) -> list[str]:
     faults = {
-        "must begin with https:// (or http://, within the networks of webhooks.allow)": url.scheme
+        f"must begin with https://, or http:// within the networks of {ALLOWED}": url.scheme
         not in {"https", "http"},
         "names no host": not url.host,
         "holds a user name or password: they would be kept in clear; verify the signature instead": bool(

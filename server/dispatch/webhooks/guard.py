@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from ...errors import ConfigError
 
-__all__ = ["Address", "Guard"]
+__all__ = ["ALLOWED", "Address", "Guard"]
+
+ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW, for `clarion webhooks create` and for dispatchers)"
+"""The setting, as errors name it, and who reads it."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -63,8 +66,8 @@ class Guard:
         if any(form in network for form in forms for network in self._allowed):
             return ""
         if not all(map(_is_public, forms)):
-            return f"{address} is not a public address, and webhooks.allow does not have it"
-        return "http:// is only for the networks of webhooks.allow: use https://" if plain else ""
+            return f"{address} is not a public address, and {ALLOWED} does not have it"
+        return f"http:// is only for the networks of {ALLOWED}: use https://" if plain else ""
 
 
 def _inner(address: Address) -> Iterator[ipaddress.IPv4Address]:

@@ -126,7 +126,7 @@ async def test_an_endpoint_whose_name_leads_to_loopback_later_is_refused_then(po
         assert await until_attempts(pool, endpoint, 1) == [(RETRY, None)]
     [logged] = await list_log(pool, endpoint.id)
     assert logged.attempt is not None
-    assert "is not a public address, and webhooks.allow does not have it" in logged.attempt.error
+    assert "is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW" in logged.attempt.error
     assert api.connections == 0
 
 
@@ -228,6 +228,6 @@ def test_a_setting_that_cannot_work_is_named(env: dict[str, str], said: str) -> 
 
 
 async def test_a_url_that_leads_to_loopback_is_refused_when_it_is_given() -> None:
-    with pytest.raises(ConfigError, match=r"the URL .*is not a public address"):
+    with pytest.raises(ConfigError, match=r"the URL: .*is not a public address"):
         await check_url(load(None, {}), "https://localhost/")
     await check_url(load(None, LOOPBACK), "http://127.0.0.1/")

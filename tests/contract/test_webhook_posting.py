@@ -7,7 +7,7 @@ import gzip
 import ipaddress
 import json
 import ssl
-import time
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -190,25 +190,57 @@ async def test_what_is_no_answer_in_time_is_none(reply: Reply, words: str) -> No
 
 
 async def test_a_name_that_hangs_in_its_look_up_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked, answered = [], threading.Event()
 
     def resolved(host: str) -> list[Address]:
         asked.append(host)
         if host.startswith("hangs"):
-            time.sleep(2)
+            answered.wait(30)
         return [ipaddress.ip_address("127.0.0.1")]
 
     monkeypatch.setattr(resolving, "_resolved", resolved)
-    async with http_api() as api, posting(LOOPBACK, within=0.5) as poster:
+    monkeypatch.setattr(posting_module, "CONNECT", 30.0)
+    async with http_api() as api, posting(LOOPBACK, within=30) as poster:
         port = api.url.rpartition(":")[2]
-        hanging = [failure(poster, f"http://hangs-{n % 40}.example:{port}/") for n in range(80)]
-        waiting = asyncio.gather(*hanging)
-        await asyncio.sleep(0.05)
-        begun = time.monotonic()
+        hanging = [
+            asyncio.create_task(poster.post(f"http://hangs-{n % 40}.example:{port}/", HEADERS, BODY))
+            for n in range(80)
+        ]
+        while len(asked) < 40:
+            await asyncio.sleep(0.01)
         assert (await poster.post(f"http://works.example:{port}/", HEADERS, BODY)).status == 200
-        assert time.monotonic() - begun < 0.4
-        assert set(await waiting) == {"no answer within 0.5 s"}
+        assert not any(task.done() for task in hanging)
+        hanging.pop().cancel()  # another one waits for the same name
+        answered.set()
+        assert {reply.status for reply in await asyncio.gather(*hanging)} == {200}
     assert len(asked) == 41
+
+
+async def test_a_name_that_is_not_looked_up_in_time_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(resolving, "_resolved", lambda _: answered.wait(30))
+    async with posting(LOOPBACK, within=0.1) as poster:
+        assert await failure(poster, "http://hangs.example/") == "no answer within 0.1 s"
+    answered.set()
+
+
+async def test_a_look_up_that_fails_however_is_told_and_the_next_one_is_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolver = Resolver()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", broken)
+        with pytest.raises(OSError, match="can't start new thread"):
+            await resolver.addresses("localhost")
+    with monkeypatch.context() as patch:
+        patch.setattr(resolving, "_resolved", broken)
+        with pytest.raises(RuntimeError):
+            await resolver.addresses("localhost")
+    async with asyncio.timeout(10):
+        assert all(address.is_loopback for address in await resolver.addresses("localhost"))
 
 
 @pytest.mark.parametrize(

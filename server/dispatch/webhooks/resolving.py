@@ -37,31 +37,36 @@ class Resolver:
     def _look_up(self, host: str) -> asyncio.Future[list[Address]]:
         loop = asyncio.get_running_loop()
         looking: asyncio.Future[list[Address]] = loop.create_future()
-        self._under_way[host] = looking
 
-        def settle(found: list[Address] | OSError) -> None:
+        def settle(found: list[Address] | Exception) -> None:
             del self._under_way[host]
-            if isinstance(found, OSError):
+            if isinstance(found, Exception):
                 looking.set_exception(found)
                 looking.exception()  # nobody may be left to hear of it
             else:
                 looking.set_result(found)
 
         def work() -> None:
-            found = _resolved(host)
+            found: list[Address] | Exception
+            try:
+                found = _resolved(host)
+            except Exception as error:  # whatever it is: those who wait must hear of it
+                found = error
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(settle, found)
 
         # Not an executor's: those are waited for when the process ends.
-        threading.Thread(target=work, name="webhook-resolver", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="webhook-resolver", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(str(error)) from None  # no more threads: the next one may get one
+        self._under_way[host] = looking
         return looking
 
 
-def _resolved(host: str) -> list[Address] | OSError:
+def _resolved(host: str) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return error
     except UnicodeError:  # a label that is too long, or empty
-        return OSError("not a name")
+        raise OSError("not a name") from None
     return list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))

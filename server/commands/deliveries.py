@@ -34,7 +34,7 @@ _ENDED = {
 
 @click.group()
 def deliveries() -> None:
-    """See what became of triggers, cancel what waits, and send dead letters again."""
+    """See what became of triggers; cancel them or send them again."""
 
 
 @deliveries.command()
@@ -113,7 +113,7 @@ def _wanted(chosen: dict[str, Any]) -> lists.Wanted:
 def list_deliveries(
     invocation: Invocation, *, state: str | None, limit: int, as_json: bool, **chosen: Any
 ) -> None:
-    """List deliveries, the newest first; `--state dead` lists the dead letters."""
+    """List deliveries, the newest first. `--state dead` lists the dead letters."""
 
     async def work() -> list[lists.Line]:
         async with invocation.database() as pool, reached():
@@ -148,9 +148,10 @@ def list_deliveries(
 @_filters
 @click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
 def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
-    """Send dead letters again: those with TRIGGER_IDS, or with --all those that the options choose.
+    """Send dead letters again: by ids, or --all that match.
 
-    They are due at once, with as many attempts as their policy gives, and without a time to live.
+    Those with TRIGGER_IDS, or with --all those that the options choose. They are due at once, with as many
+    attempts as their policy gives, and without a time to live.
     """
     ids = _ids(trigger_ids, every=every)
 
@@ -173,9 +174,10 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
 @_filters
 @click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
 def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
-    """Cancel triggers that wait: those with TRIGGER_IDS, or with --all those that the options choose.
+    """Cancel triggers that wait: by ids, or --all that match.
 
-    What is being sent at this moment goes on; what failed for now is not tried again.
+    Those with TRIGGER_IDS, or with --all those that the options choose. What is being sent at this moment
+    goes on; what failed for now is not tried again.
     """
     ids = _ids(trigger_ids, every=every)
     if every and all(value is None for value in chosen.values()):
@@ -211,7 +213,10 @@ def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
 @json_option
 @click.pass_obj
 def backlog(invocation: Invocation, *, as_json: bool) -> None:
-    """Show what waits, by channel and providers, and how old the oldest due trigger is."""
+    """Show what waits, by channel and providers.
+
+    And how old the oldest trigger is that is due.
+    """
 
     async def work() -> list[lists.Backlog]:
         async with invocation.database() as pool, reached():

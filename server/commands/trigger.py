@@ -63,9 +63,10 @@ def trigger(
     request_id: str,
     **user: str | None,
 ) -> None:
-    """Trigger CAMPAIGN_ID over gRPC; give one of --email, --phone, --device-token.
+    """Trigger CAMPAIGN_ID over gRPC.
 
-    The API key comes from CLARION_API_KEY, from --key-file, or is the demo's.
+    Give one of --email, --phone, --device-token. The API key comes from CLARION_API_KEY, from
+    --key-file, or is the demo's.
     """
     from ..up import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
 

@@ -26,7 +26,10 @@ __all__ = ["log", "retry"]
 def log(
     invocation: Invocation, *, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool
 ) -> None:
-    """Show the newest messages (of an endpoint) with all attempts, the last first."""
+    """Show the newest messages with all their attempts.
+
+    The last attempt stands first; with WEBHOOK_ID, only messages to that endpoint.
+    """
 
     async def work() -> list[Logged]:
         async with invocation.database() as pool, reached():
@@ -81,7 +84,7 @@ def next_told(one: Logged) -> str | None:
 def retry(
     invocation: Invocation, *, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None
 ) -> None:
-    """Send failed messages again: MESSAGE_IDS, or all of an endpoint.
+    """Send failed messages again: by ids, or all of an endpoint.
 
     Those that were given up, and those that wait for another attempt. They are due at once, with as many
     attempts as at first, and the same `webhook-id`.

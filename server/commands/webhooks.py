@@ -61,7 +61,10 @@ webhooks.add_command(retry)
 @json_option
 @click.pass_obj
 def create(invocation: Invocation, *, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
-    """Create an endpoint and show the secret that signs its messages, once."""
+    """Create an endpoint and show its secret, once.
+
+    The secret signs the messages that the endpoint gets.
+    """
     from ..app_webhooks import check_url  # noqa: PLC0415 - see server/cli.py
 
     secret, wanted = new_secret(), [EventType(event) for event in events] or list(EventType)
@@ -139,7 +142,10 @@ def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedel
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send an endpoint nothing more. What happens meanwhile it never hears of; what waits goes on waiting."""
+    """Send an endpoint nothing more.
+
+    What happens meanwhile it never hears of; what waits goes on waiting.
+    """
     _set_state(invocation, webhook_id, EndpointState.DISABLED)
 
 
@@ -147,7 +153,10 @@ def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def enable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send to an endpoint again, also to one that was disabled because it answered 410."""
+    """Send to a disabled endpoint again.
+
+    Also to one that was disabled because it answered 410.
+    """
     _set_state(invocation, webhook_id, EndpointState.ACTIVE)
 
 
@@ -164,7 +173,7 @@ def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send an active endpoint a `webhook.test`, as other messages are sent."""
+    """Send an active endpoint a `webhook.test`. It goes the way of other messages."""
 
     async def work() -> uuid.UUID | None:
         async with invocation.database() as pool, reached():

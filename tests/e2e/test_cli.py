@@ -51,6 +51,13 @@ def _check_page(words: tuple[str, ...], page: str) -> None:
     assert max(map(len, page.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("group", ["deliveries", "webhooks"])
+def test_no_summary_of_a_groups_commands_is_cut_off(group: str) -> None:
+    _, _, summaries = CliRunner().invoke(cli, [group, "--help"]).output.partition("Commands:\n")
+    assert summaries
+    assert "..." not in summaries
+
+
 async def test_a_wrong_word_is_refused_with_usage(tmp_path: Path) -> None:
     done = await clarion(tmp_path, "trigger", "forty-four")
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import asyncpg
 import structlog
 
 from ..domain.campaign import Channel
-from ..domain.delivery import AttemptOutcome, Claim, Finished, Returned, Share
+from ..domain.delivery import AttemptOutcome, Claim, Finished, Share
 from ..domain.trigger import Trigger
-from ..errors import StoreUnavailable
 from . import queue_statements as statements
 from .announce import CHANNEL
-from .floors import Floors
+from .leased_queue import LeasedQueue
 from .pool import Connection, Pool, is_outage, reached
 
 __all__ = ["SESSION", "PostgresQueue"]
@@ -38,68 +35,17 @@ It keeps a statement's plan, made without knowing how few rows a batch holds and
 small. So the statements name their rows by `= ANY` or OFFSET 0, which leaves only the index to find them by.
 """
 
-_EXPIRED_AT_ONCE = 500
 
+class PostgresQueue(LeasedQueue[Claim]):
+    """One dispatcher's view of the queue of triggers."""
 
-class PostgresQueue:
-    """One dispatcher's view of the queue."""
+    _sql = statements
 
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a pool opened with the settings `SESSION`; the dispatcher gets an id of its own."""
-        self._pool = pool
-        self._id = uuid.uuid4()
-        self._floors = Floors(clock)
+        """Take a pool opened with the settings `SESSION`."""
+        super().__init__(pool, clock)
         self._news = asyncio.Event()
         self._listener: Connection | None = None
-
-    async def claim(self, shares: Sequence[Share], lease: float) -> list[Claim]:
-        """Claim what is due of each lane, up to its share, for `lease` seconds.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached.
-        """
-        lanes, slots = [share.lane for share in shares], [share.slots for share in shares]
-        floors, names = [self._floors.of(lane) for lane in lanes], [share.provider for share in shares]
-        try:
-            async with reached():
-                rows = await self._pool.fetch(statements.CLAIM, lanes, slots, floors, names, lease, self._id)
-        except StoreUnavailable:
-            self._floors.begin_anew()
-            raise
-        claims = [_claim(row) for row in rows if row["id"] is not None]  # without any, one row tells the time
-        came = Counter(claim.lane for claim in claims)
-        self._floors.looked(shares, came, rows[0]["reached"], rows[0]["at"])
-        return claims
-
-    async def finish(self, finished: Sequence[Finished]) -> None:
-        """Record attempts and take their triggers off the queue or put them back, in one commit.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached; call again with the same.
-        """
-        columns = zip(*map(_finished_row, finished), strict=True)
-        async with reached():
-            await self._pool.execute(statements.FINISH, *map(list, columns), self._id)
-
-    async def hand_back(self, returned: Sequence[Returned]) -> None:
-        """Give claims back undone; they are due after their wait, and no attempt is counted.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached; the leases will run out instead.
-        """
-        ids = [one.claim.trigger.id for one in returned]
-        numbers, waits = [one.claim.attempt for one in returned], [one.wait for one in returned]
-        async with reached():
-            await self._pool.execute(statements.HAND_BACK, ids, numbers, waits, self._id)
-
-    async def bury_expired(self, error: str) -> int:
-        """Make dead letters of what has expired while nobody held it; return how many.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached.
-        """
-        async with reached():
-            return len(await self._pool.fetch(statements.BURY_EXPIRED, _EXPIRED_AT_ONCE, error))
 
     async def lanes(self) -> set[str]:
         """Return the lanes in which anything waits, due or not.
@@ -152,48 +98,53 @@ class PostgresQueue:
     def _not_listening(self, *_: object) -> None:
         self._listener = None
 
+    @staticmethod
+    def _asked(shares: Sequence[Share]) -> Iterable[Sequence[object]]:
+        lanes, slots = [share.lane for share in shares], [share.slots for share in shares]
+        return lanes, slots, [share.provider for share in shares]
 
-def _claim(row: asyncpg.Record) -> Claim:
-    trigger = Trigger(
-        id=row["id"],
-        project_id=row["project_id"],
-        campaign_id=row["campaign_id"],
-        channel=Channel(row["channel"]),
-        external_id=row["external_id"],
-        address=row["address"],
-        timezone=row["timezone"],
-        locale=row["locale"],
-        user_data=row["user_data"],
-        event=row["event"],
-        traceparent=row["traceparent"],
-        send_at=row["send_at"],
-        accepted_at=row["accepted_at"],
-    )
-    return Claim(
-        trigger,
-        row["attempt"],
-        row["sent_by"],
-        row["due_at"],
-        lane=row["lane"],
-        earlier=row["tries_from"],
-        expires_at=row["expires_at"],
-        suppressed=row["reason"] or "",
-    )
+    @staticmethod
+    def _claim(row: asyncpg.Record) -> Claim:
+        trigger = Trigger(
+            id=row["id"],
+            project_id=row["project_id"],
+            campaign_id=row["campaign_id"],
+            channel=Channel(row["channel"]),
+            external_id=row["external_id"],
+            address=row["address"],
+            timezone=row["timezone"],
+            locale=row["locale"],
+            user_data=row["user_data"],
+            event=row["event"],
+            traceparent=row["traceparent"],
+            send_at=row["send_at"],
+            accepted_at=row["accepted_at"],
+        )
+        return Claim(
+            trigger,
+            row["attempt"],
+            row["sent_by"],
+            row["due_at"],
+            lane=row["lane"],
+            earlier=row["tries_from"],
+            expires_at=row["expires_at"],
+            suppressed=row["reason"] or "",
+        )
 
-
-def _finished_row(finished: Finished) -> tuple[object, ...]:
-    attempt = finished.attempt
-    again = attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}
-    assert again == (finished.retry_in is not None)  # noqa: S101 - ours to keep
-    return (
-        finished.claim.trigger.id,
-        attempt.number,
-        attempt.provider,
-        attempt.outcome.value,
-        attempt.started_at,
-        attempt.duration,
-        attempt.provider_message_id,
-        attempt.error,
-        finished.retry_in,
-        finished.refusal,
-    )
+    @staticmethod
+    def _finished_row(finished: Finished) -> tuple[object, ...]:
+        attempt = finished.attempt
+        again = attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}
+        assert again == (finished.retry_in is not None)  # noqa: S101 - ours to keep
+        return (
+            finished.claim.id,
+            attempt.number,
+            attempt.provider,
+            attempt.outcome.value,
+            attempt.started_at,
+            attempt.duration,
+            attempt.provider_message_id,
+            attempt.error,
+            finished.retry_in,
+            finished.refusal,
+        )

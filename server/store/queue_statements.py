@@ -19,7 +19,7 @@ LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
 CLAIM = f"""
     WITH due AS (
         SELECT share.lane, q.*
-        FROM unnest($1::text[], $2::int4[], $3::timestamptz[]) AS share (lane, slots, floor)
+        FROM unnest($1::text[], $2::int4[], $4::timestamptz[]) AS share (lane, slots, floor)
         CROSS JOIN LATERAL (
             SELECT trigger_id, attempt, claimed_by, claimed_at, sent_by, due_at FROM queue
             WHERE queue.lane = share.lane AND due_at <= now() AND due_at >= share.floor
@@ -27,7 +27,7 @@ CLAIM = f"""
     ), claimed AS (
         UPDATE queue SET due_at = now() + make_interval(secs => $5), attempt = queue.attempt + 1,
             claimed_by = $6, claimed_at = now(),
-            sent_by = ($4::text[])[array_position($1::text[], queue.lane)]
+            sent_by = ($3::text[])[array_position($1::text[], queue.lane)]
         WHERE queue.trigger_id = ANY(ARRAY(SELECT trigger_id FROM due))
         RETURNING queue.*
     ), lost AS (

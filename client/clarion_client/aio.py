@@ -16,12 +16,13 @@ from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 
 from .answers import Accepted
+from .arguments import checked_text
 from .calls import Calls, Outcome, batch_request, outcomes_of
 from .coalescing import Coalescer
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
 from .errors import ClarionError, error_of, status_of
-from .messages import Message, Prepared, prepare
+from .messages import Message, Prepared, prepare, prepare_all
 from .reading import PAGE, Filter, Followed, Watching, list_request
 from .retry import Tries
 
@@ -96,7 +97,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         """
         self._open()
         seconds = self._seconds(timeout)
-        prepared = [prepare(message) for message in messages]
+        prepared = prepare_all(messages)
         answers = [self._coalescer.submit(one, seconds) for one in prepared]
         return [_outcome(one) for one in await asyncio.gather(*answers, return_exceptions=True)]
 
@@ -108,7 +109,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
             NotFound: the key's project has no such trigger.
             ClarionError: any other refusal.
         """
-        request = pb.CancelTriggerRequest(trigger_id=trigger_id)
+        request = pb.CancelTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
         await self._call(self._open().stub.CancelTrigger, request, timeout)
 
     async def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
@@ -118,7 +119,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
             NotFound: the key's project has no such trigger.
             ClarionError: any other refusal.
         """
-        request = delivery_pb2.GetTriggerRequest(trigger_id=trigger_id)
+        request = delivery_pb2.GetTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
         return delivery_of((await self._call(self._open().reader.GetTrigger, request, timeout)).delivery)
 
     async def find(
@@ -149,7 +150,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         """
         self._open()
         watching = Watching(followed, self._seconds(timeout))
-        while not self._closed:
+        while not (self._closed or watching.is_over):
             try:
                 async with self._stream(watching.request) as messages:
                     async for message in messages:

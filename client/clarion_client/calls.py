@@ -11,10 +11,10 @@ from typing import Any, Generic, Required, TypeAlias, TypedDict, TypeVar, Unpack
 from clarion.v1 import trigger_pb2 as pb
 
 from .answers import Accepted
+from .arguments import checked_seconds
 from .endpoint import Endpoint
 from .errors import ClarionError, error_of
 from .messages import Email, Json, Message, Prepared, Push, Text
-from .retry import checked_timeout
 
 __all__ = ["Calls", "Outcome", "batch_request", "outcomes_of"]
 
@@ -48,7 +48,7 @@ class Calls(ABC, Generic[Answer]):
     ) -> None:
         """See Client."""
         self._endpoint = Endpoint.parse(target, key, ca_file)
-        self._timeout = checked_timeout(timeout)
+        self._timeout = checked_seconds("timeout", timeout)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ class Calls(ABC, Generic[Answer]):
 
     def _seconds(self, timeout: float | None) -> float:
         """Return how long this call may take."""
-        return self._timeout if timeout is None else checked_timeout(timeout)
+        return self._timeout if timeout is None else checked_seconds("timeout", timeout)
 
     def _check_open(self) -> None:
         """Refuse calls that nothing could answer.

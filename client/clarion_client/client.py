@@ -13,11 +13,12 @@ from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 
 from .answers import Accepted
+from .arguments import checked_text
 from .calls import Calls, Outcome, batch_request, outcomes_of
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
 from .errors import error_of, status_of
-from .messages import Message, Prepared, portion, prepare
+from .messages import Message, Prepared, portion, prepare, prepare_all
 from .reading import PAGE, Filter, Followed, Watching, list_request
 from .retry import Tries
 
@@ -89,7 +90,7 @@ class Client(Calls[Accepted]):
             TypeError: an argument is of the wrong type, or holds what JSON cannot; nothing was sent.
             ValueError: an argument cannot be sent; nothing was.
         """
-        prepared = [prepare(message) for message in messages]
+        prepared = prepare_all(messages)
         tries = Tries(self._seconds(timeout))
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(prepared)))
@@ -108,7 +109,11 @@ class Client(Calls[Accepted]):
             NotFound: the key's project has no such trigger.
             ClarionError: any other refusal.
         """
-        self._call(self._stub.CancelTrigger, pb.CancelTriggerRequest(trigger_id=trigger_id), timeout)
+        self._call(
+            self._stub.CancelTrigger,
+            pb.CancelTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id)),
+            timeout,
+        )
 
     def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
         """Return where a trigger stands, with all its attempts. The key needs the scope `deliveries.read`.
@@ -117,7 +122,7 @@ class Client(Calls[Accepted]):
             NotFound: the key's project has no such trigger.
             ClarionError: any other refusal.
         """
-        request = delivery_pb2.GetTriggerRequest(trigger_id=trigger_id)
+        request = delivery_pb2.GetTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
         return delivery_of(self._call(self._reader.GetTrigger, request, timeout).delivery)
 
     def find(
@@ -153,7 +158,7 @@ class Client(Calls[Accepted]):
         """
         self._check_open()
         watching = Watching(followed, self._seconds(timeout))
-        while not self._closed:
+        while not (self._closed or watching.is_over):
             call = self._reader.WatchTriggers(watching.request, metadata=self._endpoint.metadata)
             try:
                 yield from filter(None, map(watching.heard, call))

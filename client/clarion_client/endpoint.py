@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from .arguments import checked_text
+
 __all__ = ["OPTIONS", "Endpoint"]
 
 _PORTS = {"http": 80, "https": 443}
@@ -50,14 +52,12 @@ class Endpoint:
         """Read `host:port`, `http://host:port` or `https://host`.
 
         Raises:
+            TypeError: the target or the key is no text.
             ValueError: the target or the key is none; the key is not shown.
             OSError: `ca_file` cannot be read.
         """
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise ValueError(
-                "key: must be printable ASCII without spaces: read from a file, it needs strip()"
-            )
-        scheme, address = _split(target)
+        _check_key(key)
+        scheme, address = _split(checked_text("target", target))
         tls = scheme == "https"
         if ca_file is not None and not tls:
             raise ValueError(f"ca_file: is for https:// alone, and the target is {target!r}")
@@ -84,6 +84,18 @@ class Endpoint:
         """
         if os.getpid() != self.pid:
             raise RuntimeError("the client was made before a fork: make one in each process, after the fork")
+
+
+def _check_key(key: str) -> None:
+    """Refuse what is no key, without showing it."""
+    if not isinstance(key, str):
+        raise TypeError(f"key: must be a str, not {type(key).__name__}: is the variable that holds it set?")
+    if not key.strip():
+        raise ValueError("key: is empty: is the variable or the file that holds it?")
+    if key.lower().startswith("bearer "):
+        raise ValueError("key: must be the key alone, without the word Bearer: the client adds that")
+    if not _KEY.fullmatch(key):
+        raise ValueError("key: must be printable ASCII without spaces: read from a file, it needs strip()")
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 
 from clarion.v1 import trigger_pb2 as pb
 
-__all__ = ["Email", "Json", "Message", "Prepared", "Push", "Text", "portion", "prepare"]
+from .arguments import checked_integer, checked_moment, checked_text
+
+__all__ = ["Email", "Json", "Message", "Prepared", "Push", "Text", "portion", "prepare", "prepare_all"]
 
 Json: TypeAlias = Mapping[str, Any] | str
 """A JSON object: as a mapping, or as text that is sent as it is."""
@@ -117,13 +119,22 @@ def prepare(message: Message) -> Prepared:
     user = {address: getattr(message, address), "external_id": message.external_id}
     user |= {"timezone": message.timezone, "locale": message.locale, "data": _json("data", message.data)}
     fields: dict[str, Any] = {"campaign_id": message.campaign_id, "request_id": message.request_id}
-    try:
-        item = pb.BatchItem(**{kind: {**fields, "user": user, "event": _json("event", message.event)}})
-        if message.send_at is not None:
-            getattr(item, kind).send_at.FromDatetime(message.send_at)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{type(message).__name__}: {error}") from error
+    if message.send_at is not None:
+        fields["send_at"] = checked_moment("send_at", message.send_at)
+    item = pb.BatchItem(**{kind: {**fields, "user": user, "event": _json("event", message.event)}})
     return Prepared(kind, item, item.ByteSize() + _FRAME)
+
+
+def prepare_all(messages: Iterable[Message]) -> list[Prepared]:
+    """Return the messages as they travel.
+
+    Raises:
+        TypeError: as `prepare`, with the message's place.
+        ValueError: as well.
+    """
+    if not isinstance(messages, Iterable):
+        raise TypeError(f"messages: must be several, such as a list, not {type(messages).__name__}")
+    return [_prepare_at(place, message) for place, message in enumerate(messages)]
 
 
 def portion(sizes: Iterable[int]) -> int:
@@ -138,6 +149,15 @@ def portion(sizes: Iterable[int]) -> int:
     return count + 1
 
 
+def _prepare_at(place: int, message: Message) -> Prepared:
+    try:
+        return prepare(message)
+    except TypeError as error:
+        raise TypeError(f"messages[{place}]: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"messages[{place}]: {error}") from None
+
+
 def _kind(message: Message) -> tuple[str, str]:
     try:
         return _KINDS[type(message)]
@@ -147,28 +167,25 @@ def _kind(message: Message) -> tuple[str, str]:
 
 def _check(message: Message, address: str) -> None:
     """Refuse what no message can be made of; all else is for the server to judge."""
-    if not isinstance(message.campaign_id, int):
-        raise TypeError(f"campaign_id: must be an int, not {type(message.campaign_id).__name__}")
+    checked_integer("campaign_id", message.campaign_id)
     for name in (address, *_TEXTS):
-        if not isinstance(getattr(message, name), str):
-            raise TypeError(f"{name}: must be a str, not {type(getattr(message, name)).__name__}")
+        checked_text(name, getattr(message, name))
     if not message.request_id:
         raise ValueError("request_id: must not be empty: leave it out, and the client makes one")
-    if message.send_at is not None and message.send_at.utcoffset() is None:
-        raise ValueError("send_at: needs a time zone, as datetime.now(UTC) has one")
 
 
 def _json(name: str, given: Json | None) -> str:
     """Return JSON text. Text passes as it is: the server says what is wrong with it."""
     if given is None or isinstance(given, str):
-        return given or ""
+        return checked_text(name, given or "")
     if not isinstance(given, Mapping):
         raise TypeError(f"{name}: must be a mapping or JSON text, not {type(given).__name__}")
     try:
-        return json.dumps(dict(given), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(dict(given), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from None
     except RecursionError:
         raise ValueError(f"{name}: is nested too deep") from None
     except ValueError as error:  # NaN, an infinity, an object within itself
         raise ValueError(f"{name}: {error}") from None
+    return checked_text(name, text)

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from clarion.v1 import delivery_pb2 as pb
 
+from .arguments import checked_integer, checked_moment, checked_text
 from .deliveries import Change, DeliveryState, delivery_of, state_name
 from .errors import ClarionError
 from .retry import Tries
@@ -23,7 +24,8 @@ class Followed(TypedDict, total=False):
     """Which triggers to follow: those to which all of it applies."""
 
     trigger_ids: Iterable[str]
-    """At most 100, without campaign and user. When all have come to their end, so has the watching."""
+    """At most 100, without campaign and user. When all have come to their end, so has the watching:
+    of none, at once."""
     campaign_id: int | None
     external_id: str
     cursor: str
@@ -44,20 +46,19 @@ def list_request(wanted: Filter, page_size: int) -> pb.ListTriggersRequest:
     """Return the request for the first page.
 
     Raises:
+        TypeError: an argument is of the wrong type.
         ValueError: a moment has no time zone, or there is no such state.
     """
     request = pb.ListTriggersRequest(
         campaign_id=_number(wanted.get("campaign_id")),
-        external_id=wanted.get("external_id", ""),
+        external_id=checked_text("external_id", wanted.get("external_id", "")),
         state=state_name(wanted.get("state")),
-        page_size=page_size,
+        page_size=checked_integer("page_size", page_size),
     )
     for name in ("accepted_since", "accepted_before"):
         moment = wanted.get(name)
-        if isinstance(moment, dt.datetime):
-            if moment.utcoffset() is None:
-                raise ValueError(f"{name}: needs a time zone, as datetime.now(UTC) has one")
-            getattr(request, name).FromDatetime(moment)
+        if moment is not None:
+            getattr(request, name).CopyFrom(checked_moment(name, moment))
     return request
 
 
@@ -68,17 +69,20 @@ class Watching:
         """Take what to follow, and for how many seconds to go on without a word from the server.
 
         Raises:
-            TypeError: `trigger_ids` is one.
+            TypeError: an argument is of the wrong type, or `trigger_ids` is one.
+            ValueError: an argument cannot be sent.
         """
-        if isinstance(followed.get("trigger_ids"), str):
-            raise TypeError("trigger_ids: must be several, such as a list, not a str")
+        given = followed.get("trigger_ids")
+        ids = None if given is None else _several(given)
+        self.is_over = ids == []
+        """Whether no triggers are left to follow: of none, all have come to their end."""
         self._patience = patience
         self._tries: Tries | None = None
         self.request = pb.WatchTriggersRequest(
             campaign_id=_number(followed.get("campaign_id")),
-            external_id=followed.get("external_id", ""),
-            trigger_ids=followed.get("trigger_ids", ()),
-            cursor=followed.get("cursor", ""),
+            external_id=checked_text("external_id", followed.get("external_id", "")),
+            trigger_ids=ids,
+            cursor=checked_text("cursor", followed.get("cursor", "")),
         )
 
     def heard(self, message: pb.WatchTriggersResponse) -> Change | None:
@@ -96,4 +100,10 @@ class Watching:
 
 
 def _number(campaign_id: int | None) -> str:
-    return "" if campaign_id is None else str(campaign_id)
+    return "" if campaign_id is None else str(checked_integer("campaign_id", campaign_id))
+
+
+def _several(trigger_ids: Iterable[str]) -> list[str]:
+    if isinstance(trigger_ids, str) or not isinstance(trigger_ids, Iterable):
+        raise TypeError(f"trigger_ids: must be several, such as a list, not a {type(trigger_ids).__name__}")
+    return [checked_text(f"trigger_ids[{place}]", one) for place, one in enumerate(trigger_ids)]

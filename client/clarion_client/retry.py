@@ -6,14 +6,13 @@ cancelling once, and the others read. So the error alone decides, and the deadli
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
 
 from .errors import ClarionError, final
 
-__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "checked_timeout", "limit", "pause"]
+__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "limit", "pause"]
 
 FIRST = 0.1
 """Seconds: the longest pause after the first failure."""
@@ -87,14 +86,3 @@ class Tries:
             if isinstance(outcome, ClarionError)
         }
         return {place: seconds for place, seconds in pauses.items() if seconds is not None}
-
-
-def checked_timeout(seconds: float) -> float:
-    """Return the timeout.
-
-    Raises:
-        ValueError: it is no time that a call could take.
-    """
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"timeout: must be a number of seconds above 0, not {seconds!r}")
-    return seconds

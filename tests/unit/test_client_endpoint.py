@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clarion_client import AsyncClient, Client
+from clarion_client import Accepted, AsyncClient, Client
 from clarion_client.endpoint import Endpoint
 
 KEY = "sk_01234567-89ab-cdef-0123-456789abcdef"
@@ -40,11 +41,25 @@ def test_another_target_is_refused_in_words(target: str) -> None:
         Client(target, KEY)
 
 
-@pytest.mark.parametrize("key", ["", f"{KEY}\n", "sk_ä", "a b", None])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: Any) -> None:
+@pytest.mark.parametrize("key", ["", f"{KEY}\n", "sk_ä", "a b"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match=r"^key: ") as caught:
         Client("127.0.0.1:1", key)
-    assert not key or str(key).strip() not in str(caught.value)
+    assert not key or key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "said"),
+    [
+        (None, TypeError, "NoneType: is the variable"),
+        ("\n", ValueError, "is empty"),
+        (f"Bearer {KEY}", ValueError, "without the word Bearer"),
+        (f"{KEY}\n", ValueError, r"strip\(\)"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said(key: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=f"^key: .*{said}"):
+        Client("127.0.0.1:1", key)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
@@ -58,6 +73,33 @@ def test_a_client_shows_where_it_goes_and_not_its_key(kind: type[Client] | type[
 def test_a_timeout_is_a_time(timeout: float) -> None:
     with pytest.raises(ValueError, match=r"^timeout: "):
         Client("127.0.0.1:1", KEY, timeout=timeout)
+
+
+def test_an_argument_of_the_wrong_type_is_named() -> None:
+    target: Any
+    for target, named in ((None, "target"), ("127.0.0.1:1", "timeout")):
+        with pytest.raises(TypeError, match=f"^{named}: "):
+            Client(target, KEY, timeout="3")  # type: ignore[arg-type]
+    with Client("127.0.0.1:1", KEY) as clarion:
+        calls: dict[str, Callable[[], object]] = {
+            "trigger_id": lambda: clarion.cancel(Accepted("id", replayed=False)),  # type: ignore[arg-type]
+            "trigger_ids": lambda: next(clarion.watch(trigger_ids="id")),
+            r"trigger_ids\[0\]": lambda: next(clarion.watch(trigger_ids=[7])),  # type: ignore[list-item]
+            "cursor": lambda: next(clarion.watch(cursor=None)),  # type: ignore[arg-type]
+            "external_id": lambda: next(clarion.find(external_id=7)),  # type: ignore[arg-type]
+            "campaign_id": lambda: next(clarion.find(campaign_id="44")),  # type: ignore[arg-type]
+            "accepted_since": lambda: next(clarion.find(accepted_since="now")),  # type: ignore[arg-type]
+        }
+        for named, call in calls.items():
+            with pytest.raises(TypeError, match=f"^{named}: "):
+                call()
+
+
+async def test_who_follows_no_triggers_has_seen_their_ends() -> None:
+    with Client("127.0.0.1:1", KEY) as clarion:
+        assert list(clarion.watch(trigger_ids=[])) == []
+    async with AsyncClient("127.0.0.1:1", KEY) as clarion:
+        assert [change async for change in clarion.watch(trigger_ids=iter(()))] == []
 
 
 def test_certificates_are_for_https(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion_client import Email, Message, Push, Text
-from clarion_client.messages import portion, prepare
+from clarion_client.messages import portion, prepare, prepare_all
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -21,6 +21,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
+
+
+AHEAD = dt.timezone(dt.timedelta(hours=1))
 
 
 def email(**given: Any) -> Email:
@@ -82,20 +85,23 @@ def test_an_address_is_not_shown() -> None:
         ({"event": {"a": Decimal(1)}}, TypeError, "event"),
         ({"data": {"a": {1, 2}}}, TypeError, "data"),
         ({"event": [1]}, TypeError, "event"),
-        ({"event": {"a": "\ud800"}}, ValueError, "surrogates"),
+        ({"event": {"a": "\ud800"}}, ValueError, "event"),
+        ({"external_id": "\ud800"}, ValueError, "external_id"),
         ({"external_id": 7}, TypeError, "external_id"),
         ({"email": None}, TypeError, "email"),
         ({"request_id": ""}, ValueError, "request_id"),
         ({"send_at": dt.datetime(2026, 12, 24)}, ValueError, "send_at"),  # noqa: DTZ001
+        ({"send_at": "2026-12-24T18:00:00Z"}, TypeError, "send_at"),
+        ({"send_at": dt.datetime.min.replace(tzinfo=AHEAD)}, ValueError, "send_at"),
         ({"campaign_id": "44"}, TypeError, "campaign_id"),
-        ({"campaign_id": 2**63}, ValueError, "Email"),
+        ({"campaign_id": 2**70}, ValueError, "campaign_id"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent_is_refused_by_name(
     wrong: dict[str, Any], error: type[Exception], named: str
 ) -> None:
     fields = {"campaign_id": 44, "external_id": "u-1", "email": "test@test.com", **wrong}
-    with pytest.raises(error, match=named):
+    with pytest.raises(error, match=f"^{named}: "):
         prepare(Email(**fields))
 
 
@@ -110,6 +116,18 @@ def test_what_is_nested_too_deep_is_refused() -> None:
 def test_what_is_no_message_is_refused() -> None:
     with pytest.raises(TypeError, match="Email, a Text or a Push"):
         prepare({"campaign_id": 44})  # type: ignore[arg-type]
+
+
+def test_of_many_messages_the_wrong_one_is_named() -> None:
+    many: Any
+    for many, named in (
+        ([email(), {}], r"^messages\[1\]: must be an"),
+        (email(), r"^messages: must be several"),
+    ):
+        with pytest.raises(TypeError, match=named):
+            prepare_all(many)
+    with pytest.raises(ValueError, match=r"^messages\[2\]: request_id: "):
+        prepare_all([email(), email(), email(request_id="")])
 
 
 @given(st.lists(st.integers(1, 400_000), min_size=1, max_size=2000))

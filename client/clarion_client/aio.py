@@ -146,10 +146,12 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         """Yield what happens to triggers as it is recorded; see Client.watch.
 
         Raises:
-            ClarionError: it was refused, or the server cannot be reached.
+            ClarionError: it was refused, or the server could not be reached for `timeout` seconds.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot be sent.
         """
         self._open()
-        watching = Watching(followed, self._seconds(timeout))
+        watching = Watching(followed, timeout)
         while not (self._closed or watching.is_over):
             try:
                 async with self._stream(watching.request) as messages:

@@ -148,16 +148,18 @@ class Client(Calls[Accepted]):
     def watch(self, *, timeout: float | None = None, **followed: Unpack[Followed]) -> Iterator[Change]:
         """Yield what happens to triggers as it is recorded; see Followed.
 
-        It goes on through lost connections and restarts, from where it was: nothing is missed, and something
-        may be told twice. `timeout` is for how many seconds it tries in vain. It ends when all `trigger_ids`
-        have come to their end, or the client is closed; else never. The key needs the scope
-        `deliveries.read`.
+        It goes on through lost connections, outages and restarts, from where it was: nothing is missed, and
+        something may be told twice. Each break is logged once, as a warning of `clarion_client`. It tries
+        again without end, or for `timeout` seconds in vain. It ends when all `trigger_ids` have come to their
+        end, or the client is closed; else never. The key needs the scope `deliveries.read`.
 
         Raises:
-            ClarionError: it was refused, or the server cannot be reached.
+            ClarionError: it was refused, or the server could not be reached for `timeout` seconds.
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument cannot be sent.
         """
         self._check_open()
-        watching = Watching(followed, self._seconds(timeout))
+        watching = Watching(followed, timeout)
         while not (self._closed or watching.is_over):
             call = self._reader.WatchTriggers(watching.request, metadata=self._endpoint.metadata)
             try:

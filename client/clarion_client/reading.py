@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import math
 from collections.abc import Iterable
 from typing import TypedDict
 
 from clarion.v1 import delivery_pb2 as pb
 
-from .arguments import checked_integer, checked_moment, checked_text
+from .arguments import checked_integer, checked_moment, checked_seconds, checked_text
 from .deliveries import Change, DeliveryState, delivery_of, state_name
 from .errors import ClarionError
 from .retry import Tries
@@ -16,6 +18,7 @@ from .retry import Tries
 __all__ = ["PAGE", "Filter", "Followed", "Watching", "list_request"]
 
 
+_LOG = logging.getLogger("clarion_client")
 PAGE = 100
 """Triggers in a page."""
 
@@ -65,8 +68,8 @@ def list_request(wanted: Filter, page_size: int) -> pb.ListTriggersRequest:
 class Watching:
     """One watching, through as many calls as it takes."""
 
-    def __init__(self, followed: Followed, patience: float) -> None:
-        """Take what to follow, and for how many seconds to go on without a word from the server.
+    def __init__(self, followed: Followed, patience: float | None = None) -> None:
+        """Take what to follow, and for how many seconds to try in vain; None: without end.
 
         Raises:
             TypeError: an argument is of the wrong type, or `trigger_ids` is one.
@@ -76,7 +79,7 @@ class Watching:
         ids = None if given is None else _several(given)
         self.is_over = ids == []
         """Whether no triggers are left to follow: of none, all have come to their end."""
-        self._patience = patience
+        self._patience = math.inf if patience is None else checked_seconds("timeout", patience)
         self._tries: Tries | None = None
         self.request = pb.WatchTriggersRequest(
             campaign_id=_number(followed.get("campaign_id")),
@@ -95,8 +98,12 @@ class Watching:
 
     def pause(self, error: ClarionError) -> float | None:
         """Return the seconds to wait before the next call, or None if there is to be none."""
+        begins = self._tries is None
         self._tries = self._tries or Tries(self._patience)
-        return self._tries.pause(error)
+        seconds = self._tries.pause(error)
+        if begins and seconds is not None:
+            _LOG.warning("Watching is interrupted, and goes on when it can: %s", error)
+        return seconds
 
 
 def _number(campaign_id: int | None) -> str:

@@ -6,11 +6,13 @@ import asyncio
 import datetime as dt
 import itertools
 import uuid
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+import grpc.aio
 import pytest
 
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc
 from clarion_client import (
     AsyncClient,
     Change,
@@ -189,6 +191,36 @@ async def test_what_cannot_be_read_is_refused(
         await reader.watch(trigger_ids=nobodys)
     for one in (reader, blind):
         await one.close()
+
+
+class Late(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Tells one change, and ends."""
+
+    async def WatchTriggers(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - gRPC's name
+        told = delivery_pb2.Delivery(trigger_id="id", state=delivery_pb2.DELIVERY_STATE_DELIVERED)
+        yield delivery_pb2.WatchTriggersResponse(delivery=told, cursor="c")
+
+
+@KINDS
+async def test_watching_outlasts_any_outage_and_says_so_once(
+    kind: type[Client] | type[AsyncClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    port, server = free_port(), grpc.aio.server()
+    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Late(), server)
+    reader = Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1))
+    watching = asyncio.create_task(reader.watch())
+    await asyncio.sleep(0.4)  # longer than any call of this client may take
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        async with asyncio.timeout(10):
+            [change] = await watching
+    finally:
+        await server.stop(None)
+        await reader.close()
+    assert (change.delivery.trigger_id, change.cursor) == ("id", "c")
+    [said] = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
+    assert f":{port}" in said
 
 
 async def test_watching_where_nobody_answers_ends_after_its_patience() -> None:

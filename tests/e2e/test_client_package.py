@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from clarion_client import AsyncClient
 from tests.stack import Stack
 
 from .conftest import delivered
@@ -71,12 +72,33 @@ class Environment:
 
     async def python(self, code: str, **env: str) -> str:
         """Run code in it; return what it printed."""
+        return await run(*self._script(code), cwd=self.folder, PYTHONPATH=self._path, **env)
+
+    async def first_line(self, code: str, **env: str) -> str:
+        """Begin to run code that does not end; return the first line that it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *self._script(code),
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": self._path, **env},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout
+        try:
+            async with asyncio.timeout(30):
+                return (await process.stdout.readline()).decode()
+        finally:
+            process.kill()
+            await process.wait()
+
+    @property
+    def _path(self) -> str:
         # Packages found this way do not bring their .pth files, such as that of an editable server.
-        path = os.pathsep.join([str(self.installed), sysconfig.get_path("purelib")])
+        return os.pathsep.join([str(self.installed), sysconfig.get_path("purelib")])
+
+    def _script(self, code: str) -> tuple[str, str, str]:
         script = self.folder / "script.py"
         script.write_text(code)
-        python = str(self.folder / "venv/bin/python")
-        return await run(python, "-P", str(script), cwd=self.folder, PYTHONPATH=path, **env)
+        return str(self.folder / "venv/bin/python"), "-P", str(script)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +118,7 @@ async def test_the_client_is_installed_and_imported_without_the_server(alone: En
 
 
 async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
-    service, threads, reading = examples(HOW_TO)
+    service, threads, reading, resuming = examples(HOW_TO)
     env = {"CLARION_TARGET": demo.url, "CLARION_API_KEY": demo.key}
     for _ in range(2):
         assert await alone.python(service, **env) == "100 confirmed, 1 refused\nthe reminder is cancelled\n"
@@ -108,6 +130,12 @@ async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo
     *states, found = (await alone.python(reading, **env)).splitlines()
     assert states[-1] == "delivered"
     assert found.split()[1] == f"{found.split()[0]}.eml"
+    async with AsyncClient(demo.url, demo.key) as clarion:
+        first = await clarion.trigger_email(44, external_id="first", email="first@example.com")
+        *_, last = [change async for change in clarion.watch(trigger_ids=[first.trigger_id])]
+        await clarion.trigger_email(44, external_id="second", email="second@example.com")
+    (alone.folder / "cursor").write_text(last.cursor)
+    assert await alone.first_line(resuming, **env) == "second delivered\n"
 
 
 async def test_the_readme_of_the_package_runs_as_it_stands(alone: Environment, demo: Stack) -> None:

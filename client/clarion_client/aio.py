@@ -133,7 +133,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         """
         request = list_request(wanted, page_size)
         while True:
-            page = await self._call(self._open().reader.ListTriggers, request, timeout)
+            page = await self._call(self._open().reader.ListTriggers, request, timeout, whole=True)
             for delivery in page.deliveries:
                 yield delivery_of(delivery)
             if not page.next_page_token:
@@ -196,10 +196,16 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         return self._opened
 
     async def _call(
-        self, method: Callable[..., Any], request: Any, timeout: float | None, request_id: str = ""
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        timeout: float | None,
+        request_id: str = "",
+        *,
+        whole: bool = False,
     ) -> Any:
-        """Call until there is an answer, or an error that no further try would mend."""
-        tries = Tries(self._seconds(timeout))
+        """Call until there is an answer, or an error that no further try would mend; `whole` as in Tries."""
+        tries = Tries(self._seconds(timeout), whole=whole)
         while True:
             try:
                 return await self._try(method, request, tries.limit)

@@ -139,7 +139,7 @@ class Client(Calls[Accepted]):
         """
         request = list_request(wanted, page_size)
         while True:
-            page = self._call(self._reader.ListTriggers, request, timeout)
+            page = self._call(self._reader.ListTriggers, request, timeout, whole=True)
             yield from map(delivery_of, page.deliveries)
             if not page.next_page_token:
                 return
@@ -177,10 +177,16 @@ class Client(Calls[Accepted]):
             time.sleep(seconds)
 
     def _call(
-        self, method: Callable[..., Any], request: Any, timeout: float | None, request_id: str = ""
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        timeout: float | None,
+        request_id: str = "",
+        *,
+        whole: bool = False,
     ) -> Any:
-        """Call until there is an answer, or an error that no further try would mend."""
-        tries = Tries(self._seconds(timeout))
+        """Call until there is an answer, or an error that no further try would mend; `whole` as in Tries."""
+        tries = Tries(self._seconds(timeout), whole=whole)
         while True:
             self._check_open()
             try:

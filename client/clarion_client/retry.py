@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-from .errors import ClarionError, final
+from .errors import ClarionError, TimedOut, final
 
 __all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "limit", "pause"]
 
@@ -48,9 +48,14 @@ def limit(left: float) -> float:
 class Tries:
     """The tries of one call within its deadline."""
 
-    def __init__(self, timeout: float) -> None:
-        """Take the seconds for all tries together."""
+    def __init__(self, timeout: float, *, whole: bool = False) -> None:
+        """Take the seconds for all tries together.
+
+        `whole`: a try may take all of them, and what took too long is not tried again. That is for calls
+        whose answer may take long itself: another try would take as long.
+        """
         self._deadline = time.monotonic() + timeout
+        self._whole = whole
         self._failed = 0
         self._last: ClarionError | None = None
 
@@ -62,10 +67,12 @@ class Tries:
     @property
     def limit(self) -> float:
         """Seconds that the next try may take."""
-        return limit(self.left)
+        return self.left if self._whole else limit(self.left)
 
     def pause(self, error: ClarionError) -> float | None:
         """Return the seconds to wait before the next try, or None if there is to be none."""
+        if self._whole and isinstance(error, TimedOut):
+            return None
         seconds = pause(error, self._failed, self.left)
         self._failed += 1
         if seconds is not None:

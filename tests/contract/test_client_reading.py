@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+import grpc
 import grpc.aio
 import pytest
 
@@ -24,6 +25,7 @@ from clarion_client import (
     Forbidden,
     InvalidRequest,
     NotFound,
+    TimedOut,
     Unavailable,
 )
 from tests.contract.conftest import Keys
@@ -191,6 +193,35 @@ async def test_what_cannot_be_read_is_refused(
         await reader.watch(trigger_ids=nobodys)
     for one in (reader, blind):
         await one.close()
+
+
+class Slow(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Finds that a page takes too long; keeps the seconds that it was given."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def ListTriggers(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        self.seconds.append(context.time_remaining())
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "ask for less")
+
+
+@KINDS
+async def test_a_page_may_take_the_whole_time_and_is_not_asked_for_again(
+    kind: type[Client] | type[AsyncClient],
+) -> None:
+    slow, server = Slow(), grpc.aio.server()
+    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(slow, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    reader = Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=20))
+    try:
+        with pytest.raises(TimedOut):
+            await reader.find()
+    finally:
+        await reader.close()
+        await server.stop(None)
+    assert slow.seconds == [pytest.approx(20, abs=5)]
 
 
 class Late(delivery_pb2_grpc.DeliveryServiceServicer):

@@ -143,6 +143,13 @@ def test_a_try_leaves_time_for_another_unless_there_is_little(left: float, longe
     assert limit(left) == longest
 
 
+def test_what_may_take_long_has_the_whole_time_and_is_not_repeated_for_it() -> None:
+    tries = Tries(60.0, whole=True)
+    assert tries.limit == pytest.approx(60.0, abs=1.0)
+    assert tries.pause(error_of(status("TIMED_OUT"))) is None
+    assert tries.pause(Unavailable()) is not None
+
+
 def test_tries_share_one_deadline() -> None:
     assert Tries(0.0).pause(Unavailable()) is None
     tries = Tries(60.0)

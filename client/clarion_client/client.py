@@ -204,9 +204,9 @@ class Client(Calls[Accepted]):
     def _round(
         self, prepared: Sequence[Prepared], waiting: Sequence[int], tries: Tries
     ) -> dict[int, Outcome]:
-        """Send those that wait, in as many calls as it takes."""
+        """Send those that wait, in as many calls as it takes; who waits in vain keeps the outcome it had."""
         outcomes: dict[int, Outcome] = {}
-        while places := waiting[len(outcomes) :]:
+        while (places := waiting[len(outcomes) :]) and not tries.are_over:
             places = places[: portion(prepared[place].size for place in places)]
             sent = self._send([prepared[place] for place in places], tries)
             outcomes |= dict(zip(places, sent, strict=True))

@@ -17,9 +17,9 @@ from functools import partial
 
 from .answers import Accepted
 from .calls import Outcome
-from .errors import ClarionError, final, timed_out
+from .errors import ClarionError, RateLimited, final, timed_out
 from .messages import Prepared, portion
-from .retry import limit, pause
+from .retry import LEAST, limit, pause
 
 __all__ = ["Coalescer"]
 
@@ -43,6 +43,8 @@ class _Caller:
     """Tries so far."""
     before: ClarionError | None = None
     """What the last of them met."""
+    travels: bool = False
+    """Whether a call with it is under way."""
 
     def settle(self, outcome: Accepted | Exception) -> None:
         """Tell the caller, if it still waits."""
@@ -55,9 +57,14 @@ class _Caller:
         else:
             self.answer.set_exception(outcome)
 
+    def may_travel(self, now: float) -> bool:
+        """Tell whether it still waits, and not for its last moments alone: another try needs some."""
+        return not self.answer.done() and (self.before is None or self.deadline - now >= LEAST)
+
     def expire(self) -> None:
-        """Tell the caller that its time is over."""
-        self.settle(timed_out(self.prepared.request_id))
+        """Tell the caller that its time is over: as long as it waits for its turn, what it met is known."""
+        refused = isinstance(self.before, RateLimited) and not self.travels
+        self.settle(self.before if self.before and refused else timed_out(self.prepared.request_id))
 
 
 class Coalescer:
@@ -109,12 +116,15 @@ class Coalescer:
     def _depart(self) -> None:
         """Begin as many calls as may be under way."""
         self._woken = False
+        now = asyncio.get_running_loop().time()
         while self._line and len(self._in_the_way) < self._most_calls:
             first = [self._line.popleft() for _ in range(portion(one.prepared.size for one in self._line))]
-            if batch := [caller for caller in first if not caller.answer.done()]:
+            if batch := [caller for caller in first if caller.may_travel(now)]:
                 self._begin(batch)
 
     def _begin(self, batch: Sequence[_Caller]) -> None:
+        for caller in batch:
+            caller.travels = True
         loop = asyncio.get_running_loop()
         call = loop.create_task(self._travel(batch))
         self._calls.add(call)
@@ -147,6 +157,7 @@ class Coalescer:
     def _conclude(self, caller: _Caller, outcome: Outcome, chance: float) -> None:
         """Tell the caller, or let it join the line again after a pause."""
         loop = asyncio.get_running_loop()
+        caller.travels = False
         if isinstance(outcome, Accepted):
             caller.settle(outcome)
             return

@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping
 
 from .errors import ClarionError, TimedOut, final
 
-__all__ = ["FACTOR", "FIRST", "LONGEST", "Tries", "limit", "pause"]
+__all__ = ["FACTOR", "FIRST", "LEAST", "LONGEST", "Tries", "limit", "pause"]
 
 FIRST = 0.1
 """Seconds: the longest pause after the first failure."""
 FACTOR = 2.0
 LONGEST = 2.0
 _LITTLE = 1.0
+LEAST = 0.1
+"""Seconds that another try must have: with less it would hardly be answered, and nobody would know any more of
+a trigger that had clearly been refused."""
 _ENOUGH = 10  # by then it is the longest
 
 
@@ -28,13 +31,14 @@ def pause(
     """Return the seconds to wait before the next try, or None if there is to be none.
 
     Exponential with full jitter, on top of what the answer asked for. `failed` is how many tries failed
-    before this one, and `left` the seconds until the deadline: a pause that would outlast it is not begun.
+    before this one, and `left` the seconds until the deadline: a pause that leaves no time for a try is not
+    begun.
     """
     if not error.passing:
         return None
     longest = min(LONGEST, FIRST * FACTOR ** min(failed, _ENOUGH))
     seconds = (error.retry_after or 0.0) + chance() * longest
-    return seconds if seconds < left else None
+    return seconds if seconds + LEAST < left else None
 
 
 def limit(left: float) -> float:
@@ -63,6 +67,11 @@ class Tries:
     def left(self) -> float:
         """Seconds until the deadline; 0 when it is past."""
         return max(0.0, self._deadline - time.monotonic())
+
+    @property
+    def are_over(self) -> bool:
+        """Whether too little time is left for another one."""
+        return self._failed > 0 and self.left < LEAST
 
     @property
     def limit(self) -> float:

@@ -43,6 +43,12 @@ class Gateway:
         return [self.answer(one) for one in batch]
 
 
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
 async def told(awaited: Awaitable[Accepted]) -> Any:
     """Return the trigger's id, or the kind of error."""
     try:
@@ -72,7 +78,8 @@ async def test_who_comes_while_calls_are_under_way_forms_the_next_one() -> None:
     answers = []
     for number in range(10):
         answers.append(line.submit(message(number), PATIENT))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)  # it looks at its line
+        await asyncio.sleep(0)  # the call begins
     assert gateway.calls == [["r-0"], ["r-1"]]
     gateway.may_answer.set()
     await asyncio.gather(*answers)
@@ -82,13 +89,13 @@ async def test_who_comes_while_calls_are_under_way_forms_the_next_one() -> None:
 async def test_calls_that_hang_hold_up_nobody_for_long() -> None:
     gateway = Gateway()
     gateway.may_answer.clear()
-    line = Coalescer(gateway.send, calls=1, patience=0.02)
+    line = Coalescer(gateway.send, calls=1, patience=0.05)
+    begun = asyncio.get_running_loop().time()
     hanging = line.submit(message(0), PATIENT)
-    await asyncio.sleep(0.001)
+    await until(lambda: bool(gateway.calls))
     later = [line.submit(message(number), PATIENT) for number in (1, 2)]
-    await asyncio.sleep(0.005)
-    assert gateway.calls == [["r-0"]]
-    await asyncio.sleep(0.03)
+    await until(lambda: len(gateway.calls) > 1)
+    assert asyncio.get_running_loop().time() - begun >= 0.05
     assert gateway.calls == [["r-0"], ["r-1", "r-2"]]
     gateway.may_answer.set()
     await asyncio.gather(hanging, *later)
@@ -166,6 +173,18 @@ async def test_who_met_a_limit_comes_again_after_the_wait() -> None:
 async def test_who_has_no_time_for_another_try_is_told_why() -> None:
     line = Coalescer(Gateway(lambda _: Unavailable(retry_after=9.0)).send)
     assert await told(line.submit(message(1), 5.0)) is Unavailable
+
+
+async def test_who_was_refused_for_a_rate_and_waits_in_line_is_told_that_and_not_that_nobody_knows() -> None:
+    gateway = Gateway(lambda _: RateLimited(retry_after=0.1))
+    line = Coalescer(gateway.send, calls=1, patience=PATIENT)
+    limited = line.submit(message(1), 0.4)
+    await until(lambda: bool(gateway.calls))
+    gateway.may_answer.clear()
+    hanging = line.submit(message(2), PATIENT)  # holds up the others
+    assert await told(limited) is RateLimited
+    assert gateway.calls == [["r-1"], ["r-2"]]
+    hanging.cancel()
 
 
 async def test_a_fault_of_the_client_itself_reaches_those_whom_it_concerns() -> None:

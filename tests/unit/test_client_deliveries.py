@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clarion.v1 import delivery_pb2 as pb
-from clarion_client import DeliveryState, Unavailable
+from clarion_client import CredentialsRefused, DeliveryState, Unavailable
 from clarion_client.deliveries import delivery_of, state_name
 from clarion_client.reading import Watching, list_request
 
@@ -47,8 +47,11 @@ def test_a_page_is_asked_for_by_all_that_is_wanted() -> None:
 
 
 def test_a_watching_goes_on_behind_what_it_heard_and_its_patience_begins_anew() -> None:
-    watching = Watching({"external_id": "u"}, patience=0.0)
+    watching = Watching({"external_id": "u"}, patience=0.001)
     assert watching.pause(Unavailable()) is None
+    endless = Watching({})
+    assert all(endless.pause(Unavailable()) is not None for _ in range(2000))
+    assert endless.pause(CredentialsRefused()) is None
     patient = Watching({"external_id": "u"}, patience=60.0)
     assert patient.heard(pb.WatchTriggersResponse(cursor="a")) is None
     assert patient.request.cursor == "a"

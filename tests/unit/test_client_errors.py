@@ -150,6 +150,14 @@ def test_what_may_take_long_has_the_whole_time_and_is_not_repeated_for_it() -> N
     assert tries.pause(Unavailable()) is not None
 
 
+def test_a_further_try_has_some_time_or_is_not_made() -> None:
+    short = Tries(0.05)
+    assert not short.are_over, "the first one is made in any case"
+    assert short.pauses({0: RateLimited()}) == {}
+    assert short.are_over
+    assert pause(RateLimited(), 0, 0.15, lambda: 1.0) is None
+
+
 def test_tries_share_one_deadline() -> None:
     assert Tries(0.0).pause(Unavailable()) is None
     tries = Tries(60.0)

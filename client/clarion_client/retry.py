@@ -20,8 +20,8 @@ FACTOR = 2.0
 LONGEST = 2.0
 _LITTLE = 1.0
 LEAST = 0.1
-"""Seconds that another try must have: with less it would hardly be answered, and nobody would know any more of
-a trigger that had clearly been refused."""
+"""Seconds that another try must have: with less it would hardly be answered, and a trigger that had been
+clearly refused would become one of which nobody knows."""
 _ENOUGH = 10  # by then it is the longest
 
 

@@ -131,14 +131,14 @@ async def test_watching_goes_on_where_a_broken_connection_ended_it(
 ) -> None:
     seen: list[str] = []
 
-    async def follow(clarion: AsyncClient) -> None:
-        who = (await clarion.get(scheduled[0])).external_id
-        async for change in clarion.watch(external_id=who):
+    async def follow(clarion: AsyncClient, stands: Change) -> None:
+        who = stands.delivery.external_id
+        async for change in clarion.watch(external_id=who, cursor=stands.cursor):
             seen.append(change.delivery.trigger_id)  # noqa: PERF401 - it is looked at as it grows
 
     async with losing_answers(stack.port, times=0) as cut, AsyncClient(cut.target, secrets.reads) as clarion:
-        following = asyncio.create_task(follow(clarion))
-        await asyncio.sleep(0.2)  # until the stream has begun
+        stands = await anext(aiter(clarion.watch(trigger_ids=scheduled[:1])))
+        following = asyncio.create_task(follow(clarion, stands))
         await cancel(stack, scheduled[0])
         await until(seen, 1)
         cut.break_all()
@@ -232,26 +232,23 @@ class Late(delivery_pb2_grpc.DeliveryServiceServicer):
         yield delivery_pb2.WatchTriggersResponse(delivery=told, cursor="c")
 
 
-@KINDS
-async def test_watching_outlasts_any_outage_and_says_so_once(
-    kind: type[Client] | type[AsyncClient], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_watching_outlasts_any_outage_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     port, server = free_port(), grpc.aio.server()
     delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Late(), server)
-    reader = Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1))
-    watching = asyncio.create_task(reader.watch())
-    await asyncio.sleep(0.4)  # longer than any call of this client may take
+    readers = [Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1)) for kind in (Client, AsyncClient)]
+    watching = [asyncio.create_task(reader.watch()) for reader in readers]
+    await asyncio.sleep(0.3)  # longer than any call of this client may take
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         async with asyncio.timeout(10):
-            [change] = await watching
+            changes = await asyncio.gather(*watching)
     finally:
         await server.stop(None)
-        await reader.close()
-    assert (change.delivery.trigger_id, change.cursor) == ("id", "c")
-    [said] = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
-    assert f":{port}" in said
+        await asyncio.gather(*(reader.close() for reader in readers))
+    assert [[change.cursor for change in told] for told in changes] == [["c"], ["c"]]
+    said = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
+    assert [f":{port}" in one for one in said] == [True, True]
 
 
 async def test_watching_where_nobody_answers_ends_after_its_patience() -> None:

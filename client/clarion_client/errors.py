@@ -121,6 +121,15 @@ class CampaignPaused(Conflict):
 class RequestIdReused(Conflict):
     """The request_id stands for another trigger: use a new one for each."""
 
+    def __str__(self) -> str:
+        first = self.metadata.get("trigger_id")
+        if not (first and self.request_id):
+            return super().__str__()
+        return (
+            f"{super().__str__()} request_id={self.request_id!r} stands for trigger {first}, which says "
+            "something else. send_at counts too: one of now() + … is another on every call."
+        )
+
 
 class TooLateToCancel(Conflict):
     """The trigger is being sent, or its delivery has ended."""
@@ -247,6 +256,8 @@ def _own_words(code: str, details: str | None, target: str) -> str:
         return f"No answer from {target} in time."
     if code == "UNAVAILABLE":
         words = str(details)
+        if "WRONG_VERSION_NUMBER" in words:
+            return f"No TLS at {target}, which seems to speak plain HTTP: is it http://? ({words})"
         if any(word in words.lower() for word in ("ssl", "certificate", "handshake")):
             return (
                 f"No TLS connection to {target} that can be trusted ({words}): ca_file names the "

@@ -135,8 +135,8 @@ async def test_a_refusal_is_an_exception_with_all_that_was_said(clarion: Trigger
 
 async def test_other_content_under_the_same_request_id_is_refused(clarion: Trigger) -> None:
     order = f"order-{uuid.uuid4()}"
-    await clarion(Email(44, request_id=order, **USER))
-    with pytest.raises(RequestIdReused):
+    first = await clarion(Email(44, request_id=order, **USER))
+    with pytest.raises(RequestIdReused, match=f"{order}' stands for trigger {first.trigger_id}.*send_at"):
         await clarion(Email(44, request_id=order, event={"other": 1}, **USER))
 
 
@@ -217,6 +217,12 @@ async def test_where_nobody_listens_the_error_names_the_place_within_the_deadlin
         with pytest.raises((Unavailable, TimedOut), match=f":{port}.*is safe"):
             await trigger(Email(44, **USER))
     assert loop.time() - begun < 2
+
+
+async def test_where_plain_http_is_spoken_https_is_told_so(stack: Stack) -> None:
+    async with AsyncClient(f"https://127.0.0.1:{stack.port}", "sk_x", timeout=0.6) as clarion:
+        with pytest.raises((Unavailable, TimedOut), match="speak plain HTTP: is it http://"):
+            await clarion.cancel("id")
 
 
 async def test_what_is_scheduled_can_be_cancelled_and_what_was_sent_cannot(stack: Stack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
+import logging
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -233,6 +234,7 @@ class Late(delivery_pb2_grpc.DeliveryServiceServicer):
 
 
 async def test_watching_outlasts_any_outage_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "clarion_client")
     port, server = free_port(), grpc.aio.server()
     delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Late(), server)
     readers = [Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1)) for kind in (Client, AsyncClient)]

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Triggers campaigns over REST with curl; shows how answers and errors are read.
 #
-#   CLARION_KEY="$(cat .clarion/demo-key)" tests/clients/trigger.sh                     all three of the demo
-#   CLARION_KEY=…                          tests/clients/trigger.sh 44 '{"user": {…}}'  one of your own
+#   CLARION_API_KEY="$(cat .clarion/demo-key)" tests/clients/trigger.sh                     all three of the demo
+#   CLARION_API_KEY=…                          tests/clients/trigger.sh 44 '{"user": {…}}'  one of your own
 #
 # Prints a line a call: `204 TRIGGER_ID`; or the status, the reason, and a line for each violation.
-# Exits with 0 if every trigger was accepted. CLARION_URL is where the gateway listens.
+# Exits with 0 if every trigger was accepted. CLARION_TARGET is where the gateway listens: host:port, or its URL.
 set -euo pipefail
 
-url="${CLARION_URL:-http://127.0.0.1:8080}"
-key="${CLARION_KEY:?set it to an API key, such as \"\$(cat .clarion/demo-key)\"}"
+case "${CLARION_TARGET:=127.0.0.1:8080}" in
+  http*://*) url="$CLARION_TARGET" ;;
+  *) url="http://$CLARION_TARGET" ;;
+esac
+key="${CLARION_API_KEY:?set it to an API key, such as \"\$(cat .clarion/demo-key)\"}"
 answer="$(mktemp -d)"
 trap 'rm -rf "$answer"' EXIT
 

@@ -27,7 +27,7 @@ TOOLS = ("bash", "cat", "curl", "mktemp", "rm", "sed", "tr")
 
 async def script(stack: Stack, *words: str, **env: str) -> Done:
     """Run the script against a stack."""
-    known = {"PATH": os.environ["PATH"], "CLARION_URL": stack.url, "CLARION_KEY": stack.key}
+    known = {"PATH": os.environ["PATH"], "CLARION_TARGET": stack.url, "CLARION_API_KEY": stack.key}
     process = await asyncio.create_subprocess_exec(
         str(SCRIPT),
         *words,
@@ -86,13 +86,13 @@ async def test_the_script_without_jq_shows_the_answer_as_it_came(demo: Stack, tm
 async def test_the_script_says_that_a_key_does_not_work_and_does_not_show_it(demo: Stack) -> None:
     key = "sk_00000000-0000-4000-8000-000000000000"
 
-    done = await script(demo, CLARION_KEY=key)
+    done = await script(demo, CLARION_API_KEY=key)
 
     assert (done.code, done.out, done.err) == (1, "401 CREDENTIALS_INVALID\n", "")
 
 
 async def test_the_script_says_what_it_needs_without_a_key(demo: Stack) -> None:
-    done = await script(demo, CLARION_KEY="")
+    done = await script(demo, CLARION_API_KEY="")
 
     assert done.code != 0
-    assert "CLARION_KEY" in done.err
+    assert "CLARION_API_KEY" in done.err

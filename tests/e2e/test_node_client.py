@@ -75,7 +75,7 @@ async def printed(installed: Path, limited: Stack) -> dict[str, dict[str, Any]]:
     """Return what the client printed, by case."""
     env = {
         "CLARION_TARGET": limited.target,
-        "CLARION_KEY": limited.key,
+        "CLARION_API_KEY": limited.key,
         "CLARION_DESCRIPTORS": str(ROOT / "protos/clarion/v1/clarion.binpb"),
     }
     out = await run("node", "client.mjs", "--until-limited", folder=installed, seconds=40, **env)

@@ -1,7 +1,7 @@
 // Calls Clarion from Node.js: triggers all three channels, then shows how refusals are read.
 //
 //   npm ci
-//   CLARION_KEY="$(cat ../../../.clarion/demo-key)" node client.mjs [--until-limited]
+//   CLARION_API_KEY="$(cat ../../../.clarion/demo-key)" node client.mjs [--until-limited]
 //
 // Prints one JSON line a call: {"case", "trigger_id"}, or {"case", "code", "message", "details", "retry_after"}.
 // The contract is read from what `make proto` builds, not from .proto files: those import
@@ -12,7 +12,7 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 const target = process.env.CLARION_TARGET ?? "127.0.0.1:8080";
-const key = process.env.CLARION_KEY ?? "";
+const key = process.env.CLARION_API_KEY ?? "";
 const descriptors =
   process.env.CLARION_DESCRIPTORS ?? new URL("../../../protos/clarion/v1/clarion.binpb", import.meta.url);
 

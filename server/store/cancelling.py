@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from .delivery_lists import LAST, WHERE, Wanted
-from .pool import Pool
+from .pool import Connection, Pool
 from .queue_statements import LOST
 from .webhook_statements import TELL
 
@@ -42,7 +42,7 @@ _AT_ONCE = 1000
 _LEAST = uuid.UUID(int=0)
 
 
-async def cancel(pool: Pool, trigger_id: uuid.UUID) -> bool:
+async def cancel(pool: Pool | Connection, trigger_id: uuid.UUID) -> bool:
     """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
     return await pool.fetchval(_CANCEL, [trigger_id]) is not None
 

@@ -9,13 +9,13 @@ import asyncpg
 
 from ..domain.campaign import Channel
 from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
-from .delivery_lists import LAST, STATE
+from .delivery_lists import LAST, SENT, STATE
 from .pool import Pool
 
 __all__ = ["COLUMNS", "RECORDS", "delivery_of", "find_deliveries", "find_delivery"]
 
 COLUMNS = f"""t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
-        c.cancelled_at,
+        CASE WHEN NOT {SENT} THEN c.cancelled_at END AS cancelled_at,
         {STATE} AS state,
         ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts"""  # noqa: S608 - constants only
 """What a delivery is made of. One statement, so that all of it is seen at the same instant."""

@@ -35,15 +35,17 @@ _SOURCES = {
     DeliveryState.CANCELLED: """cancellation c JOIN trigger t ON t.id = c.trigger_id
         LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON false""",
 }
-STATE = """CASE
+# A cancellation or a last failure can be written in the same moment as "delivered", neither seeing the other.
+SENT = "'delivered' = ANY(ARRAY(SELECT a.outcome FROM attempt a WHERE a.trigger_id = t.id))"
+STATE = f"""CASE
             WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- after it, its lease has ended
             WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
             WHEN q.trigger_id IS NOT NULL THEN 'pending'
-            WHEN d.trigger_id IS NOT NULL THEN 'dead'
-            WHEN c.trigger_id IS NOT NULL THEN 'cancelled'
-            WHEN last.outcome = 'suppressed' THEN 'suppressed'
+            WHEN d.trigger_id IS NOT NULL AND NOT {SENT} THEN 'dead'
+            WHEN c.trigger_id IS NOT NULL AND NOT {SENT} THEN 'cancelled'
+            WHEN last.outcome = 'suppressed' AND NOT {SENT} THEN 'suppressed'
             ELSE 'delivered'
-        END"""
+        END"""  # noqa: S608 - constants only
 LAST = """LEFT JOIN LATERAL (
         SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
         ORDER BY a.number DESC LIMIT 1) AS last ON true"""
@@ -61,7 +63,7 @@ _REDRIVE = f"""
         FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
         JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id {LAST}
         WHERE ($7::uuid[] IS NULL OR d.trigger_id = ANY($7)) AND {WHERE}
-            AND d.died_at <= $9
+            AND d.died_at <= $9 AND NOT {SENT}
         ORDER BY d.died_at LIMIT $8 FOR UPDATE OF d SKIP LOCKED
     ), raised AS (
         DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))

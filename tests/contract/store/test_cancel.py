@@ -11,11 +11,11 @@ from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryStat
 from server.domain.trigger import Trigger
 from server.store.cancelling import cancel, cancel_all
 from server.store.deliveries import find_delivery
-from server.store.delivery_lists import Wanted
+from server.store.delivery_lists import Wanted, list_deliveries
 from server.store.pool import Pool, open_pool
 from server.store.queue import SESSION, PostgresQueue
 
-from .support import a_trigger, accept, ended, shares
+from .support import a_trigger, accept, ended, shares, until, waiting_backends
 
 DELIVERED, RETRY, DEAD, LOST = (
     AttemptOutcome.DELIVERED,
@@ -109,6 +109,25 @@ async def test_what_was_sent_after_all_is_shown_as_delivered(pool: Pool) -> None
     await queue.finish([ended(claim, DELIVERED)])
     found = await shown(pool, trigger)
     assert (found.state, found.cancelled_at) == (DeliveryState.DELIVERED, None)
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_yes_that_comes_in_the_moment_of_the_cancellation_counts(pool: Pool, attempts: int) -> None:
+    queue, trigger, claim = await claimed(pool, OVER)
+    for _ in range(1, attempts):  # others tried since, and died too
+        await queue.claim(shares(sandbox=1), OVER)
+    async with pool.acquire() as caller:
+        begun = caller.transaction()
+        await begun.start()
+        assert await cancel(caller, trigger.id)
+        late = asyncio.create_task(queue.finish([ended(claim, DELIVERED)]))
+        await until(lambda: waiting_backends(caller))
+        await begun.commit()
+    await late
+    assert await pool.fetchval("SELECT count(*) FROM cancellation") == 1  # neither has seen the other
+    found = await shown(pool, trigger)
+    assert (found.state, found.cancelled_at) == (DeliveryState.DELIVERED, None)
+    assert await list_deliveries(pool, DeliveryState.CANCELLED, Wanted(), 5) == []
 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD])

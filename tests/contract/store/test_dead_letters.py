@@ -256,3 +256,7 @@ async def test_one_whose_late_yes_came_is_no_dead_letter_to_send_again(pool: Poo
     await holder.finish([ended(again, DEAD)])
     await stale.finish([ended(claim, DELIVERED)])
     assert await redrive(pool, ANY, [trigger.id]) == 0
+    # Nor if it came in the same moment, so that neither saw the other.
+    await pool.execute("INSERT INTO dead_letter (trigger_id, error) VALUES ($1, '')", trigger.id)
+    assert await redrive(pool, ANY, [trigger.id]) == 0
+    assert await state_of(pool, trigger) is DeliveryState.DELIVERED

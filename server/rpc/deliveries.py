@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from google.api import httpbody_pb2
@@ -18,7 +19,7 @@ from clarion.v1 import delivery_pb2_grpc
 from ..domain.delivery import Delivery, DeliveryState, Followed, Listed, Position
 from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
 from .events import events, last_event
-from .guard import caller, last_event_id, require_working_key
+from .guard import LAST_EVENT_ID, caller, last_event_id, require_working_key
 from .places import page_token, place_in_list, position_of
 from .ports import Feed, Records
 from .rest_body import MAX_ID
@@ -36,6 +37,7 @@ _MAX_PAGE_BYTES = 512 * 1024
 """A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
 _COME_AGAIN = "UNAVAILABLE"
 """The code after which a stream can go on elsewhere, or later."""
+_CURSOR = "cursor"
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
@@ -87,7 +89,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self, request: pb.WatchTriggersRequest, context: Any
     ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
         """Tell the same as server-sent events; what ends them for good is the last of them."""
-        request.cursor = last_event_id() or request.cursor
+        by_header = last_event_id()
+        request.cursor = by_header or request.cursor
         begun = False
         try:
             async with aclosing(self._watch(request)) as told:
@@ -95,6 +98,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                     for body in events(messages):
                         yield body
                         begun = True
+        except InvalidRequest as error:
+            raise InvalidRequest(_naming_header(error.violations) if by_header else error.violations) from error
         except RequestError as error:
             if not begun or error.code == _COME_AGAIN:
                 raise
@@ -161,6 +166,11 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | No
     campaign_id = _campaign_id(request.campaign_id, violations)
     if request.trigger_ids and (request.campaign_id or request.external_id):
         violations.append(_two_choices())
+    start = None
+    if request.cursor and not any(one.field == _CURSOR for one in violations):
+        start = position_of(request.cursor)
+        if start is None:
+            violations.append(_no_cursor())
     if violations:
         raise InvalidRequest(violations)
     ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
@@ -169,7 +179,7 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | No
         external_id=request.external_id or None,
         trigger_ids=ids or None,
     )
-    return followed, position_of(request.cursor) if request.cursor else None
+    return followed, start
 
 
 def _moment(request: Message, field: str, violations: list[Violation]) -> dt.datetime | None:
@@ -198,6 +208,15 @@ def _two_choices() -> Violation:
     return Violation("trigger_ids", description, "INVALID_FORMAT")
 
 
+def _no_cursor() -> Violation:
+    return Violation(_CURSOR, "must be the cursor of a message of an earlier call", "INVALID_FORMAT")
+
+
+def _naming_header(violations: Sequence[Violation]) -> list[Violation]:
+    """Return violations with the name of the header that the cursor came in."""
+    return [replace(one, field=LAST_EVENT_ID) if one.field == _CURSOR else one for one in violations]
+
+
 def _token_of_another_query() -> Violation:
-    description = "is of another query: ask with the parameters of the page before, or without page_token"
+    description = "is of another query, or damaged: ask with the parameters of the page before, or without page_token"
     return Violation("page_token", description, "INVALID_FORMAT")

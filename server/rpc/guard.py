@@ -38,6 +38,7 @@ from .rate_limit import take_tokens
 from .status import abort
 
 __all__ = [
+    "LAST_EVENT_ID",
     "MAX_BATCH_BYTES",
     "Guard",
     "UnknownMethods",
@@ -62,8 +63,9 @@ _caller: ContextVar[ApiKey] = ContextVar("caller")
 _sent: ContextVar[Mapping[str, str]] = ContextVar("sent")
 # Set for streams only: it raises once the key works no more.
 _check_key: ContextVar[Callable[[], object]] = ContextVar("check_key")
-_LAST_EVENT_ID = "last-event-id"
-_WANTED = frozenset({"authorization", "traceparent", HEADER, _LAST_EVENT_ID})
+LAST_EVENT_ID = "last-event-id"
+"""The header in which readers of server-sent events say how far they came."""
+_WANTED = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID})
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -85,7 +87,7 @@ def idempotency_header() -> str | None:
 
 def last_event_id() -> str:
     """Return the id of the last event that a reader of server-sent events has, or nothing."""
-    return _sent.get().get(_LAST_EVENT_ID, "")
+    return _sent.get().get(LAST_EVENT_ID, "")
 
 
 def require_working_key() -> None:

@@ -13,19 +13,20 @@ from ..domain.delivery import Listed, Position
 
 __all__ = ["cursor_of", "page_token", "place_in_list", "position_of"]
 
-_POSITION = struct.Struct(">Q16sI")
-_DIGEST = 8  # bytes: it tells queries apart, and guards nothing
+_POSITION = struct.Struct(">q16si")  # as PostgreSQL has these numbers
+_DIGEST = 8  # bytes: it tells queries and damage apart, and guards nothing
 
 
 def page_token(last: uuid.UUID, project_id: int, listed: Listed) -> str:
     """Return what asks for the triggers after this one, in the same query."""
-    return _text(last.bytes + _digest(project_id, listed))
+    return _text(last.bytes + _digest(last.bytes, project_id, listed))
 
 
 def place_in_list(token: str, project_id: int, listed: Listed) -> uuid.UUID | None:
-    """Return the last trigger that was shown, or None if the token is not of this query."""
+    """Return the last trigger that was shown, or None if the token is damaged, or of another query."""
     raw = _bytes(token)
-    return uuid.UUID(bytes=raw[:16]) if raw[16:] == _digest(project_id, listed) else None
+    last, digest = raw[:16], raw[16:]
+    return uuid.UUID(bytes=last) if digest == _digest(last, project_id, listed) else None
 
 
 def cursor_of(position: Position) -> str:
@@ -33,14 +34,14 @@ def cursor_of(position: Position) -> str:
     return _text(_POSITION.pack(position.xid, position.trigger_id.bytes, position.number))
 
 
-def position_of(cursor: str) -> Position:
-    """Return the position that a cursor stands for, if it has the form of one."""
+def position_of(cursor: str) -> Position | None:
+    """Return the position that a text of the form of a cursor stands for, if it can be one."""
     xid, trigger_id, number = _POSITION.unpack(_bytes(cursor))
-    return Position(xid, uuid.UUID(bytes=trigger_id), number)
+    return Position(xid, uuid.UUID(bytes=trigger_id), number) if xid >= 0 and number >= 0 else None
 
 
-def _digest(project_id: int, listed: Listed) -> bytes:
-    return hashlib.sha256(msgspec.json.encode((project_id, listed))).digest()[:_DIGEST]
+def _digest(last: bytes, project_id: int, listed: Listed) -> bytes:
+    return hashlib.sha256(last + msgspec.json.encode((project_id, listed))).digest()[:_DIGEST]
 
 
 def _text(raw: bytes) -> str:

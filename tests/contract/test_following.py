@@ -12,7 +12,9 @@ import pytest
 
 from clarion.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2_grpc
+from server.domain.delivery import Position
 from server.domain.key import Scope, new_secret
+from server.rpc.places import cursor_of
 from server.store import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
@@ -273,7 +275,9 @@ async def test_grpc_callers_are_told_the_same(
 REFUSED = [
     ({"campaign_id": "x"}, [("campaign_id", "WRONG_TYPE")]),
     ({"cursor": "x"}, [("cursor", "INVALID_FORMAT")]),
-    ({"cursor": "_" * 38}, [("cursor", "OUT_OF_RANGE")]),
+    ({"cursor": cursor_of(Position(2**62))}, [("cursor", "OUT_OF_RANGE")]),
+    ({"cursor": "_" * 38}, [("cursor", "INVALID_FORMAT")]),
+    ({"cursor": "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA_____w"}, [("cursor", "INVALID_FORMAT")]),
     (
         {"trigger_ids": ["x", NOBODY, "y"]},
         [("trigger_ids[0]", "INVALID_FORMAT"), ("trigger_ids[2]", "INVALID_FORMAT")],
@@ -307,6 +311,13 @@ async def test_what_a_stream_cannot_begin_with_is_refused_alike_by_every_way(
         assert check_call(caught.value) == refusal
     assert reason_of(refusal) == ("INVALID_REQUEST" if fields else "DELIVERY_NOT_FOUND")
     assert fields_of(refusal) == fields
+
+
+@pytest.mark.parametrize("last", ["x", "_" * 38, cursor_of(Position(2**62))])
+async def test_a_wrong_header_is_named_as_such(http: httpx.AsyncClient, stack: Stack, last: str) -> None:
+    async with listening(http, stack.key, last_event_id=last) as events:
+        [(field, _)] = fields_of(check_rest(events.answer))
+    assert (events.answer.status_code, field) == (422, "last-event-id")
 
 
 async def test_a_key_that_is_revoked_ends_its_streams(

@@ -16,7 +16,7 @@ from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished, Sha
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.announce import Announcer
-from server.store.pool import Pool
+from server.store.pool import Connection, Pool
 from server.store.writer import TriggerWriter
 
 TABLES = (
@@ -114,7 +114,7 @@ async def held_commits(url: str) -> AsyncIterator[asyncpg.Connection]:
         await onlooker.close()
 
 
-async def waiting_backends(connection: asyncpg.Connection) -> list[int]:
+async def waiting_backends(connection: Connection) -> list[int]:
     """Return the processes that wait for a lock."""
     rows = await connection.fetch(
         "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

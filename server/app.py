@@ -35,6 +35,7 @@ from .store.pool import READING, Pool, open_pool, reached
 from .store.presence import Presence
 from .store.queue import SESSION, PostgresQueue
 from .store.records import Records
+from .store.turns import Turns
 from .store.webhook_queue import WebhookQueue
 from .store.writer import TriggerWriter
 from .tasks import Tasks
@@ -58,7 +59,11 @@ log = structlog.get_logger(__name__)
 # By itself gRPC tries again only after 1 s, then 1.6 s: a server that starts would wait for us.
 _SOON_AGAIN = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
-_READERS = 2  # connections for lists and watchers: they take none of those that accept triggers
+# Connections for lists, and for watchers: they take none of those that accept triggers, nor each other's.
+# One project's slow lists leave a connection to the other projects.
+_FOR_LISTS, _FOR_WATCHERS = 3, 2
+_LISTS_OF_A_PROJECT = _FOR_LISTS - 1
+_PATIENCE = 1.0  # seconds that a list waits for its turn
 
 
 class _CatalogCampaigns:
@@ -88,7 +93,8 @@ async def serve(settings: Settings) -> None:
 
     async with (
         opened_pool(settings, migrated=True) as pool,
-        opened_pool(settings, READING, size=_READERS) as reading,
+        opened_pool(settings, READING, size=_FOR_LISTS) as reading,
+        opened_pool(settings, READING, size=_FOR_WATCHERS) as watching,
         Tasks() as tasks,
     ):
         catalog = _catalog(pool, settings)
@@ -100,12 +106,12 @@ async def serve(settings: Settings) -> None:
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
-        feed = Feed(reading, max_watchers=settings.server.max_watchers)
+        feed = Feed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(forget_keys_forever(pool, remember), feed.run())
         server = RpcServer(
             catalog,
             writer,
-            Records(pool, reading),
+            Records(pool, reading, Turns(_LISTS_OF_A_PROJECT, _PATIENCE)),
             feed,
             deadline=settings.server.deadline,
             limits=limits,

@@ -99,7 +99,9 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                         yield body
                         begun = True
         except InvalidRequest as error:
-            raise InvalidRequest(_naming_header(error.violations) if by_header else error.violations) from error
+            raise InvalidRequest(
+                _naming_header(error.violations) if by_header else error.violations
+            ) from error
         except RequestError as error:
             if not begun or error.code == _COME_AGAIN:
                 raise
@@ -218,5 +220,7 @@ def _naming_header(violations: Sequence[Violation]) -> list[Violation]:
 
 
 def _token_of_another_query() -> Violation:
-    description = "is of another query, or damaged: ask with the parameters of the page before, or without page_token"
+    description = (
+        "is of another query, or damaged: ask with the parameters of the page before, or without page_token"
+    )
     return Violation("page_token", description, "INVALID_FORMAT")

@@ -97,8 +97,8 @@ class Records(Protocol):
 class Feed(Protocol):
     """Tells what happens to triggers. Each call that waits may raise StoreUnavailable."""
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Be one of the watchers for the block.
+    def watching(self, project_id: int) -> AbstractContextManager[None]:
+        """Be one of the project's watchers for the block.
 
         Raises:
             Overloaded: too many watch already.

@@ -55,7 +55,7 @@ async def watch(
         ServerEnding: this process ends.
         StoreUnavailable: the database cannot be reached.
     """
-    with feed.watching():
+    with feed.watching(project_id):
         end = await feed.end()  # before the present is looked at, so that nothing falls in between
         if start is not None and start > end:
             raise InvalidRequest([_not_of_this_database()])

@@ -45,7 +45,7 @@ STATE = f"""CASE
             WHEN c.trigger_id IS NOT NULL AND NOT {SENT} THEN 'cancelled'
             WHEN last.outcome = 'suppressed' AND NOT {SENT} THEN 'suppressed'
             ELSE 'delivered'
-        END"""  # noqa: S608 - constants only
+        END"""
 LAST = """LEFT JOIN LATERAL (
         SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
         ORDER BY a.number DESC LIMIT 1) AS last ON true"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,30 +89,34 @@ class Feed:
     """
 
     def __init__(self, pool: Pool, *, max_watchers: int) -> None:
-        """Take a pool opened with the settings `READING`, and how many may watch at once."""
+        """Take a pool of its own, opened with the settings `READING`, and how many may watch at once.
+
+        A project has half of the places at the most: one key that opens stream after stream leaves others
+        theirs.
+        """
         self._pool = pool
         self._max_watchers = max_watchers
-        self._watchers = 0
+        self._max_of_project = max(1, max_watchers // 2)
+        self._watchers = Counter[int]()
         self._watched = asyncio.Event()
         self._tip: _Tip | None = None
         self._news = asyncio.Event()
         self._closed = False
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Be one of the watchers for the block.
+    def watching(self, project_id: int) -> Iterator[None]:
+        """Be one of the project's watchers for the block.
 
         Raises:
             Overloaded: too many watch already.
         """
-        if self._watchers >= self._max_watchers:
-            raise Overloaded(f"{self._watchers} streams are open here, which is the most. Try again later.")
-        self._watchers += 1
+        self._make_sure_of_a_place(project_id)
+        self._watchers[project_id] += 1
         self._watched.set()
         try:
             yield
         finally:
-            self._watchers -= 1
+            self._watchers -= Counter([project_id])  # which keeps no zeros
             if not self._watchers:
                 self._watched.clear()
                 self._tip = None
@@ -173,6 +178,15 @@ class Feed:
         """End all watching, now and from now on."""
         self._closed = True
         self._wake()
+
+    def _make_sure_of_a_place(self, project_id: int) -> None:
+        total, own = self._watchers.total(), self._watchers[project_id]
+        if total >= self._max_watchers:
+            raise Overloaded(f"{total} streams are open here, which is the most. Try again later.")
+        if own >= self._max_of_project:
+            raise Overloaded(
+                f"{own} streams of this project are open here, which is the most. Try again later."
+            )
 
     async def _look(self) -> None:
         """Move the tip. While nothing happens it only grows, so that nobody need be woken."""

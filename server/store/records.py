@@ -12,6 +12,7 @@ from . import campaigns, deliveries, keys
 from .cancelling import cancel
 from .pool import Pool, reached
 from .trigger_lists import list_triggers
+from .turns import Turns
 
 __all__ = ["Records"]
 
@@ -19,10 +20,11 @@ __all__ = ["Records"]
 class Records:
     """Everything but the hot path. Each call raises StoreUnavailable if the database cannot be reached."""
 
-    def __init__(self, pool: Pool, reading: Pool) -> None:
-        """Take the pool for single rows, and the one for lists."""
+    def __init__(self, pool: Pool, reading: Pool, turns: Turns) -> None:
+        """Take the pool for single rows, and the one for lists with the turns that projects have there."""
         self._pool = pool
         self._reading = reading
+        self._turns = turns
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         """Return a trigger's delivery, if it is the project's."""
@@ -33,7 +35,7 @@ class Records:
         self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
         """Return a page of a project's triggers."""
-        async with reached():
+        async with self._turns.turn(project_id), reached():
             return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:

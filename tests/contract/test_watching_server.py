@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("contract")
 
 @dataclass
 class Served:
-    """A server in this process that lets two watch."""
+    """A server in this process that lets two of a project watch."""
 
     server: RpcServer
     catalog: Catalog
@@ -50,7 +50,7 @@ class Served:
 async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
     catalog = Catalog(pool, interval=0.25, max_age=60, templates=False)
     await catalog.refresh()
-    feed = Feed(pool, max_watchers=2)
+    feed = Feed(pool, max_watchers=4)
     unlimited = RateLimiter(Limit(0, 1), Limit(0, 1))
     nothing: Any = None  # streams neither write nor read records
     server = RpcServer(

@@ -60,7 +60,12 @@ def test_a_cursor_leads_back_to_its_position(position: Position) -> None:
 
 @pytest.mark.parametrize(
     ("text", "can_be"),
-    [("A" * 38, True), ("_" * 38, False), ("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA_____w", False), ("-a" * 19, False)],
+    [
+        ("A" * 38, True),
+        ("_" * 38, False),
+        ("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA_____w", False),
+        ("-a" * 19, False),
+    ],
 )
 def test_any_text_of_the_form_of_a_cursor_is_read(text: str, *, can_be: bool) -> None:
     """Its numbers may be beyond those of PostgreSQL."""

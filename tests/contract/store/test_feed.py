@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -38,9 +39,9 @@ MANY = """
 async def feed(url: str, pool: Pool) -> AsyncIterator[Feed]:
     """A feed that looks at the log, as long as the test watches."""
     async with reading(url) as opened:
-        feed = Feed(opened, max_watchers=2)
+        feed = Feed(opened, max_watchers=4)
         looking = asyncio.create_task(feed.run())
-        with feed.watching():
+        with feed.watching(1):
             yield feed
         looking.cancel()
 
@@ -187,9 +188,22 @@ async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Po
 
 
 async def test_no_more_watch_than_may(feed: Feed) -> None:
-    with feed.watching(), pytest.raises(Overloaded, match="2 streams are open"), feed.watching():
+    with ExitStack() as others:
+        for project in (2, 3, 4):
+            others.enter_context(feed.watching(project))
+        with pytest.raises(Overloaded, match="4 streams are open"), feed.watching(5):
+            pass
+    with feed.watching(5):
         pass
-    with feed.watching():
+
+
+async def test_a_project_takes_no_more_than_half_of_the_places(feed: Feed) -> None:
+    with feed.watching(1):
+        with pytest.raises(Overloaded, match="2 streams of this project are open"), feed.watching(1):
+            pass
+        with feed.watching(2):
+            pass
+    with feed.watching(1):
         pass
 
 
@@ -235,7 +249,7 @@ async def test_a_look_reads_only_what_is_new(url: str, pool: Pool, *, analyzed: 
         begin = await feed.end()
         trigger = await accepted(pool)
         assert await cancel(pool, trigger.id)
-        with feed.watching():
+        with feed.watching(1):
             looking = asyncio.create_task(feed.run())
             found = await feed.after(begin, 1, ALL, 5.0)
             looking.cancel()

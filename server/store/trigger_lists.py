@@ -25,7 +25,7 @@ __all__ = ["list_triggers"]
 _CLOCKS_DIFFER = 60_000  # milliseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NARROWER = "The list took too long: ask for less, by external_id, campaign_id or accepted_since."
-_FEW = 10_000  # triggers of a campaign, user or project that may be looked through one by one
+_COUNTED = 100_000  # rows: that takes some 10 ms, and to look through as many 0.1 to 0.4 s
 # What is in a state, by an index in the order of trigger ids. All others are too many for one.
 _IN_STATE = {
     DeliveryState.PENDING: "queue WHERE true",
@@ -67,7 +67,7 @@ async def list_triggers(
         TimedOut: too many rows have to be looked through.
     """
     query = _query(project_id, listed, after, limit)
-    by_state = listed.state in _IN_STATE and not await _are_few(pool, project_id, listed)
+    by_state = listed.state in _IN_STATE and await _fewer_are_in_state(pool, project_id, listed)
     chosen = _of_state(query, listed) if by_state else _of_triggers(query, listed)
     text = f"""
         WITH chosen AS MATERIALIZED ({chosen})
@@ -81,12 +81,19 @@ async def list_triggers(
         raise TimedOut(_NARROWER) from error
 
 
-async def _are_few(pool: Pool, project_id: int, listed: Listed) -> bool:
-    """Tell whether the campaign, user or project has so few triggers that their states can be looked at."""
-    query = _query(project_id, Listed(listed.campaign_id, listed.external_id), None, _FEW + 1)
-    text = f"SELECT count(*) FROM (SELECT FROM trigger WHERE {query.on_trigger} LIMIT {query.limit}) AS found"  # noqa: S608 - see above
-    count: int = await pool.fetchval(text, *query.arguments)
-    return count <= _FEW
+async def _fewer_are_in_state(pool: Pool, project_id: int, listed: Listed) -> bool:
+    """Tell whether no more are in the state than the user, the campaign or the project has triggers.
+
+    What is more than can be counted soon counts as the same.
+    """
+    assert listed.state is not None  # noqa: S101 - its caller's business
+    query = _query(project_id, Listed(listed.campaign_id, listed.external_id), None, _COUNTED)
+    text = f"""
+        SELECT (SELECT count(*) FROM (SELECT FROM {_IN_STATE[listed.state]} LIMIT {query.limit}) AS s) <=
+            (SELECT count(*) FROM (SELECT FROM trigger WHERE {query.on_trigger} LIMIT {query.limit}) AS t)
+    """  # noqa: S608 - see above
+    fewer: bool = await pool.fetchval(text, *query.arguments)
+    return fewer
 
 
 def _of_state(query: _Query, listed: Listed) -> str:

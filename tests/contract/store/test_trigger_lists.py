@@ -192,6 +192,19 @@ def at_most(project: int, listed: Listed) -> int:
     return 200 if project == 2 else 510  # the queue has three states; project 1 has 500 triggers in all
 
 
+@pytest.mark.parametrize(("waiting", "of_project"), [(2, 40), (40, 2)])
+async def test_what_is_fewer_is_looked_through(url: str, pool: Pool, waiting: int, of_project: int) -> None:
+    """Either what waits, whosever it is, or what the project has."""
+    await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(46, project_id=2)])
+    await accept(pool, *(a_trigger() for _ in range(of_project)))
+    await pool.execute("DELETE FROM queue")
+    await accept(pool, *(a_trigger(project_id=2, campaign_id=46) for _ in range(waiting)))
+    async with reading(url) as lists:
+        explained: Any = Explained(lists)
+        found = await list_triggers(explained, 1, Listed(state=DeliveryState.PENDING), after=None, limit=50)
+    assert (found, explained.most) == ([], 2)
+
+
 async def check_plans(explained: Any, project: int) -> None:
     for listed in QUERIES:
         await list_triggers(explained, project, listed, after=None, limit=51)

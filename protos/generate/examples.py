@@ -178,8 +178,8 @@ ERRORS = {
     "SCOPE_MISSING": Error("The API key lacks the scope trigger.", {"scope": "trigger"}),
     "CAMPAIGN_FORBIDDEN": Error("The API key may not trigger campaign 44.", {"campaign_id": "44"}),
     "CAMPAIGN_NOT_FOUND": Error("There is no campaign 44.", {"campaign_id": "44"}),
-    "DELIVERY_NOT_FOUND": Error("There is no trigger with this id.", {"trigger_id": TRIGGER_ID}),
-    "KEY_NOT_FOUND": Error("There is no key with this id.", {"key_id": KEY_ID}),
+    "DELIVERY_NOT_FOUND": Error(f"There is no trigger {TRIGGER_ID}.", {"trigger_id": TRIGGER_ID}),
+    "KEY_NOT_FOUND": Error(f"There is no key {KEY_ID}.", {"key_id": KEY_ID}),
     "PATH_NOT_FOUND": Error("There is nothing at this path: /docs shows what there is."),
     "METHOD_NOT_ALLOWED": Error(
         "This path does not take this method: use one of those in the header `allow`."

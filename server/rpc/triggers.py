@@ -119,7 +119,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         key, facts = caller(), {"trigger_id": str(trigger_id)}
         found = await self._records.find_delivery(trigger_id, key.project_id)
         if found is None:
-            raise DeliveryNotFound(metadata=facts)
+            raise DeliveryNotFound(f"There is no trigger {trigger_id}.", metadata=facts)
         if not key.may_trigger(found.campaign_id):
             facts = {"campaign_id": str(found.campaign_id)}
             message = f"The API key may not cancel triggers of campaign {found.campaign_id}."

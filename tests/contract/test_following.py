@@ -104,6 +104,7 @@ async def test_each_method_of_one_path_has_a_scope_of_its_own(
     for secret, may, may_not in ((reads, "GET", "DELETE"), (sends, "DELETE", "GET")):
         found = await http.request(may, path, headers=stack.headers(secret))
         assert reason_of(check_rest(found)) == "DELIVERY_NOT_FOUND"
+        assert found.json()["message"] == f"There is no trigger {NOBODY}."
         refused = await http.request(may_not, path, headers=stack.headers(secret))
         assert reason_of(check_rest(refused)) == "SCOPE_MISSING"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .reasons import Reason
 
-__all__ = ["ANSWERS", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body", "metadata_of"]
+__all__ = ["ANSWERS", "ASKED_FOR", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body", "metadata_of"]
 
 RPC = "type.googleapis.com/google.rpc"
 TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
@@ -32,7 +32,7 @@ BATCH = [
         },
     },
 ]
-CURSOR = "AAAAAAAAB_QBogYMl2FzAY_R5UI0fobl_____w"
+CURSOR = "AAAAAAAAB_QBogYMl2FzAY_R5UI0foblAAAAAQ"
 PARAMETERS = {
     "campaign_id": "44",
     "trigger_id": TRIGGER_ID,
@@ -48,6 +48,8 @@ PARAMETERS = {
     "trigger_ids": [TRIGGER_ID],
     "cursor": CURSOR,
 }
+ASKED_FOR = {"DeliveryService_StreamTriggers": f"?trigger_ids={TRIGGER_ID}"}
+"""Calls → the query of their example, if it has one."""
 IN_CHICAGO = {"timezone": "America/Chicago", "locale": "en"}
 EVENT = {"random_field": "value"}
 BODIES: dict[str, dict[str, Any]] = {

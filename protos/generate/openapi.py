@@ -26,6 +26,13 @@ IN_HEADER = {
     "StreamTriggers": (("Last-Event-ID", "WatchTriggersRequest", "cursor"),),
 }
 """Calls → header, and the message and field of which it takes the place."""
+ABOUT_HEADERS = {
+    "Idempotency-Key": "A key for this call: 1 to 255 printable ASCII characters without spaces, best a "
+    "UUID. The same call again with the same key, within 24 hours, gets the first answer again, and nothing "
+    "is sent twice. With other content it is refused (IDEMPOTENCY_KEY_REUSED).",
+    "Last-Event-ID": "The id of the last event of an earlier stream, to go on from there. Readers of events "
+    "send it by themselves. It counts for more than `cursor`.",
+}
 WRITTEN_BY_THE_SERVER = {"BatchTriggerCampaigns": "BatchTriggerResponse"}
 """Calls whose answer is bytes to the gateway → the message whose JSON they are."""
 ABOUT = """\
@@ -68,7 +75,7 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "description": ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "http://127.0.0.1:8080", "description": "`clarion up` on this machine"}],
+        "servers": [{"url": "/", "description": "The gateway that this document comes from"}],
         "tags": _tags(described),
         "security": [{SCHEME: []}],
         "paths": paths,
@@ -141,13 +148,13 @@ def _parameters(described: Described, schemas: Schemas, binding: Binding) -> lis
 def _header(described: Described, schemas: Schemas, header: str, message: str, field: str) -> dict[str, Any]:
     """Return the header that carries over REST what a field carries over gRPC."""
     schema = schemas.field(described.message(message).fields_by_name[field])
-    description = schema.pop("description")
+    del schema["description"]
     schema = {**schema, "minLength": 1}
     return {
         "name": header,
         "in": "header",
         "required": False,
-        "description": description,
+        "description": ABOUT_HEADERS[header],
         "schema": schema,
         "example": PARAMETERS[field],
     }

@@ -11,7 +11,7 @@ from typing import Any
 from liquid import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from .examples import CAMPAIGNS
+from .examples import ASKED_FOR, CAMPAIGNS
 from .reasons import Reason, phrase
 from .schemas import Schema
 
@@ -31,7 +31,6 @@ def render(document: Document, reasons: Iterable[Reason]) -> str:
     environment.filters |= {"prose": _prose, "inline": _inline}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         info=document["info"],
-        server=document["servers"][0]["url"],
         common=_common(document),
         groups=[_group(document, tag) for tag in document["tags"]],
         reasons=[_reason(document, reason) for reason in reasons if reason.statuses],
@@ -58,7 +57,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
     examples = [
         {
             "summary": one["summary"],
-            "curl": _curl(document, _filled(path, name), verb, operation, one["value"]),
+            "curl": _curl(_filled(path, name), verb, operation, one["value"]),
         }
         for name, one in body.get("examples", {}).items()
     ]
@@ -71,7 +70,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
         "parameters": [_parameter(one) for one in operation.get("parameters", [])],
         "about_body": _resolve(document, body["schema"])["description"] if body else "",
         "body": _members(document, body["schema"]) if body else [],
-        "examples": examples or [{"summary": "Try it", "curl": _curl(document, path, verb, operation, None)}],
+        "examples": examples or [{"summary": "Try it", "curl": _curl(path, verb, operation, None)}],
         "answers": [_answer(document, int(s), one) for s, one in answers.items() if "$ref" not in one],
         "common": [status for status, one in answers.items() if "$ref" in one],
     }
@@ -161,12 +160,13 @@ def _filled(path: str, channel: str) -> str:
     return path.replace("{campaign_id}", CAMPAIGNS[channel])
 
 
-def _curl(document: Document, path: str, verb: str, operation: Document, body: object) -> str:
+def _curl(path: str, verb: str, operation: Document, body: object) -> str:
     for parameter in operation.get("parameters", []):
         path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     method = "" if verb == "get" or body is not None else f" -X {verb.upper()}"
     streams = "N" if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}) else ""
-    lines = [f"curl -i{streams}{method} {document['servers'][0]['url']}{path}"]
+    url = f"$AT{path}{ASKED_FOR.get(operation['operationId'], '')}"
+    lines = [f'curl -i{streams}{method} "{url}"']
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $KEY"')
     if body is not None:

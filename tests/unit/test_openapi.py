@@ -25,6 +25,7 @@ from generate.reasons import reasons
 from generate.rules import rules_of
 from server.rpc import service as rpc_service
 from server.rpc import strict_json
+from server.rpc.places import position_of
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
 from tests.seed import EMAIL, PUSH, TEXT
@@ -97,6 +98,15 @@ def test_there_are_examples_of_bodies_answers_parameters_and_errors() -> None:
 def test_an_example_is_valid_by_its_schema(path: str) -> None:
     schema, value = EXAMPLES[path]
     validator(schema).validate(value)
+
+
+def test_the_example_of_a_cursor_is_one() -> None:
+    assert position_of(examples.CURSOR)
+
+
+def test_the_document_names_no_address_so_that_it_is_right_wherever_it_is_served() -> None:
+    assert [one["url"] for one in DOCUMENT["servers"]] == ["/"]
+    assert "127.0.0.1" not in json.dumps(DOCUMENT)
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -87,7 +87,7 @@ def test_the_page_reads_well_on_a_phone_and_in_the_dark() -> None:
 
 def test_the_page_shows_a_curl_line_that_can_be_pasted() -> None:
     assert (
-        """curl -i http://127.0.0.1:8080/api/client/campaigns/44/trigger \\
+        """curl -i "$AT/api/client/campaigns/44/trigger" \\
   -H "Authorization: Bearer $KEY" \\
   -H 'Content-Type: application/json' \\
   -d '{"user": {"external_id": "EXTERNAL_ID", "email": "test@test.com","""

@@ -96,7 +96,8 @@ def _untranslatable() -> Config:
 
     Its status 400 becomes 422 with that of the servers' own refusals, in `answers.lua`.
     """
-    why = "%LOCAL_REPLY_BODY%"
+    # The transcoder's words tell what is wrong, but not what is right. A percent sign is written twice here.
+    why = "%LOCAL_REPLY_BODY%; /docs shows what is taken, and a + is written %%2B"
     violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
     reply = replace(NO_QUERY, message=f"1 violation: query: {why}", violations=(violation,))
     cause = _because("response.code_details.contains('grpc_json_transcode_failure')")

@@ -11,19 +11,34 @@ from typing import Any
 
 import msgspec
 
+from buf.validate import validate_pb2
+from clarion.v1 import trigger_pb2 as pb
+
 from ..errors import InvalidRequest, Violation
 from . import strict_json
+from .apart import apart
 from .rest_body import MAX_ID, Body, parse_any, wrong_type
 from .rules import required
 
-__all__ = ["Item", "parse_item", "split"]
+__all__ = ["Item", "check_count", "parse_item", "split"]
 
 _FIELD = "triggers"
 _CAMPAIGN, _KEY = "campaign_id", "request_id"
 _MORE = (_CAMPAIGN, _KEY)
-_ITEMS = 3  # the level at which items stand: the body, the array, an item
+_OUTER = 2  # the levels around the items: the body, the array
 # Nothing is taken that is nested so deep, wherever it stands in an item.
-_NOT_READ = _ITEMS + strict_json.MAX_DEPTH + 3
+_NOT_READ = _OUTER + 1 + strict_json.MAX_DEPTH + 3
+# More commas than in any batch of everyday items. Such a body is read apart, and its trailing commas are not
+# forgiven: to look for them, or for the line of a mistake, would stop all other calls for too long.
+_CROWDED = 200_000
+_RULES: Any = validate_pb2.field  # its .pyi file predates typed extensions
+_MAX_TRIGGERS: int = (
+    pb.BatchTriggerRequest.DESCRIPTOR.fields_by_name[_FIELD]
+    .GetOptions()
+    .Extensions[_RULES]
+    .repeated.max_items
+)
+"""As the protos say it."""
 _START = re.compile(rb'\{\s*"triggers"\s*:')
 _WHITESPACE = b" \t\r\n"
 
@@ -44,7 +59,7 @@ class Item(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
-def split(data: bytes) -> list[msgspec.Raw]:
+async def split(data: bytes) -> list[msgspec.Raw]:
     """Return the items of a batch, of which each is a JSON value.
 
     Raises:
@@ -55,7 +70,8 @@ def split(data: bytes) -> list[msgspec.Raw]:
     except UnicodeDecodeError as error:
         malformed = f"is not UTF-8: byte {error.start} is not part of a character"
         raise InvalidRequest([Violation("", malformed, "MALFORMED_JSON")]) from error
-    return _split_plain(data) or _split_any(text)
+    plain = _split_plain(data) if data.count(b",") <= _CROWDED else None
+    return await apart(_split_any, text) if plain is None else plain
 
 
 def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
@@ -71,22 +87,66 @@ def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
 
 
 def _split_any(text: str) -> list[msgspec.Raw]:
+    """Split any body. It can take long, but no single step of it does: others wait for each of those."""
     try:
-        return strict_json.forgiving(strict_json.blank_below(text, _NOT_READ), _items)[1]
+        return _mended(text)
     except strict_json.JsonError as error:
         raise InvalidRequest([Violation("", str(error), error.reason)]) from error
 
 
+def _mended(text: str) -> list[msgspec.Raw]:
+    """Split a body without its trailing commas; what is wrong is said of the body as it came."""
+    mended = text if text.count(",") > _CROWDED else strict_json.without_trailing_commas(text)
+    try:
+        return _items(mended)
+    except strict_json.JsonError:
+        if mended == text:
+            raise
+    return _items(text)
+
+
 def _items(text: str) -> list[msgspec.Raw]:
-    outer = strict_json.decode(strict_json.blank_below(text, _ITEMS), depth=_ITEMS)
-    violations = _outer_violations(outer)
+    malformed: msgspec.DecodeError | None = None
+    found: list[msgspec.Raw] = []
+    try:
+        found = _decoded(text)
+    except msgspec.DecodeError as error:
+        malformed = error
+    check_count(len(found))  # before what takes longer
+    violations = _outer_violations(strict_json.decode(strict_json.blank_below(text, _OUTER), depth=_OUTER))
     if violations:
         raise InvalidRequest(violations)
+    if malformed:
+        raise _at_its_place(text, malformed) from malformed
+    return found
+
+
+def _decoded(text: str) -> list[msgspec.Raw]:
     try:
         return _items_decoder.decode(text).triggers
-    except msgspec.DecodeError as error:
-        strict_json.decode(text, depth=_NOT_READ)  # says where
-        raise strict_json.JsonError(f"is not valid JSON: {error}") from error
+    except RecursionError:
+        return _items_decoder.decode(strict_json.blank_below(text, _NOT_READ)).triggers
+
+
+def _at_its_place(text: str, error: msgspec.DecodeError) -> strict_json.JsonError:
+    """Return what is wrong with items that are no JSON; and at which line, if there are not too many."""
+    if text.count(",") <= _CROWDED:
+        try:
+            strict_json.decode(strict_json.blank_below(text, _NOT_READ), depth=_NOT_READ)
+        except strict_json.JsonError as placed:
+            return placed
+    return strict_json.JsonError(f"is not valid JSON: {error}")
+
+
+def check_count(count: int) -> None:
+    """Refuse too many items.
+
+    Raises:
+        InvalidRequest: more than a batch may have.
+    """
+    if count > _MAX_TRIGGERS:
+        description = f"has {count} items, at most {_MAX_TRIGGERS} are taken"
+        raise InvalidRequest([Violation(_FIELD, description, "OUT_OF_RANGE")])
 
 
 def _outer_violations(outer: Any) -> list[Violation]:

@@ -6,19 +6,19 @@ import asyncio
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from google.rpc import status_pb2
 
-from buf.validate import validate_pb2
 from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.limit import RateLimiter
-from ..errors import IdempotencyKeyReused, InvalidRequest, RequestError, Violation
-from .batch_body import parse_item, split
-from .guard import caller, idempotency_header, traceparent
+from ..errors import BodyTooLarge, IdempotencyKeyReused, InvalidRequest, RequestError, Violation
+from .apart import apart
+from .batch_body import Item, check_count, parse_item, split
+from .guard import MAX_MESSAGE_BYTES, caller, idempotency_header, traceparent
 from .idempotency import FIELD, HEADER
 from .judging import Judge, Ready
 from .plain_items import PlainItems
@@ -27,23 +27,19 @@ from .rate_limit import take_tokens
 from .rules import required
 from .status import to_status
 
-__all__ = ["MAX_TRIGGERS", "Batches"]
+__all__ = ["Batches"]
 
 _TRIGGERS = "triggers"
-_RULES: Any = validate_pb2.field  # its .pyi file predates typed extensions
-MAX_TRIGGERS: int = (
-    pb.BatchTriggerRequest.DESCRIPTOR.fields_by_name[_TRIGGERS]
-    .GetOptions()
-    .Extensions[_RULES]
-    .repeated.max_items
-)
-"""As the protos say it."""
 T = TypeVar("T")
 Outcomes: TypeAlias = Any
 """Protobuf's repeated field of BatchOutcome, or JsonOutcomes."""
 Judged: TypeAlias = "Ready | status_pb2.Status"
 Kept: TypeAlias = "uuid.UUID | Exception | None"
 """What became of a good item; None: it would only have been right if it had repeated an earlier one."""
+Judging: TypeAlias = Callable[[T], Ready | Awaitable[Ready]]
+"""Judges an item, a large one apart."""
+_LARGE = 16 * 1024
+"""Bytes of an item that is read apart, if it is not plain: the worst take 10 ms for so many."""
 _TURN_SECONDS = 0.004
 """So long items are judged before other calls get their turn."""
 _NOTHING = Violation("", "asks for nothing: give it one of email, text and push", "REQUIRED")
@@ -72,10 +68,10 @@ class Batches:
         Raises:
             RequestError: the batch as such is wrong, or nothing of it can be kept now.
         """
-        await self._take(split(data), _rest, outcomes)
+        await self._take(await split(data), _rest, outcomes)
 
     async def _take(
-        self, items: Sequence[T], judging: Callable[[Judge], Callable[[T], Ready]], outcomes: Outcomes
+        self, items: Sequence[T], judging: Callable[[Judge], Judging[T]], outcomes: Outcomes
     ) -> None:
         """Take as many items as the caller's limits let it; the guard has counted the first."""
         _check_batch(len(items))
@@ -99,13 +95,14 @@ class Batches:
         return await self._writer.earlier([(one.trigger, one.once) for one in late if one.once])  # all have
 
 
-async def _judged(items: Sequence[T], judge: Callable[[T], Ready]) -> list[Judged]:
+async def _judged(items: Sequence[T], judge: Judging[T]) -> list[Judged]:
     """Judge one item after the other, and let others have their turn."""
     judged: list[Judged] = []
     end = time.monotonic() + _TURN_SECONDS
     for item in items:
         try:
-            judged.append(judge(item))
+            one = judge(item)
+            judged.append(one if isinstance(one, Ready) else await one)
         except RequestError as error:
             judged.append(to_status(error))
         if time.monotonic() > end:
@@ -120,12 +117,8 @@ def _check_batch(count: int) -> None:
     Raises:
         InvalidRequest: all of it.
     """
-    violations = []
-    if not count:
-        violations.append(required(_TRIGGERS))
-    elif count > MAX_TRIGGERS:
-        description = f"has {count} items, at most {MAX_TRIGGERS} are taken"
-        violations.append(Violation(_TRIGGERS, description, "OUT_OF_RANGE"))
+    check_count(count)
+    violations = [] if count else [required(_TRIGGERS)]
     if idempotency_header() is not None:
         description = f"is not taken by a batch: give each trigger a {FIELD} of its own"
         violations.append(Violation(HEADER, description, "UNKNOWN_FIELD"))
@@ -138,10 +131,19 @@ def _typed(judge: Judge) -> Callable[[pb.BatchItem], Ready]:
     return lambda item: plain.typed(item) or _strict_typed(judge, item)
 
 
-def _rest(judge: Judge) -> Callable[[msgspec.Raw], Ready]:
+def _rest(judge: Judge) -> Judging[msgspec.Raw]:
     plain = PlainItems(judge)
 
-    return lambda raw: plain.rest(data := bytes(raw)) or _strict_rest(judge, data)
+    def judged(raw: msgspec.Raw) -> Ready | Awaitable[Ready]:
+        data = bytes(raw)
+        if len(data) > MAX_MESSAGE_BYTES:
+            message = f"The item has {len(data)} bytes, at most {MAX_MESSAGE_BYTES} are taken: send less."
+            raise BodyTooLarge(message)
+        if ready := plain.rest(data):
+            return ready
+        return _large_rest(judge, data) if len(data) > _LARGE else _strict_rest(judge, parse_item(data))
+
+    return judged
 
 
 def _strict_typed(judge: Judge, item: pb.BatchItem) -> Ready:
@@ -151,8 +153,11 @@ def _strict_typed(judge: Judge, item: pb.BatchItem) -> Ready:
     return judge.typed(getattr(item, kind))
 
 
-def _strict_rest(judge: Judge, data: bytes) -> Ready:
-    item = parse_item(data)
+async def _large_rest(judge: Judge, data: bytes) -> Ready:
+    return _strict_rest(judge, await apart(parse_item, data))
+
+
+def _strict_rest(judge: Judge, item: Item) -> Ready:
     if any(violation.field == "" for violation in item.body.violations):
         raise InvalidRequest(item.body.violations)
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)

@@ -40,6 +40,7 @@ from .status import abort
 __all__ = [
     "LAST_EVENT_ID",
     "MAX_BATCH_BYTES",
+    "MAX_MESSAGE_BYTES",
     "Guard",
     "UnknownMethods",
     "caller",

@@ -35,6 +35,7 @@ _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
 # A comma right after an opening bracket trails nothing, and stays.
 _KEPT_OR_TRAILING_COMMA = re.compile(rf"({_STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
+_PERHAPS_TRAILING_COMMA = re.compile(r",\s*[\]}]")
 # A name is repeated to the caller only if it cannot be someone's address.
 _HARMLESS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
@@ -73,6 +74,8 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
 
 def without_trailing_commas(text: str) -> str:
     """Return the text without commas that stand before a closing bracket."""
+    if not _PERHAPS_TRAILING_COMMA.search(text):  # as in nearly all
+        return text
     return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
 
 

@@ -184,6 +184,22 @@ async def test_a_batch_has_a_size_of_its_own(caller: Caller, http: httpx.AsyncCl
     assert f"larger than {MOST} bytes" in answer.json()["message"]
 
 
+async def test_an_item_larger_than_any_call_is_refused_alone(caller: Caller) -> None:
+    padded = json.dumps(GOOD)[:-1] + " " * 256 * 1024 + "}"
+    body = f'{{"triggers": [{padded}, {json.dumps(GOOD)}]}}'.encode()
+    first, second = (await caller.post(body)).json()["outcomes"]
+    assert reason_of(first["error"]) == "BODY_TOO_LARGE"
+    assert "262144 are taken" in first["error"]["message"]
+    assert second["trigger_id"]
+
+
+async def test_large_items_that_are_not_plain_are_taken_and_refused_as_small_ones_are(caller: Caller) -> None:
+    large = {"facts": [{"n": number} for number in range(4_000)]}
+    first, second = await caller.outcomes({**GOOD, "event": large}, {**BAD, "event": large})
+    assert first["trigger_id"]
+    assert fields_of(second["error"]) == [("user.email", "INVALID_FORMAT")]
+
+
 async def test_a_query_is_refused_and_not_taken_for_the_body(http: httpx.AsyncClient, stack: Stack) -> None:
     query = {"body.data": "e30"}
     answer = await http.post(PATH, params=query, json={"triggers": [GOOD]}, headers=stack.headers())

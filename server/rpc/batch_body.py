@@ -43,6 +43,9 @@ _START = re.compile(rb'\{\s*"triggers"\s*:')
 _WHITESPACE = b" \t\r\n"
 
 
+_EMPTY_KEY = Violation(_KEY, "is empty: give the item a key of its own, or leave it out", "INVALID_FORMAT")
+
+
 class _Items(msgspec.Struct, frozen=True):
     triggers: list[msgspec.Raw]
 
@@ -176,16 +179,19 @@ def _campaign_id(body: Body) -> int | Violation:
         return required(_CAMPAIGN)
     found = body.more[_CAMPAIGN]
     if type(found) is not int:
-        return wrong_type(_CAMPAIGN, "an integer", found)
+        without = " without quotes" if isinstance(found, str) else ""
+        return wrong_type(_CAMPAIGN, f"an integer{without}", found)
     if not 1 <= found <= MAX_ID:
         return Violation(_CAMPAIGN, f"must be an integer from 1 to {MAX_ID}", "WRONG_TYPE")
     return found
 
 
 def _request_id(body: Body) -> tuple[Body, str]:
-    """Return the item's key, and its body with what is wrong with the key's type."""
-    found = body.more.get(_KEY, "")
-    if isinstance(found, str):
+    """Return the item's key, and its body with what is wrong with the key."""
+    found = body.more.get(_KEY)
+    if isinstance(found, str) and found:
         return body, found
-    wrong = wrong_type(_KEY, "a string", found)
+    if _KEY not in body.more:
+        return body, ""
+    wrong = _EMPTY_KEY if found == "" else wrong_type(_KEY, "a string", found)
     return msgspec.structs.replace(body, violations=(*body.violations, wrong)), ""

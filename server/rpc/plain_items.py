@@ -34,7 +34,7 @@ _MAX_EXTERNAL_ID = 255
 _MAX_OBJECT = 60_000
 # Escapes of what no text can carry: NUL, and halves of surrogate pairs, whole pairs included.
 _ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_KEY = re.compile("[!-~]{0,255}")
+_KEY = re.compile("[!-~]{1,255}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _TOKEN = re.compile("[A-Za-z0-9_:-]{8,4096}")
 _LOCALE = re.compile("[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*")
@@ -126,7 +126,7 @@ class PlainItems:
             or not self._zones[user.timezone]
             or not 0 < len(user.external_id) <= _MAX_EXTERNAL_ID
             or not user.external_id.isprintable()  # it has no control characters, then
-            or (item.request_id and not _KEY.fullmatch(item.request_id))
+            or (item.request_id is not None and not _KEY.fullmatch(item.request_id))
             or len(item.event) > _MAX_OBJECT
             or len(user.data) > _MAX_OBJECT
         ):
@@ -225,7 +225,7 @@ def _plain_request(channel: str, request: TriggerRequest) -> _Item | None:
     address = Channel(channel).address_field
     told = {address: getattr(user, address)}
     facts = _User(user.external_id, timezone=user.timezone, locale=user.locale, data=_raw(user.data), **told)
-    return _Item(request.campaign_id, facts, _raw(request.event), None, request.request_id)
+    return _Item(request.campaign_id, facts, _raw(request.event), None, request.request_id or None)
 
 
 def _raw(text: str) -> msgspec.Raw:

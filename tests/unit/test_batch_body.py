@@ -130,6 +130,15 @@ def test_an_items_key_is_text() -> None:
     assert parse_item(b'{"request_id": "k"}').request_id == "k"
     wrong = parse_item(b'{"request_id": 5}')
     assert ("request_id", "WRONG_TYPE") in [(one.field, one.reason) for one in wrong.body.violations]
+    empty = parse_item(b'{"request_id": ""}')
+    assert ("request_id", "INVALID_FORMAT") in [(one.field, one.reason) for one in empty.body.violations]
+
+
+def test_a_campaign_as_text_is_told_to_lose_its_quotes() -> None:
+    found = parse_item(b'{"campaign_id": "44"}').campaign_id
+    assert found == Violation(
+        "campaign_id", "must be an integer without quotes, found a string", "WRONG_TYPE"
+    )
 
 
 def body_of(item: str, end: str) -> bytes:

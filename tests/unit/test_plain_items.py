@@ -135,6 +135,7 @@ ODD = [
     item(locale="en" + "-abcdefgh" * 4),
     item(nick="x"),
     item(data=[]),
+    item(more={"request_id": ""}),
     item(more={"request_id": "a b"}),
     item(more={"request_id": "x" * 256}),
     item(more={"request_id": None}),

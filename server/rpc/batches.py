@@ -181,5 +181,7 @@ def _refusal(ready: Ready, error: Exception | None) -> RequestError:
         return InvalidRequest([ready.too_late] if ready.too_late else [])
     if isinstance(error, IdempotencyKeyReused):
         return ready.refused(error)
+    if isinstance(error, RequestError):
+        return error
     # The writer has logged it.
     return RequestError("A fault in Clarion; it is logged.", metadata={"trigger_id": str(ready.trigger.id)})

@@ -49,10 +49,11 @@ class Keeper:
         """Write all entries in one commit; return what became of each.
 
         A row that PostgreSQL refuses must not fail its neighbours: those are then written in commits of
-        their own, ever smaller ones around it.
+        their own, ever smaller ones around it. If the database goes away between those, what became of
+        each says so.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: the database cannot be reached, for any of them.
         """
         owners = _owners(entries)
         try:
@@ -64,9 +65,22 @@ class Keeper:
                 trigger_id = str(entries[0][0].id)
                 log.error("trigger refused by the database", trigger_id=trigger_id, exc_info=error)
                 return [error]
-            half = len(entries) // 2
-            return [*await self.keep(entries[:half]), *await self.keep(entries[half:])]
+            return await self._divided(entries)
         return _answers(entries, {**owners, **earlier})
+
+    async def _divided(self, entries: Sequence[Entry]) -> list[Kept]:
+        """Write both halves. Once the database has gone away, what is left is not tried: all end in time."""
+        half = len(entries) // 2
+        first = await self._part(entries[:half])
+        if isinstance(first[-1], StoreUnavailable):
+            return [*first, *[StoreUnavailable()] * (len(entries) - half)]
+        return [*first, *await self._part(entries[half:])]
+
+    async def _part(self, entries: Sequence[Entry]) -> list[Kept]:
+        try:
+            return await self.keep(entries)
+        except StoreUnavailable as error:  # a matter of these alone: others are on disk
+            return [error] * len(entries)
 
     def drop(self) -> None:
         """Let go of the connection."""

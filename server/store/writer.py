@@ -77,11 +77,11 @@ class TriggerWriter:
         """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
 
         Of several with one key the first stands for it. Only what PostgreSQL itself refuses, a fault of ours,
-        is an error that others do not share, and divides the commit.
+        is an error that others do not share, and divides the commit; then some may be StoreUnavailable.
 
         Raises:
             Overloaded: too many triggers wait already.
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: the database cannot be reached, for any of them.
         """
         if not entries:
             return []

@@ -21,6 +21,7 @@ from .test_writer import _lose_connections, counts
 
 FEW, MANY = 10, 300
 """What one statement takes, and what is copied."""
+ENDS_ITS_BACKEND = {"external_id": "ends its backend"}
 STORED = "SELECT *, due_at = accepted_at AS now FROM trigger JOIN queue ON id = trigger_id"
 
 
@@ -157,6 +158,30 @@ async def test_a_row_that_the_database_refuses_fails_alone(pool: Pool, count: in
         assert isinstance(kept[3], Exception)
         assert not isinstance(kept[3], StoreUnavailable)
     assert await counts(pool) == (count + 1,) * 3
+
+
+async def test_when_the_database_goes_away_beside_a_refused_row_what_is_on_disk_is_told_so(
+    pool: Pool,
+) -> None:
+    given = [
+        (a_trigger(**facts), PLACE, None) for facts in ({}, {"external_id": "a\0b"}, {}, ENDS_ITS_BACKEND)
+    ]
+    await pool.execute(
+        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN new; END $$;"
+        "CREATE TRIGGER go_away BEFORE INSERT ON trigger FOR EACH ROW"
+        f" WHEN (new.external_id = '{ENDS_ITS_BACKEND['external_id']}') EXECUTE FUNCTION go_away()"
+    )
+    try:
+        async with writing(pool) as writer:
+            adding = (writer.add_all(given), writer.add(a_trigger(), PLACE))
+            kept, alone = await asyncio.gather(*adding, return_exceptions=True)
+    finally:
+        await pool.execute("DROP FUNCTION go_away CASCADE")
+    assert not isinstance(kept, BaseException)
+    assert kept[0] == given[0][0].id
+    assert [type(one) is StoreUnavailable for one in (*kept, alone)] == [False, False, True, True, True]
+    assert await counts(pool) == (1, 1, 1)
 
 
 async def test_a_batch_whose_backend_was_killed_is_made_again_once(pool: Pool, url: str) -> None:

@@ -21,6 +21,15 @@ HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.Http
 WINDOW_BYTES = 256 * 1024
 """More than a body may have: a caller that sends a little too much has sent all of it when it reads 413."""
 CONNECTION_WINDOW_BYTES = 1024 * 1024
+HEAP = "envoy.resource_monitors.fixed_heap"
+HEAP_AS_USED = {
+    "name": "heap",
+    "static_layer": {"envoy.reloadable_features.fixed_heap_use_allocated": True},
+}
+"""Memory counts while it is in use: by default also what the allocator keeps long after a flood."""
+TRACKED_FROM = 17
+"""The power of two of 128 KiB: streams that hold so much can be reset, which spares single calls."""
+SCARCE = {"scaling_threshold": 0.75, "saturation_threshold": 0.9}
 MAX_HEADER_LIST_SIZE = 0x6
 """RFC 9113, 6.5.2. Envoy resets a stream with larger headers; told so, gRPC clients say it themselves."""
 # What a caller could use to steer Envoy or to look like another kind of call.
@@ -56,12 +65,13 @@ def build(options: GatewayOptions) -> Config:
         "node": {"id": "clarion", "cluster": "clarion"},  # Envoy wants it where TLS comes by file
         "static_resources": {"listeners": [_listener(options)], "clusters": clusters(options)},
         "overload_manager": _overload(options),
+        "layered_runtime": {"layers": [HEAP_AS_USED]},
     }
     if options.admin_socket is not None:
         bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
         # During a hand-over, figures asked for include those of the old Envoy.
         bootstrap["stats_flush_on_admin"] = True
-        bootstrap["layered_runtime"] = {"layers": [{"name": "admin", "admin_layer": {}}]}
+        bootstrap["layered_runtime"]["layers"].append({"name": "admin", "admin_layer": {}})
     return bootstrap
 
 
@@ -186,11 +196,59 @@ def _access_log() -> Config:
 
 
 def _overload(options: GatewayOptions) -> Config:
-    """Return the limit of open connections."""
-    name = "envoy.resource_monitors.global_downstream_max_connections"
-    kind = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    limit = {
-        "@type": f"type.googleapis.com/{kind}",
-        "max_active_downstream_connections": options.max_connections,
+    """Return the bounds of open connections and of memory.
+
+    Bodies are held before a key is looked at, so memory is what strangers could take. The scarcer it is, the
+    more of the streams that hold most are reset, and the shorter may they be silent; if that is not enough,
+    no request is taken.
+    """
+    return {
+        "refresh_interval": "0.1s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
+        "resource_monitors": [
+            _monitor(
+                "global_downstream_max_connections",
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=options.max_connections,
+            ),
+            _monitor(
+                "fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=options.max_heap_bytes
+            ),
+        ],
+        "actions": [
+            _action("reduce_timeouts", {"scaled": SCARCE}) | {"typed_config": _short_silence()},
+            _action("shrink_heap", {"threshold": {"value": 0.7}}),
+            _action("reset_high_memory_stream", {"scaled": SCARCE}),
+            _action("stop_accepting_requests", {"threshold": {"value": 0.95}}),
+        ],
+        # HTTP/1 streams cannot be reset: of what is read, more and more is refused, its connection closed.
+        "loadshed_points": [_shed("http1_server_abort_dispatch", {"scaled": SCARCE})],
     }
-    return {"resource_monitors": [{"name": name, "typed_config": limit}]}
+
+
+def _monitor(name: str, kind: str, **limit: int) -> Config:
+    package = "type.googleapis.com/envoy.extensions.resource_monitors"
+    return {
+        "name": f"envoy.resource_monitors.{name}",
+        "typed_config": {"@type": f"{package}.{kind}", **limit},
+    }
+
+
+def _action(name: str, when: Config) -> Config:
+    """Return what is done when memory is scarce; shares are those of `max_heap_bytes`."""
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": HEAP, **when}]}
+
+
+def _shed(name: str, when: Config) -> Config:
+    """Return where requests end when memory is scarce."""
+    return {"name": f"envoy.load_shed_points.{name}", "triggers": [{"name": HEAP, **when}]}
+
+
+def _short_silence() -> Config:
+    """Return how long streams may be silent, and connections idle, when no memory is left."""
+    kind = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+    timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
+    return {
+        "@type": kind,
+        "timer_scale_factors": [{"timer": timer, "min_timeout": "1s"} for timer in timers],
+    }

@@ -45,6 +45,7 @@ def local_replies(options: GatewayOptions) -> Config:
 def _by_cause(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
+    yield _because("response.code_details == 'overload'"), OVERLOADED  # memory is scarce
     yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
     sick = _because("response.code_details.startsWith('health_check')")  # so does its 200
     yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY

@@ -80,6 +80,8 @@ class GatewayOptions:
     """The largest REST body, but for a batch. gRPC messages are limited by the server."""
     max_batch_bytes: int = 2 * 1024 * 1024
     """The largest REST body of a batch. The servers take no larger ones."""
+    max_heap_bytes: int = 1024 * 1024 * 1024
+    """What Envoy may allocate. From three quarters of it on, the streams that hold most are reset."""
     max_header_kib: int = 12
     """With the 32 bytes that gRPC counts for each header, it stays below the 16 KiB that the servers take."""
     max_header_count: int = 100
@@ -131,7 +133,7 @@ class GatewayOptions:
 
     def _check_positive(self) -> None:
         """Refuse limits of nothing: Envoy reads a time of 0 as "for ever"."""
-        sizes = ("max_body_bytes", "max_batch_bytes", "max_header_kib")
+        sizes = ("max_body_bytes", "max_batch_bytes", "max_heap_bytes", "max_header_kib")
         limits = ("concurrency", "max_header_count", "max_connections", "max_streams")
         times = ("request_timeout", "header_timeout", "body_timeout", "idle_timeout", "drain_timeout")
         for name in (*sizes, *limits, "max_concurrent_per_server", "latency_target", *times):

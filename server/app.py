@@ -227,6 +227,7 @@ def gateway_options(
         admin_socket=admin_socket,
         max_body_bytes=settings.gateway.max_body_bytes,
         max_batch_bytes=settings.gateway.max_batch_bytes,
+        max_heap_bytes=settings.gateway.max_heap_bytes,
         max_concurrent_per_server=settings.gateway.max_concurrent_per_server,
         latency_target=settings.gateway.latency_target,
         max_connections=settings.gateway.max_connections,

@@ -98,6 +98,7 @@ class GatewaySettings(_Section, frozen=True):
     request_timeout: Seconds = 10.0
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 65_536
     max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2 * 1024 * 1024)] = 2 * 1024 * 1024
+    max_heap_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024, le=2**40)] = 1024 * 1024 * 1024
     # gRPC's own queue holds a thousand calls; more it cancels, without our words.
     max_concurrent_per_server: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 256
     latency_target: Annotated[float, msgspec.Meta(ge=0.001, le=10)] = 0.005

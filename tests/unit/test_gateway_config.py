@@ -258,6 +258,7 @@ def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Pat
         ({"request_timeout": 0}, "request_timeout"),
         ({"max_body_bytes": -1}, "max_body_bytes"),
         ({"max_batch_bytes": 0}, "max_batch_bytes"),
+        ({"max_heap_bytes": 0}, "max_heap_bytes"),
         ({"max_concurrent_per_server": 0}, "max_concurrent_per_server"),
     ],
 )

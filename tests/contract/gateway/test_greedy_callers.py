@@ -10,12 +10,13 @@ import pytest
 from h2.connection import H2Connection
 
 from .raw_http2 import headers, http2
-from .stand import Stand, running_stand, trigger
+from .stand import POST, Stand, running_stand, trigger
 
 pytestmark = pytest.mark.timeout(30)
 
 CONNECTIONS = 20
 IDLE_SECONDS = 0.5
+HEAP_BYTES = 32 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,24 @@ async def test_an_idle_http2_connection_is_told_to_go_and_closed(narrow: Stand) 
         caller.send()
         heard = await caller.until("closed")
     assert heard.goaway
+
+
+async def test_strangers_whose_batches_never_end_do_not_keep_the_memory_from_others() -> None:
+    head = POST.replace(b"campaigns/44/trigger", b"triggers:batch") + b"content-type: application/json\r\n"
+    half = head + b"content-length: 2000000\r\n\r\n" + b" " * 1_999_999
+    async with running_stand(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as stand:
+        strangers = [await asyncio.open_connection("127.0.0.1", stand.options.listen_port) for _ in range(30)]
+        for _, writer in strangers:
+            writer.write(half)
+        async with asyncio.timeout(5):
+            while await counted(stand, "overload.envoy.resource_monitors.fixed_heap.pressure") < 75:
+                await asyncio.sleep(0.02)
+            while await counted(stand, "server.memory_allocated") > HEAP_BYTES or not await still_serves(
+                stand
+            ):
+                await asyncio.sleep(0.02)
+        for _, writer in strangers:
+            writer.close()
 
 
 def resets(machine: H2Connection) -> bytes:

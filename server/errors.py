@@ -120,9 +120,9 @@ class InvalidRequest(RequestError):
     code = "INVALID_ARGUMENT"
     reason = "INVALID_REQUEST"
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
-        """Take all violations; the message sums them up."""
-        shown = "; ".join(f"{v.field or 'body'}: {v.description}" for v in violations[:_SHOWN])
+    def __init__(self, violations: Sequence[Violation], *, of: str = "body") -> None:
+        """Take all violations; the message sums them up. `of` names what those without a field are of."""
+        shown = "; ".join(f"{v.field or of}: {v.description}" for v in violations[:_SHOWN])
         more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
         count = "1 violation" if len(violations) == 1 else f"{len(violations)} violations"
         super().__init__(f"{count}: {shown}{more}", violations=violations)

@@ -171,7 +171,13 @@ ERRORS = {
     "IDEMPOTENCY_KEY_REUSED": Error(
         "The idempotency key was used for another trigger: use a new one for each.",
         {"trigger_id": TRIGGER_ID},
-        (("idempotency-key", "was used for a trigger with other content", "ALREADY_USED"),),
+        (
+            (
+                "idempotency-key",
+                "was used for a trigger with other content; send_at counts as content, too",
+                "ALREADY_USED",
+            ),
+        ),
     ),
     "CREDENTIALS_MISSING": Error("No API key was sent: send the header `Authorization: Bearer sk_…`."),
     "CREDENTIALS_INVALID": Error(

@@ -158,8 +158,9 @@ async def _large_rest(judge: Judge, data: bytes) -> Ready:
 
 
 def _strict_rest(judge: Judge, item: Item) -> Ready:
-    if any(violation.field == "" for violation in item.body.violations):
-        raise InvalidRequest(item.body.violations)
+    whole = [violation for violation in item.body.violations if not violation.field]
+    if whole:
+        raise InvalidRequest(whole, of="item")
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)
 
 

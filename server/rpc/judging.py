@@ -57,7 +57,8 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 
     def refused(self, error: IdempotencyKeyReused) -> IdempotencyKeyReused:
         """Return the error with the field in which the caller wrote the key."""
-        reused = Violation(self.key_field, "was used for a trigger with other content", "ALREADY_USED")
+        other = "was used for a trigger with other content; send_at counts as content, too"
+        reused = Violation(self.key_field, other, "ALREADY_USED")
         return IdempotencyKeyReused(metadata=error.metadata, violations=[reused])
 
 

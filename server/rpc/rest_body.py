@@ -15,6 +15,7 @@ from clarion.v1 import trigger_pb2 as pb
 from ..domain.campaign import Channel
 from ..errors import Violation
 from . import strict_json
+from .idempotency import FIELD
 from .rules import TriggerRequest, required
 from .send_at import parse_send_at
 from .wording import shown
@@ -26,10 +27,11 @@ _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
 _FIELDS = ["event", "send_at", "user", "user.data", *(f"user.{name}" for name in sorted(_USER_TEXTS))]
 _NEVER_LEFT_OUT = {"user", "user.external_id"}
 # The names that other APIs and generated clients would use, and names that stand at the wrong place.
-_MEANT = {path.rpartition(".")[2].replace("_", ""): path for path in _FIELDS}
+_MEANT = {path.rpartition(".")[2].replace("_", ""): path for path in _FIELDS} | {"events": "event"}
 # `user.data` and `event` have their own limit, which the rules check and name. They stand two levels down and
 # one; one level more is read, and shows them to be too deep.
 _MAX_DEPTH = strict_json.MAX_DEPTH + 3
+_HEADER = "Idempotency-Key"  # as people write it
 _PLAIN_OBJECTS = 3  # the body, user, event
 MAX_ID = 2**63 - 1
 _ID = re.compile("[1-9][0-9]{0,18}")
@@ -197,6 +199,10 @@ def _wrong_members(user: Mapping[str, Any]) -> list[Violation]:
 
 
 def _unknown(field: str) -> Violation:
+    if field == FIELD:
+        return Violation(
+            field, f"is not a field of this call: send it as the header {_HEADER}", "UNKNOWN_FIELD"
+        )
     meant = _MEANT.get(field.rpartition(".")[2].replace("_", "").replace("-", "").casefold())
     if meant:
         hint = f", did you mean {meant}?"

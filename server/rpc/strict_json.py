@@ -65,6 +65,8 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
         what = error.msg.lower().removesuffix(" at")  # as some of Python's sentences end
+        if text.strip() and (not text[error.pos :].strip() or what == "unterminated string starting"):
+            what = f"it ends too early: {what}"
         where = f"line {error.lineno}, column {error.colno}"
         raise JsonError(f"is not valid JSON: {what} at {where}") from error
     if "\\u" in text:

@@ -184,6 +184,11 @@ async def test_a_batch_has_a_size_of_its_own(caller: Caller, http: httpx.AsyncCl
     assert f"larger than {MOST} bytes" in answer.json()["message"]
 
 
+async def test_an_item_that_is_no_object_is_called_an_item(caller: Caller) -> None:
+    (found,) = await caller.outcomes(5)
+    assert found["error"]["message"] == "1 violation: item: must be a JSON object, found a number"
+
+
 async def test_an_item_larger_than_any_call_is_refused_alone(caller: Caller) -> None:
     padded = json.dumps(GOOD)[:-1] + " " * 256 * 1024 + "}"
     body = f'{{"triggers": [{padded}, {json.dumps(GOOD)}]}}'.encode()

@@ -81,6 +81,8 @@ def test_every_violation_is_named_at_once() -> None:
         (b'{"user": {}, "event": null}', "event", "WRONG_TYPE", "must be an object, found null"),
         (b'{"user": {}, "event": "{}"}', "event", "WRONG_TYPE", "must be an object, found a string"),
         (b'{"user": {}, "Event": {}}', "Event", "UNKNOWN_FIELD", "did you mean event?"),
+        (b'{"user": {}, "events": {}}', "events", "UNKNOWN_FIELD", "did you mean event?"),
+        (b'{"user": {}, "request_id": "k"}', "request_id", "UNKNOWN_FIELD", "as the header Idempotency-Key"),
         (b'{"user": {}, "email": ""}', "email", "UNKNOWN_FIELD", "did you mean user.email?"),
         (
             b'{"user": {"externalId": ""}}',

@@ -139,7 +139,7 @@ async def test_a_repeated_item_whose_moment_has_passed_gets_the_first_answer(
     past, key = "2026-01-01T00:00:00Z", str(uuid.uuid4())
     late = {**GOOD, "request_id": key, "send_at": past}
     soon = "2099-01-01T00:00:00Z"
-    outcomes = await caller.outcomes(late, {**late, "request_id": ""}, {**GOOD, "send_at": soon}, GOOD)
+    outcomes = await caller.outcomes(late, {**GOOD, "send_at": past}, {**GOOD, "send_at": soon}, GOOD)
     for outcome in outcomes[:3]:
         assert fields_of(outcome["error"]) == [("send_at", "OUT_OF_RANGE")]
     assert "trigger_id" in outcomes[3]

@@ -160,7 +160,8 @@ async def _large_rest(judge: Judge, data: bytes) -> Ready:
 def _strict_rest(judge: Judge, item: Item) -> Ready:
     whole = [violation for violation in item.body.violations if not violation.field]
     if whole:
-        raise InvalidRequest(whole, of="item")
+        # A call for it alone would be told the same; but what is no object is no body of one.
+        raise InvalidRequest(whole, of="item" if whole[0].reason == "WRONG_TYPE" else "body")
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)
 
 

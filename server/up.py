@@ -41,6 +41,8 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     Raises:
         ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
     """
+    # A child in which gRPC saw to its threads first could die before it is another program.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     _check_providers(settings, with_demo=with_demo)
     _check_gateway(settings)
     with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so

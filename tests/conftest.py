@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import structlog
+
+# Tests start processes while gRPC's threads are at work: a child in which gRPC sees to itself may die before
+# it is another program.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 @pytest.fixture(autouse=True)

@@ -150,20 +150,20 @@ class Coalescer:
             for caller in batch:
                 caller.settle(error)
             return
-        chance = random.random()  # noqa: S311 - one for all: those who failed together come again together
+        # One chance and one clock for all: those who failed together come again together.
+        chance, now = random.random(), asyncio.get_running_loop().time()  # noqa: S311
         for caller, outcome in zip(batch, outcomes, strict=True):
-            self._conclude(caller, outcome, chance)
+            self._conclude(caller, outcome, chance, now)
 
-    def _conclude(self, caller: _Caller, outcome: Outcome, chance: float) -> None:
+    def _conclude(self, caller: _Caller, outcome: Outcome, chance: float, now: float) -> None:
         """Tell the caller, or let it join the line again after a pause."""
-        loop = asyncio.get_running_loop()
         caller.travels = False
         if isinstance(outcome, Accepted):
             caller.settle(outcome)
             return
-        seconds = pause(outcome, caller.failed, caller.deadline - loop.time(), lambda: chance)
+        seconds = pause(outcome, caller.failed, caller.deadline - now, lambda: chance)
         if seconds is None:
             caller.settle(outcome)
         elif not caller.answer.done():
             caller.failed, caller.before = caller.failed + 1, outcome
-            loop.call_later(seconds, self._join, caller)
+            asyncio.get_running_loop().call_at(now + seconds, self._join, caller)

@@ -156,27 +156,3 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp
     finally:
         await stack.stop()
     await nothing_is_left(stack, processes, 1)
-
-
-async def test_a_process_that_keeps_dying_is_given_up_with_a_clear_message(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "dying", free_port())
-    await stack.start()
-    processes = family(stack)
-    try:
-        for _ in range(4):
-            since = len(stack.output)
-            (await child(stack, "dispatcher")).kill()
-            await said(stack, "dispatcher is ready", since, 20)
-        assert stack.process is not None
-        (await child(stack, "dispatcher")).kill()
-        code = await asyncio.wait_for(stack.process.wait(), 15)
-        await said(stack, "stopped", 0, 2)
-    finally:
-        await stack.stop()
-
-    assert code == 1
-    last = next(line for line in stack.output if "giving up" in line)
-    assert last.startswith(
-        "dispatcher ended: killed by SIGKILL; it died 5 times in quick succession, giving up"
-    )
-    await nothing_is_left(stack, processes, 1)

@@ -318,7 +318,8 @@ _TOKENS = "only letters, digits, _ : and - are taken"
         ("event", "{" + " " * 60_000, "has 60001 bytes, at most 60000 are taken"),
         ("event", '{"a":' * 32 + "{}" + "}" * 32, "is nested deeper than 32 levels, the most that is taken"),
         ("event", "[]", "must be an object, found an array"),
-        ("data", "[1", "is not valid JSON: expecting ',' delimiter at line 1, column 3"),
+        ("data", "[1", "is not valid JSON: it ends too early: expecting ',' delimiter at line 1, column 3"),
+        ("data", "[1 2]", "is not valid JSON: expecting ',' delimiter at line 1, column 4"),
     ],
 )
 def test_a_description_says_what_was_found_and_what_is_expected(

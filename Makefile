@@ -30,7 +30,7 @@ run: setup proto ## Start everything with an embedded PostgreSQL and a demo proj
 	@exec $(BIN)/clarion --config server/demo/clarion.toml up --demo
 
 test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff check .

@@ -16,6 +16,8 @@ from tests.stack import Stack, client, free_port, running_stack
 
 from .conftest import accepted, delivered, family, nothing_is_left, post, runs, said, trigger_id, until
 
+pytestmark = pytest.mark.xdist_group("crash")
+
 CHILDREN = ("postgres", "server-0", "dispatcher", "gateway")
 WORDS = {"server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
 LEASE = 5.5  # seconds; the sandbox's own timeout is 5
@@ -56,25 +58,7 @@ def _is(process: psutil.Process, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", CHILDREN)
-async def test_a_killed_process_is_named_and_comes_back(
-    sturdy: Stack, rest: httpx.AsyncClient, name: str
-) -> None:
-    since, killed = len(sturdy.output), await child(sturdy, name)
-    below = killed.children(recursive=True)
-
-    killed.kill()
-
-    report = await said(sturdy, f"{name} ended: ", since, 5)
-    assert "killed by SIGKILL; restarting in " in report
-    assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
-    await said(sturdy, f"{name} is ready", since, 20)
-    assert (await child(sturdy, name)).pid != killed.pid
-    assert not [process for process in below if runs(process)]
-    await delivered(sturdy, "email", await _once_up(rest), 15)
-
-
-@pytest.mark.parametrize("name", CHILDREN)
-async def test_every_accepted_trigger_is_delivered_although_a_process_is_killed_under_load(
+async def test_a_process_killed_under_load_is_named_and_comes_back_and_all_that_was_accepted_is_delivered(
     sturdy: Stack, rest: httpx.AsyncClient, name: str
 ) -> None:
     since, load = len(sturdy.output), _Load(rest)
@@ -82,8 +66,15 @@ async def test_every_accepted_trigger_is_delivered_although_a_process_is_killed_
         for _ in range(AT_ONCE):
             group.create_task(load.run())
         await until(lambda: len(load.accepted) > AT_ONCE * EACH // 4, 20)
-        (await child(sturdy, name)).kill()
+        killed = await child(sturdy, name)
+        below = killed.children(recursive=True)
+        killed.kill()
+        report = await said(sturdy, f"{name} ended: ", since, 5)
+    assert "killed by SIGKILL; restarting in " in report
+    assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
     await said(sturdy, f"{name} is ready", since, 20)
+    assert (await child(sturdy, name)).pid != killed.pid
+    assert not [process for process in below if runs(process)]
 
     outbox = sturdy.data / "outbox" / "email"
 
@@ -122,18 +113,6 @@ class _Load:
         self.refused.add(answer.status_code)
         assert answer.json()["message"]
         return None
-
-
-async def _once_up(rest: httpx.AsyncClient) -> str:
-    """Trigger as soon as that works again, within seconds."""
-    async with asyncio.timeout(5):
-        while True:
-            with suppress(httpx.TransportError):
-                answer = await post(rest)
-                if answer.status_code == 204:
-                    return trigger_id(answer)
-                assert answer.status_code in {503, 504}, answer.text
-            await asyncio.sleep(0.05)
 
 
 async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp_path: Path) -> None:

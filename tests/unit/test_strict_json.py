@@ -179,11 +179,11 @@ def test_hostile_text_takes_linear_time(unit: str) -> None:
 
 
 def test_a_duplicate_among_thousands_of_names_is_found_in_linear_time() -> None:
-    text = "{" + ",".join(f'"n{number}":1' for number in range(8000)) + ',"n7999":1}'
+    text = "{" + ",".join(f'"n{number}":1' for number in range(50_000)) + ',"n49999":1}'
     began = time.perf_counter()
-    with pytest.raises(JsonError, match='holds the name "n7999" twice'):
+    with pytest.raises(JsonError, match='holds the name "n49999" twice'):
         decode(text)
-    assert time.perf_counter() - began < 0.1
+    assert time.perf_counter() - began < 1  # to look each name up among all others takes many seconds
 
 
 def test_types_have_the_names_that_json_gives_them() -> None:

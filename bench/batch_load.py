@@ -16,6 +16,7 @@ import uuid_utils
 
 from clarion.v1 import trigger_pb2 as pb
 
+from .load import head_of
 from .plan import BenchError
 
 __all__ = ["Batches", "Inserts", "Send", "Sent", "by_grpc", "by_rest", "rest_body", "until"]
@@ -78,10 +79,7 @@ class Batches:
         self._body = body
         self._numbers = numbers
         self._port = port
-        self._head = (
-            f"POST {_PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        ).encode()
+        self._head = head_of(_PATH, key, len(body))
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .plan import BODY, PATH, BenchError, Plan
 
-__all__ = ["MISSING", "Load", "Loader", "Wrk", "make_loader"]
+__all__ = ["MISSING", "Load", "Loader", "Wrk", "head_of", "make_loader"]
 
 MISSING = "wrk is missing: install the Debian package wrk (apt-get install wrk)"
 _GRACE_SECONDS = 15.0
@@ -94,11 +94,7 @@ class Loader:
 
     def __init__(self, key: str, connections: int) -> None:
         self._connections = connections
-        head = (
-            f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
-        )
-        self._request = (head + BODY).encode()
+        self._request = head_of(PATH, key, len(BODY)) + BODY.encode()
 
     async def run(self, port: int, seconds: float) -> Load:
         """Load the gateway on this port for that long."""
@@ -133,6 +129,14 @@ class Loader:
         finally:
             writer.close()
         return answers
+
+
+def head_of(path: str, key: str, length: int) -> bytes:
+    """Return the head of a POST of so many bytes of JSON."""
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    ).encode()
 
 
 def make_loader(plan: Plan, folder: Path, key: str) -> Wrk | Loader:

@@ -22,6 +22,7 @@ from server.rundir import RunDir
 
 from .command import data_option, own_folder, run_bench, say
 from .figures import facts, met, percentile, table
+from .load import head_of
 from .plan import BODY, PATH, BenchError, Plan
 from .stand import Clarion, clarion
 
@@ -104,11 +105,7 @@ async def _connection(product: Clarion, bodies: Sequence[str], rate: float) -> N
     for number, body in enumerate(bodies):
         if rate:
             await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))
-        head = (
-            f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {product.key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        writer.write((head + body).encode())
+        writer.write(head_of(PATH, product.key, len(body)) + body.encode())
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 204"):
             raise BenchError(f"a good trigger is answered with {answer[9:12].decode()}, not 204")

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 __all__ = [
     "BodyTooLarge",
@@ -181,24 +182,34 @@ class NotFound(RequestError):
     """There is no such thing."""
 
     code = "NOT_FOUND"
+    thing = "thing"
+    """What it is called; the metadata has its id under this name and `_id`."""
+
+    @classmethod
+    def of(cls, number: object) -> Self:
+        """Return the error that names what was asked for."""
+        return cls(f"There is no {cls.thing} {number}.", metadata={f"{cls.thing}_id": str(number)})
 
 
 class CampaignNotFound(NotFound):
     """There is no campaign with this id."""
 
     reason = "CAMPAIGN_NOT_FOUND"
+    thing = "campaign"
 
 
 class DeliveryNotFound(NotFound):
     """There is no trigger with this id."""
 
     reason = "DELIVERY_NOT_FOUND"
+    thing = "trigger"
 
 
 class KeyNotFound(NotFound):
     """There is no key with this id."""
 
     reason = "KEY_NOT_FOUND"
+    thing = "key"
 
 
 class MethodUnknown(RequestError):

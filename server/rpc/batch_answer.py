@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import uuid
 
-import msgspec
 from google.api import httpbody_pb2
-from google.protobuf import json_format
 from google.rpc import status_pb2
+
+from .shown import as_json
 
 __all__ = ["JsonOutcomes"]
 
@@ -31,7 +31,7 @@ class JsonOutcomes:
     ) -> None:
         """Add what became of an item: a trigger's id, or an error."""
         if error is not None:
-            self._outcomes.append(f'{{"index":{index},"error":{_json(error)}}}')
+            self._outcomes.append(f'{{"index":{index},"error":{as_json(error)}}}')
         elif replayed:
             self._outcomes.append(f'{{"index":{index},"trigger_id":"{trigger_id}","replayed":true}}')
         else:
@@ -41,7 +41,3 @@ class JsonOutcomes:
         """Return the whole answer."""
         text = f'{{"outcomes":[{",".join(self._outcomes)}]}}'
         return httpbody_pb2.HttpBody(content_type="application/json", data=text.encode())
-
-
-def _json(error: status_pb2.Status) -> str:
-    return msgspec.json.encode(json_format.MessageToDict(error, preserving_proto_field_name=True)).decode()

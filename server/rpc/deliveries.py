@@ -117,7 +117,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         require_valid(request)
         delivery = await self._records.find_delivery(uuid.UUID(trigger_id), caller().project_id)
         if delivery is None:
-            raise DeliveryNotFound(f"There is no trigger {trigger_id}.", metadata={"trigger_id": trigger_id})
+            raise DeliveryNotFound.of(trigger_id)
         return delivery
 
 

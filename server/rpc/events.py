@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from google.api import httpbody_pb2
-from google.protobuf import json_format
-from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from clarion.v1 import delivery_pb2
+
+from .shown import as_json
 
 __all__ = ["events", "last_event"]
 
@@ -33,23 +32,15 @@ def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[h
 
 def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
     """Return the event `end`: the reader need not come again."""
-    return _body(f"event: end\ndata: {_json(status, always=True)}\n\n")
+    return _body(f"event: end\ndata: {as_json(status, always=True)}\n\n")
 
 
 def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
     """Return one event. A message without a delivery is none, but its id is remembered."""
     if message.HasField("delivery"):
-        return f"id: {message.cursor}\ndata: {_json(message)}\n\n"
+        return f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
     return f": heartbeat\nretry: {_AGAIN}\nid: {message.cursor}\n\n"
 
 
 def _body(text: str) -> httpbody_pb2.HttpBody:
     return httpbody_pb2.HttpBody(content_type=_TYPE, data=text.encode())
-
-
-def _json(message: Message, *, always: bool = False) -> str:
-    """Return a message in one line; `always`: with numbers that are 0."""
-    found = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
-    )
-    return msgspec.json.encode(found).decode()

@@ -157,12 +157,8 @@ class Guard(grpc.GenericRpcHandler):
                 _caller.set(self._authenticate(_sent.get().get("authorization"), scope))
                 with Deadline(_time_left(context, self._deadline)):
                     return await serve(_decode(decode, raw, most_bytes), context)
-            except RequestError as error:
-                await abort(context, error)
-            except grpc.aio.AbortError:
-                raise
             except Exception as error:
-                await abort(context, _fault(error, context))
+                await _refuse(error, context)
             finally:
                 self._in_flight -= admitted
 
@@ -182,12 +178,8 @@ class Guard(grpc.GenericRpcHandler):
                 async with aclosing(serve(_decode(decode, raw, most_bytes), context)) as messages:
                     async for message in messages:
                         await context.write(message)
-            except RequestError as error:
-                await abort(context, error)
-            except grpc.aio.AbortError:
-                raise
             except Exception as error:
-                await abort(context, _fault(error, context))
+                await _refuse(error, context)
 
         return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
 
@@ -220,6 +212,17 @@ class UnknownMethods(grpc.GenericRpcHandler):
 
 async def _refuse_unknown(requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
     await abort(context, MethodUnknown())
+
+
+async def _refuse(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """End the call with an error; one that is a fault of ours is logged, and told by its id alone.
+
+    Raises:
+        grpc.aio.AbortError: always.
+    """
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    await abort(context, error if isinstance(error, RequestError) else _fault(error, context))
 
 
 def _decode(decode: Callable[[bytes], Any] | None, raw: bytes, most: int) -> Any:

@@ -135,14 +135,14 @@ class Judge:
 
     def campaign(self, campaign_id: int) -> Campaign:
         """Return the campaign if the caller may trigger it; forbidden comes before unknown."""
-        facts = {"campaign_id": str(campaign_id)}
         campaign = self._catalog.campaign(self._key.project_id, campaign_id)
         if not self._key.may_trigger(campaign_id) or (
             campaign is None and self._catalog.exists_elsewhere(campaign_id)
         ):
+            facts = {"campaign_id": str(campaign_id)}
             raise CampaignForbidden(f"The API key may not trigger campaign {campaign_id}.", metadata=facts)
         if campaign is None:
-            raise CampaignNotFound(f"There is no campaign {campaign_id}.", metadata=facts)
+            raise CampaignNotFound.of(campaign_id)
         return campaign
 
     def place(self, campaign: Campaign, timezone: str, send_at: dt.datetime | None) -> Placement:

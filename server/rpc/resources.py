@@ -44,9 +44,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         if number <= MAX_ID:
             found = await self._records.find_campaign(caller().project_id, number)
         if found is None:
-            raise CampaignNotFound(
-                f"There is no campaign {request.campaign_id}.", metadata={"campaign_id": request.campaign_id}
-            )
+            raise CampaignNotFound.of(request.campaign_id)
         return campaign_pb2.GetCampaignResponse(campaign=_campaign(found))
 
     async def ListCampaigns(  # noqa: N802 - gRPC's name
@@ -84,7 +82,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         require_valid(request)
         key = await self._records.revoke_key(uuid.UUID(request.key_id), caller().project_id)
         if key is None:
-            raise KeyNotFound(f"There is no key {request.key_id}.", metadata={"key_id": request.key_id})
+            raise KeyNotFound.of(request.key_id)
         return api_key_pb2.RevokeApiKeyResponse(api_key=self._shown(key))
 
     def _shown(self, key: ApiKey) -> api_key_pb2.ApiKey:

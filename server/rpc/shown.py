@@ -1,16 +1,27 @@
-"""Domain objects as the messages that callers read."""
+"""Domain objects as the messages that callers read, and messages as the JSON that the gateway would make."""
 
 from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarion.v1 import delivery_pb2
 
 from ..domain.delivery import Attempt, Delivery
 
-__all__ = ["delivery_message", "timestamp"]
+__all__ = ["as_json", "delivery_message", "timestamp"]
+
+
+def as_json(message: Message, *, always: bool = False) -> str:
+    """Return a message in one line; `always`: with numbers that are 0."""
+    found = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
+    )
+    return msgspec.json.encode(found).decode()
 
 
 def timestamp(moment: dt.datetime | None) -> Timestamp | None:

@@ -116,10 +116,10 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
 
     async def _state(self, trigger_id: uuid.UUID) -> DeliveryState:
         """Return where a trigger stands that the caller may cancel."""
-        key, facts = caller(), {"trigger_id": str(trigger_id)}
+        key = caller()
         found = await self._records.find_delivery(trigger_id, key.project_id)
         if found is None:
-            raise DeliveryNotFound(f"There is no trigger {trigger_id}.", metadata=facts)
+            raise DeliveryNotFound.of(trigger_id)
         if not key.may_trigger(found.campaign_id):
             facts = {"campaign_id": str(found.campaign_id)}
             message = f"The API key may not cancel triggers of campaign {found.campaign_id}."

@@ -82,9 +82,7 @@ async def _present(feed: Feed, project_id: int, followed: Followed) -> list[Deli
     found = await feed.present(ids, project_id) if ids else {}
     for trigger_id in ids:
         if trigger_id not in found:
-            raise DeliveryNotFound(
-                f"There is no trigger {trigger_id}.", metadata={"trigger_id": str(trigger_id)}
-            )
+            raise DeliveryNotFound.of(trigger_id)
     return [found[trigger_id] for trigger_id in ids]
 
 

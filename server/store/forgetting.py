@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ..errors import StoreUnavailable
-from .pool import Pool, reached
+from .pool import Pool, in_portions, reached
 
 __all__ = ["forget_keys", "forget_keys_forever", "forget_messages", "forget_messages_forever"]
 
@@ -66,13 +66,8 @@ async def forget_messages_forever(pool: Pool, older_than: float) -> None:
 
 
 async def _forget(pool: Pool, statement: str, older_than: float) -> int:
-    total = 0
-    while True:
-        async with reached():
-            rows = await pool.fetch(statement, older_than, _AT_ONCE)
-        total += len(rows)
-        if len(rows) < _AT_ONCE:
-            return total
+    async with reached():
+        return await in_portions(pool, statement, older_than, at_once=_AT_ONCE)
 
 
 async def _every_minute(forget: Callable[[], Awaitable[int]], complaint: str) -> None:

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
 
-__all__ = ["READING", "Connection", "Pool", "is_outage", "open_pool", "reached"]
+__all__ = ["READING", "Connection", "Pool", "in_portions", "is_outage", "open_pool", "reached"]
 
 # Generic in the type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -72,6 +72,19 @@ async def reached() -> AsyncIterator[None]:
             raise
         log.warning("store unavailable", error=type(error).__name__)
         raise StoreUnavailable from error
+
+
+async def in_portions(pool: Pool, statement: str, *arguments: object, at_once: int) -> int:
+    """Run a statement that returns each row it did, `at_once` (its last argument) at the most, until all are.
+
+    Returns how many they are.
+    """
+    total = 0
+    while True:
+        rows = await pool.fetch(statement, *arguments, at_once)
+        total += len(rows)
+        if len(rows) < at_once:
+            return total
 
 
 async def _prepare(connection: Connection) -> None:

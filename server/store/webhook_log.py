@@ -9,7 +9,7 @@ import asyncpg
 
 from ..domain.delivery import Attempt, AttemptOutcome
 from ..domain.webhook import Logged, MessageState
-from .pool import Pool
+from .pool import Pool, in_portions
 from .webhook_statements import TTL
 
 __all__ = ["list_log", "retry_messages"]
@@ -105,18 +105,10 @@ async def retry_messages(
         endpoint_id: Only those of this endpoint.
     """
     begun_at = await pool.fetchval("SELECT now()")
-    chosen = list(ids) if ids is not None else None
-    return sum([await _all_of(pool, each, chosen, endpoint_id, begun_at) for each in (_RAISE, _HURRY)])
-
-
-async def _all_of(pool: Pool, statement: str, *chosen: object) -> int:
-    """Run a statement that returns so many rows at once, until there are no more; return how many."""
-    total = 0
-    while True:
-        rows = await pool.fetch(statement, *chosen, _RETRIED_AT_ONCE)
-        total += len(rows)
-        if len(rows) < _RETRIED_AT_ONCE:
-            return total
+    chosen = (list(ids) if ids is not None else None, endpoint_id, begun_at)
+    return sum(
+        [await in_portions(pool, each, *chosen, at_once=_RETRIED_AT_ONCE) for each in (_RAISE, _HURRY)]
+    )
 
 
 def _logged(row: asyncpg.Record) -> Logged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..domain.webhook import POLICY
 
-__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "TELL", "TTL", "WAITING"]
+__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "SEND_TEST", "TELL", "TTL", "WAITING"]
 
 _MOMENT = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 TTL = f"interval '{POLICY.ttl:.0f} s'"
@@ -40,6 +40,19 @@ TELL = f"""told AS (
 That has trigger_id, state, attempts, provider, provider_message_id and error (without the recipient). While
 no project has an endpoint, `news` is not even read.
 """
+
+SEND_TEST = f"""
+    WITH message AS (
+        INSERT INTO webhook_message (webhook_id, type, body)
+        SELECT id, $2, json_build_object('type', $2::text,
+            'timestamp', to_char(now() AT TIME ZONE 'UTC', {_MOMENT}),
+            'data', json_build_object('webhook_id', id))::text
+        FROM webhook WHERE id = $1 AND state = 'active'
+        RETURNING id, webhook_id
+    )
+    INSERT INTO webhook_queue (message_id, webhook_id, expires_at)
+    SELECT id, webhook_id, now() + {TTL} FROM message RETURNING message_id
+"""  # noqa: S608 - constants only
 
 _LOST = """message_id, attempt, 'lost', NULL::int4, claimed_at, extract(epoch FROM now() - claimed_at),
             'the dispatcher ended before it could record the outcome', ''"""

@@ -19,7 +19,7 @@ from ..domain.webhook import (
 )
 from ..errors import ConfigError
 from .pool import Connection, Pool
-from .webhook_statements import TTL
+from .webhook_statements import SEND_TEST
 
 __all__ = [
     "active_targets",
@@ -36,18 +36,6 @@ __all__ = [
 
 _COLUMNS = """w.id, w.url, w.events, w.state, w.created_at, w.disabled_because, w.previous_until,
     (SELECT name FROM project WHERE project.id = w.project_id) AS project"""
-_TEST = f"""
-    WITH message AS (
-        INSERT INTO webhook_message (webhook_id, type, body)
-        SELECT id, $2, json_build_object('type', $2::text,
-            'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'data', json_build_object('webhook_id', id))::text
-        FROM webhook WHERE id = $1 AND state = 'active'
-        RETURNING id, webhook_id
-    )
-    INSERT INTO webhook_queue (message_id, webhook_id, expires_at)
-    SELECT id, webhook_id, now() + {TTL} FROM message RETURNING message_id
-"""  # noqa: S608 - constants only
 
 
 async def create_endpoint(
@@ -165,7 +153,7 @@ async def delete_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint | None
 
 async def send_test(pool: Pool, endpoint_id: uuid.UUID) -> uuid.UUID | None:
     """Have a test sent to an active endpoint; return the message's id, or None if there is no such."""
-    found: uuid.UUID | None = await pool.fetchval(_TEST, endpoint_id, TEST)
+    found: uuid.UUID | None = await pool.fetchval(SEND_TEST, endpoint_id, TEST)
     return found
 
 

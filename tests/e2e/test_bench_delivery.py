@@ -11,13 +11,13 @@ from .test_bench import ROOT, commands_naming, finish
 
 SHORT = {
     "delivery": (
-        *("--messages", "150", "--rounds", "1", "--triggers", "3", "--idle-seconds", "1"),
+        *("--messages", "800", "--rounds", "1", "--triggers", "3", "--idle-seconds", "1"),
         *("--variant", "email by SMTP", "--variant", "push by FCM"),
     ),
     "claims": ("--history", "2000", "--held", "3", "--rate", "400"),
     "isolation": (
-        *("--messages", "60", "--rounds", "1", "--timeout", "0.4", "--pause", "0.3"),
-        *("--hang", "1.0", "--rate", "40"),
+        *("--messages", "100", "--rounds", "1", "--timeout", "0.5", "--pause", "0.3"),
+        *("--hang", "1.5", "--rate", "40"),
     ),
 }
 

@@ -27,7 +27,7 @@ setup-dev: $(VENV)/ready-dev ## The same with what tests and linters need
 proto: $(BUILT) ## Build stubs, descriptors and the reference from protos/
 
 run: setup proto ## Start everything with an embedded PostgreSQL and a demo project
-	@exec $(BIN)/clarion --config server/demo/clarion.toml up --demo
+	@exec $(BIN)/clarion --config server/up/demo/clarion.toml up --demo
 
 test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
@@ -45,14 +45,14 @@ format: setup-dev ## Format the code
 	$(BIN)/ruff format .
 
 bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
-	$(BIN)/python -m bench $(ARGS)
-	@echo "also: $(BIN)/python -m bench.validation (what each check costs), -m bench.overload (when twice too many call),"
-	@echo "-m bench.batch (batches beside single calls and bare INSERTs),"
-	@echo "and of delivery: -m bench.delivery (speed, latency), -m bench.claims (history), -m bench.isolation (a provider hangs)"
-	@echo "and of the Python client: -m bench.client (what coalescing spares)"
+	$(BIN)/python -m lab.bench $(ARGS)
+	@echo "also: $(BIN)/python -m lab.bench.validation (what each check costs), -m lab.bench.overload (when twice too many call),"
+	@echo "-m lab.bench.batch (batches beside single calls and bare INSERTs),"
+	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
+	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 
 faults: setup-dev proto ## Kill processes under load, and count what became of each trigger (takes about 5 minutes)
-	$(BIN)/python -m faults $(ARGS)
+	$(BIN)/python -m lab.faults $(ARGS)
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock

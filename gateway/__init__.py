@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .command import check, command
-from .config import build, render
+from .config.bootstrap import build, render
 from .errors import GatewayError
-from .family import remove_leftovers
 from .options import HALF_THE_CORES, GatewayOptions
-from .probe import wait_ready, wait_upstream
-from .runner import Gateway, run, running
-from .tls import check_pair
+from .run.command import check, command
+from .run.hot_restart import remove_leftovers
+from .run.probe import wait_ready, wait_upstream
+from .run.runner import Gateway, run, running
+from .run.tls import check_pair
 
 __all__ = [
     "HALF_THE_CORES",

@@ -15,11 +15,12 @@ import click
 
 from gateway import GatewayError
 
-from . import demo, logs
 from .commands.common import Invocation, run
 from .config import LogSettings
 from .errors import ClarionError, ConfigError, StoreUnavailable
-from .store.migrate import migrate as migrate_database
+from .process import logs
+from .store.schema.migrate import migrate as migrate_database
+from .up import demo
 
 __all__ = ["main"]
 
@@ -76,7 +77,7 @@ def cli(context: click.Context, *, config: Path | None) -> None:
 @click.pass_obj
 def up(invocation: Invocation, *, with_demo: bool) -> None:
     """Run everything on this machine; Ctrl-C ends it."""
-    from .up import up as run_all  # noqa: PLC0415
+    from .up.plan import up as run_all  # noqa: PLC0415
 
     config = invocation.config or (demo.CONFIG if with_demo else None)
     settings = Invocation(config).settings()
@@ -87,7 +88,7 @@ def up(invocation: Invocation, *, with_demo: bool) -> None:
 @click.pass_obj
 def serve(invocation: Invocation) -> None:
     """Run one gRPC server."""
-    from . import app  # noqa: PLC0415
+    from .wiring import serve as app  # noqa: PLC0415
 
     settings = invocation.settings()
     logs.configure(settings.log)
@@ -98,7 +99,7 @@ def serve(invocation: Invocation) -> None:
 @click.pass_obj
 def dispatch(invocation: Invocation) -> None:
     """Run one dispatcher."""
-    from . import app  # noqa: PLC0415
+    from .wiring import serve as app  # noqa: PLC0415
 
     settings = invocation.settings()
     logs.configure(settings.log)

@@ -20,12 +20,12 @@ import psutil
 import tomlkit
 
 from clarion.v1 import trigger_pb2_grpc
-from server import app
 from server.config import load
-from server.demo import CAMPAIGNS
-from server.rundir import sockets_folder
-from server.store.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 from server.store.pool import Pool
+from server.up.data_folder import sockets_folder
+from server.up.demo import CAMPAIGNS
+from server.wiring import serve as app
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
 

@@ -8,7 +8,7 @@ import click
 
 from ..domain.campaign import Campaign
 from ..errors import ConfigError
-from ..store import campaigns as store
+from ..store.admin import campaigns as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
 from .preview import preview
@@ -30,8 +30,8 @@ campaigns.add_command(preview)
 @click.pass_obj
 def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
     """Write the campaigns of a YAML or TOML FILE; all of them or, if one is wrong, none."""
-    from .. import app  # noqa: PLC0415 - see server/cli.py
-    from ..setup import apply_campaign_file  # noqa: PLC0415
+    from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415
 
     providers = app.providers(invocation.settings())
 

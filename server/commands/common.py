@@ -16,9 +16,9 @@ import uvloop
 from ..config import Settings, load
 from ..domain.campaign import Channel
 from ..errors import ConfigError, StoreUnavailable
-from ..rundir import sockets_folder
-from ..store.embedded import EmbeddedPostgres
+from ..postgres.embedded import EmbeddedPostgres
 from ..store.pool import Pool
+from ..up.data_folder import sockets_folder
 
 __all__ = ["CHANNEL", "Invocation", "as_json", "json_option", "run", "show_json", "table"]
 
@@ -42,7 +42,7 @@ class Invocation:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Pool]:
         """Open the configured database, or the one that `clarion up` runs from this folder."""
-        from .. import app  # noqa: PLC0415 - see server/cli.py
+        from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
 
         settings = self.settings()
         if settings.database.url:

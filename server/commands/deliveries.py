@@ -12,10 +12,10 @@ import click
 from ..domain.campaign import Channel
 from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
 from ..errors import ConfigError
-from ..store import deliveries as store
-from ..store import delivery_lists as lists
-from ..store.cancelling import cancel_all
 from ..store.pool import reached
+from ..store.records import admin_lists as lists
+from ..store.records import find as store
+from ..store.records.cancel import cancel_all
 from .common import CHANNEL, Invocation, json_option, run, show_json, table
 
 __all__ = ["deliveries"]

@@ -62,6 +62,6 @@ def run_gateway(context: click.Context, *, admin_socket: Path | None, spare: str
 def _options(
     settings: Settings, *, admin_socket: Path | None = None, spare: str = ""
 ) -> envoy.GatewayOptions:
-    from .. import app  # noqa: PLC0415 - see server/cli.py
+    from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
 
     return app.gateway_options(settings, admin_socket=admin_socket, spare=spare)

@@ -10,7 +10,7 @@ import click
 from ..domain.key import ApiKey, Scope, new_secret
 from ..domain.limit import OwnLimit
 from ..errors import ConfigError
-from ..store import keys as store
+from ..store.admin import keys as store
 from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit

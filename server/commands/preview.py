@@ -14,13 +14,13 @@ from ..domain.campaign import Campaign, Channel
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError, DeliveryError
-from ..rpc.timezones import timezone_problem
-from ..store import campaigns, keys
+from ..intake.timezones import timezone_problem
+from ..store.admin import campaigns, keys
 from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json
 
 if TYPE_CHECKING:
-    from ..dispatch.message import Message
+    from ..channels.messages import Message
 
 __all__ = ["preview"]
 
@@ -80,7 +80,7 @@ def _member(message: Message, part: str) -> str:
 
 
 def _from_file(path: Path, campaign_id: int, project: str | None) -> Campaign:
-    from ..campaign_file import find_campaign, read  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.campaign_file import find_campaign, read  # noqa: PLC0415 - see server/cli.py
 
     file = read(path)
     found = find_campaign(file, campaign_id) if project in {None, file.project} else None
@@ -158,7 +158,7 @@ def _checked_locale(tag: str) -> str:
 
 
 def _rendered(campaign: Campaign, trigger: Trigger, zone: str) -> Message:
-    from ..dispatch.rendering import Renderer, check_templates  # noqa: PLC0415 - see server/cli.py
+    from ..templates.render import Renderer, check_templates  # noqa: PLC0415 - see server/cli.py
 
     problems = check_templates(campaign)
     if problems:
@@ -170,7 +170,7 @@ def _rendered(campaign: Campaign, trigger: Trigger, zone: str) -> Message:
 
 
 def _facts(campaign: Campaign, trigger: Trigger) -> dict[str, object]:
-    from ..dispatch.rendering import chosen_locale  # noqa: PLC0415 - see server/cli.py
+    from ..templates.render import chosen_locale  # noqa: PLC0415 - see server/cli.py
 
     template = chosen_locale(campaign, trigger.locale)
     facts = {
@@ -184,7 +184,7 @@ def _facts(campaign: Campaign, trigger: Trigger) -> dict[str, object]:
 
 def _segments(campaign: Campaign, parts: Mapping[str, str]) -> dict[str, Any]:
     """Return what a text message costs to send."""
-    from ..dispatch.segments import segments  # noqa: PLC0415 - see server/cli.py
+    from ..channels.sms_segments import segments  # noqa: PLC0415 - see server/cli.py
 
     return {"segments": as_json(segments(parts["text"]))} if campaign.channel is Channel.TEXT else {}
 

@@ -6,8 +6,8 @@ import click
 
 from ..domain.project import Project
 from ..errors import ConfigError
-from ..rpc.timezones import timezone_problem
-from ..store import keys as store
+from ..intake.timezones import timezone_problem
+from ..store.admin import keys as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit

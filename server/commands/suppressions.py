@@ -6,7 +6,7 @@ import click
 
 from ..domain.campaign import Channel
 from ..errors import ConfigError
-from ..store import suppressions as store
+from ..store.admin import suppressions as store
 from ..store.pool import reached
 from .common import CHANNEL, Invocation, json_option, run, show_json, table
 

@@ -17,7 +17,7 @@ from clarion.v1 import trigger_pb2_grpc
 
 from ..config import GatewaySettings
 from ..errors import ClarionError, ConfigError, Violation
-from ..rpc.send_at import parse_send_at
+from ..intake.send_at import parse_send_at
 from .common import Invocation, json_option, show_json
 
 __all__ = ["trigger"]
@@ -68,7 +68,7 @@ def trigger(
     Give one of --email, --phone, --device-token. The API key comes from CLARION_API_KEY, from
     --key-file, or is the demo's.
     """
-    from ..up import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
+    from ..up.plan import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
 
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)

@@ -9,9 +9,9 @@ import click
 
 from ..domain.webhook import Logged
 from ..errors import ConfigError
-from ..store import webhook_log as store
+from ..store.admin import webhook_log as store
+from ..store.admin.endpoints import find_endpoint, must_be_active
 from ..store.pool import Pool, reached
-from ..store.webhooks import find_endpoint, must_be_active
 from .common import Invocation, json_option, run, show_json, table
 
 __all__ = ["log", "retry"]

@@ -9,14 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from ..domain.webhook import (
-    DEFAULT_OVERLAP,
-    Endpoint,
-    EndpointState,
-    EventType,
-    new_secret,
-)
-from ..store import webhooks as store
+from ..domain.webhook import DEFAULT_OVERLAP, Endpoint, EndpointState, EventType, new_secret
+from ..store.admin import endpoints as store
 from ..store.pool import Pool, reached
 from .common import Invocation, as_json, json_option, run, show_json, table
 from .webhook_log import log, retry
@@ -65,7 +59,7 @@ def create(invocation: Invocation, *, project: str, url: str, events: tuple[str,
 
     The secret signs the messages that the endpoint gets.
     """
-    from ..app_webhooks import check_url  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.webhooks import check_url  # noqa: PLC0415 - see server/cli.py
 
     secret, wanted = new_secret(), [EventType(event) for event in events] or list(EventType)
 

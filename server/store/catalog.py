@@ -15,7 +15,8 @@ from ..domain.limit import NO_OWN_LIMIT, OwnLimit
 from ..domain.project import Project
 from ..domain.webhook import Target
 from ..errors import StoreUnavailable
-from . import campaigns, keys, webhooks
+from .admin import campaigns, keys
+from .admin import endpoints as webhooks
 from .pool import Pool, reached
 
 __all__ = ["Catalog"]

@@ -13,7 +13,7 @@ import pytest
 from clarion.v1 import trigger_pb2_grpc
 from server.domain.campaign import Campaign, CampaignState, Channel, Template
 from server.domain.key import Scope, new_secret
-from server.store import campaigns, keys
+from server.store.admin import campaigns, keys
 from server.store.pool import Pool
 from tests.stack import Stack, client, running_stack
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from server.dispatch.message import Email, message_id_for
-from server.dispatch.providers import build
-from server.dispatch.providers.base import Provider
+from server.channels.messages import Email, message_id_for
+from server.dispatcher.providers import build
+from server.dispatcher.providers.base import Provider
 from server.errors import ProviderError
 
 ADDRESS = "zoe.sommer@example.org"

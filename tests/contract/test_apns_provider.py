@@ -15,9 +15,9 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from server.dispatch.message import Push, Text
-from server.dispatch.providers import build
-from server.dispatch.providers.apns import HOSTS, ApnsProvider, ApnsSettings
+from server.channels.messages import Push, Text
+from server.dispatcher.providers import build
+from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 
 from .apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server

@@ -17,7 +17,7 @@ from clarion.v1 import trigger_pb2_grpc
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
 from server.domain.once import once
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.contract.documented import as_json, check_call, check_rest, fields_of, reason_of

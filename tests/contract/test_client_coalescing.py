@@ -23,7 +23,7 @@ from clarion_client import (
 )
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.contract.cut_connections import losing_answers

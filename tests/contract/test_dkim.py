@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from server.dispatch.providers import build
+from server.dispatcher.providers import build
 from server.errors import ConfigError
 
 from .smtp_kit import make_email, provider_for

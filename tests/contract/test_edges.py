@@ -17,7 +17,7 @@ import pytest
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.key import Scope, new_secret
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.contract.documented import check_call, check_rest, reason_of

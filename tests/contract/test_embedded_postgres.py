@@ -19,10 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.errors import ConfigError
-from server.rundir import RunDir
-from server.store import embedded, leftovers
-from server.store.embedded import EmbeddedPostgres
-from server.supervisor import Child, Supervisor
+from server.postgres import embedded
+from server.postgres import orphans as leftovers
+from server.postgres.embedded import EmbeddedPostgres
+from server.up.data_folder import RunDir
+from server.up.supervisor import Child, Supervisor
 from tests.contract.processes import is_gone
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -16,9 +16,9 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from server.dispatch.message import Push, Text
-from server.dispatch.providers import build
-from server.dispatch.providers.fcm import FcmProvider, FcmSettings
+from server.channels.messages import Push, Text
+from server.dispatcher.providers import build
+from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 
 from .http_api import Api, Reply, Request, http_api

@@ -12,10 +12,10 @@ import pytest
 
 from clarion.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2_grpc
+from server.api.page_tokens import cursor_of
 from server.domain.delivery import Position
 from server.domain.key import Scope, new_secret
-from server.rpc.places import cursor_of
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.contract.documented import check_call, check_rest, fields_of, reason_of

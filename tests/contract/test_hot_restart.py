@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from gateway import GatewayOptions
-from gateway.family import SHARED_MEMORY
+from gateway.run.hot_restart import SHARED_MEMORY
 from tests.contract import toy_upstream
 from tests.contract.gateway_kit import TOY, call, options_for, ready_runner, short_folder, trigger, until
 from tests.contract.processes import is_gone

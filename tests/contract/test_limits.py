@@ -21,11 +21,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clarion.v1 import api_key_pb2, api_key_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
-from server import app
 from server.domain.key import ApiKey, Scope, new_secret
 from server.domain.limit import OwnLimit
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
+from server.wiring import serve as app
 from tests.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("contract")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from server.dispatch.message import Email, Message, Push, Text
-from server.dispatch.providers import build
-from server.dispatch.providers.base import Provider
+from server.channels.messages import Email, Message, Push, Text
+from server.dispatcher.providers import build
+from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel
 from server.errors import ConfigError, Permanent, Transient
 

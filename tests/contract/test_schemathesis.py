@@ -17,7 +17,7 @@ import pytest
 import tomlkit
 
 from server.domain.key import Scope, new_secret
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.contract.documented import check_rest

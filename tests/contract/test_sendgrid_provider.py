@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from server.dispatch.message import Email, Text, message_id_for
-from server.dispatch.providers import build
-from server.dispatch.providers.base import Provider
-from server.dispatch.providers.sendgrid import SendGridSettings
+from server.channels.messages import Email, Text, message_id_for
+from server.dispatcher.providers import build
+from server.dispatcher.providers.base import Provider
+from server.dispatcher.providers.sendgrid import SendGridSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 
 from .http_api import Api, Reply, Request, http_api

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.dispatch.message import Text
-from server.dispatch.providers import build
-from server.dispatch.providers.smtp import SmtpSettings
+from server.channels.messages import Text
+from server.dispatcher.providers import build
+from server.dispatcher.providers.smtp.provider import SmtpSettings
 from server.errors import ConfigError, Permanent, Transient
 
 from .smtp_kit import ADDRESS, failure, make_email, provider_for

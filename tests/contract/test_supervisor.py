@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ConfigError
-from server.supervisor import Child, RestartPolicy, Supervisor
+from server.up.supervisor import Child, RestartPolicy, Supervisor
 from tests.contract.processes import is_gone
 
 QUICK = RestartPolicy(first=0.02, longest=0.05, quick_deaths=3)

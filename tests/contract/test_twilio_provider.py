@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from server.channels.messages import Email, Text
 from server.config import load
-from server.dispatch.message import Email, Text
-from server.dispatch.providers import build
-from server.dispatch.providers.base import Provider
-from server.dispatch.providers.twilio import TwilioSettings
+from server.dispatcher.providers import build
+from server.dispatcher.providers.base import Provider
+from server.dispatcher.providers.twilio import TwilioSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 
 from .http_api import Api, Reply, Request, http_api

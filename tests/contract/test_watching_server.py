@@ -13,12 +13,12 @@ import pytest
 
 from clarion.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2_grpc
+from server.api.page_tokens import position_of
+from server.api.server import RpcServer
 from server.domain.limit import Limit, RateLimiter
-from server.rpc.places import position_of
-from server.rpc.service import RpcServer
 from server.store.catalog import Catalog
-from server.store.feed import Feed
 from server.store.pool import Pool
+from server.store.records.change_feed import Feed
 from tests.contract.documented import check_call, reason_of
 from tests.contract.test_following import until_it_ends
 from tests.stack import Stack
@@ -67,8 +67,8 @@ async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
 async def test_silence_is_broken_by_signs_of_life_with_newer_cursors(
     served: Served, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.rpc.watching.HEARTBEAT", 0.3)
-    monkeypatch.setattr("server.rpc.watching._LOOK_UP", 0.1)
+    monkeypatch.setattr("server.api.watch.HEARTBEAT", 0.3)
+    monkeypatch.setattr("server.api.watch._LOOK_UP", 0.1)
     call = served.watch(timeout=10)
     cursors = []
     for _ in range(4):  # and longer than the deadline of calls that are no streams

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from server.dispatch.webhooks import posting as posting_module
-from server.dispatch.webhooks import resolving
-from server.dispatch.webhooks.destination import problems_of
-from server.dispatch.webhooks.guard import Address, Guard
-from server.dispatch.webhooks.posting import MAX_ANSWER, Poster
-from server.dispatch.webhooks.resolving import Resolver
+from server.dispatcher.webhooks import client as posting_module
+from server.dispatcher.webhooks import resolver as resolving
+from server.dispatcher.webhooks.address_policy import Address, Guard
+from server.dispatcher.webhooks.client import MAX_ANSWER, Poster
+from server.dispatcher.webhooks.resolver import Resolver
+from server.dispatcher.webhooks.url_check import problems_of
 from server.errors import ConfigError, Transient
 
 from .http_api import Reply, http_api

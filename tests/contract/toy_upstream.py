@@ -24,7 +24,7 @@ from clarion.v1 import (
     trigger_pb2,
     trigger_pb2_grpc,
 )
-from server.rpc.service import OPTIONS
+from server.api.server import OPTIONS
 
 __all__ = ["READY_SERVICE", "TRIGGER_ID", "Toy", "running"]
 

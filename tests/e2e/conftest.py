@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from server.rundir import sockets_folder
+from server.up.data_folder import sockets_folder
 from tests.contract.smtp_servers import MailServer, mail_server
 from tests.stack import Stack, client, running_stack
 

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.calling import BEGIN, END, WAYS
-from bench.load import MISSING
-from bench.process import bench_module, with_bench
+from lab.bench.calling import BEGIN, END, WAYS
+from lab.bench.load import MISSING
+from lab.product.process import bench_module, with_bench
 from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ LOADER = "wrk" if shutil.which("wrk") else "builtin"
 
 async def start(*words: str, **env: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench", *words),
+        *(sys.executable, "-m", "lab.bench", *words),
         cwd=ROOT,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,

@@ -24,7 +24,7 @@ SHORT = {
 
 async def start(name: str, *words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"bench.{name}", *words),
+        *(sys.executable, "-m", f"lab.bench.{name}", *words),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -20,7 +20,7 @@ from server.cli import cli
 from server.domain.campaign import Campaign, Channel, SendWindow, Template, Undefined
 from server.domain.key import Scope, new_secret
 from server.errors import ConfigError
-from server.store import campaigns, keys
+from server.store.admin import campaigns, keys
 from server.store.pool import Pool
 from tests.contract.smtp_servers import MailServer
 from tests.stack import Stack, client

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from faults.load import Load
-from faults.phases import kill_phase, stop_phase
-from faults.plan import Plan
-from faults.product import Product, running
-from faults.sink import read_mails
+from lab.faults.load import Load
+from lab.faults.phases import kill_phase, stop_phase
+from lab.faults.plan import Plan
+from lab.product.faults_sink import read_mails
+from lab.product.product import Product, running
 
 pytestmark = pytest.mark.xdist_group("faults")
 PLAN = Plan(seed=1, rounds=2, stops=2, victims=("dispatcher", "both"), callers=8, longest=0.6)

@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 
 from server.cli import cli
 from server.commands.webhook_log import next_told
-from server.dispatch.webhooks.signing import signed_headers
+from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
 from tests.stack import Stack, free_port

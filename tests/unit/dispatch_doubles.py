@@ -14,13 +14,13 @@ from typing import Any
 
 import msgspec
 
-from server.dispatch.delivery import Deliverer
-from server.dispatch.message import Message
-from server.dispatch.providers.base import Provider, Receipt, SendingPolicy
-from server.dispatch.queue import Queue
-from server.dispatch.settings import DispatchSettings
-from server.dispatch.traffic import Traffic
-from server.dispatch.worker import Dispatcher
+from server.channels.messages import Message
+from server.dispatcher.dispatcher import Dispatcher
+from server.dispatcher.ports import Queue
+from server.dispatcher.providers.base import Provider, Receipt, SendingPolicy
+from server.dispatcher.router import Traffic
+from server.dispatcher.settings import DispatchSettings
+from server.dispatcher.trigger_sender import Deliverer
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
 from server.domain.delivery import AttemptOutcome, Claim, Finished, Returned, Share
 from server.domain.trigger import Trigger

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from server.dispatch.message import Email
-from server.dispatch.rendering import Renderer
+from server.channels.messages import Email
 from server.domain.campaign import Template, Undefined
+from server.templates.render import Renderer
 
 from .dispatch_doubles import make_campaign, make_trigger
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.dispatch.message import envelope_address
-from server.rpc.addresses import (
+from server.channels.messages import envelope_address
+from server.intake.addresses import (
     _PLAIN_DOMAIN,
     _PLAIN_LOCAL,
     as_sent,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidRequest, Violation
-from server.rpc.batch_body import parse_item, split
+from server.intake.batch_body import parse_item, split
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.dispatch.breaker import LONGEST_PAUSE, Breaker, BreakerState
+from server.dispatcher.circuit_breaker import LONGEST_PAUSE, Breaker, BreakerState
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from server import demo
-from server.campaign_file import read, to_campaigns
-from server.dispatch.providers import build
-from server.dispatch.providers.base import Provider
+from server.dispatcher.providers import build
+from server.dispatcher.providers.base import Provider
 from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWindow, Undefined
 from server.errors import ConfigError
+from server.up import demo
+from server.wiring.campaign_file import read, to_campaigns
 
 DEMO = Path(demo.__file__).parent / "campaigns.yaml"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from server.dispatch import delivery
-from server.dispatch.delivery import Deliverer
-from server.dispatch.traffic import Traffic
+from server.dispatcher import trigger_sender as delivery
+from server.dispatcher.router import Traffic
+from server.dispatcher.trigger_sender import Deliverer
 from server.domain.delivery import AttemptOutcome, Finished
 from server.errors import Transient
-from server.store.floors import LOOK_BACK, LOOK_BACK_EVERY, Floors
+from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, Floors
 
 from .dispatch_doubles import Clock, MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
 

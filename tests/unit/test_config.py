@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from server import config, demo
+from server import config
 from server.config import Settings, load
-from server.dispatch.providers import build
+from server.dispatcher.providers import build
 from server.errors import ConfigError
+from server.up import demo
 
 EXAMPLE = Path(demo.__file__).parent / "clarion.toml"
 

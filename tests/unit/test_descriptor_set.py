@@ -7,7 +7,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
-from gateway.contract import descriptor_path
+from gateway.config.contract import descriptor_path
 
 
 def test_protoc_makes_stubs_from_the_descriptor_set_alone(tmp_path: Path) -> None:

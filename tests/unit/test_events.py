@@ -7,7 +7,7 @@ import json
 from google.rpc import code_pb2, status_pb2
 
 from clarion.v1 import delivery_pb2 as pb
-from server.rpc.events import events, last_event
+from server.api.sse import events, last_event
 
 
 def told(cursor: str, external_id: str = "") -> pb.WatchTriggersResponse:

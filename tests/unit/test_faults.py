@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faults.sink import Mail
-from faults.verdict import Kill, Lost, Verdict, judge
+from lab.faults.verdict import Kill, Lost, Verdict, judge
+from lab.product.faults_sink import Mail
 
 KILL = Kill(100.0, 100.5)
 ACCEPTED = {"one": "id-1", "two": "id-2"}

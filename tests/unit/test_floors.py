@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from server.store.floors import FRONT, LOOK_AT_ALL_EVERY, LOOK_BACK, LOOK_BACK_EVERY, MARGIN, Floors
+from server.store.queue.scan_floor import FRONT, LOOK_AT_ALL_EVERY, LOOK_BACK, LOOK_BACK_EVERY, MARGIN, Floors
 
 from .dispatch_doubles import Clock
 

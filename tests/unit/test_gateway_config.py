@@ -17,9 +17,11 @@ from google.rpc import status_pb2
 
 import gateway
 from clarion.v1 import error_reason_pb2, trigger_pb2
-from gateway import GatewayError, GatewayOptions, build, command, contract, render, replies
-from gateway.contract import built, path_regex
-from gateway.replies import Reply, too_large
+from gateway import GatewayError, GatewayOptions, build, render
+from gateway.config import contract, replies
+from gateway.config.contract import built, path_regex
+from gateway.config.replies import Reply, too_large
+from gateway.run import command
 
 ANSWER: Any = error_reason_pb2.answer  # its .pyi file predates typed extensions
 EVENTS = "/api/client/triggers:watch"

@@ -12,8 +12,8 @@ from server.domain.campaign import Campaign
 from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
 from server.errors import InvalidRequest
-from server.rpc.judging import Judge, Ready
-from server.rpc.rest_body import parse_body
+from server.intake.body import parse_body
+from server.intake.validate import Judge, Ready
 
 from .dispatch_doubles import make_campaign
 

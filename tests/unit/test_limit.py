@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.api.rate_limit import rate_limited
 from server.domain.limit import NO_OWN_LIMIT, Exceeded, Limit, OwnLimit, RateLimiter
-from server.rpc.rate_limit import rate_limited
 
 FREE = Limit(0, 1)
 MOMENT = 1e-5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from server.dispatch.message import Text
-from server.dispatch.rendering import Renderer
-from server.dispatch.segments import segments
+from server.channels.messages import Text
+from server.channels.sms_segments import segments
 from server.domain.campaign import Channel, Template
 from server.errors import RenderError
+from server.templates.render import Renderer
 
 from .dispatch_doubles import make_campaign, make_trigger
 from .rendering_kit import render, text_of

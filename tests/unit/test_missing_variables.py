@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from server.dispatch.rendering import check_templates
 from server.domain.campaign import Template
 from server.errors import RenderError
+from server.templates.render import check_templates
 
 from .dispatch_doubles import make_campaign
 from .rendering_kit import STRICT, render, text_of

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from server.dispatch import mjml
-from server.dispatch.rendering import check_templates
 from server.domain.campaign import Channel, Template
 from server.errors import RenderError
+from server.templates import mjml
+from server.templates.render import check_templates
 
 from .dispatch_doubles import make_campaign
 from .rendering_kit import STRICT, render

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from server import monitoring
-from server.dispatch import metrics
-from server.dispatch.breaker import BreakerState
+from server.dispatcher import metrics
+from server.dispatcher.circuit_breaker import BreakerState
 from server.domain.campaign import Channel
 from server.domain.delivery import Attempt, AttemptOutcome
 from server.errors import ConfigError, StoreUnavailable
-from server.monitoring import serve_metrics
+from server.process import metrics_server as monitoring
+from server.process.metrics_server import serve_metrics
 from tests.stack import free_port
 
 LES = (0.01, 0.025)

@@ -17,15 +17,16 @@ from referencing.jsonschema import DRAFT202012
 
 from buf.validate import validate_pb2
 from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2, error_reason_pb2, trigger_pb2
-from gateway import GatewayOptions, contract
+from gateway import GatewayOptions
+from gateway.config import contract
 from generate import examples, openapi
 from generate.described import load
 from generate.documents import documents
 from generate.reasons import reasons
 from generate.rules import rules_of
-from server.rpc import service as rpc_service
-from server.rpc import strict_json
-from server.rpc.places import position_of
+from server.api import server as rpc_service
+from server.api.page_tokens import position_of
+from server.intake import strict_json
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
 from tests.seed import EMAIL, PUSH, TEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.dispatch.pace import Pace
+from server.dispatcher.provider_rate import Pace
 
 MOMENT = 1e-6
 """Seconds; more than rounding."""

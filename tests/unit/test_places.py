@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from server.api.page_tokens import cursor_of, page_token, place_in_list, position_of
 from server.domain.delivery import DeliveryState, Listed, Position
-from server.rpc.places import cursor_of, page_token, place_in_list, position_of
 
 ID = uuid.UUID("01a2060c-9761-7301-8fd1-e542347e86e5")
 MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -17,9 +17,9 @@ from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy
 from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
 from server.errors import RequestError
-from server.rpc.batch_body import parse_item
-from server.rpc.judging import Judge, Ready
-from server.rpc.plain_items import PlainItems
+from server.intake.batch_body import parse_item
+from server.intake.fast import PlainItems
+from server.intake.validate import Judge, Ready
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 SOON = "2026-11-26T09:00:00+01:00"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from server.campaign_file import read, to_campaigns
 from server.cli import cli
-from server.dispatch.providers import build
+from server.dispatcher.providers import build
 from server.errors import ConfigError
+from server.wiring.campaign_file import read, to_campaigns
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/write-templates.md"
 

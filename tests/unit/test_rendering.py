@@ -9,11 +9,11 @@ from email.message import EmailMessage
 
 import pytest
 
-from server.dispatch.message import Email, Push, Text, compose
-from server.dispatch.rendering import Renderer, check_templates
+from server.channels.messages import Email, Push, Text, compose
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
 from server.errors import Permanent, RenderError
+from server.templates.render import Renderer, check_templates
 
 from .dispatch_doubles import make_campaign, make_trigger
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.campaign import Channel
 from server.errors import Violation
-from server.rpc import rest_body
-from server.rpc.rest_body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
-from server.rpc.rules import check
+from server.intake import body as rest_body
+from server.intake.body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
+from server.intake.rules import check
 from tests.seed import EMAIL, PUSH, TEXT
 
 USER = '"user": {"external_id": "a", "email": "a@b.co"}'

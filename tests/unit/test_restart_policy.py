@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.supervisor import RestartPolicy
+from server.up.supervisor import RestartPolicy
 
 
 @pytest.mark.parametrize(

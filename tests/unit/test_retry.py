@@ -7,18 +7,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from server.dispatch.providers.base import Receipt
-from server.dispatch.retry import EXPIRED, conclude, decide, expires_at, not_sent
+from server.dispatcher.providers.base import Receipt
+from server.dispatcher.retry import EXPIRED, conclude, decide, expires_at, not_sent
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
-from server.errors import (
-    DeliveryError,
-    Permanent,
-    ProviderError,
-    RecipientRefused,
-    RenderError,
-    Transient,
-)
+from server.errors import DeliveryError, Permanent, ProviderError, RecipientRefused, RenderError, Transient
 
 from .dispatch_doubles import ADDRESS, make_claim, make_trigger
 

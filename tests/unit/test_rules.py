@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.campaign import Channel
 from server.errors import Violation
-from server.rpc.rest_body import parse_body, to_request
-from server.rpc.rules import TriggerRequest, check
+from server.intake.body import parse_body, to_request
+from server.intake.rules import TriggerRequest, check
 
 
 def problems(**user: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import ConfigError
-from server.rundir import LONGEST_SOCKET_PATH, RunDir, sockets_folder
+from server.up.data_folder import LONGEST_SOCKET_PATH, RunDir, sockets_folder
 
 
 @pytest.fixture

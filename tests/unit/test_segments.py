@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dispatch.segments import Segments, segments
+from server.channels.sms_segments import Segments, segments
 
 # 3GPP TS 23.038, table 6.2.1, row by row as printed: a row has the lower four bits of the code in common.
 TABLE = [

@@ -12,8 +12,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from clarion.v1 import error_reason_pb2
 from server import errors
+from server.api.status import to_status
 from server.errors import InvalidRequest, RateLimited, RequestError, StoreUnavailable, Violation
-from server.rpc.status import to_status
 
 SERVER = Path(errors.__file__).parent
 VIOLATION_REASONS = {

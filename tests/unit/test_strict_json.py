@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.rpc.strict_json import (
+from server.intake.strict_json import (
     MAX_DEPTH,
     JsonError,
     TooDeep,

@@ -7,9 +7,9 @@ import time
 import pytest
 from liquid.exceptions import ResourceLimitError
 
-from server.dispatch.bounds import MAX_OUTPUT, Budget
 from server.domain.campaign import Template
 from server.errors import RenderError
+from server.templates.limits import MAX_OUTPUT, Budget
 
 from .rendering_kit import render, text_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.rpc.timezones import timezone_problem
+from server.intake.timezones import timezone_problem
 
 
 @pytest.mark.parametrize(

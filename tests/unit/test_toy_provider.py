@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from server.campaign_file import read, to_campaigns
 from server.config import load
-from server.dispatch.providers import REGISTRY, build
-from server.dispatch.providers.base import Provider
+from server.dispatcher.providers import REGISTRY, build
+from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome
 from server.domain.trigger import Trigger
 from server.errors import ConfigError
+from server.wiring.campaign_file import read, to_campaigns
 from tests.contract.http_api import Api, Reply, http_api
 
 from .dispatch_doubles import MemoryCampaigns, MemoryQueue, ScriptedProvider, outcomes, running
@@ -67,7 +67,7 @@ def as_module(name: str, source: str, folder: Path, monkeypatch: pytest.MonkeyPa
 def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The page's provider, registered by the page's line."""
     module = as_module(
-        "server.dispatch.providers.courier", block("python", "1. The file"), tmp_path, monkeypatch
+        "server.dispatcher.providers.courier", block("python", "1. The file"), tmp_path, monkeypatch
     )
     line = block("text", "3. The registration")
     registered = re.fullmatch(r'    "(\w+)": \((\w+), (\w+)\),\n', line)

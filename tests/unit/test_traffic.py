@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
-from server.dispatch.breaker import BreakerState
-from server.dispatch.providers.base import Receipt, SendingPolicy
-from server.dispatch.traffic import Plan, Traffic
+from server.dispatcher.circuit_breaker import BreakerState
+from server.dispatcher.providers.base import Receipt, SendingPolicy
+from server.dispatcher.router import Plan, Traffic
 from server.errors import DeliveryError, Permanent, RecipientRefused, RenderError, Transient
 
 from .dispatch_doubles import Clock, ScriptedProvider

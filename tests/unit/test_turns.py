@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from server.errors import Overloaded
-from server.store.turns import Turns
+from server.store.records.project_slots import Turns
 
 
 async def test_who_has_no_turn_waits_for_one_but_not_for_long() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from server.dispatch.message import Email
-from server.dispatch.rendering import Renderer, check_templates
+from server.channels.messages import Email
 from server.domain.campaign import Channel, Template, Undefined
 from server.errors import RenderError
+from server.templates.render import Renderer, check_templates
 
 from .dispatch_doubles import make_campaign, make_trigger
 

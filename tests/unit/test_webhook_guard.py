@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from server.dispatch.webhooks.guard import Guard
+from server.dispatcher.webhooks.address_policy import Guard
 from server.errors import ConfigError
 
 PUBLIC = (

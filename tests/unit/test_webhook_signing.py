@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from server.dispatch.webhooks.signing import signed_headers
+from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Endpoint, EndpointState, EventType, Secrets, Target, new_secret
 
 # https://github.com/standard-webhooks/standard-webhooks, libraries/python/tests/test_webhooks.py

@@ -11,12 +11,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from server.dispatch import recorder
-from server.dispatch.delivery import Deliverer
-from server.dispatch.message import Email
-from server.dispatch.retry import lost
-from server.dispatch.traffic import Traffic
-from server.dispatch.worker import Dispatcher, DispatchSettings
+from server.channels.messages import Email
+from server.dispatcher import recorder
+from server.dispatcher.dispatcher import Dispatcher, DispatchSettings
+from server.dispatcher.retry import lost
+from server.dispatcher.router import Traffic
+from server.dispatcher.trigger_sender import Deliverer
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Finished, Returned, Share
 from server.domain.trigger import Trigger

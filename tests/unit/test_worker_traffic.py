@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from server.dispatch import worker
-from server.dispatch.providers.base import ProviderRetryPolicy, SendingPolicy
-from server.dispatch.retry import EXPIRED
-from server.dispatch.settings import DispatchSettings
+from server.dispatcher import dispatcher as worker
+from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
+from server.dispatcher.retry import EXPIRED
+from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.errors import Permanent, StoreUnavailable, Transient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from gateway.contract import built
+from gateway.config.contract import built
 
 pytestmark = pytest.mark.timeout(30)
 

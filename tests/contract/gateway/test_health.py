@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from gateway import running
-from gateway.admin import start_draining
+from gateway.run.admin import start_draining
 from tests.contract.toy_upstream import READY_SERVICE
 
 from .stand import (

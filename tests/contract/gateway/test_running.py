@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway import GatewayError, GatewayOptions, check, running, wait_ready
-from gateway.process import Envoy
+from gateway.run.process import Envoy
 from tests.stack import free_port
 
 from .stand import Stand, options_for, trigger, until_calls, until_readyz_says

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from clarion.v1 import trigger_pb2 as pb
-from server.rpc.strict_json import blank_below
+from server.intake.strict_json import blank_below
 from server.store.pool import Pool
 
 from .cases import ACCEPTED, REFUSED, TYPED_ALONE

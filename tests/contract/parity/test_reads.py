@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from server.domain.key import Scope, new_secret
-from server.store import keys
+from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.documented import check_rest, fields_of, reason_of
 from tests.stack import EXAMPLE, Stack

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.rundir import RunDir
-from server.store.embedded import EmbeddedPostgres
-from server.store.migrate import migrate
+from server.postgres.embedded import EmbeddedPostgres
 from server.store.pool import Pool, open_pool
-from server.store.queue import SESSION
+from server.store.queue.triggers import SESSION
+from server.store.schema.migrate import migrate
+from server.up.data_folder import RunDir
 
 from .support import TABLES
 

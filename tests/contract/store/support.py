@@ -15,9 +15,9 @@ from server.domain.campaign import Campaign, Channel, Template
 from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished, Share
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.store.announce import Announcer
+from server.store.accept.group_commit import TriggerWriter
+from server.store.accept.notify import Announcer
 from server.store.pool import Connection, Pool
-from server.store.writer import TriggerWriter
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"

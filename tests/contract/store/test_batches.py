@@ -12,9 +12,9 @@ from server.domain.once import once
 from server.domain.placement import Entry, Placement
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
-from server.store.keeper import Kept
+from server.store.accept.commit import Kept
+from server.store.accept.sql import COLUMNS
 from server.store.pool import Pool
-from server.store.statements import COLUMNS
 
 from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 from .test_writer import _lose_connections, counts

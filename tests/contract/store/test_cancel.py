@@ -9,11 +9,11 @@ import pytest
 
 from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryState, Returned
 from server.domain.trigger import Trigger
-from server.store.cancelling import cancel, cancel_all
-from server.store.deliveries import find_delivery
-from server.store.delivery_lists import Wanted, list_deliveries
 from server.store.pool import Pool, open_pool
-from server.store.queue import SESSION, PostgresQueue
+from server.store.queue.triggers import SESSION, PostgresQueue
+from server.store.records.admin_lists import Wanted, list_deliveries
+from server.store.records.cancel import cancel, cancel_all
+from server.store.records.find import find_delivery
 
 from .support import a_trigger, accept, ended, shares, until, waiting_backends
 

@@ -15,9 +15,9 @@ import pytest
 
 from server.domain.delivery import AttemptOutcome, DeliveryState
 from server.domain.placement import Placement
-from server.store.deliveries import find_delivery
 from server.store.pool import Pool, open_pool
-from server.store.queue import SESSION, PostgresQueue
+from server.store.queue.triggers import SESSION, PostgresQueue
+from server.store.records.find import find_delivery
 from tests.unit.dispatch_doubles import ScriptedProvider, running
 
 from .support import a_trigger, accept, ended, shares, until

@@ -14,12 +14,12 @@ from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Claim, DeliveryState
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.store import delivery_lists
-from server.store.campaigns import apply_campaigns
-from server.store.deliveries import find_delivery
-from server.store.delivery_lists import Wanted, dead_letters, redrive
+from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records import admin_lists as delivery_lists
+from server.store.records.admin_lists import Wanted, dead_letters, redrive
+from server.store.records.find import find_delivery
 
 from .support import a_campaign, a_trigger, accept, ended, shares
 

@@ -13,10 +13,10 @@ import pytest
 from server.domain.delivery import AttemptOutcome, Changes, Claim, DeliveryState, Followed, Position
 from server.domain.trigger import Trigger
 from server.errors import Overloaded, ServerEnding, StoreUnavailable
-from server.store.cancelling import cancel
-from server.store.feed import Feed
 from server.store.pool import Pool, open_pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.cancel import cancel
+from server.store.records.change_feed import Feed
 
 from .reading import Explained, reading
 from .support import a_trigger, accept, ended, shares

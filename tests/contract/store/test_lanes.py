@@ -12,10 +12,10 @@ import pytest
 from server.domain.delivery import AttemptOutcome, Returned, Share
 from server.domain.placement import Placement
 from server.errors import StoreUnavailable
-from server.store.deliveries import find_delivery
-from server.store.floors import LOOK_AT_ALL_EVERY, LOOK_BACK_EVERY
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
+from server.store.queue.scan_floor import LOOK_AT_ALL_EVERY, LOOK_BACK_EVERY
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.find import find_delivery
 
 from .support import a_trigger, accept, held_commits, shares, until, waiting_backends
 

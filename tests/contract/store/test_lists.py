@@ -11,11 +11,18 @@ from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned, Share
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.store.cancelling import cancel
-from server.store.deliveries import find_delivery
-from server.store.delivery_lists import Backlog, Wanted, backlog, dead_letters, list_deliveries, oldest_due
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.admin_lists import (
+    Backlog,
+    Wanted,
+    backlog,
+    dead_letters,
+    list_deliveries,
+    oldest_due,
+)
+from server.store.records.cancel import cancel
+from server.store.records.find import find_delivery
 
 from .support import a_trigger, accept, ended, shares
 

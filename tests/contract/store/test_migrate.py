@@ -12,14 +12,14 @@ import pytest
 from server.domain.campaign import RetryPolicy, Undefined
 from server.domain.delivery import AttemptOutcome, Share
 from server.errors import ConfigError, StoreUnavailable
-from server.rundir import RunDir
-from server.store import campaigns, keys
-from server.store import migrate as migrating
-from server.store.delivery_lists import Wanted, redrive
-from server.store.embedded import EmbeddedPostgres
-from server.store.migrate import migrate, pending
+from server.postgres.embedded import EmbeddedPostgres
+from server.store.admin import campaigns, keys
 from server.store.pool import open_pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.admin_lists import Wanted, redrive
+from server.store.schema import migrate as migrating
+from server.store.schema.migrate import migrate, pending
+from server.up.data_folder import RunDir
 
 from .support import PLACE, a_trigger, ended, writing
 

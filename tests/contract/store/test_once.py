@@ -11,9 +11,9 @@ import pytest
 from server.domain.once import Once, once
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused
-from server.store.forgetting import forget_keys
+from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool
-from server.store.writer import TriggerWriter
+from server.store.retention import forget_keys
 
 from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 

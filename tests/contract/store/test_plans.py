@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.store.pool import Connection, Pool
-from server.store.queue_statements import CLAIM
+from server.store.queue.triggers_sql import CLAIM
 
 FILL_RECORD = """
     INSERT INTO trigger SELECT gen_random_uuid(), 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''

@@ -13,10 +13,10 @@ import pytest
 from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.store.announce import Announcer
-from server.store.deliveries import find_delivery
+from server.store.accept.notify import Announcer
 from server.store.pool import Pool, open_pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.find import find_delivery
 
 from .support import PLACE, a_trigger, accept, ended, shares, terminate_listeners, until, writing
 

@@ -16,11 +16,11 @@ from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWind
 from server.domain.delivery import AttemptOutcome, DeliveryState
 from server.domain.key import Scope, hash_secret, new_secret
 from server.errors import StoreUnavailable
-from server.store import campaigns, keys
+from server.store.admin import campaigns, keys
 from server.store.catalog import Catalog
-from server.store.deliveries import find_delivery
 from server.store.pool import Pool, open_pool
-from server.store.queue import PostgresQueue
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.find import find_delivery
 
 from .support import a_campaign, a_trigger, accept, ended, shares, until
 

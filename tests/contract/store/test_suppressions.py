@@ -10,10 +10,10 @@ from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Share
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.store.deliveries import find_delivery
+from server.store.admin.suppressions import Suppression, list_suppressions, remove_suppression
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
-from server.store.suppressions import Suppression, list_suppressions, remove_suppression
+from server.store.queue.triggers import PostgresQueue
+from server.store.records.find import find_delivery
 
 from .support import a_trigger, accept, ended, shares
 

@@ -12,10 +12,10 @@ import pytest
 
 from server.domain.delivery import Delivery, DeliveryState, Listed
 from server.errors import TimedOut
-from server.store import campaigns
-from server.store.deliveries import find_delivery
+from server.store.admin import campaigns
 from server.store.pool import Pool
-from server.store.trigger_lists import list_triggers
+from server.store.records.find import find_delivery
+from server.store.records.pages import list_triggers
 
 from .reading import Explained, reading
 from .support import a_campaign, a_trigger, accept

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from server.app_webhooks import check_url, poster, webhook_dispatcher
 from server.config import load
-from server.dispatch.settings import DispatchSettings
+from server.dispatcher.settings import DispatchSettings
 from server.domain.delivery import AttemptOutcome
 from server.domain.webhook import POLICY, Endpoint, EndpointState, MessageState
 from server.errors import ConfigError
+from server.store.admin.endpoints import list_endpoints, send_test
+from server.store.admin.webhook_log import list_log
 from server.store.catalog import Catalog
 from server.store.pool import Pool
-from server.store.webhook_log import list_log
-from server.store.webhook_queue import WebhookQueue
-from server.store.webhooks import list_endpoints, send_test
+from server.store.queue.webhooks import WebhookQueue
+from server.wiring.webhooks import check_url, poster, webhook_dispatcher
 from tests.contract.http_api import Reply, Request, http_api
 
 from .support import until

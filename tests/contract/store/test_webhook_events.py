@@ -13,12 +13,12 @@ import pytest
 from server.domain.delivery import AttemptOutcome
 from server.domain.webhook import EndpointState, EventType
 from server.errors import StoreUnavailable
-from server.store.cancelling import cancel
+from server.store.admin.endpoints import set_state
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
-from server.store.queue_statements import FINISH
-from server.store.webhook_queue import WebhookQueue
-from server.store.webhooks import set_state
+from server.store.queue.triggers import PostgresQueue
+from server.store.queue.triggers_sql import FINISH
+from server.store.queue.webhooks import WebhookQueue
+from server.store.records.cancel import cancel
 
 from .support import a_trigger, accept, ended, shares
 from .test_plans import nodes

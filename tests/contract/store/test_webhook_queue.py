@@ -9,12 +9,12 @@ import pytest
 
 from server.domain.delivery import AttemptOutcome, Returned
 from server.domain.webhook import POLICY, EndpointState, MessageState, WebhookClaim
+from server.store.admin.endpoints import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
+from server.store.admin.webhook_log import list_log, retry_messages
 from server.store.catalog import Catalog
-from server.store.forgetting import forget_messages
 from server.store.pool import Pool
-from server.store.webhook_log import list_log, retry_messages
-from server.store.webhook_queue import WebhookQueue
-from server.store.webhooks import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
+from server.store.queue.webhooks import WebhookQueue
+from server.store.retention import forget_messages
 
 from .webhook_kit import an_endpoint, answered, claimed, happened
 

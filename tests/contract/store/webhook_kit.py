@@ -9,10 +9,10 @@ from typing import Any
 from server.domain.delivery import Attempt, AttemptOutcome, Finished, Share
 from server.domain.trigger import Trigger
 from server.domain.webhook import Endpoint, EventType, Posted, WebhookClaim, new_secret
+from server.store.admin.endpoints import create_endpoint
 from server.store.pool import Pool
-from server.store.queue import PostgresQueue
-from server.store.webhook_queue import WebhookQueue
-from server.store.webhooks import create_endpoint
+from server.store.queue.triggers import PostgresQueue
+from server.store.queue.webhooks import WebhookQueue
 
 from .support import a_trigger, accept, ended, shares
 

@@ -1,0 +1,1 @@
+"""Writes the configuration of Envoy as plain data."""

@@ -1,0 +1,254 @@
+"""Builds Envoy's configuration as plain data. `build` is the whole of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..options import GatewayOptions
+from ..run.tls import transport_socket
+from . import contract
+from .cluster import clusters
+from .filters import filters
+from .local_replies import local_replies
+from .routes import route_config
+
+__all__ = ["build", "render"]
+
+Config = dict[str, Any]
+
+HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+WINDOW_BYTES = 256 * 1024
+"""More than a body may have: a caller that sends a little too much has sent all of it when it reads 413."""
+CONNECTION_WINDOW_BYTES = 1024 * 1024
+HEAP = "envoy.resource_monitors.fixed_heap"
+HEAP_AS_USED = {
+    "name": "heap",
+    "static_layer": {"envoy.reloadable_features.fixed_heap_use_allocated": True},
+}
+"""Memory counts while it is in use: by default also what the allocator keeps long after a flood."""
+TRACKED_FROM = 17
+"""The power of two of 128 KiB: streams that hold so much can be reset, which spares single calls."""
+SCARCE = {"scaling_threshold": 0.75, "saturation_threshold": 0.9}
+MAX_HEADER_LIST_SIZE = 0x6
+"""RFC 9113, 6.5.2. Envoy resets a stream with larger headers; told so, gRPC clients say it themselves."""
+# What a caller could use to steer Envoy or to look like another kind of call.
+STEERING = (
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-external-address",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-is-timeout-retry",
+    "x-envoy-max-retries",
+    "x-envoy-original-method",
+    "x-envoy-original-path",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-alt-stat-name",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-stream-duration-ms",
+)
+
+
+def build(options: GatewayOptions) -> Config:
+    """Return the whole bootstrap configuration for Envoy."""
+    bootstrap: Config = {
+        "node": {"id": "clarion", "cluster": "clarion"},  # Envoy wants it where TLS comes by file
+        "static_resources": {"listeners": [_listener(options)], "clusters": clusters(options)},
+        "overload_manager": _overload(options),
+        "layered_runtime": {"layers": [HEAP_AS_USED]},
+    }
+    if options.admin_socket is not None:
+        bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
+        # During a hand-over, figures asked for include those of the old Envoy.
+        bootstrap["stats_flush_on_admin"] = True
+        bootstrap["layered_runtime"]["layers"].append({"name": "admin", "admin_layer": {}})
+    return bootstrap
+
+
+def render(options: GatewayOptions) -> str:
+    """Return the configuration as JSON text: what `clarion gateway print` shows is what runs."""
+    return json.dumps(build(options), indent=2, ensure_ascii=False) + "\n"
+
+
+def _listener(options: GatewayOptions) -> Config:
+    address = {"address": options.listen_host, "port_value": options.listen_port}
+    manager = {"name": "http", "typed_config": _http_manager(options)}
+    tls = {"transport_socket": transport_socket()} if options.tls_certificate else {}
+    # A TLS handshake has as long as a request's headers.
+    chain = {"filters": [manager], "transport_socket_connect_timeout": f"{options.header_timeout}s", **tls}
+    return {
+        "name": "clarion",
+        "address": {"socket_address": address},
+        # Two gateways on one port should collide, not share it by accident.
+        "enable_reuse_port": False,
+        "filter_chains": [chain],
+    }
+
+
+def _http_manager(options: GatewayOptions) -> Config:
+    described = contract.load()
+    manager = {
+        "@type": f"type.googleapis.com/{HTTP_MANAGER}",
+        "stat_prefix": "ingress",
+        "codec_type": "AUTO",
+        "route_config": route_config(options, described),
+        "http_filters": filters(options, described),
+        "local_reply_config": local_replies(options),
+        **_identity(),
+        **_paths(),
+        **_limits(options),
+        **_protocols(options),
+    }
+    return {**manager, "access_log": [_access_log()]} if options.access_log else manager
+
+
+def _identity() -> Config:
+    """Return what callers and servers learn of each other: an id, the caller's address, no "envoy"."""
+    extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    mutation = {
+        "@type": f"type.googleapis.com/{extension}",
+        "mutations": [{"remove": name} for name in STEERING],
+    }
+    return {
+        "use_remote_address": True,
+        "generate_request_id": True,
+        "always_set_request_id_in_response": True,
+        "server_name": "clarion",
+        "server_header_transformation": "OVERWRITE",
+        "early_header_mutation_extensions": [
+            {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": mutation}
+        ],
+    }
+
+
+def _paths() -> Config:
+    """Return how paths are read: once, in one way, so that no check sees another path than the server."""
+    return {
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    }
+
+
+def _limits(options: GatewayOptions) -> Config:
+    return {
+        "max_request_headers_kb": options.max_header_kib,
+        "request_headers_timeout": f"{options.header_timeout}s",
+        "request_timeout": f"{options.body_timeout}s",
+        "stream_idle_timeout": f"{options.idle_timeout}s",
+        # Between "no new streams" and the end of an HTTP/2 connection; `drain_timeout` is the runner's.
+        "drain_timeout": "1s",
+        "common_http_protocol_options": {
+            "idle_timeout": f"{options.idle_timeout}s",
+            "max_headers_count": options.max_header_count,
+            # Dropped, not refused: `_` is legal in gRPC metadata, and servers take `_` and `-` for one.
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+    }
+
+
+def _protocols(options: GatewayOptions) -> Config:
+    return {
+        "http2_protocol_options": {
+            "max_concurrent_streams": options.max_streams,
+            "initial_stream_window_size": WINDOW_BYTES,
+            "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
+            # A malformed request ends its own stream, not those of others on the connection.
+            "override_stream_error_on_invalid_http_message": True,
+            "custom_settings_parameters": [
+                {"identifier": MAX_HEADER_LIST_SIZE, "value": options.max_header_kib * 1024}
+            ],
+        },
+    }
+
+
+def _access_log() -> Config:
+    """Return one JSON line per request, without credentials, queries and bodies."""
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+    line = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "duration_ms": "%DURATION%",
+        "bytes_received": "%BYTES_RECEIVED%",
+        "bytes_sent": "%BYTES_SENT%",
+        "protocol": "%PROTOCOL%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "upstream": "%UPSTREAM_HOST%",
+    }
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {"@type": kind, "log_format": {"json_format": line}},
+    }
+
+
+def _overload(options: GatewayOptions) -> Config:
+    """Return the bounds of open connections and of memory.
+
+    Bodies are held before a key is looked at, so memory is what strangers could take. The scarcer it is, the
+    more of the streams that hold most are reset, and the shorter may they be silent; if that is not enough,
+    no request is taken.
+    """
+    return {
+        "refresh_interval": "0.1s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
+        "resource_monitors": [
+            _monitor(
+                "global_downstream_max_connections",
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=options.max_connections,
+            ),
+            _monitor(
+                "fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=options.max_heap_bytes
+            ),
+        ],
+        "actions": [
+            _action("reduce_timeouts", {"scaled": SCARCE}) | {"typed_config": _short_silence()},
+            _action("shrink_heap", {"threshold": {"value": 0.7}}),
+            _action("reset_high_memory_stream", {"scaled": SCARCE}),
+            _action("stop_accepting_requests", {"threshold": {"value": 0.95}}),
+        ],
+        # HTTP/1 streams cannot be reset: of what is read, more and more is refused, its connection closed.
+        "loadshed_points": [_shed("http1_server_abort_dispatch", {"scaled": SCARCE})],
+    }
+
+
+def _monitor(name: str, kind: str, **limit: int) -> Config:
+    package = "type.googleapis.com/envoy.extensions.resource_monitors"
+    return {
+        "name": f"envoy.resource_monitors.{name}",
+        "typed_config": {"@type": f"{package}.{kind}", **limit},
+    }
+
+
+def _action(name: str, when: Config) -> Config:
+    """Return what is done when memory is scarce; shares are those of `max_heap_bytes`."""
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": HEAP, **when}]}
+
+
+def _shed(name: str, when: Config) -> Config:
+    """Return where requests end when memory is scarce."""
+    return {"name": f"envoy.load_shed_points.{name}", "triggers": [{"name": HEAP, **when}]}
+
+
+def _short_silence() -> Config:
+    """Return how long streams may be silent, and connections idle, when no memory is left."""
+    kind = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
+    timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
+    return {
+        "@type": kind,
+        "timer_scale_factors": [{"timer": timer, "min_timeout": "1s"} for timer in timers],
+    }

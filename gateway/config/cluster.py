@@ -1,0 +1,101 @@
+"""The servers as Envoy sees them: addresses, health checks, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..options import GatewayOptions, Upstream
+
+__all__ = ["NAME", "READY", "clusters"]
+
+Config = dict[str, Any]
+
+NAME = "server"
+READY = "ready"
+"""The same servers, checked for readiness. It takes no calls: a server that cannot reach its database answers
+with the reason, which tells callers more than "no server"."""
+READY_SERVICE = "clarion.v1.TriggerService"
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+HIGH_AT_ONCE = 1000
+"""Health checks and streams without an end: few, and not to be refused because calls are many."""
+RETRIES_AT_ONCE = 1000
+
+
+def clusters(options: GatewayOptions) -> list[Config]:
+    """Return the cluster that takes calls, and the one that only tells whether it should."""
+    return [
+        {**_cluster(options, NAME, service=""), "circuit_breakers": _limits(options)},
+        _cluster(options, READY, service=READY_SERVICE),
+    ]
+
+
+def _cluster(options: GatewayOptions, name: str, service: str) -> Config:
+    """Return a cluster of all server processes, spoken to in HTTP/2."""
+    upstreams = options.parsed_upstreams
+    named = any(upstream.is_name for upstream in upstreams)
+    return {
+        "name": name,
+        "type": "STRICT_DNS" if named else "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        # With no healthy server an answer at once is better than a try at a sick one.
+        # A change of health reaches the workers at once: by default it can wait for a second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
+        "typed_extension_protocol_options": {HTTP_OPTIONS: _http2()},
+        "health_checks": [_health_check(service)],
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [_endpoint(upstream) for upstream in upstreams]}],
+        },
+    }
+
+
+def _http2() -> Config:
+    return {
+        "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
+        "explicit_http_config": {
+            "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+        },
+    }
+
+
+def _health_check(service: str) -> Config:
+    """Return the check, made every second: one NOT_SERVING ends traffic, a slow answer has 3 seconds."""
+    return {
+        "timeout": "3s",
+        "interval": "1s",
+        "no_traffic_interval": "1s",
+        "healthy_threshold": 1,
+        "unhealthy_threshold": 1,
+        "grpc_health_check": {"service_name": service} if service else {},
+    }
+
+
+def _limits(options: GatewayOptions) -> Config:
+    """Return how many calls may be under way; one more is refused at once, before it costs a server time."""
+    return {
+        "thresholds": [
+            _threshold("DEFAULT", options.max_concurrent),
+            _threshold("HIGH", HIGH_AT_ONCE),
+        ]
+    }
+
+
+def _threshold(priority: str, at_once: int) -> Config:
+    return {
+        "priority": priority,
+        "max_requests": at_once,
+        # Those that wait for a connection, and would all be let through once it stands.
+        "max_pending_requests": at_once,
+        "max_retries": RETRIES_AT_ONCE,
+    }
+
+
+def _endpoint(upstream: Upstream) -> Config:
+    return {"endpoint": {"address": _address(upstream)}}
+
+
+def _address(upstream: Upstream) -> Config:
+    if upstream.path is not None:
+        return {"pipe": {"path": str(upstream.path)}}
+    return {"socket_address": {"address": upstream.host, "port_value": upstream.port}}

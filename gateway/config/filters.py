@@ -1,0 +1,196 @@
+"""The HTTP filters. Those for REST are off but on REST routes: gRPC passes through untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..options import GatewayOptions
+from .cluster import NAME as CLUSTER
+from .cluster import READY
+from .contract import Contract, descriptor_path
+
+__all__ = [
+    "HEALTH_PATH",
+    "READY_PATH",
+    "filters",
+    "for_batch",
+    "for_events",
+    "for_grpc",
+    "for_readiness",
+    "for_rest",
+    "for_web",
+    "for_web_batch",
+]
+
+Config = dict[str, Any]
+
+EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
+LUA = "envoy.filters.http.lua"
+HEALTH = "envoy.filters.http.health_check"
+BUFFER = "envoy.filters.http.buffer"
+NAMES = "envoy.filters.http.header_mutation"
+WEB = "envoy.filters.http.grpc_web"
+ADMISSION = "envoy.filters.http.adaptive_concurrency"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+ROUTER = "envoy.filters.http.router"
+
+ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+HEALTH_PATH = "/healthz"
+READY_PATH = "/readyz"
+NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
+"""Names that HTTP knows and gRPC does not. Those that begin with a colon are HTTP/2's own."""
+BASE64_TO_GRPC = ".*-bin"
+SOME_PERCENT = 1
+"""One server, of up to a hundred. Envoy takes fractions for 0."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""More than a batch of which everything is wrong: 4 MiB as a gRPC message, and longer as JSON."""
+
+
+def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
+    """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
+    return [
+        {"name": LUA, "disabled": True, "typed_config": _lua()},
+        {"name": NAMES, "typed_config": _names()},
+        {"name": HEALTH, "disabled": True, "typed_config": _health()},
+        {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
+        {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
+        {"name": ADMISSION, "disabled": True, "typed_config": _admission(options)},
+        {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
+        {"name": ROUTER, "typed_config": _router()},
+    ]
+
+
+def for_rest() -> Config:
+    """Return the `typed_per_filter_config` that switches the REST filters on.
+
+    Headers whose names end in `-bin` are dropped: to gRPC they are base64, which a REST caller's are not.
+    """
+    kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
+    filters = dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
+
+
+def for_batch(options: GatewayOptions) -> Config:
+    """Return the `typed_per_filter_config` of batches by REST.
+
+    They have a size of their own, and no part in the adaptive limit: one takes far longer than
+    `latency_target`, which says nothing of how busy a server is.
+    """
+    own = {"max_request_bytes": options.max_batch_bytes}
+    config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": own}
+    found = for_rest()
+    del found[ADMISSION]
+    found[BUFFER] = {"@type": ON["@type"], "config": config}
+    return found
+
+
+def for_events() -> Config:
+    """Return the same for streams of events, which last: their time says nothing of the servers' load."""
+    found = for_rest()
+    del found[ADMISSION]
+    of_grpc = {"key_matcher": {"prefix": "grpc-"}}
+    found[NAMES]["mutations"]["response_trailers_mutations"] = [{"remove_on_match": of_grpc}]
+    return found
+
+
+def for_grpc() -> Config:
+    """Return the `typed_per_filter_config` of native unary gRPC."""
+    return {ADMISSION: ON}
+
+
+def for_readiness() -> Config:
+    """Return the `typed_per_filter_config` of /readyz."""
+    return dict.fromkeys((LUA, HEALTH), ON)
+
+
+def for_web() -> Config:
+    """Return the `typed_per_filter_config` of gRPC-Web."""
+    return {WEB: ON, ADMISSION: ON}
+
+
+def for_web_batch() -> Config:
+    """Return the `typed_per_filter_config` of batches by gRPC-Web."""
+    return {WEB: ON}
+
+
+def _lua() -> Config:
+    """Return the filter that gives transcoded answers the status and headers of the contract."""
+    source = Path(__file__).with_name("answers.lua").read_text()
+    return {
+        "@type": f"{EXTENSIONS}.lua.v3.Lua",
+        "default_source_code": {"inline_string": source},
+    }
+
+
+def _names() -> Config:
+    """Return the filter that drops headers which gRPC has no name for: one would fail the whole call."""
+    return {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
+
+
+def _dropped(name: str) -> Config:
+    matcher = {"key_matcher": {"safe_regex": {"regex": name}}}
+    return {"mutations": {"request_mutations": [{"remove_on_match": matcher}]}}
+
+
+def _health() -> Config:
+    """Return the filter that answers /readyz: 200 while one server takes calls and is ready."""
+    some = {"value": SOME_PERCENT}
+    return {
+        "@type": f"{EXTENSIONS}.health_check.v3.HealthCheck",
+        "pass_through_mode": False,
+        "cluster_min_healthy_percentages": {CLUSTER: some, READY: some},
+    }
+
+
+def _buffer(options: GatewayOptions) -> Config:
+    """Return the filter that refuses bodies above the limit, however they are sent."""
+    return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": options.max_body_bytes}
+
+
+def _admission(options: GatewayOptions) -> Config:
+    """Return the filter that lets fewer calls in while calls take too long.
+
+    It stands behind the buffer, so that only the servers' time counts and not that of a slow caller. The
+    median counts, so that a few slow reads do no harm. The target is fixed: Envoy could find one by itself,
+    but for that it refuses good calls every minute.
+    """
+    return {
+        "@type": f"{EXTENSIONS}.adaptive_concurrency.v3.AdaptiveConcurrency",
+        "gradient_controller_config": {
+            "sample_aggregate_percentile": {"value": 50},
+            "concurrency_limit_params": {
+                "max_concurrency_limit": options.max_concurrent,
+                "concurrency_update_interval": "0.05s",
+            },
+            "min_rtt_calc_params": {
+                "fixed_value": f"{options.latency_target}s",
+                # Where it begins, too; once Envoy runs it is told `min_concurrent`: see `admin.shed_down_to`.
+                "min_concurrency": options.max_concurrent,
+                "buffer": {"value": 25},
+            },
+        },
+    }
+
+
+def _transcoder(contract: Contract) -> Config:
+    """Return the filter between REST and gRPC. The descriptors are named by path: readable when printed."""
+    return {
+        "@type": f"{EXTENSIONS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": str(descriptor_path()),
+        "services": list(contract.services),
+        "match_incoming_request_route": True,
+        "convert_grpc_status": True,
+        "query_param_unescape_plus": True,  # as forms and most libraries write a space
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+        },
+        "print_options": {"preserve_proto_field_names": True},
+        "max_response_body_size": MAX_ANSWER_BYTES,
+    }
+
+
+def _router() -> Config:
+    """Return the filter that calls the servers. What Envoy would say of itself is nobody's business."""
+    return {"@type": f"{EXTENSIONS}.router.v3.Router", "suppress_envoy_headers": True}

@@ -1,0 +1,133 @@
+"""Gives what Envoy refuses by itself the shape of our errors: `local_reply_config`, the first match wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from ..options import GatewayOptions
+from .contract import BATCH_PATH
+from .replies import (
+    FAULT,
+    JSON,
+    LARGE_HEADERS,
+    MALFORMED,
+    NO_QUERY,
+    NO_SUCH_PATH,
+    NOT_READY,
+    OLD_HTTP,
+    OVERLOADED,
+    TIMED_OUT,
+    TOO_SLOW,
+    UNREACHABLE,
+    UPGRADE,
+    Reply,
+    header,
+    too_large,
+)
+
+__all__ = ["local_replies"]
+
+Config = dict[str, Any]
+
+ACCESS_LOG_FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters"
+
+
+def local_replies(options: GatewayOptions) -> Config:
+    """Return `local_reply_config`."""
+    cases = [*_by_cause(options), *_by_status(options)]
+    mappers = [mapper for condition, reply in cases for mapper in _mappers(condition, reply)]
+    return {"mappers": [_untranslatable(), *mappers]}
+
+
+def _by_cause(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
+    """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
+    yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
+    yield _because("response.code_details == 'overload'"), OVERLOADED  # memory is scarce
+    yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
+    sick = _because("response.code_details.startsWith('health_check')")  # so does its 200
+    yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY
+    # Envoy's 408 for a gRPC call that took too long; the request may have come in time.
+    late = _because("response.code_details == 'max_duration_timeout'")
+    yield _all(_has_status(HTTPStatus.REQUEST_TIMEOUT), late), TIMED_OUT
+    batch = _because(f"request.url_path.endsWith('{BATCH_PATH}')")
+    yield _all(_has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE), batch), too_large(options.max_batch_bytes)
+
+
+def _by_status(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
+    """Yield the answers that Envoy's HTTP status tells apart."""
+    large = too_large(options.max_body_bytes)
+    same = (NO_SUCH_PATH, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
+    for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
+        yield _has_status(reply.status), reply
+    yield _has_status(HTTPStatus.NOT_IMPLEMENTED), MALFORMED  # an unknown transfer-encoding
+    yield _has_status(HTTPStatus.BAD_GATEWAY), UNREACHABLE  # a server that breaks off in mid-protocol
+
+
+def _mappers(condition: Config, reply: Reply) -> list[Config]:
+    """Return what gives a reply to gRPC callers, and to all others."""
+    return [_for_grpc(condition, reply), _for_rest(condition, reply)]
+
+
+def _for_grpc(condition: Config, reply: Reply) -> Config:
+    """Return a mapper to the rich status of gRPC: headers without a body, which gRPC-Web callers read too."""
+    return {
+        "filter": _all(condition, *_is_grpc()),
+        "status_code": int(HTTPStatus.OK),
+        "body_format_override": {"text_format_source": {"inline_string": ""}},
+        "headers_to_add": [header(*one) for one in {**reply.trailers, **reply.headers}.items()],
+    }
+
+
+def _for_rest(condition: Config, reply: Reply) -> Config:
+    """Return a mapper to our JSON, status and headers."""
+    text = {"text_format_source": {"inline_string": reply.body}, "content_type": JSON}
+    return {
+        "filter": condition,
+        "status_code": int(reply.status),
+        "body_format_override": text,
+        "headers_to_add": [header(*one) for one in reply.headers.items()],
+    }
+
+
+def _untranslatable() -> Config:
+    """Return a mapper for paths and queries that the transcoder cannot turn into a message.
+
+    Its status 400 becomes 422 with that of the servers' own refusals, in `answers.lua`.
+    """
+    # The transcoder's words tell what is wrong, but not what is right. A percent sign is written twice here.
+    why = "%LOCAL_REPLY_BODY%; /docs shows what is taken, and a + is written %%2B"
+    violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
+    reply = replace(NO_QUERY, message=f"1 violation: query: {why}", violations=(violation,))
+    cause = _because("response.code_details.contains('grpc_json_transcode_failure')")
+    return {
+        "filter": _all(_has_status(HTTPStatus.BAD_REQUEST), cause),
+        "body_format_override": {"json_format": reply.as_json()},
+    }
+
+
+def _is_grpc() -> tuple[Config, Config]:
+    """Return what tells gRPC callers apart.
+
+    A transcoded REST call also has a gRPC content type by then; its original path tells it apart.
+    """
+    is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    not_rest = {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}
+    return {"header_filter": {"header": is_grpc}}, {"header_filter": {"header": not_rest}}
+
+
+def _has_status(status: HTTPStatus) -> Config:
+    value = {"default_value": int(status), "runtime_key": "clarion.unused"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _because(expression: str) -> Config:
+    """Return a condition in the Common Expression Language."""
+    kind = f"{ACCESS_LOG_FILTERS}.cel.v3.ExpressionFilter"
+    return {"extension_filter": {"name": "cel", "typed_config": {"@type": kind, "expression": expression}}}
+
+
+def _all(*conditions: Config) -> Config:
+    return {"and_filter": {"filters": list(conditions)}}

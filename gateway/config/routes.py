@@ -1,0 +1,251 @@
+"""Which request goes where: gRPC through untouched, REST through checks to the transcoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from ..options import GatewayOptions
+from .cluster import NAME as CLUSTER
+from .contract import Contract, RestPath, built
+from .filters import (
+    HEALTH_PATH,
+    READY_PATH,
+    for_batch,
+    for_events,
+    for_grpc,
+    for_readiness,
+    for_rest,
+    for_web,
+    for_web_batch,
+)
+from .replies import (
+    JSON,
+    KEY_MALFORMED,
+    KEY_MISSING,
+    NO_QUERY,
+    NO_SUCH_PATH,
+    NOT_ALLOWED,
+    NOT_JSON,
+    NOT_READY,
+    Reply,
+    direct_response,
+    header,
+    too_large,
+)
+
+__all__ = ["route_config"]
+
+Config = dict[str, Any]
+
+BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
+JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
+LARGEST = 2**63 - 1
+# The server reads none of these, or would take them for a gRPC caller's; and Python pays for each header of
+# each call. `x-envoy-original-path` stays: Envoy's own answers tell REST from gRPC by it.
+NOT_FOR_THE_SERVER = (
+    "accept",
+    "accept-encoding",
+    "grpc-encoding",
+    "grpc-timeout",
+    "x-envoy-external-address",
+    "x-envoy-original-method",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+)
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+STREAMS = ("/grpc.health.v1.Health/Watch",)
+STREAM_PREFIXES = ("/grpc.reflection.",)
+STREAM_IDLE_SECONDS = 3600
+WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
+READING = ("GET", "HEAD")
+ENVOYS_OWN_LIMIT = 4096
+HTML = "text/html; charset=utf-8"
+READ_ANEW = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file of the gateway's own that anybody may read."""
+
+    path: str
+    file: Path
+    headers: dict[str, str]
+
+
+def route_config(options: GatewayOptions, contract: Contract) -> Config:
+    """Return `route_config`: the routes, and how large a file among them may be."""
+    documents = _documents()
+    largest = max(document.file.stat().st_size for document in documents)
+    return {
+        "max_direct_response_body_size_bytes": max(ENVOYS_OWN_LIMIT, largest),
+        "virtual_hosts": [_virtual_host(options, contract, documents)],
+    }
+
+
+def _documents() -> list[Document]:
+    """Return what describes the interface to its callers.
+
+    Raises:
+        GatewayError: a file is missing.
+    """
+    return [
+        Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
+        Document("/docs", built("docs.html"), {"content-type": HTML, **READ_ANEW, **NOTHING_BUT_TEXT}),
+    ]
+
+
+def _virtual_host(options: GatewayOptions, contract: Contract, documents: list[Document]) -> Config:
+    """Return the one virtual host. Routes are tried in their order."""
+    return {
+        "name": "clarion",
+        "domains": ["*"],
+        "routes": [
+            *_grpc_routes(options, contract),
+            *_web_routes(options, contract),
+            *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
+            # The health filter answers before the route does.
+            *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
+            *(route for one in documents for route in _page(one.path, _file(one))),
+            *(route for path in contract.paths for route in _rest_routes(options, path)),
+            {"match": {"prefix": "/"}, **direct_response(NO_SUCH_PATH)},
+        ],
+    }
+
+
+def _page(path: str, answer: Config) -> Iterator[Config]:
+    """Yield the routes of a path of the gateway's own, which can only be read."""
+    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(READING)})
+    yield {"match": {"path": path, "headers": [_method_of(READING)]}, **answer}
+    yield {"match": {"path": path}, **direct_response(allow)}
+
+
+def _file(document: Document) -> Config:
+    return {
+        "direct_response": {"status": int(HTTPStatus.OK), "body": {"filename": str(document.file)}},
+        "response_headers_to_add": [header(*one) for one in document.headers.items()],
+    }
+
+
+def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+    """Yield the routes of native gRPC: streams without an end, batches, then all other calls."""
+    streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
+    streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
+    for match in streaming:
+        yield _grpc_route(match, _no_end())
+    yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
+    for path in contract.batches:
+        yield _grpc_route({"path": path}, _longest_call(options))
+    yield {**_grpc_route({"prefix": "/"}, _longest_call(options)), "typed_per_filter_config": for_grpc()}
+
+
+def _no_end() -> Config:
+    """Return what lets a stream go on, and lets no flood of other calls keep it out."""
+    return {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
+
+
+def _longest_call(options: GatewayOptions) -> Config:
+    """Return what ends a unary call: the caller's own deadline, but never later than ours."""
+    longest = f"{options.request_timeout}s"
+    limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
+    return {"timeout": "0s", "max_stream_duration": limits}
+
+
+def _grpc_route(match: Config, action: Config) -> Config:
+    return {
+        "match": {**match, "grpc": {}},
+        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **action},
+    }
+
+
+def _web_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+    """Yield the routes of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
+
+    No CORS: a key in a browser is a key given away.
+    """
+    action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(options)}
+    for match, filters in (
+        *(({"path": path}, for_web_batch()) for path in contract.batches),
+        ({"prefix": "/"}, for_web()),
+    ):
+        yield {
+            "match": {**match, "headers": [WEB_TYPE]},
+            "route": action,
+            "typed_per_filter_config": filters,
+        }
+
+
+def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
+    """Yield a path's routes: what is refused, in the order of the contract, then the way to the server."""
+    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.methods)})
+    yield _refusal(path, [_no(_method_of(path.methods))], allow)
+    yield _refusal(path, [{"name": "authorization", "present_match": False}], KEY_MISSING)
+    yield _refusal(path, [_no(_regex("authorization", BEARER))], KEY_MALFORMED)
+    if path.body_methods:
+        takes_body = _method_of(path.body_methods)
+        yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
+        yield _refusal(path, [takes_body, _no(_regex("content-encoding", "(identity)?"))], NOT_JSON)
+    most = options.max_batch_bytes if path.is_batch else options.max_body_bytes
+    yield _refusal(path, [_longer_than(most)], too_large(most))
+    if not path.takes_query:
+        yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
+    yield _rest_route(options, path)
+
+
+def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
+    return {"match": {**_match(path), "headers": headers}, **direct_response(reply)}
+
+
+def _rest_route(options: GatewayOptions, path: RestPath) -> Config:
+    """Return the route of good calls, the only one on which the REST filters are switched on."""
+    time = _no_end() if path.streams else {"timeout": f"{options.request_timeout}s"}
+    return {
+        "match": _match(path),
+        "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
+        "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
+        "typed_per_filter_config": _rest_filters(options, path),
+    }
+
+
+def _rest_filters(options: GatewayOptions, path: RestPath) -> Config:
+    if path.is_batch:
+        return for_batch(options)
+    return for_events() if path.streams else for_rest()
+
+
+def _retries() -> Config:
+    """Return the only retries that cannot send a trigger twice: no server has seen the request yet."""
+    predicate = "envoy.retry_host_predicates.previous_hosts"
+    kind = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "retry_on": "connect-failure,refused-stream,reset-before-request",
+        "num_retries": 2,
+        "retry_host_predicate": [{"name": predicate, "typed_config": {"@type": kind}}],
+        "host_selection_retry_max_attempts": 3,
+    }
+
+
+def _match(path: RestPath) -> Config:
+    return {"safe_regex": {"regex": path.regex}}
+
+
+def _method_of(methods: tuple[str, ...]) -> Config:
+    return _regex(":method", "|".join(methods))
+
+
+def _regex(header: str, regex: str) -> Config:
+    """Match a header's whole value; an absent header counts as an empty one."""
+    match = {"safe_regex": {"regex": regex}}
+    return {"name": header, "string_match": match, "treat_missing_header_as_empty": True}
+
+
+def _longer_than(limit: int) -> Config:
+    return {"name": "content-length", "range_match": {"start": limit + 1, "end": LARGEST}}
+
+
+def _no(matcher: Config) -> Config:
+    return {**matcher, "invert_match": True}

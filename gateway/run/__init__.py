@@ -1,0 +1,1 @@
+"""Runs Envoy: start, hot restart, drain, TLS renewal."""

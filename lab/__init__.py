@@ -1,0 +1,1 @@
+"""Experiments on the real product: benchmarks and fault injection."""

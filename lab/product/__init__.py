@@ -1,0 +1,1 @@
+"""Starts the real product, and the servers that it talks to."""

@@ -1,0 +1,226 @@
+"""DeliveryService: one trigger, lists of them, and what happens to them while it happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from google.api import httpbody_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from clarion.v1 import delivery_pb2 as pb
+from clarion.v1 import delivery_pb2_grpc
+
+from ..domain.delivery import Delivery, DeliveryState, Followed, Listed, Position
+from ..domain.ports import Feed, Records
+from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
+from ..intake.body import MAX_ID
+from ..intake.rules import check_rules, require_valid
+from ..intake.send_at import moment_of
+from ..intake.wording import shown
+from .guard import LAST_EVENT_ID, caller, last_event_id, require_working_key
+from .page_tokens import page_token, place_in_list, position_of
+from .proto_messages import delivery_message
+from .sse import events, last_event
+from .status import to_status
+from .watch import watch
+
+__all__ = ["DeliveryServicer"]
+
+_DEFAULT_PAGE = 50
+_MAX_PAGE_BYTES = 512 * 1024
+"""A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
+_COME_AGAIN = "UNAVAILABLE"
+"""The code after which a stream can go on elsewhere, or later."""
+_CURSOR = "cursor"
+
+
+class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Tells what became of triggers."""
+
+    def __init__(self, records: Records, feed: Feed) -> None:
+        """Take where deliveries are read, and what tells their changes."""
+        self._records = records
+        self._feed = feed
+
+    async def GetTrigger(  # noqa: N802 - gRPC's name
+        self, request: pb.GetTriggerRequest, context: Any
+    ) -> pb.GetTriggerResponse:
+        """Return one trigger of the caller's project."""
+        return pb.GetTriggerResponse(delivery=delivery_message(await self._find(request, request.trigger_id)))
+
+    async def GetDelivery(  # noqa: N802 - gRPC's name
+        self, request: pb.GetDeliveryRequest, context: Any
+    ) -> pb.GetDeliveryResponse:
+        """Return the same, as earlier releases did."""
+        return pb.GetDeliveryResponse(
+            delivery=delivery_message(await self._find(request, request.trigger_id))
+        )
+
+    async def ListTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.ListTriggersRequest, context: Any
+    ) -> pb.ListTriggersResponse:
+        """Return a page of the caller's project's triggers."""
+        project = caller().project_id
+        listed, after = _listed(request, project)
+        size = request.page_size or _DEFAULT_PAGE
+        found = await self._records.list_triggers(project, listed, after=after, limit=size + 1)
+        page = list(_fitting(found[:size]))
+        last = found[len(page) - 1].trigger_id if len(page) < len(found) else None
+        return pb.ListTriggersResponse(
+            deliveries=page, next_page_token=page_token(last, project, listed) if last else ""
+        )
+
+    async def WatchTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.WatchTriggersRequest, context: Any
+    ) -> AsyncGenerator[pb.WatchTriggersResponse]:
+        """Tell what changes."""
+        async with aclosing(self._watch(request)) as told:
+            async for messages in told:
+                for message in messages:
+                    yield message
+
+    async def StreamTriggers(  # noqa: N802 - gRPC's name
+        self, request: pb.WatchTriggersRequest, context: Any
+    ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
+        """Tell the same as server-sent events; what ends them for good is the last of them."""
+        by_header = last_event_id()
+        request.cursor = by_header or request.cursor
+        begun = False
+        try:
+            async with aclosing(self._watch(request)) as told:
+                async for messages in told:
+                    for body in events(messages):
+                        yield body
+                        begun = True
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                _naming_header(error.violations) if by_header else error.violations
+            ) from error
+        except RequestError as error:
+            if not begun or error.code == _COME_AGAIN:
+                raise
+            yield last_event(to_status(error))
+        else:
+            yield last_event(status_pb2.Status())
+
+    def _watch(self, request: pb.WatchTriggersRequest) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
+        followed, start = _followed(request)
+        return watch(self._feed, caller().project_id, followed, start, require_working_key)
+
+    async def _find(self, request: Message, trigger_id: str) -> Delivery:
+        require_valid(request)
+        delivery = await self._records.find_delivery(uuid.UUID(trigger_id), caller().project_id)
+        if delivery is None:
+            raise DeliveryNotFound.of(trigger_id)
+        return delivery
+
+
+def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, uuid.UUID | None]:
+    """Return which triggers are wanted, and the last one that the caller has.
+
+    Raises:
+        InvalidRequest: all violations.
+    """
+    violations = check_rules(request)
+    campaign_id = _campaign_id(request.campaign_id, violations)
+    since = _moment(request, "accepted_since", violations)
+    before = _moment(request, "accepted_before", violations)
+    if violations:
+        raise InvalidRequest(violations)
+    name = pb.DeliveryState.Name(request.state).removeprefix("DELIVERY_STATE_").lower()
+    listed = Listed(
+        campaign_id=campaign_id,
+        external_id=request.external_id or None,
+        state=DeliveryState(name) if request.state else None,
+        since=since,
+        before=before,
+    )
+    after = place_in_list(request.page_token, project_id, listed) if request.page_token else None
+    if request.page_token and after is None:
+        raise InvalidRequest([_token_of_another_query()])
+    return listed, after
+
+
+def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
+    """Yield as many as fit into an answer; the first one in any case."""
+    size = 0
+    for delivery in found:
+        message = delivery_message(delivery)
+        size += message.ByteSize()
+        if size > _MAX_PAGE_BYTES and delivery is not found[0]:
+            return
+        yield message
+
+
+def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | None]:
+    """Return which triggers are followed, and from where on.
+
+    Raises:
+        InvalidRequest: all violations.
+    """
+    violations = check_rules(request)
+    campaign_id = _campaign_id(request.campaign_id, violations)
+    if request.trigger_ids and (request.campaign_id or request.external_id):
+        violations.append(_two_choices())
+    start = None
+    if request.cursor and not any(one.field == _CURSOR for one in violations):
+        start = position_of(request.cursor)
+        if start is None:
+            violations.append(_no_cursor())
+    if violations:
+        raise InvalidRequest(violations)
+    ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
+    followed = Followed(
+        campaign_id=campaign_id,
+        external_id=request.external_id or None,
+        trigger_ids=ids or None,
+    )
+    return followed, start
+
+
+def _moment(request: Message, field: str, violations: list[Violation]) -> dt.datetime | None:
+    """Return the moment in a field, if there is one; what is wrong with it joins the violations."""
+    if not request.HasField(field):
+        return None
+    moment = moment_of(getattr(request, field), field)
+    if isinstance(moment, Violation):
+        violations.append(moment)
+        return None
+    return moment
+
+
+def _campaign_id(text: str, violations: list[Violation]) -> int | None:
+    """Return the number that the rules find in a text; that it is too large joins the violations."""
+    if not text or any(one.field == "campaign_id" for one in violations):
+        return None
+    if int(text) > MAX_ID:
+        description = f"must be an integer from 1 to {MAX_ID}, found {shown(text)}"
+        violations.append(Violation("campaign_id", description, "WRONG_TYPE"))
+    return int(text)
+
+
+def _two_choices() -> Violation:
+    description = "cannot be given beside campaign_id or external_id: they would choose among these"
+    return Violation("trigger_ids", description, "INVALID_FORMAT")
+
+
+def _no_cursor() -> Violation:
+    return Violation(_CURSOR, "must be the cursor of a message of an earlier call", "INVALID_FORMAT")
+
+
+def _naming_header(violations: Sequence[Violation]) -> list[Violation]:
+    """Return violations with the name of the header that the cursor came in."""
+    return [replace(one, field=LAST_EVENT_ID) if one.field == _CURSOR else one for one in violations]
+
+
+def _token_of_another_query() -> Violation:
+    description = (
+        "is of another query, or damaged: ask with the parameters of the page before, or without page_token"
+    )
+    return Violation("page_token", description, "INVALID_FORMAT")

@@ -1,0 +1,120 @@
+"""CampaignService and ApiKeyService: what can be read and revoked over the wire."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from clarion.v1 import (
+    api_key_pb2,
+    api_key_pb2_grpc,
+    campaign_pb2,
+    campaign_pb2_grpc,
+)
+
+from ..domain.campaign import Campaign
+from ..domain.key import ApiKey
+from ..domain.limit import Limit, RateLimiter
+from ..domain.ports import Records
+from ..errors import CampaignNotFound, KeyNotFound
+from ..intake.body import MAX_ID
+from ..intake.rules import require_valid
+from .guard import caller
+from .proto_messages import timestamp
+
+__all__ = ["ApiKeyServicer", "CampaignServicer"]
+
+_DEFAULT_PAGE = 100
+
+
+class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
+    """Shows campaigns."""
+
+    def __init__(self, records: Records) -> None:
+        """Take where campaigns are read."""
+        self._records = records
+
+    async def GetCampaign(  # noqa: N802 - gRPC's name
+        self, request: campaign_pb2.GetCampaignRequest, context: Any
+    ) -> campaign_pb2.GetCampaignResponse:
+        """Return one campaign of the caller's project."""
+        require_valid(request)
+        number = int(request.campaign_id)
+        found = None
+        if number <= MAX_ID:
+            found = await self._records.find_campaign(caller().project_id, number)
+        if found is None:
+            raise CampaignNotFound.of(request.campaign_id)
+        return campaign_pb2.GetCampaignResponse(campaign=_campaign(found))
+
+    async def ListCampaigns(  # noqa: N802 - gRPC's name
+        self, request: campaign_pb2.ListCampaignsRequest, context: Any
+    ) -> campaign_pb2.ListCampaignsResponse:
+        """Return a page of the caller's project's campaigns."""
+        require_valid(request)
+        size = request.page_size or _DEFAULT_PAGE
+        after = int(request.page_token or 0)
+        found = await self._records.list_campaigns(caller().project_id, after=after, limit=size + 1)
+        more = str(found[size - 1].id) if len(found) > size else ""
+        page = [_campaign(campaign) for campaign in found[:size]]
+        return campaign_pb2.ListCampaignsResponse(campaigns=page, next_page_token=more)
+
+
+class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
+    """Lists and revokes keys."""
+
+    def __init__(self, records: Records, limits: RateLimiter) -> None:
+        """Take where keys are read and changed, and what knows their limits."""
+        self._records = records
+        self._limits = limits
+
+    async def ListApiKeys(  # noqa: N802 - gRPC's name
+        self, request: api_key_pb2.ListApiKeysRequest, context: Any
+    ) -> api_key_pb2.ListApiKeysResponse:
+        """Return the caller's project's keys."""
+        found = await self._records.list_keys(caller().project_id)
+        return api_key_pb2.ListApiKeysResponse(api_keys=[self._shown(key) for key in found])
+
+    async def RevokeApiKey(  # noqa: N802 - gRPC's name
+        self, request: api_key_pb2.RevokeApiKeyRequest, context: Any
+    ) -> api_key_pb2.RevokeApiKeyResponse:
+        """Revoke a key of the caller's project."""
+        require_valid(request)
+        key = await self._records.revoke_key(uuid.UUID(request.key_id), caller().project_id)
+        if key is None:
+            raise KeyNotFound.of(request.key_id)
+        return api_key_pb2.RevokeApiKeyResponse(api_key=self._shown(key))
+
+    def _shown(self, key: ApiKey) -> api_key_pb2.ApiKey:
+        return _api_key(key, self._limits.of_key(key.limit))
+
+
+def _campaign(campaign: Campaign) -> campaign_pb2.Campaign:
+    return campaign_pb2.Campaign(
+        campaign_id=campaign.id,
+        display_name=campaign.name,
+        channel=f"CHANNEL_{campaign.channel.name}",
+        state=f"CAMPAIGN_STATE_{campaign.state.name}",
+        provider=campaign.providers[0],
+        providers=campaign.providers,
+        locales=sorted(campaign.templates),
+    )
+
+
+def _api_key(key: ApiKey, limit: Limit) -> api_key_pb2.ApiKey:
+    return api_key_pb2.ApiKey(
+        key_id=str(key.id),
+        display_name=key.name,
+        scopes=sorted(key.scopes),
+        campaign_ids=sorted(key.campaign_ids),
+        create_time=timestamp(key.created_at),
+        expire_time=timestamp(key.expires_at),
+        revoke_time=timestamp(key.revoked_at),
+        rate_limit=_rate_limit(limit),
+    )
+
+
+def _rate_limit(limit: Limit) -> api_key_pb2.RateLimit | None:
+    if not limit.rate:
+        return None
+    return api_key_pb2.RateLimit(requests_per_second=limit.rate, burst=limit.burst)

@@ -1,0 +1,46 @@
+"""Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from google.api import httpbody_pb2
+from google.rpc import status_pb2
+
+from clarion.v1 import delivery_pb2
+
+from .proto_messages import as_json
+
+__all__ = ["events", "last_event"]
+
+_TYPE = "text/event-stream"
+_BODY = 32 * 1024  # characters after which a body is full
+_AGAIN = 1000  # milliseconds after which readers open a broken stream again
+
+
+def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[httpbody_pb2.HttpBody]:
+    """Yield messages of the stream, many in one body: each body costs as much as ten events."""
+    text = ""
+    for message in messages:
+        text += _block(message)
+        if len(text) >= _BODY:
+            yield _body(text)
+            text = ""
+    if text:
+        yield _body(text)
+
+
+def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
+    """Return the event `end`: the reader need not come again."""
+    return _body(f"event: end\ndata: {as_json(status, always=True)}\n\n")
+
+
+def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
+    """Return one event. A message without a delivery is none, but its id is remembered."""
+    if message.HasField("delivery"):
+        return f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
+    return f": heartbeat\nretry: {_AGAIN}\nid: {message.cursor}\n\n"
+
+
+def _body(text: str) -> httpbody_pb2.HttpBody:
+    return httpbody_pb2.HttpBody(content_type=_TYPE, data=text.encode())

@@ -1,0 +1,1 @@
+"""What each channel is: its address, its template parts, its message."""

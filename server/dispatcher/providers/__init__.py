@@ -1,0 +1,70 @@
+"""Providers by type. A new one is a file beside this one and a line in `REGISTRY`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...errors import ConfigError
+from .apns import ApnsProvider, ApnsSettings
+from .base import Provider, Receipt
+from .fcm import FcmProvider, FcmSettings
+from .sandbox import SandboxProvider, SandboxSettings
+from .sendgrid import SendGridProvider, SendGridSettings
+from .smtp.provider import SmtpProvider, SmtpSettings
+from .twilio import TwilioProvider, TwilioSettings
+
+__all__ = ["REGISTRY", "Provider", "Receipt", "build"]
+
+Factory = Callable[[str, Any, Path], Provider]
+
+REGISTRY: dict[str, tuple[type[msgspec.Struct], Factory]] = {
+    "sandbox": (SandboxSettings, SandboxProvider),
+    "smtp": (SmtpSettings, SmtpProvider),
+    "sendgrid": (SendGridSettings, SendGridProvider),
+    "twilio": (TwilioSettings, TwilioProvider),
+    "fcm": (FcmSettings, FcmProvider),
+    "apns": (ApnsSettings, ApnsProvider),
+}
+
+_PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+_NAMED = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.*?)`")
+_SAYS = {"missing required": "is required", "contains unknown": "is not a setting of this provider"}
+
+
+def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Provider:
+    """Make the provider that a table `[providers.NAME]` describes.
+
+    Args:
+        name: The provider's name in the configuration and in campaigns.
+        raw_table: The table as read: `type` and the settings of that type.
+        data_dir: Where a provider may keep files.
+
+    Raises:
+        ConfigError: Names `providers.NAME.field` and what is wrong with it.
+    """
+    table = dict(raw_table)
+    kind = table.pop("type", None)
+    if not isinstance(kind, str) or kind not in REGISTRY:
+        raise ConfigError(f"providers.{name}.type: must be one of {', '.join(REGISTRY)}")
+    settings_type, factory = REGISTRY[kind]
+    try:
+        # Values from environment variables are text, so numbers and booleans may be written as text.
+        settings = msgspec.convert(table, settings_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(name, str(error))) from None
+    return factory(name, settings, data_dir)
+
+
+def _explain(name: str, fault: str) -> str:
+    """Turn msgspec's words into `providers.NAME.field: what is wrong`. They never hold a value of ours."""
+    place = _PLACE.search(fault)
+    path = f"providers.{name}" + (f".{place['path']}" if place and place["path"] else "")
+    fault = _PLACE.sub("", fault)
+    if named := _NAMED.match(fault):
+        return f"{path}.{named['field']}: {_SAYS[named['what']]}"
+    return f"{path}: {fault[:1].lower()}{fault[1:]}"

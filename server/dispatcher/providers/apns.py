@@ -1,0 +1,229 @@
+"""Apple Push Notification service: push to Apple devices, over HTTP/2.
+
+https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import httpx
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+
+from ...channels.messages import Message, Push
+from ...domain.campaign import Channel
+from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from ..redact import scrub
+from .base import Receipt
+from .http import Answer, ApiSettings
+from .http2 import Http2Api
+from .tokens import Clock, load_key, read_file
+
+__all__ = ["HOSTS", "ApnsProvider", "ApnsSettings", "classify"]
+
+HOSTS = {
+    "production": "https://api.push.apple.com",
+    "sandbox": "https://api.sandbox.push.apple.com",
+}
+MAX_PAYLOAD = 4096
+"""Bytes that APNs takes in one notification."""
+MAX_TTL = 2_419_200
+RENEW_AFTER = 50 * 60.0
+"""Seconds after which a token is replaced; APNs refuses it after an hour."""
+RENEW_AT_MOST_EVERY = 20 * 60.0
+"""Seconds that APNs wants between two tokens."""
+
+_DEVICE_TOKEN = re.compile(r"[0-9A-Fa-f]{8,200}")
+_REASON = re.compile(r"[A-Za-z0-9]{1,64}")
+_OF_RECIPIENT = frozenset(
+    {"BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "MissingDeviceToken", "Unregistered"}
+)
+_OF_MESSAGE = frozenset({"BadCollapseId", "BadMessageId", "PayloadEmpty", "PayloadTooLarge"})
+_OF_SETTINGS = frozenset(
+    {
+        "BadExpirationDate",
+        "BadPriority",
+        "BadTopic",
+        "DuplicateHeaders",
+        "IdleTimeout",
+        "InvalidPushType",
+        "MissingTopic",
+        "TopicDisallowed",
+    }
+)
+"""Reasons that come with a 400 and yet say nothing about the message."""
+_TOO_MANY_TOKENS = "TooManyProviderTokenUpdates"
+"""The one throttle that is not about a single device."""
+
+AppleId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{10}\Z")]
+
+
+class ApnsSettings(ApiSettings, frozen=True, kw_only=True):
+    """Settings of APNs. Times in seconds."""
+
+    key_file: Annotated[str, msgspec.Meta(min_length=1)]
+    """The .p8 file of the signing key."""
+    key_id: AppleId
+    team_id: AppleId
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,255}\Z")]
+    """The app's bundle id."""
+    environment: Literal["production", "sandbox"] = "production"
+    """Sandbox is for builds that Xcode puts on a device."""
+    ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
+    """How long APNs keeps a notification for a device that is off; 0: it is tried once."""
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """Leave out the file: somebody may have put its content there."""
+        return [("url", self.url), ("topic", self.topic), ("environment", self.environment)]
+
+
+class ApnsProvider:
+    """Sends push notifications by APNs."""
+
+    channels = frozenset({Channel.PUSH})
+
+    def __init__(
+        self, name: str, settings: ApnsSettings, data_dir: Path, *, clock: Clock = time.time
+    ) -> None:
+        self.name = name
+        self.policy = settings
+        self.timeout = settings.timeout
+        self.concurrency = settings.concurrency
+        self._settings = settings
+        self._clock = clock
+        self._token = _ProviderToken(name, settings, clock)
+        self._api = Http2Api(name, settings, HOSTS[settings.environment])
+
+    async def send(self, message: Message) -> Receipt:
+        """Send a push notification.
+
+        It carries the trigger's id, so that one that comes twice replaces itself on the device.
+
+        Raises:
+            RecipientRefused: The app is gone from the device, or the token is of another app or environment.
+            Permanent: The message is too large, or APNs takes no such message.
+            Transient: APNs takes none now: throttled, down, or a key or topic that it refuses.
+        """
+        if not isinstance(message, Push):
+            raise Permanent("APNs carries nothing but push notifications", asked=False)
+        if not _DEVICE_TOKEN.fullmatch(message.device_token):
+            raise RecipientRefused("the device token is not one that APNs gives out", asked=False)
+        answer = await self._post(message)
+        if answer.status == httpx.codes.OK:
+            return Receipt(answer.headers.get("apns-id", str(message.trigger_id)))
+        raise classify(answer, message.device_token)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+
+    async def _post(self, push: Push) -> Answer:
+        """Post; if the provider token has expired and may be renewed, once more with a new one."""
+        content = _content(push)
+        token = self._token.get()
+        answer = await self._post_with(token, push, content)
+        if _reason_in(answer) != "ExpiredProviderToken" or not self._token.renew(token):
+            return answer
+        return await self._post_with(self._token.get(), push, content)
+
+    async def _post_with(self, token: str, push: Push, content: bytes) -> Answer:
+        headers = self._headers(push) | {"authorization": f"bearer {token}"}
+        return await self._api.post(f"/3/device/{push.device_token}", headers=headers, content=content)
+
+    def _headers(self, push: Push) -> dict[str, str]:
+        ttl = self._settings.ttl
+        return {
+            "apns-id": str(push.trigger_id),
+            "apns-collapse-id": str(push.trigger_id),
+            "apns-topic": self._settings.topic,
+            "apns-push-type": "alert",
+            "apns-priority": "10",
+            "apns-expiration": str(int(self._clock()) + ttl) if ttl else "0",
+            "content-type": "application/json",
+        }
+
+
+class _ProviderToken:
+    """The token that says who we are: signed here, used by all sends, renewed before it ends."""
+
+    def __init__(self, name: str, settings: ApnsSettings, clock: Clock) -> None:
+        place = f"providers.{name}.key_file"
+        key = load_key(place, read_file(place, settings.key_file))
+        if not (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)):
+            raise ConfigError(f"{place}: is no key of the curve P-256, as Apple gives out")
+        self._key = key
+        self._key_id = settings.key_id
+        self._team_id = settings.team_id
+        self._clock = clock
+        self._issue()
+
+    def get(self) -> str:
+        if not 0 <= self._clock() - self._issued_at < RENEW_AFTER:  # below 0: the clock was put back
+            self._issue()
+        return self._text
+
+    def renew(self, text: str) -> bool:
+        """Replace a token that APNs calls expired, unless it is too new; tell whether there is another."""
+        if text == self._text and self._clock() - self._issued_at >= RENEW_AT_MOST_EVERY:
+            self._issue()
+        return text != self._text
+
+    def _issue(self) -> None:
+        self._issued_at = self._clock()
+        claims = {"iss": self._team_id, "iat": int(self._issued_at)}
+        self._text = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
+
+
+def _content(push: Push) -> bytes:
+    """Return the payload.
+
+    Raises:
+        Permanent: it is larger than APNs takes.
+    """
+    aps = {"alert": {"title": push.title, "body": push.body}, "sound": "default"}
+    payload = {**push.data, "aps": aps}  # in this order: data never replaces `aps`
+    content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    if len(content) > MAX_PAYLOAD:
+        raise Permanent(f"the message has {len(content)} bytes, APNs takes {MAX_PAYLOAD}", asked=False)
+    return content
+
+
+def classify(answer: Answer, device_token: str) -> ProviderError:
+    """Return the delivery error for an answer that is no success.
+
+    https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns.
+    A bad key or topic is somebody's setting, soon corrected: transient, so that no message is lost over it.
+    """
+    reason = _reason_in(answer)
+    said = f"{reason or 'no reason that could be read'}{_since(answer)}"
+    words = scrub(f"APNs HTTP {answer.status}: {said}", device_token)
+    if reason in _OF_RECIPIENT or answer.status == httpx.codes.GONE:
+        return RecipientRefused(words)
+    of_message = answer.status == httpx.codes.BAD_REQUEST and reason and reason not in _OF_SETTINGS
+    if reason in _OF_MESSAGE or of_message or answer.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        return Permanent(words)
+    too_many_for_device = answer.status == httpx.codes.TOO_MANY_REQUESTS and reason != _TOO_MANY_TOKENS
+    return Transient(words, retry_after=answer.retry_after, of_provider=not too_many_for_device)
+
+
+def _reason_in(answer: Answer) -> str:
+    reason = answer.body.get("reason") if isinstance(answer.body, dict) else None
+    return reason if isinstance(reason, str) and _REASON.fullmatch(reason) else ""
+
+
+def _since(answer: Answer) -> str:
+    """Return since when a token is invalid: with a 410, APNs tells it in milliseconds since 1970."""
+    moment = answer.body.get("timestamp") if isinstance(answer.body, dict) else None
+    if not isinstance(moment, int):
+        return ""
+    try:
+        return f" since {dt.datetime.fromtimestamp(moment / 1000, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -1,0 +1,220 @@
+"""Firebase Cloud Messaging: push to Android, and to Apple and web apps that use Firebase.
+
+HTTP v1: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages/send
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import httpx
+import msgspec
+
+from ...channels.messages import Message, Push
+from ...domain.campaign import Channel
+from ...errors import Permanent, ProviderError, RecipientRefused, Transient
+from ..redact import scrub
+from .base import Receipt
+from .http import Answer, ApiSettings, HttpApi
+from .service_account import ServiceAccount
+from .tokens import Clock, SharedToken, Token
+
+__all__ = ["FcmProvider", "FcmSettings", "classify"]
+
+MAX_PAYLOAD = 4096
+"""Bytes of keys and values that FCM takes in one message."""
+QUOTA_PAUSE = 60.0
+"""Seconds to wait after a throttle that names no time, as FCM asks for."""
+MAX_TTL = 2_419_200
+_SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+_DEVICE_TOKEN = re.compile(r"[A-Za-z0-9_:.=-]{1,4096}")
+_MESSAGE_NAME = re.compile(r"projects/[\x21-\x7e]{1,500}")
+_OF_RECIPIENT = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH"})
+"""The app is gone, or its token is of another Firebase project."""
+_OF_MESSAGE = frozenset({400, 413, 422})
+"""Statuses that speak of the message. Other refusals are somebody's setting, or pass by themselves."""
+
+
+class FcmSettings(ApiSettings, frozen=True, kw_only=True):
+    """Settings of FCM. Times in seconds."""
+
+    service_account_file: Annotated[str, msgspec.Meta(min_length=1)]
+    """The JSON file of a service account that may send."""
+    project_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]*\Z")] = ""
+    """The Firebase project, if it is not the one of the service account."""
+    priority: Literal["high", "normal"] = "high"
+    """High wakes an Android device that sleeps."""
+    ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
+    """How long FCM keeps a message for an Android device that is off."""
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """Leave out the file: somebody may have put its content there."""
+        return [("url", self.url), ("project_id", self.project_id)]
+
+
+class FcmProvider:
+    """Sends push notifications by FCM."""
+
+    channels = frozenset({Channel.PUSH})
+
+    def __init__(self, name: str, settings: FcmSettings, data_dir: Path, *, clock: Clock = time.time) -> None:
+        place = f"providers.{name}.service_account_file"
+        self.name = name
+        self.policy = settings
+        self.timeout = settings.timeout
+        self.concurrency = settings.concurrency
+        self._settings = settings
+        self._account = ServiceAccount(place, settings.service_account_file, _SCOPE, clock)
+        self._path = f"/v1/projects/{settings.project_id or self._account.project_id}/messages:send"
+        self._api = HttpApi(name, settings, "https://fcm.googleapis.com")
+        self._token = SharedToken(self._fetch_token, clock)
+
+    async def send(self, message: Message) -> Receipt:
+        """Send a push notification.
+
+        FCM knows no idempotency keys. A notification that comes twice replaces itself on the device.
+
+        Raises:
+            RecipientRefused: The app is gone from the device, or the token was never one of this project.
+            Permanent: The message is too large, or FCM takes no such message.
+            Transient: FCM takes none now: throttled, down, or an account that it refuses.
+        """
+        if not isinstance(message, Push):
+            raise Permanent("FCM carries nothing but push notifications", asked=False)
+        if not _DEVICE_TOKEN.fullmatch(message.device_token):
+            raise RecipientRefused("the device token is not one that FCM gives out", asked=False)
+        answer = await self._post(_content(message, self._settings))
+        name = _name_in(answer)
+        if name is not None:
+            return Receipt(name)
+        raise classify(answer, message.device_token, self._token.text)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._token.aclose()
+        await self._api.aclose()
+
+    async def _post(self, content: bytes) -> Answer:
+        """Post with the shared access token; if it is refused, once more with a new one."""
+        token = await self._token.get()
+        answer = await self._post_with(token, content)
+        if answer.status != httpx.codes.UNAUTHORIZED or _error_in(answer).code == "THIRD_PARTY_AUTH_ERROR":
+            return answer
+        self._token.drop(token)
+        return await self._post_with(await self._token.get(), content)
+
+    async def _post_with(self, token: str, content: bytes) -> Answer:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        return await self._api.post(self._path, headers=headers, content=content)
+
+    async def _fetch_token(self) -> Token:
+        return await self._account.fetch_token(self._api, self.timeout)
+
+
+def _content(push: Push, settings: FcmSettings) -> bytes:
+    """Return the request's body.
+
+    Raises:
+        Permanent: it is larger than FCM takes.
+    """
+    texts = [push.title, push.body, *push.data, *push.data.values()]
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    if size > MAX_PAYLOAD:
+        raise Permanent(f"the message has {size} bytes, FCM takes {MAX_PAYLOAD}", asked=False)
+    same = str(push.trigger_id)  # a second message of this name replaces the first on the screen
+    message = {
+        "token": push.device_token,
+        "notification": {"title": push.title, "body": push.body},
+        "data": dict(push.data),
+        "android": {
+            "priority": settings.priority.upper(),
+            "ttl": f"{settings.ttl}s",
+            "notification": {"tag": same},
+        },
+        "apns": {"headers": {"apns-collapse-id": same}},
+    }
+    return json.dumps({"message": message}, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _name_in(answer: Answer) -> str | None:
+    """Return the message's name, empty if the answer broke off before it; None if FCM did not take it."""
+    if answer.status != httpx.codes.OK:
+        return None
+    if not answer.complete:
+        return ""
+    name = answer.body.get("name") if isinstance(answer.body, dict) else None
+    return name if isinstance(name, str) and _MESSAGE_NAME.fullmatch(name) else None
+
+
+class _Violation(msgspec.Struct, frozen=True):
+    field: str = ""
+
+
+class _Detail(msgspec.Struct, frozen=True, rename="camel"):
+    """A `FcmError` has the code, a `BadRequest` the fields."""
+
+    error_code: str = ""
+    field_violations: list[_Violation] = []
+
+
+class _Error(msgspec.Struct, frozen=True):
+    status: str = ""
+    message: str = ""
+    details: list[_Detail] = []
+
+    @property
+    def code(self) -> str:
+        """FCM's own code, or the canonical one of all Google APIs."""
+        return next((detail.error_code for detail in self.details if detail.error_code), self.status)
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of the request that are wrong."""
+        return [violation.field for detail in self.details for violation in detail.field_violations]
+
+
+class _Body(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+def _error_in(answer: Answer) -> _Error:
+    try:
+        return msgspec.convert(answer.body, _Body).error
+    except msgspec.ValidationError:
+        return _Error()
+
+
+def classify(answer: Answer, device_token: str, access_token: str) -> ProviderError:
+    """Return the delivery error for an answer that is no success; its text holds neither token.
+
+    https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode. A refused login, or a project that
+    does not exist, is somebody's setting, soon corrected: transient, so that no message is lost over it.
+    """
+    error = _error_in(answer)
+    words = _words(answer, error)
+    words = scrub(words.replace(access_token, "[secret]") if access_token else words, device_token)
+    of_message = answer.status in _OF_MESSAGE and error.code
+    if error.code in _OF_RECIPIENT or (of_message and _blames_token(error)):
+        return RecipientRefused(words)
+    if of_message:
+        return Permanent(words)
+    pause = answer.retry_after
+    if pause is None and answer.status == httpx.codes.TOO_MANY_REQUESTS:
+        pause = QUOTA_PAUSE
+    return Transient(words, retry_after=pause)
+
+
+def _blames_token(error: _Error) -> bool:
+    """Tell whether the device token is what is wrong: FCM says it in a detail, or in its words alone."""
+    return "message.token" in error.fields or "registration token" in error.message.lower()
+
+
+def _words(answer: Answer, error: _Error) -> str:
+    if not error.code:
+        return f"FCM HTTP {answer.status}: no error that could be read"
+    fields = f" ({', '.join(error.fields)})" if error.fields else ""
+    return f"FCM HTTP {answer.status} {error.code}: {error.message}{fields}"

@@ -1,0 +1,88 @@
+"""The sandbox: messages land in files, for development and for trying campaigns out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from ...channels.messages import Email, Message, Push, compose
+from ...domain.campaign import Channel
+from ...errors import Transient
+from .base import Receipt, SendingPolicy
+
+__all__ = ["SandboxProvider", "SandboxSettings"]
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class SandboxSettings(SendingPolicy, frozen=True, kw_only=True):
+    """Settings of a sandbox."""
+
+    outbox: Annotated[str, msgspec.Meta(min_length=1)] = "outbox"
+    """The folder of the messages; a relative one lies under the data folder."""
+    concurrency: Count = 64
+
+
+class SandboxProvider:
+    """Writes each message to a file named by its trigger: sent twice, it is still one file.
+
+    Files are written in the event loop: handing a few kilobytes to a thread would cost more
+    than writing them.
+    """
+
+    channels = frozenset(Channel)
+    timeout = 5.0
+
+    def __init__(self, name: str, settings: SandboxSettings, data_dir: Path) -> None:
+        self.name = name
+        self.policy = settings
+        self.concurrency = settings.concurrency
+        self.outbox = data_dir / settings.outbox
+
+    async def send(self, message: Message) -> Receipt:
+        """Write the message to `email/ID.eml`, `text/ID.json` or `push/ID.json` in the outbox."""
+        folder, suffix, content = _as_file(message)
+        path = self.outbox / folder / f"{message.trigger_id}{suffix}"
+        try:
+            try:
+                _write(path, content)
+            except FileNotFoundError:
+                _make_folder(path.parent)
+                _write(path, content)
+        except OSError as error:
+            raise Transient(f"cannot write to the outbox {path.parent}: {error.strerror}") from None
+        return Receipt(path.name)
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _as_file(message: Message) -> tuple[str, str, bytes]:
+    """Return the folder, the file name's suffix and the content of a message."""
+    if isinstance(message, Email):
+        return "email", ".eml", compose(message)
+    folder = "push" if isinstance(message, Push) else "text"
+    return folder, ".json", msgspec.json.format(msgspec.json.encode(message)) + b"\n"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, all for the owner alone (`parents=True` would not)."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,174 @@
+"""SendGrid: email by its v3 Mail Send API.
+
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+
+The API knows no idempotency key: a message whose answer was lost is sent again. Both carry the same
+`Message-ID` and the same `trigger_id` in `custom_args`, which SendGrid repeats in its activity feed and in
+the events of its webhook.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from ...channels.messages import Email, Message, envelope_address, sender_address, unsubscribe_headers
+from ...domain.campaign import Channel
+from ...errors import Permanent, ProviderError, RecipientRefused, Transient
+from ..redact import scrub
+from .base import Receipt
+from .http import Answer, ApiSettings, HttpApi
+
+__all__ = ["SendGridProvider", "SendGridSettings"]
+
+_URL = "https://api.sendgrid.com"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_OF_RECIPIENT = re.compile(r"personalizations(\.\d+)?\.to(\.|\Z)")
+
+_CHECKED, _QUEUED = 200, 202
+_BAD_REQUEST, _TOO_LARGE, _TOO_MANY = 400, 413, 429
+
+Secret = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
+Category = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class SendGridSettings(ApiSettings, frozen=True, kw_only=True):
+    """Settings of a SendGrid account. One in the EU has the `url` https://api.eu.sendgrid.com."""
+
+    api_key: Secret
+    """A key that may do nothing but send mail is enough."""
+    sandbox_mode: bool = False
+    """Whether SendGrid only checks messages and delivers none."""
+    categories: Annotated[tuple[Category, ...], msgspec.Meta(max_length=10)] = ()
+    """What SendGrid's statistics count these messages under."""
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """Leave out the key."""
+        return [(name, value) for name, value in super().shown() if name != "api_key"]
+
+
+class _Fault(msgspec.Struct):
+    """One of the errors in an answer; `field` is the path of what is wrong in the request."""
+
+    message: str
+    field: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    errors: list[_Fault]
+
+
+class SendGridProvider:
+    """Sends email through one SendGrid account. Tracking of opens and clicks is as the account has it."""
+
+    channels = frozenset({Channel.EMAIL})
+
+    def __init__(self, name: str, settings: SendGridSettings, data_dir: Path) -> None:
+        self.name = name
+        self.policy = settings
+        self.timeout = settings.timeout
+        self.concurrency = settings.concurrency
+        self._settings = settings
+        self._api = HttpApi(name, settings, _URL)
+
+    async def send(self, message: Message) -> Receipt:
+        """Send an email. The receipt has SendGrid's `x-message-id`.
+
+        Raises:
+            RecipientRefused: SendGrid takes no such address.
+            Permanent: It takes no such message.
+            Transient: It takes none now: throttled, down, or a key or a sender that it refuses.
+        """
+        if not isinstance(message, Email):
+            raise Permanent("SendGrid carries nothing but email", asked=False)
+        recipient = envelope_address(message.to)
+        answer = await self._api.post(
+            "/v3/mail/send",
+            headers={
+                "Authorization": f"Bearer {self._settings.api_key}",
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
+            content=_encode(self._request(message, recipient)),
+        )
+        if answer.status == (_CHECKED if self._settings.sandbox_mode else _QUEUED):
+            return Receipt(scrub(answer.headers.get("x-message-id", ""), ""))
+        raise self._failure(answer, recipient)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+
+    def _request(self, email: Email, recipient: str) -> dict[str, Any]:
+        parts = (("text/plain", email.text), ("text/html", email.html))  # in the order that the API demands
+        request: dict[str, Any] = {
+            "personalizations": [{"to": [{"email": recipient}]}],
+            "from": _sender(email.sender),
+            "subject": " ".join(_CONTROLS.sub(" ", email.subject).split()),
+            "content": [{"type": kind, "value": value} for kind, value in parts if value],
+            "headers": {
+                "Message-ID": email.message_id,
+                "Auto-Submitted": "auto-generated",
+                "X-Clarion-Trigger-Id": str(email.trigger_id),
+                **unsubscribe_headers(email.unsubscribe_url),
+            },
+            "custom_args": {"trigger_id": str(email.trigger_id)},
+        }
+        if self._settings.categories:
+            request["categories"] = self._settings.categories
+        if self._settings.sandbox_mode:
+            request["mail_settings"] = {"sandbox_mode": {"enable": True}}
+        return request
+
+    def _failure(self, answer: Answer, recipient: str) -> ProviderError:
+        """Tell what an answer other than yes means.
+
+        A key or a sender that is refused (401, 403) is somebody's setting, soon corrected: transient, like
+        all that is not plainly about the message, so that no mail is lost over it.
+        """
+        faults = _faults(answer)
+        said = "; ".join(f"{one.message} ({one.field})" if one.field else one.message for one in faults)
+        text = f"SendGrid HTTP {answer.status}: {said or 'no error that could be read'}"
+        words = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
+        if answer.status == _TOO_LARGE:
+            return Permanent(words)
+        if answer.status == _BAD_REQUEST and faults:
+            about_recipient = all(_OF_RECIPIENT.match(fault.field or "") for fault in faults)
+            return (RecipientRefused if about_recipient else Permanent)(words)
+        return Transient(words, retry_after=_wait(answer))
+
+
+def _sender(sender: str) -> dict[str, str]:
+    address = sender_address(sender)[1]
+    name = " ".join(parseaddr(sender)[0].split())
+    return {"email": address, "name": name} if name else {"email": address}
+
+
+def _encode(request: dict[str, Any]) -> bytes:
+    """Return a request as JSON. Half a surrogate pair, which UTF-8 cannot carry, becomes a question mark."""
+    return json.dumps(request, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _faults(answer: Answer) -> list[_Fault]:
+    """Return the errors of an answer in the documented form; none of any other."""
+    try:
+        return msgspec.convert(answer.body, _Refusal).errors
+    except msgspec.ValidationError:
+        return []
+
+
+def _wait(answer: Answer) -> float | None:
+    """Return the seconds to wait: of `Retry-After`, or until a throttle's `X-RateLimit-Reset`, in Unix time.
+
+    https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/rate-limits
+    """
+    if answer.retry_after is not None or answer.status != _TOO_MANY:
+        return answer.retry_after
+    reset = answer.headers.get("x-ratelimit-reset", "")
+    return max(0.0, float(reset[:12]) - time.time()) if reset.isascii() and reset.isdecimal() else None

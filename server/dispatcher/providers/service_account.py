@@ -1,0 +1,138 @@
+"""Google service accounts: a signed assertion is exchanged for an access token (RFC 7523).
+
+https://developers.google.com/identity/protocols/oauth2/service-account
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import httpx
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from ...errors import ConfigError, Transient
+from ..redact import scrub
+from .http import Answer, HttpApi
+from .tokens import Clock, Token, load_key, read_file
+
+__all__ = ["ServiceAccount"]
+
+LIFETIME = 3600
+"""Seconds that an assertion is valid: the longest that Google takes."""
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Word = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
+
+
+class _File(msgspec.Struct, frozen=True):
+    """The members of the JSON file that count."""
+
+    client_email: Word
+    private_key: Annotated[str, msgspec.Meta(min_length=1)]
+    project_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]+\Z")]
+    token_uri: Word = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    private_key_id: Word | None = None
+
+    def __repr__(self) -> str:
+        """Show nothing: one member is the key."""
+        return "_File()"
+
+
+class _Grant(msgspec.Struct, frozen=True):
+    access_token: Word
+    expires_in: Annotated[float, msgspec.Meta(gt=0)] = LIFETIME
+
+    def __repr__(self) -> str:
+        return "_Grant()"
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """RFC 6749, 5.2."""
+
+    error: str = ""
+    error_description: str = ""
+
+
+class ServiceAccount:
+    """An account, out of its JSON file, that can get itself access tokens."""
+
+    def __init__(self, place: str, path: str, scope: str, clock: Clock) -> None:
+        """Read the file at `path`; `scope` is what its tokens are for.
+
+        Raises:
+            ConfigError: names `place`, the setting of the file, and what is wrong with it.
+        """
+        file = _parse(place, read_file(place, path))
+        key = load_key(place, file.private_key.encode("utf-8", "replace"))
+        if not isinstance(key, RSAPrivateKey):
+            raise ConfigError(f"{place}: private_key is no RSA key")
+        _check_address(place, file.token_uri)
+        self.project_id = file.project_id
+        self._key = key
+        self._headers = {"kid": file.private_key_id} if file.private_key_id else {}
+        self._token_uri = file.token_uri
+        self._claims = {"iss": file.client_email, "scope": scope, "aud": file.token_uri}
+        self._clock = clock
+
+    async def fetch_token(self, api: HttpApi, timeout: float) -> Token:  # noqa: ASYNC109 - sends share it
+        """Get a new access token by one call, which takes `timeout` seconds at most.
+
+        Raises:
+            Transient: there was no answer, or a refusal: the clock or the account is wrong, or Google is
+                down. The text holds nothing of the assertion.
+        """
+        now = self._clock()
+        claims = self._claims | {"iat": int(now), "exp": int(now) + LIFETIME}
+        assertion = jwt.encode(claims, self._key, algorithm="RS256", headers=self._headers)
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await api.post(self._token_uri, form={"grant_type": _GRANT, "assertion": assertion})
+        except TimeoutError:
+            raise Transient(f"the token endpoint gave no answer within {timeout:g} s") from None
+        except Transient as error:
+            raise Transient(f"at the token endpoint: {error}") from None
+        return _token(answer, now, assertion)
+
+
+def _token(answer: Answer, now: float, assertion: str) -> Token:
+    try:
+        if answer.status == httpx.codes.OK:
+            grant = msgspec.convert(answer.body, _Grant)
+            return Token(grant.access_token, now + grant.expires_in)
+    except msgspec.ValidationError:
+        raise Transient("the token endpoint answered 200 without an access token") from None
+    words = f"the token endpoint answered {answer.status} {_refusal(answer.body, assertion)}"
+    raise Transient(words.rstrip(), retry_after=answer.retry_after)
+
+
+def _refusal(body: Any, assertion: str) -> str:
+    """Return the endpoint's words, unless they quote a part of what was sent."""
+    try:
+        refusal = msgspec.convert(body, _Refusal)
+    except msgspec.ValidationError:
+        return ""
+    text = f"{refusal.error} {refusal.error_description}"
+    return "" if any(part in text for part in assertion.split(".")) else scrub(text, "")
+
+
+def _parse(place: str, content: bytes) -> _File:
+    try:
+        return msgspec.json.decode(content, type=_File)
+    except msgspec.ValidationError as error:  # names members, never their values
+        raise ConfigError(f"{place}: is no service account: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ConfigError(f"{place}: holds no JSON") from None
+
+
+def _check_address(place: str, text: str) -> None:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    secure = url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)
+    if not (secure and url.host) or url.userinfo:
+        raise ConfigError(f"{place}: token_uri must be an https address")

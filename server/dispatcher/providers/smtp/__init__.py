@@ -1,0 +1,1 @@
+"""SMTP: connections, pipelining, reply codes and DKIM."""

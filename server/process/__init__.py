@@ -1,0 +1,1 @@
+"""What every process has: tasks, readiness, metrics, logs."""

@@ -1,0 +1,1 @@
+"""Durable acceptance: group commit of triggers and idempotency keys."""

@@ -1,0 +1,1 @@
+"""Keys, campaigns, suppressions and webhook endpoints, as operators manage them."""

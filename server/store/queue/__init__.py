@@ -1,0 +1,1 @@
+"""The queues: claim, lease, release, record."""

@@ -1,0 +1,1 @@
+"""What happened to triggers: look-ups, lists, the change feed."""

@@ -1,0 +1,75 @@
+"""What became of a trigger, put together from the record and the queue."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import asyncpg
+
+from ...domain.campaign import Channel
+from ...domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
+from ..pool import Pool
+from .admin_lists import LAST, SENT, STATE
+
+__all__ = ["COLUMNS", "RECORDS", "delivery_of", "find_deliveries", "find_delivery"]
+
+COLUMNS = f"""t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
+        CASE WHEN NOT {SENT} THEN c.cancelled_at END AS cancelled_at,
+        {STATE} AS state,
+        ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts"""  # noqa: S608 - constants only
+"""What a delivery is made of. One statement, so that all of it is seen at the same instant."""
+RECORDS = f"""LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
+    LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
+    LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
+    {LAST}"""  # noqa: S608 - constants only
+"""What else is on record of the trigger `t`: found one by one, so that nothing reads a whole table for it."""
+_FIND = f"""
+    SELECT {COLUMNS} FROM trigger t {RECORDS}
+    WHERE t.id = ANY($1) AND ($2::int8 IS NULL OR t.project_id = $2)
+"""  # noqa: S608 - constants only
+_DUE_STATES = {DeliveryState.PENDING, DeliveryState.RETRYING}
+
+
+async def find_delivery(pool: Pool, trigger_id: uuid.UUID, project_id: int | None = None) -> Delivery | None:
+    """Return the delivery of a trigger (of the project, if given), with all its attempts."""
+    found = await find_deliveries(pool, [trigger_id], project_id)
+    return found.get(trigger_id)
+
+
+async def find_deliveries(
+    pool: Pool, trigger_ids: Sequence[uuid.UUID], project_id: int | None = None
+) -> dict[uuid.UUID, Delivery]:
+    """Return the deliveries of those triggers that exist (in the project, if given), by trigger id."""
+    rows = await pool.fetch(_FIND, trigger_ids, project_id)
+    return {row["id"]: delivery_of(row) for row in rows}
+
+
+def delivery_of(row: asyncpg.Record) -> Delivery:
+    """Return the delivery that a row of `COLUMNS` describes."""
+    state = DeliveryState(row["state"])
+    return Delivery(
+        trigger_id=row["id"],
+        project_id=row["project_id"],
+        campaign_id=row["campaign_id"],
+        channel=Channel(row["channel"]),
+        external_id=row["external_id"],
+        state=state,
+        accepted_at=row["accepted_at"],
+        next_attempt_at=row["due_at"] if state in _DUE_STATES else None,
+        attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
+        send_at=row["send_at"],
+        cancelled_at=row["cancelled_at"],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> Attempt:
+    return Attempt(
+        number=row["number"],
+        provider=row["provider"],
+        outcome=AttemptOutcome(row["outcome"]),
+        started_at=row["started_at"],
+        duration=row["duration"],
+        provider_message_id=row["provider_message_id"],
+        error=row["error"],
+    )

@@ -1,0 +1,65 @@
+"""The store as the gRPC front sees it: reads, and changes that are not on the hot path."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from ...domain.campaign import Campaign
+from ...domain.delivery import Delivery, Listed
+from ...domain.key import ApiKey
+from ..admin import campaigns, keys
+from ..pool import Pool, reached
+from . import find as deliveries
+from .cancel import cancel
+from .pages import list_triggers
+from .project_slots import Turns
+
+__all__ = ["Records"]
+
+
+class Records:
+    """Everything but the hot path. Each call raises StoreUnavailable if the database cannot be reached."""
+
+    def __init__(self, pool: Pool, reading: Pool, turns: Turns) -> None:
+        """Take the pool for single rows, and the one for lists with the turns that projects have there."""
+        self._pool = pool
+        self._reading = reading
+        self._turns = turns
+
+    async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
+        """Return a trigger's delivery, if it is the project's."""
+        async with reached():
+            return await deliveries.find_delivery(self._pool, trigger_id, project_id)
+
+    async def list_triggers(
+        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+    ) -> Sequence[Delivery]:
+        """Return a page of a project's triggers."""
+        async with self._turns.turn(project_id), reached():
+            return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
+
+    async def cancel(self, trigger_id: uuid.UUID) -> bool:
+        """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
+        async with reached():
+            return await cancel(self._pool, trigger_id)
+
+    async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
+        """Return a page of campaigns by id."""
+        async with reached():
+            return await campaigns.list_campaigns(self._pool, project_id, after=after, limit=limit)
+
+    async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return one campaign, with templates."""
+        async with reached():
+            return await campaigns.find_campaign(self._pool, project_id, campaign_id)
+
+    async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
+        """Return the project's keys."""
+        async with reached():
+            return await keys.list_keys(self._pool, project_id)
+
+    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
+        """Revoke a key of the project."""
+        async with reached():
+            return await keys.revoke_key(self._pool, key_id, project_id)

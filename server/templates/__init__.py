@@ -1,0 +1,1 @@
+"""Liquid and MJML templates: checked, limited, rendered."""

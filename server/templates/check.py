@@ -1,0 +1,147 @@
+"""Checking a campaign's templates before it is applied: every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from liquid import BoundTemplate, Mode, Token
+from liquid.exceptions import LiquidError, LiquidSyntaxError, UnknownFilterError
+from liquid.token import TOKEN_EXPRESSION
+
+from ..domain.campaign import Campaign, Channel, Template, Undefined
+from ..errors import RenderError
+from . import mjml
+from .environment import (
+    UNSUBSCRIBE,
+    TemplateEnvironment,
+    describe,
+    environment,
+    is_html,
+    place_name,
+    rendered,
+    sources,
+)
+from .limits import MAX_SECONDS, Budget, Reader
+from .unsubscribe import checked_url
+
+__all__ = ["check_templates"]
+
+MAX_SOURCE = 256 * 1024
+"""Characters of one template source."""
+
+
+class _ListeningEnvironment(TemplateEnvironment):
+    """Notes faults and goes on, where rendering would stop at the first."""
+
+    def __init__(self, *, html: bool) -> None:
+        super().__init__(html=html, tolerance=Mode.LAX)
+        self.faults: list[LiquidError] = []
+
+    def error(
+        self, exc: type[LiquidError] | LiquidError, msg: str | None = None, token: Token | None = None
+    ) -> None:
+        """Note a fault."""
+        fault = exc if isinstance(exc, LiquidError) else exc(msg, token=token)
+        fault.token = fault.token or token
+        self.faults.append(fault)
+
+
+class _Anything(dict[str, Any]):
+    """Data of whatever shape a template wants: every member is there, and a loop runs once."""
+
+    def __missing__(self, key: str) -> _Anything:
+        return self
+
+    def __str__(self) -> str:
+        return "sample"
+
+
+_NOTHING: Mapping[str, object] = {}
+_SAMPLES = (_NOTHING, _Anything(sample="sample"))
+
+
+def check_templates(campaign: Campaign) -> list[str]:
+    """Return all faults of a campaign's templates, each with locale, part, line and column."""
+    found = []
+    for locale, template in campaign.templates.items():
+        found += _both_given(campaign, locale, template)
+        for part, source in sources(campaign, template):
+            found += _faults(locale, part, source)
+    return found + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
+
+
+def _both_given(campaign: Campaign, locale: str, template: Template) -> list[str]:
+    if campaign.channel is Channel.EMAIL and template.html and template.mjml:
+        return [f"{locale}: give either html or mjml, which becomes HTML"]
+    return []
+
+
+def _unsubscribe_faults(campaign: Campaign) -> list[str]:
+    if campaign.channel is not Channel.EMAIL:
+        return [f"{UNSUBSCRIBE}: only an email has one"]
+    source = campaign.unsubscribe_url
+    found = _faults("", UNSUBSCRIBE, source)
+    constant = "{{" not in source and "{%" not in source
+    return found or (_told(UNSUBSCRIBE, checked_url, source) if constant else [])
+
+
+def _faults(locale: str, part: str, source: str) -> list[str]:
+    found = [describe(locale, part, fault) for fault in _liquid_faults(part, source)]
+    return _mjml_faults(locale, source) if part == "mjml" and not found else found
+
+
+def _told(place: str, check: Callable[[str], object], text: str) -> list[str]:
+    """Return what a check raises as a problem with its place."""
+    try:
+        check(text)
+    except RenderError as error:
+        return [f"{place}: {error}"]
+    return []
+
+
+def _mjml_faults(locale: str, source: str) -> list[str]:
+    """Try the MJML with no data and with all; where Liquid wants other data, only a message will tell."""
+    template = environment("mjml", Undefined.EMPTY).from_string(source)
+    found: dict[str, None] = {}
+    for sample in _SAMPLES:
+        try:
+            text = rendered(template, sample, Reader(), Budget(MAX_SECONDS))
+        except Exception:  # noqa: S112 - data that are not what the template takes them for
+            continue
+        found |= dict.fromkeys(_told(place_name(locale, "mjml"), mjml.check, text))
+    return list(found)
+
+
+def _liquid_faults(part: str, source: str) -> list[LiquidError]:
+    if len(source) > MAX_SOURCE:
+        return [LiquidSyntaxError(f"longer than {MAX_SOURCE} characters", token=None)]
+    listening = _ListeningEnvironment(html=is_html(part))
+    try:
+        template = listening.from_string(source)
+    except LiquidError as fault:
+        return [*listening.faults, fault]
+    if listening.faults:
+        return listening.faults + _unknown_filters(template, source)
+    return _strict_fault(part, source) or _unknown_filters(template, source)
+
+
+def _strict_fault(part: str, source: str) -> list[LiquidError]:
+    """Return the first fault that only the strict parser sees, if any."""
+    try:
+        environment(part, Undefined.EMPTY).from_string(source)
+    except LiquidError as fault:
+        return [fault]
+    return []
+
+
+def _unknown_filters(template: BoundTemplate, source: str) -> list[LiquidError]:
+    """Return a fault for each use of a filter that there is not (Liquid would tell when it renders)."""
+    return [
+        UnknownFilterError(
+            f"unknown filter '{name}'", token=Token(TOKEN_EXPRESSION, name, span.index, source)
+        )
+        for name, spans in template.analyze().filters.items()
+        if name not in template.env.filters
+        for span in spans
+    ]

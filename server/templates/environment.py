@@ -1,0 +1,177 @@
+"""Liquid as Clarion's templates speak it: no files, bounded work, the user's language and time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined, Mode, Tag, Token, TokenStream
+from liquid import Undefined as EmptyUndefined
+from liquid.ast import Node
+from liquid.exceptions import (
+    FilterItemTypeError,
+    LiquidError,
+    LocalNamespaceLimitError,
+    OutputStreamLimitError,
+)
+from liquid.output import LimitedStringIO
+from liquid.undefined import UNDEFINED
+
+from ..domain.campaign import Campaign, Channel, Template, Undefined
+from . import data_filters, locale_filters
+from .limits import (
+    MAX_LOOPS,
+    MAX_OUTPUT,
+    MAX_VARIABLES,
+    BoundedContext,
+    BoundedFor,
+    BoundedTablerow,
+    Budget,
+    Reader,
+    bounded,
+)
+
+__all__ = [
+    "UNSUBSCRIBE",
+    "TemplateEnvironment",
+    "describe",
+    "environment",
+    "is_html",
+    "place_name",
+    "rendered",
+    "sources",
+]
+
+UNSUBSCRIBE = "unsubscribe_url"
+"""The part that belongs to the campaign, not to one of its templates."""
+
+_PARTS = {
+    Channel.EMAIL: ("subject", "text", "html", "mjml"),
+    Channel.TEXT: ("text",),
+    Channel.PUSH: ("title", "text"),
+}
+
+
+class _StrictUndefined(FalsyStrictUndefined):
+    """A missing variable that may be asked for, by `if` and `default`, but not used."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, name: str, *, token: Token | None, obj: object = UNDEFINED, hint: str | None = None
+    ) -> None:
+        nameless = hint == "index out of range"
+        super().__init__(name, token=token, obj=obj, hint=f"{name}: {hint}" if nameless else hint)
+
+
+class TemplateEnvironment(Environment):
+    """The tags, filters and limits of all templates."""
+
+    output_stream_limit = MAX_OUTPUT
+    loop_iteration_limit = MAX_LOOPS
+    local_namespace_limit = MAX_VARIABLES
+
+    def __init__(
+        self, *, html: bool, undefined: Undefined = Undefined.EMPTY, tolerance: Mode = Mode.STRICT
+    ) -> None:
+        """Make one for HTML, where values are escaped, or for plain text."""
+        strict = undefined is Undefined.STRICT
+        super().__init__(
+            autoescape=html, undefined=_StrictUndefined if strict else EmptyUndefined, tolerance=tolerance
+        )
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        """Register what templates may use."""
+        super().setup_tags_and_filters(extra=extra)
+        del self.tags["include"], self.tags["render"]
+        self.add_tag(BoundedFor)
+        self.add_tag(BoundedTablerow)
+        for tag in self.tags.values():
+            _locate(tag)
+        filters = self.filters | data_filters.FILTERS | locale_filters.FILTERS
+        self.filters = {name: bounded(name, func) for name, func in filters.items()}
+
+
+def _locate(tag: Tag) -> None:
+    """Let a fault at the end of a tag's expression, which has no place, show the tag's own."""
+    parse = tag.parse
+
+    def located(stream: TokenStream) -> Node:
+        start = stream.current
+        try:
+            return parse(stream)
+        except LiquidError as fault:
+            if fault.token is None or fault.token.start_index < 0:
+                fault.token = start
+            raise
+
+    tag.parse = located  # type: ignore[method-assign]  # tags belong to their environment
+
+
+_ENVIRONMENTS = MappingProxyType(
+    {
+        (html, undefined): TemplateEnvironment(html=html, undefined=undefined)
+        for html in (False, True)
+        for undefined in Undefined
+    }
+)
+
+
+def environment(part: str, undefined: Undefined) -> TemplateEnvironment:
+    """Return the environment in which a part of a message is compiled."""
+    return _ENVIRONMENTS[is_html(part), undefined]
+
+
+def is_html(part: str) -> bool:
+    """Tell whether values are escaped in a part."""
+    return part in {"html", "mjml"}
+
+
+def sources(campaign: Campaign, template: Template) -> Iterator[tuple[str, str]]:
+    """Yield the name and source of each part that the channel uses and that is not empty."""
+    for part in _PARTS[campaign.channel]:
+        source: str = getattr(template, part)
+        if source:
+            yield part, source
+
+
+def rendered(template: BoundTemplate, namespace: Mapping[str, object], reader: Reader, budget: Budget) -> str:
+    """Return a template's text.
+
+    Raises:
+        LiquidError: The template cannot be used with these data, or runs away.
+    """
+    context = BoundedContext(template, namespace, reader, budget)
+    buffer = LimitedStringIO(limit=MAX_OUTPUT)
+    template.render_with_context(context, buffer)
+    return buffer.getvalue()
+
+
+def place_name(locale: str, part: str) -> str:
+    """Name a part of a campaign as it is named in the file: `pt-br subject`."""
+    return part if part == UNSUBSCRIBE else f"{locale} {part}"
+
+
+def describe(locale: str, part: str, error: LiquidError) -> str:
+    """Name the place and the fault; never the data that met it."""
+    return f"{place_name(locale, part)}{_position(error)}: {_fault(error)}"
+
+
+def _fault(error: LiquidError) -> object:
+    match error:
+        case FilterItemTypeError():
+            return "an array's item has no such property"
+        case OutputStreamLimitError():
+            return f"longer than {MAX_OUTPUT >> 20} MiB"
+        case LocalNamespaceLimitError():
+            return f"its variables take more than {MAX_VARIABLES >> 20} MiB"
+    return error.message
+
+
+def _position(error: LiquidError) -> str:
+    """Return `, line L, column C` if the error knows its place."""
+    try:
+        context = error.context()
+    except ValueError:  # beyond the end of the source
+        return ", at the end"
+    return f", line {context[0]}, column {context[1] + 1}" if context else ""

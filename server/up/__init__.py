@@ -1,0 +1,1 @@
+"""`clarion up`: the whole product on one machine."""

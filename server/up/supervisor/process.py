@@ -1,0 +1,110 @@
+"""One life of one child: started in a session of its own, watched, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from asyncio.subprocess import Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from ...errors import ConfigError
+from .child import Child
+from .output import LineReader, Output
+
+__all__ = ["ChildProcess"]
+
+_LAUNCH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
+_LAST_WORDS = 0.5  # seconds that output may still arrive after the end
+_DYING = 0.5  # seconds that the kernel may take for a SIGKILL
+
+
+class ChildProcess:
+    """A running child. Its own session keeps the terminal's Ctrl-C from it."""
+
+    def __init__(
+        self, child: Child, process: Process, pipe: asyncio.BaseTransport, reader: LineReader
+    ) -> None:
+        self._child = child
+        self._process = process
+        self._pipe = pipe
+        self._reader = reader
+
+    @classmethod
+    async def start(cls, child: Child, output: Output) -> Self:
+        """Start the child.
+
+        Raises:
+            ConfigError: there is no such program.
+        """
+        if shutil.which(child.command[0]) is None:
+            raise ConfigError(f"cannot start {child.name}: there is no program {child.command[0]}")
+        reading, writing = os.pipe()
+        pipe, reader = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: LineReader(output), os.fdopen(reading, "rb", buffering=0)
+        )
+        try:
+            process = await _spawn(child, writing)
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            os.close(writing)
+        return cls(child, process, pipe, reader)
+
+    async def wait(self) -> str:
+        """Wait for the child's end and return how it ended; nothing that it started stays in its session."""
+        code = await self._process.wait()
+        self._kill_group()
+        await asyncio.wait({self._reader.ended}, timeout=_LAST_WORDS)
+        self._pipe.close()
+        return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+    def tell(self, number: int) -> None:
+        """Send the child a signal."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def stop(self, within: float, hurry: asyncio.Event, number: int | None = None) -> None:
+        """Ask the child to end, by `number` if that is given and not the child's `stop_signal`.
+
+        After `within` seconds, or when `hurry` is set, it is killed.
+        """
+        self.tell(self._child.stop_signal if number is None else number)
+        ended = asyncio.create_task(self.wait())
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait({ended, hurried}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not ended.done():
+            self._kill_group()
+            await asyncio.wait({ended}, timeout=_DYING)
+        ended.cancel()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a zombie
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+async def _spawn(child: Child, output: int) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *_LAUNCH,
+        str(int(child.death_signal)),
+        str(os.getpid()),
+        *child.command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=child.env,
+        start_new_session=True,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

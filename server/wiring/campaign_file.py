@@ -1,0 +1,163 @@
+"""Campaign files: YAML or TOML under version control → campaigns, or every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec.structs import asdict
+
+from ..dispatcher.providers.base import Provider
+from ..domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
+from ..errors import ConfigError
+from ..templates.render import check_templates
+
+__all__ = ["CampaignFile", "find_campaign", "read", "to_campaigns"]
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _Template(Template, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but a misspelt member is an error here, where people write."""
+
+
+class _RetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but strict."""
+
+
+class _SendWindow(SendWindow, frozen=True, forbid_unknown_fields=True):
+    """As in the domain, but strict."""
+
+
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    name: Name
+    channel: Channel
+    templates: dict[str, _Template]
+    provider: Name | None = None
+    providers: tuple[Name, ...] = ()
+    sender: str = ""
+    state: CampaignState = CampaignState.ACTIVE
+    retry: _RetryPolicy | None = None
+    send_window: _SendWindow | None = None
+    unsubscribe_url: str = ""
+    undefined: Undefined = Undefined.EMPTY
+
+
+class CampaignFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The campaigns of one project."""
+
+    project: Name
+    campaigns: list[_Entry]
+
+
+def read(path: Path) -> CampaignFile:
+    """Read a campaign file.
+
+    Raises:
+        ConfigError: the file cannot be read, or something in it is wrong; one line with the place.
+    """
+    decoders: Mapping[str, Callable[..., CampaignFile]] = {
+        ".toml": msgspec.toml.decode,
+        ".yaml": msgspec.yaml.decode,
+        ".yml": msgspec.yaml.decode,
+    }
+    decode = decoders.get(path.suffix)
+    if decode is None:
+        raise ConfigError(f"{path}: a campaign file ends in .yaml, .yml or .toml")
+    try:
+        return decode(path.read_bytes(), type=CampaignFile)
+    except OSError as error:
+        raise ConfigError(f"cannot read the campaigns {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Provider]) -> list[Campaign]:
+    """Return the file's campaigns, checked against the configured providers.
+
+    Raises:
+        ConfigError: every problem, a line each.
+    """
+    found = [_campaign(entry, project_id) for entry in file.campaigns]
+    problems = [
+        f"campaign {one.id}: {problem}"
+        for entry, one in zip(file.campaigns, found, strict=True)
+        for problem in _same_locales(entry) + _both_given(entry) + _problems(one, providers)
+    ]
+    ids = [one.id for one in found]
+    problems += [
+        f"campaign {twice}: stands twice in the file" for twice in {i for i in ids if ids.count(i) > 1}
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def find_campaign(file: CampaignFile, campaign_id: int) -> Campaign | None:
+    """Return one campaign of the file, not checked, and of no project."""
+    return next((_campaign(entry, 0) for entry in file.campaigns if entry.id == campaign_id), None)
+
+
+def _campaign(entry: _Entry, project_id: int) -> Campaign:
+    return Campaign(
+        project_id=project_id,
+        id=entry.id,
+        name=entry.name,
+        channel=entry.channel,
+        providers=entry.providers or ((entry.provider,) if entry.provider else ()),
+        state=entry.state,
+        sender=entry.sender,
+        templates={_locale(name): Template(**asdict(parts)) for name, parts in entry.templates.items()},
+        retry=RetryPolicy(**asdict(entry.retry)) if entry.retry else None,
+        window=SendWindow(**asdict(entry.send_window)) if entry.send_window else None,
+        unsubscribe_url=entry.unsubscribe_url,
+        undefined=entry.undefined,
+    )
+
+
+def _locale(written: str) -> str:
+    return written.replace("_", "-").lower()
+
+
+def _same_locales(entry: _Entry) -> list[str]:
+    """One of two templates for the same locale would be lost."""
+    spellings: dict[str, list[str]] = {}
+    for written in entry.templates:
+        spellings.setdefault(_locale(written), []).append(repr(written))
+    return [
+        f"templates: {' and '.join(same)} are the same locale" for same in spellings.values() if len(same) > 1
+    ]
+
+
+def _both_given(entry: _Entry) -> list[str]:
+    return ["give either provider or providers"] if entry.provider and entry.providers else []
+
+
+def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
+    problems = _provider_problems(campaign, providers)
+    if campaign.channel is Channel.EMAIL and not campaign.sender:
+        problems.append("sender is missing: an email needs a From address")
+    if not campaign.templates:
+        problems.append("templates is empty: give at least the locale 'default'")
+    if campaign.window and campaign.window.opens == campaign.window.closes:
+        problems.append("send_window: opens and closes are the same; leave it out to send at any time")
+    return problems + check_templates(campaign)
+
+
+def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
+    problems = []
+    if not campaign.providers:
+        problems.append("provider is missing: name one of the configured ones, or several as providers")
+    if len(set(campaign.providers)) < len(campaign.providers):
+        problems.append("providers names one twice")
+    for name in campaign.providers:
+        provider = providers.get(name)
+        if provider is None:
+            known = ", ".join(sorted(providers))
+            problems.append(f"provider {name!r} is not configured; there are: {known}")
+        elif campaign.channel not in provider.channels:
+            problems.append(f"provider {name!r} does not send {campaign.channel}")
+    return problems

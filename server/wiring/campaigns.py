@@ -1,0 +1,33 @@
+"""Applying campaign files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..dispatcher.providers.base import Provider
+from ..store.admin import campaigns, keys
+from ..store.pool import Pool, reached
+from .campaign_file import read, to_campaigns
+
+__all__ = ["apply_campaign_file"]
+
+_NO_PROJECT = 0
+
+
+async def apply_campaign_file(
+    pool: Pool, path: Path, providers: Mapping[str, Provider]
+) -> tuple[int, dict[int, str]]:
+    """Write a file's campaigns; return the project's id and what happened to each campaign.
+
+    Raises:
+        ConfigError: the file is wrong; nothing is written.
+        StoreUnavailable: the database cannot be reached.
+    """
+    file = read(path)
+    checked = to_campaigns(file, _NO_PROJECT, providers)  # before there is one: a wrong file makes no project
+    async with reached():
+        project_id = await keys.ensure_project(pool, file.project)
+        found = [replace(campaign, project_id=project_id) for campaign in checked]
+        return project_id, await campaigns.apply_campaigns(pool, found)

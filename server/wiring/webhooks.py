@@ -1,0 +1,57 @@
+"""The part of the composition root that is about webhooks: a second dispatcher, beside that of triggers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..config import Settings
+from ..dispatcher.webhooks.address_policy import Guard
+from ..dispatcher.webhooks.client import Poster
+from ..dispatcher.webhooks.resolver import Resolver
+from ..dispatcher.webhooks.url_check import problems_of
+from ..domain.webhook import WebhookClaim
+from ..errors import ConfigError
+from ..store.catalog import Catalog
+from ..store.queue.webhooks import WebhookQueue
+
+if TYPE_CHECKING:
+    from ..dispatcher.dispatcher import Dispatcher
+    from ..dispatcher.settings import DispatchSettings
+
+__all__ = ["check_url", "poster", "webhook_dispatcher"]
+
+
+def poster(settings: Settings) -> Poster:
+    """Return what posts to endpoints. It must be closed.
+
+    Raises:
+        ConfigError: a setting of webhooks is wrong.
+    """
+    webhooks = settings.webhooks
+    return Poster(Guard(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
+
+
+def webhook_dispatcher(
+    queue: WebhookQueue, catalog: Catalog, posts: Poster, settings: Settings, pace: DispatchSettings
+) -> Dispatcher[WebhookClaim]:
+    """Return the dispatcher of messages to endpoints; those that the catalog has now and later."""
+    from ..dispatcher.dispatcher import Dispatcher  # noqa: PLC0415
+    from ..dispatcher.router import Traffic  # noqa: PLC0415 - see app.py
+    from ..dispatcher.webhooks.endpoints import Endpoints  # noqa: PLC0415
+    from ..dispatcher.webhooks.sender import WebhookSender  # noqa: PLC0415
+
+    bounds = settings.webhooks
+    pace = replace(pace, lease=max(pace.lease, 2 * bounds.timeout))  # no send outlasts its lease
+    endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
+    return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), Traffic(endpoints), pace)
+
+
+async def check_url(settings: Settings, url: str) -> None:
+    """Refuse a URL to which no message could be sent from here.
+
+    Raises:
+        ConfigError: everything that is wrong with it.
+    """
+    if problems := await problems_of(url, Guard(settings.webhooks.allow), Resolver()):
+        raise ConfigError(f"the URL: {'; '.join(problems)}")

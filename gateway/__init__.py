@@ -8,7 +8,7 @@ from .options import HALF_THE_CORES, GatewayOptions
 from .run.command import check, command
 from .run.hot_restart import remove_leftovers
 from .run.probe import wait_ready, wait_upstream
-from .run.runner import Gateway, run, running
+from .run.runner import Gateway, run_gateway, running
 from .run.tls import check_pair
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "command",
     "remove_leftovers",
     "render",
-    "run",
+    "run_gateway",
     "running",
     "wait_ready",
     "wait_upstream",

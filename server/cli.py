@@ -88,22 +88,22 @@ def up(invocation: Invocation, *, with_demo: bool) -> None:
 @click.pass_obj
 def serve(invocation: Invocation) -> None:
     """Run one gRPC server."""
-    from .wiring import serve as app  # noqa: PLC0415
+    from .wiring.serve import serve  # noqa: PLC0415
 
     settings = invocation.settings()
     logs.configure(settings.log)
-    run(app.serve(settings))
+    run(serve(settings))
 
 
 @cli.command()
 @click.pass_obj
 def dispatch(invocation: Invocation) -> None:
     """Run one dispatcher."""
-    from .wiring import serve as app  # noqa: PLC0415
+    from .wiring.dispatch import dispatch  # noqa: PLC0415
 
     settings = invocation.settings()
     logs.configure(settings.log)
-    run(app.dispatch(settings))
+    run(dispatch(settings))
 
 
 @cli.command()

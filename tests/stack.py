@@ -25,7 +25,7 @@ from server.postgres.embedded import EmbeddedPostgres
 from server.store.pool import Pool
 from server.up.data_folder import sockets_folder
 from server.up.demo import CAMPAIGNS
-from server.wiring import serve as app
+from server.wiring.common import opened_pool
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
 
@@ -100,7 +100,7 @@ class Stack:
     def pool(self) -> contextlib.AbstractAsyncContextManager[Pool]:
         """Open a pool on its own database."""
         url = EmbeddedPostgres(self.data, self.server_socket.parent).url
-        return app.opened_pool(load(None, {"CLARION_DATABASE_URL": url}))
+        return opened_pool(load(None, {"CLARION_DATABASE_URL": url}))
 
     def log(self, name: str) -> str:
         path = self.data / "log" / f"{name}.log"

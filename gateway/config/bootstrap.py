@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from ..options import GatewayOptions
-from ..run.tls import transport_socket
 from . import contract
 from .cluster import clusters
 from .filters import filters
 from .local_replies import local_replies
 from .routes import route_config
+from .tls import transport_socket
 
 __all__ = ["build", "render"]
 

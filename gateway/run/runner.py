@@ -19,7 +19,7 @@ from .probe import POLL_SECONDS, address, refuse_taken_port, until_ready, wait_r
 from .process import END_SECONDS, Envoy
 from .tls import KeyPair
 
-__all__ = ["Gateway", "run", "running"]
+__all__ = ["Gateway", "run_gateway", "running"]
 
 Say = Callable[[str], None]
 
@@ -194,7 +194,7 @@ async def running(
         await gateway.stop()
 
 
-async def run(
+async def run_gateway(
     options: GatewayOptions,
     *,
     workdir: Path,

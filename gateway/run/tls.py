@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import ssl
 import stat
@@ -12,37 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..config.tls import SECRET_FILE, secret_resource
 from ..errors import GatewayError
 from ..options import GatewayOptions
 
-__all__ = ["SECRET_FILE", "KeyPair", "check_pair", "transport_socket"]
+__all__ = ["KeyPair", "check_pair"]
 
-SECRET_FILE = "tls.json"  # noqa: S105  # a file's name
-"""Where Envoy finds the pair, in the folder it runs in. It reads the file anew whenever it is replaced."""
-SECRET = "clarion"  # noqa: S105  # a resource's name
-KINDS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 LARGEST_FILE = 1024 * 1024
 LOOK_SECONDS = 1.0
 ROUNDS = 4
 """More messages than a TLS handshake has, each way."""
 
 Stamp = tuple[tuple[int, ...] | None, ...]
-
-
-def transport_socket() -> dict[str, Any]:
-    """Return Envoy's side of a TLS connection. The pair comes by file, so that it can be replaced."""
-    source = {"path_config_source": {"path": f"./{SECRET_FILE}"}, "resource_api_version": "V3"}
-    context = {
-        "@type": f"{KINDS}.DownstreamTlsContext",
-        "common_tls_context": {
-            "alpn_protocols": ["h2", "http/1.1"],
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-            "tls_certificate_sds_secret_configs": [{"name": SECRET, "sds_config": source}],
-        },
-    }
-    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +49,7 @@ class KeyPair:
         certificate = _read(self.certificate, "tls_certificate")
         key = _read(self.key, "tls_key")
         self._prove(certificate, key, folder)
-        _replace(folder / SECRET_FILE, _secret(certificate, key))
+        _replace(folder / SECRET_FILE, secret_resource(certificate, key))
 
     async def watch(self, folder: Path, seen: Stamp, say: Callable[[str], None]) -> None:
         """Hand a new pair over whenever one is there; until cancelled."""
@@ -168,13 +149,6 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
         for end in ends:
             with suppress(ssl.SSLWantReadError):
                 end.do_handshake()
-
-
-def _secret(certificate: str, key: str) -> str:
-    """Return the pair as Envoy's secret discovery reads it."""
-    pair = {"certificate_chain": {"inline_string": certificate}, "private_key": {"inline_string": key}}
-    secret = {"@type": f"{KINDS}.Secret", "name": SECRET, "tls_certificate": pair}
-    return json.dumps({"resources": [secret]})
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,4 +1,6 @@
-"""The peer of email delivery: aiosmtplib in a loop. `python -m lab.bench.bare PORT CONNECTIONS MESSAGES FILE`.
+"""The peer of email delivery: aiosmtplib in a loop.
+
+`python -m lab.bench.bare PORT CONNECTIONS MESSAGES FILE`.
 
 No queue, no template, no record of what was sent: one ready-made message, sent again and again over
 connections that are kept.

@@ -1,4 +1,6 @@
-"""The ceiling: a gRPC server that does nothing. `python -m lab.bench.ceiling unix:/path` runs one process of it.
+"""The ceiling: a gRPC server that does nothing.
+
+`python -m lab.bench.ceiling unix:/path` runs one process of it.
 
 No key, no check, no interceptor, no database: what is left is what gRPC in Python costs.
 """

@@ -1,4 +1,7 @@
-"""`python -m lab.bench.client`: what coalescing spares callers of the Python client. See docs/benchmarks.md."""
+"""`python -m lab.bench.client`: what coalescing spares callers of the Python client.
+
+See docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 

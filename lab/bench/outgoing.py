@@ -29,8 +29,8 @@ from server.store.pool import Pool, open_pool
 from server.store.schema.migrate import migrate
 from server.up import demo
 from server.up.data_folder import RunDir
-from server.wiring import serve as app
 from server.wiring.campaigns import apply_campaign_file
+from server.wiring.common import build_providers
 
 from ..product.process import running, until_logged
 from ..product.sink import Sink
@@ -149,7 +149,7 @@ async def outgoing(
         settings = load(None, env)
         pool = await open_pool(server.url, size=4, connect_timeout=_READY_SECONDS)
         try:
-            project_id, _ = await apply_campaign_file(pool, file, app.providers(settings))
+            project_id, _ = await apply_campaign_file(pool, file, build_providers(settings))
             async with writing(pool) as writer:
                 yield Outgoing(run, pool, writer, pid, project_id, env)
         finally:

@@ -1,4 +1,6 @@
-"""`python -m lab.bench.overload`: what accepted callers feel when twice too many call. See docs/benchmarks.md.
+"""`python -m lab.bench.overload`: what accepted callers feel when twice too many call.
+
+See docs/benchmarks.md.
 
 The load is open: requests leave by the clock, whether or not earlier ones were answered, as those of many
 independent callers do. A closed loop would slow down with the server and hide what is asked here.

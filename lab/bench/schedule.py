@@ -1,4 +1,6 @@
-"""`python -m lab.bench.schedule`: how late scheduled triggers are sent while others come. See docs/benchmarks.md.
+"""`python -m lab.bench.schedule`: how late scheduled triggers are sent while others come.
+
+See docs/benchmarks.md.
 
 Exit 0; 2 if something is missing or wrong, such as a trigger that was sent before its time.
 """

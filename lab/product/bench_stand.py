@@ -25,8 +25,9 @@ from server.store.admin import keys
 from server.store.schema.migrate import migrate
 from server.up import demo
 from server.up.data_folder import RunDir
-from server.wiring import serve as app
 from server.wiring.campaigns import apply_campaign_file
+from server.wiring.common import build_providers, opened_pool, with_database
+from server.wiring.gateway import server_ready
 
 from ..bench.plan import BODY, PATH, BenchError, Plan
 from .process import bench_module, running, until_logged, with_bench
@@ -147,7 +148,7 @@ async def _envoy(
 ) -> AsyncIterator[tuple[int, int]]:
     """Run the gateway as Clarion does; give its port and process id once it answers 204."""
     for target in targets:
-        await app.server_ready(target, _READY_SECONDS)
+        await server_ready(target, _READY_SECONDS)
     options = GatewayOptions(
         listen_port=_free_port(),
         upstreams=tuple(targets),
@@ -168,10 +169,10 @@ async def _envoy(
 async def _prepared(url: str, data: Path) -> str:
     """Make schema, project, campaigns and a key; return the key's secret."""
     await migrate(url)
-    settings = app.with_database(load(None, {"CLARION_DATA_DIR": str(data)}), url)
+    settings = with_database(load(None, {"CLARION_DATA_DIR": str(data)}), url)
     secret = new_secret()
-    async with app.opened_pool(settings) as pool:
-        project, _ = await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
+    async with opened_pool(settings) as pool:
+        project, _ = await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))
         await keys.create_key(pool, secret, project_id=project, name="bench", scopes={Scope.TRIGGER})
     return secret
 

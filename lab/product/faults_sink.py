@@ -1,4 +1,6 @@
-"""An SMTP server that notes each mail in a file before it says yes: `python -m lab.product.faults_sink PORT FILE SEED`.
+"""An SMTP server that notes each mail in a file before it says yes.
+
+`python -m lab.product.faults_sink PORT FILE SEED`.
 
 It says yes after a random while, so that a kill meets mails that are taken and not yet answered.
 """

@@ -25,8 +25,9 @@ from server.up.data_folder import RunDir
 from server.up.supervisor.child import Child
 from server.up.supervisor.output import Output
 from server.up.supervisor.process import ChildProcess
-from server.wiring import serve as app
 from server.wiring.campaigns import apply_campaign_file
+from server.wiring.common import build_providers, opened_pool, with_database
+from server.wiring.gateway import gateway_options, server_ready
 
 from ..faults.plan import FaultsError
 
@@ -170,7 +171,7 @@ async def running(folder: Path, seed: int) -> AsyncIterator[Product]:
         async with AsyncExitStack() as stack:
             for member in (database, sink):
                 await _join(stack, member)
-            key = await _prepared(run, app.with_database(settings, postgres.url))
+            key = await _prepared(run, with_database(settings, postgres.url))
             members = _members(run, postgres.url, settings)
             for member in members.values():
                 await _join(stack, member)
@@ -196,8 +197,8 @@ async def _prepared(run: RunDir, settings: Settings) -> str:
     """Make schema, project, campaign and a key; return the key's secret."""
     await migrate(settings.database.url)
     secret = new_secret()
-    async with app.opened_pool(settings) as pool:
-        project, _ = await apply_campaign_file(pool, run.data / "campaigns.yaml", app.providers(settings))
+    async with opened_pool(settings) as pool:
+        project, _ = await apply_campaign_file(pool, run.data / "campaigns.yaml", build_providers(settings))
         await keys.create_key(pool, secret, project_id=project, name="faults", scopes={Scope.TRIGGER})
     return secret
 
@@ -219,13 +220,13 @@ def _members(run: RunDir, url: str, settings: Settings) -> dict[str, Member]:
     gate_command = [*command, "gateway", "run", "--admin-socket", str(run.socket("envoy-admin.sock"))]
 
     async def gateway_ready() -> None:
-        await gateway.wait_ready(app.gateway_options(settings), _READY_SECONDS)
+        await gateway.wait_ready(gateway_options(settings), _READY_SECONDS)
 
     serve = Child(
         name="server",
         command=[*command, "serve"],
         env=env,
-        ready=lambda: app.server_ready(target, _READY_SECONDS),
+        ready=lambda: server_ready(target, _READY_SECONDS),
         stop_signal=signal.SIGINT,  # the gateway has ended before
     )
     dispatch = Child(name="dispatcher", command=[*command, "dispatch"], env=env)

@@ -1,6 +1,6 @@
 """Where messages end: SMTP and HTTP servers that say yes at once, count, and do nothing else.
 
-`python -m lab.product.sink smtp TALLY [pipelining]` or `python -m lab.product.sink http TALLY` runs one. It speaks just
+`python -m lab.product.sink smtp TALLY [pipelining]` or `… http TALLY` runs one. It speaks just
 enough for a client that makes no mistakes. What it saw stands in the file TALLY, where others read it at no
 cost to it.
 """

@@ -30,10 +30,10 @@ campaigns.add_command(preview)
 @click.pass_obj
 def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
     """Write the campaigns of a YAML or TOML FILE; all of them or, if one is wrong, none."""
-    from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
     from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415
+    from ..wiring.common import build_providers  # noqa: PLC0415 - see server/cli.py
 
-    providers = app.providers(invocation.settings())
+    providers = build_providers(invocation.settings())
 
     async def work() -> dict[int, str]:
         async with invocation.database() as pool:

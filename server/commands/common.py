@@ -42,11 +42,11 @@ class Invocation:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Pool]:
         """Open the configured database, or the one that `clarion up` runs from this folder."""
-        from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
+        from ..wiring.common import opened_pool, with_database  # noqa: PLC0415 - see server/cli.py
 
         settings = self.settings()
         if settings.database.url:
-            async with app.opened_pool(settings, migrated=True) as pool:
+            async with opened_pool(settings, migrated=True) as pool:
                 yield pool
             return
         data = settings.data_dir.absolute()
@@ -55,7 +55,7 @@ class Invocation:
             raise ConfigError(clue)
         url = EmbeddedPostgres(data, sockets_folder(data)).url
         try:
-            async with app.opened_pool(app.with_database(settings, url), migrated=True) as pool:
+            async with opened_pool(with_database(settings, url), migrated=True) as pool:
                 yield pool
         except StoreUnavailable as error:
             raise ConfigError(clue) from error

@@ -53,7 +53,7 @@ def run_gateway(context: click.Context, *, admin_socket: Path | None, spare: str
         def load() -> envoy.GatewayOptions:
             return _options(context.obj.settings(), admin_socket=socket, spare=spare)
 
-        code = run(envoy.run(load(), workdir=Path(folder), reload=load))
+        code = run(envoy.run_gateway(load(), workdir=Path(folder), reload=load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)
@@ -62,6 +62,6 @@ def run_gateway(context: click.Context, *, admin_socket: Path | None, spare: str
 def _options(
     settings: Settings, *, admin_socket: Path | None = None, spare: str = ""
 ) -> envoy.GatewayOptions:
-    from ..wiring import serve as app  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.gateway import gateway_options  # noqa: PLC0415 - see server/cli.py
 
-    return app.gateway_options(settings, admin_socket=admin_socket, spare=spare)
+    return gateway_options(settings, admin_socket=admin_socket, spare=spare)

@@ -59,7 +59,7 @@ class EmbeddedPostgres:
     `wait_ready`. SIGINT ends it (fast shutdown); SIGTERM would wait for every client to leave.
 
     Args:
-        data: a folder that only this process uses (see `server.rundir`).
+        data: a folder that only this process uses (see `server.up.data_folder`).
         sockets: a private folder (0700): whoever reaches the socket is trusted.
         say: takes what happens on a first start.
     """

@@ -21,9 +21,10 @@ from ..errors import ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..store.admin import campaigns, keys
 from ..store.schema.migrate import migrate
-from ..wiring import serve as app
-from ..wiring import webhooks as app_webhooks
+from ..wiring import webhooks as webhook_wiring
 from ..wiring.campaigns import apply_campaign_file
+from ..wiring.common import build_providers, opened_pool, with_database
+from ..wiring.gateway import gateway_options, server_ready
 from . import demo
 from .data_folder import RunDir
 from .supervisor import Child, Supervisor
@@ -130,7 +131,7 @@ class _Plan:
             command=self._command("serve"),
             env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}"),
             prepare=self._prepare_database if path == self._servers[0] else None,
-            ready=lambda: app.server_ready(f"unix:{path}", _READY_TIMEOUT),
+            ready=lambda: server_ready(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_signal=signal.SIGINT,  # the gateway has ended before: no lame duck
             stop_timeout=2.0,
@@ -163,7 +164,7 @@ class _Plan:
             ],
             env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams, TMPDIR=str(self._run.data / "tmp")),
             prepare=self._prepare_gateway,
-            ready=lambda: gateway.wait_ready(app.gateway_options(self._settings), _READY_TIMEOUT),
+            ready=lambda: gateway.wait_ready(gateway_options(self._settings), _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_timeout=2.0,
             restart_signal=signal.SIGHUP,
@@ -198,12 +199,12 @@ class _Plan:
     async def _prepare_demo(self) -> str:
         """Make the demo's project, campaigns and key, or find those of the last start."""
         secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
-        settings = app.with_database(self._settings, self._url)
-        async with app.opened_pool(settings) as pool:
+        settings = with_database(self._settings, self._url)
+        async with opened_pool(settings) as pool:
             project_id = await keys.ensure_project(pool, demo.PROJECT)
             if not await campaigns.list_campaigns(pool, project_id, limit=1):
                 # Only then: what somebody made of the demo's campaigns since stays as it is.
-                await apply_campaign_file(pool, demo.CAMPAIGNS, app.providers(settings))
+                await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))
             await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
         return secret
 
@@ -220,16 +221,16 @@ def _demo_secret(path: Path) -> str:
 
 def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     """Refuse what the dispatcher would die of."""
-    providers = app.providers(settings)
+    providers = build_providers(settings)
     timeouts = {name: provider.timeout for name, provider in providers.items()}
     DispatchSettings(lease=settings.dispatch.lease).check(timeouts)
-    app_webhooks.poster(settings)
+    webhook_wiring.poster(settings)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
 
 
 def _check_gateway(settings: Settings) -> None:
-    options = app.gateway_options(settings)
+    options = gateway_options(settings)
     gateway.check_pair(options)
     program = gateway.command(options, Path())[0]
     if not os.access(program, os.X_OK):

@@ -166,9 +166,9 @@ async def _until_busy(url: str) -> None:
 PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
-from server.rundir import RunDir
-from server.store.embedded import EmbeddedPostgres
-from server.supervisor import Child, Supervisor
+from server.up.data_folder import RunDir
+from server.postgres.embedded import EmbeddedPostgres
+from server.up.supervisor import Child, Supervisor
 
 async def main():
     run = RunDir(Path(sys.argv[1]))

@@ -25,7 +25,7 @@ from server.domain.key import ApiKey, Scope, new_secret
 from server.domain.limit import OwnLimit
 from server.store.admin import keys
 from server.store.pool import Pool
-from server.wiring import serve as app
+from server.wiring.gateway import server_ready
 from tests.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -329,7 +329,7 @@ async def test_a_process_that_ends_and_comes_back_leaves_the_limit_as_it_was(
 
 async def both_take_calls(pair: Stack) -> None:
     for number in range(2):
-        await app.server_ready(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
+        await server_ready(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
     await asyncio.sleep(1.5)  # Envoy looks every second
 
 

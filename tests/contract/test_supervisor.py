@@ -250,7 +250,7 @@ async def test_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_repo
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from server.supervisor import Child, Supervisor
+from server.up.supervisor import Child, Supervisor
 
 def say(text): print(text, flush=True)
 

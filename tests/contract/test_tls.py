@@ -19,7 +19,8 @@ import trustme
 
 from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unavailable
 from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, render, running, wait_ready
-from gateway.run.tls import SECRET_FILE, KeyPair
+from gateway.config.tls import SECRET_FILE
+from gateway.run.tls import KeyPair
 from tests.contract import toy_upstream
 from tests.contract.gateway_kit import TOY, call, options_for, short_folder, trigger, until
 from tests.contract.toy_upstream import TRIGGER_ID

@@ -33,7 +33,7 @@ def test_the_folder_is_made_for_its_owner_alone(short: Path) -> None:
 
 def test_a_second_process_is_told_who_holds_the_folder(short: Path) -> None:
     with RunDir(short):
-        second = "import sys, pathlib, server.rundir as r; r.RunDir(pathlib.Path(sys.argv[1]))"
+        second = "import sys, pathlib, server.up.data_folder as r; r.RunDir(pathlib.Path(sys.argv[1]))"
         done = subprocess.run(
             [sys.executable, "-c", second, short], capture_output=True, text=True, check=False, timeout=30
         )

@@ -16,6 +16,7 @@ from server.api.status import to_status
 from server.errors import InvalidRequest, RateLimited, RequestError, StoreUnavailable, Violation
 
 SERVER = Path(errors.__file__).parent
+SOURCES = [*SERVER.glob("api/*.py"), *SERVER.glob("intake/*.py")]
 VIOLATION_REASONS = {
     name.removeprefix("VIOLATION_REASON_")
     for name in error_reason_pb2.ViolationReason.DESCRIPTOR.values_by_name
@@ -50,13 +51,17 @@ def test_every_error_has_a_code_and_a_documented_reason(kind: type[RequestError]
 
 
 def test_every_violation_reason_in_the_code_is_documented() -> None:
-    used = {name for path in SERVER.glob("rpc/*.py") for name in _violation_reasons(path)}
+    used = {
+        name
+        for path in SOURCES
+        for name in _violation_reasons(path)
+    }
     assert {"REQUIRED", "WRONG_TYPE", "UNKNOWN_FIELD", "CHANNEL_MISMATCH", "CAMPAIGN_STATE"} <= used
     assert used <= VIOLATION_REASONS
 
 
 def test_every_documented_violation_reason_is_used() -> None:
-    texts = "".join(path.read_text() for path in SERVER.glob("rpc/*.py"))
+    texts = "".join(path.read_text() for path in SOURCES)
     assert {reason for reason in VIOLATION_REASONS if f'"{reason}"' not in texts} == set()
 
 

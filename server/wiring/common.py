@@ -1,0 +1,84 @@
+"""What servers, dispatchers and commands share: the pool, the catalog, the providers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from ..config import Settings
+from ..errors import ConfigError
+from ..store.catalog import Catalog
+from ..store.pool import Pool, open_pool
+from ..store.schema.migrate import pending
+
+if TYPE_CHECKING:
+    from ..dispatcher.providers.base import Provider
+
+
+__all__ = ["build_catalog", "build_providers", "opened_pool", "with_database"]
+
+
+@asynccontextmanager
+async def opened_pool(
+    settings: Settings,
+    session: Mapping[str, str] | None = None,
+    *,
+    migrated: bool = False,
+    size: int | None = None,
+) -> AsyncIterator[Pool]:
+    """Open a pool for the block; `session` are PostgreSQL settings for its connections.
+
+    `size` is how many there may be at the most; as configured, if it is not given.
+
+    Raises:
+        ConfigError: no database is configured, or it is not migrated although `migrated` asks for that.
+        StoreUnavailable: the database cannot be reached.
+    """
+    database = settings.database
+    if not database.url:
+        raise ConfigError("database.url is empty: set CLARION_DATABASE_URL, or start all with `clarion up`")
+    pool = await open_pool(
+        database.url,
+        size=size or database.pool_size,
+        connect_timeout=database.connect_timeout,
+        settings=dict(session or {}),
+    )
+    try:
+        if migrated and await pending(database.url):
+            raise ConfigError("the database's schema is not up to date: run `clarion migrate`")
+        yield pool
+    finally:
+        pool.terminate()
+
+
+def build_catalog(pool: Pool, settings: Settings, *, for_dispatch: bool = False) -> Catalog:
+    """Return the in-memory catalog; with templates and webhook endpoints `for_dispatch`."""
+    return Catalog(
+        pool,
+        interval=settings.server.catalog_interval,
+        max_age=settings.server.catalog_max_age,
+        templates=for_dispatch,
+        endpoints=for_dispatch,
+    )
+
+
+def with_database(settings: Settings, url: str) -> Settings:
+    """Return the settings with another database."""
+    return structs.replace(settings, database=structs.replace(settings.database, url=url))
+
+
+def build_providers(settings: Settings) -> dict[str, Provider]:
+    """Build the configured providers, by name.
+
+    Raises:
+        ConfigError: a provider's setting is wrong.
+    """
+    from ..dispatcher.providers import build as build_provider  # noqa: PLC0415 - see above
+
+    data_dir = settings.data_dir.absolute()
+    return {
+        name: build_provider(name, table, data_dir=data_dir) for name, table in settings.providers.items()
+    }

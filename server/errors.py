@@ -307,10 +307,10 @@ class Transient(ProviderError):
 class Permanent(ProviderError):
     """The provider will never take the message."""
 
-    def __init__(self, message: str | None = None, *, asked: bool = True) -> None:
-        """Take the provider's words; or ours, if it was not `asked`: they tell nothing of it then."""
+    def __init__(self, message: str | None = None, *, reached_provider: bool = True) -> None:
+        """`reached_provider=False`: Clarion itself rejected the message; this says nothing about the provider."""
         super().__init__(message)
-        self.asked = asked
+        self.reached_provider = reached_provider
 
 
 class RecipientRefused(Permanent):

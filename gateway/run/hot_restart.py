@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..options import GatewayOptions
 
-__all__ = ["Family", "parent_seconds", "remove_leftovers"]
+__all__ = ["HotRestart", "parent_seconds", "remove_leftovers"]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where shm_open(3) puts it
 ID_FILE = "base-id"
@@ -22,7 +22,7 @@ LAYOUT = struct.Struct("=QQ80xQ")
 VERSION = 11
 
 
-class Family:
+class HotRestart:
     """The Envoys that follow each other in one folder. `epoch` is the number of the latest."""
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class Family:
             *("--parent-shutdown-time-s", str(parent_seconds(options))),
         )
 
-    def forget_failed(self) -> None:
+    def clear_start_flag(self) -> None:
         """Let the next one start although the last one ended while it started.
 
         It has left a flag, "an Envoy is starting", which would keep every other from it.

@@ -14,7 +14,7 @@ from ..errors import GatewayError
 from ..options import GatewayOptions
 from . import admin
 from .command import ALONE, check, command, write_config
-from .hot_restart import Family, parent_seconds
+from .hot_restart import HotRestart, parent_seconds
 from .probe import POLL_SECONDS, address, refuse_taken_port, until_ready, wait_ready
 from .process import END_SECONDS, Envoy
 from .tls import KeyPair
@@ -33,7 +33,7 @@ class Gateway:
         self._workdir = workdir
         self._say = say
         # Without the admin interface nobody could tell when a new Envoy is ready.
-        self._family = Family(workdir) if options.admin_socket and Family.is_possible() else None
+        self._family = HotRestart(workdir) if options.admin_socket and HotRestart.is_possible() else None
         self._envoy: Envoy | None = None
         self._old: Envoy | None = None
         self._seeing_off: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class Gateway:
             if not self._stopped:
                 await self._hand_over(options, self._family)
 
-    async def _hand_over(self, options: GatewayOptions, family: Family) -> None:
+    async def _hand_over(self, options: GatewayOptions, family: HotRestart) -> None:
         if address(options) != address(self.options):
             refuse_taken_port(options)
         await check(options)  # before the old one hears of it
@@ -95,13 +95,13 @@ class Gateway:
             await _until_ready(envoy, options, family.epoch + 1)
         except GatewayError:
             await envoy.end()
-            family.forget_failed()
+            family.clear_start_flag()
             self._prepare(self.options)
-            await self._end_if_deaf()
+            await self._kill_if_not_listening()
             raise
         old, self._envoy, self.options = self._current, envoy, options
         family.epoch += 1
-        self._old, self._seeing_off = old, asyncio.create_task(self._see_off(old))
+        self._old, self._seeing_off = old, asyncio.create_task(self._await_old_exit(old))
         self._say(f"the gateway was handed over to a new Envoy (process {envoy.pid})")
 
     async def _launch(self, options: GatewayOptions, epoch: int) -> Envoy:
@@ -119,14 +119,14 @@ class Gateway:
         self._watch = asyncio.create_task(pair.watch(self._workdir, seen, self._say)) if pair else None
         return config
 
-    async def _end_if_deaf(self) -> None:
+    async def _kill_if_not_listening(self) -> None:
         """End the old Envoy if it had already given up its port: then only a new start helps."""
         try:
             await wait_ready(replace(self.options, admin_socket=None))
         except GatewayError:
             await self._current.end()
 
-    async def _see_off(self, old: Envoy) -> None:
+    async def _await_old_exit(self, old: Envoy) -> None:
         """Wait for the end of the old Envoy.
 
         The new one ends it, and must be the one to do so: without an answer from the old one it would block.
@@ -166,7 +166,7 @@ class Gateway:
 
     async def _end(self) -> int:
         code = await self._current.end()
-        if self._old:  # after the new one: see `_see_off`
+        if self._old:  # after the new one: see `_await_old_exit`
             await self._old.end()
         if self._family:
             self._family.close()

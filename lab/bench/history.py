@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import asyncpg
 
 from server.domain.campaign import Channel
-from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished, Share
+from server.domain.delivery import Attempt, AttemptOutcome, Claim, ClaimRequest, Finished
 from server.postgres.embedded import EmbeddedPostgres
 from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool, open_pool
-from server.store.queue.scan_floor import FRONT, LOOK_BACK, Floors
+from server.store.queue.scan_floor import FRONT, LOOK_BACK, ScanFloors
 from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.schema.migrate import migrate
 
@@ -65,7 +65,7 @@ class Taken:
     seconds: float
 
 
-class _ToldFloors(Floors):
+class _ToldFloors(ScanFloors):
     """Floors that tell which look they gave last."""
 
     look = Look.FRONT
@@ -106,7 +106,7 @@ class Subject:
         """Claim up to so many; note how long it took."""
         queue, told = self._queues[not floors]
         began = time.monotonic()
-        claims = await queue.claim([Share(LANE, PROVIDER, slots)], _LEASE)
+        claims = await queue.claim([ClaimRequest(LANE, PROVIDER, slots)], _LEASE)
         seconds = time.monotonic() - began
         if len(claims) == slots:  # else it was an easier task than the others
             self.taken.append(Taken(began, slots, told.look, seconds))

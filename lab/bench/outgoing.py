@@ -24,7 +24,7 @@ from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.postgres.embedded import EmbeddedPostgres
 from server.store.accept.group_commit import TriggerWriter
-from server.store.accept.notify import Announcer
+from server.store.accept.notify import Notifier
 from server.store.pool import Pool, open_pool
 from server.store.schema.migrate import migrate
 from server.up import demo
@@ -159,7 +159,7 @@ async def outgoing(
 @asynccontextmanager
 async def writing(pool: Pool) -> AsyncIterator[TriggerWriter]:
     """Run the server's own writer for the block; it keeps one of the pool's connections."""
-    announcer = Announcer(pool)
+    announcer = Notifier(pool)
     writer = TriggerWriter(pool, announcer, max_pending=_MOST_AT_ONCE)
     working = [asyncio.create_task(part.run()) for part in (writer, announcer)]
     try:

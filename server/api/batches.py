@@ -18,11 +18,11 @@ from ..domain.limit import RateLimiter
 from ..domain.ports import Catalog, Writer
 from ..errors import BodyTooLarge, IdempotencyKeyReused, InvalidRequest, RequestError, Violation
 from ..intake.batch_body import Item, check_count, parse_item, split
-from ..intake.fast import PlainItems
+from ..intake.fast import FastPath
 from ..intake.idempotency_key import FIELD, HEADER
-from ..intake.offload import apart
+from ..intake.offload import run_in_thread
 from ..intake.rules import required
-from ..intake.validate import Judge, Ready
+from ..intake.validate import TriggerValidator, ValidTrigger
 from .guard import MAX_MESSAGE_BYTES, caller, idempotency_header, traceparent
 from .rate_limit import take_tokens
 from .status import to_status
@@ -33,10 +33,10 @@ _TRIGGERS = "triggers"
 T = TypeVar("T")
 Outcomes: TypeAlias = Any
 """Protobuf's repeated field of BatchOutcome, or JsonOutcomes."""
-Judged: TypeAlias = "Ready | status_pb2.Status"
-Kept: TypeAlias = "uuid.UUID | Exception | None"
+Judged: TypeAlias = "ValidTrigger | status_pb2.Status"
+CommitResult: TypeAlias = "uuid.UUID | Exception | None"
 """What became of a good item; None: it would only have been right if it had repeated an earlier one."""
-Judging: TypeAlias = Callable[[T], Ready | Awaitable[Ready]]
+Judging: TypeAlias = Callable[[T], ValidTrigger | Awaitable[ValidTrigger]]
 """Judges an item, a large one apart."""
 _LARGE = 16 * 1024
 """Bytes of an item that is read apart, if it is not plain: the worst take 10 ms for so many."""
@@ -71,18 +71,18 @@ class Batches:
         await self._take(await split(data), _rest, outcomes)
 
     async def _take(
-        self, items: Sequence[T], judging: Callable[[Judge], Judging[T]], outcomes: Outcomes
+        self, items: Sequence[T], judging: Callable[[TriggerValidator], Judging[T]], outcomes: Outcomes
     ) -> None:
         """Take as many items as the caller's limits let it; the guard has counted the first."""
         _check_batch(len(items))
         more, exceeded = take_tokens(self._limits, self._catalog, caller(), len(items) - 1)
-        judge = Judge(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
+        judge = TriggerValidator(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
         judged = await _judged(items[: 1 + more], judging(judge))
         if exceeded:
             judged += [to_status(exceeded)] * (len(items) - len(judged))
-        _tell(judged, await self._kept([one for one in judged if isinstance(one, Ready)]), outcomes)
+        _tell(judged, await self._kept([one for one in judged if isinstance(one, ValidTrigger)]), outcomes)
 
-    async def _kept(self, good: Sequence[Ready]) -> Iterator[Kept]:
+    async def _kept(self, good: Sequence[ValidTrigger]) -> Iterator[CommitResult]:
         """Keep what is good; return what became of each."""
         late = [ready for ready in good if ready.too_late]
         if not late:
@@ -91,7 +91,7 @@ class Batches:
         kept = iter(await self._writer.add_all([ready.entry for ready in good if not ready.too_late]))
         return (next(told if ready.too_late else kept) for ready in good)
 
-    async def _earlier(self, late: Sequence[Ready]) -> Sequence[Kept]:
+    async def _earlier(self, late: Sequence[ValidTrigger]) -> Sequence[CommitResult]:
         return await self._writer.earlier([(one.trigger, one.once) for one in late if one.once])  # all have
 
 
@@ -102,7 +102,7 @@ async def _judged(items: Sequence[T], judge: Judging[T]) -> list[Judged]:
     for item in items:
         try:
             one = judge(item)
-            judged.append(one if isinstance(one, Ready) else await one)
+            judged.append(one if isinstance(one, ValidTrigger) else await one)
         except RequestError as error:
             judged.append(to_status(error))
         if time.monotonic() > end:
@@ -126,15 +126,15 @@ def _check_batch(count: int) -> None:
         raise InvalidRequest(violations)
 
 
-def _typed(judge: Judge) -> Callable[[pb.BatchItem], Ready]:
-    plain = PlainItems(judge)
+def _typed(judge: TriggerValidator) -> Callable[[pb.BatchItem], ValidTrigger]:
+    plain = FastPath(judge)
     return lambda item: plain.typed(item) or _strict_typed(judge, item)
 
 
-def _rest(judge: Judge) -> Judging[msgspec.Raw]:
-    plain = PlainItems(judge)
+def _rest(judge: TriggerValidator) -> Judging[msgspec.Raw]:
+    plain = FastPath(judge)
 
-    def judged(raw: msgspec.Raw) -> Ready | Awaitable[Ready]:
+    def judged(raw: msgspec.Raw) -> ValidTrigger | Awaitable[ValidTrigger]:
         data = bytes(raw)
         if len(data) > MAX_MESSAGE_BYTES:
             message = f"The item has {len(data)} bytes, at most {MAX_MESSAGE_BYTES} are taken: send less."
@@ -146,18 +146,18 @@ def _rest(judge: Judge) -> Judging[msgspec.Raw]:
     return judged
 
 
-def _strict_typed(judge: Judge, item: pb.BatchItem) -> Ready:
+def _strict_typed(judge: TriggerValidator, item: pb.BatchItem) -> ValidTrigger:
     kind = item.WhichOneof("trigger")
     if kind is None:
         raise InvalidRequest([_NOTHING])
     return judge.typed(getattr(item, kind))
 
 
-async def _large_rest(judge: Judge, data: bytes) -> Ready:
-    return _strict_rest(judge, await apart(parse_item, data))
+async def _large_rest(judge: TriggerValidator, data: bytes) -> ValidTrigger:
+    return _strict_rest(judge, await run_in_thread(parse_item, data))
 
 
-def _strict_rest(judge: Judge, item: Item) -> Ready:
+def _strict_rest(judge: TriggerValidator, item: Item) -> ValidTrigger:
     whole = [violation for violation in item.body.violations if not violation.field]
     if whole:
         # A call for it alone would be told the same; but what is no object is no body of one.
@@ -165,10 +165,10 @@ def _strict_rest(judge: Judge, item: Item) -> Ready:
     return judge.rest(item.campaign_id, item.body, request_id=item.request_id)
 
 
-def _tell(judged: Sequence[Judged], kept: Iterator[Kept], outcomes: Outcomes) -> None:
+def _tell(judged: Sequence[Judged], kept: Iterator[CommitResult], outcomes: Outcomes) -> None:
     """Add what became of each item."""
     for index, one in enumerate(judged):
-        if not isinstance(one, Ready):
+        if not isinstance(one, ValidTrigger):
             outcomes.add(index=index, error=one)
         elif isinstance(became := next(kept), uuid.UUID):
             replayed = {} if became is one.trigger.id or became == one.trigger.id else {"replayed": True}
@@ -177,7 +177,7 @@ def _tell(judged: Sequence[Judged], kept: Iterator[Kept], outcomes: Outcomes) ->
             outcomes.add(index=index, error=to_status(_refusal(one, became)))
 
 
-def _refusal(ready: Ready, error: Exception | None) -> RequestError:
+def _refusal(ready: ValidTrigger, error: Exception | None) -> RequestError:
     """Return what the caller is told of an item that was good, and yet is not kept."""
     if error is None:
         return InvalidRequest([ready.too_late] if ready.too_late else [])

@@ -16,8 +16,8 @@ from google.rpc import status_pb2
 from clarion.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2_grpc
 
-from ..domain.delivery import Delivery, DeliveryState, Followed, Listed, Position
-from ..domain.ports import Feed, Records
+from ..domain.delivery import Delivery, DeliveryFilter, DeliveryState, Position, WatchFilter
+from ..domain.ports import ChangeFeed, Records
 from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
 from ..intake.body import MAX_ID
 from ..intake.rules import check_rules, require_valid
@@ -43,7 +43,7 @@ _CURSOR = "cursor"
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     """Tells what became of triggers."""
 
-    def __init__(self, records: Records, feed: Feed) -> None:
+    def __init__(self, records: Records, feed: ChangeFeed) -> None:
         """Take where deliveries are read, and what tells their changes."""
         self._records = records
         self._feed = feed
@@ -121,7 +121,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         return delivery
 
 
-def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, uuid.UUID | None]:
+def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryFilter, uuid.UUID | None]:
     """Return which triggers are wanted, and the last one that the caller has.
 
     Raises:
@@ -134,7 +134,7 @@ def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[Listed, u
     if violations:
         raise InvalidRequest(violations)
     name = pb.DeliveryState.Name(request.state).removeprefix("DELIVERY_STATE_").lower()
-    listed = Listed(
+    listed = DeliveryFilter(
         campaign_id=campaign_id,
         external_id=request.external_id or None,
         state=DeliveryState(name) if request.state else None,
@@ -158,7 +158,7 @@ def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
         yield message
 
 
-def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | None]:
+def _followed(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Position | None]:
     """Return which triggers are followed, and from where on.
 
     Raises:
@@ -176,7 +176,7 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[Followed, Position | No
     if violations:
         raise InvalidRequest(violations)
     ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
-    followed = Followed(
+    followed = WatchFilter(
         campaign_id=campaign_id,
         external_id=request.external_id or None,
         trigger_ids=ids or None,

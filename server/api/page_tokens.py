@@ -9,7 +9,7 @@ import uuid
 
 import msgspec
 
-from ..domain.delivery import Listed, Position
+from ..domain.delivery import DeliveryFilter, Position
 
 __all__ = ["cursor_of", "page_token", "place_in_list", "position_of"]
 
@@ -17,12 +17,12 @@ _POSITION = struct.Struct(">q16si")  # as PostgreSQL has these numbers
 _DIGEST = 8  # bytes: it tells queries and damage apart, and guards nothing
 
 
-def page_token(last: uuid.UUID, project_id: int, listed: Listed) -> str:
+def page_token(last: uuid.UUID, project_id: int, listed: DeliveryFilter) -> str:
     """Return what asks for the triggers after this one, in the same query."""
     return _text(last.bytes + _digest(last.bytes, project_id, listed))
 
 
-def place_in_list(token: str, project_id: int, listed: Listed) -> uuid.UUID | None:
+def place_in_list(token: str, project_id: int, listed: DeliveryFilter) -> uuid.UUID | None:
     """Return the last trigger that was shown, or None if the token is damaged, or of another query."""
     raw = _bytes(token)
     last, digest = raw[:16], raw[16:]
@@ -40,7 +40,7 @@ def position_of(cursor: str) -> Position | None:
     return Position(xid, uuid.UUID(bytes=trigger_id), number) if xid >= 0 and number >= 0 else None
 
 
-def _digest(last: bytes, project_id: int, listed: Listed) -> bytes:
+def _digest(last: bytes, project_id: int, listed: DeliveryFilter) -> bytes:
     return hashlib.sha256(last + msgspec.json.encode((project_id, listed))).digest()[:_DIGEST]
 
 

@@ -22,7 +22,7 @@ from clarion.v1 import (
 
 from ..domain.key import Scope
 from ..domain.limit import RateLimiter
-from ..domain.ports import Catalog, Feed, Records, Writer
+from ..domain.ports import Catalog, ChangeFeed, Records, Writer
 from ..errors import ConfigError
 from .deliveries import DeliveryServicer
 from .guard import MAX_BATCH_BYTES, Guard, UnknownMethods
@@ -59,7 +59,7 @@ class RpcServer:
         catalog: Catalog,
         writer: Writer,
         records: Records,
-        feed: Feed,
+        feed: ChangeFeed,
         *,
         deadline: float,
         limits: RateLimiter,

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..intake.body import parse_body, parse_campaign_id
 from ..intake.rules import TriggerRequest, require_valid
-from ..intake.validate import Judge, Ready
+from ..intake.validate import TriggerValidator, ValidTrigger
 from .batch_answer import JsonOutcomes
 from .batches import Batches
 from .guard import caller, idempotency_header, traceparent
@@ -134,10 +134,10 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         campaign_id = parse_campaign_id(request.campaign_id)
         return await self._keep(self._judge().rest(campaign_id, body, idempotency_header()))
 
-    def _judge(self) -> Judge:
-        return Judge(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
+    def _judge(self) -> TriggerValidator:
+        return TriggerValidator(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
 
-    async def _keep(self, ready: Ready) -> tuple[str, bool]:
+    async def _keep(self, ready: ValidTrigger) -> tuple[str, bool]:
         """Return the trigger's id, and whether it is that of an earlier call."""
         try:
             if ready.too_late:
@@ -147,7 +147,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
             raise ready.refused(error) from None
         return str(kept), kept != ready.trigger.id
 
-    async def _told_before(self, ready: Ready, too_late: Violation) -> str:
+    async def _told_before(self, ready: ValidTrigger, too_late: Violation) -> str:
         """Return the answer to the earlier call that this one repeats, now that its moment has passed."""
         assert ready.once is not None  # noqa: S101 - without a key it repeats nothing
         (earlier,) = await self._writer.earlier([(ready.trigger, ready.once)])

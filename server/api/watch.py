@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from clarion.v1 import delivery_pb2
 
-from ..domain.delivery import Delivery, Followed, Position
-from ..domain.ports import Feed
+from ..domain.delivery import Delivery, Position, WatchFilter
+from ..domain.ports import ChangeFeed
 from ..errors import DeliveryNotFound, InvalidRequest, Violation
 from .page_tokens import cursor_of
 from .proto_messages import delivery_message
@@ -43,7 +43,11 @@ class _Stream:
 
 
 async def watch(
-    feed: Feed, project_id: int, followed: Followed, start: Position | None, allowed: Callable[[], object]
+    feed: ChangeFeed,
+    project_id: int,
+    followed: WatchFilter,
+    start: Position | None,
+    allowed: Callable[[], object],
 ) -> AsyncGenerator[list[Told]]:
     """Yield what the watcher is told, by what there is at once; end when all that it names have ended.
 
@@ -72,7 +76,7 @@ async def watch(
                 yield [stream.tell(stream.position)]
 
 
-async def _present(feed: Feed, project_id: int, followed: Followed) -> list[Delivery]:
+async def _present(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> list[Delivery]:
     """Return the present of the triggers that are followed by name, in the order of the request.
 
     Raises:

@@ -104,7 +104,7 @@ def envelope_address(address: str) -> str:
             return f"{match[1]}@{match[2].encode('idna').decode()}"
     except UnicodeError:
         pass
-    raise Permanent("the address is not one that email can be sent to", asked=False)
+    raise Permanent("the address is not one that email can be sent to", reached_provider=False)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -114,7 +114,7 @@ def sender_address(sender: str) -> tuple[str, str]:
     try:
         address = envelope_address(address)
     except Permanent:
-        raise Permanent("the campaign's sender is not an email address", asked=False) from None
+        raise Permanent("the campaign's sender is not an email address", reached_provider=False) from None
     return formataddr((" ".join(name.split()), address)), address
 
 
@@ -149,7 +149,7 @@ def unsubscribe_headers(url: str) -> dict[str, str]:
     if not url:
         return {}
     if len(url) > MAX_HEADER_URL or not _HEADER_URL.fullmatch(url):
-        raise Permanent("the unsubscribe URL cannot stand in a header", asked=False)
+        raise Permanent("the unsubscribe URL cannot stand in a header", reached_provider=False)
     headers = {"List-Unsubscribe": f"<{url}>"}
     if url.lower().startswith("https://"):
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"

@@ -59,14 +59,14 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
     if found.send_at:
         click.echo(f"to be sent at {found.send_at.isoformat()}")
     for attempt in found.attempts:
-        click.echo(_line(attempt))
+        click.echo(_delivery_row(attempt))
     if found.next_attempt_at:
         click.echo(f"next attempt {found.next_attempt_at.isoformat()}")
     if found.cancelled_at:
         click.echo(f"cancelled {found.cancelled_at.isoformat()}")
 
 
-def _line(attempt: Attempt) -> str:
+def _delivery_row(attempt: Attempt) -> str:
     said = attempt.error or attempt.provider_message_id
     head = f"attempt {attempt.number}: {attempt.started_at.isoformat()} {attempt.provider}"
     return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {said}".rstrip(" :")
@@ -95,9 +95,9 @@ def _filters(command: F) -> F:
     return command
 
 
-def _wanted(chosen: dict[str, Any]) -> lists.Wanted:
+def _wanted(chosen: dict[str, Any]) -> lists.AdminFilter:
     since, channel = chosen.pop("since"), chosen.pop("channel")
-    return lists.Wanted(
+    return lists.AdminFilter(
         **chosen,
         since=since if since is None or since.tzinfo else since.replace(tzinfo=dt.UTC),
         channel=Channel(channel) if channel else None,
@@ -115,7 +115,7 @@ def list_deliveries(
 ) -> None:
     """List deliveries, the newest first. `--state dead` lists the dead letters."""
 
-    async def work() -> list[lists.Line]:
+    async def work() -> list[lists.DeliveryRow]:
         async with invocation.database() as pool, reached():
             return await lists.list_deliveries(
                 pool, DeliveryState(state) if state else None, _wanted(chosen), limit

@@ -12,13 +12,13 @@ from typing import Generic
 
 import structlog
 
-from ..domain.delivery import C, Finished, Held, Returned, Share
+from ..domain.delivery import ClaimRequest, ClaimT, Finished, Leased, Released
 from ..errors import StoreUnavailable
 from .ports import Lanes, Queue, Sender
-from .recorder import Outage, Recorder
-from .redact import place_of
+from .recorder import Recorder, StoreHealth
+from .redact import safe_traceback
 from .retry import EXPIRED
-from .router import Traffic
+from .router import ProviderRouter
 from .settings import DispatchSettings
 
 __all__ = ["DispatchSettings", "Dispatcher"]
@@ -31,7 +31,7 @@ LINGER = 0.005
 """Seconds that a free slot may wait for others, so that one claim serves several."""
 
 
-class Dispatcher(Generic[C]):
+class Dispatcher(Generic[ClaimT]):
     """Delivers until it is stopped. Each provider has its own slots, so none waits for another.
 
     Raises:
@@ -40,10 +40,10 @@ class Dispatcher(Generic[C]):
 
     def __init__(
         self,
-        queue: Queue[C],
+        queue: Queue[ClaimT],
         source: Lanes,
-        sender: Sender[C],
-        traffic: Traffic,
+        sender: Sender[ClaimT],
+        traffic: ProviderRouter,
         settings: DispatchSettings,
     ) -> None:
         settings.check(traffic.timeouts)
@@ -53,14 +53,14 @@ class Dispatcher(Generic[C]):
         self._sender = sender
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
-        self._outage = Outage("queue")
-        self._blindness = Outage("campaigns")
+        self._outage = StoreHealth("queue")
+        self._blindness = StoreHealth("campaigns")
         self._recorder = Recorder(queue, self._outage, self._wake.set)
         self._traffic = traffic
         self._lanes_of_queue: set[str] = set()
         self._wanting: frozenset[str] = frozenset()
         """Providers that may have more work due than they had room."""
-        self._sends: dict[asyncio.Task[None], C] = {}
+        self._sends: dict[asyncio.Task[None], ClaimT] = {}
         self._held: set[uuid.UUID] = set()
         """The ids of these."""
         self._listener: asyncio.Task[None] | None = None
@@ -114,7 +114,7 @@ class Dispatcher(Generic[C]):
             except StoreUnavailable:  # the claims tell
                 lanes = self._lanes_of_queue
             except Exception as error:  # the next look may do better
-                self._log.error("look_around_failed", exception=place_of(error))
+                self._log.error("look_around_failed", exception=safe_traceback(error))
                 lanes = self._lanes_of_queue
             if new := lanes - self._lanes_of_queue:
                 self._wake.set()
@@ -172,7 +172,7 @@ class Dispatcher(Generic[C]):
             await asyncio.sleep(self._settings.poll_interval)
         self._wake.set()
 
-    async def _claim(self, shares: Sequence[Share]) -> list[C]:
+    async def _claim(self, shares: Sequence[ClaimRequest]) -> list[ClaimT]:
         if not shares:
             return []
         try:
@@ -183,11 +183,11 @@ class Dispatcher(Generic[C]):
         self._outage.over()
         return claims
 
-    def _start(self, claim: C) -> None:
+    def _start(self, claim: ClaimT) -> None:
         """Give a claim a slot and send it there."""
         # Our own lease ended: the database's clock jumped ahead, or the outcome is not recorded yet.
         if claim.id in self._held or self._recorder.has(claim.id):
-            self._recorder.returned(Returned(claim, self._settings.lease))
+            self._recorder.returned(Released(claim, self._settings.lease))
             return
         self._held.add(claim.id)
         self._traffic.began(claim.provider)
@@ -195,19 +195,19 @@ class Dispatcher(Generic[C]):
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
-    async def _attempt(self, claim: C, claimed_at: float) -> None:
+    async def _attempt(self, claim: ClaimT, claimed_at: float) -> None:
         result = None
         gate = self._traffic.gate(claim.provider)
         waits = gate.locked()
         try:
             async with gate:
                 if self._stopping or (waits and not self._may_begin(claim.provider, claimed_at)):
-                    self._recorder.returned(Returned(claim))
+                    self._recorder.returned(Released(claim))
                     return
                 attempted = await self._sender.attempt(claim)
         except StoreUnavailable as error:
             self._blindness.failed(error)
-            self._recorder.returned(Returned(claim))
+            self._recorder.returned(Released(claim))
         else:
             self._blindness.over()
             result = attempted.result
@@ -232,9 +232,9 @@ class Dispatcher(Generic[C]):
             if cut_off:
                 self._recorder.finished(cut_off)
             else:
-                self._recorder.returned(Returned(claim))
+                self._recorder.returned(Released(claim))
         elif error := task.exception():
-            self._log.error("dispatch_fault", id=str(claim.id), exception=place_of(error))
+            self._log.error("dispatch_fault", id=str(claim.id), exception=safe_traceback(error))
         if claim.provider in self._wanting:
             self._claim_soon(claim.provider)
 
@@ -259,7 +259,7 @@ class Dispatcher(Generic[C]):
             self._log.error("outcomes_unrecorded", count=self._recorder.unrecorded)
 
 
-def _filled(shares: Sequence[Share], claims: Sequence[Held]) -> frozenset[str]:
+def _filled(shares: Sequence[ClaimRequest], claims: Sequence[Leased]) -> frozenset[str]:
     """Return the providers for which all came that was asked for of a lane: there may be more."""
     came = Counter(claim.lane for claim in claims)
     return frozenset(share.provider for share in shares if came[share.lane] >= share.slots)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Generic, Protocol
 
 from ..domain.campaign import Campaign
-from ..domain.delivery import C, Finished, Returned, Share
+from ..domain.delivery import ClaimRequest, ClaimT, Finished, Released
 from ..errors import DeliveryError
 from .providers.base import Receipt
 
-__all__ = ["Attempted", "Campaigns", "Lanes", "Queue", "Sender"]
+__all__ = ["AttemptResult", "Campaigns", "Lanes", "Queue", "Sender"]
 
 
-class Queue(Protocol[C]):
+class Queue(Protocol[ClaimT]):
     """What is due, held under leases: triggers, or messages. Every method may raise `StoreUnavailable`."""
 
-    async def claim(self, shares: Sequence[Share], lease: float) -> list[C]:
+    async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[ClaimT]:
         """Take what is due under a lease and raise the attempt number of each by one.
 
         Args:
@@ -34,7 +34,7 @@ class Queue(Protocol[C]):
         """Make dead letters of what has expired while it waited; return how many."""
         ...
 
-    async def finish(self, finished: Sequence[Finished[C]]) -> None:
+    async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
         """Record attempts, and end, reschedule or bury their triggers, in one durable commit.
 
         After a `StoreUnavailable` the same list comes again, even if that commit had
@@ -42,7 +42,7 @@ class Queue(Protocol[C]):
         """
         ...
 
-    async def hand_back(self, returned: Sequence[Returned[C]]) -> None:
+    async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
         """Give claims back: due after their wait, and no attempt counted."""
         ...
 
@@ -72,21 +72,21 @@ class Campaigns(Lanes, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted(Generic[C]):
+class AttemptResult(Generic[ClaimT]):
     """What became of a claim, and what was heard of the provider; nothing, if nothing was sent."""
 
-    outcome: Finished[C] | Returned[C]
+    outcome: Finished[ClaimT] | Released[ClaimT]
     result: Receipt | DeliveryError | None = None
 
 
-class Sender(Protocol[C]):
+class Sender(Protocol[ClaimT]):
     """Makes attempts, and reports them. Knows nothing of queues, leases or slots."""
 
-    async def attempt(self, claim: C) -> Attempted[C]:
+    async def attempt(self, claim: ClaimT) -> AttemptResult[ClaimT]:
         """Make one attempt and return what to record. May raise `StoreUnavailable`: nothing was sent."""
         ...
 
-    def cut_off(self, claim: C) -> Finished[C] | None:
+    def cut_off(self, claim: ClaimT) -> Finished[ClaimT] | None:
         """Return what to record of an attempt that was cancelled; None if it had not begun."""
         ...
 

@@ -9,12 +9,12 @@ from typing import Generic
 
 import structlog
 
-from ..domain.delivery import C, Finished, Returned
+from ..domain.delivery import ClaimT, Finished, Released
 from ..errors import StoreUnavailable
 from .ports import Queue
-from .redact import place_of
+from .redact import safe_traceback
 
-__all__ = ["Outage", "Recorder"]
+__all__ = ["Recorder", "StoreHealth"]
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -24,7 +24,7 @@ BATCH = 500
 """Outcomes in one commit: what joins them to their rows grows with the square."""
 
 
-class Outage:
+class StoreHealth:
     """Whether a part of the store is away: logged once when it begins and once when it ends."""
 
     def __init__(self, part: str) -> None:
@@ -40,7 +40,7 @@ class Outage:
         """Note that a call to the store failed."""
         self._failures += 1
         if not isinstance(error, StoreUnavailable):
-            self._log.error("store_failed", exception=place_of(error))
+            self._log.error("store_failed", exception=safe_traceback(error))
         elif self._failures == 1:
             self._log.warning("store_unavailable", error=str(error))
 
@@ -51,21 +51,21 @@ class Outage:
             self._failures = 0
 
 
-class Recorder(Generic[C]):
+class Recorder(Generic[ClaimT]):
     """Hands outcomes to the store: those that arrive during one commit, or just after it, form the next.
 
     Outcomes whose recording failed are kept and recorded again once the store is back, so
     that what was sent is not sent again. Whoever claims must wait while `behind` is true.
     """
 
-    def __init__(self, queue: Queue[C], outage: Outage, progress: Callable[[], None]) -> None:
+    def __init__(self, queue: Queue[ClaimT], outage: StoreHealth, progress: Callable[[], None]) -> None:
         """Take the queue, what is known of its health, and whom to tell of each commit."""
         self._queue = queue
         self._outage = outage
         self._progress = progress
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._finished: list[Finished[C]] = []
-        self._returned: list[Returned[C]] = []
+        self._finished: list[Finished[ClaimT]] = []
+        self._returned: list[Released[ClaimT]] = []
         self._unrecorded = 0
         self._ended: set[uuid.UUID] = set()
         """The ids of outcomes that the store has not taken yet."""
@@ -88,13 +88,13 @@ class Recorder(Generic[C]):
         """Tell whether an outcome of this trigger or message waits to be recorded."""
         return claimed in self._ended
 
-    def finished(self, outcome: Finished[C]) -> None:
+    def finished(self, outcome: Finished[ClaimT]) -> None:
         """Record an outcome soon."""
         self._finished.append(outcome)
         self._ended.add(outcome.claim.id)
         self._noted()
 
-    def returned(self, claim: Returned[C]) -> None:
+    def returned(self, claim: Released[ClaimT]) -> None:
         """Hand a claim back soon."""
         self._returned.append(claim)
         self._noted()
@@ -128,7 +128,9 @@ class Recorder(Generic[C]):
                 self._empty.set()
             self._progress()
 
-    async def _persist(self, finished: Sequence[Finished[C]], returned: Sequence[Returned[C]]) -> None:
+    async def _persist(
+        self, finished: Sequence[Finished[ClaimT]], returned: Sequence[Released[ClaimT]]
+    ) -> None:
         """Give a batch to the store, however long that takes."""
         while finished or returned:
             try:
@@ -148,14 +150,16 @@ class Recorder(Generic[C]):
                     await self._part(finished, error)
                     finished = ()
                 else:  # they come due when their lease ends
-                    self._log.error("handing_back_failed", count=len(returned), exception=place_of(error))
+                    self._log.error(
+                        "handing_back_failed", count=len(returned), exception=safe_traceback(error)
+                    )
                     returned = ()
 
-    async def _part(self, finished: Sequence[Finished[C]], error: Exception) -> None:
+    async def _part(self, finished: Sequence[Finished[ClaimT]], error: Exception) -> None:
         """Record what can be recorded of a batch that the store finds fault with."""
         if len(finished) > 1:
             for outcome in finished:
                 await self._persist([outcome], ())
             return
         ids = [str(outcome.claim.id) for outcome in finished]
-        self._log.error("recording_failed", ids=ids, exception=place_of(error))
+        self._log.error("recording_failed", ids=ids, exception=safe_traceback(error))

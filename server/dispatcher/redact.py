@@ -6,7 +6,7 @@ import re
 import traceback
 from urllib.parse import quote
 
-__all__ = ["place_of", "scrub"]
+__all__ = ["safe_traceback", "scrub"]
 
 HIDDEN = "[recipient]"
 MAX_LENGTH = 500
@@ -34,7 +34,7 @@ def _pattern(address: str) -> str:
     return "|".join(patterns)
 
 
-def place_of(error: BaseException) -> str:
+def safe_traceback(error: BaseException) -> str:
     """Return the stack of an error and its class, without its text: that may hold an address."""
     stack = "".join(traceback.format_tb(error.__traceback__))
     return f"{stack}{type(error).__name__}"

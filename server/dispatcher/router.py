@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from ..domain.campaign import providers_of
-from ..domain.delivery import Share
+from ..domain.delivery import ClaimRequest
 from ..errors import DeliveryError, Permanent, ProviderError, Transient
 from .circuit_breaker import Breaker, BreakerState
 from .provider_rate import Pace
 from .providers.base import Destination, Receipt
 
-__all__ = ["Plan", "Traffic"]
+__all__ = ["Plan", "ProviderRouter"]
 
 
 _NO_GATE = asyncio.Semaphore(1000)
@@ -33,13 +33,13 @@ class Plan:
     got no slot, although their provider has room: those of the others may prove to be empty.
     """
 
-    shares: list[Share]
+    shares: list[ClaimRequest]
     starved: frozenset[str]
     left_out: frozenset[str]
 
 
 @dataclass(slots=True)
-class _Road:
+class _ProviderState:
     """One provider with what bounds its use."""
 
     slots: int
@@ -56,7 +56,7 @@ class _Road:
         return self.pace.room(now, self.breaker.room(now, max(0, self.free)))
 
 
-class Traffic:
+class ProviderRouter:
     """The providers' slots, breakers and paces.
 
     A lane's providers stand in the order of preference. It goes through the first whose breaker is not open,
@@ -79,7 +79,7 @@ class Traffic:
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._providers = providers
         self._ahead = ahead
-        self._roads: dict[str, _Road] = {}
+        self._roads: dict[str, _ProviderState] = {}
         for name in providers:
             self._road(name)
         self._turns = itertools.count(1)
@@ -101,7 +101,7 @@ class Traffic:
                 through.setdefault(name, []).append(lane)
         rooms = {name: self._roads[name].room(now) for name in through}
         shares = [
-            Share(lane, name, slots)
+            ClaimRequest(lane, name, slots)
             for name, its_lanes in through.items()
             for lane, slots in self._shared(rooms[name], its_lanes)
         ]
@@ -147,7 +147,7 @@ class Traffic:
             return
         road.free += 1
         if not isinstance(result, Receipt | ProviderError) or (
-            isinstance(result, Permanent) and not result.asked
+            isinstance(result, Permanent) and not result.reached_provider
         ):
             road.pace.took(-1)
             road.breaker.abandoned()
@@ -156,7 +156,7 @@ class Traffic:
         elif road.breaker.succeeded():
             self._log.info("breaker_closed", provider=provider)
 
-    def _failed(self, provider: str, road: _Road, error: Transient) -> None:
+    def _failed(self, provider: str, road: _ProviderState, error: Transient) -> None:
         now = self._clock()
         if road.breaker.failed(now, error.retry_after or 0.0):
             pause = round((road.breaker.reopens_at or now) - now, 1)
@@ -207,7 +207,7 @@ class Traffic:
         """Return the lane's providers that are configured here, in its order."""
         return [name for name in providers_of(lane) if self._road(name)]
 
-    def _road(self, name: str) -> _Road | None:
+    def _road(self, name: str) -> _ProviderState | None:
         """Return what bounds the use of a provider; one that is new gets it now."""
         road = self._roads.get(name)
         if road is None and name in self._providers:
@@ -215,9 +215,9 @@ class Traffic:
         return road
 
 
-def _new_road(provider: Destination, ahead: int) -> _Road:
+def _new_road(provider: Destination, ahead: int) -> _ProviderState:
     policy = provider.policy
-    return _Road(
+    return _ProviderState(
         provider.concurrency * (1 + ahead),
         Breaker(policy.breaker_failures, policy.breaker_pause),
         Pace(policy.rate),
@@ -226,7 +226,7 @@ def _new_road(provider: Destination, ahead: int) -> _Road:
     )
 
 
-def _wait(road: _Road, now: float) -> float:
+def _wait(road: _ProviderState, now: float) -> float:
     if road.breaker.state(now) is BreakerState.OPEN:
         return (road.breaker.reopens_at or now) - now
     if road.free > 0:

@@ -14,24 +14,24 @@ from msgspec import structs
 
 from ..channels.messages import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
-from ..domain.delivery import AttemptOutcome, Claim, Finished, Returned
+from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
 from ..errors import DeliveryError, Permanent, Transient
 from ..templates.render import Renderer
 from . import metrics
-from .ports import Attempted, Campaigns
+from .ports import AttemptResult, Campaigns
 from .providers.base import Provider, Receipt
-from .redact import place_of
+from .redact import safe_traceback
 from .retry import conclude, lost, not_sent
 
-__all__ = ["Deliverer"]
+__all__ = ["TriggerSender"]
 
 _DEFAULT_POLICY = RetryPolicy()
 
 
-class Deliverer:
+class TriggerSender:
     """Makes the attempts of triggers."""
 
     def __init__(self, campaigns: Campaigns, providers: Mapping[str, Provider]) -> None:
@@ -42,7 +42,7 @@ class Deliverer:
         self._cut_off: dict[uuid.UUID, Finished] = {}
         self._jitter = random.SystemRandom().random
 
-    async def attempt(self, claim: Claim) -> Attempted:
+    async def attempt(self, claim: Claim) -> AttemptResult:
         """Make one attempt, log it in one line, and return what to record.
 
         Raises:
@@ -55,11 +55,11 @@ class Deliverer:
         generous = self._with_spare(claim, policy)
         if unsent := not_sent(claim, generous, started_at):
             self._report(unsent)
-            return Attempted(unsent)
+            return AttemptResult(unsent)
         if wait := self._wait_for_window(trigger, campaign, started_at):
-            return Attempted(Returned(claim, wait))
+            return AttemptResult(Released(claim, wait))
         try:
-            result, asked = await self._deliver(claim, campaign)
+            result, reached_provider = await self._deliver(claim, campaign)
         except asyncio.CancelledError:
             self._cut_off[trigger.id] = lost(claim, started_at, time.perf_counter() - start)
             raise
@@ -72,7 +72,7 @@ class Deliverer:
             duration=time.perf_counter() - start,
         )
         self._report(finished)
-        return Attempted(finished, result if asked else None)
+        return AttemptResult(finished, result if reached_provider else None)
 
     def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
         """Return the campaign's policy, or that of its first provider, whichever of them sends."""
@@ -113,21 +113,23 @@ class Deliverer:
 
     async def _deliver(self, claim: Claim, campaign: Campaign | None) -> tuple[Receipt | DeliveryError, bool]:
         """Render and send; turn whatever goes wrong into a delivery error. Tell if the provider was asked."""
-        asked = False
+        reached_provider = False
         try:
             if campaign is None:
                 raise Permanent(f"campaign {claim.trigger.campaign_id} does not exist any more")
             provider = self._provider(claim)
             fallback = self._campaigns.timezone(campaign.project_id)
             message = self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
-            asked = True
-            return await _send(provider, message), asked
+            reached_provider = True
+            return await _send(provider, message), reached_provider
         except DeliveryError as error:
-            return error, asked
+            return error, reached_provider
         except Exception as error:
-            self._log.error("provider_fault", trigger_id=str(claim.trigger.id), exception=place_of(error))
-            place = f"in provider {claim.provider}" if asked else "in rendering"
-            return Transient(f"unexpected {type(error).__name__} {place}"), asked
+            self._log.error(
+                "provider_fault", trigger_id=str(claim.trigger.id), exception=safe_traceback(error)
+            )
+            place = f"in provider {claim.provider}" if reached_provider else "in rendering"
+            return Transient(f"unexpected {type(error).__name__} {place}"), reached_provider
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)

@@ -16,19 +16,19 @@ from .trigger import Trigger
 __all__ = [
     "Attempt",
     "AttemptOutcome",
-    "C",
     "Change",
     "Changes",
     "Claim",
+    "ClaimRequest",
+    "ClaimT",
     "Delivery",
+    "DeliveryFilter",
     "DeliveryState",
     "Finished",
-    "Followed",
-    "Held",
-    "Listed",
+    "Leased",
     "Position",
-    "Returned",
-    "Share",
+    "Released",
+    "WatchFilter",
 ]
 
 
@@ -63,7 +63,7 @@ _UNDER_WAY = {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYI
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ClaimRequest:
     """What may be claimed of a lane now: up to `slots` triggers, to be sent by `provider`."""
 
     lane: str
@@ -71,7 +71,7 @@ class Share:
     slots: int
 
 
-class Held(Protocol):
+class Leased(Protocol):
     """Something that a dispatcher holds under a lease, to be sent: a trigger, or a webhook's message."""
 
     @property
@@ -134,14 +134,14 @@ class Attempt:
     error: str = ""
 
 
-C = TypeVar("C", bound=Held, default=Claim)
+ClaimT = TypeVar("ClaimT", bound=Leased, default=Claim)
 
 
 @dataclass(frozen=True, slots=True)
-class Finished(Generic[C]):
+class Finished(Generic[ClaimT]):
     """The end of a claim's attempt: what to record, and when to try again (outcome RETRY only)."""
 
-    claim: C
+    claim: ClaimT
     attempt: Attempt
     retry_in: float | None = None
     refusal: str = ""
@@ -149,10 +149,10 @@ class Finished(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
-class Returned(Generic[C]):
+class Released(Generic[ClaimT]):
     """A claim given back undone: no attempt is counted, and it is due again after `wait` seconds."""
 
-    claim: C
+    claim: ClaimT
     wait: float = 0.0
 
 
@@ -174,7 +174,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class DeliveryFilter:
     """Which triggers of a project a list shows: those to which all of it applies; None applies to all."""
 
     campaign_id: int | None = None
@@ -185,7 +185,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class WatchFilter:
     """Which triggers of a project are followed: those to which all of it applies; None applies to all."""
 
     campaign_id: int | None = None

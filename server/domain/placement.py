@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from .campaign import Campaign
-from .once import Once
+from .idempotency import IdempotencyKey
 from .trigger import Trigger
 from .window import next_opening, zone_of
 
@@ -24,7 +24,7 @@ class Placement(msgspec.Struct, frozen=True):
     expires_at: dt.datetime | None = None
 
 
-Entry: TypeAlias = tuple[Trigger, Placement, Once | None]
+Entry: TypeAlias = tuple[Trigger, Placement, IdempotencyKey | None]
 """What is kept: a trigger, its place in the queue, and what it must not be kept twice for."""
 
 _at_once = functools.lru_cache(maxsize=1024)(Placement)

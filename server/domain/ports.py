@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .campaign import Campaign
-from .delivery import Changes, Delivery, Followed, Listed, Position
+from .delivery import Changes, Delivery, DeliveryFilter, Position, WatchFilter
+from .idempotency import IdempotencyKey
 from .key import ApiKey
 from .limit import OwnLimit
-from .once import Once
 from .placement import Entry, Placement
 from .trigger import Trigger
 
-__all__ = ["Catalog", "Feed", "Records", "Writer"]
+__all__ = ["Catalog", "ChangeFeed", "Records", "Writer"]
 
 
 class Catalog(Protocol):
@@ -40,7 +40,7 @@ class Catalog(Protocol):
 class Writer(Protocol):
     """Makes triggers durable."""
 
-    async def add(self, trigger: Trigger, place: Placement, once: Once | None = None) -> uuid.UUID:
+    async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
         """Return when the trigger is on disk: its id, or that of an earlier one that `once` stands for.
 
         Raises:
@@ -57,7 +57,9 @@ class Writer(Protocol):
             StoreUnavailable: the database cannot be reached.
         """
 
-    async def earlier(self, asked: Sequence[tuple[Trigger, Once]]) -> Sequence[uuid.UUID | Exception | None]:
+    async def earlier(
+        self, asked: Sequence[tuple[Trigger, IdempotencyKey]]
+    ) -> Sequence[uuid.UUID | Exception | None]:
         """Return for each the id of an earlier trigger that its key stands for, if any; keep nothing.
 
         Where the key stands for other content, it is IdempotencyKeyReused.
@@ -74,7 +76,7 @@ class Records(Protocol):
         """Return a trigger's delivery."""
 
     async def list_triggers(
-        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+        self, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
         """Return a page of deliveries, the newest trigger first; `after`: those older than this one."""
 
@@ -94,7 +96,7 @@ class Records(Protocol):
         """Revoke a key of the project."""
 
 
-class Feed(Protocol):
+class ChangeFeed(Protocol):
     """Tells what happens to triggers. Each call that waits may raise StoreUnavailable."""
 
     def watching(self, project_id: int) -> AbstractContextManager[None]:
@@ -112,7 +114,9 @@ class Feed(Protocol):
     ) -> Mapping[uuid.UUID, Delivery]:
         """Return the deliveries of those triggers that the project has, by trigger id."""
 
-    async def after(self, position: Position, project_id: int, followed: Followed, within: float) -> Changes:
+    async def after(
+        self, position: Position, project_id: int, followed: WatchFilter, within: float
+    ) -> Changes:
         """Return what changed next behind a position; nothing, if nothing does `within` seconds.
 
         Raises:

@@ -17,7 +17,7 @@ from clarion.v1 import trigger_pb2 as pb
 from ..errors import InvalidRequest, Violation
 from . import strict_json
 from .body import MAX_ID, Body, parse_any, wrong_type
-from .offload import apart
+from .offload import run_in_thread
 from .rules import required
 
 __all__ = ["Item", "check_count", "parse_item", "split"]
@@ -74,7 +74,7 @@ async def split(data: bytes) -> list[msgspec.Raw]:
         malformed = f"is not UTF-8: byte {error.start} is not part of a character"
         raise InvalidRequest([Violation("", malformed, "MALFORMED_JSON")]) from error
     plain = _split_plain(data) if data.count(b",") <= _CROWDED else None
-    return await apart(_split_any, text) if plain is None else plain
+    return await run_in_thread(_split_any, text) if plain is None else plain
 
 
 def _split_plain(data: bytes) -> list[msgspec.Raw] | None:

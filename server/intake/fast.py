@@ -17,8 +17,8 @@ from msgspec.structs import astuple
 from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.campaign import Campaign, CampaignState, Channel
+from ..domain.idempotency import once
 from ..domain.locale import normal_locale
-from ..domain.once import once
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger, new_id
 from ..errors import RequestError, Violation
@@ -26,9 +26,9 @@ from .addresses import is_plain_email, phone_problem
 from .rules import TriggerRequest
 from .send_at import parse_send_at, send_at_violation
 from .timezones import timezone_problem
-from .validate import Judge, Ready
+from .validate import TriggerValidator, ValidTrigger
 
-__all__ = ["PlainItems"]
+__all__ = ["FastPath"]
 
 _MAX_EXTERNAL_ID = 255
 _MAX_OBJECT = 60_000
@@ -86,10 +86,10 @@ class _Remembered(dict[K, V], Generic[K, V]):
         return value
 
 
-class PlainItems:
+class FastPath:
     """Judges the plain items of one batch, and remembers what they have in common."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: TriggerValidator) -> None:
         """Take the judge of the batch, who knows the caller and the time."""
         self._judge = judge
         self._targets = _Remembered(self._target)
@@ -98,19 +98,19 @@ class PlainItems:
         self._locales = _Remembered(_locale)
         self._moments = _Remembered(self._moment)
 
-    def rest(self, data: bytes) -> Ready | None:
+    def rest(self, data: bytes) -> ValidTrigger | None:
         """Return the trigger of an item that is plain and has nothing wrong, else None."""
         item = _decoded(data)
         return None if item is None else self._ready(item)
 
-    def typed(self, item: pb.BatchItem) -> Ready | None:
+    def typed(self, item: pb.BatchItem) -> ValidTrigger | None:
         """Do the same for a typed item."""
         kind = item.WhichOneof("trigger")
         request = _plain_request(kind, getattr(item, kind)) if kind else None
         ready = None if request is None else self._ready(request)
         return ready if ready and ready.trigger.channel == kind else None
 
-    def _ready(self, item: _Item) -> Ready | None:
+    def _ready(self, item: _Item) -> ValidTrigger | None:
         target = self._targets[item.campaign_id]
         if target is None:
             return None
@@ -135,7 +135,7 @@ class PlainItems:
 
     def _made(
         self, item: _Item, campaign: Campaign, address: str, locale: str, send_at: dt.datetime | None
-    ) -> Ready:
+    ) -> ValidTrigger:
         user = item.user
         trigger = Trigger(
             new_id(),
@@ -152,7 +152,7 @@ class PlainItems:
             send_at,
         )
         place = self._places[campaign.id, user.timezone, send_at]
-        return Ready(trigger, place, once(item.request_id, trigger) if item.request_id else None)
+        return ValidTrigger(trigger, place, once(item.request_id, trigger) if item.request_id else None)
 
     def _target(self, campaign_id: int) -> tuple[Campaign, Callable[[_User], str | None]] | None:
         """Return a campaign that takes triggers of the caller now, and what finds its address in a user."""

@@ -9,9 +9,9 @@ import msgspec
 from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.campaign import Campaign, CampaignState, Channel
+from ..domain.idempotency import IdempotencyKey, once
 from ..domain.key import ApiKey
 from ..domain.locale import normal_locale
-from ..domain.once import Once, once
 from ..domain.placement import Entry, Placement, place
 from ..domain.ports import Catalog
 from ..domain.trigger import Trigger, new_id
@@ -29,7 +29,7 @@ from .idempotency_key import FIELD, HEADER, idempotency_key
 from .rules import TriggerRequest, check, required
 from .send_at import moment_of, send_at_violation
 
-__all__ = ["Judge", "Ready"]
+__all__ = ["TriggerValidator", "ValidTrigger"]
 
 _PAUSED = Violation("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE")
 _CHANNELS: dict[type[TriggerRequest], Channel] = {
@@ -39,12 +39,12 @@ _CHANNELS: dict[type[TriggerRequest], Channel] = {
 }
 
 
-class Ready(msgspec.Struct, frozen=True, gc=False):
+class ValidTrigger(msgspec.Struct, frozen=True, gc=False):
     """A trigger with nothing wrong, its place in the queue, and what it must not be kept twice for."""
 
     trigger: Trigger
     place: Placement
-    once: Once | None = None
+    once: IdempotencyKey | None = None
     key_field: str = FIELD
     """Where the caller wrote the idempotency key."""
     too_late: Violation | None = None
@@ -62,7 +62,7 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
         return IdempotencyKeyReused(metadata=error.metadata, violations=[reused])
 
 
-class Judge:
+class TriggerValidator:
     """Judges what one caller asks for."""
 
     def __init__(self, catalog: Catalog, key: ApiKey, traceparent: str, now: dt.datetime) -> None:
@@ -72,7 +72,7 @@ class Judge:
         self.traceparent = traceparent
         self.now = now
 
-    def typed(self, request: TriggerRequest, header: str | None = None) -> Ready:
+    def typed(self, request: TriggerRequest, header: str | None = None) -> ValidTrigger:
         """Judge a typed request; `header` is the header `idempotency-key`, if there is one.
 
         Raises:
@@ -88,7 +88,7 @@ class Judge:
 
     def rest(
         self, campaign_id: int | Violation, body: Body, header: str | None = None, request_id: str = ""
-    ) -> Ready:
+    ) -> ValidTrigger:
         """Judge a REST body for the campaign of this number, or with what is wrong with the number.
 
         Raises:
@@ -110,7 +110,7 @@ class Judge:
         request: TriggerRequest,
         violations: list[Violation],
         header: str | None,
-    ) -> Ready:
+    ) -> ValidTrigger:
         key = idempotency_key(header, request.request_id)
         if isinstance(key, Violation):
             raise InvalidRequest([*violations, key])
@@ -125,7 +125,7 @@ class Judge:
             facts = {"campaign_id": str(campaign.id)}
             raise CampaignPaused(f"Campaign {campaign.id} is paused.", metadata=facts, violations=[_PAUSED])
         trigger = self._trigger(campaign, request, send_at)
-        return Ready(
+        return ValidTrigger(
             trigger,
             self.place(campaign, request.user.timezone, send_at),
             once(key, trigger) if key else None,

@@ -10,7 +10,7 @@ import structlog
 from ..errors import StoreUnavailable
 from .pool import Pool, in_portions, reached
 
-__all__ = ["forget_keys", "forget_keys_forever", "forget_messages", "forget_messages_forever"]
+__all__ = ["forget_keys", "forget_messages", "run_idempotency_retention", "run_webhook_retention"]
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +55,12 @@ async def forget_messages(pool: Pool, older_than: float) -> int:
     return await _forget(pool, _FORGET_MESSAGES, older_than)
 
 
-async def forget_keys_forever(pool: Pool, older_than: float) -> None:
+async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
     """Forget old keys every minute, until cancelled. A key too old counts for nothing even before that."""
     await _every_minute(lambda: forget_keys(pool, older_than), "old idempotency keys not forgotten")
 
 
-async def forget_messages_forever(pool: Pool, older_than: float) -> None:
+async def run_webhook_retention(pool: Pool, older_than: float) -> None:
     """Forget old messages every minute, until cancelled."""
     await _every_minute(lambda: forget_messages(pool, older_than), "old webhook messages not forgotten")
 

@@ -19,7 +19,7 @@ from ..store.presence import Presence
 from ..store.queue.triggers import SESSION, PostgresQueue
 from ..store.queue.webhooks import WebhookQueue
 from ..store.records.admin_lists import dead_letters, oldest_due
-from ..store.retention import forget_messages_forever
+from ..store.retention import run_webhook_retention
 from .common import build_catalog, build_providers, opened_pool
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ async def dispatch(settings: Settings) -> None:
     """
     from ..dispatcher import metrics  # noqa: PLC0415
     from ..dispatcher.dispatcher import Dispatcher  # noqa: PLC0415
-    from ..dispatcher.router import Traffic  # noqa: PLC0415
-    from ..dispatcher.trigger_sender import Deliverer  # noqa: PLC0415
+    from ..dispatcher.router import ProviderRouter  # noqa: PLC0415
+    from ..dispatcher.trigger_sender import TriggerSender  # noqa: PLC0415
     from ..process.metrics_server import address, serve_metrics  # noqa: PLC0415
     from .webhooks import poster, webhook_dispatcher  # noqa: PLC0415 - see above
 
@@ -77,19 +77,19 @@ async def dispatch(settings: Settings) -> None:
         await catalog.refresh()
         queue = PostgresQueue(pool)
         stack.push_async_callback(queue.close)
-        traffic = Traffic(by_name, ahead=1)
+        traffic = ProviderRouter(by_name, ahead=1)
         presence = Presence(pool, traffic.share_among, role="dispatcher")
         await presence.beat()
         stack.push_async_callback(presence.leave)
         _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
         known = _CatalogCampaigns(catalog)
-        sender = Deliverer(known, by_name)
+        sender = TriggerSender(known, by_name)
         messages, pace = WebhookQueue(pool), _dispatch_settings(settings)
         dispatchers: list[Dispatcher[Any]] = [
             Dispatcher(queue, known, sender, traffic, pace),
             webhook_dispatcher(messages, catalog, posts, settings, pace),
         ]
-        tasks.start(catalog.run(), presence.run(), forget_messages_forever(pool, settings.webhooks.keep))
+        tasks.start(catalog.run(), presence.run(), run_webhook_retention(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
             look = partial(_look, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))

@@ -17,13 +17,13 @@ from ..domain.limit import Limit, RateLimiter
 from ..process.readiness import report_readiness
 from ..process.tasks import Tasks
 from ..store.accept.group_commit import TriggerWriter
-from ..store.accept.notify import Announcer
+from ..store.accept.notify import Notifier
 from ..store.pool import READING
 from ..store.presence import Presence
-from ..store.records.change_feed import Feed
-from ..store.records.project_slots import Turns
+from ..store.records.change_feed import ChangeFeed
+from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
-from ..store.retention import forget_keys_forever
+from ..store.retention import run_idempotency_retention
 from ..store.schema.migrate import is_current
 from .common import build_catalog, opened_pool
 
@@ -55,19 +55,19 @@ async def serve(settings: Settings) -> None:
     ):
         catalog = build_catalog(pool, settings)
         await catalog.refresh()
-        announcer = Announcer(pool)
+        announcer = Notifier(pool)
         remember = settings.server.idempotency_ttl
         writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending, remember=remember)
         limits = _rate_limiter(settings)
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
-        feed = Feed(watching, max_watchers=settings.server.max_watchers)
-        tasks.start(forget_keys_forever(pool, remember), feed.run())
+        feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
+        tasks.start(run_idempotency_retention(pool, remember), feed.run())
         server = RpcServer(
             catalog,
             writer,
-            Records(pool, reading, Turns(_LISTS_OF_A_PROJECT, _PATIENCE)),
+            Records(pool, reading, ProjectLimiter(_LISTS_OF_A_PROJECT, _PATIENCE)),
             feed,
             deadline=settings.server.deadline,
             limits=limits,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..config import Settings
-from ..dispatcher.webhooks.address_policy import Guard
+from ..dispatcher.webhooks.address_policy import AddressPolicy
 from ..dispatcher.webhooks.client import Poster
 from ..dispatcher.webhooks.resolver import Resolver
 from ..dispatcher.webhooks.url_check import problems_of
@@ -29,7 +29,7 @@ def poster(settings: Settings) -> Poster:
         ConfigError: a setting of webhooks is wrong.
     """
     webhooks = settings.webhooks
-    return Poster(Guard(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
+    return Poster(AddressPolicy(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
 
 
 def webhook_dispatcher(
@@ -37,14 +37,14 @@ def webhook_dispatcher(
 ) -> Dispatcher[WebhookClaim]:
     """Return the dispatcher of messages to endpoints; those that the catalog has now and later."""
     from ..dispatcher.dispatcher import Dispatcher  # noqa: PLC0415
-    from ..dispatcher.router import Traffic  # noqa: PLC0415 - see app.py
+    from ..dispatcher.router import ProviderRouter  # noqa: PLC0415 - see app.py
     from ..dispatcher.webhooks.endpoints import Endpoints  # noqa: PLC0415
     from ..dispatcher.webhooks.sender import WebhookSender  # noqa: PLC0415
 
     bounds = settings.webhooks
     pace = replace(pace, lease=max(pace.lease, 2 * bounds.timeout))  # no send outlasts its lease
     endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
-    return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), Traffic(endpoints), pace)
+    return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), ProviderRouter(endpoints), pace)
 
 
 async def check_url(settings: Settings, url: str) -> None:
@@ -53,5 +53,5 @@ async def check_url(settings: Settings, url: str) -> None:
     Raises:
         ConfigError: everything that is wrong with it.
     """
-    if problems := await problems_of(url, Guard(settings.webhooks.allow), Resolver()):
+    if problems := await problems_of(url, AddressPolicy(settings.webhooks.allow), Resolver()):
         raise ConfigError(f"the URL: {'; '.join(problems)}")

@@ -14,9 +14,9 @@ import pytest
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
+from server.domain.idempotency import once
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
-from server.domain.once import once
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys

@@ -18,7 +18,7 @@ from server.api.server import RpcServer
 from server.domain.limit import Limit, RateLimiter
 from server.store.catalog import Catalog
 from server.store.pool import Pool
-from server.store.records.change_feed import Feed
+from server.store.records.change_feed import ChangeFeed
 from tests.contract.documented import check_call, reason_of
 from tests.contract.test_following import until_it_ends
 from tests.stack import Stack
@@ -50,7 +50,7 @@ class Served:
 async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
     catalog = Catalog(pool, interval=0.25, max_age=60, templates=False)
     await catalog.refresh()
-    feed = Feed(pool, max_watchers=4)
+    feed = ChangeFeed(pool, max_watchers=4)
     unlimited = RateLimiter(Limit(0, 1), Limit(0, 1))
     nothing: Any = None  # streams neither write nor read records
     server = RpcServer(

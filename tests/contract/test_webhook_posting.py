@@ -17,7 +17,7 @@ import trustme
 
 from server.dispatcher.webhooks import client as posting_module
 from server.dispatcher.webhooks import resolver as resolving
-from server.dispatcher.webhooks.address_policy import Address, Guard
+from server.dispatcher.webhooks.address_policy import Address, AddressPolicy
 from server.dispatcher.webhooks.client import MAX_ANSWER, Poster
 from server.dispatcher.webhooks.resolver import Resolver
 from server.dispatcher.webhooks.url_check import problems_of
@@ -32,7 +32,7 @@ HEADERS = {"webhook-id": "m-1"}
 
 @asynccontextmanager
 async def posting(*allowed: str, within: float = 5.0, ca_file: str = "") -> AsyncIterator[Poster]:
-    poster = Poster(Guard(allowed), timeout=within, ca_file=ca_file)
+    poster = Poster(AddressPolicy(allowed), timeout=within, ca_file=ca_file)
     try:
         yield poster
     finally:
@@ -268,7 +268,7 @@ async def test_a_look_up_that_fails_however_is_told_and_the_next_one_is_anew(
     ],
 )
 async def test_everything_that_is_wrong_with_a_url_is_said(url: str, problems: list[str]) -> None:
-    found = await problems_of(url, Guard([]), Resolver())
+    found = await problems_of(url, AddressPolicy([]), Resolver())
     assert len(found) == len(problems)
     for said, expected in zip(found, problems, strict=True):
         assert expected in said
@@ -279,4 +279,4 @@ async def test_a_file_of_authorities_that_is_none_is_named_at_once(tmp_path: Pat
     (tmp_path / "ca.pem").write_text("nothing")
     for name in ("ca.pem", "none.pem"):
         with pytest.raises(ConfigError, match=r"webhooks\.ca_file: cannot be used"):
-            Poster(Guard([]), timeout=1, ca_file=str(tmp_path / name))
+            Poster(AddressPolicy([]), timeout=1, ca_file=str(tmp_path / name))

@@ -18,11 +18,11 @@ from server.channels.messages import Message
 from server.dispatcher.dispatcher import Dispatcher
 from server.dispatcher.ports import Queue
 from server.dispatcher.providers.base import Provider, Receipt, SendingPolicy
-from server.dispatcher.router import Traffic
+from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
-from server.dispatcher.trigger_sender import Deliverer
+from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
-from server.domain.delivery import AttemptOutcome, Claim, Finished, Returned, Share
+from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
 
@@ -104,7 +104,7 @@ class MemoryQueue:
     async def bury_expired(self, error: str) -> int:
         return 0
 
-    async def claim(self, shares: Sequence[Share], lease: float) -> list[Claim]:
+    async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[Claim]:
         self.claims += 1
         await asyncio.sleep(0)
         self._reach(down=self.down)
@@ -143,7 +143,7 @@ class MemoryQueue:
         if done.attempt.outcome is AttemptOutcome.DEAD:
             self.dead.append(done)
 
-    async def hand_back(self, returned: Sequence[Returned]) -> None:
+    async def hand_back(self, returned: Sequence[Released]) -> None:
         self._reach(down=self.down)
         for one in returned:
             row = self.rows[one.claim.trigger.id]
@@ -249,8 +249,8 @@ async def running(
     """Run a dispatcher for the block; breakers and paces go by the clock."""
     by_name = {provider.name: provider for provider in providers}
     known = campaigns or MemoryCampaigns(make_campaign())
-    traffic = Traffic(by_name, clock, ahead=ahead)
-    dispatcher = Dispatcher(queue, known, Deliverer(known, by_name), traffic, settings)
+    traffic = ProviderRouter(by_name, clock, ahead=ahead)
+    dispatcher = Dispatcher(queue, known, TriggerSender(known, by_name), traffic, settings)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher

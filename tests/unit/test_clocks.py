@@ -14,11 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.dispatcher import trigger_sender as delivery
-from server.dispatcher.router import Traffic
-from server.dispatcher.trigger_sender import Deliverer
+from server.dispatcher.router import ProviderRouter
+from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.delivery import AttemptOutcome, Finished
 from server.errors import Transient
-from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, Floors
+from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, ScanFloors
 
 from .dispatch_doubles import Clock, MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
 
@@ -54,7 +54,9 @@ async def test_an_attempts_length_and_its_next_try_do_not_depend_on_a_clock_that
 ) -> None:
     provider = ScriptedProvider("mail", *([fault] if fault else []))
     monkeypatch.setattr(delivery, "dt", WallClock(step))
-    attempted = await Deliverer(MemoryCampaigns(make_campaign()), {"mail": provider}).attempt(make_claim())
+    attempted = await TriggerSender(MemoryCampaigns(make_campaign()), {"mail": provider}).attempt(
+        make_claim()
+    )
 
     assert isinstance(attempted.outcome, Finished)
     assert 0 <= attempted.outcome.attempt.duration < 5
@@ -67,7 +69,7 @@ async def test_a_clock_set_forward_past_a_time_to_live_ends_in_a_text_that_says_
 ) -> None:
     provider, claim = ScriptedProvider(), replace(make_claim(), expires_at=NOON + HOUR)
     monkeypatch.setattr(delivery, "dt", WallClock(2 * HOUR))
-    attempted = await Deliverer(MemoryCampaigns(make_campaign()), {"mail": provider}).attempt(claim)
+    attempted = await TriggerSender(MemoryCampaigns(make_campaign()), {"mail": provider}).attempt(claim)
 
     assert isinstance(attempted.outcome, Finished)
     assert attempted.outcome.attempt.outcome is AttemptOutcome.DEAD
@@ -75,7 +77,7 @@ async def test_a_clock_set_forward_past_a_time_to_live_ends_in_a_text_that_says_
     assert not provider.sent
 
 
-@pytest.mark.parametrize("keeper", [Traffic, Floors], ids=["breakers and paces", "floors"])
+@pytest.mark.parametrize("keeper", [ProviderRouter, ScanFloors], ids=["breakers and paces", "floors"])
 def test_what_waits_goes_by_the_monotonic_clock(keeper: type) -> None:
     assert inspect.signature(keeper).parameters["clock"].default is time.monotonic
 
@@ -93,7 +95,7 @@ def test_no_part_of_the_dispatcher_measures_time_by_a_clock_that_can_be_set() ->
 
 def test_a_floor_follows_a_database_whose_clock_was_set_back() -> None:
     clock = Clock()
-    floors = Floors(clock)
+    floors = ScanFloors(clock)
     floors.of("lane")
     floors.claimed("lane", NOON, NOON)
     assert NOON - dt.timedelta(seconds=1) < floors.of("lane") < NOON

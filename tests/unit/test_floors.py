@@ -6,7 +6,14 @@ import datetime as dt
 
 import pytest
 
-from server.store.queue.scan_floor import FRONT, LOOK_AT_ALL_EVERY, LOOK_BACK, LOOK_BACK_EVERY, MARGIN, Floors
+from server.store.queue.scan_floor import (
+    FRONT,
+    LOOK_AT_ALL_EVERY,
+    LOOK_BACK,
+    LOOK_BACK_EVERY,
+    MARGIN,
+    ScanFloors,
+)
 
 from .dispatch_doubles import Clock
 
@@ -20,34 +27,34 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def floors(clock: Clock) -> Floors:
+def floors(clock: Clock) -> ScanFloors:
     """Floors that have looked at all of the lane `a` and found it claimed up to NOW."""
-    made = Floors(clock)
+    made = ScanFloors(clock)
     assert made.of("a") == FRONT
     made.claimed("a", NOW, NOW)
     return made
 
 
-def test_the_first_claim_of_a_lane_begins_at_its_front(floors: Floors) -> None:
+def test_the_first_claim_of_a_lane_begins_at_its_front(floors: ScanFloors) -> None:
     assert floors.of("b") == FRONT
 
 
-def test_the_next_one_begins_just_before_what_was_reached(floors: Floors) -> None:
+def test_the_next_one_begins_just_before_what_was_reached(floors: ScanFloors) -> None:
     assert floors.of("a") == NOW - MARGIN
     assert floors.of("b") == FRONT
 
 
-def test_now_and_then_one_claim_looks_back(floors: Floors, clock: Clock) -> None:
+def test_now_and_then_one_claim_looks_back(floors: ScanFloors, clock: Clock) -> None:
     clock.now += LOOK_BACK_EVERY
     assert [floors.of("a") for _ in range(3)] == [NOW - LOOK_BACK, NOW - MARGIN, NOW - MARGIN]
 
 
-def test_and_one_looks_at_all(floors: Floors, clock: Clock) -> None:
+def test_and_one_looks_at_all(floors: ScanFloors, clock: Clock) -> None:
     clock.now += LOOK_AT_ALL_EVERY
     assert [floors.of("a") for _ in range(2)] == [FRONT, NOW - MARGIN]
 
 
-def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: Floors, clock: Clock) -> None:
+def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: ScanFloors, clock: Clock) -> None:
     found = []
     for _ in range(60_000):
         clock.now += 0.01
@@ -66,14 +73,14 @@ def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: Floors, clo
     ],
 )
 def test_a_floor_rises_with_what_is_claimed_and_never_above_the_databases_time(
-    floors: Floors, reached: dt.datetime | None, at: dt.datetime, expected: dt.datetime
+    floors: ScanFloors, reached: dt.datetime | None, at: dt.datetime, expected: dt.datetime
 ) -> None:
     floors.claimed("a", reached, at)
     assert floors.of("a") == expected - MARGIN
 
 
 def test_a_look_back_that_found_old_rows_alone_is_gone_on_with_until_it_has_caught_up(
-    floors: Floors, clock: Clock
+    floors: ScanFloors, clock: Clock
 ) -> None:
     floors.claimed("a", NOW - 60 * SECOND, NOW + SECOND)
     assert floors.of("a") == NOW - 60 * SECOND
@@ -83,13 +90,13 @@ def test_a_look_back_that_found_old_rows_alone_is_gone_on_with_until_it_has_caug
     assert floors.of("a") == NOW + SECOND - MARGIN
 
 
-def test_after_an_outage_all_begin_anew(floors: Floors) -> None:
+def test_after_an_outage_all_begin_anew(floors: ScanFloors) -> None:
     floors.begin_anew()
     assert floors.of("a") == FRONT
 
 
 def test_a_lane_of_which_nothing_was_claimed_yet_is_looked_at_from_the_front(clock: Clock) -> None:
-    floors = Floors(clock)
+    floors = ScanFloors(clock)
     for _ in range(5):
         assert floors.of("a") <= FRONT
         clock.now += 1

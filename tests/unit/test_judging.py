@@ -13,7 +13,7 @@ from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
 from server.errors import InvalidRequest
 from server.intake.body import parse_body
-from server.intake.validate import Judge, Ready
+from server.intake.validate import TriggerValidator, ValidTrigger
 
 from .dispatch_doubles import make_campaign
 
@@ -42,10 +42,10 @@ class OneCampaign:
         return "UTC"
 
 
-def judged(send_at: dt.datetime, *, key: str = "", header: str | None = None) -> Ready:
+def judged(send_at: dt.datetime, *, key: str = "", header: str | None = None) -> ValidTrigger:
     user = pb.EmailUser(external_id="a", email="a@example.com")
     request = pb.TriggerEmailRequest(campaign_id=44, user=user, request_id=key, send_at=send_at)
-    return Judge(OneCampaign(), KEY, "", NOON).typed(request, header)
+    return TriggerValidator(OneCampaign(), KEY, "", NOON).typed(request, header)
 
 
 @pytest.mark.parametrize("late", [dt.timedelta(0), MINUTE])

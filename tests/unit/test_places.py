@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from server.api.page_tokens import cursor_of, page_token, place_in_list, position_of
-from server.domain.delivery import DeliveryState, Listed, Position
+from server.domain.delivery import DeliveryFilter, DeliveryState, Position
 
 ID = uuid.UUID("01a2060c-9761-7301-8fd1-e542347e86e5")
 MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-LISTED = Listed(44, "ext-1", DeliveryState.DEAD, MOMENT, MOMENT)
+LISTED = DeliveryFilter(44, "ext-1", DeliveryState.DEAD, MOMENT, MOMENT)
 
 
 def test_a_page_token_leads_back_to_its_place() -> None:
@@ -27,7 +27,7 @@ def test_a_page_token_leads_back_to_its_place() -> None:
     ("project", "listed"),
     [
         (2, LISTED),
-        (1, Listed()),
+        (1, DeliveryFilter()),
         (1, replace(LISTED, campaign_id=45)),
         (1, replace(LISTED, external_id="ext-2")),
         (1, replace(LISTED, state=DeliveryState.PENDING)),
@@ -35,7 +35,7 @@ def test_a_page_token_leads_back_to_its_place() -> None:
         (1, replace(LISTED, before=None)),
     ],
 )
-def test_a_page_token_is_of_no_use_to_another_query(project: int, listed: Listed) -> None:
+def test_a_page_token_is_of_no_use_to_another_query(project: int, listed: DeliveryFilter) -> None:
     assert place_in_list(page_token(ID, 1, LISTED), project, listed) is None
 
 

@@ -18,8 +18,8 @@ from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
 from server.errors import RequestError
 from server.intake.batch_body import parse_item
-from server.intake.fast import PlainItems
-from server.intake.validate import Judge, Ready
+from server.intake.fast import FastPath
+from server.intake.validate import TriggerValidator, ValidTrigger
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 SOON = "2026-11-26T09:00:00+01:00"
@@ -54,24 +54,24 @@ class Catalog:
         return "Europe/Berlin"
 
 
-JUDGE = Judge(Catalog(), KEY, "00-trace-parent-01", NOW)
+JUDGE = TriggerValidator(Catalog(), KEY, "00-trace-parent-01", NOW)
 
 
-def strict(data: bytes) -> Ready | None:
+def strict(data: bytes) -> ValidTrigger | None:
     item = parse_item(data)
     if any(violation.field == "" for violation in item.body.violations):
         return None
     return judged(lambda: JUDGE.rest(item.campaign_id, item.body, request_id=item.request_id))
 
 
-def judged(judge: Callable[[], Ready]) -> Ready | None:
+def judged(judge: Callable[[], ValidTrigger]) -> ValidTrigger | None:
     try:
         return judge()
     except RequestError:
         return None
 
 
-def same(one: Ready | None, other: Ready | None) -> bool:
+def same(one: ValidTrigger | None, other: ValidTrigger | None) -> bool:
     """Tell whether two ways made the same of an item, but for its id."""
     facts = [
         None if ready is None else (repr_of(ready), ready.place, ready.once, ready.too_late)
@@ -80,7 +80,7 @@ def same(one: Ready | None, other: Ready | None) -> bool:
     return facts[0] == facts[1]
 
 
-def repr_of(ready: Ready) -> dict[str, object]:
+def repr_of(ready: ValidTrigger) -> dict[str, object]:
     fields = ready.trigger.__struct_fields__
     return {name: getattr(ready.trigger, name) for name in fields if name != "id"}
 
@@ -109,7 +109,7 @@ EVERYDAY = [
 
 @pytest.mark.parametrize("data", EVERYDAY, ids=range(len(EVERYDAY)))
 def test_an_everyday_item_goes_the_fast_way_and_gets_the_same(data: bytes) -> None:
-    fast = PlainItems(JUDGE).rest(data)
+    fast = FastPath(JUDGE).rest(data)
     assert fast is not None
     assert same(fast, strict(data))
 
@@ -161,7 +161,7 @@ ODD = [
 
 @pytest.mark.parametrize("data", ODD, ids=range(len(ODD)))
 def test_what_is_wrong_or_odd_is_left_to_the_strict_way(data: bytes) -> None:
-    assert PlainItems(JUDGE).rest(data) is None
+    assert FastPath(JUDGE).rest(data) is None
 
 
 texts = st.text(max_size=6) | st.sampled_from(["a:b", "é", "\\", '"', "\x00", "\u2028", "en", "UTC", "", "{"])
@@ -192,7 +192,7 @@ items = st.fixed_dictionaries(
 @given(items, st.sampled_from([{"ensure_ascii": True}, {"ensure_ascii": False}]))
 def test_what_the_fast_way_takes_the_strict_way_makes_the_same_of(value: object, how: dict[str, Any]) -> None:
     data = json.dumps(value, **how).encode("utf-8", "surrogatepass")
-    fast = PlainItems(JUDGE).rest(data)
+    fast = FastPath(JUDGE).rest(data)
     assert fast is None or same(fast, strict(data))
 
 
@@ -200,7 +200,7 @@ def test_what_the_fast_way_takes_the_strict_way_makes_the_same_of(value: object,
 def test_an_item_with_a_byte_changed_is_taken_by_both_ways_alike(value: object, data: st.DataObject) -> None:
     raw = bytearray(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(b'{}[]",:\\u 0a\x00\xff'))
-    fast = PlainItems(JUDGE).rest(bytes(raw))
+    fast = FastPath(JUDGE).rest(bytes(raw))
     assert fast is None or same(fast, strict(bytes(raw)))
 
 
@@ -229,7 +229,7 @@ def test_typed_items_are_judged_alike(
     request, recipient = _KINDS[kind]
     who = recipient(**user, **{Channel(kind).address_field: address})
     asked = request(campaign_id=campaign, user=who, event=event, request_id="k")
-    fast = PlainItems(JUDGE).typed(pb.BatchItem(**{kind: asked}))
+    fast = FastPath(JUDGE).typed(pb.BatchItem(**{kind: asked}))
     slow = judged(lambda: JUDGE.typed(asked))
     assert fast is None or same(fast, slow)
 
@@ -237,13 +237,13 @@ def test_typed_items_are_judged_alike(
 def test_an_everyday_typed_item_goes_the_fast_way() -> None:
     user = pb.EmailUser(external_id="a", email="a@b.co", timezone="UTC", locale="en", data='{"a": "b:c"}')
     asked = pb.TriggerEmailRequest(campaign_id=44, user=user, event='{"a": 1}', request_id="k")
-    fast = PlainItems(JUDGE).typed(pb.BatchItem(email=asked))
+    fast = FastPath(JUDGE).typed(pb.BatchItem(email=asked))
     assert fast is not None
     assert same(fast, JUDGE.typed(asked))
 
 
 def test_a_typed_item_of_another_channel_or_of_none_is_left_to_the_strict_way() -> None:
     user = pb.EmailUser(external_id="a", email="a@b.co")
-    plain = PlainItems(JUDGE)
+    plain = FastPath(JUDGE)
     assert plain.typed(pb.BatchItem(email=pb.TriggerEmailRequest(campaign_id=45, user=user))) is None
     assert plain.typed(pb.BatchItem()) is None

@@ -51,11 +51,7 @@ def test_every_error_has_a_code_and_a_documented_reason(kind: type[RequestError]
 
 
 def test_every_violation_reason_in_the_code_is_documented() -> None:
-    used = {
-        name
-        for path in SOURCES
-        for name in _violation_reasons(path)
-    }
+    used = {name for path in SOURCES for name in _violation_reasons(path)}
     assert {"REQUIRED", "WRONG_TYPE", "UNKNOWN_FIELD", "CHANNEL_MISMATCH", "CAMPAIGN_STATE"} <= used
     assert used <= VIOLATION_REASONS
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from server.dispatcher.circuit_breaker import BreakerState
 from server.dispatcher.providers.base import Receipt, SendingPolicy
-from server.dispatcher.router import Plan, Traffic
+from server.dispatcher.router import Plan, ProviderRouter
 from server.errors import DeliveryError, Permanent, RecipientRefused, RenderError, Transient
 
 from .dispatch_doubles import Clock, ScriptedProvider
@@ -26,18 +26,18 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_traffic(clock: Clock, *, slots: int = 4, rate: float = 0.0, failures: int = 2) -> Traffic:
+def make_traffic(clock: Clock, *, slots: int = 4, rate: float = 0.0, failures: int = 2) -> ProviderRouter:
     """Make traffic over two providers: `first`, with the given policy, and `second`, with none."""
     policy = SendingPolicy(rate=rate, breaker_failures=failures, breaker_pause=10.0)
     first = ScriptedProvider("first", concurrency=slots, policy=policy)
-    return Traffic({"first": first, "second": ScriptedProvider("second", concurrency=slots)}, clock)
+    return ProviderRouter({"first": first, "second": ScriptedProvider("second", concurrency=slots)}, clock)
 
 
 def planned(plan: Plan) -> dict[str, tuple[str, int]]:
     return {share.lane: (share.provider, share.slots) for share in plan.shares}
 
 
-def sent(traffic: Traffic, provider: str, *results: Receipt | DeliveryError | None) -> None:
+def sent(traffic: ProviderRouter, provider: str, *results: Receipt | DeliveryError | None) -> None:
     for result in results:
         traffic.began(provider)
         traffic.ended(provider, result)
@@ -185,7 +185,7 @@ def test_dispatchers_share_a_providers_rate(clock: Clock, dispatchers: int) -> N
 
 def test_it_waits_for_nothing_when_nothing_is_held_up() -> None:
     assert make_traffic(Clock()).wait() == math.inf
-    assert Traffic({}, Clock()).wait() == math.inf
+    assert ProviderRouter({}, Clock()).wait() == math.inf
 
 
 def test_it_waits_for_the_next_message_that_the_pace_allows(clock: Clock) -> None:
@@ -237,8 +237,8 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
         (RecipientRefused("550 unknown"), CLOSED),
         (Transient("451 greylisted", of_provider=False), CLOSED),
         (Permanent("554 spam"), CLOSED),
-        (Permanent("too large", asked=False), OPEN),
-        (RecipientRefused("not a token", asked=False), OPEN),
+        (Permanent("too large", reached_provider=False), OPEN),
+        (RecipientRefused("not a token", reached_provider=False), OPEN),
         (RenderError("no template"), OPEN),
         (None, OPEN),
         (DOWN, OPEN),
@@ -259,7 +259,7 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
         (Permanent("554 spam"), CLOSED),
         (RecipientRefused("550 unknown"), CLOSED),
         (Transient("451 greylisted", of_provider=False), CLOSED),
-        (Permanent("too large", asked=False), HALF_OPEN),
+        (Permanent("too large", reached_provider=False), HALF_OPEN),
         (None, HALF_OPEN),
         (DOWN, OPEN),
     ],
@@ -288,7 +288,7 @@ def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: Clock) -> No
 
 def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on(clock: Clock) -> None:
     known: dict[str, ScriptedProvider] = {}
-    traffic = Traffic(known, clock)
+    traffic = ProviderRouter(known, clock)
     assert not traffic.serves(BOTH)
     assert planned(traffic.plan([BOTH])) == {}
     policy = SendingPolicy(breaker_failures=2)

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from server.errors import Overloaded
-from server.store.records.project_slots import Turns
+from server.store.records.project_slots import ProjectLimiter
 
 
 async def test_who_has_no_turn_waits_for_one_but_not_for_long() -> None:
-    turns = Turns(at_once=1, patience=0.05)
-    async with turns.turn(1):
+    turns = ProjectLimiter(at_once=1, patience=0.05)
+    async with turns.slot(1):
         with pytest.raises(Overloaded):
-            async with turns.turn(1):
+            async with turns.slot(1):
                 pass
         waiting = asyncio.create_task(_once(turns, 1))
         await asyncio.sleep(0.01)
@@ -23,11 +23,11 @@ async def test_who_has_no_turn_waits_for_one_but_not_for_long() -> None:
 
 
 async def test_a_project_has_its_turns_whatever_another_does() -> None:
-    turns = Turns(at_once=2, patience=0.05)
-    async with turns.turn(1), turns.turn(1):
+    turns = ProjectLimiter(at_once=2, patience=0.05)
+    async with turns.slot(1), turns.slot(1):
         await _once(turns, 2)
 
 
-async def _once(turns: Turns, project_id: int) -> None:
-    async with turns.turn(project_id):
+async def _once(turns: ProjectLimiter, project_id: int) -> None:
+    async with turns.slot(project_id):
         pass

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from server.dispatcher.webhooks.address_policy import Guard
+from server.dispatcher.webhooks.address_policy import AddressPolicy
 from server.errors import ConfigError
 
 PUBLIC = (
@@ -81,14 +81,14 @@ NOT_PUBLIC = (
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_a_public_address_may_be_reached_by_https_alone(text: str) -> None:
-    guard, address = Guard([]), ipaddress.ip_address(text)
+    guard, address = AddressPolicy([]), ipaddress.ip_address(text)
     assert guard.refusal(address, plain=False) == ""
     assert guard.refusal(address, plain=True).startswith("http:// is only for the networks")
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
 def test_any_other_address_may_not(text: str) -> None:
-    refusal = Guard([]).refusal(ipaddress.ip_address(text), plain=False)
+    refusal = AddressPolicy([]).refusal(ipaddress.ip_address(text), plain=False)
     assert "is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW" in refusal
 
 
@@ -109,11 +109,11 @@ def test_any_other_address_may_not(text: str) -> None:
 def test_an_allowed_network_may_be_reached_with_and_without_tls(
     text: str, *, passes: bool, plain: bool
 ) -> None:
-    guard = Guard(["10.1.0.0/16", "fd00:1::/64"])
+    guard = AddressPolicy(["10.1.0.0/16", "fd00:1::/64"])
     assert (guard.refusal(ipaddress.ip_address(text), plain=plain) == "") is passes
 
 
 @pytest.mark.parametrize("network", ["localhost", "10.1.2.3/16", "10.0.0.0/33", ""])
 def test_what_is_no_network_is_named(network: str) -> None:
     with pytest.raises(ConfigError, match=r"webhooks\.allow: .*for example 10\.1\.0\.0/16"):
-        Guard([network])
+        AddressPolicy([network])

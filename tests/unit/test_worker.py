@@ -15,10 +15,10 @@ from server.channels.messages import Email
 from server.dispatcher import recorder
 from server.dispatcher.dispatcher import Dispatcher, DispatchSettings
 from server.dispatcher.retry import lost
-from server.dispatcher.router import Traffic
-from server.dispatcher.trigger_sender import Deliverer
+from server.dispatcher.router import ProviderRouter
+from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome, Finished, Returned, Share
+from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
 from server.errors import ConfigError, Permanent, Transient
 
@@ -312,11 +312,13 @@ async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded
     poison, other = make_trigger(), make_trigger()
     queue = FussyQueue(poison.id)
     queue.add(poison, other)
-    claims = {claim.trigger.id: claim for claim in await queue.claim([Share("email/mail", "mail", 2)], 60)}
-    kept = recorder.Recorder(queue, recorder.Outage("queue"), lambda: None)
+    claims = {
+        claim.trigger.id: claim for claim in await queue.claim([ClaimRequest("email/mail", "mail", 2)], 60)
+    }
+    kept = recorder.Recorder(queue, recorder.StoreHealth("queue"), lambda: None)
     running_recorder = asyncio.create_task(kept.run())
     kept.finished(lost(claims[poison.id], dt.datetime.now(dt.UTC), 0.1))
-    kept.returned(Returned(claims[other.id]))
+    kept.returned(Released(claims[other.id]))
     async with asyncio.timeout(5):
         await kept.drained()
     running_recorder.cancel()
@@ -373,7 +375,7 @@ def test_a_provider_that_could_outlast_its_lease_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"
     ):
-        Dispatcher(MemoryQueue(), known, Deliverer(known, by_name), Traffic(by_name), SETTINGS)
+        Dispatcher(MemoryQueue(), known, TriggerSender(known, by_name), ProviderRouter(by_name), SETTINGS)
 
 
 @pytest.mark.parametrize("setting", ["poll_interval", "lease", "unrecorded_limit"])

@@ -112,9 +112,9 @@ class ApnsProvider:
             Transient: APNs takes none now: throttled, down, or a key or topic that it refuses.
         """
         if not isinstance(message, Push):
-            raise Permanent("APNs carries nothing but push notifications", asked=False)
+            raise Permanent("APNs carries nothing but push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            raise RecipientRefused("the device token is not one that APNs gives out", asked=False)
+            raise RecipientRefused("the device token is not one that APNs gives out", reached_provider=False)
         answer = await self._post(message)
         if answer.status == httpx.codes.OK:
             return Receipt(answer.headers.get("apns-id", str(message.trigger_id)))
@@ -191,7 +191,9 @@ def _content(push: Push) -> bytes:
     payload = {**push.data, "aps": aps}  # in this order: data never replaces `aps`
     content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     if len(content) > MAX_PAYLOAD:
-        raise Permanent(f"the message has {len(content)} bytes, APNs takes {MAX_PAYLOAD}", asked=False)
+        raise Permanent(
+            f"the message has {len(content)} bytes, APNs takes {MAX_PAYLOAD}", reached_provider=False
+        )
     return content
 
 

@@ -84,9 +84,9 @@ class FcmProvider:
             Transient: FCM takes none now: throttled, down, or an account that it refuses.
         """
         if not isinstance(message, Push):
-            raise Permanent("FCM carries nothing but push notifications", asked=False)
+            raise Permanent("FCM carries nothing but push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            raise RecipientRefused("the device token is not one that FCM gives out", asked=False)
+            raise RecipientRefused("the device token is not one that FCM gives out", reached_provider=False)
         answer = await self._post(_content(message, self._settings))
         name = _name_in(answer)
         if name is not None:
@@ -124,7 +124,7 @@ def _content(push: Push, settings: FcmSettings) -> bytes:
     texts = [push.title, push.body, *push.data, *push.data.values()]
     size = sum(len(text.encode("utf-8", "replace")) for text in texts)
     if size > MAX_PAYLOAD:
-        raise Permanent(f"the message has {size} bytes, FCM takes {MAX_PAYLOAD}", asked=False)
+        raise Permanent(f"the message has {size} bytes, FCM takes {MAX_PAYLOAD}", reached_provider=False)
     same = str(push.trigger_id)  # a second message of this name replaces the first on the screen
     message = {
         "token": push.device_token,

@@ -86,7 +86,7 @@ class SendGridProvider:
             Transient: It takes none now: throttled, down, or a key or a sender that it refuses.
         """
         if not isinstance(message, Email):
-            raise Permanent("SendGrid carries nothing but email", asked=False)
+            raise Permanent("SendGrid carries nothing but email", reached_provider=False)
         recipient = envelope_address(message.to)
         answer = await self._api.post(
             "/v3/mail/send",

@@ -162,7 +162,7 @@ class TwilioProvider:
             Transient: Twilio takes none now: throttled, down, or credentials that it refuses.
         """
         if not isinstance(message, Text):
-            raise Permanent("Twilio carries nothing but text messages", asked=False)
+            raise Permanent("Twilio carries nothing but text messages", reached_provider=False)
         body = message.body.encode("utf-8", "replace").decode()  # no form can carry half a surrogate pair
         self._refuse_too_long(body)
         sender = {"From": message.sender} if message.sender else self._sender
@@ -181,14 +181,15 @@ class TwilioProvider:
     def _refuse_too_long(self, body: str) -> None:
         if len(body) > MAX_CHARACTERS:
             raise Permanent(
-                f"the text has {len(body)} characters, but Twilio takes {MAX_CHARACTERS}", asked=False
+                f"the text has {len(body)} characters, but Twilio takes {MAX_CHARACTERS}",
+                reached_provider=False,
             )
         needed = segments(body)
         if needed.count > self._max_segments:
             limit = self._max_segments
             raise Permanent(
                 f"the text takes {needed.count} SMS in {needed.encoding}, max_segments is {limit}",
-                asked=False,
+                reached_provider=False,
             )
 
     def _failure(self, answer: Answer, said: _Said, recipient: str) -> ProviderError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from ...errors import ConfigError
 
-__all__ = ["ALLOWED", "Address", "Guard"]
+__all__ = ["ALLOWED", "Address", "AddressPolicy"]
 
 ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW, for `clarion webhooks create` and for dispatchers)"
 """The setting, as errors name it, and who reads it."""
@@ -43,7 +43,7 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _LAST_32_BITS = 0xFFFF_FFFF
 
 
-class Guard:
+class AddressPolicy:
     """Judges addresses."""
 
     def __init__(self, allowed: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import httpx
 from ...errors import ConfigError, Transient
 from ..providers.http import retry_after
 from ..redact import scrub
-from .address_policy import Guard
+from .address_policy import AddressPolicy
 from .resolver import Resolver
 
 __all__ = ["Poster", "Reply"]
@@ -52,7 +52,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
     then with another (DNS rebinding). TLS and the header Host go on with the name.
     """
 
-    def __init__(self, guard: Guard, resolver: Resolver, *, plain: bool) -> None:
+    def __init__(self, guard: AddressPolicy, resolver: Resolver, *, plain: bool) -> None:
         self._guard = guard
         self._resolver = resolver
         self._plain = plain
@@ -106,7 +106,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
 class Poster:
     """Posts to whatever endpoints there are. Closed by `aclose`."""
 
-    def __init__(self, guard: Guard, *, timeout: float, ca_file: str = "") -> None:
+    def __init__(self, guard: AddressPolicy, *, timeout: float, ca_file: str = "") -> None:
         """Take who may be reached, seconds for one post, and a PEM file of authorities to trust.
 
         Raises:

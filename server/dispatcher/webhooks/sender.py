@@ -12,13 +12,13 @@ import uuid
 
 import structlog
 
-from ...domain.delivery import Attempt, AttemptOutcome, Finished, Returned
+from ...domain.delivery import Attempt, AttemptOutcome, Finished, Released
 from ...domain.webhook import POLICY, Posted, Target, WebhookClaim
 from ...errors import DeliveryError, Permanent, Transient
 from .. import metrics
-from ..ports import Attempted
+from ..ports import AttemptResult
 from ..providers.base import Receipt
-from ..redact import place_of, scrub
+from ..redact import safe_traceback, scrub
 from ..retry import CUT_OFF, EXPIRED, USED_UP, decide
 from .client import Poster, Reply
 from .endpoints import Endpoints
@@ -43,15 +43,15 @@ class WebhookSender:
         self._cut_off: dict[uuid.UUID, Finished[WebhookClaim]] = {}
         self._jitter = random.SystemRandom().random
 
-    async def attempt(self, claim: WebhookClaim) -> Attempted[WebhookClaim]:
+    async def attempt(self, claim: WebhookClaim) -> AttemptResult[WebhookClaim]:
         """Make one attempt, log it in one line, and return what to record."""
         target = self._endpoints.target(claim.provider)
         if target is None:  # disabled or deleted since
-            return Attempted(Returned(claim, _SOON))
+            return AttemptResult(Released(claim, _SOON))
         started_at, start = dt.datetime.now(dt.UTC), time.perf_counter()
         if unsent := _not_sent(claim, started_at):
             self._report(unsent)
-            return Attempted(unsent)
+            return AttemptResult(unsent)
         try:
             reply, result = await self._post(claim, target, started_at)
         except asyncio.CancelledError:
@@ -59,7 +59,7 @@ class WebhookSender:
             raise
         finished = self._concluded(claim, reply, result, started_at, time.perf_counter() - start)
         self._report(finished)
-        return Attempted(finished, result)
+        return AttemptResult(finished, result)
 
     def cut_off(self, claim: WebhookClaim) -> Finished[WebhookClaim] | None:
         """Return what to record of an attempt that was cancelled; None if it had not begun."""
@@ -83,7 +83,7 @@ class WebhookSender:
         except DeliveryError as error:
             return None, error
         except Exception as error:
-            self._log.error("webhook_fault", message_id=str(claim.id), exception=place_of(error))
+            self._log.error("webhook_fault", message_id=str(claim.id), exception=safe_traceback(error))
             return None, Transient(f"unexpected {type(error).__name__}")
         return reply, _judged(reply)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from .address_policy import ALLOWED, Guard
+from .address_policy import ALLOWED, AddressPolicy
 from .resolver import Resolver
 
 __all__ = ["problems_of"]
@@ -13,7 +13,7 @@ MAX_LENGTH = 2048
 _PORTS = range(1, 65_536)
 
 
-async def problems_of(text: str, guard: Guard, resolver: Resolver) -> list[str]:
+async def problems_of(text: str, guard: AddressPolicy, resolver: Resolver) -> list[str]:
     """Return everything that is wrong with a URL; nothing, if messages could be sent there now."""
     try:
         url = httpx.URL(text)
@@ -37,7 +37,7 @@ def _faults(url: httpx.URL, text: str) -> list[str]:
     return [fault for fault, is_there in faults.items() if is_there]
 
 
-async def _refusals(url: httpx.URL, guard: Guard, resolver: Resolver) -> list[str]:
+async def _refusals(url: httpx.URL, guard: AddressPolicy, resolver: Resolver) -> list[str]:
     host = url.raw_host.decode("ascii")
     try:
         addresses = await resolver.addresses(host)

@@ -15,18 +15,18 @@ import asyncpg
 import structlog
 from msgspec.structs import astuple
 
-from ...domain.once import Once
+from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import Entry
 from ...errors import IdempotencyKeyReused, StoreUnavailable
 from ..pool import Connection, Pool, is_outage
 from . import sql
 
-__all__ = ["Keeper", "Kept", "known_of", "same"]
+__all__ = ["CommitResult", "TriggerCommit", "known_of", "same"]
 
 log = structlog.get_logger(__name__)
 
 Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
-Kept: TypeAlias = uuid.UUID | Exception
+CommitResult: TypeAlias = uuid.UUID | Exception
 """What became of an entry: the id of the trigger that is on disk for it, or why none is."""
 Known: TypeAlias = dict[tuple[int, str], tuple[uuid.UUID, bytes]]
 """Which trigger, of what content, a key of a project stands for."""
@@ -37,15 +37,15 @@ _COPIED_FROM = 100
 _LOST = "The database was lost; the trigger may or may not have been accepted."
 
 
-class Keeper:
+class TriggerCommit:
     """Writes commits over one connection."""
 
     def __init__(self, pool: Pool, remember: float) -> None:
         """Take the pool to write to, and the seconds for which a key stands for its trigger."""
-        self._line = _Line(pool)
+        self._connection = _PinnedConnection(pool)
         self._remember = remember
 
-    async def keep(self, entries: Sequence[Entry]) -> list[Kept]:
+    async def keep(self, entries: Sequence[Entry]) -> list[CommitResult]:
         """Write all entries in one commit; return what became of each.
 
         A row that PostgreSQL refuses must not fail its neighbours: those are then written in commits of
@@ -68,7 +68,7 @@ class Keeper:
             return await self._divided(entries)
         return _answers(entries, {**owners, **earlier})
 
-    async def _divided(self, entries: Sequence[Entry]) -> list[Kept]:
+    async def _divided(self, entries: Sequence[Entry]) -> list[CommitResult]:
         """Write both halves. Once the database has gone away, what is left is not tried: all end in time."""
         half = len(entries) // 2
         first = await self._part(entries[:half])
@@ -76,7 +76,7 @@ class Keeper:
             return [*first, *[StoreUnavailable()] * (len(entries) - half)]
         return [*first, *await self._part(entries[half:])]
 
-    async def _part(self, entries: Sequence[Entry]) -> list[Kept]:
+    async def _part(self, entries: Sequence[Entry]) -> list[CommitResult]:
         try:
             return await self.keep(entries)
         except StoreUnavailable as error:  # a matter of these alone: others are on disk
@@ -84,7 +84,7 @@ class Keeper:
 
     def drop(self) -> None:
         """Let go of the connection."""
-        self._line.drop()
+        self._connection.drop()
 
     async def _write(self, entries: Sequence[Entry]) -> Known:
         """Write entries of which no two have the same key; return the keys that stand for earlier triggers.
@@ -95,13 +95,13 @@ class Keeper:
         message = None
         for write in (self._first_try, self._second_try):
             try:
-                await self._line.connect()
+                await self._connection.connect()
                 message = _LOST
                 return await write(entries)
             except Exception as error:
                 if not is_outage(error):
                     raise
-                self._line.drop()
+                self._connection.drop()
                 log.warning("commit failed", error=type(error).__name__, triggers=len(entries))
         raise StoreUnavailable(message)
 
@@ -119,10 +119,10 @@ class Keeper:
         if any(once for _, _, once in entries):
             statement = sql.INSERT_ONCE
             columns += [*sql.keys(entries), self._remember]
-        return known_of(await (await self._line.statement(statement)).fetch(*columns))
+        return known_of(await (await self._connection.statement(statement)).fetch(*columns))
 
     async def _copy(self, entries: Sequence[Entry]) -> Known:
-        async with self._line.transaction() as connection:
+        async with self._connection.transaction() as connection:
             known = await self._claim([entry for entry in entries if entry[2]])
             fresh = _without_doubles(entries, known)
             await connection.copy_records_to_table(
@@ -143,16 +143,16 @@ class Keeper:
             columns=("trigger_id", "lane"),
         )
         if later:
-            await (await self._line.statement(sql.QUEUE)).fetch(*sql.places(later))
+            await (await self._connection.statement(sql.QUEUE)).fetch(*sql.places(later))
 
     async def _claim(self, entries: Sequence[Entry]) -> Known:
         if not entries:
             return {}
-        statement = await self._line.statement(sql.CLAIM)
+        statement = await self._connection.statement(sql.CLAIM)
         return known_of(await statement.fetch(*sql.claims(entries), self._remember))
 
 
-class _Line:
+class _PinnedConnection:
     """One connection that is kept, with its prepared statements: commits do without the pool's rounds."""
 
     def __init__(self, pool: Pool) -> None:
@@ -223,7 +223,7 @@ def known_of(rows: Sequence[asyncpg.Record]) -> Known:
     return {(row["project_id"], row["key"]): (row["trigger_id"], row["content"]) for row in rows}
 
 
-def _answers(entries: Sequence[Entry], known: Known) -> list[Kept]:
+def _answers(entries: Sequence[Entry], known: Known) -> list[CommitResult]:
     if not known:
         return [trigger.id for trigger, _, _ in entries]
     return [
@@ -232,7 +232,7 @@ def _answers(entries: Sequence[Entry], known: Known) -> list[Kept]:
     ]
 
 
-def same(trigger_id: uuid.UUID, content: bytes, once: Once) -> Kept:
+def same(trigger_id: uuid.UUID, content: bytes, once: IdempotencyKey) -> CommitResult:
     """Return the id that a key stands for, or that it stands for other content."""
     if content != once.content:
         return IdempotencyKeyReused(metadata={"trigger_id": str(trigger_id)})

@@ -12,14 +12,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...domain.once import Once
+from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import Entry, Placement
 from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
 from ..pool import Pool, reached
 from . import sql
-from .commit import Keeper, Kept, known_of, same
-from .notify import Announcer
+from .commit import CommitResult, TriggerCommit, known_of, same
+from .notify import Notifier
 
 __all__ = ["REMEMBER", "TriggerWriter"]
 
@@ -35,14 +35,14 @@ class _Call:
     """What one call brought: it is in one commit, perhaps with others."""
 
     entries: Sequence[Entry]
-    done: asyncio.Future[Sequence[Kept]]
+    done: asyncio.Future[Sequence[CommitResult]]
 
 
 class TriggerWriter:
     """Accepts triggers durably, many to a commit."""
 
     def __init__(
-        self, pool: Pool, announcer: Announcer, *, max_pending: int, remember: float = REMEMBER
+        self, pool: Pool, announcer: Notifier, *, max_pending: int, remember: float = REMEMBER
     ) -> None:
         """Take the pool to write to, and how many triggers may wait before callers are refused.
 
@@ -50,14 +50,14 @@ class TriggerWriter:
         """
         self._remember = remember
         self._pool = pool
-        self._keeper = Keeper(pool, remember)
+        self._keeper = TriggerCommit(pool, remember)
         self._announcer = announcer
         self._max_pending = max_pending
         self._waiting: list[_Call] = []
         self._pending = 0
         self._arrived = asyncio.Event()
 
-    async def add(self, trigger: Trigger, place: Placement, once: Once | None = None) -> uuid.UUID:
+    async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
         """Return when the trigger is on disk and in its place in the queue.
 
         Returns the trigger's id; or that of an earlier one which `once` stands for, and then nothing is kept
@@ -73,7 +73,7 @@ class TriggerWriter:
             raise kept
         return kept
 
-    async def add_all(self, entries: Sequence[Entry]) -> Sequence[Kept]:
+    async def add_all(self, entries: Sequence[Entry]) -> Sequence[CommitResult]:
         """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
 
         Of several with one key the first stands for it. Only what PostgreSQL itself refuses, a fault of ours,
@@ -88,13 +88,13 @@ class TriggerWriter:
         # Who finds room for one gets it for all: else a large call would never find it beside small ones.
         if self._pending >= self._max_pending:
             raise Overloaded
-        done: asyncio.Future[Sequence[Kept]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Sequence[CommitResult]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(entries, done))
         self._pending += len(entries)
         self._arrived.set()
         return await done
 
-    async def earlier(self, asked: Sequence[tuple[Trigger, Once]]) -> Sequence[Kept | None]:
+    async def earlier(self, asked: Sequence[tuple[Trigger, IdempotencyKey]]) -> Sequence[CommitResult | None]:
         """Return for each the id of an earlier trigger that its key stands for, if any; keep nothing.
 
         Where the key stands for other content, it is IdempotencyKeyReused.
@@ -153,10 +153,10 @@ class TriggerWriter:
             _settle(calls, error)
         else:
             _accept(calls, kept)
-            self._announcer.poke()
+            self._announcer.notify()
 
 
-def _accept(calls: list[_Call], kept: Sequence[Kept]) -> None:
+def _accept(calls: list[_Call], kept: Sequence[CommitResult]) -> None:
     """Tell each caller what was kept for it."""
     start = 0
     for call in calls:

@@ -12,7 +12,7 @@ import structlog
 
 from ..pool import Pool, is_outage
 
-__all__ = ["CHANNEL", "Announcer"]
+__all__ = ["CHANNEL", "Notifier"]
 
 CHANNEL = "clarion_queue"
 _AT_MOST_EVERY = 0.02  # seconds
@@ -20,7 +20,7 @@ _AT_MOST_EVERY = 0.02  # seconds
 log = structlog.get_logger(__name__)
 
 
-class Announcer:
+class Notifier:
     """Sends at most 50 notices a second, however many triggers arrive."""
 
     def __init__(self, pool: Pool) -> None:
@@ -28,7 +28,7 @@ class Announcer:
         self._pool = pool
         self._news = asyncio.Event()
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Say that something was queued."""
         self._news.set()
 

@@ -11,10 +11,10 @@ from typing import Generic, Protocol
 
 import asyncpg
 
-from ...domain.delivery import C, Finished, Returned, Share
+from ...domain.delivery import ClaimRequest, ClaimT, Finished, Released
 from ...errors import StoreUnavailable
 from ..pool import Pool, reached
-from .scan_floor import Floors
+from .scan_floor import ScanFloors
 
 __all__ = ["LeasedQueue", "Statements"]
 
@@ -26,11 +26,11 @@ class Statements(Protocol):
 
     CLAIM: str
     FINISH: str
-    HAND_BACK: str
+    RELEASE: str
     BURY_EXPIRED: str
 
 
-class LeasedQueue(ABC, Generic[C]):
+class LeasedQueue(ABC, Generic[ClaimT]):
     """One dispatcher's view of a queue. What differs are the statements, and the columns of their rows."""
 
     _sql: Statements
@@ -39,24 +39,24 @@ class LeasedQueue(ABC, Generic[C]):
         """Take a pool opened with the settings `SESSION` of `queue.py`. Its holder gets an id."""
         self._pool = pool
         self._id = uuid.uuid4()
-        self._floors = Floors(clock)
+        self._floors = ScanFloors(clock)
 
     @staticmethod
     @abstractmethod
-    def _asked(shares: Sequence[Share]) -> Iterable[Sequence[object]]:
+    def _asked(shares: Sequence[ClaimRequest]) -> Iterable[Sequence[object]]:
         """Return the columns of the shares as CLAIM takes them, in front of floors, lease and holder."""
 
     @staticmethod
     @abstractmethod
-    def _claim(row: asyncpg.Record) -> C:
+    def _claim(row: asyncpg.Record) -> ClaimT:
         """Return what was claimed."""
 
     @staticmethod
     @abstractmethod
-    def _finished_row(finished: Finished[C]) -> tuple[object, ...]:
+    def _finished_row(finished: Finished[ClaimT]) -> tuple[object, ...]:
         """Return what is recorded of an attempt."""
 
-    async def claim(self, shares: Sequence[Share], lease: float) -> list[C]:
+    async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[ClaimT]:
         """Claim what is due of each lane, up to its share, for `lease` seconds.
 
         Raises:
@@ -74,7 +74,7 @@ class LeasedQueue(ABC, Generic[C]):
         self._floors.looked(shares, came, rows[0]["reached"], rows[0]["at"])
         return claims
 
-    async def finish(self, finished: Sequence[Finished[C]]) -> None:
+    async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
         """Record attempts and take what they were of off the queue or put it back, in one commit.
 
         Raises:
@@ -84,7 +84,7 @@ class LeasedQueue(ABC, Generic[C]):
         async with reached():
             await self._pool.execute(self._sql.FINISH, *map(list, columns), self._id)
 
-    async def hand_back(self, returned: Sequence[Returned[C]]) -> None:
+    async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
         """Give claims back undone; they are due after their wait, and no attempt is counted.
 
         Raises:
@@ -93,7 +93,7 @@ class LeasedQueue(ABC, Generic[C]):
         ids, numbers = [one.claim.id for one in returned], [one.claim.attempt for one in returned]
         waits = [one.wait for one in returned]
         async with reached():
-            await self._pool.execute(self._sql.HAND_BACK, ids, numbers, waits, self._id)
+            await self._pool.execute(self._sql.RELEASE, ids, numbers, waits, self._id)
 
     async def bury_expired(self, error: str) -> int:
         """Give up what has expired while nobody held it; return how many.

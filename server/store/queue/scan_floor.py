@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...domain.delivery import Share
+from ...domain.delivery import ClaimRequest
 
-__all__ = ["FRONT", "Floors"]
+__all__ = ["FRONT", "ScanFloors"]
 
 FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """Nothing was ever due before."""
@@ -41,7 +41,7 @@ class _Lane:
     looked_at_all_at: float = field(default=float("-inf"))
 
 
-class Floors:
+class ScanFloors:
     """The floors of all lanes, for one dispatcher."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class Floors:
 
     def looked(
         self,
-        shares: Sequence[Share],
+        shares: Sequence[ClaimRequest],
         came: Mapping[str, int],
         reached: Sequence[dt.datetime | None],
         at: dt.datetime,

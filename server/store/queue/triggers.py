@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from ...domain.campaign import Channel
-from ...domain.delivery import AttemptOutcome, Claim, Finished, Share
+from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished
 from ...domain.trigger import Trigger
 from ..accept.notify import CHANNEL
 from ..pool import Connection, Pool, is_outage, reached
@@ -99,7 +99,7 @@ class PostgresQueue(LeasedQueue[Claim]):
         self._listener = None
 
     @staticmethod
-    def _asked(shares: Sequence[Share]) -> Iterable[Sequence[object]]:
+    def _asked(shares: Sequence[ClaimRequest]) -> Iterable[Sequence[object]]:
         lanes, slots = [share.lane for share in shares], [share.slots for share in shares]
         return lanes, slots, [share.provider for share in shares]
 

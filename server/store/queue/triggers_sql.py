@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .webhooks_sql import TELL
 
-__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "LANES", "LOST"]
+__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "LANES", "LOST", "RELEASE"]
 
 LOST = """trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at,
             extract(epoch FROM now() - claimed_at), '',
@@ -106,7 +106,7 @@ FINISH = f"""
         AND done.outcome IN ('retry', 'lost') AND queue.attempt = done.number AND queue.claimed_by = $11
 """  # noqa: S608 - constants only
 
-HAND_BACK = """
+RELEASE = """
     UPDATE queue SET due_at = now() + make_interval(secs => held.wait), attempt = attempt - 1,
         claimed_by = NULL
     FROM unnest($1::uuid[], $2::int4[], $3::float8[]) AS held (trigger_id, number, wait)

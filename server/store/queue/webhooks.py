@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from ...domain.delivery import Finished, Share
+from ...domain.delivery import ClaimRequest, Finished
 from ...domain.webhook import Posted, WebhookClaim
 from ..pool import reached
 from . import webhooks_sql as statements
@@ -41,7 +41,7 @@ class WebhookQueue(LeasedQueue[WebhookClaim]):
         return count
 
     @staticmethod
-    def _asked(shares: Sequence[Share]) -> Iterable[Sequence[object]]:
+    def _asked(shares: Sequence[ClaimRequest]) -> Iterable[Sequence[object]]:
         return [uuid.UUID(share.provider) for share in shares], [share.slots for share in shares]
 
     @staticmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ...domain.webhook import POLICY
 
-__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "HAND_BACK", "SEND_TEST", "TELL", "TTL", "WAITING"]
+__all__ = ["BURY_EXPIRED", "CLAIM", "FINISH", "RELEASE", "SEND_TEST", "TELL", "TTL", "WAITING"]
 
 _MOMENT = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 TTL = f"interval '{POLICY.ttl:.0f} s'"
@@ -124,7 +124,7 @@ FINISH = """
         AND webhook_queue.claimed_by = $11
 """
 
-HAND_BACK = """
+RELEASE = """
     UPDATE webhook_queue SET due_at = now() + make_interval(secs => held.wait), attempt = attempt - 1,
         claimed_by = NULL
     FROM unnest($1::uuid[], $2::int4[], $3::float8[]) AS held (message_id, number, wait)

@@ -14,7 +14,16 @@ from ...domain.delivery import DeliveryState
 from ..accept.notify import CHANNEL
 from ..pool import Pool
 
-__all__ = ["Backlog", "Line", "Wanted", "backlog", "dead_letters", "list_deliveries", "oldest_due", "redrive"]
+__all__ = [
+    "AdminFilter",
+    "Backlog",
+    "DeliveryRow",
+    "backlog",
+    "dead_letters",
+    "list_deliveries",
+    "oldest_due",
+    "redrive",
+]
 
 # Where the deliveries of a state are found without a look at all others.
 _QUEUED = """queue q JOIN trigger t ON t.id = q.trigger_id LEFT JOIN dead_letter d ON false
@@ -95,7 +104,7 @@ _BACKLOG = """
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AdminFilter:
     """Which deliveries: of what and whom, accepted since when, and a text that the last error holds."""
 
     campaign_id: int | None = None
@@ -113,7 +122,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DeliveryRow:
     """One delivery in a list."""
 
     trigger_id: uuid.UUID
@@ -139,7 +148,9 @@ class Backlog:
     oldest_due: float
 
 
-async def list_deliveries(pool: Pool, state: DeliveryState | None, wanted: Wanted, limit: int) -> list[Line]:
+async def list_deliveries(
+    pool: Pool, state: DeliveryState | None, wanted: AdminFilter, limit: int
+) -> list[DeliveryRow]:
     """Return the newest deliveries in a state (None: in any) that are wanted."""
     rows = await pool.fetch(
         f"""SELECT t.id, t.campaign_id, t.channel, t.external_id, t.accepted_at, {STATE} AS state,
@@ -151,10 +162,10 @@ async def list_deliveries(pool: Pool, state: DeliveryState | None, wanted: Wante
         state.value if state else None,
         limit,
     )
-    return [_line(row) for row in rows]
+    return [_delivery_row(row) for row in rows]
 
 
-async def redrive(pool: Pool, wanted: Wanted, ids: Sequence[uuid.UUID] | None = None) -> int:
+async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
     """Put dead letters back into the queue, due at once; return how many. `ids`: only these.
 
     What dies again meanwhile stays dead: or this would go on for as long as a provider refuses all.
@@ -200,8 +211,8 @@ def _literally(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _line(row: asyncpg.Record) -> Line:
-    return Line(
+def _delivery_row(row: asyncpg.Record) -> DeliveryRow:
+    return DeliveryRow(
         trigger_id=row["id"],
         campaign_id=row["campaign_id"],
         channel=Channel(row["channel"]),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..pool import Connection, Pool
 from ..queue.triggers_sql import LOST
 from ..queue.webhooks_sql import TELL
-from .admin_lists import LAST, WHERE, Wanted
+from .admin_lists import LAST, WHERE, AdminFilter
 
 __all__ = ["cancel", "cancel_all"]
 
@@ -47,7 +47,7 @@ async def cancel(pool: Pool | Connection, trigger_id: uuid.UUID) -> bool:
     return await pool.fetchval(_CANCEL, [trigger_id]) is not None
 
 
-async def cancel_all(pool: Pool, wanted: Wanted, ids: Sequence[uuid.UUID] | None = None) -> int:
+async def cancel_all(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
     """Cancel all that wait and are wanted; return how many. `ids`: only these."""
     total, after = 0, _LEAST
     chosen = None if ids is None else list(ids)

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from ...domain.delivery import Change, Changes, Delivery, Followed, Position
+from ...domain.delivery import Change, Changes, Delivery, Position, WatchFilter
 from ...errors import Overloaded, ServerEnding, StoreUnavailable
 from ..pool import Pool, reached
 from .find import find_deliveries
 
-__all__ = ["Feed"]
+__all__ = ["ChangeFeed"]
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class _Tip:
         return self.projects is not None and project_id not in self.projects and position.xid >= self.since
 
 
-class Feed:
+class ChangeFeed:
     """Follows the log while anybody watches.
 
     One look serves all watchers: it tells whose triggers changed. Each then reads for itself, from its own
@@ -139,7 +139,9 @@ class Feed:
         async with reached():
             return await find_deliveries(self._pool, trigger_ids, project_id)
 
-    async def after(self, position: Position, project_id: int, followed: Followed, within: float) -> Changes:
+    async def after(
+        self, position: Position, project_id: int, followed: WatchFilter, within: float
+    ) -> Changes:
         """Return what changed next behind a position; nothing, if nothing does `within` seconds.
 
         Each trigger stands there once, as it is now, at its last change among these.
@@ -209,7 +211,7 @@ class Feed:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def _read(self, position: Position, until: int, project_id: int, followed: Followed) -> Changes:
+    async def _read(self, position: Position, until: int, project_id: int, followed: WatchFilter) -> Changes:
         """Return what changed from a position until a transaction, a page of the log at most."""
         ids = list(followed.trigger_ids) if followed.trigger_ids is not None else None
         wanted = (project_id, followed.campaign_id, followed.external_id, ids)

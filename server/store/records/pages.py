@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from ...domain.delivery import Delivery, DeliveryState, Listed
+from ...domain.delivery import Delivery, DeliveryFilter, DeliveryState
 from ...errors import TimedOut
 from ..pool import Pool
 from .admin_lists import STATE
@@ -57,7 +57,7 @@ class _Query:
 
 
 async def list_triggers(
-    pool: Pool, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+    pool: Pool, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
 ) -> list[Delivery]:
     """Return up to `limit` deliveries of a project, the newest first; `after`: those older than this one.
 
@@ -81,13 +81,13 @@ async def list_triggers(
         raise TimedOut(_NARROWER) from error
 
 
-async def _fewer_are_in_state(pool: Pool, project_id: int, listed: Listed) -> bool:
+async def _fewer_are_in_state(pool: Pool, project_id: int, listed: DeliveryFilter) -> bool:
     """Tell whether no more are in the state than the user, the campaign or the project has triggers.
 
     What is more than can be counted soon counts as the same.
     """
     assert listed.state is not None  # noqa: S101 - its caller's business
-    query = _query(project_id, Listed(listed.campaign_id, listed.external_id), None, _COUNTED)
+    query = _query(project_id, DeliveryFilter(listed.campaign_id, listed.external_id), None, _COUNTED)
     text = f"""
         SELECT (SELECT count(*) FROM (SELECT FROM {_IN_STATE[listed.state]} LIMIT {query.limit}) AS s) <=
             (SELECT count(*) FROM (SELECT FROM trigger WHERE {query.on_trigger} LIMIT {query.limit}) AS t)
@@ -96,7 +96,7 @@ async def _fewer_are_in_state(pool: Pool, project_id: int, listed: Listed) -> bo
     return fewer
 
 
-def _of_state(query: _Query, listed: Listed) -> str:
+def _of_state(query: _Query, listed: DeliveryFilter) -> str:
     """Return the ids, from all that is in the state, whosever it is."""
     assert listed.state is not None  # noqa: S101 - its caller's business
     return f"""
@@ -108,7 +108,7 @@ def _of_state(query: _Query, listed: Listed) -> str:
     """  # noqa: S608 - see above
 
 
-def _of_triggers(query: _Query, listed: Listed) -> str:
+def _of_triggers(query: _Query, listed: DeliveryFilter) -> str:
     """Return the ids, from all triggers of the user, the campaign, or each of the project's campaigns.
 
     Of each campaign no more than a page is needed.
@@ -122,7 +122,7 @@ def _of_triggers(query: _Query, listed: Listed) -> str:
     """  # noqa: S608 - see above
 
 
-def _newest(query: _Query, listed: Listed, condition: str) -> str:
+def _newest(query: _Query, listed: DeliveryFilter, condition: str) -> str:
     records = RECORDS if listed.state else ""
     return f"""
         SELECT t.id FROM (
@@ -132,7 +132,7 @@ def _newest(query: _Query, listed: Listed, condition: str) -> str:
     """  # noqa: S608 - see above
 
 
-def _query(project_id: int, listed: Listed, after: uuid.UUID | None, limit: int) -> _Query:
+def _query(project_id: int, listed: DeliveryFilter, after: uuid.UUID | None, limit: int) -> _Query:
     """Return the conditions. The limit is no parameter: plans for 50 rows are others than for any number."""
     query = _Query(limit)
     query.on_trigger = f"project_id = {query.value(project_id)}"

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 from ...errors import Overloaded
 
-__all__ = ["Turns"]
+__all__ = ["ProjectLimiter"]
 
 
-class Turns:
+class ProjectLimiter:
     """Lets so many calls of each project in at once; the others wait for their turn, but not for long."""
 
     def __init__(self, at_once: int, patience: float) -> None:
@@ -23,7 +23,7 @@ class Turns:
         )
 
     @asynccontextmanager
-    async def turn(self, project_id: int) -> AsyncIterator[None]:
+    async def slot(self, project_id: int) -> AsyncIterator[None]:
         """Be one of the project's calls for the block.
 
         Raises:

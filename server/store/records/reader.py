@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Sequence
 
 from ...domain.campaign import Campaign
-from ...domain.delivery import Delivery, Listed
+from ...domain.delivery import Delivery, DeliveryFilter
 from ...domain.key import ApiKey
 from ..admin import campaigns, keys
 from ..pool import Pool, reached
 from . import find as deliveries
 from .cancel import cancel
 from .pages import list_triggers
-from .project_slots import Turns
+from .project_slots import ProjectLimiter
 
 __all__ = ["Records"]
 
@@ -21,7 +21,7 @@ __all__ = ["Records"]
 class Records:
     """Everything but the hot path. Each call raises StoreUnavailable if the database cannot be reached."""
 
-    def __init__(self, pool: Pool, reading: Pool, turns: Turns) -> None:
+    def __init__(self, pool: Pool, reading: Pool, turns: ProjectLimiter) -> None:
         """Take the pool for single rows, and the one for lists with the turns that projects have there."""
         self._pool = pool
         self._reading = reading
@@ -33,10 +33,10 @@ class Records:
             return await deliveries.find_delivery(self._pool, trigger_id, project_id)
 
     async def list_triggers(
-        self, project_id: int, listed: Listed, *, after: uuid.UUID | None, limit: int
+        self, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
         """Return a page of a project's triggers."""
-        async with self._turns.turn(project_id), reached():
+        async with self._turns.slot(project_id), reached():
             return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from ...errors import ClarionError
-from .keeper import Keeper
+from .child_monitor import ChildMonitor
 
 __all__ = ["Rolling"]
 
@@ -20,8 +20,8 @@ class Rolling:
 
     def __init__(
         self,
-        keepers: Sequence[Keeper],
-        stand_in: Callable[[], Keeper] | None,
+        keepers: Sequence[ChildMonitor],
+        stand_in: Callable[[], ChildMonitor] | None,
         check: Callable[[], None] | None,
         say: Callable[[str], None],
     ) -> None:
@@ -73,7 +73,7 @@ class Rolling:
             await keeper.stop(keeper.child.stop_timeout, asyncio.Event())
 
 
-async def _until_used(keeper: Keeper, keeping: asyncio.Task[None]) -> None:
+async def _until_used(keeper: ChildMonitor, keeping: asyncio.Task[None]) -> None:
     """Wait until the stand-in is used.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import ConfigError
 from .child import Child
-from .keeper import GaveUp, Keeper
+from .child_monitor import ChildMonitor, GaveUp
 from .output import Output
 from .policy import RestartPolicy
 from .rolling import Rolling
@@ -102,8 +102,8 @@ class Supervisor:
         else:
             self._rolling.ask()
 
-    def _keeper(self, child: Child, policy: RestartPolicy) -> Keeper:
-        return Keeper(child, Output(self._log_dir / f"{child.name}.log"), self._say, policy)
+    def _keeper(self, child: Child, policy: RestartPolicy) -> ChildMonitor:
+        return ChildMonitor(child, Output(self._log_dir / f"{child.name}.log"), self._say, policy)
 
     async def _supervise(self) -> None:
         for keeper in self._keepers:

@@ -12,11 +12,11 @@ import asyncpg
 import uuid_utils.compat
 
 from server.domain.campaign import Campaign, Channel, Template
-from server.domain.delivery import Attempt, AttemptOutcome, Claim, Finished, Share
+from server.domain.delivery import Attempt, AttemptOutcome, Claim, ClaimRequest, Finished
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.accept.group_commit import TriggerWriter
-from server.store.accept.notify import Announcer
+from server.store.accept.notify import Notifier
 from server.store.pool import Connection, Pool
 
 TABLES = (
@@ -74,7 +74,7 @@ def ended(
 @asynccontextmanager
 async def writing(pool: Pool, *, max_pending: int = 2000) -> AsyncIterator[TriggerWriter]:
     """Run a writer for the block."""
-    writer = TriggerWriter(pool, Announcer(pool), max_pending=max_pending)
+    writer = TriggerWriter(pool, Notifier(pool), max_pending=max_pending)
     running = asyncio.create_task(writer.run())
     try:
         yield writer
@@ -89,9 +89,9 @@ async def accept(pool: Pool, *triggers: Trigger, place: Placement = PLACE) -> No
         await asyncio.gather(*(writer.add(trigger, place) for trigger in triggers))
 
 
-def shares(**slots: int) -> list[Share]:
+def shares(**slots: int) -> list[ClaimRequest]:
     """Ask for so much of the lanes of email that have one provider."""
-    return [Share(f"email/{provider}", provider, number) for provider, number in slots.items()]
+    return [ClaimRequest(f"email/{provider}", provider, number) for provider, number in slots.items()]
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:

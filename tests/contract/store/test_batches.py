@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.domain.once import once
+from server.domain.idempotency import once
 from server.domain.placement import Entry, Placement
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
-from server.store.accept.commit import Kept
+from server.store.accept.commit import CommitResult
 from server.store.accept.sql import COLUMNS
 from server.store.pool import Pool
 
@@ -209,7 +209,7 @@ async def test_a_batch_that_took_effect_although_its_answer_was_lost_is_not_repe
             [pid] = await waiting_backends(holder)
             _lose_connections(pool)
             await until(lambda: _others(holder, pid))
-        kept: Sequence[Kept] = await asyncio.wait_for(adding, 10)
+        kept: Sequence[CommitResult] = await asyncio.wait_for(adding, 10)
     assert list(kept) == ids(given)
     assert await counts(pool) == (MANY,) * 3
 

@@ -7,11 +7,11 @@ import uuid
 
 import pytest
 
-from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryState, Returned
+from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryState, Released
 from server.domain.trigger import Trigger
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
-from server.store.records.admin_lists import Wanted, list_deliveries
+from server.store.records.admin_lists import AdminFilter, list_deliveries
 from server.store.records.cancel import cancel, cancel_all
 from server.store.records.find import find_delivery
 
@@ -92,7 +92,7 @@ async def test_what_waits_for_another_attempt_is_cancelled_and_keeps_its_attempt
 async def test_what_was_handed_back_undone_can_be_cancelled_again(pool: Pool) -> None:
     queue, trigger, claim = await claimed(pool)
     assert not await cancel(pool, trigger.id)
-    await queue.hand_back([Returned(claim, 600)])
+    await queue.hand_back([Released(claim, 600)])
     assert await cancel(pool, trigger.id)
 
 
@@ -127,7 +127,7 @@ async def test_a_yes_that_comes_in_the_moment_of_the_cancellation_counts(pool: P
     assert await pool.fetchval("SELECT count(*) FROM cancellation") == 1  # neither has seen the other
     found = await shown(pool, trigger)
     assert (found.state, found.cancelled_at) == (DeliveryState.DELIVERED, None)
-    assert await list_deliveries(pool, DeliveryState.CANCELLED, Wanted(), 5) == []
+    assert await list_deliveries(pool, DeliveryState.CANCELLED, AdminFilter(), 5) == []
 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD])
@@ -169,9 +169,9 @@ async def test_all_that_wait_and_are_chosen_are_cancelled_and_nothing_else(pool:
     wanted = [a_trigger(campaign_id=45) for _ in range(1500)]
     other = a_trigger()
     await accept(pool, *wanted, other)
-    assert await cancel_all(pool, Wanted(campaign_id=45)) == 1500
-    assert await cancel_all(pool, Wanted(campaign_id=45)) == 0
-    assert await cancel_all(pool, Wanted(), [sending.id, wanted[0].id]) == 0
+    assert await cancel_all(pool, AdminFilter(campaign_id=45)) == 1500
+    assert await cancel_all(pool, AdminFilter(campaign_id=45)) == 0
+    assert await cancel_all(pool, AdminFilter(), [sending.id, wanted[0].id]) == 0
     assert (await shown(pool, other)).state is DeliveryState.PENDING
-    assert await cancel_all(pool, Wanted(), [other.id]) == 1
+    assert await cancel_all(pool, AdminFilter(), [other.id]) == 1
     assert (await shown(pool, sending)).state is DeliveryState.SENDING

@@ -18,7 +18,7 @@ from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records import admin_lists as delivery_lists
-from server.store.records.admin_lists import Wanted, dead_letters, redrive
+from server.store.records.admin_lists import AdminFilter, dead_letters, redrive
 from server.store.records.find import find_delivery
 
 from .support import a_campaign, a_trigger, accept, ended, shares
@@ -26,7 +26,7 @@ from .support import a_campaign, a_trigger, accept, ended, shares
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
 EXPIRED = "its time to live ended"
 MINUTE = dt.timedelta(minutes=1)
-ANY = Wanted()
+ANY = AdminFilter()
 
 
 async def expiring(pool: Pool, minutes: float, count: int = 1) -> list[Trigger]:
@@ -177,21 +177,21 @@ async def test_those_whose_campaign_is_gone_are_left(pool: Pool) -> None:
     ("wanted", "count"),
     [
         (ANY, 4),
-        (Wanted(campaign_id=45), 1),
-        (Wanted(channel=Channel.EMAIL), 4),
-        (Wanted(channel=Channel.TEXT), 0),
-        (Wanted(external_id="zoe"), 1),
-        (Wanted(since=dt.datetime.now(dt.UTC) - MINUTE), 4),
-        (Wanted(since=dt.datetime.now(dt.UTC) + 60 * MINUTE), 0),
-        (Wanted(error="550"), 3),
-        (Wanted(error="GREYLISTED"), 1),
-        (Wanted(project="two"), 1),
-        (Wanted(project="two", error="greylisted"), 0),
-        (Wanted(campaign_id=44, external_id="ext-1", project="one"), 1),
+        (AdminFilter(campaign_id=45), 1),
+        (AdminFilter(channel=Channel.EMAIL), 4),
+        (AdminFilter(channel=Channel.TEXT), 0),
+        (AdminFilter(external_id="zoe"), 1),
+        (AdminFilter(since=dt.datetime.now(dt.UTC) - MINUTE), 4),
+        (AdminFilter(since=dt.datetime.now(dt.UTC) + 60 * MINUTE), 0),
+        (AdminFilter(error="550"), 3),
+        (AdminFilter(error="GREYLISTED"), 1),
+        (AdminFilter(project="two"), 1),
+        (AdminFilter(project="two", error="greylisted"), 0),
+        (AdminFilter(campaign_id=44, external_id="ext-1", project="one"), 1),
     ],
 )
 async def test_they_are_sent_again_by_what_they_have_in_common(
-    pool: Pool, wanted: Wanted, count: int
+    pool: Pool, wanted: AdminFilter, count: int
 ) -> None:
     await buried(pool, a_trigger(external_id="zoe"), a_trigger(campaign_id=45), a_trigger(project_id=2))
     await buried(pool, a_trigger(), error="451 greylisted for too long")

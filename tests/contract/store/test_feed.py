@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from server.domain.delivery import AttemptOutcome, Changes, Claim, DeliveryState, Followed, Position
+from server.domain.delivery import AttemptOutcome, Changes, Claim, DeliveryState, Position, WatchFilter
 from server.domain.trigger import Trigger
 from server.errors import Overloaded, ServerEnding, StoreUnavailable
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.cancel import cancel
-from server.store.records.change_feed import Feed
+from server.store.records.change_feed import ChangeFeed
 
 from .reading import Explained, reading
 from .support import a_trigger, accept, ended, shares
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
-ALL = Followed()
+ALL = WatchFilter()
 WRITE = """
     INSERT INTO attempt
         (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
@@ -36,10 +36,10 @@ MANY = """
 
 
 @pytest.fixture
-async def feed(url: str, pool: Pool) -> AsyncIterator[Feed]:
+async def feed(url: str, pool: Pool) -> AsyncIterator[ChangeFeed]:
     """A feed that looks at the log, as long as the test watches."""
     async with reading(url) as opened:
-        feed = Feed(opened, max_watchers=4)
+        feed = ChangeFeed(opened, max_watchers=4)
         looking = asyncio.create_task(feed.run())
         with feed.watching(1):
             yield feed
@@ -61,7 +61,7 @@ async def claimed(pool: Pool) -> tuple[PostgresQueue, Claim]:
 
 
 async def next_change(
-    feed: Feed, position: Position, followed: Followed = ALL, *, project: int = 1
+    feed: ChangeFeed, position: Position, followed: WatchFilter = ALL, *, project: int = 1
 ) -> Changes:
     """Return what comes next; what is not there yet comes within seconds."""
     async with asyncio.timeout(5):
@@ -86,7 +86,7 @@ def ids(found: Changes) -> list[uuid.UUID]:
     ],
 )
 async def test_an_attempt_is_told_when_it_has_ended(
-    pool: Pool, feed: Feed, outcome: AttemptOutcome, state: DeliveryState
+    pool: Pool, feed: ChangeFeed, outcome: AttemptOutcome, state: DeliveryState
 ) -> None:
     queue, claim = await claimed(pool)
     begin = await feed.end()
@@ -96,14 +96,16 @@ async def test_an_attempt_is_told_when_it_has_ended(
     assert [one.outcome for one in change.delivery.attempts] == [outcome]
 
 
-async def test_a_cancellation_is_told(pool: Pool, feed: Feed) -> None:
+async def test_a_cancellation_is_told(pool: Pool, feed: ChangeFeed) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     assert await cancel(pool, trigger.id)
     [change] = (await next_change(feed, begin)).changes
     assert (change.delivery.trigger_id, change.delivery.state) == (trigger.id, DeliveryState.CANCELLED)
 
 
-async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(pool: Pool, feed: Feed) -> None:
+async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(
+    pool: Pool, feed: ChangeFeed
+) -> None:
     queue, claim = await claimed(pool)
     await pool.execute("UPDATE queue SET due_at = now()")
     begin = await feed.end()
@@ -117,7 +119,7 @@ async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(pool: P
 
 
 async def test_who_comes_back_misses_nothing_that_was_written_before_and_committed_later(
-    pool: Pool, feed: Feed
+    pool: Pool, feed: ChangeFeed
 ) -> None:
     late, early = await accepted(pool), await accepted(pool)
     position = await feed.end()
@@ -135,7 +137,9 @@ async def test_who_comes_back_misses_nothing_that_was_written_before_and_committ
     assert ids(await feed.after(second.position, 1, ALL, 0.3)) == []
 
 
-async def test_a_trigger_that_changed_twice_is_told_once_at_its_last_change(pool: Pool, feed: Feed) -> None:
+async def test_a_trigger_that_changed_twice_is_told_once_at_its_last_change(
+    pool: Pool, feed: ChangeFeed
+) -> None:
     one, other = await accepted(pool), await accepted(pool)
     begin = await feed.end()
     async with pool.acquire() as connection, connection.transaction():  # so that they are read together
@@ -147,7 +151,7 @@ async def test_a_trigger_that_changed_twice_is_told_once_at_its_last_change(pool
     assert [change.position.number for change in found.changes] == [2, 1]
 
 
-async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: Feed) -> None:
+async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: ChangeFeed) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     await pool.execute(MANY, trigger.id, 250)
     position, numbers = begin, list[int]()
@@ -161,15 +165,15 @@ async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: Feed) -
 @pytest.mark.parametrize(
     ("followed", "told"),
     [
-        (Followed(campaign_id=44), True),
-        (Followed(campaign_id=45), False),
-        (Followed(external_id="ext-1"), True),
-        (Followed(external_id="ext-2"), False),
-        (Followed(trigger_ids=(uuid.UUID(int=1),)), False),
+        (WatchFilter(campaign_id=44), True),
+        (WatchFilter(campaign_id=45), False),
+        (WatchFilter(external_id="ext-1"), True),
+        (WatchFilter(external_id="ext-2"), False),
+        (WatchFilter(trigger_ids=(uuid.UUID(int=1),)), False),
     ],
 )
 async def test_only_what_is_followed_is_told(
-    pool: Pool, feed: Feed, followed: Followed, *, told: bool
+    pool: Pool, feed: ChangeFeed, followed: WatchFilter, *, told: bool
 ) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     assert await cancel(pool, trigger.id)
@@ -179,7 +183,7 @@ async def test_only_what_is_followed_is_told(
     assert found.reached > begin
 
 
-async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Pool, feed: Feed) -> None:
+async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Pool, feed: ChangeFeed) -> None:
     theirs, begin = await accepted(pool, project_id=2), await feed.end()
     assert await cancel(pool, theirs.id)
     assert ids(await next_change(feed, begin, project=2)) == [theirs.id]
@@ -187,7 +191,7 @@ async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Po
     assert (ids(found), found.reached > begin) == ([], True)
 
 
-async def test_no_more_watch_than_may(feed: Feed) -> None:
+async def test_no_more_watch_than_may(feed: ChangeFeed) -> None:
     with ExitStack() as others:
         for project in (2, 3, 4):
             others.enter_context(feed.watching(project))
@@ -197,7 +201,7 @@ async def test_no_more_watch_than_may(feed: Feed) -> None:
         pass
 
 
-async def test_a_project_takes_no_more_than_half_of_the_places(feed: Feed) -> None:
+async def test_a_project_takes_no_more_than_half_of_the_places(feed: ChangeFeed) -> None:
     with feed.watching(1):
         with pytest.raises(Overloaded, match="2 streams of this project are open"), feed.watching(1):
             pass
@@ -207,7 +211,7 @@ async def test_a_project_takes_no_more_than_half_of_the_places(feed: Feed) -> No
         pass
 
 
-async def test_an_end_of_the_process_ends_all_watching_at_once(feed: Feed) -> None:
+async def test_an_end_of_the_process_ends_all_watching_at_once(feed: ChangeFeed) -> None:
     waiting = asyncio.create_task(feed.after(await feed.end(), 1, ALL, 60.0))
     await asyncio.sleep(0.05)
     feed.close()
@@ -218,7 +222,7 @@ async def test_an_end_of_the_process_ends_all_watching_at_once(feed: Feed) -> No
         await feed.after(Position(0), 1, ALL, 60.0)
 
 
-async def test_watching_goes_on_when_the_database_was_away(url: str, pool: Pool, feed: Feed) -> None:
+async def test_watching_goes_on_when_the_database_was_away(url: str, pool: Pool, feed: ChangeFeed) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     async with reading(url) as onlooker:
         await onlooker.execute(
@@ -245,7 +249,7 @@ async def test_a_look_reads_only_what_is_new(url: str, pool: Pool, *, analyzed: 
         await pool.execute("ANALYZE attempt, trigger")
     async with reading(url) as opened:
         explained: Any = Explained(opened)
-        feed = Feed(explained, max_watchers=1)
+        feed = ChangeFeed(explained, max_watchers=1)
         begin = await feed.end()
         trigger = await accepted(pool)
         assert await cancel(pool, trigger.id)

@@ -9,7 +9,7 @@ from collections import Counter
 import asyncpg
 import pytest
 
-from server.domain.delivery import AttemptOutcome, Returned, Share
+from server.domain.delivery import AttemptOutcome, ClaimRequest, Released
 from server.domain.placement import Placement
 from server.errors import StoreUnavailable
 from server.store.pool import Pool
@@ -48,7 +48,7 @@ async def test_the_lanes_are_those_in_which_anything_waits_due_or_not(pool: Pool
     for lane in ("email/a", "email/a,b", "text/a"):
         await placed(pool, lane, 3)
     assert await queue.lanes() == {"push/a", "email/a", "email/a,b", "text/a"}
-    await queue.claim([Share("text/a", "a", 9)], 60)
+    await queue.claim([ClaimRequest("text/a", "a", 9)], 60)
     assert "text/a" in await queue.lanes()  # held: it may come back
     await pool.execute("DELETE FROM queue WHERE lane < 'push'")
     assert await queue.lanes() == {"push/a", "text/a"}
@@ -57,7 +57,11 @@ async def test_the_lanes_are_those_in_which_anything_waits_due_or_not(pool: Pool
 async def test_a_claim_serves_several_lanes_and_notes_who_sends(pool: Pool) -> None:
     for lane in ("email/a", "email/a,b", "text/a"):
         await placed(pool, lane, 3)
-    wanted = [Share("email/a,b", "b", 2), Share("email/a", "a", 1), Share("text/none", "a", 5)]
+    wanted = [
+        ClaimRequest("email/a,b", "b", 2),
+        ClaimRequest("email/a", "a", 1),
+        ClaimRequest("text/none", "a", 5),
+    ]
     claims = await PostgresQueue(pool).claim(wanted, 60)
     assert Counter((claim.lane, claim.provider) for claim in claims) == {
         ("email/a,b", "b"): 2,
@@ -72,8 +76,8 @@ async def test_a_claim_serves_several_lanes_and_notes_who_sends(pool: Pool) -> N
 async def test_a_lost_attempt_names_the_provider_that_was_to_send_it(pool: Pool) -> None:
     await placed(pool, "email/a,b")
     queue = PostgresQueue(pool)
-    [claim] = await queue.claim([Share("email/a,b", "b", 1)], 0.0)
-    [again] = await queue.claim([Share("email/a,b", "a", 1)], 60)
+    [claim] = await queue.claim([ClaimRequest("email/a,b", "b", 1)], 0.0)
+    [again] = await queue.claim([ClaimRequest("email/a,b", "a", 1)], 60)
     found = await find_delivery(pool, claim.trigger.id)
     assert found
     assert [(one.provider, one.outcome) for one in found.attempts] == [("b", AttemptOutcome.LOST)]
@@ -98,7 +102,7 @@ async def test_a_claim_that_is_handed_back_is_due_after_its_wait(pool: Pool) -> 
     await placed(pool, "email/sandbox", 2)
     queue = PostgresQueue(pool)
     first, second = await queue.claim(shares(sandbox=2), 60)
-    await queue.hand_back([Returned(first, 3600.0), Returned(second)])
+    await queue.hand_back([Released(first, 3600.0), Released(second)])
     [again] = await queue.claim(shares(sandbox=2), 60)
     assert (again.trigger.id, again.attempt) == (second.trigger.id, 1)
     row = await pool.fetchrow(

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Returned, Share
+from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, DeliveryState, Released
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import (
+    AdminFilter,
     Backlog,
-    Wanted,
     backlog,
     dead_letters,
     list_deliveries,
@@ -55,7 +55,7 @@ async def in_every_state(pool: Pool) -> dict[DeliveryState, Trigger]:
 @pytest.mark.parametrize("state", [*DeliveryState, None])
 async def test_deliveries_are_listed_by_their_state(pool: Pool, state: DeliveryState | None) -> None:
     triggers = await in_every_state(pool)
-    found = await list_deliveries(pool, state, Wanted(), 50)
+    found = await list_deliveries(pool, state, AdminFilter(), 50)
     expected = [state] if state else [*DeliveryState]
     assert {one.external_id: one.state for one in found} == {one.value: one for one in expected}
     for line in found:
@@ -67,7 +67,7 @@ async def test_deliveries_are_listed_by_their_state(pool: Pool, state: DeliveryS
 
 async def test_a_line_says_how_often_it_was_tried_by_whom_and_what_came_of_it_last(pool: Pool) -> None:
     await in_every_state(pool)
-    found = {line.state: line for line in await list_deliveries(pool, None, Wanted(), 50)}
+    found = {line.state: line for line in await list_deliveries(pool, None, AdminFilter(), 50)}
     assert {state: (one.attempts, one.provider, one.error) for state, one in found.items()} == {
         PENDING: (0, "", ""),
         SENDING: (0, "", ""),
@@ -86,7 +86,7 @@ async def test_a_delivery_that_was_suppressed_at_its_second_attempt_is_listed_on
         [claim] = await queue.claim(shares(sandbox=1), 60)
         outcome = ended(claim, SUPPRESSED) if number else ended(claim, RETRY, retry_in=0)
         await queue.finish([outcome])
-    [line] = await list_deliveries(pool, DeliveryState.SUPPRESSED, Wanted(), 50)
+    [line] = await list_deliveries(pool, DeliveryState.SUPPRESSED, AdminFilter(), 50)
     assert (line.trigger_id, line.attempts) == (trigger.id, 2)
 
 
@@ -94,15 +94,15 @@ async def test_one_that_waits_for_its_window_is_pending_and_shows_when(pool: Poo
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     [claim] = await queue.claim(shares(sandbox=1), 60)
-    await queue.hand_back([Returned(claim, 3600)])
-    [line] = await list_deliveries(pool, PENDING, Wanted(), 50)
+    await queue.hand_back([Released(claim, 3600)])
+    [line] = await list_deliveries(pool, PENDING, AdminFilter(), 50)
     assert (line.trigger_id, line.attempts) == (trigger.id, 0)
 
 
 async def test_the_newest_come_first_and_no_more_than_wanted(pool: Pool) -> None:
     triggers = [a_trigger() for _ in range(5)]
     await accept(pool, *triggers)
-    found = await list_deliveries(pool, None, Wanted(), 3)
+    found = await list_deliveries(pool, None, AdminFilter(), 3)
     assert [one.trigger_id for one in found] == [one.id for one in reversed(triggers)][:3]
 
 
@@ -110,22 +110,22 @@ async def test_the_newest_come_first_and_no_more_than_wanted(pool: Pool) -> None
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(campaign_id=45), "b"),
-        (Wanted(campaign_id=44), "acd"),
-        (Wanted(channel=Channel.TEXT), "c"),
-        (Wanted(external_id="a"), "a"),
-        (Wanted(external_id="A"), ""),
-        (Wanted(project="two"), "d"),
-        (Wanted(project="one", campaign_id=44, channel=Channel.EMAIL), "a"),
-        (Wanted(project="none"), ""),
-        (Wanted(since=dt.datetime.now(dt.UTC) - HOUR), "abcd"),
-        (Wanted(since=dt.datetime.now(dt.UTC) + HOUR), ""),
-        (Wanted(error=""), "abcd"),
-        (Wanted(error="x"), ""),  # they have no error yet
+        (AdminFilter(campaign_id=45), "b"),
+        (AdminFilter(campaign_id=44), "acd"),
+        (AdminFilter(channel=Channel.TEXT), "c"),
+        (AdminFilter(external_id="a"), "a"),
+        (AdminFilter(external_id="A"), ""),
+        (AdminFilter(project="two"), "d"),
+        (AdminFilter(project="one", campaign_id=44, channel=Channel.EMAIL), "a"),
+        (AdminFilter(project="none"), ""),
+        (AdminFilter(since=dt.datetime.now(dt.UTC) - HOUR), "abcd"),
+        (AdminFilter(since=dt.datetime.now(dt.UTC) + HOUR), ""),
+        (AdminFilter(error=""), "abcd"),
+        (AdminFilter(error="x"), ""),  # they have no error yet
     ],
 )
 async def test_deliveries_are_filtered(
-    pool: Pool, wanted: Wanted, expected: str, state: DeliveryState | None
+    pool: Pool, wanted: AdminFilter, expected: str, state: DeliveryState | None
 ) -> None:
     await accept(
         pool,
@@ -157,7 +157,7 @@ async def test_an_error_is_looked_for_as_it_is_written(pool: Pool, text: str, ex
     await accept(pool, *(a_trigger() for _ in errors))
     claims = await queue.claim(shares(sandbox=9), 60)
     await queue.finish([ended(claim, DEAD, error=error) for claim, error in zip(claims, errors, strict=True)])
-    found = await list_deliveries(pool, DeliveryState.DEAD, Wanted(error=text), 50)
+    found = await list_deliveries(pool, DeliveryState.DEAD, AdminFilter(error=text), 50)
     assert sorted(one.error for one in found) == sorted(expected)
 
 
@@ -175,7 +175,7 @@ async def aged(pool: Pool, lane: str, *ages: float) -> None:
 
 
 async def take(pool: Pool, lane: str, count: int) -> list[Claim]:
-    return await PostgresQueue(pool).claim([Share(lane, lane.partition("/")[2], count)], 60)
+    return await PostgresQueue(pool).claim([ClaimRequest(lane, lane.partition("/")[2], count)], 60)
 
 
 async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: Pool) -> None:
@@ -196,7 +196,7 @@ async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: P
 
 async def test_what_a_dispatcher_held_that_died_is_due_and_not_being_sent(pool: Pool) -> None:
     await aged(pool, "email/a", 5)
-    [claim] = await PostgresQueue(pool).claim([Share("email/a", "a", 1)], -1.0)  # its lease has ended
+    [claim] = await PostgresQueue(pool).claim([ClaimRequest("email/a", "a", 1)], -1.0)  # its lease has ended
     found = await find_delivery(pool, claim.trigger.id)
     assert found
     assert found.state is RETRYING

@@ -10,13 +10,13 @@ import asyncpg
 import pytest
 
 from server.domain.campaign import RetryPolicy, Undefined
-from server.domain.delivery import AttemptOutcome, Share
+from server.domain.delivery import AttemptOutcome, ClaimRequest
 from server.errors import ConfigError, StoreUnavailable
 from server.postgres.embedded import EmbeddedPostgres
 from server.store.admin import campaigns, keys
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.admin_lists import Wanted, redrive
+from server.store.records.admin_lists import AdminFilter, redrive
 from server.store.schema import migrate as migrating
 from server.store.schema.migrate import migrate, pending
 from server.up.data_folder import RunDir
@@ -88,7 +88,9 @@ async def test_what_was_accepted_before_version_0004_is_delivered_after_it(empty
     pool = await open_pool(empty, size=2, connect_timeout=5)
     queue = PostgresQueue(pool)
     assert await queue.lanes() == {"email/smtp", "text/sms"}
-    claims = await queue.claim([Share("email/smtp", "smtp", 9), Share("text/sms", "sms", 9)], 60)
+    claims = await queue.claim(
+        [ClaimRequest("email/smtp", "smtp", 9), ClaimRequest("text/sms", "sms", 9)], 60
+    )
     assert [(one.trigger.id.int & 0xF, one.attempt, one.tries, one.expires_at) for one in claims] == [
         (1, 3, 3, None),
         (2, 1, 1, None),
@@ -99,8 +101,8 @@ async def test_what_was_accepted_before_version_0004_is_delivered_after_it(empty
     assert tuple(lost) == (1, "", "lost")  # who was to send it was not noted then
     await queue.finish([ended(one, AttemptOutcome.DELIVERED) for one in claims[:2]])
     await queue.finish([ended(claims[2], AttemptOutcome.SUPPRESSED)])
-    assert await redrive(pool, Wanted()) == 1
-    [again] = await queue.claim([Share("email/smtp", "smtp", 9)], 60)
+    assert await redrive(pool, AdminFilter()) == 1
+    [again] = await queue.claim([ClaimRequest("email/smtp", "smtp", 9)], 60)
     assert (again.attempt, again.tries) == (2, 1)
     pool.terminate()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.domain.once import Once, once
+from server.domain.idempotency import IdempotencyKey, once
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused
 from server.store.accept.group_commit import TriggerWriter
@@ -129,7 +129,7 @@ def test_everything_that_would_be_sent_is_content(field: str) -> None:
     trigger = a_trigger()
     assert once("k", trigger) == once("k", a_trigger())
     assert once("k", a_trigger(**{field: "other"})) != once("k", trigger)
-    assert once("k", trigger) == Once("k", once("other", trigger).content)
+    assert once("k", trigger) == IdempotencyKey("k", once("other", trigger).content)
 
 
 def test_the_moment_to_send_it_is_content() -> None:

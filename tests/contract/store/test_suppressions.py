@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome, Claim, DeliveryState, Share
+from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, DeliveryState
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.admin.suppressions import Suppression, list_suppressions, remove_suppression
@@ -25,7 +25,7 @@ async def claim_one(pool: Pool, trigger: Trigger, provider: str = "sandbox") -> 
     """Accept a trigger and claim it."""
     lane = f"{trigger.channel}/{provider}"
     await accept(pool, trigger, place=Placement(lane))
-    [claim] = await PostgresQueue(pool).claim([Share(lane, provider, 1)], 60)
+    [claim] = await PostgresQueue(pool).claim([ClaimRequest(lane, provider, 1)], 60)
     return claim
 
 
@@ -35,7 +35,7 @@ async def refuse(pool: Pool, *triggers: Trigger, words: str = "550 unknown") -> 
     lanes = {f"{trigger.channel}/sandbox" for trigger in triggers}
     for trigger in triggers:
         await accept(pool, trigger, place=Placement(f"{trigger.channel}/sandbox"))
-    claims = await queue.claim([Share(lane, "sandbox", 9) for lane in lanes], 60)
+    claims = await queue.claim([ClaimRequest(lane, "sandbox", 9) for lane in lanes], 60)
     await queue.finish([replace(ended(claim, DEAD, error=words), refusal=words) for claim in claims])
 
 

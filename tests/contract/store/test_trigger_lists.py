@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.domain.delivery import Delivery, DeliveryState, Listed
+from server.domain.delivery import Delivery, DeliveryFilter, DeliveryState
 from server.errors import TimedOut
 from server.store.admin import campaigns
 from server.store.pool import Pool
@@ -59,7 +59,7 @@ async def lists(url: str, pool: Pool) -> AsyncIterator[Pool]:
         yield opened
 
 
-async def all_pages(lists: Pool, listed: Listed, size: int, *, between: Any = None) -> list[Delivery]:
+async def all_pages(lists: Pool, listed: DeliveryFilter, size: int, *, between: Any = None) -> list[Delivery]:
     """Read page after page, as a caller with tokens does."""
     found: list[Delivery] = []
     after: uuid.UUID | None = None
@@ -82,7 +82,7 @@ async def test_each_state_lists_what_is_in_it(
 ) -> None:
     triggers = await in_every_state(pool)
     await accept(pool, a_trigger(project_id=2, campaign_id=46))
-    found = await all_pages(lists, Listed(state=state), size)
+    found = await all_pages(lists, DeliveryFilter(state=state), size)
     expected = [triggers[state].id] if state else sorted((one.id for one in triggers.values()), reverse=True)
     assert ids(found) == expected
     assert found == [await find_delivery(pool, one) for one in expected]
@@ -91,19 +91,21 @@ async def test_each_state_lists_what_is_in_it(
 @pytest.mark.parametrize(
     ("listed", "expected"),
     [
-        (Listed(campaign_id=45), "b"),
-        (Listed(campaign_id=44), "ca"),
-        (Listed(campaign_id=46), ""),
-        (Listed(external_id="a"), "a"),
-        (Listed(external_id="a", campaign_id=45), ""),
-        (Listed(external_id="d"), ""),
-        (Listed(), "cba"),
-        (Listed(state=DeliveryState.PENDING), "cba"),
-        (Listed(state=DeliveryState.PENDING, external_id="c"), "c"),
-        (Listed(state=DELIVERED), ""),
+        (DeliveryFilter(campaign_id=45), "b"),
+        (DeliveryFilter(campaign_id=44), "ca"),
+        (DeliveryFilter(campaign_id=46), ""),
+        (DeliveryFilter(external_id="a"), "a"),
+        (DeliveryFilter(external_id="a", campaign_id=45), ""),
+        (DeliveryFilter(external_id="d"), ""),
+        (DeliveryFilter(), "cba"),
+        (DeliveryFilter(state=DeliveryState.PENDING), "cba"),
+        (DeliveryFilter(state=DeliveryState.PENDING, external_id="c"), "c"),
+        (DeliveryFilter(state=DELIVERED), ""),
     ],
 )
-async def test_all_that_is_asked_for_applies(pool: Pool, lists: Pool, listed: Listed, expected: str) -> None:
+async def test_all_that_is_asked_for_applies(
+    pool: Pool, lists: Pool, listed: DeliveryFilter, expected: str
+) -> None:
     await accept(
         pool,
         a_trigger(external_id="a"),
@@ -118,11 +120,11 @@ async def test_all_that_is_asked_for_applies(pool: Pool, lists: Pool, listed: Li
 @pytest.mark.parametrize("state", [None, DeliveryState.PENDING])
 async def test_times_are_those_of_acceptance(pool: Pool, lists: Pool, state: DeliveryState | None) -> None:
     await accept(pool, a_trigger())
-    [taken] = await list_triggers(lists, 1, Listed(state=state), after=None, limit=1)
+    [taken] = await list_triggers(lists, 1, DeliveryFilter(state=state), after=None, limit=1)
     at, later = taken.accepted_at, taken.accepted_at + dt.timedelta(microseconds=1)
 
     async def found(since: dt.datetime | None, before: dt.datetime | None) -> int:
-        listed = Listed(state=state, since=since, before=before)
+        listed = DeliveryFilter(state=state, since=since, before=before)
         return len(await list_triggers(lists, 1, listed, after=None, limit=9))
 
     assert [await found(at, None), await found(later, None)] == [1, 0]
@@ -137,7 +139,7 @@ async def test_pages_show_each_trigger_once_while_others_come_in(pool: Pool, lis
     async def more(page: Sequence[Delivery]) -> None:
         await accept(pool, a_trigger())
 
-    found = await all_pages(lists, Listed(), 2, between=more)
+    found = await all_pages(lists, DeliveryFilter(), 2, between=more)
     assert ids(found) == [one.id for one in reversed(first)]
 
 
@@ -148,7 +150,7 @@ async def test_pages_skip_nothing_when_what_they_showed_leaves_the_state(pool: P
     async def taken(page: Sequence[Delivery]) -> None:
         await pool.execute("DELETE FROM queue WHERE trigger_id = ANY($1)", ids(page))
 
-    found = await all_pages(lists, Listed(state=DeliveryState.PENDING), 2, between=taken)
+    found = await all_pages(lists, DeliveryFilter(state=DeliveryState.PENDING), 2, between=taken)
     assert ids(found) == [one.id for one in reversed(first)]
 
 
@@ -160,10 +162,15 @@ async def test_a_list_that_takes_too_long_is_refused_with_what_to_do(url: str, p
     ):
         await holder.execute("LOCK TABLE trigger IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(TimedOut, match="ask for less"):
-            await list_triggers(lists, 1, Listed(), after=None, limit=50)
+            await list_triggers(lists, 1, DeliveryFilter(), after=None, limit=50)
 
 
-BY = [Listed(), Listed(campaign_id=3), Listed(campaign_id=21), Listed(external_id="user-7")]
+BY = [
+    DeliveryFilter(),
+    DeliveryFilter(campaign_id=3),
+    DeliveryFilter(campaign_id=21),
+    DeliveryFilter(external_id="user-7"),
+]
 MIDDLE = BEGAN + dt.timedelta(hours=3)
 # What is being sent or tried again is found as what is pending is.
 STATES = [None, *(set(DeliveryState) - {DeliveryState.SENDING, DeliveryState.RETRYING})]
@@ -183,7 +190,7 @@ async def test_a_page_is_read_from_an_index_whatever_is_asked_for(url: str, pool
                 await check_plans(explained, project)
 
 
-def at_most(project: int, listed: Listed) -> int:
+def at_most(project: int, listed: DeliveryFilter) -> int:
     """Return how many rows may be looked at for a page of 51."""
     if listed.campaign_id or listed.external_id:
         return 2500 if listed.state else 200  # all that the campaign or the user has, if few are in the state
@@ -201,7 +208,9 @@ async def test_what_is_fewer_is_looked_through(url: str, pool: Pool, waiting: in
     await accept(pool, *(a_trigger(project_id=2, campaign_id=46) for _ in range(waiting)))
     async with reading(url) as lists:
         explained: Any = Explained(lists)
-        found = await list_triggers(explained, 1, Listed(state=DeliveryState.PENDING), after=None, limit=50)
+        found = await list_triggers(
+            explained, 1, DeliveryFilter(state=DeliveryState.PENDING), after=None, limit=50
+        )
     assert (found, explained.most) == ([], 2)
 
 

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from server.domain.delivery import AttemptOutcome, Returned
+from server.domain.delivery import AttemptOutcome, Released
 from server.domain.webhook import POLICY, EndpointState, MessageState, WebhookClaim
 from server.store.admin.endpoints import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
 from server.store.admin.webhook_log import list_log, retry_messages
@@ -105,7 +105,7 @@ async def test_to_give_up_is_for_the_present_holder_alone(pool: Pool) -> None:
 
 async def test_what_is_handed_back_is_due_again_and_no_attempt_is_counted(pool: Pool) -> None:
     queue, claim = await one_message(pool)
-    await queue.hand_back([Returned(claim)])
+    await queue.hand_back([Released(claim)])
     [endpoint] = await list_endpoints(pool)
     [again] = await claimed(WebhookQueue(pool), endpoint)
     assert (again.id, again.attempt) == (claim.id, 1)

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from server.domain.delivery import Attempt, AttemptOutcome, Finished, Share
+from server.domain.delivery import Attempt, AttemptOutcome, ClaimRequest, Finished
 from server.domain.trigger import Trigger
 from server.domain.webhook import Endpoint, EventType, Posted, WebhookClaim, new_secret
 from server.store.admin.endpoints import create_endpoint
@@ -47,7 +47,7 @@ async def claimed(
 ) -> list[WebhookClaim]:
     """Claim what is due of these endpoints."""
     names = [str(endpoint.id) for endpoint in endpoints]
-    return await queue.claim([Share(f"webhook/{name}", name, slots) for name in names], lease)
+    return await queue.claim([ClaimRequest(f"webhook/{name}", name, slots) for name in names], lease)
 
 
 def answered(

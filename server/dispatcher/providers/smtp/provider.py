@@ -93,7 +93,7 @@ class SmtpProvider:
         if its content had not been on its way: nobody gets it twice for that.
         """
         if not isinstance(message, Email):
-            raise Permanent("SMTP carries nothing but email", asked=False)
+            raise Permanent("SMTP carries nothing but email", reached_provider=False)
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
         words = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(words)

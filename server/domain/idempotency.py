@@ -8,17 +8,17 @@ import msgspec
 
 from .trigger import Trigger
 
-__all__ = ["Once", "once"]
+__all__ = ["IdempotencyKey", "once"]
 
 
-class Once(msgspec.Struct, frozen=True, gc=False):
+class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
     """A caller's idempotency key with the SHA-256 of what it stands for."""
 
     key: str
     content: bytes
 
 
-def once(key: str, trigger: Trigger) -> Once:
+def once(key: str, trigger: Trigger) -> IdempotencyKey:
     """Return what makes another call the same as this one: the key, and everything that would be sent."""
     said = (
         trigger.campaign_id,
@@ -31,4 +31,4 @@ def once(key: str, trigger: Trigger) -> Once:
         trigger.event,
         *([trigger.send_at] if trigger.send_at else ()),
     )
-    return Once(key, hashlib.sha256(msgspec.json.encode(said)).digest())
+    return IdempotencyKey(key, hashlib.sha256(msgspec.json.encode(said)).digest())

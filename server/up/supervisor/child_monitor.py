@@ -11,14 +11,14 @@ from .output import Output
 from .policy import RestartPolicy
 from .process import ChildProcess
 
-__all__ = ["GaveUp", "Keeper"]
+__all__ = ["ChildMonitor", "GaveUp"]
 
 
 class GaveUp(ClarionError):
     """A child cannot be kept alive."""
 
 
-class Keeper:
+class ChildMonitor:
     """Keeps one child alive. `up` is set once it has been ready for the first time."""
 
     def __init__(

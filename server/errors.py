@@ -308,7 +308,7 @@ class Permanent(ProviderError):
     """The provider will never take the message."""
 
     def __init__(self, message: str | None = None, *, reached_provider: bool = True) -> None:
-        """`reached_provider=False`: Clarion itself rejected the message; this says nothing about the provider."""
+        """`reached_provider=False`: Clarion itself rejected the message; says nothing about the provider."""
         super().__init__(message)
         self.reached_provider = reached_provider
 

@@ -15,7 +15,7 @@ from server.domain.campaign import Campaign, CampaignState, Channel, Template
 from server.domain.key import Scope, new_secret
 from server.store.admin import campaigns, keys
 from server.store.pool import Pool
-from tests.stack import Stack, client, running_stack
+from tests.kit.stack import Stack, client, running_stack
 
 OTHERS_CAMPAIGN = 901
 PAUSED_CAMPAIGN = 902

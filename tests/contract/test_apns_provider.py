@@ -19,9 +19,8 @@ from server.channels.messages import Push, Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
-
-from .apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
-from .smtp_servers import CERTIFICATE
+from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
+from tests.kit.smtp_servers import CERTIFICATE
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DEVICE = "80b1d4ee4a7f1d9e0c62c0e9d3a5ff00" * 2

@@ -20,9 +20,9 @@ from server.domain.limit import OwnLimit
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.contract.documented import as_json, check_call, check_rest, fields_of, reason_of
-from tests.contract.store.support import a_trigger
-from tests.stack import EXAMPLE, Stack
+from tests.kit.documented_errors import as_json, check_call, check_rest, fields_of, reason_of
+from tests.kit.stack import EXAMPLE, Stack
+from tests.kit.store import a_trigger
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -35,8 +35,8 @@ from clarion_client import (
 )
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
-from tests.contract.cut_connections import losing_answers
-from tests.stack import Stack, free_port
+from tests.kit.cut_connections import losing_answers
+from tests.kit.stack import Stack, free_port
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -26,8 +26,8 @@ from server.domain.limit import OwnLimit
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
-from tests.contract.cut_connections import losing_answers
-from tests.stack import Stack
+from tests.kit.cut_connections import losing_answers
+from tests.kit.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

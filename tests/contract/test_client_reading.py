@@ -30,8 +30,8 @@ from clarion_client import (
     Unavailable,
 )
 from tests.contract.conftest import Keys
-from tests.contract.cut_connections import losing_answers
-from tests.stack import Stack, free_port
+from tests.kit.cut_connections import losing_answers
+from tests.kit.stack import Stack, free_port
 
 pytestmark = pytest.mark.xdist_group("contract")
 

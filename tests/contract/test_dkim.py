@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from server.dispatcher.providers import build
 from server.errors import ConfigError
-
-from .smtp_kit import make_email, provider_for
-from .smtp_servers import mail_server
+from tests.kit.smtp_provider import make_email, provider_for
+from tests.kit.smtp_servers import mail_server
 
 pytestmark = pytest.mark.timeout(30)
 

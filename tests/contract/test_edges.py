@@ -20,8 +20,8 @@ from server.domain.key import Scope, new_secret
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.contract.documented import check_call, check_rest, reason_of
-from tests.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.documented_errors import check_call, check_rest, reason_of
+from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -24,7 +24,7 @@ from server.postgres import orphans as leftovers
 from server.postgres.embedded import EmbeddedPostgres
 from server.up.data_folder import RunDir
 from server.up.supervisor import Child, Supervisor
-from tests.contract.processes import is_gone
+from tests.kit.processes import is_gone
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -20,9 +20,8 @@ from server.channels.messages import Push, Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
-
-from .http_api import Api, Reply, Request, http_api
-from .smtp_servers import CERTIFICATE
+from tests.kit.http_api import Api, Reply, Request, http_api
+from tests.kit.smtp_servers import CERTIFICATE
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - longer ones are slow to read
 ACCOUNT = "clarion@news-46.iam.gserviceaccount.com"

@@ -18,9 +18,9 @@ from server.domain.key import Scope, new_secret
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.contract.documented import check_call, check_rest, fields_of, reason_of
-from tests.contract.event_stream import Event, listening
-from tests.stack import EXAMPLE, Stack
+from tests.kit.documented_errors import check_call, check_rest, fields_of, reason_of
+from tests.kit.event_stream import Event, listening
+from tests.kit.stack import EXAMPLE, Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

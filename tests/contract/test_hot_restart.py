@@ -17,10 +17,10 @@ import pytest
 
 from gateway import GatewayOptions
 from gateway.run.hot_restart import SHARED_MEMORY
-from tests.contract import toy_upstream
-from tests.contract.gateway_kit import TOY, call, options_for, ready_runner, short_folder, trigger, until
-from tests.contract.processes import is_gone
-from tests.contract.toy_upstream import Toy
+from tests.kit import toy_upstream
+from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger, until
+from tests.kit.processes import is_gone
+from tests.kit.toy_upstream import Toy
 
 pytestmark = [
     pytest.mark.timeout(60),

@@ -26,7 +26,7 @@ from server.domain.limit import OwnLimit
 from server.store.admin import keys
 from server.store.pool import Pool
 from server.wiring.gateway import server_ready
-from tests.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

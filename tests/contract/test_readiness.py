@@ -11,8 +11,8 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.contract.documented import check_rest, reason_of
-from tests.stack import Stack, client, running_stack
+from tests.kit.documented_errors import check_rest, reason_of
+from tests.kit.stack import Stack, client, running_stack
 
 pytestmark = pytest.mark.xdist_group("readiness")
 

@@ -14,8 +14,8 @@ import pytest
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 from tests.contract.conftest import Keys
-from tests.contract.documented import check_call, check_rest, fields_of, reason_of
-from tests.stack import EXAMPLE, Stack
+from tests.kit.documented_errors import check_call, check_rest, fields_of, reason_of
+from tests.kit.stack import EXAMPLE, Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -20,8 +20,8 @@ from server.domain.key import Scope, new_secret
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.contract.documented import check_rest
-from tests.stack import EXAMPLE, Stack
+from tests.kit.documented_errors import check_rest
+from tests.kit.stack import EXAMPLE, Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

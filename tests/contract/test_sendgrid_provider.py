@@ -18,9 +18,8 @@ from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.sendgrid import SendGridSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
-
-from .http_api import Api, Reply, Request, http_api
-from .smtp_servers import CERTIFICATE, server_tls
+from tests.kit.http_api import Api, Reply, Request, http_api
+from tests.kit.smtp_servers import CERTIFICATE, server_tls
 
 ADDRESS = "zoe.sommer@example.org"
 SENDER = "Shöp <shop@example.com>"

@@ -6,9 +6,8 @@ import contextlib
 import pytest
 
 from server.errors import Permanent, Transient
-
-from .smtp_kit import failure, make_email, provider_for
-from .smtp_servers import GREETING, OK, PIPELINING, converse, mail_server, scripted_server, take_mail
+from tests.kit.smtp_provider import failure, make_email, provider_for
+from tests.kit.smtp_servers import GREETING, OK, PIPELINING, converse, mail_server, scripted_server, take_mail
 
 pytestmark = pytest.mark.timeout(30)
 

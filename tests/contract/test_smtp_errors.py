@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from server.errors import ProviderError, RecipientRefused, Transient
-
-from .smtp_kit import ADDRESS, failure, make_email, provider_for
-from .smtp_servers import converse, mail_server, scripted_server
+from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
+from tests.kit.smtp_servers import converse, mail_server, scripted_server
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from server.errors import Permanent, ProviderError, RecipientRefused, Transient
-
-from .smtp_kit import ADDRESS, failure, make_email, provider_for
-from .smtp_servers import (
+from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
+from tests.kit.smtp_servers import (
     CERTIFICATE,
     GREETING,
     OK,

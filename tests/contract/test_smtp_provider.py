@@ -11,9 +11,8 @@ from server.channels.messages import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.smtp.provider import SmtpSettings
 from server.errors import ConfigError, Permanent, Transient
-
-from .smtp_kit import ADDRESS, failure, make_email, provider_for
-from .smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
+from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
+from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
 
 pytestmark = pytest.mark.timeout(30)
 

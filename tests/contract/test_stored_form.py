@@ -7,7 +7,7 @@ import pytest
 
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
-from tests.stack import EXAMPLE
+from tests.kit.stack import EXAMPLE
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -19,7 +19,7 @@ import pytest
 
 from server.errors import ConfigError
 from server.up.supervisor import Child, RestartPolicy, Supervisor
-from tests.contract.processes import is_gone
+from tests.kit.processes import is_gone
 
 QUICK = RestartPolicy(first=0.02, longest=0.05, quick_deaths=3)
 FOREVER = "import time; print('here', flush=True); time.sleep(600)"

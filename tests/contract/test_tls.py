@@ -21,9 +21,9 @@ from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unava
 from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, render, running, wait_ready
 from gateway.config.tls import SECRET_FILE
 from gateway.run.tls import KeyPair
-from tests.contract import toy_upstream
-from tests.contract.gateway_kit import TOY, call, options_for, short_folder, trigger, until
-from tests.contract.toy_upstream import TRIGGER_ID
+from tests.kit import toy_upstream
+from tests.kit.gateway_process import TOY, call, options_for, short_folder, trigger, until
+from tests.kit.toy_upstream import TRIGGER_ID
 
 pytestmark = pytest.mark.timeout(40)
 

@@ -10,7 +10,7 @@ import pytest
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from server.store.pool import Pool
-from tests.stack import EXAMPLE, Stack
+from tests.kit.stack import EXAMPLE, Stack
 
 pytestmark = pytest.mark.xdist_group("contract")
 

@@ -18,8 +18,7 @@ from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
-
-from .http_api import Api, Reply, Request, http_api
+from tests.kit.http_api import Api, Reply, Request, http_api
 
 NUMBER = "+15551234567"
 ACCOUNT = "AC" + "0123456789abcdef" * 2

@@ -22,8 +22,7 @@ from server.dispatcher.webhooks.client import MAX_ANSWER, Poster
 from server.dispatcher.webhooks.resolver import Resolver
 from server.dispatcher.webhooks.url_check import problems_of
 from server.errors import ConfigError, Transient
-
-from .http_api import Reply, http_api
+from tests.kit.http_api import Reply, http_api
 
 LOOPBACK = "127.0.0.0/8"
 BODY = b'{"type": "webhook.test"}'

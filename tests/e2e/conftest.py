@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from server.up.data_folder import sockets_folder
-from tests.contract.smtp_servers import MailServer, mail_server
-from tests.stack import Stack, client, running_stack
+from tests.kit.smtp_servers import MailServer, mail_server
+from tests.kit.stack import Stack, client, running_stack
 
 CLARION = Path(sys.executable).with_name("clarion")
 COMMAND_SECONDS = 30.0

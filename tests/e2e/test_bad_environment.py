@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack, free_port
+from tests.kit.stack import Stack, free_port
 
 from .conftest import Done, clarion, is_listened_on, others_of
 

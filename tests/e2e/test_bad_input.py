@@ -15,9 +15,9 @@ import tomlkit
 from click.testing import CliRunner
 
 from server.cli import cli
-from tests.contract.http_api import Api, Reply, http_api
-from tests.contract.smtp_servers import GREETING, OK, MailServer, converse, mail_server, scripted_server
-from tests.stack import Stack, client, running_stack
+from tests.kit.http_api import Api, Reply, http_api
+from tests.kit.smtp_servers import GREETING, OK, MailServer, converse, mail_server, scripted_server
+from tests.kit.stack import Stack, client, running_stack
 
 from .conftest import accepted
 

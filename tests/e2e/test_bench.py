@@ -17,7 +17,7 @@ import pytest
 from lab.bench.calling import BEGIN, END, WAYS
 from lab.bench.load import MISSING
 from lab.product.process import bench_module, with_bench
-from tests.stack import Stack
+from tests.kit.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from server.cli import cli
 from server.errors import ConfigError
-from tests.stack import Stack, client
+from tests.kit.stack import Stack, client
 
 from .conftest import ADDRESSES, accepted, clarion, delivered, post
 

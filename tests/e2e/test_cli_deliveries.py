@@ -22,8 +22,8 @@ from server.domain.key import Scope, new_secret
 from server.errors import ConfigError
 from server.store.admin import campaigns, keys
 from server.store.pool import Pool
-from tests.contract.smtp_servers import MailServer
-from tests.stack import Stack, client
+from tests.kit.smtp_servers import MailServer
+from tests.kit.stack import Stack, client
 
 from .conftest import clarion
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.stack import Stack, client
+from tests.kit.stack import Stack, client
 
 from .conftest import clarion, post
 

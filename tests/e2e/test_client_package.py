@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clarion_client import AsyncClient
-from tests.stack import Stack
+from tests.kit.stack import Stack
 
 from .conftest import delivered
 

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.stack import Stack, client, free_port, running_stack
+from tests.kit.stack import Stack, client, free_port, running_stack
 
 from .conftest import accepted, delivered, family, nothing_is_left, post, runs, said, trigger_id, until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack
+from tests.kit.stack import Stack
 
 from .conftest import CHANNELS, Done, delivered
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.documented import check_rest
-from tests.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.documented_errors import check_rest
+from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
 from .conftest import delivered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.stack import Stack
+from tests.kit.stack import Stack
 
 from .conftest import clarion
 

@@ -17,7 +17,7 @@ import trustme
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
-from tests.stack import Stack, free_port, running_stack
+from tests.kit.stack import Stack, free_port, running_stack
 
 from .conftest import accepted, clarion, family, said, until
 

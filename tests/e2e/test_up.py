@@ -23,8 +23,8 @@ import pytest
 
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
-from tests.contract.smtp_servers import MailServer
-from tests.stack import Stack, client, free_port, stub
+from tests.kit.smtp_servers import MailServer
+from tests.kit.stack import Stack, client, free_port, stub
 
 from .conftest import accepted, clarion, delivered, family, nothing_is_left, post, said, trigger_id, until
 

@@ -26,7 +26,7 @@ from server.commands.webhook_log import next_told
 from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
-from tests.stack import Stack, free_port
+from tests.kit.stack import Stack, free_port
 
 from .conftest import accepted, clarion
 

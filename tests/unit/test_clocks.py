@@ -19,8 +19,7 @@ from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.delivery import AttemptOutcome, Finished
 from server.errors import Transient
 from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, ScanFloors
-
-from .dispatch_doubles import Clock, MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
+from tests.kit.dispatch import Clock, MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
 
 DISPATCH = Path(delivery.__file__).parent
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)

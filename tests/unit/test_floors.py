@@ -14,8 +14,7 @@ from server.store.queue.scan_floor import (
     MARGIN,
     ScanFloors,
 )
-
-from .dispatch_doubles import Clock
+from tests.kit.dispatch import Clock
 
 NOW = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)

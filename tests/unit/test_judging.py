@@ -14,8 +14,7 @@ from server.domain.limit import NO_OWN_LIMIT, OwnLimit
 from server.errors import InvalidRequest
 from server.intake.body import parse_body
 from server.intake.validate import TriggerValidator, ValidTrigger
-
-from .dispatch_doubles import make_campaign
+from tests.kit.dispatch import make_campaign
 
 NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)

@@ -10,9 +10,8 @@ from server.channels.sms_segments import segments
 from server.domain.campaign import Channel, Template
 from server.errors import RenderError
 from server.templates.render import Renderer
-
-from .dispatch_doubles import make_campaign, make_trigger
-from .rendering_kit import render, text_of
+from tests.kit.dispatch import make_campaign, make_trigger
+from tests.kit.rendering import render, text_of
 
 NBSP, NARROW, RLM, QUOTE = "\u00a0", "\u202f", "\u200f", "\u2019"
 

@@ -7,9 +7,8 @@ import pytest
 from server.domain.campaign import Template
 from server.errors import RenderError
 from server.templates.render import check_templates
-
-from .dispatch_doubles import make_campaign
-from .rendering_kit import STRICT, render, text_of
+from tests.kit.dispatch import make_campaign
+from tests.kit.rendering import STRICT, render, text_of
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from server.domain.campaign import Channel, Template
 from server.errors import RenderError
 from server.templates import mjml
 from server.templates.render import check_templates
-
-from .dispatch_doubles import make_campaign
-from .rendering_kit import STRICT, render
+from tests.kit.dispatch import make_campaign
+from tests.kit.rendering import STRICT, render
 
 DOCUMENT = """<mjml>
 <mj-body><mj-section><mj-column>

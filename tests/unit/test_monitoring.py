@@ -19,7 +19,7 @@ from server.domain.delivery import Attempt, AttemptOutcome
 from server.errors import ConfigError, StoreUnavailable
 from server.process import metrics_server as monitoring
 from server.process.metrics_server import serve_metrics
-from tests.stack import free_port
+from tests.kit.stack import free_port
 
 LES = (0.01, 0.025)
 """Bounds of two buckets, in seconds."""

@@ -29,7 +29,7 @@ from server.api.page_tokens import position_of
 from server.intake import strict_json
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
-from tests.seed import EMAIL, PUSH, TEXT
+from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
 
 DOCUMENT: dict[str, Any] = json.loads(documents()["protos/clarion/v1/openapi.json"])
 OPERATIONS: dict[str, dict[str, Any]] = {

@@ -8,8 +8,7 @@ import pytest
 
 from server.domain.campaign import Channel, RetryPolicy, SendWindow, lane_of
 from server.domain.placement import Placement, place
-
-from .dispatch_doubles import make_campaign
+from tests.kit.dispatch import make_campaign
 
 NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 MORNINGS = SendWindow("08:00", "10:00")

@@ -14,8 +14,7 @@ from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
 from server.errors import Permanent, RenderError
 from server.templates.render import Renderer, check_templates
-
-from .dispatch_doubles import make_campaign, make_trigger
+from tests.kit.dispatch import make_campaign, make_trigger
 
 
 def render(

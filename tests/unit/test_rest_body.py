@@ -14,7 +14,7 @@ from server.errors import Violation
 from server.intake import body as rest_body
 from server.intake.body import MAX_ID, Body, parse_body, parse_campaign_id, to_request
 from server.intake.rules import check
-from tests.seed import EMAIL, PUSH, TEXT
+from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
 
 USER = '"user": {"external_id": "a", "email": "a@b.co"}'
 

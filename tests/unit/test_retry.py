@@ -12,8 +12,7 @@ from server.dispatcher.retry import EXPIRED, conclude, decide, expires_at, not_s
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.errors import DeliveryError, Permanent, ProviderError, RecipientRefused, RenderError, Transient
-
-from .dispatch_doubles import ADDRESS, make_claim, make_trigger
+from tests.kit.dispatch import ADDRESS, make_claim, make_trigger
 
 POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0)
 BUSY = Transient("busy")

@@ -10,8 +10,7 @@ from liquid.exceptions import ResourceLimitError
 from server.domain.campaign import Template
 from server.errors import RenderError
 from server.templates.limits import MAX_OUTPUT, Budget
-
-from .rendering_kit import render, text_of
+from tests.kit.rendering import render, text_of
 
 SLOW = {
     "if": "{% for i in (1..9999) %}" + "{% if a %}{% endif %}" * 3000 + "{% endfor %}x",

@@ -23,9 +23,8 @@ from server.domain.delivery import AttemptOutcome
 from server.domain.trigger import Trigger
 from server.errors import ConfigError
 from server.wiring.campaign_file import read, to_campaigns
-from tests.contract.http_api import Api, Reply, http_api
-
-from .dispatch_doubles import MemoryCampaigns, MemoryQueue, ScriptedProvider, outcomes, running
+from tests.kit.dispatch import MemoryCampaigns, MemoryQueue, ScriptedProvider, outcomes, running
+from tests.kit.http_api import Api, Reply, http_api
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-provider.md"
 NUMBER = "+15551234567"

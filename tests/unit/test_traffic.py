@@ -12,8 +12,7 @@ from server.dispatcher.circuit_breaker import BreakerState
 from server.dispatcher.providers.base import Receipt, SendingPolicy
 from server.dispatcher.router import Plan, ProviderRouter
 from server.errors import DeliveryError, Permanent, RecipientRefused, RenderError, Transient
-
-from .dispatch_doubles import Clock, ScriptedProvider
+from tests.kit.dispatch import Clock, ScriptedProvider
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
 DOWN = Transient("no connection")

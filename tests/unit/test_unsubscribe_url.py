@@ -8,8 +8,7 @@ from server.channels.messages import Email
 from server.domain.campaign import Channel, Template, Undefined
 from server.errors import RenderError
 from server.templates.render import Renderer, check_templates
-
-from .dispatch_doubles import make_campaign, make_trigger
+from tests.kit.dispatch import make_campaign, make_trigger
 
 
 def url_of(source: str, event: str = "", undefined: Undefined = Undefined.EMPTY) -> str:

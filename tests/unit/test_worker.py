@@ -21,8 +21,7 @@ from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
 from server.errors import ConfigError, Permanent, Transient
-
-from .dispatch_doubles import (
+from tests.kit.dispatch import (
     ADDRESS,
     SETTINGS,
     SLOW_POLL,

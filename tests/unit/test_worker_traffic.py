@@ -17,8 +17,7 @@ from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.errors import Permanent, StoreUnavailable, Transient
-
-from .dispatch_doubles import (
+from tests.kit.dispatch import (
     ADDRESS,
     SLOW_POLL,
     Clock,

@@ -8,7 +8,7 @@ import grpc
 import httpx
 import pytest
 
-from .stand import Stand, running_stand
+from tests.kit.gateway import Stand, running_stand
 
 
 @pytest.fixture(scope="package")

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from h2.settings import SettingCodes
 
-from .raw_http2 import Caller, headers, http2
-from .stand import JSON, KEY, POST, Stand, refused, say, trigger
+from tests.kit.gateway import JSON, KEY, POST, Stand, refused, say, trigger
+from tests.kit.raw_http2 import Caller, headers, http2
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from h2.connection import H2Connection
 
-from .raw_http2 import headers, http2
-from .stand import POST, Stand, running_stand, trigger
+from tests.kit.gateway import POST, Stand, running_stand, trigger
+from tests.kit.raw_http2 import headers, http2
 
 pytestmark = pytest.mark.timeout(30)
 

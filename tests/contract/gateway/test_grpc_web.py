@@ -14,9 +14,8 @@ from google.api import httpbody_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from clarion.v1 import trigger_pb2
-from tests.contract.toy_upstream import TRIGGER_ID
-
-from .stand import KEY, TRIGGER, running_stand
+from tests.kit.gateway import KEY, TRIGGER, running_stand
+from tests.kit.toy_upstream import TRIGGER_ID
 
 pytestmark = pytest.mark.timeout(30)
 

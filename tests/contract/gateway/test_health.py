@@ -12,9 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from gateway import running
 from gateway.run.admin import start_draining
-from tests.contract.toy_upstream import READY_SERVICE
-
-from .stand import (
+from tests.kit.gateway import (
     Stand,
     call,
     grpc_error,
@@ -26,6 +24,7 @@ from .stand import (
     trigger,
     until_readyz_says,
 )
+from tests.kit.toy_upstream import READY_SERVICE
 
 pytestmark = pytest.mark.timeout(30)
 

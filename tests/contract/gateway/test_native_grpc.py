@@ -21,11 +21,8 @@ from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from gateway import GatewayOptions, running
-from tests.contract.toy_upstream import TRIGGER_ID
-
-from . import breaking_upstream
-from .raw_http2 import headers, http2
-from .stand import (
+from tests.kit import breaking_upstream
+from tests.kit.gateway import (
     TRIGGER,
     Stand,
     call,
@@ -37,6 +34,8 @@ from .stand import (
     trigger,
     until_readyz_says,
 )
+from tests.kit.raw_http2 import headers, http2
+from tests.kit.toy_upstream import TRIGGER_ID
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -13,7 +13,17 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from .stand import Stand, call, grpc_error, hidden, refused, rich_reason, running_stand, trigger, until_calls
+from tests.kit.gateway import (
+    Stand,
+    call,
+    grpc_error,
+    hidden,
+    refused,
+    rich_reason,
+    running_stand,
+    trigger,
+    until_calls,
+)
 
 pytestmark = pytest.mark.timeout(30)
 

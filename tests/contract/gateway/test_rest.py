@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.contract.toy_upstream import TRIGGER_ID
-
-from .stand import JSON, KEY, Stand, hidden, refused, trigger
+from tests.kit.gateway import JSON, KEY, Stand, hidden, refused, trigger
+from tests.kit.toy_upstream import TRIGGER_ID
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -13,9 +13,8 @@ import pytest
 
 from gateway import GatewayError, GatewayOptions, check, running, wait_ready
 from gateway.run.process import Envoy
-from tests.stack import free_port
-
-from .stand import Stand, options_for, trigger, until_calls, until_readyz_says
+from tests.kit.gateway import Stand, options_for, trigger, until_calls, until_readyz_says
+from tests.kit.stack import free_port
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from tests.contract.documented import reason_of
+from tests.kit.documented_errors import reason_of
 
 from .cases.case import Case, accepted
 from .cases.twins import CAMPAIGN_OF, EMAIL, PHONE, TOKEN

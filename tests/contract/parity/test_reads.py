@@ -11,8 +11,8 @@ import pytest
 from server.domain.key import Scope, new_secret
 from server.store.admin import keys
 from server.store.pool import Pool
-from tests.contract.documented import check_rest, fields_of, reason_of
-from tests.stack import EXAMPLE, Stack
+from tests.kit.documented_errors import check_rest, fields_of, reason_of
+from tests.kit.stack import EXAMPLE, Stack
 
 from .cases.reads import NAMES, NOBODY, READS, SCOPES, SERVICES, Read
 from .ways import Answer, Ways, call, the_same

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from server.store.pool import Pool
-from tests.contract.documented import fields_of, reason_of
-from tests.stack import Stack
+from tests.kit.documented_errors import fields_of, reason_of
+from tests.kit.stack import Stack
 
 from .cases import ACCEPTED, REFUSED, TYPED_ALONE
 from .cases.case import Case, invalid

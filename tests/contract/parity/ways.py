@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from clarion.v1 import trigger_pb2 as pb
 from tests.contract.conftest import Keys
-from tests.contract.documented import check_call, check_rest
+from tests.kit.documented_errors import check_call, check_rest
 
 from .cases.case import Case
 from .cases.twins import Typed

@@ -11,8 +11,7 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION
 from server.store.schema.migrate import migrate
 from server.up.data_folder import RunDir
-
-from .support import TABLES
+from tests.kit.store import TABLES
 
 
 @pytest.fixture(scope="session")

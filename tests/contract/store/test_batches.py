@@ -15,8 +15,8 @@ from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from server.store.accept.commit import CommitResult
 from server.store.accept.sql import COLUMNS
 from server.store.pool import Pool
+from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 
-from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 from .test_writer import _lose_connections, counts
 
 FEW, MANY = 10, 300

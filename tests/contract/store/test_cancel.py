@@ -14,8 +14,7 @@ from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.records.admin_lists import AdminFilter, list_deliveries
 from server.store.records.cancel import cancel, cancel_all
 from server.store.records.find import find_delivery
-
-from .support import a_trigger, accept, ended, shares, until, waiting_backends
+from tests.kit.store import a_trigger, accept, ended, shares, until, waiting_backends
 
 DELIVERED, RETRY, DEAD, LOST = (
     AttemptOutcome.DELIVERED,

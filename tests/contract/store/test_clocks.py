@@ -18,9 +18,8 @@ from server.domain.placement import Placement
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.records.find import find_delivery
-from tests.unit.dispatch_doubles import ScriptedProvider, running
-
-from .support import a_trigger, accept, ended, shares, until
+from tests.kit.dispatch import ScriptedProvider, running
+from tests.kit.store import a_trigger, accept, ended, shares, until
 
 HOUR = dt.timedelta(hours=1)
 _CLOCK = """

@@ -20,8 +20,7 @@ from server.store.queue.triggers import PostgresQueue
 from server.store.records import admin_lists as delivery_lists
 from server.store.records.admin_lists import AdminFilter, dead_letters, redrive
 from server.store.records.find import find_delivery
-
-from .support import a_campaign, a_trigger, accept, ended, shares
+from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
 EXPIRED = "its time to live ended"

@@ -17,9 +17,8 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.cancel import cancel
 from server.store.records.change_feed import ChangeFeed
-
-from .reading import Explained, reading
-from .support import a_trigger, accept, ended, shares
+from tests.kit.query_plans import Explained, reading
+from tests.kit.store import a_trigger, accept, ended, shares
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 ALL = WatchFilter()

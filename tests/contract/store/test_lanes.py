@@ -16,8 +16,7 @@ from server.store.pool import Pool
 from server.store.queue.scan_floor import LOOK_AT_ALL_EVERY, LOOK_BACK_EVERY
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-
-from .support import a_trigger, accept, held_commits, shares, until, waiting_backends
+from tests.kit.store import a_trigger, accept, held_commits, shares, until, waiting_backends
 
 SOON = dt.timedelta(hours=1)
 LATE = "INSERT INTO queue (trigger_id, lane, due_at) VALUES ($1, 'email/sandbox', now() - $2::interval)"

@@ -23,8 +23,7 @@ from server.store.records.admin_lists import (
 )
 from server.store.records.cancel import cancel
 from server.store.records.find import find_delivery
-
-from .support import a_trigger, accept, ended, shares
+from tests.kit.store import a_trigger, accept, ended, shares
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 PENDING, SENDING, RETRYING = DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING

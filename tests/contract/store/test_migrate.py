@@ -20,8 +20,7 @@ from server.store.records.admin_lists import AdminFilter, redrive
 from server.store.schema import migrate as migrating
 from server.store.schema.migrate import migrate, pending
 from server.up.data_folder import RunDir
-
-from .support import PLACE, a_trigger, ended, writing
+from tests.kit.store import PLACE, a_trigger, ended, writing
 
 _numbers = itertools.count()
 

@@ -14,8 +14,7 @@ from server.errors import IdempotencyKeyReused
 from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool
 from server.store.retention import forget_keys
-
-from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 
 DAY = 86_400
 

@@ -17,8 +17,7 @@ from server.store.accept.notify import Notifier
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-
-from .support import PLACE, a_trigger, accept, ended, shares, terminate_listeners, until, writing
+from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, until, writing
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins

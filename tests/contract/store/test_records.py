@@ -21,8 +21,7 @@ from server.store.catalog import Catalog
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-
-from .support import a_campaign, a_trigger, accept, ended, shares, until
+from tests.kit.store import a_campaign, a_trigger, accept, ended, shares, until
 
 
 @asynccontextmanager

@@ -14,8 +14,7 @@ from server.store.admin.suppressions import Suppression, list_suppressions, remo
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-
-from .support import a_trigger, accept, ended, shares
+from tests.kit.store import a_trigger, accept, ended, shares
 
 DEAD, SUPPRESSED = AttemptOutcome.DEAD, AttemptOutcome.SUPPRESSED
 NUMBER = "+15551234567"

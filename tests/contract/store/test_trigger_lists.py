@@ -16,9 +16,9 @@ from server.store.admin import campaigns
 from server.store.pool import Pool
 from server.store.records.find import find_delivery
 from server.store.records.pages import list_triggers
+from tests.kit.query_plans import Explained, reading
+from tests.kit.store import a_campaign, a_trigger, accept
 
-from .reading import Explained, reading
-from .support import a_campaign, a_trigger, accept
 from .test_lists import in_every_state
 
 DELIVERED, DEAD = DeliveryState.DELIVERED, DeliveryState.DEAD

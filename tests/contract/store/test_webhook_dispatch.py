@@ -23,10 +23,9 @@ from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.wiring.webhooks import check_url, poster, webhook_dispatcher
-from tests.contract.http_api import Reply, Request, http_api
-
-from .support import until
-from .webhook_kit import an_endpoint
+from tests.kit.http_api import Reply, Request, http_api
+from tests.kit.store import until
+from tests.kit.webhooks import an_endpoint
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
 LOOPBACK = {"CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8"}

@@ -19,10 +19,10 @@ from server.store.queue.triggers import PostgresQueue
 from server.store.queue.triggers_sql import FINISH
 from server.store.queue.webhooks import WebhookQueue
 from server.store.records.cancel import cancel
+from tests.kit.store import a_trigger, accept, ended, shares
+from tests.kit.webhooks import an_endpoint, claimed, happened, told
 
-from .support import a_trigger, accept, ended, shares
 from .test_plans import nodes
-from .webhook_kit import an_endpoint, claimed, happened, told
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 

@@ -15,8 +15,7 @@ from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.store.retention import forget_messages
-
-from .webhook_kit import an_endpoint, answered, claimed, happened
+from tests.kit.webhooks import an_endpoint, answered, claimed, happened
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins

@@ -10,8 +10,7 @@ import pytest
 from server.domain.placement import Placement
 from server.errors import Overloaded, StoreUnavailable
 from server.store.pool import Pool
-
-from .support import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
 
 COUNTS = """
     SELECT (SELECT count(*) FROM trigger) AS triggers, (SELECT count(*) FROM queue) AS queued,

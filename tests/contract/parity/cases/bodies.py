@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.seed import EMAIL, PUSH, TEXT
-from tests.stack import EXAMPLE
+from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
+from tests.kit.stack import EXAMPLE
 
 from .case import accepted, invalid, user
 from .twins import USERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN
-from tests.stack import EXAMPLE
+from tests.kit.stack import EXAMPLE
 
 from .case import Case, accepted, invalid, refused, user
 from .twins import EMAIL, PHONE, TOKEN

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from tests.stack import EXAMPLE
+from tests.kit.stack import EXAMPLE
 
 from .twins import USERS, Typed, twin_of, typed
 

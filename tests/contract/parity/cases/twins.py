@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from clarion.v1 import trigger_pb2 as pb
-from tests.stack import EXAMPLE
+from tests.kit.stack import EXAMPLE
 
 __all__ = ["CAMPAIGN_OF", "EMAIL", "PHONE", "TOKEN", "USERS", "Typed", "twin_of", "typed"]
 

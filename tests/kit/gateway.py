@@ -19,9 +19,9 @@ from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from gateway import Gateway, GatewayOptions, running
-from tests.contract import toy_upstream
-from tests.contract.toy_upstream import Toy
-from tests.stack import free_port
+from tests.kit import toy_upstream
+from tests.kit.stack import free_port
+from tests.kit.toy_upstream import Toy
 
 __all__ = [
     "JSON",

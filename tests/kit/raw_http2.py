@@ -11,7 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from .stand import JSON, KEY, Stand, trigger_path
+from tests.kit.gateway import JSON, KEY, Stand, trigger_path
 
 __all__ = ["Caller", "Heard", "headers", "http2"]
 

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from server.store.pool import READING, Pool, open_pool
-
-from .test_plans import nodes
+from tests.contract.store.test_plans import nodes
 
 __all__ = ["Explained", "reading"]
 

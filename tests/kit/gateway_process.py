@@ -15,8 +15,8 @@ import grpc
 import httpx
 
 from gateway import GatewayOptions
-from tests.contract.gateway import stand
-from tests.contract.gateway.stand import trigger
+from tests.kit import gateway as stand
+from tests.kit.gateway import trigger
 
 __all__ = ["TOY", "call", "options_for", "ready_runner", "short_folder", "trigger", "until"]
 

@@ -13,8 +13,7 @@ from server.store.admin.endpoints import create_endpoint
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.queue.webhooks import WebhookQueue
-
-from .support import a_trigger, accept, ended, shares
+from tests.kit.store import a_trigger, accept, ended, shares
 
 URL = "https://hooks.example/clarion"
 

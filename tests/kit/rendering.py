@@ -5,8 +5,7 @@ from __future__ import annotations
 from server.channels.messages import Email
 from server.domain.campaign import Template, Undefined
 from server.templates.render import Renderer
-
-from .dispatch_doubles import make_campaign, make_trigger
+from tests.kit.dispatch import make_campaign, make_trigger
 
 STRICT = Undefined.STRICT
 

@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import pytest
 import structlog
 
-# Tests start processes while gRPC's threads are at work: a child in which gRPC sees to itself may die before
-# it is another program.
+# Tests start processes while gRPC's threads run: with its fork handlers, a child may die before its exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# The kit's assertions explain themselves like those of test files.
+pytest.register_assert_rewrite("tests.kit")
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> None:
-    """Undo what an earlier test in this process configured: a command run in-process logs errors only."""
+def _default_logging() -> None:
+    """Undo the logging that an earlier test configured: a command run in-process logs errors only."""
     structlog.reset_defaults()

@@ -20,6 +20,7 @@ from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
+from tests.kit.clock import FakeClock
 from tests.kit.smtp_servers import CERTIFICATE
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -38,16 +39,6 @@ def key_file(tmp_path: Path) -> Path:
     path = tmp_path / f"AuthKey_{KEY_ID}.p8"
     path.write_bytes(pem(KEY))
     return path
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Stand:
@@ -230,19 +221,19 @@ async def test_an_answer_that_is_not_of_apns_is_transient(stand: Stand, body: by
 
 
 async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand) -> None:
-    clock = Clock()
+    clock = FakeClock(time.time())
     async with apns_server(KEY, clock=clock) as apns:
         provider = stand.provider(apns, clock=clock)
         for _ in range(5):
             await provider.send(push())
-            clock.now += 12 * MINUTE
+            clock.advance(12 * MINUTE)
         assert len(apns.tokens) == 1
         await provider.send(push())
     assert (len(apns.tokens), len(apns.taken)) == (2, 6)
 
 
 async def test_an_expired_provider_token_is_renewed_and_the_message_sent_once_more(stand: Stand) -> None:
-    ours, theirs = Clock(), Clock()
+    ours, theirs = FakeClock(time.time()), FakeClock(time.time())
     async with apns_server(KEY, clock=theirs) as apns:
         provider = stand.provider(apns, clock=ours)
         await provider.send(push())
@@ -254,20 +245,20 @@ async def test_an_expired_provider_token_is_renewed_and_the_message_sent_once_mo
 
 
 async def test_a_provider_token_is_not_renewed_twice_within_20_minutes(stand: Stand) -> None:
-    clock = Clock()
+    clock = FakeClock(time.time())
     async with apns_server(KEY, clock=lambda: clock.now + 2 * 60 * MINUTE) as apns:  # an hour apart for good
         provider = stand.provider(apns, clock=clock)
         for _ in range(8):
             assert "ExpiredProviderToken" in str(await failure(provider))
-            clock.now += 3 * MINUTE
+            clock.advance(3 * MINUTE)
     assert (len(apns.tokens), len(apns.heard)) == (2, 9)  # the message of the 21st minute was sent twice
 
 
 async def test_a_clock_that_was_put_back_gets_a_new_provider_token(stand: Stand) -> None:
-    clock = Clock()
+    clock = FakeClock(time.time())
     async with apns_server(KEY, clock=clock) as apns:
         provider = stand.provider(apns, clock=clock)
-        clock.now -= 60 * MINUTE
+        clock.advance(-60 * MINUTE)
         await provider.send(push())
     assert len(apns.taken) == 1
 

@@ -32,16 +32,6 @@ SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, grace=5.0)
 SLOW_POLL = DispatchSettings(poll_interval=60.0, lease=120.0)
 
 
-class Clock:
-    """A clock in seconds that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def make_trigger(address: str = ADDRESS, campaign_id: int = 44, **fields: str) -> Trigger:
     fresh = Trigger(uuid.uuid4(), 1, campaign_id, Channel.EMAIL, "user-1", address)
     return msgspec.structs.replace(fresh, **fields)

@@ -19,7 +19,8 @@ from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.delivery import AttemptOutcome, Finished
 from server.errors import Transient
 from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, ScanFloors
-from tests.kit.dispatch import Clock, MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
+from tests.kit.clock import FakeClock
+from tests.kit.dispatch import MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
 
 DISPATCH = Path(delivery.__file__).parent
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
@@ -93,12 +94,12 @@ def test_no_part_of_the_dispatcher_measures_time_by_a_clock_that_can_be_set() ->
 
 
 def test_a_floor_follows_a_database_whose_clock_was_set_back() -> None:
-    clock = Clock()
+    clock = FakeClock()
     floors = ScanFloors(clock)
     floors.of("lane")
     floors.claimed("lane", NOON, NOON)
     assert NOON - dt.timedelta(seconds=1) < floors.of("lane") < NOON
     floors.claimed("lane", NOON - HOUR, NOON - HOUR)  # the first claim after the clock was set back
     assert floors.of("lane") <= NOON - HOUR
-    clock.now += LOOK_BACK_EVERY
+    clock.advance(LOOK_BACK_EVERY)
     assert floors.of("lane") == NOON - HOUR - LOOK_BACK

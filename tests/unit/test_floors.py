@@ -14,19 +14,19 @@ from server.store.queue.scan_floor import (
     MARGIN,
     ScanFloors,
 )
-from tests.kit.dispatch import Clock
+from tests.kit.clock import FakeClock
 
 NOW = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def floors(clock: Clock) -> ScanFloors:
+def floors(clock: FakeClock) -> ScanFloors:
     """Floors that have looked at all of the lane `a` and found it claimed up to NOW."""
     made = ScanFloors(clock)
     assert made.of("a") == FRONT
@@ -43,20 +43,20 @@ def test_the_next_one_begins_just_before_what_was_reached(floors: ScanFloors) ->
     assert floors.of("b") == FRONT
 
 
-def test_now_and_then_one_claim_looks_back(floors: ScanFloors, clock: Clock) -> None:
-    clock.now += LOOK_BACK_EVERY
+def test_now_and_then_one_claim_looks_back(floors: ScanFloors, clock: FakeClock) -> None:
+    clock.advance(LOOK_BACK_EVERY)
     assert [floors.of("a") for _ in range(3)] == [NOW - LOOK_BACK, NOW - MARGIN, NOW - MARGIN]
 
 
-def test_and_one_looks_at_all(floors: ScanFloors, clock: Clock) -> None:
-    clock.now += LOOK_AT_ALL_EVERY
+def test_and_one_looks_at_all(floors: ScanFloors, clock: FakeClock) -> None:
+    clock.advance(LOOK_AT_ALL_EVERY)
     assert [floors.of("a") for _ in range(2)] == [FRONT, NOW - MARGIN]
 
 
-def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: ScanFloors, clock: Clock) -> None:
+def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: ScanFloors, clock: FakeClock) -> None:
     found = []
     for _ in range(60_000):
-        clock.now += 0.01
+        clock.advance(0.01)
         found.append(floors.of("a"))
     assert found.count(FRONT) == pytest.approx(600 / LOOK_AT_ALL_EVERY, abs=1)
     assert found.count(NOW - LOOK_BACK) == pytest.approx(600 / LOOK_BACK_EVERY, rel=0.05)
@@ -79,11 +79,11 @@ def test_a_floor_rises_with_what_is_claimed_and_never_above_the_databases_time(
 
 
 def test_a_look_back_that_found_old_rows_alone_is_gone_on_with_until_it_has_caught_up(
-    floors: ScanFloors, clock: Clock
+    floors: ScanFloors, clock: FakeClock
 ) -> None:
     floors.claimed("a", NOW - 60 * SECOND, NOW + SECOND)
     assert floors.of("a") == NOW - 60 * SECOND
-    clock.now += LOOK_BACK_EVERY
+    clock.advance(LOOK_BACK_EVERY)
     assert floors.of("a") == NOW - 60 * SECOND
     floors.claimed("a", NOW + SECOND, NOW + SECOND)
     assert floors.of("a") == NOW + SECOND - MARGIN
@@ -94,8 +94,8 @@ def test_after_an_outage_all_begin_anew(floors: ScanFloors) -> None:
     assert floors.of("a") == FRONT
 
 
-def test_a_lane_of_which_nothing_was_claimed_yet_is_looked_at_from_the_front(clock: Clock) -> None:
+def test_a_lane_of_which_nothing_was_claimed_yet_is_looked_at_from_the_front(clock: FakeClock) -> None:
     floors = ScanFloors(clock)
     for _ in range(5):
         assert floors.of("a") <= FRONT
-        clock.now += 1
+        clock.advance(1)

@@ -10,29 +10,20 @@ from hypothesis import strategies as st
 
 from server.api.rate_limit import rate_limited
 from server.domain.limit import NO_OWN_LIMIT, Exceeded, Limit, OwnLimit, RateLimiter
+from tests.kit.clock import FakeClock
 
 FREE = Limit(0, 1)
 MOMENT = 1e-5
 """Seconds; more than rounding, less than a caller can tell."""
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def limiter(clock: Clock) -> RateLimiter:
+def limiter(clock: FakeClock) -> RateLimiter:
     return RateLimiter(FREE, FREE, clock)
 
 
@@ -57,41 +48,41 @@ def test_a_full_bucket_gives_its_burst_and_then_says_how_long_to_wait(limiter: R
 
 
 @pytest.mark.parametrize("limit", [Limit(30, 100), Limit(0.001, 7), Limit(7, 1), Limit(1 / 3, 1000)])
-def test_a_burst_is_given_to_the_last_call(limiter: RateLimiter, clock: Clock, limit: Limit) -> None:
+def test_a_burst_is_given_to_the_last_call(limiter: RateLimiter, clock: FakeClock, limit: Limit) -> None:
     assert passed(limiter, limit) == limit.burst
-    clock.now += 10 * limit.burst / limit.rate
+    clock.advance(10 * limit.burst / limit.rate)
     assert passed(limiter, limit) == limit.burst
 
 
-def test_tokens_come_back_with_time_but_never_more_than_the_burst(limiter: RateLimiter, clock: Clock) -> None:
+def test_tokens_refill_over_time_up_to_the_burst(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(2, 3)
     assert passed(limiter, limit) == 3
-    clock.now += 0.25
+    clock.advance(0.25)
     assert wait(limiter, limit) == pytest.approx(0.25, abs=MOMENT)
-    clock.now += 0.25
+    clock.advance(0.25)
     assert passed(limiter, limit) == 1
-    clock.now += 3600
+    clock.advance(3600)
     assert passed(limiter, limit) == 3
 
 
 @pytest.mark.parametrize("limit", [Limit(3, 1), Limit(0.7, 5), Limit(1000, 50)])
 def test_waiting_as_long_as_told_is_enough_and_less_is_not(
-    limiter: RateLimiter, clock: Clock, limit: Limit
+    limiter: RateLimiter, clock: FakeClock, limit: Limit
 ) -> None:
     passed(limiter, limit)
     told = wait(limiter, limit)
-    clock.now += told - MOMENT
+    clock.advance(told - MOMENT)
     assert wait(limiter, limit) > 0
-    clock.now += MOMENT
+    clock.advance(MOMENT)
     assert wait(limiter, limit) == 0
 
 
-def test_over_time_the_rate_is_kept_however_often_one_asks(limiter: RateLimiter, clock: Clock) -> None:
+def test_over_time_the_rate_is_kept_however_often_one_asks(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(50, 10)
     count = 0
     for _ in range(20_000):
         count += not wait(limiter, limit)
-        clock.now += 0.001
+        clock.advance(0.001)
     assert count == pytest.approx(50 * 20 + 10, abs=1)
 
 
@@ -108,14 +99,14 @@ def test_keys_of_a_project_share_its_bucket(limiter: RateLimiter) -> None:
 
 
 def test_a_call_that_one_bucket_refuses_takes_nothing_from_the_other(
-    limiter: RateLimiter, clock: Clock
+    limiter: RateLimiter, clock: FakeClock
 ) -> None:
     narrow, wide = Limit(1, 1), Limit(1, 2)
     assert limiter.take("a", narrow, 1, wide) == ()
     assert [one.scope for one in limiter.take("a", narrow, 1, wide)] == ["key"]
     assert limiter.take("b", narrow, 1, wide) == ()
     assert [one.scope for one in limiter.take("c", narrow, 1, wide)] == ["project"]
-    clock.now += 1 + MOMENT
+    clock.advance(1 + MOMENT)
     assert limiter.take("c", narrow, 1, wide) == ()
 
 
@@ -136,42 +127,42 @@ def test_what_a_key_has_of_its_own_goes_before_the_default() -> None:
     assert limiter.of_project(OwnLimit(rate=1)) == Limit(1, 40)
 
 
-def test_a_changed_limit_is_in_force_with_the_next_call(limiter: RateLimiter, clock: Clock) -> None:
+def test_a_changed_limit_is_in_force_with_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
     slow, fast = Limit(0.001, 100), Limit(50, 10)
     assert passed(limiter, slow) == 100
     assert wait(limiter, fast) == pytest.approx(1 / 50, abs=MOMENT)
-    clock.now += 1
+    clock.advance(1)
     assert passed(limiter, fast) == 10
     assert wait(limiter, FREE) == 0
 
 
-def test_a_share_that_grows_is_in_force_with_the_next_call(limiter: RateLimiter, clock: Clock) -> None:
+def test_a_share_that_grows_is_in_force_with_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(4, 2)
     limiter.share_among(8)
     assert passed(limiter, limit) == 1
     limiter.share_among(1)
     assert wait(limiter, limit) == pytest.approx(1 / 4, abs=MOMENT)
-    clock.now += 1 / 4
+    clock.advance(1 / 4)
     assert passed(limiter, limit) == 1
 
 
 @pytest.mark.parametrize("processes", [2, 3, 8])
-def test_processes_give_equal_shares_of_rate_and_burst(clock: Clock, processes: int) -> None:
+def test_processes_give_equal_shares_of_rate_and_burst(clock: FakeClock, processes: int) -> None:
     limiters = [RateLimiter(FREE, FREE, clock) for _ in range(processes)]
     for limiter in limiters:
         limiter.share_among(processes)
     limit = Limit(48, 24)
     assert sum(passed(limiter, limit) for limiter in limiters) == 24
-    clock.now += 0.25 + MOMENT
+    clock.advance(0.25 + MOMENT)
     assert sum(passed(limiter, limit) for limiter in limiters) == pytest.approx(12, abs=processes / 2)
 
 
-def test_a_share_of_a_small_burst_is_one_call_at_least(limiter: RateLimiter, clock: Clock) -> None:
+def test_a_share_of_a_small_burst_is_one_call_at_least(limiter: RateLimiter, clock: FakeClock) -> None:
     limiter.share_among(8)
     limit = Limit(4, 2)
     assert passed(limiter, limit) == 1
     assert wait(limiter, limit) == pytest.approx(2, abs=MOMENT)
-    clock.now += 2
+    clock.advance(2)
     assert passed(limiter, limit) == 1
 
 
@@ -183,12 +174,12 @@ def test_a_bucket_that_is_half_empty_stays_so_when_the_share_changes(limiter: Ra
     assert passed(limiter, limit) == 25
 
 
-def test_buckets_of_keys_that_call_no_more_are_dropped(limiter: RateLimiter, clock: Clock) -> None:
+def test_buckets_of_keys_that_call_no_more_are_dropped(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(1, 10)
     most = 0
     for number in range(50_000):
         wait(limiter, limit, number)
-        clock.now += 0.01
+        clock.advance(0.01)
         most = max(most, len(limiter))
     assert most < 2000
     passed(limiter, limit, "busy")
@@ -230,14 +221,14 @@ def take_up_to(
 
 
 def test_a_batch_gets_what_is_left_and_is_told_how_long_to_wait_for_more(
-    limiter: RateLimiter, clock: Clock
+    limiter: RateLimiter, clock: FakeClock
 ) -> None:
     limit = Limit(10, 5)
     assert take_up_to(limiter, 3, limit) == (3, [])
     assert take_up_to(limiter, 1000, limit) == (2, ["key"])
     assert take_up_to(limiter, 1, limit) == (0, ["key"])
     assert wait(limiter, limit) == pytest.approx(0.1, abs=MOMENT)
-    clock.now += 0.3
+    clock.advance(0.3)
     assert take_up_to(limiter, 1000, limit) == (3, ["key"])
 
 
@@ -256,7 +247,7 @@ def test_a_batch_without_a_limit_is_taken_whole(limiter: RateLimiter) -> None:
 @given(st.lists(st.integers(0, 40), max_size=20), st.floats(0.1, 1e4), st.integers(1, 100))
 def test_a_batch_gets_what_as_many_calls_would_get(batches: list[int], rate: float, burst: int) -> None:
     limit = Limit(rate, burst)
-    together, alone = (RateLimiter(FREE, FREE, Clock()) for _ in range(2))
+    together, alone = (RateLimiter(FREE, FREE, FakeClock()) for _ in range(2))
     for wanted in batches:
         calls = sum(not alone.take("a", limit, "p", FREE) for _ in range(wanted))
         assert together.take_up_to(wanted, "a", limit, "p", FREE)[0] == calls

@@ -12,7 +12,8 @@ from server.dispatcher.circuit_breaker import BreakerState
 from server.dispatcher.providers.base import Receipt, SendingPolicy
 from server.dispatcher.router import Plan, ProviderRouter
 from server.errors import DeliveryError, Permanent, RecipientRefused, RenderError, Transient
-from tests.kit.dispatch import Clock, ScriptedProvider
+from tests.kit.clock import FakeClock
+from tests.kit.dispatch import ScriptedProvider
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
 DOWN = Transient("no connection")
@@ -21,11 +22,11 @@ BOTH = "email/first,second"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def make_traffic(clock: Clock, *, slots: int = 4, rate: float = 0.0, failures: int = 2) -> ProviderRouter:
+def make_traffic(clock: FakeClock, *, slots: int = 4, rate: float = 0.0, failures: int = 2) -> ProviderRouter:
     """Make traffic over two providers: `first`, with the given policy, and `second`, with none."""
     policy = SendingPolicy(rate=rate, breaker_failures=failures, breaker_pause=10.0)
     first = ScriptedProvider("first", concurrency=slots, policy=policy)
@@ -43,18 +44,18 @@ def sent(traffic: ProviderRouter, provider: str, *results: Receipt | DeliveryErr
 
 
 def test_a_lane_goes_through_its_first_provider() -> None:
-    traffic = make_traffic(Clock())
+    traffic = make_traffic(FakeClock())
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 4)}
 
 
 def test_traffic_moves_to_the_next_provider_when_the_first_fails_and_back_after_the_probe(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     assert traffic.states()["first"] is OPEN
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 4)}
-    clock.now += 10
+    clock.advance(10)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 1)}
     traffic.began("first")
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 4)}
@@ -62,21 +63,21 @@ def test_traffic_moves_to_the_next_provider_when_the_first_fails_and_back_after_
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 4)}
 
 
-def test_a_probe_that_fails_leaves_the_traffic_where_it_is_for_twice_as_long(clock: Clock) -> None:
+def test_a_probe_that_fails_leaves_the_traffic_where_it_is_for_twice_as_long(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
-    clock.now += 10
+    clock.advance(10)
     sent(traffic, "first", DOWN)
-    clock.now += 19.9
+    clock.advance(19.9)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 4)}
-    clock.now += 0.1
+    clock.advance(0.1)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 1)}
 
 
-def test_one_message_in_all_tries_however_many_lanes_a_half_open_provider_has(clock: Clock) -> None:
+def test_one_message_in_all_tries_however_many_lanes_a_half_open_provider_has(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
-    clock.now += 10
+    clock.advance(10)
     lanes = ["email/first", BOTH, "text/first"]
     plan = traffic.plan(lanes)
     assert sum(share.slots for share in plan.shares) == 1
@@ -85,17 +86,17 @@ def test_one_message_in_all_tries_however_many_lanes_a_half_open_provider_has(cl
     assert planned(traffic.plan(lanes)) == {BOTH: ("second", 4)}
 
 
-def test_a_half_open_provider_whose_slots_are_all_taken_holds_nothing_up(clock: Clock) -> None:
+def test_a_half_open_provider_whose_slots_are_all_taken_holds_nothing_up(clock: FakeClock) -> None:
     traffic = make_traffic(clock, slots=2)
     traffic.began("first")
     traffic.began("first")
     sent(traffic, "first", DOWN, DOWN)  # while those two hang
-    clock.now += 10
+    clock.advance(10)
     assert traffic.states()["first"] is HALF_OPEN
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 2)}
 
 
-def test_a_lane_whose_providers_are_all_out_of_order_claims_nothing(clock: Clock) -> None:
+def test_a_lane_whose_providers_are_all_out_of_order_claims_nothing(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     plan = traffic.plan(["email/first"])
@@ -107,12 +108,12 @@ def test_a_lane_whose_providers_are_all_out_of_order_claims_nothing(clock: Clock
     [("email/gone,second", "second"), ("email/gone", None), ("email/", None), ("email", None), ("", None)],
 )
 def test_providers_that_are_not_configured_here_are_skipped(lane: str, provider: str | None) -> None:
-    shares = make_traffic(Clock()).plan([lane]).shares
+    shares = make_traffic(FakeClock()).plan([lane]).shares
     assert [share.provider for share in shares] == ([provider] if provider else [])
 
 
 def test_an_unknown_provider_has_no_room_and_nothing_to_note() -> None:
-    traffic = make_traffic(Clock())
+    traffic = make_traffic(FakeClock())
     sent(traffic, "gone", YES, DOWN, None)
     assert traffic.room("gone") == 0
     assert not traffic.is_roomy("gone")
@@ -120,7 +121,7 @@ def test_an_unknown_provider_has_no_room_and_nothing_to_note() -> None:
 
 @pytest.mark.parametrize(("lanes", "slots"), [(2, 7), (3, 4), (3, 1), (5, 2), (4, 8)])
 def test_lanes_of_one_provider_share_its_room_fairly_over_turns(lanes: int, slots: int) -> None:
-    traffic = make_traffic(Clock(), slots=slots)
+    traffic = make_traffic(FakeClock(), slots=slots)
     names = [f"email/first,x{number}" for number in range(lanes)]
     given: Counter[str] = Counter()
     for _ in range(lanes):
@@ -132,7 +133,7 @@ def test_lanes_of_one_provider_share_its_room_fairly_over_turns(lanes: int, slot
 
 
 def test_lanes_that_got_no_slot_are_named_so_that_they_can_come_after() -> None:
-    traffic = make_traffic(Clock(), slots=1)
+    traffic = make_traffic(FakeClock(), slots=1)
     lanes = {"email/first,a", "email/first,b", "email/first,c", "email/second"}
     asked: list[str] = []
     while lanes:
@@ -143,7 +144,7 @@ def test_lanes_that_got_no_slot_are_named_so_that_they_can_come_after() -> None:
 
 
 def test_who_came_after_does_not_wait_for_it_in_the_next_turn() -> None:
-    traffic = make_traffic(Clock(), slots=1)
+    traffic = make_traffic(FakeClock(), slots=1)
     lanes = ["email/first,a", "email/first,b"]
     first = traffic.plan(lanes)
     second = traffic.plan(first.left_out)
@@ -152,7 +153,7 @@ def test_who_came_after_does_not_wait_for_it_in_the_next_turn() -> None:
 
 
 def test_providers_do_not_share_room() -> None:
-    traffic = make_traffic(Clock())
+    traffic = make_traffic(FakeClock())
     for _ in range(4):
         traffic.began("first")
     plan = traffic.plan(["email/first", "email/second"])
@@ -163,14 +164,14 @@ def test_providers_do_not_share_room() -> None:
 
 @pytest.mark.parametrize(("under_way", "roomy"), [(0, True), (6, True), (7, False), (8, False)])
 def test_a_quarter_of_the_slots_is_roomy(under_way: int, roomy: bool) -> None:  # noqa: FBT001
-    traffic = make_traffic(Clock(), slots=8)
+    traffic = make_traffic(FakeClock(), slots=8)
     for _ in range(under_way):
         traffic.began("first")
     assert traffic.is_roomy("first") is roomy
 
 
 @pytest.mark.parametrize("dispatchers", [1, 2, 5])
-def test_dispatchers_share_a_providers_rate(clock: Clock, dispatchers: int) -> None:
+def test_dispatchers_share_a_providers_rate(clock: FakeClock, dispatchers: int) -> None:
     traffic = make_traffic(clock, rate=10, slots=64)
     traffic.share_among(dispatchers)
     count = 0
@@ -178,37 +179,37 @@ def test_dispatchers_share_a_providers_rate(clock: Clock, dispatchers: int) -> N
         room = traffic.room("first")
         sent(traffic, "first", *[YES] * room)
         count += room
-        clock.now += 0.01
+        clock.advance(0.01)
     assert count == pytest.approx(200 / dispatchers, abs=1.5)
 
 
 def test_it_waits_for_nothing_when_nothing_is_held_up() -> None:
-    assert make_traffic(Clock()).wait() == math.inf
-    assert ProviderRouter({}, Clock()).wait() == math.inf
+    assert make_traffic(FakeClock()).wait() == math.inf
+    assert ProviderRouter({}, FakeClock()).wait() == math.inf
 
 
-def test_it_waits_for_the_next_message_that_the_pace_allows(clock: Clock) -> None:
+def test_it_waits_for_the_next_message_that_the_pace_allows(clock: FakeClock) -> None:
     traffic = make_traffic(clock, rate=2)
     sent(traffic, "first", YES)
     assert traffic.wait() == pytest.approx(0.5)
-    clock.now += 0.2
+    clock.advance(0.2)
     assert traffic.wait() == pytest.approx(0.3)
-    clock.now += 0.31
+    clock.advance(0.31)
     assert traffic.wait() == math.inf
 
 
-def test_it_waits_for_the_end_of_a_breakers_pause_and_then_for_the_probe(clock: Clock) -> None:
+def test_it_waits_for_the_end_of_a_breakers_pause_and_then_for_the_probe(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
-    clock.now += 4
+    clock.advance(4)
     assert traffic.wait() == pytest.approx(6)
-    clock.now += 6
+    clock.advance(6)
     assert traffic.wait() == math.inf
     traffic.began("first")
     assert traffic.wait() == math.inf
 
 
-def test_without_a_free_slot_the_pace_is_not_waited_for(clock: Clock) -> None:
+def test_without_a_free_slot_the_pace_is_not_waited_for(clock: FakeClock) -> None:
     traffic = make_traffic(clock, rate=0.1, slots=1)
     traffic.began("first")
     assert traffic.wait() == math.inf
@@ -216,14 +217,14 @@ def test_without_a_free_slot_the_pace_is_not_waited_for(clock: Clock) -> None:
 
 @pytest.mark.parametrize("silent", [None, RenderError("no template"), DeliveryError("what?")])
 def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
-    clock: Clock, silent: DeliveryError | None
+    clock: FakeClock, silent: DeliveryError | None
 ) -> None:
     traffic = make_traffic(clock, rate=1, slots=1)
     sent(traffic, "first", silent)
     assert traffic.room("first") == 1
     sent(traffic, "first", DOWN)
     sent(traffic, "first", DOWN)
-    clock.now += 10
+    clock.advance(10)
     sent(traffic, "first", silent)
     assert traffic.states()["first"] is HALF_OPEN
     assert traffic.room("first") == 1
@@ -246,7 +247,7 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
 def test_what_counts_as_a_sign_of_life_between_two_failures(
     result: Receipt | DeliveryError | None, state: BreakerState
 ) -> None:
-    traffic = make_traffic(Clock())
+    traffic = make_traffic(FakeClock())
     sent(traffic, "first", DOWN, result, DOWN)
     assert traffic.states()["first"] is state
 
@@ -264,20 +265,20 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
     ],
 )
 def test_what_a_probe_may_come_to(
-    clock: Clock, result: Receipt | DeliveryError | None, state: BreakerState
+    clock: FakeClock, result: Receipt | DeliveryError | None, state: BreakerState
 ) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
-    clock.now += 10
+    clock.advance(10)
     sent(traffic, "first", result)
     assert traffic.states()["first"] is state
 
 
-def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: Clock) -> None:
+def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: FakeClock) -> None:
     with capture_logs() as logs:
         traffic = make_traffic(clock)
         sent(traffic, "first", DOWN, Transient("slow down", retry_after=30), DOWN, DOWN)
-        clock.now += 30
+        clock.advance(30)
         sent(traffic, "first", YES, YES)
     assert logs == [
         {"event": "breaker_opened", "log_level": "warning", "provider": "first", "pause_s": 30.0},
@@ -285,7 +286,7 @@ def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: Clock) -> No
     ]
 
 
-def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on(clock: Clock) -> None:
+def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on(clock: FakeClock) -> None:
     known: dict[str, ScriptedProvider] = {}
     traffic = ProviderRouter(known, clock)
     assert not traffic.serves(BOTH)

@@ -362,7 +362,7 @@ async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
             await queue.until_attempts(3)
     finally:
         processors[:] = before
-    assert any("RuntimeError" in line and "dispatch_doubles.py" in line for line in lines)
+    assert any("RuntimeError" in line and "dispatch.py" in line for line in lines)
     recorded = [done.attempt.error for done in queue.attempts]
     assert recorded[0] == "unexpected RuntimeError in provider mail"
     for text in (*lines, *recorded):

@@ -17,10 +17,10 @@ from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.errors import Permanent, StoreUnavailable, Transient
+from tests.kit.clock import FakeClock
 from tests.kit.dispatch import (
     ADDRESS,
     SLOW_POLL,
-    Clock,
     MemoryCampaigns,
     MemoryQueue,
     ScriptedProvider,
@@ -51,7 +51,7 @@ async def send(queue: MemoryQueue, count: int, providers: str = "first,second") 
 
 
 async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_back() -> None:
-    queue, clock = MemoryQueue(), Clock()
+    queue, clock = MemoryQueue(), FakeClock()
     first = ScriptedProvider("first", concurrency=2, timeout=0.02, policy=OPENS_AT_TWO)
     second = ScriptedProvider("second", concurrency=2)
     first.open.clear()
@@ -63,7 +63,7 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
         assert outcomes(queue).count(RETRY) == 2
 
         first.open.set()
-        clock.now += 10
+        clock.advance(10)
         await send(queue, 20)
         assert first.sent
         to_second = len(second.sent)
@@ -73,24 +73,24 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
 
 
 async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alone() -> None:
-    queue, clock = MemoryQueue(), Clock()
+    queue, clock = MemoryQueue(), FakeClock()
     first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO, concurrency=2)
     async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH, clock=clock):
         await send(queue, 20)
-        clock.now += 10
+        clock.advance(10)
         await send(queue, 20)
     assert [done.claim.provider for done in queue.attempts].count("first") == 3
 
 
 async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_again() -> None:
-    queue, clock = MemoryQueue(), Clock()
+    queue, clock = MemoryQueue(), FakeClock()
     alone = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
     async with running(queue, alone, clock=clock):
         queue.add(make_trigger(), make_trigger())
         await queue.until_attempts(2)
         await asyncio.sleep(0.15)
         assert outcomes(queue) == [RETRY, RETRY]
-        clock.now += 10
+        clock.advance(10)
         await queue.until_attempts(4)
     assert outcomes(queue)[2:] == [DELIVERED, DELIVERED]
 
@@ -98,7 +98,7 @@ async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_ag
 async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> None:
     queue = MemoryQueue()
     down = ScriptedProvider("down", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
-    async with running(queue, down, ScriptedProvider(), clock=Clock()):
+    async with running(queue, down, ScriptedProvider(), clock=FakeClock()):
         queue.add(*[make_trigger() for _ in range(20)], provider="down")
         await send(queue, 100, "mail")
     assert not down.sent
@@ -113,13 +113,13 @@ async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: in
     provider = ScriptedProvider("mail", down, down, down, concurrency=1, policy=OPENS_AT_TWO)
     broken = MemoryCampaigns(make_campaign(sender="" if campaign_id == 44 else "shop@example.com"))
     broken.all[1, 45] = make_campaign(id=45, retry=RetryPolicy(first_delay=3600))
-    clock = Clock()
+    clock = FakeClock()
     async with running(queue, provider, campaigns=broken, clock=clock):
         queue.add(*[make_trigger(campaign_id=number) for number in (45, campaign_id, 45, 45)])
         await queue.until_attempts(3)
         await asyncio.sleep(0.1)
         assert len(queue.attempts) == 3  # open since the second failure
-        clock.now += 10
+        clock.advance(10)
         queue.rows.clear()
         queue.add(*[make_trigger(campaign_id=campaign_id) for _ in range(3)])
         await queue.until_attempts(6)
@@ -236,13 +236,13 @@ async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_message
 
 
 async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
-    queue, clock = MemoryQueue(), Clock()
+    queue, clock = MemoryQueue(), FakeClock()
     provider = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
     with capture_logs() as logs:
         async with running(queue, provider, clock=clock):
             queue.add(make_trigger(), make_trigger())
             await queue.until_attempts(2)
-            clock.now += 10
+            clock.advance(10)
             await queue.until_attempts(4)
     events = [one["event"] for one in logs if one["event"].startswith("breaker")]
     assert events == ["breaker_opened", "breaker_closed"]
@@ -251,7 +251,7 @@ async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
 async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alone() -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider("mail", *[Permanent("no")] * 20, policy=OPENS_AT_TWO)
-    async with running(queue, provider, clock=Clock()):
+    async with running(queue, provider, clock=FakeClock()):
         queue.add(*[make_trigger() for _ in range(20)])
         await queue.until_attempts(20)
         await send(queue, 5, "mail")

@@ -16,6 +16,7 @@ from server.store.pool import Pool
 from server.store.queue.scan_floor import LOOK_AT_ALL_EVERY, LOOK_BACK_EVERY
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
+from tests.kit.clock import FakeClock
 from tests.kit.store import a_trigger, accept, held_commits, shares, until, waiting_backends
 
 SOON = dt.timedelta(hours=1)
@@ -23,16 +24,6 @@ LATE = "INSERT INTO queue (trigger_id, lane, due_at) VALUES ($1, 'email/sandbox'
 RECORD = """
     INSERT INTO trigger SELECT $1, 1, 44, 'email', 'ext-1', 'someone@example.com', '', '', '', '', now(), ''
 """
-
-
-class Clock:
-    """A clock in seconds that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def placed(pool: Pool, lane: str, count: int = 1) -> None:
@@ -126,40 +117,40 @@ async def claimed(queue: PostgresQueue) -> int:
 
 
 async def test_what_is_committed_late_stands_below_the_floor_and_is_found_by_a_look_back(pool: Pool) -> None:
-    clock = Clock()
+    clock = FakeClock()
     queue = PostgresQueue(pool, clock)
     assert await claimed(queue) == 0
     await late(pool, 5)
     assert await claimed(queue) == 0
-    clock.now += LOOK_BACK_EVERY
+    clock.advance(LOOK_BACK_EVERY)
     assert await claimed(queue) == 1
 
 
 async def test_what_stands_far_below_the_floor_is_found_within_a_minute(pool: Pool) -> None:
-    clock = Clock()
+    clock = FakeClock()
     queue = PostgresQueue(pool, clock)
     await claimed(queue)
     await late(pool, 3600)
-    clock.now += LOOK_BACK_EVERY
+    clock.advance(LOOK_BACK_EVERY)
     assert await claimed(queue) == 0
-    clock.now += LOOK_AT_ALL_EVERY - LOOK_BACK_EVERY
+    clock.advance(LOOK_AT_ALL_EVERY - LOOK_BACK_EVERY)
     assert await claimed(queue) == 1
 
 
 async def test_a_batch_that_is_committed_late_is_found_whole_by_a_provider_that_has_room_for_one(
     pool: Pool,
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     queue = PostgresQueue(pool, clock)
     await claimed(queue)
     for _ in range(5):
         await late(pool, 3600)
-    clock.now += LOOK_AT_ALL_EVERY
+    clock.advance(LOOK_AT_ALL_EVERY)
     assert [len(await queue.claim(shares(sandbox=1), 60)) for _ in range(6)] == [1, 1, 1, 1, 1, 0]
 
 
 async def test_a_commit_that_took_a_moment_is_found_at_once(pool: Pool, url: str) -> None:
-    queue, trigger, slow = PostgresQueue(pool, Clock()), a_trigger(), await asyncpg.connect(url)
+    queue, trigger, slow = PostgresQueue(pool, FakeClock()), a_trigger(), await asyncpg.connect(url)
     await pool.execute(RECORD, trigger.id)
     async with slow.transaction():
         await slow.execute(LATE, trigger.id, dt.timedelta())
@@ -170,7 +161,7 @@ async def test_a_commit_that_took_a_moment_is_found_at_once(pool: Pool, url: str
 
 async def test_the_floor_does_not_rise_above_what_a_full_claim_left(pool: Pool) -> None:
     await placed(pool, "email/sandbox", 30)
-    queue = PostgresQueue(pool, Clock())
+    queue = PostgresQueue(pool, FakeClock())
     await pool.execute(
         "UPDATE queue SET due_at = now() - (row * interval '1 s') FROM"
         " (SELECT trigger_id AS id, row_number() OVER () AS row FROM queue) AS numbered WHERE id = trigger_id"
@@ -180,13 +171,13 @@ async def test_the_floor_does_not_rise_above_what_a_full_claim_left(pool: Pool) 
 
 async def test_a_share_of_nothing_and_no_share_at_all_claim_nothing(pool: Pool) -> None:
     await placed(pool, "email/sandbox")
-    queue = PostgresQueue(pool, Clock())
+    queue = PostgresQueue(pool, FakeClock())
     assert await queue.claim(shares(sandbox=0), 60) == []
     assert await claimed(queue) == 1
 
 
 async def test_after_an_outage_a_claim_looks_at_all(pool: Pool, url: str) -> None:
-    queue = PostgresQueue(pool, Clock())
+    queue = PostgresQueue(pool, FakeClock())
     await claimed(queue)
     await late(pool, 3600)
     assert await claimed(queue) == 0

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from clarion.v1 import error_reason_pb2 as reasons
+from clarion.v1 import options_pb2
 
 __all__ = [
     "FAULT",
@@ -40,7 +41,7 @@ __all__ = [
 
 Config = dict[str, Any]
 
-ANSWER: Any = reasons.answer  # its .pyi file predates typed extensions
+ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 JSON = "application/json"
 DOMAIN = "clarion"
 PREFIX = "ERROR_REASON_"
@@ -103,9 +104,9 @@ class Reply:
         return found
 
     @property
-    def _answer(self) -> reasons.ErrorAnswer:
+    def _answer(self) -> options_pb2.ErrorAnswer:
         value = reasons.ErrorReason.DESCRIPTOR.values_by_number[self.reason]
-        answer: reasons.ErrorAnswer = value.GetOptions().Extensions[ANSWER]
+        answer: options_pb2.ErrorAnswer = value.GetOptions().Extensions[ANSWER]
         return answer
 
 

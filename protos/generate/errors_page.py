@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from .described import Described
-from .examples import error_body, metadata_of
+from .examples import error_body
 from .reasons import Reason, phrase, reasons, violation_reasons
 
 __all__ = ["render"]
@@ -76,7 +76,7 @@ def _row(status: str, reason: Reason) -> str:
 
 def _section(reason: Reason) -> str:
     statuses = ", ".join(f"{status} {phrase(status)}" for status in reason.statuses) or "gRPC only"
-    facts = ", ".join(f"`{name}`" for name in metadata_of(reason))
+    facts = ", ".join(f"`{name}`" for name in sorted(reason.answer.example.metadata))
     lines = [
         f"### {reason.name}",
         "",

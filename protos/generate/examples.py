@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
+
+from google.protobuf import json_format
 
 from .reasons import Reason
 
-__all__ = ["ANSWERS", "ASKED_FOR", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body", "metadata_of"]
+__all__ = ["ANSWERS", "ASKED_FOR", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body"]
 
 RPC = "type.googleapis.com/google.rpc"
 TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
@@ -134,108 +135,17 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
-    """What an error of some reason says beside its code and reason."""
-
-    message: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    violations: Sequence[tuple[str, str, str]] = ()
-    """Field, description, ViolationReason."""
-    wait: str = ""
-    """The `retry_delay`, where the server gives one."""
-
-
-ERRORS = {
-    "INVALID_REQUEST": Error(
-        "2 violations: user.email: is required, but missing or empty; user.nickname: is not a field of this "
-        "call; put facts of your own under user.data",
-        violations=(
-            ("user.email", "is required, but missing or empty", "REQUIRED"),
-            (
-                "user.nickname",
-                "is not a field of this call; put facts of your own under user.data",
-                "UNKNOWN_FIELD",
-            ),
-        ),
-    ),
-    "TOO_LATE_TO_CANCEL": Error(
-        "The trigger is delivered; it cannot be cancelled any more.",
-        {"trigger_id": TRIGGER_ID, "state": "delivered"},
-    ),
-    "CAMPAIGN_PAUSED": Error(
-        "Campaign 44 is paused.",
-        {"campaign_id": "44"},
-        (("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE"),),
-    ),
-    "IDEMPOTENCY_KEY_REUSED": Error(
-        "The idempotency key was used for another trigger: use a new one for each.",
-        {"trigger_id": TRIGGER_ID},
-        (
-            (
-                "idempotency-key",
-                "was used for a trigger with other content; send_at counts as content, too",
-                "ALREADY_USED",
-            ),
-        ),
-    ),
-    "CREDENTIALS_MISSING": Error("No API key was sent: send the header `Authorization: Bearer sk_…`."),
-    "CREDENTIALS_INVALID": Error(
-        "The API key does not work: use `Authorization: Bearer sk_…` with a key that does."
-    ),
-    "SCOPE_MISSING": Error("The API key lacks the scope trigger.", {"scope": "trigger"}),
-    "CAMPAIGN_FORBIDDEN": Error("The API key may not trigger campaign 44.", {"campaign_id": "44"}),
-    "CAMPAIGN_NOT_FOUND": Error("There is no campaign 44.", {"campaign_id": "44"}),
-    "DELIVERY_NOT_FOUND": Error(f"There is no trigger {TRIGGER_ID}.", {"trigger_id": TRIGGER_ID}),
-    "KEY_NOT_FOUND": Error(f"There is no key {KEY_ID}.", {"key_id": KEY_ID}),
-    "PATH_NOT_FOUND": Error("There is nothing at this path: /docs shows what there is."),
-    "METHOD_NOT_ALLOWED": Error(
-        "This path does not take this method: use one of those in the header `allow`."
-    ),
-    "CONTENT_TYPE_UNSUPPORTED": Error(
-        "The body must be uncompressed JSON in UTF-8: send the header `Content-Type: application/json`."
-    ),
-    "BODY_TOO_LARGE": Error("The body is larger than 65536 bytes: send less."),
-    "RATE_LIMITED": Error(
-        "Too many calls: this API key is limited to 50 calls a second with a burst of 100; wait 1 s.",
-        {"key_id": KEY_ID, "limit": "key"},
-        wait="0.250s",
-    ),
-    "STORE_UNAVAILABLE": Error(
-        "The database cannot be reached; nothing was accepted. Try again shortly.", wait="2s"
-    ),
-    "OVERLOADED": Error("Too many calls are waiting; nothing was accepted. Try again shortly.", wait="1s"),
-    "SERVER_UNAVAILABLE": Error(
-        "No server answered; a trigger may or may not have been accepted. "
-        "Try again after the seconds in the header `retry-after`."
-    ),
-    "TIMED_OUT": Error("The answer took too long; the call may or may not have taken effect."),
-    "HTTP_REFUSED": Error("The HTTP request is malformed: check its request line, path and headers."),
-    "INTERNAL_FAULT": Error(
-        "A fault in Clarion; it is logged.", {"request_id": "6f4b3c9e-2f0b-4c8e-8a55-4d9f5a9f0c51"}
-    ),
-    "METHOD_UNKNOWN": Error(
-        "There is no such gRPC method: check the service and the method; reflection lists them."
-    ),
-    "REQUEST_TOO_SLOW": Error("The request arrived too slowly: send all of it at once."),
-    "NOT_READY": Error("No server can take calls here now: send them elsewhere until this path answers 200."),
-}
-
-
 def error_body(reason: Reason) -> dict[str, Any]:
     """Return an error's body, a `google.rpc.Status` as JSON."""
-    error = ERRORS[reason.name]
+    example = json_format.MessageToDict(reason.answer.example, preserving_proto_field_name=True)
     info: dict[str, Any] = {"@type": f"{RPC}.ErrorInfo", "reason": reason.name, "domain": "clarion"}
-    details = [{**info, "metadata": error.metadata} if error.metadata else info]
-    if error.violations:
-        names = ("field", "description", "reason")
-        violations = [dict(zip(names, violation, strict=True)) for violation in error.violations]
-        details.append({"@type": f"{RPC}.BadRequest", "field_violations": violations})
-    if error.wait:
-        details.append({"@type": f"{RPC}.RetryInfo", "retry_delay": error.wait})
-    return {"code": reason.code, "message": error.message, "details": details}
+    details = [{**info, **_only(example, "metadata")}]
+    if "violations" in example:
+        details.append({"@type": f"{RPC}.BadRequest", "field_violations": example["violations"]})
+    if "retry_delay" in example:
+        details.append({"@type": f"{RPC}.RetryInfo", **_only(example, "retry_delay")})
+    return {"code": reason.code, "message": example["message"], "details": details}
 
 
-def metadata_of(reason: Reason) -> list[str]:
-    """Return the names of the facts in the `metadata` of the reason's ErrorInfo."""
-    return list(ERRORS[reason.name].metadata)
+def _only(members: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {name: members[name]} if name in members else {}

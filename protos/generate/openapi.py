@@ -8,7 +8,8 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from .described import Binding, Described, bindings, sentence
 from .examples import ANSWERS, BATCH_BODY, BODIES, EVENTS, PARAMETERS, TRIGGER_ID
-from .responses import EVERY_ANSWER, Responses, headers, reasons_of
+from .reasons import reasons_of
+from .responses import Responses, headers
 from .rules import rules_of
 from .schemas import Schemas
 from .trigger_body import add_batch_body, add_trigger_body
@@ -47,12 +48,12 @@ A body may have 64 KiB, that of a batch 2 MiB, the headers of a request 12 KiB a
 answer takes at most 10 seconds; then it is 504 `TIMED_OUT`. How many calls a key and its project may make \
 is theirs: 429 tells. Each item of a batch counts as a call."""
 OPERATIONS = "Operations"
-# What the gateway answers itself: path → operationId, summary, what 200 holds, reasons of its own.
-BY_THE_GATEWAY: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
-    "/healthz": ("Healthz", "Tells whether the gateway is alive.", "", ()),
-    "/readyz": ("Readyz", "Tells whether calls can be taken: a server is ready.", "", ("NOT_READY",)),
-    "/openapi.json": ("OpenApi", "Returns this document.", JSON, ()),
-    "/docs": ("Docs", "Returns this document as a page for people.", "text/html", ()),
+# The gateway's own endpoints: path → operationId, summary, content type of a 200.
+ENDPOINTS: dict[str, tuple[str, str, str]] = {
+    "/healthz": ("Healthz", "Liveness probe: returns 200 whenever the gateway is up.", ""),
+    "/readyz": ("Readyz", "Readiness probe: returns 200 if a server can accept calls.", ""),
+    "/openapi.json": ("OpenApi", "Returns this document.", JSON),
+    "/docs": ("Docs", "Returns this document as an HTML page.", "text/html"),
 }
 
 
@@ -63,8 +64,8 @@ def build(described: Described, version: str) -> dict[str, Any]:
     for binding in bindings(described):
         operation = _operation(described, schemas, responses, binding)
         paths.setdefault(binding.path, {})[binding.verb] = operation
-    for path, (name, summary, kind, reasons) in BY_THE_GATEWAY.items():
-        found = {"200": _found(kind), **responses.of([*EVERY_ANSWER, *reasons])}
+    for path, (name, summary, kind) in ENDPOINTS.items():
+        found = {"200": _found(kind), **responses.of_endpoint(path)}
         paths[path] = {"get": _open_operation(name, summary, found)}
     key = {"type": "http", "scheme": "bearer", "bearerFormat": "sk_ and a UUID", "description": "An API key."}
     return {
@@ -107,6 +108,7 @@ def _operation(
     summary, more = sentence(described.comment(binding.method))
     scope = scope_of(described, binding.service)
     body = _request_body(described, schemas, binding)
+    errors = responses.of_call(reasons_of(described, binding))
     return {
         "operationId": f"{binding.service.name}_{binding.method.name}",
         "tags": [binding.service.name],
@@ -116,7 +118,10 @@ def _operation(
         "security": [{SCHEME: [scope]}],
         "parameters": _parameters(described, schemas, binding),
         **({"requestBody": body} if body else {}),
-        "responses": {**_answer(described, schemas, binding), **responses.of(reasons_of(binding))},
+        "responses": {
+            **_answer(described, schemas, binding),
+            **errors,
+        },
     }
 
 

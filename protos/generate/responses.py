@@ -1,44 +1,16 @@
-"""Error answers in OpenAPI: which reasons a call can meet, and what they look like."""
+"""Error responses in OpenAPI: the reasons for which a call can fail, and their bodies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from .described import Binding, Described
+from .described import Described
 from .examples import error_body
-from .reasons import Reason, phrase, reasons, violation_reasons
+from .reasons import CALL, REQUEST, ROUTE, Reason, phrase, reasons, violation_reasons
 from .schemas import Schema, ref
 
-__all__ = ["Responses", "reasons_of"]
-
-# The protos do not say which calls meet which errors; this does.
-EVERY_ANSWER = ("HTTP_REFUSED", "REQUEST_TOO_SLOW", "INTERNAL_FAULT")
-EVERY_CALL = (
-    "INVALID_REQUEST",
-    "CREDENTIALS_MISSING",
-    "CREDENTIALS_INVALID",
-    "SCOPE_MISSING",
-    "RATE_LIMITED",
-    "STORE_UNAVAILABLE",
-    "OVERLOADED",
-    "SERVER_UNAVAILABLE",
-    "TIMED_OUT",
-    *EVERY_ANSWER,
-)
-CALLS_WITH_A_BODY = ("CONTENT_TYPE_UNSUPPORTED", "BODY_TOO_LARGE")
-CALLS_THAT_NAME = {
-    "campaign_id": ("CAMPAIGN_NOT_FOUND",),
-    "trigger_id": ("DELIVERY_NOT_FOUND",),
-    "key_id": ("KEY_NOT_FOUND",),
-}
-CALLS_OF = {
-    "TriggerCampaign": ("CAMPAIGN_FORBIDDEN", "CAMPAIGN_PAUSED", "IDEMPOTENCY_KEY_REUSED"),
-    "StreamTriggers": ("DELIVERY_NOT_FOUND",),
-    "CancelTrigger": ("CAMPAIGN_FORBIDDEN", "TOO_LATE_TO_CANCEL"),
-}
-NO_CALL = ("PATH_NOT_FOUND", "METHOD_NOT_ALLOWED")
-"""Documented once: OpenAPI has no place for paths and methods that are not there."""
+__all__ = ["Responses", "headers"]
 
 RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
@@ -61,35 +33,33 @@ HEADERS_OF = {
 }
 
 
-def reasons_of(binding: Binding) -> list[str]:
-    """Return the names of the reasons that a call can be refused for."""
-    named = [reason for name in binding.variables for reason in CALLS_THAT_NAME[name]]
-    body = CALLS_WITH_A_BODY if binding.body else ()
-    return [*EVERY_CALL, *body, *named, *CALLS_OF.get(binding.method.name, ())]
-
-
 class Responses:
     """The error answers of one document."""
 
     def __init__(self, described: Described) -> None:
-        """Read the reasons."""
+        """Read the reasons from the descriptors.
+
+        OpenAPI has no place for paths and methods that do not exist, so their errors are components that no
+        operation refers to.
+        """
         self.reasons: Mapping[str, Reason] = reasons(described)
         self._violations = violation_reasons(described)
+        self._common = _by_status(self._met_by(REQUEST, CALL))
+        rest = _by_status(self._met_by(ROUTE))
         self.components = {
             _key(status): self._response(status, met)
-            for met_by in (EVERY_CALL, NO_CALL)
-            for status, met in self._by_status(met_by).items()
+            for met_by in (self._common, rest)
+            for status, met in met_by.items()
         }
 
-    def of(self, names: list[str]) -> dict[str, Any]:
-        """Return the `responses` of an operation that can meet these reasons."""
-        common = self._by_status(EVERY_CALL)
-        return {
-            str(status): ref(_key(status), "responses")
-            if met == common.get(status)
-            else self._response(status, met)
-            for status, met in self._by_status(names).items()
-        }
+    def of_call(self, names: list[str]) -> dict[str, Any]:
+        """Return the `responses` of an operation that can fail for these reasons."""
+        return self._of([reason for reason in self.reasons.values() if reason.name in names])
+
+    def of_endpoint(self, path: str) -> dict[str, Any]:
+        """Return the `responses` of one of the gateway's own endpoints."""
+        met = [one for one in self.reasons.values() if path in one.answer.met_by.paths]
+        return self._of([*self._met_by(REQUEST), *met])
 
     def examples(self) -> dict[str, Any]:
         """Return an example for each reason, for `components/examples`."""
@@ -110,11 +80,16 @@ class Responses:
             "ViolationReason": _names("What is wrong with a field. Stable.", self._violations),
         }
 
-    def _by_status(self, names: tuple[str, ...] | list[str]) -> dict[int, list[Reason]]:
-        """Sort reasons by the HTTP statuses that they are answered with."""
-        met = [reason for reason in self.reasons.values() if reason.name in names]
-        statuses = sorted({status for reason in met for status in reason.statuses})
-        return {status: [one for one in met if status in one.statuses] for status in statuses}
+    def _met_by(self, *scopes: int) -> list[Reason]:
+        return [reason for reason in self.reasons.values() if reason.is_met_by(scopes)]
+
+    def _of(self, met: list[Reason]) -> dict[str, Any]:
+        return {
+            str(status): ref(_key(status), "responses")
+            if found == self._common.get(status)
+            else self._response(status, found)
+            for status, found in _by_status(met).items()
+        }
 
     def _response(self, status: int, met: list[Reason]) -> dict[str, Any]:
         lines = [f"- `{one.name}`: {one.happened} {one.to_do}" for one in met]
@@ -135,6 +110,12 @@ def headers(*names: str) -> dict[str, Any]:
 
 def _type_of(header: str) -> Schema:
     return {"type": "integer", "minimum": 1} if header == "retry-after" else {"type": "string"}
+
+
+def _by_status(met: list[Reason]) -> dict[int, list[Reason]]:
+    """Group reasons by their HTTP statuses."""
+    statuses = sorted({status for reason in met for status in reason.statuses})
+    return {status: [one for one in met if status in one.statuses] for status in statuses}
 
 
 def _key(status: int) -> str:

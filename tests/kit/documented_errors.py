@@ -10,7 +10,7 @@ import httpx
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
 
-from clarion.v1 import error_reason_pb2
+from clarion.v1 import error_reason_pb2, options_pb2
 
 __all__ = ["as_json", "check_call", "check_rest", "fields_of", "reason_of", "status_of"]
 
@@ -18,7 +18,7 @@ RPC = "type.googleapis.com/google.rpc"
 KNOWN_DETAILS = {f"{RPC}.ErrorInfo", f"{RPC}.BadRequest", f"{RPC}.RetryInfo"}
 REASONS = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
 VIOLATIONS = error_reason_pb2.ViolationReason.DESCRIPTOR.values_by_name
-ANSWER: Any = error_reason_pb2.answer  # its .pyi file takes it for a plain field
+ANSWER: Any = options_pb2.answer  # its .pyi file takes it for a plain field
 HEADERS = {401: "www-authenticate", 405: "allow", 429: "retry-after", 503: "retry-after"}
 WAITS = {"RATE_LIMITED", "OVERLOADED", "STORE_UNAVAILABLE"}
 """Reasons that a server gives with the time to wait."""

@@ -9,6 +9,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from clarion.v1 import error_reason_pb2 as reasons
+from clarion.v1 import options_pb2
 from clarion_client import (
     CampaignPaused,
     ClarionError,
@@ -29,7 +30,7 @@ from clarion_client import (
 from clarion_client.errors import error_of, final, timed_out
 from clarion_client.retry import Tries, limit, pause
 
-ANSWER: Any = reasons.answer
+ANSWER: Any = options_pb2.answer
 KINDS: dict[str, type[ClarionError]] = {
     "INVALID_REQUEST": InvalidRequest,
     "CAMPAIGN_PAUSED": CampaignPaused,

@@ -16,14 +16,14 @@ from google.protobuf import json_format
 from google.rpc import status_pb2
 
 import gateway
-from clarion.v1 import error_reason_pb2, trigger_pb2
+from clarion.v1 import error_reason_pb2, options_pb2, trigger_pb2
 from gateway import GatewayError, GatewayOptions, build, render
 from gateway.config import contract, replies
 from gateway.config.contract import built, path_regex
 from gateway.config.replies import Reply, too_large
 from gateway.run.command import command
 
-ANSWER: Any = error_reason_pb2.answer  # its .pyi file predates typed extensions
+ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 EVENTS = "/api/client/triggers:watch"
 ADMISSION = "envoy.filters.http.adaptive_concurrency"
 OPTIONS = GatewayOptions(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))

@@ -16,7 +16,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from buf.validate import validate_pb2
-from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2, error_reason_pb2, trigger_pb2
+from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2, error_reason_pb2, options_pb2, trigger_pb2
 from gateway import GatewayOptions
 from gateway.config import contract
 from generate import examples, openapi
@@ -40,7 +40,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 CALLS = {name: one for name, one in OPERATIONS.items() if one["security"]}
 TRIGGER = DOCUMENT["paths"]["/api/client/campaigns/{campaign_id}/trigger"]["post"]
 # Their .pyi files predate typed extensions.
-ANSWER: Any = error_reason_pb2.answer
+ANSWER: Any = options_pb2.answer
 FIELD: Any = validate_pb2.field
 REGISTRY: Registry[Any] = Registry().with_resource("urn:clarion", DRAFT202012.create_resource(DOCUMENT))
 FILES = (api_key_pb2, campaign_pb2, delivery_pb2, trigger_pb2)

@@ -20,15 +20,13 @@ ClarionError
 │   ├── ServerEnding            503  UNAVAILABLE (streams only)
 │   └── TimedOut                504  DEADLINE_EXCEEDED
 └── DeliveryError               one attempt failed
-    ├── RenderError             permanent: the template or its data
-    └── ProviderError           the provider's answer, or none
-        ├── Transient           try again (after `retry_after` seconds if the provider said so)
-        ├── Permanent           the message will never be taken
-        └── RecipientRefused    permanent: this recipient will never be reached
+    ├── RenderError             the template could not be rendered
+    └── ProviderError           the provider refused the message or did not answer; `verdict` says which
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -62,6 +60,7 @@ __all__ = [
     "TimedOut",
     "TooLateToCancel",
     "Transient",
+    "Verdict",
     "Violation",
 ]
 
@@ -276,8 +275,31 @@ class TimedOut(RequestError):
     reason = "TIMED_OUT"
 
 
+class Verdict(enum.StrEnum):
+    """What a provider decided about a message: the one thing that retries, breakers and routing depend on."""
+
+    SENT = "sent"
+    """The provider accepted the message."""
+    LATER = "later"
+    """Retry: the provider works, but cannot deliver this message or reach this recipient now."""
+    NEVER = "never"
+    """Give up: the provider will never accept this message."""
+    RECIPIENT_REFUSED = "recipient_refused"
+    """Give up and suppress the recipient: nothing sent to this address will ever arrive."""
+    PROVIDER_DOWN = "provider_down"
+    """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
+
+
 class DeliveryError(ClarionError):
-    """An attempt failed. Messages never hold the recipient's address."""
+    """An attempt failed.
+
+    The text never contains the recipient's address. `reached_provider` is false if the message was rejected
+    before the provider saw it, so that the error is no evidence about the provider.
+    """
+
+    verdict = Verdict.NEVER
+    retry_after: float | None = None
+    reached_provider = False
 
 
 class RenderError(DeliveryError):
@@ -285,33 +307,57 @@ class RenderError(DeliveryError):
 
 
 class ProviderError(DeliveryError):
-    """The provider did not take the message."""
+    """The provider did not accept the message."""
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        reached_provider: bool = True,
+    ) -> None:
+        """Create an error.
+
+        Args:
+            verdict: What the provider decided; anything but `SENT`.
+            message: The provider's words, or ours if it gave none.
+            retry_after: Seconds to wait at least before the next attempt, if the provider named them.
+            reached_provider: False if Clarion rejected the message itself.
+        """
+        if verdict is Verdict.SENT:
+            raise ValueError("an error cannot have the verdict SENT")
+        super().__init__(message)
+        self.verdict = verdict
+        self.retry_after = retry_after
+        self.reached_provider = reached_provider
 
 
+# Until every provider names its verdicts, these three choose them from the class.
 class Transient(ProviderError):
     """The provider cannot take the message now."""
 
     def __init__(
         self, message: str | None = None, *, retry_after: float | None = None, of_provider: bool = True
     ) -> None:
-        """Take the provider's words and the seconds that it asked to wait, if it did.
-
-        `of_provider`: other messages would fare no better there now (no connection, no login, a throttle), so
-        it counts for the provider's circuit breaker. False: it is about this recipient or message alone.
-        """
-        super().__init__(message)
-        self.retry_after = retry_after
+        """`of_provider=False`: it is about this recipient or message alone."""
+        super().__init__(
+            Verdict.PROVIDER_DOWN if of_provider else Verdict.LATER, message, retry_after=retry_after
+        )
         self.of_provider = of_provider
 
 
 class Permanent(ProviderError):
     """The provider will never take the message."""
 
+    _verdict = Verdict.NEVER
+
     def __init__(self, message: str | None = None, *, reached_provider: bool = True) -> None:
         """`reached_provider=False`: Clarion itself rejected the message; says nothing about the provider."""
-        super().__init__(message)
-        self.reached_provider = reached_provider
+        super().__init__(self._verdict, message, reached_provider=reached_provider)
 
 
 class RecipientRefused(Permanent):
     """The provider will never take messages for this recipient."""
+
+    _verdict = Verdict.RECIPIENT_REFUSED

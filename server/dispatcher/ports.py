@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Generic, Protocol, Self
 
 from ..domain.campaign import Campaign
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, Released
-from ..errors import DeliveryError
-from .providers.base import Receipt
+from ..errors import DeliveryError, Verdict
 
-__all__ = ["AttemptResult", "Campaigns", "Lanes", "Queue", "Sender"]
+__all__ = ["AttemptResult", "Campaigns", "Lanes", "Queue", "SendResult", "Sender"]
 
 
 class Queue(Protocol[ClaimT]):
@@ -72,11 +71,31 @@ class Campaigns(Lanes, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SendResult:
+    """What came of sending a message: the provider's verdict and its words."""
+
+    verdict: Verdict
+    words: str = ""
+    """Why the message was not sent."""
+    retry_after: float | None = None
+    """Seconds that the provider asked to wait."""
+    reached_provider: bool = True
+    """False if Clarion rejected the message itself: the result is no evidence about the provider."""
+    message_id: str = ""
+    """The provider's ID for a message that was sent."""
+
+    @classmethod
+    def of(cls, error: DeliveryError) -> Self:
+        """Return the result that an error stands for."""
+        return cls(error.verdict, str(error), error.retry_after, error.reached_provider)
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptResult(Generic[ClaimT]):
-    """What became of a claim, and what was heard of the provider; nothing, if nothing was sent."""
+    """What to record of a claim, and the result if something was sent."""
 
     outcome: Finished[ClaimT] | Released[ClaimT]
-    result: Receipt | DeliveryError | None = None
+    result: SendResult | None = None
 
 
 class Sender(Protocol[ClaimT]):

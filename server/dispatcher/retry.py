@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from ..domain.campaign import RetryPolicy
 from ..domain.delivery import Attempt, AttemptOutcome, Claim, Finished
-from ..errors import DeliveryError, RecipientRefused, Transient
-from .providers.base import Receipt
+from ..errors import Verdict
+from .ports import SendResult
 from .redact import scrub
 
 __all__ = ["CUT_OFF", "EXPIRED", "USED_UP", "conclude", "decide", "expires_at", "lost", "not_sent"]
@@ -19,12 +19,13 @@ EXPIRED = "its time to live ended"
 USED_UP = "all its attempts are made, and the last one was lost"
 CUT_OFF = "cut off by a shutdown: whether the provider took the message is not known"
 
+RETRYABLE = frozenset({Verdict.LATER, Verdict.PROVIDER_DOWN})
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a provider that asks for longer is asked again after a day."""
 
 
 def decide(
-    error: DeliveryError, tries: int, policy: RetryPolicy, jitter: float, time_left: float = math.inf
+    result: SendResult, tries: int, policy: RetryPolicy, jitter: float, time_left: float = math.inf
 ) -> float | None:
     """Return the seconds until the next attempt, or None to give up.
 
@@ -33,15 +34,15 @@ def decide(
     own `retry_after` is the least that is waited.
 
     Args:
-        error: Why the attempt failed. Only `Transient` errors are worth another try.
+        result: Why the attempt failed.
         tries: The number of the attempt that failed, from 1, since acceptance or the last redrive.
         policy: The campaign's or the provider's policy.
         jitter: A random number, 0 ≤ jitter < 1.
         time_left: Seconds until the trigger expires; an attempt after that would be for nothing.
     """
-    if not isinstance(error, Transient) or tries >= policy.max_attempts:
+    if result.verdict not in RETRYABLE or tries >= policy.max_attempts:
         return None
-    delay = max(jitter * _ceiling(tries, policy), min(error.retry_after or 0.0, MAX_RETRY_AFTER))
+    delay = max(jitter * _ceiling(tries, policy), min(result.retry_after or 0.0, MAX_RETRY_AFTER))
     return delay if delay < time_left else None
 
 
@@ -69,7 +70,7 @@ def _ceiling(attempt: int, policy: RetryPolicy) -> float:
 
 def conclude(
     claim: Claim,
-    result: Receipt | DeliveryError,
+    result: SendResult,
     policy: RetryPolicy,
     *,
     jitter: float,
@@ -77,18 +78,18 @@ def conclude(
     duration: float,
 ) -> Finished:
     """Turn what came of a claim into what is recorded: done, retry (with its delay) or dead."""
-    if isinstance(result, Receipt):
+    if result.verdict is Verdict.SENT:
         attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)
-        return Finished(claim, replace(attempt, provider_message_id=result.provider_message_id))
+        return Finished(claim, replace(attempt, provider_message_id=result.message_id))
     end, now = expires_at(claim, policy), started_at + dt.timedelta(seconds=duration)
     time_left = (end - now).total_seconds() if end else math.inf
     delay = decide(result, claim.tries, policy, jitter, time_left)
     outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
-    error = scrub(str(result), claim.trigger.address)
+    error = scrub(result.words, claim.trigger.address)
     if delay is None and decide(result, claim.tries, policy, jitter) is not None:
         error += f"; {EXPIRED} before another attempt"
     attempt = replace(_attempt(claim, outcome, started_at, duration), error=error)
-    refusal = error if isinstance(result, RecipientRefused) else ""
+    refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
     return Finished(claim, attempt, delay, refusal)
 
 

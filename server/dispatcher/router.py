@@ -13,10 +13,11 @@ import structlog
 
 from ..domain.campaign import providers_of
 from ..domain.delivery import ClaimRequest
-from ..errors import DeliveryError, Permanent, ProviderError, Transient
+from ..errors import Verdict
 from .circuit_breaker import Breaker, BreakerState
+from .ports import SendResult
 from .provider_rate import Pace
-from .providers.base import Destination, Receipt
+from .providers.base import Destination
 
 __all__ = ["Plan", "ProviderRouter"]
 
@@ -140,25 +141,23 @@ class ProviderRouter:
             road.pace.took()
             road.breaker.started(self._clock())
 
-    def ended(self, provider: str, result: Receipt | DeliveryError | None) -> None:
+    def ended(self, provider: str, result: SendResult | None) -> None:
         """Note what came of it; None: nothing was sent."""
         road = self._road(provider)
         if road is None:
             return
         road.free += 1
-        if not isinstance(result, Receipt | ProviderError) or (
-            isinstance(result, Permanent) and not result.reached_provider
-        ):
+        if result is None or not result.reached_provider:
             road.pace.took(-1)
             road.breaker.abandoned()
-        elif isinstance(result, Transient) and result.of_provider:
+        elif result.verdict is Verdict.PROVIDER_DOWN:
             self._failed(provider, road, result)
         elif road.breaker.succeeded():
             self._log.info("breaker_closed", provider=provider)
 
-    def _failed(self, provider: str, road: _ProviderState, error: Transient) -> None:
+    def _failed(self, provider: str, road: _ProviderState, result: SendResult) -> None:
         now = self._clock()
-        if road.breaker.failed(now, error.retry_after or 0.0):
+        if road.breaker.failed(now, result.retry_after or 0.0):
             pause = round((road.breaker.reopens_at or now) - now, 1)
             self._log.warning("breaker_opened", provider=provider, pause_s=pause)
 

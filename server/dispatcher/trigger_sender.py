@@ -18,11 +18,11 @@ from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
-from ..errors import DeliveryError, Permanent, Transient
+from ..errors import DeliveryError, ProviderError, Verdict
 from ..templates.render import Renderer
 from . import metrics
-from .ports import AttemptResult, Campaigns
-from .providers.base import Provider, Receipt
+from .ports import AttemptResult, Campaigns, SendResult
+from .providers.base import Provider
 from .redact import safe_traceback
 from .retry import conclude, lost, not_sent
 
@@ -59,20 +59,20 @@ class TriggerSender:
         if wait := self._wait_for_window(trigger, campaign, started_at):
             return AttemptResult(Released(claim, wait))
         try:
-            result, reached_provider = await self._deliver(claim, campaign)
+            result = await self._deliver(claim, campaign)
         except asyncio.CancelledError:
             self._cut_off[trigger.id] = lost(claim, started_at, time.perf_counter() - start)
             raise
         finished = conclude(
             claim,
             result,
-            generous if isinstance(result, Transient) and result.of_provider else policy,
+            generous if result.verdict is Verdict.PROVIDER_DOWN else policy,
             jitter=self._jitter(),
             started_at=started_at,
             duration=time.perf_counter() - start,
         )
         self._report(finished)
-        return AttemptResult(finished, result if reached_provider else None)
+        return AttemptResult(finished, result)
 
     def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
         """Return the campaign's policy, or that of its first provider, whichever of them sends."""
@@ -111,32 +111,45 @@ class TriggerSender:
         """Count what expired while it waited."""
         metrics.buried(count)
 
-    async def _deliver(self, claim: Claim, campaign: Campaign | None) -> tuple[Receipt | DeliveryError, bool]:
-        """Render and send; turn whatever goes wrong into a delivery error. Tell if the provider was asked."""
+    async def _deliver(self, claim: Claim, campaign: Campaign | None) -> SendResult:
+        """Render and send; any error becomes a result."""
         reached_provider = False
         try:
             if campaign is None:
-                raise Permanent(f"campaign {claim.trigger.campaign_id} does not exist any more")
+                raise ProviderError(
+                    Verdict.NEVER,
+                    f"campaign {claim.trigger.campaign_id} no longer exists",
+                    reached_provider=False,
+                )
             provider = self._provider(claim)
             fallback = self._campaigns.timezone(campaign.project_id)
             message = self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
             reached_provider = True
-            return await _send(provider, message), reached_provider
+            return SendResult(Verdict.SENT, message_id=await _send(provider, message))
         except DeliveryError as error:
-            return error, reached_provider
+            return SendResult.of(error)
         except Exception as error:
             self._log.error(
                 "provider_fault", trigger_id=str(claim.trigger.id), exception=safe_traceback(error)
             )
             place = f"in provider {claim.provider}" if reached_provider else "in rendering"
-            return Transient(f"unexpected {type(error).__name__} {place}"), reached_provider
+            words = f"unexpected {type(error).__name__} {place}"
+            return SendResult(Verdict.PROVIDER_DOWN, words, reached_provider=reached_provider)
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)
         if provider is None:
-            raise Transient(f"no provider {claim.provider} is configured here")
+            raise ProviderError(
+                Verdict.PROVIDER_DOWN,
+                f"no provider {claim.provider} is configured here",
+                reached_provider=False,
+            )
         if claim.trigger.channel not in provider.channels:
-            raise Permanent(f"provider {claim.provider} does not deliver by {claim.trigger.channel}")
+            raise ProviderError(
+                Verdict.NEVER,
+                f"provider {claim.provider} does not deliver by {claim.trigger.channel}",
+                reached_provider=False,
+            )
         return provider
 
     def _report(self, finished: Finished) -> None:
@@ -159,9 +172,11 @@ class TriggerSender:
         )
 
 
-async def _send(provider: Provider, message: Message) -> Receipt:
+async def _send(provider: Provider, message: Message) -> str:
     try:
         async with asyncio.timeout(provider.timeout):
             return await provider.send(message)
     except TimeoutError:
-        raise Transient(f"no answer from {provider.name} within {provider.timeout:g} s") from None
+        raise ProviderError(
+            Verdict.PROVIDER_DOWN, f"no answer from {provider.name} within {provider.timeout:g} s"
+        ) from None

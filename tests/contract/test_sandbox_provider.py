@@ -28,11 +28,11 @@ def sandbox(data_dir: Path, **settings: object) -> Provider:
 
 
 async def test_an_email_becomes_a_file_that_a_mail_program_opens(tmp_path: Path) -> None:
-    receipt = await sandbox(tmp_path).send(EMAIL)
+    message_id = await sandbox(tmp_path).send(EMAIL)
     file = tmp_path / "outbox" / "email" / f"{ID}.eml"
     mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
     assert (mail["Subject"], mail["To"]) == ("Grüße", "z@example.org")
-    assert receipt.provider_message_id == file.name
+    assert message_id == file.name
 
 
 async def test_text_and_push_become_json(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from server.channels.messages import Message
 from server.dispatcher.dispatcher import Dispatcher
 from server.dispatcher.ports import Queue
-from server.dispatcher.providers.base import Provider, Receipt, SendingPolicy
+from server.dispatcher.providers.base import Provider, SendingPolicy
 from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
 from server.dispatcher.trigger_sender import TriggerSender
@@ -210,7 +210,7 @@ class ScriptedProvider:
         self.open.set()
         self.reached = asyncio.Event()
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         self._under_way += 1
         self.most = max(self.most, self._under_way)
         self.reached.set()
@@ -221,7 +221,7 @@ class ScriptedProvider:
         if self.script:
             raise self.script.pop(0)
         self.sent.append(message)
-        return Receipt(f"id-{len(self.sent)}")
+        return f"id-{len(self.sent)}"
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -7,17 +7,24 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from server.dispatcher.providers.base import Receipt
+from server.dispatcher.ports import SendResult
 from server.dispatcher.retry import EXPIRED, conclude, decide, expires_at, not_sent
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
-from server.errors import DeliveryError, Permanent, ProviderError, RecipientRefused, RenderError, Transient
+from server.errors import RenderError, Verdict
 from tests.kit.dispatch import ADDRESS, make_claim, make_trigger
 
 POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0)
-BUSY = Transient("busy")
+BUSY = SendResult(Verdict.PROVIDER_DOWN, "busy")
+NEVER = SendResult(Verdict.NEVER, "no")
+UNRENDERED = SendResult.of(RenderError("no"))
+SENT = SendResult(Verdict.SENT, message_id="queue-7")
 NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
+
+
+def asked_to_wait(seconds: float) -> SendResult:
+    return SendResult(Verdict.PROVIDER_DOWN, "busy", retry_after=seconds)
 
 
 @pytest.mark.parametrize(
@@ -30,19 +37,20 @@ SECOND = dt.timedelta(seconds=1)
         (BUSY, 4, 0.5, 15.0),  # 54 s, but for max_delay
         (BUSY, 5, 0.5, None),
         (BUSY, 6, 0.5, None),
-        (Transient("busy", retry_after=10), 1, 0.5, 10.0),
-        (Transient("busy", retry_after=10), 3, 0.9, 16.2),
-        (Transient("busy", retry_after=100), 1, 0.5, 100.0),
-        (Transient("busy", retry_after=10**9), 1, 0.5, 86_400.0),
-        (Transient("busy", retry_after=10), 5, 0.5, None),
-        (Permanent("no"), 1, 0.5, None),
-        (RecipientRefused("no"), 1, 0.5, None),
-        (RenderError("no"), 1, 0.5, None),
-        (ProviderError("no"), 1, 0.5, None),
+        (asked_to_wait(10), 1, 0.5, 10.0),
+        (asked_to_wait(10), 3, 0.9, 16.2),
+        (asked_to_wait(100), 1, 0.5, 100.0),
+        (asked_to_wait(10**9), 1, 0.5, 86_400.0),
+        (asked_to_wait(10), 5, 0.5, None),
+        (NEVER, 1, 0.5, None),
+        (SendResult(Verdict.RECIPIENT_REFUSED, "no"), 1, 0.5, None),
+        (UNRENDERED, 1, 0.5, None),
+        (SendResult(Verdict.LATER, "full"), 1, 0.5, 1.0),
+        (SENT, 1, 0.5, None),
     ],
 )
 def test_the_delay_follows_from_error_attempt_and_policy(
-    error: DeliveryError, attempt: int, jitter: float, expected: float | None
+    error: SendResult, attempt: int, jitter: float, expected: float | None
 ) -> None:
     delay = decide(error, attempt, POLICY, jitter)
     assert delay == (None if expected is None else pytest.approx(expected))
@@ -57,13 +65,13 @@ def test_the_delay_follows_from_error_attempt_and_policy(
         (BUSY, 1, 0.0, None),
         (BUSY, 1, -5.0, None),
         (BUSY, 4, 16.0, 15.0),
-        (Transient("busy", retry_after=10), 1, 9.0, None),
-        (Transient("busy", retry_after=10), 1, 11.0, 10.0),
-        (Permanent("no"), 1, 1e9, None),
+        (asked_to_wait(10), 1, 9.0, None),
+        (asked_to_wait(10), 1, 11.0, 10.0),
+        (NEVER, 1, 1e9, None),
     ],
 )
 def test_an_attempt_that_would_come_after_the_time_to_live_is_none(
-    error: DeliveryError, attempt: int, time_left: float, expected: float | None
+    error: SendResult, attempt: int, time_left: float, expected: float | None
 ) -> None:
     assert decide(error, attempt, POLICY, 0.5, time_left) == expected
 
@@ -73,14 +81,14 @@ def test_a_policy_of_a_thousand_attempts_never_overflows() -> None:
     assert decide(BUSY, 1999, patient, 0.5) == 30.0
 
 
-def concluded(result: Receipt | DeliveryError, attempt: int = 1) -> Finished:
+def concluded(result: SendResult, attempt: int = 1) -> Finished:
     started = dt.datetime.now(dt.UTC)
     claim = make_claim(attempt=attempt)
     return conclude(claim, result, POLICY, jitter=0.5, started_at=started, duration=0.25)
 
 
 def test_a_receipt_means_delivered() -> None:
-    finished = concluded(Receipt("queue-7"))
+    finished = concluded(SENT)
     assert finished.attempt.outcome is AttemptOutcome.DELIVERED
     assert finished.attempt.provider_message_id == "queue-7"
     assert finished.retry_in is None
@@ -100,7 +108,7 @@ def test_the_last_attempts_error_means_dead() -> None:
 
 
 def test_a_permanent_error_means_dead_at_once() -> None:
-    assert concluded(Permanent("no")).attempt.outcome is AttemptOutcome.DEAD
+    assert concluded(NEVER).attempt.outcome is AttemptOutcome.DEAD
 
 
 @pytest.mark.parametrize(
@@ -113,13 +121,13 @@ def test_a_permanent_error_means_dead_at_once() -> None:
     ],
 )
 def test_a_recorded_error_never_holds_the_recipient(text: str) -> None:
-    recorded = concluded(Permanent(text)).attempt.error
+    recorded = concluded(SendResult(Verdict.NEVER, text)).attempt.error
     assert "[recipient]" in recorded
     assert "sommer" not in recorded.lower()
 
 
 def test_a_recorded_error_is_one_short_line_that_a_database_takes() -> None:
-    recorded = concluded(Permanent("a\x00b\r\nc\udce4" + "x" * 5000)).attempt.error
+    recorded = concluded(SendResult(Verdict.NEVER, "a\x00b\r\nc\udce4" + "x" * 5000)).attempt.error
     assert recorded.startswith("a b c?x")
     assert len(recorded) == 500
 
@@ -150,7 +158,7 @@ def test_a_trigger_expires_as_promised_and_not_at_all_once_it_is_redriven(
     assert expires_at(claim, RetryPolicy(ttl=ttl)) == expected
 
 
-def at_noon(result: DeliveryError, claim: Claim, *, took: float = 0.0) -> Finished:
+def at_noon(result: SendResult, claim: Claim, *, took: float = 0.0) -> Finished:
     return conclude(claim, result, POLICY, jitter=0.5, started_at=NOON, duration=took)
 
 
@@ -167,8 +175,8 @@ def test_the_time_that_the_attempt_took_is_part_of_the_time_to_live() -> None:
     assert at_noon(BUSY, claim, took=2.5).attempt.outcome is AttemptOutcome.DEAD
 
 
-@pytest.mark.parametrize("error", [Permanent("no"), RenderError("no")])
-def test_what_would_have_been_given_up_anyway_does_not_blame_the_time_to_live(error: DeliveryError) -> None:
+@pytest.mark.parametrize("error", [NEVER, UNRENDERED])
+def test_what_would_have_been_given_up_anyway_does_not_blame_the_time_to_live(error: SendResult) -> None:
     assert at_noon(error, accepted(expires_at=NOON)).attempt.error == "no"
     assert at_noon(BUSY, accepted(expires_at=NOON, attempt=5)).attempt.error == "busy"
 
@@ -180,9 +188,9 @@ def test_attempts_before_a_redrive_count_for_no_policy() -> None:
 
 
 def test_only_a_refused_recipient_is_refused_and_without_the_address() -> None:
-    refused = concluded(RecipientRefused(f"550 <{ADDRESS}> unknown"))
+    refused = concluded(SendResult(Verdict.RECIPIENT_REFUSED, f"550 <{ADDRESS}> unknown"))
     assert refused.refusal == refused.attempt.error == "550 <[recipient]> unknown"
-    for other in (Permanent("no"), BUSY, RenderError("no"), Receipt()):
+    for other in (NEVER, BUSY, UNRENDERED, SENT):
         assert concluded(other).refusal == ""
 
 

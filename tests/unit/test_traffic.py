@@ -9,15 +9,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.dispatcher.circuit_breaker import BreakerState
-from server.dispatcher.providers.base import Receipt, SendingPolicy
+from server.dispatcher.ports import SendResult
+from server.dispatcher.providers.base import SendingPolicy
 from server.dispatcher.router import Plan, ProviderRouter
-from server.errors import DeliveryError, Permanent, RecipientRefused, RenderError, Transient
+from server.errors import RenderError, Verdict
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import ScriptedProvider
 
 CLOSED, OPEN, HALF_OPEN = BreakerState
-DOWN = Transient("no connection")
-YES = Receipt("1")
+DOWN = SendResult(Verdict.PROVIDER_DOWN, "no connection")
+YES = SendResult(Verdict.SENT, message_id="1")
+UNKNOWN = SendResult(Verdict.RECIPIENT_REFUSED, "550 unknown")
+GREYLISTED = SendResult(Verdict.LATER, "451 greylisted")
+SPAM = SendResult(Verdict.NEVER, "554 spam")
+TOO_LARGE = SendResult(Verdict.NEVER, "too large", reached_provider=False)
+NOT_A_TOKEN = SendResult(Verdict.RECIPIENT_REFUSED, "not a token", reached_provider=False)
+UNRENDERED = SendResult.of(RenderError("no template"))
 BOTH = "email/first,second"
 
 
@@ -37,7 +44,7 @@ def planned(plan: Plan) -> dict[str, tuple[str, int]]:
     return {share.lane: (share.provider, share.slots) for share in plan.shares}
 
 
-def sent(traffic: ProviderRouter, provider: str, *results: Receipt | DeliveryError | None) -> None:
+def sent(traffic: ProviderRouter, provider: str, *results: SendResult | None) -> None:
     for result in results:
         traffic.began(provider)
         traffic.ended(provider, result)
@@ -215,9 +222,9 @@ def test_without_a_free_slot_the_pace_is_not_waited_for(clock: FakeClock) -> Non
     assert traffic.wait() == math.inf
 
 
-@pytest.mark.parametrize("silent", [None, RenderError("no template"), DeliveryError("what?")])
+@pytest.mark.parametrize("silent", [None, UNRENDERED, TOO_LARGE])
 def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
-    clock: FakeClock, silent: DeliveryError | None
+    clock: FakeClock, silent: SendResult | None
 ) -> None:
     traffic = make_traffic(clock, rate=1, slots=1)
     sent(traffic, "first", silent)
@@ -234,18 +241,18 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
     ("result", "state"),
     [
         (YES, CLOSED),
-        (RecipientRefused("550 unknown"), CLOSED),
-        (Transient("451 greylisted", of_provider=False), CLOSED),
-        (Permanent("554 spam"), CLOSED),
-        (Permanent("too large", reached_provider=False), OPEN),
-        (RecipientRefused("not a token", reached_provider=False), OPEN),
-        (RenderError("no template"), OPEN),
+        (UNKNOWN, CLOSED),
+        (GREYLISTED, CLOSED),
+        (SPAM, CLOSED),
+        (TOO_LARGE, OPEN),
+        (NOT_A_TOKEN, OPEN),
+        (UNRENDERED, OPEN),
         (None, OPEN),
         (DOWN, OPEN),
     ],
 )
 def test_what_counts_as_a_sign_of_life_between_two_failures(
-    result: Receipt | DeliveryError | None, state: BreakerState
+    result: SendResult | None, state: BreakerState
 ) -> None:
     traffic = make_traffic(FakeClock())
     sent(traffic, "first", DOWN, result, DOWN)
@@ -256,17 +263,15 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
     ("result", "state"),
     [
         (YES, CLOSED),
-        (Permanent("554 spam"), CLOSED),
-        (RecipientRefused("550 unknown"), CLOSED),
-        (Transient("451 greylisted", of_provider=False), CLOSED),
-        (Permanent("too large", reached_provider=False), HALF_OPEN),
+        (SPAM, CLOSED),
+        (UNKNOWN, CLOSED),
+        (GREYLISTED, CLOSED),
+        (TOO_LARGE, HALF_OPEN),
         (None, HALF_OPEN),
         (DOWN, OPEN),
     ],
 )
-def test_what_a_probe_may_come_to(
-    clock: FakeClock, result: Receipt | DeliveryError | None, state: BreakerState
-) -> None:
+def test_what_a_probe_may_come_to(clock: FakeClock, result: SendResult | None, state: BreakerState) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(10)
@@ -277,8 +282,10 @@ def test_what_a_probe_may_come_to(
 def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: FakeClock) -> None:
     with capture_logs() as logs:
         traffic = make_traffic(clock)
-        sent(traffic, "first", DOWN, Transient("slow down", retry_after=30), DOWN, DOWN)
-        clock.advance(30)
+        sent(
+            traffic, "first", DOWN, SendResult(Verdict.PROVIDER_DOWN, "slow down", retry_after=30), DOWN, DOWN
+        )
+        clock.now += 30
         sent(traffic, "first", YES, YES)
     assert logs == [
         {"event": "breaker_opened", "log_level": "warning", "provider": "first", "pause_s": 30.0},

@@ -88,7 +88,7 @@ async def test_a_missing_campaign_is_dead_with_a_clear_error() -> None:
     async with running(queue, ScriptedProvider()):
         queue.add(make_trigger(campaign_id=99))
         await queue.until_attempts(1)
-    assert [done.attempt.error for done in queue.dead] == ["campaign 99 does not exist any more"]
+    assert [done.attempt.error for done in queue.dead] == ["campaign 99 no longer exists"]
 
 
 async def test_a_channel_that_the_provider_does_not_have_is_dead_with_a_clear_error() -> None:

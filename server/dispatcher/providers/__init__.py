@@ -11,14 +11,14 @@ import msgspec
 
 from ...errors import ConfigError
 from .apns import ApnsProvider, ApnsSettings
-from .base import Provider, Receipt
+from .base import Provider
 from .fcm import FcmProvider, FcmSettings
 from .sandbox import SandboxProvider, SandboxSettings
 from .sendgrid import SendGridProvider, SendGridSettings
 from .smtp.provider import SmtpProvider, SmtpSettings
 from .twilio import TwilioProvider, TwilioSettings
 
-__all__ = ["REGISTRY", "Provider", "Receipt", "build"]
+__all__ = ["REGISTRY", "Provider", "build"]
 
 Factory = Callable[[str, Any, Path], Provider]
 

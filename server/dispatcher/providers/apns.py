@@ -21,7 +21,6 @@ from ...channels.messages import Message, Push
 from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub
-from .base import Receipt
 from .http import Answer, ApiSettings
 from .http2 import Http2Api
 from .tokens import Clock, load_key, read_file
@@ -101,7 +100,7 @@ class ApnsProvider:
         self._token = _ProviderToken(name, settings, clock)
         self._api = Http2Api(name, settings, HOSTS[settings.environment])
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Send a push notification.
 
         It carries the trigger's id, so that one that comes twice replaces itself on the device.
@@ -117,7 +116,7 @@ class ApnsProvider:
             raise RecipientRefused("the device token is not one that APNs gives out", reached_provider=False)
         answer = await self._post(message)
         if answer.status == httpx.codes.OK:
-            return Receipt(answer.headers.get("apns-id", str(message.trigger_id)))
+            return str(answer.headers.get("apns-id", message.trigger_id))
         raise classify(answer, message.device_token)
 
     async def aclose(self) -> None:

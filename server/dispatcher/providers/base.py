@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from ...channels.messages import Message
 from ...domain.campaign import Channel, RetryPolicy
 
-__all__ = ["Destination", "Provider", "ProviderRetryPolicy", "Receipt", "SendingPolicy"]
+__all__ = ["Destination", "Provider", "ProviderRetryPolicy", "SendingPolicy"]
 
 
 class ProviderRetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
@@ -41,13 +40,6 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show the same here."""
         return self.shown()
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The provider's yes, with its own id of the message (empty if it gives none)."""
-
-    provider_message_id: str = ""
 
 
 class Destination(Protocol):
@@ -86,13 +78,11 @@ class Provider(Destination, Protocol):
         """The channels that it delivers."""
         ...
 
-    async def send(self, message: Message) -> Receipt:
-        """Hand a message over.
+    async def send(self, message: Message) -> str:
+        """Send a message and return the provider's ID for it, empty if it gives none.
 
         Raises:
-            Transient: The provider cannot take it now.
-            Permanent: The provider will never take it.
-            RecipientRefused: The provider will never take anything for this recipient.
+            ProviderError: The provider did not accept it; the error's verdict says what to do next.
         """
         ...
 

@@ -18,7 +18,6 @@ from ...channels.messages import Message, Push
 from ...domain.campaign import Channel
 from ...errors import Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub
-from .base import Receipt
 from .http import Answer, ApiSettings, HttpApi
 from .service_account import ServiceAccount
 from .tokens import Clock, SharedToken, Token
@@ -73,7 +72,7 @@ class FcmProvider:
         self._api = HttpApi(name, settings, "https://fcm.googleapis.com")
         self._token = SharedToken(self._fetch_token, clock)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Send a push notification.
 
         FCM knows no idempotency keys. A notification that comes twice replaces itself on the device.
@@ -90,7 +89,7 @@ class FcmProvider:
         answer = await self._post(_content(message, self._settings))
         name = _name_in(answer)
         if name is not None:
-            return Receipt(name)
+            return name
         raise classify(answer, message.device_token, self._token.text)
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from ...channels.messages import Email, Message, Push, compose
 from ...domain.campaign import Channel
 from ...errors import Transient
-from .base import Receipt, SendingPolicy
+from .base import SendingPolicy
 
 __all__ = ["SandboxProvider", "SandboxSettings"]
 
@@ -42,7 +42,7 @@ class SandboxProvider:
         self.concurrency = settings.concurrency
         self.outbox = data_dir / settings.outbox
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Write the message to `email/ID.eml`, `text/ID.json` or `push/ID.json` in the outbox."""
         folder, suffix, content = _as_file(message)
         path = self.outbox / folder / f"{message.trigger_id}{suffix}"
@@ -54,7 +54,7 @@ class SandboxProvider:
                 _write(path, content)
         except OSError as error:
             raise Transient(f"cannot write to the outbox {path.parent}: {error.strerror}") from None
-        return Receipt(path.name)
+        return path.name
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""

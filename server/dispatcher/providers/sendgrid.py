@@ -22,7 +22,6 @@ from ...channels.messages import Email, Message, envelope_address, sender_addres
 from ...domain.campaign import Channel
 from ...errors import Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub
-from .base import Receipt
 from .http import Answer, ApiSettings, HttpApi
 
 __all__ = ["SendGridProvider", "SendGridSettings"]
@@ -77,7 +76,7 @@ class SendGridProvider:
         self._settings = settings
         self._api = HttpApi(name, settings, _URL)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Send an email. The receipt has SendGrid's `x-message-id`.
 
         Raises:
@@ -98,7 +97,7 @@ class SendGridProvider:
             content=_encode(self._request(message, recipient)),
         )
         if answer.status == (_CHECKED if self._settings.sandbox_mode else _QUEUED):
-            return Receipt(scrub(answer.headers.get("x-message-id", ""), ""))
+            return scrub(answer.headers.get("x-message-id", ""), "")
         raise self._failure(answer, recipient)
 
     async def aclose(self) -> None:

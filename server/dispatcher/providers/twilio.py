@@ -21,7 +21,6 @@ from ...channels.sms_segments import segments
 from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub
-from .base import Receipt
 from .http import Answer, ApiSettings, HttpApi
 
 __all__ = ["TwilioProvider", "TwilioSettings"]
@@ -153,7 +152,7 @@ class TwilioProvider:
         self._path = f"/2010-04-01/Accounts/{settings.account_sid}/Messages.json"
         self._api = HttpApi(name, settings, _URL)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Send a text message. The receipt has Twilio's `sid`.
 
         Raises:
@@ -171,7 +170,7 @@ class TwilioProvider:
         said = _read(answer)
         created = bool(said.sid) and said.status not in _FAILED
         if answer.status == _CREATED and (created or not answer.complete):
-            return Receipt(scrub(said.sid or "", ""))  # a yes that broke off is a yes: nobody gets it twice
+            return scrub(said.sid or "", "")  # a yes that broke off is a yes: nobody gets it twice
         raise self._failure(answer, said, message.to)
 
     async def aclose(self) -> None:

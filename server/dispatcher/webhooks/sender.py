@@ -14,10 +14,9 @@ import structlog
 
 from ...domain.delivery import Attempt, AttemptOutcome, Finished, Released
 from ...domain.webhook import POLICY, Posted, Target, WebhookClaim
-from ...errors import DeliveryError, Permanent, Transient
+from ...errors import DeliveryError, Verdict
 from .. import metrics
-from ..ports import AttemptResult
-from ..providers.base import Receipt
+from ..ports import AttemptResult, SendResult
 from ..redact import safe_traceback, scrub
 from ..retry import CUT_OFF, EXPIRED, USED_UP, decide
 from .client import Poster, Reply
@@ -74,31 +73,31 @@ class WebhookSender:
 
     async def _post(
         self, claim: WebhookClaim, target: Target, now: dt.datetime
-    ) -> tuple[Reply | None, Receipt | DeliveryError]:
+    ) -> tuple[Reply | None, SendResult]:
         """Sign and post; turn whatever comes of it into a yes or a delivery error."""
         body = claim.body.encode()
         try:
             headers = signed_headers(claim.id, int(now.timestamp()), body, target.secrets.at(now))
             reply = await self._poster.post(target.url, headers, body)
         except DeliveryError as error:
-            return None, error
+            return None, SendResult.of(error)
         except Exception as error:
             self._log.error("webhook_fault", message_id=str(claim.id), exception=safe_traceback(error))
-            return None, Transient(f"unexpected {type(error).__name__}")
+            return None, SendResult(Verdict.PROVIDER_DOWN, f"unexpected {type(error).__name__}")
         return reply, _judged(reply)
 
     def _concluded(
         self,
         claim: WebhookClaim,
         reply: Reply | None,
-        result: Receipt | DeliveryError,
+        result: SendResult,
         started_at: dt.datetime,
         duration: float,
     ) -> Finished[WebhookClaim]:
         """Say what to record: done, another try and when, or given up."""
         error, delay, outcome = "", None, AttemptOutcome.DELIVERED
-        if isinstance(result, DeliveryError):
-            error = scrub(str(result), "")
+        if result.verdict is not Verdict.SENT:
+            error = scrub(result.words, "")
             delay = decide(result, claim.tries, POLICY, self._jitter(), _time_left(claim, started_at))
             outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
         attempt = Attempt(claim.attempt, claim.provider, outcome, started_at, duration, error=error)
@@ -128,16 +127,19 @@ class WebhookSender:
             self._log.warning("webhook_disabled", webhook_id=claim.provider, reason="it answered 410 Gone")
 
 
-def _judged(reply: Reply) -> Receipt | DeliveryError:
+def _judged(reply: Reply) -> SendResult:
     """Return what an answer means. Whatever is no yes may be one later, while receivers deploy."""
     status = http.HTTPStatus
     if status.OK <= reply.status < status.MULTIPLE_CHOICES:
-        return Receipt()
+        return SendResult(Verdict.SENT)
     if reply.status == status.GONE:
-        return Permanent("HTTP 410: the endpoint is gone, so it is disabled")
+        return SendResult(Verdict.NEVER, "HTTP 410: the endpoint is gone, so it is disabled")
     if status.MULTIPLE_CHOICES <= reply.status < status.BAD_REQUEST:
-        return Transient(f"HTTP {reply.status}: redirects are not followed; give the endpoint's final URL")
-    return Transient(f"HTTP {reply.status}", retry_after=reply.retry_after)
+        return SendResult(
+            Verdict.PROVIDER_DOWN,
+            f"HTTP {reply.status}: redirects are not followed; give the endpoint's final URL",
+        )
+    return SendResult(Verdict.PROVIDER_DOWN, f"HTTP {reply.status}", retry_after=reply.retry_after)
 
 
 def _not_sent(claim: WebhookClaim, now: dt.datetime) -> Finished[WebhookClaim] | None:

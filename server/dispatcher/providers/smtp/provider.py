@@ -15,7 +15,7 @@ import msgspec
 from ....channels.messages import Email, Message, compose, envelope_address, sender_address
 from ....domain.campaign import Channel
 from ....errors import ConfigError, Permanent
-from ..base import Receipt, SendingPolicy
+from ..base import SendingPolicy
 from .classify import Stage, classify, is_lost
 from .dkim import Signer
 from .pool import Pool
@@ -86,7 +86,7 @@ class SmtpProvider:
         self._local_hostname = settings.local_hostname or socket.gethostname()
         self._pool = Pool(self._client, settings.idle_limit, settings.max_messages)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: Message) -> str:
         """Send an email.
 
         A pooled connection that turns out dead is replaced, and the message sent anew, but only
@@ -97,7 +97,7 @@ class SmtpProvider:
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
         words = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(words)
-        return Receipt(queued[1] if queued else message.message_id)
+        return queued[1] if queued else message.message_id
 
     async def aclose(self) -> None:
         """Close all idle connections."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from server.channels.messages import Email, compose
+from server.channels.email_message import Email, compose
 from server.domain.campaign import Channel
 from server.store.admin import campaigns
 from server.templates.render import Renderer

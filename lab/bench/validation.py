@@ -17,10 +17,12 @@ from typing import Any
 
 import click
 
+from server.channels import CHANNELS
+from server.channels.email_address import as_sent, email_problem
+from server.channels.text import phone_problem
 from server.domain.campaign import Channel
 from server.domain.locale import normal_locale
 from server.intake import strict_json
-from server.intake.addresses import as_sent, email_problem, phone_problem
 from server.intake.body import parse_body, to_request
 from server.intake.rules import check, check_rules
 from server.intake.timezones import timezone_problem
@@ -61,7 +63,7 @@ def bodies(channel: Channel, *, locale: str = "en") -> list[bytes]:
         Channel.TEXT: "+1202555{:04}",
         Channel.PUSH: "fQw4t9zXR{:05}:APA91b" + "Hk3_x-Z9" * 17,
     }
-    name, address = channel.address_field, addresses[channel]
+    name, address = CHANNELS[channel].address.field, addresses[channel]
     return [
         f'{{"user": {{"external_id": "customer-{number}", "{name}": "{address.format(number)}", '
         f'"timezone": "America/Chicago", "locale": "{locale.format(number)}"}}, {_EVENT}}}'.encode()
@@ -76,7 +78,7 @@ def accept(body: bytes, channel: Channel) -> None:
     violations = check(request, event_parsed=decoded.is_plain)
     if decoded.violations or violations:
         raise click.ClickException(f"the example is refused: {decoded.violations or violations}")
-    as_sent(getattr(request.user, channel.address_field))
+    as_sent(getattr(request.user, CHANNELS[channel].address.field))
     normal_locale(request.user.locale)
 
 

@@ -18,11 +18,11 @@ from clarion.v1 import delivery_pb2_grpc
 
 from ..domain.delivery import Delivery, DeliveryFilter, DeliveryState, Position, WatchFilter
 from ..domain.ports import ChangeFeed, Records
+from ..domain.wording import shown
 from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
 from ..intake.body import MAX_ID
 from ..intake.rules import check_rules, require_valid
 from ..intake.send_at import moment_of
-from ..intake.wording import shown
 from .guard import LAST_EVENT_ID, caller, last_event_id, require_working_key
 from .page_tokens import page_token, place_in_list, position_of
 from .proto_messages import delivery_message

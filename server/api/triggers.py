@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from google.api import httpbody_pb2
@@ -23,7 +24,8 @@ from ..errors import (
     Violation,
 )
 from ..intake.body import parse_body, parse_campaign_id
-from ..intake.rules import TriggerRequest, require_valid
+from ..intake.rules import require_valid
+from ..intake.typed import TYPED, TriggerRequest, TypedCall
 from ..intake.validate import TriggerValidator, ValidTrigger
 from .batch_answer import JsonOutcomes
 from .batches import Batches
@@ -41,7 +43,7 @@ _SAID = {
 
 
 class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
-    """Accepts triggers."""
+    """Accepts triggers. The typed methods, one for each channel, are added below the class."""
 
     def __init__(self, catalog: Catalog, writer: Writer, records: Records, limits: RateLimiter) -> None:
         """Take where campaigns are looked up, where triggers are made durable, and where they are found.
@@ -52,27 +54,6 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         self._records = records
         self._catalog = catalog
         self._writer = writer
-
-    async def TriggerEmail(  # noqa: N802 - gRPC's name
-        self, request: pb.TriggerEmailRequest, context: Any
-    ) -> pb.TriggerEmailResponse:
-        """Accept an email."""
-        trigger_id, replayed = await self._typed(request)
-        return pb.TriggerEmailResponse(trigger_id=trigger_id, replayed=replayed)
-
-    async def TriggerText(  # noqa: N802 - gRPC's name
-        self, request: pb.TriggerTextRequest, context: Any
-    ) -> pb.TriggerTextResponse:
-        """Accept a text message."""
-        trigger_id, replayed = await self._typed(request)
-        return pb.TriggerTextResponse(trigger_id=trigger_id, replayed=replayed)
-
-    async def TriggerPush(  # noqa: N802 - gRPC's name
-        self, request: pb.TriggerPushRequest, context: Any
-    ) -> pb.TriggerPushResponse:
-        """Accept a push notification."""
-        trigger_id, replayed = await self._typed(request)
-        return pb.TriggerPushResponse(trigger_id=trigger_id, replayed=replayed)
 
     async def TriggerCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.TriggerCampaignRequest, context: Any
@@ -156,3 +137,15 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         if isinstance(earlier, Exception):
             raise earlier
         return str(earlier)
+
+
+def _typed_method(call: TypedCall) -> Callable[[TriggerServicer, TriggerRequest, Any], Awaitable[Any]]:
+    async def method(self: TriggerServicer, request: TriggerRequest, context: Any) -> Any:
+        trigger_id, replayed = await self._typed(request)
+        return call.response(trigger_id=trigger_id, replayed=replayed)
+
+    return method
+
+
+for _call in TYPED.values():
+    setattr(TriggerServicer, _call.method, _typed_method(_call))

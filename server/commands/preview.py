@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..domain.campaign import Campaign, Channel
+from ..domain.campaign import Campaign
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError, DeliveryError
@@ -20,11 +20,10 @@ from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json
 
 if TYPE_CHECKING:
-    from ..channels.messages import Message
+    from ..channels.base import Message
 
 __all__ = ["preview"]
 
-_ADDRESSES = {"email": "test@test.com", "phone": "+12345678900", "device_token": "DEVICE_TOKEN"}
 _PARTS = ("subject", "title", "text", "html", "unsubscribe_url")
 _ONE_LINE = {"subject", "title", "unsubscribe_url"}
 
@@ -69,9 +68,9 @@ def preview(
     if part:
         _show_one(campaign, parts, part)
     elif as_json:
-        show_json(_facts(campaign, trigger) | {"parts": parts} | _segments(campaign, parts))
+        show_json(_facts(campaign, trigger) | {"parts": parts} | _segments(message))
     else:
-        _show_all(campaign, trigger, parts)
+        _show_all(campaign, trigger, message, parts)
 
 
 def _member(message: Message, part: str) -> str:
@@ -108,8 +107,10 @@ async def _from_database(
 
 def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:
     """Make a trigger up, of what is given and what is not."""
-    address = campaign.channel.address_field
-    sample = {"external_id": "EXTERNAL_ID", address: _ADDRESSES[address], "timezone": "", "locale": ""}
+    from ..channels import CHANNELS  # noqa: PLC0415 - see server/cli.py
+
+    address = CHANNELS[campaign.channel].address
+    sample = {"external_id": "EXTERNAL_ID", address.field: address.sample, "timezone": "", "locale": ""}
     given = _json_object("--user", user)
     if unknown := given.keys() - sample - {"data"}:
         raise ConfigError(
@@ -124,7 +125,7 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
         campaign.id,
         campaign.channel,
         member["external_id"],
-        member[address],
+        member[address.field],
         timezone=_checked_timezone(timezone or member["timezone"]),
         locale=_checked_locale(locale or member["locale"]),
         user_data=json.dumps(given.get("data", {})),
@@ -182,11 +183,9 @@ def _facts(campaign: Campaign, trigger: Trigger) -> dict[str, object]:
     return facts | {"from": campaign.sender, "to": trigger.address}
 
 
-def _segments(campaign: Campaign, parts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a text message costs to send."""
-    from ..channels.sms_segments import segments  # noqa: PLC0415 - see server/cli.py
-
-    return {"segments": as_json(segments(parts["text"]))} if campaign.channel is Channel.TEXT else {}
+def _segments(message: Message) -> dict[str, Any]:
+    """Return what the message costs to send, if it is sent as SMS."""
+    return {"segments": as_json(message.segments)} if message.segments else {}
 
 
 def _show_one(campaign: Campaign, parts: Mapping[str, str], part: str) -> None:
@@ -195,12 +194,12 @@ def _show_one(campaign: Campaign, parts: Mapping[str, str], part: str) -> None:
     click.echo(parts[part])
 
 
-def _show_all(campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> None:
+def _show_all(campaign: Campaign, trigger: Trigger, message: Message, parts: Mapping[str, str]) -> None:
     heads = {name: text for name, text in parts.items() if name in _ONE_LINE}
     for name, value in (_facts(campaign, trigger) | heads).items():
         if value:
             click.echo(f"{name}: {value}")
-    if cost := _segments(campaign, parts).get("segments"):
+    if cost := _segments(message).get("segments"):
         click.echo(f"segments: {cost['count']} ({cost['encoding']}, {cost['units']} units)")
     for name in (name for name in parts if name not in heads):
         click.echo(f"\n--- {name} ---\n{parts[name].rstrip()}")

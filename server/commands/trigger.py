@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 
+from ..channels import BY_ADDRESS_FIELD
 from ..config import GatewaySettings
 from ..errors import ClarionError, ConfigError, Violation
 from ..intake.send_at import parse_send_at
+from ..intake.typed import TYPED
 from .common import Invocation, json_option, show_json
 
 __all__ = ["trigger"]
 
 _TLS = "https://"
+_OPTIONS = {field: "--" + field.replace("_", "-") for field in BY_ADDRESS_FIELD}
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def _address_options(command: _Command) -> _Command:
+    """Add an option for the address of each channel."""
+    for field, spec in reversed(list(BY_ADDRESS_FIELD.items())):
+        command = click.option(_OPTIONS[field], help=f"Trigger a campaign of channel {spec.name}.")(command)
+    return command
 
 
 @click.command()
 @click.argument("campaign_id", type=int)
 @click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your id of the user.")
-@click.option("--email", help="Trigger an email campaign.")
-@click.option("--phone", help="Trigger a text message campaign.")
-@click.option("--device-token", help="Trigger a push campaign.")
+@_address_options
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
 @click.option("--event", default="", help="A JSON object for the templates.")
@@ -65,7 +74,7 @@ def trigger(
 ) -> None:
     """Trigger CAMPAIGN_ID over gRPC.
 
-    Give one of --email, --phone, --device-token. The API key comes from CLARION_API_KEY, from
+    Give the address of the campaign's channel. The API key comes from CLARION_API_KEY, from
     --key-file, or is the demo's.
     """
     from ..up.plan import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
@@ -127,21 +136,14 @@ def _call(
     user: dict[str, str | None],
     secret: str,
 ) -> str:
-    common = {name: user[name] or "" for name in ("external_id", "timezone", "locale")}
-    extra = {"metadata": (("authorization", f"Bearer {secret}"),), "timeout": 10}
-    if (email := user["email"]) is not None:
-        to_mail = pb.EmailUser(email=email, **common)
-        mail = pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, **more)
-        return str(stub.TriggerEmail(mail, **extra).trigger_id)
-    if (phone := user["phone"]) is not None:
-        to_phone = pb.TextUser(phone=phone, **common)
-        text = pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, **more)
-        return str(stub.TriggerText(text, **extra).trigger_id)
-    if (token := user["device_token"]) is not None:
-        to_device = pb.PushUser(device_token=token, **common)
-        push = pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, **more)
-        return str(stub.TriggerPush(push, **extra).trigger_id)
-    raise ConfigError("give one of --email, --phone, --device-token")
+    given = [name for name in BY_ADDRESS_FIELD if user[name] is not None]
+    if not given:
+        raise ConfigError(f"give one of {', '.join(_OPTIONS.values())}")
+    members = {name: user[name] or "" for name in ("external_id", "timezone", "locale", given[0])}
+    call = TYPED[BY_ADDRESS_FIELD[given[0]].name]
+    request = call.request(campaign_id=campaign_id, user=members, **more)
+    method = getattr(stub, call.method)
+    return str(method(request, metadata=(("authorization", f"Bearer {secret}"),), timeout=10).trigger_id)
 
 
 def _explain(error: grpc.RpcError, target: str) -> str:

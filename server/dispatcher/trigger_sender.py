@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import structlog
 from msgspec import structs
 
-from ..channels.messages import Message
+from ..channels.base import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.trace import trace_id

@@ -26,19 +26,11 @@ DEFAULT_LOCALE = "default"
 
 
 class Channel(enum.StrEnum):
-    """How a campaign reaches its users."""
+    """How a campaign reaches its users. The module of the same name in `server.channels` defines each."""
 
     EMAIL = "email"
     TEXT = "text"
     PUSH = "push"
-
-    @property
-    def address_field(self) -> str:
-        """The member of `user` that holds the address of this channel."""
-        return _ADDRESS_FIELDS[self]
-
-
-_ADDRESS_FIELDS = {Channel.EMAIL: "email", Channel.TEXT: "phone", Channel.PUSH: "device_token"}
 
 
 class CampaignState(enum.StrEnum):
@@ -116,13 +108,6 @@ class Campaign:
     def lane(self) -> str:
         """The queue's lane for this campaign."""
         return lane_of(self.channel, self.providers)
-
-    def template_for(self, locale: str) -> Template:
-        """Return the template for a BCP 47 locale: `pt-BR` → `pt` → default."""
-        for candidate in locale_chain(locale):
-            if candidate in self.templates:
-                return self.templates[candidate]
-        return next(iter(self.templates.values()))
 
 
 def locale_chain(locale: str) -> list[str]:

@@ -10,19 +10,19 @@ from typing import Any
 
 import msgspec
 
-from clarion.v1 import trigger_pb2 as pb
-
+from ..channels import BY_ADDRESS_FIELD
 from ..domain.campaign import Channel
+from ..domain.wording import shown
 from ..errors import Violation
 from . import strict_json
 from .idempotency_key import FIELD
-from .rules import TriggerRequest, required
+from .rules import required
 from .send_at import parse_send_at
-from .wording import shown
+from .typed import TYPED, TriggerRequest
 
 __all__ = ["MAX_ID", "Body", "parse_any", "parse_body", "parse_campaign_id", "to_request", "wrong_type"]
 
-_ADDRESSES = {channel.address_field: channel for channel in Channel}
+_ADDRESSES = {field: spec.name for field, spec in BY_ADDRESS_FIELD.items()}
 _USER_TEXTS = {"external_id", *_ADDRESSES, "timezone", "locale"}
 _FIELDS = ["event", "send_at", "user", "user.data", *(f"user.{name}" for name in sorted(_USER_TEXTS))]
 _NEVER_LEFT_OUT = {"user", "user.external_id"}
@@ -130,24 +130,12 @@ def to_request(campaign_id: int, channel: Channel, body: Body, request_id: str =
     members = {name: text for name, text in body.user.items() if _ADDRESSES.get(name, channel) is channel}
     if body.data:
         members["data"] = body.data
-    request = _typed(campaign_id, channel, members, body.event)
-    request.request_id = request_id
+    request = TYPED[channel].request(
+        campaign_id=campaign_id, user=members, event=body.event, request_id=request_id
+    )
     if body.send_at is not None:
         request.send_at.FromDatetime(body.send_at)
     return request
-
-
-def _typed(campaign_id: int, channel: Channel, user: dict[str, str], event: str) -> TriggerRequest:
-    match channel:
-        case Channel.EMAIL:
-            to_mail = pb.EmailUser(**user)
-            return pb.TriggerEmailRequest(campaign_id=campaign_id, user=to_mail, event=event)
-        case Channel.TEXT:
-            to_phone = pb.TextUser(**user)
-            return pb.TriggerTextRequest(campaign_id=campaign_id, user=to_phone, event=event)
-        case Channel.PUSH:
-            to_device = pb.PushUser(**user)
-            return pb.TriggerPushRequest(campaign_id=campaign_id, user=to_device, event=event)
 
 
 def _nothing(description: str, reason: str = "MALFORMED_JSON") -> Body:

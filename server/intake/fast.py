@@ -7,6 +7,7 @@ is not plain, or may be wrong, goes the strict way, which says what is wrong.
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeAlias, TypeVar
@@ -16,16 +17,16 @@ from msgspec.structs import astuple
 
 from clarion.v1 import trigger_pb2 as pb
 
+from ..channels import CHANNELS
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.idempotency import once
 from ..domain.locale import normal_locale
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger, new_id
 from ..errors import RequestError, Violation
-from .addresses import is_plain_email, phone_problem
-from .rules import TriggerRequest
 from .send_at import parse_send_at, send_at_violation
 from .timezones import timezone_problem
+from .typed import TriggerRequest
 from .validate import TriggerValidator, ValidTrigger
 
 __all__ = ["FastPath"]
@@ -35,8 +36,6 @@ _MAX_OBJECT = 60_000
 # Escapes of what no text can carry: NUL, and halves of surrogate pairs, whole pairs included.
 _ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _KEY = re.compile("[!-~]{1,255}")
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_TOKEN = re.compile("[A-Za-z0-9_:-]{8,4096}")
 _LOCALE = re.compile("[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8})*")
 _MAX_LOCALE = 35
 
@@ -160,7 +159,7 @@ class FastPath:
             campaign = self._judge.campaign(campaign_id)
         except RequestError:
             return None
-        return (campaign, _ADDRESS_OF[campaign.channel]) if campaign.state is CampaignState.ACTIVE else None
+        return (campaign, _address_of(campaign.channel)) if campaign.state is CampaignState.ACTIVE else None
 
     def _place(self, of: tuple[int, str | None, dt.datetime | None]) -> Placement:
         campaign_id, timezone, send_at = of
@@ -222,7 +221,7 @@ def _plain_request(channel: str, request: TriggerRequest) -> _Item | None:
     user = request.user
     if request.HasField("send_at") or not (_is_flat(request.event) and _is_flat(user.data)):
         return None
-    address = Channel(channel).address_field
+    address = CHANNELS[Channel(channel)].address.field
     told = {address: getattr(user, address)}
     facts = _User(user.external_id, timezone=user.timezone, locale=user.locale, data=_raw(user.data), **told)
     return _Item(request.campaign_id, facts, _raw(request.event), None, request.request_id or None)
@@ -263,18 +262,13 @@ def _colons(values: Iterable[object]) -> int:
     return sum(value.count(":") for value in values if isinstance(value, str))
 
 
-def _email(user: _User) -> str | None:
-    """Return the address as it is sent to, if it is right. So do the others."""
-    return user.email if user.email and is_plain_email(user.email) else None
+def _address_of(channel: Channel) -> Callable[[_User], str | None]:
+    """Return a function that returns a user's address of the channel if it is plain."""
+    address = CHANNELS[channel].address
+    get, is_plain = operator.attrgetter(address.field), address.is_plain
 
+    def plain(user: _User) -> str | None:
+        found: str | None = get(user)
+        return found if found and is_plain(found) else None
 
-def _phone(user: _User) -> str | None:
-    number = user.phone or ""
-    return number if _PHONE.fullmatch(number) and not phone_problem(number) else None
-
-
-def _device_token(user: _User) -> str | None:
-    return user.device_token if _TOKEN.fullmatch(user.device_token or "") else None
-
-
-_ADDRESS_OF = {Channel.EMAIL: _email, Channel.TEXT: _phone, Channel.PUSH: _device_token}
+    return plain

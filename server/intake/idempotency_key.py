@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..domain.wording import shown
 from ..errors import Violation
-from .wording import shown
 
 __all__ = ["FIELD", "HEADER", "idempotency_key"]
 

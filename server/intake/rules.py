@@ -8,24 +8,22 @@ found, and what is expected.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import protovalidate
 from google.protobuf.message import Message
 
-from clarion.v1 import trigger_pb2 as pb
-
+from ..channels import BY_ADDRESS_FIELD, CHANNELS
 from ..domain.locale import normal_locale
+from ..domain.wording import at_position, shown
 from ..errors import InvalidRequest, Violation
 from . import strict_json
-from .addresses import email_problem, phone_form_problem, phone_problem, token_problem
 from .timezones import timezone_problem
-from .wording import at_position, shown
+from .typed import TriggerRequest, channel_of
 
-__all__ = ["TriggerRequest", "check", "check_rules", "require_valid", "required"]
+__all__ = ["check", "check_rules", "require_valid", "required"]
 
 _READ_DEPTH = strict_json.MAX_DEPTH + 1
-TriggerRequest: TypeAlias = pb.TriggerEmailRequest | pb.TriggerTextRequest | pb.TriggerPushRequest
 
 
 def check_rules(message: Message) -> list[Violation]:
@@ -68,10 +66,9 @@ def _check_values(
     request: TriggerRequest, named: set[str], *, event_parsed: bool
 ) -> Iterator[Violation | None]:
     user = request.user
-    if isinstance(request, pb.TriggerEmailRequest) and "user.email" not in named:
-        yield _judge("user.email", request.user.email, email_problem)
-    elif isinstance(request, pb.TriggerTextRequest) and "user.phone" not in named:
-        yield _judge("user.phone", request.user.phone, phone_problem)
+    address = CHANNELS[channel_of(request)].address
+    if f"user.{address.field}" not in named:
+        yield _judge(f"user.{address.field}", getattr(user, address.field), address.problem)
     if user.timezone and "user.timezone" not in named:
         yield _judge("user.timezone", user.timezone, timezone_problem, "UNKNOWN_VALUE")
     if user.locale and "user.locale" not in named:
@@ -155,7 +152,9 @@ _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
 _FORMS: dict[str, Callable[[str], str]] = {
     "external_id": _external_id_problem,
     "request_id": lambda text: f"must be printable ASCII characters without spaces, found {shown(text)}",
-    "phone": phone_form_problem,
-    "device_token": token_problem,
     "locale": _locale_form_problem,
+} | {
+    field: spec.address.pattern_problem
+    for field, spec in BY_ADDRESS_FIELD.items()
+    if spec.address.pattern_problem
 }

@@ -7,8 +7,8 @@ import re
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ..domain.wording import shown
 from ..errors import Violation
-from .wording import shown
 
 __all__ = ["AHEAD", "TOLERANCE", "moment_of", "parse_send_at", "send_at_violation"]
 

@@ -6,7 +6,7 @@ import difflib
 import functools
 import zoneinfo
 
-from .wording import shown
+from ..domain.wording import shown
 
 __all__ = ["timezone_problem"]
 

@@ -6,8 +6,7 @@ import datetime as dt
 
 import msgspec
 
-from clarion.v1 import trigger_pb2 as pb
-
+from ..channels import CHANNELS
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.idempotency import IdempotencyKey, once
 from ..domain.key import ApiKey
@@ -23,20 +22,16 @@ from ..errors import (
     InvalidRequest,
     Violation,
 )
-from .addresses import as_sent
 from .body import Body, to_request
 from .idempotency_key import FIELD, HEADER, idempotency_key
-from .rules import TriggerRequest, check, required
+from .rules import check, required
 from .send_at import moment_of, send_at_violation
+from .typed import TriggerRequest, channel_of
 
 __all__ = ["TriggerValidator", "ValidTrigger"]
 
 _PAUSED = Violation("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE")
-_CHANNELS: dict[type[TriggerRequest], Channel] = {
-    pb.TriggerEmailRequest: Channel.EMAIL,
-    pb.TriggerTextRequest: Channel.TEXT,
-    pb.TriggerPushRequest: Channel.PUSH,
-}
+_ANY_CHANNEL = next(iter(Channel))
 
 
 class ValidTrigger(msgspec.Struct, frozen=True, gc=False):
@@ -80,9 +75,9 @@ class TriggerValidator:
         """
         campaign = self.campaign(request.campaign_id) if request.campaign_id > 0 else None
         violations = check(request)
-        given = _CHANNELS[type(request)]
+        given = channel_of(request)
         if campaign and campaign.channel is not given:
-            wrong = f"user.{given.address_field}"
+            wrong = f"user.{CHANNELS[given].address.field}"
             violations = [_mismatch(campaign, given), *(v for v in violations if v.field != wrong)]
         return self._ready(campaign, request, violations, header)
 
@@ -95,7 +90,7 @@ class TriggerValidator:
             RequestError: what is wrong, all at once.
         """
         if isinstance(campaign_id, Violation):
-            typed = to_request(1, body.given_channel or Channel.EMAIL, body, request_id)
+            typed = to_request(1, body.given_channel or _ANY_CHANNEL, body, request_id)
             raise InvalidRequest([campaign_id, *_body_violations(typed, body)])
         found = self.campaign(campaign_id)
         typed = to_request(campaign_id, found.channel, body, request_id)
@@ -152,13 +147,14 @@ class TriggerValidator:
 
     def _trigger(self, campaign: Campaign, request: TriggerRequest, send_at: dt.datetime | None) -> Trigger:
         user = request.user
+        address = CHANNELS[campaign.channel].address
         return Trigger(
             id=new_id(),
             project_id=campaign.project_id,
             campaign_id=campaign.id,
             channel=campaign.channel,
             external_id=user.external_id,
-            address=as_sent(getattr(user, campaign.channel.address_field)),
+            address=address.as_sent(getattr(user, address.field)),
             timezone=user.timezone,
             locale=normal_locale(user.locale),
             user_data=user.data,
@@ -182,14 +178,15 @@ def _body_violations(typed: TriggerRequest, body: Body) -> list[Violation]:
 
 def _mismatch(campaign: Campaign, given: Channel) -> Violation:
     """Name the field that the campaign's channel needs, whichever way the caller came."""
-    needed, found = f"user.{campaign.channel.address_field}", f"user.{given.address_field}"
+    needed = f"user.{CHANNELS[campaign.channel].address.field}"
+    found = f"user.{CHANNELS[given].address.field}"
     description = f"is required: campaign {campaign.id} sends {campaign.channel}, but {found} was given"
     return Violation(needed, description, "CHANNEL_MISMATCH")
 
 
 def _name_mismatch(violations: list[Violation], campaign: Campaign, given: Channel) -> list[Violation]:
     """Replace "is required" by what probably went wrong: an address of another channel was given."""
-    needed = required(f"user.{campaign.channel.address_field}")
+    needed = required(f"user.{CHANNELS[campaign.channel].address.field}")
     if given is campaign.channel or needed not in violations:
         return violations
     return [_mismatch(campaign, given), *(v for v in violations if v != needed)]

@@ -9,7 +9,8 @@ from liquid import BoundTemplate, Mode, Token
 from liquid.exceptions import LiquidError, LiquidSyntaxError, UnknownFilterError
 from liquid.token import TOKEN_EXPRESSION
 
-from ..domain.campaign import Campaign, Channel, Template, Undefined
+from ..channels import CHANNELS
+from ..domain.campaign import Campaign, Undefined
 from ..errors import RenderError
 from . import mjml
 from .environment import (
@@ -64,21 +65,16 @@ _SAMPLES = (_NOTHING, _Anything(sample="sample"))
 def check_templates(campaign: Campaign) -> list[str]:
     """Return all faults of a campaign's templates, each with locale, part, line and column."""
     found = []
+    spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
-        found += _both_given(campaign, locale, template)
+        found += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
         for part, source in sources(campaign, template):
             found += _faults(locale, part, source)
     return found + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
 
 
-def _both_given(campaign: Campaign, locale: str, template: Template) -> list[str]:
-    if campaign.channel is Channel.EMAIL and template.html and template.mjml:
-        return [f"{locale}: give either html or mjml, which becomes HTML"]
-    return []
-
-
 def _unsubscribe_faults(campaign: Campaign) -> list[str]:
-    if campaign.channel is not Channel.EMAIL:
+    if not CHANNELS[campaign.channel].has_unsubscribe_url:
         return [f"{UNSUBSCRIBE}: only an email has one"]
     source = campaign.unsubscribe_url
     found = _faults("", UNSUBSCRIBE, source)

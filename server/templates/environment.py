@@ -17,7 +17,8 @@ from liquid.exceptions import (
 from liquid.output import LimitedStringIO
 from liquid.undefined import UNDEFINED
 
-from ..domain.campaign import Campaign, Channel, Template, Undefined
+from ..channels import CHANNELS
+from ..domain.campaign import Campaign, Template, Undefined
 from . import data_filters, locale_filters
 from .limits import (
     MAX_LOOPS,
@@ -44,12 +45,6 @@ __all__ = [
 
 UNSUBSCRIBE = "unsubscribe_url"
 """The part that belongs to the campaign, not to one of its templates."""
-
-_PARTS = {
-    Channel.EMAIL: ("subject", "text", "html", "mjml"),
-    Channel.TEXT: ("text",),
-    Channel.PUSH: ("title", "text"),
-}
 
 
 class _StrictUndefined(FalsyStrictUndefined):
@@ -129,7 +124,7 @@ def is_html(part: str) -> bool:
 
 def sources(campaign: Campaign, template: Template) -> Iterator[tuple[str, str]]:
     """Yield the name and source of each part that the channel uses and that is not empty."""
-    for part in _PARTS[campaign.channel]:
+    for part in CHANNELS[campaign.channel].parts:
         source: str = getattr(template, part)
         if source:
             yield part, source

@@ -10,8 +10,9 @@ import msgspec
 from liquid import BoundTemplate
 from liquid.exceptions import LiquidError
 
-from ..channels.messages import Email, Message, Push, Text, message_id_for
-from ..domain.campaign import Campaign, Channel, locale_chain
+from ..channels import CHANNELS
+from ..channels.base import Message
+from ..domain.campaign import Campaign, locale_chain
 from ..domain.trigger import Trigger
 from ..errors import RenderError
 from .check import check_templates
@@ -23,9 +24,7 @@ from .unsubscribe import checked_url
 __all__ = ["Renderer", "check_templates", "chosen_locale"]
 
 _decode = msgspec.json.Decoder().decode
-# Dates and amounts come with spaces that do not break. One of them would take a text message out of the GSM
-# alphabet, and halve what fits into it.
-_PLAIN_SPACES = str.maketrans("\u00a0\u202f", "  ")
+_BODIES = ("text", "html", "mjml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,9 @@ class Renderer:
         reader = Reader(trigger.locale, trigger.timezone, timezone_fallback)
         budget = Budget(self._seconds)
         parts = {part: compiled.render(part, namespace, reader, budget) for part in compiled.parts}
-        return _message(campaign, trigger, parts)
+        if not any(parts.get(part, "").strip() for part in _BODIES):
+            raise RenderError("the message came out empty")
+        return CHANNELS[trigger.channel].message.build(campaign, trigger, parts)
 
     def _compile(self, campaign: Campaign, locale: str) -> _Compiled:
         """Return the parsed templates, from the cache if they are there."""
@@ -105,7 +106,7 @@ def chosen_locale(campaign: Campaign, locale: str) -> str:
 def _compile(campaign: Campaign, locale: str) -> _Compiled:
     chosen = chosen_locale(campaign, locale)
     parts = dict(sources(campaign, campaign.templates[chosen]))
-    if campaign.channel is Channel.EMAIL and campaign.unsubscribe_url:
+    if CHANNELS[campaign.channel].has_unsubscribe_url and campaign.unsubscribe_url:
         parts[UNSUBSCRIBE] = campaign.unsubscribe_url
     compiled = {}
     for part, source in parts.items():
@@ -120,7 +121,7 @@ def _namespace(campaign: Campaign, trigger: Trigger) -> Mapping[str, object]:
     """Return what templates can read."""
     user = {
         "external_id": trigger.external_id,
-        trigger.channel.address_field: trigger.address,
+        CHANNELS[trigger.channel].address.field: trigger.address,
         "timezone": trigger.timezone,
         "locale": trigger.locale,
         "data": _json(trigger.user_data),
@@ -140,27 +141,6 @@ def _json(text: str) -> object:
         return _decode(text)
     except (msgspec.DecodeError, RecursionError):
         raise RenderError("the trigger's data are not readable JSON") from None
-
-
-def _message(campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Message:
-    text, html = parts.get("text", ""), parts.get("mjml") or parts.get("html", "")
-    if not text.strip() and not html.strip():
-        raise RenderError("the message came out empty")
-    if trigger.channel is Channel.TEXT:
-        return Text(trigger.id, campaign.sender, trigger.address, text.strip().translate(_PLAIN_SPACES))
-    if trigger.channel is Channel.PUSH:
-        data = {"trigger_id": str(trigger.id), "campaign_id": str(campaign.id)}
-        return Push(trigger.id, trigger.address, parts.get("title", ""), text.strip(), data)
-    return Email(
-        trigger.id,
-        message_id_for(trigger.id, campaign.sender),
-        campaign.sender,
-        trigger.address,
-        parts.get("subject", ""),
-        text,
-        html,
-        parts.get(UNSUBSCRIBE, ""),
-    )
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import asdict
 
+from ..channels import CHANNELS
 from ..dispatcher.providers.base import Provider
 from ..domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from ..errors import ConfigError
@@ -138,8 +139,7 @@ def _both_given(entry: _Entry) -> list[str]:
 
 def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
     problems = _provider_problems(campaign, providers)
-    if campaign.channel is Channel.EMAIL and not campaign.sender:
-        problems.append("sender is missing: an email needs a From address")
+    problems += CHANNELS[campaign.channel].campaign_problems(campaign)
     if not campaign.templates:
         problems.append("templates is empty: give at least the locale 'default'")
     if campaign.window and campaign.window.opens == campaign.window.closes:

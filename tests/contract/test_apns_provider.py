@@ -15,7 +15,8 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from server.channels.messages import Push, Text
+from server.channels.push import Push
+from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.channels.messages import Email, Message, Push, Text
+from server.channels.base import Message
+from server.channels.email_message import Email
+from server.channels.push import Push
+from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from server.channels.messages import Email, Text, message_id_for
+from server.channels.email_message import Email, message_id_for
+from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.sendgrid import SendGridSettings

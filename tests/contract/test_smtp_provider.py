@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.channels.messages import Text
+from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.smtp.provider import SmtpSettings
 from server.errors import ConfigError, Permanent, Transient

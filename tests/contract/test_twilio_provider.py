@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from server.channels.messages import Email, Text
+from server.channels.email_message import Email
+from server.channels.text import Text
 from server.config import load
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider

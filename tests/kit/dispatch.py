@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from server.channels.messages import Message
+from server.channels.base import Message
 from server.dispatcher.dispatcher import Dispatcher
 from server.dispatcher.ports import Queue
 from server.dispatcher.providers.base import Provider, SendingPolicy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.channels.messages import Email
+from server.channels.email_message import Email
 from server.domain.campaign import Template, Undefined
 from server.templates.render import Renderer
 from tests.kit.dispatch import make_campaign, make_trigger

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.channels.messages import Email, message_id_for
+from server.channels.email_message import Email, message_id_for
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.errors import ProviderError

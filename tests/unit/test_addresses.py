@@ -8,16 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.channels.messages import envelope_address
-from server.intake.addresses import (
-    _PLAIN_DOMAIN,
-    _PLAIN_LOCAL,
-    as_sent,
-    email_problem,
-    is_plain_email,
-    phone_form_problem,
-    phone_problem,
-)
+from server.channels.email_address import _PLAIN_DOMAIN, _PLAIN_LOCAL, as_sent, email_problem, is_plain_email
+from server.channels.email_message import envelope_address
+from server.channels.text import phone_pattern_problem, phone_problem
 
 _LOCAL = st.text("abz09AZ_+-.", min_size=1, max_size=66)
 _DOMAIN = st.lists(st.text("abxnz09AZ-", min_size=1, max_size=65), min_size=1, max_size=5).map(".".join)
@@ -116,7 +109,7 @@ def test_judging_an_email_address_never_fails_and_never_repeats_it(address: str)
     ],
 )
 def test_a_number_that_is_not_e164_is_told_why(number: str, problem: str) -> None:
-    assert phone_form_problem(number).endswith(f"such as +12345678900: {problem}")
+    assert phone_pattern_problem(number).endswith(f"such as +12345678900: {problem}")
 
 
 @pytest.mark.parametrize(

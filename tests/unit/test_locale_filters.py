@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from server.channels.messages import Text
 from server.channels.sms_segments import segments
+from server.channels.text import Text
 from server.domain.campaign import Channel, Template
 from server.errors import RenderError
 from server.templates.render import Renderer
@@ -172,7 +172,7 @@ def test_the_projects_zone_is_the_clock_of_users_who_have_none() -> None:
     event = '{"at": "2026-07-15T12:00:00Z"}'
     for zone, expected in (("", "21:00"), ("Not/AZone", "21:00"), ("Europe/Berlin", "14:00")):
         trigger = make_trigger(event=event, timezone=zone)
-        assert Renderer().render(campaign, trigger, timezone_fallback="Asia/Tokyo").text == expected  # type: ignore[union-attr]
+        assert Renderer().render(campaign, trigger, timezone_fallback="Asia/Tokyo").text == expected  # type: ignore[attr-defined]
 
 
 def test_what_a_filter_makes_is_escaped_in_html() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion.v1 import trigger_pb2 as pb
+from server.channels import CHANNELS
 from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow
 from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
@@ -227,7 +228,7 @@ def test_typed_items_are_judged_alike(
     kind: str, campaign: int, user: dict[str, str], address: str, event: str
 ) -> None:
     request, recipient = _KINDS[kind]
-    who = recipient(**user, **{Channel(kind).address_field: address})
+    who = recipient(**user, **{CHANNELS[Channel(kind)].address.field: address})
     asked = request(campaign_id=campaign, user=who, event=event, request_id="k")
     fast = FastPath(JUDGE).typed(pb.BatchItem(**{kind: asked}))
     slow = judged(lambda: JUDGE.typed(asked))

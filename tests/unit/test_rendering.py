@@ -9,7 +9,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from server.channels.messages import Email, Push, Text, compose
+from server.channels.email_message import Email, compose
+from server.channels.push import Push
+from server.channels.text import Text
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
 from server.errors import Permanent, RenderError

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion.v1 import trigger_pb2 as pb
+from server.channels import CHANNELS
 from server.domain.campaign import Channel
 from server.errors import Violation
 from server.intake import body as rest_body
@@ -39,7 +40,7 @@ def test_the_documented_examples_are_right_as_printed(text: str, channel: Channe
     request = to_request(44, channel, body)
     assert check(request) == []
     assert request.campaign_id == 44
-    assert getattr(request.user, channel.address_field) == address
+    assert getattr(request.user, CHANNELS[channel].address.field) == address
     assert (request.user.timezone, request.user.locale) == ("America/Chicago", "en")
 
 

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion.v1 import trigger_pb2 as pb
+from server.channels import CHANNELS
 from server.domain.campaign import Channel
 from server.errors import Violation
 from server.intake.body import parse_body, to_request
-from server.intake.rules import TriggerRequest, check
+from server.intake.rules import check
+from server.intake.typed import TriggerRequest
 
 
 def problems(**user: str) -> list[tuple[str, str]]:
@@ -358,7 +360,7 @@ _OBJECTS = st.sampled_from(["{}", '{"a": ' + "[" * 31 + "]" * 31 + "}"]) | st.in
 def requests(draw: st.DrawFn) -> tuple[Channel, dict[str, str], str, str]:
     """Give a channel, the texts of `user`, and `user.data` and `event` as JSON."""
     channel = draw(st.sampled_from(Channel))
-    names = ("external_id", channel.address_field, "timezone", "locale")
+    names = ("external_id", CHANNELS[channel].address.field, "timezone", "locale")
     members = {name: draw(_TEXTS[name]) for name in names}
     return channel, members, draw(_OBJECTS), draw(_OBJECTS)
 
@@ -382,11 +384,11 @@ def test_descriptions_are_short_and_repeat_no_address(
 ) -> None:
     channel, members, data, event = asked
     request, user = _USERS[channel]
-    address = members[channel.address_field]
+    address = members[CHANNELS[channel].address.field]
     for violation in check(request(campaign_id=1, user=user(**members, data=data), event=event)):
         assert len(violation.description.encode()) <= 120, violation
         assert violation.description[0].islower()
         assert "\n" not in violation.description
-        if violation.field == f"user.{channel.address_field}":
+        if violation.field == f"user.{CHANNELS[channel].address.field}":
             told = violation.description.replace("+12345678900", "")  # the example
             assert not [part for part in (address, *address.split("@")) if len(part) > 4 and part in told]

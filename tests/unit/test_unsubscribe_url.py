@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.channels.messages import Email
+from server.channels.email_message import Email
 from server.domain.campaign import Channel, Template, Undefined
 from server.errors import RenderError
 from server.templates.render import Renderer, check_templates

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from server.channels.messages import Email
+from server.channels.email_message import Email
 from server.dispatcher import recorder
 from server.dispatcher.dispatcher import Dispatcher, DispatchSettings
 from server.dispatcher.retry import lost

@@ -232,7 +232,7 @@ async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_message
         queue.add(*triggers)
         await queue.until_attempts(40)
     assert sorted(sent_ids(provider)) == sorted(trigger.id for trigger in triggers)
-    assert {message.text for message in provider.sent} == {f"Order {number}" for number in range(40)}  # type: ignore[union-attr]
+    assert {message.text for message in provider.sent} == {f"Order {number}" for number in range(40)}  # type: ignore[attr-defined]
 
 
 async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:

@@ -17,7 +17,8 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 
-from ...channels.messages import Message, Push
+from ...channels.base import Message
+from ...channels.push import Push
 from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
-from ...channels.messages import Message
+from ...channels.base import Message
 from ...domain.campaign import Channel, RetryPolicy
 
 __all__ = ["Destination", "Provider", "ProviderRetryPolicy", "SendingPolicy"]

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import httpx
 import msgspec
 
-from ...channels.messages import Message, Push
+from ...channels.base import Message
+from ...channels.push import Push
 from ...domain.campaign import Channel
 from ...errors import Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub

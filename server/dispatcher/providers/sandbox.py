@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from ...channels.messages import Email, Message, Push, compose
+from ...channels.base import Message
 from ...domain.campaign import Channel
 from ...errors import Transient
 from .base import SendingPolicy
@@ -43,9 +43,9 @@ class SandboxProvider:
         self.outbox = data_dir / settings.outbox
 
     async def send(self, message: Message) -> str:
-        """Write the message to `email/ID.eml`, `text/ID.json` or `push/ID.json` in the outbox."""
-        folder, suffix, content = _as_file(message)
-        path = self.outbox / folder / f"{message.trigger_id}{suffix}"
+        """Write the message to `CHANNEL/TRIGGER_ID.SUFFIX` in the outbox, such as `text/….json`."""
+        suffix, content = message.to_file()
+        path = self.outbox / message.channel / f"{message.trigger_id}{suffix}"
         try:
             try:
                 _write(path, content)
@@ -58,14 +58,6 @@ class SandboxProvider:
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""
-
-
-def _as_file(message: Message) -> tuple[str, str, bytes]:
-    """Return the folder, the file name's suffix and the content of a message."""
-    if isinstance(message, Email):
-        return "email", ".eml", compose(message)
-    folder = "push" if isinstance(message, Push) else "text"
-    return folder, ".json", msgspec.json.format(msgspec.json.encode(message)) + b"\n"
 
 
 def _make_folder(folder: Path) -> None:

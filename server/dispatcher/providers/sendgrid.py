@@ -18,7 +18,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...channels.messages import Email, Message, envelope_address, sender_address, unsubscribe_headers
+from ...channels.base import Message
+from ...channels.email_message import Email, envelope_address, sender_address, unsubscribe_headers
 from ...domain.campaign import Channel
 from ...errors import Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub

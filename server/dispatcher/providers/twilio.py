@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ...channels.messages import Message, Text
+from ...channels.base import Message
 from ...channels.sms_segments import segments
+from ...channels.text import Text
 from ...domain.campaign import Channel
 from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
 from ..redact import scrub

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import aiosmtplib
 import msgspec
 
-from ....channels.messages import Email, Message, compose, envelope_address, sender_address
+from ....channels.base import Message
+from ....channels.email_message import Email, compose, envelope_address, sender_address
 from ....domain.campaign import Channel
 from ....errors import ConfigError, Permanent
 from ..base import SendingPolicy

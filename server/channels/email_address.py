@@ -1,4 +1,4 @@
-"""Whether an address can be sent to; a description of what is wrong never repeats it."""
+"""Checks of email addresses. A description of what is wrong with one never repeats it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ import functools
 import re
 
 import email_validator
-import phonenumbers
-from phonenumbers import PhoneMetadata, ValidationResult
 
-from .wording import at_position
+from ..domain.wording import at_position
 
-__all__ = [
-    "as_sent",
-    "email_problem",
-    "is_plain_email",
-    "phone_form_problem",
-    "phone_problem",
-    "token_problem",
-]
+__all__ = ["as_sent", "email_problem", "is_plain_email"]
 
 # Nearly every address is of this plain form; the library judges the others, at ten times the cost. Those are
 # also names with "--", which may be Punycode, and the top-level domains that nobody can have.
@@ -34,8 +25,6 @@ _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9.\u0080-\U0010ffff-]")
 # The library ends some sentences with what it found: characters, or a part of the address.
 _QUOTED = re.compile(r"(?:: .*| \((?!\d).*\))?\.?\Z", re.DOTALL)
 _MAX_REASON = 92
-_NOT_DIGIT = re.compile("[^0-9]")
-_NOT_TOKEN = re.compile("[^A-Za-z0-9_:-]")
 
 
 def is_plain_email(address: str) -> bool:
@@ -103,55 +92,3 @@ def _what_is_wrong(address: str, words: str) -> str:
         return f"it holds {at_position(address, len(local) + 1 + odd.start())}, which no domain has"
     reason = _QUOTED.sub("", words, count=1).replace(". It", ", it")
     return reason[:1].lower() + reason[1:] if len(reason) <= _MAX_REASON else "its domain is not a valid name"
-
-
-def phone_form_problem(number: str) -> str:
-    """Return how a number fails to be in E.164 form."""
-    odd = _NOT_DIGIT.search(number, 1)
-    if number[0] != "+":
-        found = "has no + at its start"
-    elif odd:
-        found = f"holds {at_position(number, odd.start())}"
-    elif number[1:2] == "0":
-        found = "has a 0 after the +"
-    else:
-        found = f"has {len(number) - 1} digits, which must be 7 to 15"
-    return f"is not a phone number in E.164 form, such as +12345678900: {found}"
-
-
-def phone_problem(number: str) -> str | None:
-    """Return why no phone can have a number that is in E.164 form: its length is wrong for its country."""
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        return "is not a possible phone number: no country code begins it"
-    code = parsed.country_code or 0  # never 0: the parser refuses numbers without one
-    digits = phonenumbers.national_significant_number(parsed)
-    if number != f"+{code}{digits}":
-        prefix = f"drop the prefix after +{code}, it only works inside the country"
-        return f"is not a possible phone number: {prefix}"
-    if phonenumbers.is_possible_number_with_reason(parsed) == ValidationResult.IS_POSSIBLE:
-        return None
-    has = f"has {len(digits)} digits after +{code}"
-    return f"is not a possible phone number: it {has}, numbers there have {_lengths(code)}"
-
-
-def _lengths(code: int) -> str:
-    """Return how many digits a country's numbers have: `10`, `4 to 11` or `5, 7 or 9`."""
-    region = phonenumbers.region_code_for_country_code(code)
-    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-    lengths = metadata.general_desc.possible_length if metadata and metadata.general_desc else ()
-    if not lengths:
-        return "another count"
-    first, last = lengths[0], lengths[-1]
-    if len(lengths) > 2 and last - first == len(lengths) - 1:  # noqa: PLR2004 - "or" reads better for two
-        return f"{first} to {last}"
-    others = ", ".join(map(str, lengths[:-1]))
-    return f"{others} or {last}" if others else str(last)
-
-
-def token_problem(token: str) -> str:
-    """Return what in a device token neither FCM nor APNs would have put there."""
-    odd = _NOT_TOKEN.search(token)
-    found = at_position(token, odd.start()) if odd else "a character"
-    return f"holds {found}, only letters, digits, _ : and - are taken"

@@ -15,14 +15,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime, formataddr, parseaddr
+from typing import ClassVar, Self
 
+from ..domain.campaign import Campaign, Channel
+from ..domain.trigger import Trigger
 from ..errors import Permanent
+from .base import Message
 
 __all__ = [
     "Email",
-    "Message",
-    "Push",
-    "Text",
     "compose",
     "envelope_address",
     "message_id_for",
@@ -45,10 +46,11 @@ _ENCODED_WORD = 42
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Email:
+class Email(Message):
     """An email. `sender` may carry a display name; `text` or `html` may be empty, not both."""
 
-    trigger_id: uuid.UUID
+    channel: ClassVar[Channel] = Channel.EMAIL
+
     message_id: str
     sender: str
     to: str
@@ -57,29 +59,27 @@ class Email:
     html: str
     unsubscribe_url: str = ""
 
+    @classmethod
+    def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
+        """Return the email.
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Text:
-    """A text message. `to` is an E.164 number; `sender` a number or a name, or empty."""
+        Raises:
+            Permanent: The campaign's sender is not an email address.
+        """
+        return cls(
+            trigger.id,
+            message_id_for(trigger.id, campaign.sender),
+            campaign.sender,
+            trigger.address,
+            parts.get("subject", ""),
+            parts.get("text", ""),
+            parts.get("mjml") or parts.get("html", ""),
+            parts.get("unsubscribe_url", ""),
+        )
 
-    trigger_id: uuid.UUID
-    sender: str
-    to: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Push:
-    """A push notification. `data` reaches the app beside the title and the body."""
-
-    trigger_id: uuid.UUID
-    device_token: str
-    title: str
-    body: str
-    data: Mapping[str, str]
-
-
-Message = Email | Text | Push
+    def to_file(self) -> tuple[str, bytes]:
+        """Return the email in RFC 5322 form."""
+        return ".eml", compose(self)
 
 
 def message_id_for(trigger_id: uuid.UUID, sender: str) -> str:

@@ -1,0 +1,103 @@
+"""What defines a channel, and what its messages have in common."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import msgspec
+
+from ..domain.campaign import Campaign, Channel, Template
+from ..domain.trigger import Trigger
+from .sms_segments import Segments
+
+__all__ = ["Address", "ChannelSpec", "Message"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Message:
+    """A rendered message of one trigger, ready for a provider."""
+
+    channel: ClassVar[Channel]
+
+    trigger_id: uuid.UUID
+
+    @classmethod
+    def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
+        """Return the message made of the rendered parts, by name.
+
+        Raises:
+            Permanent: The campaign's sender cannot be used.
+        """
+        raise NotImplementedError
+
+    @property
+    def segments(self) -> Segments | None:
+        """How many SMS the message becomes; None if it is not sent as SMS."""
+        return None
+
+    def to_file(self) -> tuple[str, bytes]:
+        """Return the message as the sandbox writes it: the file name's suffix and the content.
+
+        Raises:
+            Permanent: The message cannot be written in the channel's format.
+        """
+        return ".json", msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+
+def _no_problem(_address: str) -> None:
+    return None
+
+
+def _unchanged(address: str) -> str:
+    return address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """The address of a channel: where it is given, and how it is checked."""
+
+    field: str
+    """The field of `user` that holds it."""
+    sample: str
+    """A valid address, for previews."""
+    is_plain: Callable[[str], bool]
+    """A cheap check for the fast path: True only for valid addresses that are sent as given."""
+    problem: Callable[[str], str | None] = _no_problem
+    """Return why an address that satisfies the proto's rules cannot be sent to, without repeating it."""
+    pattern_problem: Callable[[str], str] | None = None
+    """Describe how an address fails the proto's `pattern`, without repeating it."""
+    as_sent: Callable[[str], str] = _unchanged
+    """Return a valid address in the form in which it is stored and sent."""
+
+
+def _no_campaign_problems(_campaign: Campaign) -> list[str]:
+    return []
+
+
+def _no_template_problems(_template: Template) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSpec:
+    """All that Clarion knows about a channel.
+
+    Its typed request is the member of `BatchItem` with the channel's name, and its gRPC method is named after
+    that request; see `server/intake/typed.py`.
+    """
+
+    name: Channel
+    noun: str
+    """What a campaign of the channel sends, for help texts."""
+    address: Address
+    parts: tuple[str, ...]
+    """The fields of `Template` that are rendered."""
+    message: type[Message]
+    has_unsubscribe_url: bool = False
+    campaign_problems: Callable[[Campaign], list[str]] = _no_campaign_problems
+    """Return what a campaign of the channel lacks."""
+    template_problems: Callable[[Template], list[str]] = _no_template_problems
+    """Return which parts of a template contradict each other."""

@@ -1,0 +1,36 @@
+"""Email: what a campaign of this channel needs, and how its message is built."""
+
+from __future__ import annotations
+
+from ..domain.campaign import Campaign, Channel, Template
+from .base import Address, ChannelSpec
+from .email_address import as_sent, email_problem, is_plain_email
+from .email_message import Email
+
+__all__ = ["CHANNEL"]
+
+
+def _campaign_problems(campaign: Campaign) -> list[str]:
+    return [] if campaign.sender else ["sender is missing: an email needs a From address"]
+
+
+def _template_problems(template: Template) -> list[str]:
+    return ["give either html or mjml, which becomes HTML"] if template.html and template.mjml else []
+
+
+CHANNEL = ChannelSpec(
+    name=Channel.EMAIL,
+    noun="email",
+    address=Address(
+        field="email",
+        sample="test@test.com",
+        is_plain=is_plain_email,
+        problem=email_problem,
+        as_sent=as_sent,
+    ),
+    parts=("subject", "text", "html", "mjml"),
+    message=Email,
+    has_unsubscribe_url=True,
+    campaign_problems=_campaign_problems,
+    template_problems=_template_problems,
+)

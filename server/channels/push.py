@@ -1,0 +1,61 @@
+"""Push notifications: their address is a device token of FCM or APNs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from ..domain.campaign import Campaign, Channel
+from ..domain.trigger import Trigger
+from ..domain.wording import at_position
+from .base import Address, ChannelSpec, Message
+
+__all__ = ["CHANNEL", "Push", "token_pattern_problem"]
+
+_TOKEN = re.compile("[A-Za-z0-9_:-]{8,4096}")
+_NOT_TOKEN = re.compile("[^A-Za-z0-9_:-]")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Push(Message):
+    """A push notification. `data` reaches the app next to the title and the body."""
+
+    channel: ClassVar[Channel] = Channel.PUSH
+
+    device_token: str
+    title: str
+    body: str
+    data: Mapping[str, str]
+
+    @classmethod
+    def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
+        """Return the notification, with the ids of its trigger and campaign as data."""
+        data = {"trigger_id": str(trigger.id), "campaign_id": str(campaign.id)}
+        return cls(trigger.id, trigger.address, parts.get("title", ""), parts["text"].strip(), data)
+
+
+def token_pattern_problem(token: str) -> str:
+    """Describe a character that neither FCM nor APNs puts into a device token."""
+    odd = _NOT_TOKEN.search(token)
+    found = at_position(token, odd.start()) if odd else "a character"
+    return f"holds {found}, only letters, digits, _ : and - are taken"
+
+
+def _is_plain(token: str) -> bool:
+    return _TOKEN.fullmatch(token) is not None
+
+
+CHANNEL = ChannelSpec(
+    name=Channel.PUSH,
+    noun="push notification",
+    address=Address(
+        field="device_token",
+        sample="DEVICE_TOKEN",
+        is_plain=_is_plain,
+        pattern_problem=token_pattern_problem,
+    ),
+    parts=("title", "text"),
+    message=Push,
+)

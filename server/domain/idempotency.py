@@ -1,34 +1,55 @@
-"""Idempotency: what makes two calls the same one."""
+"""Idempotency: a caller's key, and the fingerprint of the trigger that it was used for."""
 
 from __future__ import annotations
 
 import hashlib
+from operator import attrgetter
+from typing import Any, Self
 
 import msgspec
 
 from .trigger import Trigger
 
-__all__ = ["IdempotencyKey", "once"]
+__all__ = ["NOT_CONTENT", "IdempotencyKey", "fingerprint"]
+
+NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "accepted_at"})
+"""Fields of a trigger that may differ between two calls with the same key. All others are content."""
+_CONTENT = [name for name in Trigger.__struct_fields__ if name not in NOT_CONTENT]
+# Stored fingerprints must keep matching. The fields up to `event` are hashed by position; a field that was
+# added later is only hashed if it is set, so triggers without it keep their fingerprint.
+_FIRST = _CONTENT[: _CONTENT.index("event") + 1]
+_ADDED = _CONTENT[len(_FIRST) :]
+_first_values = attrgetter(*_FIRST)
+_defaults: dict[str, Any] = {
+    field.name: field.default for field in msgspec.structs.fields(Trigger) if field.name in _ADDED
+}
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
-    """A caller's idempotency key with the SHA-256 of what it stands for."""
+    """A caller's idempotency key with the fingerprint of the trigger that it was used for."""
 
     key: str
     content: bytes
 
+    @classmethod
+    def of(cls, key: str, trigger: Trigger) -> Self:
+        """Return the key as it is stored with a trigger."""
+        return cls(key, fingerprint(trigger))
 
-def once(key: str, trigger: Trigger) -> IdempotencyKey:
-    """Return what makes another call the same as this one: the key, and everything that would be sent."""
-    said = (
-        trigger.campaign_id,
-        trigger.channel,
-        trigger.external_id,
-        trigger.address,
-        trigger.timezone,
-        trigger.locale,
-        trigger.user_data,
-        trigger.event,
-        *([trigger.send_at] if trigger.send_at else ()),
-    )
-    return IdempotencyKey(key, hashlib.sha256(msgspec.json.encode(said)).digest())
+
+def fingerprint(trigger: Trigger) -> bytes:
+    """Return the SHA-256 of a trigger's content: two calls with one key must have the same."""
+    added = [
+        _named(name, value)
+        for name, default in _defaults.items()
+        if (value := getattr(trigger, name)) != default
+    ]
+    return hashlib.sha256(msgspec.json.encode((*_first_values(trigger), *added))).digest()
+
+
+def _named(name: str, value: object) -> object:
+    """Return a field that was added later, with its name: without, two fields could be confused.
+
+    `send_at` was the first such field, and is stored without its name.
+    """
+    return value if name == "send_at" else {name: value}

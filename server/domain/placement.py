@@ -1,10 +1,10 @@
-"""Where a trigger goes when it is accepted: its lane, when it is due, and until when it is worth anything."""
+"""The position of a trigger in the queue: its lane, when it is due, and when it expires."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
-from typing import TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,38 +13,43 @@ from .idempotency import IdempotencyKey
 from .trigger import Trigger
 from .window import next_opening, zone_of
 
-__all__ = ["Entry", "Placement", "place"]
+__all__ = ["Placement", "ValidTrigger", "place"]
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """A place in the queue. Without `due_at` it is due at once; without `expires_at` it never expires."""
+    """A position in the queue. Without `due_at` it is due at once; without `expires_at` it never expires."""
 
     lane: str
     due_at: dt.datetime | None = None
     expires_at: dt.datetime | None = None
 
 
-Entry: TypeAlias = tuple[Trigger, Placement, IdempotencyKey | None]
-"""What is kept: a trigger, its place in the queue, and what it must not be kept twice for."""
+class ValidTrigger(NamedTuple):
+    """A trigger that was validated, as it is committed: with its position in the queue and its key."""
 
-_at_once = functools.lru_cache(maxsize=1024)(Placement)
+    trigger: Trigger
+    placement: Placement
+    key: IdempotencyKey | None = None
+
+
+_due_at_once = functools.lru_cache(maxsize=1024)(Placement)
 
 
 def place(
     campaign: Campaign, timezone: str, fallback: str, now: dt.datetime, send_at: dt.datetime | None = None
 ) -> Placement:
-    """Return the place of a trigger that is accepted `now`.
+    """Return the position in the queue of a trigger that is accepted `now`.
 
     Args:
-        campaign: What is triggered.
+        campaign: The campaign that is triggered.
         timezone: The user's IANA time zone, or empty.
         fallback: The project's time zone.
-        now: The moment, with a time zone.
-        send_at: When the caller wants it sent. What the campaign says counts from then on.
+        now: The current time, with a time zone.
+        send_at: When the caller wants it sent. The campaign's window and time to live count from then on.
     """
     ttl = campaign.retry.ttl if campaign.retry else 0.0
     if campaign.window is None and not ttl and send_at is None:
-        return _at_once(campaign.lane)
+        return _due_at_once(campaign.lane)
     start = max(now, send_at) if send_at else now
     opening = next_opening(campaign.window, start, zone_of(timezone, fallback)) if campaign.window else start
     return Placement(

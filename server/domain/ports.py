@@ -12,7 +12,7 @@ from .delivery import Changes, Delivery, DeliveryFilter, Position, WatchFilter
 from .idempotency import IdempotencyKey
 from .key import ApiKey
 from .limit import OwnLimit
-from .placement import Entry, Placement
+from .placement import Placement, ValidTrigger
 from .trigger import Trigger
 
 __all__ = ["Catalog", "ChangeFeed", "Records", "Writer"]
@@ -49,7 +49,7 @@ class Writer(Protocol):
             StoreUnavailable: the database cannot be reached.
         """
 
-    async def add_all(self, entries: Sequence[Entry]) -> Sequence[uuid.UUID | Exception]:
+    async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[uuid.UUID | Exception]:
         """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
 
         Raises:

@@ -19,7 +19,7 @@ from clarion.v1 import trigger_pb2 as pb
 
 from ..channels import CHANNELS
 from ..domain.campaign import Campaign, CampaignState, Channel
-from ..domain.idempotency import once
+from ..domain.idempotency import IdempotencyKey
 from ..domain.locale import normal_locale
 from ..domain.placement import Placement
 from ..domain.trigger import Trigger, new_id
@@ -151,7 +151,9 @@ class FastPath:
             send_at,
         )
         place = self._places[campaign.id, user.timezone, send_at]
-        return ValidTrigger(trigger, place, once(item.request_id, trigger) if item.request_id else None)
+        return ValidTrigger(
+            trigger, place, IdempotencyKey.of(item.request_id, trigger) if item.request_id else None
+        )
 
     def _target(self, campaign_id: int) -> tuple[Campaign, Callable[[_User], str | None]] | None:
         """Return a campaign that takes triggers of the caller now, and what finds its address in a user."""

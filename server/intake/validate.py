@@ -8,10 +8,11 @@ import msgspec
 
 from ..channels import CHANNELS
 from ..domain.campaign import Campaign, CampaignState, Channel
-from ..domain.idempotency import IdempotencyKey, once
+from ..domain.idempotency import IdempotencyKey
 from ..domain.key import ApiKey
 from ..domain.locale import normal_locale
-from ..domain.placement import Entry, Placement, place
+from ..domain.placement import Placement, place
+from ..domain.placement import ValidTrigger as Entry
 from ..domain.ports import Catalog
 from ..domain.trigger import Trigger, new_id
 from ..errors import (
@@ -48,7 +49,7 @@ class ValidTrigger(msgspec.Struct, frozen=True, gc=False):
     @property
     def entry(self) -> Entry:
         """What the writer takes."""
-        return self.trigger, self.place, self.once
+        return Entry(self.trigger, self.place, self.once)
 
     def refused(self, error: IdempotencyKeyReused) -> IdempotencyKeyReused:
         """Return the error with the field in which the caller wrote the key."""
@@ -123,7 +124,7 @@ class TriggerValidator:
         return ValidTrigger(
             trigger,
             self.place(campaign, request.user.timezone, send_at),
-            once(key, trigger) if key else None,
+            IdempotencyKey.of(key, trigger) if key else None,
             FIELD if request.request_id else HEADER,
             too_late,
         )

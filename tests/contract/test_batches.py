@@ -14,7 +14,7 @@ import pytest
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
-from server.domain.idempotency import once
+from server.domain.idempotency import IdempotencyKey
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
 from server.store.admin import keys
@@ -164,7 +164,7 @@ async def _pretend_it_was_accepted(pool: Pool, item: dict[str, Any], trigger_id:
         "INSERT INTO idempotency (project_id, key, content, trigger_id)"
         " SELECT project_id, $1, $2, id FROM trigger WHERE id = $3",
         item["request_id"],
-        once(item["request_id"], said).content,
+        IdempotencyKey.of(item["request_id"], said).content,
         trigger_id,
     )
 

@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import astuple
 
 from ...domain.idempotency import IdempotencyKey
-from ...domain.placement import Entry
+from ...domain.placement import ValidTrigger
 from ...errors import IdempotencyKeyReused, StoreUnavailable
 from ..pool import Connection, Pool, is_outage
 from . import sql
@@ -45,7 +45,7 @@ class TriggerCommit:
         self._connection = _PinnedConnection(pool)
         self._remember = remember
 
-    async def keep(self, entries: Sequence[Entry]) -> list[CommitResult]:
+    async def keep(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
         """Write all entries in one commit; return what became of each.
 
         A row that PostgreSQL refuses must not fail its neighbours: those are then written in commits of
@@ -68,7 +68,7 @@ class TriggerCommit:
             return await self._divided(entries)
         return _answers(entries, {**owners, **earlier})
 
-    async def _divided(self, entries: Sequence[Entry]) -> list[CommitResult]:
+    async def _divided(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
         """Write both halves. Once the database has gone away, what is left is not tried: all end in time."""
         half = len(entries) // 2
         first = await self._part(entries[:half])
@@ -76,7 +76,7 @@ class TriggerCommit:
             return [*first, *[StoreUnavailable()] * (len(entries) - half)]
         return [*first, *await self._part(entries[half:])]
 
-    async def _part(self, entries: Sequence[Entry]) -> list[CommitResult]:
+    async def _part(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
         try:
             return await self.keep(entries)
         except StoreUnavailable as error:  # a matter of these alone: others are on disk
@@ -86,7 +86,7 @@ class TriggerCommit:
         """Let go of the connection."""
         self._connection.drop()
 
-    async def _write(self, entries: Sequence[Entry]) -> Known:
+    async def _write(self, entries: Sequence[ValidTrigger]) -> Known:
         """Write entries of which no two have the same key; return the keys that stand for earlier triggers.
 
         Raises:
@@ -105,23 +105,23 @@ class TriggerCommit:
                 log.warning("commit failed", error=type(error).__name__, triggers=len(entries))
         raise StoreUnavailable(message)
 
-    async def _first_try(self, entries: Sequence[Entry]) -> Known:
+    async def _first_try(self, entries: Sequence[ValidTrigger]) -> Known:
         if len(entries) >= _COPIED_FROM:
             return await self._copy(entries)
         return await self._insert(entries, sql.INSERT)
 
-    async def _second_try(self, entries: Sequence[Entry]) -> Known:
+    async def _second_try(self, entries: Sequence[ValidTrigger]) -> Known:
         """Write what may be written already, or about to be by a backend that has lost its client."""
         return await self._insert(entries, sql.INSERT_AGAIN)
 
-    async def _insert(self, entries: Sequence[Entry], statement: str) -> Known:
+    async def _insert(self, entries: Sequence[ValidTrigger], statement: str) -> Known:
         columns: list[object] = list(sql.columns(entries))
         if any(once for _, _, once in entries):
             statement = sql.INSERT_ONCE
             columns += [*sql.keys(entries), self._remember]
         return known_of(await (await self._connection.statement(statement)).fetch(*columns))
 
-    async def _copy(self, entries: Sequence[Entry]) -> Known:
+    async def _copy(self, entries: Sequence[ValidTrigger]) -> Known:
         async with self._connection.transaction() as connection:
             known = await self._claim([entry for entry in entries if entry[2]])
             fresh = _without_doubles(entries, known)
@@ -133,7 +133,7 @@ class TriggerCommit:
             await self._queue(connection, fresh)
         return known
 
-    async def _queue(self, connection: Connection, entries: Sequence[Entry]) -> None:
+    async def _queue(self, connection: Connection, entries: Sequence[ValidTrigger]) -> None:
         """Queue triggers; the database says what "now" is."""
         later = [entry for entry in entries if entry[1].due_at or entry[1].expires_at]
         now = entries if not later else [one for one in entries if not (one[1].due_at or one[1].expires_at)]
@@ -145,7 +145,7 @@ class TriggerCommit:
         if later:
             await (await self._connection.statement(sql.QUEUE)).fetch(*sql.places(later))
 
-    async def _claim(self, entries: Sequence[Entry]) -> Known:
+    async def _claim(self, entries: Sequence[ValidTrigger]) -> Known:
         if not entries:
             return {}
         statement = await self._connection.statement(sql.CLAIM)
@@ -197,7 +197,7 @@ def _is_lost(connection: Connection) -> bool:
         return True
 
 
-def _owners(entries: Sequence[Entry]) -> Known:
+def _owners(entries: Sequence[ValidTrigger]) -> Known:
     """Return what each key stands for, if it stands for nothing yet: the first entry that has it."""
     owners: Known = {}
     for trigger, _, once in entries:
@@ -206,12 +206,12 @@ def _owners(entries: Sequence[Entry]) -> Known:
     return owners
 
 
-def _without_doubles(entries: Sequence[Entry], owners: Known) -> Sequence[Entry]:
+def _without_doubles(entries: Sequence[ValidTrigger], owners: Known) -> Sequence[ValidTrigger]:
     """Leave out what has the key of an entry before it."""
     return [entry for entry in entries if _stands_alone(entry, owners)] if owners else entries
 
 
-def _stands_alone(entry: Entry, known: Known) -> bool:
+def _stands_alone(entry: ValidTrigger, known: Known) -> bool:
     """Tell whether an entry has no key, or one that stands for no other trigger."""
     trigger, _, once = entry
     name = once and (trigger.project_id, once.key)
@@ -223,7 +223,7 @@ def known_of(rows: Sequence[asyncpg.Record]) -> Known:
     return {(row["project_id"], row["key"]): (row["trigger_id"], row["content"]) for row in rows}
 
 
-def _answers(entries: Sequence[Entry], known: Known) -> list[CommitResult]:
+def _answers(entries: Sequence[ValidTrigger], known: Known) -> list[CommitResult]:
     if not known:
         return [trigger.id for trigger, _, _ in entries]
     return [

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...domain.idempotency import IdempotencyKey
-from ...domain.placement import Entry, Placement
+from ...domain.placement import Placement, ValidTrigger
 from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
 from ..pool import Pool, reached
@@ -34,7 +34,7 @@ _GATHER_SECONDS = 0.003
 class _Call:
     """What one call brought: it is in one commit, perhaps with others."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ValidTrigger]
     done: asyncio.Future[Sequence[CommitResult]]
 
 
@@ -68,12 +68,12 @@ class TriggerWriter:
             Overloaded: too many triggers wait already.
             StoreUnavailable: the database cannot be reached.
         """
-        (kept,) = await self.add_all([(trigger, place, once)])
+        (kept,) = await self.add_all([ValidTrigger(trigger, place, once)])
         if isinstance(kept, Exception):
             raise kept
         return kept
 
-    async def add_all(self, entries: Sequence[Entry]) -> Sequence[CommitResult]:
+    async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[CommitResult]:
         """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
 
         Of several with one key the first stands for it. Only what PostgreSQL itself refuses, a fault of ours,

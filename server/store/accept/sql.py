@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...domain.placement import Entry
+from ...domain.placement import ValidTrigger
 
 __all__ = [
     "CLAIM",
@@ -107,7 +107,7 @@ EARLIER = """
 """
 
 
-def columns(entries: Sequence[Entry]) -> list[list[object]]:
+def columns(entries: Sequence[ValidTrigger]) -> list[list[object]]:
     """Return what the statements take that insert: a list for each column."""
     rows = [
         (
@@ -132,12 +132,12 @@ def columns(entries: Sequence[Entry]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def keys(entries: Sequence[Entry]) -> tuple[list[object], list[object]]:
+def keys(entries: Sequence[ValidTrigger]) -> tuple[list[object], list[object]]:
     """Return keys and contents: two further columns."""
     return [once and once.key for _, _, once in entries], [once and once.content for _, _, once in entries]
 
 
-def claims(entries: Sequence[Entry]) -> list[str]:
+def claims(entries: Sequence[ValidTrigger]) -> list[str]:
     """Return what CLAIM takes of entries with keys: ids, projects, keys and contents."""
     rows = [
         (str(trigger.id), str(trigger.project_id), once.key, once.content.hex())
@@ -147,7 +147,7 @@ def claims(entries: Sequence[Entry]) -> list[str]:
     return [" ".join(column) for column in zip(*rows, strict=True)]
 
 
-def places(entries: Sequence[Entry]) -> list[list[object]]:
+def places(entries: Sequence[ValidTrigger]) -> list[list[object]]:
     """Return the columns that QUEUE takes."""
     rows = [(trigger.id, place.lane, place.due_at, place.expires_at) for trigger, place, _ in entries]
     return [list(column) for column in zip(*rows, strict=True)]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.domain.idempotency import once
-from server.domain.placement import Entry, Placement
+from server.domain.idempotency import IdempotencyKey
+from server.domain.placement import Placement, ValidTrigger
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from server.store.accept.commit import CommitResult
@@ -25,13 +25,16 @@ ENDS_ITS_BACKEND = {"external_id": "ends its backend"}
 STORED = "SELECT *, due_at = accepted_at AS now FROM trigger JOIN queue ON id = trigger_id"
 
 
-def entries(count: int, *, keys: str = "", **facts: object) -> list[Entry]:
+def entries(count: int, *, keys: str = "", **facts: object) -> list[ValidTrigger]:
     """Make triggers, with keys `KEYS-0` and so on if asked for."""
     made = [a_trigger(**facts) for _ in range(count)]
-    return [(one, PLACE, once(f"{keys}-{n}", one) if keys else None) for n, one in enumerate(made)]
+    return [
+        ValidTrigger(one, PLACE, IdempotencyKey.of(f"{keys}-{n}", one) if keys else None)
+        for n, one in enumerate(made)
+    ]
 
 
-def ids(given: Sequence[Entry]) -> list[object]:
+def ids(given: Sequence[ValidTrigger]) -> list[object]:
     return [trigger.id for trigger, _, _ in given]
 
 
@@ -64,8 +67,8 @@ async def test_a_batch_is_one_commit_and_as_it_was_given(pool: Pool, count: int,
 async def test_each_goes_where_and_when_it_is_to(pool: Pool, count: int) -> None:
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     given = entries(count)
-    given[1] = (a_trigger(send_at=later), Placement("email/smtp", later, later), None)
-    given[2] = (a_trigger(), Placement("email/smtp", later - dt.timedelta(days=9)), None)
+    given[1] = ValidTrigger(a_trigger(send_at=later), Placement("email/smtp", later, later))
+    given[2] = ValidTrigger(a_trigger(), Placement("email/smtp", later - dt.timedelta(days=9)))
     async with writing(pool) as writer:
         await writer.add_all(given)
     rows = await pool.fetch(STORED)
@@ -79,7 +82,7 @@ async def test_each_goes_where_and_when_it_is_to(pool: Pool, count: int) -> None
 async def test_of_several_with_one_key_the_first_stands_for_it(pool: Pool, count: int) -> None:
     given = entries(count, keys="k")
     first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": 1}')
-    given += [(one, PLACE, once("same", one)) for one in (first, again, other)]
+    given += [ValidTrigger(one, PLACE, IdempotencyKey.of("same", one)) for one in (first, again, other)]
     async with writing(pool) as writer:
         *kept, one, two, three = await writer.add_all(given)
     assert kept == ids(given[:count])
@@ -95,7 +98,7 @@ async def test_the_same_batch_again_gets_the_first_ids_and_keeps_nothing(pool: P
     first, second = entries(count, keys="k"), entries(count, keys="k")
     async with writing(pool) as writer:
         await writer.add_all(first)
-        second.append((a_trigger(), PLACE, None))
+        second.append(ValidTrigger(a_trigger(), PLACE))
         kept = await writer.add_all(second)
         asked = [(trigger, one) for trigger, _, one in second[:count] if one]
         assert list(await writer.earlier(asked)) == ids(first)
@@ -150,7 +153,7 @@ async def test_items_count_for_what_may_wait_and_a_batch_that_finds_room_gets_it
 async def test_a_row_that_the_database_refuses_fails_alone(pool: Pool, count: int, keys: str) -> None:
     given = entries(count, keys=keys)
     poison = a_trigger(external_id="a\0b")
-    given.insert(3, (poison, PLACE, once("poison", poison) if keys else None))
+    given.insert(3, ValidTrigger(poison, PLACE, IdempotencyKey.of("poison", poison) if keys else None))
     async with writing(pool) as writer:
         adding = (writer.add_all(given), writer.add(a_trigger(), PLACE))
         kept, _ = await asyncio.gather(*adding)
@@ -164,7 +167,8 @@ async def test_when_the_database_goes_away_beside_a_refused_row_what_is_on_disk_
     pool: Pool,
 ) -> None:
     given = [
-        (a_trigger(**facts), PLACE, None) for facts in ({}, {"external_id": "a\0b"}, {}, ENDS_ITS_BACKEND)
+        ValidTrigger(a_trigger(**facts), PLACE)
+        for facts in ({}, {"external_id": "a\0b"}, {}, ENDS_ITS_BACKEND)
     ]
     await pool.execute(
         "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS"

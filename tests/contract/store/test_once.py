@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.domain.idempotency import IdempotencyKey, once
+from server.domain.idempotency import IdempotencyKey
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused
 from server.store.accept.group_commit import TriggerWriter
@@ -26,7 +26,7 @@ async def queued(pool: Pool) -> int:
 
 async def add(writer: TriggerWriter, *triggers: Trigger, key: str = "k") -> Sequence[object]:
     """Add triggers under one key; return the ids of those that were kept, or the errors."""
-    adding = (writer.add(trigger, PLACE, once(key, trigger)) for trigger in triggers)
+    adding = (writer.add(trigger, PLACE, IdempotencyKey.of(key, trigger)) for trigger in triggers)
     return await asyncio.gather(*adding, return_exceptions=True)
 
 
@@ -51,8 +51,10 @@ async def test_writers_that_hold_each_others_keys_do_not_lock_each_other_out(poo
     keys = [f"k{number}" for number in range(20)]
     async with writing(pool) as one, writing(pool) as other:
         for _ in range(10):
-            forward = [one.add(t := a_trigger(), PLACE, once(key, t)) for key in keys]
-            backward = [other.add(t := a_trigger(), PLACE, once(key, t)) for key in reversed(keys)]
+            forward = [one.add(t := a_trigger(), PLACE, IdempotencyKey.of(key, t)) for key in keys]
+            backward = [
+                other.add(t := a_trigger(), PLACE, IdempotencyKey.of(key, t)) for key in reversed(keys)
+            ]
             await asyncio.wait_for(asyncio.gather(*forward, *backward), 10)
     assert await queued(pool) == len(keys)
 
@@ -61,7 +63,7 @@ async def test_keyed_and_other_triggers_share_a_commit(pool: Pool) -> None:
     keyed, free = a_trigger(), [a_trigger() for _ in range(20)]
     async with writing(pool) as writer:
         kept = await asyncio.gather(
-            writer.add(keyed, PLACE, once("k", keyed)), *(writer.add(one, PLACE) for one in free)
+            writer.add(keyed, PLACE, IdempotencyKey.of("k", keyed)), *(writer.add(one, PLACE) for one in free)
         )
     assert kept == [keyed.id, *(one.id for one in free)]
     assert await queued(pool) == 21
@@ -126,21 +128,21 @@ async def test_old_keys_are_forgotten_and_young_ones_are_not(pool: Pool) -> None
 @pytest.mark.parametrize("field", ["external_id", "address", "timezone", "locale", "user_data", "event"])
 def test_everything_that_would_be_sent_is_content(field: str) -> None:
     trigger = a_trigger()
-    assert once("k", trigger) == once("k", a_trigger())
-    assert once("k", a_trigger(**{field: "other"})) != once("k", trigger)
-    assert once("k", trigger) == IdempotencyKey("k", once("other", trigger).content)
+    assert IdempotencyKey.of("k", trigger) == IdempotencyKey.of("k", a_trigger())
+    assert IdempotencyKey.of("k", a_trigger(**{field: "other"})) != IdempotencyKey.of("k", trigger)
+    assert IdempotencyKey.of("k", trigger) == IdempotencyKey("k", IdempotencyKey.of("other", trigger).content)
 
 
 def test_the_moment_to_send_it_is_content() -> None:
     noon = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
-    assert once("k", a_trigger(send_at=noon)) != once("k", a_trigger())
-    assert once("k", a_trigger(send_at=noon)) == once("k", a_trigger(send_at=noon))
+    assert IdempotencyKey.of("k", a_trigger(send_at=noon)) != IdempotencyKey.of("k", a_trigger())
+    assert IdempotencyKey.of("k", a_trigger(send_at=noon)) == IdempotencyKey.of("k", a_trigger(send_at=noon))
 
 
 async def test_an_earlier_trigger_is_found_by_its_key_without_keeping_another(pool: Pool) -> None:
     first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": "content"}')
-    asked = [(one, once("k", one)) for one in (again, other)]
-    unknown = (first, once("unknown", first))
+    asked = [(one, IdempotencyKey.of("k", one)) for one in (again, other)]
+    unknown = (first, IdempotencyKey.of("unknown", first))
     async with writing(pool) as writer:
         assert await writer.earlier(asked) == [None, None]
         await add(writer, first)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from .dispatcher.settings import DispatchSettings
 from .errors import ConfigError
 
 __all__ = [
@@ -109,15 +110,6 @@ class GatewaySettings(_Section, frozen=True):
     tls_key: str = ""
 
 
-class DispatchSettings(_Section, frozen=True):
-    """The dispatcher. Times in seconds; `metrics` is the `host:port` of its figures, or empty."""
-
-    lease: Seconds = 60.0
-    poll_interval: Seconds = 0.5
-    shutdown_grace: Grace = 25.0
-    metrics: str = ""
-
-
 class WebhookSettings(_Section, frozen=True):
     """Messages to projects' own URLs. `allow` are the networks beside the Internet; times in seconds."""
 
@@ -161,7 +153,7 @@ class Settings(_Section, frozen=True):
 _SECTIONS = {
     field.name: field.type
     for field in msgspec.structs.fields(Settings)
-    if isinstance(field.type, type) and issubclass(field.type, _Section)
+    if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
 _LISTS = {"gateway.upstreams", "webhooks.allow"}
 """What a variable gives with commas between."""

@@ -21,8 +21,10 @@ from .retry import EXPIRED
 from .router import ProviderRouter
 from .settings import DispatchSettings
 
-__all__ = ["DispatchSettings", "Dispatcher"]
+__all__ = ["Dispatcher"]
 
+UNRECORDED_LIMIT = 10_000
+"""Outcomes that may wait to be recorded; above it nothing is claimed."""
 LAST_COMMIT = 1.0
 """Seconds that the last recording is given, even if sends took all of the grace."""
 LOOK_AROUND = 5.0
@@ -45,11 +47,14 @@ class Dispatcher(Generic[ClaimT]):
         sender: Sender[ClaimT],
         traffic: ProviderRouter,
         settings: DispatchSettings,
+        *,
+        unrecorded_limit: int = UNRECORDED_LIMIT,
     ) -> None:
-        settings.check(traffic.timeouts)
+        settings.check_timeouts(traffic.timeouts)
         self._queue = queue
         self._source = source
         self._settings = settings
+        self._unrecorded_limit = unrecorded_limit
         self._sender = sender
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
@@ -134,7 +139,7 @@ class Dispatcher(Generic[ClaimT]):
 
     def _is_behind(self) -> bool:
         """Tell whether outcomes pile up unrecorded: then nothing is claimed."""
-        return self._recorder.behind or self._recorder.unrecorded >= self._settings.unrecorded_limit
+        return self._recorder.behind or self._recorder.unrecorded >= self._unrecorded_limit
 
     async def _wait(self) -> None:
         """Wait until there may be something to claim: told, or in time for a retry or a provider's return."""
@@ -248,9 +253,9 @@ class Dispatcher(Generic[ClaimT]):
     async def _finish_up(self) -> None:
         """Wait for sends and their recording; cut off and hand back what takes too long."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._settings.grace
+        deadline = clock() + self._settings.shutdown_grace
         if self._sends:
-            await asyncio.wait(self._sends, timeout=self._settings.grace)
+            await asyncio.wait(self._sends, timeout=self._settings.shutdown_grace)
         await _end(list(self._sends))
         try:
             async with asyncio.timeout_at(max(deadline, clock() + LAST_COMMIT)):

@@ -1,38 +1,40 @@
-"""The dispatcher's settings."""
+"""The dispatcher's settings: the section `[dispatch]` of the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 from ..errors import ConfigError
 
 __all__ = ["DispatchSettings"]
 
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
-@dataclass(frozen=True, slots=True)
-class DispatchSettings:
+
+class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the dispatcher works. Times in seconds."""
 
-    poll_interval: float = 0.5
-    """Retries and scheduled triggers become due by time: the queue is asked at least this often."""
-    lease: float = 60.0
-    """How long a claim is ours; longer than every provider's timeout."""
-    grace: float = 25.0
-    """How long a shutdown waits for sends that are under way, and for their recording."""
-    unrecorded_limit: int = 10_000
-    """Outcomes that may wait to be recorded; beyond it nothing is claimed."""
+    lease: Seconds = 60.0
+    """How long a claim belongs to one dispatcher; longer than every provider's timeout."""
+    poll_interval: Seconds = 0.5
+    """How long a retry or scheduled trigger that is due can stay unnoticed at most: nothing announces it."""
+    shutdown_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 25.0
+    """How long a shutdown waits for sends in flight and for recording their outcomes."""
+    metrics: str = ""
+    """Where metrics are served, as `host:port`; empty to disable them."""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        for setting in ("poll_interval", "lease", "unrecorded_limit"):
-            if not getattr(self, setting) > 0:
-                raise ConfigError(f"dispatch.{setting}: must be more than 0")
-        if self.grace < 0:
-            raise ConfigError("dispatch.grace: must be 0 or more")
+    def check_timeouts(self, timeouts: Mapping[str, float]) -> None:
+        """Reject providers whose sends could outlast a lease, because such messages would be sent twice.
 
-    def check(self, timeouts: Mapping[str, float]) -> None:
-        """Refuse providers whose sends could outlast a lease: they would be sent twice."""
+        Args:
+            timeouts: The send timeout in seconds by provider name.
+
+        Raises:
+            ConfigError: A timeout is not shorter than the lease.
+        """
         for name, timeout in timeouts.items():
             if timeout >= self.lease:
                 raise ConfigError(

@@ -15,7 +15,6 @@ from msgspec import structs
 import gateway
 
 from ..config import Settings, load
-from ..dispatcher.settings import DispatchSettings
 from ..domain.key import Scope, new_secret
 from ..errors import ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
@@ -223,7 +222,7 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     """Refuse what the dispatcher would die of."""
     providers = build_providers(settings)
     timeouts = {name: provider.timeout for name, provider in providers.items()}
-    DispatchSettings(lease=settings.dispatch.lease).check(timeouts)
+    settings.dispatch.check_timeouts(timeouts)
     webhook_wiring.poster(settings)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")

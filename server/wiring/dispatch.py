@@ -25,7 +25,6 @@ from .common import build_catalog, build_providers, opened_pool
 if TYPE_CHECKING:
     from ..dispatcher.dispatcher import Dispatcher
     from ..dispatcher.providers.base import Provider
-    from ..dispatcher.settings import DispatchSettings
 
 log = structlog.get_logger(__name__)
 
@@ -84,10 +83,10 @@ async def dispatch(settings: Settings) -> None:
         _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
         known = _CatalogCampaigns(catalog)
         sender = TriggerSender(known, by_name)
-        messages, pace = WebhookQueue(pool), _dispatch_settings(settings)
+        messages = WebhookQueue(pool)
         dispatchers: list[Dispatcher[Any]] = [
-            Dispatcher(queue, known, sender, traffic, pace),
-            webhook_dispatcher(messages, catalog, posts, settings, pace),
+            Dispatcher(queue, known, sender, traffic, settings.dispatch),
+            webhook_dispatcher(messages, catalog, posts, settings),
         ]
         tasks.start(catalog.run(), presence.run(), run_webhook_retention(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
@@ -118,13 +117,3 @@ def _warn_of_slow_providers(by_name: Mapping[str, Provider], grace: float) -> No
 async def _look(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
     async with reached():
         return await oldest_due(pool, sorted(await queue.lanes())), await dead_letters(pool)
-
-
-def _dispatch_settings(settings: Settings) -> DispatchSettings:
-    from ..dispatcher.settings import DispatchSettings  # noqa: PLC0415 - see above
-
-    return DispatchSettings(
-        lease=settings.dispatch.lease,
-        poll_interval=settings.dispatch.poll_interval,
-        grace=settings.dispatch.shutdown_grace,
-    )

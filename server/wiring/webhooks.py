@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from ..config import Settings
 from ..dispatcher.webhooks.address_policy import AddressPolicy
@@ -17,7 +18,6 @@ from ..store.queue.webhooks import WebhookQueue
 
 if TYPE_CHECKING:
     from ..dispatcher.dispatcher import Dispatcher
-    from ..dispatcher.settings import DispatchSettings
 
 __all__ = ["check_url", "poster", "webhook_dispatcher"]
 
@@ -33,7 +33,7 @@ def poster(settings: Settings) -> Poster:
 
 
 def webhook_dispatcher(
-    queue: WebhookQueue, catalog: Catalog, posts: Poster, settings: Settings, pace: DispatchSettings
+    queue: WebhookQueue, catalog: Catalog, posts: Poster, settings: Settings
 ) -> Dispatcher[WebhookClaim]:
     """Return the dispatcher of messages to endpoints; those that the catalog has now and later."""
     from ..dispatcher.dispatcher import Dispatcher  # noqa: PLC0415
@@ -42,7 +42,9 @@ def webhook_dispatcher(
     from ..dispatcher.webhooks.sender import WebhookSender  # noqa: PLC0415
 
     bounds = settings.webhooks
-    pace = replace(pace, lease=max(pace.lease, 2 * bounds.timeout))  # no send outlasts its lease
+    pace = structs.replace(
+        settings.dispatch, lease=max(settings.dispatch.lease, 2 * bounds.timeout)
+    )  # no send outlasts its lease
     endpoints = Endpoints(lambda: catalog.webhooks, timeout=bounds.timeout, concurrency=bounds.concurrency)
     return Dispatcher(queue, endpoints, WebhookSender(endpoints, posts), ProviderRouter(endpoints), pace)
 

@@ -28,7 +28,7 @@ from server.errors import StoreUnavailable
 
 ADDRESS = "zoe.sommer@example.org"
 NEVER_OPENS = SendingPolicy(breaker_failures=0)
-SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, grace=5.0)
+SETTINGS = DispatchSettings(poll_interval=0.05, lease=30.0, shutdown_grace=5.0)
 SLOW_POLL = DispatchSettings(poll_interval=60.0, lease=120.0)
 
 

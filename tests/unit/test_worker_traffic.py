@@ -325,7 +325,7 @@ async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> 
     mail = ScriptedProvider("mail", concurrency=1, timeout=0.3)
     mail.open.clear()
     queue.add(make_trigger(), make_trigger())
-    short = DispatchSettings(poll_interval=60.0, lease=0.4, grace=5.0)
+    short = DispatchSettings(poll_interval=60.0, lease=0.4, shutdown_grace=5.0)
     async with running(queue, mail, settings=short, ahead=1):
         await queue.until_attempts(1)
         async with asyncio.timeout(5):

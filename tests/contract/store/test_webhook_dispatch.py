@@ -13,7 +13,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.config import load
-from server.dispatcher.settings import DispatchSettings
 from server.domain.delivery import AttemptOutcome
 from server.domain.webhook import POLICY, Endpoint, EndpointState, MessageState
 from server.errors import ConfigError
@@ -28,8 +27,11 @@ from tests.kit.store import until
 from tests.kit.webhooks import an_endpoint
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
-LOOPBACK = {"CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8"}
-PACE = DispatchSettings(poll_interval=0.05, lease=60.0, grace=0.2)
+SETTINGS = {
+    "CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8",
+    "CLARION_DISPATCH_POLL_INTERVAL": "0.05",
+    "CLARION_DISPATCH_SHUTDOWN_GRACE": "0.2",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +43,13 @@ def logs() -> Iterator[Any]:
 @asynccontextmanager
 async def dispatching(pool: Pool, **env: str) -> AsyncIterator[None]:
     """Run a dispatcher of messages for the block, as `clarion dispatch` does."""
-    settings = load(None, {**LOOPBACK, **env})
+    settings = load(None, {**SETTINGS, **env})
     catalog, posts = (
         Catalog(pool, interval=0.02, max_age=5, templates=False, endpoints=True),
         poster(settings),
     )
     await catalog.refresh()
-    dispatcher = webhook_dispatcher(WebhookQueue(pool), catalog, posts, settings, PACE)
+    dispatcher = webhook_dispatcher(WebhookQueue(pool), catalog, posts, settings)
     renewing, running = asyncio.create_task(catalog.run()), asyncio.create_task(dispatcher.run())
     try:
         yield
@@ -229,4 +231,4 @@ def test_a_setting_that_cannot_work_is_named(env: dict[str, str], said: str) -> 
 async def test_a_url_that_leads_to_loopback_is_refused_when_it_is_given() -> None:
     with pytest.raises(ConfigError, match=r"the URL: .*is not a public address"):
         await check_url(load(None, {}), "https://localhost/")
-    await check_url(load(None, LOOPBACK), "http://127.0.0.1/")
+    await check_url(load(None, SETTINGS), "http://127.0.0.1/")

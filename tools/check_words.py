@@ -1,7 +1,7 @@
 """Report wording that a pattern can find: `python tools/check_words.py` exits with 1 if it finds any.
 
-Words and style in general are a matter of review. These patterns catch the habits that come back most often. If
-a line is right as it is, add it to ALLOWED with its reason.
+Words and style in general are a matter of review. These patterns catch the habits that come back most often.
+If a line is right as it is, add it to ALLOWED with its reason.
 """
 
 from __future__ import annotations

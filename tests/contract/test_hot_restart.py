@@ -18,9 +18,10 @@ import pytest
 from gateway import GatewayOptions
 from gateway.run.hot_restart import SHARED_MEMORY
 from tests.kit import toy_upstream
-from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger, until
+from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger
 from tests.kit.processes import is_gone
 from tests.kit.toy_upstream import Toy
+from tests.kit.until import until
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -52,11 +53,14 @@ class Stand:
         self.process.send_signal(signal.SIGHUP)
 
     async def said(self, words: str, times: int = 1) -> None:
-        await until(lambda: self.log().count(words) >= times, self.log)
+        await until(lambda: self.log().count(words) >= times, lambda: f"{words!r} in the log:\n{self.log()}")
 
     async def changed_from(self, old: psutil.Process) -> None:
         """Return when only the new Envoy is left."""
-        await until(lambda: len(self.envoys()) == 1 and self.envoys()[0] != old, self.log)
+        await until(
+            lambda: len(self.envoys()) == 1 and self.envoys()[0] != old,
+            lambda: f"the old Envoy has ended:\n{self.log()}",
+        )
 
     def memory(self) -> Path:
         number = (self.folder / "base-id").read_text().strip()
@@ -103,7 +107,7 @@ class Load:
             ]
             for each in calls:
                 group.create_task(self._repeat(each))
-            await until(lambda: self.answered > len(calls))
+            await until(lambda: self.answered > len(calls), "calls of all kinds are answered")
             try:
                 yield
             finally:
@@ -112,7 +116,7 @@ class Load:
     async def more(self, count: int) -> None:
         """Return when so many more calls were answered."""
         wanted = self.answered + count
-        await until(lambda: self.answered >= wanted)
+        await until(lambda: self.answered >= wanted, f"{count} more calls are answered")
 
     async def _repeat(self, ask: Callable[[], Awaitable[object]]) -> None:
         while not self._ending.is_set():
@@ -150,7 +154,7 @@ async def test_a_call_in_flight_ends_well_at_the_old_envoy(stand: Stand) -> None
     async with httpx.AsyncClient(base_url=url, timeout=10) as client:
         before = stand.toy.calls
         flying = asyncio.create_task(trigger(client, "nap"))
-        await until(lambda: stand.toy.calls > before)
+        await until(lambda: stand.toy.calls > before, "the call is at the server")
         stand.renew()
         await stand.said(HANDED_OVER)
         assert len(stand.envoys()) == 2
@@ -199,7 +203,7 @@ async def test_a_new_envoy_that_dies_leaves_the_old_one_at_work_and_the_next_can
     (old,), load = stand.envoys(), Load(stand.options.listen_port)
     async with silent_server() as silent, load.running():
         stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
-        await until(lambda: len(stand.envoys()) == 2, stand.log)
+        await until(lambda: len(stand.envoys()) == 2, lambda: f"a second Envoy runs:\n{stand.log()}")
         stand.envoys()[-1].kill()
         await stand.said(f"{GOES_ON}Envoy ended with exit code -9")
         assert stand.envoys() == [old]
@@ -216,10 +220,10 @@ async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(
     assert memory.exists()
     async with silent_server() as silent, httpx.AsyncClient(base_url=url, timeout=10) as client:
         stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
-        await until(lambda: len(stand.envoys()) == 2, stand.log)
+        await until(lambda: len(stand.envoys()) == 2, lambda: f"a second Envoy runs:\n{stand.log()}")
         envoys, before = stand.envoys(), stand.toy.calls
         flying = asyncio.create_task(trigger(client, "nap"))
-        await until(lambda: stand.toy.calls > before)
+        await until(lambda: stand.toy.calls > before, "the call is at the server")
         stand.process.terminate()
         assert (await flying).status_code == 204
         assert await asyncio.wait_for(stand.process.wait(), 15) == 0

@@ -22,8 +22,9 @@ from gateway import Gateway, GatewayError, GatewayOptions, check, check_pair, re
 from gateway.config.tls import SECRET_FILE
 from gateway.run.tls import KeyPair
 from tests.kit import toy_upstream
-from tests.kit.gateway_process import TOY, call, options_for, short_folder, trigger, until
+from tests.kit.gateway_process import TOY, call, options_for, short_folder, trigger
 from tests.kit.toy_upstream import TRIGGER_ID
+from tests.kit.until import until
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -178,7 +179,7 @@ async def test_a_new_pair_is_shown_to_new_connections_and_old_ones_go_on() -> No
         ):
             pid, asking = gateway.pid, _Asking(client)
             new = issue(folder)
-            await until(lambda: _shows(options, new), said.__str__)
+            await until(lambda: _shows(options, new), lambda: f"the new certificate; {said}")
             assert await asking.stop() > 0
             assert gateway.pid == pid
             assert any("was renewed" in line for line in said)
@@ -230,7 +231,7 @@ async def test_a_swapped_symbolic_link_counts_as_a_new_pair() -> None:
         async with running(options, workdir=folder):
             (folder / "next").symlink_to("2")
             (folder / "next").rename(folder / "now")
-            await until(lambda: _shows(options, second))
+            await until(lambda: _shows(options, second), "the second certificate")
 
 
 async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
@@ -239,12 +240,12 @@ async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
         options, said = tls(folder), list[str]()
         async with running(options, workdir=folder, say=said.append):
             (folder / "pair.key").write_bytes(second.private_key_pem.bytes())
-            await until(lambda: said)
+            await until(lambda: said, "a message")
             assert "the TLS certificate stays as it was: tls_key: " in said[0]
             assert "does not go with" in said[0]
             assert await shown(options) == serial_of(first)
             write(second, folder)  # the other half
-            await until(lambda: _shows(options, second), said.__str__)
+            await until(lambda: _shows(options, second), lambda: f"the second certificate; {said}")
 
 
 async def test_a_pair_that_cannot_be_written_is_told_and_tried_again_at_the_next_change(
@@ -255,11 +256,11 @@ async def test_a_pair_that_cannot_be_written_is_told_and_tried_again_at_the_next
     assert pair is not None
     watching = asyncio.create_task(pair.watch(missing, (), said.append))
     try:
-        await until(lambda: said)
+        await until(lambda: said, "a message")
         assert "the TLS certificate stays as it was: " in said[0]
         missing.mkdir()
         issue(tmp_path)
-        await until((missing / SECRET_FILE).exists, said.__str__)
+        await until((missing / SECRET_FILE).exists, lambda: f"the file for Envoy; {said}")
     finally:
         watching.cancel()
 

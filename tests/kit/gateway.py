@@ -22,6 +22,7 @@ from gateway import Gateway, GatewayOptions, running
 from tests.kit import toy_upstream
 from tests.kit.stack import free_port
 from tests.kit.toy_upstream import Toy
+from tests.kit.until import until
 
 __all__ = [
     "JSON",
@@ -93,17 +94,18 @@ async def running_stand(**more: Any) -> AsyncIterator[Stand]:
 
 
 async def until_readyz_says(status: int, options: GatewayOptions) -> None:
-    async with httpx.AsyncClient() as client, asyncio.timeout(10):
-        url = f"http://127.0.0.1:{options.listen_port}/readyz"
-        while (await client.get(url)).status_code != status:  # there is no event
-            await asyncio.sleep(0.02)
+    url = f"http://127.0.0.1:{options.listen_port}/readyz"
+    async with httpx.AsyncClient() as client:
+
+        async def says_so() -> bool:
+            return (await client.get(url)).status_code == status
+
+        await until(says_so, f"/readyz answers {status}")
 
 
 async def until_calls(toy: Toy, number: int) -> None:
-    """Return when the server has been called so often."""
-    async with asyncio.timeout(5):
-        while toy.calls < number:  # there is no event
-            await asyncio.sleep(0.01)
+    """Return when the server has received this number of calls."""
+    await until(lambda: toy.calls >= number, f"{number} calls at the server")
 
 
 def trigger_path(campaign: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,20 @@ import httpx
 from gateway import GatewayOptions
 from tests.kit import gateway as stand
 from tests.kit.gateway import trigger
+from tests.kit.until import until
 
-__all__ = ["TOY", "call", "options_for", "ready_runner", "short_folder", "trigger", "until"]
+__all__ = ["TOY", "call", "options_for", "ready_runner", "short_folder", "trigger"]
 
 TOY = "server.sock"
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from gateway import GatewayError, GatewayOptions, run
+from gateway import GatewayOptions, run_gateway
 
 def options():
     return eval(Path(sys.argv[2]).read_text().replace("PosixPath", "Path"))
 
-sys.exit(asyncio.run(run(options(), workdir=Path(sys.argv[1]), reload=options)))
+sys.exit(asyncio.run(run_gateway(options(), workdir=Path(sys.argv[1]), reload=options)))
 """
 
 
@@ -55,7 +56,9 @@ async def ready_runner(options: GatewayOptions, folder: Path) -> AsyncIterator[a
         stderr=(folder / "log").open("wb"),
     )
     try:
-        await until(lambda: _is_open(options), (folder / "log").read_text)
+        await until(
+            lambda: _is_open(options), lambda: f"the gateway answers:\n{(folder / 'log').read_text()}"
+        )
         yield process
     finally:
         if process.returncode is None:
@@ -72,19 +75,6 @@ async def _is_open(options: GatewayOptions) -> bool:
             return bool((await client.get(url)).headers.get("server") == "clarion")
         except httpx.TransportError:
             return False
-
-
-async def until(holds: Callable[[], Any], told: Callable[[], str] = str, seconds: float = 15) -> None:
-    """Return once it holds: what happens in another process comes as no event."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = holds()
-                if await found if asyncio.iscoroutine(found) else found:
-                    return
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"it did not come true; {told()}") from None
 
 
 async def call(channel: grpc.aio.Channel, campaign: str = "44") -> str:

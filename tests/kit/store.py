@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -92,13 +92,6 @@ async def accept(pool: Pool, *triggers: Trigger, place: Placement = PLACE) -> No
 def shares(**slots: int) -> list[ClaimRequest]:
     """Ask for so much of the lanes of email that have one provider."""
     return [ClaimRequest(f"email/{provider}", provider, number) for provider, number in slots.items()]
-
-
-async def until(holds: Callable[[], Awaitable[object]]) -> None:
-    """Return when the condition holds; PostgreSQL tells nobody when it does."""
-    async with asyncio.timeout(10):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -36,9 +36,9 @@ async def test_sigterm_ends_the_runner_and_its_envoy(stand: Stand) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = options_for(Path(folder), *stand.options.upstreams, drain_timeout=2.0)
         code = (
-            "import asyncio; from pathlib import Path; from gateway import GatewayOptions, run; import sys; "
+            "import asyncio, sys; from pathlib import Path; from gateway import GatewayOptions, run_gateway; "
         )
-        code += f"sys.exit(asyncio.run(run({options!r}, workdir=Path({folder!r}))))"
+        code += f"sys.exit(asyncio.run(run_gateway({options!r}, workdir=Path({folder!r}))))"
         code = code.replace("PosixPath(", "Path(")
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
         try:

@@ -15,7 +15,8 @@ from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from server.store.accept.commit import CommitResult
 from server.store.accept.sql import COLUMNS
 from server.store.pool import Pool
-from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
+from tests.kit.until import until
 
 from .test_writer import _lose_connections, counts
 
@@ -125,7 +126,7 @@ async def test_a_batch_and_single_calls_share_a_commit(pool: Pool, url: str) -> 
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             others = [asyncio.create_task(writer.add(a_trigger(), PLACE)) for _ in range(5)]
             batch = asyncio.create_task(writer.add_all(entries(MANY)))
             await asyncio.sleep(0)
@@ -139,7 +140,7 @@ async def test_items_count_for_what_may_wait_and_a_batch_that_finds_room_gets_it
     async with writing(pool, max_pending=FEW) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             batch = asyncio.create_task(writer.add_all(entries(MANY)))
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
@@ -193,10 +194,10 @@ async def test_a_batch_whose_backend_was_killed_is_made_again_once(pool: Pool, u
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             adding = asyncio.ensure_future(writer.add_all(given))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             [pid] = await waiting_backends(holder)
             await holder.execute("SELECT pg_terminate_backend($1)", pid)
-            await until(lambda: _others(holder, pid))
+            await until(lambda: _others(holder, pid), "another statement waits for the lock")
         assert list(await asyncio.wait_for(adding, 10)) == ids(given)
     assert await counts(pool) == (MANY,) * 3
 
@@ -209,10 +210,10 @@ async def test_a_batch_that_took_effect_although_its_answer_was_lost_is_not_repe
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             adding = asyncio.ensure_future(writer.add_all(given))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             [pid] = await waiting_backends(holder)
             _lose_connections(pool)
-            await until(lambda: _others(holder, pid))
+            await until(lambda: _others(holder, pid), "another statement waits for the lock")
         kept: Sequence[CommitResult] = await asyncio.wait_for(adding, 10)
     assert list(kept) == ids(given)
     assert await counts(pool) == (MANY,) * 3
@@ -226,7 +227,7 @@ async def test_a_batch_whose_caller_gave_up_before_its_commit_leaves_nothing(poo
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             batch = asyncio.create_task(writer.add_all(entries(MANY, keys="k")))
             await asyncio.sleep(0)
             batch.cancel()

@@ -14,7 +14,8 @@ from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.records.admin_lists import AdminFilter, list_deliveries
 from server.store.records.cancel import cancel, cancel_all
 from server.store.records.find import find_delivery
-from tests.kit.store import a_trigger, accept, ended, shares, until, waiting_backends
+from tests.kit.store import a_trigger, accept, ended, shares, waiting_backends
+from tests.kit.until import until
 
 DELIVERED, RETRY, DEAD, LOST = (
     AttemptOutcome.DELIVERED,
@@ -120,7 +121,7 @@ async def test_a_yes_that_comes_in_the_moment_of_the_cancellation_counts(pool: P
         await begun.start()
         assert await cancel(caller, trigger.id)
         late = asyncio.create_task(queue.finish([ended(claim, DELIVERED)]))
-        await until(lambda: waiting_backends(caller))
+        await until(lambda: waiting_backends(caller), "a statement waits for the lock")
         await begun.commit()
     await late
     assert await pool.fetchval("SELECT count(*) FROM cancellation") == 1  # neither has seen the other

@@ -19,7 +19,8 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.records.find import find_delivery
 from tests.kit.dispatch import ScriptedProvider, running
-from tests.kit.store import a_trigger, accept, ended, shares, until
+from tests.kit.store import a_trigger, accept, ended, shares
+from tests.kit.until import until
 
 HOUR = dt.timedelta(hours=1)
 _CLOCK = """
@@ -104,10 +105,16 @@ async def test_a_clock_set_forward_in_the_middle_of_a_send_makes_no_second_send(
     async with running(queue, provider):
         await provider.reached.wait()
         await clock.jump(HOUR)
-        await until(lambda: clock.pool.fetchval("SELECT 1 FROM attempt WHERE outcome = 'lost'"))
+        await until(
+            lambda: clock.pool.fetchval("SELECT 1 FROM attempt WHERE outcome = 'lost'"),
+            "an attempt is recorded as lost",
+        )
         await asyncio.sleep(0.1)
         provider.open.set()
-        await until(lambda: clock.pool.fetchval("SELECT 1 FROM attempt WHERE outcome = 'delivered'"))
+        await until(
+            lambda: clock.pool.fetchval("SELECT 1 FROM attempt WHERE outcome = 'delivered'"),
+            "an attempt is recorded as delivered",
+        )
     await queue.close()
     assert provider.most == len(provider.sent) == 1
     found = await find_delivery(clock.pool, trigger.id)

@@ -17,7 +17,8 @@ from server.store.queue.scan_floor import LOOK_AT_ALL_EVERY, LOOK_BACK_EVERY
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
 from tests.kit.clock import FakeClock
-from tests.kit.store import a_trigger, accept, held_commits, shares, until, waiting_backends
+from tests.kit.store import a_trigger, accept, held_commits, shares, waiting_backends
+from tests.kit.until import until
 
 SOON = dt.timedelta(hours=1)
 LATE = "INSERT INTO queue (trigger_id, lane, due_at) VALUES ($1, 'email/sandbox', now() - $2::interval)"
@@ -183,7 +184,7 @@ async def test_after_an_outage_a_claim_looks_at_all(pool: Pool, url: str) -> Non
     assert await claimed(queue) == 0
     async with held_commits(url) as onlooker:
         claiming = asyncio.create_task(claimed(queue))
-        await until(lambda: waiting_backends(onlooker))
+        await until(lambda: waiting_backends(onlooker), "a statement waits for the lock")
         [backend] = await waiting_backends(onlooker)
         await onlooker.execute("SELECT pg_terminate_backend($1)", backend)
         with pytest.raises(StoreUnavailable):

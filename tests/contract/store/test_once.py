@@ -14,7 +14,8 @@ from server.errors import IdempotencyKeyReused
 from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool
 from server.store.retention import forget_keys
-from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
+from tests.kit.until import until
 
 DAY = 86_400
 
@@ -99,7 +100,7 @@ async def test_a_commit_whose_connection_died_is_sent_again_and_keeps_one_trigge
             async def is_waiting() -> bool:
                 return bool(await waiting_backends(onlooker))
 
-            await until(is_waiting)
+            await until(is_waiting, "the commit waits for the lock")
             for pid in await waiting_backends(onlooker):
                 await onlooker.execute("SELECT pg_terminate_backend($1)", pid)
         assert await asyncio.wait_for(adding, 10) == [trigger.id]

@@ -17,7 +17,8 @@ from server.store.accept.notify import Notifier
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, until, writing
+from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, writing
+from tests.kit.until import until
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
@@ -251,8 +252,8 @@ async def test_a_lost_listener_listens_again_and_takes_no_connection_for_good(po
         return time.perf_counter() - began < 1
 
     for _ in range(8):  # more often than the pool has connections
-        await until(loses_its_connection)
-    await until(hears_news)
+        await until(loses_its_connection, "the listener is terminated")
+    await until(hears_news, "the listener listens again")
     await asyncio.wait_for(asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.01)") for _ in range(5))), 5)
     await queue.close()
     await queue.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +20,8 @@ from server.store.catalog import Catalog
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
-from tests.kit.store import a_campaign, a_trigger, accept, ended, shares, until
+from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
+from tests.kit.until import until
 
 
 @asynccontextmanager
@@ -208,24 +208,22 @@ async def test_a_delivery_shows_its_attempts_as_they_were_recorded(pool: Pool) -
     assert await find_delivery(pool, uuid.uuid4()) is None
 
 
-async def test_changes_are_in_force_within_a_second(pool: Pool) -> None:
+async def test_catalog_picks_up_changes(pool: Pool) -> None:
     secret = new_secret()
     async with running_catalog(pool) as catalog:
         key = await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
         await campaigns.apply_campaigns(pool, [a_campaign()])
-        await asyncio.wait_for(until(lambda: _shows(catalog, secret, CampaignState.ACTIVE)), 1)
+        await until(lambda: _shows(catalog, secret, CampaignState.ACTIVE), "the campaign is known")
         assert catalog.key(hash_secret(secret)) == key
         assert catalog.exists_elsewhere(44)
         assert catalog.campaign(2, 44) is None
         await campaigns.apply_campaigns(pool, [a_campaign(state=CampaignState.PAUSED)])
-        await asyncio.wait_for(until(lambda: _shows(catalog, secret, CampaignState.PAUSED)), 1)
-        began = time.perf_counter()
+        await until(lambda: _shows(catalog, secret, CampaignState.PAUSED), "the campaign is paused")
         await keys.revoke_key(pool, key.id)
-        await until(lambda: _is_gone(catalog, secret))
-        assert time.perf_counter() - began < 1
+        await until(lambda: _is_gone(catalog, secret), "the catalog drops the key")
 
 
-async def test_a_projects_time_zone_and_the_lanes_are_in_force_within_a_second(pool: Pool) -> None:
+async def test_catalog_picks_up_time_zones_and_lanes(pool: Pool) -> None:
     await campaigns.apply_campaigns(pool, [a_campaign(44), a_campaign(45, providers=("smtp", "backup"))])
     async with running_catalog(pool) as catalog:
         assert (catalog.project_timezone(1), catalog.project_timezone(99)) == ("UTC", "UTC")
@@ -238,7 +236,7 @@ async def test_a_projects_time_zone_and_the_lanes_are_in_force_within_a_second(p
         async def is_known() -> bool:
             return catalog.project_timezone(1) == "Asia/Tokyo" and catalog.lanes == {"email/sandbox"}
 
-        await asyncio.wait_for(until(is_known), 1)
+        await until(is_known, "the changes are known")
         assert catalog.project_timezone(2) == "UTC"
     assert [one.timezone for one in await keys.list_projects(pool)] == ["Asia/Tokyo", "UTC"]
     assert await keys.set_timezone(pool, "nobody", "Asia/Tokyo") is None
@@ -271,7 +269,7 @@ async def test_a_snapshot_that_is_too_old_answers_nothing(url: str, pool: Pool) 
         assert catalog.is_fresh
         lost.terminate()
         assert catalog.key(b"") is None
-        await until(lambda: _is_stale(catalog))
+        await until(lambda: _is_stale(catalog), "the catalog is stale")
         for look in (
             lambda: catalog.key(b""),
             lambda: catalog.campaign(1, 1),

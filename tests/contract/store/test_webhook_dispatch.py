@@ -23,7 +23,7 @@ from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.wiring.webhooks import check_url, poster, webhook_dispatcher
 from tests.kit.http_api import Reply, Request, http_api
-from tests.kit.store import until
+from tests.kit.until import until
 from tests.kit.webhooks import an_endpoint
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
@@ -70,7 +70,7 @@ async def until_attempts(pool: Pool, endpoint: Endpoint, count: int) -> list[Any
     async def made() -> bool:
         return len(await attempts(pool, endpoint)) >= count
 
-    await until(made)
+    await until(made, f"{count} attempts")
     return await attempts(pool, endpoint)
 
 

@@ -10,7 +10,8 @@ import pytest
 from server.domain.placement import Placement
 from server.errors import Overloaded, StoreUnavailable
 from server.store.pool import Pool
-from tests.kit.store import PLACE, a_trigger, held_commits, until, waiting_backends, writing
+from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
+from tests.kit.until import until
 
 COUNTS = """
     SELECT (SELECT count(*) FROM trigger) AS triggers, (SELECT count(*) FROM queue) AS queued,
@@ -64,7 +65,7 @@ async def test_too_many_waiting_are_refused_and_the_others_accepted(pool: Pool, 
     async with writing(pool, max_pending=3) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             others = [asyncio.create_task(writer.add(a_trigger(), PLACE)) for _ in range(3)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
@@ -77,7 +78,7 @@ async def test_a_caller_who_gave_up_before_the_commit_leaves_nothing(pool: Pool,
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             second = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await asyncio.sleep(0)
             second.cancel()
@@ -92,10 +93,10 @@ async def test_a_commit_whose_backend_was_killed_is_made_again_once(pool: Pool, 
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             adding = asyncio.gather(*(writer.add(trigger, PLACE) for trigger in triggers))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             [pid] = await waiting_backends(holder)
             await holder.execute("SELECT pg_terminate_backend($1)", pid)
-            await until(lambda: _another_waits(holder, pid))
+            await until(lambda: _another_waits(holder, pid), "another statement waits for the lock")
         await asyncio.wait_for(adding, 10)
     assert await counts(pool) == (10, 10, 10)
 
@@ -111,10 +112,10 @@ async def test_a_commit_that_took_effect_although_its_answer_was_lost_is_not_rep
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             adding = asyncio.gather(*(writer.add(trigger, PLACE) for trigger in triggers))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             [pid] = await waiting_backends(holder)
             _lose_connections(pool)
-            await until(lambda: _another_waits(holder, pid))
+            await until(lambda: _another_waits(holder, pid), "another statement waits for the lock")
             assert pid in await waiting_backends(holder)
         await asyncio.wait_for(adding, 10)
     assert await counts(pool) == (10, 10, 10)
@@ -147,7 +148,7 @@ async def test_callers_are_not_left_waiting_when_the_writer_ends(pool: Pool, url
     async with held_commits(url) as holder:
         async with writing(pool) as writer:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
-            await until(lambda: waiting_backends(holder))
+            await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             second = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await asyncio.sleep(0)
         results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)

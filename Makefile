@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/clarion/v1/*.proto) protos/build.py
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
-GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) pyproject.toml
+GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
 # Made from the descriptors and committed: a changed or missing one is made again.
 REFERENCE := docs/reference/errors.md docs/reference/grpc.md
 # The last that is written, so that make sees by it whether all is up to date.

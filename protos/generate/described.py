@@ -1,8 +1,9 @@
-"""What the descriptor set says: services, messages, enums, their comments, and REST bindings."""
+"""The descriptor set: services, messages, enums, their comments and options, and REST bindings."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,19 @@ from google.protobuf.descriptor import (
     ServiceDescriptor,
 )
 
-__all__ = ["Binding", "Described", "bindings", "load", "prose", "sentence"]
+from clarion.v1 import options_pb2
+
+__all__ = [
+    "Binding",
+    "Described",
+    "bindings",
+    "example_of",
+    "examples_of",
+    "holds_json",
+    "load",
+    "prose",
+    "sentence",
+]
 
 Named: TypeAlias = (
     Descriptor | EnumDescriptor | EnumValueDescriptor | FieldDescriptor | MethodDescriptor | ServiceDescriptor
@@ -32,38 +45,40 @@ Path_: TypeAlias = tuple[int, ...]
 DESCRIPTORS = Path(__file__).parents[1] / "clarion/v1/clarion.binpb"
 PACKAGE = "clarion/"
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
+EXAMPLE: Any = options_pb2.example
+JSON_OBJECT: Any = options_pb2.json_object
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]+)?\}")
 VERBS = ("get", "put", "post", "delete", "patch")
-# Comments begin with the symbol's name, as Go and buf want it. Beside the name it reads better without.
+# Comments start with the symbol's name, as is usual in Go. Next to the name they read better without it.
 NAME_AND_VERB = r"(?::| is| are| means that| means)? "
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Our own files, and the comments of all files."""
+    """Clarion's own proto files, and the comments of all files by full name."""
 
     files: Sequence[FileDescriptor]
     comments: Mapping[str, str]
 
     @property
     def services(self) -> list[ServiceDescriptor]:
-        """All our services, the one that people come for first."""
+        """All services, TriggerService first."""
         found = [service for file in self.files for service in file.services_by_name.values()]
         return sorted(found, key=lambda service: (service.name != "TriggerService", service.name))
 
     def message(self, name: str) -> Descriptor:
-        """Return one message of ours by its name without the package."""
+        """Return one of our messages by its name without the package."""
         return next(f.message_types_by_name[name] for f in self.files if name in f.message_types_by_name)
 
     def enum(self, name: str) -> EnumDescriptor:
-        """Return one enum of ours by its name without the package."""
+        """Return one of our enums by its name without the package."""
         return next(f.enum_types_by_name[name] for f in self.files if name in f.enum_types_by_name)
 
     def comment(self, symbol: Named) -> str:
-        """Return a symbol's comment without its own name in front.
+        """Return a symbol's comment without the leading name.
 
         Raises:
-            LookupError: it has none.
+            LookupError: The symbol has no comment.
         """
         name = _full_name(symbol)
         if not self.comments.get(name):
@@ -73,26 +88,26 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One REST call: where it is, and the method behind it."""
+    """One REST call and the method that serves it."""
 
     service: ServiceDescriptor
     method: MethodDescriptor
     verb: str
-    """Lower case, as OpenAPI writes it."""
+    """Lower case, as in OpenAPI."""
     path: str
-    """With `{variable}` for what varies."""
+    """With variables in braces, such as `{trigger_id}`."""
     body: str
-    """The field that the body fills; `*` for the whole message; empty without a body."""
+    """The field that holds the body; `*` for the whole message; empty without a body."""
 
     @property
     def variables(self) -> list[str]:
-        """The fields that the path fills."""
+        """The fields that are in the path."""
         return VARIABLE.findall(self.path)
 
 
 @cache
 def load() -> Described:
-    """Read the descriptor set that protoc wrote, and the stubs beside it."""
+    """Return the descriptor set that protoc wrote, and the stubs next to it."""
     described = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
     ours = [file.name for file in described.file if file.name.startswith(PACKAGE)]
     modules = [
@@ -117,21 +132,47 @@ def bindings(described: Described) -> Iterator[Binding]:
                     yield Binding(service, method, verb, path, one.body)
 
 
+def example_of(field: FieldDescriptor) -> Any:
+    """Return the example of a field, as in the JSON of its message.
+
+    Raises:
+        LookupError: The field has no option `example`.
+    """
+    text = field.GetOptions().Extensions[EXAMPLE]
+    if not text:
+        raise LookupError(f"{field.full_name} needs the option (example)")
+    if holds_json(field) or field.cpp_type == FieldDescriptor.CPPTYPE_INT32:
+        return json.loads(text)
+    return [text] if field.is_repeated else text
+
+
+def examples_of(message: Descriptor) -> dict[str, Any]:
+    """Return the examples of a message's fields, of those that have one."""
+    return {
+        field.name: example_of(field) for field in message.fields if field.GetOptions().HasExtension(EXAMPLE)
+    }
+
+
+def holds_json(field: FieldDescriptor) -> bool:
+    """Return whether a field holds a JSON object as text."""
+    return bool(field.GetOptions().Extensions[JSON_OBJECT])
+
+
 def prose(comment: str, name: str) -> str:
-    """Return a comment's paragraphs, each in one line, without the symbol's own name in front."""
+    """Return a comment's paragraphs, each on one line, without the leading name of its symbol."""
     blocks = [_unwrapped(block) for block in re.split(r"\n\s*\n", comment)]
     text = re.sub(rf"^{re.escape(name)}{NAME_AND_VERB}", "", "\n\n".join(blocks))
     return text[:1].upper() + text[1:]
 
 
 def sentence(text: str) -> tuple[str, str]:
-    """Split the first sentence from the rest."""
+    """Return the first sentence, and the rest."""
     first, _, rest = text.replace("\n\n", " ").partition(". ")
     return first.rstrip(".") + ".", rest
 
 
 def _unwrapped(block: str) -> str:
-    """Join the lines of a paragraph; what is set in by four blanks is code and stays as it is."""
+    """Join the lines of a paragraph, but not those of code, which is indented by four spaces."""
     lines = block.strip("\n").splitlines()
     if all(line.startswith("    ") for line in lines):
         return "\n".join(lines)
@@ -145,7 +186,7 @@ def _full_name(symbol: Named) -> str:
 
 
 def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:
-    """Yield the name of each commented symbol with its comment."""
+    """Yield the full name and the comment of each symbol that has a comment."""
     names = dict(_names(file))
     for location in file.source_code_info.location:
         name = names.get(tuple(location.path))
@@ -155,7 +196,7 @@ def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, s
 
 
 def _names(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[Path_, str]]:
-    """Yield where each symbol stands, as descriptor.proto's SourceCodeInfo numbers it, and its full name."""
+    """Yield each symbol's path, as in SourceCodeInfo of descriptor.proto, and its full name."""
     for number, message in enumerate(file.message_type):
         yield from _names_in_message((4, number), f"{file.package}.{message.name}", message)
     for number, enum in enumerate(file.enum_type):

@@ -1,20 +1,82 @@
-"""What calls and answers look like. Tests hold every example against its schema."""
+"""Examples of requests, responses and errors. Tests check every example against its schema."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from google.protobuf import json_format
 
+from clarion.v1 import api_key_pb2, delivery_pb2, trigger_pb2
+
+from .described import example_of, examples_of
 from .reasons import Reason
 
-__all__ = ["ANSWERS", "ASKED_FOR", "BODIES", "CAMPAIGNS", "EVENTS", "PARAMETERS", "error_body"]
+__all__ = [
+    "BATCH_BODY",
+    "BODIES",
+    "DEMO_CAMPAIGNS",
+    "EVENTS",
+    "QUERIES",
+    "RESPONSES",
+    "TRIGGER_ID",
+    "error_body",
+]
 
 RPC = "type.googleapis.com/google.rpc"
-TRIGGER_ID = "01a2060c-9761-7301-8fd1-e542347e86e5"
-KEY_ID = "0d1f3c52-7a52-4e0c-9d44-0b6f6f0c8d11"
+DEMO = Path(__file__).parents[2] / "server/up/demo/campaigns.yaml"
+
+
+def _example(message: Any, field: str) -> Any:
+    return example_of(message.fields_by_name[field])
+
+
+def _bodies() -> dict[str, dict[str, Any]]:
+    """Return an example of the trigger call's body by channel; fields that channels share are alike."""
+    item: Any = trigger_pb2.BatchItem.DESCRIPTOR
+    channels = item.oneofs_by_name["trigger"].fields
+    requests = {channel.name: channel.message_type for channel in channels}
+    users = {name: request.fields_by_name["user"].message_type for name, request in requests.items()}
+    request_members: dict[str, Any] = {}
+    user_members: dict[str, Any] = {}
+    for name, request in requests.items():
+        request_members = examples_of(request) | request_members
+        user_members = examples_of(users[name]) | user_members
+    del request_members["request_id"]  # a header over REST
+    return {
+        name: {
+            "user": {one.name: user_members[one.name] for one in user.fields if one.name in user_members},
+            **request_members,
+        }
+        for name, user in users.items()
+    }
+
+
+def _demo_campaigns() -> dict[str, str]:
+    """Return the ID of the demo's first campaign of each channel."""
+    campaigns = yaml.safe_load(DEMO.read_text(encoding="utf-8"))["campaigns"]
+    return {one["channel"]: str(one["id"]) for one in reversed(campaigns)}
+
+
+TRIGGER_ID: str = _example(delivery_pb2.GetTriggerRequest.DESCRIPTOR, "trigger_id")
+KEY_ID: str = _example(api_key_pb2.RevokeApiKeyRequest.DESCRIPTOR, "key_id")
+CURSOR: str = _example(delivery_pb2.WatchTriggersRequest.DESCRIPTOR, "cursor")
+PAGE_TOKEN: str = _example(delivery_pb2.ListTriggersRequest.DESCRIPTOR, "page_token")
+REQUEST_ID: str = _example(trigger_pb2.TriggerEmailRequest.DESCRIPTOR, "request_id")
+BODIES = _bodies()
+"""Channel → an example of the trigger call's body."""
+DEMO_CAMPAIGNS = _demo_campaigns()
+"""Channel → the ID of a campaign of the demo."""
+QUERIES = {"DeliveryService_StreamTriggers": f"?trigger_ids={TRIGGER_ID}"}
+"""Operations whose curl example needs a query → the query."""
+BATCH_BODY = {
+    "triggers": [
+        {"campaign_id": 44, **BODIES["email"], "request_id": REQUEST_ID},
+        {"campaign_id": 99, **BODIES["text"], "send_at": "2026-12-24T18:00:00+01:00"},
+    ]
+}
 BATCH = [
     {"index": 0, "trigger_id": TRIGGER_ID},
     {
@@ -33,48 +95,6 @@ BATCH = [
         },
     },
 ]
-CURSOR = "AAAAAAAAB_QBogYMl2FzAY_R5UI0foblAAAAAQ"
-PARAMETERS = {
-    "campaign_id": "44",
-    "trigger_id": TRIGGER_ID,
-    "key_id": KEY_ID,
-    "page_size": 100,
-    "request_id": "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11",
-    "page_token": "44",
-    "ListTriggersRequest.page_token": "AaIGDJdhcwGP0eVCNH6G5Xk0Uj3qvYcB",
-    "external_id": "EXTERNAL_ID",
-    "state": "DELIVERY_STATE_DEAD",
-    "accepted_since": "2026-11-23T00:00:00Z",
-    "accepted_before": "2026-11-24T00:00:00Z",
-    "trigger_ids": [TRIGGER_ID],
-    "cursor": CURSOR,
-}
-ASKED_FOR = {"DeliveryService_StreamTriggers": f"?trigger_ids={TRIGGER_ID}"}
-"""Calls → the query of their example, if it has one."""
-IN_CHICAGO = {"timezone": "America/Chicago", "locale": "en"}
-EVENT = {"random_field": "value"}
-BODIES: dict[str, dict[str, Any]] = {
-    "email": {
-        "user": {"external_id": "EXTERNAL_ID", "email": "test@test.com", **IN_CHICAGO},
-        "event": EVENT,
-    },
-    "text": {
-        "user": {"external_id": "EXTERNAL_ID", "phone": "+12345678900", **IN_CHICAGO},
-        "event": EVENT,
-    },
-    "push": {
-        "user": {"external_id": "EXTERNAL_ID", "device_token": "DEVICE_TOKEN", **IN_CHICAGO},
-        "event": EVENT,
-    },
-}
-BATCH_BODY = {
-    "triggers": [
-        {"campaign_id": 44, **BODIES["email"], "request_id": "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11"},
-        {"campaign_id": 99, **BODIES["text"], "send_at": "2026-12-24T18:00:00+01:00"},
-    ]
-}
-CAMPAIGNS = {"email": "44", "text": "45", "push": "46"}
-"""The demo's campaign of each channel."""
 CAMPAIGN = {
     "campaign_id": "44",
     "display_name": "Welcome by email",
@@ -120,14 +140,14 @@ event: end
 data: {{"code":0,"message":"","details":[]}}
 
 """
-ANSWERS: dict[str, dict[str, Any]] = {
+RESPONSES: dict[str, dict[str, Any]] = {
     "BatchTriggerResponse": {"outcomes": BATCH},
     "GetCampaignResponse": {"campaign": CAMPAIGN},
     "GetDeliveryResponse": {"delivery": DELIVERY},
     "GetTriggerResponse": {"delivery": DELIVERY},
     "ListTriggersResponse": {
         "deliveries": [DELIVERY],
-        "next_page_token": PARAMETERS["ListTriggersRequest.page_token"],
+        "next_page_token": PAGE_TOKEN,
     },
     "ListApiKeysResponse": {"api_keys": [KEY]},
     "ListCampaignsResponse": {"campaigns": [CAMPAIGN], "next_page_token": "44"},
@@ -139,13 +159,11 @@ def error_body(reason: Reason) -> dict[str, Any]:
     """Return an error's body, a `google.rpc.Status` as JSON."""
     example = json_format.MessageToDict(reason.answer.example, preserving_proto_field_name=True)
     info: dict[str, Any] = {"@type": f"{RPC}.ErrorInfo", "reason": reason.name, "domain": "clarion"}
-    details = [{**info, **_only(example, "metadata")}]
+    if "metadata" in example:
+        info["metadata"] = dict(sorted(example["metadata"].items()))  # a proto map has no order
+    details = [info]
     if "violations" in example:
         details.append({"@type": f"{RPC}.BadRequest", "field_violations": example["violations"]})
     if "retry_delay" in example:
-        details.append({"@type": f"{RPC}.RetryInfo", **_only(example, "retry_delay")})
+        details.append({"@type": f"{RPC}.RetryInfo", "retry_delay": example["retry_delay"]})
     return {"code": reason.code, "message": example["message"], "details": details}
-
-
-def _only(members: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: members[name]} if name in members else {}

@@ -6,8 +6,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
-from .described import Binding, Described, bindings, sentence
-from .examples import ANSWERS, BATCH_BODY, BODIES, EVENTS, PARAMETERS, TRIGGER_ID
+from .described import Binding, Described, bindings, example_of, sentence
+from .examples import BATCH_BODY, BODIES, EVENTS, RESPONSES, TRIGGER_ID
 from .reasons import reasons_of
 from .responses import Responses, headers
 from .rules import rules_of
@@ -152,7 +152,8 @@ def _parameters(described: Described, schemas: Schemas, binding: Binding) -> lis
 
 def _header(described: Described, schemas: Schemas, header: str, message: str, field: str) -> dict[str, Any]:
     """Return the header that carries over REST what a field carries over gRPC."""
-    schema = schemas.field(described.message(message).fields_by_name[field])
+    carried = described.message(message).fields_by_name[field]
+    schema = schemas.field(carried)
     del schema["description"]
     schema = {**schema, "minLength": 1}
     return {
@@ -161,7 +162,7 @@ def _header(described: Described, schemas: Schemas, header: str, message: str, f
         "required": False,
         "description": ABOUT_HEADERS[header],
         "schema": schema,
-        "example": PARAMETERS[field],
+        "example": example_of(carried),
     }
 
 
@@ -181,15 +182,8 @@ def _parameter(described: Described, schemas: Schemas, field: FieldDescriptor, p
         "required": place == "path" or rules_of(ruled).required,
         "description": description,
         "schema": schema,
-        "example": _example(field),
+        "example": example_of(ruled),
     }
-
-
-def _example(field: FieldDescriptor) -> object:
-    """Return a parameter's example: its message's own, or the one of all of its name."""
-    message = field.containing_type
-    own = f"{message.name if message else ''}.{field.name}"
-    return PARAMETERS[own] if own in PARAMETERS else PARAMETERS[field.name]
 
 
 def _request_body(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any] | None:
@@ -230,7 +224,7 @@ def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[st
         return _events(schemas, described)
     if message.full_name == HTTP_BODY:
         message = described.message(WRITTEN_BY_THE_SERVER[binding.method.name])
-    content = {"schema": schemas.message(message), "example": ANSWERS[message.name]}
+    content = {"schema": schemas.message(message), "example": RESPONSES[message.name]}
     description = described.comment(message)
     return {"200": {"description": description, "headers": headers(), "content": {JSON: content}}}
 

@@ -11,7 +11,7 @@ from typing import Any
 from liquid import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from .examples import ASKED_FOR, CAMPAIGNS
+from .examples import DEMO_CAMPAIGNS, QUERIES
 from .reasons import Reason, phrase
 from .schemas import Schema
 
@@ -156,8 +156,8 @@ def _reason(document: Document, reason: Reason) -> dict[str, Any]:
 
 
 def _filled(path: str, channel: str) -> str:
-    """Return a path with the demo's campaign of a channel."""
-    return path.replace("{campaign_id}", CAMPAIGNS[channel])
+    """Return a path with the ID of a demo campaign of this channel, if the demo has one."""
+    return path.replace("{campaign_id}", DEMO_CAMPAIGNS.get(channel, "{campaign_id}"))
 
 
 def _curl(path: str, verb: str, operation: Document, body: object) -> str:
@@ -165,7 +165,7 @@ def _curl(path: str, verb: str, operation: Document, body: object) -> str:
         path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     method = "" if verb == "get" or body is not None else f" -X {verb.upper()}"
     streams = "N" if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}) else ""
-    url = f"$AT{path}{ASKED_FOR.get(operation['operationId'], '')}"
+    url = f"$AT{path}{QUERIES.get(operation['operationId'], '')}"
     lines = [f'curl -i{streams}{method} "{url}"']
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $KEY"')

@@ -1,15 +1,16 @@
 """The JSON body of the REST trigger call.
 
-In the proto it is a `google.api.HttpBody`, so that it reaches the server untouched. The server builds a typed
-request of the campaign's channel from it, so the typed requests' rules are this body's rules too. What is
-said here by hand is only what differs: two objects that travel as text over gRPC, and the choice of address.
+In the proto it is a `google.api.HttpBody`, so that it reaches the server unchanged. The server builds the
+typed request of the campaign's channel from it, so fields and rules are taken from the typed requests. There
+are three differences: fields in the path or a header are missing, JSON text is an object, and the address may
+be that of any channel.
 """
 
 from __future__ import annotations
 
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
-from .described import Described
+from .described import Described, holds_json
 from .rules import rules_of
 from .schemas import Schema, Schemas, ref
 
@@ -17,28 +18,25 @@ __all__ = ["BODY", "USER", "add_batch_body", "add_trigger_body"]
 
 BODY, USER = "TriggerBody", "TriggerUser"
 BATCH, ITEM = "BatchBody", "BatchItem"
+NOT_IN_BODY = ("campaign_id", "request_id")
+"""Fields of the typed requests that are in the path and in a header over REST."""
 # The server accepts internationalised addresses.
 FORMATS = {"email": "idn-email"}
-OBJECTS = {
-    "data": "Further facts about the user, which templates read as `user.data`.",
-    "event": "What happened: templates read it as `event`. It arrives exactly as it was written, numbers of "
-    "any size included.",
-}
 ABOUT_BODY = (
-    "Whom to send the campaign to, and what about. JSON in UTF-8, at most 64 KiB, read strictly: duplicate "
-    "names, NaN, `\\u0000` and halves of surrogate pairs are refused. A comma before a closing bracket is "
-    "forgiven."
+    "The recipient of a campaign's message, and the event for its templates. JSON in UTF-8, at most 64 KiB, "
+    "parsed strictly: duplicate names, NaN, `\\u0000` and lone surrogates are rejected. A comma before a "
+    "closing bracket is ignored."
 )
 ABOUT_BATCH = (
-    "Triggers of any campaigns: 1 to 1,000 of them, at most 2 MiB together, read as strictly as one alone."
+    "Triggers of any campaigns: 1 to 1,000, at most 2 MiB, parsed as strictly as the body of a single call."
 )
 ABOUT_ITEM = (
-    "The body of a call that triggers one campaign, with the campaign's number and, in place of the header "
-    "`Idempotency-Key`, a `request_id`."
+    "The body of a single call, with the ID of its campaign and, instead of the header `Idempotency-Key`, a "
+    "`request_id`."
 )
 ABOUT_USER = (
-    "The recipient. It needs the address of the campaign's channel; addresses of other channels may stand "
-    "beside it and are not looked at."
+    "The recipient. The address for the campaign's channel is required; addresses for other channels are "
+    "allowed and ignored."
 )
 
 
@@ -60,10 +58,10 @@ def add_trigger_body(schemas: Schemas, described: Described, service: ServiceDes
         "required": [name for name in shared if rules_of(fields[name]).required],
         "anyOf": [_reached_by(schemas, fields[name]) for name in addresses],
     }
-    event = _member(schemas, requests[0].fields_by_name["event"])
-    send_at = _member(schemas, requests[0].fields_by_name["send_at"])
-    body = _object(ABOUT_BODY, {"user": ref(USER), "event": event, "send_at": send_at})
-    schemas.components[BODY] = {**body, "required": ["user"]}
+    carried = [field for field in requests[0].fields if field.name not in NOT_IN_BODY]
+    body = {one.name: ref(USER) if one.name == "user" else _member(schemas, one) for one in carried}
+    required = [one.name for one in carried if rules_of(one).required]
+    schemas.components[BODY] = {**_object(ABOUT_BODY, body), "required": required}
     return ref(BODY)
 
 
@@ -71,7 +69,7 @@ def add_batch_body(schemas: Schemas, described: Described) -> Schema:
     """Add the schemas of a batch to the components, after `add_trigger_body`; return a reference."""
     fields = described.message("TriggerEmailRequest").fields_by_name
     campaign_id: Schema = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
-    campaign_id["description"] = "The campaign's number."
+    campaign_id["description"] = "The campaign ID."
     properties = {
         "campaign_id": campaign_id,
         **schemas.components[BODY]["properties"],
@@ -91,12 +89,11 @@ def _object(description: str, properties: dict[str, Schema]) -> Schema:
 
 
 def _member(schemas: Schemas, field: FieldDescriptor) -> Schema:
-    """Return a field's schema; those that hold JSON as text over gRPC are objects here."""
-    if field.name not in OBJECTS:
-        return schemas.field(field)
-    most = rules_of(field).keywords["maxLength"]
-    limits = f"At most {most:,} bytes and 32 levels deep."
-    return {"type": "object", "description": f"{OBJECTS[field.name]} {limits}"}
+    """Return a field's schema; of JSON text, that of the object, with the comment's first paragraph."""
+    schema = schemas.field(field)
+    if not holds_json(field):
+        return schema
+    return {"type": "object", "description": schema["description"].partition("\n\n")[0]}
 
 
 def _reached_by(schemas: Schemas, field: FieldDescriptor) -> Schema:

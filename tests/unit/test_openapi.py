@@ -208,12 +208,12 @@ def test_a_trigger_answers_204_with_its_id_and_no_body() -> None:
     assert answer["headers"]["x-trigger-id"]["schema"] == {"type": "string", "format": "uuid"}
 
 
-@pytest.mark.parametrize("name", examples.ANSWERS)
+@pytest.mark.parametrize("name", examples.RESPONSES)
 def test_an_example_answer_is_the_json_of_its_message(name: str) -> None:
     [message] = [getattr(file, name) for file in FILES if hasattr(file, name)]
-    parsed = json_format.ParseDict(examples.ANSWERS[name], message())
+    parsed = json_format.ParseDict(examples.RESPONSES[name], message())
     again = json_format.MessageToDict(parsed, preserving_proto_field_name=True)
-    assert again == examples.ANSWERS[name]
+    assert again == examples.RESPONSES[name]
 
 
 @pytest.mark.parametrize("name", DOCUMENT["components"]["examples"])

@@ -6,9 +6,14 @@ import os
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 # Tests start processes while gRPC's threads run: with its fork handlers, a child may die before its exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# Hypothesis' own limits on time fail tests on a busy machine; pytest's timeout bounds them all the same.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # The kit's assertions explain themselves like those of test files.
 pytest.register_assert_rewrite("tests.kit")

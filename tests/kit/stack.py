@@ -19,13 +19,16 @@ import httpx
 import psutil
 import tomlkit
 
-from clarion.v1 import trigger_pb2_grpc
+from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from server.config import load
+from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
+from server.store.admin import keys
 from server.store.pool import Pool
 from server.up.data_folder import sockets_folder
 from server.up.demo import CAMPAIGNS
 from server.wiring.common import opened_pool
+from tests.kit.until import until
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
 
@@ -139,22 +142,48 @@ class Stack:
         return code
 
     async def until_said(self, text: str, seconds: float) -> None:
-        """Return when the output holds the text."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not any(text in line for line in self.output):
-                    assert self._reader is not None
-                    if self._reader.done():
-                        raise AssertionError(f"ended before it said {text!r}:\n{''.join(self.output)}")
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"did not say {text!r}:\n{''.join(self.output)}") from None
+        """Return when the output contains the text."""
 
-    async def until_key_works(self, key: str, seconds: float = 3.0) -> None:
+        def said() -> bool:
+            if any(text in line for line in self.output):
+                return True
+            assert self._reader is not None
+            if self._reader.done():
+                raise AssertionError(f"ended before it said {text!r}:\n{''.join(self.output)}")
+            return False
+
+        await until(said, lambda: f"{text!r} in the output:\n{''.join(self.output)}", seconds)
+
+    async def until_key_works(self, key: str) -> None:
         """Return when the server knows the key."""
-        async with client(self) as http, asyncio.timeout(seconds):
-            while (await http.get("/api/client/keys", headers=self.headers(key))).status_code == 401:
-                await asyncio.sleep(0.05)
+        async with client(self) as http:
+
+            async def known() -> bool:
+                return (await http.get("/api/client/keys", headers=self.headers(key))).status_code != 401
+
+            await until(known, "the server knows the key")
+
+    async def until_in_force(self) -> None:
+        """Return when all server processes know every key, limit and campaign stored before this call.
+
+        A new key is a marker: a server reads all of them at once.
+        """
+        secret = new_secret()
+        async with self.pool() as pool:
+            project = await keys.ensure_project(pool, "markers")
+            await keys.create_key(pool, secret, project_id=project, name="marker", scopes={Scope.TRIGGER})
+        for path in self.server_socket.parent.glob("server-*.sock"):
+            async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+                await until(lambda: self._knows(channel, secret), f"{path.name} knows the last change")
+
+    async def _knows(self, channel: grpc.aio.Channel, secret: str) -> bool:
+        try:
+            await trigger_pb2_grpc.TriggerServiceStub(channel).TriggerEmail(
+                trigger_pb2.TriggerEmailRequest(), metadata=self.metadata(secret)
+            )
+        except grpc.aio.AioRpcError as error:
+            return error.code() is not grpc.StatusCode.UNAUTHENTICATED
+        return True
 
     async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
         """Run another `clarion` command in this folder; return exit code, stdout, stderr."""

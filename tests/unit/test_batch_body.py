@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -156,19 +155,18 @@ def body_of(item: str, end: str) -> bytes:
     ],
     ids=["lists", "numbers beside another member", "trailing comma", "broken"],
 )
-async def test_a_million_items_stop_nobody_else(body: bytes, found: tuple[str, str]) -> None:
-    longest = 0.0
+async def test_huge_bodies_do_not_block_the_loop(body: bytes, found: tuple[str, str]) -> None:
+    rounds = 0
 
     async def others() -> None:
-        nonlocal longest
+        nonlocal rounds
         while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - began)
+            await asyncio.sleep(0)  # one iteration of the loop: the other callers' chance
+            rounds += 1
 
     waiting = asyncio.create_task(others())
     with pytest.raises(InvalidRequest) as caught:
         await split(body)
     waiting.cancel()
     assert [(one.field, one.reason) for one in caught.value.violations] == [found]
-    assert longest < 0.5  # two seconds, if it were done here; the rest is for a busy machine
+    assert rounds > 10  # one or two, if the body were read in the loop's own thread

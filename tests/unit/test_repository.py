@@ -1,4 +1,4 @@
-"""The architecture and the repository's own rules, kept by tests."""
+"""Rules of the repository: who may import whom, locks, generated code."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def part_of(module: str) -> str:
 
 
 def imports(module: str, path: Path) -> Iterator[str]:
-    """Give the absolute names of what a module imports of ours."""
+    """Yield the absolute names of our own modules and names that a module imports."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -111,11 +111,12 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
 
 
 def tracked() -> list[Path]:
+    """Return the files that git tracks; a developer's own files, such as clarion.toml, are theirs."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout")
     listed = subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        [git, "ls-files", "-z"],
         cwd=ROOT,
         capture_output=True,
         check=True,
@@ -123,7 +124,7 @@ def tracked() -> list[Path]:
     return [path for name in listed.decode().split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def test_no_file_names_a_folder_of_a_developers_machine() -> None:
+def test_no_file_names_a_developers_folder() -> None:
     private = re.compile(r"(?<![\w./~-])/(?:home|root|work|Users)/[\w.]")
     wrong = []
     for path in tracked():
@@ -135,7 +136,7 @@ def test_no_file_names_a_folder_of_a_developers_machine() -> None:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_pins_every_requirement_with_hashes_and_names_no_host(name: str) -> None:
+def test_locks_pin_every_requirement_by_hash(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(
@@ -148,7 +149,7 @@ def test_a_lock_pins_every_requirement_with_hashes_and_names_no_host(name: str) 
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
-def test_the_development_lock_agrees_with_the_lock() -> None:
+def test_development_lock_contains_the_lock() -> None:
     run, develop = ({*_pins(ROOT / name)} for name in LOCKS)
     assert run <= develop
 
@@ -157,7 +158,7 @@ def _pins(path: Path) -> list[str]:
     return re.findall(r"^([A-Za-z0-9._-]+==\S+)", path.read_text(encoding="utf-8"), re.M)
 
 
-def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
+def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     copy = tmp_path / "protos"
     for path in (ROOT / "protos").rglob("*"):
         if path.suffix == ".proto" or path.name == "build.py":
@@ -175,12 +176,12 @@ def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
     assert stale == [], "run `make proto`"
 
 
-def test_the_client_has_the_version_of_the_server() -> None:
+def test_client_has_the_servers_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert clarion_client.__version__ == project["version"]
 
 
-def test_the_client_needs_nothing_that_the_server_does_not() -> None:
+def test_client_needs_a_subset_of_the_servers_packages() -> None:
     client, server = (
         tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["dependencies"]
         for folder in ("client", ".")
@@ -188,6 +189,6 @@ def test_the_client_needs_nothing_that_the_server_does_not() -> None:
     assert set(client) < set(server)
 
 
-def test_no_test_and_no_code_mentions_third_party_protos_of_its_own() -> None:
+def test_no_third_party_proto_is_copied() -> None:
     copied = [path for path in tracked() if path.suffix == ".proto" and "clarion" not in path.parts]
     assert copied == []

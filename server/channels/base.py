@@ -29,7 +29,7 @@ class Message:
         """Return the message made of the rendered parts, by name.
 
         Raises:
-            Permanent: The campaign's sender cannot be used.
+            ProviderError: The campaign's sender cannot be used.
         """
         raise NotImplementedError
 
@@ -42,7 +42,7 @@ class Message:
         """Return the message as the sandbox writes it: the file name's suffix and the content.
 
         Raises:
-            Permanent: The message cannot be written in the channel's format.
+            ProviderError: The message cannot be written in the channel's format.
         """
         return ".json", msgspec.json.format(msgspec.json.encode(self)) + b"\n"
 

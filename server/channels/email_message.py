@@ -19,7 +19,7 @@ from typing import ClassVar, Self
 
 from ..domain.campaign import Campaign, Channel
 from ..domain.trigger import Trigger
-from ..errors import Permanent
+from ..errors import ProviderError, Verdict
 from .base import Message
 
 __all__ = [
@@ -64,7 +64,7 @@ class Email(Message):
         """Return the email.
 
         Raises:
-            Permanent: The campaign's sender is not an email address.
+            ProviderError: The campaign's sender is not an email address.
         """
         return cls(
             trigger.id,
@@ -82,11 +82,15 @@ class Email(Message):
         return ".eml", compose(self)
 
 
+def _unusable(problem: str) -> ProviderError:
+    return ProviderError(Verdict.NEVER, problem, reached_provider=False)
+
+
 def message_id_for(trigger_id: uuid.UUID, sender: str) -> str:
     """Return the Message-ID: the same on each attempt, so that a double can be recognised.
 
     Raises:
-        Permanent: The sender is no email address.
+        ProviderError: The sender is not an email address.
     """
     return f"<{trigger_id}@clarion.{sender_address(sender)[1].rpartition('@')[2]}>"
 
@@ -96,7 +100,7 @@ def envelope_address(address: str) -> str:
     """Return an address as SMTP commands carry it: ASCII, the domain in its IDNA form.
 
     Raises:
-        Permanent: It is not one plain address. The message does not repeat it.
+        ProviderError: It is not a single plain address. The message does not repeat it.
     """
     match = _ADDRESS.fullmatch(address) if len(address) <= MAX_ADDRESS else None
     try:
@@ -104,7 +108,7 @@ def envelope_address(address: str) -> str:
             return f"{match[1]}@{match[2].encode('idna').decode()}"
     except UnicodeError:
         pass
-    raise Permanent("the address is not one that email can be sent to", reached_provider=False)
+    raise _unusable("the address is not one that email can be sent to")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -113,8 +117,8 @@ def sender_address(sender: str) -> tuple[str, str]:
     name, address = parseaddr(sender)
     try:
         address = envelope_address(address)
-    except Permanent:
-        raise Permanent("the campaign's sender is not an email address", reached_provider=False) from None
+    except ProviderError:
+        raise _unusable("the campaign's sender is not an email address") from None
     return formataddr((" ".join(name.split()), address)), address
 
 
@@ -122,7 +126,7 @@ def compose(email: Email) -> bytes:
     """Return the email in RFC 5322 form: 7-bit, CRLF line ends, no line too long.
 
     Raises:
-        Permanent: An address is none, or it or the unsubscribe URL would break out of its header.
+        ProviderError: An address is not valid, or the unsubscribe URL would break out of its header.
     """
     kind, parts = _body(email)
     headers = (
@@ -144,12 +148,12 @@ def unsubscribe_headers(url: str) -> dict[str, str]:
     """Return the headers by which mail programs offer to unsubscribe (RFC 2369; one click: RFC 8058).
 
     Raises:
-        Permanent: The URL would break out of its header.
+        ProviderError: The URL would break out of its header.
     """
     if not url:
         return {}
     if len(url) > MAX_HEADER_URL or not _HEADER_URL.fullmatch(url):
-        raise Permanent("the unsubscribe URL cannot stand in a header", reached_provider=False)
+        raise _unusable("the unsubscribe URL cannot be used in a header")
     headers = {"List-Unsubscribe": f"<{url}>"}
     if url.lower().startswith("https://"):
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"

@@ -66,7 +66,7 @@ class Renderer:
 
         Raises:
             RenderError: A template is wrong, or runs away; names locale, part, line and column.
-            Permanent: The campaign's sender is no email address.
+            ProviderError: The campaign's sender is not an email address.
         """
         if campaign.channel is not trigger.channel:
             raise RenderError(f"the campaign is of channel {campaign.channel} now, not {trigger.channel}")

@@ -19,10 +19,11 @@ from server.channels.push import Push
 from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
-from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
 from tests.kit.clock import FakeClock
 from tests.kit.smtp_servers import CERTIFICATE
+from tests.kit.verdicts import raises
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DEVICE = "80b1d4ee4a7f1d9e0c62c0e9d3a5ff00" * 2
@@ -115,7 +116,7 @@ async def test_tls_with_an_authority_of_ones_own(stand: Stand, tmp_path: Path) -
         error = await failure(stand.provider(apns))
     assert (apns.connections, len(apns.taken)) == (1, 20)
     assert str(error) == "apple gave no answer: ConnectError"
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_many_at_once_share_a_connection_and_a_provider_token(stand: Stand) -> None:
@@ -138,51 +139,50 @@ async def test_no_more_streams_are_opened_than_the_server_allows(stand: Stand) -
 @pytest.mark.parametrize(
     ("status", "reason", "expected"),
     [
-        (400, "BadDeviceToken", RecipientRefused),
-        (400, "DeviceTokenNotForTopic", RecipientRefused),
-        (400, "MissingDeviceToken", RecipientRefused),
-        (410, "ExpiredToken", RecipientRefused),
-        (410, "Unregistered", RecipientRefused),
-        (400, "BadCollapseId", Permanent),
-        (400, "BadMessageId", Permanent),
-        (400, "PayloadEmpty", Permanent),
-        (413, "PayloadTooLarge", Permanent),
-        (400, "SomethingNew", Permanent),
-        (400, "BadExpirationDate", Transient),
-        (400, "BadPriority", Transient),
-        (400, "BadTopic", Transient),
-        (400, "DuplicateHeaders", Transient),
-        (400, "IdleTimeout", Transient),
-        (400, "InvalidPushType", Transient),
-        (400, "MissingTopic", Transient),
-        (400, "TopicDisallowed", Transient),
-        (403, "BadCertificate", Transient),
-        (403, "BadCertificateEnvironment", Transient),
-        (403, "BadEnvironmentKeyIdInToken", Transient),
-        (403, "ExpiredProviderToken", Transient),
-        (403, "Forbidden", Transient),
-        (403, "InvalidProviderToken", Transient),
-        (403, "MissingProviderToken", Transient),
-        (403, "UnrelatedKeyIdInToken", Transient),
-        (404, "BadPath", Transient),
-        (405, "MethodNotAllowed", Transient),
-        (429, "TooManyProviderTokenUpdates", Transient),
-        (500, "InternalServerError", Transient),
-        (503, "ServiceUnavailable", Transient),
-        (503, "Shutdown", Transient),
-        (503, "SomethingNew", Transient),
+        (400, "BadDeviceToken", Verdict.RECIPIENT_REFUSED),
+        (400, "DeviceTokenNotForTopic", Verdict.RECIPIENT_REFUSED),
+        (400, "MissingDeviceToken", Verdict.RECIPIENT_REFUSED),
+        (410, "ExpiredToken", Verdict.RECIPIENT_REFUSED),
+        (410, "Unregistered", Verdict.RECIPIENT_REFUSED),
+        (400, "BadCollapseId", Verdict.NEVER),
+        (400, "BadMessageId", Verdict.NEVER),
+        (400, "PayloadEmpty", Verdict.NEVER),
+        (413, "PayloadTooLarge", Verdict.NEVER),
+        (400, "SomethingNew", Verdict.NEVER),
+        (400, "BadExpirationDate", Verdict.PROVIDER_DOWN),
+        (400, "BadPriority", Verdict.PROVIDER_DOWN),
+        (400, "BadTopic", Verdict.PROVIDER_DOWN),
+        (400, "DuplicateHeaders", Verdict.PROVIDER_DOWN),
+        (400, "IdleTimeout", Verdict.PROVIDER_DOWN),
+        (400, "InvalidPushType", Verdict.PROVIDER_DOWN),
+        (400, "MissingTopic", Verdict.PROVIDER_DOWN),
+        (400, "TopicDisallowed", Verdict.PROVIDER_DOWN),
+        (403, "BadCertificate", Verdict.PROVIDER_DOWN),
+        (403, "BadCertificateEnvironment", Verdict.PROVIDER_DOWN),
+        (403, "BadEnvironmentKeyIdInToken", Verdict.PROVIDER_DOWN),
+        (403, "ExpiredProviderToken", Verdict.PROVIDER_DOWN),
+        (403, "Forbidden", Verdict.PROVIDER_DOWN),
+        (403, "InvalidProviderToken", Verdict.PROVIDER_DOWN),
+        (403, "MissingProviderToken", Verdict.PROVIDER_DOWN),
+        (403, "UnrelatedKeyIdInToken", Verdict.PROVIDER_DOWN),
+        (404, "BadPath", Verdict.PROVIDER_DOWN),
+        (405, "MethodNotAllowed", Verdict.PROVIDER_DOWN),
+        (429, "TooManyProviderTokenUpdates", Verdict.PROVIDER_DOWN),
+        (500, "InternalServerError", Verdict.PROVIDER_DOWN),
+        (503, "ServiceUnavailable", Verdict.PROVIDER_DOWN),
+        (503, "Shutdown", Verdict.PROVIDER_DOWN),
+        (503, "SomethingNew", Verdict.PROVIDER_DOWN),
     ],
 )
 async def test_an_answer_means_try_again_or_never(
-    stand: Stand, status: int, reason: str, expected: type[ProviderError]
+    stand: Stand, status: int, reason: str, expected: Verdict
 ) -> None:
     async with apns_server(KEY) as apns:
         provider = stand.provider(apns)
         apns.script.append(Say(status, reason))
         error = await failure(provider)
-        assert type(error) is expected
+        assert error.verdict is expected
         assert str(error) == f"APNs HTTP {status}: {reason}"
-        assert not isinstance(error, Transient) or error.of_provider
         await provider.send(push())
     assert (apns.connections, len(apns.heard)) == (1, 2)
 
@@ -191,8 +191,7 @@ async def test_a_throttle_is_about_the_device_and_says_how_long(stand: Stand) ->
     async with apns_server(KEY) as apns:
         apns.script.append(Say(429, "TooManyRequests", headers=(("retry-after", "17"),)))
         error = await failure(stand.provider(apns))
-    assert isinstance(error, Transient)
-    assert (error.retry_after, error.of_provider) == (17.0, False)
+    assert (error.retry_after, error.verdict) == (17.0, Verdict.LATER)
 
 
 async def test_an_app_that_is_gone_is_gone_since_a_moment(stand: Stand) -> None:
@@ -217,8 +216,8 @@ async def test_an_answer_that_is_not_of_apns_is_transient(stand: Stand, body: by
     async with apns_server(KEY) as apns:
         apns.script.append(Say(400, body=body))
         error = await failure(stand.provider(apns))
-    assert isinstance(error, Transient)
-    assert str(error) == "APNs HTTP 400: no reason that could be read"
+    assert error.verdict is Verdict.PROVIDER_DOWN
+    assert str(error) == "APNs HTTP 400: no readable reason"
 
 
 async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand) -> None:
@@ -271,8 +270,8 @@ async def test_a_message_that_is_too_large_is_not_sent(stand: Stand) -> None:
         await provider.send(push(title="", body="x" * fits, data={}))
         error = await failure(provider, push(title="", body="x" * (fits - 1) + "ü", data={}))
     assert len(apns.taken[0].body) == 4096
-    assert type(error) is Permanent
-    assert str(error) == "the message has 4097 bytes, APNs takes 4096"
+    assert error.verdict is Verdict.NEVER
+    assert str(error) == "the message has 4097 bytes; APNs accepts 4096"
     assert len(apns.heard) == 1
 
 
@@ -281,14 +280,14 @@ async def test_a_message_that_is_too_large_is_not_sent(stand: Stand) -> None:
 )
 async def test_what_is_no_device_token_never_reaches_the_server(stand: Stand, token: str) -> None:
     async with apns_server(KEY) as apns:
-        with pytest.raises(RecipientRefused, match="not one that APNs gives out"):
+        with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of APNs tokens"):
             await stand.provider(apns).send(push(device_token=token))
     assert apns.connections == 0
 
 
 async def test_a_text_message_is_no_push(stand: Stand) -> None:
     async with apns_server(KEY) as apns:
-        with pytest.raises(Permanent):
+        with raises(Verdict.NEVER):
             await stand.provider(apns).send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
 
 
@@ -299,9 +298,8 @@ async def test_after_a_goaway_the_next_message_takes_a_new_connection(stand: Sta
         await provider.send(push())
         error = await failure(provider)
         await provider.send(push())
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.LATER  # the next connection is as good as any
     assert str(error) == "apple closed the connection: Shutdown"
-    assert not error.of_provider  # the next connection is as good as any
     assert [one.connection for one in apns.heard] == [1, 1, 2]
 
 
@@ -322,7 +320,7 @@ async def test_a_goaway_takes_all_with_it_that_wait_and_none_later(stand: Stand)
         apns.script += [*[Say(after=5)] * 9, Say(then="goaway", after=0.05)]
         ends = await asyncio.gather(*(provider.send(push()) for _ in range(10)), return_exceptions=True)
         await asyncio.gather(*(provider.send(push()) for _ in range(10)))
-    assert {type(end) for end in ends} == {Transient}
+    assert {getattr(end, "verdict", end) for end in ends} == {Verdict.LATER}
     assert (apns.connections, len(apns.taken)) == (2, 11)
 
 
@@ -332,8 +330,8 @@ async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand) -> N
         apns.script += [Say(200, body=b"{}", then="cut"), Say(400, "BadDeviceToken", then="cut")]
         assert await provider.send(message) == str(message.trigger_id)
         error = await failure(provider)
-    assert isinstance(error, Transient)
-    assert str(error) == "APNs HTTP 400: no reason that could be read"
+    assert error.verdict is Verdict.PROVIDER_DOWN
+    assert str(error) == "APNs HTTP 400: no readable reason"
 
 
 @pytest.mark.parametrize("fault", ["reset", "garbage"])
@@ -344,7 +342,7 @@ async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fau
         await provider.send(push())
         error = await failure(provider)
         await provider.send(push())
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error).startswith("apple gave no answer: ")
     assert apns.connections == (1 if fault == "reset" else 2)
 
@@ -352,7 +350,7 @@ async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fau
 async def test_a_server_that_is_not_there_is_transient(stand: Stand) -> None:
     async with apns_server(KEY) as apns:
         pass
-    assert isinstance(await failure(stand.provider(apns)), Transient)
+    assert (await failure(stand.provider(apns))).verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_a_server_that_came_back_is_used_again(stand: Stand) -> None:
@@ -360,7 +358,7 @@ async def test_a_server_that_came_back_is_used_again(stand: Stand) -> None:
         provider = stand.provider(apns, concurrency=1)
         apns.script += [Say(500, "InternalServerError", then="cut")] * 3
         for _ in range(3):
-            assert isinstance(await failure(provider), Transient)
+            assert (await failure(provider)).verdict is Verdict.PROVIDER_DOWN
         await provider.send(push())
     assert len(apns.taken) == 1
 

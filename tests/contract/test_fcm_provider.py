@@ -20,9 +20,10 @@ from server.channels.push import Push
 from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
-from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.http_api import Api, Reply, Request, http_api
 from tests.kit.smtp_servers import CERTIFICATE
+from tests.kit.verdicts import raises
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - longer ones are slow to read
 ACCOUNT = "clarion@news-46.iam.gserviceaccount.com"
@@ -236,8 +237,7 @@ async def test_an_access_token_that_is_refused_twice_is_somebodys_setting(
 ) -> None:
     google.refused = {f"ya29.token-{number}" for number in range(10)}
     error = await failure(stand.provider())
-    assert isinstance(error, Transient)
-    assert error.of_provider
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "FCM HTTP 401 UNAUTHENTICATED: No."
     assert len(google.issued) == 2
 
@@ -259,7 +259,7 @@ async def test_a_token_endpoint_that_says_nothing_is_asked_anew(stand: Stand, go
     google.to_token.append(Reply(200, {}, after=30))
     errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in errors] == ["the token endpoint gave no answer within 0.1 s"] * 3
-    assert all(isinstance(error, Transient) for error in errors)
+    assert {getattr(error, "verdict", error) for error in errors} == {Verdict.PROVIDER_DOWN}
     await provider.send(push())
     assert len(google.messages) == 1
 
@@ -301,8 +301,7 @@ async def test_a_token_endpoint_that_refuses_is_transient(
     provider = stand.provider()
     google.to_token.append(reply)
     error = await failure(provider)
-    assert isinstance(error, Transient)
-    assert error.of_provider
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error).startswith(expected)
     await provider.send(push())
     assert len(google.messages) == 1
@@ -311,7 +310,7 @@ async def test_a_token_endpoint_that_refuses_is_transient(
 async def test_a_throttled_token_endpoint_says_how_long(stand: Stand, google: Google) -> None:
     google.to_token.append(Reply(429, {"error": "slow_down"}, headers={"Retry-After": "9"}))
     error = await failure(stand.provider())
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == 9.0
 
 
@@ -329,11 +328,11 @@ async def test_a_token_endpoint_that_echoes_the_assertion_is_not_quoted(tmp_path
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (refusal(404, "NOT_FOUND", fcm_error("UNREGISTERED")), RecipientRefused),
-        (refusal(403, "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")), RecipientRefused),
+        (refusal(404, "NOT_FOUND", fcm_error("UNREGISTERED")), Verdict.RECIPIENT_REFUSED),
+        (refusal(403, "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")), Verdict.RECIPIENT_REFUSED),
         (
             refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), bad_request("message.token")),
-            RecipientRefused,
+            Verdict.RECIPIENT_REFUSED,
         ),
         (
             refusal(
@@ -342,30 +341,29 @@ async def test_a_token_endpoint_that_echoes_the_assertion_is_not_quoted(tmp_path
                 fcm_error("INVALID_ARGUMENT"),
                 message="The registration token is not a valid FCM registration token",
             ),
-            RecipientRefused,
+            Verdict.RECIPIENT_REFUSED,
         ),
-        (refusal(400, "INVALID_ARGUMENT", bad_request("message.data[0].value")), Permanent),
-        (refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT")), Permanent),
-        (refusal(400, "FAILED_PRECONDITION"), Permanent),
-        (refusal(413, "SOMETHING_NEW"), Permanent),
-        (refusal(401, "UNAUTHENTICATED", fcm_error("THIRD_PARTY_AUTH_ERROR")), Transient),
-        (refusal(403, "PERMISSION_DENIED"), Transient),
-        (refusal(404, "NOT_FOUND"), Transient),
-        (refusal(409, "ABORTED"), Transient),
-        (refusal(429, "RESOURCE_EXHAUSTED", fcm_error("QUOTA_EXCEEDED")), Transient),
-        (refusal(500, "INTERNAL", fcm_error("INTERNAL")), Transient),
-        (refusal(501, "SOMETHING_NEW"), Transient),
-        (refusal(503, "UNAVAILABLE", fcm_error("UNAVAILABLE")), Transient),
+        (refusal(400, "INVALID_ARGUMENT", bad_request("message.data[0].value")), Verdict.NEVER),
+        (refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT")), Verdict.NEVER),
+        (refusal(400, "FAILED_PRECONDITION"), Verdict.NEVER),
+        (refusal(413, "SOMETHING_NEW"), Verdict.NEVER),
+        (refusal(401, "UNAUTHENTICATED", fcm_error("THIRD_PARTY_AUTH_ERROR")), Verdict.PROVIDER_DOWN),
+        (refusal(403, "PERMISSION_DENIED"), Verdict.PROVIDER_DOWN),
+        (refusal(404, "NOT_FOUND"), Verdict.PROVIDER_DOWN),
+        (refusal(409, "ABORTED"), Verdict.PROVIDER_DOWN),
+        (refusal(429, "RESOURCE_EXHAUSTED", fcm_error("QUOTA_EXCEEDED")), Verdict.PROVIDER_DOWN),
+        (refusal(500, "INTERNAL", fcm_error("INTERNAL")), Verdict.PROVIDER_DOWN),
+        (refusal(501, "SOMETHING_NEW"), Verdict.PROVIDER_DOWN),
+        (refusal(503, "UNAVAILABLE", fcm_error("UNAVAILABLE")), Verdict.PROVIDER_DOWN),
     ],
 )
 async def test_an_answer_means_try_again_or_never(
-    stand: Stand, google: Google, reply: Reply, expected: type[ProviderError]
+    stand: Stand, google: Google, reply: Reply, expected: Verdict
 ) -> None:
     provider = stand.provider()
     google.to_send.append(reply)
     error = await failure(provider)
-    assert type(error) is expected
-    assert not isinstance(error, Transient) or error.of_provider
+    assert error.verdict is expected
     details = reply.body["error"]["details"]
     code = next((one["errorCode"] for one in details if "errorCode" in one), reply.body["error"]["status"])
     assert str(error).startswith(f"FCM HTTP {reply.status} {code}: ")
@@ -389,7 +387,7 @@ async def test_a_throttle_says_how_long(
 ) -> None:
     google.to_send.append(Reply(status, {"error": {"status": "UNAVAILABLE"}}, headers=headers))
     error = await failure(stand.provider())
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == expected
 
 
@@ -409,8 +407,8 @@ async def test_an_answer_that_is_not_of_fcm_is_transient(stand: Stand, google: G
     for body in ODD:
         google.to_send.append(Reply(status, None if status == 204 else body))
         error = await failure(provider)
-        assert isinstance(error, Transient)
-        assert str(error) == f"FCM HTTP {status}: no error that could be read"
+        assert error.verdict is Verdict.PROVIDER_DOWN
+        assert str(error) == f"FCM HTTP {status}: no readable error"
 
 
 async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, google: Google) -> None:
@@ -422,8 +420,8 @@ async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, goog
     ]
     assert await provider.send(push()) == ""
     error = await failure(provider)
-    assert isinstance(error, Transient)
-    assert str(error) == "FCM HTTP 400: no error that could be read"
+    assert error.verdict is Verdict.PROVIDER_DOWN
+    assert str(error) == "FCM HTTP 400: no readable error"
 
 
 @pytest.mark.parametrize("reply", [Reply(cut=0), Reply(raw=b"hm\r\n")])
@@ -431,7 +429,7 @@ async def test_a_connection_that_breaks_is_transient(stand: Stand, google: Googl
     provider = stand.provider()
     google.to_send.append(reply)
     error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "fire gave no answer: RemoteProtocolError"
     await provider.send(push())
     assert len(google.messages) == 1
@@ -454,16 +452,15 @@ async def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
         provider = stand.provider()
         await provider.send(push())
     error = await failure(stand.provider())
-    assert isinstance(error, Transient)
-    assert error.of_provider
+    assert error.verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Google) -> None:
     provider = stand.provider()
     await provider.send(push(title="t", body="b" * 4090, data={"key": "ü"}))
     error = await failure(provider, push(title="t", body="b" * 4090, data={"key": "üü"}))
-    assert type(error) is Permanent
-    assert str(error) == "the message has 4098 bytes, FCM takes 4096"
+    assert error.verdict is Verdict.NEVER
+    assert str(error) == "the message has 4098 bytes; FCM accepts 4096"
     assert len(google.api.requests) == 2
 
 
@@ -471,13 +468,13 @@ async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Goo
 async def test_what_is_no_device_token_never_reaches_the_server(
     stand: Stand, google: Google, token: str
 ) -> None:
-    with pytest.raises(RecipientRefused, match="not one that FCM gives out"):
+    with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of FCM tokens"):
         await stand.provider().send(push(device_token=token))
     assert google.api.connections == 0
 
 
 async def test_a_text_message_is_no_push(stand: Stand) -> None:
-    with pytest.raises(Permanent):
+    with raises(Verdict.NEVER):
         await stand.provider().send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
 
 

@@ -16,7 +16,8 @@ from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel
-from server.errors import ConfigError, Permanent, Transient
+from server.errors import ConfigError, Verdict
+from tests.kit.verdicts import raises
 
 ID = uuid.UUID("0197a1b2-0000-7000-8000-000000000001")
 EMAIL = Email(
@@ -78,7 +79,7 @@ async def test_a_folder_that_goes_away_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("message", [EMAIL, TEXT, PUSH])
 async def test_an_outbox_that_cannot_be_written_is_transient(tmp_path: Path, message: Message) -> None:
     (tmp_path / "outbox").write_text("a file, no folder")
-    with pytest.raises(Transient, match=r"cannot write to the outbox .*: Not a directory"):
+    with raises(Verdict.PROVIDER_DOWN, match=r"cannot write to the outbox .*: Not a directory"):
         await sandbox(tmp_path).send(message)
 
 
@@ -88,7 +89,7 @@ async def test_a_disk_without_room_is_transient_and_leaves_no_half_file(tmp_path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     try:
-        with pytest.raises(Transient, match=r"cannot write to the outbox .*: File too large"):
+        with raises(Verdict.PROVIDER_DOWN, match=r"cannot write to the outbox .*: File too large"):
             await provider.send(Text(uuid.uuid4(), "", "+15551234567", "longer than ten bytes"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -97,7 +98,7 @@ async def test_a_disk_without_room_is_transient_and_leaves_no_half_file(tmp_path
 
 async def test_an_address_that_breaks_out_is_refused_here_too(tmp_path: Path) -> None:
     bad = Email(ID, EMAIL.message_id, EMAIL.sender, "z@example.org\r\nBcc: x@example.net", "s", "t", "")
-    with pytest.raises(Permanent):
+    with raises(Verdict.NEVER):
         await sandbox(tmp_path).send(bad)
 
 

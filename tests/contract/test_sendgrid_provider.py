@@ -18,9 +18,10 @@ from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.sendgrid import SendGridSettings
-from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.http_api import Api, Reply, Request, http_api
 from tests.kit.smtp_servers import CERTIFICATE, server_tls
+from tests.kit.verdicts import raises
 
 ADDRESS = "zoe.sommer@example.org"
 SENDER = "Shöp <shop@example.com>"
@@ -191,8 +192,8 @@ async def test_in_sandbox_mode_a_checked_message_is_a_success() -> None:
 async def test_without_sandbox_mode_a_message_that_was_only_checked_is_no_success() -> None:
     async with provider_and_api(Reply(200, b"")) as (provider, _):
         error = await failure(provider)
-    assert type(error) is Transient
-    assert str(error) == "SendGrid HTTP 200: no error that could be read"
+    assert error.verdict is Verdict.PROVIDER_DOWN
+    assert str(error) == "SendGrid HTTP 200: no readable error"
 
 
 async def test_categories_are_passed_on() -> None:
@@ -220,39 +221,41 @@ TO = "personalizations.0.to.0.email"
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (refusal(400, "Does not contain a valid address.", TO), RecipientRefused),
-        (refusal(400, "The to array is required.", "personalizations.0.to"), RecipientRefused),
-        (refusal(400, "The to array is required.", "personalizations.to"), RecipientRefused),
-        (refusal(400, "The subject is required.", "subject"), Permanent),
-        (refusal(400, "Does not contain a valid address.", "from.email"), Permanent),
-        (refusal(400, "Must be unique.", "personalizations.0"), Permanent),
-        (refusal(400, "Not a string.", "personalizations.0.token"), Permanent),
-        (refusal(400, "Bad Request"), Permanent),
+        (refusal(400, "Does not contain a valid address.", TO), Verdict.RECIPIENT_REFUSED),
+        (refusal(400, "The to array is required.", "personalizations.0.to"), Verdict.RECIPIENT_REFUSED),
+        (refusal(400, "The to array is required.", "personalizations.to"), Verdict.RECIPIENT_REFUSED),
+        (refusal(400, "The subject is required.", "subject"), Verdict.NEVER),
+        (refusal(400, "Does not contain a valid address.", "from.email"), Verdict.NEVER),
+        (refusal(400, "Must be unique.", "personalizations.0"), Verdict.NEVER),
+        (refusal(400, "Not a string.", "personalizations.0.token"), Verdict.NEVER),
+        (refusal(400, "Bad Request"), Verdict.NEVER),
         (
             Reply(400, {"errors": [{"message": "a", "field": TO}, {"message": "b", "field": "subject"}]}),
-            Permanent,
+            Verdict.NEVER,
         ),
-        (refusal(401, "Maximum credits exceeded"), Transient),
-        (refusal(403, "The from address does not match a verified Sender Identity.", "from"), Transient),
-        (refusal(404, "Not found"), Transient),
-        (refusal(405, "Method not allowed"), Transient),
-        (refusal(406, "Missing Accept header"), Transient),
-        (refusal(413, "Payload too large"), Permanent),
-        (Reply(413, b"<html>too large</html>"), Permanent),
-        (refusal(415, "Unsupported media type"), Transient),
-        (refusal(429, "too many requests"), Transient),
-        (refusal(451, "Unavailable due to data residency restrictions"), Transient),
-        (refusal(500, "Internal server error"), Transient),
-        (Reply(502, b"<html>Bad Gateway</html>"), Transient),
-        (refusal(503, "Service not available"), Transient),
+        (refusal(401, "Maximum credits exceeded"), Verdict.PROVIDER_DOWN),
+        (
+            refusal(403, "The from address does not match a verified Sender Identity.", "from"),
+            Verdict.PROVIDER_DOWN,
+        ),
+        (refusal(404, "Not found"), Verdict.PROVIDER_DOWN),
+        (refusal(405, "Method not allowed"), Verdict.PROVIDER_DOWN),
+        (refusal(406, "Missing Accept header"), Verdict.PROVIDER_DOWN),
+        (refusal(413, "Payload too large"), Verdict.NEVER),
+        (Reply(413, b"<html>too large</html>"), Verdict.NEVER),
+        (refusal(415, "Unsupported media type"), Verdict.PROVIDER_DOWN),
+        (refusal(429, "too many requests"), Verdict.PROVIDER_DOWN),
+        (refusal(451, "Unavailable due to data residency restrictions"), Verdict.PROVIDER_DOWN),
+        (refusal(500, "Internal server error"), Verdict.PROVIDER_DOWN),
+        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.PROVIDER_DOWN),
+        (refusal(503, "Service not available"), Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_an_answer_means_try_again_or_never(reply: Reply, expected: type[ProviderError]) -> None:
+async def test_an_answer_means_try_again_or_never(reply: Reply, expected: Verdict) -> None:
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
-        assert type(error) is expected
+        assert error.verdict is expected
         assert f"SendGrid HTTP {reply.status}: " in str(error)
-        assert getattr(error, "of_provider", True)
         await provider.send(make_email())
 
 
@@ -279,8 +282,8 @@ async def test_an_answer_in_no_documented_form_is_transient(body: Any) -> None:
         for status in (400, 401, 500):
             api.script.append(Reply(status, body))
             error = await failure(provider)
-            assert type(error) is Transient
-            assert str(error) == f"SendGrid HTTP {status}: no error that could be read"
+            assert error.verdict is Verdict.PROVIDER_DOWN
+            assert str(error) == f"SendGrid HTTP {status}: no readable error"
 
 
 async def test_an_error_says_what_sendgrid_said_but_neither_address_nor_key() -> None:
@@ -302,7 +305,7 @@ async def test_an_endless_error_is_kept_short() -> None:
 async def test_a_key_that_is_refused_is_transient_and_says_so() -> None:
     async with provider_and_api(api_key="SG.wrong.sesame") as (provider, _):
         error = await failure(provider)
-    assert type(error) is Transient
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "authorization grant is invalid" in str(error)
 
 
@@ -321,7 +324,7 @@ async def test_a_throttle_says_how_long_to_wait(headers: dict[str, str], low: fl
     reply = Reply(429, {"errors": [{"field": None, "message": "too many requests"}]}, headers)
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after is not None
     assert low <= error.retry_after <= high
 
@@ -331,14 +334,14 @@ async def test_a_throttle_with_no_good_time_leaves_the_wait_to_the_retries(reset
     reply = Reply(429, {}, {"X-RateLimit-Reset": reset.encode().decode("latin-1")})
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after is None
 
 
 async def test_a_provider_that_is_down_says_when_it_is_back() -> None:
     async with provider_and_api(Reply(503, b"", {"Retry-After": "120"})) as (provider, _):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == 120
 
 
@@ -355,7 +358,7 @@ async def test_a_provider_that_is_down_says_when_it_is_back() -> None:
 async def test_a_connection_that_breaks_is_transient_and_the_next_one_works(reply: Reply) -> None:
     async with provider_and_api(reply) as (provider, api):
         error = await failure(provider)
-        assert type(error) is Transient
+        assert error.verdict is Verdict.PROVIDER_DOWN
         assert re.fullmatch(r"grid gave no answer: \w+", str(error))
         await provider.send(make_email())
     assert len(api.requests) == 2
@@ -365,7 +368,7 @@ async def test_a_server_that_refuses_connections_is_transient() -> None:
     async with http_api() as api:
         pass
     async with provider_for(api.url) as provider:
-        assert type(await failure(provider)) is Transient
+        assert (await failure(provider)).verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_a_slow_answer_can_be_left_and_blocks_nothing() -> None:
@@ -382,20 +385,20 @@ async def test_tls_is_spoken_with_a_trusted_server_only() -> None:
         async with provider_for(api.url, ca_file=str(CERTIFICATE)) as provider:
             await provider.send(make_email())
         async with provider_for(api.url) as provider:
-            assert type(await failure(provider)) is Transient
+            assert (await failure(provider)).verdict is Verdict.PROVIDER_DOWN
     assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("address", [f"{ADDRESS}\r\nx", f"{ADDRESS},x@example.net", "x", "sommer@"])
 async def test_an_address_that_is_none_never_reaches_the_server(address: str) -> None:
     async with provider_and_api() as (provider, api):
-        assert type(await failure(provider, make_email(to=address))) is Permanent
+        assert (await failure(provider, make_email(to=address))).verdict is Verdict.NEVER
     assert api.connections == 0
 
 
 async def test_a_text_message_is_no_email() -> None:
     async with provider_for("http://127.0.0.1:1") as provider:
-        with pytest.raises(Permanent):
+        with raises(Verdict.NEVER):
             await provider.send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
 
 

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from server.errors import Permanent, Transient
+from server.errors import Verdict
 from tests.kit.smtp_provider import failure, make_email, provider_for
 from tests.kit.smtp_servers import GREETING, OK, PIPELINING, converse, mail_server, scripted_server, take_mail
 
@@ -23,8 +23,7 @@ async def test_a_server_that_refuses_connections_is_transient() -> None:
         pass
     async with provider_for(port) as provider:
         error = await failure(provider)
-    assert isinstance(error, Transient)
-    assert error.of_provider
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "(connecting)" in str(error)
 
 
@@ -36,8 +35,7 @@ async def test_a_connection_closed_in_the_middle_is_transient(until: bytes, ehlo
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-    assert isinstance(error, Transient)
-    assert error.of_provider
+    assert error.verdict is Verdict.PROVIDER_DOWN
 
 
 @both
@@ -70,8 +68,7 @@ async def test_garbage_for_an_answer_is_transient_and_ends_the_connection(
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-        assert isinstance(error, Transient)
-        assert error.of_provider
+        assert error.verdict is Verdict.PROVIDER_DOWN
         assert words in str(error)
         await asyncio.wait_for(closed.wait(), 5)
 
@@ -85,7 +82,7 @@ async def test_a_server_that_does_not_greet_is_transient(greeting: bytes) -> Non
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "(connecting)" in str(error)
 
 
@@ -149,7 +146,7 @@ async def test_a_megabyte_that_is_too_much_is_refused_for_good(ehlo: bytes) -> N
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider, make_email(text=MEGABYTE))
-    assert type(error) is Permanent
+    assert error.verdict is Verdict.NEVER
     assert str(error) == "SMTP 552 5.3.4 Too big (sending the content)"
 
 
@@ -168,7 +165,7 @@ async def test_a_connection_closed_within_the_content_is_transient_and_nothing_i
     async with scripted_server(serve) as port, provider_for(port) as provider:
         await provider.send(make_email())
         error = await failure(provider, make_email(text=MEGABYTE))
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "sending the content" in str(error)
     assert len(connections) == 1
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.errors import ProviderError, RecipientRefused, Transient
+from server.errors import Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import converse, mail_server, scripted_server
 
@@ -13,15 +13,8 @@ pytestmark = pytest.mark.timeout(30)
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
-SUPPRESS, NEVER = "never for this recipient", "never"
-LATER, PROVIDER = "later", "later, and the provider is to be left alone"
-
-
-def meaning(error: ProviderError) -> str:
-    if isinstance(error, Transient):
-        return PROVIDER if error.of_provider else LATER
-    return SUPPRESS if isinstance(error, RecipientRefused) else NEVER
-
+SUPPRESS, NEVER = Verdict.RECIPIENT_REFUSED, Verdict.NEVER
+LATER, PROVIDER = Verdict.LATER, Verdict.PROVIDER_DOWN
 
 TO_MAIL = [
     ("421 4.3.2 Shutting down", PROVIDER),
@@ -148,7 +141,7 @@ async def test_an_answer_means_try_again_or_never(command: str, answer: str, exp
     async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
         getattr(server, f"to_{command}").append(answer)
         error = await failure(provider)
-        assert meaning(error) == expected
+        assert error.verdict == expected
         assert str(error).startswith(f"SMTP {answer[:3]} ")
         await provider.send(make_email())
     assert len(server.mails) == 1
@@ -182,7 +175,7 @@ async def test_content_may_be_refused_before_it_is_sent(answer: bytes, expected:
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-    assert meaning(error) == expected
+    assert error.verdict == expected
     assert str(error).endswith("(announcing the content)")
 
 
@@ -200,7 +193,7 @@ async def test_a_refusal_before_any_mail_is_the_providers(command: bytes, answer
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-    assert meaning(error) == PROVIDER
+    assert error.verdict == PROVIDER
     assert str(error) == f"SMTP {answer} (connecting)"
 
 
@@ -212,7 +205,7 @@ async def test_a_starttls_that_does_not_work_today_is_the_providers() -> None:
         assert await reader.read(-1) == b""
 
     async with scripted_server(serve) as port, provider_for(port, security="starttls") as provider:
-        assert meaning(await failure(provider)) == PROVIDER
+        assert (await failure(provider)).verdict is PROVIDER
 
 
 @pytest.mark.parametrize(
@@ -233,5 +226,5 @@ async def test_a_refused_login_is_the_providers_and_loses_no_mail(answer: str) -
     login = {"username": "shop", "password": "hunter-2"}
     async with scripted_server(serve) as port, provider_for(port, **login) as provider:
         error = await failure(provider)
-    assert meaning(error) == PROVIDER
+    assert error.verdict == PROVIDER
     assert str(error) == f"the server refuses the login: SMTP {answer} (connecting)"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from server.errors import Permanent, ProviderError, RecipientRefused, Transient
+from server.errors import ProviderError, Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import (
     CERTIFICATE,
@@ -86,21 +86,21 @@ async def test_one_encrypted_connection_pipelines_many_messages() -> None:
 @pytest.mark.parametrize(
     ("command", "answer", "expected", "stage"),
     [
-        ("mail", "550 5.1.7 Bad sender", Permanent, "naming the sender"),
-        ("mail", "450 4.7.1 Slow down", Transient, "naming the sender"),
-        ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", RecipientRefused, "naming the recipient"),
-        ("rcpt", "450 4.2.0 Greylisted", Transient, "naming the recipient"),
-        ("data", "554 5.7.1 Spam", Permanent, "sending the content"),
-        ("data", "451 4.3.0 Try again", Transient, "sending the content"),
+        ("mail", "550 5.1.7 Bad sender", Verdict.NEVER, "naming the sender"),
+        ("mail", "450 4.7.1 Slow down", Verdict.PROVIDER_DOWN, "naming the sender"),
+        ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", Verdict.RECIPIENT_REFUSED, "naming the recipient"),
+        ("rcpt", "450 4.2.0 Greylisted", Verdict.LATER, "naming the recipient"),
+        ("data", "554 5.7.1 Spam", Verdict.NEVER, "sending the content"),
+        ("data", "451 4.3.0 Try again", Verdict.PROVIDER_DOWN, "sending the content"),
     ],
 )
 async def test_a_refusal_belongs_to_its_command_and_the_connection_goes_on(
-    command: str, answer: str, expected: type[ProviderError], stage: str
+    command: str, answer: str, expected: Verdict, stage: str
 ) -> None:
     async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
         getattr(server, f"to_{command}").append(answer)
         error = await failure(provider)
-        assert type(error) is expected
+        assert error.verdict is expected
         assert str(error) == f"SMTP {answer} ({stage})".replace(ADDRESS, "[recipient]")
         await provider.send(make_email())
         await provider.send(make_email())
@@ -136,7 +136,7 @@ async def test_a_server_that_waits_for_content_for_nobody_gets_an_empty_one(answ
         writer.write(OK)
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
-        assert type(await failure(provider)) is RecipientRefused
+        assert (await failure(provider)).verdict is Verdict.RECIPIENT_REFUSED
         await provider.send(make_email())
 
 
@@ -162,28 +162,32 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
     ("answers", "expected", "words"),
     [
         # It refused the sender, took the recipient and waits: even an empty message might reach somebody.
-        (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Permanent, "SMTP 550 5.1.7 Bad sender"),
+        (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.NEVER, "SMTP 550 5.1.7 Bad sender"),
         # More answers than commands, or other ones: whose is the next?
-        (OK + OK + GO_AHEAD + OK, Transient, "the server said, unasked: 250 OK"),
-        (OK + OK + OK, Transient, "SMTP 250 OK (announcing the content)"),
-        (GO_AHEAD + OK + GO_AHEAD, Transient, "SMTP 354 Go on (naming the sender)"),
+        (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "the server said, unasked: 250 OK"),
+        (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),
+        (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go on (naming the sender)"),
         (
             OK + b"What?\r\n" + GO_AHEAD,
-            Transient,
+            Verdict.PROVIDER_DOWN,
             "the server's answer is not SMTP: 'What?' (naming the recip",
         ),
-        (b"421 4.3.2 Closing\r\n", Transient, "SMTP 421 4.3.2 Closing (naming the sender)"),
-        (OK + b"421 4.3.2 Closing\r\n", Transient, "SMTP 421 4.3.2 Closing (naming the recipient)"),
+        (b"421 4.3.2 Closing\r\n", Verdict.PROVIDER_DOWN, "SMTP 421 4.3.2 Closing (naming the sender)"),
+        (
+            OK + b"421 4.3.2 Closing\r\n",
+            Verdict.PROVIDER_DOWN,
+            "SMTP 421 4.3.2 Closing (naming the recipient)",
+        ),
         # A refusal counts, whatever becomes of the rest.
-        (OK + b"550 5.1.1 No\r\n" + b"???\r\n", RecipientRefused, "SMTP 550 5.1.1 No"),
-        (OK + b"550 5.1.1 No\r\n" + b"421 Bye\r\n", RecipientRefused, "SMTP 550 5.1.1 No"),
+        (OK + b"550 5.1.1 No\r\n" + b"???\r\n", Verdict.RECIPIENT_REFUSED, "SMTP 550 5.1.1 No"),
+        (OK + b"550 5.1.1 No\r\n" + b"421 Bye\r\n", Verdict.RECIPIENT_REFUSED, "SMTP 550 5.1.1 No"),
     ],
 )
 async def test_after_answers_that_do_not_fit_nothing_of_the_message_leaves(
-    answers: bytes, expected: type[ProviderError], words: str
+    answers: bytes, expected: Verdict, words: str
 ) -> None:
     error, rest = await heard_after(answers)
-    assert type(error) is expected
+    assert error.verdict is expected
     assert str(error).startswith(words)
     assert rest in {b"", b"QUIT\r\n"}
 
@@ -194,7 +198,7 @@ async def test_a_refusal_counts_though_the_server_closes_behind_it() -> None:
         writer.write(OK + b"550 5.1.1 Unknown\r\n")
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
-        assert type(await failure(provider)) is RecipientRefused
+        assert (await failure(provider)).verdict is Verdict.RECIPIENT_REFUSED
 
 
 async def close_when_the_next_comes(reader: Reader, _: Writer) -> None:
@@ -251,6 +255,6 @@ async def test_a_message_that_was_on_its_way_is_not_sent_again_by_itself(ehlo: b
     async with scripted_server(hang_up_on_the_second_mail) as port, provider_for(port) as provider:
         await provider.send(make_email())
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "the server closed the connection (sending the content)"
     assert len(taken) == 2

@@ -10,9 +10,10 @@ import pytest
 from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.smtp.provider import SmtpSettings
-from server.errors import ConfigError, Permanent, Transient
+from server.errors import ConfigError, Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
+from tests.kit.verdicts import raises
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -101,8 +102,8 @@ async def test_an_email_that_can_be_unsubscribed_says_so_in_its_headers(
 async def test_an_unsubscribe_url_that_breaks_out_never_reaches_the_server(url: str) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         error = await failure(provider, make_email(unsubscribe_url=url))
-    assert type(error) is Permanent
-    assert str(error) == "the unsubscribe URL cannot stand in a header"
+    assert error.verdict is Verdict.NEVER
+    assert str(error) == "the unsubscribe URL cannot be used in a header"
     assert server.connections == 0
 
 
@@ -134,7 +135,7 @@ async def test_tls_from_the_start_encrypts() -> None:
 async def test_a_server_without_starttls_gets_nothing_in_clear() -> None:
     async with mail_server() as server, provider_for(server.port, security="starttls") as provider:
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "STARTTLS" in str(error)
     assert not server.mails
 
@@ -147,7 +148,7 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(security: str) -> 
         provider_for(server.port, security=security, host="localhost") as provider,
     ):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert "certificate" in str(error).lower()
     assert not server.mails
 
@@ -179,7 +180,7 @@ async def test_a_refused_login_is_transient_and_says_so_without_the_password() -
         provider_for(server.port, username="shop", password="hunter-2") as provider,
     ):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error).startswith("the server refuses the login: SMTP 535")
     assert "hunter-2" not in str(error)
     assert not server.mails
@@ -190,13 +191,13 @@ async def test_a_refused_login_is_transient_and_says_so_without_the_password() -
 )
 async def test_an_address_that_breaks_out_never_reaches_the_server(address: str) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
-        assert isinstance(await failure(provider, make_email(to=address)), Permanent)
+        assert (await failure(provider, make_email(to=address))).verdict is Verdict.NEVER
     assert server.connections == 0
 
 
 async def test_a_text_message_is_no_email() -> None:
     async with provider_for(1) as provider:
-        with pytest.raises(Permanent):
+        with raises(Verdict.NEVER):
             await provider.send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
 
 

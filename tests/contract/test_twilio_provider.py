@@ -18,8 +18,9 @@ from server.config import load
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
-from server.errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.http_api import Api, Reply, Request, http_api
+from tests.kit.verdicts import raises
 
 NUMBER = "+15551234567"
 ACCOUNT = "AC" + "0123456789abcdef" * 2
@@ -143,10 +144,10 @@ async def test_one_connection_carries_many_messages() -> None:
 @pytest.mark.parametrize(
     ("body", "settings", "expected"),
     [
-        ("x" * 1601, {"max_segments": 50}, "the text has 1601 characters, but Twilio takes 1600"),
-        ("x" * 1531, {}, "the text takes 11 SMS in GSM-7, max_segments is 10"),
-        ("ж" * 671, {}, "the text takes 11 SMS in UCS-2, max_segments is 10"),
-        ("x" * 161, {"max_segments": 1}, "the text takes 2 SMS in GSM-7, max_segments is 1"),
+        ("x" * 1601, {"max_segments": 50}, "the text has 1601 characters; Twilio accepts 1600"),
+        ("x" * 1531, {}, "the text takes 11 SMS in GSM-7; max_segments is 10"),
+        ("ж" * 671, {}, "the text takes 11 SMS in UCS-2; max_segments is 10"),
+        ("x" * 161, {"max_segments": 1}, "the text takes 2 SMS in GSM-7; max_segments is 1"),
     ],
 )
 async def test_a_text_that_is_too_long_is_given_up_before_it_is_sent(
@@ -154,7 +155,7 @@ async def test_a_text_that_is_too_long_is_given_up_before_it_is_sent(
 ) -> None:
     async with provider_and_api(**settings) as (provider, api):
         error = await failure(provider, make_text(body))
-    assert (type(error), str(error)) == (Permanent, expected)
+    assert (error.verdict, str(error)) == (Verdict.NEVER, expected)
     assert api.connections == 0
 
 
@@ -176,55 +177,49 @@ OF_PROVIDER = [
     21730, 30001, 30002, 30022, 63038,
 ]  # fmt: skip
 CODES = (
-    [(code, Permanent, None) for code in PERMANENT]
-    + [(code, RecipientRefused, None) for code in OF_RECIPIENT]
-    + [(code, Transient, False) for code in OF_MESSAGE]
-    + [(code, Transient, True) for code in OF_PROVIDER]
+    [(code, Verdict.NEVER) for code in PERMANENT]
+    + [(code, Verdict.RECIPIENT_REFUSED) for code in OF_RECIPIENT]
+    + [(code, Verdict.LATER) for code in OF_MESSAGE]
+    + [(code, Verdict.PROVIDER_DOWN) for code in OF_PROVIDER]
 )
 
 
-@pytest.mark.parametrize(("code", "expected", "of_provider"), CODES)
-async def test_a_code_means_try_again_or_never(
-    *, code: int, expected: type[ProviderError], of_provider: bool | None
-) -> None:
+@pytest.mark.parametrize(("code", "expected"), CODES)
+async def test_a_code_means_try_again_or_never(*, code: int, expected: Verdict) -> None:
     async with provider_and_api(refusal(400, code), failed(code)) as (provider, _):
         for status in (400, 201):
             error = await failure(provider)
-            assert type(error) is expected
-            assert getattr(error, "of_provider", None) == of_provider
+            assert error.verdict is expected
             assert str(error) == f"Twilio HTTP {status}, code {code}: No."
         await provider.send(make_text())
 
 
 @pytest.mark.parametrize(
-    ("reply", "expected", "of_provider"),
+    ("reply", "expected"),
     [
-        (refusal(400, 29999), Permanent, None),
-        (refusal(404, 29999), Permanent, None),
-        (refusal(401, 29999), Transient, True),
-        (refusal(403, 29999), Transient, True),
-        (refusal(408, 29999), Transient, True),
-        (refusal(429, 29999), Transient, True),
-        (refusal(429, 21611), Transient, True),
-        (refusal(500, 29999), Transient, True),
-        (refusal(503, 29999), Transient, True),
-        (refusal(503, 21610), RecipientRefused, None),
-        (failed(39999), Transient, False),
-        (failed(None), Transient, True),
-        (Reply(201, {"status": "queued"}), Transient, True),
-        (Reply(200, {"sid": SID, "status": "queued"}), Transient, True),
-        (Reply(302, b"", {"Location": "https://example.com/"}), Transient, True),
-        (Reply(429, b"slow down"), Transient, True),
-        (Reply(502, b"<html>Bad Gateway</html>"), Transient, True),
+        (refusal(400, 29999), Verdict.NEVER),
+        (refusal(404, 29999), Verdict.NEVER),
+        (refusal(401, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(403, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(408, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(429, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(429, 21611), Verdict.PROVIDER_DOWN),
+        (refusal(500, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(503, 29999), Verdict.PROVIDER_DOWN),
+        (refusal(503, 21610), Verdict.RECIPIENT_REFUSED),
+        (failed(39999), Verdict.LATER),
+        (failed(None), Verdict.PROVIDER_DOWN),
+        (Reply(201, {"status": "queued"}), Verdict.PROVIDER_DOWN),
+        (Reply(200, {"sid": SID, "status": "queued"}), Verdict.PROVIDER_DOWN),
+        (Reply(302, b"", {"Location": "https://example.com/"}), Verdict.PROVIDER_DOWN),
+        (Reply(429, b"slow down"), Verdict.PROVIDER_DOWN),
+        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_without_a_known_code_the_status_decides(
-    *, reply: Reply, expected: type[ProviderError], of_provider: bool | None
-) -> None:
+async def test_without_a_known_code_the_status_decides(*, reply: Reply, expected: Verdict) -> None:
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
-        assert type(error) is expected
-        assert getattr(error, "of_provider", None) == of_provider
+        assert error.verdict is expected
         assert str(error).startswith(f"Twilio HTTP {reply.status}")
         await provider.send(make_text())
 
@@ -238,8 +233,8 @@ async def test_an_answer_in_no_documented_form_is_transient(body: Any) -> None:
         for status in (201, 400, 500):
             api.script.append(Reply(status, body))
             error = await failure(provider)
-            assert type(error) is Transient
-            assert str(error) == f"Twilio HTTP {status}: no error that could be read"
+            assert error.verdict is Verdict.PROVIDER_DOWN
+            assert str(error) == f"Twilio HTTP {status}: no readable error"
 
 
 async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() -> None:
@@ -253,7 +248,7 @@ async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() ->
 async def test_a_number_that_is_none_is_the_recipients_fault() -> None:
     async with provider_and_api() as (provider, _):
         error = await failure(provider, make_text(to="+1555"))
-    assert type(error) is RecipientRefused
+    assert error.verdict is Verdict.RECIPIENT_REFUSED
     assert str(error) == (
         "Twilio HTTP 400, code 21211: The 'To' number [recipient] is not a valid phone number."
     )
@@ -266,14 +261,14 @@ async def test_a_number_that_is_none_is_the_recipients_fault() -> None:
 async def test_credentials_that_are_refused_are_transient(credentials: dict[str, object]) -> None:
     async with provider_and_api(**credentials) as (provider, _):
         error = await failure(provider)
-    assert type(error) is Transient
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "Twilio HTTP 401, code 20003: Authenticate"
 
 
 async def test_a_throttle_says_how_long_to_wait() -> None:
     async with provider_and_api(refusal(429, 20429, headers={"Retry-After": "3"})) as (provider, _):
         error = await failure(provider)
-    assert isinstance(error, Transient)
+    assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == 3
 
 
@@ -287,7 +282,7 @@ async def test_a_throttle_says_how_long_to_wait() -> None:
 async def test_a_connection_that_breaks_is_transient_and_the_next_one_works(reply: Reply) -> None:
     async with provider_and_api(reply) as (provider, api):
         error = await failure(provider)
-        assert type(error) is Transient
+        assert error.verdict is Verdict.PROVIDER_DOWN
         assert re.fullmatch(r"sms gave no answer: \w+", str(error))
         await provider.send(make_text())
     assert len(api.requests) == 2
@@ -309,7 +304,7 @@ async def test_a_slow_answer_can_be_left_and_blocks_nothing() -> None:
 
 async def test_an_email_is_no_text_message() -> None:
     async with provider_for("http://127.0.0.1:1") as provider:
-        with pytest.raises(Permanent):
+        with raises(Verdict.NEVER):
             await provider.send(Email(uuid.uuid4(), "", "a@example.com", "b@example.com", "s", "t", ""))
 
 

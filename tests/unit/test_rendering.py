@@ -14,9 +14,10 @@ from server.channels.push import Push
 from server.channels.text import Text
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
-from server.errors import Permanent, RenderError
+from server.errors import RenderError, Verdict
 from server.templates.render import Renderer, check_templates
 from tests.kit.dispatch import make_campaign, make_trigger
+from tests.kit.verdicts import raises
 
 
 def render(
@@ -180,13 +181,13 @@ def test_a_subject_is_one_line_whatever_the_data_hold() -> None:
 def test_an_address_that_is_not_one_plain_address_is_refused(address: str) -> None:
     message = Renderer().render(make_campaign(), make_trigger(address=address))
     assert isinstance(message, Email)
-    with pytest.raises(Permanent) as caught:
+    with raises(Verdict.NEVER) as caught:
         compose(message)
     assert "example" not in str(caught.value)
 
 
 def test_a_sender_that_is_no_address_is_refused() -> None:
-    with pytest.raises(Permanent, match="sender"):
+    with raises(Verdict.NEVER, match="sender"):
         Renderer().render(make_campaign(sender="Shop"), make_trigger())
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from ...channels.base import Message
 from ...channels.push import Push
 from ...domain.campaign import Channel
-from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from ...errors import ConfigError, ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings
 from .http2 import Http2Api
@@ -42,25 +42,39 @@ RENEW_AT_MOST_EVERY = 20 * 60.0
 
 _DEVICE_TOKEN = re.compile(r"[0-9A-Fa-f]{8,200}")
 _REASON = re.compile(r"[A-Za-z0-9]{1,64}")
-_OF_RECIPIENT = frozenset(
-    {"BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "MissingDeviceToken", "Unregistered"}
-)
-_OF_MESSAGE = frozenset({"BadCollapseId", "BadMessageId", "PayloadEmpty", "PayloadTooLarge"})
-_OF_SETTINGS = frozenset(
-    {
-        "BadExpirationDate",
-        "BadPriority",
-        "BadTopic",
-        "DuplicateHeaders",
-        "IdleTimeout",
-        "InvalidPushType",
-        "MissingTopic",
-        "TopicDisallowed",
-    }
-)
-"""Reasons that come with a 400 and yet say nothing about the message."""
-_TOO_MANY_TOKENS = "TooManyProviderTokenUpdates"
-"""The one throttle that is not about a single device."""
+
+# https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
+_BY_REASON = {
+    "BadDeviceToken": Verdict.RECIPIENT_REFUSED,
+    "DeviceTokenNotForTopic": Verdict.RECIPIENT_REFUSED,
+    "ExpiredToken": Verdict.RECIPIENT_REFUSED,
+    "MissingDeviceToken": Verdict.RECIPIENT_REFUSED,
+    "Unregistered": Verdict.RECIPIENT_REFUSED,
+    "BadCollapseId": Verdict.NEVER,
+    "BadMessageId": Verdict.NEVER,
+    "PayloadEmpty": Verdict.NEVER,
+    "PayloadTooLarge": Verdict.NEVER,
+}
+# Answers that are about our settings or the connection, although their status is about the message.
+_BY_STATUS_AND_REASON = {
+    (400, "BadExpirationDate"): Verdict.PROVIDER_DOWN,
+    (400, "BadPriority"): Verdict.PROVIDER_DOWN,
+    (400, "BadTopic"): Verdict.PROVIDER_DOWN,
+    (400, "DuplicateHeaders"): Verdict.PROVIDER_DOWN,
+    (400, "IdleTimeout"): Verdict.PROVIDER_DOWN,
+    (400, "InvalidPushType"): Verdict.PROVIDER_DOWN,
+    (400, "MissingTopic"): Verdict.PROVIDER_DOWN,
+    (400, "TopicDisallowed"): Verdict.PROVIDER_DOWN,
+    (400, ""): Verdict.PROVIDER_DOWN,  # no readable reason: not an answer of APNs
+    (429, "TooManyProviderTokenUpdates"): Verdict.PROVIDER_DOWN,
+}
+# Any other status: PROVIDER_DOWN. A refused key can be corrected, so no message is given up for it.
+_BY_STATUS = {
+    400: Verdict.NEVER,  # bad request
+    410: Verdict.RECIPIENT_REFUSED,  # the device token is no longer active
+    413: Verdict.NEVER,  # payload too large
+    429: Verdict.LATER,  # too many notifications to this device
+}
 
 AppleId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{10}\Z")]
 
@@ -79,7 +93,7 @@ class ApnsSettings(ApiSettings, frozen=True, kw_only=True):
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
     """How long APNs keeps a notification for a device that is off; 0: it is tried once."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the file: somebody may have put its content there."""
         return [("url", self.url), ("topic", self.topic), ("environment", self.environment)]
 
@@ -107,14 +121,13 @@ class ApnsProvider:
         It carries the trigger's id, so that one that comes twice replaces itself on the device.
 
         Raises:
-            RecipientRefused: The app is gone from the device, or the token is of another app or environment.
-            Permanent: The message is too large, or APNs takes no such message.
-            Transient: APNs takes none now: throttled, down, or a key or topic that it refuses.
+            ProviderError: APNs did not accept it, it is too large, or the device token is not of APNs.
         """
         if not isinstance(message, Push):
-            raise Permanent("APNs carries nothing but push notifications", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "APNs sends push notifications only", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            raise RecipientRefused("the device token is not one that APNs gives out", reached_provider=False)
+            problem = "the device token does not have the form of APNs tokens"
+            raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
         answer = await self._post(message)
         if answer.status == httpx.codes.OK:
             return str(answer.headers.get("apns-id", message.trigger_id))
@@ -185,34 +198,31 @@ def _content(push: Push) -> bytes:
     """Return the payload.
 
     Raises:
-        Permanent: it is larger than APNs takes.
+        ProviderError: It is larger than APNs accepts.
     """
     aps = {"alert": {"title": push.title, "body": push.body}, "sound": "default"}
     payload = {**push.data, "aps": aps}  # in this order: data never replaces `aps`
     content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     if len(content) > MAX_PAYLOAD:
-        raise Permanent(
-            f"the message has {len(content)} bytes, APNs takes {MAX_PAYLOAD}", reached_provider=False
-        )
+        problem = f"the message has {len(content)} bytes; APNs accepts {MAX_PAYLOAD}"
+        raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
     return content
 
 
 def classify(answer: Answer, device_token: str) -> ProviderError:
-    """Return the delivery error for an answer that is no success.
-
-    https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns.
-    A bad key or topic is somebody's setting, soon corrected: transient, so that no message is lost over it.
-    """
+    """Return the error for an answer other than success."""
     reason = _reason_in(answer)
-    said = f"{reason or 'no reason that could be read'}{_since(answer)}"
+    said = f"{reason or 'no readable reason'}{_since(answer)}"
     words = scrub(f"APNs HTTP {answer.status}: {said}", device_token)
-    if reason in _OF_RECIPIENT or answer.status == httpx.codes.GONE:
-        return RecipientRefused(words)
-    of_message = answer.status == httpx.codes.BAD_REQUEST and reason and reason not in _OF_SETTINGS
-    if reason in _OF_MESSAGE or of_message or answer.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-        return Permanent(words)
-    too_many_for_device = answer.status == httpx.codes.TOO_MANY_REQUESTS and reason != _TOO_MANY_TOKENS
-    return Transient(words, retry_after=answer.retry_after, of_provider=not too_many_for_device)
+    return ProviderError(_verdict(answer.status, reason), words, retry_after=answer.retry_after)
+
+
+def _verdict(status: int, reason: str) -> Verdict:
+    return (
+        _BY_REASON.get(reason)
+        or _BY_STATUS_AND_REASON.get((status, reason))
+        or _BY_STATUS.get(status, Verdict.PROVIDER_DOWN)
+    )
 
 
 def _reason_in(answer: Answer) -> str:

@@ -29,17 +29,19 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retry: ProviderRetryPolicy | None = None
     """For campaigns that have no policy of their own."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Return what a repr may show: a provider with secrets names its harmless settings here."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__]
 
     def __repr__(self) -> str:
-        """Show what `shown` does: a repr ends in logs."""
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.shown())})"
+        """Show what `repr_fields` returns: a repr ends in logs."""
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.repr_fields())})"
+        )
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """Show the same here."""
-        return self.shown()
+        return self.repr_fields()
 
 
 class Destination(Protocol):

@@ -17,7 +17,7 @@ import msgspec
 from ...channels.base import Message
 from ...channels.push import Push
 from ...domain.campaign import Channel
-from ...errors import Permanent, ProviderError, RecipientRefused, Transient
+from ...errors import ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 from .service_account import ServiceAccount
@@ -33,10 +33,19 @@ MAX_TTL = 2_419_200
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _DEVICE_TOKEN = re.compile(r"[A-Za-z0-9_:.=-]{1,4096}")
 _MESSAGE_NAME = re.compile(r"projects/[\x21-\x7e]{1,500}")
-_OF_RECIPIENT = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH"})
-"""The app is gone, or its token is of another Firebase project."""
-_OF_MESSAGE = frozenset({400, 413, 422})
-"""Statuses that speak of the message. Other refusals are somebody's setting, or pass by themselves."""
+
+# https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
+_BY_CODE = {
+    "UNREGISTERED": Verdict.RECIPIENT_REFUSED,  # the app was removed from the device
+    "SENDER_ID_MISMATCH": Verdict.RECIPIENT_REFUSED,  # the token belongs to another Firebase project
+}
+# https://cloud.google.com/apis/design/errors. With any other status, or without a readable error code:
+# PROVIDER_DOWN. A refused login or an unknown project can be corrected, so no message is given up for it.
+_BY_STATUS = {
+    400: Verdict.NEVER,  # INVALID_ARGUMENT, FAILED_PRECONDITION; RECIPIENT_REFUSED if it is about the token
+    413: Verdict.NEVER,  # payload too large
+    422: Verdict.NEVER,  # unprocessable
+}
 
 
 class FcmSettings(ApiSettings, frozen=True, kw_only=True):
@@ -51,7 +60,7 @@ class FcmSettings(ApiSettings, frozen=True, kw_only=True):
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
     """How long FCM keeps a message for an Android device that is off."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the file: somebody may have put its content there."""
         return [("url", self.url), ("project_id", self.project_id)]
 
@@ -79,14 +88,13 @@ class FcmProvider:
         FCM knows no idempotency keys. A notification that comes twice replaces itself on the device.
 
         Raises:
-            RecipientRefused: The app is gone from the device, or the token was never one of this project.
-            Permanent: The message is too large, or FCM takes no such message.
-            Transient: FCM takes none now: throttled, down, or an account that it refuses.
+            ProviderError: FCM did not accept it, the message is too large, or the device token is not of FCM.
         """
         if not isinstance(message, Push):
-            raise Permanent("FCM carries nothing but push notifications", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "FCM sends push notifications only", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            raise RecipientRefused("the device token is not one that FCM gives out", reached_provider=False)
+            problem = "the device token does not have the form of FCM tokens"
+            raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
         answer = await self._post(_content(message, self._settings))
         name = _name_in(answer)
         if name is not None:
@@ -119,12 +127,13 @@ def _content(push: Push, settings: FcmSettings) -> bytes:
     """Return the request's body.
 
     Raises:
-        Permanent: it is larger than FCM takes.
+        ProviderError: It is larger than FCM accepts.
     """
     texts = [push.title, push.body, *push.data, *push.data.values()]
     size = sum(len(text.encode("utf-8", "replace")) for text in texts)
     if size > MAX_PAYLOAD:
-        raise Permanent(f"the message has {size} bytes, FCM takes {MAX_PAYLOAD}", reached_provider=False)
+        problem = f"the message has {size} bytes; FCM accepts {MAX_PAYLOAD}"
+        raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
     same = str(push.trigger_id)  # a second message of this name replaces the first on the screen
     message = {
         "token": push.device_token,
@@ -189,32 +198,31 @@ def _error_in(answer: Answer) -> _Error:
 
 
 def classify(answer: Answer, device_token: str, access_token: str) -> ProviderError:
-    """Return the delivery error for an answer that is no success; its text holds neither token.
-
-    https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode. A refused login, or a project that
-    does not exist, is somebody's setting, soon corrected: transient, so that no message is lost over it.
-    """
+    """Return the error for an answer other than success. Its text contains neither token."""
     error = _error_in(answer)
     words = _words(answer, error)
     words = scrub(words.replace(access_token, "[secret]") if access_token else words, device_token)
-    of_message = answer.status in _OF_MESSAGE and error.code
-    if error.code in _OF_RECIPIENT or (of_message and _blames_token(error)):
-        return RecipientRefused(words)
-    if of_message:
-        return Permanent(words)
     pause = answer.retry_after
     if pause is None and answer.status == httpx.codes.TOO_MANY_REQUESTS:
         pause = QUOTA_PAUSE
-    return Transient(words, retry_after=pause)
+    return ProviderError(_verdict(answer.status, error), words, retry_after=pause)
+
+
+def _verdict(status: int, error: _Error) -> Verdict:
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    if not error.code or status not in _BY_STATUS:
+        return Verdict.PROVIDER_DOWN
+    return Verdict.RECIPIENT_REFUSED if _blames_token(error) else _BY_STATUS[status]
 
 
 def _blames_token(error: _Error) -> bool:
-    """Tell whether the device token is what is wrong: FCM says it in a detail, or in its words alone."""
+    """Return whether the device token is invalid: FCM names it in a detail, or only in its message."""
     return "message.token" in error.fields or "registration token" in error.message.lower()
 
 
 def _words(answer: Answer, error: _Error) -> str:
     if not error.code:
-        return f"FCM HTTP {answer.status}: no error that could be read"
+        return f"FCM HTTP {answer.status}: no readable error"
     fields = f" ({', '.join(error.fields)})" if error.fields else ""
     return f"FCM HTTP {answer.status} {error.code}: {error.message}{fields}"

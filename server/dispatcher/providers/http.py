@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import httpx
 import msgspec
 
-from ...errors import ConfigError, Transient
+from ...errors import ConfigError, ProviderError, Verdict
 from .base import SendingPolicy
 
 __all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]
@@ -99,7 +99,7 @@ class HttpApi:
         """Post once and return the answer, whatever its status.
 
         Raises:
-            Transient: there was no answer, or one that is no HTTP. The text holds no address and no secret.
+            ProviderError: No HTTP response arrived. The text contains neither an address nor a secret.
         """
         request = self._client.build_request("POST", path, headers=headers, content=content, data=form)
         basic = httpx.BasicAuth(*auth) if auth else None
@@ -113,8 +113,8 @@ class HttpApi:
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise self._unanswered(error) from None
 
-    def _unanswered(self, error: Exception) -> Transient:
-        return Transient(f"{self._name} gave no answer: {type(error).__name__}")
+    def _unanswered(self, error: Exception) -> ProviderError:
+        return ProviderError(Verdict.PROVIDER_DOWN, f"{self._name} gave no answer: {type(error).__name__}")
 
     async def aclose(self) -> None:
         """Close all connections."""

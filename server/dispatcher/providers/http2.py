@@ -14,7 +14,7 @@ import h2.exceptions
 import httpcore
 import httpx
 
-from ...errors import Transient
+from ...errors import ProviderError, Verdict
 from .http import Answer, ApiSettings, HttpApi
 
 __all__ = ["Http2Api"]
@@ -74,14 +74,14 @@ class Http2Api(HttpApi):
             if client is not self._client:
                 await client.aclose()
 
-    def _unanswered(self, error: Exception) -> Transient:
-        """Tell a connection's orderly end, which says nothing about the next one, from other faults."""
+    def _unanswered(self, error: Exception) -> ProviderError:
+        """Return the error for a broken connection. An orderly end says nothing about the next connection."""
         goaway = _goaway(error)
         if goaway is None:
             return super()._unanswered(error)
         orderly = goaway.error_code == h2.errors.ErrorCodes.NO_ERROR
         words = f"{self._name} closed the connection: {_reason(goaway)}"
-        return Transient(words, of_provider=not orderly)
+        return ProviderError(Verdict.LATER if orderly else Verdict.PROVIDER_DOWN, words)
 
 
 def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | None:

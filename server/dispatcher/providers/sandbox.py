@@ -10,7 +10,7 @@ import msgspec
 
 from ...channels.base import Message
 from ...domain.campaign import Channel
-from ...errors import Transient
+from ...errors import ProviderError, Verdict
 from .base import SendingPolicy
 
 __all__ = ["SandboxProvider", "SandboxSettings"]
@@ -53,7 +53,8 @@ class SandboxProvider:
                 _make_folder(path.parent)
                 _write(path, content)
         except OSError as error:
-            raise Transient(f"cannot write to the outbox {path.parent}: {error.strerror}") from None
+            problem = f"cannot write to the outbox {path.parent}: {error.strerror}"
+            raise ProviderError(Verdict.PROVIDER_DOWN, problem) from None
         return path.name
 
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ import msgspec
 from ...channels.base import Message
 from ...channels.email_message import Email, envelope_address, sender_address, unsubscribe_headers
 from ...domain.campaign import Channel
-from ...errors import Permanent, ProviderError, RecipientRefused, Transient
+from ...errors import ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 
@@ -29,10 +29,26 @@ __all__ = ["SendGridProvider", "SendGridSettings"]
 
 _URL = "https://api.sendgrid.com"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_OF_RECIPIENT = re.compile(r"personalizations(\.\d+)?\.to(\.|\Z)")
+_RECIPIENT_FIELD = re.compile(r"personalizations(\.\d+)?\.to(\.|\Z)")
 
-_CHECKED, _QUEUED = 200, 202
-_BAD_REQUEST, _TOO_LARGE, _TOO_MANY = 400, 413, 429
+_CHECKED, _QUEUED, _BAD_REQUEST, _TOO_MANY = 200, 202, 400, 429
+
+# https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses
+# Any other status: PROVIDER_DOWN. A refused key or sender can be corrected, so no message is given up for it.
+_VERDICTS = {
+    400: Verdict.NEVER,  # bad request; see `_verdict` for exceptions
+    401: Verdict.PROVIDER_DOWN,  # key refused, or no credits left
+    403: Verdict.PROVIDER_DOWN,  # sender not verified, or key without the permission
+    404: Verdict.PROVIDER_DOWN,  # not found
+    405: Verdict.PROVIDER_DOWN,  # method not allowed
+    406: Verdict.PROVIDER_DOWN,  # Accept header missing
+    413: Verdict.NEVER,  # payload too large
+    415: Verdict.PROVIDER_DOWN,  # media type not supported
+    429: Verdict.PROVIDER_DOWN,  # rate limit exceeded
+    451: Verdict.PROVIDER_DOWN,  # data residency restrictions
+    500: Verdict.PROVIDER_DOWN,  # internal error
+    503: Verdict.PROVIDER_DOWN,  # service unavailable
+}
 
 Secret = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
 Category = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -48,9 +64,9 @@ class SendGridSettings(ApiSettings, frozen=True, kw_only=True):
     categories: Annotated[tuple[Category, ...], msgspec.Meta(max_length=10)] = ()
     """What SendGrid's statistics count these messages under."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the key."""
-        return [(name, value) for name, value in super().shown() if name != "api_key"]
+        return [(name, value) for name, value in super().repr_fields() if name != "api_key"]
 
 
 class _Fault(msgspec.Struct):
@@ -78,15 +94,13 @@ class SendGridProvider:
         self._api = HttpApi(name, settings, _URL)
 
     async def send(self, message: Message) -> str:
-        """Send an email. The receipt has SendGrid's `x-message-id`.
+        """Send an email and return SendGrid's `x-message-id`.
 
         Raises:
-            RecipientRefused: SendGrid takes no such address.
-            Permanent: It takes no such message.
-            Transient: It takes none now: throttled, down, or a key or a sender that it refuses.
+            ProviderError: SendGrid did not accept it, or the message is not a valid email.
         """
         if not isinstance(message, Email):
-            raise Permanent("SendGrid carries nothing but email", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "SendGrid sends email only", reached_provider=False)
         recipient = envelope_address(message.to)
         answer = await self._api.post(
             "/v3/mail/send",
@@ -127,21 +141,19 @@ class SendGridProvider:
         return request
 
     def _failure(self, answer: Answer, recipient: str) -> ProviderError:
-        """Tell what an answer other than yes means.
-
-        A key or a sender that is refused (401, 403) is somebody's setting, soon corrected: transient, like
-        all that is not plainly about the message, so that no mail is lost over it.
-        """
         faults = _faults(answer)
         said = "; ".join(f"{one.message} ({one.field})" if one.field else one.message for one in faults)
-        text = f"SendGrid HTTP {answer.status}: {said or 'no error that could be read'}"
+        text = f"SendGrid HTTP {answer.status}: {said or 'no readable error'}"
         words = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
-        if answer.status == _TOO_LARGE:
-            return Permanent(words)
-        if answer.status == _BAD_REQUEST and faults:
-            about_recipient = all(_OF_RECIPIENT.match(fault.field or "") for fault in faults)
-            return (RecipientRefused if about_recipient else Permanent)(words)
-        return Transient(words, retry_after=_wait(answer))
+        return ProviderError(_verdict(answer.status, faults), words, retry_after=_wait(answer))
+
+
+def _verdict(status: int, faults: list[_Fault]) -> Verdict:
+    if status == _BAD_REQUEST and not faults:
+        return Verdict.PROVIDER_DOWN  # not an answer of this API
+    if status == _BAD_REQUEST and all(_RECIPIENT_FIELD.match(fault.field or "") for fault in faults):
+        return Verdict.RECIPIENT_REFUSED
+    return _VERDICTS.get(status, Verdict.PROVIDER_DOWN)
 
 
 def _sender(sender: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from ...errors import ConfigError, Transient
+from ...errors import ConfigError, ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, HttpApi
 from .tokens import Clock, Token, load_key, read_file
@@ -82,8 +82,8 @@ class ServiceAccount:
         """Get a new access token by one call, which takes `timeout` seconds at most.
 
         Raises:
-            Transient: there was no answer, or a refusal: the clock or the account is wrong, or Google is
-                down. The text holds nothing of the assertion.
+            ProviderError: No answer arrived, or the request was refused: the clock or the account is wrong,
+                or Google is down. The text contains nothing of the assertion.
         """
         now = self._clock()
         claims = self._claims | {"iat": int(now), "exp": int(now) + LIFETIME}
@@ -92,10 +92,14 @@ class ServiceAccount:
             async with asyncio.timeout(timeout):
                 answer = await api.post(self._token_uri, form={"grant_type": _GRANT, "assertion": assertion})
         except TimeoutError:
-            raise Transient(f"the token endpoint gave no answer within {timeout:g} s") from None
-        except Transient as error:
-            raise Transient(f"at the token endpoint: {error}") from None
+            raise _down(f"the token endpoint gave no answer within {timeout:g} s") from None
+        except ProviderError as error:
+            raise _down(f"at the token endpoint: {error}") from None
         return _token(answer, now, assertion)
+
+
+def _down(problem: str, retry_after: float | None = None) -> ProviderError:
+    return ProviderError(Verdict.PROVIDER_DOWN, problem, retry_after=retry_after)
 
 
 def _token(answer: Answer, now: float, assertion: str) -> Token:
@@ -104,9 +108,9 @@ def _token(answer: Answer, now: float, assertion: str) -> Token:
             grant = msgspec.convert(answer.body, _Grant)
             return Token(grant.access_token, now + grant.expires_in)
     except msgspec.ValidationError:
-        raise Transient("the token endpoint answered 200 without an access token") from None
+        raise _down("the token endpoint answered 200 without an access token") from None
     words = f"the token endpoint answered {answer.status} {_refusal(answer.body, assertion)}"
-    raise Transient(words.rstrip(), retry_after=answer.retry_after)
+    raise _down(words.rstrip(), answer.retry_after)
 
 
 def _refusal(body: Any, assertion: str) -> str:

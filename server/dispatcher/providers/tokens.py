@@ -49,7 +49,7 @@ class SharedToken:
         """Return a token that is good for a while.
 
         Raises:
-            Transient: whatever `fetch` raised, to all who waited for it.
+            ProviderError: Raised by `fetch`; every waiting caller gets it.
         """
         if self._clock() < self._token.expires_at - MARGIN:
             return self._token.text

@@ -10,7 +10,6 @@ and nothing but its content tells that it is the same.
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from ...channels.base import Message
 from ...channels.sms_segments import segments
 from ...channels.text import Text
 from ...domain.campaign import Channel
-from ...errors import ConfigError, Permanent, ProviderError, RecipientRefused, Transient
+from ...errors import ConfigError, ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 
@@ -33,69 +32,59 @@ _CREATED = 201
 _ABOUT_THE_MESSAGE = frozenset(range(400, 500)) - {401, 403, 408, 429}
 _FAILED = frozenset({"failed", "undelivered"})
 
-
-class _Verdict(enum.Enum):
-    """What an error means for the message."""
-
-    NEVER = "no use for this message"
-    NOT_TO_THEM = "no use for this recipient"
-    LATER = "another try, of this message"
-    NOT_NOW = "no use for any message now"
-
-
-# https://www.twilio.com/docs/api/errors. The codes from 30000 on stand in a message that failed at once.
+# https://www.twilio.com/docs/api/errors. Codes from 30000 come with messages that failed at once.
 _VERDICTS = {
-    # The account, its settings and its limits: soon corrected or over, so that nothing may be lost over it.
-    20003: _Verdict.NOT_NOW,  # credentials refused
-    20005: _Verdict.NOT_NOW,  # account not active
-    20006: _Verdict.NOT_NOW,  # access denied
-    20403: _Verdict.NOT_NOW,  # forbidden
-    20404: _Verdict.NOT_NOW,  # not found: no such account for these credentials
-    20429: _Verdict.NOT_NOW,  # too many requests
-    20500: _Verdict.NOT_NOW,  # internal error
-    20503: _Verdict.NOT_NOW,  # service unavailable
-    20504: _Verdict.NOT_NOW,  # internal error
-    21611: _Verdict.NOT_NOW,  # the sender's queue is full
-    21701: _Verdict.NOT_NOW,  # messaging service does not exist
-    21702: _Verdict.NOT_NOW,  # messaging service not available
-    21703: _Verdict.NOT_NOW,  # messaging service has no number available
-    21704: _Verdict.NOT_NOW,  # messaging service has no numbers
-    21705: _Verdict.NOT_NOW,  # messaging service invalid
-    21730: _Verdict.NOT_NOW,  # under maintenance
-    30001: _Verdict.NOT_NOW,  # queue overflow
-    30002: _Verdict.NOT_NOW,  # account suspended
-    30022: _Verdict.NOT_NOW,  # over the rate that US carriers allow
-    63038: _Verdict.NOT_NOW,  # over the account's messages a day
+    # The account, its settings and its limits can be corrected or pass, so no message is given up for them.
+    20003: Verdict.PROVIDER_DOWN,  # credentials refused
+    20005: Verdict.PROVIDER_DOWN,  # account not active
+    20006: Verdict.PROVIDER_DOWN,  # access denied
+    20403: Verdict.PROVIDER_DOWN,  # forbidden
+    20404: Verdict.PROVIDER_DOWN,  # not found: no such account for these credentials
+    20429: Verdict.PROVIDER_DOWN,  # too many requests
+    20500: Verdict.PROVIDER_DOWN,  # internal error
+    20503: Verdict.PROVIDER_DOWN,  # service unavailable
+    20504: Verdict.PROVIDER_DOWN,  # internal error
+    21611: Verdict.PROVIDER_DOWN,  # the sender's queue is full
+    21701: Verdict.PROVIDER_DOWN,  # messaging service does not exist
+    21702: Verdict.PROVIDER_DOWN,  # messaging service not available
+    21703: Verdict.PROVIDER_DOWN,  # messaging service has no number available
+    21704: Verdict.PROVIDER_DOWN,  # messaging service has no numbers
+    21705: Verdict.PROVIDER_DOWN,  # messaging service invalid
+    21730: Verdict.PROVIDER_DOWN,  # under maintenance
+    30001: Verdict.PROVIDER_DOWN,  # queue overflow
+    30002: Verdict.PROVIDER_DOWN,  # account suspended
+    30022: Verdict.PROVIDER_DOWN,  # over the rate that US carriers allow
+    63038: Verdict.PROVIDER_DOWN,  # over the account's messages a day
     # This message, at this moment.
-    14107: _Verdict.LATER,  # too many between these two numbers
-    30003: _Verdict.LATER,  # handset cannot be reached
-    30008: _Verdict.LATER,  # unknown error
+    14107: Verdict.LATER,  # too many between these two numbers
+    30003: Verdict.LATER,  # handset cannot be reached
+    30008: Verdict.LATER,  # unknown error
     # The recipient.
-    21211: _Verdict.NOT_TO_THEM,  # invalid 'To'
-    21265: _Verdict.NOT_TO_THEM,  # 'To' is a short code
-    21268: _Verdict.NOT_TO_THEM,  # 'To' is a premium number
-    21610: _Verdict.NOT_TO_THEM,  # opted out
-    21614: _Verdict.NOT_TO_THEM,  # not a mobile number
-    21635: _Verdict.NOT_TO_THEM,  # a landline
-    30004: _Verdict.NOT_TO_THEM,  # blocked
-    30005: _Verdict.NOT_TO_THEM,  # unknown handset
-    30006: _Verdict.NOT_TO_THEM,  # landline, or no carrier
+    21211: Verdict.RECIPIENT_REFUSED,  # invalid 'To'
+    21265: Verdict.RECIPIENT_REFUSED,  # 'To' is a short code
+    21268: Verdict.RECIPIENT_REFUSED,  # 'To' is a premium number
+    21610: Verdict.RECIPIENT_REFUSED,  # opted out
+    21614: Verdict.RECIPIENT_REFUSED,  # not a mobile number
+    21635: Verdict.RECIPIENT_REFUSED,  # a landline
+    30004: Verdict.RECIPIENT_REFUSED,  # blocked
+    30005: Verdict.RECIPIENT_REFUSED,  # unknown handset
+    30006: Verdict.RECIPIENT_REFUSED,  # landline, or no carrier
     # The message: its sender, its text, or where it is to go.
-    21212: _Verdict.NEVER,  # invalid 'From'
-    21266: _Verdict.NEVER,  # 'To' and 'From' are the same
-    21408: _Verdict.NEVER,  # region not enabled for the account
-    21602: _Verdict.NEVER,  # no body
-    21603: _Verdict.NEVER,  # no 'From'
-    21606: _Verdict.NEVER,  # 'From' cannot send messages
-    21608: _Verdict.NEVER,  # 'To' not verified for a trial account
-    21612: _Verdict.NEVER,  # no way from this 'From' to this 'To'
-    21617: _Verdict.NEVER,  # body too long
-    21619: _Verdict.NEVER,  # no body
-    21658: _Verdict.NEVER,  # a parameter is too long
-    21659: _Verdict.NEVER,  # 'From' is no number of Twilio's
-    21660: _Verdict.NEVER,  # 'From' belongs to another account
-    21661: _Verdict.NEVER,  # 'From' cannot send texts
-    30007: _Verdict.NEVER,  # filtered as spam
+    21212: Verdict.NEVER,  # invalid 'From'
+    21266: Verdict.NEVER,  # 'To' and 'From' are the same
+    21408: Verdict.NEVER,  # region not enabled for the account
+    21602: Verdict.NEVER,  # no body
+    21603: Verdict.NEVER,  # no 'From'
+    21606: Verdict.NEVER,  # 'From' cannot send messages
+    21608: Verdict.NEVER,  # 'To' not verified for a trial account
+    21612: Verdict.NEVER,  # 'To' cannot be reached from this 'From'
+    21617: Verdict.NEVER,  # body too long
+    21619: Verdict.NEVER,  # no body
+    21658: Verdict.NEVER,  # a parameter is too long
+    21659: Verdict.NEVER,  # 'From' is not a Twilio number
+    21660: Verdict.NEVER,  # 'From' belongs to another account
+    21661: Verdict.NEVER,  # 'From' cannot send texts
+    30007: Verdict.NEVER,  # filtered as spam
 }
 
 Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -121,9 +110,11 @@ class TwilioSettings(ApiSettings, frozen=True, kw_only=True):
     max_segments: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
     """SMS that one text may become; a longer one is given up, for it is most likely a mistake."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the secrets."""
-        return [(name, value) for name, value in super().shown() if name not in {"auth_token", "api_secret"}]
+        return [
+            (name, value) for name, value in super().repr_fields() if name not in {"auth_token", "api_secret"}
+        ]
 
 
 class _Said(msgspec.Struct):
@@ -154,15 +145,13 @@ class TwilioProvider:
         self._api = HttpApi(name, settings, _URL)
 
     async def send(self, message: Message) -> str:
-        """Send a text message. The receipt has Twilio's `sid`.
+        """Send a text message and return Twilio's `sid`.
 
         Raises:
-            RecipientRefused: Nothing reaches this number, or its owner has opted out.
-            Permanent: The text is too long, or Twilio takes no such message.
-            Transient: Twilio takes none now: throttled, down, or credentials that it refuses.
+            ProviderError: Twilio did not accept it, or the text is too long.
         """
         if not isinstance(message, Text):
-            raise Permanent("Twilio carries nothing but text messages", reached_provider=False)
+            raise _unsendable("Twilio sends text messages only")
         body = message.body.encode("utf-8", "replace").decode()  # no form can carry half a surrogate pair
         self._refuse_too_long(body)
         sender = {"From": message.sender} if message.sender else self._sender
@@ -180,38 +169,30 @@ class TwilioProvider:
 
     def _refuse_too_long(self, body: str) -> None:
         if len(body) > MAX_CHARACTERS:
-            raise Permanent(
-                f"the text has {len(body)} characters, but Twilio takes {MAX_CHARACTERS}",
-                reached_provider=False,
-            )
+            raise _unsendable(f"the text has {len(body)} characters; Twilio accepts {MAX_CHARACTERS}")
         needed = segments(body)
         if needed.count > self._max_segments:
-            limit = self._max_segments
-            raise Permanent(
-                f"the text takes {needed.count} SMS in {needed.encoding}, max_segments is {limit}",
-                reached_provider=False,
-            )
+            found = f"the text takes {needed.count} SMS in {needed.encoding}"
+            raise _unsendable(f"{found}; max_segments is {self._max_segments}")
 
     def _failure(self, answer: Answer, said: _Said, recipient: str) -> ProviderError:
         code = said.code or said.error_code
-        what = said.message or said.error_message or "no error that could be read"
+        what = said.message or said.error_message or "no readable error"
         text = f"Twilio HTTP {answer.status}{f', code {code}' if code else ''}: {what}"
         words = scrub(text.replace(self._auth[1], "[secret]"), recipient)
-        match _VERDICTS.get(code or 0) or _by_status(answer.status, code):
-            case _Verdict.NEVER:
-                return Permanent(words)
-            case _Verdict.NOT_TO_THEM:
-                return RecipientRefused(words)
-            case verdict:
-                of_provider = verdict is _Verdict.NOT_NOW
-                return Transient(words, retry_after=answer.retry_after, of_provider=of_provider)
+        verdict = _VERDICTS.get(code or 0) or _by_status(answer.status, code)
+        return ProviderError(verdict, words, retry_after=answer.retry_after)
 
 
-def _by_status(status: int, code: int | None) -> _Verdict:
-    """Judge an answer whose code is not in the table, or that has none and so may not be Twilio's at all."""
+def _unsendable(problem: str) -> ProviderError:
+    return ProviderError(Verdict.NEVER, problem, reached_provider=False)
+
+
+def _by_status(status: int, code: int | None) -> Verdict:
+    """Return the verdict for an unknown code, or for an answer without one, which may not be Twilio's."""
     if code and status == _CREATED:
-        return _Verdict.LATER
-    return _Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else _Verdict.NOT_NOW
+        return Verdict.LATER
+    return Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else Verdict.PROVIDER_DOWN
 
 
 def _read(answer: Answer) -> _Said:

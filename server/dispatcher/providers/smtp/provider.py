@@ -15,7 +15,7 @@ import msgspec
 from ....channels.base import Message
 from ....channels.email_message import Email, compose, envelope_address, sender_address
 from ....domain.campaign import Channel
-from ....errors import ConfigError, Permanent
+from ....errors import ConfigError, ProviderError, Verdict
 from ..base import SendingPolicy
 from .classify import Stage, classify, is_lost
 from .dkim import Signer
@@ -65,7 +65,7 @@ class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
     dkim_key_file: str = ""
     """A PEM file with the private RSA key."""
 
-    def shown(self) -> list[tuple[str, Any]]:
+    def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the credentials."""
         return [("host", self.host), ("port", self.port), ("security", self.security)]
 
@@ -94,7 +94,7 @@ class SmtpProvider:
         if its content had not been on its way: nobody gets it twice for that.
         """
         if not isinstance(message, Email):
-            raise Permanent("SMTP carries nothing but email", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "SMTP sends email only", reached_provider=False)
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
         words = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(words)

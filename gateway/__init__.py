@@ -1,25 +1,28 @@
-"""The gateway: Envoy, its configuration as plain data, and its runner."""
+"""The gateway: Envoy, its configuration as plain data, and the code that runs it."""
 
 from __future__ import annotations
 
 from .config.bootstrap import build, render
-from .errors import GatewayError
-from .options import HALF_THE_CORES, GatewayOptions
+from .errors import GatewayError, GatewaySettingsError
 from .run.command import check, command
 from .run.hot_restart import remove_leftovers
-from .run.probe import wait_ready, wait_upstream
+from .run.launch import launcher
+from .run.probe import check_port, wait_ready, wait_upstream
 from .run.runner import Gateway, run_gateway, running
 from .run.tls import check_pair
+from .settings import GatewaySettings
 
 __all__ = [
-    "HALF_THE_CORES",
     "Gateway",
     "GatewayError",
-    "GatewayOptions",
+    "GatewaySettings",
+    "GatewaySettingsError",
     "build",
     "check",
     "check_pair",
+    "check_port",
     "command",
+    "launcher",
     "remove_leftovers",
     "render",
     "run_gateway",

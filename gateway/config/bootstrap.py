@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from . import contract
 from .cluster import clusters
 from .filters import filters
@@ -59,33 +59,33 @@ STEERING = (
 )
 
 
-def build(options: GatewayOptions) -> Config:
+def build(settings: GatewaySettings) -> Config:
     """Return the whole bootstrap configuration for Envoy."""
     bootstrap: Config = {
         "node": {"id": "clarion", "cluster": "clarion"},  # Envoy wants it where TLS comes by file
-        "static_resources": {"listeners": [_listener(options)], "clusters": clusters(options)},
-        "overload_manager": _overload(options),
+        "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
+        "overload_manager": _overload(settings),
         "layered_runtime": {"layers": [HEAP_AS_USED]},
     }
-    if options.admin_socket is not None:
-        bootstrap["admin"] = {"address": {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}}
+    if settings.admin_socket:
+        bootstrap["admin"] = {"address": {"pipe": {"path": settings.admin_socket, "mode": 0o600}}}
         # During a hand-over, figures asked for include those of the old Envoy.
         bootstrap["stats_flush_on_admin"] = True
         bootstrap["layered_runtime"]["layers"].append({"name": "admin", "admin_layer": {}})
     return bootstrap
 
 
-def render(options: GatewayOptions) -> str:
+def render(settings: GatewaySettings) -> str:
     """Return the configuration as JSON text: what `clarion gateway print` shows is what runs."""
-    return json.dumps(build(options), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(build(settings), indent=2, ensure_ascii=False) + "\n"
 
 
-def _listener(options: GatewayOptions) -> Config:
-    address = {"address": options.listen_host, "port_value": options.listen_port}
-    manager = {"name": "http", "typed_config": _http_manager(options)}
-    tls = {"transport_socket": transport_socket()} if options.tls_certificate else {}
+def _listener(settings: GatewaySettings) -> Config:
+    address = {"address": settings.host, "port_value": settings.port}
+    manager = {"name": "http", "typed_config": _http_manager(settings)}
+    tls = {"transport_socket": transport_socket()} if settings.tls_certificate else {}
     # A TLS handshake has as long as a request's headers.
-    chain = {"filters": [manager], "transport_socket_connect_timeout": f"{options.header_timeout}s", **tls}
+    chain = {"filters": [manager], "transport_socket_connect_timeout": f"{settings.header_timeout}s", **tls}
     return {
         "name": "clarion",
         "address": {"socket_address": address},
@@ -95,21 +95,21 @@ def _listener(options: GatewayOptions) -> Config:
     }
 
 
-def _http_manager(options: GatewayOptions) -> Config:
+def _http_manager(settings: GatewaySettings) -> Config:
     described = contract.load()
     manager = {
         "@type": f"type.googleapis.com/{HTTP_MANAGER}",
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
-        "route_config": route_config(options, described),
-        "http_filters": filters(options, described),
-        "local_reply_config": local_replies(options),
+        "route_config": route_config(settings, described),
+        "http_filters": filters(settings, described),
+        "local_reply_config": local_replies(settings),
         **_identity(),
         **_paths(),
-        **_limits(options),
-        **_protocols(options),
+        **_limits(settings),
+        **_protocols(settings),
     }
-    return {**manager, "access_log": [_access_log()]} if options.access_log else manager
+    return {**manager, "access_log": [_access_log()]} if settings.access_log else manager
 
 
 def _identity() -> Config:
@@ -140,33 +140,33 @@ def _paths() -> Config:
     }
 
 
-def _limits(options: GatewayOptions) -> Config:
+def _limits(settings: GatewaySettings) -> Config:
     return {
-        "max_request_headers_kb": options.max_header_kib,
-        "request_headers_timeout": f"{options.header_timeout}s",
-        "request_timeout": f"{options.body_timeout}s",
-        "stream_idle_timeout": f"{options.idle_timeout}s",
+        "max_request_headers_kb": settings.max_header_kib,
+        "request_headers_timeout": f"{settings.header_timeout}s",
+        "request_timeout": f"{settings.body_timeout}s",
+        "stream_idle_timeout": f"{settings.idle_timeout}s",
         # Between "no new streams" and the end of an HTTP/2 connection; `drain_timeout` is the runner's.
         "drain_timeout": "1s",
         "common_http_protocol_options": {
-            "idle_timeout": f"{options.idle_timeout}s",
-            "max_headers_count": options.max_header_count,
+            "idle_timeout": f"{settings.idle_timeout}s",
+            "max_headers_count": settings.max_header_count,
             # Dropped, not refused: `_` is legal in gRPC metadata, and servers take `_` and `-` for one.
             "headers_with_underscores_action": "DROP_HEADER",
         },
     }
 
 
-def _protocols(options: GatewayOptions) -> Config:
+def _protocols(settings: GatewaySettings) -> Config:
     return {
         "http2_protocol_options": {
-            "max_concurrent_streams": options.max_streams,
+            "max_concurrent_streams": settings.max_streams,
             "initial_stream_window_size": WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
             # A malformed request ends its own stream, not those of others on the connection.
             "override_stream_error_on_invalid_http_message": True,
             "custom_settings_parameters": [
-                {"identifier": MAX_HEADER_LIST_SIZE, "value": options.max_header_kib * 1024}
+                {"identifier": MAX_HEADER_LIST_SIZE, "value": settings.max_header_kib * 1024}
             ],
         },
     }
@@ -195,7 +195,7 @@ def _access_log() -> Config:
     }
 
 
-def _overload(options: GatewayOptions) -> Config:
+def _overload(settings: GatewaySettings) -> Config:
     """Return the bounds of open connections and of memory.
 
     Bodies are held before a key is looked at, so memory is what strangers could take. The scarcer it is, the
@@ -209,10 +209,10 @@ def _overload(options: GatewayOptions) -> Config:
             _monitor(
                 "global_downstream_max_connections",
                 "downstream_connections.v3.DownstreamConnectionsConfig",
-                max_active_downstream_connections=options.max_connections,
+                max_active_downstream_connections=settings.max_connections,
             ),
             _monitor(
-                "fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=options.max_heap_bytes
+                "fixed_heap", "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=settings.max_heap_bytes
             ),
         ],
         "actions": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..options import GatewayOptions, Upstream
+from ..settings import GatewaySettings, Upstream
 
 __all__ = ["NAME", "READY", "clusters"]
 
@@ -21,17 +21,17 @@ HIGH_AT_ONCE = 1000
 RETRIES_AT_ONCE = 1000
 
 
-def clusters(options: GatewayOptions) -> list[Config]:
+def clusters(settings: GatewaySettings) -> list[Config]:
     """Return the cluster that takes calls, and the one that only tells whether it should."""
     return [
-        {**_cluster(options, NAME, service=""), "circuit_breakers": _limits(options)},
-        _cluster(options, READY, service=READY_SERVICE),
+        {**_cluster(settings, NAME, service=""), "circuit_breakers": _limits(settings)},
+        _cluster(settings, READY, service=READY_SERVICE),
     ]
 
 
-def _cluster(options: GatewayOptions, name: str, service: str) -> Config:
+def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
     """Return a cluster of all server processes, spoken to in HTTP/2."""
-    upstreams = options.parsed_upstreams
+    upstreams = settings.parsed_upstreams
     named = any(upstream.is_name for upstream in upstreams)
     return {
         "name": name,
@@ -71,11 +71,11 @@ def _health_check(service: str) -> Config:
     }
 
 
-def _limits(options: GatewayOptions) -> Config:
+def _limits(settings: GatewaySettings) -> Config:
     """Return how many calls may be under way; one more is refused at once, before it costs a server time."""
     return {
         "thresholds": [
-            _threshold("DEFAULT", options.max_concurrent),
+            _threshold("DEFAULT", settings.max_concurrent),
             _threshold("HIGH", HIGH_AT_ONCE),
         ]
     }

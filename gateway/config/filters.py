@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from .cluster import NAME as CLUSTER
 from .cluster import READY
 from .contract import Contract, descriptor_path
@@ -47,15 +47,15 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """More than a batch of which everything is wrong: 4 MiB as a gRPC message, and longer as JSON."""
 
 
-def filters(options: GatewayOptions, contract: Contract) -> list[Config]:
+def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
     """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
     return [
         {"name": LUA, "disabled": True, "typed_config": _lua()},
         {"name": NAMES, "typed_config": _names()},
         {"name": HEALTH, "disabled": True, "typed_config": _health()},
         {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
-        {"name": BUFFER, "disabled": True, "typed_config": _buffer(options)},
-        {"name": ADMISSION, "disabled": True, "typed_config": _admission(options)},
+        {"name": BUFFER, "disabled": True, "typed_config": _buffer(settings)},
+        {"name": ADMISSION, "disabled": True, "typed_config": _admission(settings)},
         {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
         {"name": ROUTER, "typed_config": _router()},
     ]
@@ -71,13 +71,13 @@ def for_rest() -> Config:
     return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
 
 
-def for_batch(options: GatewayOptions) -> Config:
+def for_batch(settings: GatewaySettings) -> Config:
     """Return the `typed_per_filter_config` of batches by REST.
 
     They have a size of their own, and no part in the adaptive limit: one takes far longer than
     `latency_target`, which says nothing of how busy a server is.
     """
-    own = {"max_request_bytes": options.max_batch_bytes}
+    own = {"max_request_bytes": settings.max_batch_bytes}
     config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": own}
     found = for_rest()
     del found[ADMISSION]
@@ -143,12 +143,12 @@ def _health() -> Config:
     }
 
 
-def _buffer(options: GatewayOptions) -> Config:
+def _buffer(settings: GatewaySettings) -> Config:
     """Return the filter that refuses bodies above the limit, however they are sent."""
-    return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": options.max_body_bytes}
+    return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": settings.max_body_bytes}
 
 
-def _admission(options: GatewayOptions) -> Config:
+def _admission(settings: GatewaySettings) -> Config:
     """Return the filter that lets fewer calls in while calls take too long.
 
     It stands behind the buffer, so that only the servers' time counts and not that of a slow caller. The
@@ -160,13 +160,13 @@ def _admission(options: GatewayOptions) -> Config:
         "gradient_controller_config": {
             "sample_aggregate_percentile": {"value": 50},
             "concurrency_limit_params": {
-                "max_concurrency_limit": options.max_concurrent,
+                "max_concurrency_limit": settings.max_concurrent,
                 "concurrency_update_interval": "0.05s",
             },
             "min_rtt_calc_params": {
-                "fixed_value": f"{options.latency_target}s",
-                # Where it begins, too; once Envoy runs it is told `min_concurrent`: see `admin.shed_down_to`.
-                "min_concurrency": options.max_concurrent,
+                "fixed_value": f"{settings.latency_target}s",
+                # Also the initial value; see `admin.set_min_concurrency`.
+                "min_concurrency": settings.max_concurrent,
                 "buffer": {"value": 25},
             },
         },

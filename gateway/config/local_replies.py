@@ -7,7 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from .contract import BATCH_PATH
 from .replies import (
     FAULT,
@@ -35,14 +35,14 @@ Config = dict[str, Any]
 ACCESS_LOG_FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters"
 
 
-def local_replies(options: GatewayOptions) -> Config:
+def local_replies(settings: GatewaySettings) -> Config:
     """Return `local_reply_config`."""
-    cases = [*_by_cause(options), *_by_status(options)]
+    cases = [*_by_cause(settings), *_by_status(settings)]
     mappers = [mapper for condition, reply in cases for mapper in _mappers(condition, reply)]
     return {"mappers": [_untranslatable(), *mappers]}
 
 
-def _by_cause(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
+def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
     yield _because("response.code_details == 'overload'"), OVERLOADED  # memory is scarce
@@ -53,12 +53,12 @@ def _by_cause(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
     late = _because("response.code_details == 'max_duration_timeout'")
     yield _all(_has_status(HTTPStatus.REQUEST_TIMEOUT), late), TIMED_OUT
     batch = _because(f"request.url_path.endsWith('{BATCH_PATH}')")
-    yield _all(_has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE), batch), too_large(options.max_batch_bytes)
+    yield _all(_has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE), batch), too_large(settings.max_batch_bytes)
 
 
-def _by_status(options: GatewayOptions) -> Iterator[tuple[Config, Reply]]:
+def _by_status(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers that Envoy's HTTP status tells apart."""
-    large = too_large(options.max_body_bytes)
+    large = too_large(settings.max_body_bytes)
     same = (NO_SUCH_PATH, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
     for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
         yield _has_status(reply.status), reply

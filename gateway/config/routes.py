@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from .cluster import NAME as CLUSTER
 from .contract import Contract, RestPath, built
 from .filters import (
@@ -77,13 +77,13 @@ class Document:
     headers: dict[str, str]
 
 
-def route_config(options: GatewayOptions, contract: Contract) -> Config:
+def route_config(settings: GatewaySettings, contract: Contract) -> Config:
     """Return `route_config`: the routes, and how large a file among them may be."""
     documents = _documents()
     largest = max(document.file.stat().st_size for document in documents)
     return {
         "max_direct_response_body_size_bytes": max(ENVOYS_OWN_LIMIT, largest),
-        "virtual_hosts": [_virtual_host(options, contract, documents)],
+        "virtual_hosts": [_virtual_host(settings, contract, documents)],
     }
 
 
@@ -99,19 +99,19 @@ def _documents() -> list[Document]:
     ]
 
 
-def _virtual_host(options: GatewayOptions, contract: Contract, documents: list[Document]) -> Config:
+def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list[Document]) -> Config:
     """Return the one virtual host. Routes are tried in their order."""
     return {
         "name": "clarion",
         "domains": ["*"],
         "routes": [
-            *_grpc_routes(options, contract),
-            *_web_routes(options, contract),
+            *_grpc_routes(settings, contract),
+            *_web_routes(settings, contract),
             *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
             # The health filter answers before the route does.
             *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
             *(route for one in documents for route in _page(one.path, _file(one))),
-            *(route for path in contract.paths for route in _rest_routes(options, path)),
+            *(route for path in contract.paths for route in _rest_routes(settings, path)),
             {"match": {"prefix": "/"}, **direct_response(NO_SUCH_PATH)},
         ],
     }
@@ -131,16 +131,16 @@ def _file(document: Document) -> Config:
     }
 
 
-def _grpc_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+def _grpc_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Config]:
     """Yield the routes of native gRPC: streams without an end, batches, then all other calls."""
     streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
     streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
     for match in streaming:
         yield _grpc_route(match, _no_end())
-    yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(options), "priority": "HIGH"})
+    yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(settings), "priority": "HIGH"})
     for path in contract.batches:
-        yield _grpc_route({"path": path}, _longest_call(options))
-    yield {**_grpc_route({"prefix": "/"}, _longest_call(options)), "typed_per_filter_config": for_grpc()}
+        yield _grpc_route({"path": path}, _longest_call(settings))
+    yield {**_grpc_route({"prefix": "/"}, _longest_call(settings)), "typed_per_filter_config": for_grpc()}
 
 
 def _no_end() -> Config:
@@ -148,9 +148,9 @@ def _no_end() -> Config:
     return {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
 
 
-def _longest_call(options: GatewayOptions) -> Config:
+def _longest_call(settings: GatewaySettings) -> Config:
     """Return what ends a unary call: the caller's own deadline, but never later than ours."""
-    longest = f"{options.request_timeout}s"
+    longest = f"{settings.request_timeout}s"
     limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
     return {"timeout": "0s", "max_stream_duration": limits}
 
@@ -162,12 +162,12 @@ def _grpc_route(match: Config, action: Config) -> Config:
     }
 
 
-def _web_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]:
+def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Config]:
     """Yield the routes of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
 
     No CORS: a key in a browser is a key given away.
     """
-    action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(options)}
+    action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(settings)}
     for match, filters in (
         *(({"path": path}, for_web_batch()) for path in contract.batches),
         ({"prefix": "/"}, for_web()),
@@ -179,7 +179,7 @@ def _web_routes(options: GatewayOptions, contract: Contract) -> Iterator[Config]
         }
 
 
-def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
+def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     """Yield a path's routes: what is refused, in the order of the contract, then the way to the server."""
     allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.methods)})
     yield _refusal(path, [_no(_method_of(path.methods))], allow)
@@ -189,31 +189,31 @@ def _rest_routes(options: GatewayOptions, path: RestPath) -> Iterator[Config]:
         takes_body = _method_of(path.body_methods)
         yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
         yield _refusal(path, [takes_body, _no(_regex("content-encoding", "(identity)?"))], NOT_JSON)
-    most = options.max_batch_bytes if path.is_batch else options.max_body_bytes
+    most = settings.max_batch_bytes if path.is_batch else settings.max_body_bytes
     yield _refusal(path, [_longer_than(most)], too_large(most))
     if not path.takes_query:
         yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
-    yield _rest_route(options, path)
+    yield _rest_route(settings, path)
 
 
 def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
     return {"match": {**_match(path), "headers": headers}, **direct_response(reply)}
 
 
-def _rest_route(options: GatewayOptions, path: RestPath) -> Config:
+def _rest_route(settings: GatewaySettings, path: RestPath) -> Config:
     """Return the route of good calls, the only one on which the REST filters are switched on."""
-    time = _no_end() if path.streams else {"timeout": f"{options.request_timeout}s"}
+    time = _no_end() if path.streams else {"timeout": f"{settings.request_timeout}s"}
     return {
         "match": _match(path),
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
         "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
-        "typed_per_filter_config": _rest_filters(options, path),
+        "typed_per_filter_config": _rest_filters(settings, path),
     }
 
 
-def _rest_filters(options: GatewayOptions, path: RestPath) -> Config:
+def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:
     if path.is_batch:
-        return for_batch(options)
+        return for_batch(settings)
     return for_events() if path.streams else for_rest()
 
 

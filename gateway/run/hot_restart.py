@@ -1,32 +1,42 @@
-"""How one Envoy hands over to the next without closing the port: Envoy's hot restart.
+"""Envoy's hot restart: a new Envoy takes the listening socket over from the old one.
 
-The Envoys of one gateway find each other by a number (the base id) that names a small piece of shared memory
-and two sockets. Envoy chooses the number, so that gateways of one machine do not meet.
+The Envoys of one gateway find each other by a number, the base ID, that names a small piece of shared memory
+and the sockets between them. Envoy chooses the number, so that gateways on one machine do not collide.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
-import struct
 import sys
 from pathlib import Path
 
-from ..options import GatewayOptions
+from ..errors import GatewayError
+from ..settings import GatewaySettings
+from . import admin
+from .command import command
+from .process import Envoy
 
 __all__ = ["HotRestart", "parent_seconds", "remove_leftovers"]
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where shm_open(3) puts it
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where shm_open(3) creates files
 ID_FILE = "base-id"
-# The layout of Envoy's shared memory, version 11: size, version, two locks, and flags at the end.
-LAYOUT = struct.Struct("=QQ80xQ")
-VERSION = 11
+RENEWAL_SECONDS = 10.0
+POLL_SECONDS = 0.05
 
 
 class HotRestart:
-    """The Envoys that follow each other in one folder. `epoch` is the number of the latest."""
+    """The succession of Envoys in one folder.
+
+    Attributes:
+        epoch: number of the Envoy that serves, counted from 0.
+        interrupted: whether the last new Envoy ended while it started.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.epoch = 0
+        self.interrupted = False
         self._folder = folder
 
     @staticmethod
@@ -34,28 +44,45 @@ class HotRestart:
         """Return whether this system has what hot restart needs."""
         return sys.platform == "linux" and os.access(SHARED_MEMORY, os.W_OK)
 
-    def arguments(self, options: GatewayOptions, epoch: int) -> tuple[str, ...]:
-        """Return what the Envoy of an epoch is told on its command line."""
-        number = ("--base-id", self._id()) if epoch else ("--use-dynamic-base-id", "--base-id-path", ID_FILE)
+    def arguments(self, settings: GatewaySettings, epoch: int) -> tuple[str, ...]:
+        """Return the command-line arguments for the Envoy of an epoch."""
+        base_id = ("--base-id", self._id()) if epoch else ("--use-dynamic-base-id", "--base-id-path", ID_FILE)
         return (
-            *number,
-            *("--restart-epoch", str(epoch)),
-            # In our folder: the default is an abstract socket, which every user of the machine can reach.
-            *("--socket-path", "hot", "--socket-mode", "600"),
+            *base_id,
+            *_epoch(epoch, socket_path="hot"),
             *("--drain-strategy", "immediate"),
-            *("--parent-shutdown-time-s", str(parent_seconds(options))),
+            *("--parent-shutdown-time-s", str(parent_seconds(settings))),
         )
 
-    def clear_start_flag(self) -> None:
-        """Let the next one start although the last one ended while it started.
+    async def recover(self, settings: GatewaySettings) -> None:
+        """Allow the next Envoy to start although the last one ended while it started.
 
-        It has left a flag, "an Envoy is starting", which would keep every other from it.
+        It left a mark in the shared memory with which all others refuse to start ("previous envoy process is
+        still initializing"). An Envoy of epoch 0 creates the memory anew, so one without listeners is started
+        and ended. The Envoy that serves is not affected: a hand-over goes through sockets, and this Envoy has
+        its own.
+
+        Raises:
+            GatewayError: the short-lived Envoy did not start.
         """
-        with (SHARED_MEMORY / self._memory()).open("r+b") as memory:
-            content = memory.read()
-            if len(content) == LAYOUT.size and LAYOUT.unpack(content)[:2] == (LAYOUT.size, VERSION):
-                memory.seek(LAYOUT.size - 8)
-                memory.write(bytes(8))
+        socket = Path(settings.admin_socket).with_name("new.sock")
+        config = self._folder / "new.json"
+        config.write_text(json.dumps({"admin": {"address": {"pipe": {"path": str(socket), "mode": 0o600}}}}))
+        arguments = ("--base-id", self._id(), *_epoch(0, socket_path="new"))
+        envoy = await Envoy.start(command(settings, config, arguments), self._folder)
+        try:
+            async with asyncio.timeout(RENEWAL_SECONDS):
+                while not await admin.is_live(socket):  # noqa: ASYNC110  # Envoy sends no event
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise GatewayError(
+                "cannot renew the shared memory for Envoy's hot restart; restart the gateway:\n"
+                f"{envoy.last_lines}"
+            ) from None
+        finally:
+            await envoy.end()
+            socket.unlink(missing_ok=True)
+        self.interrupted = False
 
     def close(self) -> None:
         """Remove the shared memory, once no Envoy runs."""
@@ -64,31 +91,31 @@ class HotRestart:
     def _id(self) -> str:
         return (self._folder / ID_FILE).read_text().strip()
 
-    def _memory(self) -> str:
-        return _memory_of(self._id())
 
-
-def parent_seconds(options: GatewayOptions) -> int:
-    """Return how long an old Envoy goes on beside the new one: its calls in flight end meanwhile."""
-    return 1 + max(1, round(options.drain_timeout))
+def parent_seconds(settings: GatewaySettings) -> int:
+    """Return how many seconds an old Envoy keeps running next to the new one to end its calls in flight."""
+    return 1 + max(1, round(settings.drain_timeout))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the shared memory of gateways that worked below this folder and were killed."""
+    """Remove the shared memory of killed gateways that ran in folders below this one."""
     for file in folder.glob(f"*/{ID_FILE}"):
         _remove_memory(file)
 
 
+def _epoch(epoch: int, *, socket_path: str) -> tuple[str, ...]:
+    """Return the arguments for an epoch and its sockets.
+
+    The sockets are in Envoy's folder: the default is an abstract socket, open to every user of the machine.
+    """
+    return ("--restart-epoch", str(epoch), "--socket-path", socket_path, "--socket-mode", "600")
+
+
 def _remove_memory(id_file: Path) -> None:
     try:
-        number = id_file.read_text().strip()
-    except OSError:  # no Envoy came so far
+        base_id = id_file.read_text().strip()
+    except OSError:  # no Envoy has started yet
         return
-    if number.isdecimal():
-        (SHARED_MEMORY / _memory_of(number)).unlink(missing_ok=True)
-
-
-def _memory_of(number: str) -> str:
-    return (
-        f"envoy_shared_memory_{number}0"  # Envoy keeps ten numbers for each id: its sockets count the epochs
-    )
+    if base_id.isdecimal():
+        # Envoy multiplies the ID by ten: it reserves ten socket names for each.
+        (SHARED_MEMORY / f"envoy_shared_memory_{base_id}0").unlink(missing_ok=True)

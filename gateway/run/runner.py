@@ -1,4 +1,4 @@
-"""Runs the gateway: starts Envoy, hands over to a new one, drains it, ends it."""
+"""Runs the gateway: starts Envoy, hands over to a new one, drains and ends it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ..errors import GatewayError
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 from . import admin
-from .command import ALONE, check, command, write_config
+from .command import NO_HOT_RESTART, check, command, write_config
 from .hot_restart import HotRestart, parent_seconds
-from .probe import POLL_SECONDS, address, refuse_taken_port, until_ready, wait_ready
+from .probe import POLL_SECONDS, check_port, until_ready, wait_ready
 from .process import END_SECONDS, Envoy
 from .tls import KeyPair
 
@@ -25,25 +26,31 @@ Say = Callable[[str], None]
 
 
 class Gateway:
-    """A running gateway: one Envoy, or two while one hands over. Made by `running`; ended by `stop`."""
+    """A running gateway: one Envoy, or two during a hand-over. Created by `running`, ended by `stop`.
 
-    def __init__(self, options: GatewayOptions, workdir: Path, say: Say) -> None:
-        """Prepare; `start` starts."""
-        self.options = options
+    Args:
+        settings: the gateway's settings.
+        workdir: folder for Envoy's files.
+        say: called with each message for the operator.
+    """
+
+    def __init__(self, settings: GatewaySettings, workdir: Path, say: Say) -> None:
+        self.settings = settings
         self._workdir = workdir
         self._say = say
-        # Without the admin interface nobody could tell when a new Envoy is ready.
-        self._family = HotRestart(workdir) if options.admin_socket and HotRestart.is_possible() else None
+        # Without the admin interface we could not find out when a new Envoy is ready.
+        can_hand_over = settings.admin_path and HotRestart.is_possible()
+        self._hot_restart = HotRestart(workdir) if can_hand_over else None
         self._envoy: Envoy | None = None
         self._old: Envoy | None = None
-        self._seeing_off: asyncio.Task[None] | None = None
+        self._old_exit: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._stopped = False
 
     @property
     def pid(self) -> int:
-        """The process id of the Envoy that takes calls."""
+        """Process ID of the Envoy that accepts calls."""
         return self._current.pid
 
     @property
@@ -52,9 +59,9 @@ class Gateway:
         return self._current.returncode
 
     @property
-    def last_words(self) -> str:
+    def last_lines(self) -> str:
         """Envoy's last lines on standard error."""
-        return self._current.last_words
+        return self._current.last_lines
 
     @property
     def _current(self) -> Envoy:
@@ -62,82 +69,86 @@ class Gateway:
         return self._envoy
 
     async def start(self) -> None:
-        """Start the first Envoy and return when it is ready.
+        """Start the first Envoy and wait until it is ready.
 
         Raises:
-            GatewayError: it does not start, or something is wrong with the TLS pair.
+            GatewayError: Envoy does not start, or the TLS pair is invalid.
         """
-        self._envoy = await self._launch(self.options, 0)
-        await _until_ready(self._envoy, self.options, 0)
+        self._envoy = await self._launch(self.settings, 0)
+        await _until_ready(self._envoy, self.settings, 0)
 
-    async def renew(self, options: GatewayOptions) -> None:
-        """Hand over to a new Envoy with these options, without refusing or cutting a call.
+    async def renew(self, settings: GatewaySettings) -> None:
+        """Hand over to a new Envoy with other settings, without rejecting or cutting a call.
 
         Raises:
-            GatewayError: that did not work; the old Envoy goes on.
+            GatewayError: the hand-over failed; the old Envoy continues.
         """
-        if self._family is None:
+        if self._hot_restart is None:
             raise GatewayError(
-                "there is no shared memory for Envoy's hot restart; restart the gateway instead"
+                "Envoy's hot restart needs Linux, an admin socket and a writable /dev/shm; "
+                "restart the gateway instead"
             )
-        if self._seeing_off:
-            await asyncio.wait({self._seeing_off})  # a third Envoy would cut the calls of the first
+        if self._old_exit:
+            await asyncio.wait({self._old_exit})  # a third Envoy would cut the first one's calls
         async with self._changing:
             if not self._stopped:
-                await self._hand_over(options, self._family)
+                await self._hand_over(settings, self._hot_restart)
 
-    async def _hand_over(self, options: GatewayOptions, family: HotRestart) -> None:
-        if address(options) != address(self.options):
-            refuse_taken_port(options)
-        await check(options)  # before the old one hears of it
-        envoy = await self._launch(options, family.epoch + 1)
+    async def _hand_over(self, settings: GatewaySettings, hot_restart: HotRestart) -> None:
+        if (settings.host, settings.port) != (self.settings.host, self.settings.port):
+            check_port(settings)
+        await check(settings)  # before the old Envoy is affected
+        if hot_restart.interrupted:
+            await hot_restart.recover(self.settings)
+        epoch = hot_restart.epoch + 1
+        envoy = await self._launch(settings, epoch)
         try:
-            await _until_ready(envoy, options, family.epoch + 1)
+            await _until_ready(envoy, settings, epoch)
         except GatewayError:
+            hot_restart.interrupted = True
             await envoy.end()
-            family.clear_start_flag()
-            self._prepare(self.options)
+            self._write_files(self.settings)
             await self._kill_if_not_listening()
             raise
-        old, self._envoy, self.options = self._current, envoy, options
-        family.epoch += 1
-        self._old, self._seeing_off = old, asyncio.create_task(self._await_old_exit(old))
+        old, self._envoy, self.settings = self._current, envoy, settings
+        hot_restart.epoch = epoch
+        self._old, self._old_exit = old, asyncio.create_task(self._await_exit(old))
         self._say(f"the gateway was handed over to a new Envoy (process {envoy.pid})")
 
-    async def _launch(self, options: GatewayOptions, epoch: int) -> Envoy:
-        config = self._prepare(options)
-        family = self._family.arguments(options, epoch) if self._family else ALONE
-        return await Envoy.start(command(options, config, family), self._workdir)
+    async def _launch(self, settings: GatewaySettings, epoch: int) -> Envoy:
+        config = self._write_files(settings)
+        arguments = self._hot_restart.arguments(settings, epoch) if self._hot_restart else NO_HOT_RESTART
+        return await Envoy.start(command(settings, config, arguments), self._workdir)
 
-    def _prepare(self, options: GatewayOptions) -> Path:
-        """Write what Envoy reads. From here on that TLS pair is watched which these options name."""
-        pair = KeyPair.of(options)
-        seen = pair.stamp() if pair else ()
-        config = write_config(options, self._workdir)
+    def _write_files(self, settings: GatewaySettings) -> Path:
+        """Write Envoy's files, and from now on watch the TLS pair that these settings name."""
+        pair = KeyPair.of(settings)
+        stamp = pair.stamp() if pair else ()
+        config = write_config(settings, self._workdir)
         if self._watch:
             self._watch.cancel()
-        self._watch = asyncio.create_task(pair.watch(self._workdir, seen, self._say)) if pair else None
+        self._watch = asyncio.create_task(pair.watch(self._workdir, stamp, self._say)) if pair else None
         return config
 
     async def _kill_if_not_listening(self) -> None:
-        """End the old Envoy if it had already given up its port: then only a new start helps."""
+        """End the old Envoy if it has already given up its port: only a new start helps then."""
         try:
-            await wait_ready(replace(self.options, admin_socket=None))
+            await wait_ready(replace(self.settings, admin_socket=""))
         except GatewayError:
             await self._current.end()
 
-    async def _await_old_exit(self, old: Envoy) -> None:
-        """Wait for the end of the old Envoy.
+    async def _await_exit(self, old: Envoy) -> None:
+        """Wait until the old Envoy has ended.
 
-        The new one ends it, and must be the one to do so: without an answer from the old one it would block.
+        The new one must end it: it would block if the old one disappeared without an answer.
         """
         try:
-            await asyncio.wait_for(old.wait(), parent_seconds(self.options) + END_SECONDS)
+            await asyncio.wait_for(old.wait(), parent_seconds(self.settings) + END_SECONDS)
         except TimeoutError:
             await old.end()
 
     async def wait(self) -> int:
-        """Wait for the end of the Envoy that takes calls, and return its exit code."""
+        """Wait until the Envoy that accepts calls ends, and return its exit code."""
         while True:
             envoy = self._current
             code = await envoy.wait()
@@ -145,48 +156,51 @@ class Gateway:
                 return code
 
     async def stop(self) -> int:
-        """Let calls in flight end, at most for `drain_timeout`; then end Envoy. Return its exit code."""
+        """Wait up to `drain_timeout` for calls in flight, then end Envoy. Return its exit code."""
         self._stopped = True
-        async with self._changing:  # a new Envoy is ready within moments, or given up
+        async with self._changing:  # a new Envoy is ready or given up within seconds
             if self._watch:
                 self._watch.cancel()
             if self._envoy is None:
                 return 0
-            if self.returncode is None and self.options.admin_socket is not None:
+            if self.returncode is None and self.settings.admin_path:
                 with suppress(admin.AdminError, TimeoutError):
-                    await asyncio.wait_for(self._drain(self.options.admin_socket), self.options.drain_timeout)
+                    drained = self._drain(self.settings.admin_path)
+                    await asyncio.wait_for(drained, self.settings.drain_timeout)
             return await self._end()
 
     async def _drain(self, admin_socket: Path) -> None:
-        """Return when no call is in flight. The old Envoy's calls count too: it hands its figures on."""
+        """Return when no call is in flight, at an old Envoy either: the new one reports its figures too."""
         await admin.start_draining(admin_socket)
-        await asyncio.sleep(self.options.drain_grace)
-        while self.returncode is None and await admin.active_requests(admin_socket):  # noqa: ASYNC110  # Envoy can only be asked
+        await asyncio.sleep(self.settings.drain_grace)
+        while self.returncode is None and await admin.active_requests(admin_socket):  # noqa: ASYNC110  # no event
             await asyncio.sleep(POLL_SECONDS)
 
     async def _end(self) -> int:
         code = await self._current.end()
-        if self._old:  # after the new one: see `_await_old_exit`
+        if self._old:  # after the new one: see `_await_exit`
             await self._old.end()
-        if self._family:
-            self._family.close()
+        if self._hot_restart:
+            self._hot_restart.close()
         return code
 
 
 @asynccontextmanager
 async def running(
-    options: GatewayOptions, *, workdir: Path, say: Say | None = None
+    settings: GatewaySettings, *, workdir: Path, say: Say | None = None
 ) -> AsyncIterator[Gateway]:
-    """Run a gateway while the block runs, ready from its first line on.
+    """Run a gateway for the duration of the block, which starts when the gateway is ready.
 
-    The configuration is written into `workdir`. What there is to tell goes to `say`, by default to standard
-    error, where Envoy's own messages go.
+    Args:
+        settings: the gateway's settings.
+        workdir: folder for Envoy's files.
+        say: called with each message for the operator; by default they go to standard error, like Envoy's.
 
     Raises:
-        GatewayError: the port is taken, something is wrong with the TLS pair, or Envoy does not start.
+        GatewayError: the port is taken, the TLS pair is invalid, or Envoy does not start.
     """
-    refuse_taken_port(options)
-    gateway = Gateway(options, workdir, say or _say)
+    check_port(settings)
+    gateway = Gateway(settings, workdir, say or _say)
     try:
         await gateway.start()
         yield gateway
@@ -195,64 +209,70 @@ async def running(
 
 
 async def run_gateway(
-    options: GatewayOptions,
+    settings: GatewaySettings,
     *,
     workdir: Path,
-    reload: Callable[[], GatewayOptions] | None = None,
+    reload: Callable[[], GatewaySettings] | None = None,
     say: Say | None = None,
 ) -> int:
-    """Run the gateway until SIGTERM or SIGINT, drain it, and return its exit code: 0 if we were asked.
+    """Run the gateway until SIGTERM or SIGINT, drain it, and return its exit code (0 after a signal).
 
-    On SIGHUP a new Envoy takes over, with what `reload` returns; without it, with the same options.
+    On SIGHUP a new Envoy takes over.
+
+    Args:
+        settings: the gateway's settings.
+        workdir: folder for Envoy's files.
+        reload: returns the settings for a new Envoy; by default they stay the same.
+        say: as in `running`.
 
     Raises:
         GatewayError: as in `running`.
     """
-    asked, renewal = asyncio.Event(), asyncio.Event()
-    with _signals({signal.SIGTERM: asked, signal.SIGINT: asked, signal.SIGHUP: renewal}):
-        async with running(options, workdir=workdir, say=say) as gateway:
+    stopping, renewal = asyncio.Event(), asyncio.Event()
+    with _signals({signal.SIGTERM: stopping, signal.SIGINT: stopping, signal.SIGHUP: renewal}):
+        async with running(settings, workdir=workdir, say=say) as gateway:
             renewing = asyncio.create_task(
-                _renew_at(renewal, gateway, reload or (lambda: options), say or _say)
+                _renew_on(renewal, gateway, reload or (lambda: settings), say or _say)
             )
             ended = asyncio.create_task(gateway.wait())
-            stop = asyncio.create_task(asked.wait())
+            stop = asyncio.create_task(stopping.wait())
             await asyncio.wait({ended, stop, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            code = await gateway.stop() if asked.is_set() else await ended
+            code = await gateway.stop() if stopping.is_set() else await ended
             for task in (renewing, stop, ended):
                 task.cancel()
             return code
 
 
-async def _until_ready(envoy: Envoy, options: GatewayOptions, epoch: int) -> None:
-    """Wait until Envoy is ready, and tell it how few calls at once it may come down to.
+async def _until_ready(envoy: Envoy, settings: GatewaySettings, epoch: int) -> None:
+    """Wait until Envoy is ready, then set the minimum of its adaptive concurrency limit.
 
     Raises:
-        GatewayError: it did not get ready.
+        GatewayError: it did not become ready.
     """
-    await until_ready(envoy, options, epoch)
-    if options.admin_socket is not None:
+    await until_ready(envoy, settings, epoch)
+    if settings.admin_path:
         try:
-            await admin.shed_down_to(options.admin_socket, options.min_concurrent)
+            await admin.set_min_concurrency(settings.admin_path, settings.min_concurrent)
         except admin.AdminError as error:
             raise GatewayError(f"Envoy's admin interface does not answer: {error}") from error
 
 
-async def _renew_at(
-    renewal: asyncio.Event, gateway: Gateway, reload: Callable[[], GatewayOptions], say: Say
+async def _renew_on(
+    renewal: asyncio.Event, gateway: Gateway, reload: Callable[[], GatewaySettings], say: Say
 ) -> None:
-    """Renew the gateway whenever it is asked for; asked several times meanwhile, once more."""
+    """Renew the gateway whenever the event is set; several settings during a renewal count as one."""
     while True:
         await renewal.wait()
         renewal.clear()
         try:
-            await gateway.renew(replace(reload(), admin_socket=gateway.options.admin_socket))
-        except Exception as error:  # a caller's settings among them: whatever it is, the old one goes on
-            say(f"the gateway goes on as it was: {error}")
+            await gateway.renew(replace(reload(), admin_socket=gateway.settings.admin_socket))
+        except Exception as error:  # errors of `reload` included: the old Envoy continues in any case
+            say(f"the gateway keeps running with its previous settings: {error}")
 
 
 @contextmanager
 def _signals(events: dict[signal.Signals, asyncio.Event]) -> Iterator[None]:
-    """Set these events at their signals while the block runs."""
+    """Set these events on their signals during the block."""
     loop = asyncio.get_running_loop()
     for number, event in events.items():
         loop.add_signal_handler(number, event.set)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..config.tls import SECRET_FILE, secret_resource
 from ..errors import GatewayError
-from ..options import GatewayOptions
+from ..settings import GatewaySettings
 
 __all__ = ["KeyPair", "check_pair"]
 
@@ -34,13 +34,13 @@ class KeyPair:
     key: Path
 
     @classmethod
-    def of(cls, options: GatewayOptions) -> KeyPair | None:
-        """Return the pair that the options name; None: no TLS."""
-        if options.tls_certificate is None or options.tls_key is None:
+    def of(cls, settings: GatewaySettings) -> KeyPair | None:
+        """Return the pair that the settings name; None: no TLS."""
+        if not settings.tls_certificate:
             return None
-        return cls(options.tls_certificate, options.tls_key)
+        return cls(Path(settings.tls_certificate).expanduser(), Path(settings.tls_key).expanduser())
 
-    def hand_over(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write the pair for Envoy, if it is a good one.
 
         Raises:
@@ -59,7 +59,7 @@ class KeyPair:
                 continue
             seen = now  # from before reading: what changes meanwhile is seen at the next look
             try:
-                self.hand_over(folder)
+                self.write(folder)
             except (GatewayError, OSError) as error:  # a full disk among them
                 say(f"the TLS certificate stays as it was: {error}")
             else:
@@ -94,15 +94,15 @@ class KeyPair:
             raise GatewayError(f"tls_certificate: {self.certificate}: {error.reason}") from None
 
 
-def check_pair(options: GatewayOptions) -> None:
-    """Check the TLS pair that the options name, if they do.
+def check_pair(settings: GatewaySettings) -> None:
+    """Check the TLS pair that the settings name, if they do.
 
     Raises:
         GatewayError: something is wrong with it; the message names the setting and the file.
     """
-    if pair := KeyPair.of(options):
+    if pair := KeyPair.of(settings):
         with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
-            pair.hand_over(Path(folder))
+            pair.write(Path(folder))
 
 
 def _read(path: Path, setting: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import click
 import uvloop
 
-from gateway import GatewayError, GatewayOptions
+from gateway import GatewayError, GatewaySettings
 from server.errors import ClarionError
 
 from . import report
@@ -26,7 +25,7 @@ from .plan import BenchError, Plan
 __all__ = ["main"]
 
 _INVALID, _WRONG, _STOPPED = 1, 2, 130
-_ENVOY_THREADS = next(f.default for f in dataclasses.fields(GatewayOptions) if f.name == "concurrency")
+_ENVOY_THREADS = GatewaySettings().worker_threads
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

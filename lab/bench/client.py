@@ -21,7 +21,7 @@ import click
 import uvloop
 
 from clarion_client import AsyncClient
-from gateway import HALF_THE_CORES, GatewayError
+from gateway import GatewayError, GatewaySettings
 from server.errors import ClarionError
 from server.up.data_folder import RunDir
 
@@ -186,7 +186,7 @@ def main(**options: Any) -> None:
     fixed: dict[str, Any] = {
         "warmup": 0,
         "connections": CALLERS,
-        "envoy_threads": HALF_THE_CORES,
+        "envoy_threads": GatewaySettings().worker_threads,
         "loader": "builtin",
     }
     try:

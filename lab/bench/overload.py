@@ -22,7 +22,7 @@ from typing import Any
 import click
 import uvloop
 
-from gateway import HALF_THE_CORES, GatewayError
+from gateway import GatewayError, GatewaySettings
 from server.errors import ClarionError
 from server.up.data_folder import RunDir
 
@@ -244,7 +244,7 @@ def main(**options: Any) -> None:
     try:
         if shutil.which("h2load") is None:
             raise BenchError(MISSING)
-        plan = Plan(warmup=3, envoy_threads=HALF_THE_CORES, loader="builtin", **options)
+        plan = Plan(warmup=3, envoy_threads=GatewaySettings().worker_threads, loader="builtin", **options)
         load_before = os.getloadavg()[0]
         capacity, samples = uvloop.run(measure(plan))
     except (BenchError, ClarionError, GatewayError) as error:

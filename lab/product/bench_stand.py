@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import http.client
 import shutil
 import signal
@@ -15,19 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+from msgspec import structs
 
 import gateway
-from gateway import GatewayOptions
+from gateway import GatewaySettings
 from server.config import load
 from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
+from server.process.health_check import wait_serving
 from server.store.admin import keys
 from server.store.schema.migrate import migrate
 from server.up import demo
 from server.up.data_folder import RunDir
 from server.wiring.campaigns import apply_campaign_file
 from server.wiring.common import build_providers, opened_pool, with_database
-from server.wiring.gateway import server_ready
 
 from ..bench.plan import BODY, PATH, BenchError, Plan
 from .process import bench_module, running, until_logged, with_bench
@@ -148,22 +148,22 @@ async def _envoy(
 ) -> AsyncIterator[tuple[int, int]]:
     """Run the gateway as Clarion does; give its port and process id once it answers 204."""
     for target in targets:
-        await server_ready(target, _READY_SECONDS)
-    options = GatewayOptions(
-        listen_port=_free_port(),
+        await wait_serving(target, _READY_SECONDS)
+    options = GatewaySettings(
+        port=_free_port(),
         upstreams=tuple(targets),
-        admin_socket=run.socket(f"{name}.sock"),
-        concurrency=plan.envoy_threads,
+        admin_socket=str(run.socket(f"{name}.sock")),
+        threads=plan.envoy_threads,
         drain_timeout=1.0,
         drain_grace=0.0,  # at the end nobody calls any more
     )
     if not refuses:
-        options = dataclasses.replace(options, max_concurrent_per_server=_UNLIMITED, latency_target=_ANY_TIME)
+        options = structs.replace(options, max_concurrent_per_server=_UNLIMITED, latency_target=_ANY_TIME)
     folder = run.data / f"envoy-{name}"
     folder.mkdir(mode=0o700)
     async with gateway.running(options, workdir=folder) as envoy:
-        await _until_204(options.listen_port, key)
-        yield options.listen_port, envoy.pid
+        await _until_204(options.port, key)
+        yield options.port, envoy.pid
 
 
 async def _prepared(url: str, data: Path) -> str:

@@ -19,6 +19,7 @@ import gateway
 from server.config import Settings, load
 from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
+from server.process.health_check import wait_serving
 from server.store.admin import keys
 from server.store.schema.migrate import migrate
 from server.up.data_folder import RunDir
@@ -27,7 +28,6 @@ from server.up.supervisor.output import Output
 from server.up.supervisor.process import ChildProcess
 from server.wiring.campaigns import apply_campaign_file
 from server.wiring.common import build_providers, opened_pool, with_database
-from server.wiring.gateway import gateway_options, server_ready
 
 from ..faults.plan import FaultsError
 
@@ -214,19 +214,20 @@ def _members(run: RunDir, url: str, settings: Settings) -> dict[str, Member]:
         "CLARION_DATABASE_URL": url,
         "CLARION_SERVER_LISTEN": target,
         "CLARION_GATEWAY_UPSTREAMS": target,
+        "CLARION_GATEWAY_ADMIN_SOCKET": str(run.socket("envoy-admin.sock")),
         "TMPDIR": str(run.data / "tmp"),
     }
     command = [sys.executable, "-P", "-m", "server", "--config", str(run.data / "clarion.toml")]
-    gate_command = [*command, "gateway", "run", "--admin-socket", str(run.socket("envoy-admin.sock"))]
+    gate_command = [*command, "gateway", "run"]
 
     async def gateway_ready() -> None:
-        await gateway.wait_ready(gateway_options(settings), _READY_SECONDS)
+        await gateway.wait_ready(settings.gateway, _READY_SECONDS)
 
     serve = Child(
         name="server",
         command=[*command, "serve"],
         env=env,
-        ready=lambda: server_ready(target, _READY_SECONDS),
+        ready=lambda: wait_serving(target, _READY_SECONDS),
         stop_signal=signal.SIGINT,  # the gateway has ended before
     )
     dispatch = Child(name="dispatcher", command=[*command, "dispatch"], env=env)

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 import gateway as envoy
 
-from ..config import Settings
 from .common import Invocation, run
 
 __all__ = ["gateway"]
@@ -26,42 +26,32 @@ def gateway() -> None:
 @gateway.command(name="print")
 @click.pass_obj
 def show(invocation: Invocation) -> None:
-    """Print the exact Envoy configuration that runs."""
-    click.echo(envoy.render(_options(invocation.settings())))
+    """Print the Envoy configuration that these settings produce."""
+    click.echo(envoy.render(invocation.settings().gateway))
 
 
 @gateway.command()
 @click.pass_obj
 def check(invocation: Invocation) -> None:
-    """Let Envoy itself check the configuration."""
-    run(envoy.check(_options(invocation.settings())))
+    """Let Envoy validate the configuration."""
+    run(envoy.check(invocation.settings().gateway))
     click.echo("Envoy accepts the configuration")
 
 
 @gateway.command(name="run")
-@click.option("--admin-socket", type=click.Path(path_type=Path), help="Where Envoy's admin socket goes.")
-@click.option("--spare", default="", help="One more upstream, used only while it answers.")
 @click.pass_context
-def run_gateway(context: click.Context, *, admin_socket: Path | None, spare: str) -> None:
-    """Run Envoy until SIGTERM; calls in flight are ended well.
+def run_gateway(context: click.Context) -> None:
+    """Run Envoy until SIGTERM, then finish the calls in flight.
 
-    At SIGHUP the settings are read again, and a new Envoy takes over without a failed call.
+    On SIGHUP, read the settings again and hand over to a new Envoy without failing a call.
     """
     with tempfile.TemporaryDirectory(prefix="clarion-gateway-") as folder:
-        socket = admin_socket or Path(folder) / "admin.sock"
 
-        def load() -> envoy.GatewayOptions:
-            return _options(context.obj.settings(), admin_socket=socket, spare=spare)
+        def load() -> envoy.GatewaySettings:
+            settings: envoy.GatewaySettings = context.obj.settings().gateway
+            return replace(settings, admin_socket=settings.admin_socket or f"{folder}/admin.sock")
 
         code = run(envoy.run_gateway(load(), workdir=Path(folder), reload=load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)
-
-
-def _options(
-    settings: Settings, *, admin_socket: Path | None = None, spare: str = ""
-) -> envoy.GatewayOptions:
-    from ..wiring.gateway import gateway_options  # noqa: PLC0415 - see server/cli.py
-
-    return gateway_options(settings, admin_socket=admin_socket, spare=spare)

@@ -14,9 +14,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2_grpc
+from gateway import GatewaySettings
 
 from ..channels import BY_ADDRESS_FIELD
-from ..config import GatewaySettings
 from ..errors import ClarionError, ConfigError, Violation
 from ..intake.send_at import parse_send_at
 from ..intake.typed import TYPED

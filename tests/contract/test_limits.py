@@ -22,9 +22,9 @@ from clarion.v1 import api_key_pb2, api_key_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.key import ApiKey, Scope, new_secret
 from server.domain.limit import OwnLimit
+from server.process.health_check import wait_serving
 from server.store.admin import keys
 from server.store.pool import Pool
-from server.wiring.gateway import server_ready
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
 
@@ -314,7 +314,7 @@ async def processes(pool: Pool) -> set[object]:
 
 async def both_ready(pair: Stack) -> None:
     for number in range(2):
-        await server_ready(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
+        await wait_serving(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
 
 
 async def test_overload_is_checked_before_the_key(pair: Stack, pair_pool: Pool) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import gateway.run.launch
 from server.errors import ConfigError
 from server.up.supervisor import Child, RestartPolicy, Supervisor
 from tests.kit.processes import is_gone
@@ -376,7 +377,7 @@ async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) ->
 
 
 def test_sigpipe_is_not_ignored_in_children(tmp_path: Path) -> None:
-    launch = Path(sys.modules[Supervisor.__module__].__file__ or "").with_name("launch.py")
+    launch = gateway.run.launch.__file__
     done = subprocess.run(
         [sys.executable, str(launch), "9", str(os.getpid()), "sh", "-c", "kill -PIPE $$; echo still here"],
         capture_output=True,

@@ -49,8 +49,8 @@ async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> N
     ("text", "expected"),
     [
         ("[gateway\nport = 1", "the configuration clarion.toml is not valid TOML: "),
-        ("[gateway]\nprot = 1", "gateway.prot: there is no such setting (from clarion.toml)"),
-        ("[gatway]\nport = 1", "gatway: there is no such setting (from clarion.toml)"),
+        ("[gateway]\nprot = 1", "gateway.prot: unknown setting (from clarion.toml)"),
+        ("[gatway]\nport = 1", "gatway: unknown setting (from clarion.toml)"),
         ('[gateway]\nport = "many"', "gateway.port: Expected `int`, got `str` (from clarion.toml)"),
         ("[gateway]\nport = 70000", "gateway.port: Expected `int` <= 65535 (from clarion.toml)"),
         ("gateway = 1", "gateway: Expected `object`, got `int` (from clarion.toml)"),
@@ -73,8 +73,8 @@ async def test_a_wrong_setting_is_named_with_its_source(tmp_path: Path, text: st
     [
         ("CLARION_GATEWAY_PORT", "many", "gateway.port: Expected `int`, got `str`"),
         ("CLARION_SERVER_PROCESSES", "0", "server.processes: Expected `int` >= 1"),
-        ("CLARION_GATEWAY_PROT", "1", "environment variable CLARION_GATEWAY_PROT names no setting"),
-        ("CLARION_NONSENSE", "1", "environment variable CLARION_NONSENSE names no setting"),
+        ("CLARION_GATEWAY_PROT", "1", "unknown setting CLARION_GATEWAY_PROT (environment variable)"),
+        ("CLARION_NONSENSE", "1", "unknown setting CLARION_NONSENSE (environment variable)"),
     ],
 )
 async def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, expected: str) -> None:

@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
-from gateway import Gateway, GatewayOptions, running
+from gateway import Gateway, GatewaySettings, running
 from tests.kit import toy_upstream
 from tests.kit.stack import free_port
 from tests.kit.toy_upstream import Toy
@@ -58,27 +58,27 @@ POST = (
 class Stand:
     """A gateway with a healthy server behind it."""
 
-    options: GatewayOptions
+    options: GatewaySettings
     gateway: Gateway
     toy: Toy
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.options.listen_port}"
+        return f"127.0.0.1:{self.options.port}"
 
 
-def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewayOptions:
+def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewaySettings:
     chosen: dict[str, Any] = {
-        "listen_port": free_port(),
+        "port": free_port(),
         "upstreams": upstreams,
-        "admin_socket": folder / "admin.sock",
-        "concurrency": 1,
+        "admin_socket": str(folder / "admin.sock"),
+        "threads": 1,
         "request_timeout": 1.0,
         "header_timeout": 1.0,
         "body_timeout": 1.0,
         "drain_grace": 0.0,
     }
-    return GatewayOptions(**{**chosen, **more})
+    return GatewaySettings(**{**chosen, **more})
 
 
 @contextlib.asynccontextmanager
@@ -93,8 +93,8 @@ async def running_stand(**more: Any) -> AsyncIterator[Stand]:
             yield Stand(options, gateway, toy)
 
 
-async def until_readyz_says(status: int, options: GatewayOptions) -> None:
-    url = f"http://127.0.0.1:{options.listen_port}/readyz"
+async def until_readyz_says(status: int, options: GatewaySettings) -> None:
+    url = f"http://127.0.0.1:{options.port}/readyz"
     async with httpx.AsyncClient() as client:
 
         async def says_so() -> bool:
@@ -136,7 +136,7 @@ def hidden(answer: httpx.Response) -> list[str]:
 
 async def say(stand: Stand, words: bytes) -> tuple[int, dict[str, Any]]:
     """Send bytes as they are; return the status and the JSON body of the answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
     try:
         writer.write(words)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import httpx
 
-from gateway import GatewayOptions
+from gateway import GatewaySettings
 from tests.kit import gateway as stand
 from tests.kit.gateway import trigger
 from tests.kit.until import until
@@ -25,10 +25,10 @@ TOY = "server.sock"
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from gateway import GatewayOptions, run_gateway
+from gateway import GatewaySettings, run_gateway
 
 def options():
-    return eval(Path(sys.argv[2]).read_text().replace("PosixPath", "Path"))
+    return eval(Path(sys.argv[2]).read_text())
 
 sys.exit(asyncio.run(run_gateway(options(), workdir=Path(sys.argv[1]), reload=options)))
 """
@@ -41,14 +41,14 @@ async def short_folder() -> AsyncIterator[Path]:
         yield Path(folder)
 
 
-def options_for(folder: Path, **more: Any) -> GatewayOptions:
+def options_for(folder: Path, **more: Any) -> GatewaySettings:
     """Return options for a gateway in front of the toy server of this folder."""
     patient = {"request_timeout": 5.0, "header_timeout": 10.0, "body_timeout": 30.0, "drain_timeout": 3.0}
     return stand.options_for(folder, f"unix:{folder / TOY}", **{**patient, **more})
 
 
 @asynccontextmanager
-async def ready_runner(options: GatewayOptions, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def ready_runner(options: GatewaySettings, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the gateway's runner as a process. It reads `folder/options` at its start and at SIGHUP."""
     (folder / "options").write_text(repr(options))
     process = await asyncio.create_subprocess_exec(
@@ -66,12 +66,12 @@ async def ready_runner(options: GatewayOptions, folder: Path) -> AsyncIterator[a
             await asyncio.wait_for(process.wait(), 10)
 
 
-async def _is_open(options: GatewayOptions) -> bool:
+async def _is_open(options: GatewaySettings) -> bool:
     context: ssl.SSLContext | bool = False
     scheme = "https" if options.tls_certificate else "http"
     async with httpx.AsyncClient(verify=context, trust_env=False) as client:
         try:
-            url = f"{scheme}://127.0.0.1:{options.listen_port}/readyz"
+            url = f"{scheme}://127.0.0.1:{options.port}/readyz"
             return bool((await client.get(url)).headers.get("server") == "clarion")
         except httpx.TransportError:
             return False

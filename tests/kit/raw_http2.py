@@ -97,7 +97,7 @@ class Caller:
 @contextlib.asynccontextmanager
 async def http2(stand: Stand) -> AsyncIterator[Caller]:
     """Open a connection for the block."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
     try:
         yield Caller(reader, writer)
     finally:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 from google.protobuf import json_format
 from google.rpc import status_pb2
 
 import gateway
 from clarion.v1 import error_reason_pb2, options_pb2, trigger_pb2
-from gateway import GatewayError, GatewayOptions, build, render
+from gateway import GatewayError, GatewaySettings, build, render
 from gateway.config import contract, replies
 from gateway.config.contract import built, path_regex
 from gateway.config.replies import Reply, too_large
@@ -26,24 +27,24 @@ from gateway.run.command import command
 ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 EVENTS = "/api/client/triggers:watch"
 ADMISSION = "envoy.filters.http.adaptive_concurrency"
-OPTIONS = GatewayOptions(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
+OPTIONS = GatewaySettings(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
 
 
-def manager(options: GatewayOptions = OPTIONS) -> dict[str, Any]:
+def manager(options: GatewaySettings = OPTIONS) -> dict[str, Any]:
     listener = build(options)["static_resources"]["listeners"][0]
     found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
     return found
 
 
-def clusters(options: GatewayOptions = OPTIONS) -> dict[str, dict[str, Any]]:
+def clusters(options: GatewaySettings = OPTIONS) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in build(options)["static_resources"]["clusters"]}
 
 
-def cluster(options: GatewayOptions = OPTIONS) -> dict[str, Any]:
+def cluster(options: GatewaySettings = OPTIONS) -> dict[str, Any]:
     return clusters(options)["server"]
 
 
-def routes(options: GatewayOptions = OPTIONS) -> list[dict[str, Any]]:
+def routes(options: GatewaySettings = OPTIONS) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = manager(options)["route_config"]["virtual_hosts"][0]["routes"]
     return found
 
@@ -143,7 +144,7 @@ def test_every_status_that_the_gateway_answers_for_envoy_is_answered_to_grpc_cal
 
 
 def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
-    options = GatewayOptions(upstreams=OPTIONS.upstreams, max_concurrent_per_server=7)
+    options = GatewaySettings(upstreams=OPTIONS.upstreams, max_concurrent_per_server=7)
     limits = {each["priority"]: each for each in cluster(options)["circuit_breakers"]["thresholds"]}
     assert limits["DEFAULT"]["max_requests"] == limits["DEFAULT"]["max_pending_requests"] == 14
     assert limits["HIGH"]["max_requests"] == 1000
@@ -203,7 +204,7 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
 
 
 def test_a_batch_has_a_size_of_its_own_and_no_part_in_the_adaptive_limit() -> None:
-    options = GatewayOptions(upstreams=OPTIONS.upstreams, max_batch_bytes=12345)
+    options = GatewaySettings(upstreams=OPTIONS.upstreams, max_batch_bytes=12345)
     ways = [route for route in routes(options) if ":batch" in str(route["match"]) and "route" in route]
     ways += [route for route in routes(options) if "BatchTrigger" in route["match"].get("path", "")]
     assert len(ways) == 5  # REST; two methods, each by gRPC and by gRPC-Web
@@ -217,7 +218,7 @@ def test_a_batch_has_a_size_of_its_own_and_no_part_in_the_adaptive_limit() -> No
 
 def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:
     assert cluster()["type"] == "STATIC"
-    named = GatewayOptions(upstreams=("server.internal:50051", "[::1]:50051"))
+    named = GatewaySettings(upstreams=("server.internal:50051", "[::1]:50051"))
     assert cluster(named)["type"] == "STRICT_DNS"
     endpoints = cluster(named)["load_assignment"]["endpoints"][0]["lb_endpoints"]
     assert endpoints[1]["endpoint"]["address"]["socket_address"] == {"address": "::1", "port_value": 50051}
@@ -225,13 +226,13 @@ def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:
 
 def test_the_admin_interface_is_a_private_socket_or_nothing() -> None:
     assert "admin" not in build(OPTIONS)
-    options = GatewayOptions(upstreams=OPTIONS.upstreams, admin_socket=Path("/run/admin.sock"))
+    options = GatewaySettings(upstreams=OPTIONS.upstreams, admin_socket="/run/admin.sock")
     assert build(options)["admin"]["address"]["pipe"] == {"path": "/run/admin.sock", "mode": 0o600}
 
 
 def test_the_access_log_names_neither_credentials_nor_queries() -> None:
     assert "access_log" not in manager()
-    log = json.dumps(manager(GatewayOptions(upstreams=OPTIONS.upstreams, access_log=True))["access_log"])
+    log = json.dumps(manager(GatewaySettings(upstreams=OPTIONS.upstreams, access_log=True))["access_log"])
     assert "AUTHORIZATION" not in log.upper()
     assert "%PATH(NQ:" in log
 
@@ -241,7 +242,7 @@ def test_what_is_printed_is_what_is_built() -> None:
 
 
 def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Path) -> None:
-    arguments = command(GatewayOptions(upstreams=OPTIONS.upstreams, concurrency=3), tmp_path / "envoy.json")
+    arguments = command(GatewaySettings(upstreams=OPTIONS.upstreams, threads=3), tmp_path / "envoy.json")
     assert "--disable-hot-restart" in arguments
     assert arguments[arguments.index("--concurrency") + 1] == "3"
 
@@ -249,24 +250,39 @@ def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"upstreams": ()}, "upstreams"),
-        ({"upstreams": ("localhost",)}, "host:port"),
+        ({"upstreams": ()}, "upstreams: is empty; name at least one server"),
+        ({"upstreams": ("localhost",)}, "upstreams: 'localhost' must be unix:/path or host:port"),
         ({"upstreams": ("localhost:99999",)}, "host:port"),
         ({"upstreams": ("unix:relative.sock",)}, "absolute"),
         ({"upstreams": ("unix:/" + "x" * 107,)}, "107 bytes"),
         ({"upstreams": ("unix:/a", "name:1")}, "cannot be mixed"),
-        ({"admin_socket": Path("/" + "x" * 107)}, "107 bytes"),
-        ({"listen_port": 0}, "listen_port"),
-        ({"request_timeout": 0}, "request_timeout"),
-        ({"max_body_bytes": -1}, "max_body_bytes"),
-        ({"max_batch_bytes": 0}, "max_batch_bytes"),
-        ({"max_heap_bytes": 0}, "max_heap_bytes"),
-        ({"max_concurrent_per_server": 0}, "max_concurrent_per_server"),
+        ({"spare": "localhost"}, "host:port"),
+        ({"admin_socket": "/" + "x" * 107}, "107 bytes"),
+        ({"admin_socket": "relative.sock"}, "absolute"),
     ],
 )
-def test_a_wrong_setting_is_named(settings: dict[str, Any], said: str) -> None:
+def test_settings_that_do_not_fit_are_named(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(GatewayError, match=re.escape(said)):
-        GatewayOptions(**{"upstreams": ("127.0.0.1:1",), **settings})
+        GatewaySettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 0),
+        ("request_timeout", 0),
+        ("drain_timeout", 0),
+        ("drain_grace", -1),
+        ("max_body_bytes", -1),
+        ("max_batch_bytes", 0),
+        ("max_heap_bytes", 0),
+        ("max_header_kib", 13),
+        ("max_concurrent_per_server", 0),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named(name: str, value: int) -> None:
+    with pytest.raises(msgspec.ValidationError, match=rf"\$\.{name}"):
+        msgspec.convert({name: value}, GatewaySettings)
 
 
 def test_no_builder_is_longer_than_forty_lines() -> None:

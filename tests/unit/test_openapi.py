@@ -17,7 +17,7 @@ from referencing.jsonschema import DRAFT202012
 
 from buf.validate import validate_pb2
 from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2, error_reason_pb2, options_pb2, trigger_pb2
-from gateway import GatewayOptions
+from gateway import GatewaySettings
 from gateway.config import contract
 from generate import examples, openapi
 from generate.described import load
@@ -155,7 +155,7 @@ def test_the_paths_are_those_of_the_gateway() -> None:
 
 
 def test_the_limits_are_those_of_the_gateway() -> None:
-    options = GatewayOptions(upstreams=("127.0.0.1:1",))
+    options = GatewaySettings(upstreams=("127.0.0.1:1",))
     about = DOCUMENT["info"]["description"]
     assert f"A body may have {options.max_body_bytes // 1024} KiB" in about
     assert f"that of a batch {options.max_batch_bytes // 1024**2} MiB" in about

@@ -6,11 +6,11 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
+
+from gateway import launcher
 
 from ...errors import ConfigError
 from .child import Child
@@ -18,7 +18,6 @@ from .output import LineReader, Output
 
 __all__ = ["ChildProcess"]
 
-_LAUNCH = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
 _LAST_WORDS = 0.5  # seconds that output may still arrive after the end
 _DYING = 0.5  # seconds that the kernel may take for a SIGKILL
 
@@ -91,9 +90,7 @@ class ChildProcess:
 
 async def _spawn(child: Child, output: int) -> Process:
     return await asyncio.create_subprocess_exec(
-        *_LAUNCH,
-        str(int(child.death_signal)),
-        str(os.getpid()),
+        *launcher(child.death_signal),
         *child.command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output,

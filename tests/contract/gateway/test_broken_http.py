@@ -69,7 +69,7 @@ async def test_http2_callers_see_no_trailers(stand: Stand) -> None:
 
 
 async def test_pipelined_requests_are_answered_one_by_one(stand: Stand) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
     writer.write(GOOD * 3)
     for _ in range(3):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")

@@ -40,7 +40,7 @@ async def still_serves(stand: Stand) -> bool:
 
 async def said_to(stand: Stand) -> bytes:
     """Return what a new connection hears to a good request: nothing if it is one too many."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.listen_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
     try:
         return await reader.read()
@@ -51,7 +51,7 @@ async def said_to(stand: Stand) -> bytes:
 
 
 async def test_one_connection_too_many_is_closed_without_an_answer(narrow: Stand) -> None:
-    port = narrow.options.listen_port
+    port = narrow.options.port
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
     try:
         assert await said_to(narrow) == b""
@@ -65,7 +65,7 @@ async def test_one_connection_too_many_is_closed_without_an_answer(narrow: Stand
 
 
 async def test_an_idle_connection_is_closed(narrow: Stand) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", narrow.options.listen_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", narrow.options.port)
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()
@@ -82,7 +82,7 @@ async def test_strangers_whose_batches_never_end_do_not_keep_the_memory_from_oth
     head = POST.replace(b"campaigns/44/trigger", b"triggers:batch") + b"content-type: application/json\r\n"
     half = head + b"content-length: 2000000\r\n\r\n" + b" " * 1_999_999
     async with running_stand(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as stand:
-        strangers = [await asyncio.open_connection("127.0.0.1", stand.options.listen_port) for _ in range(30)]
+        strangers = [await asyncio.open_connection("127.0.0.1", stand.options.port) for _ in range(30)]
         for _, writer in strangers:
             writer.write(half)
         async with asyncio.timeout(5):

@@ -55,7 +55,7 @@ async def test_without_a_server_the_gateway_is_live_but_not_ready_and_says_so_to
     with tempfile.TemporaryDirectory() as folder:
         options = options_for(Path(folder), f"unix:{folder}/nobody.sock")
         async with running(options, workdir=Path(folder)):
-            url = f"http://127.0.0.1:{options.listen_port}"
+            url = f"http://127.0.0.1:{options.port}"
             async with httpx.AsyncClient(base_url=url) as client:
                 answer = await trigger(client)
                 refused(answer, 503, "SERVER_UNAVAILABLE")
@@ -66,7 +66,7 @@ async def test_without_a_server_the_gateway_is_live_but_not_ready_and_says_so_to
                 assert answer.headers["retry-after"] == "1"
                 answer = await client.head("/readyz")
                 assert (answer.status_code, answer.content, hidden(answer)) == (503, b"", [])
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{options.listen_port}") as channel:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{options.port}") as channel:
                 error = await grpc_error(call(channel, "44"))
                 assert (error.code(), rich_reason(error)) == (
                     grpc.StatusCode.UNAVAILABLE,
@@ -98,8 +98,8 @@ async def test_a_server_that_takes_no_calls_is_not_ready_whatever_it_says(stand:
 
 async def test_a_draining_gateway_is_live_but_not_ready() -> None:
     async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
-        assert stand.options.admin_socket is not None
-        await start_draining(stand.options.admin_socket)
+        assert stand.options.admin_path
+        await start_draining(stand.options.admin_path)
         refused(await client.get("/readyz"), 503, "NOT_READY")
         answer = await client.get("/healthz")
         assert (answer.status_code, hidden(answer)) == (200, [])

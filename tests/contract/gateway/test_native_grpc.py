@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
-from gateway import GatewayOptions, running
+from gateway import GatewaySettings, running
 from tests.kit import breaking_upstream
 from tests.kit.gateway import (
     TRIGGER,
@@ -161,7 +161,7 @@ async def test_a_server_lost_during_the_call_is_told_to_every_caller_alike(last_
 
 
 @contextlib.asynccontextmanager
-async def in_front_of(last_words: bytes | None) -> AsyncIterator[GatewayOptions]:
+async def in_front_of(last_words: bytes | None) -> AsyncIterator[GatewaySettings]:
     """Run a gateway whose only server breaks off, or never answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/server.sock"
@@ -171,9 +171,9 @@ async def in_front_of(last_words: bytes | None) -> AsyncIterator[GatewayOptions]
             yield options
 
 
-async def both_ways(options: GatewayOptions) -> tuple[grpc.aio.AioRpcError, httpx.Response]:
+async def both_ways(options: GatewaySettings) -> tuple[grpc.aio.AioRpcError, httpx.Response]:
     """Return what a gRPC and a REST caller are told."""
-    target = f"127.0.0.1:{options.listen_port}"
+    target = f"127.0.0.1:{options.port}"
     async with grpc.aio.insecure_channel(target) as calling:
         error = await grpc_error(call(calling, "44"))
     async with httpx.AsyncClient(base_url=f"http://{target}") as client:

@@ -33,7 +33,7 @@ def entries(folder: Path) -> set[str]:
 async def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
     line = await refused(tmp_path, "--config", "none.toml", "up")
 
-    assert line == "clarion: cannot read the configuration none.toml: No such file or directory\n"
+    assert line == "clarion: cannot read the configuration file none.toml: No such file or directory\n"
     assert not entries(tmp_path)
 
 

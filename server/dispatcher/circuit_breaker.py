@@ -1,7 +1,8 @@
-"""A provider's circuit breaker: leaves it alone while it is out of order, and sees when it is back. Pure.
+"""A provider's circuit breaker: stops sending to it while it is down, and probes whether it recovered. Pure.
 
-Closed, until so many attempts in a row failed for the provider's sake. Then open: nothing is sent for a time.
-Then half-open: one message tries; a success closes the breaker, a failure opens it for twice as long.
+It is closed until a number of attempts in a row failed because of the provider. Then it is open, and nothing
+is sent for a time. Then it is half-open: one message probes. Success closes it; failure opens it for twice as
+long.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import enum
 __all__ = ["Breaker", "BreakerState"]
 
 LONGEST_PAUSE = 300.0
-"""Seconds, unless the first pause is longer; a provider that was away for hours is soon noticed again."""
+"""Seconds, unless the first pause is longer; so a provider that was down for hours is soon used again."""
 
 
 class BreakerState(enum.StrEnum):
@@ -23,10 +24,14 @@ class BreakerState(enum.StrEnum):
 
 
 class Breaker:
-    """One provider's breaker, as one dispatcher sees it. All times are seconds of one monotonic clock."""
+    """One provider's breaker in one dispatcher. All times are seconds of one monotonic clock.
+
+    Args:
+        failures: Consecutive failures that open the breaker; 0: it never opens.
+        pause: Seconds for which it is open the first time.
+    """
 
     def __init__(self, failures: int, pause: float) -> None:
-        """Take the failures in a row that open it (0: it never opens) and its first pause."""
         self._limit = failures
         self._first_pause = pause
         self._longest_pause = max(pause, LONGEST_PAUSE)
@@ -43,7 +48,7 @@ class Breaker:
 
     @property
     def reopens_at(self) -> float | None:
-        """When an open breaker lets a message try; None while it is closed."""
+        """When an open breaker allows a probe; None while it is closed."""
         return self._reopens_at
 
     def room(self, now: float, slots: int) -> int:
@@ -54,20 +59,24 @@ class Breaker:
         return min(slots, 1) if state is BreakerState.HALF_OPEN and not self._probing else 0
 
     def started(self, now: float) -> None:
-        """Note that a message is on its way."""
+        """Record that a message is being sent."""
         if self.state(now) is BreakerState.HALF_OPEN:
             self._probing = True
 
     def succeeded(self) -> bool:
-        """Note that the provider works; return whether that closed the breaker."""
+        """Record that the provider works; return whether that closed the breaker."""
         was_open = self._reopens_at is not None
         self._failures, self._pause, self._reopens_at, self._probing = 0, self._first_pause, None, False
         return was_open
 
     def failed(self, now: float, retry_after: float = 0.0) -> bool:
-        """Note a failure of the provider; return whether that opened the breaker.
+        """Record a failure of the provider; return whether that opened the breaker.
 
-        Failures of what was sent before it opened change nothing any more.
+        Failures of messages that were sent before it opened change nothing.
+
+        Args:
+            now: The current time.
+            retry_after: Seconds that the provider asked to wait; the breaker is open for at least as long.
         """
         state = self.state(now)
         self._failures += 1
@@ -84,5 +93,5 @@ class Breaker:
         return True
 
     def abandoned(self) -> None:
-        """Note that a message ended without a word about the provider: another one may try."""
+        """Record that a message ended without evidence about the provider: another one may probe."""
         self._probing = False

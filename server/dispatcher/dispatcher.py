@@ -1,4 +1,4 @@
-"""The dispatcher: claims what is due, has it sent side by side, records what came of it."""
+"""The dispatcher: claims what is due, sends it concurrently, and records the outcomes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ from typing import Generic
 
 import structlog
 
+from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, Leased, Released
 from ..errors import StoreUnavailable
+from .attempt import EXPIRED, AttemptRunner
 from .ports import Lanes, Queue, Sender
-from .recorder import Recorder, StoreHealth
+from .recorder import Recorder
 from .redact import safe_traceback
-from .retry import EXPIRED
 from .router import ProviderRouter
 from .settings import DispatchSettings
+from .store_health import StoreHealth
 
 __all__ = ["Dispatcher"]
 
 UNRECORDED_LIMIT = 10_000
-"""Outcomes that may wait to be recorded; above it nothing is claimed."""
+"""Outcomes that may wait to be recorded; at this number nothing more is claimed."""
 LAST_COMMIT = 1.0
-"""Seconds that the last recording is given, even if sends took all of the grace."""
-LOOK_AROUND = 5.0
-"""Seconds between looks for what is seldom."""
+"""Seconds reserved for the last recording, even if sends used up the grace period."""
+HOUSEKEEPING = 5.0
+"""Seconds between searches for new lanes and expired messages."""
 LINGER = 0.005
 """Seconds that a free slot may wait for others, so that one claim serves several."""
 
 
 class Dispatcher(Generic[ClaimT]):
-    """Delivers until it is stopped. Each provider has its own slots, so none waits for another.
+    """Delivers until stopped. Each provider has its own slots, so that none waits for another.
+
+    Args:
+        queue: What is due.
+        source: The lanes in use, in addition to those that the queue has.
+        sender: What is particular to this kind of message.
+        router: The providers' slots, breakers and rates.
+        settings: Lease, poll interval and grace period.
+        clock: Measures all waits.
 
     Raises:
         ConfigError: A provider's timeout is not shorter than the lease.
@@ -45,136 +55,137 @@ class Dispatcher(Generic[ClaimT]):
         queue: Queue[ClaimT],
         source: Lanes,
         sender: Sender[ClaimT],
-        traffic: ProviderRouter,
+        router: ProviderRouter,
         settings: DispatchSettings,
         *,
-        unrecorded_limit: int = UNRECORDED_LIMIT,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        settings.check_timeouts(traffic.timeouts)
+        settings.check_timeouts(router.timeouts)
         self._queue = queue
         self._source = source
         self._settings = settings
-        self._unrecorded_limit = unrecorded_limit
         self._sender = sender
+        self._attempts = AttemptRunner(sender, clock)
+        self._router = router
+        self._clock = clock
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
-        self._outage = StoreHealth("queue")
-        self._blindness = StoreHealth("campaigns")
-        self._recorder = Recorder(queue, self._outage, self._wake.set)
-        self._traffic = traffic
+        self._queue_health = StoreHealth("queue")
+        self._catalog_health = StoreHealth("campaigns")
+        self._recorder = Recorder(queue, self._queue_health, self._wake.set, clock)
         self._lanes_of_queue: set[str] = set()
-        self._wanting: frozenset[str] = frozenset()
-        """Providers that may have more work due than they had room."""
+        self._short_of_slots: frozenset[str] = frozenset()
+        """Providers that may have more work due than they had slots for."""
         self._sends: dict[asyncio.Task[None], ClaimT] = {}
-        self._held: set[uuid.UUID] = set()
-        """The ids of these."""
+        self._claimed_ids: set[uuid.UUID] = set()
+        """The IDs of the claims in `_sends`."""
         self._listener: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.Task[None] | None = None
         self._stopping = False
 
     def stop(self) -> None:
-        """Claim no more; let `run` end what is under way and return. May be called at any time."""
+        """Stop claiming; `run` finishes what is in flight and returns. May be called at any time."""
         self._stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until `stop` is called, or until cancelled (which waits for nothing)."""
-        helping = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._look_around())]
+        """Deliver until `stop` is called, or until cancelled, which waits for nothing."""
+        helpers = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._housekeep())]
         try:
             await self._claim_until_stopped()
             await self._finish_up()
         finally:
-            await _end([*helping, *self._sends, *([self._listener] if self._listener else [])])
+            await _end([*helpers, *self._sends, *filter(None, (self._listener, self._lingering))])
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping:
             self._wake.clear()
             if not self._is_behind():
-                self._listen()  # before the claim, so that no announcement falls between the two
+                self._listen()  # before the claim, so that no announcement is missed between the two
                 await self._claim_round()
-                if self._more_at_once():
+                if self._can_claim_more():
                     continue
             await self._wait()
 
     async def _claim_round(self) -> None:
-        """Claim of all lanes; those that got no slot at first come after, if one is left."""
+        """Claim from all lanes; lanes without a slot in the first pass get what the others left."""
         lanes: Collection[str] = self._lanes_of_queue | set(self._source.lanes())
-        wanting: frozenset[str] = frozenset()
+        short: frozenset[str] = frozenset()
         while lanes and not self._stopping:
-            plan = self._traffic.plan(lanes)
+            plan = self._router.plan(lanes)
             claims = await self._claim(plan.shares)
-            wanting |= plan.starved | _filled(plan.shares, claims)
+            short |= plan.starved | _filled(plan.shares, claims)
             for claim in claims:
                 self._start(claim)
             lanes = () if self._pause else plan.left_out
-        self._wanting = wanting
+        self._short_of_slots = short
 
-    async def _look_around(self) -> None:
-        """See now and then to what nothing announces: lanes that no campaign has any more, and expiry."""
+    async def _housekeep(self) -> None:
+        """Look regularly for what is not announced: lanes without a campaign, and expired messages."""
         while True:
             try:
                 lanes = await self._queue.lanes()
-                while buried := await self._queue.bury_expired(EXPIRED):
-                    self._sender.expired(buried)
-            except StoreUnavailable:  # the claims tell
+                while expired := await self._queue.bury_expired(EXPIRED):
+                    self._sender.expired(expired)
+            except StoreUnavailable:  # logged when a claim fails
                 lanes = self._lanes_of_queue
-            except Exception as error:  # the next look may do better
-                self._log.error("look_around_failed", exception=safe_traceback(error))
+            except Exception as error:  # the next run may succeed
+                self._log.error("housekeeping_failed", exception=safe_traceback(error))
                 lanes = self._lanes_of_queue
             if new := lanes - self._lanes_of_queue:
                 self._wake.set()
-                self._warn_of_unserved(new)
+                self._warn_about_unserved(new)
             self._lanes_of_queue = lanes
-            await asyncio.sleep(LOOK_AROUND)
+            await self._clock.sleep(HOUSEKEEPING)
 
-    def _warn_of_unserved(self, lanes: Collection[str]) -> None:
-        """Tell of lanes that wait for a provider that is not configured here: for good, perhaps."""
+    def _warn_about_unserved(self, lanes: Collection[str]) -> None:
+        """Log the lanes that wait, perhaps forever, for a provider that is not configured here."""
         for lane in sorted(lanes):
-            if not self._traffic.serves(lane):
+            if not self._router.serves(lane):
                 self._log.warning("lane_without_provider", lane=lane)
 
-    def _more_at_once(self) -> bool:
-        """Tell whether a slot came free during the claim for which there may be work."""
-        return not self._pause and any(self._traffic.room(name) for name in self._wanting)
+    def _can_claim_more(self) -> bool:
+        """Return whether slots became free during the claim for which there may be work."""
+        return not self._pause and any(self._router.room(name) for name in self._short_of_slots)
 
     def _is_behind(self) -> bool:
-        """Tell whether outcomes pile up unrecorded: then nothing is claimed."""
-        return self._recorder.behind or self._recorder.unrecorded >= self._unrecorded_limit
+        """Return whether too many outcomes are unrecorded to claim more."""
+        return self._recorder.behind or self._recorder.unrecorded >= UNRECORDED_LIMIT
 
     async def _wait(self) -> None:
-        """Wait until there may be something to claim: told, or in time for a retry or a provider's return."""
+        """Wait until there may be something to claim: announced, due, or held up by a provider until now."""
         if self._pause and not self._stopping:
-            await self._nap(self._pause)
+            await self._sit_out(self._pause)
             return
-        held_up = self._traffic.wait()
+        held_up = self._router.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(held_up if held_up < math.inf else None):
+            async with self._clock.timeout(held_up if held_up < math.inf else None):
                 await self._wake.wait()
 
     @property
     def _pause(self) -> float:
-        """Seconds to keep still because the store is away; 0 while it is there."""
-        return max(self._outage.pause, self._blindness.pause)
+        """Seconds to wait because the store is unavailable; 0 while it is available."""
+        return max(self._queue_health.pause, self._catalog_health.pause)
 
-    async def _nap(self, seconds: float) -> None:
+    async def _sit_out(self, seconds: float) -> None:
         """Sleep, unless stopped meanwhile."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with self._clock.timeout(seconds):
                 while not self._stopping:
                     await self._wake.wait()
                     if not self._stopping:
                         self._wake.clear()
 
     def _listen(self) -> None:
-        """See to it that an announcement, or the end of the poll interval, wakes the loop."""
+        """Ensure that an announcement, or the end of the poll interval, wakes the loop."""
         if self._listener is None or self._listener.done():
-            self._listener = asyncio.create_task(self._hear())
+            self._listener = asyncio.create_task(self._await_announcement())
 
-    async def _hear(self) -> None:
+    async def _await_announcement(self) -> None:
         try:
             await self._queue.wait(self._settings.poll_interval)
-        except Exception:  # the claim that follows tells whether the store is away
-            await asyncio.sleep(self._settings.poll_interval)
+        except Exception:  # the claim that follows shows whether the store is available
+            await self._clock.sleep(self._settings.poll_interval)
         self._wake.set()
 
     async def _claim(self, shares: Sequence[ClaimRequest]) -> list[ClaimT]:
@@ -183,91 +194,92 @@ class Dispatcher(Generic[ClaimT]):
         try:
             claims = await self._queue.claim(shares, self._settings.lease)
         except Exception as error:
-            self._outage.failed(error)
+            self._queue_health.failed(error)
             return []
-        self._outage.over()
+        self._queue_health.succeeded()
         return claims
 
     def _start(self, claim: ClaimT) -> None:
-        """Give a claim a slot and send it there."""
+        """Start an attempt in a task."""
         # Our own lease ended: the database's clock jumped ahead, or the outcome is not recorded yet.
-        if claim.id in self._held or self._recorder.has(claim.id):
-            self._recorder.returned(Released(claim, self._settings.lease))
+        if claim.id in self._claimed_ids or self._recorder.has(claim.id):
+            self._recorder.released(Released(claim, self._settings.lease))
             return
-        self._held.add(claim.id)
-        self._traffic.began(claim.provider)
-        task = asyncio.create_task(self._attempt(claim, asyncio.get_running_loop().time()))
+        self._claimed_ids.add(claim.id)
+        self._router.began(claim.provider)
+        task = asyncio.create_task(self._attempt(claim, self._clock.monotonic()))
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
     async def _attempt(self, claim: ClaimT, claimed_at: float) -> None:
         result = None
-        gate = self._traffic.gate(claim.provider)
+        gate = self._router.gate(claim.provider)
         waits = gate.locked()
         try:
             async with gate:
                 if self._stopping or (waits and not self._may_begin(claim.provider, claimed_at)):
-                    self._recorder.returned(Released(claim))
+                    self._recorder.released(Released(claim))
                     return
-                attempted = await self._sender.attempt(claim)
+                attempted = await self._attempts.attempt(claim)
         except StoreUnavailable as error:
-            self._blindness.failed(error)
-            self._recorder.returned(Released(claim))
+            self._catalog_health.failed(error)
+            self._recorder.released(Released(claim))
         else:
-            self._blindness.over()
+            self._catalog_health.succeeded()
             result = attempted.result
             if isinstance(attempted.outcome, Finished):
                 self._recorder.finished(attempted.outcome)
             else:
-                self._recorder.returned(attempted.outcome)
+                self._recorder.released(attempted.outcome)
         finally:
-            self._traffic.ended(claim.provider, result)
+            self._router.ended(claim.provider, result)
 
     def _may_begin(self, provider: str, claimed_at: float) -> bool:
-        """Tell whether a claim that had to wait may still be sent: within its lease, by this provider."""
-        waited = asyncio.get_running_loop().time() - claimed_at
-        return self._traffic.may_begin(provider, self._settings.lease - waited)
+        """Return whether a claim that had to wait can still be sent within its lease by this provider."""
+        waited = self._clock.monotonic() - claimed_at
+        return self._router.may_begin(provider, self._settings.lease - waited)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Claim more for the free slot; record a send that was cut off, or hand back one that never began."""
+        """Release a claim whose attempt was cancelled before it began, and claim more for the free slot."""
         claim = self._sends.pop(task)
-        self._held.discard(claim.id)
+        self._claimed_ids.discard(claim.id)
         if task.cancelled():
-            cut_off = self._sender.cut_off(claim)
-            if cut_off:
-                self._recorder.finished(cut_off)
-            else:
-                self._recorder.returned(Released(claim))
+            self._recorder.released(Released(claim))
         elif error := task.exception():
             self._log.error("dispatch_fault", id=str(claim.id), exception=safe_traceback(error))
-        if claim.provider in self._wanting:
+        if claim.provider in self._short_of_slots:
             self._claim_soon(claim.provider)
 
     def _claim_soon(self, provider: str) -> None:
         """Wake the loop once a quarter of the slots is free, or shortly: not for each single slot."""
-        if self._traffic.is_roomy(provider):
+        if self._router.is_roomy(provider):
             self._wake.set()
-        elif self._timer is None or self._timer.when() <= asyncio.get_running_loop().time():
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self._wake.set)
+        elif self._lingering is None or self._lingering.done():
+            self._lingering = asyncio.create_task(self._linger())
+
+    async def _linger(self) -> None:
+        await self._clock.sleep(LINGER)
+        self._wake.set()
 
     async def _finish_up(self) -> None:
-        """Wait for sends and their recording; cut off and hand back what takes too long."""
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self._settings.shutdown_grace
+        """Wait for sends and their recording; cut off and release what takes longer than the grace period."""
+        deadline = self._clock.monotonic() + self._settings.shutdown_grace
         if self._sends:
-            await asyncio.wait(self._sends, timeout=self._settings.shutdown_grace)
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(self._settings.shutdown_grace):
+                    await asyncio.wait(self._sends)
         await _end(list(self._sends))
         try:
-            async with asyncio.timeout_at(max(deadline, clock() + LAST_COMMIT)):
+            async with self._clock.timeout(max(deadline - self._clock.monotonic(), LAST_COMMIT)):
                 await self._recorder.drained()
         except TimeoutError:
             self._log.error("outcomes_unrecorded", count=self._recorder.unrecorded)
 
 
 def _filled(shares: Sequence[ClaimRequest], claims: Sequence[Leased]) -> frozenset[str]:
-    """Return the providers for which all came that was asked for of a lane: there may be more."""
-    came = Counter(claim.lane for claim in claims)
-    return frozenset(share.provider for share in shares if came[share.lane] >= share.slots)
+    """Return the providers of lanes that used all their slots: there may be more work for them."""
+    used = Counter(claim.lane for claim in claims)
+    return frozenset(share.provider for share in shares if used[share.lane] >= share.slots)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

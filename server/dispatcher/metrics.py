@@ -1,61 +1,62 @@
-"""The dispatcher's figures, in Prometheus' form."""
+"""The dispatcher's Prometheus metrics."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from ..domain.campaign import Channel
+from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import Attempt
 from ..errors import StoreUnavailable
 from .circuit_breaker import BreakerState
 
 __all__ = [
-    "Look",
+    "BacklogReader",
     "attempted",
-    "buried",
+    "expired",
     "report",
     "report_webhooks",
     "webhook_attempted",
     "webhooks_expired",
 ]
 
-Look = Callable[[], Awaitable[tuple[Mapping[Channel, float], int]]]
-"""Tells the age in seconds of each channel's oldest due trigger, and how many dead letters there are."""
-EVERY = 10.0
+BacklogReader = Callable[[], Awaitable[tuple[Mapping[Channel, float], int]]]
+"""Returns the age in seconds of each channel's oldest due trigger, and the number of dead letters."""
+INTERVAL = 10.0
+"""Seconds between updates of the gauges."""
 
 _ATTEMPTS = Counter(
     "clarion_attempts",
-    "Attempts by how they ended; `dead` are new dead letters.",
+    "Attempts by outcome; `dead` are new dead letters.",
     ["channel", "provider", "outcome"],
 )
 _SECONDS = Histogram(
     "clarion_attempt_seconds",
-    "How long attempts took.",
+    "Duration of attempts.",
     ["channel", "provider"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-_EXPIRED = Counter("clarion_expired", "Dead letters whose time to live ended while they waited.")
+_EXPIRED = Counter("clarion_expired", "Triggers that became dead letters because they expired in the queue.")
 _BREAKER = Gauge(
     "clarion_breaker_open",
-    "Whether a provider's breaker is open (1), half-open (0.5), closed (0).",
+    "State of a provider's breaker: open (1), half-open (0.5), closed (0).",
     ["provider"],
 )
-_OLDEST = Gauge("clarion_oldest_due_seconds", "For how long the oldest due trigger has waited.", ["channel"])
-_DEAD = Gauge("clarion_dead_letters", "Dead letters there are.")
+_OLDEST = Gauge("clarion_oldest_due_seconds", "How long the oldest due trigger has waited.", ["channel"])
+_DEAD = Gauge("clarion_dead_letters", "Number of dead letters.")
 _WEBHOOK_ATTEMPTS = Counter(
-    "clarion_webhook_attempts", "Attempts of messages to webhooks by how they ended.", ["outcome"]
+    "clarion_webhook_attempts", "Attempts to send webhook messages by outcome.", ["outcome"]
 )
 _WEBHOOK_SECONDS = Histogram(
     "clarion_webhook_attempt_seconds",
-    "How long attempts of messages to webhooks took.",
+    "Duration of attempts to send webhook messages.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-_WEBHOOKS_EXPIRED = Counter("clarion_webhooks_expired", "Messages to webhooks given up while they waited.")
-_WEBHOOKS_WAITING = Gauge("clarion_webhooks_waiting", "Messages to webhooks that wait, due or not.")
+_WEBHOOKS_EXPIRED = Counter("clarion_webhooks_expired", "Webhook messages that expired in the queue.")
+_WEBHOOKS_WAITING = Gauge("clarion_webhooks_waiting", "Queued webhook messages, due or not.")
 
 _LEVELS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 
@@ -66,38 +67,53 @@ def attempted(channel: Channel, attempt: Attempt) -> None:
     _SECONDS.labels(channel.value, attempt.provider).observe(attempt.duration)
 
 
-def buried(count: int) -> None:
-    """Count what expired while it waited."""
+def expired(count: int) -> None:
+    """Count triggers that expired in the queue."""
     _EXPIRED.inc(count)
 
 
 def webhook_attempted(attempt: Attempt) -> None:
-    """Count an attempt of a message to an endpoint."""
+    """Count an attempt of a webhook message."""
     _WEBHOOK_ATTEMPTS.labels(attempt.outcome.value).inc()
     _WEBHOOK_SECONDS.observe(attempt.duration)
 
 
 def webhooks_expired(count: int) -> None:
-    """Count messages to endpoints that were given up while they waited."""
+    """Count webhook messages that expired in the queue."""
     _WEBHOOKS_EXPIRED.inc(count)
 
 
-async def report_webhooks(waiting: Callable[[], Awaitable[int]]) -> None:
-    """Keep the figure of waiting messages up to date until cancelled."""
+async def report_webhooks(waiting: Callable[[], Awaitable[int]], clock: Clock = SYSTEM_CLOCK) -> None:
+    """Update the gauge of queued webhook messages until cancelled.
+
+    Args:
+        waiting: Returns the number of queued messages.
+        clock: Measures the interval.
+    """
     while True:
-        with contextlib.suppress(StoreUnavailable):  # the dispatcher itself tells
+        with contextlib.suppress(StoreUnavailable):  # logged by the dispatcher
             _WEBHOOKS_WAITING.set(await waiting())
-        await asyncio.sleep(EVERY)
+        await clock.sleep(INTERVAL)
 
 
-async def report(look: Look, breakers: Callable[[], Mapping[str, BreakerState]]) -> None:
-    """Keep the figures of the backlog and of the breakers up to date until cancelled."""
+async def report(
+    read_backlog: BacklogReader,
+    breakers: Callable[[], Mapping[str, BreakerState]],
+    clock: Clock = SYSTEM_CLOCK,
+) -> None:
+    """Update the gauges of the backlog and the breakers until cancelled.
+
+    Args:
+        read_backlog: Reads the backlog from the store.
+        breakers: Returns the state of each provider's breaker.
+        clock: Measures the interval.
+    """
     while True:
         for provider, state in breakers().items():
             _BREAKER.labels(provider).set(_LEVELS[state])
-        with contextlib.suppress(StoreUnavailable):  # the dispatcher itself tells
-            oldest, dead = await look()
+        with contextlib.suppress(StoreUnavailable):  # logged by the dispatcher
+            oldest, dead = await read_backlog()
             for channel in Channel:
                 _OLDEST.labels(channel.value).set(oldest.get(channel, 0.0))
             _DEAD.set(dead)
-        await asyncio.sleep(EVERY)
+        await clock.sleep(INTERVAL)

@@ -1,52 +1,45 @@
-"""How fast a provider may be used: messages a second, of which each dispatcher takes its share. Pure."""
+"""The rate at which one dispatcher may use a provider: its share of the configured rate. Pure."""
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+from ..domain.token_bucket import TokenBucket
+
+__all__ = ["ProviderRate"]
 
 BURST_SECONDS = 0.1
-"""What may leave at once after a pause, as a time at full rate: enough not to lose pace to one claim."""
+"""Seconds at full rate that may be sent at once after a pause, so that one claim does not lose throughput."""
 
 
-class Pace:
-    """A token bucket. All times are seconds of one monotonic clock."""
+class ProviderRate:
+    """A provider's messages per second. All times are seconds of one monotonic clock.
 
-    def __init__(self, rate: float) -> None:
-        """Take the messages a second of all dispatchers together; 0: no limit."""
+    Args:
+        rate: Messages per second of all dispatchers together; 0 means no limit.
+        now: The current time. The first message may be sent at once, further ones at the rate.
+    """
+
+    def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._sharers = 1
-        self._tokens = 1.0
-        self._at: float | None = None
+        self._bucket = TokenBucket(rate, _burst(rate), now)
+        self._bucket.take(now, self._bucket.burst - 1)
 
-    def share_among(self, dispatchers: int) -> None:
-        """Take one of so many equal shares from now on."""
-        self._sharers = max(1, dispatchers)
+    def share_among(self, dispatchers: int, now: float) -> None:
+        """Use one of this many equal shares from now on."""
+        share = self._rate / max(1, dispatchers)
+        self._bucket.resize(share, _burst(share), now)
 
     def room(self, now: float, slots: int) -> int:
         """Return how many of the free slots may be used at `now`."""
-        if not self._rate:
-            return slots
-        self._fill(now)
-        return min(slots, int(self._tokens))
+        return max(0, self._bucket.tokens(now, slots))
 
-    def took(self, count: int = 1) -> None:
-        """Note that so many messages leave; a negative number gives back what did not."""
-        if self._rate:
-            self._tokens -= count
+    def take(self, now: float, count: int = 1) -> None:
+        """Count messages that are sent; a negative number returns those that were not sent after all."""
+        self._bucket.take(now, count)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until there is room for one message."""
-        if not self._rate:
-            return 0.0
-        self._fill(now)
-        return max(0.0, (1.0 - self._tokens) / self._own_rate)
+        """Return the seconds until one message may be sent."""
+        return self._bucket.wait(now)
 
-    @property
-    def _own_rate(self) -> float:
-        return self._rate / self._sharers
 
-    def _fill(self, now: float) -> None:
-        gained = (now - self._at) * self._own_rate if self._at is not None else 0.0
-        depth = max(1.0, self._own_rate * BURST_SECONDS)
-        self._tokens = min(self._tokens + max(0.0, gained), depth)
-        self._at = now
+def _burst(rate: float) -> float:
+    return max(1.0, rate * BURST_SECONDS)

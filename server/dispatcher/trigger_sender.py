@@ -1,30 +1,26 @@
-"""One attempt: a claim becomes a message, the message goes to a provider, and all is logged."""
+"""Sends triggers: renders the campaign's template and passes the message to a provider."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import random
-import time
-import uuid
 from collections.abc import Mapping
 
 import structlog
-from msgspec import structs
 
 from ..channels.base import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
-from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
+from ..domain.clock import SYSTEM_CLOCK, Clock
+from ..domain.delivery import AttemptOutcome, Claim, Finished
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
 from ..errors import DeliveryError, ProviderError, Verdict
 from ..templates.render import Renderer
 from . import metrics
-from .ports import AttemptResult, Campaigns, SendResult
+from .ports import Campaigns, SendPlan, SendResult
 from .providers.base import Provider
 from .redact import safe_traceback
-from .retry import conclude, lost, not_sent
+from .retry import expires_at
 
 __all__ = ["TriggerSender"]
 
@@ -32,128 +28,40 @@ _DEFAULT_POLICY = RetryPolicy()
 
 
 class TriggerSender:
-    """Makes the attempts of triggers."""
+    """Plans, sends and reports the attempts of triggers.
 
-    def __init__(self, campaigns: Campaigns, providers: Mapping[str, Provider]) -> None:
+    Args:
+        campaigns: The current campaigns.
+        providers: The configured providers by name.
+        clock: Bounds each send by its provider's timeout.
+    """
+
+    def __init__(
+        self, campaigns: Campaigns, providers: Mapping[str, Provider], clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._campaigns = campaigns
         self._providers = providers
+        self._clock = clock
         self._renderer = Renderer()
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._cut_off: dict[uuid.UUID, Finished] = {}
-        self._jitter = random.SystemRandom().random
 
-    async def attempt(self, claim: Claim) -> AttemptResult:
-        """Make one attempt, log it in one line, and return what to record.
-
-        Raises:
-            StoreUnavailable: The campaign could not be read; nothing was sent.
-        """
+    async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan:
+        """Decide how to send a trigger by its campaign's current revision. May raise `StoreUnavailable`."""
         trigger = claim.trigger
-        started_at, start = dt.datetime.now(dt.UTC), time.perf_counter()
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
         policy = self._policy(claim, campaign)
-        generous = self._with_spare(claim, policy)
-        if unsent := not_sent(claim, generous, started_at):
-            self._report(unsent)
-            return AttemptResult(unsent)
-        if wait := self._wait_for_window(trigger, campaign, started_at):
-            return AttemptResult(Released(claim, wait))
-        try:
-            result = await self._deliver(claim, campaign)
-        except asyncio.CancelledError:
-            self._cut_off[trigger.id] = lost(claim, started_at, time.perf_counter() - start)
-            raise
-        finished = conclude(
-            claim,
-            result,
-            generous if result.verdict is Verdict.PROVIDER_DOWN else policy,
-            jitter=self._jitter(),
-            started_at=started_at,
-            duration=time.perf_counter() - start,
+        return SendPlan(
+            send=lambda: self._send(claim, campaign),
+            policy=policy,
+            expires_at=expires_at(claim, policy),
+            spare_attempts=self._spare_attempts(claim),
+            suppressed=claim.suppressed,
+            wait=self._wait_for_window(trigger, campaign, now),
+            address=trigger.address,
         )
-        self._report(finished)
-        return AttemptResult(finished, result)
 
-    def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
-        """Return the campaign's policy, or that of its first provider, whichever of them sends."""
-        first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
-        of_provider = first.policy.retry if first else None
-        return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
-
-    def _with_spare(self, claim: Claim, policy: RetryPolicy) -> RetryPolicy:
-        """Return the policy with the attempts that it may take until traffic moves to the next provider.
-
-        A provider's own failures open its breaker. Without these, a message could use up its attempts
-        on the way there, while the next provider works.
-        """
-        names = providers_of(claim.lane)
-        if len(names) == 1:
-            return policy
-        known = [self._providers[name].policy for name in names if name in self._providers]
-        spare = sum(one.breaker_failures for one in known)
-        return structs.replace(policy, max_attempts=policy.max_attempts + spare)
-
-    def _wait_for_window(self, trigger: Trigger, campaign: Campaign | None, now: dt.datetime) -> float:
-        """Return the seconds until the user may be reached; 0 if that is now."""
-        if campaign is None or campaign.window is None:
-            return 0.0
-        zone = zone_of(trigger.timezone, self._campaigns.timezone(trigger.project_id))
-        return (next_opening(campaign.window, now, zone) - now).total_seconds()
-
-    def cut_off(self, claim: Claim) -> Finished | None:
-        """Return what to record of an attempt that was cancelled; None if it had not begun."""
-        finished = self._cut_off.pop(claim.trigger.id, None)
-        if finished:
-            self._report(finished)
-        return finished
-
-    def expired(self, count: int) -> None:
-        """Count what expired while it waited."""
-        metrics.buried(count)
-
-    async def _deliver(self, claim: Claim, campaign: Campaign | None) -> SendResult:
-        """Render and send; any error becomes a result."""
-        reached_provider = False
-        try:
-            if campaign is None:
-                raise ProviderError(
-                    Verdict.NEVER,
-                    f"campaign {claim.trigger.campaign_id} no longer exists",
-                    reached_provider=False,
-                )
-            provider = self._provider(claim)
-            fallback = self._campaigns.timezone(campaign.project_id)
-            message = self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
-            reached_provider = True
-            return SendResult(Verdict.SENT, message_id=await _send(provider, message))
-        except DeliveryError as error:
-            return SendResult.of(error)
-        except Exception as error:
-            self._log.error(
-                "provider_fault", trigger_id=str(claim.trigger.id), exception=safe_traceback(error)
-            )
-            place = f"in provider {claim.provider}" if reached_provider else "in rendering"
-            words = f"unexpected {type(error).__name__} {place}"
-            return SendResult(Verdict.PROVIDER_DOWN, words, reached_provider=reached_provider)
-
-    def _provider(self, claim: Claim) -> Provider:
-        provider = self._providers.get(claim.provider)
-        if provider is None:
-            raise ProviderError(
-                Verdict.PROVIDER_DOWN,
-                f"no provider {claim.provider} is configured here",
-                reached_provider=False,
-            )
-        if claim.trigger.channel not in provider.channels:
-            raise ProviderError(
-                Verdict.NEVER,
-                f"provider {claim.provider} does not deliver by {claim.trigger.channel}",
-                reached_provider=False,
-            )
-        return provider
-
-    def _report(self, finished: Finished) -> None:
-        """Write the attempt's log line: ids and facts, no recipient and no content."""
+    def report(self, finished: Finished) -> None:
+        """Log the attempt in one line, without the recipient and the content, and count it."""
         trigger, attempt = finished.claim.trigger, finished.attempt
         metrics.attempted(trigger.channel, attempt)
         log = self._log.info if attempt.outcome is AttemptOutcome.DELIVERED else self._log.warning
@@ -171,12 +79,68 @@ class TriggerSender:
             **({"trace_id": trace_id(trigger.traceparent)} if trigger.traceparent else {}),
         )
 
+    def expired(self, count: int) -> None:
+        """Count triggers that expired in the queue."""
+        metrics.expired(count)
 
-async def _send(provider: Provider, message: Message) -> str:
-    try:
-        async with asyncio.timeout(provider.timeout):
-            return await provider.send(message)
-    except TimeoutError:
-        raise ProviderError(
-            Verdict.PROVIDER_DOWN, f"no answer from {provider.name} within {provider.timeout:g} s"
-        ) from None
+    def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
+        """Return the campaign's policy, or that of its first provider, whichever provider sends."""
+        first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
+        of_provider = first.policy.retry if first else None
+        return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
+
+    def _spare_attempts(self, claim: Claim) -> int:
+        """Return the failures that open the breakers of all the lane's providers; 0 if it has only one.
+
+        Without these attempts a message could use up its own before its traffic moves to the next provider.
+        """
+        names = providers_of(claim.lane)
+        if len(names) == 1:
+            return 0
+        return sum(self._providers[name].policy.breaker_failures for name in names if name in self._providers)
+
+    def _wait_for_window(self, trigger: Trigger, campaign: Campaign | None, now: dt.datetime) -> float:
+        """Return the seconds until the campaign's send window opens for this user; 0 if it is open."""
+        if campaign is None or campaign.window is None:
+            return 0.0
+        zone = zone_of(trigger.timezone, self._campaigns.timezone(trigger.project_id))
+        return (next_opening(campaign.window, now, zone) - now).total_seconds()
+
+    async def _send(self, claim: Claim, campaign: Campaign | None) -> SendResult:
+        """Render and send. May raise `DeliveryError`."""
+        if campaign is None:
+            raise _rejected(f"campaign {claim.trigger.campaign_id} no longer exists")
+        provider = self._provider(claim)
+        message = self._render(claim, campaign)
+        try:
+            async with self._clock.timeout(provider.timeout):
+                return SendResult(Verdict.SENT, message_id=await provider.send(message))
+        except TimeoutError:
+            words = f"no answer from {provider.name} within {provider.timeout:g} s"
+            raise ProviderError(Verdict.PROVIDER_DOWN, words) from None
+
+    def _provider(self, claim: Claim) -> Provider:
+        provider = self._providers.get(claim.provider)
+        if provider is None:
+            words = f"no provider {claim.provider} is configured here"
+            raise ProviderError(Verdict.PROVIDER_DOWN, words, reached_provider=False)
+        if claim.trigger.channel not in provider.channels:
+            raise _rejected(f"provider {claim.provider} does not deliver by {claim.trigger.channel}")
+        return provider
+
+    def _render(self, claim: Claim, campaign: Campaign) -> Message:
+        fallback = self._campaigns.timezone(campaign.project_id)
+        try:
+            return self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
+        except DeliveryError:
+            raise
+        except Exception as error:
+            trigger_id = str(claim.trigger.id)
+            self._log.error("render_fault", trigger_id=trigger_id, exception=safe_traceback(error))
+            words = f"unexpected {type(error).__name__} in rendering"
+            raise ProviderError(Verdict.LATER, words, reached_provider=False) from None
+
+
+def _rejected(words: str) -> ProviderError:
+    """Return the error for a message that no provider can deliver."""
+    return ProviderError(Verdict.NEVER, words, reached_provider=False)

@@ -1,4 +1,4 @@
-"""Deliveries: claims, attempts, and where a delivery stands."""
+"""Deliveries: claims, attempts, and the state of a delivery."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = [
     "DeliveryFilter",
     "DeliveryState",
     "Finished",
+    "HttpReply",
     "Leased",
     "Position",
     "Released",
@@ -43,7 +44,7 @@ class AttemptOutcome(enum.StrEnum):
 
 
 class DeliveryState(enum.StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -55,16 +56,16 @@ class DeliveryState(enum.StrEnum):
 
     @property
     def is_end(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self not in _UNDER_WAY
+        """Whether the state is final, unless an operator intervenes."""
+        return self not in _OPEN
 
 
-_UNDER_WAY = {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING}
+_OPEN = {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING}
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What may be claimed of a lane now: up to `slots` triggers, to be sent by `provider`."""
+    """Up to `slots` claims of a lane, to be sent through `provider`."""
 
     lane: str
     provider: str
@@ -72,26 +73,31 @@ class ClaimRequest:
 
 
 class Leased(Protocol):
-    """Something that a dispatcher holds under a lease, to be sent: a trigger, or a webhook's message."""
+    """A trigger or webhook message that a dispatcher holds under a lease."""
 
     @property
     def id(self) -> uuid.UUID:
-        """What the queue knows it by."""
+        """The ID in the queue."""
         ...
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that it is held for, from 1."""
+        """The number of the attempt that it was claimed for, from 1."""
+        ...
+
+    @property
+    def tries(self) -> int:
+        """The number of this attempt since acceptance or the last redrive, from 1."""
         ...
 
     @property
     def provider(self) -> str:
-        """Through what it is sent."""
+        """The name of the provider, or the ID of the endpoint, that it is sent to."""
         ...
 
     @property
     def lane(self) -> str:
-        """The lane that it was claimed of."""
+        """The lane that it was claimed from."""
         ...
 
 
@@ -105,25 +111,25 @@ class Claim:
     leased_until: dt.datetime
     lane: str = ""
     earlier: int = 0
-    """Attempts before the last redrive: they are on record, but count for no policy."""
+    """Attempts before the last redrive: they are recorded, but no policy counts them."""
     expires_at: dt.datetime | None = None
     suppressed: str = ""
-    """Why nothing is sent to this recipient any more, if so."""
+    """Why nothing may be sent to this recipient, if so."""
 
     @property
     def id(self) -> uuid.UUID:
-        """The trigger's id."""
+        """The trigger's ID."""
         return self.trigger.id
 
     @property
     def tries(self) -> int:
-        """The number of this attempt since the trigger was accepted, or redriven."""
+        """The number of this attempt since acceptance or the last redrive, from 1."""
         return self.attempt - self.earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to hand a message to a provider, as recorded. Duration in seconds."""
+    """One recorded attempt to send a message. Duration in seconds."""
 
     number: int
     provider: str
@@ -138,19 +144,30 @@ ClaimT = TypeVar("ClaimT", bound=Leased, default=Claim)
 
 
 @dataclass(frozen=True, slots=True)
+class HttpReply:
+    """An HTTP reply as the delivery log keeps it: the status and the start of the body."""
+
+    status: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished(Generic[ClaimT]):
-    """The end of a claim's attempt: what to record, and when to try again (outcome RETRY only)."""
+    """A finished attempt: what to record, and when to retry."""
 
     claim: ClaimT
     attempt: Attempt
     retry_in: float | None = None
+    """Seconds until the next attempt (outcomes RETRY and LOST), or None."""
     refusal: str = ""
-    """The provider's words if it refused the recipient for good: nobody writes to them again."""
+    """The provider's words if it refused the recipient for good, who is suppressed then."""
+    reply: HttpReply | None = None
+    """An endpoint's reply to a webhook message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Released(Generic[ClaimT]):
-    """A claim given back undone: no attempt is counted, and it is due again after `wait` seconds."""
+    """A claim released without an attempt; it is due again after `wait` seconds."""
 
     claim: ClaimT
     wait: float = 0.0
@@ -158,7 +175,7 @@ class Released(Generic[ClaimT]):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A trigger's way to its recipient, as shown to people."""
+    """The state and history of a trigger, as shown to users."""
 
     trigger_id: uuid.UUID
     project_id: int
@@ -175,7 +192,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which triggers of a project a list shows: those to which all of it applies; None applies to all."""
+    """Which triggers of a project are listed. All conditions must match; None matches everything."""
 
     campaign_id: int | None = None
     external_id: str | None = None
@@ -186,7 +203,7 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class WatchFilter:
-    """Which triggers of a project are followed: those to which all of it applies; None applies to all."""
+    """Which triggers of a project are watched. All conditions must match; None matches everything."""
 
     campaign_id: int | None = None
     external_id: str | None = None
@@ -194,7 +211,7 @@ class WatchFilter:
 
 
 class Position(NamedTuple):
-    """A place in the log of changes: the transaction, and within it the trigger and its attempt."""
+    """A position in the log of changes: the transaction, and within it the trigger and its attempt."""
 
     xid: int
     trigger_id: uuid.UUID = uuid.UUID(int=0)
@@ -203,7 +220,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A delivery that changed, and where in the log."""
+    """A changed delivery and its position in the log."""
 
     delivery: Delivery
     position: Position
@@ -211,7 +228,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed, in the order of the log, and how far it was read for that."""
+    """Changes in the order of the log, and the position up to which it was read."""
 
     changes: tuple[Change, ...]
     reached: Position

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints of projects, their secrets, and the messages that tell them of events."""
+"""Webhooks: the endpoints of projects, their secrets, and the messages about events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .campaign import RetryPolicy
-from .delivery import Attempt, Finished
+from .delivery import Attempt
 
 __all__ = [
     "DEFAULT_OVERLAP",
@@ -23,7 +23,6 @@ __all__ = [
     "EventType",
     "Logged",
     "MessageState",
-    "Posted",
     "Secrets",
     "Target",
     "WebhookClaim",
@@ -32,21 +31,21 @@ __all__ = [
 ]
 
 ENDPOINTS_AT_MOST = 10
-"""Of one project."""
+"""Endpoints that a project can have."""
 DEFAULT_OVERLAP = "24h"
-"""For which the secret before a rotation signs too."""
+"""How long the previous secret still signs after a rotation."""
 TEST = "webhook.test"
-"""The type of the event that `clarion webhooks test` sends, whatever the endpoint hears otherwise."""
+"""The type of the event that `clarion webhooks test` sends, whatever events the endpoint subscribes to."""
 POLICY = RetryPolicy(max_attempts=15, first_delay=5.0, factor=3.0, max_delay=21_600.0, ttl=259_200.0)
-"""Up to 5 s, then up to 6 h between attempts, with full jitter: 20 hours in all on average, 41 at most.
+"""From up to 5 s to up to 6 h between attempts, with full jitter: 20 hours in total on average, 41 at most.
 
-While an endpoint's breaker is open nothing is attempted, so messages also end after three days."""
+While an endpoint's breaker is open nothing is attempted, so messages also expire after three days."""
 
 _SECRET_BYTES = 32
 
 
 class EventType(enum.StrEnum):
-    """What endpoints are told of."""
+    """The events that endpoints can subscribe to."""
 
     DELIVERED = "trigger.delivered"
     DEAD = "trigger.dead"
@@ -55,14 +54,14 @@ class EventType(enum.StrEnum):
 
 
 class EndpointState(enum.StrEnum):
-    """Whether an endpoint is sent anything."""
+    """Whether messages are sent to an endpoint."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
 
 
 class MessageState(enum.StrEnum):
-    """Where a message to an endpoint stands."""
+    """The state of a message to an endpoint."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -73,7 +72,7 @@ class MessageState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A URL of a project that hears of events, without its secrets."""
+    """A URL of a project that receives events, without its secrets."""
 
     id: uuid.UUID
     project: str
@@ -83,30 +82,30 @@ class Endpoint:
     created_at: dt.datetime
     disabled_because: str = ""
     previous_until: dt.datetime | None = None
-    """Until when the secret before the last rotation signs too."""
+    """Until when the secret from before the last rotation still signs."""
 
     def __repr__(self) -> str:
-        """Leave out the URL: its query may hold a secret, and a repr ends in logs."""
+        """Leave out the URL: its query may contain a secret, and a repr can be logged."""
         return f"Endpoint({self.id}, {self.state})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """What an endpoint's messages are signed with. It has no repr: that would end in logs."""
+    """The secrets that sign an endpoint's messages. Without a repr, because that could be logged."""
 
     current: str
     previous: str = ""
     previous_until: dt.datetime | None = None
 
     def at(self, now: dt.datetime) -> Sequence[str]:
-        """Return the secrets that sign at `now`, the current one first."""
+        """Return the secrets that are valid at `now`, the current one first."""
         overlaps = self.previous and self.previous_until is not None and now < self.previous_until
         return (self.current, self.previous) if overlaps else (self.current,)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """An active endpoint as its messages need it. No repr, for the same reason."""
+    """What is needed to send to an active endpoint. Without a repr, for the same reason."""
 
     url: str
     secrets: Secrets
@@ -122,12 +121,12 @@ class WebhookClaim:
     body: str
     attempt: int
     earlier: int = 0
-    """Attempts before somebody had it sent again: they are on record, but count for no policy."""
+    """Attempts before the last resend: they are recorded, but the policy does not count them."""
     expires_at: dt.datetime | None = None
 
     @property
     def provider(self) -> str:
-        """The endpoint: it has slots and a breaker of its own, as a provider has."""
+        """The endpoint's ID: an endpoint has its own slots and breaker, as a provider does."""
         return str(self.endpoint_id)
 
     @property
@@ -137,21 +136,13 @@ class WebhookClaim:
 
     @property
     def tries(self) -> int:
-        """The number of this attempt since the event, or since somebody had it sent again."""
+        """The number of this attempt since the event or the last resend, from 1."""
         return self.attempt - self.earlier
 
 
 @dataclass(frozen=True, slots=True)
-class Posted(Finished[WebhookClaim]):
-    """A finished attempt that got an answer: its HTTP status, and how its body begins."""
-
-    status: int = 0
-    answer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Logged:
-    """One attempt as the delivery log has it, or a message without any. Duration in seconds."""
+    """A row of the delivery log: one attempt, or a message without attempts."""
 
     message_id: uuid.UUID
     endpoint_id: uuid.UUID
@@ -166,10 +157,10 @@ class Logged:
 
 
 def lane_of(endpoint: str) -> str:
-    """Return the lane of an endpoint, by its id."""
+    """Return the lane of the endpoint with this ID."""
     return f"webhook/{endpoint}"
 
 
 def new_secret() -> str:
-    """Return a new secret in the form of Standard Webhooks."""
+    """Return a new secret in the format of Standard Webhooks."""
     return f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"

@@ -76,8 +76,8 @@ async def dispatch(settings: Settings) -> None:
         await catalog.refresh()
         queue = PostgresQueue(pool)
         stack.push_async_callback(queue.close)
-        traffic = ProviderRouter(by_name, ahead=1)
-        presence = Presence(pool, traffic.share_among, role="dispatcher")
+        router = ProviderRouter(by_name, ahead=1)
+        presence = Presence(pool, router.share_among, role="dispatcher")
         await presence.beat()
         stack.push_async_callback(presence.leave)
         _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
@@ -85,13 +85,13 @@ async def dispatch(settings: Settings) -> None:
         sender = TriggerSender(known, by_name)
         messages = WebhookQueue(pool)
         dispatchers: list[Dispatcher[Any]] = [
-            Dispatcher(queue, known, sender, traffic, settings.dispatch),
+            Dispatcher(queue, known, sender, router, settings.dispatch),
             webhook_dispatcher(messages, catalog, posts, settings),
         ]
         tasks.start(catalog.run(), presence.run(), run_webhook_retention(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
             look = partial(_look, pool, queue)
-            tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, traffic.states))
+            tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, router.breaker_states))
             tasks.start(metrics.report_webhooks(messages.waiting))
         running = tasks.start(*(dispatcher.run() for dispatcher in dispatchers))
         log.info("dispatching", providers=sorted(by_name))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import heapq
 import itertools
+from collections.abc import AsyncIterator, Callable
 
 __all__ = ["FakeClock"]
 
@@ -38,6 +40,10 @@ class FakeClock:
         """The number of tasks that wait in `sleep`."""
         return sum(not wakeup.done() for _, _, wakeup in self._sleepers)
 
+    def monotonic(self) -> float:
+        """Return the reading in seconds."""
+        return self.now
+
     def utc(self) -> dt.datetime:
         """Return the reading as a time of day, counted from 1970."""
         return dt.datetime.fromtimestamp(self.now, dt.UTC)
@@ -62,6 +68,40 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self.now + seconds, next(self._order), wakeup))
         await wakeup
 
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
+        """Cancel the block when the clock has moved this far, as `asyncio.timeout` does; None: never."""
+        async with asyncio.timeout(None) as scope:
+            timer = asyncio.create_task(self._expire(scope, seconds)) if seconds is not None else None
+            try:
+                yield
+            finally:
+                if timer:
+                    timer.cancel()
+
+    async def _expire(self, scope: asyncio.Timeout, seconds: float) -> None:
+        await self.sleep(seconds)
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    async def run_until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
+        """Move the clock from one sleeper to the next until the condition holds.
+
+        Raises:
+            TimeoutError: It does not hold within this many seconds of the clock.
+        """
+        end = self.now + within
+        await self._settle(condition)
+        while not condition():
+            self._drop_cancelled()
+            if not self._sleepers or self._sleepers[0][0] > end:
+                raise TimeoutError
+            self.advance(max(0.0, self._sleepers[0][0] - self.now))
+            await self._settle(condition)
+
+    def _drop_cancelled(self) -> None:
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+
     async def run(self, seconds: float) -> None:
         """Move the clock from one sleeper to the next, and let tasks run at each."""
         end = self.now + seconds
@@ -72,6 +112,11 @@ class FakeClock:
         self.advance(end - self.now)
         await self._settle()
 
-    async def _settle(self) -> None:
-        for _ in range(SETTLE_ROUNDS):
+    async def _settle(self, condition: Callable[[], bool] = lambda: False) -> None:
+        """Let tasks run until all of them wait, or until the condition holds."""
+        # The queue of what can run now: asyncio has no public name for it.
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        for number in itertools.count():
+            if condition() or (number >= SETTLE_ROUNDS and not ready):
+                return
             await asyncio.sleep(0)

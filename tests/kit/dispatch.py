@@ -1,14 +1,13 @@
-"""A queue in memory that keeps its promises, and providers that do as the test says."""
+"""A queue and campaigns in memory, and providers that follow a script."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import datetime as dt
-import time
 import uuid
 import zoneinfo
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +21,11 @@ from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
 from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Campaign, Channel, RetryPolicy, Template
+from server.domain.clock import SYSTEM_CLOCK, Clock
 from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
+from tests.kit.clock import FakeClock
 
 ADDRESS = "zoe.sommer@example.org"
 NEVER_OPENS = SendingPolicy(breaker_failures=0)
@@ -67,9 +68,14 @@ class Row:
 
 
 class MemoryQueue:
-    """Implements `Queue`: leases run out, attempts count, announcements are not lost."""
+    """Implements `Queue` in memory: leases end, attempts are counted, and announcements are not lost.
+
+    Its clock is that of the dispatcher that `running` starts. It moves only in `until…` methods, as far as
+    needed, and where a test moves it.
+    """
 
     def __init__(self) -> None:
+        self.clock = FakeClock()
         self.rows: dict[uuid.UUID, Row] = {}
         self.attempts: list[Finished] = []
         self.dead: list[Finished] = []
@@ -80,7 +86,6 @@ class MemoryQueue:
         self.down = False
         self.finish_failures = 0
         self._news = asyncio.Event()
-        self.changed = asyncio.Condition()
 
     def add(self, *triggers: Trigger, provider: str = "mail", **row: Any) -> None:
         """Queue triggers; `provider` names one or several, as in `first,second`."""
@@ -100,34 +105,32 @@ class MemoryQueue:
         self._reach(down=self.down)
         left = {share.lane: share.slots for share in shares}
         through = {share.lane: share.provider for share in shares}
-        now, taken = time.monotonic(), []
+        now, claimed = self.clock.now, []
         for row in self.rows.values():
             if row.due <= now and left.get(row.lane, 0) > 0:
                 left[row.lane] -= 1
                 row.attempt, row.due = row.attempt + 1, now + lease
                 claim = make_claim(row.trigger, row.attempt, through[row.lane])
                 claim = replace(claim, lane=row.lane, expires_at=row.expires_at, suppressed=row.suppressed)
-                taken.append(claim)
-        return taken
+                claimed.append(claim)
+        return claimed
 
     async def finish(self, finished: Sequence[Finished]) -> None:
         self.finishes += 1
         await asyncio.sleep(0)
         if self.finish_down:
             self.finish_failures += 1
-            await self._changed()
         self._reach(down=self.down or self.finish_down)
         for done in finished:
             self.attempts.append(done)
             self._settle(done)
-        await self._changed()
 
     def _settle(self, done: Finished) -> None:
         row = self.rows.get(done.claim.trigger.id)
         if row is None:
             return
         if done.attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}:
-            row.due = time.monotonic() + (done.retry_in or 0.0)
+            row.due = self.clock.now + (done.retry_in or 0.0)
             return
         del self.rows[row.trigger.id]
         if done.attempt.outcome is AttemptOutcome.DEAD:
@@ -137,27 +140,26 @@ class MemoryQueue:
         self._reach(down=self.down)
         for one in returned:
             row = self.rows[one.claim.trigger.id]
-            row.attempt, row.due = row.attempt - 1, time.monotonic() + one.wait if one.wait else 0.0
+            row.attempt, row.due = row.attempt - 1, self.clock.now + one.wait if one.wait else 0.0
             self.handed_back.append(one.claim)
-        await self._changed()
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - the Protocol's
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with self.clock.timeout(timeout):
                 await self._news.wait()
         self._news.clear()
 
     async def until_attempts(self, count: int) -> None:
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(lambda: len(self.attempts) >= count)
+        """Move the clock until this many attempts are recorded."""
+        await self.clock.run_until(lambda: len(self.attempts) >= count)
 
     async def until_finish_failed(self) -> None:
-        async with asyncio.timeout(10), self.changed:
-            await self.changed.wait_for(lambda: self.finish_failures > 0)
+        """Move the clock until recording failed."""
+        await self.clock.run_until(lambda: self.finish_failures > 0)
 
-    async def _changed(self) -> None:
-        async with self.changed:
-            self.changed.notify_all()
+    async def until_handed_back(self, count: int = 1) -> None:
+        """Move the clock until this many claims were released."""
+        await self.clock.run_until(lambda: len(self.handed_back) >= count)
 
     def _reach(self, *, down: bool) -> None:
         if down:
@@ -186,7 +188,7 @@ class MemoryCampaigns:
 
 
 class ScriptedProvider:
-    """Implements `Provider`: raises what is in `script`, one after the other, then takes everything."""
+    """Implements `Provider`: raises the errors of its script one by one, then accepts everything."""
 
     channels = frozenset({Channel.EMAIL})
 
@@ -233,19 +235,22 @@ async def running(
     *providers: Provider,
     settings: DispatchSettings = SETTINGS,
     campaigns: MemoryCampaigns | None = None,
-    clock: Callable[[], float] = time.monotonic,
     ahead: int = 0,
 ) -> AsyncIterator[Dispatcher]:
-    """Run a dispatcher for the block; breakers and paces go by the clock."""
+    """Run a dispatcher for the block; with a `MemoryQueue`, by that queue's clock."""
+    clock: Clock = queue.clock if isinstance(queue, MemoryQueue) else SYSTEM_CLOCK
     by_name = {provider.name: provider for provider in providers}
     known = campaigns or MemoryCampaigns(make_campaign())
-    traffic = ProviderRouter(by_name, clock, ahead=ahead)
-    dispatcher = Dispatcher(queue, known, TriggerSender(known, by_name), traffic, settings)
+    router = ProviderRouter(by_name, clock, ahead=ahead)
+    sender = TriggerSender(known, by_name, clock)
+    dispatcher = Dispatcher(queue, known, sender, router, settings, clock=clock)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher
     finally:
         dispatcher.stop()
+        if isinstance(clock, FakeClock):
+            await clock.run_until(task.done, within=60)
         await asyncio.wait_for(task, 10)
 
 

@@ -6,9 +6,9 @@ import datetime as dt
 import json
 from typing import Any
 
-from server.domain.delivery import Attempt, AttemptOutcome, ClaimRequest, Finished
+from server.domain.delivery import Attempt, AttemptOutcome, ClaimRequest, Finished, HttpReply
 from server.domain.trigger import Trigger
-from server.domain.webhook import Endpoint, EventType, Posted, WebhookClaim, new_secret
+from server.domain.webhook import Endpoint, EventType, WebhookClaim, new_secret
 from server.store.admin.endpoints import create_endpoint
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
@@ -63,4 +63,4 @@ def answered(
     attempt = Attempt(claim.attempt, claim.provider, outcome, dt.datetime.now(dt.UTC), 0.125, error=error)
     if status is None:
         return Finished(claim, attempt, retry_in)
-    return Posted(claim, attempt, retry_in, status=status, answer="said")
+    return Finished(claim, attempt, retry_in, reply=HttpReply(status, "said"))

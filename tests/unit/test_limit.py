@@ -27,9 +27,16 @@ def limiter(clock: FakeClock) -> RateLimiter:
     return RateLimiter(FREE, FREE, clock)
 
 
+def call(
+    limiter: RateLimiter, key: object, of_key: Limit, project: object, of_project: Limit
+) -> tuple[Exceeded, ...]:
+    """Make one call; return the limits that it exceeds."""
+    return limiter.take_up_to(1, key, of_key, project, of_project)[1]
+
+
 def wait(limiter: RateLimiter, limit: Limit, key: object = "a") -> float:
     """Make a call by a key with this limit in a project without; return the wait, or 0."""
-    exceeded = limiter.take(key, limit, "project", FREE)
+    exceeded = call(limiter, key, limit, "project", FREE)
     return exceeded[0].wait if exceeded else 0
 
 
@@ -94,26 +101,26 @@ def test_each_key_has_a_bucket_of_its_own(limiter: RateLimiter) -> None:
 
 def test_keys_of_a_project_share_its_bucket(limiter: RateLimiter) -> None:
     limit = Limit(1, 3)
-    assert [len(limiter.take(key, FREE, 1, limit)) for key in "abcd"] == [0, 0, 0, 1]
-    assert limiter.take("a", FREE, 2, limit) == ()
+    assert [len(call(limiter, key, FREE, 1, limit)) for key in "abcd"] == [0, 0, 0, 1]
+    assert call(limiter, "a", FREE, 2, limit) == ()
 
 
 def test_a_call_that_one_bucket_refuses_takes_nothing_from_the_other(
     limiter: RateLimiter, clock: FakeClock
 ) -> None:
     narrow, wide = Limit(1, 1), Limit(1, 2)
-    assert limiter.take("a", narrow, 1, wide) == ()
-    assert [one.scope for one in limiter.take("a", narrow, 1, wide)] == ["key"]
-    assert limiter.take("b", narrow, 1, wide) == ()
-    assert [one.scope for one in limiter.take("c", narrow, 1, wide)] == ["project"]
+    assert call(limiter, "a", narrow, 1, wide) == ()
+    assert [one.scope for one in call(limiter, "a", narrow, 1, wide)] == ["key"]
+    assert call(limiter, "b", narrow, 1, wide) == ()
+    assert [one.scope for one in call(limiter, "c", narrow, 1, wide)] == ["project"]
     clock.advance(1 + MOMENT)
-    assert limiter.take("c", narrow, 1, wide) == ()
+    assert call(limiter, "c", narrow, 1, wide) == ()
 
 
 def test_limits_that_are_exceeded_at_once_are_all_told(limiter: RateLimiter) -> None:
     of_key, of_project = Limit(1, 1), Limit(0.1, 1)
-    limiter.take("a", of_key, 1, of_project)
-    key, project = limiter.take("a", of_key, 1, of_project)
+    call(limiter, "a", of_key, 1, of_project)
+    key, project = call(limiter, "a", of_key, 1, of_project)
     assert [(one.scope, one.limit) for one in (key, project)] == [("key", of_key), ("project", of_project)]
     assert [one.wait for one in (key, project)] == pytest.approx([1, 10])
 
@@ -249,5 +256,5 @@ def test_a_batch_gets_what_as_many_calls_would_get(batches: list[int], rate: flo
     limit = Limit(rate, burst)
     together, alone = (RateLimiter(FREE, FREE, FakeClock()) for _ in range(2))
     for wanted in batches:
-        calls = sum(not alone.take("a", limit, "p", FREE) for _ in range(wanted))
+        calls = sum(not call(alone, "a", limit, "p", FREE) for _ in range(wanted))
         assert together.take_up_to(wanted, "a", limit, "p", FREE)[0] == calls

@@ -7,8 +7,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from server.dispatcher.ports import SendResult
-from server.dispatcher.retry import EXPIRED, conclude, decide, expires_at, not_sent
+from server.dispatcher.attempt import EXPIRED, conclude, not_sent
+from server.dispatcher.ports import SendPlan, SendResult
+from server.dispatcher.retry import decide, expires_at
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.errors import RenderError, Verdict
@@ -81,10 +82,25 @@ def test_a_policy_of_a_thousand_attempts_never_overflows() -> None:
     assert decide(BUSY, 1999, patient, 0.5) == 30.0
 
 
+async def _unused() -> SendResult:
+    raise AssertionError
+
+
+def plan_of(claim: Claim, policy: RetryPolicy = POLICY) -> SendPlan:
+    """Plan a send as for a trigger."""
+    return SendPlan(
+        _unused,
+        policy,
+        expires_at=expires_at(claim, policy),
+        suppressed=claim.suppressed,
+        address=claim.trigger.address,
+    )
+
+
 def concluded(result: SendResult, attempt: int = 1) -> Finished:
     started = dt.datetime.now(dt.UTC)
     claim = make_claim(attempt=attempt)
-    return conclude(claim, result, POLICY, jitter=0.5, started_at=started, duration=0.25)
+    return conclude(claim, plan_of(claim), result, jitter=0.5, started_at=started, duration=0.25)
 
 
 def test_a_receipt_means_delivered() -> None:
@@ -158,8 +174,12 @@ def test_a_trigger_expires_as_promised_and_not_at_all_once_it_is_redriven(
     assert expires_at(claim, RetryPolicy(ttl=ttl)) == expected
 
 
+def unsent(claim: Claim, now: dt.datetime, policy: RetryPolicy = POLICY) -> Finished | None:
+    return not_sent(claim, plan_of(claim, policy), now)
+
+
 def at_noon(result: SendResult, claim: Claim, *, took: float = 0.0) -> Finished:
-    return conclude(claim, result, POLICY, jitter=0.5, started_at=NOON, duration=took)
+    return conclude(claim, plan_of(claim), result, jitter=0.5, started_at=NOON, duration=took)
 
 
 def test_a_retry_that_would_come_after_the_time_to_live_is_given_up_and_says_so() -> None:
@@ -195,7 +215,7 @@ def test_only_a_refused_recipient_is_refused_and_without_the_address() -> None:
 
 
 def test_a_suppressed_recipient_is_sent_nothing() -> None:
-    finished = not_sent(accepted(suppressed=f"550 {ADDRESS} unknown"), POLICY, NOON)
+    finished = unsent(accepted(suppressed=f"550 {ADDRESS} unknown"), NOON)
     assert finished is not None
     assert finished.attempt.outcome is AttemptOutcome.SUPPRESSED
     assert finished.attempt.error == (
@@ -208,20 +228,20 @@ def test_a_suppressed_recipient_is_sent_nothing() -> None:
     ("moment", "error"), [(NOON - SECOND, None), (NOON, EXPIRED), (NOON + 9 * SECOND, EXPIRED)]
 )
 def test_what_has_expired_is_not_sent(moment: dt.datetime, error: str | None) -> None:
-    finished = not_sent(accepted(expires_at=NOON), POLICY, moment)
+    finished = unsent(accepted(expires_at=NOON), moment)
     assert (finished.attempt.error if finished else None) == error
     assert finished is None or finished.attempt.outcome is AttemptOutcome.DEAD
 
 
 def test_what_is_neither_suppressed_nor_expired_is_sent() -> None:
-    assert not_sent(accepted(), POLICY, NOON) is None
+    assert unsent(accepted(), NOON) is None
 
 
 def test_a_message_whose_attempts_were_all_lost_is_given_up() -> None:
     policy = RetryPolicy(max_attempts=2)
     now = dt.datetime.now(dt.UTC)
-    assert not_sent(make_claim(attempt=2), policy, now) is None
-    finished = not_sent(make_claim(attempt=3), policy, now)
+    assert unsent(make_claim(attempt=2), now, policy) is None
+    finished = unsent(make_claim(attempt=3), now, policy)
     assert finished is not None
     assert finished.attempt.outcome is AttemptOutcome.DEAD
     assert finished.attempt.error == "all its attempts are made, and the last one was lost"

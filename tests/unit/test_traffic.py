@@ -60,7 +60,7 @@ def test_traffic_moves_to_the_next_provider_when_the_first_fails_and_back_after_
 ) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
-    assert traffic.states()["first"] is OPEN
+    assert traffic.breaker_states()["first"] is OPEN
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 4)}
     clock.advance(10)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 1)}
@@ -99,7 +99,7 @@ def test_a_half_open_provider_whose_slots_are_all_taken_holds_nothing_up(clock: 
     traffic.began("first")
     sent(traffic, "first", DOWN, DOWN)  # while those two hang
     clock.advance(10)
-    assert traffic.states()["first"] is HALF_OPEN
+    assert traffic.breaker_states()["first"] is HALF_OPEN
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 2)}
 
 
@@ -233,7 +233,7 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
     sent(traffic, "first", DOWN)
     clock.advance(10)
     sent(traffic, "first", silent)
-    assert traffic.states()["first"] is HALF_OPEN
+    assert traffic.breaker_states()["first"] is HALF_OPEN
     assert traffic.room("first") == 1
 
 
@@ -256,7 +256,7 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
 ) -> None:
     traffic = make_traffic(FakeClock())
     sent(traffic, "first", DOWN, result, DOWN)
-    assert traffic.states()["first"] is state
+    assert traffic.breaker_states()["first"] is state
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_what_a_probe_may_come_to(clock: FakeClock, result: SendResult | None, s
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(10)
     sent(traffic, "first", result)
-    assert traffic.states()["first"] is state
+    assert traffic.breaker_states()["first"] is state
 
 
 def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: FakeClock) -> None:
@@ -306,6 +306,6 @@ def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on
     assert traffic.may_begin("second", 7.1)
     assert not traffic.may_begin("second", 7)
     sent(traffic, "second", DOWN, DOWN)
-    assert traffic.states() == {"second": OPEN}
+    assert traffic.breaker_states() == {"second": OPEN}
     assert not traffic.may_begin("second", 7.1)
     assert not traffic.may_begin("first", 7.1)

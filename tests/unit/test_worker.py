@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import time
 import uuid
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
@@ -14,10 +13,11 @@ from structlog.testing import capture_logs
 
 from server.channels.email_message import Email
 from server.dispatcher import recorder
+from server.dispatcher.attempt import cut_off
 from server.dispatcher.dispatcher import Dispatcher
-from server.dispatcher.retry import lost
 from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
+from server.dispatcher.store_health import StoreHealth
 from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
@@ -123,8 +123,8 @@ async def test_outcomes_share_commits() -> None:
 async def test_an_idle_dispatcher_only_polls() -> None:
     queue = MemoryQueue()
     async with running(queue, ScriptedProvider()):
-        await asyncio.sleep(0.5)
-    assert 5 <= queue.claims <= 13
+        await queue.clock.run(0.52)
+    assert queue.claims == 11
 
 
 async def test_an_announcement_is_heard_long_before_the_next_poll() -> None:
@@ -132,7 +132,7 @@ async def test_an_announcement_is_heard_long_before_the_next_poll() -> None:
     async with running(queue, provider, settings=SLOW_POLL):
         for count in range(1, 20):
             queue.add(make_trigger())
-            await asyncio.wait_for(queue.until_attempts(count), 5)
+            await queue.until_attempts(count)
 
 
 async def test_a_hanging_provider_does_not_slow_another() -> None:
@@ -141,9 +141,9 @@ async def test_a_hanging_provider_does_not_slow_another() -> None:
     hanging.open.clear()
     queue.add(*[make_trigger() for _ in range(50)], provider="hanging")
     async with running(queue, hanging, quick, settings=SLOW_POLL):
-        await asyncio.wait_for(hanging.reached.wait(), 5)
+        await queue.clock.run_until(hanging.reached.is_set)
         queue.add(*[make_trigger() for _ in range(200)], provider="mail")
-        await asyncio.wait_for(queue.until_attempts(200), 5)
+        await queue.until_attempts(200)
         assert len(quick.sent) == 200
         assert not hanging.sent
         hanging.open.set()
@@ -168,7 +168,7 @@ async def test_shutdown_lets_sends_end_and_records_them() -> None:
     provider.open.clear()
     queue.add(*[make_trigger() for _ in range(5)])
     async with running(queue, provider) as dispatcher:
-        await asyncio.wait_for(provider.reached.wait(), 5)
+        await queue.clock.run_until(provider.reached.is_set)
         dispatcher.stop()
         provider.open.set()
     assert outcomes(queue) == [AttemptOutcome.DELIVERED] * len(provider.sent)
@@ -182,11 +182,11 @@ async def test_a_send_that_outlasts_the_shutdowns_grace_is_on_record_as_lost_and
     queue.add(*[make_trigger() for _ in range(5)])
     impatient = DispatchSettings(poll_interval=0.05, lease=30.0, shutdown_grace=0.05)
     async with running(queue, provider, settings=impatient):
-        await asyncio.wait_for(provider.reached.wait(), 5)
+        await queue.clock.run_until(provider.reached.is_set)
     assert [done.attempt.outcome for done in queue.attempts] == [AttemptOutcome.LOST] * 2
     assert all("cut off by a shutdown" in done.attempt.error for done in queue.attempts)
     assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 0, 1, 1]
-    assert all(row.due <= time.monotonic() for row in queue.rows.values())
+    assert all(row.due <= queue.clock.now for row in queue.rows.values())
 
 
 async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_sent_again() -> None:
@@ -199,7 +199,7 @@ async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_
         await queue.until_finish_failed()
         queue.rows[trigger.id].due = 0.0  # as if the lease had run out meanwhile
         claims = queue.claims
-        await asyncio.sleep(0.3)
+        await queue.clock.run(3)
         assert queue.claims == claims
         queue.finish_down = False
         await queue.until_attempts(1)
@@ -224,7 +224,7 @@ async def test_what_was_sent_is_not_sent_again_while_its_recording_outlasts_the_
     trigger = make_trigger()
     async with running(queue, provider, settings=DispatchSettings(poll_interval=0.02, lease=0.2)):
         queue.add(trigger)
-        await asyncio.sleep(0.7)
+        await queue.clock.run(0.7)
         assert queue.claims > 2
         queue.may.set()
         await queue.until_attempts(1)
@@ -238,10 +238,10 @@ async def test_while_the_store_takes_no_outcomes_nothing_is_claimed_although_a_c
     async with running(queue, provider) as dispatcher:
         queue.add(make_trigger())
         await queue.until_finish_failed()
-        dispatcher._outage.over()  # as a claim does that was under way
+        dispatcher._queue_health.succeeded()  # as a claim does that was under way
         claims = queue.claims
         queue.add(make_trigger())
-        await asyncio.sleep(0.3)
+        await queue.clock.run(3)
         assert queue.claims <= claims + 1
         queue.finish_down = False
         await queue.until_attempts(2)
@@ -263,7 +263,7 @@ async def test_a_store_outage_is_logged_once_and_survived() -> None:
     with capture_logs() as logs:
         async with running(queue, provider):
             queue.add(make_trigger())
-            await asyncio.sleep(0.5)
+            await queue.clock.run(0.5)
             queue.down = False
             await queue.until_attempts(1)
     assert queue.claims < 20
@@ -276,7 +276,7 @@ async def test_claims_whose_campaign_cannot_be_read_go_back() -> None:
     campaigns.down = True
     async with running(queue, provider, campaigns=campaigns):
         queue.add(make_trigger())
-        await asyncio.sleep(0.3)
+        await queue.clock.run(0.3)
         assert queue.handed_back
         campaigns.down = False
         await queue.until_attempts(1)
@@ -316,10 +316,10 @@ async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded
     claims = {
         claim.trigger.id: claim for claim in await queue.claim([ClaimRequest("email/mail", "mail", 2)], 60)
     }
-    kept = recorder.Recorder(queue, recorder.StoreHealth("queue"), lambda: None)
+    kept = recorder.Recorder(queue, StoreHealth("queue"), lambda: None)
     running_recorder = asyncio.create_task(kept.run())
-    kept.finished(lost(claims[poison.id], dt.datetime.now(dt.UTC), 0.1))
-    kept.returned(Released(claims[other.id]))
+    kept.finished(cut_off(claims[poison.id], dt.datetime.now(dt.UTC), 0.1))
+    kept.released(Released(claims[other.id]))
     async with asyncio.timeout(5):
         await kept.drained()
     running_recorder.cancel()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import time
 from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from server.dispatcher import dispatcher as worker
+from server.dispatcher.attempt import EXPIRED
 from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
-from server.dispatcher.retry import EXPIRED
 from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.errors import Permanent, StoreUnavailable, Transient
-from tests.kit.clock import FakeClock
 from tests.kit.dispatch import (
     ADDRESS,
     SLOW_POLL,
@@ -46,16 +43,15 @@ async def send(queue: MemoryQueue, count: int, providers: str = "first,second") 
     """Queue triggers and return once all are delivered."""
     before = outcomes(queue).count(DELIVERED)
     queue.add(*[make_trigger() for _ in range(count)], provider=providers)
-    async with asyncio.timeout(10), queue.changed:
-        await queue.changed.wait_for(lambda: outcomes(queue).count(DELIVERED) == before + count)
+    await queue.clock.run_until(lambda: outcomes(queue).count(DELIVERED) == before + count)
 
 
 async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_back() -> None:
-    queue, clock = MemoryQueue(), FakeClock()
+    queue = MemoryQueue()
     first = ScriptedProvider("first", concurrency=2, timeout=0.02, policy=OPENS_AT_TWO)
     second = ScriptedProvider("second", concurrency=2)
     first.open.clear()
-    async with running(queue, first, second, campaigns=BOTH, clock=clock):
+    async with running(queue, first, second, campaigns=BOTH):
         await send(queue, 20)
         assert (len(first.sent), len(second.sent)) == (0, 20)
         await send(queue, 20)
@@ -63,7 +59,7 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
         assert outcomes(queue).count(RETRY) == 2
 
         first.open.set()
-        clock.advance(10)
+        queue.clock.advance(10)
         await send(queue, 20)
         assert first.sent
         to_second = len(second.sent)
@@ -73,24 +69,24 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
 
 
 async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alone() -> None:
-    queue, clock = MemoryQueue(), FakeClock()
+    queue = MemoryQueue()
     first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO, concurrency=2)
-    async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH, clock=clock):
+    async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH):
         await send(queue, 20)
-        clock.advance(10)
+        queue.clock.advance(10)
         await send(queue, 20)
     assert [done.claim.provider for done in queue.attempts].count("first") == 3
 
 
 async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_again() -> None:
-    queue, clock = MemoryQueue(), FakeClock()
+    queue = MemoryQueue()
     alone = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
-    async with running(queue, alone, clock=clock):
+    async with running(queue, alone):
         queue.add(make_trigger(), make_trigger())
         await queue.until_attempts(2)
-        await asyncio.sleep(0.15)
+        await queue.clock.run(0.15)
         assert outcomes(queue) == [RETRY, RETRY]
-        clock.advance(10)
+        queue.clock.advance(10)
         await queue.until_attempts(4)
     assert outcomes(queue)[2:] == [DELIVERED, DELIVERED]
 
@@ -98,7 +94,7 @@ async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_ag
 async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> None:
     queue = MemoryQueue()
     down = ScriptedProvider("down", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
-    async with running(queue, down, ScriptedProvider(), clock=FakeClock()):
+    async with running(queue, down, ScriptedProvider()):
         queue.add(*[make_trigger() for _ in range(20)], provider="down")
         await send(queue, 100, "mail")
     assert not down.sent
@@ -113,20 +109,19 @@ async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: in
     provider = ScriptedProvider("mail", down, down, down, concurrency=1, policy=OPENS_AT_TWO)
     broken = MemoryCampaigns(make_campaign(sender="" if campaign_id == 44 else "shop@example.com"))
     broken.all[1, 45] = make_campaign(id=45, retry=RetryPolicy(first_delay=3600))
-    clock = FakeClock()
-    async with running(queue, provider, campaigns=broken, clock=clock):
+    async with running(queue, provider, campaigns=broken):
         queue.add(*[make_trigger(campaign_id=number) for number in (45, campaign_id, 45, 45)])
         await queue.until_attempts(3)
-        await asyncio.sleep(0.1)
+        await queue.clock.run(0.1)
         assert len(queue.attempts) == 3  # open since the second failure
-        clock.advance(10)
+        queue.clock.advance(10)
         queue.rows.clear()
         queue.add(*[make_trigger(campaign_id=campaign_id) for _ in range(3)])
         await queue.until_attempts(6)
         queue.add(make_trigger(campaign_id=45))  # tries, and fails
         await queue.until_attempts(7)
         queue.add(make_trigger(campaign_id=45))
-        await asyncio.sleep(0.1)
+        await queue.clock.run(0.1)
     assert outcomes(queue) == [RETRY, DEAD, RETRY, DEAD, DEAD, DEAD, RETRY]
 
 
@@ -135,15 +130,15 @@ async def test_a_providers_rate_is_kept_and_used_up_although_another_lane_is_emp
     slow = ScriptedProvider(concurrency=64, policy=SendingPolicy(rate=40))
     lanes = [make_campaign(id=number, providers=("mail", f"x{number}")) for number in range(5)]
     campaigns = MemoryCampaigns(make_campaign(), *lanes)
-    began = time.monotonic()
+    began = queue.clock.now
     async with running(queue, slow, campaigns=campaigns, settings=SLOW_POLL):
         await send(queue, 21, "mail")
-    assert 0.35 < time.monotonic() - began < 3  # 4 at once at the most, and 17 at 25 ms each
+    assert 0.35 < queue.clock.now - began < 3  # 4 at once at the most, and 17 at 25 ms each
 
 
 async def test_triggers_before_a_closed_window_wait_for_it_and_count_no_attempt() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
-    now = dt.datetime.now(dt.UTC)
+    now = queue.clock.utc()
     opens, closes = (now + dt.timedelta(minutes=minutes) for minutes in (120, 180))
     window = SendWindow(f"{opens:%H:%M}", f"{closes:%H:%M}")
     campaigns = MemoryCampaigns(make_campaign(window=window))
@@ -152,19 +147,18 @@ async def test_triggers_before_a_closed_window_wait_for_it_and_count_no_attempt(
         there = make_trigger(timezone="Etc/GMT-2")  # where it is two hours later: open
         queue.add(elsewhere, there)
         await queue.until_attempts(1)
-        async with asyncio.timeout(5), queue.changed:
-            await queue.changed.wait_for(lambda: queue.handed_back)
-        await asyncio.sleep(0.1)
+        await queue.until_handed_back()
+        await queue.clock.run(60)
     assert sent_ids(provider) == [there.id]
     assert [claim.trigger.id for claim in queue.handed_back] == [elsewhere.id]
     row = queue.rows[elsewhere.id]
     assert row.attempt == 0
-    assert row.due - time.monotonic() == pytest.approx(7200, abs=90)
+    assert row.due - queue.clock.now == pytest.approx(7200 - 60, abs=60)
 
 
 async def test_a_user_without_a_time_zone_is_reached_by_the_projects_clock() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
-    berlin = dt.datetime.now(dt.UTC).astimezone(MemoryCampaigns().zone)
+    berlin = queue.clock.utc().astimezone(MemoryCampaigns().zone)
     opens, closes = (berlin + dt.timedelta(minutes=minutes) for minutes in (-10, 10))
     window = SendWindow(f"{opens:%H:%M}", f"{closes:%H:%M}")
     async with running(queue, provider, campaigns=MemoryCampaigns(make_campaign(window=window))):
@@ -179,7 +173,7 @@ async def test_a_suppressed_recipient_is_sent_nothing_and_takes_no_providers_tur
     async with running(queue, provider):
         queue.add(*[make_trigger() for _ in range(5)], suppressed="550 unknown")
         queue.add(make_trigger())
-        await asyncio.wait_for(queue.until_attempts(6), 5)
+        await queue.until_attempts(6)
     assert outcomes(queue) == [SUPPRESSED] * 5 + [DELIVERED]
     assert len(provider.sent) == 1
     assert queue.attempts[0].attempt.error.endswith(": 550 unknown")
@@ -189,8 +183,8 @@ async def test_a_suppressed_recipient_is_sent_nothing_and_takes_no_providers_tur
 async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     async with running(queue, provider):
-        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC))
-        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+        queue.add(make_trigger(), expires_at=queue.clock.utc())
+        queue.add(make_trigger(), expires_at=queue.clock.utc() + dt.timedelta(hours=1))
         await queue.until_attempts(2)
     assert outcomes(queue) == [DEAD, DELIVERED]
     assert [done.attempt.error for done in queue.dead] == [EXPIRED]
@@ -200,7 +194,7 @@ async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
 async def test_a_retry_that_would_come_after_the_time_to_live_is_given_up() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy", retry_after=60))
     async with running(queue, provider):
-        queue.add(make_trigger(), expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=50))
+        queue.add(make_trigger(), expires_at=queue.clock.utc() + dt.timedelta(seconds=50))
         await queue.until_attempts(1)
     assert [done.attempt.error for done in queue.dead] == [f"busy; {EXPIRED} before another attempt"]
 
@@ -236,13 +230,13 @@ async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_message
 
 
 async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
-    queue, clock = MemoryQueue(), FakeClock()
+    queue = MemoryQueue()
     provider = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
     with capture_logs() as logs:
-        async with running(queue, provider, clock=clock):
+        async with running(queue, provider):
             queue.add(make_trigger(), make_trigger())
             await queue.until_attempts(2)
-            clock.advance(10)
+            queue.clock.advance(10)
             await queue.until_attempts(4)
     events = [one["event"] for one in logs if one["event"].startswith("breaker")]
     assert events == ["breaker_opened", "breaker_closed"]
@@ -251,7 +245,7 @@ async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
 async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alone() -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider("mail", *[Permanent("no")] * 20, policy=OPENS_AT_TWO)
-    async with running(queue, provider, clock=FakeClock()):
+    async with running(queue, provider):
         queue.add(*[make_trigger() for _ in range(20)])
         await queue.until_attempts(20)
         await send(queue, 5, "mail")
@@ -261,14 +255,14 @@ async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alo
 async def test_a_lane_whose_provider_is_not_configured_is_told_of_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "LOOK_AROUND", 0.01)
+    monkeypatch.setattr(worker, "HOUSEKEEPING", 0.01)
     queue = MemoryQueue()
     queue.add(make_trigger(), provider="gone")
     queue.add(make_trigger(), provider="gone,mail")
     with capture_logs() as logs:
         async with running(queue, ScriptedProvider(), settings=SLOW_POLL):
             await queue.until_attempts(1)
-            await asyncio.sleep(0.1)
+            await queue.clock.run(0.1)
     assert [one["lane"] for one in logs if one["event"] == "lane_without_provider"] == ["email/gone"]
 
 
@@ -293,7 +287,7 @@ class SeldomSeen(MemoryQueue):
 async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_whatever_went_wrong_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "LOOK_AROUND", 0.01)
+    monkeypatch.setattr(worker, "HOUSEKEEPING", 0.01)
     queue, second = SeldomSeen(), ScriptedProvider("second")
     with capture_logs() as logs:
         async with running(queue, ScriptedProvider(), second, settings=SLOW_POLL):
@@ -301,7 +295,7 @@ async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_w
             await queue.until_attempts(1)
     assert len(second.sent) == 1
     assert queue.burials >= 1
-    assert [one["event"] for one in logs].count("look_around_failed") == 1
+    assert [one["event"] for one in logs].count("housekeeping_failed") == 1
     assert ADDRESS not in str(logs)
 
 
@@ -312,9 +306,7 @@ async def test_what_was_claimed_ahead_waits_for_its_turn_and_is_handed_back_when
     queue.add(*[make_trigger() for _ in range(4)])
     async with running(queue, mail, ahead=1):
         await queue.until_attempts(2)
-        async with asyncio.timeout(5):
-            while len(queue.handed_back) < 2:
-                await asyncio.sleep(0.01)
+        await queue.until_handed_back(2)
     assert mail.most == 2
     assert outcomes(queue) == [RETRY] * 2
     assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 1, 1]
@@ -328,9 +320,7 @@ async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> 
     short = DispatchSettings(poll_interval=60.0, lease=0.4, shutdown_grace=5.0)
     async with running(queue, mail, settings=short, ahead=1):
         await queue.until_attempts(1)
-        async with asyncio.timeout(5):
-            while not queue.handed_back:
-                await asyncio.sleep(0.01)
+        await queue.until_handed_back()
         mail.open.set()
     assert mail.most == 1
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 
 from ...domain.delivery import ClaimRequest, Finished
-from ...domain.webhook import Posted, WebhookClaim
+from ...domain.webhook import WebhookClaim
 from ..pool import reached
 from . import webhooks_sql as statements
 from .leased import LeasedQueue
@@ -59,16 +59,16 @@ class WebhookQueue(LeasedQueue[WebhookClaim]):
     @staticmethod
     def _finished_row(finished: Finished[WebhookClaim]) -> tuple[object, ...]:
         attempt = finished.attempt
-        status, answer = (finished.status, finished.answer) if isinstance(finished, Posted) else (None, "")
+        reply = finished.reply
         return (
             finished.claim.id,
             attempt.number,
             attempt.outcome.value,
-            status,
+            reply.status if reply else None,
             attempt.started_at,
             attempt.duration,
             attempt.error,
-            answer,
+            reply.text if reply else "",
             finished.retry_in,
             finished.claim.endpoint_id,
         )

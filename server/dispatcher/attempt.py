@@ -1,0 +1,167 @@
+"""The life cycle of one attempt, the same for triggers and webhook messages.
+
+An attempt ends in one of five ways: it is not sent (suppressed, out of attempts, or expired), it is sent, it
+fails and is retried or given up, it is cut off by a shutdown, or its claim is released to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic
+
+import structlog
+from msgspec import structs
+
+from ..domain.clock import SYSTEM_CLOCK, Clock
+from ..domain.delivery import Attempt, AttemptOutcome, ClaimT, Finished, Leased, Released
+from ..errors import DeliveryError, Verdict
+from .ports import AttemptResult, Sender, SendPlan, SendResult
+from .redact import safe_traceback, scrub
+from .retry import decide
+
+__all__ = ["CUT_OFF", "EXPIRED", "USED_UP", "AttemptRunner", "conclude", "cut_off", "not_sent"]
+
+EXPIRED = "its time to live ended"
+"""The error of a message that was not sent in time."""
+_RANDOM = random.SystemRandom()
+USED_UP = "all its attempts are made, and the last one was lost"
+CUT_OFF = "cut off by a shutdown: whether the provider took the message is not known"
+
+
+class AttemptRunner(Generic[ClaimT]):
+    """Makes attempts.
+
+    Args:
+        sender: What is particular to this kind of message.
+        clock: Measures the attempt.
+        jitter: Returns a random number from 0 up to 1, which spreads retries.
+    """
+
+    def __init__(
+        self,
+        sender: Sender[ClaimT],
+        clock: Clock = SYSTEM_CLOCK,
+        jitter: Callable[[], float] = _RANDOM.random,
+    ) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._jitter = jitter
+        self._log = structlog.get_logger("clarion.dispatch").bind()
+
+    async def attempt(self, claim: ClaimT) -> AttemptResult[ClaimT]:
+        """Make one attempt, report it, and return what to record.
+
+        A cancelled send returns an attempt with the outcome LOST. A cancellation before that propagates.
+
+        Raises:
+            StoreUnavailable: The claim could not be planned; nothing was sent.
+        """
+        started_at, start = self._clock.utc(), self._clock.monotonic()
+        plan = await self._sender.plan(claim, started_at)
+        if isinstance(plan, Released):
+            return AttemptResult(plan)
+        if unsent := not_sent(claim, plan, started_at):
+            return self._reported(unsent)
+        if plan.wait:
+            return AttemptResult(Released(claim, plan.wait))
+        try:
+            result = await self._send(claim, plan)
+        except asyncio.CancelledError:
+            return self._reported(cut_off(claim, started_at, self._clock.monotonic() - start))
+        duration = self._clock.monotonic() - start
+        finished = conclude(
+            claim, plan, result, jitter=self._jitter(), started_at=started_at, duration=duration
+        )
+        return self._reported(finished, result)
+
+    def _reported(
+        self, finished: Finished[ClaimT], result: SendResult | None = None
+    ) -> AttemptResult[ClaimT]:
+        self._sender.report(finished)
+        return AttemptResult(finished, result)
+
+    async def _send(self, claim: ClaimT, plan: SendPlan) -> SendResult:
+        """Send; every error becomes a result."""
+        try:
+            return await plan.send()
+        except DeliveryError as error:
+            return SendResult.of(error)
+        except Exception as error:
+            self._log.error(
+                "send_fault",
+                id=str(claim.id),
+                provider=claim.provider,
+                exception=safe_traceback(error),
+            )
+            words = f"unexpected {type(error).__name__} in provider {claim.provider}"
+            return SendResult(Verdict.PROVIDER_DOWN, words)
+
+
+def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT] | None:
+    """Return what to record for a claim that must not be sent, or None if it may be sent."""
+    outcome = AttemptOutcome.DEAD
+    if plan.suppressed:
+        outcome = AttemptOutcome.SUPPRESSED
+        error = f"the recipient is suppressed since a provider refused it: {plan.suppressed}"
+    elif claim.tries > plan.policy.max_attempts + plan.spare_attempts:
+        # The last attempts were lost: this message may be what makes dispatchers crash.
+        error = USED_UP
+    elif plan.expires_at is not None and now >= plan.expires_at:
+        error = EXPIRED
+    else:
+        return None
+    return Finished(claim, _attempt(claim, outcome, now, 0.0, scrub(error, plan.address)))
+
+
+def cut_off(claim: ClaimT, started_at: dt.datetime, duration: float) -> Finished[ClaimT]:
+    """Return what to record for an attempt that a shutdown cut off: it is made again at once."""
+    return Finished(claim, _attempt(claim, AttemptOutcome.LOST, started_at, duration, CUT_OFF), 0.0)
+
+
+def conclude(
+    claim: ClaimT,
+    plan: SendPlan,
+    result: SendResult,
+    *,
+    jitter: float,
+    started_at: dt.datetime,
+    duration: float,
+) -> Finished[ClaimT]:
+    """Turn the result of a send into what is recorded: delivered, retry (with its delay) or dead.
+
+    Args:
+        claim: What was sent.
+        plan: How it was sent.
+        result: What came of it.
+        jitter: A random number, 0 ≤ jitter < 1.
+        started_at: When the attempt started.
+        duration: Seconds that it took.
+    """
+    if result.verdict is Verdict.SENT:
+        attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)
+        attempt = replace(attempt, provider_message_id=result.message_id)
+        return Finished(claim, attempt, reply=result.reply)
+    policy = plan.policy
+    if result.verdict is Verdict.PROVIDER_DOWN:
+        policy = structs.replace(policy, max_attempts=policy.max_attempts + plan.spare_attempts)
+    end, now = plan.expires_at, started_at + dt.timedelta(seconds=duration)
+    time_left = (end - now).total_seconds() if end else math.inf
+    delay = decide(result, claim.tries, policy, jitter, time_left)
+    error = scrub(result.words, plan.address)
+    refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
+    if delay is None and decide(result, claim.tries, policy, jitter) is not None:
+        error += f"; {EXPIRED} before another attempt"
+    outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
+    attempt = _attempt(claim, outcome, started_at, duration, error)
+    return Finished(claim, attempt, delay, refusal, result.reply)
+
+
+def _attempt(
+    claim: Leased, outcome: AttemptOutcome, started_at: dt.datetime, duration: float, error: str = ""
+) -> Attempt:
+    return Attempt(claim.attempt, claim.provider, outcome, started_at, duration, error=error)

@@ -1,24 +1,27 @@
 """The error tree.
 
 ClarionError
-├── ConfigError                 a setting, file, port or folder is wrong: one line, exit code 2
-├── RequestError                a caller's fault or ours, with the answer it gets
-│   ├── InvalidRequest          422  INVALID_ARGUMENT, all violations at once
-│   ├── CampaignPaused          422  FAILED_PRECONDITION
-│   ├── IdempotencyKeyReused    422  FAILED_PRECONDITION
-│   ├── TooLateToCancel         422  FAILED_PRECONDITION
-│   ├── CredentialsMissing      401  UNAUTHENTICATED
-│   ├── CredentialsInvalid      401  UNAUTHENTICATED
-│   ├── ScopeMissing            403  PERMISSION_DENIED
-│   ├── CampaignForbidden       403  PERMISSION_DENIED
-│   ├── NotFound                404  NOT_FOUND (CampaignNotFound, DeliveryNotFound, KeyNotFound)
-│   ├── MethodUnknown                UNIMPLEMENTED (gRPC only: over REST it is an unknown path)
-│   ├── BodyTooLarge            413  RESOURCE_EXHAUSTED
-│   ├── RateLimited             429  RESOURCE_EXHAUSTED
-│   ├── StoreUnavailable        503  UNAVAILABLE
-│   ├── Overloaded              503  UNAVAILABLE
-│   ├── ServerEnding            503  UNAVAILABLE (streams only)
-│   └── TimedOut                504  DEADLINE_EXCEEDED
+├── ConfigError                 a setting, file or argument is wrong: exit code 2
+├── RequestError                a call was rejected; its reason in error_reason.proto has code and status
+│   ├── InvalidRequest          all violations at once
+│   ├── CampaignPaused
+│   ├── IdempotencyKeyReused
+│   ├── TooLateToCancel
+│   ├── CredentialsMissing
+│   ├── CredentialsInvalid
+│   ├── ScopeMissing
+│   ├── CampaignForbidden
+│   ├── NotFound
+│   │   ├── CampaignNotFound
+│   │   ├── DeliveryNotFound
+│   │   └── KeyNotFound
+│   ├── MethodUnknown           gRPC only: over REST it is an unknown path
+│   ├── BodyTooLarge
+│   ├── RateLimited
+│   ├── StoreUnavailable
+│   ├── Overloaded
+│   ├── ServerEnding            streams only
+│   └── TimedOut
 └── DeliveryError               one attempt failed
     ├── RenderError             the template could not be rendered
     └── ProviderError           the provider refused the message or did not answer; `verdict` says which
@@ -65,24 +68,30 @@ __all__ = [
 ]
 
 
-_SHOWN = 3  # violations that an error's message sums up
+_SHOWN = 3  # violations that the message of an error names
 
 
 class ClarionError(Exception):
     """Clarion failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        """Take a message; without one, the class's docstring is the message."""
+        """Use the message, or the class's docstring if there is none."""
         super().__init__(message or type(self).__doc__)
 
 
 class ConfigError(ClarionError):
-    """A setting is wrong."""
+    """A setting, file or argument is wrong; the message names it and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule: the field's path as the caller wrote it, a sentence, a ViolationReason."""
+    """One broken rule of the contract.
+
+    Attributes:
+        field: path of the field as the caller wrote it.
+        description: what is wrong, for people.
+        reason: name of a `ViolationReason`, for programs.
+    """
 
     field: str
     description: str
@@ -90,16 +99,14 @@ class Violation:
 
 
 class RequestError(ClarionError):
-    """The request was refused."""
+    """The request was rejected."""
 
-    code = "INTERNAL"
-    """Name of the `google.rpc.Code`."""
     reason = "INTERNAL_FAULT"
-    """Name of the ErrorReason in `error_reason.proto`, without its prefix."""
+    """Name of the `ErrorReason` without its prefix; its options determine gRPC code and HTTP status."""
     retry_after: float | None = None
     """Seconds after which the same call may succeed."""
     headers: tuple[tuple[str, str], ...] = ()
-    """What is sent beside the status: trailing metadata over gRPC, headers over REST."""
+    """Sent in addition to the status: trailing metadata over gRPC, headers over REST."""
 
     def __init__(
         self,
@@ -108,7 +115,7 @@ class RequestError(ClarionError):
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[Violation] = (),
     ) -> None:
-        """Take what the caller is told: a message, facts (ids only) and violations."""
+        """Create an error with a message for people, and IDs (`metadata`) and violations for programs."""
         super().__init__(message)
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
@@ -117,11 +124,10 @@ class RequestError(ClarionError):
 class InvalidRequest(RequestError):
     """The request breaks the contract."""
 
-    code = "INVALID_ARGUMENT"
     reason = "INVALID_REQUEST"
 
     def __init__(self, violations: Sequence[Violation], *, of: str = "body") -> None:
-        """Take all violations; the message sums them up. `of` names what those without a field are of."""
+        """Summarize all violations in the message; `of` is what those without a field refer to."""
         shown = "; ".join(f"{v.field or of}: {v.description}" for v in violations[:_SHOWN])
         more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
         count = "1 violation" if len(violations) == 1 else f"{len(violations)} violations"
@@ -129,64 +135,56 @@ class InvalidRequest(RequestError):
 
 
 class CampaignPaused(RequestError):
-    """The campaign is paused and takes no triggers now."""
+    """The campaign is paused and does not accept triggers."""
 
-    code = "FAILED_PRECONDITION"
     reason = "CAMPAIGN_PAUSED"
 
 
 class IdempotencyKeyReused(RequestError):
-    """The idempotency key was used for another trigger: use a new one for each."""
+    """The idempotency key was already used for a different trigger; use a new key for each trigger."""
 
-    code = "FAILED_PRECONDITION"
     reason = "IDEMPOTENCY_KEY_REUSED"
 
 
 class TooLateToCancel(RequestError):
-    """The trigger is being sent, or its delivery has ended; it cannot be cancelled any more."""
+    """The trigger is being sent, or its delivery has ended; it can no longer be cancelled."""
 
-    code = "FAILED_PRECONDITION"
     reason = "TOO_LATE_TO_CANCEL"
 
 
 class CredentialsMissing(RequestError):
-    """No API key was sent: send the header `Authorization: Bearer sk_…`."""
+    """The request has no API key; send the header `Authorization: Bearer sk_…`."""
 
-    code = "UNAUTHENTICATED"
     reason = "CREDENTIALS_MISSING"
 
 
 class CredentialsInvalid(RequestError):
-    """The API key does not work: use `Authorization: Bearer sk_…` with a key that does."""
+    """The API key is invalid; send the header `Authorization: Bearer sk_…` with a valid key."""
 
-    code = "UNAUTHENTICATED"
     reason = "CREDENTIALS_INVALID"
 
 
 class ScopeMissing(RequestError):
     """The API key lacks a scope that this call needs."""
 
-    code = "PERMISSION_DENIED"
     reason = "SCOPE_MISSING"
 
 
 class CampaignForbidden(RequestError):
     """The API key may not trigger this campaign."""
 
-    code = "PERMISSION_DENIED"
     reason = "CAMPAIGN_FORBIDDEN"
 
 
 class NotFound(RequestError):
     """There is no such thing."""
 
-    code = "NOT_FOUND"
     thing = "thing"
-    """What it is called; the metadata has its id under this name and `_id`."""
+    """Noun for the message; with `_id` it is the key of the ID in the metadata."""
 
     @classmethod
     def of(cls, number: object) -> Self:
-        """Return the error that names what was asked for."""
+        """Return an error that names the requested ID."""
         return cls(f"There is no {cls.thing} {number}.", metadata={f"{cls.thing}_id": str(number)})
 
 
@@ -212,23 +210,20 @@ class KeyNotFound(NotFound):
 
 
 class MethodUnknown(RequestError):
-    """There is no such gRPC method: check the service and the method; reflection lists them."""
+    """Unknown gRPC method; check the names of the service and the method, which reflection lists."""
 
-    code = "UNIMPLEMENTED"
     reason = "METHOD_UNKNOWN"
 
 
 class BodyTooLarge(RequestError):
     """The message is too large."""
 
-    code = "RESOURCE_EXHAUSTED"
     reason = "BODY_TOO_LARGE"
 
 
 class RateLimited(RequestError):
-    """The API key, or its project, made too many calls: wait for the seconds in `retry-after`."""
+    """The API key or its project exceeded its rate limit; retry after the seconds in `retry-after`."""
 
-    code = "RESOURCE_EXHAUSTED"
     reason = "RATE_LIMITED"
 
     def __init__(
@@ -239,7 +234,7 @@ class RateLimited(RequestError):
         metadata: Mapping[str, str] | None = None,
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Take the seconds until the next call can succeed, and what tells more."""
+        """Create an error with the seconds until the next call can succeed, and headers with the limits."""
         super().__init__(message, metadata=metadata)
         self.retry_after = retry_after
         self.headers = tuple(headers)
@@ -248,7 +243,6 @@ class RateLimited(RequestError):
 class StoreUnavailable(RequestError):
     """The database cannot be reached; nothing was accepted. Try again shortly."""
 
-    code = "UNAVAILABLE"
     reason = "STORE_UNAVAILABLE"
     retry_after = 2.0
 
@@ -256,22 +250,19 @@ class StoreUnavailable(RequestError):
 class Overloaded(RequestError):
     """Too many calls are waiting; nothing was accepted. Try again shortly."""
 
-    code = "UNAVAILABLE"
     reason = "OVERLOADED"
     retry_after = 1.0
 
 
 class ServerEnding(RequestError):
-    """This server ends: open the stream again, with the last cursor."""
+    """This server is shutting down; open the stream again with the last cursor."""
 
-    code = "UNAVAILABLE"
     reason = "SERVER_UNAVAILABLE"
 
 
 class TimedOut(RequestError):
     """The answer took too long; the trigger may or may not have been accepted."""
 
-    code = "DEADLINE_EXCEEDED"
     reason = "TIMED_OUT"
 
 

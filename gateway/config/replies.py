@@ -47,6 +47,7 @@ DOMAIN = "clarion"
 PREFIX = "ERROR_REASON_"
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """What `grpc-message` carries as it is; all else is percent-encoded (gRPC over HTTP/2)."""
+WITHOUT_QUERY = "is not accepted by this path"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
 RETRY_AFTER = {"retry-after": "1"}
 """Seconds; servers are checked every second."""
@@ -112,45 +113,45 @@ class Reply:
 
 NO_SUCH_PATH = Reply(
     reasons.ERROR_REASON_PATH_NOT_FOUND,
-    "There is nothing at this path: /docs shows what there is.",
+    "Nothing exists at this path; /docs lists all paths.",
 )
 NOT_ALLOWED = Reply(
     reasons.ERROR_REASON_METHOD_NOT_ALLOWED,
-    "This path does not take this method: use one of those in the header `allow`.",
+    "This path does not support this method; use one of those in the header `allow`.",
 )
 KEY_MISSING = Reply(
     reasons.ERROR_REASON_CREDENTIALS_MISSING,
-    "No API key was sent: send the header `Authorization: Bearer sk_…`.",
+    "The request has no API key; send the header `Authorization: Bearer sk_…`.",
     CHALLENGE,
 )
 KEY_MALFORMED = Reply(
     reasons.ERROR_REASON_CREDENTIALS_INVALID,
-    "The API key does not work: use `Authorization: Bearer sk_…` with a key that does.",
+    "The API key is invalid; send the header `Authorization: Bearer sk_…` with a valid key.",
     CHALLENGE,
 )
 NOT_JSON = Reply(
     reasons.ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,
-    "The body must be uncompressed JSON in UTF-8: send the header `Content-Type: application/json`.",
+    "The body must be uncompressed JSON in UTF-8; send the header `Content-Type: application/json`.",
 )
 NO_QUERY = Reply(
     reasons.ERROR_REASON_INVALID_REQUEST,
-    "1 violation: query: is not taken by this path",
-    violations=({"field": "query", "description": "is not taken by this path", "reason": "UNKNOWN_FIELD"},),
+    f"1 violation: query: {WITHOUT_QUERY}",
+    violations=({"field": "query", "description": WITHOUT_QUERY, "reason": "UNKNOWN_FIELD"},),
 )
 OVERLOADED = Reply(
     reasons.ERROR_REASON_OVERLOADED,
-    "Too many calls are under way; nothing was accepted. Try again after the seconds in `retry-after`.",
+    "Too many calls are in progress; nothing was accepted. Retry after the seconds in `retry-after`.",
     RETRY_AFTER,
 )
 UNREACHABLE = Reply(
     reasons.ERROR_REASON_SERVER_UNAVAILABLE,
     "No server answered; a trigger may or may not have been accepted. "
-    "Try again after the seconds in `retry-after`.",
+    "Retry after the seconds in `retry-after`.",
     RETRY_AFTER,
 )
 NOT_READY = Reply(
     reasons.ERROR_REASON_NOT_READY,
-    "No server can take calls here now: send them elsewhere until this path answers 200.",
+    "No server here can accept calls now; send them elsewhere until this path answers 200.",
     RETRY_AFTER,
 )
 TIMED_OUT = Reply(
@@ -159,37 +160,37 @@ TIMED_OUT = Reply(
 )
 TOO_SLOW = Reply(
     reasons.ERROR_REASON_REQUEST_TOO_SLOW,
-    "The request arrived too slowly; nothing was accepted. Send all of it at once.",
+    "The request arrived too slowly; nothing was accepted. Send it without pauses.",
 )
 FAULT = Reply(
     reasons.ERROR_REASON_INTERNAL_FAULT,
-    "A fault in the gateway: tell its operator the header `x-request-id`.",
+    "The gateway failed internally; report the header `x-request-id` to its operator.",
 )
 MALFORMED = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,
-    "The HTTP request is malformed: check its request line, path and headers.",
+    "The HTTP request is malformed; check its request line, path and headers.",
     chosen=HTTPStatus.BAD_REQUEST,
 )
 UPGRADE = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,
-    "Connections cannot be upgraded here: send plain HTTP/1.1 or HTTP/2.",
+    "Connections cannot be upgraded; use plain HTTP/1.1 or HTTP/2.",
     chosen=HTTPStatus.FORBIDDEN,
 )
 OLD_HTTP = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,
-    "This HTTP version is not spoken here: use HTTP/1.1 or HTTP/2.",
+    "This HTTP version is not supported; use HTTP/1.1 or HTTP/2.",
     chosen=HTTPStatus.UPGRADE_REQUIRED,
 )
 LARGE_HEADERS = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,
-    "The request has too many or too long headers: send fewer.",
+    "The request has too many headers, or they are too large; send fewer or shorter ones.",
     chosen=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
 )
 
 
 def too_large(limit: int) -> Reply:
     """Return the answer to a body above a limit in bytes."""
-    message = f"The body is larger than {limit} bytes: send less."
+    message = f"The body is larger than {limit} bytes; send less."
     return Reply(reasons.ERROR_REASON_BODY_TOO_LARGE, message)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.api import httpbody_pb2
 from google.protobuf.message import Message
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from clarion.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2_grpc
@@ -35,8 +35,6 @@ __all__ = ["DeliveryServicer"]
 _DEFAULT_PAGE = 50
 _MAX_PAGE_BYTES = 512 * 1024
 """A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
-_COME_AGAIN = "UNAVAILABLE"
-"""The code after which a stream can go on elsewhere, or later."""
 _CURSOR = "cursor"
 
 
@@ -103,9 +101,10 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                 _naming_header(error.violations) if by_header else error.violations
             ) from error
         except RequestError as error:
-            if not begun or error.code == _COME_AGAIN:
+            status = to_status(error)
+            if not begun or status.code == code_pb2.UNAVAILABLE:  # the stream can continue elsewhere or later
                 raise
-            yield last_event(to_status(error))
+            yield last_event(status)
         else:
             yield last_event(status_pb2.Status())
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+from clarion.v1 import error_reason_pb2, options_pb2
 
 from ..errors import RequestError, Violation
 
 __all__ = ["abort", "to_status"]
 
 DOMAIN = "clarion"
+_PREFIX = "ERROR_REASON_"
+_ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 # Envoy and grpcio clients fail on error details above 8 KiB of headers; base64 adds a third, and the message
 # travels twice, once percent-encoded. All in bytes.
 _MAX_DETAIL_BYTES = 2500
@@ -32,7 +37,7 @@ class _Rich(grpc.Status):
 
 def to_status(error: RequestError) -> status_pb2.Status:
     """Return the status with exactly one ErrorInfo and, if there are violations, one BadRequest."""
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_cut(str(error), 2 * _MAX_TEXT))
+    status = status_pb2.Status(code=_code(error.reason), message=_cut(str(error), 2 * _MAX_TEXT))
     facts = {name: _cut(fact, _MAX_TEXT) for name, fact in error.metadata.items()}
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=facts)
     status.details.add().Pack(info)
@@ -43,6 +48,13 @@ def to_status(error: RequestError) -> status_pb2.Status:
         retry.retry_delay.FromMilliseconds(math.ceil(error.retry_after * 1000))  # less would be too early
         status.details.add().Pack(retry)
     return status
+
+
+def _code(reason: str) -> int:
+    """Return the `google.rpc.Code` that the reason's options name."""
+    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"{_PREFIX}{reason}"]
+    answer: options_pb2.ErrorAnswer = value.GetOptions().Extensions[_ANSWER]
+    return answer.code
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: RequestError) -> None:

@@ -44,8 +44,7 @@ def wire_bytes(status: status_pb2.Status) -> int:
 
 
 @pytest.mark.parametrize("kind", sorted(set(subclasses(RequestError)), key=str))
-def test_every_error_has_a_code_and_a_documented_reason(kind: type[RequestError]) -> None:
-    assert kind.code in code_pb2.Code.DESCRIPTOR.values_by_name
+def test_every_error_has_a_documented_reason(kind: type[RequestError]) -> None:
     assert f"ERROR_REASON_{kind.reason}" in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
     assert kind.__doc__
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -11,12 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from server.channels.push import Push
-from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, ProviderError, Verdict
@@ -97,26 +94,6 @@ async def test_a_notification_ends_when_the_settings_say(stand: Stand, ttl: int,
     async with apns_server(KEY, clock=lambda: 1_700_000_000.0) as apns:
         await stand.provider(apns, clock=lambda: 1_700_000_000.9, ttl=ttl).send(push())
     assert apns.taken[0].headers["apns-expiration"] == expected
-
-
-async def test_what_is_no_text_becomes_question_marks(stand: Stand) -> None:
-    async with apns_server(KEY) as apns:
-        await stand.provider(apns).send(push(body="half \ud83c of a pair"))
-    assert apns.taken[0].payload["aps"]["alert"]["body"] == "half ? of a pair"
-
-
-async def test_tls_with_an_authority_of_ones_own(stand: Stand, tmp_path: Path) -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    context.set_alpn_protocols(["h2"])
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    async with apns_server(KEY, tls=context) as apns:
-        provider = stand.provider(apns, ca_file=str(tmp_path / "ca.pem"))
-        await asyncio.gather(*(provider.send(push()) for _ in range(20)))
-        error = await failure(stand.provider(apns))
-    assert (apns.connections, len(apns.taken)) == (1, 20)
-    assert str(error) == "apple gave no answer: ConnectError"
-    assert error.verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_many_at_once_share_a_connection_and_a_provider_token(stand: Stand) -> None:
@@ -201,25 +178,6 @@ async def test_an_app_that_is_gone_is_gone_since_a_moment(stand: Stand) -> None:
     assert str(error) == "APNs HTTP 410: Unregistered since 2023-11-14T22:13:20Z"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html>\xff</html>",
-        b"[" * 50_000,
-        b'{"reason": 7, "timestamp": 1e999}',
-        b'{"reason": "' + DEVICE.encode() + b"\\r\\n" + b'", "timestamp": 99999999999999999999}',
-        b"x" * 200_000,
-    ],
-    ids=["no text", "deep", "odd types", "odd words", "long"],
-)
-async def test_an_answer_that_is_not_of_apns_is_transient(stand: Stand, body: bytes) -> None:
-    async with apns_server(KEY) as apns:
-        apns.script.append(Say(400, body=body))
-        error = await failure(stand.provider(apns))
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error) == "APNs HTTP 400: no readable reason"
-
-
 async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand) -> None:
     clock = FakeClock(time.time())
     async with apns_server(KEY, clock=clock) as apns:
@@ -285,12 +243,6 @@ async def test_what_is_no_device_token_never_reaches_the_server(stand: Stand, to
     assert apns.connections == 0
 
 
-async def test_a_text_message_is_no_push(stand: Stand) -> None:
-    async with apns_server(KEY) as apns:
-        with raises(Verdict.NEVER):
-            await stand.provider(apns).send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
-
-
 async def test_after_a_goaway_the_next_message_takes_a_new_connection(stand: Stand) -> None:
     async with apns_server(KEY) as apns:
         provider = stand.provider(apns)
@@ -345,12 +297,6 @@ async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fau
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error).startswith("apple gave no answer: ")
     assert apns.connections == (1 if fault == "reset" else 2)
-
-
-async def test_a_server_that_is_not_there_is_transient(stand: Stand) -> None:
-    async with apns_server(KEY) as apns:
-        pass
-    assert (await failure(stand.provider(apns))).verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_a_server_that_came_back_is_used_again(stand: Stand) -> None:
@@ -431,9 +377,6 @@ async def test_the_environment_chooses_the_host(stand: Stand, environment: str, 
         ({"topic": "com example\r\nx: y"}, "topic: expected `str` matching"),
         ({"environment": "staging"}, "environment: invalid enum value 'staging'"),
         ({"ttl": -1}, "ttl: expected `int` >= 0"),
-        ({"url": "http://push.example.com"}, "url: must be https"),
-        ({"ca_file": "/nowhere"}, "ca_file: cannot be used: No such file"),
-        ({"key_fil": "x"}, "key_fil: is not a setting of this provider"),
     ],
 )
 async def test_a_wrong_setting_is_named(stand: Stand, changes: dict[str, object], expected: str) -> None:

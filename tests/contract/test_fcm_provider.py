@@ -4,101 +4,36 @@ import asyncio
 import contextlib
 import json
 import ssl
-import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import jwt
 import msgspec
 import pytest
-import trustme
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.channels.push import Push
-from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
 from server.errors import ConfigError, ProviderError, Verdict
-from tests.kit.http_api import Api, Reply, Request, http_api
+from tests.kit.fcm_api import (
+    DEVICE,
+    KEY,
+    Google,
+    account_file,
+    bad_request,
+    fcm_error,
+    pem,
+    push,
+    refusal,
+)
+from tests.kit.http_api import Reply, Request, http_api
 from tests.kit.smtp_servers import CERTIFICATE
 from tests.kit.verdicts import raises
-
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - longer ones are slow to read
-ACCOUNT = "clarion@news-46.iam.gserviceaccount.com"
-DEVICE = "cRtEsT:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx_Zx"
-GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 pytestmark = [
     pytest.mark.timeout(30),
     pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning"),
 ]
-
-
-def pem(key: Any) -> str:
-    return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
-
-
-class Google:
-    """FCM and the token endpoint, as documented: each request is checked, each token known."""
-
-    def __init__(self) -> None:
-        self.api: Api
-        self.now = 1_700_000_000.0
-        self.issued: list[str] = []
-        self.refused: set[str] = set()
-        self.messages: list[dict[str, Any]] = []
-        self.to_token: list[Reply] = []
-        self.to_send: list[Reply] = []
-        self.lifetime = 3599
-
-    def clock(self) -> float:
-        return self.now
-
-    def answer(self, request: Request) -> Reply:
-        assert request.method == "POST"
-        if request.target == "/token":
-            return self.to_token.pop(0) if self.to_token else self._grant(request.form())
-        assert request.target == "/v1/projects/news-46/messages:send"
-        if request.bearer() not in self.issued or request.bearer() in self.refused:
-            return refusal(401, "UNAUTHENTICATED")
-        if self.to_send:
-            return self.to_send.pop(0)
-        self.messages.append(request.json()["message"])
-        return Reply(200, {"name": f"projects/news-46/messages/0:{len(self.messages)}%31bd1c96"})
-
-    def _grant(self, form: Mapping[str, str]) -> Reply:
-        assert form.keys() == {"grant_type", "assertion"}
-        assert form["grant_type"] == GRANT
-        claims = jwt.decode(
-            form["assertion"],
-            KEY.public_key(),
-            algorithms=["RS256"],
-            audience=f"{self.api.url}/token",
-            options={"verify_exp": False, "verify_iat": False},
-        )
-        assert jwt.get_unverified_header(form["assertion"])["kid"] == "key-1"
-        assert claims["iss"] == ACCOUNT
-        assert claims["scope"] == "https://www.googleapis.com/auth/firebase.messaging"
-        assert claims["iat"] <= self.now <= claims["exp"] <= claims["iat"] + 3600
-        self.issued.append(f"ya29.token-{len(self.issued)}")
-        grant = {"access_token": self.issued[-1], "expires_in": self.lifetime, "token_type": "Bearer"}
-        return Reply(200, grant, after=0.02)
-
-
-def refusal(status: int, canonical: str, *details: Mapping[str, Any], message: str = "No.") -> Reply:
-    error = {"code": status, "message": message, "status": canonical, "details": list(details)}
-    return Reply(status, {"error": error})
-
-
-def fcm_error(code: str) -> dict[str, Any]:
-    return {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}
-
-
-def bad_request(field: str) -> dict[str, Any]:
-    violations = [{"field": field, "description": "Invalid"}]
-    return {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}
 
 
 class Stand:
@@ -111,15 +46,7 @@ class Stand:
         self.write()
 
     def write(self, **changes: object) -> None:
-        members = {
-            "type": "service_account",
-            "project_id": "news-46",
-            "private_key_id": "key-1",
-            "private_key": pem(KEY),
-            "client_email": ACCOUNT,
-            "token_uri": f"{self.google.api.url}/token",
-        } | changes
-        self.file.write_text(json.dumps({k: v for k, v in members.items() if v is not None}))
+        self.file.write_text(account_file(self.google.api.url, **changes))
 
     def provider(self, **settings: object) -> FcmProvider:
         table = {
@@ -148,11 +75,6 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
 @pytest.fixture
 def google(stand: Stand) -> Google:
     return stand.google
-
-
-def push(**changes: Any) -> Push:
-    fields = {"device_token": DEVICE, "title": "Grüße", "body": "Hallo Zoë 🎈", "data": {"campaign_id": "46"}}
-    return Push(uuid.uuid4(), **fields | changes)
 
 
 async def failure(provider: FcmProvider, message: Push | None = None) -> ProviderError:
@@ -184,26 +106,10 @@ async def test_a_notification_arrives_as_it_was_rendered(stand: Stand, google: G
     ]
 
 
-async def test_what_is_no_text_becomes_question_marks(stand: Stand, google: Google) -> None:
-    await stand.provider().send(push(body="half \ud83c of a pair"))
-    assert google.messages[0]["notification"]["body"] == "half ? of a pair"
-
-
 async def test_a_service_account_of_another_project_can_send(stand: Stand, google: Google) -> None:
     stand.write(project_id="accounts-1")
     await stand.provider(project_id="news-46").send(push())
     assert len(google.messages) == 1
-
-
-async def test_tls_with_an_authority_of_ones_own(tmp_path: Path) -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    async with running(tmp_path, context) as stand:
-        await stand.provider(ca_file=str(tmp_path / "ca.pem")).send(push())
-        error = await failure(stand.provider())
-    assert len(stand.google.messages) == 1
-    assert str(error) == "at the token endpoint: fire gave no answer: ConnectError"
 
 
 async def test_many_at_once_share_one_access_token(stand: Stand, google: Google) -> None:
@@ -398,19 +304,6 @@ async def test_an_answer_that_quotes_tokens_is_quoted_without(stand: Stand, goog
     assert str(await failure(stand.provider())) == expected
 
 
-ODD = (b"", b"<html>\xff", b"[" * 50_000, {"name": 7}, {"name": "hi"}, {"error": [7]}, b"x" * 100_000)
-
-
-@pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 502])
-async def test_an_answer_that_is_not_of_fcm_is_transient(stand: Stand, google: Google, status: int) -> None:
-    provider = stand.provider()
-    for body in ODD:
-        google.to_send.append(Reply(status, None if status == 204 else body))
-        error = await failure(provider)
-        assert error.verdict is Verdict.PROVIDER_DOWN
-        assert str(error) == f"FCM HTTP {status}: no readable error"
-
-
 async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, google: Google) -> None:
     provider = stand.provider()
     yes = {"name": "projects/news-46/messages/0"}
@@ -422,37 +315,6 @@ async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, goog
     error = await failure(provider)
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "FCM HTTP 400: no readable error"
-
-
-@pytest.mark.parametrize("reply", [Reply(cut=0), Reply(raw=b"hm\r\n")])
-async def test_a_connection_that_breaks_is_transient(stand: Stand, google: Google, reply: Reply) -> None:
-    provider = stand.provider()
-    google.to_send.append(reply)
-    error = await failure(provider)
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error) == "fire gave no answer: RemoteProtocolError"
-    await provider.send(push())
-    assert len(google.messages) == 1
-
-
-async def test_a_slow_answer_can_be_left_and_does_not_hold_up_others(stand: Stand, google: Google) -> None:
-    provider = stand.provider(timeout=0.2)
-    assert provider.timeout == 0.2
-    await provider.send(push())
-    google.to_send.append(Reply(200, {}, after=30))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await provider.send(push())
-    await provider.send(push())
-    assert len(google.messages) == 2
-
-
-async def test_a_server_that_is_not_there_is_transient(tmp_path: Path) -> None:
-    async with running(tmp_path) as stand:
-        provider = stand.provider()
-        await provider.send(push())
-    error = await failure(stand.provider())
-    assert error.verdict is Verdict.PROVIDER_DOWN
 
 
 async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Google) -> None:
@@ -471,11 +333,6 @@ async def test_what_is_no_device_token_never_reaches_the_server(
     with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of FCM tokens"):
         await stand.provider().send(push(device_token=token))
     assert google.api.connections == 0
-
-
-async def test_a_text_message_is_no_push(stand: Stand) -> None:
-    with raises(Verdict.NEVER):
-        await stand.provider().send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
 
 
 def test_settings_show_no_file() -> None:

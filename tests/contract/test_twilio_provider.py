@@ -4,68 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from server.channels.email_message import Email
 from server.channels.text import Text
 from server.config import load
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
 from server.errors import ConfigError, ProviderError, Verdict
-from tests.kit.http_api import Api, Reply, Request, http_api
-from tests.kit.verdicts import raises
-
-NUMBER = "+15551234567"
-ACCOUNT = "AC" + "0123456789abcdef" * 2
-KEY = "SK" + "0123456789abcdef" * 2
-SERVICE = "MG" + "0123456789abcdef" * 2
-SID = "SM" + "fedcba9876543210" * 2
-TOKEN = "open-sesame:token"
-SECRET = "open-sesame-secret"
-FROM = "+12025550100"
+from tests.kit.http_api import Api, Reply, http_api
+from tests.kit.twilio_api import (
+    ACCOUNT,
+    FROM,
+    KEY,
+    NUMBER,
+    SECRET,
+    SERVICE,
+    SID,
+    TOKEN,
+    failed,
+    make_text,
+    refusal,
+    twilio,
+)
 
 pytestmark = pytest.mark.timeout(30)
-
-
-def twilio(request: Request) -> Reply:
-    """Answer as Twilio does: the account's token or an API key first, then the form."""
-    assert (request.method, request.target) == ("POST", f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json")
-    if request.basic() not in {(ACCOUNT, TOKEN), (KEY, SECRET)}:
-        return refusal(401, 20003, "Authenticate")
-    form = request.form()
-    assert set(form) in ({"To", "Body", "From"}, {"To", "Body", "MessagingServiceSid"})
-    if not re.fullmatch(r"\+[1-9]\d{6,14}", form["To"]):
-        return refusal(400, 21211, f"The 'To' number {form['To']} is not a valid phone number.")
-    if not form["Body"]:
-        return refusal(400, 21602, "Message body is required.")
-    if len(form["Body"]) > 1600:
-        return refusal(400, 21617, "The concatenated message body exceeds the 1600 character limit")
-    message = {"sid": SID, "status": "queued", "to": form["To"], "body": form["Body"], "num_segments": "1"}
-    return Reply(201, message | {"error_code": None, "error_message": None})
-
-
-def refusal(status: int, code: int, message: str = "No.", headers: dict[str, str] | None = None) -> Reply:
-    """Make an error in the documented form."""
-    more_info = f"https://www.twilio.com/docs/errors/{code}"
-    body = {"code": code, "message": message, "more_info": more_info, "status": status}
-    return Reply(status, body, headers or {})
-
-
-def failed(code: int | None) -> Reply:
-    """Make an answer with a message that failed at once."""
-    body = {"sid": SID, "status": "failed", "error_code": code, "error_message": "No."}
-    return Reply(201, body)
-
-
-def make_text(body: str = "Your code is 1234.", sender: str = "", to: str = NUMBER) -> Text:
-    return Text(uuid.uuid4(), sender, to, body)
 
 
 @contextlib.asynccontextmanager
@@ -128,17 +94,6 @@ async def test_a_messaging_service_picks_the_sender() -> None:
 async def test_the_sender_of_the_campaign_wins(sender: str, settings: dict[str, object]) -> None:
     form = await sent(make_text(sender=sender), **settings)
     assert form == {"To": NUMBER, "Body": "Your code is 1234.", "From": sender}
-
-
-async def test_half_a_surrogate_pair_does_not_stop_a_text() -> None:
-    assert (await sent(make_text("a\ud800b")))["Body"] == "a?b"
-
-
-async def test_one_connection_carries_many_messages() -> None:
-    async with provider_and_api() as (provider, api):
-        for _ in range(10):
-            await provider.send(make_text())
-    assert (api.connections, len(api.requests)) == (1, 10)
 
 
 @pytest.mark.parametrize(
@@ -224,19 +179,6 @@ async def test_without_a_known_code_the_status_decides(*, reply: Reply, expected
         await provider.send(make_text())
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"\xff\xfe", b"<html>", b"x" * 100_000, None, [], {}, {"code": "none"}, {"message": 7}, {"sid": 7}],
-)
-async def test_an_answer_in_no_documented_form_is_transient(body: Any) -> None:
-    async with provider_and_api() as (provider, api):
-        for status in (201, 400, 500):
-            api.script.append(Reply(status, body))
-            error = await failure(provider)
-            assert error.verdict is Verdict.PROVIDER_DOWN
-            assert str(error) == f"Twilio HTTP {status}: no readable error"
-
-
 async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() -> None:
     words = f"'To' {NUMBER} or %2B{NUMBER[1:]}\r\nis not valid for {TOKEN}"
     async with provider_and_api(refusal(400, 21211, words)) as (provider, _):
@@ -252,60 +194,6 @@ async def test_a_number_that_is_none_is_the_recipients_fault() -> None:
     assert str(error) == (
         "Twilio HTTP 400, code 21211: The 'To' number [recipient] is not a valid phone number."
     )
-
-
-@pytest.mark.parametrize(
-    "credentials",
-    [{"auth_token": "sesame"}, {"auth_token": None, "api_key": KEY, "api_secret": "sesame"}],
-)
-async def test_credentials_that_are_refused_are_transient(credentials: dict[str, object]) -> None:
-    async with provider_and_api(**credentials) as (provider, _):
-        error = await failure(provider)
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error) == "Twilio HTTP 401, code 20003: Authenticate"
-
-
-async def test_a_throttle_says_how_long_to_wait() -> None:
-    async with provider_and_api(refusal(429, 20429, headers={"Retry-After": "3"})) as (provider, _):
-        error = await failure(provider)
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert error.retry_after == 3
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(201, {"sid": SID}, cut=0),
-        Reply(raw=b"nonsense\r\n\r\n"),
-    ],
-)
-async def test_a_connection_that_breaks_is_transient_and_the_next_one_works(reply: Reply) -> None:
-    async with provider_and_api(reply) as (provider, api):
-        error = await failure(provider)
-        assert error.verdict is Verdict.PROVIDER_DOWN
-        assert re.fullmatch(r"sms gave no answer: \w+", str(error))
-        await provider.send(make_text())
-    assert len(api.requests) == 2
-
-
-async def test_a_yes_whose_body_breaks_off_is_a_yes_so_that_nobody_is_sent_to_twice() -> None:
-    cut = Reply(201, {"sid": SID}, {"Content-Length": "999"}, close=True)
-    async with provider_and_api(cut) as (provider, _):
-        assert await provider.send(make_text()) == ""
-
-
-async def test_a_slow_answer_can_be_left_and_blocks_nothing() -> None:
-    async with provider_and_api(Reply(after=60), timeout=0.1, concurrency=1) as (provider, _):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(provider.timeout):
-                await provider.send(make_text())
-        await asyncio.wait_for(provider.send(make_text()), 5)
-
-
-async def test_an_email_is_no_text_message() -> None:
-    async with provider_for("http://127.0.0.1:1") as provider:
-        with raises(Verdict.NEVER):
-            await provider.send(Email(uuid.uuid4(), "", "a@example.com", "b@example.com", "s", "t", ""))
 
 
 def test_no_secret_is_in_a_repr() -> None:
@@ -364,7 +252,6 @@ WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
             "providers.sms.messaging_service_sid: expected `str`",
         ),
         (WITH_TOKEN | {"max_segments": 0}, "providers.sms.max_segments: expected `int` >= 1"),
-        (WITH_TOKEN | {"from_number": FROM, "url": "ftp://x"}, "providers.sms.url: must be an address"),
     ],
 )
 def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Puts the stubs that `make proto` builds into the distribution."""
+"""Build hook that adds the stubs, which `make proto` builds, to the distribution."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ STUBS = ("clarion/v1/*_pb2*", "buf/validate/*_pb2*")
 
 
 class Stubs(BuildHookInterface[Any]):
-    """Takes them from `../protos`; an sdist has them already."""
+    """Adds the stubs from `../protos`; an sdist already contains them."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add each stub under the name by which it is imported.
+        """Add each stub at the path that it is imported from.
 
         Raises:
-            FileNotFoundError: they are not built.
+            FileNotFoundError: The stubs are not built.
         """
         here = Path(self.root)
         if (here / "PKG-INFO").exists():
@@ -26,6 +26,6 @@ class Stubs(BuildHookInterface[Any]):
         for pattern in STUBS:
             found = sorted(protos.glob(pattern))
             if not found:
-                raise FileNotFoundError(f"{protos / pattern}: nothing there; run `make proto` first")
+                raise FileNotFoundError(f"{protos / pattern}: no such files; run `make proto` first")
             names = {str(path): str(path.relative_to(protos)) for path in found}
             build_data["force_include"].update(names)

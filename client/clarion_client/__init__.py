@@ -1,15 +1,14 @@
-"""The client of Clarion: `Client` for threads, `AsyncClient` for asyncio.
+"""The Python client of Clarion: `Client` for threads, `AsyncClient` for asyncio.
 
     with Client("http://127.0.0.1:8080", key=key) as clarion:
         accepted = clarion.trigger_email(44, external_id="u-1", email="ada@example.com", event={"order": 7})
 
-Every call has a deadline, tries again where that is safe, and ends in an answer or in a `ClarionError`.
+Every call has a deadline, retries temporary failures, and returns a result or raises a `ClarionError`.
 """
 
 from __future__ import annotations
 
 from .aio import AsyncClient
-from .answers import Accepted, Violation
 from .client import Client
 from .deliveries import Attempt, Change, Delivery, DeliveryState
 from .errors import (
@@ -29,6 +28,7 @@ from .errors import (
     Unavailable,
 )
 from .messages import Email, Message, Push, Text
+from .results import Accepted, Violation
 
 __all__ = [
     "Accepted",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
@@ -12,28 +12,27 @@ from typing import Any, Self, Unpack
 import grpc
 import grpc.aio
 
-from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
-from clarion.v1 import trigger_pb2 as pb
+from clarion.v1 import delivery_pb2
 
-from .answers import Accepted
-from .arguments import checked_text
-from .calls import Calls, Outcome, batch_request, outcomes_of
+from .calls import BaseClient, Outcome, Stubs, cancel_request, get_request, outcomes_of
 from .coalescing import Coalescer
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
-from .errors import ClarionError, error_of, status_of
-from .messages import Message, Prepared, prepare, prepare_all
-from .reading import PAGE, Filter, Followed, Watching, list_request
-from .retry import Tries
+from .errors import ClarionError
+from .messages import Message
+from .prepare import Prepared, prepare, prepare_all
+from .reading import PAGE_SIZE, FindFilter, Watch, WatchFilter, list_request
+from .results import Accepted
+from .retry import Retries
 
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
-    """Calls Clarion from one event loop: as Client, with `await`.
+class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
+    """A client for one event loop, with the calls of Client as coroutines.
 
-    What is triggered at the same time travels together in few calls, and every caller gets its own answer or
-    error. `coalesce=False` makes a call for each.
+    Messages that are triggered at the same time share a few calls, and every caller gets its own result or
+    error.
     """
 
     def __init__(
@@ -45,11 +44,24 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         ca_file: str | os.PathLike[str] | None = None,
         coalesce: bool = True,
     ) -> None:
-        """As Client; `coalesce` lets triggers travel together. Needs no running event loop yet."""
+        """Create a client. It connects with the first call, and needs no event loop before that.
+
+        Args:
+            target: As in Client.
+            key: As in Client.
+            timeout: As in Client.
+            ca_file: As in Client.
+            coalesce: Whether triggers may share calls; if False, `trigger` makes a call for each.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is invalid.
+            OSError: `ca_file` cannot be read.
+        """
         super().__init__(target, key, timeout=timeout, ca_file=ca_file)
         self._coalesce = coalesce
-        self._coalescer = Coalescer(self._send)
-        self._opened: _Line | None = None
+        self._coalescer = Coalescer(self._send_batch)
+        self._opened: _Channel | None = None
         self._streams: set[Any] = set()
 
     async def __aenter__(self) -> Self:
@@ -59,7 +71,7 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Take no more calls, let those that were made come to their answers, and close the connection."""
+        """Reject further calls, wait for the results of those in progress, and close the connection."""
         self._closed = True
         for stream in tuple(self._streams):
             stream.cancel()
@@ -72,68 +84,81 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
     async def trigger(self, message: Message, *, timeout: float | None = None) -> Accepted:
         """Trigger one message.
 
+        Args:
+            message: An Email, Text or Push.
+            timeout: Seconds for this call with all its attempts.
+
+        Returns:
+            The trigger's ID.
+
         Raises:
-            ClarionError: it was refused, or not answered in time; see the tree in `errors.py`.
-            TypeError: an argument is of the wrong type, or holds what JSON cannot.
-            ValueError: an argument cannot be sent.
+            ClarionError: The trigger was rejected, or not answered in time; see the tree in `errors.py`.
+            TypeError: A field has the wrong type, or holds values that JSON does not have.
+            ValueError: A field has a value that cannot be sent.
         """
-        line, one = self._open(), prepare(message)
+        stubs, one = self._open(), prepare(message)
         if self._coalesce:
             return await self._coalescer.submit(one, self._seconds(timeout))
-        answer = await self._call(line.single[one.kind], one.request, timeout, one.request_id)
-        return Accepted(answer.trigger_id, answer.replayed)
+        method, request = stubs.trigger([one])
+        response = await self._call(method, request, timeout, one.request_id)
+        return Accepted(response.trigger_id, response.replayed)
 
     async def trigger_batch(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Outcome]:
-        """Trigger any number of messages; return what became of each, in their order.
+        """Trigger any number of messages. Each call carries up to a thousand of them, or 2 MB.
 
-        A refused one is in the list as the ClarionError that `trigger` would have raised. They travel a
-        thousand to a call, or 2 MB; `timeout` is for all of them.
+        Args:
+            messages: Emails, Texts and Pushes.
+            timeout: Seconds for all messages together.
+
+        Returns:
+            The outcome of each message, in their order. For a rejected message it is the ClarionError that
+            `trigger` would have raised.
 
         Raises:
-            TypeError: an argument is of the wrong type, or holds what JSON cannot; nothing was sent.
-            ValueError: an argument cannot be sent; nothing was.
+            TypeError: A field has the wrong type, or holds values that JSON does not have; nothing was sent.
+            ValueError: A field has a value that cannot be sent; nothing was sent.
         """
         self._open()
         seconds = self._seconds(timeout)
         prepared = prepare_all(messages)
-        answers = [self._coalescer.submit(one, seconds) for one in prepared]
-        return [_outcome(one) for one in await asyncio.gather(*answers, return_exceptions=True)]
+        results = [self._coalescer.submit(one, seconds) for one in prepared]
+        return [_outcome(one) for one in await asyncio.gather(*results, return_exceptions=True)]
 
     async def cancel(self, trigger_id: str, *, timeout: float | None = None) -> None:
-        """Call a trigger off that was not sent yet; cancelling it again does no harm.
+        """Cancel a trigger that has not been sent yet. Cancelling it again has no further effect.
 
         Raises:
-            TooLateToCancel: it is being sent, or its delivery has ended.
-            NotFound: the key's project has no such trigger.
-            ClarionError: any other refusal.
+            TooLateToCancel: The trigger is being sent, or its delivery has ended.
+            NotFound: The key's project has no such trigger.
+            ClarionError: The call failed in another way.
         """
-        request = pb.CancelTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
-        await self._call(self._open().stub.CancelTrigger, request, timeout)
+        await self._call(self._open().triggers.CancelTrigger, cancel_request(trigger_id), timeout)
 
     async def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
-        """Return where a trigger stands, with all its attempts. The key needs the scope `deliveries.read`.
+        """Return a trigger's delivery with all its attempts. Needs the scope `deliveries.read`.
 
         Raises:
-            NotFound: the key's project has no such trigger.
-            ClarionError: any other refusal.
+            NotFound: The key's project has no such trigger.
+            ClarionError: The call failed in another way.
         """
-        request = delivery_pb2.GetTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
-        return delivery_of((await self._call(self._open().reader.GetTrigger, request, timeout)).delivery)
+        response = await self._call(self._open().deliveries.GetTrigger, get_request(trigger_id), timeout)
+        return delivery_of(response.delivery)
 
     async def find(
-        self, *, page_size: int = PAGE, timeout: float | None = None, **wanted: Unpack[Filter]
+        self, *, page_size: int = PAGE_SIZE, timeout: float | None = None, **wanted: Unpack[FindFilter]
     ) -> AsyncIterator[Delivery]:
-        """Yield the project's triggers that are wanted, the newest first; see Client.find.
+        """Yield the deliveries of the project's triggers, newest first; see Client.find.
 
         Raises:
-            ClarionError: a page was refused, or not answered in time.
-            ValueError: a moment has no time zone, or there is no such state.
+            ClarionError: The call for a page failed.
+            TypeError: An argument has the wrong type.
+            ValueError: A time has no time zone, or the state is unknown.
         """
         request = list_request(wanted, page_size)
         while True:
-            page = await self._call(self._open().reader.ListTriggers, request, timeout, whole=True)
+            page = await self._call(self._open().deliveries.ListTriggers, request, timeout, may_use_all=True)
             for delivery in page.deliveries:
                 yield delivery_of(delivery)
             if not page.next_page_token:
@@ -141,35 +166,32 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
             request.page_token = page.next_page_token
 
     async def watch(
-        self, *, timeout: float | None = None, **followed: Unpack[Followed]
+        self, *, timeout: float | None = None, **watched: Unpack[WatchFilter]
     ) -> AsyncIterator[Change]:
-        """Yield what happens to triggers as it is recorded; see Client.watch.
+        """Yield changes of deliveries as they are recorded; see Client.watch.
 
         Raises:
-            ClarionError: it was refused, or the server could not be reached for `timeout` seconds.
-            TypeError: an argument is of the wrong type.
-            ValueError: an argument cannot be sent.
+            ClarionError: The call was rejected, or the server could not be reached for `timeout` seconds.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has a value that cannot be sent.
         """
         self._open()
-        watching = Watching(followed, timeout)
-        while not (self._closed or watching.is_over):
+        watch = Watch(watched, timeout)
+        while not (self._closed or watch.is_over):
             try:
-                async with self._stream(watching.request) as messages:
+                async with self._stream(watch.request) as messages:
                     async for message in messages:
-                        if change := watching.heard(message):
+                        if change := watch.change_of(message):
                             yield change
                 return
             except grpc.RpcError as failed:
-                error = error_of(status_of(failed, str(self._endpoint)))
-                seconds = watching.pause(error)
-                if seconds is None:
-                    raise error from failed
+                seconds = watch.pause_or_raise(self._error(failed), failed)
             await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def _stream(self, request: delivery_pb2.WatchTriggersRequest) -> AsyncIterator[Any]:
-        """Give a stream that ends with the block, or with the client."""
-        call = self._open().reader.WatchTriggers(request, metadata=self._endpoint.metadata)
+        """Open a stream that ends with the block, or when the client is closed."""
+        call = self._open().deliveries.WatchTriggers(request, metadata=self._endpoint.metadata)
         self._streams.add(call)
         try:
             yield call
@@ -181,19 +203,20 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
             self._streams.discard(call)
             call.cancel()
 
-    def _open(self) -> _Line:
-        """Return the connection's stubs; it belongs to the event loop of the first call.
+    def _open(self) -> Stubs:
+        """Return the stubs of the channel, which belongs to the event loop of the first call.
 
         Raises:
-            RuntimeError: the client is closed, or another loop's or process's.
+            RuntimeError: The client is closed, or belongs to another event loop or process.
         """
         self._check_open()
         loop = asyncio.get_running_loop()
         if self._opened is None:
-            self._opened = _Line.open(self._endpoint, loop)
+            channel = _open_channel(self._endpoint)
+            self._opened = _Channel(loop, channel, Stubs(channel))
         if self._opened.loop is not loop:
-            raise RuntimeError("the client belongs to another event loop: make one in each")
-        return self._opened
+            raise RuntimeError("the client belongs to another event loop; create one in each")
+        return self._opened.stubs
 
     async def _call(
         self,
@@ -202,62 +225,46 @@ class AsyncClient(Calls[Coroutine[Any, Any, Accepted]]):
         timeout: float | None,
         request_id: str = "",
         *,
-        whole: bool = False,
+        may_use_all: bool = False,
     ) -> Any:
-        """Call until there is an answer, or an error that no further try would mend; `whole` as in Tries."""
-        tries = Tries(self._seconds(timeout), whole=whole)
+        """Call until there is a response or a final error; `may_use_all` as in Retries."""
+        retries = Retries(self._seconds(timeout), may_use_all=may_use_all)
         while True:
             try:
-                return await self._try(method, request, tries.limit)
+                return await self._attempt(method, request, retries.attempt_timeout)
             except grpc.RpcError as failed:
-                error = error_of(status_of(failed, str(self._endpoint)), request_id)
-                seconds = tries.pause(error)
-                if seconds is None:
-                    raise tries.final(error) from failed
+                seconds = retries.pause_or_raise(self._error(failed, request_id), failed)
             await asyncio.sleep(seconds)
             self._check_open()
 
-    async def _try(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
+    async def _attempt(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
         return await method(request, metadata=self._endpoint.metadata, timeout=seconds)
 
-    async def _send(self, batch: Sequence[Prepared], seconds: float) -> Sequence[Outcome]:
-        """Make one call for all of them; when it fails, it has failed for each."""
-        assert self._opened is not None  # noqa: S101 - who submits has opened it
+    async def _send_batch(self, batch: Sequence[Prepared], seconds: float) -> list[Outcome]:
+        """Make one call for all messages; if it fails, it failed for each of them."""
+        assert self._opened is not None  # noqa: S101 - opened before the first message was submitted
         try:
-            if len(batch) == 1:
-                answer = await self._try(self._opened.single[batch[0].kind], batch[0].request, seconds)
-                return [Accepted(answer.trigger_id, answer.replayed)]
-            answer = await self._try(self._opened.stub.BatchTrigger, batch_request(batch), seconds)
-            return outcomes_of(answer, batch)
+            return outcomes_of(await self._attempt(*self._opened.stubs.trigger(batch), seconds), batch)
         except grpc.RpcError as failed:
-            status = status_of(failed, str(self._endpoint))
-            return [error_of(status, one.request_id) for one in batch]
+            return self._errors(failed, batch)
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """An open channel, and what is called on it."""
+class _Channel:
+    """An open channel, and the event loop that it belongs to."""
 
     loop: asyncio.AbstractEventLoop
     channel: grpc.aio.Channel
-    stub: Any
-    reader: Any
-    single: Mapping[str, Callable[..., Any]]
-    """The typed call of each kind of message."""
-
-    @classmethod
-    def open(cls, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> Self:
-        """Make the channel; it connects with the first call."""
-        if credentials := endpoint.credentials:
-            channel = grpc.aio.secure_channel(endpoint.address, credentials, options=OPTIONS)
-        else:
-            channel = grpc.aio.insecure_channel(endpoint.address, options=OPTIONS)
-        stub: Any = trigger_pb2_grpc.TriggerServiceStub(channel)
-        single = {"email": stub.TriggerEmail, "text": stub.TriggerText, "push": stub.TriggerPush}
-        return cls(loop, channel, stub, delivery_pb2_grpc.DeliveryServiceStub(channel), single)
+    stubs: Stubs
 
 
-def _outcome(answer: Accepted | BaseException) -> Outcome:
-    if isinstance(answer, Accepted | ClarionError):
-        return answer
-    raise answer
+def _open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+    if credentials := endpoint.credentials:
+        return grpc.aio.secure_channel(endpoint.address, credentials, options=OPTIONS)
+    return grpc.aio.insecure_channel(endpoint.address, options=OPTIONS)
+
+
+def _outcome(result: Accepted | BaseException) -> Outcome:
+    if isinstance(result, Accepted | ClarionError):
+        return result
+    raise result

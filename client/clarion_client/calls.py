@@ -1,42 +1,49 @@
-"""What both clients have: their settings, and the typed trigger calls."""
+"""The parts that both clients share: settings, stubs, and reading responses."""
 
 from __future__ import annotations
 
-import datetime as dt
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Generic, Required, TypeAlias, TypedDict, TypeVar, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+import grpc
+
+from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 
-from .answers import Accepted
-from .arguments import checked_seconds
+from .arguments import checked_seconds, checked_text
 from .endpoint import Endpoint
-from .errors import ClarionError, error_of
-from .messages import Email, Json, Message, Prepared, Push, Text
+from .errors import ClarionError, error_of, status_of
+from .messages import ResultT, TriggerCalls
+from .prepare import Prepared
+from .results import Accepted
 
-__all__ = ["Calls", "Outcome", "batch_request", "outcomes_of"]
+__all__ = ["BaseClient", "Outcome", "Stubs", "cancel_request", "get_request", "outcomes_of"]
 
 Outcome: TypeAlias = Accepted | ClarionError
-Answer = TypeVar("Answer")
-"""`Accepted`, or a coroutine of it."""
 
 
-class Options(TypedDict, total=False):
-    """What a trigger of any channel takes; see Email."""
+class Stubs:
+    """The stubs of one gRPC channel, for threads or for asyncio."""
 
-    external_id: Required[str]
-    event: Json | None
-    data: Json | None
-    timezone: str
-    locale: str
-    send_at: dt.datetime | None
-    request_id: str | None
+    def __init__(self, channel: Any) -> None:
+        """Create the stubs.
+
+        Args:
+            channel: A `grpc.Channel` or `grpc.aio.Channel`.
+        """
+        self.triggers: Any = trigger_pb2_grpc.TriggerServiceStub(channel)
+        self.deliveries: Any = delivery_pb2_grpc.DeliveryServiceStub(channel)
+
+    def trigger(self, batch: Sequence[Prepared]) -> tuple[Callable[..., Any], Any]:
+        """Return the method and the request that trigger one or several messages."""
+        if len(batch) == 1:
+            return getattr(self.triggers, batch[0].method), batch[0].request
+        return self.triggers.BatchTrigger, pb.BatchTriggerRequest(triggers=[one.item for one in batch])
 
 
-class Calls(ABC, Generic[Answer]):
-    """The settings of a client, and the trigger calls by channel."""
+class BaseClient(TriggerCalls[ResultT]):
+    """A client's settings, and the trigger calls by channel."""
 
     def __init__(
         self,
@@ -46,7 +53,7 @@ class Calls(ABC, Generic[Answer]):
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """See Client."""
+        """Check the settings; see Client."""
         self._endpoint = Endpoint.parse(target, key, ca_file)
         self._timeout = checked_seconds("timeout", timeout)
         self._closed = False
@@ -54,59 +61,47 @@ class Calls(ABC, Generic[Answer]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._endpoint)!r}, key=…)"
 
-    @abstractmethod
-    def trigger(self, message: Message, *, timeout: float | None = None) -> Answer:
-        """Trigger one message."""
-
-    def trigger_email(
-        self, campaign_id: int, *, email: str, timeout: float | None = None, **options: Unpack[Options]
-    ) -> Answer:
-        """Send an email campaign to one user: `trigger` with an Email of these arguments."""
-        return self.trigger(Email(campaign_id, email=email, **_given(options)), timeout=timeout)
-
-    def trigger_text(
-        self, campaign_id: int, *, phone: str, timeout: float | None = None, **options: Unpack[Options]
-    ) -> Answer:
-        """Send a text message campaign to one user: `trigger` with a Text of these arguments."""
-        return self.trigger(Text(campaign_id, phone=phone, **_given(options)), timeout=timeout)
-
-    def trigger_push(
-        self, campaign_id: int, *, device_token: str, timeout: float | None = None, **options: Unpack[Options]
-    ) -> Answer:
-        """Send a push campaign to one device of a user: `trigger` with a Push of these arguments."""
-        return self.trigger(Push(campaign_id, device_token=device_token, **_given(options)), timeout=timeout)
-
     def _seconds(self, timeout: float | None) -> float:
-        """Return how long this call may take."""
+        """Return the timeout of a call, in seconds."""
         return self._timeout if timeout is None else checked_seconds("timeout", timeout)
 
+    def _error(self, failed: grpc.RpcError, request_id: str = "") -> ClarionError:
+        """Return the exception for a failed call."""
+        return error_of(status_of(failed, str(self._endpoint)), request_id)
+
+    def _errors(self, failed: grpc.RpcError, batch: Sequence[Prepared]) -> list[Outcome]:
+        """Return the outcomes of a call that failed as a whole."""
+        return [self._error(failed, one.request_id) for one in batch]
+
     def _check_open(self) -> None:
-        """Refuse calls that nothing could answer.
+        """Check that the client can make calls.
 
         Raises:
-            RuntimeError: the client is closed, or was made before a fork.
+            RuntimeError: The client is closed, or was created before a fork.
         """
         if self._closed:
-            raise RuntimeError("the client is closed: make another one")
+            raise RuntimeError("the client is closed; create another one")
         self._endpoint.check_process()
 
 
-def batch_request(batch: Sequence[Prepared]) -> pb.BatchTriggerRequest:
-    """Return the request that triggers all of them."""
-    return pb.BatchTriggerRequest(triggers=[one.item for one in batch])
+def cancel_request(trigger_id: str) -> pb.CancelTriggerRequest:
+    """Return the request that cancels a trigger."""
+    return pb.CancelTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
 
 
-def outcomes_of(answer: pb.BatchTriggerResponse, batch: Sequence[Prepared]) -> list[Outcome]:
-    """Return what became of each."""
-    return [_outcome(one, sent.request_id) for one, sent in zip(answer.outcomes, batch, strict=True)]
+def get_request(trigger_id: str) -> delivery_pb2.GetTriggerRequest:
+    """Return the request for a trigger's delivery."""
+    return delivery_pb2.GetTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
+
+
+def outcomes_of(response: Any, batch: Sequence[Prepared]) -> list[Outcome]:
+    """Return the outcome of each message that `Stubs.trigger` sent."""
+    if not isinstance(response, pb.BatchTriggerResponse):
+        return [Accepted(response.trigger_id, response.replayed)]
+    return [_outcome(one, sent.request_id) for one, sent in zip(response.outcomes, batch, strict=True)]
 
 
 def _outcome(one: pb.BatchOutcome, request_id: str) -> Outcome:
     if one.HasField("error"):
         return error_of(one.error, request_id)
     return Accepted(one.trigger_id, one.replayed)
-
-
-def _given(options: Options) -> Any:
-    """Leave a `request_id` of None out: then the message makes its own."""
-    return {name: value for name, value in options.items() if (name, value) != ("request_id", None)}

@@ -9,27 +9,23 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
-from clarion.v1 import trigger_pb2 as pb
-
-from .answers import Accepted
-from .arguments import checked_text
-from .calls import Calls, Outcome, batch_request, outcomes_of
+from .calls import BaseClient, Outcome, Stubs, cancel_request, get_request, outcomes_of
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
-from .errors import error_of, status_of
-from .messages import Message, Prepared, portion, prepare, prepare_all
-from .reading import PAGE, Filter, Followed, Watching, list_request
-from .retry import Tries
+from .messages import Message
+from .prepare import Prepared, portion, prepare, prepare_all
+from .reading import PAGE_SIZE, FindFilter, Watch, WatchFilter, list_request
+from .results import Accepted
+from .retry import Retries
 
 __all__ = ["Client"]
 
 
-class Client(Calls[Accepted]):
-    """Calls Clarion. Threads can share one; it keeps one connection.
+class Client(BaseClient[Accepted]):
+    """A client for code that uses threads. Threads can share one; it keeps one connection.
 
-    Every call has a deadline, and tries again until then what fails for a moment. That is safe: each message
-    has a `request_id`, so nothing is sent twice.
+    Every call has a deadline, until which temporary failures are retried. That is safe: each message has a
+    `request_id`, so nothing is sent twice.
     """
 
     def __init__(
@@ -40,22 +36,22 @@ class Client(Calls[Accepted]):
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Take where the gateway is: `host:port`, `http://host:port` or `https://host`.
+        """Create a client. It connects with the first call.
 
-        `key` is an API key. `timeout` is in seconds, for a whole call with all its tries, unless the call has
-        its own. `ca_file` names the certificates (PEM) to trust, instead of the system's. Nothing connects
-        before the first call.
+        Args:
+            target: The gateway's address: `host:port`, `http://host:port` or `https://host`.
+            key: An API key.
+            timeout: Seconds for a whole call with all its attempts, unless the call has its own timeout.
+            ca_file: Path of the certificates (PEM) to trust instead of the system's.
 
         Raises:
-            ValueError: one of them cannot be right.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument is invalid.
             OSError: `ca_file` cannot be read.
         """
         super().__init__(target, key, timeout=timeout, ca_file=ca_file)
-        self._channel = _channel(self._endpoint)
-        stub: Any = trigger_pb2_grpc.TriggerServiceStub(self._channel)
-        self._stub = stub
-        self._reader: Any = delivery_pb2_grpc.DeliveryServiceStub(self._channel)
-        self._single = {"email": stub.TriggerEmail, "text": stub.TriggerText, "push": stub.TriggerPush}
+        self._channel = _open_channel(self._endpoint)
+        self._stubs = Stubs(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -64,114 +60,127 @@ class Client(Calls[Accepted]):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls under way end with an error."""
+        """Close the connection. Calls in progress fail."""
         self._closed = True
         self._channel.close()
 
     def trigger(self, message: Message, *, timeout: float | None = None) -> Accepted:
         """Trigger one message.
 
+        Args:
+            message: An Email, Text or Push.
+            timeout: Seconds for this call with all its attempts.
+
+        Returns:
+            The trigger's ID.
+
         Raises:
-            ClarionError: it was refused, or not answered in time; see the tree in `errors.py`.
-            TypeError: an argument is of the wrong type, or holds what JSON cannot.
-            ValueError: an argument cannot be sent.
+            ClarionError: The trigger was rejected, or not answered in time; see the tree in `errors.py`.
+            TypeError: A field has the wrong type, or holds values that JSON does not have.
+            ValueError: A field has a value that cannot be sent.
         """
         one = prepare(message)
-        answer = self._call(self._single[one.kind], one.request, timeout, one.request_id)
-        return Accepted(answer.trigger_id, answer.replayed)
+        method, request = self._stubs.trigger([one])
+        response = self._call(method, request, timeout, one.request_id)
+        return Accepted(response.trigger_id, response.replayed)
 
     def trigger_batch(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Outcome]:
-        """Trigger any number of messages; return what became of each, in their order.
+        """Trigger any number of messages. Each call carries up to a thousand of them, or 2 MB.
 
-        A refused one is in the list as the ClarionError that `trigger` would have raised. They travel a
-        thousand to a call, or 2 MB; `timeout` is for all of them.
+        Args:
+            messages: Emails, Texts and Pushes.
+            timeout: Seconds for all messages together.
+
+        Returns:
+            The outcome of each message, in their order. For a rejected message it is the ClarionError that
+            `trigger` would have raised.
 
         Raises:
-            TypeError: an argument is of the wrong type, or holds what JSON cannot; nothing was sent.
-            ValueError: an argument cannot be sent; nothing was.
+            TypeError: A field has the wrong type, or holds values that JSON does not have; nothing was sent.
+            ValueError: A field has a value that cannot be sent; nothing was sent.
         """
         prepared = prepare_all(messages)
-        tries = Tries(self._seconds(timeout))
+        retries = Retries(self._seconds(timeout))
         outcomes: dict[int, Outcome] = {}
-        waiting = list(range(len(prepared)))
-        while waiting:
-            outcomes |= self._round(prepared, waiting, tries)
-            pauses = tries.pauses({place: outcomes[place] for place in waiting})
+        pending = list(range(len(prepared)))
+        while pending:
+            outcomes |= self._send_pending(prepared, pending, retries)
+            pauses = retries.pauses({index: outcomes[index] for index in pending})
             time.sleep(max(pauses.values(), default=0.0))
-            waiting = list(pauses)
-        return [outcomes[place] for place in range(len(prepared))]
+            pending = list(pauses)
+        return [outcomes[index] for index in range(len(prepared))]
 
     def cancel(self, trigger_id: str, *, timeout: float | None = None) -> None:
-        """Call a trigger off that was not sent yet; cancelling it again does no harm.
+        """Cancel a trigger that has not been sent yet. Cancelling it again has no further effect.
 
         Raises:
-            TooLateToCancel: it is being sent, or its delivery has ended.
-            NotFound: the key's project has no such trigger.
-            ClarionError: any other refusal.
+            TooLateToCancel: The trigger is being sent, or its delivery has ended.
+            NotFound: The key's project has no such trigger.
+            ClarionError: The call failed in another way.
         """
-        self._call(
-            self._stub.CancelTrigger,
-            pb.CancelTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id)),
-            timeout,
-        )
+        self._call(self._stubs.triggers.CancelTrigger, cancel_request(trigger_id), timeout)
 
     def get(self, trigger_id: str, *, timeout: float | None = None) -> Delivery:
-        """Return where a trigger stands, with all its attempts. The key needs the scope `deliveries.read`.
+        """Return a trigger's delivery with all its attempts. Needs the scope `deliveries.read`.
 
         Raises:
-            NotFound: the key's project has no such trigger.
-            ClarionError: any other refusal.
+            NotFound: The key's project has no such trigger.
+            ClarionError: The call failed in another way.
         """
-        request = delivery_pb2.GetTriggerRequest(trigger_id=checked_text("trigger_id", trigger_id))
-        return delivery_of(self._call(self._reader.GetTrigger, request, timeout).delivery)
+        response = self._call(self._stubs.deliveries.GetTrigger, get_request(trigger_id), timeout)
+        return delivery_of(response.delivery)
 
     def find(
-        self, *, page_size: int = PAGE, timeout: float | None = None, **wanted: Unpack[Filter]
+        self, *, page_size: int = PAGE_SIZE, timeout: float | None = None, **wanted: Unpack[FindFilter]
     ) -> Iterator[Delivery]:
-        """Yield the project's triggers that are wanted, the newest first; see Filter.
+        """Yield the deliveries of the project's triggers, newest first. Needs the scope `deliveries.read`.
 
-        They come in pages of `page_size`, each when it is asked for; `timeout` is for a page. The key needs
-        the scope `deliveries.read`.
+        Args:
+            page_size: Number of triggers to request at once. Each page is requested when it is needed.
+            timeout: Seconds for each page.
+            **wanted: Filters, all of which must match; see FindFilter.
 
         Raises:
-            ClarionError: a page was refused, or not answered in time.
-            ValueError: a moment has no time zone, or there is no such state.
+            ClarionError: The call for a page failed.
+            TypeError: An argument has the wrong type.
+            ValueError: A time has no time zone, or the state is unknown.
         """
         request = list_request(wanted, page_size)
         while True:
-            page = self._call(self._reader.ListTriggers, request, timeout, whole=True)
+            page = self._call(self._stubs.deliveries.ListTriggers, request, timeout, may_use_all=True)
             yield from map(delivery_of, page.deliveries)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
 
-    def watch(self, *, timeout: float | None = None, **followed: Unpack[Followed]) -> Iterator[Change]:
-        """Yield what happens to triggers as it is recorded; see Followed.
+    def watch(self, *, timeout: float | None = None, **watched: Unpack[WatchFilter]) -> Iterator[Change]:
+        """Yield changes of deliveries as they are recorded. Needs the scope `deliveries.read`.
 
-        It goes on through lost connections, outages and restarts, from where it was: nothing is missed, and
-        something may be told twice. Each break is logged once, as a warning of `clarion_client`. It tries
-        again without end, or for `timeout` seconds in vain. It ends when all `trigger_ids` have come to their
-        end, or the client is closed; else never. The key needs the scope `deliveries.read`.
+        It continues where it was after lost connections, outages and restarts: no change is missed, but
+        changes may be repeated. It logs each interruption once, as a warning of the logger `clarion_client`.
+        It ends when the deliveries of all `trigger_ids` have ended, or when the client is closed; otherwise
+        never.
+
+        Args:
+            timeout: Seconds to try to reconnect after an interruption; None: forever.
+            **watched: What to watch; see WatchFilter.
 
         Raises:
-            ClarionError: it was refused, or the server could not be reached for `timeout` seconds.
-            TypeError: an argument is of the wrong type.
-            ValueError: an argument cannot be sent.
+            ClarionError: The call was rejected, or the server could not be reached for `timeout` seconds.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has a value that cannot be sent.
         """
         self._check_open()
-        watching = Watching(followed, timeout)
-        while not (self._closed or watching.is_over):
-            call = self._reader.WatchTriggers(watching.request, metadata=self._endpoint.metadata)
+        watch = Watch(watched, timeout)
+        while not (self._closed or watch.is_over):
+            call = self._stubs.deliveries.WatchTriggers(watch.request, metadata=self._endpoint.metadata)
             try:
-                yield from filter(None, map(watching.heard, call))
+                yield from filter(None, map(watch.change_of, call))
                 return
             except grpc.RpcError as failed:
                 if self._closed:
                     return
-                error = error_of(status_of(failed, str(self._endpoint)))
-                seconds = watching.pause(error)
-                if seconds is None:
-                    raise error from failed
+                seconds = watch.pause_or_raise(self._error(failed), failed)
             finally:
                 call.cancel()
             time.sleep(seconds)
@@ -183,49 +192,46 @@ class Client(Calls[Accepted]):
         timeout: float | None,
         request_id: str = "",
         *,
-        whole: bool = False,
+        may_use_all: bool = False,
     ) -> Any:
-        """Call until there is an answer, or an error that no further try would mend; `whole` as in Tries."""
-        tries = Tries(self._seconds(timeout), whole=whole)
+        """Call until there is a response or a final error; `may_use_all` as in Retries."""
+        retries = Retries(self._seconds(timeout), may_use_all=may_use_all)
         while True:
             self._check_open()
             try:
-                return self._try(method, request, tries)
+                return self._attempt(method, request, retries)
             except grpc.RpcError as failed:
-                error = error_of(status_of(failed, str(self._endpoint)), request_id)
-                seconds = tries.pause(error)
-                if seconds is None:
-                    raise tries.final(error) from failed
+                seconds = retries.pause_or_raise(self._error(failed, request_id), failed)
             time.sleep(seconds)
 
-    def _try(self, method: Callable[..., Any], request: Any, tries: Tries) -> Any:
-        return method(request, metadata=self._endpoint.metadata, timeout=tries.limit)
+    def _attempt(self, method: Callable[..., Any], request: Any, retries: Retries) -> Any:
+        return method(request, metadata=self._endpoint.metadata, timeout=retries.attempt_timeout)
 
-    def _round(
-        self, prepared: Sequence[Prepared], waiting: Sequence[int], tries: Tries
+    def _send_pending(
+        self, prepared: Sequence[Prepared], pending: Sequence[int], retries: Retries
     ) -> dict[int, Outcome]:
-        """Send those that wait, in as many calls as it takes; who waits in vain keeps the outcome it had."""
+        """Send the pending messages, in as many calls as necessary.
+
+        Returns:
+            Outcomes by index. Messages for which no time was left have none, so they keep their previous one.
+        """
         outcomes: dict[int, Outcome] = {}
-        while (places := waiting[len(outcomes) :]) and not tries.are_over:
-            places = places[: portion(prepared[place].size for place in places)]
-            sent = self._send([prepared[place] for place in places], tries)
-            outcomes |= dict(zip(places, sent, strict=True))
+        while (indexes := pending[len(outcomes) :]) and not retries.are_over:
+            indexes = indexes[: portion(prepared[index].size for index in indexes)]
+            sent = self._send_batch([prepared[index] for index in indexes], retries)
+            outcomes |= dict(zip(indexes, sent, strict=True))
         return outcomes
 
-    def _send(self, batch: Sequence[Prepared], tries: Tries) -> Sequence[Outcome]:
-        """Make one call for all of them; when it fails, it has failed for each."""
+    def _send_batch(self, batch: Sequence[Prepared], retries: Retries) -> list[Outcome]:
+        """Make one call for all messages; if it fails, it failed for each of them."""
         self._check_open()
         try:
-            if len(batch) == 1:
-                answer = self._try(self._single[batch[0].kind], batch[0].request, tries)
-                return [Accepted(answer.trigger_id, answer.replayed)]
-            return outcomes_of(self._try(self._stub.BatchTrigger, batch_request(batch), tries), batch)
+            return outcomes_of(self._attempt(*self._stubs.trigger(batch), retries), batch)
         except grpc.RpcError as failed:
-            status = status_of(failed, str(self._endpoint))
-            return [error_of(status, one.request_id) for one in batch]
+            return self._errors(failed, batch)
 
 
-def _channel(endpoint: Endpoint) -> grpc.Channel:
+def _open_channel(endpoint: Endpoint) -> grpc.Channel:
     if credentials := endpoint.credentials:
         return grpc.secure_channel(endpoint.address, credentials, options=OPTIONS)
     return grpc.insecure_channel(endpoint.address, options=OPTIONS)

@@ -1,9 +1,9 @@
-"""Many callers, few calls: what callers of one event loop trigger at the same time travels together.
+"""Coalescing: triggers that callers of one event loop submit at the same time share a call.
 
-Callers of one moment share a call; those that come while calls are under way form the next one. A lone caller
-waits for nobody, and nothing waits for a timer: the busier Clarion is, the larger the batches become, and the
-less each trigger costs on both sides. Every caller waits for its own answer, so no more stand in line than
-there are callers.
+The first callers are sent immediately; those that arrive while calls are in progress form the next one. No
+caller waits for a timer, and a single caller waits for nothing. The busier Clarion is, the larger the batches
+become, and the less each trigger costs on both sides. Each caller awaits its own result, so there are never
+more messages pending than callers.
 """
 
 from __future__ import annotations
@@ -15,155 +15,174 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .answers import Accepted
 from .calls import Outcome
 from .errors import ClarionError, RateLimited, final, timed_out
-from .messages import Prepared, portion
-from .retry import LEAST, limit, pause
+from .prepare import Prepared, portion
+from .results import Accepted
+from .retry import MIN_ATTEMPT, attempt_timeout, pause_before_retry
 
 __all__ = ["Coalescer"]
 
 Send = Callable[[Sequence[Prepared], float], Awaitable[Sequence[Outcome]]]
-"""Makes one call for all, within so many seconds; returns what became of each, in their order."""
+"""Makes one call for all messages, within this many seconds; returns the outcome of each, in their order."""
 
-_CALLS = 2
-"""Under way at once: while one is being answered, the next is on its way. With 1, 3 or 4 it is as quick."""
-_PATIENCE = 0.25
-"""Seconds after which a call holds up no others: the server that it reached may hang, and others not."""
+_MAX_CALLS = 2
+"""Calls in progress at once: while one is being answered, the next is on its way. 1, 3 or 4 are no faster."""
+_SLOT_SECONDS = 0.25
+"""Seconds after which a call no longer counts as in progress: its server may hang while others do not."""
 
 
 @dataclass(slots=True, eq=False)
 class _Caller:
     prepared: Prepared
     deadline: float
-    """On the loop's clock."""
-    answer: asyncio.Future[Accepted]
-    """Done as well when the caller was cancelled, or is past its deadline."""
-    failed: int = 0
-    """Tries so far."""
-    before: ClarionError | None = None
-    """What the last of them met."""
-    travels: bool = False
-    """Whether a call with it is under way."""
+    """On the event loop's clock."""
+    result: asyncio.Future[Accepted]
+    """Also done if the caller was cancelled, or its deadline has passed."""
+    failures: int = 0
+    """Number of failed attempts."""
+    last_error: ClarionError | None = None
+    """The error of the last of them."""
+    in_flight: bool = False
+    """Whether a call with its message is in progress."""
 
-    def settle(self, outcome: Accepted | Exception) -> None:
-        """Tell the caller, if it still waits."""
-        if self.answer.done():
+    def resolve(self, outcome: Accepted | Exception) -> None:
+        """Pass the outcome to the caller, if it still waits."""
+        if self.result.done():
             return
         if isinstance(outcome, Accepted):
-            self.answer.set_result(outcome)
+            self.result.set_result(outcome)
         elif isinstance(outcome, ClarionError):
-            self.answer.set_exception(final(outcome, self.before))
+            self.result.set_exception(final(outcome, self.last_error))
         else:
-            self.answer.set_exception(outcome)
+            self.result.set_exception(outcome)
 
-    def may_travel(self, now: float) -> bool:
-        """Tell whether it still waits, and not for its last moments alone: another try needs some."""
-        return not self.answer.done() and (self.before is None or self.deadline - now >= LEAST)
+    def may_be_sent(self, now: float) -> bool:
+        """Return whether the caller still waits, and has enough time left for a retry."""
+        return not self.result.done() and (self.last_error is None or self.deadline - now >= MIN_ATTEMPT)
 
     def expire(self) -> None:
-        """Tell the caller that its time is over: as long as it waits for its turn, what it met is known."""
-        refused = isinstance(self.before, RateLimited) and not self.travels
-        self.settle(self.before if self.before and refused else timed_out(self.prepared.request_id))
+        """Fail the caller because its deadline has passed.
+
+        If it was rate-limited and is not in flight, its trigger was certainly not accepted: it gets
+        RateLimited.
+        """
+        rejected = isinstance(self.last_error, RateLimited) and not self.in_flight
+        self.resolve(self.last_error if self.last_error and rejected else timed_out(self.prepared.request_id))
 
 
 class Coalescer:
-    """Gathers the callers of one event loop."""
+    """Groups the messages of one event loop's callers into calls."""
 
-    def __init__(self, send: Send, calls: int = _CALLS, patience: float = _PATIENCE) -> None:
-        """Take what makes a call, how many may be under way, and for how many seconds one counts as that."""
+    def __init__(self, send: Send, max_calls: int = _MAX_CALLS, slot_seconds: float = _SLOT_SECONDS) -> None:
+        """Create a coalescer without callers.
+
+        Args:
+            send: Makes one call.
+            max_calls: Number of calls that may be in progress at once.
+            slot_seconds: Seconds after which a call no longer counts as in progress.
+        """
         self._send = send
-        self._most_calls = calls
-        self._patience = patience
-        self._line: deque[_Caller] = deque()
-        self._answers: set[asyncio.Future[Accepted]] = set()
+        self._max_calls = max_calls
+        self._slot_seconds = slot_seconds
+        self._pending: deque[_Caller] = deque()
+        self._results: set[asyncio.Future[Accepted]] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        self._in_the_way: set[asyncio.Task[None]] = set()
-        self._woken = False
+        self._in_flight: set[asyncio.Task[None]] = set()
+        """The calls that count as in progress."""
+        self._scheduled = False
 
     def submit(self, prepared: Prepared, seconds: float) -> asyncio.Future[Accepted]:
-        """Return what will be the answer, as if the trigger travelled alone: cancel it to withdraw.
+        """Send a message together with others, and return its result as if it had been sent alone.
 
-        It becomes a ClarionError if the trigger is refused, or not answered within so many seconds.
+        Args:
+            prepared: The message.
+            seconds: Timeout.
+
+        Returns:
+            The result, or a ClarionError if the trigger is rejected or not answered in time. Cancel it to
+            withdraw the message.
         """
         loop = asyncio.get_running_loop()
         caller = _Caller(prepared, loop.time() + seconds, loop.create_future())
         timer = loop.call_at(caller.deadline, caller.expire)
-        self._answers.add(caller.answer)
-        caller.answer.add_done_callback(partial(self._leave, timer))
-        self._join(caller)
-        return caller.answer
+        self._results.add(caller.result)
+        caller.result.add_done_callback(partial(self._forget, timer))
+        self._enqueue(caller)
+        return caller.result
 
     async def drain(self) -> None:
-        """Return when every caller has its answer."""
-        while pending := self._answers | self._calls:
-            await asyncio.wait(pending)
+        """Wait until every caller has its result."""
+        while waiting := self._results | self._calls:
+            await asyncio.wait(waiting)
 
-    def _leave(self, timer: asyncio.TimerHandle, answer: asyncio.Future[Accepted]) -> None:
+    def _forget(self, timer: asyncio.TimerHandle, result: asyncio.Future[Accepted]) -> None:
         timer.cancel()
-        self._answers.discard(answer)
+        self._results.discard(result)
 
-    def _join(self, caller: _Caller) -> None:
-        self._line.append(caller)
-        self._wake()
+    def _enqueue(self, caller: _Caller) -> None:
+        self._pending.append(caller)
+        self._schedule()
 
-    def _wake(self) -> None:
-        """Look at the line once all that can run now has run, so that callers of one moment meet there."""
-        if not self._woken:
-            self._woken = True
-            asyncio.get_running_loop().call_soon(self._depart)
+    def _schedule(self) -> None:
+        """Start batches after all tasks that are ready now have run, so that their messages share a call."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start_batches)
 
-    def _depart(self) -> None:
-        """Begin as many calls as may be under way."""
-        self._woken = False
+    def _start_batches(self) -> None:
+        """Start as many calls as may be in progress."""
+        self._scheduled = False
         now = asyncio.get_running_loop().time()
-        while self._line and len(self._in_the_way) < self._most_calls:
-            first = [self._line.popleft() for _ in range(portion(one.prepared.size for one in self._line))]
-            if batch := [caller for caller in first if caller.may_travel(now)]:
-                self._begin(batch)
+        while self._pending and len(self._in_flight) < self._max_calls:
+            count = portion(one.prepared.size for one in self._pending)
+            first = [self._pending.popleft() for _ in range(count)]
+            if batch := [caller for caller in first if caller.may_be_sent(now)]:
+                self._start(batch)
 
-    def _begin(self, batch: Sequence[_Caller]) -> None:
+    def _start(self, batch: Sequence[_Caller]) -> None:
         for caller in batch:
-            caller.travels = True
+            caller.in_flight = True
         loop = asyncio.get_running_loop()
-        call = loop.create_task(self._travel(batch))
+        call = loop.create_task(self._send_batch(batch))
         self._calls.add(call)
-        self._in_the_way.add(call)
-        timer = loop.call_later(self._patience, self._make_way, call)
-        call.add_done_callback(partial(self._arrive, timer))
+        self._in_flight.add(call)
+        timer = loop.call_later(self._slot_seconds, self._release_slot, call)
+        call.add_done_callback(partial(self._on_done, timer))
 
-    def _make_way(self, call: asyncio.Task[None]) -> None:
-        self._in_the_way.discard(call)
-        self._wake()
+    def _release_slot(self, call: asyncio.Task[None]) -> None:
+        self._in_flight.discard(call)
+        self._schedule()
 
-    def _arrive(self, timer: asyncio.TimerHandle, call: asyncio.Task[None]) -> None:
+    def _on_done(self, timer: asyncio.TimerHandle, call: asyncio.Task[None]) -> None:
         timer.cancel()
         self._calls.discard(call)
-        self._make_way(call)
+        self._release_slot(call)
 
-    async def _travel(self, batch: Sequence[_Caller]) -> None:
-        """Make one call, within the deadline of the most patient of its callers."""
+    async def _send_batch(self, batch: Sequence[_Caller]) -> None:
+        """Make one call, within the latest of its callers' deadlines."""
         left = max(caller.deadline for caller in batch) - asyncio.get_running_loop().time()
         try:
-            outcomes = await self._send([caller.prepared for caller in batch], limit(left))
-        except Exception as error:  # a fault of ours is told to those whom it concerns
+            outcomes = await self._send([caller.prepared for caller in batch], attempt_timeout(left))
+        except Exception as error:  # a bug in the client; only these callers are affected
             for caller in batch:
-                caller.settle(error)
+                caller.resolve(error)
             return
-        # One chance and one clock for all: those who failed together come again together.
+        # All share one random number and one clock, so that messages that failed together are retried
+        # together.
         chance, now = random.random(), asyncio.get_running_loop().time()  # noqa: S311
         for caller, outcome in zip(batch, outcomes, strict=True):
-            self._conclude(caller, outcome, chance, now)
+            self._handle(caller, outcome, chance, now)
 
-    def _conclude(self, caller: _Caller, outcome: Outcome, chance: float, now: float) -> None:
-        """Tell the caller, or let it join the line again after a pause."""
-        caller.travels = False
+    def _handle(self, caller: _Caller, outcome: Outcome, chance: float, now: float) -> None:
+        """Pass the outcome to the caller, or retry its message after a pause."""
+        caller.in_flight = False
         if isinstance(outcome, Accepted):
-            caller.settle(outcome)
+            caller.resolve(outcome)
             return
-        seconds = pause(outcome, caller.failed, caller.deadline - now, lambda: chance)
+        seconds = pause_before_retry(outcome, caller.failures, caller.deadline - now, lambda: chance)
         if seconds is None:
-            caller.settle(outcome)
-        elif not caller.answer.done():
-            caller.failed, caller.before = caller.failed + 1, outcome
-            asyncio.get_running_loop().call_at(now + seconds, self._join, caller)
+            caller.resolve(outcome)
+        elif not caller.result.done():
+            caller.failures, caller.last_error = caller.failures + 1, outcome
+            asyncio.get_running_loop().call_at(now + seconds, self._enqueue, caller)

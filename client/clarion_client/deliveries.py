@@ -1,4 +1,4 @@
-"""What became of triggers, as the client shows it."""
+"""Deliveries and their changes."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ _CHANNELS = campaign_pb2.DESCRIPTOR.enum_types_by_name["Channel"]
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
-    """It waits for its first attempt."""
+    """Waiting for its first attempt."""
     SENDING = "sending"
+    """Being attempted now."""
     RETRYING = "retrying"
-    """It waits for another attempt, after one that failed."""
+    """Waiting for another attempt after a failed one."""
     DELIVERED = "delivered"
-    """The provider has taken it."""
+    """Accepted by the provider."""
     DEAD = "dead"
-    """It was given up."""
+    """Failed for good."""
     SUPPRESSED = "suppressed"
-    """It was not sent: a provider had refused this recipient for good before."""
+    """Not sent, because a provider permanently rejected this recipient before."""
     CANCELLED = "cancelled"
+    """Cancelled by the caller before it was sent."""
     UNKNOWN = "unknown"
-    """The server names a state that this client does not know: use a newer one."""
+    """A state that this version of the client does not know; update the client."""
 
     @property
     def is_end(self) -> bool:
-        """Whether nothing follows."""
-        return self in _ENDS
+        """Whether the delivery has ended."""
+        return self in _END_STATES
 
     @classmethod
     def _missing_(cls, value: object) -> DeliveryState:
         return cls.UNKNOWN
 
 
-_ENDS = {
+_END_STATES = {
     DeliveryState.DELIVERED,
     DeliveryState.DEAD,
     DeliveryState.SUPPRESSED,
@@ -58,10 +60,10 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to hand the message to a provider."""
+    """One attempt to hand a message to a provider."""
 
     number: int
-    """From 1."""
+    """Counted from 1."""
     provider: str
     outcome: str
     """`delivered`, `retry`, `dead`, `lost` or `suppressed`."""
@@ -69,12 +71,12 @@ class Attempt:
     seconds: float
     provider_message_id: str
     error: str
-    """What went wrong, without the recipient's address."""
+    """What went wrong, without the recipient's address; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The way of one trigger to its recipient. Times are in UTC."""
+    """The delivery of one trigger to its recipient. Times are in UTC."""
 
     trigger_id: str
     campaign_id: int
@@ -85,23 +87,24 @@ class Delivery:
     accepted_at: dt.datetime
     next_attempt_at: dt.datetime | None
     send_at: dt.datetime | None
-    """When it was to be sent, if the trigger said so."""
+    """The `send_at` of the trigger, if it had one."""
     cancelled_at: dt.datetime | None
     attempts: tuple[Attempt, ...]
-    """The first one first."""
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Where a delivery stands since something happened to it."""
+    """A change of a delivery."""
 
     delivery: Delivery
+    """The delivery with its new state."""
     cursor: str
-    """From here another `watch` goes on."""
+    """Pass it to another `watch` to continue after this change."""
 
 
 def delivery_of(message: pb.Delivery) -> Delivery:
-    """Return the delivery that the server sent."""
+    """Return the delivery in a response."""
     return Delivery(
         trigger_id=message.trigger_id,
         campaign_id=message.campaign_id,
@@ -117,16 +120,16 @@ def delivery_of(message: pb.Delivery) -> Delivery:
 
 
 def state_name(state: DeliveryState | str | None) -> str | None:
-    """Return the state as the contract names it.
+    """Return the state's name in the contract.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: The state is unknown.
     """
     if state is None:
         return None
     names = {_word(_STATES, value.number): value.name for value in _STATES.values if value.number}
     if state not in names:
-        raise ValueError(f"state: must be one of {', '.join(names)}; not {state!r}")
+        raise ValueError(f"state: must be one of {', '.join(names)}, not {str(state)!r}")
     return names[state]
 
 
@@ -148,7 +151,7 @@ def _moment(message: pb.Delivery, field: Any) -> dt.datetime | None:
 
 
 def _word(enum: EnumDescriptor, number: int) -> str:
-    """Return an enum's value in one word: DELIVERY_STATE_PENDING is `pending`."""
+    """Return an enum value in short form: `pending` for DELIVERY_STATE_PENDING."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     value = enum.values_by_number.get(number)
     return value.name.removeprefix(prefix).lower() if value else DeliveryState.UNKNOWN

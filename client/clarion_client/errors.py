@@ -1,22 +1,22 @@
 """The error tree.
 
-ClarionError                an answer that is a refusal, or none; also what fits nothing below
-├── InvalidRequest          the request breaks the contract: all `violations` at once
-├── CredentialsRefused      the key does not work
-├── Forbidden               the key works, but not for this
-├── NotFound                there is no such campaign or trigger
-├── Conflict                right in itself, but not as things stand
+ClarionError                a call failed; also anything that fits nothing below
+├── InvalidRequest          the request breaks the contract: `violations` lists every violation
+├── CredentialsRefused      the API key does not work
+├── Forbidden               the API key may not do this
+├── NotFound                the campaign or trigger does not exist
+├── Conflict                the request is valid, but not in the current state
 │   ├── CampaignPaused
-│   ├── RequestIdReused     the `request_id` stands for another trigger
+│   ├── RequestIdReused     the `request_id` was used for another trigger
 │   └── TooLateToCancel
-├── TooLarge                the message is larger than Clarion takes
-├── InternalFault           a fault in Clarion, which has logged it
-└── (passing: tried again until the deadline, then raised)
-    ├── RateLimited         more calls than the key, or its project, is allowed
-    ├── Unavailable         Clarion cannot be reached, or cannot work now
-    └── TimedOut            no answer in time
+├── TooLarge                the message is too large
+├── InternalFault           Clarion failed unexpectedly, and has logged the error
+└── (retried until the deadline, then raised)
+    ├── RateLimited         the API key or its project exceeded its rate limit
+    ├── Unavailable         Clarion cannot be reached, or cannot serve calls now
+    └── TimedOut            the call was not answered in time
 
-Arguments that cannot be sent at all are a TypeError or a ValueError, before anything is sent.
+Arguments that cannot be sent raise a TypeError or a ValueError, before anything is sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from .answers import Violation
+from .results import Violation
 
 __all__ = [
     "CampaignPaused",
@@ -54,12 +54,12 @@ __all__ = [
 
 
 class ClarionError(Exception):
-    """Clarion refused a call, or did not answer it."""
+    """A call to Clarion failed."""
 
-    passing = False
-    """Whether the same call may succeed a little later."""
-    unsure = False
-    """Whether a trigger may have been accepted all the same."""
+    retryable = False
+    """Whether the same call may succeed a little later. The client retries it until the deadline."""
+    outcome_unknown = False
+    """Whether a trigger may have been accepted nevertheless."""
 
     def __init__(
         self,
@@ -72,25 +72,33 @@ class ClarionError(Exception):
         retry_after: float | None = None,
         request_id: str = "",
     ) -> None:
-        """Take what the answer said; without a message, the class's docstring is the message."""
+        """Create an error from a response.
+
+        Args:
+            message: For people; the class's docstring if empty.
+            code: Name of the gRPC status.
+            reason: Name of the ErrorReason.
+            metadata: Facts, such as the ID that was not found.
+            violations: Every invalid field of the request.
+            retry_after: Seconds.
+            request_id: Idempotency key of the trigger.
+        """
         super().__init__(message or type(self).__doc__)
         self.code = code
         """Name of the gRPC status."""
         self.reason = reason
-        """The stable name of what went wrong (docs/reference/errors.md); empty if Clarion gave no answer."""
+        """Stable ErrorReason (docs/reference/errors.md); empty if Clarion did not respond."""
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
         self.retry_after = retry_after
-        """Seconds after which the same call may succeed, if the answer said so."""
+        """Seconds after which the same call may succeed, if the response states them."""
         self.request_id = request_id
-        """Of the trigger. With it the same call can safely be made again."""
+        """Idempotency key of the trigger. With it, the call is safe to repeat."""
 
     def __str__(self) -> str:
         message = super().__str__()
-        if self.unsure and self.request_id:
-            return (
-                f"{message} Calling again with request_id={self.request_id!r} is safe: nothing is sent twice."
-            )
+        if self.outcome_unknown and self.request_id:
+            return f"{message} Retrying with request_id={self.request_id!r} is safe: nothing is sent twice."
         return message
 
 
@@ -99,35 +107,35 @@ class InvalidRequest(ClarionError):
 
 
 class CredentialsRefused(ClarionError):
-    """The key does not work."""
+    """The API key does not work."""
 
 
 class Forbidden(ClarionError):
-    """The key may not do this."""
+    """The API key may not do this."""
 
 
 class NotFound(ClarionError):
-    """There is no such thing."""
+    """The campaign or trigger does not exist."""
 
 
 class Conflict(ClarionError):
-    """The call cannot be served as things stand."""
+    """The request is valid, but not in the current state."""
 
 
 class CampaignPaused(Conflict):
-    """The campaign is paused and takes no triggers now."""
+    """The campaign is paused and does not accept triggers."""
 
 
 class RequestIdReused(Conflict):
-    """The request_id stands for another trigger: use a new one for each."""
+    """The request_id was used for another trigger; use a new one for each."""
 
     def __str__(self) -> str:
         first = self.metadata.get("trigger_id")
         if not (first and self.request_id):
             return super().__str__()
         return (
-            f"{super().__str__()} request_id={self.request_id!r} stands for trigger {first}, which says "
-            "something else. send_at counts too: one of now() + … is another on every call."
+            f"{super().__str__()} request_id={self.request_id!r} was used for trigger {first}, which has "
+            "different content. send_at is part of the content, so do not compute it from the current time."
         )
 
 
@@ -136,31 +144,31 @@ class TooLateToCancel(Conflict):
 
 
 class TooLarge(ClarionError):
-    """The message is larger than Clarion takes."""
+    """The message is too large."""
 
 
 class InternalFault(ClarionError):
-    """A fault in Clarion."""
+    """Clarion failed unexpectedly."""
 
-    unsure = True
+    outcome_unknown = True
 
 
 class RateLimited(ClarionError):
-    """More calls were made than the key, or its project, is allowed."""
+    """The API key or its project exceeded its rate limit."""
 
-    passing = True
+    retryable = True
 
 
 class Unavailable(ClarionError):
-    """Clarion cannot be reached, or cannot work now."""
+    """Clarion cannot be reached, or cannot serve calls now."""
 
-    passing = unsure = True
+    retryable = outcome_unknown = True
 
 
 class TimedOut(ClarionError):
-    """No answer came in time."""
+    """The call was not answered in time."""
 
-    passing = unsure = True
+    retryable = outcome_unknown = True
 
 
 _BY_REASON: dict[str, type[ClarionError]] = {
@@ -180,27 +188,32 @@ _BY_CODE: dict[str, type[ClarionError]] = {
     "UNAVAILABLE": Unavailable,
     "DEADLINE_EXCEEDED": TimedOut,
 }
-# gRPC's own words for a connection that broke in the middle of a call, without an ErrorInfo of Clarion.
+# gRPC's codes for a connection that broke during a call. Such a status has no ErrorInfo of Clarion.
 _BROKEN = frozenset({"INTERNAL", "UNKNOWN"})
 
 
 def status_of(failed: grpc.RpcError, target: str) -> status_pb2.Status:
-    """Return the status of a failed call. One that gRPC made itself is told in words that name the target."""
-    call: Any = failed  # RpcError is bare; what stubs raise is a Call, or has its methods
+    """Return the status of a failed call. If gRPC itself created it, the message names the target."""
+    call: Any = failed  # RpcError has no methods; the exceptions that stubs raise have those of grpc.Call
     code = call.code().name
     try:
         status = rpc_status.from_call(call)
-    except ValueError:  # details of another status than the call's
+    except ValueError:  # the details belong to another status
         status = None
     if status is not None:
         return _with_header(status, call.trailing_metadata())
     if code in _BROKEN:
         code = "UNAVAILABLE"
-    return status_pb2.Status(code=code_pb2.Code.Value(code), message=_own_words(code, call.details(), target))
+    return status_pb2.Status(code=code_pb2.Code.Value(code), message=_explain(code, call.details(), target))
 
 
 def error_of(status: status_pb2.Status, request_id: str = "") -> ClarionError:
-    """Return the exception that a status means; `request_id` is that of the trigger, if it is about one."""
+    """Return the exception for a status.
+
+    Args:
+        status: The status of a failed call, or of an item of a batch.
+        request_id: Idempotency key of the trigger, if the call was for one.
+    """
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
@@ -219,30 +232,33 @@ def error_of(status: status_pb2.Status, request_id: str = "") -> ClarionError:
 
 
 def timed_out(request_id: str) -> TimedOut:
-    """Return the error of a trigger whose caller can wait no longer."""
-    return TimedOut("No answer in time.", code="DEADLINE_EXCEEDED", request_id=request_id)
+    """Return the error of a trigger whose deadline has passed."""
+    return TimedOut("No response in time.", code="DEADLINE_EXCEEDED", request_id=request_id)
 
 
-def final(error: ClarionError, before: ClarionError | None) -> ClarionError:
-    """Return the error to raise: if it only says that time is over, with what the try `before` it met."""
-    if before is None or not _is_bare(error) or _is_bare(before):
+def final(error: ClarionError, previous: ClarionError | None) -> ClarionError:
+    """Return the error to raise after the last attempt.
+
+    If that attempt only timed out, the message includes the error of the attempt before it.
+    """
+    if previous is None or not _is_bare_timeout(error) or _is_bare_timeout(previous):
         return error
-    message = f"{error.args[0]} The try before it: {before.args[0]}"
+    message = f"{error.args[0]} Previous attempt: {previous.args[0]}"
     return TimedOut(message, code=error.code, request_id=error.request_id)
 
 
-def _is_bare(error: ClarionError) -> bool:
-    """Tell whether it says no more than that time is over."""
+def _is_bare_timeout(error: ClarionError) -> bool:
+    """Return whether an error is a timeout without a response."""
     return isinstance(error, TimedOut) and not error.reason
 
 
 def _found(status: status_pb2.Status, detail: Message) -> bool:
-    """Fill the detail from the status, if it is there; tell whether it was."""
+    """Fill a detail from the status, and return whether the status has it."""
     return any(packed.Unpack(detail) for packed in status.details)
 
 
 def _with_header(status: status_pb2.Status, trailers: Any) -> status_pb2.Status:
-    """Add the gateway's own `retry-after`, which it gives as a header alone."""
+    """Add the `retry-after` of the gateway's own responses, which is only in their header."""
     seconds = dict(trailers or ()).get("retry-after", "")
     if str(seconds).isdecimal() and not _found(status, error_details_pb2.RetryInfo()):
         retry = error_details_pb2.RetryInfo()
@@ -251,17 +267,18 @@ def _with_header(status: status_pb2.Status, trailers: Any) -> status_pb2.Status:
     return status
 
 
-def _own_words(code: str, details: str | None, target: str) -> str:
+def _explain(code: str, details: str | None, target: str) -> str:
+    """Return the message of a status that gRPC itself created."""
     if code == "DEADLINE_EXCEEDED":
-        return f"No answer from {target} in time."
+        return f"No response from {target} in time."
     if code == "UNAVAILABLE":
         words = str(details)
         if "WRONG_VERSION_NUMBER" in words:
-            return f"No TLS at {target}, which seems to speak plain HTTP: is it http://? ({words})"
+            return f"{target} does not speak TLS ({words}); if it is a plain HTTP port, use http://."
         if any(word in words.lower() for word in ("ssl", "certificate", "handshake")):
             return (
-                f"No TLS connection to {target} that can be trusted ({words}): ca_file names the "
-                "certificates to trust, and the target must be a host that the gateway's certificate is for."
+                f"No trusted TLS connection to {target} ({words}); set ca_file to the certificates to trust, "
+                "and use a host name that the gateway's certificate covers."
             )
-        return f"No answer from {target} ({words}): is Clarion running there, and is it http or https?"
-    return f"{target} answered {code}: {details}"
+        return f"Cannot reach {target} ({words}); check that Clarion is running there, and http or https."
+    return f"{target} returned {code}: {details}"

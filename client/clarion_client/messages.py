@@ -1,30 +1,21 @@
-"""What can be triggered, and how it is written for the wire."""
+"""The messages that can be triggered, one class and one call per channel."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import uuid
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, Required, TypeAlias, TypedDict, TypeVar, Unpack
 
-from clarion.v1 import trigger_pb2 as pb
-
-from .arguments import checked_integer, checked_moment, checked_text
-
-__all__ = ["Email", "Json", "Message", "Prepared", "Push", "Text", "portion", "prepare", "prepare_all"]
+__all__ = ["Email", "Json", "Message", "Options", "Push", "Text", "TriggerCalls"]
 
 Json: TypeAlias = Mapping[str, Any] | str
-"""A JSON object: as a mapping, or as text that is sent as it is."""
+"""A JSON object: a mapping, or JSON text that is sent unchanged."""
 
-# Of a batch, what the contract takes at most: 1,000 items and 2 MiB, with room for what frames each item.
-_ITEMS = 1000
-_BYTES = 2_000_000
-_FRAME = 8
-# An item larger than this might be refused for its size if it came alone; so it does.
-_ALONE = 200_000
-_TEXTS = ("external_id", "timezone", "locale", "request_id")
+ResultT = TypeVar("ResultT")
+"""`Accepted`, or a coroutine that returns it."""
 
 
 def _new_id() -> str:
@@ -32,160 +23,91 @@ def _new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Common:
-    """What all channels have."""
+class Message:
+    """The fields that messages of all channels share: create an Email, a Text or a Push.
+
+    A message is one trigger: if the same object is sent again, nothing is sent twice.
+    """
 
     campaign_id: int = field(kw_only=False)
     external_id: str
-    """The caller's own id of the user."""
+    """The caller's own ID for the user."""
     event: Json | None = field(default=None, repr=False)
-    """What the templates can read. Integers of any size arrive exactly."""
+    """A JSON object that templates read as `event`. Integers of any size are passed on exactly."""
     data: Json | None = field(default=None, repr=False)
-    """More about the user, which templates read as `user.data`."""
+    """More facts about the user, which templates read as `user.data`."""
     timezone: str = ""
-    """IANA, such as `America/Chicago`."""
+    """IANA time zone name, such as `America/Chicago`."""
     locale: str = ""
-    """BCP 47, such as `pt-BR`."""
+    """BCP 47 tag, such as `pt-BR`."""
     send_at: dt.datetime | None = None
-    """When to send it, with its time zone; at once if None."""
+    """When to send the message, with a time zone; None: immediately."""
     request_id: str = field(default_factory=_new_id)
-    """What makes it this message: printable ASCII without spaces. Best an id of the caller's own, such as the
-    order's; by default a new UUID."""
+    """Idempotency key: printable ASCII without spaces. Preferably derived from an ID of the caller's own,
+    such as an order number; by default a new UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Email(_Common):
-    """One email. The object is the message: sent again, it is the same trigger, and nothing is sent twice."""
+class Email(Message):
+    """An email message."""
 
     email: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text(_Common):
-    """One text message; see Email."""
+class Text(Message):
+    """A text message."""
 
     phone: str = field(repr=False)
-    """E.164: `+12345678900`."""
+    """E.164 number, such as `+12345678900`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push(_Common):
-    """One push notification; see Email."""
+class Push(Message):
+    """A push notification."""
 
     device_token: str = field(repr=False)
+    """The token that FCM or APNs issued to the device."""
 
 
-Message: TypeAlias = Email | Text | Push
+class Options(TypedDict, total=False):
+    """The arguments that `trigger_email` and its like share; see Message."""
+
+    external_id: Required[str]
+    event: Json | None
+    data: Json | None
+    timezone: str
+    locale: str
+    send_at: dt.datetime | None
+    request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A message as it travels."""
+class TriggerCalls(ABC, Generic[ResultT]):
+    """The trigger calls by channel."""
 
-    kind: str
-    """`email`, `text` or `push`: the item's one field."""
-    item: pb.BatchItem
-    size: int
-    """Bytes in a batch."""
+    @abstractmethod
+    def trigger(self, message: Message, *, timeout: float | None = None) -> ResultT:
+        """Trigger one message."""
 
-    @property
-    def request(self) -> Any:
-        """The typed request that triggers it alone."""
-        return getattr(self.item, self.kind)
+    def trigger_email(
+        self, campaign_id: int, *, email: str, timeout: float | None = None, **options: Unpack[Options]
+    ) -> ResultT:
+        """Trigger an Email with these arguments; see `trigger`."""
+        return self.trigger(Email(campaign_id, email=email, **_given(options)), timeout=timeout)
 
-    @property
-    def request_id(self) -> str:
-        """The id that all tries share."""
-        return str(self.request.request_id)
+    def trigger_text(
+        self, campaign_id: int, *, phone: str, timeout: float | None = None, **options: Unpack[Options]
+    ) -> ResultT:
+        """Trigger a Text with these arguments; see `trigger`."""
+        return self.trigger(Text(campaign_id, phone=phone, **_given(options)), timeout=timeout)
 
-
-_KINDS: dict[type[Any], tuple[str, str]] = {
-    Email: ("email", "email"),
-    Text: ("text", "phone"),
-    Push: ("push", "device_token"),
-}
-"""The item's field, and the user's field that holds the address."""
+    def trigger_push(
+        self, campaign_id: int, *, device_token: str, timeout: float | None = None, **options: Unpack[Options]
+    ) -> ResultT:
+        """Trigger a Push with these arguments; see `trigger`."""
+        return self.trigger(Push(campaign_id, device_token=device_token, **_given(options)), timeout=timeout)
 
 
-def prepare(message: Message) -> Prepared:
-    """Return the message as it travels.
-
-    Raises:
-        TypeError: an argument is of the wrong type, or holds what JSON cannot.
-        ValueError: an argument cannot be sent.
-    """
-    kind, address = _kind(message)
-    _check(message, address)
-    user = {address: getattr(message, address), "external_id": message.external_id}
-    user |= {"timezone": message.timezone, "locale": message.locale, "data": _json("data", message.data)}
-    fields: dict[str, Any] = {"campaign_id": message.campaign_id, "request_id": message.request_id}
-    if message.send_at is not None:
-        fields["send_at"] = checked_moment("send_at", message.send_at)
-    item = pb.BatchItem(**{kind: {**fields, "user": user, "event": _json("event", message.event)}})
-    return Prepared(kind, item, item.ByteSize() + _FRAME)
-
-
-def prepare_all(messages: Iterable[Message]) -> list[Prepared]:
-    """Return the messages as they travel.
-
-    Raises:
-        TypeError: as `prepare`, with the message's place.
-        ValueError: as well.
-    """
-    if not isinstance(messages, Iterable):
-        raise TypeError(f"messages: must be several, such as a list, not {type(messages).__name__}")
-    return [_prepare_at(place, message) for place, message in enumerate(messages)]
-
-
-def portion(sizes: Iterable[int]) -> int:
-    """Return how many of those that wait travel in the next call: the first, and what fits beside it."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if count and (count == _ITEMS or total > _BYTES or size > _ALONE):
-            return count
-        if size > _ALONE:
-            return 1
-    return count + 1
-
-
-def _prepare_at(place: int, message: Message) -> Prepared:
-    try:
-        return prepare(message)
-    except TypeError as error:
-        raise TypeError(f"messages[{place}]: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"messages[{place}]: {error}") from None
-
-
-def _kind(message: Message) -> tuple[str, str]:
-    try:
-        return _KINDS[type(message)]
-    except KeyError:
-        raise TypeError(f"must be an Email, a Text or a Push, not {type(message).__name__}") from None
-
-
-def _check(message: Message, address: str) -> None:
-    """Refuse what no message can be made of; all else is for the server to judge."""
-    checked_integer("campaign_id", message.campaign_id)
-    for name in (address, *_TEXTS):
-        checked_text(name, getattr(message, name))
-    if not message.request_id:
-        raise ValueError("request_id: must not be empty: leave it out, and the client makes one")
-
-
-def _json(name: str, given: Json | None) -> str:
-    """Return JSON text. Text passes as it is: the server says what is wrong with it."""
-    if given is None or isinstance(given, str):
-        return checked_text(name, given or "")
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{name}: must be a mapping or JSON text, not {type(given).__name__}")
-    try:
-        text = json.dumps(dict(given), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{name}: is nested too deep") from None
-    except ValueError as error:  # NaN, an infinity, an object within itself
-        raise ValueError(f"{name}: {error}") from None
-    return checked_text(name, text)
+def _given(options: Options) -> Any:
+    """Return the options without a `request_id` of None, so that the message creates its own."""
+    return {name: value for name, value in options.items() if (name, value) != ("request_id", None)}

@@ -1,4 +1,4 @@
-"""How triggers are asked for: one, pages of many, and what happens to them from now on."""
+"""Requests that read deliveries: pages of them, and their changes from now on."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ from clarion.v1 import delivery_pb2 as pb
 from .arguments import checked_integer, checked_moment, checked_seconds, checked_text
 from .deliveries import Change, DeliveryState, delivery_of, state_name
 from .errors import ClarionError
-from .retry import Tries
+from .retry import Retries
 
-__all__ = ["PAGE", "Filter", "Followed", "Watching", "list_request"]
-
+__all__ = ["PAGE_SIZE", "FindFilter", "Watch", "WatchFilter", "list_request"]
 
 _LOG = logging.getLogger("clarion_client")
-PAGE = 100
-"""Triggers in a page."""
+PAGE_SIZE = 100
+"""Triggers per page."""
 
 
-class Followed(TypedDict, total=False):
-    """Which triggers to follow: those to which all of it applies."""
+class WatchFilter(TypedDict, total=False):
+    """Which triggers to watch: those that match all of these."""
 
     trigger_ids: Iterable[str]
-    """At most 100, without campaign and user. When all have come to their end, so has the watching:
-    of none, at once."""
+    """At most 100, without `campaign_id` and `external_id`. The watch ends when all their deliveries have
+    ended; if there are none, immediately."""
     campaign_id: int | None
     external_id: str
     cursor: str
-    """That of an earlier change, to go on from there; without it the watching begins now."""
+    """The cursor of an earlier change, to continue from there; without it, the watch begins now."""
 
 
-class Filter(TypedDict, total=False):
-    """Which triggers are wanted: those to which all of it applies."""
+class FindFilter(TypedDict, total=False):
+    """Which triggers to find: those that match all of these."""
 
     campaign_id: int | None
     external_id: str
     state: DeliveryState | str | None
     accepted_since: dt.datetime | None
+    """Inclusive, with a time zone."""
     accepted_before: dt.datetime | None
+    """Exclusive, with a time zone."""
 
 
-def list_request(wanted: Filter, page_size: int) -> pb.ListTriggersRequest:
+def list_request(wanted: FindFilter, page_size: int) -> pb.ListTriggersRequest:
     """Return the request for the first page.
 
     Raises:
-        TypeError: an argument is of the wrong type.
-        ValueError: a moment has no time zone, or there is no such state.
+        TypeError: An argument has the wrong type.
+        ValueError: A time has no time zone, or the state is unknown.
     """
     request = pb.ListTriggersRequest(
         campaign_id=_number(wanted.get("campaign_id")),
@@ -65,44 +66,56 @@ def list_request(wanted: Filter, page_size: int) -> pb.ListTriggersRequest:
     return request
 
 
-class Watching:
-    """One watching, through as many calls as it takes."""
+class Watch:
+    """The state of one watch, which continues over as many calls as necessary."""
 
-    def __init__(self, followed: Followed, patience: float | None = None) -> None:
-        """Take what to follow, and for how many seconds to try in vain; None: without end.
+    def __init__(self, watched: WatchFilter, timeout: float | None = None) -> None:
+        """Check the filter and build the first request.
+
+        Args:
+            watched: What to watch.
+            timeout: Seconds to try to reconnect after an interruption; None: forever.
 
         Raises:
-            TypeError: an argument is of the wrong type, or `trigger_ids` is one.
-            ValueError: an argument cannot be sent.
+            TypeError: An argument has the wrong type, such as a single string for `trigger_ids`.
+            ValueError: An argument has a value that cannot be sent.
         """
-        given = followed.get("trigger_ids")
-        ids = None if given is None else _several(given)
+        given = watched.get("trigger_ids")
+        ids = None if given is None else _checked_ids(given)
         self.is_over = ids == []
-        """Whether no triggers are left to follow: of none, all have come to their end."""
-        self._patience = math.inf if patience is None else checked_seconds("timeout", patience)
-        self._tries: Tries | None = None
+        """Whether there is nothing to watch, because `trigger_ids` is empty."""
+        self._timeout = math.inf if timeout is None else checked_seconds("timeout", timeout)
+        self._retries: Retries | None = None
         self.request = pb.WatchTriggersRequest(
-            campaign_id=_number(followed.get("campaign_id")),
-            external_id=checked_text("external_id", followed.get("external_id", "")),
+            campaign_id=_number(watched.get("campaign_id")),
+            external_id=checked_text("external_id", watched.get("external_id", "")),
             trigger_ids=ids,
-            cursor=checked_text("cursor", followed.get("cursor", "")),
+            cursor=checked_text("cursor", watched.get("cursor", "")),
         )
 
-    def heard(self, message: pb.WatchTriggersResponse) -> Change | None:
-        """Return the change that the message tells, if it is one. The next call goes on behind it."""
-        self._tries = None
+    def change_of(self, message: pb.WatchTriggersResponse) -> Change | None:
+        """Return the change in a message, if it has one, and continue after it in the next call."""
+        self._retries = None
         self.request.cursor = message.cursor
         if not message.HasField("delivery"):
             return None
         return Change(delivery_of(message.delivery), message.cursor)
 
-    def pause(self, error: ClarionError) -> float | None:
-        """Return the seconds to wait before the next call, or None if there is to be none."""
-        begins = self._tries is None
-        self._tries = self._tries or Tries(self._patience)
-        seconds = self._tries.pause(error)
-        if begins and seconds is not None:
-            _LOG.warning("Watching is interrupted, and goes on when it can: %s", error)
+    def pause_or_raise(self, error: ClarionError, cause: Exception) -> float:
+        """Return the seconds to wait before the next call.
+
+        Args:
+            error: The error that interrupted the last call.
+            cause: The exception that it was made from.
+
+        Raises:
+            ClarionError: There must not be another call.
+        """
+        is_first = self._retries is None
+        self._retries = self._retries or Retries(self._timeout)
+        seconds = self._retries.pause_or_raise(error, cause)
+        if is_first:
+            _LOG.warning("Watch interrupted; it continues once the server can be reached: %s", error)
         return seconds
 
 
@@ -110,7 +123,7 @@ def _number(campaign_id: int | None) -> str:
     return "" if campaign_id is None else str(checked_integer("campaign_id", campaign_id))
 
 
-def _several(trigger_ids: Iterable[str]) -> list[str]:
+def _checked_ids(trigger_ids: Iterable[str]) -> list[str]:
     if isinstance(trigger_ids, str) or not isinstance(trigger_ids, Iterable):
-        raise TypeError(f"trigger_ids: must be several, such as a list, not a {type(trigger_ids).__name__}")
-    return [checked_text(f"trigger_ids[{place}]", one) for place, one in enumerate(trigger_ids)]
+        raise TypeError(f"trigger_ids: must be a list or another iterable, not {type(trigger_ids).__name__}")
+    return [checked_text(f"trigger_ids[{index}]", one) for index, one in enumerate(trigger_ids)]

@@ -1,7 +1,7 @@
-"""When a call is tried again, and until when.
+"""When to retry a call, and until when.
 
-Every call may be tried again: a trigger carries its `request_id` through all tries, cancelling twice is
-cancelling once, and the others read. So the error alone decides, and the deadline.
+Every call is safe to repeat: the attempts to send a trigger share its `request_id`, cancelling twice has no
+further effect, and all other calls only read. So retrying depends only on the error and the deadline.
 """
 
 from __future__ import annotations
@@ -12,93 +12,112 @@ from collections.abc import Callable, Mapping
 
 from .errors import ClarionError, TimedOut, final
 
-__all__ = ["FACTOR", "FIRST", "LEAST", "LONGEST", "Tries", "limit", "pause"]
+__all__ = ["MIN_ATTEMPT", "Retries", "attempt_timeout", "pause_before_retry"]
 
-FIRST = 0.1
-"""Seconds: the longest pause after the first failure."""
-FACTOR = 2.0
-LONGEST = 2.0
-_LITTLE = 1.0
-LEAST = 0.1
-"""Seconds that another try must have: with less it would hardly be answered, and a trigger that had been
-clearly refused would become one of which nobody knows."""
-_ENOUGH = 10  # by then it is the longest
+_FIRST_PAUSE = 0.1
+"""Seconds: the upper bound of the pause after the first failure."""
+_GROWTH = 2.0
+_LONGEST_PAUSE = 2.0
+_ENOUGH_FAILURES = 10  # from here on the pause no longer grows
+MIN_ATTEMPT = 0.1
+"""Seconds that must be left for another attempt. A shorter one would probably time out, and the caller would
+get "outcome unknown" instead of the definite error of the attempt before."""
+_SHORT = 1.0
+"""Seconds. With less time left, an attempt may use all of it."""
 
 
-def pause(
-    error: ClarionError, failed: int, left: float, chance: Callable[[], float] = random.random
+def pause_before_retry(
+    error: ClarionError, failures: int, left: float, chance: Callable[[], float] = random.random
 ) -> float | None:
-    """Return the seconds to wait before the next try, or None if there is to be none.
+    """Return the seconds to wait before the next attempt, or None if there must not be one.
 
-    Exponential with full jitter, on top of what the answer asked for. `failed` is how many tries failed
-    before this one, and `left` the seconds until the deadline: a pause that leaves no time for a try is not
-    begun.
+    The pause is what the response asked for, plus exponential backoff with full jitter.
+
+    Args:
+        error: The error of the last attempt.
+        failures: Number of failed attempts before that one.
+        left: Seconds until the deadline. There is no retry if the pause would leave no time for an attempt.
+        chance: Returns a random number from 0 to 1.
     """
-    if not error.passing:
+    if not error.retryable:
         return None
-    longest = min(LONGEST, FIRST * FACTOR ** min(failed, _ENOUGH))
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * _GROWTH ** min(failures, _ENOUGH_FAILURES))
     seconds = (error.retry_after or 0.0) + chance() * longest
-    return seconds if seconds + LEAST < left else None
+    return seconds if seconds + MIN_ATTEMPT < left else None
 
 
-def limit(left: float) -> float:
-    """Return the seconds that the next try may take, of those until the deadline.
+def attempt_timeout(left: float) -> float:
+    """Return the seconds that the next attempt may take, of those left until the deadline.
 
-    It is half of them, so that a server that hangs leaves time to ask another; or all, when little is left.
+    It is half of them, so that time is left to try another server if this one hangs; or all, if few are left.
     """
-    return left / 2 if left > _LITTLE else left
+    return left / 2 if left > _SHORT else left
 
 
-class Tries:
-    """The tries of one call within its deadline."""
+class Retries:
+    """The attempts of one call until its deadline."""
 
-    def __init__(self, timeout: float, *, whole: bool = False) -> None:
-        """Take the seconds for all tries together.
+    def __init__(self, timeout: float, *, may_use_all: bool = False) -> None:
+        """Start the clock.
 
-        `whole`: a try may take all of them, and what took too long is not tried again. That is for calls
-        whose answer may take long itself: another try would take as long.
+        Args:
+            timeout: Seconds for all attempts together.
+            may_use_all: Whether an attempt may use all the time, in which case a timeout is not retried: for
+                calls that can take long to answer, because the next attempt would take just as long.
         """
         self._deadline = time.monotonic() + timeout
-        self._whole = whole
-        self._failed = 0
+        self._may_use_all = may_use_all
+        self._failures = 0
         self._last: ClarionError | None = None
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline; 0 when it is past."""
+        """Seconds until the deadline, at least 0."""
         return max(0.0, self._deadline - time.monotonic())
 
     @property
     def are_over(self) -> bool:
-        """Whether too little time is left for another one."""
-        return self._failed > 0 and self.left < LEAST
+        """Whether too little time is left for another attempt."""
+        return self._failures > 0 and self.left < MIN_ATTEMPT
 
     @property
-    def limit(self) -> float:
-        """Seconds that the next try may take."""
-        return self.left if self._whole else limit(self.left)
+    def attempt_timeout(self) -> float:
+        """Seconds that the next attempt may take."""
+        return self.left if self._may_use_all else attempt_timeout(self.left)
 
     def pause(self, error: ClarionError) -> float | None:
-        """Return the seconds to wait before the next try, or None if there is to be none."""
-        if self._whole and isinstance(error, TimedOut):
+        """Return the seconds to wait before the next attempt, or None if there must not be one."""
+        if self._may_use_all and isinstance(error, TimedOut):
             return None
-        seconds = pause(error, self._failed, self.left)
-        self._failed += 1
+        seconds = pause_before_retry(error, self._failures, self.left)
+        self._failures += 1
         if seconds is not None:
             self._last = error
         return seconds
 
-    def final(self, error: ClarionError) -> ClarionError:
-        """Return the error to raise when there is no further try."""
-        return final(error, self._last)
+    def pause_or_raise(self, error: ClarionError, cause: Exception) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Args:
+            error: The error of the last attempt.
+            cause: The exception that it was made from.
+
+        Raises:
+            ClarionError: There must not be another attempt.
+        """
+        previous = self._last
+        seconds = self.pause(error)
+        if seconds is None:
+            raise final(error, previous) from cause
+        return seconds
 
     def pauses(self, outcomes: Mapping[int, object]) -> dict[int, float]:
-        """Return the seconds to wait for each of those that are to be tried again."""
-        left, failed = self.left, self._failed
-        self._failed += 1
+        """Return the seconds to wait before each retry, of those outcomes that must be retried."""
+        left, failures = self.left, self._failures
+        self._failures += 1
         pauses = {
-            place: pause(outcome, failed, left)
-            for place, outcome in outcomes.items()
+            index: pause_before_retry(outcome, failures, left)
+            for index, outcome in outcomes.items()
             if isinstance(outcome, ClarionError)
         }
-        return {place: seconds for place, seconds in pauses.items() if seconds is not None}
+        return {index: seconds for index, seconds in pauses.items() if seconds is not None}

@@ -1,4 +1,4 @@
-"""Triggers that travel together, against the running product: each gets what it would have got alone."""
+"""Coalescing against the running product: each trigger has the outcome that it would have alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ USED = f"used-{uuid.uuid4()}"
 
 
 def any_message(chance: random.Random) -> Message:
-    """Return one of all kinds: good, and bad in every way that a message can be."""
+    """Return a random message, valid or invalid in one of many ways."""
     makers: list[Callable[[], Message]] = [
         lambda: Email(44, event={"n": chance.getrandbits(90)}, **USER),
         lambda: Text(45, external_id="u-1", phone="+12025550123"),
@@ -54,68 +54,63 @@ def any_message(chance: random.Random) -> Message:
     return chance.choice(makers)()
 
 
-def told(outcome: Accepted | BaseException) -> object:
-    """Return all that a caller is told."""
+def details_of(outcome: Accepted | BaseException) -> object:
+    """Return what a caller can see of an outcome, without `replayed`."""
     if isinstance(outcome, Accepted):
         return outcome.trigger_id
     assert isinstance(outcome, ClarionError), outcome
-    said = (outcome.code, outcome.reason, outcome.metadata, outcome.violations, outcome.request_id)
-    return (type(outcome), str(outcome), *said)
+    details = (outcome.code, outcome.reason, outcome.metadata, outcome.violations, outcome.request_id)
+    return (type(outcome), str(outcome), *details)
 
 
-async def ask(clarion: AsyncClient, messages: Sequence[Message]) -> list[Accepted | BaseException]:
+async def trigger_all(clarion: AsyncClient, messages: Sequence[Message]) -> list[Accepted | BaseException]:
     tasks = (clarion.trigger(message, timeout=30) for message in messages)
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_five_hundred_callers_get_what_they_would_have_got_alone(
-    seed: int, stack: Stack, secrets: Keys
-) -> None:
+async def test_coalescing_does_not_change_outcomes(seed: int, stack: Stack, secrets: Keys) -> None:
     chance = random.Random(seed)  # noqa: S311
     messages = [any_message(chance) for _ in range(CALLERS)]
     async with (
         AsyncClient(stack.url, secrets.good) as together,
         AsyncClient(stack.url, secrets.good, coalesce=False) as alone,
     ):
-        await ask(alone, [Email(44, request_id=USED, **USER)])
-        first = await ask(together, messages)
-        # Who was accepted is told the same id again, and that nothing new was sent.
-        again = [
-            one for start in range(0, CALLERS, 50) for one in await ask(alone, messages[start : start + 50])
-        ]
-    assert list(map(told, first)) == list(map(told, again))
+        await trigger_all(alone, [Email(44, request_id=USED, **USER)])
+        first = await trigger_all(together, messages)
+        # Accepted messages have the same ID again, with `replayed` set.
+        portions = [messages[start : start + 50] for start in range(0, CALLERS, 50)]
+        again = [one for portion in portions for one in await trigger_all(alone, portion)]
+    assert list(map(details_of, first)) == list(map(details_of, again))
     accepted = [(one, two) for one, two in zip(first, again, strict=True) if isinstance(one, Accepted)]
     assert CALLERS / 10 < len(accepted) < CALLERS
     assert all(not one.replayed and isinstance(two, Accepted) and two.replayed for one, two in accepted)
 
 
-async def test_a_batch_whose_answer_got_lost_is_sent_again_and_nothing_is_sent_twice(
-    stack: Stack, pool: Pool
-) -> None:
+async def test_lost_batch_response_causes_no_duplicates(stack: Stack, pool: Pool) -> None:
     mark = str(uuid.uuid4())
     messages = [Email(44, event={"mark": mark, "n": number}, **USER) for number in range(50)]
     async with losing_answers(stack.port, times=2) as cut, AsyncClient(cut.target, stack.key) as clarion:
-        outcomes = await ask(clarion, messages)
+        outcomes = await trigger_all(clarion, messages)
     assert all(isinstance(one, Accepted) and one.replayed for one in outcomes), outcomes
     assert await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{mark}%") == 50
 
 
-async def test_items_above_the_keys_limit_come_again_after_their_wait(stack: Stack, pool: Pool) -> None:
+async def test_rate_limited_items_are_retried_after_their_wait(stack: Stack, pool: Pool) -> None:
     secret = new_secret()
     project = await keys.ensure_project(pool, "demo")
     limit = OwnLimit(rate=100, burst=20)
     await keys.create_key(pool, secret, project_id=project, name="slow", scopes={Scope.TRIGGER}, limit=limit)
     await stack.until_key_works(secret)
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    started = loop.time()
     async with AsyncClient(stack.url, secret) as clarion:
-        outcomes = await ask(clarion, [Email(44, **USER) for _ in range(60)])
+        outcomes = await trigger_all(clarion, [Email(44, **USER) for _ in range(60)])
     assert all(isinstance(one, Accepted) for one in outcomes), outcomes
-    assert loop.time() - begun > 0.3  # 40 more than the burst, at 100 a second
+    assert loop.time() - started > 0.3  # 40 more than the burst, at 100 a second
 
 
-async def test_a_cancelled_caller_disturbs_no_other(stack: Stack) -> None:
+async def test_cancelled_caller_does_not_affect_others(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as clarion:
         tasks = [asyncio.create_task(clarion.trigger(Email(44, **USER))) for _ in range(40)]
         await asyncio.sleep(0)
@@ -127,7 +122,7 @@ async def test_a_cancelled_caller_disturbs_no_other(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-async def test_a_batch_of_any_size_has_an_outcome_for_each_message(
+async def test_large_batch_has_an_outcome_per_message(
     kind: type[Client] | type[AsyncClient], stack: Stack
 ) -> None:
     messages = [Email(44, **USER) for _ in range(1100)]
@@ -139,9 +134,9 @@ async def test_a_batch_of_any_size_has_an_outcome_for_each_message(
     else:
         async with AsyncClient(stack.url, stack.key) as clarion:
             outcomes = await clarion.trigger_batch(messages, timeout=30)
-    refused = {place: one for place, one in enumerate(outcomes) if isinstance(one, ClarionError)}
+    refused = {index: one for index, one in enumerate(outcomes) if isinstance(one, ClarionError)}
     assert len(outcomes) == 1100
-    assert {place: error.reason for place, error in refused.items()} == {
+    assert {index: error.reason for index, error in refused.items()} == {
         7: "INVALID_REQUEST", 1050: "BODY_TOO_LARGE",
     }  # fmt: skip
     assert isinstance(refused[7], InvalidRequest)

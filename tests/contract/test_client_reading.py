@@ -1,4 +1,4 @@
-"""What the Python client tells of triggers: one, pages of them, and changes through broken connections."""
+"""Reading deliveries with the Python client: one, pages of them, and watching through broken connections."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from clarion_client import (
 from tests.contract.conftest import Keys
 from tests.kit.cut_connections import losing_answers
 from tests.kit.stack import Stack, free_port
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
 
@@ -40,7 +41,7 @@ TOMORROW = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
 
 
 class Reader:
-    """Either client, its answers as lists."""
+    """Either client, with lists as results."""
 
     def __init__(self, client: Client | AsyncClient) -> None:
         self.client = client
@@ -55,11 +56,11 @@ class Reader:
             return [delivery async for delivery in self.client.find(**wanted)]
         return await asyncio.to_thread(lambda: list(self.client.find(**wanted)))  # type: ignore[arg-type]
 
-    async def watch(self, **followed: Any) -> list[Change]:
-        """Return all changes until their end."""
+    async def watch(self, **watched: Any) -> list[Change]:
+        """Return all changes until the watch ends."""
         if isinstance(self.client, AsyncClient):
-            return [change async for change in self.client.watch(**followed)]
-        return await asyncio.to_thread(lambda: list(self.client.watch(**followed)))  # type: ignore[arg-type]
+            return [change async for change in self.client.watch(**watched)]
+        return await asyncio.to_thread(lambda: list(self.client.watch(**watched)))  # type: ignore[arg-type]
 
     async def close(self) -> None:
         if isinstance(self.client, AsyncClient):
@@ -74,7 +75,7 @@ def user() -> dict[str, Any]:
 
 @pytest.fixture
 async def scheduled(stack: Stack, secrets: Keys) -> list[str]:
-    """Return triggers of one user that wait, the newest first."""
+    """Return the IDs of one user's scheduled triggers, newest first."""
     who = user()
     async with AsyncClient(stack.url, secrets.good) as clarion:
         accepted = [await clarion.trigger(Email(44, send_at=TOMORROW, **who)) for _ in range(5)]
@@ -82,7 +83,7 @@ async def scheduled(stack: Stack, secrets: Keys) -> list[str]:
 
 
 @KINDS
-async def test_one_trigger_pages_of_them_and_their_changes(
+async def test_get_find_and_watch(
     kind: type[Client] | type[AsyncClient], stack: Stack, secrets: Keys, scheduled: list[str]
 ) -> None:
     reader = Reader(kind(stack.url, secrets.reads))
@@ -93,10 +94,10 @@ async def test_one_trigger_pages_of_them_and_their_changes(
     assert [delivery.trigger_id for delivery in found] == scheduled
     assert found[0] == one
     assert await reader.find(external_id=one.external_id, state=DeliveryState.DELIVERED) == []
-    watching = asyncio.create_task(reader.watch(trigger_ids=scheduled[:2]))
+    watch = asyncio.create_task(reader.watch(trigger_ids=scheduled[:2]))
     await cancel(stack, *scheduled[:2])
     async with asyncio.timeout(10):
-        changes = await watching
+        changes = await watch
     assert {change.delivery.trigger_id for change in changes if change.delivery.state.is_end} == {
         *scheduled[:2]
     }
@@ -110,7 +111,7 @@ async def cancel(stack: Stack, *trigger_ids: str) -> None:
             await clarion.cancel(trigger_id)
 
 
-async def test_attempts_are_told(stack: Stack) -> None:
+async def test_attempts_are_reported(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as clarion:
         accepted = await clarion.trigger_email(44, **user())
         async with asyncio.timeout(10):
@@ -127,62 +128,60 @@ async def test_attempts_are_told(stack: Stack) -> None:
     assert attempt.started_at >= last.delivery.accepted_at - dt.timedelta(seconds=1)
 
 
-async def test_watching_goes_on_where_a_broken_connection_ended_it(
+async def test_watch_continues_after_a_broken_connection(
     stack: Stack, secrets: Keys, scheduled: list[str]
 ) -> None:
     seen: list[str] = []
 
-    async def follow(clarion: AsyncClient, stands: Change) -> None:
-        who = stands.delivery.external_id
-        async for change in clarion.watch(external_id=who, cursor=stands.cursor):
-            seen.append(change.delivery.trigger_id)  # noqa: PERF401 - it is looked at as it grows
+    async def follow(clarion: AsyncClient, first: Change) -> None:
+        who = first.delivery.external_id
+        async for change in clarion.watch(external_id=who, cursor=first.cursor):
+            seen.append(change.delivery.trigger_id)  # noqa: PERF401 - read while it grows
 
     async with losing_answers(stack.port, times=0) as cut, AsyncClient(cut.target, secrets.reads) as clarion:
-        stands = await anext(aiter(clarion.watch(trigger_ids=scheduled[:1])))
-        following = asyncio.create_task(follow(clarion, stands))
+        first = await anext(aiter(clarion.watch(trigger_ids=scheduled[:1])))
+        following = asyncio.create_task(follow(clarion, first))
         await cancel(stack, scheduled[0])
-        await until(seen, 1)
+        await until_seen(seen, 1)
         cut.break_all()
-        await cancel(stack, *scheduled[1:3])  # while nobody listens
-        await until(seen, 3)
+        await cancel(stack, *scheduled[1:3])  # while disconnected
+        await until_seen(seen, 3)
         await clarion.aclose()
-        await following  # it ends with the client
+        await following  # ends because the client is closed
     assert [*dict.fromkeys(seen)] == scheduled[:3]
 
 
-async def until(seen: list[str], count: int) -> None:
-    async with asyncio.timeout(10):
-        while len({*seen}) < count:
-            await asyncio.sleep(0.01)
+async def until_seen(seen: list[str], count: int) -> None:
+    await until(lambda: len({*seen}) >= count, f"{count} triggers have changed")
 
 
-async def test_a_watching_that_is_left_ends_with_its_client(stack: Stack, secrets: Keys) -> None:
+async def test_watch_ends_when_its_client_is_closed(stack: Stack, secrets: Keys) -> None:
     loop = asyncio.get_running_loop()
     clarion = AsyncClient(stack.url, secrets.reads)
     waiting = asyncio.ensure_future(anext(aiter(clarion.watch(campaign_id=46, external_id="nobody"))))
     await asyncio.sleep(0.2)
-    begun = loop.time()
+    started = loop.time()
     await clarion.aclose()
     with pytest.raises(StopAsyncIteration):
         await waiting
-    assert loop.time() - begun < 1
+    assert loop.time() - started < 1
 
 
 @KINDS
-async def test_what_cannot_be_read_is_refused(
+async def test_invalid_reads_are_rejected(
     kind: type[Client] | type[AsyncClient], stack: Stack, secrets: Keys
 ) -> None:
-    reader, blind = Reader(kind(stack.url, secrets.reads)), Reader(kind(stack.url, secrets.held_to_45))
-    nobodys = str(uuid.uuid4())
+    reader, unscoped = Reader(kind(stack.url, secrets.reads)), Reader(kind(stack.url, secrets.held_to_45))
+    unknown = str(uuid.uuid4())
     refused: list[tuple[type[ClarionError], Coroutine[Any, Any, object]]] = [
-        (NotFound, reader.get(nobodys)),
-        (NotFound, reader.watch(trigger_ids=[nobodys])),
+        (NotFound, reader.get(unknown)),
+        (NotFound, reader.watch(trigger_ids=[unknown])),
         (InvalidRequest, reader.get("7")),
         (InvalidRequest, reader.find(page_size=501)),
         (InvalidRequest, reader.watch(cursor="x")),
-        (Forbidden, blind.get(nobodys)),
-        (Forbidden, blind.find()),
-        (Forbidden, blind.watch()),
+        (Forbidden, unscoped.get(unknown)),
+        (Forbidden, unscoped.find()),
+        (Forbidden, unscoped.watch()),
     ]
     for error, call in refused:
         with pytest.raises(error):
@@ -191,13 +190,13 @@ async def test_what_cannot_be_read_is_refused(
         with pytest.raises(ValueError, match=next(iter(wrong))):
             await reader.find(**wrong)
     with pytest.raises(TypeError, match="trigger_ids"):
-        await reader.watch(trigger_ids=nobodys)
-    for one in (reader, blind):
+        await reader.watch(trigger_ids=unknown)
+    for one in (reader, unscoped):
         await one.close()
 
 
 class Slow(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Finds that a page takes too long; keeps the seconds that it was given."""
+    """Fails each page with DEADLINE_EXCEEDED, and records the deadline of the call."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -208,7 +207,7 @@ class Slow(delivery_pb2_grpc.DeliveryServiceServicer):
 
 
 @KINDS
-async def test_a_page_may_take_the_whole_time_and_is_not_asked_for_again(
+async def test_page_may_use_all_the_time_and_is_not_retried(
     kind: type[Client] | type[AsyncClient],
 ) -> None:
     slow, server = Slow(), grpc.aio.server()
@@ -226,33 +225,33 @@ async def test_a_page_may_take_the_whole_time_and_is_not_asked_for_again(
 
 
 class Late(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Tells one change, and ends."""
+    """Sends one change and ends the stream."""
 
     async def WatchTriggers(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - gRPC's name
-        told = delivery_pb2.Delivery(trigger_id="id", state=delivery_pb2.DELIVERY_STATE_DELIVERED)
-        yield delivery_pb2.WatchTriggersResponse(delivery=told, cursor="c")
+        delivered = delivery_pb2.Delivery(trigger_id="id", state=delivery_pb2.DELIVERY_STATE_DELIVERED)
+        yield delivery_pb2.WatchTriggersResponse(delivery=delivered, cursor="c")
 
 
-async def test_watching_outlasts_any_outage_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_watch_survives_an_outage_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "clarion_client")
     port, server = free_port(), grpc.aio.server()
     delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Late(), server)
     readers = [Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1)) for kind in (Client, AsyncClient)]
-    watching = [asyncio.create_task(reader.watch()) for reader in readers]
-    await asyncio.sleep(0.3)  # longer than any call of this client may take
+    watches = [asyncio.create_task(reader.watch()) for reader in readers]
+    await asyncio.sleep(0.3)  # longer than the timeout of this client's calls
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         async with asyncio.timeout(10):
-            changes = await asyncio.gather(*watching)
+            changes = await asyncio.gather(*watches)
     finally:
         await server.stop(None)
         await asyncio.gather(*(reader.close() for reader in readers))
-    assert [[change.cursor for change in told] for told in changes] == [["c"], ["c"]]
-    said = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
-    assert [f":{port}" in one for one in said] == [True, True]
+    assert [[change.cursor for change in seen] for seen in changes] == [["c"], ["c"]]
+    messages = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
+    assert [f":{port}" in one for one in messages] == [True, True]
 
 
-async def test_watching_where_nobody_answers_ends_after_its_patience() -> None:
+async def test_watch_of_an_unreachable_target_times_out() -> None:
     with Client(f"127.0.0.1:{free_port()}", "sk_x") as clarion, pytest.raises(Unavailable):
         await asyncio.to_thread(lambda: list(itertools.islice(clarion.watch(timeout=0.3), 1)))

@@ -1,4 +1,4 @@
-"""The client's own package in an environment without the server, and the examples of its documents."""
+"""The client's own package in an environment without the server, and the examples in its docs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(clarion_client.__file__)
 
 
 async def run(*words: str, cwd: Path, **env: str) -> str:
-    """Run a command; return what it printed."""
+    """Run a command and return its output."""
     process = await asyncio.create_subprocess_exec(
         *words,
         cwd=cwd,
@@ -48,7 +48,7 @@ async def run(*words: str, cwd: Path, **env: str) -> str:
 
 
 class Environment:
-    """A Python that has the client's wheel and its dependencies, and nothing else of ours."""
+    """A Python environment with the client's wheel and its dependencies, but without the server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,11 +71,11 @@ class Environment:
         venv.create(self.folder / "venv", with_pip=False)
 
     async def python(self, code: str, **env: str) -> str:
-        """Run code in it; return what it printed."""
+        """Run code and return its output."""
         return await run(*self._script(code), cwd=self.folder, PYTHONPATH=self._path, **env)
 
     async def first_line(self, code: str, **env: str) -> str:
-        """Begin to run code that does not end; return the first line that it printed."""
+        """Start code that does not end, and return the first line of its output."""
         process = await asyncio.create_subprocess_exec(
             *self._script(code),
             cwd=self.folder,
@@ -92,7 +92,7 @@ class Environment:
 
     @property
     def _path(self) -> str:
-        # Packages found this way do not bring their .pth files, such as that of an editable server.
+        # PYTHONPATH does not process .pth files, such as that of an editable server.
         return os.pathsep.join([str(self.installed), sysconfig.get_path("purelib")])
 
     def _script(self, code: str) -> tuple[str, str, str]:
@@ -112,18 +112,17 @@ def examples(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
 
 
-async def test_the_client_is_installed_and_imported_without_the_server(alone: Environment) -> None:
+async def test_client_needs_no_server(alone: Environment) -> None:
     where = Path((await alone.python(ALONE)).strip())
     assert where.is_relative_to(alone.installed)
 
 
-async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
+async def test_examples_of_the_how_to_run(alone: Environment, demo: Stack) -> None:
     service, threads, reading, resuming = examples(HOW_TO)
     env = {"CLARION_TARGET": demo.url, "CLARION_API_KEY": demo.key}
     for _ in range(2):
         assert await alone.python(service, **env) == "100 confirmed, 1 refused\nthe reminder is cancelled\n"
-    said = await alone.python(threads, **env)
-    accepted, refused = said.splitlines()
+    accepted, refused = (await alone.python(threads, **env)).splitlines()
     assert refused == "0 refused"
     trigger_id = re.findall(r"trigger_id='([0-9a-f-]{36})'", accepted)[0]
     assert "1234" in (await delivered(demo, "text", trigger_id)).read_text()
@@ -138,7 +137,7 @@ async def test_the_documented_service_runs_as_it_stands(alone: Environment, demo
     assert await alone.first_line(resuming, **env) == "second delivered\n"
 
 
-async def test_the_readme_of_the_package_runs_as_it_stands(alone: Environment, demo: Stack) -> None:
+async def test_example_of_the_readme_runs(alone: Environment, demo: Stack) -> None:
     [example] = examples(README)
-    said = await alone.python(example.replace("http://127.0.0.1:8080", demo.url), CLARION_API_KEY=demo.key)
-    assert "9007199254740993123" in (await delivered(demo, "email", said.strip())).read_text()
+    output = await alone.python(example.replace("http://127.0.0.1:8080", demo.url), CLARION_API_KEY=demo.key)
+    assert "9007199254740993123" in (await delivered(demo, "email", output.strip())).read_text()

@@ -1,4 +1,4 @@
-"""Who travels with whom, and that nobody's trouble is another's. Calls are made by a function of the test."""
+"""Coalescing of messages into calls, with a fake gateway."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from clarion_client import Accepted, ClarionError, Email, NotFound, RateLimited, TimedOut, Unavailable
 from clarion_client.calls import Outcome
 from clarion_client.coalescing import Coalescer
-from clarion_client.messages import Prepared, prepare
+from clarion_client.prepare import Prepared, prepare
 
-Answer = Callable[[Prepared], Outcome]
-PATIENT = 30.0
+Respond = Callable[[Prepared], Outcome]
+LONG = 30.0
 
 
 def message(number: int | str, size: int = 0) -> Prepared:
@@ -27,20 +27,20 @@ def accepted(one: Prepared) -> Outcome:
 
 
 class Gateway:
-    """Answers calls when it is let to, and keeps who travelled together."""
+    """Responds to calls once `may_respond` is set, and records the request IDs of each call."""
 
-    def __init__(self, answer: Answer = accepted) -> None:
-        self.answer = answer
+    def __init__(self, respond: Respond = accepted) -> None:
+        self.respond = respond
         self.calls: list[list[str]] = []
         self.seconds: list[float] = []
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
 
     async def send(self, batch: Sequence[Prepared], seconds: float) -> Sequence[Outcome]:
         self.calls.append([one.request_id for one in batch])
         self.seconds.append(seconds)
-        await self.may_answer.wait()
-        return [self.answer(one) for one in batch]
+        await self.may_respond.wait()
+        return [self.respond(one) for one in batch]
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -49,7 +49,7 @@ async def until(done: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def told(awaited: Awaitable[Accepted]) -> Any:
+async def outcome_of(awaited: Awaitable[Accepted]) -> Any:
     """Return the trigger's id, or the kind of error."""
     try:
         return (await awaited).trigger_id
@@ -57,70 +57,70 @@ async def told(awaited: Awaitable[Accepted]) -> Any:
         return type(error)
 
 
-async def test_a_lone_caller_travels_alone_and_at_once() -> None:
+async def test_single_message_is_sent_alone() -> None:
     gateway = Gateway()
-    assert await told(Coalescer(gateway.send).submit(message(1), PATIENT)) == "id of r-1"
+    assert await outcome_of(Coalescer(gateway.send).submit(message(1), LONG)) == "id of r-1"
     assert gateway.calls == [["r-1"]]
 
 
-async def test_callers_of_one_moment_travel_together() -> None:
+async def test_simultaneous_messages_share_a_call() -> None:
     gateway = Gateway()
-    line = Coalescer(gateway.send)
-    answers = await asyncio.gather(*(told(line.submit(message(n), PATIENT)) for n in range(64)))
+    coalescer = Coalescer(gateway.send)
+    answers = await asyncio.gather(*(outcome_of(coalescer.submit(message(n), LONG)) for n in range(64)))
     assert answers == [f"id of r-{n}" for n in range(64)]
     assert gateway.calls == [[f"r-{n}" for n in range(64)]]
 
 
-async def test_who_comes_while_calls_are_under_way_forms_the_next_one() -> None:
+async def test_messages_during_calls_form_the_next_call() -> None:
     gateway = Gateway()
-    gateway.may_answer.clear()
-    line = Coalescer(gateway.send, calls=2)
+    gateway.may_respond.clear()
+    coalescer = Coalescer(gateway.send, max_calls=2)
     answers = []
     for number in range(10):
-        answers.append(line.submit(message(number), PATIENT))
-        await asyncio.sleep(0)  # it looks at its line
-        await asyncio.sleep(0)  # the call begins
+        answers.append(coalescer.submit(message(number), LONG))
+        await asyncio.sleep(0)  # the batch starts
+        await asyncio.sleep(0)  # the call starts
     assert gateway.calls == [["r-0"], ["r-1"]]
-    gateway.may_answer.set()
+    gateway.may_respond.set()
     await asyncio.gather(*answers)
     assert gateway.calls[2:] == [[f"r-{n}" for n in range(2, 10)]]
 
 
-async def test_calls_that_hang_hold_up_nobody_for_long() -> None:
+async def test_hanging_call_releases_its_slot() -> None:
     gateway = Gateway()
-    gateway.may_answer.clear()
-    line = Coalescer(gateway.send, calls=1, patience=0.05)
-    begun = asyncio.get_running_loop().time()
-    hanging = line.submit(message(0), PATIENT)
+    gateway.may_respond.clear()
+    coalescer = Coalescer(gateway.send, max_calls=1, slot_seconds=0.05)
+    started = asyncio.get_running_loop().time()
+    hanging = coalescer.submit(message(0), LONG)
     await until(lambda: bool(gateway.calls))
-    later = [line.submit(message(number), PATIENT) for number in (1, 2)]
+    later = [coalescer.submit(message(number), LONG) for number in (1, 2)]
     await until(lambda: len(gateway.calls) > 1)
-    assert asyncio.get_running_loop().time() - begun >= 0.05
+    assert asyncio.get_running_loop().time() - started >= 0.05
     assert gateway.calls == [["r-0"], ["r-1", "r-2"]]
-    gateway.may_answer.set()
+    gateway.may_respond.set()
     await asyncio.gather(hanging, *later)
 
 
-async def test_a_thousand_travel_in_a_call_and_a_large_one_alone() -> None:
+async def test_calls_are_limited_to_a_thousand_messages() -> None:
     gateway = Gateway()
-    line = Coalescer(gateway.send)
-    answers = [line.submit(message(n), PATIENT) for n in range(1500)]
-    answers.append(line.submit(message("large", 250_000), PATIENT))
+    coalescer = Coalescer(gateway.send)
+    answers = [coalescer.submit(message(n), LONG) for n in range(1500)]
+    answers.append(coalescer.submit(message("large", 250_000), LONG))
     await asyncio.gather(*answers)
     assert [len(call) for call in gateway.calls] == [1000, 500, 1]
 
 
-async def test_who_is_cancelled_in_line_is_not_sent_and_disturbs_nobody() -> None:
+async def test_cancelled_pending_message_is_not_sent() -> None:
     gateway = Gateway()
-    gateway.may_answer.clear()
-    line = Coalescer(gateway.send, calls=1)
-    tasks = [asyncio.create_task(told(line.submit(message(0), PATIENT)))]
+    gateway.may_respond.clear()
+    coalescer = Coalescer(gateway.send, max_calls=1)
+    tasks = [asyncio.create_task(outcome_of(coalescer.submit(message(0), LONG)))]
     await asyncio.sleep(0.001)
-    tasks += [asyncio.create_task(told(line.submit(message(n), PATIENT))) for n in (1, 2, 3)]
+    tasks += [asyncio.create_task(outcome_of(coalescer.submit(message(n), LONG))) for n in (1, 2, 3)]
     await asyncio.sleep(0.001)
-    tasks[0].cancel()  # under way
-    tasks[2].cancel()  # in line
-    gateway.may_answer.set()
+    tasks[0].cancel()  # in flight
+    tasks[2].cancel()  # pending
+    gateway.may_respond.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert gateway.calls == [["r-0"], ["r-1", "r-3"]]
     assert [answers[1], answers[3]] == ["id of r-1", "id of r-3"]
@@ -128,77 +128,77 @@ async def test_who_is_cancelled_in_line_is_not_sent_and_disturbs_nobody() -> Non
     assert isinstance(answers[2], asyncio.CancelledError)
 
 
-async def test_each_caller_has_a_deadline_and_the_call_that_of_the_most_patient() -> None:
+async def test_call_uses_the_latest_deadline() -> None:
     gateway = Gateway()
-    gateway.may_answer.clear()
-    line = Coalescer(gateway.send)
-    hasty, patient = line.submit(message(1), 0.01), line.submit(message(2), PATIENT)
-    assert await told(hasty) is TimedOut
-    assert gateway.seconds == [pytest.approx(PATIENT / 2, abs=0.1)]
-    gateway.may_answer.set()
-    assert await told(patient) == "id of r-2"
+    gateway.may_respond.clear()
+    coalescer = Coalescer(gateway.send)
+    short, long = coalescer.submit(message(1), 0.01), coalescer.submit(message(2), LONG)
+    assert await outcome_of(short) is TimedOut
+    assert gateway.seconds == [pytest.approx(LONG / 2, abs=0.1)]
+    gateway.may_respond.set()
+    assert await outcome_of(long) == "id of r-2"
 
 
-async def test_an_item_is_refused_alone() -> None:
+async def test_rejected_message_does_not_affect_others() -> None:
     gateway = Gateway(lambda one: NotFound() if one.request_id == "r-2" else accepted(one))
-    line = Coalescer(gateway.send)
-    answers = await asyncio.gather(*(told(line.submit(message(n), PATIENT)) for n in range(4)))
+    coalescer = Coalescer(gateway.send)
+    answers = await asyncio.gather(*(outcome_of(coalescer.submit(message(n), LONG)) for n in range(4)))
     assert answers == ["id of r-0", "id of r-1", NotFound, "id of r-3"]
 
 
-async def test_who_failed_together_comes_again_together() -> None:
+async def test_failed_messages_are_retried_together() -> None:
     gateway = Gateway(lambda one: Unavailable() if len(gateway.calls) < 3 else accepted(one))
-    line = Coalescer(gateway.send)
-    answers = await asyncio.gather(*(told(line.submit(message(n), PATIENT)) for n in range(20)))
+    coalescer = Coalescer(gateway.send)
+    answers = await asyncio.gather(*(outcome_of(coalescer.submit(message(n), LONG)) for n in range(20)))
     assert answers == [f"id of r-{n}" for n in range(20)]
     assert [len(call) for call in gateway.calls] == [20, 20, 20]
 
 
-async def test_who_met_a_limit_comes_again_after_the_wait() -> None:
+async def test_rate_limited_message_is_retried_after_its_wait() -> None:
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    started = loop.time()
 
     def answer(one: Prepared) -> Outcome:
-        limited = one.request_id == "r-1" and loop.time() < begun + 0.2
+        limited = one.request_id == "r-1" and loop.time() < started + 0.2
         return RateLimited(retry_after=0.2) if limited else accepted(one)
 
     gateway = Gateway(answer)
-    line = Coalescer(gateway.send)
-    answers = await asyncio.gather(*(told(line.submit(message(n), PATIENT)) for n in range(3)))
+    coalescer = Coalescer(gateway.send)
+    answers = await asyncio.gather(*(outcome_of(coalescer.submit(message(n), LONG)) for n in range(3)))
     assert answers == ["id of r-0", "id of r-1", "id of r-2"]
     assert gateway.calls == [["r-0", "r-1", "r-2"], ["r-1"]]
-    assert loop.time() - begun >= 0.2
+    assert loop.time() - started >= 0.2
 
 
-async def test_who_has_no_time_for_another_try_is_told_why() -> None:
-    line = Coalescer(Gateway(lambda _: Unavailable(retry_after=9.0)).send)
-    assert await told(line.submit(message(1), 5.0)) is Unavailable
+async def test_error_is_raised_if_no_time_is_left_to_retry() -> None:
+    coalescer = Coalescer(Gateway(lambda _: Unavailable(retry_after=9.0)).send)
+    assert await outcome_of(coalescer.submit(message(1), 5.0)) is Unavailable
 
 
-async def test_who_was_refused_for_a_rate_and_waits_in_line_is_told_that_and_not_that_nobody_knows() -> None:
+async def test_pending_rate_limited_message_fails_as_rate_limited() -> None:
     gateway = Gateway(lambda _: RateLimited(retry_after=0.1))
-    line = Coalescer(gateway.send, calls=1, patience=PATIENT)
-    limited = line.submit(message(1), 0.4)
+    coalescer = Coalescer(gateway.send, max_calls=1, slot_seconds=LONG)
+    limited = coalescer.submit(message(1), 0.4)
     await until(lambda: bool(gateway.calls))
-    gateway.may_answer.clear()
-    hanging = line.submit(message(2), PATIENT)  # holds up the others
-    assert await told(limited) is RateLimited
+    gateway.may_respond.clear()
+    hanging = coalescer.submit(message(2), LONG)  # occupies the only slot
+    assert await outcome_of(limited) is RateLimited
     assert gateway.calls == [["r-1"], ["r-2"]]
     hanging.cancel()
 
 
-async def test_a_fault_of_the_client_itself_reaches_those_whom_it_concerns() -> None:
+async def test_bug_in_the_client_reaches_the_callers() -> None:
     async def send(batch: Sequence[Prepared], seconds: float) -> Sequence[Outcome]:
         raise KeyError("broken")
 
-    line = Coalescer(send)
+    coalescer = Coalescer(send)
     with pytest.raises(KeyError):
-        await line.submit(message(1), PATIENT)
+        await coalescer.submit(message(1), LONG)
 
 
-async def test_draining_lets_all_come_to_their_answers() -> None:
+async def test_drain_waits_for_all_results() -> None:
     gateway = Gateway(lambda one: Unavailable() if len(gateway.calls) < 2 else accepted(one))
-    line = Coalescer(gateway.send, calls=1)
-    answers = [line.submit(message(n), PATIENT) for n in range(3)]
-    await line.drain()
+    coalescer = Coalescer(gateway.send, max_calls=1)
+    answers = [coalescer.submit(message(n), LONG) for n in range(3)]
+    await coalescer.drain()
     assert [answer.result().trigger_id for answer in answers] == ["id of r-0", "id of r-1", "id of r-2"]

@@ -1,4 +1,4 @@
-"""What the client makes of a server's words that it does not know, and of moments."""
+"""Reading deliveries: states, times, filters, and continuing a watch."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ import pytest
 from clarion.v1 import delivery_pb2 as pb
 from clarion_client import CredentialsRefused, DeliveryState, Unavailable
 from clarion_client.deliveries import delivery_of, state_name
-from clarion_client.reading import Watching, list_request
+from clarion_client.reading import Watch, list_request
 
 NOON = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 
 
-def test_every_state_of_the_contract_is_known_and_one_of_the_future_is_no_error() -> None:
+def test_states_of_the_contract_are_known() -> None:
     names = pb.DeliveryState.keys()[1:]
     known = {delivery_of(pb.Delivery(state=name)).state for name in names}
     assert known == {*DeliveryState} - {DeliveryState.UNKNOWN}
-    of_the_future = pb.Delivery.FromString(
-        pb.Delivery(state=names[0]).SerializeToString().replace(b"\x01", b"\x63")
-    )
-    assert delivery_of(of_the_future).state is DeliveryState.UNKNOWN
+    newer = pb.Delivery.FromString(pb.Delivery(state=names[0]).SerializeToString().replace(b"\x01", b"\x63"))
+    assert delivery_of(newer).state is DeliveryState.UNKNOWN
     assert not DeliveryState.UNKNOWN.is_end
 
 
-def test_what_is_not_there_is_none() -> None:
+def test_absent_times_are_none() -> None:
     delivery = delivery_of(pb.Delivery(send_at=NOON))
     assert (delivery.send_at, delivery.cancelled_at, delivery.next_attempt_at) == (NOON, None, None)
 
 
 @pytest.mark.parametrize("state", ["lost", "unknown", "DELIVERED"])
-def test_a_state_that_is_none_is_refused_with_those_that_are(state: str) -> None:
+def test_unknown_state_is_rejected(state: str) -> None:
     with pytest.raises(ValueError, match=r"pending, sending, .*, cancelled"):
         state_name(state)
 
 
-def test_a_page_is_asked_for_by_all_that_is_wanted() -> None:
+def test_page_request_has_all_filters() -> None:
     wanted: Any = {"campaign_id": 44, "external_id": "u", "state": DeliveryState.DEAD, "accepted_since": NOON}
     request = list_request(wanted, 7)
     assert (request.campaign_id, request.external_id, request.page_size) == ("44", "u", 7)
@@ -46,16 +44,24 @@ def test_a_page_is_asked_for_by_all_that_is_wanted() -> None:
     assert not request.HasField("accepted_before")
 
 
-def test_a_watching_goes_on_behind_what_it_heard_and_its_patience_begins_anew() -> None:
-    watching = Watching({"external_id": "u"}, patience=0.001)
-    assert watching.pause(Unavailable()) is None
-    endless = Watching({})
-    assert all(endless.pause(Unavailable()) is not None for _ in range(2000))
-    assert endless.pause(CredentialsRefused()) is None
-    patient = Watching({"external_id": "u"}, patience=60.0)
-    assert patient.heard(pb.WatchTriggersResponse(cursor="a")) is None
-    assert patient.request.cursor == "a"
-    change = patient.heard(pb.WatchTriggersResponse(cursor="b", delivery=pb.Delivery(trigger_id="t")))
+def test_watch_continues_after_the_last_message() -> None:
+    watch = Watch({"external_id": "u"})
+    assert watch.change_of(pb.WatchTriggersResponse(cursor="a")) is None
+    assert watch.request.cursor == "a"
+    change = watch.change_of(pb.WatchTriggersResponse(cursor="b", delivery=pb.Delivery(trigger_id="t")))
     assert change is not None
-    assert (change.cursor, change.delivery.trigger_id, patient.request.cursor) == ("b", "t", "b")
-    assert patient.pause(Unavailable()) is not None
+    assert (change.cursor, change.delivery.trigger_id, watch.request.cursor) == ("b", "t", "b")
+
+
+def test_watch_reconnects_until_its_timeout() -> None:
+    """The timeout starts anew after each message; by default there is none."""
+    cause = Exception()
+    with pytest.raises(Unavailable):
+        Watch({}, timeout=0.001).pause_or_raise(Unavailable(), cause)
+    endless = Watch({})
+    assert all(endless.pause_or_raise(Unavailable(), cause) >= 0 for _ in range(2000))
+    with pytest.raises(CredentialsRefused):
+        endless.pause_or_raise(CredentialsRefused(), cause)
+    patient = Watch({}, timeout=60.0)
+    patient.change_of(pb.WatchTriggersResponse(cursor="a"))
+    assert patient.pause_or_raise(Unavailable(), cause) >= 0

@@ -1,4 +1,4 @@
-"""Where the client goes, and that it keeps its key to itself."""
+"""Targets, keys and other settings of a client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY = "sk_01234567-89ab-cdef-0123-456789abcdef"
         ("[::1]:8080", "[::1]:8080", False),
     ],
 )
-def test_a_target_is_an_address_or_a_url(target: str, address: str, tls: bool) -> None:  # noqa: FBT001
+def test_target_is_an_address_or_url(target: str, address: str, tls: bool) -> None:  # noqa: FBT001
     endpoint = Endpoint.parse(target, KEY, None)
     assert (endpoint.address, endpoint.tls) == (address, tls)
 
@@ -36,46 +36,46 @@ def test_a_target_is_an_address_or_a_url(target: str, address: str, tls: bool) -
     ["", "clarion.internal", "127.0.0.1:", "127.0.0.1:99999", "ftp://x:1", "https://x/path", "http://u:p@x:1",
      "http://x:1?a=b"],
 )  # fmt: skip
-def test_another_target_is_refused_in_words(target: str) -> None:
+def test_invalid_target_is_rejected(target: str) -> None:
     with pytest.raises(ValueError, match=r"^target: "):
         Client(target, KEY)
 
 
 @pytest.mark.parametrize("key", ["", f"{KEY}\n", "sk_ä", "a b"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+def test_invalid_key_is_rejected_and_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match=r"^key: ") as caught:
         Client("127.0.0.1:1", key)
     assert not key or key.strip() not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "error", "said"),
+    ("key", "error", "message"),
     [
-        (None, TypeError, "NoneType: is the variable"),
+        (None, TypeError, "NoneType; is the environment variable"),
         ("\n", ValueError, "is empty"),
-        (f"Bearer {KEY}", ValueError, "without the word Bearer"),
+        (f"Bearer {KEY}", ValueError, "omit the word Bearer"),
         (f"{KEY}\n", ValueError, r"strip\(\)"),
     ],
 )
-def test_what_is_wrong_with_a_key_is_said(key: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=f"^key: .*{said}"):
+def test_key_errors_explain_the_cause(key: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^key: .*{message}"):
         Client("127.0.0.1:1", key)
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_client_shows_where_it_goes_and_not_its_key(kind: type[Client] | type[AsyncClient]) -> None:
+def test_repr_shows_the_target_but_not_the_key(kind: type[Client] | type[AsyncClient]) -> None:
     client = kind("https://clarion.example", key=KEY)
     assert repr(client) == f"{kind.__name__}('https://clarion.example:443', key=…)"
     assert KEY not in repr(Endpoint.parse("127.0.0.1:1", KEY, None))
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_timeout_is_a_time(timeout: float) -> None:
+def test_timeout_must_be_positive_and_finite(timeout: float) -> None:
     with pytest.raises(ValueError, match=r"^timeout: "):
         Client("127.0.0.1:1", KEY, timeout=timeout)
 
 
-def test_an_argument_of_the_wrong_type_is_named() -> None:
+def test_type_errors_name_the_argument() -> None:
     target: Any
     for target, named in ((None, "target"), ("127.0.0.1:1", "timeout")):
         with pytest.raises(TypeError, match=f"^{named}: "):
@@ -95,28 +95,28 @@ def test_an_argument_of_the_wrong_type_is_named() -> None:
                 call()
 
 
-async def test_who_follows_no_triggers_has_seen_their_ends() -> None:
+async def test_watching_no_triggers_ends_immediately() -> None:
     with Client("127.0.0.1:1", KEY) as clarion:
         assert list(clarion.watch(trigger_ids=[])) == []
     async with AsyncClient("127.0.0.1:1", KEY) as clarion:
         assert [change async for change in clarion.watch(trigger_ids=iter(()))] == []
 
 
-def test_certificates_are_for_https(tmp_path: Path) -> None:
+def test_ca_file_needs_https(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^ca_file: "):
         Client("127.0.0.1:1", KEY, ca_file=tmp_path / "ca.pem")
     with pytest.raises(FileNotFoundError):
         Client("https://127.0.0.1:1", KEY, ca_file=tmp_path / "ca.pem")
 
 
-def test_a_closed_client_says_so() -> None:
+def test_closed_client_raises() -> None:
     client = Client("127.0.0.1:1", KEY)
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         client.trigger_text(45, external_id="u", phone="+12025550123")
 
 
-def test_a_client_from_before_a_fork_says_so() -> None:
+def test_client_from_before_a_fork_raises() -> None:
     endpoint = Endpoint("127.0.0.1:1", KEY, pid=os.getpid() + 1)
     with pytest.raises(RuntimeError, match="fork"):
         endpoint.check_process()

@@ -1,7 +1,8 @@
-"""What the client sends: values arrive exactly, and what cannot be sent is refused before anything is."""
+"""Messages as requests: exact values, and arguments that cannot be sent."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from decimal import Decimal
@@ -12,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import clarion_client
+from clarion.v1 import trigger_pb2
 from clarion_client import Email, Message, Push, Text
-from clarion_client.messages import portion, prepare, prepare_all
+from clarion_client.messages import Options
+from clarion_client.prepare import portion, prepare, prepare_all
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -31,21 +35,21 @@ def email(**given: Any) -> Email:
 
 
 @given(st.dictionaries(st.text("abc"), JSON, max_size=3))
-def test_every_json_object_arrives_exactly(event: dict[str, Any]) -> None:
+def test_json_objects_are_sent_exactly(event: dict[str, Any]) -> None:
     sent = prepare(email(event=event, data=MappingProxyType(event))).request
     assert json.loads(sent.event) == json.loads(sent.user.data) == event
 
 
-def test_integers_of_any_size_are_written_out() -> None:
+def test_integers_of_any_size_are_sent_exactly() -> None:
     sent = prepare(email(event={"order_id": 9007199254740993123, "big": 10**300})).request
     assert sent.event == f'{{"order_id":9007199254740993123,"big":{10**300}}}'
 
 
-def test_json_text_passes_as_it_is() -> None:
+def test_json_text_is_sent_unchanged() -> None:
     assert prepare(email(event='{ "a":1.0 }')).request.event == '{ "a":1.0 }'
 
 
-def test_each_message_becomes_the_typed_request_of_its_channel() -> None:
+def test_message_becomes_the_request_of_its_channel() -> None:
     made: dict[str, Message] = {
         "email": email(timezone="Europe/Paris", locale="fr"),
         "text": Text(45, external_id="u-1", phone="+12025550123"),
@@ -53,7 +57,7 @@ def test_each_message_becomes_the_typed_request_of_its_channel() -> None:
     }
     for kind, message in made.items():
         prepared = prepare(message)
-        assert prepared.item.WhichOneof("trigger") == prepared.kind == kind
+        assert prepared.item.WhichOneof("trigger") == prepared.channel == kind
         assert prepared.request.campaign_id == message.campaign_id
         assert prepared.request.user.external_id == "u-1"
     assert prepare(made["email"]).request.user.timezone == "Europe/Paris"
@@ -61,18 +65,39 @@ def test_each_message_becomes_the_typed_request_of_its_channel() -> None:
     assert prepare(made["push"]).request.user.device_token == "abcdefgh"
 
 
-def test_a_moment_keeps_its_instant_and_its_microseconds() -> None:
+@pytest.mark.parametrize("kind", [Email, Text, Push])
+def test_message_classes_have_the_fields_of_the_contract(kind: type[Message]) -> None:
+    item: Any = trigger_pb2.BatchItem.DESCRIPTOR
+    request = item.fields_by_name[kind.__name__.lower()].message_type
+    user = request.fields_by_name["user"].message_type
+    fields = {field.name for message in (request, user) for field in message.fields} - {"user"}
+    assert {field.name for field in dataclasses.fields(kind)} == fields
+
+
+def test_trigger_calls_accept_every_common_field() -> None:
+    common = {field.name for field in dataclasses.fields(Message)} - {"campaign_id"}
+    assert set(Options.__annotations__) == common
+
+
+def test_every_channel_has_a_message_class_and_a_call() -> None:
+    item: Any = trigger_pb2.BatchItem.DESCRIPTOR
+    for field in item.oneofs_by_name["trigger"].fields:
+        assert hasattr(clarion_client, field.name.capitalize())
+        assert hasattr(clarion_client.Client, f"trigger_{field.name}")
+
+
+def test_send_at_keeps_its_microseconds() -> None:
     moment = dt.datetime(2026, 12, 24, 18, 0, 0, 123456, tzinfo=dt.timezone(dt.timedelta(hours=1)))
     assert prepare(email(send_at=moment)).request.send_at.ToDatetime(dt.UTC) == moment
 
 
-def test_a_message_has_a_request_id_of_its_own_which_all_its_tries_share() -> None:
+def test_request_id_is_unique_per_message() -> None:
     one, other = email(), email()
     assert one.request_id != other.request_id
     assert prepare(one).request_id == prepare(one).request_id == one.request_id
 
 
-def test_an_address_is_not_shown() -> None:
+def test_repr_hides_addresses_and_data() -> None:
     shown = repr([email(event={"secret": 1}), Text(45, external_id="u", phone="+12025550123")])
     assert not [part for part in ("test@test.com", "+1202", "secret") if part in shown]
 
@@ -97,32 +122,30 @@ def test_an_address_is_not_shown() -> None:
         ({"campaign_id": 2**70}, ValueError, "campaign_id"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_sent_is_refused_by_name(
-    wrong: dict[str, Any], error: type[Exception], named: str
-) -> None:
+def test_invalid_field_is_rejected_by_name(wrong: dict[str, Any], error: type[Exception], named: str) -> None:
     fields = {"campaign_id": 44, "external_id": "u-1", "email": "test@test.com", **wrong}
     with pytest.raises(error, match=f"^{named}: "):
         prepare(Email(**fields))
 
 
-def test_what_is_nested_too_deep_is_refused() -> None:
+def test_deep_nesting_is_rejected() -> None:
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"a": deep}
-    with pytest.raises(ValueError, match="nested too deep"):
+    with pytest.raises(ValueError, match="nested too deeply"):
         prepare(email(event=deep))
 
 
-def test_what_is_no_message_is_refused() -> None:
-    with pytest.raises(TypeError, match="Email, a Text or a Push"):
+def test_other_objects_are_not_messages() -> None:
+    with pytest.raises(TypeError, match="must be one of Email, Text, Push, not dict"):
         prepare({"campaign_id": 44})  # type: ignore[arg-type]
 
 
-def test_of_many_messages_the_wrong_one_is_named() -> None:
+def test_invalid_message_is_named_by_its_index() -> None:
     many: Any
     for many, named in (
-        ([email(), {}], r"^messages\[1\]: must be an"),
-        (email(), r"^messages: must be several"),
+        ([email(), {}], r"^messages\[1\]: must be one of"),
+        (email(), r"^messages: must be a list"),
     ):
         with pytest.raises(TypeError, match=named):
             prepare_all(many)
@@ -131,7 +154,7 @@ def test_of_many_messages_the_wrong_one_is_named() -> None:
 
 
 @given(st.lists(st.integers(1, 400_000), min_size=1, max_size=2000))
-def test_no_portion_is_larger_than_a_call_may_be_and_what_is_large_goes_alone(sizes: list[int]) -> None:
+def test_portions_fit_in_a_call(sizes: list[int]) -> None:
     taken = sizes[: portion(sizes)]
     assert 1 <= len(taken) <= 1000
     assert len(taken) == 1 or (sum(taken) <= 2_000_000 and max(taken) <= 200_000)

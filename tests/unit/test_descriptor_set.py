@@ -1,4 +1,4 @@
-"""What callers in other languages build their stubs from."""
+"""The descriptor set, from which callers in other languages build their stubs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grpc_tools import protoc
 from gateway.config.contract import descriptor_path
 
 
-def test_protoc_makes_stubs_from_the_descriptor_set_alone(tmp_path: Path) -> None:
+def test_protoc_needs_only_the_descriptor_set(tmp_path: Path) -> None:
     described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
     files = [file.name for file in described.file if file.name.startswith(("clarion/", "buf/"))]
     assert "buf/validate/validate.proto" in files

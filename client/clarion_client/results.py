@@ -1,4 +1,4 @@
-"""What calls return."""
+"""Results of calls."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["Accepted", "Violation"]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The trigger is on disk and will be sent."""
+    """The trigger is committed to disk and will be sent."""
 
     trigger_id: str
     """A UUID."""
     replayed: bool = False
-    """An earlier call with the same `request_id`, or an earlier try of this one, was accepted already;
-    nothing is sent a second time."""
+    """Whether the trigger was already accepted, by an earlier call with the same `request_id` or an earlier
+    attempt of this call. Nothing is sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule."""
+    """An invalid field of a request."""
 
     field: str
     """The field's path, such as `user.email`."""
     description: str
     reason: str
-    """Stable, such as `REQUIRED`: a ViolationReason of the contract."""
+    """A stable ViolationReason, such as `REQUIRED` (docs/reference/errors.md)."""

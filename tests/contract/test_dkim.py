@@ -155,12 +155,12 @@ QzEKORfX3h7k
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        (b"", "holds no private key in PEM form"),
-        (b"a secret that is no key", "holds no private key in PEM form"),
-        (BROKEN, "holds no private key in PEM form"),
-        (WEAK, "holds a key of 512 bits; it must have 1024 or more"),
+        (b"", "contains no private key in PEM form"),
+        (b"a secret that is no key", "contains no private key in PEM form"),
+        (BROKEN, "contains no private key in PEM form"),
+        (WEAK, "contains a key of 512 bits; it must have 1024 or more"),
         (pem(KEY, password=b"x"), "is encrypted"),
-        (pem(ed25519.Ed25519PrivateKey.generate()), "holds no RSA key"),
+        (pem(ed25519.Ed25519PrivateKey.generate()), "contains no RSA key"),
     ],
     ids=["empty", "text", "broken", "weak", "encrypted", "ed25519"],
 )

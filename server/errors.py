@@ -51,10 +51,8 @@ __all__ = [
     "MethodUnknown",
     "NotFound",
     "Overloaded",
-    "Permanent",
     "ProviderError",
     "RateLimited",
-    "RecipientRefused",
     "RenderError",
     "RequestError",
     "ScopeMissing",
@@ -62,7 +60,6 @@ __all__ = [
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
-    "Transient",
     "Verdict",
     "Violation",
 ]
@@ -322,33 +319,3 @@ class ProviderError(DeliveryError):
         self.verdict = verdict
         self.retry_after = retry_after
         self.reached_provider = reached_provider
-
-
-# Until every provider names its verdicts, these three choose them from the class.
-class Transient(ProviderError):
-    """The provider cannot take the message now."""
-
-    def __init__(
-        self, message: str | None = None, *, retry_after: float | None = None, of_provider: bool = True
-    ) -> None:
-        """`of_provider=False`: it is about this recipient or message alone."""
-        super().__init__(
-            Verdict.PROVIDER_DOWN if of_provider else Verdict.LATER, message, retry_after=retry_after
-        )
-        self.of_provider = of_provider
-
-
-class Permanent(ProviderError):
-    """The provider will never take the message."""
-
-    _verdict = Verdict.NEVER
-
-    def __init__(self, message: str | None = None, *, reached_provider: bool = True) -> None:
-        """`reached_provider=False`: Clarion itself rejected the message; says nothing about the provider."""
-        super().__init__(self._verdict, message, reached_provider=reached_provider)
-
-
-class RecipientRefused(Permanent):
-    """The provider will never take messages for this recipient."""
-
-    _verdict = Verdict.RECIPIENT_REFUSED

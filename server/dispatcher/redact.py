@@ -1,4 +1,4 @@
-"""Keep recipients' addresses, control characters and endless texts out of records and logs."""
+"""Keeps recipients' addresses, control characters and very long texts out of records and logs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["safe_traceback", "scrub"]
 
 HIDDEN = "[recipient]"
 MAX_LENGTH = 500
-"""Characters of an error text that are kept."""
+"""Characters of an error text that are kept, including the ellipsis."""
 MIN_LOCAL_PART = 4
-"""Shorter local parts are no names, and hiding them would garble the provider's words."""
+"""Shorter local parts identify no one, and hiding them would garble the provider's words."""
 
 
 def scrub(text: str, address: str) -> str:
-    """Return `text` in one printable line without `address`, in whatever form it is quoted."""
+    """Return `text` as one printable line without `address` in any of its usual forms."""
     if address:
         text = re.sub(_pattern(address), HIDDEN, text, flags=re.IGNORECASE)
     text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
@@ -25,7 +25,7 @@ def scrub(text: str, address: str) -> str:
 
 
 def _pattern(address: str) -> str:
-    """Match the address: verbatim, percent-encoded, without its plus, and its local part as a word."""
+    """Match the address: verbatim, percent-encoded, without its plus, or its local part as a word."""
     forms = {address, quote(address), quote(address, safe=""), address.lstrip("+")} - {""}
     patterns = [re.escape(form) for form in sorted(forms, key=len, reverse=True)]
     local, at, _ = address.rpartition("@")
@@ -35,6 +35,6 @@ def _pattern(address: str) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """Return the stack of an error and its class, without its text: that may hold an address."""
+    """Return an error's stack and class without its text, which may contain an address."""
     stack = "".join(traceback.format_tb(error.__traceback__))
     return f"{stack}{type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Projects: what keys and campaigns belong to."""
+"""Projects, which own keys and campaigns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Project"]
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project; all its keys share its limit."""
+    """A project. All its keys share its limit."""
 
     id: int
     name: str
     created_at: dt.datetime
     limit: OwnLimit = NO_OWN_LIMIT
     timezone: str = "UTC"
-    """IANA; the clock of users whose own is not known."""
+    """The IANA time zone of users whose own time zone is unknown."""

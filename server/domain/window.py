@@ -1,4 +1,4 @@
-"""When a send window is open, on the user's clock and right over changes of daylight saving time."""
+"""When a send window is open in the user's time zone, also across daylight saving changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["next_opening", "zone_of"]
 
 
 def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """Return `now` if the window is open in `zone`, or the first instant after it at which it opens.
+    """Return `now` if the window is open in `zone`, otherwise the next instant at which it opens.
 
-    A wall clock that skips the opening (spring) opens it that much later; one that shows it twice (autumn)
-    opens it the first time.
+    If the local clock skips the opening time (spring), the window opens that much later. If the clock shows
+    it twice (autumn), the window opens the first time.
     """
     opens, closes = dt.time.fromisoformat(window.opens), dt.time.fromisoformat(window.closes)
     local = now.astimezone(zone)
@@ -30,7 +30,7 @@ def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.da
     return min(
         instant
         for instant in instants
-        # Where the clock skips the opening, the one instant is too early, and the other may be too late.
+        # If the clock skips the opening, one of its two instants is too early and the other may be too late.
         if instant > now and _is_open(opens, closes, instant.astimezone(zone).time())
     )
 
@@ -38,12 +38,12 @@ def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.da
 def _is_open(opens: dt.time, closes: dt.time, wall: dt.time) -> bool:
     if opens < closes:
         return opens <= wall < closes
-    return wall >= opens or wall < closes  # over midnight
+    return wall >= opens or wall < closes  # across midnight
 
 
 @functools.lru_cache(maxsize=1024)
 def zone_of(name: str, fallback: str = "UTC") -> dt.tzinfo:
-    """Return the IANA time zone of this name; else that of the fallback; else UTC."""
+    """Return the IANA time zone of this name, or of the fallback if it is unknown, or UTC."""
     for candidate in (name, fallback):
         try:
             return zoneinfo.ZoneInfo(candidate)

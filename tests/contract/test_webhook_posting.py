@@ -18,10 +18,10 @@ import trustme
 from server.dispatcher.webhooks import client as posting_module
 from server.dispatcher.webhooks import resolver as resolving
 from server.dispatcher.webhooks.address_policy import Address, AddressPolicy
-from server.dispatcher.webhooks.client import MAX_ANSWER, Poster
+from server.dispatcher.webhooks.client import MAX_BODY, Poster
 from server.dispatcher.webhooks.resolver import Resolver
 from server.dispatcher.webhooks.url_check import problems_of
-from server.errors import ConfigError, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.http_api import Reply, http_api
 
 LOOPBACK = "127.0.0.0/8"
@@ -40,8 +40,9 @@ async def posting(*allowed: str, within: float = 5.0, ca_file: str = "") -> Asyn
 
 async def failure(poster: Poster, url: str) -> str:
     """Post in vain; return the error's words."""
-    with pytest.raises(Transient) as caught:
+    with pytest.raises(ProviderError) as caught:
         await poster.post(url, HEADERS, BODY)
+    assert caught.value.verdict is Verdict.PROVIDER_DOWN
     return str(caught.value)
 
 
@@ -153,8 +154,8 @@ async def test_an_endless_body_is_read_a_little_and_a_bomb_stays_packed() -> Non
         api.script.append(Reply(503, b"again", headers={"Retry-After": "7"}))
         api.script.append(Reply(503, headers={"Retry-After": "Thu, 01 Jan 2026 00:00:00 +99999999999999"}))
         huge, packed, short, odd = [await poster.post(api.url, HEADERS, BODY) for _ in range(4)]
-    assert (huge.status, huge.body) == (500, b"x" * MAX_ANSWER)
-    assert (packed.status, packed.body) == (200, bomb[:MAX_ANSWER])
+    assert (huge.status, huge.body) == (500, b"x" * MAX_BODY)
+    assert (packed.status, packed.body) == (200, bomb[:MAX_BODY])
     assert (short.status, short.body, short.retry_after) == (503, b"again", 7.0)
     assert (odd.status, odd.retry_after) == (503, None)
 
@@ -163,7 +164,7 @@ async def test_an_endless_body_is_read_a_little_and_a_bomb_stays_packed() -> Non
 async def test_a_body_that_stops_midway_changes_nothing_of_the_status(
     monkeypatch: pytest.MonkeyPatch, *, close: bool
 ) -> None:
-    monkeypatch.setattr(posting_module, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(posting_module, "BODY_TIMEOUT", 0.1)
     async with http_api() as api, posting(LOOPBACK) as poster:
         api.script.append(Reply(200, b"half", headers={"Content-Length": "100"}, close=close))
         reply = await poster.post(api.url, HEADERS, BODY)
@@ -198,7 +199,7 @@ async def test_a_name_that_hangs_in_its_look_up_holds_up_no_other(monkeypatch: p
         return [ipaddress.ip_address("127.0.0.1")]
 
     monkeypatch.setattr(resolving, "_resolved", resolved)
-    monkeypatch.setattr(posting_module, "CONNECT", 30.0)
+    monkeypatch.setattr(posting_module, "CONNECT_TIMEOUT", 30.0)
     async with http_api() as api, posting(LOOPBACK, within=30) as poster:
         port = api.url.rpartition(":")[2]
         hanging = [
@@ -249,19 +250,22 @@ async def test_a_look_up_that_fails_however_is_told_and_the_next_one_is_anew(
         ("https://8.8.8.8:8443/", []),
         (
             "http://127.0.0.1:1/",
-            ["127.0.0.1 is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW"],
+            ["127.0.0.1 is not a public address; to allow it, add its network to [webhooks] allow"],
         ),
-        ("http://8.8.8.8/", ["http:// is only for the networks of [webhooks] allow (CLARION_WEBHOOKS_ALLOW"]),
-        ("https://no-such-name.invalid/", ["the name no-such-name.invalid cannot be looked up"]),
-        ("https://" + "a" * 64 + ".example/", ["cannot be looked up"]),
-        ("ftp://8.8.8.8/", ["must begin with https://"]),
-        ("8.8.8.8", ["must begin with https://", "names no host"]),
-        ("https://", ["names no host"]),
-        ("https://user:pw@8.8.8.8/#x", ["holds a user name or password", "has a fragment"]),
-        ("https://8.8.8.8:0/", ["has a port that is none"]),
-        ("https://8.8.8.8:99999/", ["has a port that is none"]),
+        (
+            "http://8.8.8.8/",
+            ["http:// is only allowed for the networks in [webhooks] allow"],
+        ),
+        ("https://no-such-name.invalid/", ["the name no-such-name.invalid cannot be resolved"]),
+        ("https://" + "a" * 64 + ".example/", ["cannot be resolved"]),
+        ("ftp://8.8.8.8/", ["must start with https://"]),
+        ("8.8.8.8", ["must start with https://", "has no host"]),
+        ("https://", ["has no host"]),
+        ("https://user:pw@8.8.8.8/#x", ["contains a user name or password", "has a fragment"]),
+        ("https://8.8.8.8:0/", ["port must be between 1 and 65535"]),
+        ("https://8.8.8.8:99999/", ["port must be between 1 and 65535"]),
         ("https://8.8.8.8:x/", ["is not a URL"]),
-        ("https://exa mple/", ["the name exa%20mple cannot be looked up"]),
+        ("https://exa mple/", ["the name exa%20mple cannot be resolved"]),
         ("https://8.8.8.8/" + "x" * 2048, ["is longer than 2048 characters"]),
         ("https://8.8.8.8/\r\nX-Evil: 1", ["is not a URL"]),
     ],

@@ -22,7 +22,7 @@ from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
-from server.errors import ConfigError, Permanent, Transient
+from server.errors import ConfigError, ProviderError, Verdict
 from tests.kit.dispatch import (
     ADDRESS,
     SETTINGS,
@@ -36,6 +36,8 @@ from tests.kit.dispatch import (
     running,
     sent_ids,
 )
+
+BUSY = ProviderError(Verdict.PROVIDER_DOWN, "busy")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +62,7 @@ async def test_a_due_trigger_is_rendered_sent_and_recorded() -> None:
 
 
 async def test_a_temporary_failure_is_tried_again_until_it_is_taken() -> None:
-    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy"), Transient("busy"))
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", BUSY, BUSY)
     async with running(queue, provider):
         queue.add(make_trigger())
         await queue.until_attempts(3)
@@ -70,7 +72,7 @@ async def test_a_temporary_failure_is_tried_again_until_it_is_taken() -> None:
 
 
 async def test_a_trigger_is_given_up_when_its_attempts_are_used_up() -> None:
-    queue, provider = MemoryQueue(), ScriptedProvider("mail", *[Transient("busy")] * 5)
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", *[BUSY] * 5)
     async with running(queue, provider):
         queue.add(make_trigger())
         await queue.until_attempts(3)
@@ -78,7 +80,7 @@ async def test_a_trigger_is_given_up_when_its_attempts_are_used_up() -> None:
 
 
 async def test_a_permanent_failure_is_dead_at_once() -> None:
-    queue, provider = MemoryQueue(), ScriptedProvider("mail", Permanent("never"))
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", ProviderError(Verdict.NEVER, "never"))
     async with running(queue, provider):
         queue.add(make_trigger())
         await queue.until_attempts(1)
@@ -328,7 +330,7 @@ async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded
 
 
 async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:
-    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy"))
+    queue, provider = MemoryQueue(), ScriptedProvider("mail", BUSY)
     trigger = make_trigger()
     with capture_logs() as logs:
         async with running(queue, provider):
@@ -346,8 +348,8 @@ async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:
 async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
     faults = [
         RuntimeError(f"cannot send to <{ADDRESS}>"),
-        Transient(f"451 {ADDRESS.upper()} is greylisted"),
-        Permanent(f"550 <{ADDRESS}> zoe.sommer unknown"),
+        ProviderError(Verdict.PROVIDER_DOWN, f"451 {ADDRESS.upper()} is greylisted"),
+        ProviderError(Verdict.NEVER, f"550 <{ADDRESS}> zoe.sommer unknown"),
     ]
     queue, provider = MemoryQueue(), ScriptedProvider("mail", *faults)
     lines: list[str] = []

@@ -14,7 +14,7 @@ from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
 from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
-from server.errors import Permanent, StoreUnavailable, Transient
+from server.errors import ProviderError, StoreUnavailable, Verdict
 from tests.kit.dispatch import (
     ADDRESS,
     SLOW_POLL,
@@ -31,6 +31,9 @@ from tests.kit.dispatch import (
 DELIVERED, RETRY, DEAD, _, SUPPRESSED = AttemptOutcome
 BOTH = MemoryCampaigns(make_campaign(providers=("first", "second")))
 OPENS_AT_TWO = SendingPolicy(breaker_failures=2, breaker_pause=10.0)
+
+BUSY = ProviderError(Verdict.PROVIDER_DOWN, "busy")
+DOWN = ProviderError(Verdict.PROVIDER_DOWN, "down")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +73,7 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
 
 async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alone() -> None:
     queue = MemoryQueue()
-    first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO, concurrency=2)
+    first = ScriptedProvider("first", *[DOWN] * 9, policy=OPENS_AT_TWO, concurrency=2)
     async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH):
         await send(queue, 20)
         queue.clock.advance(10)
@@ -80,7 +83,7 @@ async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alo
 
 async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_again() -> None:
     queue = MemoryQueue()
-    alone = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
+    alone = ScriptedProvider("mail", DOWN, DOWN, policy=OPENS_AT_TWO)
     async with running(queue, alone):
         queue.add(make_trigger(), make_trigger())
         await queue.until_attempts(2)
@@ -93,7 +96,7 @@ async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_ag
 
 async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> None:
     queue = MemoryQueue()
-    down = ScriptedProvider("down", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
+    down = ScriptedProvider("down", *[DOWN] * 9, policy=OPENS_AT_TWO)
     async with running(queue, down, ScriptedProvider()):
         queue.add(*[make_trigger() for _ in range(20)], provider="down")
         await send(queue, 100, "mail")
@@ -105,8 +108,8 @@ async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> Non
     "campaign_id", [99, 44], ids=["the campaign is gone", "the message cannot be rendered"]
 )
 async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: int) -> None:
-    queue, down = MemoryQueue(), Transient("down")
-    provider = ScriptedProvider("mail", down, down, down, concurrency=1, policy=OPENS_AT_TWO)
+    queue = MemoryQueue()
+    provider = ScriptedProvider("mail", DOWN, DOWN, DOWN, concurrency=1, policy=OPENS_AT_TWO)
     broken = MemoryCampaigns(make_campaign(sender="" if campaign_id == 44 else "shop@example.com"))
     broken.all[1, 45] = make_campaign(id=45, retry=RetryPolicy(first_delay=3600))
     async with running(queue, provider, campaigns=broken):
@@ -192,7 +195,10 @@ async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
 
 
 async def test_a_retry_that_would_come_after_the_time_to_live_is_given_up() -> None:
-    queue, provider = MemoryQueue(), ScriptedProvider("mail", Transient("busy", retry_after=60))
+    queue, provider = (
+        MemoryQueue(),
+        ScriptedProvider("mail", ProviderError(Verdict.PROVIDER_DOWN, "busy", retry_after=60)),
+    )
     async with running(queue, provider):
         queue.add(make_trigger(), expires_at=queue.clock.utc() + dt.timedelta(seconds=50))
         await queue.until_attempts(1)
@@ -212,7 +218,7 @@ async def test_a_campaigns_policy_goes_before_its_providers(
 ) -> None:
     queue = MemoryQueue()
     policy = SendingPolicy(breaker_failures=0, retry=of_provider)
-    provider = ScriptedProvider("mail", *[Transient("busy")] * 9, policy=policy)
+    provider = ScriptedProvider("mail", *[BUSY] * 9, policy=policy)
     async with running(queue, provider, campaigns=MemoryCampaigns(make_campaign(retry=of_campaign))):
         queue.add(make_trigger())
         await queue.until_attempts(attempts)
@@ -231,7 +237,7 @@ async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_message
 
 async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
     queue = MemoryQueue()
-    provider = ScriptedProvider("mail", Transient("down"), Transient("down"), policy=OPENS_AT_TWO)
+    provider = ScriptedProvider("mail", DOWN, DOWN, policy=OPENS_AT_TWO)
     with capture_logs() as logs:
         async with running(queue, provider):
             queue.add(make_trigger(), make_trigger())
@@ -244,7 +250,7 @@ async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
 
 async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alone() -> None:
     queue = MemoryQueue()
-    provider = ScriptedProvider("mail", *[Permanent("no")] * 20, policy=OPENS_AT_TWO)
+    provider = ScriptedProvider("mail", *[ProviderError(Verdict.NEVER, "no")] * 20, policy=OPENS_AT_TWO)
     async with running(queue, provider):
         queue.add(*[make_trigger() for _ in range(20)])
         await queue.until_attempts(20)
@@ -329,7 +335,7 @@ async def test_no_message_dies_on_the_way_to_the_next_provider_however_few_its_a
     queue = MemoryQueue()
     policy = RetryPolicy(max_attempts=1, first_delay=0.001, max_delay=0.002)
     once = MemoryCampaigns(make_campaign(providers=("first", "second"), retry=policy))
-    first = ScriptedProvider("first", *[Transient("down")] * 9, policy=OPENS_AT_TWO)
+    first = ScriptedProvider("first", *[DOWN] * 9, policy=OPENS_AT_TWO)
     second = ScriptedProvider("second")
     async with running(queue, first, second, campaigns=once):
         await send(queue, 5)

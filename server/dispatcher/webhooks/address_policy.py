@@ -1,8 +1,8 @@
-"""Which addresses webhooks may go to: public ones, and networks that the configuration allows. Pure.
+"""Which addresses webhooks may be sent to: public ones, and networks that the configuration allows. Pure.
 
-A URL is given by people who need not be trusted with our network: what it leads to could be a database, or
-the cloud's metadata service. Names are no help, for whoever owns one decides where it leads; so what is
-judged is the address that a connection is about to be made to.
+URLs come from users who need not be trusted with our network: they could lead to a database or to the cloud's
+metadata service. Checking names is not enough, because a name's owner decides where it leads. Therefore the
+address is checked to which a connection is about to be made.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from ...errors import ConfigError
 __all__ = ["ALLOWED", "Address", "AddressPolicy"]
 
 ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW, for `clarion webhooks create` and for dispatchers)"
-"""The setting, as errors name it, and who reads it."""
+"""The setting as errors name it, and who reads it."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What some versions of Python's `is_global` let through, and what it lets through by definition.
+# Networks that are not public, although `is_global` accepts them in some versions of Python or by definition.
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
         (
             "0.0.0.0/8",
-            "100.64.0.0/10",  # behind carriers' NAT
+            "100.64.0.0/10",  # carrier-grade NAT
             "192.0.0.0/24",  # protocol assignments
-            "192.88.99.0/24",  # relays of 6to4
+            "192.88.99.0/24",  # 6to4 relays
             "198.18.0.0/15",  # benchmarks
             "240.0.0.0/4",
             "64:ff9b:1::/48",  # local NAT64
-            "2001::/23",  # protocol assignments, Teredo among them
+            "2001::/23",  # protocol assignments, including Teredo
             "2001:db8::/32",
             "3fff::/20",  # documentation
         ),
@@ -44,34 +44,38 @@ _LAST_32_BITS = 0xFFFF_FFFF
 
 
 class AddressPolicy:
-    """Judges addresses."""
+    """Decides which addresses may be reached.
+
+    Args:
+        allowed: Networks that may be reached although they are not public, such as `10.1.0.0/16`.
+
+    Raises:
+        ConfigError: One of them is not a network.
+    """
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        """Take networks that may be reached although they are not public, as `10.1.0.0/16`.
-
-        Raises:
-            ConfigError: one of them is no network.
-        """
         try:
             self._allowed = tuple(map(ipaddress.ip_network, allowed))
         except ValueError as error:
-            raise ConfigError(f"webhooks.allow: {error}; a network is for example 10.1.0.0/16") from None
+            raise ConfigError(f"webhooks.allow: {error}; give networks such as 10.1.0.0/16") from None
 
     def refusal(self, address: Address, *, plain: bool) -> str:
-        """Return why no connection may be made to this address, or nothing.
+        """Return why no connection may be made to this address, or an empty string.
 
-        `plain`: without TLS, which is for allowed networks alone.
+        Args:
+            address: Where a connection is about to be made to.
+            plain: Whether it would be without TLS, which only allowed networks may use.
         """
         forms = (address, *_inner(address))
         if any(form in network for form in forms for network in self._allowed):
             return ""
         if not all(map(_is_public, forms)):
-            return f"{address} is not a public address, and {ALLOWED} does not have it"
-        return f"http:// is only for the networks of {ALLOWED}: use https://" if plain else ""
+            return f"{address} is not a public address; to allow it, add its network to {ALLOWED}"
+        return f"http:// is only allowed for the networks in {ALLOWED}; use https://" if plain else ""
 
 
 def _inner(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """Give the IPv4 address that an IPv6 address leads to, if it is of that kind."""
+    """Yield the IPv4 address that an IPv6 address leads to, if there is one."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     if address.ipv4_mapped:
@@ -83,12 +87,12 @@ def _inner(address: Address) -> Iterator[ipaddress.IPv4Address]:
 
 
 def _is_public(address: Address) -> bool:
-    """Tell whether anybody's packets to this address would go out into the Internet, to one host."""
+    """Return whether packets to this address are routed over the Internet to a single host."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.scope_id:
             return False
         if address.ipv4_mapped or address in _NAT64:
-            return True  # what it leads to is judged by itself
+            return True  # the IPv4 address inside is checked on its own
         if address not in _GLOBAL_UNICAST:
             return False
     special = any(address in network for network in _NOT_PUBLIC)

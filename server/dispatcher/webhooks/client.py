@@ -1,4 +1,4 @@
-"""Posting a message to an endpoint: to a checked address, without redirects, proxies or endless answers."""
+"""The HTTP client for endpoints: checks addresses, follows no redirects, and bounds what it reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import cached_property
 import httpcore
 import httpx
 
-from ...errors import ConfigError, Transient
+from ...errors import ConfigError, ProviderError, Verdict
 from ..providers.http import retry_after
 from ..redact import scrub
 from .address_policy import AddressPolicy
@@ -20,21 +20,22 @@ from .resolver import Resolver
 
 __all__ = ["Poster", "Reply"]
 
-CONNECT = 5.0
-"""Seconds for a connection, and again for its TLS."""
-MAX_ANSWER = 1024
-"""Bytes of an answer's body that are read."""
-ANSWER_SECONDS = 1.0
-"""For its body: the status has said yes or no."""
-ADDRESSES_TRIED = 4
-_IDLE = 5.0
-_IDLE_CONNECTIONS = 100
-_OWN_WORDS = 200
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection, and again for its TLS handshake."""
+MAX_BODY = 1024
+"""Bytes of a reply's body that are read."""
+BODY_TIMEOUT = 1.0
+"""Seconds for a reply's body, which is only logged: the status has decided."""
+MAX_ADDRESSES = 4
+"""Addresses of a host that are tried."""
+_KEEPALIVE = 5.0
+_MAX_IDLE_CONNECTIONS = 100
+_MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an endpoint answered, `body` being its first bytes."""
+    """An endpoint's reply: its status, the first bytes of its body, and its `Retry-After` in seconds."""
 
     status: int
     body: bytes
@@ -42,18 +43,18 @@ class Reply:
 
 
 class _Refused(httpcore.ConnectError):
-    """No connection was made, and these are our own words."""
+    """No connection was made; the text is ours."""
 
 
 class _CheckedConnections(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that the guard lets pass, and to nothing else.
+    """Connects only to addresses that the policy allows.
 
-    The name is looked up here and nowhere after, so that nobody can answer once with a harmless address and
-    then with another (DNS rebinding). TLS and the header Host go on with the name.
+    The name is resolved here and nowhere else, so that its owner cannot answer first with a harmless address
+    and then with another (DNS rebinding). TLS and the Host header still use the name.
     """
 
-    def __init__(self, guard: AddressPolicy, resolver: Resolver, *, plain: bool) -> None:
-        self._guard = guard
+    def __init__(self, policy: AddressPolicy, resolver: Resolver, *, plain: bool) -> None:
+        self._policy = policy
         self._resolver = resolver
         self._plain = plain
         self._backend = httpcore.AnyIOBackend()
@@ -66,13 +67,13 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first of the name's addresses that takes the connection.
+        """Connect to the first of the host's addresses that accepts the connection.
 
         Raises:
-            httpcore.ConnectError: none does, there is none, or one of them must not be reached.
+            httpcore.ConnectError: None accepts it, there is none, or one of them is not allowed.
         """
-        addresses = (await self._checked(host))[:ADDRESSES_TRIED]
-        each = CONNECT / len(addresses)
+        addresses = (await self._checked(host))[:MAX_ADDRESSES]
+        each = CONNECT_TIMEOUT / len(addresses)
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return await self._backend.connect_tcp(str(address), port, each, None, socket_options)
@@ -84,56 +85,60 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Refuse: no URL leads to one."""
-        raise _Refused("no webhook goes to a socket of this machine")
+        """Refuse: no URL refers to a socket."""
+        raise _Refused("webhooks cannot be sent to a Unix socket")
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep."""
+        """Sleep for this many seconds."""
         await asyncio.sleep(seconds)
 
     async def _checked(self, host: str) -> list[str]:
         try:
-            async with asyncio.timeout(CONNECT):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 addresses = await self._resolver.addresses(host)
         except (OSError, TimeoutError):
-            raise _Refused("the host's name cannot be looked up") from None
+            raise _Refused("the host's name cannot be resolved") from None
         for address in addresses:
-            if refusal := self._guard.refusal(address, plain=self._plain):
+            if refusal := self._policy.refusal(address, plain=self._plain):
                 raise _Refused(refusal)
         return [str(address) for address in addresses]
 
 
 class Poster:
-    """Posts to whatever endpoints there are. Closed by `aclose`."""
+    """Posts to endpoints. Must be closed with `aclose`.
 
-    def __init__(self, guard: AddressPolicy, *, timeout: float, ca_file: str = "") -> None:
-        """Take who may be reached, seconds for one post, and a PEM file of authorities to trust.
+    Args:
+        policy: Which addresses may be reached.
+        timeout: Seconds for one post.
+        ca_file: A PEM file of certificate authorities to trust; empty for the system's.
 
-        Raises:
-            ConfigError: the file cannot be used.
-        """
-        self._guard = guard
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+
+    def __init__(self, policy: AddressPolicy, *, timeout: float, ca_file: str = "") -> None:
+        self._policy = policy
         self._timeout = timeout
         self._ca_file = ca_file
         self._resolver = Resolver()
         if ca_file:
-            _ = self._tls  # a wrong file is told at once
+            _ = self._tls  # report an invalid file at once
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Post once and return the answer, whatever its status.
+        """Post once and return the reply, whatever its status.
 
         Raises:
-            Transient: there was no answer. The text holds neither the URL nor a secret.
+            ProviderError: There was no reply. The text contains neither the URL nor a secret.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(httpx.URL(url), headers, body)
         except TimeoutError:
-            raise Transient(f"no answer within {self._timeout:g} s") from None
+            raise _no_reply(f"no answer within {self._timeout:g} s") from None
         except _Refused as error:
-            raise Transient(f"not sent: {error}") from None
+            raise _no_reply(f"not sent: {error}") from None
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise Transient(f"no answer: {_words(error)}") from None
+            raise _no_reply(f"no answer: {_describe(error)}") from None
 
     async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Reply:
         pool = self._plain if url.scheme == "http" else self._secure
@@ -151,11 +156,11 @@ class Poster:
             target,
             headers=list(fields.items()),
             content=body,
-            extensions={"timeout": {"connect": CONNECT}},
-        ) as answer:
-            lowered = {name.decode("latin-1").lower(): value for name, value in answer.headers}
+            extensions={"timeout": {"connect": CONNECT_TIMEOUT}},
+        ) as response:
+            lowered = {name.decode("latin-1").lower(): value for name, value in response.headers}
             wait = retry_after({"retry-after": lowered.get("retry-after", b"").decode("latin-1")})
-            return Reply(answer.status, await _beginning(answer), wait)
+            return Reply(response.status, await _read_start(response), wait)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -163,25 +168,25 @@ class Poster:
             if name in vars(self):
                 await getattr(self, name).aclose()
 
-    # None of these is made before it is needed: an installation without webhooks starts as fast as ever.
+    # Created on first use, so that installations without webhooks do not wait for them at startup.
 
     @cached_property
     def _plain(self) -> httpcore.AsyncConnectionPool:
-        return self._pool(_CheckedConnections(self._guard, self._resolver, plain=True), None)
+        return self._pool(_CheckedConnections(self._policy, self._resolver, plain=True), None)
 
     @cached_property
     def _secure(self) -> httpcore.AsyncConnectionPool:
-        return self._pool(_CheckedConnections(self._guard, self._resolver, plain=False), self._tls)
+        return self._pool(_CheckedConnections(self._policy, self._resolver, plain=False), self._tls)
 
     def _pool(
         self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None
     ) -> httpcore.AsyncConnectionPool:
-        """Make a pool without a bound of its own: an endpoint's slots are its bound, and nobody else's."""
+        """Create a pool without a limit: each endpoint's slots limit its own connections."""
         return httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS,
-            keepalive_expiry=_IDLE,
+            max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=_KEEPALIVE,
             network_backend=backend,
         )
 
@@ -190,23 +195,27 @@ class Poster:
         try:
             return ssl.create_default_context(cafile=self._ca_file or None)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "holds no certificate"
+            reason = getattr(error, "strerror", None) or "contains no certificate"
             raise ConfigError(f"webhooks.ca_file: cannot be used: {reason}") from None
 
 
-async def _beginning(answer: httpcore.Response) -> bytes:
-    """Return an answer's first bytes, or what came of them: the status has said yes or no."""
+def _no_reply(words: str) -> ProviderError:
+    return ProviderError(Verdict.PROVIDER_DOWN, words)
+
+
+async def _read_start(response: httpcore.Response) -> bytes:
+    """Return the first bytes of the body, or those that arrived in time."""
     read = b""
     with suppress(TimeoutError, httpcore.NetworkError, httpcore.ProtocolError):
-        async with asyncio.timeout(ANSWER_SECONDS):
-            async for part in answer.aiter_stream():
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for part in response.aiter_stream():
                 read += part
-                if len(read) >= MAX_ANSWER:
+                if len(read) >= MAX_BODY:
                     break
-    return read[:MAX_ANSWER]
+    return read[:MAX_BODY]
 
 
-def _words(error: Exception) -> str:
-    """Return what went wrong on the way. Such errors know addresses and certificates, but no URL."""
-    text = scrub(str(error), "")[:_OWN_WORDS]
+def _describe(error: Exception) -> str:
+    """Describe a network error; its text may contain addresses and certificates, but never the URL."""
+    text = scrub(str(error), "")[:_MAX_ERROR_LENGTH]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""The endpoints as the dispatcher sees them: each is a destination with its own slots and breaker."""
+"""The active endpoints as destinations: each has its own slots and breaker."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ class _Bounds:
 
 
 class Endpoints(Mapping[str, Destination]):
-    """All active endpoints, by id, as they are at each look."""
+    """All currently active endpoints, by ID.
+
+    Args:
+        targets: Returns the active endpoints.
+        timeout: Seconds that one post may take.
+        concurrency: Concurrent posts per endpoint.
+    """
 
     def __init__(
         self, targets: Callable[[], Mapping[str, Target]], *, timeout: float, concurrency: int
     ) -> None:
-        """Take how to see them, seconds that one post may take, and how many may be under way to each."""
         self._targets = targets
         self._bounds = _Bounds(timeout, concurrency)
 
     def target(self, endpoint: str) -> Target | None:
-        """Return where an endpoint is and what signs its messages, or None."""
+        """Return an endpoint's URL and secrets, or None if it is not active."""
         return self._targets().get(endpoint)
 
     def lanes(self) -> Collection[str]:

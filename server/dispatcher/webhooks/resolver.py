@@ -1,4 +1,4 @@
-"""Looking names up without waiting for each other."""
+"""Name resolution in which slow names do not delay others."""
 
 from __future__ import annotations
 
@@ -14,59 +14,62 @@ __all__ = ["Resolver"]
 
 
 class Resolver:
-    """Looks each name up in a thread of its own, once for all who wait.
+    """Resolves each name in its own thread, once for all concurrent callers.
 
-    The event loop's own look-ups share a few threads. A name whose servers do not answer would keep one for
-    half a minute, and a few of them would keep everything else from being sent.
+    The event loop's own lookups share a few threads. A name whose servers do not answer would occupy one for
+    half a minute, and a few such names would block all other messages.
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[str, asyncio.Future[list[Address]]] = {}
+        self._lookups: dict[str, asyncio.Future[list[Address]]] = {}
 
     async def addresses(self, host: str) -> list[Address]:
-        """Return the addresses of a name, or of an address in whatever form, in the order of preference.
+        """Return a host's addresses in order of preference.
+
+        Args:
+            host: A name, or an address in any notation.
 
         Raises:
-            OSError: there are none, or the name cannot be looked up.
+            OSError: The name has no addresses or cannot be resolved.
         """
         with suppress(ValueError):
             return [ipaddress.ip_address(host)]
-        looking = self._under_way.get(host) or self._look_up(host)
-        return await asyncio.shield(looking)  # others wait on when this attempt is cancelled
+        lookup = self._lookups.get(host) or self._look_up(host)
+        return await asyncio.shield(lookup)  # cancelling this attempt must not cancel the others
 
     def _look_up(self, host: str) -> asyncio.Future[list[Address]]:
         loop = asyncio.get_running_loop()
-        looking: asyncio.Future[list[Address]] = loop.create_future()
+        lookup: asyncio.Future[list[Address]] = loop.create_future()
 
         def settle(found: list[Address] | Exception) -> None:
-            del self._under_way[host]
+            del self._lookups[host]
             if isinstance(found, Exception):
-                looking.set_exception(found)
-                looking.exception()  # nobody may be left to hear of it
+                lookup.set_exception(found)
+                lookup.exception()  # mark it as retrieved: there may be no waiters left
             else:
-                looking.set_result(found)
+                lookup.set_result(found)
 
         def work() -> None:
             found: list[Address] | Exception
             try:
                 found = _resolved(host)
-            except Exception as error:  # whatever it is: those who wait must hear of it
+            except Exception as error:  # passed on to the waiters
                 found = error
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(settle, found)
 
-        # Not an executor's: those are waited for when the process ends.
+        # Not an executor, because the process would wait for its threads on exit.
         try:
             threading.Thread(target=work, name="webhook-resolver", daemon=True).start()
         except RuntimeError as error:
-            raise OSError(str(error)) from None  # no more threads: the next one may get one
-        self._under_way[host] = looking
-        return looking
+            raise OSError(str(error)) from None  # out of threads; a later lookup may succeed
+        self._lookups[host] = lookup
+        return lookup
 
 
 def _resolved(host: str) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError:  # a label that is too long, or empty
-        raise OSError("not a name") from None
+        raise OSError("not a valid name") from None
     return list(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))

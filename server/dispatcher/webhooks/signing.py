@@ -1,4 +1,4 @@
-"""Signatures by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). Pure."""
+"""Signatures as in Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PREFIX = "whsec_"
 def signed_headers(
     message_id: uuid.UUID | str, timestamp: int, body: bytes, secrets: Sequence[str]
 ) -> Mapping[str, str]:
-    """Return the three headers of a message: its id, when it is sent, and a signature by each secret.
+    """Return the three headers of a message: its ID, its timestamp, and one signature per secret.
 
     Args:
-        message_id: The same at each attempt, so that a receiver knows what it has had.
-        timestamp: Seconds since 1970, of this attempt.
-        body: Exactly what is sent.
-        secrets: `whsec_` and base64; several while a rotation overlaps.
+        message_id: The same in each attempt, so that receivers recognise duplicates.
+        timestamp: Seconds since 1970 at this attempt.
+        body: The request body, byte for byte.
+        secrets: `whsec_` followed by base64; two while a rotation overlaps.
     """
     content = f"{message_id}.{timestamp}.".encode() + body
     return {

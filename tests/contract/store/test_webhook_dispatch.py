@@ -127,7 +127,7 @@ async def test_an_endpoint_whose_name_leads_to_loopback_later_is_refused_then(po
         assert await until_attempts(pool, endpoint, 1) == [(RETRY, None)]
     [logged] = await list_log(pool, endpoint.id)
     assert logged.attempt is not None
-    assert "is not a public address, and [webhooks] allow (CLARION_WEBHOOKS_ALLOW" in logged.attempt.error
+    assert "is not a public address; to allow it, add its network to [webhooks] allow" in logged.attempt.error
     assert api.connections == 0
 
 

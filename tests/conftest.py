@@ -8,6 +8,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.kit.cluster import share_clusters
+
 # Tests start processes while gRPC's threads run: with its fork handlers, a child may die before its exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
@@ -17,6 +19,13 @@ settings.load_profile("any machine")
 
 # The kit's assertions explain themselves like those of test files.
 pytest.register_assert_rewrite("tests.kit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Name the folder that the workers of a run share: the parent of each worker's own."""
+    base = tmp_path_factory.getbasetemp()
+    share_clusters(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture(autouse=True)

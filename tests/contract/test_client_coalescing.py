@@ -113,7 +113,7 @@ async def test_rate_limited_items_are_retried_after_their_wait(stack: Stack, poo
 async def test_cancelled_caller_does_not_affect_others(stack: Stack) -> None:
     async with AsyncClient(stack.url, stack.key) as clarion:
         tasks = [asyncio.create_task(clarion.trigger(Email(44, **USER))) for _ in range(40)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the tasks hand their messages to the client
         for task in tasks[::2]:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)

@@ -24,7 +24,8 @@ from server.postgres import orphans as leftovers
 from server.postgres.embedded import EmbeddedPostgres
 from server.up.data_folder import RunDir
 from server.up.supervisor import Child, Supervisor
-from tests.kit.processes import is_gone
+from tests.kit.processes import has_ended
+from tests.kit.until import until
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -196,7 +197,7 @@ async def test_a_killed_supervisor_takes_postgres_with_it_and_the_next_start_wor
     pid = int((short / "postgres" / "postmaster.pid").read_text().split()[0])
     program.kill()
     await program.wait()
-    assert is_gone(pid)
+    assert has_ended(pid)
     with RunDir(short) as run:
         async with EmbeddedPostgres(run.data, run.sockets).running() as url:
             assert await ask(url, "SELECT 1") == 1
@@ -243,7 +244,7 @@ async def test_a_kill_while_the_cluster_is_made_leaves_nothing_half_made(short: 
     postgres = EmbeddedPostgres(short, short, say=lambda _: said.set())
     making = asyncio.create_task(postgres.prepare())
     await said.wait()
-    await asyncio.sleep(0.2)  # into the middle of it
+    await until(lambda: [*short.glob("postgres.new-*/base")], "a part of the cluster is made")
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making

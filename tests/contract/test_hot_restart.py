@@ -20,12 +20,11 @@ from gateway import GatewaySettings
 from gateway.run.hot_restart import SHARED_MEMORY
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger
-from tests.kit.processes import is_gone
+from tests.kit.processes import has_ended
 from tests.kit.toy_upstream import Toy
 from tests.kit.until import until
 
 pytestmark = [
-    pytest.mark.timeout(60),
     pytest.mark.skipif(sys.platform != "linux", reason="Envoy has hot restart on Linux only"),
 ]
 HANDED_OVER = "was handed over to a new Envoy"
@@ -126,7 +125,7 @@ class Load:
                 self.answered += 1
             except (AssertionError, httpx.HTTPError, grpc.aio.AioRpcError) as error:
                 self.failures.append(repr(error))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # leave the processors to the Envoys
 
     async def _rest(self, client: httpx.AsyncClient) -> None:
         answer = await trigger(client)
@@ -239,7 +238,7 @@ async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand)
     await stand.changed_from(old)  # in the very instant, Linux' death signal was seen to fail
     (envoy,), memory = stand.envoys(), stand.memory()
     stand.process.kill()
-    assert is_gone(envoy.pid)
+    assert has_ended(envoy.pid)
     memory.unlink()  # `clarion up` does so at the gateway's next start
 
 

@@ -302,7 +302,7 @@ async def test_a_restarted_process_keeps_the_limit(pair: Stack, pair_pool: Pool,
         return len(now) == 2 and now != before
 
     await until(replaced, "another process is on record")
-    await pair.until_said("restarting", 10)
+    await pair.until_printed("restarting")
     await counted(pair, 2)
     await both_ready(pair)
     await assert_twelve_served(twelve)

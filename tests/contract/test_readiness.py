@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.kit.documented_errors import check_rest, reason_of
 from tests.kit.stack import Stack, client, running_stack
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("readiness")
 
@@ -27,9 +27,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 async def until_ready_says(http: httpx.AsyncClient, status: int) -> httpx.Response:
-    async with asyncio.timeout(15):
-        while (answer := await http.get("/readyz")).status_code != status:
-            await asyncio.sleep(0.05)
+    async def answered() -> httpx.Response | None:
+        answer = await http.get("/readyz")
+        return answer if answer.status_code == status else None
+
+    answer = await until(answered, f"/readyz answers {status}")
+    assert answer
     return answer
 
 

@@ -20,7 +20,8 @@ import pytest
 import gateway.run.launch
 from server.errors import ConfigError
 from server.up.supervisor import Child, RestartPolicy, Supervisor
-from tests.kit.processes import is_gone
+from tests.kit.processes import has_ended
+from tests.kit.until import until
 
 QUICK = RestartPolicy(first=0.02, longest=0.05, quick_deaths=3)
 FOREVER = "import time; print('here', flush=True); time.sleep(600)"
@@ -53,16 +54,13 @@ class Told:
 
 
 async def written(path: Path, part: str, times: int = 1) -> str:
-    """Wait until another process has written it: nothing else tells of it."""
-    return await asyncio.to_thread(_poll, path, part, times)
+    """Return the text of a file once another process has written this part."""
 
+    def text() -> str:
+        found = path.read_text(errors="replace") if path.exists() else ""
+        return found if found.count(part) >= times else ""
 
-def _poll(path: Path, part: str, times: int) -> str:
-    end = time.monotonic() + 20
-    while not path.exists() or (text := path.read_text(errors="replace")).count(part) < times:
-        assert time.monotonic() < end, f"{part!r} is not in {path}"
-        time.sleep(0.02)
-    return text
+    return await until(text, f"{part!r} in {path}")
 
 
 async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:
@@ -101,7 +99,7 @@ async def test_children_stop_in_reverse_order(tmp_path: Path) -> None:
     code = (
         "import signal, sys, time\n"
         "def end(*_):\n"
-        "    time.sleep(0.1); open(sys.argv[2], 'a').write(sys.argv[1] + ' '); sys.exit()\n"
+        "    open(sys.argv[2], 'a').write(sys.argv[1] + ' '); sys.exit()\n"
         "signal.signal(signal.SIGTERM, end); print('here', flush=True)\n"
         "while True: time.sleep(600)\n"
     )
@@ -203,7 +201,7 @@ async def test_what_ignores_its_stop_signal_is_killed_with_all_it_started(tmp_pa
     started = time.monotonic()
     assert await stopped(supervisor, running) == 0
     assert time.monotonic() - started < 2
-    assert is_gone(int(next(line for line in log.read_text().splitlines() if line.isdigit())))
+    assert has_ended(int(next(line for line in log.read_text().splitlines() if line.isdigit())))
 
 
 async def test_stop_timeouts_share_less_than_ten_seconds(tmp_path: Path) -> None:
@@ -285,7 +283,7 @@ async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path:
     out, _ = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
     assert out == b"stopping c1, c0\nstopped\n"  # no child heard the signal itself: no death was reported
-    assert all(is_gone(pid) for pid in pids)
+    assert all(has_ended(pid) for pid in pids)
 
 
 async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
@@ -300,7 +298,7 @@ async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
     os.close(master)  # the kernel sends SIGHUP
     assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert is_gone(pid)
+    assert has_ended(pid)
 
 
 async def test_without_a_terminal_sighup_restarts_each_child_that_may_beside_a_stand_in(
@@ -351,12 +349,12 @@ async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) ->
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.6)  # longer than the time in which a second signal counts as an echo
     assert process.returncode is None
     process.send_signal(signal.SIGINT)
     await asyncio.wait_for(process.communicate(), 10)
     assert time.monotonic() - started < 2.5
-    assert all(is_gone(pid) for pid in pids)
+    assert all(has_ended(pid) for pid in pids)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal")
@@ -364,7 +362,7 @@ async def test_a_killed_supervisor_leaves_no_child(tmp_path: Path) -> None:
     process, pids = await start_program(tmp_path, STUBBORN, FOREVER)
     process.kill()
     await process.wait()
-    assert all(is_gone(pid) for pid in pids)
+    assert all(has_ended(pid) for pid in pids)
 
 
 async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) -> None:
@@ -373,7 +371,7 @@ async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) ->
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
     os.killpg(process.pid, signal.SIGTERM)
     await asyncio.wait_for(process.wait(), 10)
-    assert is_gone(pid)
+    assert has_ended(pid)
 
 
 def test_sigpipe_is_not_ignored_in_children(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ class _Asking:
             assert answer.status_code == 204
             self._streams.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
             answered += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # leave the processors to Envoy
         return answered
 
 

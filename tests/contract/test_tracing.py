@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import grpc
 import httpx
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
 
@@ -30,11 +29,10 @@ async def test_a_trace_context_sent_by_rest_stands_in_the_delivery_log(
     answer = await http.post("/api/client/campaigns/44/trigger", json=EXAMPLE, headers=headers)
     trigger_id = answer.headers["x-trigger-id"]
     assert await kept(pool, trigger_id) == CONTEXT
-    async with asyncio.timeout(5):
-        while not any(
-            trigger_id in line and TRACE_ID in line for line in stack.log("dispatcher").splitlines()
-        ):
-            await asyncio.sleep(0.02)
+    await until(
+        lambda: any(trigger_id in line and TRACE_ID in line for line in stack.log("dispatcher").splitlines()),
+        "the dispatcher logs the trace id",
+    )
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])

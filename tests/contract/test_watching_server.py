@@ -22,6 +22,7 @@ from server.store.records.change_feed import ChangeFeed
 from tests.contract.test_following import until_it_ends
 from tests.kit.documented_errors import check_call, reason_of
 from tests.kit.stack import Stack
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
 
@@ -89,15 +90,17 @@ async def test_more_than_may_watch_are_refused_until_one_leaves(served: Served) 
         await call.read()
     assert await served.refusal(served.watch()) == "OVERLOADED"
     calls[0].cancel()
-    async with asyncio.timeout(5):
-        while True:
-            another = served.watch()
-            try:
-                await another.read()
-                break
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.05)
-    another.cancel()
+
+    async def accepted() -> bool:
+        another = served.watch()
+        try:
+            await another.read()
+        except grpc.aio.AioRpcError:
+            return False
+        another.cancel()
+        return True
+
+    await until(accepted, "another stream is accepted")
     calls[1].cancel()
 
 

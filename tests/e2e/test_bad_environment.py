@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.commands import Result, clarion
+from tests.kit.processes import commands_with, is_listened_on
 from tests.kit.stack import Stack, free_port
-
-from .conftest import Done, clarion, is_listened_on, others_of
 
 
 async def refused(folder: Path, *words: str, **env: str) -> str:
@@ -22,7 +22,7 @@ async def refused(folder: Path, *words: str, **env: str) -> str:
     assert done.err.startswith("clarion: ")
     assert done.err.count("\n") == 1, done.err
     assert "Traceback" not in done.err
-    assert not others_of(folder)
+    assert not commands_with(folder)
     return done.err
 
 
@@ -113,7 +113,7 @@ async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(
 
     done = await clarion(demo.folder, "up", "--demo", CLARION_GATEWAY_PORT=str(port))
 
-    assert done == Done(
+    assert done == Result(
         2,
         "",
         f"clarion: Clarion already runs from {demo.data} (process {demo.process.pid});"
@@ -183,7 +183,7 @@ async def test_a_database_that_is_away_is_an_error_without_its_password(tmp_path
     done = await clarion(tmp_path, "keys", "list", "--json", CLARION_DATABASE_URL=url)
 
     expected = "clarion: the database cannot be reached; see database.url (CLARION_DATABASE_URL)\n"
-    assert done == Done(1, "", expected)
+    assert done == Result(1, "", expected)
 
 
 def _before(folder: Path) -> str:

@@ -18,8 +18,8 @@ from server.cli import cli
 from tests.kit.http_api import Api, Reply, http_api
 from tests.kit.smtp_servers import GREETING, OK, MailServer, converse, mail_server, scripted_server
 from tests.kit.stack import Stack, client, running_stack
-
-from .conftest import accepted
+from tests.kit.triggers import accepted
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("bad input")
 SHORT = 0.4  # seconds until a provider that does not answer is given up
@@ -55,9 +55,12 @@ class Stand:
         return await self.end_of(number)
 
     async def end_of(self, number: str) -> list[str]:
-        async with self.stack.pool() as pool, asyncio.timeout(10):
-            while await pool.fetchval("SELECT 1 FROM queue WHERE trigger_id = $1", number):
-                await asyncio.sleep(0.05)
+        async with self.stack.pool() as pool:
+
+            async def ended() -> bool:
+                return not await pool.fetchval("SELECT 1 FROM queue WHERE trigger_id = $1", number)
+
+            await until(ended, f"delivery {number} has ended")
         return (await run(self.stack, "deliveries", "show", number)).splitlines()
 
 
@@ -125,7 +128,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
         await run(stack, "campaigns", "apply", str(folder / "campaigns.toml"))
         session = await rest.enter_async_context(client(stack))
         session.headers.update(stack.headers())
-        await _until_known(session, max(CAMPAIGNS))
+        await stack.until_in_force()
         yield Stand(stack, mail, twilio, session)
 
 
@@ -150,13 +153,6 @@ def _campaign(number: int) -> dict[str, object]:
         "templates": {"default": template},
         **own,
     }
-
-
-async def _until_known(session: httpx.AsyncClient, campaign: int) -> None:
-    """Return once the server knows a campaign, by what it refuses."""
-    async with asyncio.timeout(5):
-        while (await session.post(f"/api/client/campaigns/{campaign}/trigger", json={})).status_code == 404:
-            await asyncio.sleep(0.05)
 
 
 def attempt(line: str) -> str:
@@ -245,7 +241,7 @@ async def test_a_mail_server_that_is_none_is_tried_again_and_then_given_up(
     ("reply", "words"),
     [
         (Reply(raw=b"\x00\xff nonsense\r\n\r\n"), "twilio gave no answer"),
-        (Reply(503, b"<html>no JSON", close=True), "Twilio HTTP 503: no error that could be read"),
+        (Reply(503, b"<html>no JSON", close=True), "Twilio HTTP 503: no readable error"),
         (Reply(201, {"sid": "SM1"}, cut=30), "twilio gave no answer"),
         (Reply(after=3), "no answer from twilio within 0.4 s"),
     ],

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.kit.until import until
+
 from .test_bench import ROOT, commands_naming, finish
 
 SHORT = {
@@ -93,9 +95,7 @@ async def test_isolation_reports_the_others_throughput_and_how_traffic_moves(tmp
 async def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = await start("isolation", "--data", str(data))  # the one with most processes
-    async with asyncio.timeout(30):
-        while len(commands_naming(str(data))) < 2:  # it, and what it has started
-            await asyncio.sleep(0.05)
+    await until(lambda: len(commands_naming(str(data))) >= 2, "it has started another process")
     process.send_signal(signal.SIGINT)
     code, _, err = await finish(process)
 

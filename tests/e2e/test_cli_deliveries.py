@@ -22,10 +22,10 @@ from server.domain.key import Scope, new_secret
 from server.errors import ConfigError
 from server.store.admin import campaigns, keys
 from server.store.pool import Pool
+from tests.kit.commands import clarion
 from tests.kit.smtp_servers import MailServer
 from tests.kit.stack import Stack, client
-
-from .conftest import clarion
+from tests.kit.triggers import delivery_in_state
 
 GONE = "gone@lists.example"
 TOKEN = "device-token-of-lists"
@@ -59,9 +59,7 @@ async def rest(demo: Stack) -> AsyncIterator[httpx.AsyncClient]:
         await keys.create_key(pool, secret, project_id=project, name="e2e", scopes=scopes)
     async with client(demo) as session:
         session.headers.update(demo.headers(secret))
-        async with asyncio.timeout(5):
-            while (await post(session, 821, address="+1")).status_code != 422:
-                await asyncio.sleep(0.02)
+        await demo.until_in_force()
         yield session
 
 
@@ -71,21 +69,16 @@ async def post(rest: httpx.AsyncClient, campaign: int, *, address: str = "") -> 
     return await rest.post(f"/api/client/campaigns/{campaign}/trigger", json=body)
 
 
-async def until(rest: httpx.AsyncClient, number: str, state: str) -> int:
-    """Return how often the trigger was tried, once it is in a state."""
-    async with asyncio.timeout(10):
-        while True:
-            found = (await rest.get(f"/api/client/deliveries/{number}")).json()["delivery"]
-            if found["state"] == f"DELIVERY_STATE_{state}":
-                return len(found.get("attempts", []))
-            await asyncio.sleep(0.02)
+async def attempts(rest: httpx.AsyncClient, number: str, state: str) -> int:
+    """Return the number of attempts once the delivery is in a state."""
+    return len((await delivery_in_state(rest, number, state)).get("attempts", []))
 
 
 async def made(rest: httpx.AsyncClient, campaign: int, state: str) -> str:
     """Trigger, wait for the state, and return the trigger's id."""
     answer = await post(rest, campaign)
     assert answer.status_code == 204, answer.text
-    await until(rest, answer.headers["x-trigger-id"], state)
+    await attempts(rest, answer.headers["x-trigger-id"], state)
     return str(answer.headers["x-trigger-id"])
 
 
@@ -109,15 +102,15 @@ async def test_dead_letters_are_listed_and_sent_again(demo: Stack, rest: httpx.A
 
     async with demo.pool() as pool:
         await apply(pool, Undefined.EMPTY)
-    await asyncio.sleep(1)  # in force everywhere
+    await asyncio.sleep(1)  # until the dispatcher knows the campaign, which it shows by nothing
     again = await clarion(demo.folder, "deliveries", "retry", first, first)
     assert (again.code, again.out) == (0, "1 is tried again\n"), again.err
-    assert await until(rest, first, "DELIVERED") == 2
+    assert await attempts(rest, first, "DELIVERED") == 2
     rest_of_them = await clarion(
         demo.folder, "deliveries", "retry", "--all", "--project", "lists", "--campaign", "821"
     )
     assert rest_of_them.out == "2 are tried again\n"
-    assert [await until(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
+    assert [await attempts(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
 
 
 async def test_a_refused_recipient_is_sent_nothing_until_somebody_removes_the_suppression(
@@ -159,15 +152,15 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
     )
     [lane] = [one for one in json.loads(backlog.out) if one["channel"] == "push"]
     assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
-    await asyncio.sleep(1)
+    await demo.until_in_force()
     assert (done.code, done.out) == (0, "time zone of lists: Etc/GMT-2\n"), done.err
     await made(rest, 823, "DELIVERED")
-    assert await until(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
+    assert await attempts(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
 
     words = ("deliveries", "cancel", "--all", "--project", "lists", "--campaign", "823")
     cancelled = await clarion(demo.folder, *words)
     assert (cancelled.code, cancelled.out) == (0, "1 is cancelled\n"), cancelled.err
-    assert await until(rest, waiting, "CANCELLED") == 0
+    assert await attempts(rest, waiting, "CANCELLED") == 0
     again = await clarion(demo.folder, "deliveries", "cancel", waiting)
     assert again.err.startswith("clarion: 0 of 1 are cancelled; the others do not wait")
     shown = await clarion(demo.folder, "deliveries", "show", waiting)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.kit.commands import clarion
 from tests.kit.stack import Stack, client
-
-from .conftest import clarion, post
+from tests.kit.triggers import post
+from tests.kit.until import until
 
 DEFAULT = {"rate": None, "burst": None}
 
@@ -66,13 +67,16 @@ async def test_a_limit_that_is_set_is_in_force_at_once_and_one_that_is_lifted_to
     secret = (key := await created(demo, "demo", "--rate", "0.001", "--burst", "1"))["secret"]
     async with client(demo) as session:
         session.headers.update(demo.headers(secret))
-        async with asyncio.timeout(2):
-            while (await post(session)).status_code != 429:
-                await asyncio.sleep(0.02)
+        await answers(session, 429)
         await shown(demo, "keys", "limit", key["id"], "--rate", "0")
-        async with asyncio.timeout(1):
-            while (await post(session)).status_code != 204:
-                await asyncio.sleep(0.02)
+        await answers(session, 204)
+
+
+async def answers(session: httpx.AsyncClient, status: int) -> None:
+    async def answered() -> bool:
+        return (await post(session)).status_code == status
+
+    await until(answered, f"{status} for a trigger")
 
 
 @pytest.mark.parametrize(

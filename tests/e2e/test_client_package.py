@@ -16,8 +16,6 @@ import pytest
 from clarion_client import AsyncClient
 from tests.kit.stack import Stack
 
-from .conftest import delivered
-
 pytestmark = pytest.mark.xdist_group("client")
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +72,8 @@ class Environment:
         """Run code and return its output."""
         return await run(*self._script(code), cwd=self.folder, PYTHONPATH=self._path, **env)
 
-    async def first_line(self, code: str, **env: str) -> str:
-        """Start code that does not end, and return the first line of its output."""
+    async def lines_until(self, wanted: str, code: str, **env: str) -> list[str]:
+        """Run code that does not end until it prints a line; return the lines before it."""
         process = await asyncio.create_subprocess_exec(
             *self._script(code),
             cwd=self.folder,
@@ -83,9 +81,13 @@ class Environment:
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout
+        before = []
         try:
-            async with asyncio.timeout(30):
-                return (await process.stdout.readline()).decode()
+            async with asyncio.timeout(60):
+                while (line := (await process.stdout.readline()).decode()) != wanted:
+                    assert line, f"ended without {wanted!r}"
+                    before.append(line)
+                return before
         finally:
             process.kill()
             await process.wait()
@@ -125,7 +127,7 @@ async def test_examples_of_the_how_to_run(alone: Environment, demo: Stack) -> No
     accepted, refused = (await alone.python(threads, **env)).splitlines()
     assert refused == "0 refused"
     trigger_id = re.findall(r"trigger_id='([0-9a-f-]{36})'", accepted)[0]
-    assert "1234" in (await delivered(demo, "text", trigger_id)).read_text()
+    assert "1234" in (await demo.delivered("text", trigger_id)).read_text()
     *states, found = (await alone.python(reading, **env)).splitlines()
     assert states[-1] == "delivered"
     assert found.split()[1] == f"{found.split()[0]}.eml"
@@ -134,10 +136,12 @@ async def test_examples_of_the_how_to_run(alone: Environment, demo: Stack) -> No
         *_, last = [change async for change in clarion.watch(trigger_ids=[first.trigger_id])]
         await clarion.trigger_email(44, external_id="second", email="second@example.com")
     (alone.folder / "cursor").write_text(last.cursor)
-    assert await alone.first_line(resuming, **env) == "second delivered\n"
+    # A change around the break may come twice, as the page says.
+    repeated = await alone.lines_until("second delivered\n", resuming, **env)
+    assert set(repeated) <= {"first delivered\n"}
 
 
 async def test_example_of_the_readme_runs(alone: Environment, demo: Stack) -> None:
     [example] = examples(README)
     output = await alone.python(example.replace("http://127.0.0.1:8080", demo.url), CLARION_API_KEY=demo.key)
-    assert "9007199254740993123" in (await delivered(demo, "email", output.strip())).read_text()
+    assert "9007199254740993123" in (await demo.delivered("email", output.strip())).read_text()

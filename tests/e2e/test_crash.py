@@ -12,9 +12,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.kit.processes import assert_nothing_left, is_running, process_tree
 from tests.kit.stack import Stack, client, free_port, running_stack
-
-from .conftest import accepted, delivered, family, nothing_is_left, post, runs, said, trigger_id, until
+from tests.kit.triggers import accepted, post, trigger_id
+from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("crash")
 
@@ -47,7 +48,7 @@ async def child(stack: Stack, name: str) -> psutil.Process:
         found[:] = [one for one in psutil.Process(stack.process.pid).children() if _is(one, name)]  # type: ignore[union-attr]
         return bool(found)
 
-    await until(is_there, 5, f"there is no {name}")
+    await until(is_there, f"{name} runs")
     return found[0]
 
 
@@ -65,16 +66,16 @@ async def test_a_process_killed_under_load_is_named_and_comes_back_and_all_that_
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(load.run())
-        await until(lambda: len(load.accepted) > AT_ONCE * EACH // 4, 20)
+        await until(lambda: len(load.accepted) > AT_ONCE * EACH // 4, "a quarter of the load is accepted")
         killed = await child(sturdy, name)
         below = killed.children(recursive=True)
         killed.kill()
-        report = await said(sturdy, f"{name} ended: ", since, 5)
+        report = await sturdy.until_printed(f"{name} ended: ", since=since)
     assert "killed by SIGKILL; restarting in " in report
     assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
-    await said(sturdy, f"{name} is ready", since, 20)
+    await sturdy.until_printed(f"{name} is ready", since=since)
     assert (await child(sturdy, name)).pid != killed.pid
-    assert not [process for process in below if runs(process)]
+    assert not [process for process in below if is_running(process)]
 
     outbox = sturdy.data / "outbox" / "email"
 
@@ -83,7 +84,7 @@ async def test_a_process_killed_under_load_is_named_and_comes_back_and_all_that_
 
     assert len(load.accepted) == AT_ONCE * EACH
     assert load.refused <= {503, 504}, load.refused
-    await until(lambda: not missing(), 20, lambda: f"{len(missing())} accepted triggers were not delivered")
+    await until(lambda: not missing(), lambda: f"all are delivered; {len(missing())} are not")
     shown = await sturdy.json("deliveries", "show", min(load.accepted), "--json")
     assert isinstance(shown, dict)
     assert shown["state"] in {"delivered", "sending"}
@@ -119,7 +120,7 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp
     stack = Stack(tmp_path / "orphan", free_port(), {"dispatch": {"lease": LEASE}})
     try:
         await stack.start()
-        processes = family(stack)
+        processes = process_tree(stack)
         async with client(stack) as session:
             session.headers.update(stack.headers())
             numbers = [await accepted(session) for _ in range(20)]
@@ -127,11 +128,11 @@ async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp
 
         assert await stack.stop(signal.SIGKILL) == -signal.SIGKILL
 
-        await until(lambda: not any(map(runs, processes)), 5, "processes outlive the supervisor")
+        await until(lambda: not any(map(is_running, processes)), "all processes have ended")
         await stack.start()
         for number in numbers:
-            await delivered(stack, "email", number)
-        processes = family(stack)
+            await stack.delivered("email", number)
+        processes = process_tree(stack)
     finally:
         await stack.stop()
-    await nothing_is_left(stack, processes, 1)
+    await assert_nothing_left(stack, processes)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.commands import Result
 from tests.kit.stack import Stack
-
-from .conftest import CHANNELS, Done, delivered
+from tests.kit.triggers import CHANNELS
 
 pytestmark = [
     pytest.mark.xdist_group("clients"),
@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parents[1] / "clients/trigger.sh"
 TOOLS = ("bash", "cat", "curl", "mktemp", "rm", "sed", "tr")
 
 
-async def script(stack: Stack, *words: str, **env: str) -> Done:
+async def script(stack: Stack, *words: str, **env: str) -> Result:
     """Run the script against a stack."""
     known = {"PATH": os.environ["PATH"], "CLARION_TARGET": stack.url, "CLARION_API_KEY": stack.key}
     process = await asyncio.create_subprocess_exec(
@@ -38,7 +38,7 @@ async def script(stack: Stack, *words: str, **env: str) -> Done:
     async with asyncio.timeout(30):
         out, err = await process.communicate()
     assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())
+    return Result(process.returncode, out.decode(), err.decode())
 
 
 async def test_the_script_triggers_all_three_channels(demo: Stack) -> None:
@@ -50,7 +50,7 @@ async def test_the_script_triggers_all_three_channels(demo: Stack) -> None:
     for line, channel in zip(lines, CHANNELS, strict=True):
         status, number = line.split()
         assert status == "204"
-        await delivered(demo, channel, number)
+        await demo.delivered(channel, number)
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")

@@ -17,8 +17,6 @@ import pytest
 from tests.kit.documented_errors import check_rest
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
-from .conftest import delivered
-
 pytestmark = [
     pytest.mark.xdist_group("clients"),
     pytest.mark.skipif(not shutil.which("node"), reason="node is not installed"),
@@ -110,7 +108,7 @@ async def run(*words: str, folder: Path, seconds: float, **env: str) -> str:
 async def test_a_typed_call_from_node_is_delivered(
     channel: str, shown: str, printed: dict[str, dict[str, Any]], limited: Stack
 ) -> None:
-    path = await delivered(limited, channel, printed[channel]["trigger_id"])
+    path = await limited.delivered(channel, printed[channel]["trigger_id"])
 
     assert shown in path.read_text()
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.kit.commands import clarion
 from tests.kit.stack import Stack
-
-from .conftest import clarion
 
 FILE = """
 project: {project}

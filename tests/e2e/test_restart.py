@@ -17,9 +17,11 @@ import trustme
 
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
+from tests.kit.commands import clarion
+from tests.kit.processes import process_tree
 from tests.kit.stack import Stack, free_port, running_stack
-
-from .conftest import accepted, clarion, family, said, until
+from tests.kit.triggers import accepted
+from tests.kit.until import until
 
 pytestmark = pytest.mark.timeout(90)
 PAUSE = 0.02  # seconds between two calls of one kind
@@ -41,7 +43,7 @@ class Load:
         async with self._rest_client() as rest, self._channel() as channel, asyncio.TaskGroup() as group:
             group.create_task(self._repeat(rest))
             group.create_task(self._repeat(trigger_pb2_grpc.TriggerServiceStub(channel)))
-            await until(lambda: len(self.accepted) > 4, 10)
+            await until(lambda: len(self.accepted) > 4, "the load is running")
             try:
                 yield
             finally:
@@ -50,7 +52,7 @@ class Load:
     async def all_delivered(self) -> None:
         """Return when every accepted trigger stands in the outbox."""
         outbox = self._stack.data / "outbox" / "email"
-        await until(lambda: self.accepted <= {path.stem for path in outbox.iterdir()}, 20, "some are missing")
+        await until(lambda: self.accepted <= {path.stem for path in outbox.iterdir()}, "all are delivered")
 
     def _rest_client(self) -> httpx.AsyncClient:
         url = self._stack.url
@@ -102,10 +104,13 @@ async def test_everything_restarts_under_load_and_no_call_fails(tmp_path: Path) 
         before, load = stack.children(), Load(stack, ca)
         async with load.running():
             since = hang_up(stack)
-            await said(stack, RESTARTED, since, 40)
-            await until(lambda: "handed over" in stack.log("gateway"), 15, lambda: stack.log("gateway"))
+            await stack.until_printed(RESTARTED, since=since)
+            await until(
+                lambda: "handed over" in stack.log("gateway"),
+                lambda: f"a new Envoy takes over:\n{stack.log('gateway')}",
+            )
             number = await _by_command(stack)
-            await until(lambda: len(load.accepted) > 100, 20)
+            await until(lambda: len(load.accepted) > 100, "100 triggers are accepted")
         assert not load.failures
         await load.all_delivered()
         assert (stack.data / "outbox" / "email" / f"{number}.eml").exists()
@@ -140,7 +145,7 @@ async def _settings_that_do_not_work_change_nothing(stack: Stack) -> None:
     processes = {role: process.pid for role, process in stack.children().items()}
     stack.config.write_text("[gateway]\nport = 'none'\n")
     since = hang_up(stack)
-    line = await said(stack, "the restart was given up: ", since, 10)
+    line = await stack.until_printed("the restart was given up: ", since=since)
     assert "gateway.port" in line
     assert processes == {role: process.pid for role, process in stack.children().items()}
 
@@ -151,16 +156,16 @@ async def test_one_of_two_servers_can_be_ended_under_load_and_no_call_fails(tmp_
         async with load.running():
             since = len(stack.output)
             _one_server(stack).terminate()
-            await said(stack, "server-0 ended: exit code 0", since, 15)
-            await said(stack, "server-0 is ready", since, 15)
+            await stack.until_printed("server-0 ended: exit code 0", since=since)
+            await stack.until_printed("server-0 is ready", since=since)
             wanted = len(load.accepted) + 50
-            await until(lambda: len(load.accepted) > wanted, 15)
+            await until(lambda: len(load.accepted) > wanted, "50 more triggers are accepted")
         assert not load.failures
         await load.all_delivered()
 
 
 def _one_server(stack: Stack) -> psutil.Process:
-    for process in family(stack):
+    for process in process_tree(stack):
         if process.environ().get("CLARION_SERVER_LISTEN", "").endswith("/server-0.sock"):
             return process
     raise AssertionError("there is no server-0")

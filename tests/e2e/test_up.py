@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -23,10 +22,12 @@ import pytest
 
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
+from tests.kit.commands import clarion
+from tests.kit.processes import assert_nothing_left, process_tree
 from tests.kit.smtp_servers import MailServer
 from tests.kit.stack import Stack, client, free_port, stub
-
-from .conftest import accepted, clarion, delivered, family, nothing_is_left, post, said, trigger_id, until
+from tests.kit.triggers import accepted, delivery_in_state, post, trigger_id
+from tests.kit.until import until
 
 SNOWFLAKE = 9007199254740993123  # 19 digits; a double would make another number of it
 
@@ -40,7 +41,7 @@ async def typed(demo: Stack) -> AsyncIterator[trigger_pb2_grpc.TriggerServiceStu
 
 async def test_a_rest_trigger_becomes_an_email_with_every_digit(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, event={"order_id": SNOWFLAKE, "random_field": "grüße"})
-    content = (await delivered(demo, "email", number)).read_bytes()
+    content = (await demo.delivered("email", number)).read_bytes()
 
     mail = email.message_from_bytes(content, policy=email.policy.default)
 
@@ -62,7 +63,7 @@ async def test_an_email_stands_in_the_outbox_within_a_second(demo: Stack, rest: 
     took = []
     for _ in range(5):
         begun = time.monotonic()
-        await delivered(demo, "email", await accepted(rest))
+        await demo.delivered("email", await accepted(rest))
         took.append(time.monotonic() - begun)
 
     assert statistics.median(took) < 1, took
@@ -71,7 +72,7 @@ async def test_an_email_stands_in_the_outbox_within_a_second(demo: Stack, rest: 
 async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, "text", event={"code": SNOWFLAKE})
 
-    message = json.loads((await delivered(demo, "text", number)).read_text())
+    message = json.loads((await demo.delivered("text", number)).read_text())
 
     assert message["to"] == "+12025550123"
     assert message["body"] == f"Your code is {SNOWFLAKE}."
@@ -80,7 +81,7 @@ async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.As
 async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, "push", event={"headline": "It works"})
 
-    message = json.loads((await delivered(demo, "push", number)).read_text())
+    message = json.loads((await demo.delivered("push", number)).read_text())
 
     assert message["device_token"] == "device-token-of-e2e"
     assert message["body"] == "It works"
@@ -105,9 +106,9 @@ async def test_the_typed_calls_reach_all_three_channels_on_the_same_port(
         pb.TriggerPushRequest(campaign_id=46, user=to_device, event=event), metadata=key, timeout=10
     )
 
-    assert str(SNOWFLAKE) in (await delivered(demo, "email", mail.trigger_id)).read_text()
-    assert "+12025550124" in (await delivered(demo, "text", text.trigger_id)).read_text()
-    assert "typed-token" in (await delivered(demo, "push", push.trigger_id)).read_text()
+    assert str(SNOWFLAKE) in (await demo.delivered("email", mail.trigger_id)).read_text()
+    assert "+12025550124" in (await demo.delivered("text", text.trigger_id)).read_text()
+    assert "typed-token" in (await demo.delivered("push", push.trigger_id)).read_text()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ async def test_the_trigger_command_reaches_every_channel(
     done = await clarion(demo.folder, "trigger", *words)
 
     assert (done.code, done.err) == (0, "")
-    content = (await delivered(demo, channel, done.out.strip())).read_text()
+    content = (await demo.delivered(channel, done.out.strip())).read_text()
     assert {"email": str(SNOWFLAKE), "text": "Tu código", "push": "by-hand"}[channel] in content
 
 
@@ -144,7 +145,7 @@ async def test_the_printed_curl_line_works_when_it_is_pasted(demo: Stack) -> Non
         number = found[1]
     else:
         number = trigger_id(await _by_httpx(shlex.split(line)))
-    assert "Subject: Welcome, EXTERNAL_ID!" in (await delivered(demo, "email", number)).read_text()
+    assert "Subject: Welcome, EXTERNAL_ID!" in (await demo.delivered("email", number)).read_text()
 
 
 async def _by_httpx(words: list[str]) -> httpx.Response:
@@ -158,9 +159,9 @@ async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
     demo: Stack, rest: httpx.AsyncClient
 ) -> None:
     number = await accepted(rest, "text")
-    await delivered(demo, "text", number)
+    await demo.delivered("text", number)
 
-    by_rest = await _settled(rest, number)
+    by_rest = await delivery_in_state(rest, number)
     shown = await clarion(demo.folder, "deliveries", "show", number)
     as_json = json.loads((await clarion(demo.folder, "deliveries", "show", number, "--json")).out)
     async with grpc.aio.insecure_channel(demo.target) as channel:
@@ -176,18 +177,6 @@ async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
     assert "attempt 1: " in shown.out
 
 
-async def _settled(rest: httpx.AsyncClient, number: str) -> dict[str, Any]:
-    """Return the delivery once its attempt is recorded, which follows the file."""
-    async with asyncio.timeout(5):
-        while True:
-            answer = await rest.get(f"/api/client/deliveries/{number}")
-            assert answer.status_code == 200, answer.text
-            found: dict[str, Any] = answer.json()["delivery"]
-            if found.get("attempts"):
-                return found
-            await asyncio.sleep(0.02)
-
-
 async def test_configuration_alone_sends_a_campaign_over_smtp(demo: Stack, mail: MailServer) -> None:
     file = demo.folder / "letters.yaml"
     file.write_text(_LETTERS.format(provider="sandbox"))
@@ -199,9 +188,9 @@ async def test_configuration_alone_sends_a_campaign_over_smtp(demo: Stack, mail:
 
     async with client(demo) as session:
         session.headers.update(demo.headers(made.out.strip()))
-        await until_known(session)
+        await demo.until_in_force()
         number = await accepted(session, campaign=7, event={"order_id": SNOWFLAKE})
-    await until(lambda: any(number in m["message-id"] for m in mail.mails), 10, "no mail over SMTP")
+    await until(lambda: any(number in m["message-id"] for m in mail.mails), "a mail over SMTP")
 
     letter = next(m for m in mail.mails if number in m["message-id"])
     assert letter["to"] == "somebody@e2e.example"
@@ -209,12 +198,6 @@ async def test_configuration_alone_sends_a_campaign_over_smtp(demo: Stack, mail:
     assert "somebody@e2e.example" in mail.recipients
     assert "letters@clarion.example" in mail.senders
     assert not (demo.data / "outbox" / "email" / f"{number}.eml").exists()
-
-
-async def until_known(session: httpx.AsyncClient) -> None:
-    """Return when the key and campaign are in force and the last change of the campaign too: a second."""
-    await asyncio.sleep(1)
-    assert (await session.get("/api/client/deliveries/none")).status_code != 401
 
 
 _LETTERS = """
@@ -233,7 +216,7 @@ campaigns:
 
 
 async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "again", free_port())
+    stack = Stack(tmp_path / "again", free_port(), first_start=True)
     try:
         await stack.start()
         key, number = stack.key, await _trigger_one(stack)
@@ -241,12 +224,12 @@ async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tm
         (stack.folder / "mine.yaml").write_text(paused)
         applied = await clarion(stack.folder, "campaigns", "apply", "mine.yaml", "--json")
         assert json.loads(applied.out)["44"] == "changed"
-        processes, begun = family(stack), time.monotonic()
+        processes, begun = process_tree(stack), time.monotonic()
         assert stack.process is not None
         os.killpg(stack.process.pid, signal.SIGINT)  # as a terminal does, to the whole group
         assert await stack.stop(signal.SIGCONT) == 0
         assert time.monotonic() - begun < 10
-        await nothing_is_left(stack, processes, 1)
+        await assert_nothing_left(stack, processes)
 
         await stack.start()
 
@@ -257,7 +240,7 @@ async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tm
             found = (await session.get(f"/api/client/deliveries/{number}")).json()
             assert found["delivery"]["state"] == "DELIVERY_STATE_DELIVERED"
             assert (await post(session)).status_code == 422  # still paused: --demo overwrites nothing
-            await delivered(stack, "text", await accepted(session, "text"))
+            await stack.delivered("text", await accepted(session, "text"))
     finally:
         await stack.stop()
 
@@ -266,15 +249,15 @@ async def _trigger_one(stack: Stack) -> str:
     async with client(stack) as session:
         session.headers.update(stack.headers())
         number = await accepted(session)
-        await delivered(stack, "email", number)
-        await _settled(session, number)
+        await stack.delivered("email", number)
+        await delivery_in_state(session, number)
     return number
 
 
 async def test_sigterm_ends_everything_within_ten_seconds_also_under_load(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "term", free_port())
     await stack.start()
-    processes = family(stack)
+    processes = process_tree(stack)
     assert len(processes) > 5
     async with client(stack) as session:
         session.headers.update(stack.headers())
@@ -287,32 +270,32 @@ async def test_sigterm_ends_everything_within_ten_seconds_also_under_load(tmp_pa
 
     assert code == 0
     assert took < 10
-    await nothing_is_left(stack, processes, 1)
+    await assert_nothing_left(stack, processes)
 
 
 async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "early", free_port())
+    stack = Stack(tmp_path / "early", free_port(), first_start=True)
     starting = asyncio.create_task(stack.start())
     try:
-        await said(stack, "making the database cluster", 0, 20)
-        processes = family(stack)
+        await stack.until_printed("making the database cluster")
+        processes = process_tree(stack)
         code = await stack.stop(signal.SIGINT)
     finally:
-        with pytest.raises(AssertionError, match="ended before it said"):
+        with pytest.raises(AssertionError, match="ended without printing"):
             await starting
 
     assert code == 0
-    await nothing_is_left(stack, processes, 1)
+    await assert_nothing_left(stack, processes)
 
 
 async def test_a_folder_with_a_very_long_name_spaces_and_quotes_will_do(tmp_path: Path) -> None:
     stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port())
     try:
         await stack.start()
-        processes = family(stack)
+        processes = process_tree(stack)
         await _trigger_one(stack)
         listed = await clarion(stack.folder, "campaigns", "list")
         assert "Welcome by email" in listed.out, listed.err
     finally:
         await stack.stop()
-    await nothing_is_left(stack, processes, 1)
+    await assert_nothing_left(stack, processes)

@@ -26,9 +26,10 @@ from server.commands.webhook_log import next_told
 from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
+from tests.kit.commands import clarion
 from tests.kit.stack import Stack, free_port
-
-from .conftest import accepted, clarion
+from tests.kit.triggers import accepted
+from tests.kit.until import until
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "receive-webhooks.md"
 
@@ -60,9 +61,7 @@ async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asynci
         stderr=(folder / "errors").open("wb"),
     )
     try:
-        async with asyncio.timeout(10):
-            while not await _listens(port):
-                await asyncio.sleep(0.02)
+        await until(lambda: _listens(port), "the receiver listens")
         assert process.stdout
         _, silent = await asyncio.open_connection("127.0.0.1", port)
         yield process.stdout

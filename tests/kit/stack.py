@@ -28,6 +28,7 @@ from server.store.pool import Pool
 from server.up.data_folder import sockets_folder
 from server.up.demo import CAMPAIGNS
 from server.wiring.common import opened_pool
+from tests.kit.cluster import copy_cluster
 from tests.kit.until import until
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
@@ -41,8 +42,8 @@ EXAMPLE = {
     },
     "event": {"random_field": "value"},
 }
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
 
 
 def free_port() -> int:
@@ -61,6 +62,8 @@ class Stack:
     port: int
     settings: dict[str, object] = field(default_factory=dict)
     campaigns: Path = CAMPAIGNS
+    first_start: bool = False
+    """Whether `clarion up` creates its database cluster, which takes seconds, or finds a copy of one."""
     output: list[str] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -117,6 +120,8 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(tomlkit.dumps(self._settings()))
         self.output.clear()
+        if not self.first_start and not (self.data / "postgres").exists():
+            await copy_cluster(self.data)
         self.process = await asyncio.create_subprocess_exec(
             *self._command("up", "--demo"),
             cwd=self.folder,
@@ -126,7 +131,7 @@ class Stack:
             start_new_session=True,
         )
         self._reader = asyncio.create_task(self._read())
-        await self.until_said("Ctrl-C ends everything", START_SECONDS)
+        await self.until_printed("Ctrl-C ends everything")
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop by a signal; return the exit code."""
@@ -141,18 +146,35 @@ class Stack:
         self.process = None
         return code
 
-    async def until_said(self, text: str, seconds: float) -> None:
-        """Return when the output contains the text."""
+    async def until_printed(self, text: str, *, since: int = 0) -> str:
+        """Return the line that contains the text, once it is printed.
 
-        def said() -> bool:
-            if any(text in line for line in self.output):
-                return True
-            assert self._reader is not None
-            if self._reader.done():
-                raise AssertionError(f"ended before it said {text!r}:\n{''.join(self.output)}")
-            return False
+        Args:
+            text: Part of a line.
+            since: The number of lines to skip.
 
-        await until(said, lambda: f"{text!r} in the output:\n{''.join(self.output)}", seconds)
+        Raises:
+            AssertionError: The process ended without it, or did not print it in time.
+        """
+
+        def printed() -> str | None:
+            found = next((line for line in self.output[since:] if text in line), None)
+            if found is None and (self._reader is None or self._reader.done()):
+                raise AssertionError(f"ended without printing {text!r}:\n{''.join(self.output)}")
+            return found
+
+        line = await until(
+            printed, lambda: f"{text!r} in the output:\n{''.join(self.output[since:])}", START_SECONDS
+        )
+        assert line
+        return line
+
+    async def delivered(self, channel: str, trigger_id: str) -> Path:
+        """Return the file in the outbox for a trigger, once it is there."""
+        suffix = "eml" if channel == "email" else "json"
+        path = self.data / "outbox" / channel / f"{trigger_id}.{suffix}"
+        await until(path.exists, lambda: f"{path}\n{self.log('dispatcher')[-2000:]}")
+        return path
 
     async def until_key_works(self, key: str) -> None:
         """Return when the server knows the key."""
@@ -194,7 +216,7 @@ class Stack:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()

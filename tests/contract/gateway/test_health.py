@@ -26,8 +26,6 @@ from tests.kit.gateway import (
 )
 from tests.kit.toy_upstream import READY_SERVICE
 
-pytestmark = pytest.mark.timeout(30)
-
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -16,8 +16,6 @@ from gateway.run.process import Envoy
 from tests.kit.gateway import Stand, options_for, trigger, until_calls, until_readyz_says
 from tests.kit.stack import free_port
 
-pytestmark = pytest.mark.timeout(30)
-
 
 async def test_stopping_lets_calls_in_flight_end(stand: Stand) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +40,7 @@ async def test_sigterm_ends_the_runner_and_its_envoy(stand: Stand) -> None:
             await wait_ready(options)
             await until_readyz_says(200, options)
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
         finally:
             if process.returncode is None:
                 process.kill()
@@ -87,6 +85,6 @@ async def test_configuration_and_admin_socket_are_private(stand: Stand) -> None:
 async def test_a_line_longer_than_any_buffer_does_not_stop_the_relay(tmp_path: Path) -> None:
     script = "import sys; sys.stderr.write('x' * 300_000 + chr(10) + 'the end' + chr(10))"
     process = await Envoy.start([sys.executable, "-c", script], tmp_path)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await process.wait() == 0
     assert process.last_lines.endswith("the end")

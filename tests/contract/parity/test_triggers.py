@@ -82,11 +82,7 @@ def check_refusal(case: Case, refusal: Any) -> None:
 
 async def delivered(stack: Stack, channel: str, trigger_id: str) -> dict[str, object]:
     """Return what reached the sandbox's outbox, without what is a trigger's own."""
-    suffix = "eml" if channel == "email" else "json"
-    path = stack.data / "outbox" / channel / f"{trigger_id}.{suffix}"
-    async with asyncio.timeout(10):
-        while not path.exists():
-            await asyncio.sleep(0.01)
+    path = await stack.delivered(channel, trigger_id)
     return mail(path) if channel == "email" else message(path)
 
 

@@ -1,0 +1,49 @@
+"""Run the installed `clarion` as a user does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Result", "clarion"]
+
+CLARION = Path(sys.executable).with_name("clarion")
+TIMEOUT = 60.0
+"""Seconds for one command, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The exit code and the output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def clarion(folder: Path, *words: str, **env: str) -> Result:
+    """Run a command in a folder, without CLARION_ variables other than the given ones."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+    process = await asyncio.create_subprocess_exec(
+        str(CLARION),
+        *words,
+        cwd=folder,
+        env={**kept, **env},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            out, err = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode is not None
+    return Result(process.returncode, out.decode(), err.decode())

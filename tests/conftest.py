@@ -17,9 +17,6 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# The kit's assertions explain themselves like those of test files.
-pytest.register_assert_rewrite("tests.kit")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -222,7 +222,7 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     providers = build_providers(settings)
     timeouts = {name: provider.timeout for name, provider in providers.items()}
     settings.dispatch.check_timeouts(timeouts)
-    webhook_wiring.poster(settings)
+    webhook_wiring.build_poster(settings)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
 

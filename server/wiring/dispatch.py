@@ -6,12 +6,23 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from msgspec import structs
 
 from ..config import Settings
+from ..dispatcher import metrics
+from ..dispatcher.dispatcher import Dispatcher
+from ..dispatcher.providers.base import Provider
+from ..dispatcher.router import ProviderRouter
+from ..dispatcher.trigger_sender import TriggerSender
+from ..dispatcher.webhooks.client import Poster
+from ..dispatcher.webhooks.endpoints import Endpoints
+from ..dispatcher.webhooks.sender import WebhookSender
 from ..domain.campaign import Campaign, Channel
+from ..domain.webhook import WebhookClaim
+from ..process.metrics_server import address, serve_metrics
 from ..process.tasks import Tasks
 from ..store.catalog import Catalog
 from ..store.pool import Pool, reached
@@ -21,19 +32,15 @@ from ..store.queue.webhooks import WebhookQueue
 from ..store.records.admin_lists import dead_letters, oldest_due
 from ..store.retention import run_webhook_retention
 from .common import build_catalog, build_providers, opened_pool
+from .webhooks import build_poster
 
-if TYPE_CHECKING:
-    from ..dispatcher.dispatcher import Dispatcher
-    from ..dispatcher.providers.base import Provider
+__all__ = ["dispatch", "webhook_dispatcher"]
 
 log = structlog.get_logger(__name__)
 
 
-__all__ = ["dispatch"]
-
-
 class _CatalogCampaigns:
-    """The catalog, as the dispatcher sees it."""
+    """Adapts the catalog to the dispatcher's `Campaigns`."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -49,71 +56,84 @@ class _CatalogCampaigns:
 
 
 async def dispatch(settings: Settings) -> None:
-    """Run a dispatcher until SIGTERM or SIGINT; hand back what it holds.
+    """Run a dispatcher until SIGTERM or SIGINT, then release its claims.
 
     Raises:
-        ConfigError: a setting is wrong, or the database is not migrated.
-        StoreUnavailable: the database cannot be reached at the start.
+        ConfigError: A setting is invalid, or the database is not migrated.
+        StoreUnavailable: The database cannot be reached at startup.
     """
-    from ..dispatcher import metrics  # noqa: PLC0415
-    from ..dispatcher.dispatcher import Dispatcher  # noqa: PLC0415
-    from ..dispatcher.router import ProviderRouter  # noqa: PLC0415
-    from ..dispatcher.trigger_sender import TriggerSender  # noqa: PLC0415
-    from ..process.metrics_server import address, serve_metrics  # noqa: PLC0415
-    from .webhooks import poster, webhook_dispatcher  # noqa: PLC0415 - see above
-
     if settings.dispatch.metrics:
-        address(settings.dispatch.metrics)  # a wrong one is told before anything is sent
+        address(settings.dispatch.metrics)  # reject an invalid address before anything is sent
     async with AsyncExitStack() as stack:
-        by_name = build_providers(settings)
-        for provider in by_name.values():
+        providers = build_providers(settings)
+        for provider in providers.values():
             stack.push_async_callback(provider.aclose)
-        posts = poster(settings)
-        stack.push_async_callback(posts.aclose)
+        _warn_about_slow_providers(providers, settings.dispatch.shutdown_grace)
+        poster = build_poster(settings)
+        stack.push_async_callback(poster.aclose)
         pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
         tasks = await stack.enter_async_context(Tasks())
         catalog = build_catalog(pool, settings, for_dispatch=True)
         await catalog.refresh()
-        queue = PostgresQueue(pool)
+        queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
-        router = ProviderRouter(by_name, ahead=1)
+        router = ProviderRouter(providers, ahead=1)
         presence = Presence(pool, router.share_among, role="dispatcher")
         await presence.beat()
         stack.push_async_callback(presence.leave)
-        _warn_of_slow_providers(by_name, settings.dispatch.shutdown_grace)
-        known = _CatalogCampaigns(catalog)
-        sender = TriggerSender(known, by_name)
-        messages = WebhookQueue(pool)
-        dispatchers: list[Dispatcher[Any]] = [
-            Dispatcher(queue, known, sender, router, settings.dispatch),
-            webhook_dispatcher(messages, catalog, posts, settings),
-        ]
         tasks.start(catalog.run(), presence.run(), run_webhook_retention(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
-            look = partial(_look, pool, queue)
-            tasks.start(serve_metrics(settings.dispatch.metrics), metrics.report(look, router.breaker_states))
+            read_backlog = partial(_read_backlog, pool, queue)
+            tasks.start(serve_metrics(settings.dispatch.metrics))
+            tasks.start(metrics.report(read_backlog, router.breaker_states))
             tasks.start(metrics.report_webhooks(messages.waiting))
-        running = tasks.start(*(dispatcher.run() for dispatcher in dispatchers))
-        log.info("dispatching", providers=sorted(by_name))
-        try:
-            await tasks.until_signal()
-        finally:  # also when another task failed: what is under way is to be recorded
-            for dispatcher in dispatchers:
-                dispatcher.stop()
-            await asyncio.wait(running)
-        await asyncio.gather(*running)
+        campaigns = _CatalogCampaigns(catalog)
+        sender = TriggerSender(campaigns, providers)
+        triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch)
+        log.info("dispatching", providers=sorted(providers))
+        await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
         log.info("dispatcher stopped")
 
 
-def _warn_of_slow_providers(by_name: Mapping[str, Provider], grace: float) -> None:
-    slow = sorted(name for name, provider in by_name.items() if provider.timeout > grace)
+def webhook_dispatcher(
+    queue: WebhookQueue, catalog: Catalog, poster: Poster, settings: Settings
+) -> Dispatcher[WebhookClaim]:
+    """Return the dispatcher of webhook messages, for the endpoints that the catalog has now and later."""
+    webhooks = settings.webhooks
+    lease = max(settings.dispatch.lease, 2 * webhooks.timeout)  # so that no send outlasts its lease
+    endpoints = Endpoints(
+        lambda: catalog.webhooks, timeout=webhooks.timeout, concurrency=webhooks.concurrency
+    )
+    return Dispatcher(
+        queue,
+        endpoints,
+        WebhookSender(endpoints, poster),
+        ProviderRouter(endpoints),
+        structs.replace(settings.dispatch, lease=lease),
+    )
+
+
+async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
+    """Run dispatchers until a signal, or until any task fails, and let them finish."""
+    running = tasks.start(*(dispatcher.run() for dispatcher in dispatchers))
+    try:
+        await tasks.until_signal()
+    finally:  # even if another task failed, what is in flight must be recorded
+        for dispatcher in dispatchers:
+            dispatcher.stop()
+        await asyncio.wait(running)
+    await asyncio.gather(*running)
+
+
+def _warn_about_slow_providers(providers: Mapping[str, Provider], grace: float) -> None:
+    slow = sorted(name for name, provider in providers.items() if provider.timeout > grace)
     if slow:
         log.warning(
-            "shutdown_grace is shorter than a send may take: it can be cut off, and made twice",
+            "shutdown_grace is shorter than a provider's timeout: a send can be cut off and made twice",
             providers=slow,
         )
 
 
-async def _look(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
+async def _read_backlog(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
     async with reached():
         return await oldest_due(pool, sorted(await queue.lanes())), await dead_letters(pool)

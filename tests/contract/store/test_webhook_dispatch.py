@@ -21,7 +21,8 @@ from server.store.admin.webhook_log import list_log
 from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
-from server.wiring.webhooks import check_url, poster, webhook_dispatcher
+from server.wiring.dispatch import webhook_dispatcher
+from server.wiring.webhooks import build_poster, check_url
 from tests.kit.http_api import Reply, Request, http_api
 from tests.kit.until import until
 from tests.kit.webhooks import an_endpoint
@@ -46,7 +47,7 @@ async def dispatching(pool: Pool, **env: str) -> AsyncIterator[None]:
     settings = load(None, {**SETTINGS, **env})
     catalog, posts = (
         Catalog(pool, interval=0.02, max_age=5, templates=False, endpoints=True),
-        poster(settings),
+        build_poster(settings),
     )
     await catalog.refresh()
     dispatcher = webhook_dispatcher(WebhookQueue(pool), catalog, posts, settings)
@@ -224,7 +225,7 @@ async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(poo
 )
 def test_a_setting_that_cannot_work_is_named(env: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        poster(load(None, env))
+        build_poster(load(None, env))
     assert str(caught.value).startswith(said)
 
 

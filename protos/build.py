@@ -1,4 +1,4 @@
-"""Build stubs and the descriptor set from the proto files: `make proto`.
+"""Builds stubs and the descriptor set from the proto files, as part of `make proto`.
 
 No third-party proto is copied into this repository. `google/api` and `google/rpc` come from the
 installed `googleapis-common-protos`; `buf/validate/validate.proto` comes out of the installed
@@ -20,12 +20,12 @@ from protovalidate._gen.buf.validate import validate_pb
 
 ROOT = Path(__file__).parent
 DESCRIPTORS = ROOT / "clarion/v1/clarion.binpb"
-# Envoy answers 400 with an empty body when an error carries a detail whose type it does not know.
+# Envoy responds with 400 and an empty body to errors with a detail whose type is not in the descriptor set.
 ALSO_DESCRIBED = ["google/rpc/status.proto", "google/rpc/error_details.proto"]
 
 
 def validate_descriptors() -> bytes:
-    """Return a FileDescriptorSet with `buf/validate/validate.proto` and what it imports."""
+    """Return a FileDescriptorSet with `buf/validate/validate.proto` and its imports."""
     files = descriptor_pb2.FileDescriptorSet()
     validate = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
     for dependency in validate.dependency:  # all of them google/protobuf/*.proto
@@ -36,7 +36,7 @@ def validate_descriptors() -> bytes:
 
 
 def main() -> int:
-    """Build everything; return protoc's exit code."""
+    """Build everything and return the exit code of protoc."""
     ours = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("clarion/v1/*.proto"))
     common = Path(next(iter(google.rpc.__path__))).parent.parent
     well_known = Path(grpc_tools.__file__).parent / "_proto"

@@ -1,10 +1,10 @@
-"""What `make proto` makes from the descriptor set beside stubs: OpenAPI, a page from it, two references.
+"""Generates OpenAPI, its HTML page and two references from the descriptor set, as part of `make proto`.
 
-described ── reads the descriptor set: services, messages, comments, REST bindings
+described                        reads the descriptor set: messages, comments, options, REST bindings
 ├── rules, schemas, trigger_body     messages → JSON Schema, with the rules of buf.validate
-├── reasons, responses, examples     error reasons → answers of REST calls
-├── openapi                          joins them in one document ── page shows that document as HTML
+├── reasons, responses, examples     error reasons → responses of REST calls
+├── openapi                          combines them in one document; page renders it as HTML
 └── errors_page, grpc_page           docs/reference/errors.md and grpc.md
 
-Nothing here is installed with the wheel; what it makes is.
+The wheel contains the generated files, but not this package.
 """

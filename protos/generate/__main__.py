@@ -1,4 +1,4 @@
-"""Write what `make proto` makes beside stubs: `python -m generate`, after `protos/build.py`."""
+"""Write the generated documents: `python -m generate`, which `make proto` runs after `protos/build.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Write what has changed, and always the last document, so that `make` sees when this was."""
+    """Write the documents that changed, and always the last one, whose age `make` checks."""
     made = documents()
     last = [*made][-1]
     for name, text in made.items():

@@ -1,4 +1,4 @@
-"""All that is made, by path."""
+"""All generated documents, by path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def documents() -> dict[str, str]:
-    """Return the text of each document by its path in the repository. The last is what `make` looks at."""
+    """Return the text of each document by its path in the repository."""
     described = load()
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     document = openapi.build(described, version)

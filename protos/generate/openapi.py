@@ -20,33 +20,33 @@ SCHEME = "api_key"
 HTTP_BODY = "google.api.HttpBody"
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
-# The server checks this field itself, by the rule that the proto has on the other.
+# The server itself checks the first field, by the rule that the proto has on the second.
 SAME_RULE = {"clarion.v1.TriggerCampaignRequest.campaign_id": ("GetCampaignRequest", "campaign_id")}
 IN_HEADER = {
     "TriggerCampaign": (("Idempotency-Key", "TriggerEmailRequest", "request_id"),),
     "StreamTriggers": (("Last-Event-ID", "WatchTriggersRequest", "cursor"),),
 }
-"""Calls → header, and the message and field of which it takes the place."""
+"""Method → headers, each with the message and field that it replaces over REST."""
 ABOUT_HEADERS = {
-    "Idempotency-Key": "A key for this call: 1 to 255 printable ASCII characters without spaces, best a "
-    "UUID. The same call again with the same key, within 24 hours, gets the first answer again, and nothing "
-    "is sent twice. With other content it is refused (IDEMPOTENCY_KEY_REUSED).",
-    "Last-Event-ID": "The id of the last event of an earlier stream, to go on from there. Readers of events "
-    "send it by themselves. It counts for more than `cursor`.",
+    "Idempotency-Key": "A key for this call: 1 to 255 printable ASCII characters without spaces, preferably "
+    "a UUID. Repeating a call with the same key within 24 hours returns the first response, and nothing is "
+    "sent twice. If the content differs, the call fails with IDEMPOTENCY_KEY_REUSED.",
+    "Last-Event-ID": "The ID of the last event received, to continue from there. EventSource sends it "
+    "automatically. It takes precedence over `cursor`.",
 }
 WRITTEN_BY_THE_SERVER = {"BatchTriggerCampaigns": "BatchTriggerResponse"}
-"""Calls whose answer is bytes to the gateway → the message whose JSON they are."""
+"""Methods that return an HttpBody → the message that it holds as JSON."""
 ABOUT = """\
-Clarion takes campaign triggers, makes them durable, and delivers them by email, text message and push.
+Clarion accepts campaign triggers, commits them to disk, and delivers them by email, text message and push.
 
 Every call under `/api` needs an API key: `Authorization: Bearer sk_…`. Every error has the same body, a \
-`google.rpc.Status` with one ErrorInfo, whose `reason` is stable. A path that is not here answers \
-404 `PATH_NOT_FOUND`; a method that a path does not take, 405 `METHOD_NOT_ALLOWED` with the header `allow` \
-(one that HTTP does not know, 400 `HTTP_REFUSED`).
+`google.rpc.Status` with one ErrorInfo, whose `reason` is stable. Unknown paths return 404 `PATH_NOT_FOUND`, \
+unsupported methods 405 `METHOD_NOT_ALLOWED` with an `Allow` header, and unrecognised methods 400 \
+`HTTP_REFUSED`.
 
-A body may have 64 KiB, that of a batch 2 MiB, the headers of a request 12 KiB and 100 in number, and an \
-answer takes at most 10 seconds; then it is 504 `TIMED_OUT`. How many calls a key and its project may make \
-is theirs: 429 tells. Each item of a batch counts as a call."""
+Bodies may have up to 64 KiB, those of batches 2 MiB. Requests may have up to 100 headers totalling 12 KiB. \
+Calls that take longer than 10 seconds return 504 `TIMED_OUT`. Rate limits are set per key and per project; \
+calls over a limit return 429 `RATE_LIMITED`. Each item of a batch counts as a call."""
 OPERATIONS = "Operations"
 # The gateway's own endpoints: path → operationId, summary, content type of a 200.
 ENDPOINTS: dict[str, tuple[str, str, str]] = {
@@ -76,7 +76,7 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "description": ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/", "description": "The gateway that this document comes from"}],
+        "servers": [{"url": "/", "description": "The gateway that serves this document"}],
         "tags": _tags(described),
         "security": [{SCHEME: []}],
         "paths": paths,
@@ -90,21 +90,21 @@ def build(described: Described, version: str) -> dict[str, Any]:
 
 
 def scope_of(described: Described, service: ServiceDescriptor) -> str:
-    """Return the scope that a service's calls need, which its comment names.
+    """Return the scope that a service's calls need, which is part of its comment.
 
     Raises:
-        LookupError: the comment does not name one.
+        LookupError: The comment does not name a scope.
     """
     _, found, rest = described.comment(service).partition("the scope `")
     if not found:
-        raise LookupError(f"{service.full_name}: its comment must name `the scope` that a key needs")
+        raise LookupError(f"{service.full_name}: the comment must name `the scope` of its calls")
     return rest.partition("`")[0]
 
 
 def _operation(
     described: Described, schemas: Schemas, responses: Responses, binding: Binding
 ) -> dict[str, Any]:
-    """Return the operation of one REST call."""
+    """Return the operation for a REST call."""
     summary, more = sentence(described.comment(binding.method))
     scope = scope_of(described, binding.service)
     body = _request_body(described, schemas, binding)
@@ -114,31 +114,31 @@ def _operation(
         "tags": [binding.service.name],
         "summary": summary,
         **({"deprecated": True} if binding.method.GetOptions().deprecated else {}),
-        "description": f"{more}\n\nNeeds a key with the scope `{scope}`.".lstrip(),
+        "description": f"{more}\n\nNeeds an API key with the scope `{scope}`.".lstrip(),
         "security": [{SCHEME: [scope]}],
         "parameters": _parameters(described, schemas, binding),
         **({"requestBody": body} if body else {}),
         "responses": {
-            **_answer(described, schemas, binding),
+            **_success(described, schemas, binding),
             **errors,
         },
     }
 
 
 def _open_operation(name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
-    """Return an operation that needs no key."""
+    """Return an operation that needs no API key."""
     return {
         "operationId": name,
         "tags": [OPERATIONS],
         "summary": summary,
-        "description": "Needs no key.",
+        "description": "Needs no API key.",
         "security": [],
         "responses": found,
     }
 
 
 def _parameters(described: Described, schemas: Schemas, binding: Binding) -> list[dict[str, Any]]:
-    """Return what the path and the query take; without a body, the query takes all that the path does not."""
+    """Return the parameters in headers, path and query. Without a body, all other fields are in the query."""
     fields = binding.method.input_type.fields
     in_query = [] if binding.body else [f for f in fields if f.name not in binding.variables]
     in_path = [field for field in fields if field.name in binding.variables]
@@ -151,9 +151,9 @@ def _parameters(described: Described, schemas: Schemas, binding: Binding) -> lis
 
 
 def _header(described: Described, schemas: Schemas, header: str, message: str, field: str) -> dict[str, Any]:
-    """Return the header that carries over REST what a field carries over gRPC."""
-    carried = described.message(message).fields_by_name[field]
-    schema = schemas.field(carried)
+    """Return the header that replaces a field over REST."""
+    replaced = described.message(message).fields_by_name[field]
+    schema = schemas.field(replaced)
     del schema["description"]
     schema = {**schema, "minLength": 1}
     return {
@@ -162,7 +162,7 @@ def _header(described: Described, schemas: Schemas, header: str, message: str, f
         "required": False,
         "description": ABOUT_HEADERS[header],
         "schema": schema,
-        "example": example_of(carried),
+        "example": example_of(replaced),
     }
 
 
@@ -173,7 +173,7 @@ def _parameter(described: Described, schemas: Schemas, field: FieldDescriptor, p
         ruled = described.message(message).fields_by_name[name]
     schema = schemas.field(ruled)
     description = schema.pop("description")
-    if field.enum_type is not None:  # the transcoder takes numbers, too
+    if field.enum_type is not None:  # the transcoder also accepts numbers
         numbers = {"type": "integer", "minimum": 0, "maximum": field.enum_type.values[-1].number}
         schema = {"anyOf": [{"$ref": schema["$ref"]}, numbers]}
     return {
@@ -204,19 +204,19 @@ def _request_body(described: Described, schemas: Schemas, binding: Binding) -> d
     return {"required": True, "content": {JSON: {"schema": schema, "examples": examples}}}
 
 
-def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any]:
-    """Return the good answer. If it is a trigger's id only, the gateway makes 204 with a header of it."""
+def _success(described: Described, schemas: Schemas, binding: Binding) -> dict[str, Any]:
+    """Return the successful response. A trigger ID alone becomes a 204 with a header."""
     message = binding.method.output_type
     if message.fields[0].name == "trigger_id":
         replayed = "replayed" in message.fields_by_name
-        said = "The trigger is on disk and will be sent." if replayed else described.comment(message)
+        confirms = described.comment(message)
         field = schemas.field(message.fields[0])
         header = {"description": field["description"], "required": True}
         uuid = {"schema": {"type": "string", "format": "uuid"}, "example": TRIGGER_ID}
         more = headers("location", "idempotency-replayed") if replayed else headers()
         return {
             "204": {
-                "description": f"{said} The answer has no body.",
+                "description": f"{confirms} The response has no body.",
                 "headers": {**more, "x-trigger-id": {**header, **uuid}},
             }
         }
@@ -230,11 +230,11 @@ def _answer(described: Described, schemas: Schemas, binding: Binding) -> dict[st
 
 
 def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
-    """Return a stream of server-sent events."""
+    """Return the response of a stream of server-sent events."""
     schema = {"type": "string", "x-event-data": schemas.message(described.message("WatchTriggersResponse"))}
     return {
         "200": {
-            "description": "Server-sent events; the data of each is a WatchTriggersResponse.",
+            "description": "Server-sent events, each with a WatchTriggersResponse as its data.",
             "headers": headers("cache-control"),
             "content": {EVENT_STREAM: {"schema": schema, "example": EVENTS}},
         }
@@ -244,12 +244,12 @@ def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
 def _found(kind: str) -> dict[str, Any]:
     content = {JSON: {"type": "object"}, "text/html": {"type": "string"}}
     body = {"content": {kind: {"schema": content[kind]}}} if kind else {}
-    return {"description": "Yes." if not kind else "Here it is.", "headers": headers(), **body}
+    return {"description": "Success.", "headers": headers(), **body}
 
 
 def _tags(described: Described) -> list[dict[str, str]]:
     services = [{"name": one.name, "description": described.comment(one)} for one in described.services]
     return [
         *services,
-        {"name": OPERATIONS, "description": "For load balancers and people; no key is needed."},
+        {"name": OPERATIONS, "description": "Health checks and documentation. They need no API key."},
     ]

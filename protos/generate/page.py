@@ -1,4 +1,4 @@
-"""The OpenAPI document as one page of HTML, which needs no script and no other host."""
+"""Renders the OpenAPI document as one HTML page, without scripts and external resources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["render"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
 JSON = "application/json"
-FORMATS = {"idn-email": "email address", "date-time": "RFC 3339", "uuid": "UUID", "int64": "64 bits as text"}
+FORMATS = {"idn-email": "email address", "date-time": "RFC 3339", "uuid": "UUID", "int64": "64-bit integer"}
 CODE = re.compile("`([^`]+)`")
 
 Document = Mapping[str, Any]
@@ -41,7 +41,7 @@ def render(document: Document, reasons: Iterable[Reason]) -> str:
 
 
 def _group(document: Document, tag: Mapping[str, str]) -> dict[str, Any]:
-    """Return a service with its calls."""
+    """Return a service and its calls."""
     calls = [
         _call(document, path, verb, operation)
         for path, verbs in document["paths"].items()
@@ -77,7 +77,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
 
 
 def _common(document: Document) -> list[dict[str, Any]]:
-    """Return the answers that calls share, each once."""
+    """Return the error responses that calls share, each once."""
     shared = {
         int(status): answer
         for verbs in document["paths"].values()
@@ -97,7 +97,7 @@ def _parameter(parameter: Document) -> dict[str, Any]:
 
 
 def _members(document: Document, schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
-    """Return the members of an object and of the objects in it, each by its path."""
+    """Return the members of an object and of its nested objects, each with its path."""
     found = _resolve(document, schema)
     choices = {name: one for any_of in found.get("anyOf", []) for name, one in any_of["properties"].items()}
     members = []
@@ -119,10 +119,10 @@ def _member(name: str, kind: str, needed: str, limits: list[str]) -> dict[str, A
 def _schema(document: Document, name: str, schema: Schema) -> dict[str, Any]:
     members = []
     for member, one in schema.get("properties", {}).items():
-        needed = "always there" if member in schema.get("required", []) else ""
+        needed = "always present" if member in schema.get("required", []) else ""
         description = one.get("description") or _resolve(document, one)["description"]
         shown = _member(member, _type(one), needed, _limits(one))
-        # Of a reference's own text the first paragraph will do: the list of values stands once.
+        # A reference shows only the first paragraph, because the list of values is shown once, at its target.
         members.append({**shown, "description": description.partition("\n\n")[0], "link": _link(one)})
     return {"name": name, "description": schema["description"], "members": members}
 
@@ -175,7 +175,7 @@ def _curl(path: str, verb: str, operation: Document, body: object) -> str:
 
 
 def _resolve(document: Document, schema: Document) -> dict[str, Any]:
-    """Follow a reference; what stands beside it counts more than what it leads to."""
+    """Follow a reference. Keywords next to it override those of its target."""
     if "$ref" not in schema:
         return dict(schema)
     found: Any = document
@@ -185,13 +185,13 @@ def _resolve(document: Document, schema: Document) -> dict[str, Any]:
 
 
 def _link(schema: Schema) -> str:
-    """Return the name of the component that a schema, or its items, refer to."""
+    """Return the name of the component that a schema or its items refer to, if any."""
     target = schema.get("$ref") or schema.get("items", {}).get("$ref", "")
     return str(target).rpartition("/")[2]
 
 
 def _type(schema: Schema) -> str:
-    """Say in a word what a value is."""
+    """Return a schema's type in words."""
     if "$ref" in schema:
         return _link(schema)
     if "const" in schema:
@@ -205,7 +205,7 @@ def _type(schema: Schema) -> str:
 
 
 def _limits(schema: Schema) -> list[str]:
-    """Say in words what a value must be."""
+    """Return a schema's constraints in words."""
     found = []
     if "format" in schema:
         found.append(FORMATS.get(str(schema["format"]), str(schema["format"])))
@@ -229,7 +229,7 @@ def _pretty(value: object) -> str:
 
 
 def _prose(text: object) -> Markup:
-    """Turn the little Markdown that comments use into HTML: paragraphs, lists, `code`."""
+    """Convert the Markdown that comments use to HTML: paragraphs, lists, `code`."""
     blocks = re.split(r"\n\s*\n", str(text))
     return Markup("").join(_block(block) for block in blocks)
 
@@ -245,5 +245,5 @@ def _block(block: str) -> Markup:
 
 
 def _inline(text: str) -> Markup:
-    # The text is escaped before the only tag is put in.
+    # The text is escaped before the only tag is inserted.
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704

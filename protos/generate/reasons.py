@@ -13,7 +13,17 @@ from clarion.v1 import options_pb2
 
 from .described import Binding, Described, sentence
 
-__all__ = ["CALL", "REQUEST", "ROUTE", "Reason", "phrase", "reasons", "reasons_of", "violation_reasons"]
+__all__ = [
+    "CALL",
+    "REQUEST",
+    "ROUTE",
+    "Reason",
+    "phrase",
+    "problems",
+    "reasons",
+    "reasons_of",
+    "violation_reasons",
+]
 
 ANSWER: Any = options_pb2.answer
 Scope = options_pb2.MetBy.Scope
@@ -58,16 +68,37 @@ def reasons(described: Described) -> dict[str, Reason]:
     """Return all error reasons by name, in the order of the proto.
 
     Raises:
-        LookupError: A reason's option `answer` or its comment is incomplete, or names an unknown call.
+        LookupError: The documentation of a reason is incomplete, or names an unknown call.
     """
     values = [value for value in described.enum("ErrorReason").values if value.number]
-    found = [_reason(described, value) for value in values]
     methods = {method.name for service in described.services for method in service.methods}
+    found = [_reason(described, value) for value in values]
     for reason in found:
-        unknown = set(reason.answer.met_by.methods) - methods
-        if unknown:
-            raise LookupError(f"{reason.name}: met_by lists unknown methods: {', '.join(sorted(unknown))}")
+        if wrong := problems(reason, methods):
+            raise LookupError(f"{reason.name} in error_reason.proto: {'; '.join(wrong)}")
     return {reason.name: reason for reason in found}
+
+
+def problems(reason: Reason, methods: Collection[str]) -> list[str]:
+    """Return what is missing or wrong in the documentation of a reason.
+
+    Args:
+        reason: The reason.
+        methods: The names of all methods.
+    """
+    answer = reason.answer
+    present = {
+        "code": answer.code,
+        "retry": answer.retry,
+        "example": answer.example.message,
+        "met_by": answer.HasField("met_by") or not answer.http_statuses,
+        "a second sentence in its comment that states what to do": reason.to_do,
+    }
+    unknown = sorted(set(answer.met_by.methods) - set(methods))
+    return [
+        *(f"needs {part}" for part, found in present.items() if not found),
+        *(f"met_by names the unknown method {name}" for name in unknown),
+    ]
 
 
 def reasons_of(described: Described, binding: Binding) -> list[str]:
@@ -90,15 +121,8 @@ def phrase(status: int) -> str:
 def _reason(described: Described, value: Any) -> Reason:
     answer = value.GetOptions().Extensions[ANSWER]
     happened, to_do = sentence(described.comment(value))
-    met = answer.HasField("met_by") or not answer.http_statuses
-    if not (answer.code and answer.retry and answer.example.message and met and to_do):
-        raise LookupError(
-            f"{value.name} needs the option (answer) with a code, retry, example and, for REST, met_by; "
-            "and a comment whose second sentence states what to do"
-        )
-    retry = described.enum("Retry").values_by_number[answer.retry]
-    name = value.name.removeprefix("ERROR_REASON_")
-    return Reason(name, happened, to_do, described.comment(retry), answer)
+    retry = described.comment(described.enum("Retry").values_by_number[answer.retry])
+    return Reason(value.name.removeprefix("ERROR_REASON_"), happened, to_do, retry, answer)
 
 
 def _meets(binding: Binding, reason: Reason) -> bool:

@@ -14,15 +14,15 @@ __all__ = ["Responses", "headers"]
 
 RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
-    "x-request-id": "Names this call in the logs. Malformed HTTP is answered without it.",
-    "idempotency-replayed": "`true`: this is the answer to an earlier call with the same idempotency key.",
-    "cache-control": "`no-cache`: each call has a stream of its own.",
-    "location": "Where the trigger's state can be read: `/api/client/triggers/` and its id.",
+    "x-request-id": "The ID of this call in the logs. Absent in responses to malformed HTTP.",
+    "idempotency-replayed": "`true`: this is the response to an earlier call with the same idempotency key.",
+    "cache-control": "`no-cache`: each call has its own stream.",
+    "location": "The path of the trigger's state: `/api/client/triggers/` and its ID.",
     "www-authenticate": "How to authenticate: `Bearer`.",
-    "allow": "The methods that the path takes.",
+    "allow": "The methods that the path supports.",
     "retry-after": "Seconds to wait before the same call can succeed.",
-    "RateLimit": 'Which limits are used up, and in how many seconds that changes: `"key";r=0;t=1`.',
-    "RateLimit-Policy": "The limits, each with its burst and the seconds in which it is full again: "
+    "RateLimit": 'The limits that are exhausted, and in how many seconds that changes: `"key";r=0;t=1`.',
+    "RateLimit-Policy": "The limits, each with its burst (q) and the seconds until it is replenished (w): "
     '`"key";q=100;w=2`. As in draft-ietf-httpapi-ratelimit-headers.',
 }
 HEADERS_OF = {
@@ -34,7 +34,7 @@ HEADERS_OF = {
 
 
 class Responses:
-    """The error answers of one document."""
+    """The error responses of one document."""
 
     def __init__(self, described: Described) -> None:
         """Read the reasons from the descriptors.
@@ -74,10 +74,12 @@ class Responses:
             "BadRequest": _bad_request(),
             "RetryInfo": _retry_info(),
             "ErrorReason": _names(
-                "Why a call was refused. Stable: programs may depend on it.",
+                "Why a call failed. Stable: programs may depend on it.",
                 {one.name: one.happened for one in self.reasons.values() if one.statuses},
             ),
-            "ViolationReason": _names("What is wrong with a field. Stable.", self._violations),
+            "ViolationReason": _names(
+                "Why a field is invalid. Stable: programs may depend on it.", self._violations
+            ),
         }
 
     def _met_by(self, *scopes: int) -> list[Reason]:
@@ -102,7 +104,7 @@ class Responses:
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """Return these headers, and the one that nearly every answer has."""
+    """Return these headers and x-request-id, which nearly every response has."""
     return {
         name: {"description": HEADERS[name], "schema": _type_of(name)} for name in ("x-request-id", *names)
     }
@@ -133,8 +135,8 @@ def _status() -> Schema:
     mapping = {f"{RPC}.{kind}": ref(kind)["$ref"] for kind in kinds}
     details = {
         "type": "array",
-        "description": "One ErrorInfo always; one BadRequest where fields are wrong; one RetryInfo where "
-        "waiting helps and the server knows how long.",
+        "description": "Always one ErrorInfo; one BadRequest if fields are invalid; one RetryInfo if the "
+        "server knows how long to wait.",
         "items": {
             "oneOf": [ref(kind) for kind in kinds],
             "discriminator": {"propertyName": "@type", "mapping": mapping},
@@ -143,8 +145,8 @@ def _status() -> Schema:
         "minContains": 1,
         "maxContains": 1,
     }
-    code = {"type": "integer", "description": "The gRPC code's number.", "minimum": 1, "maximum": 16}
-    message = {"type": "string", "description": "For people; it may change.", "minLength": 1}
+    code = {"type": "integer", "description": "The number of the gRPC status.", "minimum": 1, "maximum": 16}
+    message = {"type": "string", "description": "For people; may change.", "minLength": 1}
     members = {"code": code, "message": message, "details": details}
     return _object("A `google.rpc.Status`: the body of every error.", members, list(members))
 
@@ -153,24 +155,24 @@ def _error_info() -> Schema:
     metadata = {"type": "object", "additionalProperties": {"type": "string"}}
     members = {
         "reason": ref("ErrorReason"),
-        "domain": {"const": "clarion", "description": "Whose reasons these are."},
-        "metadata": {**metadata, "description": "Facts, such as the id that was not found."},
+        "domain": {"const": "clarion", "description": "The namespace of the reason."},
+        "metadata": {**metadata, "description": "Facts, such as the ID that was not found."},
     }
-    return _detail("ErrorInfo", "Why the call was refused.", members, ["reason", "domain"])
+    return _detail("ErrorInfo", "Why the call failed.", members, ["reason", "domain"])
 
 
 def _bad_request() -> Schema:
-    path = "The field's path as the caller wrote it, such as `user.email`; left out for the whole body."
+    path = "The field's path as the caller wrote it, such as `user.email`; absent for the whole body."
     members: dict[str, Schema] = {
         "field": {"type": "string", "description": path},
         "description": {"type": "string", "description": "What is wrong, for people.", "minLength": 1},
         "reason": ref("ViolationReason"),
     }
-    violation = _object("One thing that is wrong.", members, ["description", "reason"])
-    violations = {"type": "array", "items": violation, "minItems": 1, "description": "All that is wrong."}
+    violation = _object("An invalid field.", members, ["description", "reason"])
+    violations = {"type": "array", "items": violation, "minItems": 1, "description": "All violations."}
     return _detail(
         "BadRequest",
-        "What is wrong with the request.",
+        "Why the request is invalid.",
         {"field_violations": violations},
         ["field_violations"],
     )
@@ -182,11 +184,11 @@ def _retry_info() -> Schema:
         "pattern": r"^[0-9]+(\.[0-9]{1,9})?s$",
         "description": "Seconds to wait.",
     }
-    return _detail("RetryInfo", "When the call may succeed.", {"retry_delay": delay}, ["retry_delay"])
+    return _detail("RetryInfo", "When to retry the call.", {"retry_delay": delay}, ["retry_delay"])
 
 
 def _detail(kind: str, description: str, members: dict[str, Schema], required: list[str]) -> Schema:
-    tag = {"@type": {"const": f"{RPC}.{kind}", "description": "Which kind of detail this is."}}
+    tag = {"@type": {"const": f"{RPC}.{kind}", "description": "The kind of detail."}}
     return _object(description, {**tag, **members}, ["@type", *required])
 
 

@@ -1,7 +1,6 @@
-"""Rules of `buf.validate` as JSON Schema keywords and as words.
+"""Converts rules of `buf.validate` to JSON Schema keywords and to words.
 
-A rule that is not known here stops the build: a schema that says less than the server checks would go
-unnoticed.
+An unknown rule stops the build; otherwise the schema would silently omit a rule that the server enforces.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ HEX = re.compile(r"\\x(?:\{([0-9a-fA-F]{1,4})\}|([0-9a-fA-F]{2}))")
 
 @dataclass(slots=True)
 class Rules:
-    """What a field must be."""
+    """The rules of a field."""
 
     required: bool = False
     keywords: dict[str, Any] = field(default_factory=dict)
-    """Of JSON Schema."""
+    """JSON Schema keywords."""
     words: list[str] = field(default_factory=list)
-    """In Markdown, to be joined by commas."""
+    """Markdown phrases, to be joined by commas."""
 
     def add(self, keyword: str, value: object, words: str) -> None:
-        """Take one more rule."""
+        """Add a rule."""
         self.keywords[keyword] = value
         self.words.append(words)
 
 
 def rules_of(descriptor: FieldDescriptor) -> Rules:
-    """Return the rules on a field.
+    """Return the rules of a field.
 
     Raises:
-        NotImplementedError: a rule is not known here.
+        NotImplementedError: A rule has no conversion in this module.
     """
     given = descriptor.GetOptions().Extensions[FIELD]
     rules = Rules(required=given.required)
@@ -69,7 +68,7 @@ def _add_all(rules: Rules, known: dict[str, Rule], given: Any, descriptor: Field
 
 
 def _add_cel(rules: Rules, cel: Any) -> None:
-    """Add a rule in CEL: as words, and as a pattern if it is one."""
+    """Add a CEL rule: its message, and a pattern if it only matches one."""
     rules.words.append(cel.message or f"`{cel.expression}`")
     found = MATCHES.fullmatch(cel.expression.strip())
     if found:
@@ -77,20 +76,20 @@ def _add_cel(rules: Rules, cel: Any) -> None:
 
 
 def _unknown(name: str, descriptor: FieldDescriptor) -> NotImplementedError:
-    return NotImplementedError(f"{descriptor.full_name}: the rule {name} is not translated in rules.py")
+    return NotImplementedError(f"{descriptor.full_name}: the rule {name} is missing in rules.py")
 
 
 def _ecma(pattern: str) -> str:
-    r"""Turn RE2's `\x{9f}` and `\x9f` into the `\u009f` that JavaScript and Python read alike.
+    r"""Return an RE2 pattern in the syntax that JavaScript and Python share.
 
-    So are characters that nobody can see, such as line separators.
+    `\x{9f}` and `\x9f` become `\u009f`, as do invisible characters such as line separators.
     """
-    seen = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in pattern)
-    return HEX.sub(lambda found: f"\\u{found[1] or found[2]:0>4}", seen)
+    printable = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in pattern)
+    return HEX.sub(lambda found: f"\\u{found[1] or found[2]:0>4}", printable)
 
 
 def _of_items(given: Any) -> tuple[str, object, str]:
-    """Return the rules on each of several texts as one."""
+    """Return the rules for the items of a repeated string as one."""
     rules = Rules(keywords={"type": "string"})
     for kind, value in given.ListFields():
         rules.add(*STRING[kind.name](value))
@@ -101,7 +100,7 @@ Rule = Callable[[Any], tuple[str, object, str]]
 STRING: dict[str, Rule] = {
     "min_len": lambda least: ("minLength", least, f"at least {least:,} characters"),
     "max_len": lambda most: ("maxLength", most, f"at most {most:,} characters"),
-    # No keyword counts bytes; as many characters are never fewer.
+    # No keyword counts bytes. A string never has more characters than bytes.
     "max_bytes": lambda most: ("maxLength", most, f"at most {most:,} bytes"),
     "pattern": lambda pattern: ("pattern", _ecma(pattern), f"matches `{_ecma(pattern)}`"),
     "uuid": lambda _: ("format", "uuid", "a UUID"),

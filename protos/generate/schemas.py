@@ -1,7 +1,7 @@
-"""Messages and enums → JSON Schema of their JSON, as Envoy's transcoder writes and reads it.
+"""Converts messages and enums to the JSON Schema of their JSON, as Envoy's transcoder reads and writes it.
 
-That is proto3 JSON with the protos' own field names: 64-bit integers are strings, enums their full names,
-and members that are empty are left out.
+This is proto3 JSON with the field names of the protos: 64-bit integers are strings, enums are full names, and
+empty fields are omitted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
     "google.protobuf.Struct": {"type": "object"},
-    "google.rpc.Status": {"$ref": "#/components/schemas/Status"},  # as errors have it: see responses.py
+    "google.rpc.Status": {"$ref": "#/components/schemas/Status"},  # as in errors: see responses.py
 }
 OF_NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 
@@ -44,19 +44,23 @@ def ref(name: str, kind: str = "schemas") -> Schema:
 
 
 class Schemas:
-    """Collects `components/schemas` while messages are asked for."""
+    """Collects `components/schemas` as schemas of messages are requested."""
 
     def __init__(self, described: Described) -> None:
-        """Take where comments are."""
+        """Start without components.
+
+        Args:
+            described: The source of the comments.
+        """
         self._described = described
         self.components: dict[str, Schema] = {}
 
     def message(self, message: Descriptor) -> Schema:
-        """Return the schema of a message: a reference, but for well-known types."""
+        """Return the schema of a message, which is a reference except for well-known types."""
         if message.full_name in WELL_KNOWN:
             return dict(WELL_KNOWN[message.full_name])
         if message.name not in self.components:
-            self.components[message.name] = {}  # a message may hold itself
+            self.components[message.name] = {}  # breaks the recursion if a message contains itself
             self.components[message.name] = self._object(message)
         return ref(message.name)
 
@@ -72,23 +76,23 @@ class Schemas:
     def _object(self, message: Descriptor) -> Schema:
         properties = {field.name: self.field(field) for field in message.fields}
         required = [
-            field.name for field in message.fields if rules_of(field).required or _always_there(field)
+            field.name for field in message.fields if rules_of(field).required or _always_present(field)
         ]
         described = {"type": "object", "description": self._described.comment(message)}
         return {**described, "properties": properties, **({"required": required} if required else {})}
 
     def _one(self, field: FieldDescriptor) -> Schema:
-        """Return the schema of a field's value, or of one of its values."""
+        """Return the schema of a field's value, or of its items."""
         if field.enum_type is not None:
             return self._enum(field.enum_type)
         if field.message_type is None:
             return dict(SCALARS[field.type])
         if field.message_type.GetOptions().map_entry:
-            raise NotImplementedError(f"{field.full_name}: maps are not translated in schemas.py")
+            raise NotImplementedError(f"{field.full_name}: maps are not supported; add them to schemas.py")
         return self.message(field.message_type)
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
-        """Return a reference to an enum's names. The first is never sent: proto3 leaves it out."""
+        """Return a reference to an enum's names, without the first, which proto3 JSON omits."""
         if enum.name not in self.components:
             values = [value for value in enum.values if value.number]
             meanings = [f"- `{value.name}`: {self._described.comment(value)}" for value in values]
@@ -100,9 +104,9 @@ class Schemas:
         return ref(enum.name)
 
 
-def _always_there(field: FieldDescriptor) -> bool:
-    """Tell whether an answer always has this member: the one message that it is about."""
+def _always_present(field: FieldDescriptor) -> bool:
+    """Return whether a response always has this field: the only one, which is a message."""
     message = field.containing_type
-    assert message is not None  # noqa: S101 - only extensions have none
+    assert message is not None  # noqa: S101 - only extensions have no message
     alone = len(message.fields) == 1 and not field.is_repeated
     return message.name.endswith("Response") and alone and field.message_type is not None

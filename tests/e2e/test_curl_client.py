@@ -1,4 +1,4 @@
-"""The documented shell script: bash and curl against the gateway of a running stack."""
+"""The documented shell script, run with bash and curl against a running stack."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def script(stack: Stack, *words: str, **env: str) -> Result:
     return Result(process.returncode, out.decode(), err.decode())
 
 
-async def test_the_script_triggers_all_three_channels(demo: Stack) -> None:
+async def test_script_triggers_all_channels(demo: Stack) -> None:
     done = await script(demo)
 
     assert (done.code, done.err) == (0, "")
@@ -54,7 +54,7 @@ async def test_the_script_triggers_all_three_channels(demo: Stack) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
-async def test_the_script_shows_each_violation(demo: Stack) -> None:
+async def test_script_shows_each_violation(demo: Stack) -> None:
     done = await script(demo, "44", '{"user": {"email": "x", "timezone": "Mars/Base"}}')
 
     assert (done.code, done.err) == (1, "")
@@ -68,7 +68,7 @@ async def test_the_script_shows_each_violation(demo: Stack) -> None:
     ]
 
 
-async def test_the_script_without_jq_shows_the_answer_as_it_came(demo: Stack, tmp_path: Path) -> None:
+async def test_script_without_jq_shows_the_raw_response(demo: Stack, tmp_path: Path) -> None:
     for tool in TOOLS:
         found = shutil.which(tool)
         assert found
@@ -83,7 +83,7 @@ async def test_the_script_without_jq_shows_the_answer_as_it_came(demo: Stack, tm
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
-async def test_the_script_says_that_a_key_does_not_work_and_does_not_show_it(demo: Stack) -> None:
+async def test_script_does_not_show_an_invalid_key(demo: Stack) -> None:
     key = "sk_00000000-0000-4000-8000-000000000000"
 
     done = await script(demo, CLARION_API_KEY=key)
@@ -91,7 +91,7 @@ async def test_the_script_says_that_a_key_does_not_work_and_does_not_show_it(dem
     assert (done.code, done.out, done.err) == (1, "401 CREDENTIALS_INVALID\n", "")
 
 
-async def test_the_script_says_what_it_needs_without_a_key(demo: Stack) -> None:
+async def test_script_needs_a_key(demo: Stack) -> None:
     done = await script(demo, CLARION_API_KEY="")
 
     assert done.code != 0

@@ -1,4 +1,4 @@
-"""A client in another language: Node.js with @grpc/grpc-js, through the gateway of a running stack."""
+"""A client in another language: Node.js with @grpc/grpc-js against a running stack."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "tests/clients/node"
 FILES = ("package.json", "package-lock.json", "client.mjs")
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 TRIGGER, DELIVERY = "/api/client/campaigns/{}/trigger", "/api/client/deliveries/{}"
 MAIL: dict[str, Any] = dict(EXAMPLE["user"])
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
-# What the client asks by gRPC, asked by REST: path, body (none: it reads) and what stands in for the key.
+# The client's gRPC calls as REST calls: path, body (None: a GET), and the key ("key": the valid one).
 TWINS: dict[str, tuple[str, dict[str, Any] | None, str | None]] = {
     "missing fields": (TRIGGER.format(44), {"user": {"timezone": "Mars/Base"}}, "key"),
     "no user": (TRIGGER.format(44), {}, "key"),
@@ -40,15 +40,15 @@ TWINS: dict[str, tuple[str, dict[str, Any] | None, str | None]] = {
     "a campaign of another channel": (TRIGGER.format(45), {"user": MAIL}, "key"),
     "no key": (TRIGGER.format(44), {"user": MAIL}, None),
     "a malformed key": (TRIGGER.format(44), {"user": MAIL}, "nonsense"),
-    "an unknown key": (TRIGGER.format(44), {"user": MAIL}, f"sk_{NOBODY}"),
-    "an unknown delivery": (DELIVERY.format(NOBODY), None, "key"),
-    "a delivery id that is none": (DELIVERY.format("7"), None, "key"),
+    "an unknown key": (TRIGGER.format(44), {"user": MAIL}, f"sk_{UNKNOWN_ID}"),
+    "an unknown delivery": (DELIVERY.format(UNKNOWN_ID), None, "key"),
+    "a malformed delivery id": (DELIVERY.format("7"), None, "key"),
 }
 
 
 @pytest.fixture(scope="module")
 async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Return a stack whose limit one client can reach."""
+    """Return a stack with a rate limit that the client exceeds."""
     settings: dict[str, object] = {"limits": {"per_key": 5, "per_key_burst": 60}}
     async with running_stack(tmp_path_factory.mktemp("node"), settings) as stack:
         yield stack
@@ -56,7 +56,7 @@ async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
 
 @pytest.fixture(scope="module")
 async def installed(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the client and the packages of its lock, installed once for each lock."""
+    """Return a folder with the client and its locked packages, which is cached until the lock changes."""
     lock = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()[:16]
     cache, name = pytestconfig.cache, f"node-client-{lock}"
     folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
@@ -70,7 +70,7 @@ async def installed(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 async def printed(installed: Path, limited: Stack) -> dict[str, dict[str, Any]]:
-    """Return what the client printed, by case."""
+    """Return the client's output by case."""
     env = {
         "CLARION_TARGET": limited.target,
         "CLARION_API_KEY": limited.key,
@@ -82,7 +82,7 @@ async def printed(installed: Path, limited: Stack) -> dict[str, dict[str, Any]]:
 
 
 async def run(*words: str, folder: Path, seconds: float, **env: str) -> str:
-    """Run a command; return what it printed."""
+    """Run a command and return its output."""
     process = await asyncio.create_subprocess_exec(
         *words,
         cwd=folder,
@@ -105,7 +105,7 @@ async def run(*words: str, folder: Path, seconds: float, **env: str) -> str:
     ("channel", "shown"),
     [("email", "9007199254740993123"), ("text", "9007199254740993123"), ("push", "From Node")],
 )
-async def test_a_typed_call_from_node_is_delivered(
+async def test_typed_call_from_node_is_delivered(
     channel: str, shown: str, printed: dict[str, dict[str, Any]], limited: Stack
 ) -> None:
     path = await limited.delivered(channel, printed[channel]["trigger_id"])
@@ -114,41 +114,42 @@ async def test_a_typed_call_from_node_is_delivered(
 
 
 @pytest.mark.parametrize("case", TWINS)
-async def test_node_reads_the_refusal_that_rest_answers(
+async def test_node_reads_the_same_error_as_rest(
     case: str, printed: dict[str, dict[str, Any]], limited: Stack
 ) -> None:
     path, body, key = TWINS[case]
     headers = {} if key is None else {"authorization": f"Bearer {limited.key if key == 'key' else key}"}
     async with client(limited) as rest:
-        answer = await until_not_limited(rest, path, body, headers)
+        response = await until_not_limited(rest, path, body, headers)
 
-    assert printed[case] == check_rest(answer)
+    assert printed[case] == check_rest(response)
 
 
 async def until_not_limited(
     rest: httpx.AsyncClient, path: str, body: dict[str, Any] | None, headers: dict[str, str]
 ) -> httpx.Response:
-    """Return the answer once the key's limit allows it: the client has just used it up."""
+    """Return the response once the rate limit permits the call: the client has just exceeded it."""
     async with asyncio.timeout(20):
         while True:
-            answer = await rest.request("GET" if body is None else "POST", path, json=body, headers=headers)
-            if answer.status_code != 429:
-                return answer
-            await asyncio.sleep(float(answer.headers["retry-after"]))
+            method = "GET" if body is None else "POST"
+            response = await rest.request(method, path, json=body, headers=headers)
+            if response.status_code != 429:
+                return response
+            await asyncio.sleep(float(response.headers["retry-after"]))
 
 
-async def test_node_is_told_when_to_try_again(printed: dict[str, dict[str, Any]]) -> None:
-    refusal = printed["too many calls"]
+async def test_node_reads_when_to_retry(printed: dict[str, dict[str, Any]]) -> None:
+    error = printed["too many calls"]
 
-    assert refusal["code"] == 8
-    assert refusal["details"][0]["reason"] == "RATE_LIMITED"
-    waits = [detail["retry_delay"] for detail in refusal["details"] if detail["@type"] == RETRY_INFO]
+    assert error["code"] == 8
+    assert error["details"][0]["reason"] == "RATE_LIMITED"
+    waits = [detail["retry_delay"] for detail in error["details"] if detail["@type"] == RETRY_INFO]
     assert len(waits) == 1
     assert int(waits[0].get("seconds", 0)) or waits[0]["nanos"]
-    assert int(refusal["retry_after"]) >= 1
+    assert int(error["retry_after"]) >= 1
 
 
-def test_no_name_of_a_package_registry_stands_in_the_lock() -> None:
+def test_lock_names_no_package_registry() -> None:
     lock = json.loads((SOURCE / "package-lock.json").read_text())
 
     packages = [package for path, package in lock["packages"].items() if path]

@@ -1,4 +1,4 @@
-"""The pages made from the protos: up to date, complete, and safe to serve."""
+"""The pages generated from the protos: up to date, complete, and safe to serve."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MADE = documents()
 HTML = MADE["protos/clarion/v1/docs.html"]
 ERRORS = MADE["docs/reference/errors.md"]
 GRPC = MADE["docs/reference/grpc.md"]
-WITHOUT_END = {"meta"}
+VOID_TAGS = {"meta"}
 
 
 class Page(HTMLParser):
-    """Collects what a page has, and checks that its tags match."""
+    """Collects the contents of a page, and checks that its tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in WITHOUT_END:
+        if tag not in VOID_TAGS:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -48,11 +48,11 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_document_is_up_to_date(name: str) -> None:
+def test_document_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name], "stale file: run make proto"
 
 
-def test_the_page_loads_nothing() -> None:
+def test_page_loads_no_resources() -> None:
     shown = Page(HTML)
     tags = {tag for tag, _ in shown.tags}
     assert not tags & {"script", "img", "link", "iframe", "object", "form", "svg", "base"}
@@ -63,7 +63,7 @@ def test_the_page_loads_nothing() -> None:
     assert not [name for _, found in shown.tags for name in found if name.startswith("on")]
 
 
-def test_every_link_of_the_page_leads_somewhere() -> None:
+def test_links_of_the_page_resolve() -> None:
     shown = Page(HTML)
     anchors = shown.values("id")
     assert len(anchors) == len(set(anchors))
@@ -72,7 +72,7 @@ def test_every_link_of_the_page_leads_somewhere() -> None:
     assert {link for link in links if not link.startswith("#")} == {"openapi.json"}
 
 
-def test_the_page_shows_every_call_reason_and_schema() -> None:
+def test_page_shows_every_call_reason_and_schema() -> None:
     anchors = set(Page(HTML).values("id"))
     document = json.loads(MADE["protos/clarion/v1/openapi.json"])
     assert {one["operationId"] for verbs in document["paths"].values() for one in verbs.values()} <= anchors
@@ -80,12 +80,12 @@ def test_the_page_shows_every_call_reason_and_schema() -> None:
     assert {f"object-{name}" for name in document["components"]["schemas"]} <= anchors
 
 
-def test_the_page_reads_well_on_a_phone_and_in_the_dark() -> None:
+def test_page_supports_phones_and_dark_mode() -> None:
     assert 'name="viewport"' in HTML
     assert "prefers-color-scheme: dark" in HTML
 
 
-def test_the_page_shows_a_curl_line_that_can_be_pasted() -> None:
+def test_page_shows_a_curl_command() -> None:
     assert (
         """curl -i "$AT/api/client/campaigns/44/trigger" \\
   -H "Authorization: Bearer $KEY" \\
@@ -95,7 +95,7 @@ def test_the_page_shows_a_curl_line_that_can_be_pasted() -> None:
     )
 
 
-def test_what_stands_in_a_comment_cannot_become_html() -> None:
+def test_comments_are_escaped() -> None:
     evil = "<script>alert(1)</script> `<b>`"
     document: dict[str, Any] = json.loads(MADE["protos/clarion/v1/openapi.json"])
     document["info"].update(description=evil, title=evil)
@@ -106,7 +106,7 @@ def test_what_stands_in_a_comment_cannot_become_html() -> None:
     assert "&lt;script&gt;" in made
 
 
-def test_errors_md_tells_of_every_reason_what_to_do() -> None:
+def test_errors_md_explains_every_reason() -> None:
     described = load()
     for reason in reasons(described).values():
         section = re.search(rf"^### {reason.name}\n(.*?)(?=^##)", ERRORS, re.M | re.S)
@@ -117,7 +117,7 @@ def test_errors_md_tells_of_every_reason_what_to_do() -> None:
         assert f"| `{name}` |" in ERRORS
 
 
-def test_grpc_md_shows_every_method_message_and_enum() -> None:
+def test_grpc_md_shows_every_method_and_request() -> None:
     described = load()
     titles = set(re.findall(r"^#+ (.+)$", GRPC, re.M))
     for service in described.services:
@@ -128,7 +128,7 @@ def test_grpc_md_shows_every_method_message_and_enum() -> None:
 
 
 @pytest.mark.parametrize("text", [ERRORS, GRPC], ids=["errors.md", "grpc.md"])
-def test_links_within_a_reference_lead_somewhere(text: str) -> None:
+def test_links_within_a_reference_resolve(text: str) -> None:
     titles = [title.lower() for title in re.findall(r"^#+ (.+)$", text, re.M)]
     assert len(titles) == len(set(titles))
     links = set(re.findall(r"\]\(#([^)]+)\)", text))
@@ -148,5 +148,5 @@ def test_links_within_a_reference_lead_somewhere(text: str) -> None:
         ("phone is so:\n\n    a\n      b\n", "So:\n\n    a\n      b"),
     ],
 )
-def test_a_comment_is_shown_without_its_own_name_in_front(comment: str, shown: str) -> None:
+def test_prose_omits_the_leading_name(comment: str, shown: str) -> None:
     assert prose(comment, "phone") == shown

@@ -106,7 +106,7 @@ class Member:
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal now."""
         if self._process:
-            self._process.tell(number)
+            self._process.send_signal(number)
 
     async def ended(self, number: signal.Signals) -> None:
         """Wait for its end by a signal.

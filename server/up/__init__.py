@@ -1,1 +1,1 @@
-"""`clarion up`: the whole product on one machine."""
+"""`clarion up`: all of Clarion on one machine."""

@@ -1,4 +1,4 @@
-"""The data folder of one `clarion up`: its lock, and a folder for sockets whose paths are short enough."""
+"""The data folder of one `clarion up`: its lock, and a folder where paths of sockets are short enough."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from ..errors import ConfigError
 __all__ = ["RunDir", "sockets_folder"]
 
 LONGEST_SOCKET_PATH = 100
-"""Bytes. Linux ends socket paths at 107 and macOS at 103."""
+"""Bytes. The limits of socket paths are 107 on Linux and 103 on macOS."""
 
 _LONGEST_NAME = max((".s.PGSQL.5432.lock", "envoy-admin.sock", "server-99.sock"), key=len)
-# In other paths a comma parts two hosts for asyncpg, and a quote, space or percent sign asks each of
-# PostgreSQL, gRPC and Envoy for another kind of quoting: such folders get the short one.
+# asyncpg reads a comma in a path as a separator of hosts, and PostgreSQL, gRPC and Envoy each need different
+# quoting for quotes, spaces and percent signs. Folders with such names use the short folder for sockets.
 _PLAIN = re.compile(r"[A-Za-z0-9._/+~-]+")
 
 
 class RunDir:
-    """One data folder, held by this process alone until `close` (or the process's end).
+    """A data folder that this process locks until `close`, or until it ends.
 
     Attributes:
         data: the folder, absolute.
-        sockets: a private folder for sockets, `<data>/run` or a short one below the system's temp folder.
-        log: where the children's output goes.
+        sockets: a private folder for sockets, `<data>/run` or a shorter one in the system's temporary folder.
+        log: folder for the children's output.
 
     Raises:
-        ConfigError: the folder cannot be written, or another process holds it; one line.
+        ConfigError: the folder cannot be written, or another process has locked it; one line.
     """
 
     def __init__(self, data: Path) -> None:
@@ -58,15 +58,15 @@ class RunDir:
         self.close()
 
     def socket(self, name: str) -> Path:
-        """Return the path for a socket of this name; no more than 18 characters keep it short enough."""
+        """Return the path for a socket; its name may have up to 18 characters."""
         return self.sockets / name
 
     def close(self) -> None:
-        """Remove the sockets and their folder, and let the next process in. Can be called twice."""
+        """Remove the sockets and their folder, and unlock the data folder. May be called twice."""
         if self._lock < 0:
             return
         _remove_sockets(self.sockets)
-        with suppress(OSError):  # something that is not ours lies in it
+        with suppress(OSError):  # it contains something that is not ours
             self.sockets.rmdir()
         os.close(self._lock)
         self._lock = -1
@@ -75,7 +75,7 @@ class RunDir:
 def _lock(data: Path) -> int:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The file stays when the lock is gone: removing it would let two processes lock two files.
+        # The file is never removed: otherwise two processes could lock two different files.
         lock = os.open(data / "clarion.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise ConfigError(f"cannot write to the data folder {data}: {error.strerror}") from error
@@ -94,14 +94,14 @@ def _why_not_locked(data: Path, lock: int, error: OSError) -> str:
     if not isinstance(error, BlockingIOError):
         return f"cannot lock the data folder {data}: {error.strerror}"
     holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-    return f"Clarion already runs from {data} (process {holder}); stop it first or set data_dir"
+    return f"Clarion is already running in {data} (process {holder}); stop it, or set data_dir"
 
 
 def sockets_folder(data: Path) -> Path:
-    """Return the folder for sockets that belongs to a data folder; make it if it is not there.
+    """Return the folder for sockets of a data folder; create it if it is missing.
 
     Raises:
-        ConfigError: there is no data folder, or the folder for sockets is open to others; one line.
+        ConfigError: the data folder does not exist, or other users can access the sockets; one line.
     """
     data = data.absolute()
     owners = {os.geteuid(), _owner(data)}
@@ -112,7 +112,7 @@ def sockets_folder(data: Path) -> Path:
     for temp in dict.fromkeys((Path(tempfile.gettempdir()), Path("/tmp"))):  # noqa: S108 -- checked by _private
         if _fits(temp / name):
             return _private(temp / name, owners)
-    raise ConfigError(f"socket paths in {data} are too long; set data_dir or TMPDIR to a shorter folder")
+    raise ConfigError(f"socket paths in {data} are too long; set data_dir or TMPDIR to a shorter path")
 
 
 def _owner(data: Path) -> int:
@@ -128,17 +128,18 @@ def _fits(folder: Path) -> bool:
 
 
 def _private(folder: Path, owners: set[int]) -> Path:
-    """Make the folder, or take the one that is there if nobody else can reach into it.
+    """Create the folder, or check that only its owner can access an existing one.
 
-    Anyone could have made it in the temp folder before us, and PostgreSQL trusts whoever reaches its socket.
+    Another user could have created it in the temporary folder, and PostgreSQL trusts every process that can
+    connect to its socket.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise ConfigError(f"cannot make the folder for sockets {folder}: {error.strerror}") from error
+        raise ConfigError(f"cannot create the folder for sockets {folder}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
-        raise ConfigError(f"{folder} must be a folder of this user with mode 0700; remove it and start again")
+        raise ConfigError(f"{folder} must belong to this user and have mode 0700; remove it and start again")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`clarion up`: all processes on one machine, with an embedded PostgreSQL unless another is configured."""
+"""`clarion up`: which processes run, and how they find each other."""
 
 from __future__ import annotations
 
@@ -37,16 +37,26 @@ Say = Callable[[str], None]
 
 
 async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: Say) -> int:
-    """Run everything until SIGINT or SIGTERM; return the exit code.
+    """Run all processes until SIGINT or SIGTERM, with an embedded PostgreSQL unless another is configured.
+
+    Args:
+        settings: the settings.
+        config: the configuration file that the processes read; None: none.
+        with_demo: create the demo project at the first start.
+        say: called with each message for the operator.
+
+    Returns:
+        The exit code.
 
     Raises:
-        ConfigError: a setting, port or folder is wrong, or Clarion already runs here; nothing stays behind.
+        ConfigError: a setting or folder is wrong, or Clarion already runs in this data folder.
+        GatewayError: a setting of the gateway is wrong, or its port is taken.
     """
-    # A child in which gRPC saw to its threads first could die before it is another program.
+    # gRPC's fork handlers can crash a forked child before it becomes another program.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     _check_providers(settings, with_demo=with_demo)
     _check_gateway(settings)
-    with RunDir(settings.data_dir) as run:  # first: a second start beside the first is told so
+    with RunDir(settings.data_dir) as run:  # before the port: the more helpful error for a second start
         gateway.check_port(settings.gateway)
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
         supervisor = Supervisor(
@@ -54,14 +64,14 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
             run.log,
             say,
             on_up=plan.announce,
-            stand_in=plan.stand_in(),
+            spare=plan.spare(),
             check=plan.read_again,
         )
         return await supervisor.run()
 
 
 class _Plan:
-    """Which children there are, and how they find each other."""
+    """The child processes, and how they find each other."""
 
     def __init__(
         self, settings: Settings, config: Path | None, run: RunDir, say: Say, *, with_demo: bool
@@ -84,15 +94,15 @@ class _Plan:
         servers = [self._server(f"server-{number}", path) for number, path in enumerate(self._servers)]
         return [*postgres, *servers, self._dispatcher(), self._gateway()]
 
-    def stand_in(self) -> Child:
+    def spare(self) -> Child:
         """Return the server that runs only while others restart."""
         return self._server("server-spare", self._spare)
 
     def read_again(self) -> None:
-        """Read the settings as the children will in a restart; the data folder and the servers' sockets stay.
+        """Read the settings as the children will in a restart. Data folder and sockets do not change.
 
         Raises:
-            ConfigError, GatewayError: they would not work.
+            ConfigError, GatewayError: the new settings would not work.
         """
         settings = load(self._config)
         _check_providers(settings, with_demo=self._with_demo)
@@ -100,16 +110,17 @@ class _Plan:
         self._settings = structs.replace(self._settings, gateway=settings.gateway)
 
     def announce(self) -> None:
-        """Say where everything is."""
+        """Print the banner: URL, logs and how to try the demo."""
         scheme = "https" if self._settings.gateway.tls_certificate else "http"
         url = f"{scheme}://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
-        self._say(f"Clarion is up: {url} (REST and gRPC)\n  logs: {self._run.log}")
+        self._say(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
+        self._say(f"  Logs: {self._run.log}")
         if self._with_demo:
             self._say(_demo_text(url, self._demo_secret, self._run.data))
-        self._say("Ctrl-C ends everything.")
+        self._say("Press Ctrl-C to stop.")
 
     def _database(self) -> Child:
-        assert self._postgres is not None  # noqa: S101 - only called then
+        assert self._postgres is not None  # noqa: S101 - only called if there is one
         return Child(
             name="postgres",
             command=self._postgres.command(),
@@ -117,7 +128,7 @@ class _Plan:
             prepare=self._postgres.prepare,
             ready=self._postgres.wait_ready,
             ready_timeout=_READY_TIMEOUT,
-            stop_signal=signal.SIGINT,  # SIGTERM would wait for every client to leave
+            stop_signal=signal.SIGINT,  # SIGTERM would wait until every client disconnects
             stop_timeout=3.0,
             death_signal=signal.SIGINT,
         )
@@ -131,11 +142,11 @@ class _Plan:
             prepare=self._prepare_database if path == self._servers[0] else None,
             ready=lambda: wait_serving(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
-            stop_signal=signal.SIGINT,  # the gateway has ended before: no lame duck
+            stop_signal=signal.SIGINT,  # the gateway has ended, so no lame-duck period
             stop_timeout=2.0,
             restart_signal=signal.SIGTERM,
             restart_timeout=server.lame_duck + server.shutdown_grace + 1,
-            used=lambda: gateway.wait_upstream(self._admin, f"unix:{path}"),
+            in_use=lambda: gateway.wait_upstream(self._admin, f"unix:{path}"),
         )
 
     def _dispatcher(self) -> Child:
@@ -145,7 +156,7 @@ class _Plan:
             command=self._command("dispatch"),
             env=self._env(),
             stop_timeout=2.5,
-            patience=grace,
+            extra_stop_timeout=grace,
             restart_signal=signal.SIGTERM,
             restart_timeout=grace + 2.5,
         )
@@ -166,11 +177,11 @@ class _Plan:
             ready_timeout=_READY_TIMEOUT,
             stop_timeout=2.0,
             restart_signal=signal.SIGHUP,
-            renews_itself=True,
+            restarts_itself=True,
         )
 
     def _command(self, *words: str) -> list[str]:
-        # -P: a folder called `server` where the command is started must not be taken for ours.
+        # -P: do not import a folder named `server` in the current folder.
         config = ["--config", str(self._config.absolute())] if self._config else []
         return [sys.executable, "-P", "-m", "server", *config, *words]
 
@@ -182,33 +193,33 @@ class _Plan:
         try:
             version = await migrate(self._url)
         except StoreUnavailable as error:
-            raise ClarionError("the database cannot be reached; see database.url") from error
-        self._say(f"database is at schema {version}")
+            raise ClarionError("the database cannot be reached; check database.url") from error
+        self._say(f"the database has schema version {version}")
         if self._with_demo:
             self._demo_secret = await self._prepare_demo()
 
     async def _prepare_gateway(self) -> None:
-        """Empty its folder: a gateway that was killed could not."""
+        """Empty the gateway's folder, in case an earlier gateway was killed."""
         folder = self._run.data / "tmp"
         gateway.remove_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
 
     async def _prepare_demo(self) -> str:
-        """Make the demo's project, campaigns and key, or find those of the last start."""
+        """Create the demo's project, campaigns and key, or find those of the last start."""
         secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
         settings = with_database(self._settings, self._url)
         async with opened_pool(settings) as pool:
             project_id = await keys.ensure_project(pool, demo.PROJECT)
             if not await campaigns.list_campaigns(pool, project_id, limit=1):
-                # Only then: what somebody made of the demo's campaigns since stays as it is.
+                # Only at the first start: later changes to the demo's campaigns are kept.
                 await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))
             await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
         return secret
 
 
 def _demo_secret(path: Path) -> str:
-    """Return the demo's key; a new one is on disk before it works."""
+    """Return the demo's key. A new one is written to disk before it becomes valid."""
     if path.exists() and (kept := path.read_text().strip()):
         return kept
     secret = new_secret()
@@ -218,13 +229,13 @@ def _demo_secret(path: Path) -> str:
 
 
 def _check_providers(settings: Settings, *, with_demo: bool) -> None:
-    """Refuse what the dispatcher would die of."""
+    """Check what would make the dispatcher fail."""
     providers = build_providers(settings)
     timeouts = {name: provider.timeout for name, provider in providers.items()}
     settings.dispatch.check_timeouts(timeouts)
     webhook_wiring.build_poster(settings)
     if with_demo and "sandbox" not in providers:
-        raise ConfigError("providers.sandbox is missing: the demo's campaigns send by it")
+        raise ConfigError("providers.sandbox is missing; the demo's campaigns need it")
 
 
 def _check_gateway(settings: Settings) -> None:
@@ -237,7 +248,7 @@ def _check_gateway(settings: Settings) -> None:
 
 
 def _in_url(host: str) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - for showing only
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - for display only
     return f"[{shown}]" if ":" in shown else shown
 
 
@@ -249,13 +260,13 @@ def _demo_text(url: str, secret: str, data: Path) -> str:
     return f"""
   API key: {secret}
 
-  Try it (204, and an x-trigger-id):
+  Try it (the answer is 204 with an x-trigger-id):
 
     curl -i {url}/api/client/campaigns/44/trigger \\
       -H 'Authorization: Bearer {secret}' \\
       -H 'Content-Type: application/json' \\
       -d '{body}'
 
-  The email then stands in {data / "outbox" / "email"} as an .eml file.
-  Campaign 45 sends a text message ("phone"), 46 a push notification ("device_token").
+  The email is then written to {data / "outbox" / "email"} as an .eml file.
+  Campaign 45 sends text messages ("phone"), campaign 46 push notifications ("device_token").
 """

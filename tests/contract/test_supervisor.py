@@ -177,7 +177,7 @@ async def test_a_child_that_is_not_ready_in_time_ends_it_all(tmp_path: Path) -> 
 async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
     told = Told()
     children = [python("steady", FOREVER), Child(name="gateway", command=["/nowhere/envoy"])]
-    with pytest.raises(ConfigError, match="cannot start gateway: there is no program /nowhere/envoy"):
+    with pytest.raises(ConfigError, match="cannot start gateway: the program /nowhere/envoy does not exist"):
         await asyncio.wait_for(Supervisor(children, tmp_path, told).run(), 20)
     assert told.texts[-1] == "stopped"
 
@@ -301,7 +301,7 @@ async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
     assert has_ended(pid)
 
 
-async def test_without_a_terminal_sighup_restarts_each_child_that_may_beside_a_stand_in(
+async def test_without_a_terminal_sighup_restarts_each_child_while_a_spare_runs(
     tmp_path: Path,
 ) -> None:
     told = Told()
@@ -311,13 +311,13 @@ async def test_without_a_terminal_sighup_restarts_each_child_that_may_beside_a_s
         python("second", FOREVER, restart_signal=signal.SIGTERM),
     ]
     spare = python("spare", FOREVER)
-    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"), stand_in=spare)
+    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"), spare=spare)
     running = asyncio.create_task(supervisor.run())
     await told.heard("all up")
     os.kill(os.getpid(), signal.SIGHUP)
-    await told.heard("all were restarted")
+    await told.heard("all processes were restarted")
     assert await stopped(supervisor, running) == 0
-    restart = told.texts[told.texts.index("all up") + 1 : told.texts.index("all were restarted")]
+    restart = told.texts[told.texts.index("all up") + 1 : told.texts.index("all processes were restarted")]
     assert restart == [
         "starting spare",
         "spare is ready",
@@ -334,11 +334,11 @@ async def test_a_stand_in_that_cannot_start_leaves_everything_as_it_is(tmp_path:
     told = Told()
     child = python("child", FOREVER, restart_signal=signal.SIGTERM)
     spare = python("spare", "exit('no such setting')", ready=asyncio.Event().wait)
-    supervisor = Supervisor([child], tmp_path, told, on_up=lambda: told("all up"), stand_in=spare)
+    supervisor = Supervisor([child], tmp_path, told, on_up=lambda: told("all up"), spare=spare)
     running = asyncio.create_task(supervisor.run())
     await told.heard("all up")
     os.kill(os.getpid(), signal.SIGHUP)
-    await told.heard("the restart was given up: spare ended: exit code 1")
+    await told.heard("the restart was abandoned: spare ended: exit code 1")
     assert "  | no such setting" in str(told)
     assert await stopped(supervisor, running) == 0
     assert str(told).count("starting child") == 1

@@ -42,13 +42,13 @@ async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> N
 
     line = await refused(tmp_path)
 
-    assert line == "clarion: cannot read the configuration clarion.toml: Is a directory\n"
+    assert line == "clarion: cannot read the configuration file clarion.toml: Is a directory\n"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[gateway\nport = 1", "the configuration clarion.toml is not valid TOML: "),
+        ("[gateway\nport = 1", "the configuration file clarion.toml is not valid TOML: "),
         ("[gateway]\nprot = 1", "gateway.prot: unknown setting (from clarion.toml)"),
         ("[gatway]\nport = 1", "gatway: unknown setting (from clarion.toml)"),
         ('[gateway]\nport = "many"', "gateway.port: Expected `int`, got `str` (from clarion.toml)"),
@@ -58,7 +58,7 @@ async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> N
         ('[providers.mail]\ntype = "smtp"\nhost = 5', "providers.mail.host"),
         ("[dispatch]\nlease = 3", "providers.sandbox.timeout: 5 s must be less than dispatch.lease (3 s)"),
         ('[webhooks]\nallow = ["10.0.0.0/33"]', "webhooks.allow: '10.0.0.0/33' does not appear to be"),
-        ('[providers.smtp]\ntype = "sandbox"', "providers.sandbox is missing: the demo's"),
+        ('[providers.smtp]\ntype = "sandbox"', "providers.sandbox is missing; the demo's"),
     ],
 )
 async def test_a_wrong_setting_is_named_with_its_source(tmp_path: Path, text: str, expected: str) -> None:
@@ -116,8 +116,8 @@ async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(
     assert done == Result(
         2,
         "",
-        f"clarion: Clarion already runs from {demo.data} (process {demo.process.pid});"
-        " stop it first or set data_dir\n",
+        f"clarion: Clarion is already running in {demo.data} (process {demo.process.pid});"
+        " stop it, or set data_dir\n",
     )
     assert not is_listened_on(port)
     assert is_listened_on(demo.port)

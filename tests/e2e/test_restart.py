@@ -25,7 +25,7 @@ from tests.kit.until import until
 
 pytestmark = pytest.mark.timeout(90)
 PAUSE = 0.02  # seconds between two calls of one kind
-RESTARTED = "all were restarted"
+RESTARTED = "all processes were restarted"
 
 
 class Load:
@@ -145,7 +145,7 @@ async def _settings_that_do_not_work_change_nothing(stack: Stack) -> None:
     processes = {role: process.pid for role, process in stack.children().items()}
     stack.config.write_text("[gateway]\nport = 'none'\n")
     since = hang_up(stack)
-    line = await stack.until_printed("the restart was given up: ", since=since)
+    line = await stack.until_printed("the restart was abandoned: ", since=since)
     assert "gateway.port" in line
     assert processes == {role: process.pid for role, process in stack.children().items()}
 

@@ -131,7 +131,7 @@ class Stack:
             start_new_session=True,
         )
         self._reader = asyncio.create_task(self._read())
-        await self.until_printed("Ctrl-C ends everything")
+        await self.until_printed("Press Ctrl-C to stop")
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop by a signal; return the exit code."""

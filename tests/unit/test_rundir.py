@@ -37,7 +37,7 @@ def test_a_second_process_is_told_who_holds_the_folder(short: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", second, short], capture_output=True, text=True, check=False, timeout=30
         )
-    assert f"already runs from {short} (process {os.getpid()})" in done.stderr
+    assert f"already running in {short} (process {os.getpid()})" in done.stderr
     RunDir(short).close()
 
 

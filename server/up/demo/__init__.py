@@ -1,4 +1,4 @@
-"""The demo project: a configuration and campaigns that `make run` starts with."""
+"""The demo project: the configuration and campaigns that `make run` uses."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ __all__ = ["CAMPAIGNS", "CONFIG", "PROJECT"]
 _HERE = Path(__file__).parent
 CONFIG = _HERE / "clarion.toml"
 CAMPAIGNS = _HERE / "campaigns.yaml"
-PROJECT = "demo"  # as in the file of campaigns
+PROJECT = "demo"  # as in campaigns.yaml

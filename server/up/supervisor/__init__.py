@@ -1,4 +1,4 @@
-"""What stands behind `clarion up`: starts the processes in order, keeps them alive, ends them all."""
+"""The supervisor of `clarion up`: starts processes in order, restarts those that die, and stops them all."""
 
 from .child import Child
 from .policy import RestartPolicy

@@ -1,4 +1,4 @@
-"""Keeps one child alive: starts it, waits until it answers, reports its death, starts it again."""
+"""Keeps one child running: starts it, waits until it is ready, reports its death, restarts it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ __all__ = ["ChildMonitor", "GaveUp"]
 
 
 class GaveUp(ClarionError):
-    """A child cannot be kept alive."""
+    """A child keeps dying, or was not ready at its first start."""
 
 
 class ChildMonitor:
-    """Keeps one child alive. `up` is set once it has been ready for the first time."""
+    """Keeps one child running.
+
+    Attributes:
+        child: the child.
+        up: set when the child is ready for the first time.
+    """
 
     def __init__(
         self, child: Child, output: Output, say: Callable[[str], None], policy: RestartPolicy
@@ -31,74 +36,79 @@ class ChildMonitor:
         self._policy = policy
         self._process: ChildProcess | None = None
         self._never_ready = False
-        self._answers = asyncio.Event()
+        self._ready = asyncio.Event()
         self._restarting = False
 
-    async def keep(self) -> None:
-        """Run until cancelled.
+    async def run(self) -> None:
+        """Start the child and restart it when it dies, until cancelled.
 
         Raises:
             GaveUp: the child died too often, or was not ready at its first start.
-            ConfigError: the child cannot be started at all.
+            ConfigError: the child cannot be started.
         """
         deaths = 0
         while True:
-            born = asyncio.get_running_loop().time()
-            fate = await self._live()
+            started = asyncio.get_running_loop().time()
+            end = await self._run_once()
             if self._restarting:
                 self._restarting = False
                 continue
-            deaths = self._policy.count(deaths, asyncio.get_running_loop().time() - born)
+            deaths = self._policy.count(deaths, asyncio.get_running_loop().time() - started)
             delay = None if self._never_ready else self._policy.delay(deaths)
             if delay is None:
-                raise GaveUp(self._report(fate, self._last_word(deaths)))
-            self._say(self._report(fate, f"restarting in {delay:.3g} s"))
+                raise GaveUp(self._report(end, self._why_given_up(deaths)))
+            self._say(self._report(end, f"restarting in {delay:.3g} s"))
             await asyncio.sleep(delay)
 
     async def stop(self, within: float, hurry: asyncio.Event) -> None:
-        """End the child's process, if there is one; `keep` must have been cancelled."""
+        """Stop the child's process, if it has one; `run` must have been cancelled.
+
+        Args:
+            within: seconds until the process is killed.
+            hurry: kills it at once when set.
+        """
         if self._process:
             await self._process.stop(within, hurry)
         self._output.close()
 
     async def restart(self) -> None:
-        """Restart the child as its `restart_signal` asks, and return when it is used again."""
-        if self.child.renews_itself:
+        """Restart the child by its `restart_signal`, and wait until it is in use again."""
+        if self.child.restarts_itself:
             if self._process and self.child.restart_signal is not None:
-                self._process.tell(self.child.restart_signal)
+                self._process.send_signal(self.child.restart_signal)
             return
-        self._answers.clear()
-        self._restarting = self._process is not None  # if not, it has died and is started again anyway
-        await self.leave()
-        await self.used()
+        self._ready.clear()
+        self._restarting = self._process is not None  # otherwise it has died and is restarted anyway
+        await self.stop_for_restart()
+        await self.wait_in_use()
 
-    async def leave(self) -> None:
-        """End the child's process as for a restart."""
+    async def stop_for_restart(self) -> None:
+        """Stop the child's process by its `restart_signal`."""
         if self._process:
             await self._process.stop(self.child.restart_timeout, asyncio.Event(), self.child.restart_signal)
 
-    async def used(self) -> None:
-        """Return when the child answers and others make use of it."""
-        await self._answers.wait()
-        if self.child.used:
-            await self.child.used()
+    async def wait_in_use(self) -> None:
+        """Wait until the child is ready and other processes use it."""
+        await self._ready.wait()
+        if self.child.in_use:
+            await self.child.in_use()
 
-    async def _live(self) -> str:
-        """Run the child once and return what became of it."""
-        self._answers.clear()
-        self._output.forget()
+    async def _run_once(self) -> str:
+        """Run the child once and return how it ended."""
+        self._ready.clear()
+        self._output.clear_last_lines()
         self._say(f"starting {self.child.name}")
         try:
             if self.child.prepare:
                 await self.child.prepare()
             self._process = await ChildProcess.start(self.child, self._output)
-        except Exception as error:  # what a caller's hook raises must not end the other children
+        except Exception as error:  # an error of a hook must not end the other children
             if isinstance(error, ConfigError) and not self.up.is_set():
                 raise
             return f"could not be started: {error}"
-        fate = await self._watch(self._process)
+        end = await self._watch(self._process)
         self._process = None
-        return fate
+        return end
 
     async def _watch(self, process: ChildProcess) -> str:
         ended = asyncio.create_task(process.wait())
@@ -112,28 +122,28 @@ class ChildMonitor:
                     return problem
                 self._say(f"{self.child.name} is ready")
                 self.up.set()
-                self._answers.set()
+                self._ready.set()
             return f"ended: {await ended}"
         finally:
             for task in (ended, ready):
                 task.cancel()
 
     async def _wait_ready(self) -> str | None:
-        """Return None once the child is ready, or what is wrong."""
+        """Wait until the child is ready; return what is wrong, or None."""
         try:
             async with asyncio.timeout(self.child.ready_timeout):
                 if self.child.ready:
                     await self.child.ready()
         except TimeoutError:
             return f"was not ready within {self.child.ready_timeout:.3g} s"
-        except Exception as error:  # a caller's hook
+        except Exception as error:  # of a hook
             return f"was not ready: {error}"
         return None
 
-    def _last_word(self, deaths: int) -> str:
+    def _why_given_up(self, deaths: int) -> str:
         return "giving up" if self._never_ready else f"it died {deaths} times in quick succession, giving up"
 
-    def _report(self, fate: str, outlook: str) -> str:
+    def _report(self, end: str, next_step: str) -> str:
         lines = self._output.last_lines()
-        intro = f"; its last lines (all of them: {self._output.path}):" if lines else "; it wrote nothing"
-        return "\n".join([f"{self.child.name} {fate}; {outlook}{intro}", *(f"  | {line}" for line in lines)])
+        intro = f"; its last lines (full log: {self._output.path}):" if lines else "; it wrote nothing"
+        return "\n".join([f"{self.child.name} {end}; {next_step}{intro}", *(f"  | {line}" for line in lines)])

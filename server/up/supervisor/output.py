@@ -1,4 +1,4 @@
-"""What a child writes: into a bounded log file, and its last lines in memory for the report."""
+"""A child's output: a bounded log file, and the last lines in memory for reports."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 __all__ = ["LineReader", "Output"]
 
 LONGEST_LINE = 8192
-"""Bytes; longer lines are written in pieces, so that a child without line breaks fills no memory."""
+"""Bytes; longer lines are split, so that output without line breaks does not fill the memory."""
 
 _LONGEST_SHOWN = 300
 _LINES_SHOWN = 10
 
 
 class Output:
-    """The log of one child over all its lives: three files of at most 10 MiB."""
+    """The log of one child across restarts: three files of at most 10 MiB."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,17 +28,17 @@ class Output:
         self._last: deque[str] = deque(maxlen=_LINES_SHOWN)
 
     def write(self, line: str) -> None:
-        """Keep one line."""
+        """Write one line."""
         self._log.handle(logging.makeLogRecord({"msg": line}))
         if line.strip():
             self._last.append(line)
 
     def last_lines(self) -> list[str]:
-        """Return the last lines, fit for a terminal: bounded, without control characters."""
+        """Return the last lines for a terminal: shortened, without control characters."""
         return [_printable(line) for line in self._last]
 
-    def forget(self) -> None:
-        """Start with no last lines, for the child's next life."""
+    def clear_last_lines(self) -> None:
+        """Forget the last lines, because the child is started again."""
         self._last.clear()
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class Output:
 
 
 class LineReader(asyncio.Protocol):
-    """Reads a pipe into an `Output`, line by line, until every process has closed it."""
+    """Writes what arrives by a pipe to an `Output`, line by line, until every process has closed it."""
 
     def __init__(self, output: Output) -> None:
         self.ended = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class LineReader(asyncio.Protocol):
         self._rest = b""
 
     def data_received(self, data: bytes) -> None:
-        """Take what the child wrote."""
+        """Write the complete lines among the new data."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._write(line)
@@ -65,7 +65,7 @@ class LineReader(asyncio.Protocol):
             self._rest = self._rest[whole:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end, and a last line that had no line break."""
+        """Write the last line if it has no line break."""
         if self._rest:
             self._write(self._rest)
         self._rest = b""
@@ -79,14 +79,14 @@ class LineReader(asyncio.Protocol):
 
 
 class _LogFile(RotatingFileHandler):
-    """A log file for its owner alone, whose trouble (a full disk) is not the supervisor's."""
+    """A log file that only its owner can read. Errors, such as a full disk, do not stop the supervisor."""
 
     def _open(self) -> io.TextIOWrapper:
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         return os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Drop the line; its last copy may still be shown in the report."""
+        """Drop the line; a report may still show it."""
 
 
 def _printable(line: str) -> str:

@@ -1,4 +1,4 @@
-"""When a child that died is started again: pure decisions."""
+"""When to restart a child that died: pure decisions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["RestartPolicy"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RestartPolicy:
-    """Back-off that doubles, and an end to it. Times in seconds.
+    """Exponential backoff with a limit. Times in seconds.
 
     Attributes:
-        first: the delay after the first death.
-        longest: no delay is longer.
-        steady_after: a child that lived this long starts with a clean slate.
-        quick_deaths: so many deaths in a row, each before `steady_after`, are the end.
+        first: delay after the first death.
+        longest: maximum delay.
+        steady_after: a child that lived this long starts counting from one again.
+        quick_deaths: after this many consecutive deaths, each before `steady_after`, the supervisor gives up.
     """
 
     first: float = 0.5
@@ -24,11 +24,16 @@ class RestartPolicy:
     quick_deaths: int = 5
 
     def count(self, before: int, lived: float) -> int:
-        """Return the deaths in a row, after `before` of them and one more at the age of `lived` seconds."""
+        """Return the number of consecutive deaths, the latest included.
+
+        Args:
+            before: consecutive deaths before the latest.
+            lived: how many seconds the child lived before the latest.
+        """
         return 1 if lived >= self.steady_after else before + 1
 
     def delay(self, deaths: int) -> float | None:
-        """Return the seconds to wait after so many deaths in a row; None: give up."""
+        """Return the delay before the next start after this many consecutive deaths; None: give up."""
         if deaths >= self.quick_deaths:
             return None
         return min(self.longest, self.first * 2.0 ** (deaths - 1))

@@ -1,4 +1,4 @@
-"""One life of one child: started in a session of its own, watched, ended."""
+"""One run of a child: started in its own session, watched, stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .output import LineReader, Output
 
 __all__ = ["ChildProcess"]
 
-_LAST_WORDS = 0.5  # seconds that output may still arrive after the end
-_DYING = 0.5  # seconds that the kernel may take for a SIGKILL
+_OUTPUT_SECONDS = 0.5  # how long output may still arrive after the end
+_KILL_SECONDS = 0.5  # how long the kernel may need for a SIGKILL
 
 
 class ChildProcess:
-    """A running child. Its own session keeps the terminal's Ctrl-C from it."""
+    """A running child. It has its own session, so that Ctrl-C in a terminal does not reach it."""
 
     def __init__(
         self, child: Child, process: Process, pipe: asyncio.BaseTransport, reader: LineReader
@@ -38,10 +38,10 @@ class ChildProcess:
         """Start the child.
 
         Raises:
-            ConfigError: there is no such program.
+            ConfigError: the program does not exist.
         """
         if shutil.which(child.command[0]) is None:
-            raise ConfigError(f"cannot start {child.name}: there is no program {child.command[0]}")
+            raise ConfigError(f"cannot start {child.name}: the program {child.command[0]} does not exist")
         reading, writing = os.pipe()
         pipe, reader = await asyncio.get_running_loop().connect_read_pipe(
             lambda: LineReader(output), os.fdopen(reading, "rb", buffering=0)
@@ -56,35 +56,38 @@ class ChildProcess:
         return cls(child, process, pipe, reader)
 
     async def wait(self) -> str:
-        """Wait for the child's end and return how it ended; nothing that it started stays in its session."""
+        """Wait until the child ends, kill what is left in its session, and return how it ended."""
         code = await self._process.wait()
         self._kill_group()
-        await asyncio.wait({self._reader.ended}, timeout=_LAST_WORDS)
+        await asyncio.wait({self._reader.ended}, timeout=_OUTPUT_SECONDS)
         self._pipe.close()
         return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
 
-    def tell(self, number: int) -> None:
-        """Send the child a signal."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the child."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     async def stop(self, within: float, hurry: asyncio.Event, number: int | None = None) -> None:
-        """Ask the child to end, by `number` if that is given and not the child's `stop_signal`.
+        """Stop the child.
 
-        After `within` seconds, or when `hurry` is set, it is killed.
+        Args:
+            within: seconds until it is killed.
+            hurry: kills it at once when set.
+            number: the signal; by default the child's `stop_signal`.
         """
-        self.tell(self._child.stop_signal if number is None else number)
+        self.send_signal(self._child.stop_signal if number is None else number)
         ended = asyncio.create_task(self.wait())
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait({ended, hurried}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         if not ended.done():
             self._kill_group()
-            await asyncio.wait({ended}, timeout=_DYING)
+            await asyncio.wait({ended}, timeout=_KILL_SECONDS)
         ended.cancel()
 
     def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a zombie
+        with suppress(ProcessLookupError, PermissionError):  # macOS returns EPERM for a zombie
             os.killpg(self._process.pid, signal.SIGKILL)
 
 

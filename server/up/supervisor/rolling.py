@@ -1,4 +1,4 @@
-"""The restart that was asked for: one child after the other, so that somebody always answers."""
+"""A requested restart: one child after another, so that the service stays available."""
 
 from __future__ import annotations
 
@@ -13,77 +13,82 @@ __all__ = ["Rolling"]
 
 
 class Rolling:
-    """Restarts children in their start order, with a stand-in beside them.
+    """Restarts children in their start order while a spare child runs.
 
-    The stand-in starts first: with settings that do not work, nothing else is touched.
+    The spare starts first: if the settings do not work, nothing else is affected.
+
+    Args:
+        monitors: of all children; those without a `restart_signal` are left alone.
+        spare: creates the monitor of a spare child.
+        check: raises if a restart would not work.
+        say: called with each message for the operator.
     """
 
     def __init__(
         self,
-        keepers: Sequence[ChildMonitor],
-        stand_in: Callable[[], ChildMonitor] | None,
+        monitors: Sequence[ChildMonitor],
+        spare: Callable[[], ChildMonitor] | None,
         check: Callable[[], None] | None,
         say: Callable[[str], None],
     ) -> None:
-        """Take the children, what makes a new stand-in, and what raises if a restart would not work."""
-        self._keepers = [keeper for keeper in keepers if keeper.child.restart_signal is not None]
-        self._stand_in = stand_in
+        self._monitors = [monitor for monitor in monitors if monitor.child.restart_signal is not None]
+        self._spare = spare
         self._check = check
         self._say = say
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    def ask(self) -> None:
-        """Ask for a restart; asked again meanwhile, there is one more after it."""
-        self._asked.set()
+    def request(self) -> None:
+        """Request a restart. Requests during a restart lead to one more."""
+        self._requested.set()
 
     async def run(self) -> None:
-        """Restart whenever asked; until cancelled."""
+        """Restart whenever requested, until cancelled."""
         while True:
-            await self._asked.wait()
-            self._asked.clear()
+            await self._requested.wait()
+            self._requested.clear()
             try:
                 if self._check:
                     self._check()
-                async with self._standing_in():
+                async with self._spare_running():
                     await self._restart_each()
-                self._say("all were restarted")
-            except Exception as error:  # a caller's hooks among them: what runs goes on
-                self._say(f"the restart was given up: {error}")
+                self._say("all processes were restarted")
+            except Exception as error:  # errors of hooks included: what runs keeps running
+                self._say(f"the restart was abandoned: {error}")
 
     async def _restart_each(self) -> None:
-        for keeper in self._keepers:
-            self._say(f"restarting {keeper.child.name}")
-            await keeper.restart()
+        for monitor in self._monitors:
+            self._say(f"restarting {monitor.child.name}")
+            await monitor.restart()
 
     @asynccontextmanager
-    async def _standing_in(self) -> AsyncIterator[None]:
-        """Run the stand-in during the block."""
-        if self._stand_in is None:
+    async def _spare_running(self) -> AsyncIterator[None]:
+        """Run the spare child during the block."""
+        if self._spare is None:
             yield
             return
-        keeper = self._stand_in()
-        keeping = asyncio.create_task(keeper.keep())
+        monitor = self._spare()
+        running = asyncio.create_task(monitor.run())
         try:
-            await _until_used(keeper, keeping)
+            await _until_in_use(monitor, running)
             yield
-            keeping.cancel()
-            await keeper.leave()
+            running.cancel()
+            await monitor.stop_for_restart()
         finally:
-            keeping.cancel()
-            await keeper.stop(keeper.child.stop_timeout, asyncio.Event())
+            running.cancel()
+            await monitor.stop(monitor.child.stop_timeout, asyncio.Event())
 
 
-async def _until_used(keeper: ChildMonitor, keeping: asyncio.Task[None]) -> None:
-    """Wait until the stand-in is used.
+async def _until_in_use(monitor: ChildMonitor, running: asyncio.Task[None]) -> None:
+    """Wait until the stand-in is in_use.
 
     Raises:
         ClarionError: it cannot be started.
     """
-    used = asyncio.create_task(keeper.used())
+    in_use = asyncio.create_task(monitor.wait_in_use())
     try:
-        await asyncio.wait({used, keeping}, return_when=asyncio.FIRST_COMPLETED)
-        if not used.done():
-            raise keeping.exception() or ClarionError(f"{keeper.child.name} ended")
-        used.result()
+        await asyncio.wait({in_use, running}, return_when=asyncio.FIRST_COMPLETED)
+        if not in_use.done():
+            raise running.exception() or ClarionError(f"{monitor.child.name} ended")
+        in_use.result()
     finally:
-        used.cancel()
+        in_use.cancel()

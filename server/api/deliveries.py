@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
 from google.api import httpbody_pb2
 from google.protobuf.message import Message
@@ -18,12 +17,12 @@ from clarion.v1 import delivery_pb2_grpc
 
 from ..domain.delivery import Delivery, DeliveryFilter, DeliveryState, Position, WatchFilter
 from ..domain.ports import ChangeFeed, Records
-from ..domain.wording import shown
+from ..domain.wording import quoted
 from ..errors import DeliveryNotFound, InvalidRequest, RequestError, Violation
-from ..intake.body import MAX_ID
+from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import check_rules, require_valid
 from ..intake.send_at import moment_of
-from .guard import LAST_EVENT_ID, caller, last_event_id, require_working_key
+from .call import LAST_EVENT_ID, Call
 from .page_tokens import page_token, place_in_list, position_of
 from .proto_messages import delivery_message
 from .sse import events, last_event
@@ -47,24 +46,26 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         self._feed = feed
 
     async def GetTrigger(  # noqa: N802 - gRPC's name
-        self, request: pb.GetTriggerRequest, context: Any
+        self, request: pb.GetTriggerRequest, call: Call
     ) -> pb.GetTriggerResponse:
         """Return one trigger of the caller's project."""
-        return pb.GetTriggerResponse(delivery=delivery_message(await self._find(request, request.trigger_id)))
+        return pb.GetTriggerResponse(
+            delivery=delivery_message(await self._find(call, request, request.trigger_id))
+        )
 
     async def GetDelivery(  # noqa: N802 - gRPC's name
-        self, request: pb.GetDeliveryRequest, context: Any
+        self, request: pb.GetDeliveryRequest, call: Call
     ) -> pb.GetDeliveryResponse:
         """Return the same, as earlier releases did."""
         return pb.GetDeliveryResponse(
-            delivery=delivery_message(await self._find(request, request.trigger_id))
+            delivery=delivery_message(await self._find(call, request, request.trigger_id))
         )
 
     async def ListTriggers(  # noqa: N802 - gRPC's name
-        self, request: pb.ListTriggersRequest, context: Any
+        self, request: pb.ListTriggersRequest, call: Call
     ) -> pb.ListTriggersResponse:
         """Return a page of the caller's project's triggers."""
-        project = caller().project_id
+        project = call.project_id
         listed, after = _listed(request, project)
         size = request.page_size or _DEFAULT_PAGE
         found = await self._records.list_triggers(project, listed, after=after, limit=size + 1)
@@ -75,23 +76,23 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         )
 
     async def WatchTriggers(  # noqa: N802 - gRPC's name
-        self, request: pb.WatchTriggersRequest, context: Any
+        self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[pb.WatchTriggersResponse]:
         """Tell what changes."""
-        async with aclosing(self._watch(request)) as told:
+        async with aclosing(self._watch(call, request)) as told:
             async for messages in told:
                 for message in messages:
                     yield message
 
     async def StreamTriggers(  # noqa: N802 - gRPC's name
-        self, request: pb.WatchTriggersRequest, context: Any
+        self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
         """Tell the same as server-sent events; what ends them for good is the last of them."""
-        by_header = last_event_id()
+        by_header = call.last_event_id
         request.cursor = by_header or request.cursor
         begun = False
         try:
-            async with aclosing(self._watch(request)) as told:
+            async with aclosing(self._watch(call, request)) as told:
                 async for messages in told:
                     for body in events(messages):
                         yield body
@@ -108,13 +109,15 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         else:
             yield last_event(status_pb2.Status())
 
-    def _watch(self, request: pb.WatchTriggersRequest) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
+    def _watch(
+        self, call: Call, request: pb.WatchTriggersRequest
+    ) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
         followed, start = _followed(request)
-        return watch(self._feed, caller().project_id, followed, start, require_working_key)
+        return watch(self._feed, call.project_id, followed, start, call.require_working_key)
 
-    async def _find(self, request: Message, trigger_id: str) -> Delivery:
+    async def _find(self, call: Call, request: Message, trigger_id: str) -> Delivery:
         require_valid(request)
-        delivery = await self._records.find_delivery(uuid.UUID(trigger_id), caller().project_id)
+        delivery = await self._records.find_delivery(uuid.UUID(trigger_id), call.project_id)
         if delivery is None:
             raise DeliveryNotFound.of(trigger_id)
         return delivery
@@ -198,8 +201,8 @@ def _campaign_id(text: str, violations: list[Violation]) -> int | None:
     """Return the number that the rules find in a text; that it is too large joins the violations."""
     if not text or any(one.field == "campaign_id" for one in violations):
         return None
-    if int(text) > MAX_ID:
-        description = f"must be an integer from 1 to {MAX_ID}, found {shown(text)}"
+    if int(text) > MAX_CAMPAIGN_ID:
+        description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}, found {quoted(text)}"
         violations.append(Violation("campaign_id", description, "WRONG_TYPE"))
     return int(text)
 

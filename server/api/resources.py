@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 from clarion.v1 import (
     api_key_pb2,
@@ -17,9 +16,9 @@ from ..domain.key import ApiKey
 from ..domain.limit import Limit, RateLimiter
 from ..domain.ports import Records
 from ..errors import CampaignNotFound, KeyNotFound
-from ..intake.body import MAX_ID
+from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import require_valid
-from .guard import caller
+from .call import Call
 from .proto_messages import timestamp
 
 __all__ = ["ApiKeyServicer", "CampaignServicer"]
@@ -35,26 +34,26 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         self._records = records
 
     async def GetCampaign(  # noqa: N802 - gRPC's name
-        self, request: campaign_pb2.GetCampaignRequest, context: Any
+        self, request: campaign_pb2.GetCampaignRequest, call: Call
     ) -> campaign_pb2.GetCampaignResponse:
         """Return one campaign of the caller's project."""
         require_valid(request)
         number = int(request.campaign_id)
         found = None
-        if number <= MAX_ID:
-            found = await self._records.find_campaign(caller().project_id, number)
+        if number <= MAX_CAMPAIGN_ID:
+            found = await self._records.find_campaign(call.project_id, number)
         if found is None:
             raise CampaignNotFound.of(request.campaign_id)
         return campaign_pb2.GetCampaignResponse(campaign=_campaign(found))
 
     async def ListCampaigns(  # noqa: N802 - gRPC's name
-        self, request: campaign_pb2.ListCampaignsRequest, context: Any
+        self, request: campaign_pb2.ListCampaignsRequest, call: Call
     ) -> campaign_pb2.ListCampaignsResponse:
         """Return a page of the caller's project's campaigns."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
         after = int(request.page_token or 0)
-        found = await self._records.list_campaigns(caller().project_id, after=after, limit=size + 1)
+        found = await self._records.list_campaigns(call.project_id, after=after, limit=size + 1)
         more = str(found[size - 1].id) if len(found) > size else ""
         page = [_campaign(campaign) for campaign in found[:size]]
         return campaign_pb2.ListCampaignsResponse(campaigns=page, next_page_token=more)
@@ -69,18 +68,18 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self._limits = limits
 
     async def ListApiKeys(  # noqa: N802 - gRPC's name
-        self, request: api_key_pb2.ListApiKeysRequest, context: Any
+        self, request: api_key_pb2.ListApiKeysRequest, call: Call
     ) -> api_key_pb2.ListApiKeysResponse:
         """Return the caller's project's keys."""
-        found = await self._records.list_keys(caller().project_id)
+        found = await self._records.list_keys(call.project_id)
         return api_key_pb2.ListApiKeysResponse(api_keys=[self._shown(key) for key in found])
 
     async def RevokeApiKey(  # noqa: N802 - gRPC's name
-        self, request: api_key_pb2.RevokeApiKeyRequest, context: Any
+        self, request: api_key_pb2.RevokeApiKeyRequest, call: Call
     ) -> api_key_pb2.RevokeApiKeyResponse:
         """Revoke a key of the caller's project."""
         require_valid(request)
-        key = await self._records.revoke_key(uuid.UUID(request.key_id), caller().project_id)
+        key = await self._records.revoke_key(uuid.UUID(request.key_id), call.project_id)
         if key is None:
             raise KeyNotFound.of(request.key_id)
         return api_key_pb2.RevokeApiKeyResponse(api_key=self._shown(key))

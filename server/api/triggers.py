@@ -1,8 +1,7 @@
-"""TriggerService: typed calls and the REST call, served by one path."""
+"""TriggerService: typed calls and the REST call, which take the same path, and batches."""
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +13,7 @@ from clarion.v1 import trigger_pb2_grpc
 
 from ..domain.delivery import DeliveryState
 from ..domain.limit import RateLimiter
+from ..domain.placement import ValidTrigger
 from ..domain.ports import Catalog, Records, Writer
 from ..errors import (
     CampaignForbidden,
@@ -23,18 +23,20 @@ from ..errors import (
     TooLateToCancel,
     Violation,
 )
-from ..intake.body import parse_body, parse_campaign_id
+from ..intake.accept import accept_body, accept_message
+from ..intake.caller import Caller
+from ..intake.idempotency_key import FIELD, HEADER, reused
 from ..intake.rules import require_valid
+from ..intake.send_at import late_violation
 from ..intake.typed import TYPED, TriggerRequest, TypedCall
-from ..intake.validate import TriggerValidator, ValidTrigger
 from .batch_answer import JsonOutcomes
 from .batches import Batches
-from .guard import caller, idempotency_header, traceparent
+from .call import Call
 
 __all__ = ["TriggerServicer"]
 
 _WAITING = {DeliveryState.PENDING, DeliveryState.RETRYING}
-_SAID = {
+_WHY_TOO_LATE = {
     DeliveryState.SENDING: "is being sent now",
     DeliveryState.DELIVERED: "is delivered",
     DeliveryState.DEAD: "was given up",
@@ -46,9 +48,13 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     """Accepts triggers. The typed methods, one for each channel, are added below the class."""
 
     def __init__(self, catalog: Catalog, writer: Writer, records: Records, limits: RateLimiter) -> None:
-        """Take where campaigns are looked up, where triggers are made durable, and where they are found.
+        """Serve the methods.
 
-        `limits` counts the items of batches.
+        Args:
+            catalog: Where campaigns are looked up.
+            writer: What commits triggers.
+            records: Where triggers are found and cancelled.
+            limits: The rate limits, which count every item of a batch.
         """
         self._batches = Batches(catalog, writer, limits)
         self._records = records
@@ -56,96 +62,101 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         self._writer = writer
 
     async def TriggerCampaign(  # noqa: N802 - gRPC's name
-        self, request: pb.TriggerCampaignRequest, context: Any
+        self, request: pb.TriggerCampaignRequest, call: Call
     ) -> pb.TriggerCampaignResponse:
-        """Accept what came over REST."""
-        trigger_id, replayed = await self._rest(request)
+        """Accept a trigger that came over REST."""
+        caller, header = call.caller(self._catalog), call.idempotency_key
+        valid = accept_body(caller, request.campaign_id, request.body.data, header)
+        trigger_id, replayed = await self._commit(caller, valid, HEADER)
         return pb.TriggerCampaignResponse(trigger_id=trigger_id, replayed=replayed)
 
     async def BatchTrigger(  # noqa: N802 - gRPC's name
-        self, request: pb.BatchTriggerRequest, context: Any
+        self, request: pb.BatchTriggerRequest, call: Call
     ) -> pb.BatchTriggerResponse:
-        """Accept what is good of many."""
+        """Accept the valid triggers of a batch."""
         answer = pb.BatchTriggerResponse()
-        await self._batches.typed(request.triggers, answer.outcomes)
+        await self._batches.typed(call, request.triggers, answer.outcomes)
         return answer
 
     async def BatchTriggerCampaigns(  # noqa: N802 - gRPC's name
-        self, request: pb.BatchTriggerCampaignsRequest, context: Any
+        self, request: pb.BatchTriggerCampaignsRequest, call: Call
     ) -> httpbody_pb2.HttpBody:
-        """Accept what is good of many that came over REST."""
+        """Accept the valid triggers of a batch that came over REST."""
         outcomes = JsonOutcomes()
-        await self._batches.rest(request.body.data, outcomes)
+        await self._batches.rest(call, request.body.data, outcomes)
         return outcomes.body()
 
     async def CancelTrigger(  # noqa: N802 - gRPC's name
-        self, request: pb.CancelTriggerRequest, context: Any
+        self, request: pb.CancelTriggerRequest, call: Call
     ) -> pb.CancelTriggerResponse:
-        """Call a trigger of the caller's project off."""
+        """Cancel a trigger of the caller's project."""
         require_valid(request)
-        await self._cancel(uuid.UUID(request.trigger_id))
+        await self._cancel(call, uuid.UUID(request.trigger_id))
         return pb.CancelTriggerResponse(trigger_id=request.trigger_id.lower())
 
-    async def _cancel(self, trigger_id: uuid.UUID) -> None:
-        """Cancel what waits. What a dispatcher takes or gives back meanwhile is looked at once more."""
-        while (state := await self._state(trigger_id)) is not DeliveryState.CANCELLED:
+    async def _cancel(self, call: Call, trigger_id: uuid.UUID) -> None:
+        """Cancel a waiting trigger. If a dispatcher claims or releases it meanwhile, look again."""
+        while (state := await self._state(call, trigger_id)) is not DeliveryState.CANCELLED:
             if state not in _WAITING:
-                facts = {"trigger_id": str(trigger_id), "state": state.value}
-                raise TooLateToCancel(f"The trigger {_SAID[state]}; it cannot be cancelled.", metadata=facts)
+                raise TooLateToCancel(
+                    f"The trigger {_WHY_TOO_LATE[state]}; it cannot be cancelled.",
+                    metadata={"trigger_id": str(trigger_id), "state": state.value},
+                )
             if await self._records.cancel(trigger_id):
                 return
 
-    async def _state(self, trigger_id: uuid.UUID) -> DeliveryState:
-        """Return where a trigger stands that the caller may cancel."""
-        key = caller()
-        found = await self._records.find_delivery(trigger_id, key.project_id)
+    async def _state(self, call: Call, trigger_id: uuid.UUID) -> DeliveryState:
+        """Return the state of a trigger that the caller may cancel."""
+        found = await self._records.find_delivery(trigger_id, call.project_id)
         if found is None:
             raise DeliveryNotFound.of(trigger_id)
-        if not key.may_trigger(found.campaign_id):
-            facts = {"campaign_id": str(found.campaign_id)}
-            message = f"The API key may not cancel triggers of campaign {found.campaign_id}."
-            raise CampaignForbidden(message, metadata=facts)
+        if not call.key.may_trigger(found.campaign_id):
+            raise CampaignForbidden(
+                f"The API key may not cancel triggers of campaign {found.campaign_id}.",
+                metadata={"campaign_id": str(found.campaign_id)},
+            )
         return found.state
 
-    async def _typed(self, request: TriggerRequest) -> tuple[str, bool]:
-        return await self._keep(self._judge().typed(request, idempotency_header()))
+    async def _accept_typed(self, request: TriggerRequest, call: Call) -> tuple[str, bool]:
+        caller = call.caller(self._catalog)
+        valid = accept_message(caller, request, call.idempotency_key)
+        return await self._commit(caller, valid, FIELD if request.request_id else HEADER)
 
-    async def _rest(self, request: pb.TriggerCampaignRequest) -> tuple[str, bool]:
-        body = parse_body(request.body.data)
-        campaign_id = parse_campaign_id(request.campaign_id)
-        return await self._keep(self._judge().rest(campaign_id, body, idempotency_header()))
+    async def _commit(self, caller: Caller, valid: ValidTrigger, key_field: str) -> tuple[str, bool]:
+        """Return the id of the trigger, and whether it is that of an earlier call.
 
-    def _judge(self) -> TriggerValidator:
-        return TriggerValidator(self._catalog, caller(), traceparent(), dt.datetime.now(dt.UTC))
-
-    async def _keep(self, ready: ValidTrigger) -> tuple[str, bool]:
-        """Return the trigger's id, and whether it is that of an earlier call."""
+        Args:
+            caller: Who calls.
+            valid: The trigger.
+            key_field: Where the caller sent the idempotency key, for errors.
+        """
+        late = late_violation(valid.trigger, caller.now)
         try:
-            if ready.too_late:
-                return await self._told_before(ready, ready.too_late), True
-            kept = await self._writer.add(ready.trigger, ready.place, ready.once)
+            if late:
+                return await self._earlier(valid, late), True
+            committed = await self._writer.add(*valid)
         except IdempotencyKeyReused as error:
-            raise ready.refused(error) from None
-        return str(kept), kept != ready.trigger.id
+            raise reused(error, key_field) from None
+        return str(committed), committed != valid.trigger.id
 
-    async def _told_before(self, ready: ValidTrigger, too_late: Violation) -> str:
-        """Return the answer to the earlier call that this one repeats, now that its moment has passed."""
-        assert ready.once is not None  # noqa: S101 - without a key it repeats nothing
-        (earlier,) = await self._writer.earlier([(ready.trigger, ready.once)])
+    async def _earlier(self, valid: ValidTrigger, late: Violation) -> str:
+        """Return the id that the first call with this key got. Only that makes a late trigger valid."""
+        assert valid.key is not None  # noqa: S101 - without a key, a late trigger is not valid
+        (earlier,) = await self._writer.earlier([(valid.trigger, valid.key)])
         if earlier is None:
-            raise InvalidRequest([too_late])
+            raise InvalidRequest([late])
         if isinstance(earlier, Exception):
             raise earlier
         return str(earlier)
 
 
-def _typed_method(call: TypedCall) -> Callable[[TriggerServicer, TriggerRequest, Any], Awaitable[Any]]:
-    async def method(self: TriggerServicer, request: TriggerRequest, context: Any) -> Any:
-        trigger_id, replayed = await self._typed(request)
-        return call.response(trigger_id=trigger_id, replayed=replayed)
+def _typed_method(typed: TypedCall) -> Callable[[TriggerServicer, TriggerRequest, Call], Awaitable[Any]]:
+    async def method(self: TriggerServicer, request: TriggerRequest, call: Call) -> Any:
+        trigger_id, replayed = await self._accept_typed(request, call)
+        return typed.response(trigger_id=trigger_id, replayed=replayed)
 
     return method
 
 
-for _call in TYPED.values():
-    setattr(TriggerServicer, _call.method, _typed_method(_call))
+for _typed in TYPED.values():
+    setattr(TriggerServicer, _typed.method, _typed_method(_typed))

@@ -63,8 +63,9 @@ class Address:
     """The field of `user` that holds it."""
     sample: str
     """A valid address, for previews."""
-    is_plain: Callable[[str], bool]
-    """A cheap check for the fast path: True only for valid addresses that are sent as given."""
+    is_plain: Callable[[str], bool] = bool
+    """A cheap check of an address that satisfies the proto's rules: True only if it is valid and sent as
+    given. The default is for addresses that need no other check."""
     problem: Callable[[str], str | None] = _no_problem
     """Return why an address that satisfies the proto's rules cannot be sent to, without repeating it."""
     pattern_problem: Callable[[str], str] | None = None

@@ -14,7 +14,6 @@ from .base import Address, ChannelSpec, Message
 
 __all__ = ["CHANNEL", "Push", "token_pattern_problem"]
 
-_TOKEN = re.compile("[A-Za-z0-9_:-]{8,4096}")
 _NOT_TOKEN = re.compile("[^A-Za-z0-9_:-]")
 
 
@@ -43,17 +42,12 @@ def token_pattern_problem(token: str) -> str:
     return f"holds {found}, only letters, digits, _ : and - are taken"
 
 
-def _is_plain(token: str) -> bool:
-    return _TOKEN.fullmatch(token) is not None
-
-
 CHANNEL = ChannelSpec(
     name=Channel.PUSH,
     noun="push notification",
     address=Address(
         field="device_token",
         sample="DEVICE_TOKEN",
-        is_plain=_is_plain,
         pattern_problem=token_pattern_problem,
     ),
     parts=("title", "text"),

@@ -18,7 +18,6 @@ from .sms_segments import Segments, segments
 
 __all__ = ["CHANNEL", "Text", "phone_pattern_problem", "phone_problem"]
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _NOT_DIGIT = re.compile("[^0-9]")
 # Formatted dates and amounts contain non-breaking spaces. A single one would move the message out of the GSM
 # alphabet and halve what fits into an SMS.
@@ -93,7 +92,7 @@ def _lengths(code: int) -> str:
 
 
 def _is_plain(number: str) -> bool:
-    return _E164.fullmatch(number) is not None and not phone_problem(number)
+    return not phone_problem(number)
 
 
 CHANNEL = ChannelSpec(

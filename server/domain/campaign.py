@@ -103,11 +103,12 @@ class Campaign:
     """Liquid; goes into the header List-Unsubscribe of an email."""
     undefined: Undefined = Undefined.EMPTY
     revision: int = 0
+    lane: str = field(init=False, compare=False)
+    """The queue's lane of this campaign."""
 
-    @property
-    def lane(self) -> str:
-        """The queue's lane for this campaign."""
-        return lane_of(self.channel, self.providers)
+    def __post_init__(self) -> None:
+        """Compute the lane once: every trigger of the campaign needs it."""
+        object.__setattr__(self, "lane", lane_of(self.channel, self.providers))
 
 
 def locale_chain(locale: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["at_position", "shown"]
+__all__ = ["at_position", "quoted"]
 
 _MOST = 40  # bytes of a caller's value that a description repeats
 _NAMED = {" ": "a space", "\t": "a tab", "\n": "a line break", "\r": "a line break", '"': "a double quote"}
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a short value in quotes, for fields that name no recipient."""
     safe = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[: _MOST + 1])
     raw = safe.encode()

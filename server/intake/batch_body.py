@@ -11,39 +11,23 @@ from typing import Any
 
 import msgspec
 
-from buf.validate import validate_pb2
-from clarion.v1 import trigger_pb2 as pb
-
 from ..errors import InvalidRequest, Violation
 from . import strict_json
-from .body import MAX_ID, Body, parse_any, wrong_type
+from .contract import MAX_TRIGGERS
+from .explain import required, wrong_type
 from .offload import run_in_thread
-from .rules import required
 
-__all__ = ["Item", "check_count", "parse_item", "split"]
+__all__ = ["check_count", "split"]
 
 _FIELD = "triggers"
-_CAMPAIGN, _KEY = "campaign_id", "request_id"
-_MORE = (_CAMPAIGN, _KEY)
 _OUTER = 2  # the levels around the items: the body, the array
 # Nothing is taken that is nested so deep, wherever it stands in an item.
 _NOT_READ = _OUTER + 1 + strict_json.MAX_DEPTH + 3
 # More commas than in any batch of everyday items. Such a body is read apart, and its trailing commas are not
 # forgiven: to look for them, or for the line of a mistake, would stop all other calls for too long.
 _CROWDED = 200_000
-_RULES: Any = validate_pb2.field  # its .pyi file predates typed extensions
-_MAX_TRIGGERS: int = (
-    pb.BatchTriggerRequest.DESCRIPTOR.fields_by_name[_FIELD]
-    .GetOptions()
-    .Extensions[_RULES]
-    .repeated.max_items
-)
-"""As the protos say it."""
 _START = re.compile(rb'\{\s*"triggers"\s*:')
 _WHITESPACE = b" \t\r\n"
-
-
-_EMPTY_KEY = Violation(_KEY, "is empty: give the item a key of its own, or leave it out", "INVALID_FORMAT")
 
 
 class _Items(msgspec.Struct, frozen=True):
@@ -52,14 +36,6 @@ class _Items(msgspec.Struct, frozen=True):
 
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _items_decoder = msgspec.json.Decoder(_Items)
-
-
-class Item(msgspec.Struct, frozen=True):
-    """One item of a batch: its campaign, or what is wrong with that, its key, and the rest."""
-
-    campaign_id: int | Violation
-    body: Body
-    request_id: str = ""
 
 
 async def split(data: bytes) -> list[msgspec.Raw]:
@@ -112,7 +88,7 @@ def _items(text: str) -> list[msgspec.Raw]:
     malformed: msgspec.DecodeError | None = None
     found: list[msgspec.Raw] = []
     try:
-        found = _decoded(text)
+        found = _decode(text)
     except msgspec.DecodeError as error:
         malformed = error
     check_count(len(found))  # before what takes longer
@@ -124,7 +100,7 @@ def _items(text: str) -> list[msgspec.Raw]:
     return found
 
 
-def _decoded(text: str) -> list[msgspec.Raw]:
+def _decode(text: str) -> list[msgspec.Raw]:
     try:
         return _items_decoder.decode(text).triggers
     except RecursionError:
@@ -147,8 +123,8 @@ def check_count(count: int) -> None:
     Raises:
         InvalidRequest: more than a batch may have.
     """
-    if count > _MAX_TRIGGERS:
-        description = f"has {count} items, at most {_MAX_TRIGGERS} are taken"
+    if count > MAX_TRIGGERS:
+        description = f"has {count} items, at most {MAX_TRIGGERS} are taken"
         raise InvalidRequest([Violation(_FIELD, description, "OUT_OF_RANGE")])
 
 
@@ -166,32 +142,3 @@ def _outer_violations(outer: Any) -> list[Violation]:
     elif not isinstance(outer[_FIELD], list):
         violations.append(wrong_type(_FIELD, "an array", outer[_FIELD]))
     return violations
-
-
-def parse_item(data: bytes) -> Item:
-    """Decode an item strictly. Never raises: what is wrong is in its parts."""
-    body = parse_any(data, _MORE)
-    return Item(_campaign_id(body), *_request_id(body))
-
-
-def _campaign_id(body: Body) -> int | Violation:
-    if _CAMPAIGN not in body.more:
-        return required(_CAMPAIGN)
-    found = body.more[_CAMPAIGN]
-    if type(found) is not int:
-        without = " without quotes" if isinstance(found, str) else ""
-        return wrong_type(_CAMPAIGN, f"an integer{without}", found)
-    if not 1 <= found <= MAX_ID:
-        return Violation(_CAMPAIGN, f"must be an integer from 1 to {MAX_ID}", "WRONG_TYPE")
-    return found
-
-
-def _request_id(body: Body) -> tuple[Body, str]:
-    """Return the item's key, and its body with what is wrong with the key."""
-    found = body.more.get(_KEY)
-    if isinstance(found, str) and found:
-        return body, found
-    if _KEY not in body.more:
-        return body, ""
-    wrong = _EMPTY_KEY if found == "" else wrong_type(_KEY, "a string", found)
-    return msgspec.structs.replace(body, violations=(*body.violations, wrong)), ""

@@ -1,4 +1,4 @@
-"""Work that takes long, done in a thread so that other calls get their turns meanwhile."""
+"""Work that takes long, done in a thread so that other calls are served meanwhile."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeVar
 
 __all__ = ["run_in_thread"]
 
-D = TypeVar("D")
-T = TypeVar("T")
-# One: with more, the event loop would wait for the interpreter behind all of them.
-_thread = ThreadPoolExecutor(1, thread_name_prefix="run_in_thread")
+InputT = TypeVar("InputT")
+ResultT = TypeVar("ResultT")
+# One thread: with more, the event loop would compete with all of them for the interpreter.
+_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
 
 
-async def run_in_thread(work: Callable[[D], T], data: D) -> T:
-    """Return what `work`, which must touch nothing that others use, makes of the data."""
+async def run_in_thread(work: Callable[[InputT], ResultT], data: InputT) -> ResultT:
+    """Return the result of `work`, which must not touch anything that others use, on the data."""
     return await asyncio.get_running_loop().run_in_executor(_thread, work, data)

@@ -6,22 +6,27 @@ import difflib
 import functools
 import zoneinfo
 
-from ..domain.wording import shown
+from ..domain.wording import quoted
 
-__all__ = ["timezone_problem"]
+__all__ = ["is_timezone", "timezone_problem"]
 
 _NAMES = zoneinfo.available_timezones() - {"localtime", "Factory", "posixrules"}
 _LONGEST = max(map(len, _NAMES))
 _SIMILAR = 0.8
 
 
+def is_timezone(name: str) -> bool:
+    """Return whether a name is that of an IANA time zone, or empty."""
+    return not name or name in _NAMES
+
+
 def timezone_problem(name: str) -> str | None:
     """Return why templates cannot show times in a zone of this name."""
-    if not name or name in _NAMES:
+    if is_timezone(name):
         return None
     meant = _meant(name)
     hint = f"did you mean {meant}?" if meant else "such as America/Chicago"
-    return f"is not an IANA time zone, found {shown(name)}; {hint}"
+    return f"is not an IANA time zone, found {quoted(name)}; {hint}"
 
 
 @functools.lru_cache(maxsize=1)

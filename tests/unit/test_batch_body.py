@@ -1,4 +1,4 @@
-"""The body of a REST batch: what is wrong with all of it, and where one item ends."""
+"""The body of a REST batch: what is wrong with it as a whole, and where each item ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidRequest, Violation
-from server.intake.batch_body import parse_item, split
+from server.intake.batch_body import split
+from server.intake.strict_body import parse_item
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -31,7 +32,7 @@ def violations(data: bytes | str) -> list[tuple[str, str]]:
 
 
 @given(st.lists(JSON.map(json.dumps), max_size=5), st.sampled_from([",", " ,\n\t"]))
-def test_items_come_as_they_were_written(written: list[str], between: str) -> None:
+def test_items_are_split_as_written(written: list[str], between: str) -> None:
     body = f'{{"triggers": [{between.join(written)}]}}'
     assert items(body) == [item.encode() for item in written]
 
@@ -63,17 +64,17 @@ def test_items_come_as_they_were_written(written: list[str], between: str) -> No
         ('{"triggers": ' + "[" * 100_000, ("", "MALFORMED_JSON")),
     ],
 )
-def test_what_is_wrong_with_the_batch_refuses_all_of_it(body: str | bytes, found: tuple[str, str]) -> None:
+def test_an_invalid_batch_is_refused_as_a_whole(body: str | bytes, found: tuple[str, str]) -> None:
     assert violations(body) == [found]
 
 
-def test_all_that_is_wrong_with_the_batch_is_named_at_once() -> None:
+def test_every_violation_of_a_batch_is_named() -> None:
     assert violations('{"a": 1, "triggers": 5, "b": 1}') == [
         ("a", "UNKNOWN_FIELD"), ("b", "UNKNOWN_FIELD"), ("triggers", "WRONG_TYPE"),
     ]  # fmt: skip
 
 
-def test_the_place_of_a_mistake_in_an_item_is_that_in_the_body() -> None:
+def test_a_syntax_error_has_its_position_in_the_body() -> None:
     with pytest.raises(InvalidRequest, match="line 2, column 7"):
         items('{"triggers": [{},\n{"a": b}]}')
 
@@ -87,15 +88,15 @@ def test_the_place_of_a_mistake_in_an_item_is_that_in_the_body() -> None:
         '{"triggers":[{"a":1}]}',
     ],
 )
-def test_spaces_escapes_and_trailing_commas_are_forgiven(body: str) -> None:
+def test_spaces_escapes_and_trailing_commas_are_accepted(body: str) -> None:
     assert [json.loads(item) for item in items(body)] == [{"a": 1}]
 
 
-def test_an_item_that_is_nested_too_deep_does_not_refuse_its_neighbours() -> None:
+def test_a_deeply_nested_item_does_not_affect_others() -> None:
     deep = '{"event": ' + "[" * 50_000 + "]" * 50_000 + "}"
     first, second, third = items('{"triggers": [{"a": 1}, ' + deep + ', {"b": 2}]}')
     assert (first, third) == (b'{"a": 1}', b'{"b": 2}')
-    assert [(one.field, one.reason) for one in parse_item(second).body.violations] == [
+    assert [(one.field, one.reason) for one in parse_item(second).violations] == [
         ("user", "REQUIRED"), ("event", "WRONG_TYPE"),
     ]  # fmt: skip
 
@@ -114,26 +115,26 @@ def test_an_item_that_is_nested_too_deep_does_not_refuse_its_neighbours() -> Non
         (str(2**63), "WRONG_TYPE"),
     ],
 )
-def test_an_items_campaign_is_an_integer(value: str, reason: str | None) -> None:
+def test_the_campaign_of_an_item_is_an_integer(value: str, reason: str | None) -> None:
     found = parse_item(b'{"campaign_id": %s}' % value.encode()).campaign_id
     assert found == int(value) if reason is None else isinstance(found, Violation) and found.reason == reason
 
 
-def test_an_item_without_a_campaign_is_told_so() -> None:
+def test_an_item_without_a_campaign_is_invalid() -> None:
     assert parse_item(b'{"user": {}}').campaign_id == Violation(
         "campaign_id", "is required, but missing or empty", "REQUIRED"
     )
 
 
-def test_an_items_key_is_text() -> None:
-    assert parse_item(b'{"request_id": "k"}').request_id == "k"
+def test_the_key_of_an_item_is_text() -> None:
+    assert parse_item(b'{"request_id": "k"}').fields == {"request_id": "k"}
     wrong = parse_item(b'{"request_id": 5}')
-    assert ("request_id", "WRONG_TYPE") in [(one.field, one.reason) for one in wrong.body.violations]
+    assert ("request_id", "WRONG_TYPE") in [(one.field, one.reason) for one in wrong.violations]
     empty = parse_item(b'{"request_id": ""}')
-    assert ("request_id", "INVALID_FORMAT") in [(one.field, one.reason) for one in empty.body.violations]
+    assert ("request_id", "INVALID_FORMAT") in [(one.field, one.reason) for one in empty.violations]
 
 
-def test_a_campaign_as_text_is_told_to_lose_its_quotes() -> None:
+def test_a_campaign_in_quotes_gets_a_hint() -> None:
     found = parse_item(b'{"campaign_id": "44"}').campaign_id
     assert found == Violation(
         "campaign_id", "must be an integer without quotes, found a string", "WRONG_TYPE"
@@ -161,7 +162,7 @@ async def test_huge_bodies_do_not_block_the_loop(body: bytes, found: tuple[str, 
     async def others() -> None:
         nonlocal rounds
         while True:
-            await asyncio.sleep(0)  # one iteration of the loop: the other callers' chance
+            await asyncio.sleep(0)  # one iteration of the loop, in which other calls can be served
             rounds += 1
 
     waiting = asyncio.create_task(others())
@@ -169,4 +170,4 @@ async def test_huge_bodies_do_not_block_the_loop(body: bytes, found: tuple[str, 
         await split(body)
     waiting.cancel()
     assert [(one.field, one.reason) for one in caught.value.violations] == [found]
-    assert rounds > 10  # one or two, if the body were read in the loop's own thread
+    assert rounds > 10  # one or two if the body were parsed in the event loop

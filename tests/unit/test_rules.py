@@ -14,8 +14,8 @@ from clarion.v1 import trigger_pb2 as pb
 from server.channels import CHANNELS
 from server.domain.campaign import Channel
 from server.errors import Violation
-from server.intake.body import parse_body, to_request
 from server.intake.rules import check
+from server.intake.strict_body import parse_body, to_request
 from server.intake.typed import TriggerRequest
 
 

@@ -1,4 +1,4 @@
-"""The fast way to judge an item of a batch: what it takes, the strict way makes the same of."""
+"""The fast path: whatever it accepts, the full validation accepts as the same trigger."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from server.channels import CHANNELS
 from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow
 from server.domain.key import ApiKey, Scope
 from server.domain.limit import NO_OWN_LIMIT, OwnLimit
+from server.domain.placement import ValidTrigger
 from server.errors import RequestError
-from server.intake.batch_body import parse_item
-from server.intake.fast import FastPath
-from server.intake.validate import TriggerValidator, ValidTrigger
+from server.intake.caller import Caller
+from server.intake.fast import accept_body, accept_item, accept_message
+from server.intake.strict_body import parse_body, parse_item
+from server.intake.validate import validate_body, validate_item, validate_message
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 SOON = "2026-11-26T09:00:00+01:00"
@@ -55,41 +57,35 @@ class Catalog:
         return "Europe/Berlin"
 
 
-JUDGE = TriggerValidator(Catalog(), KEY, "00-trace-parent-01", NOW)
+CALLER = Caller(Catalog(), KEY, "00-trace-parent-01", NOW)
 
 
 def strict(data: bytes) -> ValidTrigger | None:
-    item = parse_item(data)
-    if any(violation.field == "" for violation in item.body.violations):
-        return None
-    return judged(lambda: JUDGE.rest(item.campaign_id, item.body, request_id=item.request_id))
+    return validated(lambda: validate_item(CALLER, parse_item(data)))
 
 
-def judged(judge: Callable[[], ValidTrigger]) -> ValidTrigger | None:
+def validated(validate: Callable[[], ValidTrigger]) -> ValidTrigger | None:
     try:
-        return judge()
+        return validate()
     except RequestError:
         return None
 
 
 def same(one: ValidTrigger | None, other: ValidTrigger | None) -> bool:
-    """Tell whether two ways made the same of an item, but for its id."""
-    facts = [
-        None if ready is None else (repr_of(ready), ready.place, ready.once, ready.too_late)
-        for ready in (one, other)
-    ]
+    """Return whether two paths made the same of an item, except for its id."""
+    facts = [valid and (fields_of(valid), valid.placement, valid.key) for valid in (one, other)]
     return facts[0] == facts[1]
 
 
-def repr_of(ready: ValidTrigger) -> dict[str, object]:
-    fields = ready.trigger.__struct_fields__
-    return {name: getattr(ready.trigger, name) for name in fields if name != "id"}
+def fields_of(valid: ValidTrigger) -> dict[str, object]:
+    names = valid.trigger.__struct_fields__
+    return {name: getattr(valid.trigger, name) for name in names if name != "id"}
 
 
 def item(campaign: int = 44, /, *, more: dict[str, Any] | None = None, **user: object) -> bytes:
     members = {"external_id": "a", "email": "a@b.co", **user}
-    said = {"campaign_id": campaign, "user": members, "event": {"a": "b"}, **(more or {})}
-    return json.dumps(said, ensure_ascii=False).encode()
+    value = {"campaign_id": campaign, "user": members, "event": {"a": "b"}, **(more or {})}
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 EVERYDAY = [
@@ -109,8 +105,8 @@ EVERYDAY = [
 
 
 @pytest.mark.parametrize("data", EVERYDAY, ids=range(len(EVERYDAY)))
-def test_an_everyday_item_goes_the_fast_way_and_gets_the_same(data: bytes) -> None:
-    fast = FastPath(JUDGE).rest(data)
+def test_an_everyday_item_takes_the_fast_path(data: bytes) -> None:
+    fast = accept_item(CALLER, data)
     assert fast is not None
     assert same(fast, strict(data))
 
@@ -161,8 +157,8 @@ ODD = [
 
 
 @pytest.mark.parametrize("data", ODD, ids=range(len(ODD)))
-def test_what_is_wrong_or_odd_is_left_to_the_strict_way(data: bytes) -> None:
-    assert FastPath(JUDGE).rest(data) is None
+def test_an_invalid_or_unusual_item_is_validated(data: bytes) -> None:
+    assert accept_item(CALLER, data) is None
 
 
 texts = st.text(max_size=6) | st.sampled_from(["a:b", "é", "\\", '"', "\x00", "\u2028", "en", "UTC", "", "{"])
@@ -191,18 +187,70 @@ items = st.fixed_dictionaries(
 
 
 @given(items, st.sampled_from([{"ensure_ascii": True}, {"ensure_ascii": False}]))
-def test_what_the_fast_way_takes_the_strict_way_makes_the_same_of(value: object, how: dict[str, Any]) -> None:
+def test_both_paths_agree_on_items(value: object, how: dict[str, Any]) -> None:
     data = json.dumps(value, **how).encode("utf-8", "surrogatepass")
-    fast = FastPath(JUDGE).rest(data)
+    fast = accept_item(CALLER, data)
     assert fast is None or same(fast, strict(data))
 
 
 @given(items, st.data())
-def test_an_item_with_a_byte_changed_is_taken_by_both_ways_alike(value: object, data: st.DataObject) -> None:
+def test_both_paths_agree_on_damaged_items(value: object, data: st.DataObject) -> None:
     raw = bytearray(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from(b'{}[]",:\\u 0a\x00\xff'))
-    fast = FastPath(JUDGE).rest(bytes(raw))
+    fast = accept_item(CALLER, bytes(raw))
     assert fast is None or same(fast, strict(bytes(raw)))
+
+
+bodies = st.tuples(items, st.sampled_from([None, "k", '"quoted"', "a b", ""]))
+
+
+@given(bodies)
+def test_both_paths_agree_on_rest_bodies(call: tuple[dict[str, Any], str | None]) -> None:
+    value, header = call
+    campaign_id = value["campaign_id"]
+    data = json.dumps({name: one for name, one in value.items() if name not in {"campaign_id", "request_id"}})
+    fast = accept_body(CALLER, campaign_id, data.encode(), header)
+    full = validated(lambda: validate_body(CALLER, campaign_id, parse_body(data.encode()), header))
+    assert fast is None or same(fast, full)
+
+
+def test_an_everyday_body_takes_the_fast_path() -> None:
+    data = item().replace(b'"campaign_id": 44, ', b"")
+    fast = accept_body(CALLER, 44, data, '"k"')
+    assert fast is not None
+    assert fast.key is not None
+    assert fast.key.key == "k"
+    assert same(fast, validate_body(CALLER, 44, parse_body(data), "k"))
+
+
+USER = '"user": {"external_id": "a", "email": "a@b.co"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"user": {"external_id": "a", "email": "a@b.co", "email": "a@b.co"}, "event": {}}',
+        f'{{{USER}, "event": {{"a": 1, "a": 2}}}}',
+        f'{{{USER}, "event": {{"a": 1}}, "event": {{"a": 1}}}}',
+        f'{{{USER}, "event": {{"a": NaN}}}}',
+        f'{{{USER}, "event": {{"a": 1e999}}}}',
+        f'{{{USER}, "event": null}}',
+        f'{{{USER}, "send_at": null}}',
+        f'{{{USER}, "send_at": ""}}',
+        f'{{{USER}, "event": {{}},}}',
+        f'{{{USER}, "event": {{"a": {{"b": {{}}}}}}}}',
+        f'{{{USER}, "event": {{"a": "\x00"}}}}',
+        f'{{{USER}, "event": {"[" * 50_000 + "]" * 50_000}}}',
+        f'{{{USER}, "request_id": "k"}}',
+        f'{{{USER}, "campaign_id": 44}}',
+        '{"user": {"external_id": "a", "email": "a@b.co", "nick": "b"}, "event": {}}',
+        '{"user": {"external_id": "a\nb", "email": "a@b.co"}}',
+        '{"user": {"external_id": "a", "email": null}}',
+        '{"user": {"external_id": "a", "email": "a@b.co", "locale": ""}}',
+    ],
+)
+def test_an_unusual_body_is_validated(body: str) -> None:
+    assert accept_body(CALLER, 44, body.encode(), None) is None
 
 
 _KINDS: dict[str, tuple[type[Any], type[Any]]] = {
@@ -210,41 +258,56 @@ _KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "text": (pb.TriggerTextRequest, pb.TextUser),
     "push": (pb.TriggerPushRequest, pb.PushUser),
 }
-sayable = st.text(st.characters(codec="utf-8"), max_size=6)
+encodable = st.text(st.characters(codec="utf-8"), max_size=6)
 typed_users = st.fixed_dictionaries(
-    {"external_id": sayable | st.just("a")},
+    {"external_id": encodable | st.just("a")},
     optional={
         "timezone": st.sampled_from(["UTC", "x"]),
         "locale": st.sampled_from(["en", "zh_hans_cn", "!"]),
         "data": st.sampled_from(['{"a": 1}', "[]", '{"a": 1, "a": 2}', '{"a": {}}', '{"u": "a:b"}']),
     },
 )
-addresses = st.sampled_from(["a@b.co", "+12025550123", "TOKEN:1234", ""])
+addresses = st.sampled_from(["a@b.co", "+12025550123", "TOKEN:1234", "short", ""])
 events = st.sampled_from(["", "{}", '{"a": 1}', '{"a": 1, "a": 2}', '{"a": "\\u0000"}', '{"a": [1]}', "5"])
+times = st.sampled_from([None, NOW, NOW + dt.timedelta(days=1), NOW - dt.timedelta(days=1)])
+campaigns = st.sampled_from([0, 44, 45, 46, 47])
 
 
-@given(st.sampled_from(sorted(_KINDS)), st.sampled_from([0, 44, 45, 46, 47]), typed_users, addresses, events)
-def test_typed_items_are_judged_alike(
-    kind: str, campaign: int, user: dict[str, str], address: str, event: str
+@given(st.sampled_from(sorted(_KINDS)), campaigns, typed_users, addresses, events, times)
+def test_both_paths_agree_on_typed_requests(  # noqa: PLR0917 - hypothesis passes them by position
+    kind: str, campaign: int, user: dict[str, str], address: str, event: str, send_at: dt.datetime | None
 ) -> None:
     request, recipient = _KINDS[kind]
     who = recipient(**user, **{CHANNELS[Channel(kind)].address.field: address})
-    asked = request(campaign_id=campaign, user=who, event=event, request_id="k")
-    fast = FastPath(JUDGE).typed(pb.BatchItem(**{kind: asked}))
-    slow = judged(lambda: JUDGE.typed(asked))
-    assert fast is None or same(fast, slow)
+    typed = request(campaign_id=campaign, user=who, event=event, request_id="k", send_at=send_at)
+    fast = accept_message(CALLER, typed, None)
+    assert fast is None or same(fast, validated(lambda: validate_message(CALLER, typed)))
 
 
-def test_an_everyday_typed_item_goes_the_fast_way() -> None:
+@pytest.mark.parametrize("send_at", [None, NOW + dt.timedelta(days=1)])
+def test_an_everyday_typed_request_takes_the_fast_path(send_at: dt.datetime | None) -> None:
     user = pb.EmailUser(external_id="a", email="a@b.co", timezone="UTC", locale="en", data='{"a": "b:c"}')
-    asked = pb.TriggerEmailRequest(campaign_id=44, user=user, event='{"a": 1}', request_id="k")
-    fast = FastPath(JUDGE).typed(pb.BatchItem(email=asked))
+    typed = pb.TriggerEmailRequest(
+        campaign_id=44, user=user, event='{"a": 1}', request_id="k", send_at=send_at
+    )
+    fast = accept_message(CALLER, typed, None)
     assert fast is not None
-    assert same(fast, JUDGE.typed(asked))
+    assert same(fast, validate_message(CALLER, typed))
 
 
-def test_a_typed_item_of_another_channel_or_of_none_is_left_to_the_strict_way() -> None:
-    user = pb.EmailUser(external_id="a", email="a@b.co")
-    plain = FastPath(JUDGE)
-    assert plain.typed(pb.BatchItem(email=pb.TriggerEmailRequest(campaign_id=45, user=user))) is None
-    assert plain.typed(pb.BatchItem()) is None
+def test_a_request_of_another_channel_is_validated() -> None:
+    typed = pb.TriggerEmailRequest(campaign_id=45, user=pb.EmailUser(external_id="a", email="a@b.co"))
+    assert accept_message(CALLER, typed, None) is None
+
+
+@pytest.mark.parametrize("size", [59_990, 60_000, 60_001])
+def test_limits_in_bytes_hold_on_the_fast_path(size: int) -> None:
+    """The limit is 60,000 bytes, counted in UTF-8, over REST and in typed requests."""
+    event = '{"a": "' + "é" * ((size - 9) // 2) + "x" * ((size - 9) % 2) + '"}'
+    assert len(event.encode()) == size
+    body = f'{{"user": {{"external_id": "a", "email": "a@b.co"}}, "event": {event}}}'
+    typed = pb.TriggerEmailRequest(
+        campaign_id=44, user=pb.EmailUser(external_id="a", email="a@b.co"), event=event
+    )
+    for fast in (accept_body(CALLER, 44, body.encode(), None), accept_message(CALLER, typed, None)):
+        assert (fast is not None) == (size <= 60_000)

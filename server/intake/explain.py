@@ -1,0 +1,131 @@
+"""The wording of every violation of a request: what was found, and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import protovalidate
+
+from ..channels import BY_ADDRESS_FIELD, CHANNELS
+from ..domain.campaign import Campaign, Channel
+from ..domain.wording import at_position, quoted
+from ..errors import Violation
+from . import strict_json
+from .contract import BODY_FIELDS, REQUEST_FIELDS, USER_FIELDS, Kind
+
+__all__ = [
+    "EMPTY_KEY",
+    "PAUSED",
+    "broken_rule",
+    "locale_problem",
+    "mismatch",
+    "required",
+    "unknown_field",
+    "wrong_type",
+]
+
+PAUSED = Violation("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE")
+EMPTY_KEY = Violation(
+    "request_id", "is empty: give the item a key of its own, or leave it out", "INVALID_FORMAT"
+)
+_HEADER = "Idempotency-Key"  # as people write it
+_PATHS = [
+    *(name for name, field in BODY_FIELDS.items() if field.kind is not Kind.USER),
+    "user",
+    *(f"user.{name}" for name in USER_FIELDS),
+]
+# Names that other APIs and generated clients use, and fields that were put in the wrong object.
+_SIMILAR = {path.rpartition(".")[2].replace("_", ""): path for path in _PATHS} | {"events": "event"}
+_REQUIRED = {name for name, field in REQUEST_FIELDS.items() if field.required} | {
+    f"user.{name}" for name, field in USER_FIELDS.items() if field.required
+}
+
+
+def required(field: str) -> Violation:
+    """Return the violation of a field that is missing, or empty: typed messages do not tell the two apart."""
+    return Violation(field, "is required, but missing or empty", "REQUIRED")
+
+
+def wrong_type(field: str, expected: str, found: object) -> Violation:
+    """Return the violation of a field whose JSON value has another type."""
+    hint = "; leave it out instead" if found is None and field not in _REQUIRED else ""
+    return Violation(field, f"must be {expected}, found {strict_json.type_name(found)}{hint}", "WRONG_TYPE")
+
+
+def unknown_field(field: str) -> Violation:
+    """Return the violation of a field that no trigger has, with the field that was probably meant."""
+    if field == "request_id":
+        return Violation(
+            field, f"is not a field of this call: send it as the header {_HEADER}", "UNKNOWN_FIELD"
+        )
+    similar = _SIMILAR.get(field.rpartition(".")[2].replace("_", "").replace("-", "").casefold())
+    if similar:
+        hint = f", did you mean {similar}?"
+    else:
+        hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
+    return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
+
+
+def mismatch(campaign: Campaign, given: Channel) -> Violation:
+    """Return the violation of a call with an address of another channel than the campaign's."""
+    needed = f"user.{CHANNELS[campaign.channel].address.field}"
+    found = f"user.{CHANNELS[given].address.field}"
+    description = f"is required: campaign {campaign.id} sends {campaign.channel}, but {found} was given"
+    return Violation(needed, description, "CHANNEL_MISMATCH")
+
+
+def broken_rule(found: protovalidate.Violation) -> Violation:
+    """Return the violation of a rule in the protos."""
+    proto = found.proto
+    field = ".".join(map(_name, proto.field.elements)) if proto.field else ""
+    kind, _, rule = proto.rule_id.rpartition(".")
+    if rule == "required":
+        return required(field)
+    if rule in _LENGTHS:
+        return Violation(field, _LENGTHS[rule](found.field_value, found.rule_value), "OUT_OF_RANGE")
+    if proto.rule_id == _NOT_A_CAMPAIGN_ID:
+        return Violation(field, f"{proto.message}, found {quoted(found.field_value)}", "WRONG_TYPE")
+    if kind in {"int32", "int64"}:
+        return Violation(field, f"is {found.field_value}, {proto.message}", "OUT_OF_RANGE")
+    describe = _PATTERNS.get(field.rpartition(".")[2]) if rule == "pattern" else None
+    return Violation(field, describe(found.field_value) if describe else proto.message, "INVALID_FORMAT")
+
+
+def locale_problem(tag: str) -> str:
+    """Return how a locale is described that is not a language tag."""
+    return f"is not a BCP 47 language tag, found {quoted(tag)}; such as en or pt-BR"
+
+
+def _name(element: Any) -> str:
+    """Return one step of a field's path, with the index of a repeated value."""
+    index = element.subscript
+    return f"{element.field_name}[{index.value}]" if index else str(element.field_name)
+
+
+def _external_id_problem(text: str) -> str:
+    index = next((index for index, char in enumerate(text) if _is_control(char)), 0)
+    return f"holds {at_position(text, index)}, control characters are not taken"
+
+
+def _is_control(char: str) -> bool:
+    return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"
+
+
+_NOT_A_CAMPAIGN_ID = "campaign_id.integer"  # worded like that of a trigger call
+_LENGTHS: dict[str, Callable[[Any, Any], str]] = {
+    "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are taken",
+    "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are needed",
+    "max_items": lambda items, most: f"has {len(items)} items, at most {most} are taken",
+    "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are taken",
+}
+# What is wrong, in words: a regular expression would say little to a person.
+_PATTERNS: dict[str, Callable[[str], str]] = {
+    "external_id": _external_id_problem,
+    "request_id": lambda text: f"must be printable ASCII characters without spaces, found {quoted(text)}",
+    "locale": locale_problem,
+} | {
+    field: spec.address.pattern_problem
+    for field, spec in BY_ADDRESS_FIELD.items()
+    if spec.address.pattern_problem
+}

@@ -1,0 +1,173 @@
+"""The strict decoder of REST bodies: every violation of the JSON at once, and the typed request.
+
+It is only used for what `decode` does not know to be valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+
+from ..channels import BY_ADDRESS_FIELD
+from ..domain.campaign import Channel
+from ..domain.wording import quoted
+from ..errors import Violation
+from . import strict_json
+from .contract import BODY_FIELDS, MAX_CAMPAIGN_ID, REQUEST_FIELDS, USER_FIELDS, Kind, ProtoField
+from .explain import EMPTY_KEY, required, unknown_field, wrong_type
+from .send_at import parse_send_at
+from .typed import TYPED, TriggerRequest
+
+__all__ = ["StrictBody", "parse_body", "parse_campaign_id", "parse_item", "to_request"]
+
+# The limit of `event` and `user.data` is theirs alone, and is checked with the other rules. They are one and
+# two levels down; one level more is read, which shows that they are too deep.
+_MAX_DEPTH = strict_json.MAX_DEPTH + 3
+_ID = re.compile("[1-9][0-9]{0,18}")
+Values: TypeAlias = dict[str, Any]
+
+
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class StrictBody(msgspec.Struct, frozen=True):
+    """A decoded body: its well-typed fields, and what was wrong with the others."""
+
+    fields: Values
+    """As the typed request has them, but for `user`."""
+    user: Values
+    violations: tuple[Violation, ...]
+    campaign_id: int | Violation = 0
+    """The campaign of an item, or what is wrong with it."""
+
+    @property
+    def given_channel(self) -> Channel | None:
+        """The channel whose address was given, if one was."""
+        return next((spec.name for name, spec in BY_ADDRESS_FIELD.items() if self.user.get(name)), None)
+
+
+def parse_campaign_id(text: str) -> int | Violation:
+    """Return the campaign id in a path, or what is wrong with it."""
+    if _ID.fullmatch(text) and int(text) <= MAX_CAMPAIGN_ID:
+        return int(text)
+    description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}, found {quoted(text)}"
+    return Violation("campaign_id", description, "WRONG_TYPE")
+
+
+def parse_body(data: bytes) -> StrictBody:
+    """Decode the body of a REST call. Never raises: what is wrong is in `violations`."""
+    return _parse(data, BODY_FIELDS)
+
+
+def parse_item(data: bytes) -> StrictBody:
+    """Decode an item of a REST batch. Never raises: what is wrong is in its members."""
+    return _parse(data, REQUEST_FIELDS)
+
+
+def to_request(campaign_id: int, channel: Channel, body: StrictBody) -> TriggerRequest:
+    """Return the typed request of the campaign's channel. Addresses of other channels are left out."""
+    user = {
+        name: value
+        for name, value in body.user.items()
+        if name not in BY_ADDRESS_FIELD or BY_ADDRESS_FIELD[name].name is channel
+    }
+    return TYPED[channel].request(campaign_id=campaign_id, user=user, **body.fields)
+
+
+def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
+    try:
+        text = strict_json.blank_below(data.decode("utf-8"), _MAX_DEPTH)
+        text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
+    except UnicodeDecodeError as error:
+        return _unreadable(f"is not UTF-8: byte {error.start} is not part of a character")
+    except strict_json.JsonError as error:
+        return _unreadable(str(error), error.reason)
+    if not isinstance(value, dict):
+        return _unreadable(f"must be a JSON object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+    return _checked(text, value, known)
+
+
+def _unreadable(description: str, reason: str = "MALFORMED_JSON") -> StrictBody:
+    return StrictBody({}, {}, (Violation("", description, reason),))
+
+
+def _checked(text: str, value: Values, known: Mapping[str, ProtoField]) -> StrictBody:
+    violations = [unknown_field(name) for name in value if name not in known]
+    user = value.get("user")
+    if not isinstance(user, dict):
+        violations.append(required("user") if "user" not in value else wrong_type("user", "an object", user))
+        user = {}
+    violations += [unknown_field(f"user.{name}") for name in user if name not in USER_FIELDS]
+    members = _well_typed(user, USER_FIELDS, violations, prefix="user.")
+    fields = _well_typed(value, BODY_FIELDS, violations)
+    campaign_id: int | Violation = 0
+    if "campaign_id" in known:
+        campaign_id = _campaign_id(value)
+        fields |= _request_id(value, violations)
+    if not violations:
+        raw = _raw_decoder.decode(text)
+        fields |= _objects(raw, BODY_FIELDS)
+        members |= _objects(_raw_decoder.decode(raw["user"]), USER_FIELDS)
+    return StrictBody(fields, members, tuple(violations), campaign_id)
+
+
+def _well_typed(
+    value: Values, known: Mapping[str, ProtoField], violations: list[Violation], *, prefix: str = ""
+) -> Values:
+    """Return the texts and times of an object. What is wrong with its known fields joins the violations."""
+    found: Values = {}
+    for name, member in value.items():
+        field = known.get(name)
+        if field is None or field.kind is Kind.USER:
+            continue
+        parsed = _parsed(prefix + name, member, field.kind)
+        if isinstance(parsed, Violation):
+            violations.append(parsed)
+        elif field.kind is not Kind.OBJECT:
+            found[name] = parsed
+    return found
+
+
+def _parsed(path: str, value: object, kind: Kind) -> object:
+    """Return the value of a field, or what is wrong with it."""
+    if kind is Kind.OBJECT:
+        return value if isinstance(value, dict) else wrong_type(path, "an object", value)
+    if not isinstance(value, str):
+        return wrong_type(path, "a string", value)
+    return parse_send_at(value) if kind is Kind.TIME else value
+
+
+def _objects(raw: Mapping[str, msgspec.Raw], known: Mapping[str, ProtoField]) -> Values:
+    """Return the JSON objects as they were written."""
+    return {
+        name: str(value, "utf-8")
+        for name, value in raw.items()
+        if name in known and known[name].kind is Kind.OBJECT
+    }
+
+
+def _campaign_id(value: Values) -> int | Violation:
+    if "campaign_id" not in value:
+        return required("campaign_id")
+    found = value["campaign_id"]
+    if type(found) is not int:
+        without = " without quotes" if isinstance(found, str) else ""
+        return wrong_type("campaign_id", f"an integer{without}", found)
+    if not 1 <= found <= MAX_CAMPAIGN_ID:
+        return Violation("campaign_id", f"must be an integer from 1 to {MAX_CAMPAIGN_ID}", "WRONG_TYPE")
+    return found
+
+
+def _request_id(value: Values, violations: list[Violation]) -> Values:
+    """Return the key of an item, if it has one. What is wrong with it joins the violations."""
+    if "request_id" not in value:
+        return {}
+    found = value["request_id"]
+    if isinstance(found, str) and found:
+        return {"request_id": found}
+    violations.append(EMPTY_KEY if found == "" else wrong_type("request_id", "a string", found))
+    return {}

@@ -1,6 +1,6 @@
-"""The answer to a REST batch: the JSON of a BatchTriggerResponse, written here.
+"""The answer to a REST batch: the JSON of a BatchTriggerResponse.
 
-Envoy would write the same from the protobuf message, but takes a tenth of the whole batch's CPU time for it.
+Envoy could write it from the protobuf message, but would take a tenth of the CPU time of the whole batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["JsonOutcomes"]
 
 
 class JsonOutcomes:
-    """Takes outcomes as the `outcomes` of a BatchTriggerResponse do."""
+    """Collects outcomes, with the interface of the `outcomes` of a BatchTriggerResponse."""
 
     def __init__(self) -> None:
         self._outcomes: list[str] = []
@@ -29,7 +29,7 @@ class JsonOutcomes:
         replayed: bool = False,
         error: status_pb2.Status | None = None,
     ) -> None:
-        """Add what became of an item: a trigger's id, or an error."""
+        """Add the outcome of an item: the id of a trigger, or an error."""
         if error is not None:
             self._outcomes.append(f'{{"index":{index},"error":{as_json(error)}}}')
         elif replayed:

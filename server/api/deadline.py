@@ -1,4 +1,4 @@
-"""The end of a call's time."""
+"""The deadline of a call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Deadline"]
 class Deadline:
     """Raises TimedOut if the block takes longer than `seconds`.
 
-    As asyncio.timeout, without its bookkeeping for deadlines that move: that takes 33,000 instructions, a
-    tenth of a whole empty gRPC call.
+    It is like asyncio.timeout without deadlines that can be moved, which take 33,000 instructions, a tenth of
+    an empty gRPC call.
     """
 
     __slots__ = ("_expired", "_seconds", "_task", "_timer")
@@ -36,7 +36,7 @@ class Deadline:
         self._timer.cancel()
         if self._expired and kind is asyncio.CancelledError:
             assert self._task is not None  # noqa: S101 - a block is always part of a task
-            # Somebody else may have cancelled the task too: then it ends, as they wish.
+            # If the task was also cancelled by other code, it stays cancelled.
             if self._task.uncancel() == 0:
                 raise TimedOut from error
 

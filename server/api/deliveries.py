@@ -23,7 +23,7 @@ from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import check_rules, require_valid
 from ..intake.send_at import moment_of
 from .call import LAST_EVENT_ID, Call
-from .page_tokens import page_token, place_in_list, position_of
+from .page_tokens import last_of_page, page_token, position_of
 from .proto_messages import delivery_message
 from .sse import events, last_event
 from .status import to_status
@@ -143,7 +143,7 @@ def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryF
         since=since,
         before=before,
     )
-    after = place_in_list(request.page_token, project_id, listed) if request.page_token else None
+    after = last_of_page(request.page_token, project_id, listed) if request.page_token else None
     if request.page_token and after is None:
         raise InvalidRequest([_token_of_another_query()])
     return listed, after

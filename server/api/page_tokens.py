@@ -1,4 +1,4 @@
-"""Places in lists and in the log of changes, as opaque text for callers: page tokens and cursors."""
+"""Page tokens and cursors: positions in lists and in the log of changes, as opaque text."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import msgspec
 
 from ..domain.delivery import DeliveryFilter, Position
 
-__all__ = ["cursor_of", "page_token", "place_in_list", "position_of"]
+__all__ = ["cursor_of", "last_of_page", "page_token", "position_of"]
 
-_POSITION = struct.Struct(">q16si")  # as PostgreSQL has these numbers
-_DIGEST = 8  # bytes: it tells queries and damage apart, and guards nothing
-
-
-def page_token(last: uuid.UUID, project_id: int, listed: DeliveryFilter) -> str:
-    """Return what asks for the triggers after this one, in the same query."""
-    return _text(last.bytes + _digest(last.bytes, project_id, listed))
+_POSITION = struct.Struct(">q16si")  # the sizes of PostgreSQL's types
+_DIGEST = 8  # bytes; it only detects damage and other queries, so few are enough
 
 
-def place_in_list(token: str, project_id: int, listed: DeliveryFilter) -> uuid.UUID | None:
-    """Return the last trigger that was shown, or None if the token is damaged, or of another query."""
+def page_token(last: uuid.UUID, project_id: int, query: DeliveryFilter) -> str:
+    """Return the token of the page after a trigger, for the same query."""
+    return _text(last.bytes + _digest(last.bytes, project_id, query))
+
+
+def last_of_page(token: str, project_id: int, query: DeliveryFilter) -> uuid.UUID | None:
+    """Return the last trigger of the page before; None if the token is damaged or from another query."""
     raw = _bytes(token)
     last, digest = raw[:16], raw[16:]
-    return uuid.UUID(bytes=last) if digest == _digest(last, project_id, listed) else None
+    return uuid.UUID(bytes=last) if digest == _digest(last, project_id, query) else None
 
 
 def cursor_of(position: Position) -> str:
-    """Return a position in the log as text."""
+    """Return the cursor of a position in the log."""
     return _text(_POSITION.pack(position.xid, position.trigger_id.bytes, position.number))
 
 
 def position_of(cursor: str) -> Position | None:
-    """Return the position that a text of the form of a cursor stands for, if it can be one."""
+    """Return the position of a well-formed cursor; None if no log has such a position."""
     xid, trigger_id, number = _POSITION.unpack(_bytes(cursor))
     return Position(xid, uuid.UUID(bytes=trigger_id), number) if xid >= 0 and number >= 0 else None
 
 
-def _digest(last: bytes, project_id: int, listed: DeliveryFilter) -> bytes:
-    return hashlib.sha256(last + msgspec.json.encode((project_id, listed))).digest()[:_DIGEST]
+def _digest(last: bytes, project_id: int, query: DeliveryFilter) -> bytes:
+    return hashlib.sha256(last + msgspec.json.encode((project_id, query))).digest()[:_DIGEST]
 
 
 def _text(raw: bytes) -> str:

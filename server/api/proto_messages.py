@@ -1,4 +1,4 @@
-"""Domain objects as the messages that callers read, and messages as the JSON that the gateway would make."""
+"""Domain objects as protobuf messages, and messages as the JSON that the gateway would write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ __all__ = ["as_json", "delivery_message", "timestamp"]
 
 
 def as_json(message: Message, *, always: bool = False) -> str:
-    """Return a message in one line; `always`: with numbers that are 0."""
+    """Return a message as JSON in one line.
+
+    Args:
+        message: The message.
+        always: Whether to include fields that have their default value, such as 0.
+    """
     found = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
     )
@@ -25,7 +30,7 @@ def as_json(message: Message, *, always: bool = False) -> str:
 
 
 def timestamp(moment: dt.datetime | None) -> Timestamp | None:
-    """Return a moment as a message."""
+    """Return a time as a message."""
     if moment is None:
         return None
     stamp = Timestamp()
@@ -50,7 +55,7 @@ def delivery_message(delivery: Delivery) -> delivery_pb2.Delivery:
 
 
 def _attempt(attempt: Attempt) -> delivery_pb2.Attempt:
-    shown = delivery_pb2.Attempt(
+    message = delivery_pb2.Attempt(
         number=attempt.number,
         provider=attempt.provider,
         outcome=f"ATTEMPT_OUTCOME_{attempt.outcome.name}",
@@ -58,5 +63,5 @@ def _attempt(attempt: Attempt) -> delivery_pb2.Attempt:
         provider_message_id=attempt.provider_message_id,
         error=attempt.error,
     )
-    shown.duration.FromMicroseconds(int(attempt.duration * 1_000_000))
-    return shown
+    message.duration.FromMicroseconds(int(attempt.duration * 1_000_000))
+    return message

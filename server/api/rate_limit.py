@@ -1,8 +1,8 @@
-"""What a caller is told who ran into a rate limit.
+"""The error of a call that exceeds a rate limit.
 
-The headers follow draft-ietf-httpapi-ratelimit-headers, which knows quotas and windows but no buckets: the
-quota `q` is the burst, and the window `w` the whole seconds in which an empty bucket is full again. So who
-makes q calls and comes back after w seconds stays within the limit. The exact rate stands in the message.
+The headers follow draft-ietf-httpapi-ratelimit-headers, which has quotas and windows but no buckets: the
+quota `q` is the burst, and the window `w` is the time, in whole seconds, in which an empty bucket fills. A
+caller that makes q calls every w seconds stays within the limit. The message has the exact rate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CampaignService and ApiKeyService: what can be read and revoked over the wire."""
+"""CampaignService and ApiKeyService."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DEFAULT_PAGE = 100
 
 
 class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
-    """Shows campaigns."""
+    """Returns campaigns."""
 
     def __init__(self, records: Records) -> None:
-        """Take where campaigns are read."""
+        """Serve the methods; `records` has the campaigns."""
         self._records = records
 
     async def GetCampaign(  # noqa: N802 - gRPC's name
@@ -63,7 +63,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     """Lists and revokes keys."""
 
     def __init__(self, records: Records, limits: RateLimiter) -> None:
-        """Take where keys are read and changed, and what knows their limits."""
+        """Serve the methods; `records` has the keys, and `limits` the limits that are defaults."""
         self._records = records
         self._limits = limits
 
@@ -72,7 +72,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> api_key_pb2.ListApiKeysResponse:
         """Return the caller's project's keys."""
         found = await self._records.list_keys(call.project_id)
-        return api_key_pb2.ListApiKeysResponse(api_keys=[self._shown(key) for key in found])
+        return api_key_pb2.ListApiKeysResponse(api_keys=[self._message(key) for key in found])
 
     async def RevokeApiKey(  # noqa: N802 - gRPC's name
         self, request: api_key_pb2.RevokeApiKeyRequest, call: Call
@@ -82,9 +82,9 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         key = await self._records.revoke_key(uuid.UUID(request.key_id), call.project_id)
         if key is None:
             raise KeyNotFound.of(request.key_id)
-        return api_key_pb2.RevokeApiKeyResponse(api_key=self._shown(key))
+        return api_key_pb2.RevokeApiKeyResponse(api_key=self._message(key))
 
-    def _shown(self, key: ApiKey) -> api_key_pb2.ApiKey:
+    def _message(self, key: ApiKey) -> api_key_pb2.ApiKey:
         return _api_key(key, self._limits.of_key(key.limit))
 
 

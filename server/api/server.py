@@ -34,13 +34,16 @@ __all__ = ["OPTIONS", "RpcServer"]
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 OPTIONS = [
-    ("grpc.so_reuseport", 0),  # with it, one process of several gets all the connections
-    ("grpc.max_receive_message_length", 2 * MAX_BATCH_BYTES),  # between the two, the guard says why
+    ("grpc.so_reuseport", 0),  # otherwise one of several processes would get all connections
+    (
+        "grpc.max_receive_message_length",
+        2 * MAX_BATCH_BYTES,
+    ),  # the guard explains why smaller ones are refused
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),
-    # All callers share the gateway's connections. gRPC keeps metadata that it could not parse in this table,
-    # and would refuse every later call, of anybody, that names the same header.
+    # All callers share the gateway's connections. gRPC would keep metadata that it could not parse in this
+    # table, and refuse every later call with the same header, whoever makes it.
     ("grpc.http2.hpack_table_size.decoder", 0),
 ]
 _SERVICES: Mapping[str, Scope] = {
@@ -66,7 +69,18 @@ class RpcServer:
         max_concurrent: int,
         reflect: bool,
     ) -> None:
-        """Take what the services need; `deadline` in seconds."""
+        """Prepare the server.
+
+        Args:
+            catalog: Keys and campaigns.
+            writer: What commits triggers.
+            records: Everything that is read or changed outside the hot path.
+            feed: The log of changes.
+            deadline: Seconds that a call may take.
+            limits: The rate limits.
+            max_concurrent: How many calls may be served at once.
+            reflect: Whether to serve gRPC reflection.
+        """
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
         self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
@@ -86,10 +100,13 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((UnknownMethods(),))
 
     async def start(self, listen: str) -> int:
-        """Listen on `host:port` or `unix:/path`; return the port (port 0: a free one; unix: 1).
+        """Listen on `host:port` or `unix:/path`.
+
+        Returns:
+            The port, which is a free one if the given port is 0. For a socket, 1.
 
         Raises:
-            ConfigError: the address cannot be listened on.
+            ConfigError: The address is not available.
         """
         try:
             port = self._server.add_insecure_port(listen)
@@ -100,18 +117,22 @@ class RpcServer:
         return port
 
     async def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - the name says it
-        """Tell orchestrators whether calls can be served now; the name of each service stands for that.
+        """Set the health status of each service: whether calls can be served now.
 
-        The empty name says only that this process takes calls. The gateway sends calls by that one, because
-        a server without a database still knows best what to answer.
+        The empty name has its own status, which only says that this process accepts calls. The gateway routes
+        by that, because a server without a database still gives the best answers.
         """
         for name in _SERVICES:
             await self._health.set(name, _SERVING if ready and not self._ending else _NOT_SERVING)
 
     async def stop(self, *, lame_duck: float, grace: float) -> None:
-        """Stop without failing a call: `lame_duck` seconds for the gateway to notice, `grace` for calls.
+        """Stop without failing a call.
 
-        Streams end between the two, so that those who open them again come to another server.
+        Streams end after the lame duck period, so that clients that reconnect reach another server.
+
+        Args:
+            lame_duck: Seconds in which the gateway notices that this server is stopping.
+            grace: Seconds in which calls may end after that.
         """
         self._ending = True
         for name in ("", *_SERVICES):

@@ -14,12 +14,12 @@ from .proto_messages import as_json
 __all__ = ["events", "last_event"]
 
 _TYPE = "text/event-stream"
-_BODY = 32 * 1024  # characters after which a body is full
-_AGAIN = 1000  # milliseconds after which readers open a broken stream again
+_BODY = 32 * 1024  # characters after which another body begins
+_RETRY = 1000  # milliseconds after which readers reconnect
 
 
 def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[httpbody_pb2.HttpBody]:
-    """Yield messages of the stream, many in one body: each body costs as much as ten events."""
+    """Yield messages as events, many in one body: a body costs as much as ten events."""
     text = ""
     for message in messages:
         text += _block(message)
@@ -31,15 +31,15 @@ def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[h
 
 
 def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
-    """Return the event `end`: the reader need not come again."""
+    """Return the event `end`, after which readers do not reconnect."""
     return _body(f"event: end\ndata: {as_json(status, always=True)}\n\n")
 
 
 def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
-    """Return one event. A message without a delivery is none, but its id is remembered."""
+    """Return one event. A message without a delivery is a comment, but readers keep its id."""
     if message.HasField("delivery"):
         return f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
-    return f": heartbeat\nretry: {_AGAIN}\nid: {message.cursor}\n\n"
+    return f": heartbeat\nretry: {_RETRY}\nid: {message.cursor}\n\n"
 
 
 def _body(text: str) -> httpbody_pb2.HttpBody:

@@ -1,4 +1,4 @@
-"""Errors as callers see them: domain error → `google.rpc.Status`, the same over REST and gRPC."""
+"""Errors as callers receive them: `google.rpc.Status`, which is the same over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["abort", "to_status"]
 DOMAIN = "clarion"
 _PREFIX = "ERROR_REASON_"
 _ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
-# Envoy and grpcio clients fail on error details above 8 KiB of headers; base64 adds a third, and the message
-# travels twice, once percent-encoded. All in bytes.
+# In bytes. Envoy and grpcio clients fail if error details exceed 8 KiB of headers. base64 adds a third, and
+# the message is sent twice, once percent-encoded.
 _MAX_DETAIL_BYTES = 2500
 _MAX_TEXT = 120
 _MAX_FIELD = 80
@@ -28,7 +28,7 @@ _MAX_FIELD = 80
 
 @dataclass(frozen=True)
 class _Rich(grpc.Status):
-    """A status with its details. abort_with_status sends this metadata, and drops what was set before."""
+    """A status with its details. abort_with_status sends this metadata and drops any that was set before."""
 
     code: grpc.StatusCode
     details: str
@@ -45,7 +45,9 @@ def to_status(error: RequestError) -> status_pb2.Status:
         status.details.add().Pack(_bad_request(error.violations))
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(math.ceil(error.retry_after * 1000))  # less would be too early
+        retry.retry_delay.FromMilliseconds(
+            math.ceil(error.retry_after * 1000)
+        )  # rounded up: earlier would be too early
         status.details.add().Pack(retry)
     return status
 
@@ -61,7 +63,7 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Reques
     """End the call with this error.
 
     Raises:
-        grpc.aio.AbortError: always.
+        grpc.aio.AbortError: Always.
     """
     rich = rpc_status.to_status(to_status(error))
     more = (*_retry_after(error.retry_after), *error.headers)

@@ -34,18 +34,18 @@ class Channel(enum.StrEnum):
 
 
 class CampaignState(enum.StrEnum):
-    """Whether a campaign takes triggers."""
+    """Whether a campaign accepts triggers."""
 
     ACTIVE = "active"
     PAUSED = "paused"
 
 
 class Undefined(enum.StrEnum):
-    """What a template makes of a variable that the trigger did not bring."""
+    """What a template renders for a variable that the trigger does not have."""
 
     EMPTY = "empty"
     STRICT = "strict"
-    """The message is not sent: the delivery is dead, with the variable's name as its error."""
+    """The message is not sent: the delivery is dead, and its error names the variable."""
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -70,14 +70,14 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 3.0
     max_delay: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 3600.0
     ttl: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
-    """From acceptance on; what is not sent by then never will be. 0: no limit."""
+    """Counted from acceptance; after that a message is not sent any more. 0 means no limit."""
 
 
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 
 
 class SendWindow(msgspec.Struct, frozen=True):
-    """The hours in which users may be reached, `HH:MM` on their own clock; it may reach over midnight."""
+    """The hours in which users may be reached, `HH:MM` in their time zone. It may span midnight."""
 
     opens: Clock
     closes: Clock
@@ -85,22 +85,22 @@ class SendWindow(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One message that can be triggered. `revision` grows with each change (cache key)."""
+    """One message that can be triggered. `revision` increases with each change, for caches."""
 
     project_id: int
     id: int
     name: str
     channel: Channel
     providers: tuple[str, ...]
-    """In the order of preference: the next one is used while those before it are out of order."""
+    """In the order of preference: each is used while those before it fail."""
     state: CampaignState = CampaignState.ACTIVE
     sender: str = ""
     templates: Mapping[str, Template] = field(default_factory=dict)
     retry: RetryPolicy | None = None
-    """None: the provider's policy."""
+    """None for the provider's policy."""
     window: SendWindow | None = None
     unsubscribe_url: str = ""
-    """Liquid; goes into the header List-Unsubscribe of an email."""
+    """A Liquid template, for the header List-Unsubscribe of an email."""
     undefined: Undefined = Undefined.EMPTY
     revision: int = 0
     lane: str = field(init=False, compare=False)
@@ -112,7 +112,7 @@ class Campaign:
 
 
 def locale_chain(locale: str) -> list[str]:
-    """Return the locale keys to look for, the best first: `pt-br`, `pt`, `default`."""
+    """Return the keys under which to look for a template, best first: `pt-br`, `pt`, `default`."""
     parts = locale.replace("_", "-").lower().split("-") if locale else []
     return ["-".join(parts[:end]) for end in range(len(parts), 0, -1)] + [DEFAULT_LOCALE]
 

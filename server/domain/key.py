@@ -1,4 +1,4 @@
-"""API keys: `sk_` and a UUID, stored as a SHA-256, with scopes and an end."""
+"""API keys: `sk_` and a UUID, stored as a SHA-256, with scopes and an expiry time."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ApiKey:
     limit: OwnLimit = NO_OWN_LIMIT
 
     def works_at(self, now: dt.datetime) -> bool:
-        """Tell whether the key is neither revoked nor expired at `now`."""
+        """Return whether the key is neither revoked nor expired at `now`."""
         if self.revoked_at is not None:
             return False
         return self.expires_at is None or now < self.expires_at
 
     def may_trigger(self, campaign_id: int) -> bool:
-        """Tell whether the key is held to other campaigns than this one."""
+        """Return whether this key may trigger the campaign."""
         return not self.campaign_ids or campaign_id in self.campaign_ids
 
 
@@ -59,7 +59,7 @@ def new_secret() -> str:
 
 
 def hash_secret(secret: str) -> bytes:
-    """Return what is stored. Secrets are random, so a slow hash would buy nothing."""
+    """Return the hash that is stored. Secrets are random, so a slow hash would add nothing."""
     return hashlib.sha256(secret.encode()).digest()
 
 

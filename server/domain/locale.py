@@ -1,4 +1,4 @@
-"""Locales: BCP 47 language tags, in one spelling."""
+"""Locales: BCP 47 language tags in one spelling."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from langcodes.tag_parser import parse_tag
 __all__ = ["normal_locale"]
 
 
-# The library's own objects are cached without bound, so only its parser is used: tags come from outside.
+# Only the library's parser is used: it caches its other objects without bound, and tags come from callers.
 @functools.lru_cache(maxsize=1024)
 def normal_locale(tag: str) -> str:
-    """Return a tag as BCP 47 recommends to write it: `zh_hans_cn` → `zh-Hans-CN`.
+    """Return a tag in the spelling that BCP 47 recommends: `zh_hans_cn` → `zh-Hans-CN`.
 
-    Subtags are not replaced by newer ones: the campaign's templates have the caller's names.
+    Deprecated subtags are kept, because the campaign's templates are named by the same tags.
 
     Raises:
         ValueError: The tag is not well-formed.

@@ -1,4 +1,4 @@
-"""What the gRPC front needs of the rest; `app.py` plugs the store in here."""
+"""The interfaces of the store that the gRPC front uses; `server/wiring/serve.py` connects the two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Catalog", "ChangeFeed", "Records", "Writer"]
 
 
 class Catalog(Protocol):
-    """Keys and campaigns in memory. Look-ups raise StoreUnavailable when they are too old to trust."""
+    """Keys and campaigns in memory. Look-ups raise StoreUnavailable when these are too old to trust."""
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         """Return the key with this SHA-256."""
@@ -28,49 +28,58 @@ class Catalog(Protocol):
         """Return the project's campaign."""
 
     def exists_elsewhere(self, campaign_id: int) -> bool:
-        """Tell whether any project has a campaign of this number."""
+        """Return whether any project has a campaign with this id."""
 
     def project_limit(self, project_id: int) -> OwnLimit:
-        """Return what limit the project has of its own."""
+        """Return the project's own rate limit."""
 
     def project_timezone(self, project_id: int) -> str:
-        """Return the IANA time zone of users whose own is not known."""
+        """Return the IANA time zone of users whose time zone is not known."""
 
 
 class Writer(Protocol):
-    """Makes triggers durable."""
+    """Commits triggers to disk."""
 
-    async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
-        """Return when the trigger is on disk: its id, or that of an earlier one that `once` stands for.
+    async def add(
+        self, trigger: Trigger, placement: Placement, key: IdempotencyKey | None = None, /
+    ) -> uuid.UUID:
+        """Commit a trigger, unless an earlier one has the same key.
+
+        Returns:
+            The id of the trigger that is on disk: of this one, or of the earlier one.
 
         Raises:
-            IdempotencyKeyReused: `once` has the key of a trigger with other content.
-            Overloaded: too much waits already.
-            StoreUnavailable: the database cannot be reached.
+            IdempotencyKeyReused: An earlier trigger with other content has the key.
+            Overloaded: Too many triggers are waiting.
+            StoreUnavailable: The database cannot be reached.
         """
 
-    async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[uuid.UUID | Exception]:
-        """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
+    async def add_all(self, triggers: Sequence[ValidTrigger], /) -> Sequence[uuid.UUID | Exception]:
+        """Commit all triggers at once.
+
+        Returns:
+            What `add` returns or raises for each.
 
         Raises:
-            Overloaded: too much waits already.
-            StoreUnavailable: the database cannot be reached.
+            Overloaded: Too many triggers are waiting.
+            StoreUnavailable: The database cannot be reached.
         """
 
     async def earlier(
-        self, asked: Sequence[tuple[Trigger, IdempotencyKey]]
+        self, triggers: Sequence[tuple[Trigger, IdempotencyKey]], /
     ) -> Sequence[uuid.UUID | Exception | None]:
-        """Return for each the id of an earlier trigger that its key stands for, if any; keep nothing.
+        """Look for earlier triggers with the same keys; commit nothing.
 
-        Where the key stands for other content, it is IdempotencyKeyReused.
+        Returns:
+            For each, the id of the earlier trigger, IdempotencyKeyReused if that has other content, or None.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
 
 
 class Records(Protocol):
-    """Reads and changes what is not on the hot path. Each call may raise StoreUnavailable."""
+    """Reads and changes everything that is not on the hot path. Each call may raise StoreUnavailable."""
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
         """Return a trigger's delivery."""
@@ -78,10 +87,10 @@ class Records(Protocol):
     async def list_triggers(
         self, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
-        """Return a page of deliveries, the newest trigger first; `after`: those older than this one."""
+        """Return a page of deliveries, newest first, that are older than the trigger `after`."""
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
-        """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
+        """Cancel a trigger that is queued and not leased; return whether it was."""
 
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
         """Return a page of campaigns by id."""
@@ -97,31 +106,31 @@ class Records(Protocol):
 
 
 class ChangeFeed(Protocol):
-    """Tells what happens to triggers. Each call that waits may raise StoreUnavailable."""
+    """The log of changes to triggers. Each coroutine may raise StoreUnavailable."""
 
     def watching(self, project_id: int) -> AbstractContextManager[None]:
-        """Be one of the project's watchers for the block.
+        """Return a context manager that counts one watcher of the project.
 
         Raises:
-            Overloaded: too many watch already.
+            Overloaded: There are too many watchers.
         """
 
     async def end(self) -> Position:
-        """Return the present end of the log of changes."""
+        """Return the current end of the log."""
 
     async def present(
         self, trigger_ids: Sequence[uuid.UUID], project_id: int
     ) -> Mapping[uuid.UUID, Delivery]:
-        """Return the deliveries of those triggers that the project has, by trigger id."""
+        """Return the deliveries of the triggers that the project has, by trigger id."""
 
     async def after(
         self, position: Position, project_id: int, followed: WatchFilter, within: float
     ) -> Changes:
-        """Return what changed next behind a position; nothing, if nothing does `within` seconds.
+        """Return the changes after a position; none if nothing changes `within` seconds.
 
         Raises:
-            ServerEnding: this process ends.
+            ServerEnding: This process is stopping.
         """
 
     def close(self) -> None:
-        """End all watching, now and from now on."""
+        """End all streams, now and from now on."""

@@ -1,4 +1,4 @@
-"""The W3C trace context: what ties a caller's trace to what we do later."""
+"""The W3C trace context, which connects a caller's trace with the later delivery."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 __all__ = ["trace_context", "trace_id"]
 
 # version-traceid-parentid-flags, neither id all zeros (https://www.w3.org/TR/trace-context/#traceparent-header).
-# A version after 00 may have more fields; what it says more is not kept.
+# Versions after 00 may have more fields, which are dropped.
 _TRACEPARENT = re.compile(
     r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?"
 )
 
 
 def trace_context(header: str) -> str:
-    """Return a `traceparent` header if it is one; one that is malformed counts as absent."""
+    """Return the four fields of a `traceparent` header, or an empty string if it is malformed."""
     if not header:
         return ""
     match = _TRACEPARENT.fullmatch(header.strip())
@@ -24,5 +24,5 @@ def trace_context(header: str) -> str:
 
 
 def trace_id(context: str) -> str | None:
-    """Return the trace's id: 32 hexadecimal digits."""
+    """Return the trace id, 32 hexadecimal digits, or None without a context."""
     return context.split("-")[1] if context else None

@@ -1,4 +1,4 @@
-"""Triggers: what a caller asked for, once it is known to be right."""
+"""Triggers: what a caller requested, after validation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Trigger", "new_id"]
 
 
 def new_id() -> uuid.UUID:
-    """Return a new id, a UUID of version 7: in the order of time.
+    """Return a new id: a UUID of version 7, which sorts by time.
 
-    It is one of the database driver's, which are made, written as text and sent in a tenth of the time.
+    It is of the database driver's type, which takes a tenth of the time to create, format and send.
     """
     return UUID(uuid_utils.uuid7().bytes)
 
@@ -27,8 +27,11 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
 
     `address` is the email address, E.164 number or device token, by channel. `event` and `user_data` are JSON
     objects as text, exactly as the caller wrote them, or empty; `traceparent` is the caller's W3C trace
-    context, or empty. A struct, because one is made on every call, and a frozen dataclass of so many fields
-    takes ten times as long.
+    context, or empty. It is a msgspec struct because each call creates one, and a frozen dataclass with this
+    many fields takes ten times as long.
+
+    To add a field, see CONTRIBUTING.md. Every field is content for idempotency unless it is in
+    `idempotency.NOT_CONTENT`.
     """
 
     id: uuid.UUID
@@ -43,9 +46,9 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     event: str = ""
     traceparent: str = ""
     send_at: dt.datetime | None = None
-    """When the caller wants it sent; None: at once."""
+    """When the caller wants it sent; None for at once."""
     accepted_at: dt.datetime | None = None
 
     def __repr__(self) -> str:
-        """Leave out the recipient and the content: a repr ends in logs."""
+        """Leave out the recipient and the content, because reprs end up in logs."""
         return f"Trigger({self.id}, campaign {self.campaign_id}, {self.channel})"

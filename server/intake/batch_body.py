@@ -1,7 +1,7 @@
-"""The JSON body of a REST batch → its items, each as strict as the body of a call for it alone.
+"""The JSON body of a REST batch, split into its items.
 
-What is wrong with the batch as such refuses all of it. An item is refused by itself; but the whole must be
-JSON, so that nobody guesses where one item ends.
+An error in the batch itself refuses all of it. An invalid item is refused alone; but the whole body must be
+JSON, because otherwise it would be unclear where an item ends.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .offload import run_in_thread
 __all__ = ["check_count", "split"]
 
 _FIELD = "triggers"
-_OUTER = 2  # the levels around the items: the body, the array
-# Nothing is taken that is nested so deep, wherever it stands in an item.
+_OUTER = 2  # levels around the items: the body and the array
+# No valid item is nested this deeply in any of its fields.
 _NOT_READ = _OUTER + 1 + strict_json.MAX_DEPTH + 3
-# More commas than in any batch of everyday items. Such a body is read apart, and its trailing commas are not
-# forgiven: to look for them, or for the line of a mistake, would stop all other calls for too long.
+# More commas than any batch of usual items has. Such a body is split in a thread, and its trailing commas are
+# not accepted: looking for them, or for the line of a syntax error, would block other calls for too long.
 _CROWDED = 200_000
 _START = re.compile(rb'\{\s*"triggers"\s*:')
 _WHITESPACE = b" \t\r\n"
@@ -39,10 +39,10 @@ _items_decoder = msgspec.json.Decoder(_Items)
 
 
 async def split(data: bytes) -> list[msgspec.Raw]:
-    """Return the items of a batch, of which each is a JSON value.
+    """Return the items of a batch, each a JSON value.
 
     Raises:
-        InvalidRequest: the batch as such is wrong.
+        InvalidRequest: The batch itself is wrong.
     """
     try:
         text = data.decode("utf-8")
@@ -54,7 +54,7 @@ async def split(data: bytes) -> list[msgspec.Raw]:
 
 
 def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
-    """Split a body that has nothing beside its items; None for any other, or one that is no JSON."""
+    """Split a body that has no other field than its items; return None for any other."""
     whole = data.strip(_WHITESPACE)
     start = _START.match(whole)
     if not (start and whole.endswith(b"}")):
@@ -66,20 +66,20 @@ def _split_plain(data: bytes) -> list[msgspec.Raw] | None:
 
 
 def _split_any(text: str) -> list[msgspec.Raw]:
-    """Split any body. It can take long, but no single step of it does: others wait for each of those."""
+    """Split any body. It may take long, but no single step does: other threads wait during each."""
     try:
-        return _mended(text)
+        return _split_repaired(text)
     except strict_json.JsonError as error:
         raise InvalidRequest([Violation("", str(error), error.reason)]) from error
 
 
-def _mended(text: str) -> list[msgspec.Raw]:
-    """Split a body without its trailing commas; what is wrong is said of the body as it came."""
-    mended = text if text.count(",") > _CROWDED else strict_json.without_trailing_commas(text)
+def _split_repaired(text: str) -> list[msgspec.Raw]:
+    """Split a body without its trailing commas. Errors have positions in the original body."""
+    repaired = text if text.count(",") > _CROWDED else strict_json.without_trailing_commas(text)
     try:
-        return _items(mended)
+        return _items(repaired)
     except strict_json.JsonError:
-        if mended == text:
+        if repaired == text:
             raise
     return _items(text)
 
@@ -91,12 +91,12 @@ def _items(text: str) -> list[msgspec.Raw]:
         found = _decode(text)
     except msgspec.DecodeError as error:
         malformed = error
-    check_count(len(found))  # before what takes longer
+    check_count(len(found))  # before the slower checks
     violations = _outer_violations(strict_json.decode(strict_json.blank_below(text, _OUTER), depth=_OUTER))
     if violations:
         raise InvalidRequest(violations)
     if malformed:
-        raise _at_its_place(text, malformed) from malformed
+        raise _with_position(text, malformed) from malformed
     return found
 
 
@@ -107,21 +107,21 @@ def _decode(text: str) -> list[msgspec.Raw]:
         return _items_decoder.decode(strict_json.blank_below(text, _NOT_READ)).triggers
 
 
-def _at_its_place(text: str, error: msgspec.DecodeError) -> strict_json.JsonError:
-    """Return what is wrong with items that are no JSON; and at which line, if there are not too many."""
+def _with_position(text: str, error: msgspec.DecodeError) -> strict_json.JsonError:
+    """Return the error of items that are not JSON; with its position, unless there are too many items."""
     if text.count(",") <= _CROWDED:
         try:
             strict_json.decode(strict_json.blank_below(text, _NOT_READ), depth=_NOT_READ)
-        except strict_json.JsonError as placed:
-            return placed
+        except strict_json.JsonError as positioned:
+            return positioned
     return strict_json.JsonError(f"is not valid JSON: {error}")
 
 
 def check_count(count: int) -> None:
-    """Refuse too many items.
+    """Check the number of items.
 
     Raises:
-        InvalidRequest: more than a batch may have.
+        InvalidRequest: There are more than a batch may have.
     """
     if count > MAX_TRIGGERS:
         description = f"has {count} items, at most {MAX_TRIGGERS} are taken"

@@ -1,7 +1,7 @@
 """JSON as strict as the contract: no NaN, no duplicate names, no lone surrogates, bounded depth.
 
-The seed of the contract prints its examples with trailing commas, and people paste them; those alone are
-forgiven.
+Only trailing commas are accepted: the first documentation of the contract printed its examples with them, and
+people paste those.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ __all__ = [
     "without_trailing_commas",
 ]
 
-T = TypeVar("T")
+ValueT = TypeVar("ValueT")
 
 MAX_DEPTH = 32
-# A string that never ends counts to the end of the text: to look for its end again at each quote in it
-# would take quadratic time.
+# An unterminated string extends to the end of the text: looking for its end at each quote in it would take
+# quadratic time.
 _STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
-# A comma right after an opening bracket trails nothing, and stays.
+# A comma right after an opening bracket is not a trailing comma, and is kept.
 _KEPT_OR_TRAILING_COMMA = re.compile(rf"({_STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
-_PERHAPS_TRAILING_COMMA = re.compile(r",\s*[\]}]")
-# A name is repeated to the caller only if it cannot be someone's address.
+_POSSIBLE_TRAILING_COMMA = re.compile(r",\s*[\]}]")
+# A name is only repeated in an error if it cannot be someone's address.
 _HARMLESS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class JsonError(ValueError):
-    """The text is not JSON as the contract wants it; the message ends a sentence that begins "the body"."""
+    """The text is not JSON as the contract requires it. The message is the end of a sentence: "is not …"."""
 
     reason = "MALFORMED_JSON"
-    """Name of the ViolationReason, without its prefix."""
+    """The name of the ViolationReason, without its prefix."""
 
 
 class TooDeep(JsonError):
-    """The text may be JSON, but is nested too deep."""
+    """The text may be JSON, but it is nested too deeply."""
 
     reason = "OUT_OF_RANGE"
 
@@ -58,13 +58,13 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
     """Return the value of a JSON text that is nested at most `depth` levels.
 
     Raises:
-        JsonError: what is wrong, and where.
+        JsonError: It is not; the message has the position.
     """
     check_depth(text, depth)
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        what = error.msg.lower().removesuffix(" at")  # as some of Python's sentences end
+        what = error.msg.lower().removesuffix(" at")  # some of Python's messages end with it
         if text.strip() and (not text[error.pos :].strip() or what == "unterminated string starting"):
             what = f"it ends too early: {what}"
         where = f"line {error.lineno}, column {error.colno}"
@@ -75,32 +75,32 @@ def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
 
 
 def without_trailing_commas(text: str) -> str:
-    """Return the text without commas that stand before a closing bracket."""
-    if not _PERHAPS_TRAILING_COMMA.search(text):  # as in nearly all
+    """Return the text without commas before a closing bracket."""
+    if not _POSSIBLE_TRAILING_COMMA.search(text):  # as in nearly all bodies
         return text
     return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
 
 
-def forgiving(text: str, decode: Callable[[str], T]) -> tuple[str, T]:
-    """Return a text and what `decode` makes of it; without trailing commas, if it is refused with them.
+def forgiving(text: str, decode: Callable[[str], ValueT]) -> tuple[str, ValueT]:
+    """Return a text and its decoded value; without trailing commas, if `decode` rejects it with them.
 
     Raises:
-        JsonError: what is wrong, and where.
+        JsonError: It is not valid without them either; the message has the position in the original.
     """
     try:
         return text, decode(text)
     except JsonError as error:
-        mended = without_trailing_commas(text)
-        if mended == text:
+        repaired = without_trailing_commas(text)
+        if repaired == text:
             raise
         try:
-            return mended, decode(mended)
+            return repaired, decode(repaired)
         except JsonError:
             raise error from None
 
 
 def check_depth(text: str, most: int = MAX_DEPTH) -> None:
-    """Refuse what is too deep before a recursive decoder sees it. Most bodies need only the count.
+    """Check the depth of a text before a recursive decoder reads it. For most bodies, counting is enough.
 
     Raises:
         TooDeep: The text is nested more than `most` levels deep.
@@ -118,10 +118,10 @@ def check_depth(text: str, most: int = MAX_DEPTH) -> None:
 
 
 def blank_below(text: str, most: int) -> str:
-    """Return the text with spaces for whatever stands inside brackets of the level `most`.
+    """Return the text with spaces instead of everything inside brackets of the level `most`.
 
-    So a recursive decoder can read all the rest, whatever the depth, and everything keeps its place. What
-    is never closed is cut off.
+    A recursive decoder can read the rest, at any depth, and all positions stay the same. A bracket that is
+    not closed is cut off.
     """
     if text.count("{") + text.count("[") < most:
         return text
@@ -141,7 +141,7 @@ def blank_below(text: str, most: int) -> str:
 
 
 def type_name(value: object) -> str:
-    """Return what JSON calls the type of a decoded value."""
+    """Return the JSON type of a decoded value, with an article."""
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
@@ -149,7 +149,7 @@ def type_name(value: object) -> str:
 
 
 def _check_escapes(value: Any) -> None:
-    """Refuse escapes that no message can show: NUL and halves of surrogate pairs."""
+    """Reject escapes of characters that no text can contain: NUL and halves of surrogate pairs."""
     if isinstance(value, str):
         found = _UNPRINTABLE.search(value)
         if found:
@@ -166,8 +166,8 @@ def _check_escapes(value: Any) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        name = f'the name "{twice}"' if _HARMLESS_NAME.fullmatch(twice) else "a name"
+        [(duplicate, _)] = Counter(name for name, _ in pairs).most_common(1)
+        name = f'the name "{duplicate}"' if _HARMLESS_NAME.fullmatch(duplicate) else "a name"
         raise JsonError(f"holds {name} twice in one object")
     return members
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.api.page_tokens import cursor_of, page_token, place_in_list, position_of
+from server.api.page_tokens import cursor_of, last_of_page, page_token, position_of
 from server.domain.delivery import DeliveryFilter, DeliveryState, Position
 
 ID = uuid.UUID("01a2060c-9761-7301-8fd1-e542347e86e5")
@@ -20,7 +20,7 @@ LISTED = DeliveryFilter(44, "ext-1", DeliveryState.DEAD, MOMENT, MOMENT)
 def test_a_page_token_leads_back_to_its_place() -> None:
     token = page_token(ID, 1, LISTED)
     assert re.fullmatch("[A-Za-z0-9_-]{32}", token)
-    assert place_in_list(token, 1, LISTED) == ID
+    assert last_of_page(token, 1, LISTED) == ID
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ def test_a_page_token_leads_back_to_its_place() -> None:
     ],
 )
 def test_a_page_token_is_of_no_use_to_another_query(project: int, listed: DeliveryFilter) -> None:
-    assert place_in_list(page_token(ID, 1, LISTED), project, listed) is None
+    assert last_of_page(page_token(ID, 1, LISTED), project, listed) is None
 
 
 @pytest.mark.parametrize("place", range(32))
 def test_a_damaged_page_token_leads_nowhere(place: int) -> None:
     token = page_token(ID, 1, LISTED)
     damaged = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
-    assert place_in_list(damaged, 1, LISTED) is None
+    assert last_of_page(damaged, 1, LISTED) is None
 
 
 def test_any_text_of_the_form_of_a_page_token_is_read_and_refused() -> None:
-    assert place_in_list("A" * 32, 1, LISTED) is None
-    assert place_in_list("_-" * 16, 1, LISTED) is None
+    assert last_of_page("A" * 32, 1, LISTED) is None
+    assert last_of_page("_-" * 16, 1, LISTED) is None
 
 
 @pytest.mark.parametrize("position", [Position(0), Position(2**63 - 1, ID, 2**31 - 1), Position(771, ID, 1)])

@@ -14,7 +14,9 @@ ClarionError
 │   ├── NotFound
 │   │   ├── CampaignNotFound
 │   │   ├── DeliveryNotFound
-│   │   └── KeyNotFound
+│   │   ├── KeyNotFound
+│   │   ├── ProjectNotFound     command line only
+│   │   └── EndpointNotFound    command line only
 │   ├── MethodUnknown           gRPC only: over REST it is an unknown path
 │   ├── BodyTooLarge
 │   ├── RateLimited
@@ -22,6 +24,7 @@ ClarionError
 │   ├── Overloaded
 │   ├── ServerEnding            streams only
 │   └── TimedOut
+├── TooManyEndpoints            the project has as many webhook endpoints as it may have
 └── DeliveryError               one attempt failed
     ├── RenderError             the template could not be rendered
     └── ProviderError           the provider refused the message or did not answer; `verdict` says which
@@ -45,12 +48,14 @@ __all__ = [
     "CredentialsMissing",
     "DeliveryError",
     "DeliveryNotFound",
+    "EndpointNotFound",
     "IdempotencyKeyReused",
     "InvalidRequest",
     "KeyNotFound",
     "MethodUnknown",
     "NotFound",
     "Overloaded",
+    "ProjectNotFound",
     "ProviderError",
     "RateLimited",
     "RenderError",
@@ -60,6 +65,7 @@ __all__ = [
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
+    "TooManyEndpoints",
     "Verdict",
     "Violation",
 ]
@@ -206,6 +212,18 @@ class KeyNotFound(NotFound):
     thing = "key"
 
 
+class ProjectNotFound(NotFound):
+    """There is no project with this name."""
+
+    thing = "project"
+
+
+class EndpointNotFound(NotFound):
+    """There is no webhook endpoint with this id."""
+
+    thing = "endpoint"
+
+
 class MethodUnknown(RequestError):
     """Unknown gRPC method; check the names of the service and the method, which reflection lists."""
 
@@ -261,6 +279,10 @@ class TimedOut(RequestError):
     """The answer took too long; the trigger may or may not have been accepted."""
 
     reason = "TIMED_OUT"
+
+
+class TooManyEndpoints(ClarionError):
+    """The project has as many webhook endpoints as a project may have."""
 
 
 class Verdict(enum.StrEnum):

@@ -15,7 +15,7 @@ from ..domain.campaign import Campaign
 from ..domain.key import ApiKey
 from ..domain.limit import Limit, RateLimiter
 from ..domain.ports import Records
-from ..errors import CampaignNotFound, KeyNotFound
+from ..errors import CampaignNotFound
 from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import require_valid
 from .call import Call
@@ -80,8 +80,6 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         """Revoke a key of the caller's project."""
         require_valid(request)
         key = await self._records.revoke_key(uuid.UUID(request.key_id), call.project_id)
-        if key is None:
-            raise KeyNotFound.of(request.key_id)
         return api_key_pb2.RevokeApiKeyResponse(api_key=self._message(key))
 
     def _message(self, key: ApiKey) -> api_key_pb2.ApiKey:

@@ -15,7 +15,7 @@ import uvloop
 
 from ..config import Settings, load
 from ..domain.campaign import Channel
-from ..errors import ConfigError, StoreUnavailable
+from ..errors import ConfigError, EndpointNotFound, KeyNotFound, NotFound, ProjectNotFound, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..store.pool import Pool
 from ..up.data_folder import sockets_folder
@@ -25,6 +25,12 @@ __all__ = ["CHANNEL", "Invocation", "as_json", "json_option", "run", "show_json"
 T = TypeVar("T")
 
 CHANNEL = click.Choice([channel.value for channel in Channel])
+
+_LISTINGS: Mapping[type[NotFound], str] = {
+    EndpointNotFound: "clarion webhooks list",
+    KeyNotFound: "clarion keys list",
+    ProjectNotFound: "clarion projects list",
+}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -62,8 +68,17 @@ class Invocation:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end."""
-    return uvloop.run(work)
+    """Run a coroutine and return its result.
+
+    Raises:
+        ConfigError: The store has no such key, project or endpoint.
+    """
+    try:
+        return uvloop.run(work)
+    except tuple(_LISTINGS) as error:
+        [number] = error.metadata.values()
+        listing = _LISTINGS[type(error)]
+        raise ConfigError(f"there is no {error.thing} {number}; `{listing}` shows them") from error
 
 
 def as_json(value: object) -> Any:

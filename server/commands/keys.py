@@ -9,8 +9,8 @@ import click
 
 from ..domain.key import ApiKey, Scope, new_secret
 from ..domain.limit import OwnLimit
-from ..errors import ConfigError
 from ..store.admin import keys as store
+from ..store.admin.projects import ensure_project
 from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
@@ -61,7 +61,7 @@ def create(
             return await store.create_key(
                 pool,
                 secret,
-                project_id=await store.ensure_project(pool, project),
+                project_id=await ensure_project(pool, project),
                 name=name,
                 scopes=[Scope(scope) for scope in scopes],
                 campaign_ids=campaign_ids,
@@ -129,11 +129,11 @@ def limit_key(
     """
     wanted = new_limit(rate, burst, default=default)
 
-    async def work() -> ApiKey | None:
+    async def work() -> ApiKey:
         async with invocation.database() as pool, reached():
             return await store.limit_key(pool, key_id, wanted)
 
-    key = _known(run(work()), key_id)
+    key = run(work())
     if as_json:
         show_json(_shown(key))
     else:
@@ -147,21 +147,15 @@ def limit_key(
 def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
     """End a key, by its id. It is refused everywhere within a second."""
 
-    async def work() -> ApiKey | None:
+    async def work() -> ApiKey:
         async with invocation.database() as pool, reached():
             return await store.revoke_key(pool, key_id)
 
-    key = _known(run(work()), key_id)
+    key = run(work())
     if as_json:
         show_json(_shown(key))
     else:
         click.echo(f"revoked {key.id} ({key.name})")
-
-
-def _known(key: ApiKey | None, key_id: uuid.UUID) -> ApiKey:
-    if key is None:
-        raise ConfigError(f"there is no key {key_id}; `clarion keys list` shows them")
-    return key
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

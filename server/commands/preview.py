@@ -15,7 +15,7 @@ from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError, DeliveryError
 from ..intake.timezones import timezone_problem
-from ..store.admin import campaigns, keys
+from ..store.admin import campaigns, projects
 from ..store.pool import reached
 from .common import Invocation, as_json, json_option, run, show_json
 
@@ -93,16 +93,16 @@ async def _from_database(
 ) -> tuple[Campaign, str]:
     """Return a campaign and its project's time zone."""
     async with invocation.database() as pool, reached():
-        projects = {one.id: one for one in await keys.list_projects(pool) if project in {None, one.name}}
+        by_id = {one.id: one for one in await projects.list_projects(pool) if project in {None, one.name}}
         async with pool.acquire() as connection:
             everything = await campaigns.all_campaigns(connection, templates=True)
-    found = [one for one in everything if one.id == campaign_id and one.project_id in projects]
+    found = [one for one in everything if one.id == campaign_id and one.project_id in by_id]
     if not found:
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
     if len(found) > 1:
-        names = ", ".join(sorted(projects[one.project_id].name for one in found))
+        names = ", ".join(sorted(by_id[one.project_id].name for one in found))
         raise ConfigError(f"several projects have a campaign {campaign_id}: give --project, one of {names}")
-    return found[0], projects[found[0].project_id].timezone
+    return found[0], by_id[found[0].project_id].timezone
 
 
 def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:

@@ -7,7 +7,7 @@ import click
 from ..domain.project import Project
 from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
-from ..store.admin import keys as store
+from ..store.admin import projects as store
 from ..store.pool import reached
 from .common import Invocation, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
@@ -57,13 +57,11 @@ def limit_project(
     """
     wanted = new_limit(rate, burst, default=default)
 
-    async def work() -> Project | None:
+    async def work() -> Project:
         async with invocation.database() as pool, reached():
             return await store.limit_project(pool, name, wanted)
 
     project = run(work())
-    if project is None:
-        raise ConfigError(f"there is no project {name}; `clarion projects list` shows them")
     if as_json:
         show_json(project)
     else:
@@ -84,11 +82,9 @@ def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
     if problem:
         raise ConfigError(f"time zone: {problem}")
 
-    async def work() -> Project | None:
+    async def work() -> Project:
         async with invocation.database() as pool, reached():
             return await store.set_timezone(pool, name, zone)
 
     project = run(work())
-    if project is None:
-        raise ConfigError(f"there is no project {name}; `clarion projects list` shows them")
     click.echo(f"time zone of {project.name}: {project.timezone}")

@@ -7,14 +7,14 @@ import uuid
 
 import click
 
-from ..domain.webhook import Logged
+from ..domain.webhook import EndpointState, Logged
 from ..errors import ConfigError
 from ..store.admin import webhook_log as store
-from ..store.admin.endpoints import find_endpoint, must_be_active
+from ..store.admin.endpoints import find_endpoint
 from ..store.pool import Pool, reached
 from .common import Invocation, json_option, run, show_json, table
 
-__all__ = ["log", "retry"]
+__all__ = ["log", "require_active", "retry"]
 
 
 @click.command()
@@ -48,6 +48,21 @@ async def _must_be_known(pool: Pool, endpoint_id: uuid.UUID) -> None:
     """Refuse an endpoint that never was. One that is deleted has a log still."""
     if not await store.list_log(pool, endpoint_id, limit=1):
         await find_endpoint(pool, endpoint_id)
+
+
+async def require_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
+    """Reject an endpoint to which nothing would be sent.
+
+    Raises:
+        ConfigError: The endpoint is disabled.
+        EndpointNotFound: No endpoint has this id.
+    """
+    endpoint = await find_endpoint(pool, endpoint_id)
+    if endpoint.state is EndpointState.DISABLED:
+        raise ConfigError(
+            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because}):"
+            f" run `clarion webhooks enable {endpoint_id}` first"
+        )
 
 
 def _row(one: Logged) -> dict[str, object]:
@@ -96,7 +111,7 @@ def retry(
     async def work() -> int:
         async with invocation.database() as pool, reached():
             if endpoint_id:
-                await must_be_active(pool, endpoint_id)
+                await require_active(pool, endpoint_id)
             return await store.retry_messages(pool, ids=ids or None, endpoint_id=endpoint_id)
 
     count = run(work())

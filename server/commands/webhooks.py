@@ -9,11 +9,19 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from ..domain.webhook import DEFAULT_OVERLAP, Endpoint, EndpointState, EventType, new_secret
+from ..domain.webhook import (
+    DEFAULT_OVERLAP,
+    ENDPOINTS_AT_MOST,
+    Endpoint,
+    EndpointState,
+    EventType,
+    new_secret,
+)
+from ..errors import ConfigError, TooManyEndpoints
 from ..store.admin import endpoints as store
 from ..store.pool import Pool, reached
 from .common import Invocation, as_json, json_option, run, show_json, table
-from .webhook_log import log, retry
+from .webhook_log import log, require_active, retry
 
 __all__ = ["webhooks"]
 
@@ -68,7 +76,13 @@ def create(invocation: Invocation, *, project: str, url: str, events: tuple[str,
         async with invocation.database() as pool, reached():
             return await store.create_endpoint(pool, project=project, url=url, events=wanted, secret=secret)
 
-    endpoint = run(work())
+    try:
+        endpoint = run(work())
+    except TooManyEndpoints as error:
+        raise ConfigError(
+            f"project {project} has {ENDPOINTS_AT_MOST} endpoints, and that is the most:"
+            " delete one with `clarion webhooks delete`"
+        ) from error
     if as_json:
         show_json({**_shown(endpoint), "secret": secret})
         return
@@ -169,15 +183,12 @@ def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
     """Send an active endpoint a `webhook.test`. It goes the way of other messages."""
 
-    async def work() -> uuid.UUID | None:
+    async def work() -> uuid.UUID:
         async with invocation.database() as pool, reached():
-            await store.must_be_active(pool, webhook_id)
+            await require_active(pool, webhook_id)
             return await store.send_test(pool, webhook_id)
 
-    message_id = run(work())
-    if message_id is None:  # disabled or deleted at this moment
-        raise store.no_endpoint(webhook_id)
-    click.echo(message_id)
+    click.echo(run(work()))
     click.echo(f"`clarion webhooks log {webhook_id}` tells what becomes of it", err=True)
 
 
@@ -187,16 +198,13 @@ def _set_state(invocation: Invocation, webhook_id: uuid.UUID, state: EndpointSta
 
 
 def _changed(
-    invocation: Invocation, webhook_id: uuid.UUID, change: Callable[[Pool], Awaitable[Endpoint | None]]
+    invocation: Invocation, webhook_id: uuid.UUID, change: Callable[[Pool], Awaitable[Endpoint]]
 ) -> Endpoint:
-    async def work() -> Endpoint | None:
+    async def work() -> Endpoint:
         async with invocation.database() as pool, reached():
             return await change(pool)
 
-    endpoint = run(work())
-    if endpoint is None:
-        raise store.no_endpoint(webhook_id)
-    return endpoint
+    return run(work())
 
 
 def _shown(endpoint: Endpoint) -> dict[str, object]:

@@ -101,7 +101,7 @@ class Records(Protocol):
     async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
         """Return the project's keys."""
 
-    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
+    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey:
         """Revoke a key of the project."""
 
 

@@ -1,4 +1,4 @@
-"""Keys and campaigns in memory, at most a second old."""
+"""Keys, campaigns, projects and endpoints in memory, at most a second old."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from ..domain.limit import NO_OWN_LIMIT, OwnLimit
 from ..domain.project import Project
 from ..domain.webhook import Target
 from ..errors import StoreUnavailable
-from .admin import campaigns, keys
+from .admin import campaigns, keys, projects
 from .admin import endpoints as webhooks
 from .pool import Pool, reached
+from .sql import load
 
 __all__ = ["Catalog"]
 
 log = structlog.get_logger(__name__)
+
+_VERSION = load("catalog.sql")["version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,22 @@ class _Snapshot:
 
 
 class Catalog:
-    """A snapshot of all keys and campaigns, renewed when the database says that something changed.
+    """A snapshot of all keys and campaigns, reloaded when they change.
 
-    While the database cannot be asked, the snapshot is used for `max_age` seconds; after that a revoked key
-    might still pass, so look-ups raise StoreUnavailable.
+    While the database cannot be reached, the snapshot is used for `max_age` seconds. After that, look-ups
+    raise StoreUnavailable, because a key may have been revoked meanwhile.
+
+    Args:
+        pool: The database.
+        interval: Seconds between checks for changes.
+        max_age: Seconds since the last successful check after which the snapshot is not used.
+        templates: Whether to load the campaigns' templates.
+        endpoints: Whether to load the webhook endpoints.
     """
 
     def __init__(
         self, pool: Pool, *, interval: float, max_age: float, templates: bool, endpoints: bool = False
     ) -> None:
-        """Take seconds between looks, the oldest usable age, and if templates and endpoints are needed."""
         self._pool = pool
         self._interval = interval
         self._max_age = max_age
@@ -55,10 +64,10 @@ class Catalog:
         self._fresh_at = float("-inf")
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
-        """Return the key with this SHA-256, whatever its state.
+        """Return the key with this SHA-256, also if it has expired.
 
         Raises:
-            StoreUnavailable: the snapshot is too old.
+            StoreUnavailable: The snapshot is too old.
         """
         return self._current().keys.get(secret_hash)
 
@@ -66,17 +75,17 @@ class Catalog:
         """Return the project's campaign.
 
         Raises:
-            StoreUnavailable: the snapshot is too old.
+            StoreUnavailable: The snapshot is too old.
         """
         return self._current().campaigns.get((project_id, campaign_id))
 
     async def newest_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        """Return the project's campaign, also one that is newer than the snapshot.
+        """Return the project's campaign, also if it is newer than the snapshot.
 
-        A server whose snapshot is newer may have accepted a trigger for it already.
+        A server with a newer snapshot may have accepted a trigger for it already.
 
         Raises:
-            StoreUnavailable: the snapshot is too old, or would have to be renewed and cannot be.
+            StoreUnavailable: The snapshot is too old, or has to be reloaded and cannot be.
         """
         found = self.campaign(project_id, campaign_id)
         if found is None:
@@ -85,52 +94,52 @@ class Catalog:
         return found
 
     def exists_elsewhere(self, campaign_id: int) -> bool:
-        """Tell whether any project has a campaign of this number."""
+        """Return whether any project has a campaign with this id."""
         return campaign_id in self._current().campaign_ids
 
     def project_limit(self, project_id: int) -> OwnLimit:
-        """Return what limit the project has of its own."""
+        """Return the project's own limit."""
         project = self._snapshot.projects.get(project_id)
         return project.limit if project else NO_OWN_LIMIT
 
     def project_timezone(self, project_id: int) -> str:
-        """Return the IANA time zone of users whose own is not known."""
+        """Return the IANA time zone for users whose time zone is unknown."""
         project = self._snapshot.projects.get(project_id)
         return project.timezone if project else "UTC"
 
     @property
     def lanes(self) -> frozenset[str]:
-        """The lanes of all campaigns. Here, old is better than nothing: it sends nobody anything wrong."""
+        """The lanes of all campaigns. An old snapshot will do: a claim checks the campaign again."""
         return self._snapshot.lanes
 
     @property
     def webhooks(self) -> Mapping[str, Target]:
-        """The active endpoints of webhooks, by id; old is better than nothing here, too."""
+        """The active webhook endpoints by id, also from an old snapshot."""
         return self._snapshot.webhooks
 
     @property
     def age(self) -> float:
-        """Seconds since the database was last asked with success."""
+        """Seconds since the last successful check for changes."""
         return time.monotonic() - self._fresh_at
 
     @property
     def is_fresh(self) -> bool:
-        """Whether look-ups can be answered."""
+        """Whether the snapshot is recent enough for look-ups."""
         return self.age <= self._max_age
 
     async def refresh(self) -> None:
-        """Look once whether something changed, and load it.
+        """Check for changes once, and load them.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
-        asked_at = time.monotonic()
+        started_at = time.monotonic()
         async with reached(), asyncio.timeout(self._max_age):
-            version = await self._pool.fetchval("SELECT version FROM catalog_version")
+            version = await self._pool.fetchval(*_VERSION())
             if version != self._snapshot.version:
                 self._snapshot = await self._load()
                 log.info("catalog loaded", version=self._snapshot.version, keys=len(self._snapshot.keys))
-        self._fresh_at = asked_at
+        self._fresh_at = started_at
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -138,16 +147,16 @@ class Catalog:
             await asyncio.sleep(self._interval)
             try:
                 await self.refresh()
-            except Exception as error:  # look-ups refuse when the snapshot is too old; the server goes on
+            except Exception as error:  # look-ups fail once the snapshot is too old
                 unexpected = None if isinstance(error, StoreUnavailable) else error
                 log.warning("catalog not refreshed", age_s=round(self.age, 1), exc_info=unexpected)
 
     async def _load(self) -> _Snapshot:
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
-            version = await connection.fetchval("SELECT version FROM catalog_version")
+            version = await connection.fetchval(*_VERSION())
             by_hash = await keys.all_by_hash(connection)
             found = await campaigns.all_campaigns(connection, templates=self._templates)
-            projects = await keys.all_projects(connection)
+            by_id = await projects.all_projects(connection)
             targets = await webhooks.active_targets(connection) if self._endpoints else {}
         return _Snapshot(
             version=version,
@@ -155,7 +164,7 @@ class Catalog:
             campaigns={(c.project_id, c.id): c for c in found},
             campaign_ids=frozenset(c.id for c in found),
             lanes=frozenset(c.lane for c in found),
-            projects=projects,
+            projects=by_id,
             webhooks=targets,
         )
 

@@ -1,4 +1,4 @@
-"""The connection pool, and what its errors mean to callers."""
+"""The connection pool, and the meaning of its errors for callers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
+from .sql import Statement, load
 
-__all__ = ["READING", "Connection", "Pool", "in_portions", "is_outage", "open_pool", "reached"]
+__all__ = ["READING", "Connection", "Pool", "is_outage", "open_pool", "reached", "run_in_chunks"]
 
 # Generic in the type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -27,43 +28,45 @@ READING = {
     "plan_cache_mode": "force_custom_plan",
     "statement_timeout": "3s",
 }
-"""What PostgreSQL must be told on connections for lists and watchers.
+"""Settings of PostgreSQL for the connections of lists and watchers.
 
-Their statements end when a page is full, and are to read no more rows than that needs: in the order of an
-index, each row's kin by their own. What takes longer all the same is refused rather than finished.
+Their statements end when a page is full, and should read no more rows than that takes: in the order of an
+index, with related rows looked up one by one. A statement that still takes too long is cancelled.
 """
 
 log = structlog.get_logger(__name__)
 
-# Beside lost connections: full disk and other exhausted resources (class 53), shutdown and crash (57P), and
-# a server that became a read-only replica in a failover (25006). Also what passes when it is tried again:
-# deadlocks (40), somebody's lock_timeout (55P03) or statement_timeout (57014), I/O errors (58).
+_REQUIRE_DURABLE_COMMITS = load("pool.sql")["require_durable_commits"]
+# SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
+# (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
+# helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
+# errors (58).
 _OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58")
 
 
 class _PlainConnection(asyncpg.Connection):  # generic in the stubs only
-    """A connection without state to reset: it saves a round trip on each return to the pool."""
+    """A connection that is not reset on its return to the pool, which saves a round trip: it has no state."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether the error means that the database cannot be used now (not that our SQL is wrong)."""
+    """Return whether the error means that the database is unavailable, and not that a statement is wrong."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_OUTAGE_STATES)
-    if isinstance(error, ValueError):  # asyncpg's word for a bad URL is an InterfaceError, too
+    if isinstance(error, ValueError):  # asyncpg raises one for a bad URL that is also an InterfaceError
         return False
-    # asyncpg calls it an InternalClientError when a connection breaks off where it expects no end.
+    # asyncpg raises InternalClientError if a connection ends where it does not expect it.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 @asynccontextmanager
 async def reached() -> AsyncIterator[None]:
-    """Turn what means an outage into StoreUnavailable.
+    """Raise StoreUnavailable instead of errors that mean an outage.
 
     Raises:
-        StoreUnavailable: the database could not be used.
+        StoreUnavailable: The database is unavailable.
     """
     try:
         yield
@@ -74,35 +77,42 @@ async def reached() -> AsyncIterator[None]:
         raise StoreUnavailable from error
 
 
-async def in_portions(pool: Pool, statement: str, *arguments: object, at_once: int) -> int:
-    """Run a statement that returns each row it did, `at_once` (its last argument) at the most, until all are.
+async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: object) -> int:
+    """Run a statement until it returns fewer rows than the chunk; return how many rows in all.
 
-    Returns how many they are.
+    Args:
+        pool: The database.
+        statement: Returns a row for each row that it changes, up to its parameter `limit`.
+        chunk: The limit.
+        values: The statement's other parameters.
     """
     total = 0
     while True:
-        rows = await pool.fetch(statement, *arguments, at_once)
-        total += len(rows)
-        if len(rows) < at_once:
+        count = len(await pool.fetch(*statement(**values, limit=chunk)))
+        total += count
+        if count < chunk:
             return total
 
 
 async def _prepare(connection: Connection) -> None:
-    """Insist on durable commits, without weakening a cluster that asks for more (remote_apply)."""
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false)"
-        " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-    )
+    """Require durable commits, without weakening a cluster that is configured for more (remote_apply)."""
+    await connection.execute(*_REQUIRE_DURABLE_COMMITS())
 
 
 async def open_pool(
     url: str, *, size: int, connect_timeout: float, settings: dict[str, str] | None = None
 ) -> Pool:
-    """Open a pool of up to `size` connections; `connect_timeout` in seconds.
+    """Open a pool of up to `size` connections.
+
+    Args:
+        url: The URL of the database.
+        size: The number of connections at most.
+        connect_timeout: Seconds.
+        settings: Settings of PostgreSQL for each connection.
 
     Raises:
-        ConfigError: the URL is no PostgreSQL URL, or the server refuses the login.
-        StoreUnavailable: the server cannot be reached.
+        ConfigError: The URL is not a PostgreSQL URL, or the server rejects the login.
+        StoreUnavailable: The server cannot be reached.
     """
     options: dict[str, Any] = {"application_name": "clarion", **(settings or {})}
     try:
@@ -124,5 +134,5 @@ async def open_pool(
 
 
 def _without_url(error: Exception, url: str) -> str:
-    """Leave the URL, which may hold a password, out of an error's text."""
+    """Return an error's text without the URL, which may contain a password."""
     return str(error).replace(url, "<url>")

@@ -1,4 +1,4 @@
-"""Which server and dispatcher processes there are: each takes its share of a rate."""
+"""Counts the running server and dispatcher processes, which share rates between them."""
 
 from __future__ import annotations
 
@@ -11,60 +11,62 @@ import structlog
 
 from ..errors import StoreUnavailable
 from .pool import Pool, reached
+from .sql import load
 
 __all__ = ["Presence"]
 
 log = structlog.get_logger(__name__)
 
-_INTERVAL = 2.0
-# Only the database's clock is asked, so those of the machines may differ.
-_BEAT = """
-    WITH beat AS (
-        INSERT INTO server_process (id, seen_at, role) VALUES ($1, now(), $2)
-        ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
-    ), swept AS (
-        DELETE FROM server_process WHERE seen_at < now() - interval '1 minute' AND id <> $1
-    )
-    SELECT 1 + count(*) FROM server_process
-    WHERE seen_at > now() - interval '10 s' AND id <> $1 AND role = $2
-"""
+_INTERVAL = 2.0  # seconds
+_SQL = load("presence.sql")
 
 
 class Presence:
-    """Makes this process known to the others and counts them.
+    """Makes this process known to the others of its role, and counts them.
 
-    A process that ends says so; one that is killed counts for 10 seconds more. The count falls one beat late:
-    right after a crash or an outage of the database, the first to come back would else find itself alone.
+    A process that stops leaves; one that is killed counts for 10 seconds more. The count falls one beat late:
+    otherwise the first process back after an outage would claim the whole rate.
+
+    Args:
+        pool: The database.
+        on_count: Is called with the number of processes of this role.
+        role: `server` or `dispatcher`.
+        interval: Seconds between beats.
     """
 
     def __init__(
-        self, pool: Pool, tell: Callable[[int], None], *, role: str = "server", interval: float = _INTERVAL
+        self,
+        pool: Pool,
+        on_count: Callable[[int], None],
+        *,
+        role: str = "server",
+        interval: float = _INTERVAL,
     ) -> None:
-        """Take whom to tell how many of this role there are, and seconds between beats."""
-        self._role = role
         self._pool = pool
-        self._tell = tell
+        self._on_count = on_count
+        self._role = role
         self._interval = interval
         self._id = uuid.uuid4()
-        self._counted = 1
+        self._count = 1
         self._left = False
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def beat(self) -> None:
-        """Say once that this process is there, and count.
+        """Record once that this process is running, and count.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
-        async with self._one_at_a_time, reached():
+        async with self._lock, reached():
             if self._left:
                 return
-            counted: int = await self._pool.fetchval(_BEAT, self._id, self._role, timeout=self._interval)
-        shared_by = max(counted, self._counted)
-        if counted != self._counted:
-            log.info(f"{self._role} processes counted", count=counted)
-        self._counted = counted
-        self._tell(shared_by)
+            statement = _SQL["beat"](id=self._id, role=self._role)
+            count: int = await self._pool.fetchval(*statement, timeout=self._interval)
+        shared_by = max(count, self._count)
+        if count != self._count:
+            log.info(f"{self._role} processes counted", count=count)
+        self._count = count
+        self._on_count(shared_by)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -72,13 +74,13 @@ class Presence:
             await asyncio.sleep(self._interval)
             try:
                 await self.beat()
-            except Exception as error:  # the last count is used on; the server goes on
+            except Exception as error:  # the last count stays in use; the process must not stop
                 expected = isinstance(error, StoreUnavailable | TimeoutError)
                 log.warning(f"{self._role} processes not counted", exc_info=None if expected else error)
 
     async def leave(self) -> None:
-        """Say that this process takes no more calls. Without a database the others find out by themselves."""
+        """Stop counting this process. Without a database, the others notice after 10 seconds."""
         self._left = True
         with contextlib.suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(self._interval), self._one_at_a_time, reached():
-                await self._pool.execute("DELETE FROM server_process WHERE id = $1", self._id)
+            async with asyncio.timeout(self._interval), self._lock, reached():
+                await self._pool.execute(*_SQL["leave"](id=self._id))

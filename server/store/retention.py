@@ -1,4 +1,4 @@
-"""Forgetting what is past its time: idempotency keys, and webhooks' messages."""
+"""Deletes idempotency keys and webhook messages that are past their retention time."""
 
 from __future__ import annotations
 
@@ -8,73 +8,56 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ..errors import StoreUnavailable
-from .pool import Pool, in_portions, reached
+from .pool import Pool, reached, run_in_chunks
+from .sql import Statement, load
 
-__all__ = ["forget_keys", "forget_messages", "run_idempotency_retention", "run_webhook_retention"]
+__all__ = ["delete_keys", "delete_messages", "run_idempotency_retention", "run_webhook_retention"]
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 5_000
-_EVERY = 60.0
-_FORGET = """
-    DELETE FROM idempotency WHERE (project_id, key) IN (
-        SELECT project_id, key FROM idempotency WHERE created_at < now() - make_interval(secs => $1)
-        ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-    RETURNING 1
-"""
-_FORGET_MESSAGES = """
-    WITH old AS (
-        DELETE FROM webhook_message WHERE id = ANY(ARRAY(
-            SELECT id FROM webhook_message WHERE created_at < now() - make_interval(secs => $1)
-            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-        RETURNING id
-    ), given_up AS (
-        DELETE FROM webhook_queue WHERE message_id = ANY(ARRAY(SELECT id FROM old))
-    ), attempts AS (
-        DELETE FROM webhook_attempt WHERE message_id = ANY(ARRAY(SELECT id FROM old))
-    )
-    SELECT FROM old
-"""
+_INTERVAL = 60.0  # seconds
+_SQL = load("retention.sql")
 
 
-async def forget_keys(pool: Pool, older_than: float) -> int:
-    """Forget keys that are older than so many seconds; return how many.
+async def delete_keys(pool: Pool, older_than: float) -> int:
+    """Delete idempotency keys that are older than `older_than` seconds; return how many.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        StoreUnavailable: The database cannot be reached.
     """
-    return await _forget(pool, _FORGET, older_than)
+    return await _delete(pool, _SQL["delete_keys"], older_than)
 
 
-async def forget_messages(pool: Pool, older_than: float) -> int:
-    """Forget messages to endpoints that are older than so many seconds, with their log; return how many.
+async def delete_messages(pool: Pool, older_than: float) -> int:
+    """Delete webhook messages older than `older_than` seconds, with their log; return how many.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        StoreUnavailable: The database cannot be reached.
     """
-    return await _forget(pool, _FORGET_MESSAGES, older_than)
+    return await _delete(pool, _SQL["delete_messages"], older_than)
 
 
 async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
-    """Forget old keys every minute, until cancelled. A key too old counts for nothing even before that."""
-    await _every_minute(lambda: forget_keys(pool, older_than), "old idempotency keys not forgotten")
+    """Delete old keys every minute, until cancelled. A key that is too old has no effect even before that."""
+    await _every_minute(lambda: delete_keys(pool, older_than), "old idempotency keys not deleted")
 
 
 async def run_webhook_retention(pool: Pool, older_than: float) -> None:
-    """Forget old messages every minute, until cancelled."""
-    await _every_minute(lambda: forget_messages(pool, older_than), "old webhook messages not forgotten")
+    """Delete old messages every minute, until cancelled."""
+    await _every_minute(lambda: delete_messages(pool, older_than), "old webhook messages not deleted")
 
 
-async def _forget(pool: Pool, statement: str, older_than: float) -> int:
+async def _delete(pool: Pool, statement: Statement, older_than: float) -> int:
     async with reached():
-        return await in_portions(pool, statement, older_than, at_once=_AT_ONCE)
+        return await run_in_chunks(pool, statement, _AT_ONCE, older_than=older_than)
 
 
-async def _every_minute(forget: Callable[[], Awaitable[int]], complaint: str) -> None:
+async def _every_minute(delete: Callable[[], Awaitable[int]], event: str) -> None:
     while True:
-        await asyncio.sleep(_EVERY)
+        await asyncio.sleep(_INTERVAL)
         try:
-            await forget()
-        except Exception as error:  # the next minute is good enough; the process goes on
+            await delete()
+        except Exception as error:  # tried again in a minute; the process must not stop
             unexpected = None if isinstance(error, StoreUnavailable) else error
-            log.warning(complaint, exc_info=unexpected)
+            log.warning(event, exc_info=unexpected)

@@ -18,7 +18,7 @@ from ..domain.key import Scope, new_secret
 from ..errors import ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..process.health_check import wait_serving
-from ..store.admin import campaigns, keys
+from ..store.admin import campaigns, keys, projects
 from ..store.schema.migrate import migrate
 from ..wiring import webhooks as webhook_wiring
 from ..wiring.campaigns import apply_campaign_file
@@ -210,7 +210,7 @@ class _Plan:
         secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
         settings = with_database(self._settings, self._url)
         async with opened_pool(settings) as pool:
-            project_id = await keys.ensure_project(pool, demo.PROJECT)
+            project_id = await projects.ensure_project(pool, demo.PROJECT)
             if not await campaigns.list_campaigns(pool, project_id, limit=1):
                 # Only at the first start: later changes to the demo's campaigns are kept.
                 await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))

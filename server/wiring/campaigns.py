@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..dispatcher.providers.base import Provider
-from ..store.admin import campaigns, keys
+from ..store.admin import campaigns, projects
 from ..store.pool import Pool, reached
 from .campaign_file import read, to_campaigns
 
@@ -28,6 +28,6 @@ async def apply_campaign_file(
     file = read(path)
     checked = to_campaigns(file, _NO_PROJECT, providers)  # before there is one: a wrong file makes no project
     async with reached():
-        project_id = await keys.ensure_project(pool, file.project)
+        project_id = await projects.ensure_project(pool, file.project)
         found = [replace(campaign, project_id=project_id) for campaign in checked]
         return project_id, await campaigns.apply_campaigns(pool, found)

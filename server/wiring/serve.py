@@ -55,15 +55,17 @@ async def serve(settings: Settings) -> None:
     ):
         catalog = build_catalog(pool, settings)
         await catalog.refresh()
-        announcer = Notifier(pool)
-        remember = settings.server.idempotency_ttl
-        writer = TriggerWriter(pool, announcer, max_pending=settings.server.max_pending, remember=remember)
+        notifier = Notifier(pool)
+        key_lifetime = settings.server.idempotency_ttl
+        writer = TriggerWriter(
+            pool, notifier, max_pending=settings.server.max_pending, key_lifetime=key_lifetime
+        )
         limits = _rate_limiter(settings)
         presence = Presence(pool, limits.share_among)
         await presence.beat()
-        tasks.start(catalog.run(), announcer.run(), writer.run(), presence.run())
+        tasks.start(catalog.run(), notifier.run(), writer.run(), presence.run())
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
-        tasks.start(run_idempotency_retention(pool, remember), feed.run())
+        tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run())
         server = RpcServer(
             catalog,
             writer,

@@ -13,7 +13,7 @@ import pytest
 from clarion.v1 import trigger_pb2_grpc
 from server.domain.campaign import Campaign, CampaignState, Channel, Template
 from server.domain.key import Scope, new_secret
-from server.store.admin import campaigns, keys
+from server.store.admin import campaigns, keys, projects
 from server.store.pool import Pool
 from tests.kit.stack import Stack, client, running_stack
 
@@ -50,8 +50,8 @@ async def pool(stack: Stack) -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="session")
 async def secrets(stack: Stack, pool: Pool) -> Keys:
-    project = await keys.ensure_project(pool, "demo")
-    other = await keys.ensure_project(pool, "other")
+    project = await projects.ensure_project(pool, "demo")
+    other = await projects.ensure_project(pool, "other")
     base = {"channel": Channel.EMAIL, "providers": ("sandbox",), "sender": "a@clarion.example"}
     templates = {"default": Template(subject="s", text="t")}
     await campaigns.apply_campaigns(
@@ -77,9 +77,8 @@ async def secrets(stack: Stack, pool: Pool) -> Keys:
         return secret
 
     revoked = await make()
-    found = await keys.find_key(pool, revoked)
-    assert found is not None
-    await keys.revoke_key(pool, found.id)
+    newest, *_ = await keys.list_keys(pool, project)
+    await keys.revoke_key(pool, newest.id)
     made = Keys(
         good=stack.key,
         without_scope=await make(scopes={Scope.CAMPAIGNS_READ}),

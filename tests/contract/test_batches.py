@@ -17,7 +17,7 @@ from clarion.v1 import trigger_pb2_grpc
 from server.domain.idempotency import IdempotencyKey
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.documented_errors import as_json, check_call, check_rest, fields_of, reason_of
@@ -257,7 +257,7 @@ async def test_a_typed_batch_above_its_size_is_refused_and_one_above_a_single_ca
 async def test_items_beyond_what_a_limit_has_left_are_refused_and_the_others_accepted(
     caller: Caller, pool: Pool, stack: Stack, secrets: Keys
 ) -> None:
-    secret, project = new_secret(), await keys.ensure_project(pool, "demo")
+    secret, project = new_secret(), await projects.ensure_project(pool, "demo")
     limit = OwnLimit(0.01, 5)
     await keys.create_key(pool, secret, project_id=project, name="slow", scopes={Scope.TRIGGER}, limit=limit)
     await stack.until_key_works(secret)  # it takes one, too

@@ -23,7 +23,7 @@ from clarion_client import (
 )
 from server.domain.key import Scope, new_secret
 from server.domain.limit import OwnLimit
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.kit.cut_connections import losing_answers
@@ -98,7 +98,7 @@ async def test_lost_batch_response_causes_no_duplicates(stack: Stack, pool: Pool
 
 async def test_rate_limited_items_are_retried_after_their_wait(stack: Stack, pool: Pool) -> None:
     secret = new_secret()
-    project = await keys.ensure_project(pool, "demo")
+    project = await projects.ensure_project(pool, "demo")
     limit = OwnLimit(rate=100, burst=20)
     await keys.create_key(pool, secret, project_id=project, name="slow", scopes={Scope.TRIGGER}, limit=limit)
     await stack.until_key_works(secret)

@@ -16,7 +16,7 @@ import pytest
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 from server.domain.key import Scope, new_secret
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.documented_errors import check_call, check_rest, reason_of
@@ -203,7 +203,7 @@ async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
 
 
 async def test_a_revoked_key_is_refused(http: httpx.AsyncClient, pool: Pool) -> None:
-    project = await keys.ensure_project(pool, "demo")
+    project = await projects.ensure_project(pool, "demo")
     secret = new_secret()
     key = await keys.create_key(pool, secret, project_id=project, name="short", scopes={Scope.TRIGGER})
     headers = {**JSON, "authorization": f"Bearer {secret}"}

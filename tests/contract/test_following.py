@@ -15,7 +15,7 @@ from clarion.v1 import delivery_pb2_grpc
 from server.api.page_tokens import cursor_of
 from server.domain.delivery import Position
 from server.domain.key import Scope, new_secret
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.documented_errors import check_call, check_rest, fields_of, reason_of
@@ -44,7 +44,7 @@ async def trigger(http: httpx.AsyncClient, stack: Stack, user: str) -> str:
 
 
 async def key_with(pool: Pool, stack: Stack, *scopes: Scope) -> tuple[str, uuid.UUID]:
-    project, secret = await keys.ensure_project(pool, "demo"), new_secret()
+    project, secret = await projects.ensure_project(pool, "demo"), new_secret()
     key = await keys.create_key(pool, secret, project_id=project, name="test", scopes=set(scopes))
     await stack.until_key_works(secret)
     return secret, key.id

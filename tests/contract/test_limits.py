@@ -23,7 +23,7 @@ from clarion.v1 import trigger_pb2 as pb
 from server.domain.key import ApiKey, Scope, new_secret
 from server.domain.limit import OwnLimit
 from server.process.health_check import wait_serving
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
@@ -74,7 +74,7 @@ async def made(
 ) -> Caller:
     """Create a key with all scopes. On return, it works and none of its calls has been counted."""
     secret = new_secret()
-    number = await keys.ensure_project(pool, project or f"limited-{next(_names)}")
+    number = await projects.ensure_project(pool, project or f"limited-{next(_names)}")
     key = await keys.create_key(
         pool, secret, project_id=number, name="limited", scopes=set(Scope), limit=OwnLimit(0)
     )
@@ -169,7 +169,7 @@ async def test_keys_of_a_project_share_its_limit(make: Make, stack: Stack, pool:
     one = await make(OwnLimit(0), "shared")
     other = await make(OwnLimit(0.5, 100), "shared")
     stranger = await make(OwnLimit(0))
-    assert await keys.limit_project(pool, "shared", OwnLimit(0.01, 4))
+    assert await projects.limit_project(pool, "shared", OwnLimit(0.01, 4))
     await stack.until_in_force()
     assert [(await one.read()).status_code for _ in range(3)] == [200] * 3
     assert (await other.read()).status_code == 200
@@ -184,7 +184,7 @@ async def test_keys_of_a_project_share_its_limit(make: Make, stack: Stack, pool:
 
 async def test_longer_wait_of_two_limits_counts(make: Make, stack: Stack, pool: Pool) -> None:
     caller = await make(OwnLimit(0.1, 1), "twice")
-    await keys.limit_project(pool, "twice", OwnLimit(0.01, 1))
+    await projects.limit_project(pool, "twice", OwnLimit(0.01, 1))
     await stack.until_in_force()
     assert (await caller.read()).status_code == 200
     answer = await caller.read()
@@ -211,9 +211,9 @@ async def test_changed_limits_come_into_force(make: Make, pool: Pool) -> None:
     await caller.until(429)
     await keys.limit_key(pool, caller.key.id, OwnLimit(0))
     await caller.until(200)
-    await keys.limit_project(pool, "changing", ONCE)
+    await projects.limit_project(pool, "changing", ONCE)
     await caller.until(429)
-    await keys.limit_project(pool, "changing", OwnLimit())
+    await projects.limit_project(pool, "changing", OwnLimit())
     await caller.until(200)
 
 

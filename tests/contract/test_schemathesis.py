@@ -17,7 +17,7 @@ import pytest
 import tomlkit
 
 from server.domain.key import Scope, new_secret
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.documented_errors import check_rest
@@ -75,7 +75,7 @@ async def ids(http: httpx.AsyncClient, stack: Stack, pool: Pool) -> dict[str, li
     """Return what there is, for the paths' parameters; chance would never find any of it."""
     waiting = {**EXAMPLE, "send_at": (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()}
     posted = await http.post("/api/client/campaigns/44/trigger", json=waiting, headers=stack.headers())
-    project = await keys.ensure_project(pool, "demo")
+    project = await projects.ensure_project(pool, "demo")
     unused = await keys.create_key(
         pool, new_secret(), project_id=project, name="unused", scopes={Scope.TRIGGER}
     )

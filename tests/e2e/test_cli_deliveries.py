@@ -20,7 +20,7 @@ from server.cli import cli
 from server.domain.campaign import Campaign, Channel, SendWindow, Template, Undefined
 from server.domain.key import Scope, new_secret
 from server.errors import ConfigError
-from server.store.admin import campaigns, keys
+from server.store.admin import campaigns, keys, projects
 from server.store.pool import Pool
 from tests.kit.commands import clarion
 from tests.kit.smtp_servers import MailServer
@@ -35,7 +35,7 @@ USERS = {821: {"phone": "+12025550123"}, 822: {"email": GONE}, 823: {"device_tok
 
 async def apply(pool: Pool, undefined: Undefined) -> int:
     """Write the campaigns: 821 insists on a code or not, 823 sends in two hours by UTC."""
-    project = await keys.ensure_project(pool, "lists")
+    project = await projects.ensure_project(pool, "lists")
     now = dt.datetime.now(dt.UTC)
     opens, closes = (f"{now + dt.timedelta(hours=hours):%H:%M}" for hours in (2, 3))
     default = Template(subject="A", title="A", text="B")

@@ -23,7 +23,7 @@ from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from server.config import load
 from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from server.up.data_folder import sockets_folder
 from server.up.demo import CAMPAIGNS
@@ -192,7 +192,7 @@ class Stack:
         """
         secret = new_secret()
         async with self.pool() as pool:
-            project = await keys.ensure_project(pool, "markers")
+            project = await projects.ensure_project(pool, "markers")
             await keys.create_key(pool, secret, project_id=project, name="marker", scopes={Scope.TRIGGER})
         for path in self.server_socket.parent.glob("server-*.sock"):
             async with grpc.aio.insecure_channel(f"unix:{path}") as channel:

@@ -109,9 +109,9 @@ def test_a_floor_follows_a_database_clock_that_was_set_back() -> None:
     clock = FakeClock()
     floors = ScanFloors(clock)
     floors.of("lane")
-    floors.claimed("lane", NOON, NOON)
+    floors.record_claimed("lane", NOON, NOON)
     assert NOON - dt.timedelta(seconds=1) < floors.of("lane") < NOON
-    floors.claimed("lane", NOON - HOUR, NOON - HOUR)  # the first claim after the clock was set back
+    floors.record_claimed("lane", NOON - HOUR, NOON - HOUR)  # the first claim after the clock was set back
     assert floors.of("lane") <= NOON - HOUR
     clock.advance(LOOK_BACK_EVERY)
     assert floors.of("lane") == NOON - HOUR - LOOK_BACK

@@ -30,7 +30,7 @@ def floors(clock: FakeClock) -> ScanFloors:
     """Floors that have looked at all of the lane `a` and found it claimed up to NOW."""
     made = ScanFloors(clock)
     assert made.of("a") == FRONT
-    made.claimed("a", NOW, NOW)
+    made.record_claimed("a", NOW, NOW)
     return made
 
 
@@ -74,23 +74,23 @@ def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: ScanFloors,
 def test_a_floor_rises_with_what_is_claimed_and_never_above_the_databases_time(
     floors: ScanFloors, reached: dt.datetime | None, at: dt.datetime, expected: dt.datetime
 ) -> None:
-    floors.claimed("a", reached, at)
+    floors.record_claimed("a", reached, at)
     assert floors.of("a") == expected - MARGIN
 
 
 def test_a_look_back_that_found_old_rows_alone_is_gone_on_with_until_it_has_caught_up(
     floors: ScanFloors, clock: FakeClock
 ) -> None:
-    floors.claimed("a", NOW - 60 * SECOND, NOW + SECOND)
+    floors.record_claimed("a", NOW - 60 * SECOND, NOW + SECOND)
     assert floors.of("a") == NOW - 60 * SECOND
     clock.advance(LOOK_BACK_EVERY)
     assert floors.of("a") == NOW - 60 * SECOND
-    floors.claimed("a", NOW + SECOND, NOW + SECOND)
+    floors.record_claimed("a", NOW + SECOND, NOW + SECOND)
     assert floors.of("a") == NOW + SECOND - MARGIN
 
 
-def test_after_an_outage_all_begin_anew(floors: ScanFloors) -> None:
-    floors.begin_anew()
+def test_after_an_outage_all_reset(floors: ScanFloors) -> None:
+    floors.reset()
     assert floors.of("a") == FRONT
 
 

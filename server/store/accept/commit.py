@@ -1,7 +1,7 @@
 """One commit: triggers, their places in the queue and their idempotency keys, all of them or none.
 
-Few triggers go in one statement, which is one round trip. Many are copied, in a transaction: COPY takes a
-third of what the arrays of a statement cost on our side.
+A small commit is one statement, and so one round trip. A large one is a transaction with COPY, which costs
+PostgreSQL half as much for each trigger.
 """
 
 from __future__ import annotations
@@ -9,231 +9,256 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from operator import attrgetter
 from typing import TypeAlias
 
 import asyncpg
 import structlog
-from msgspec.structs import astuple
 
 from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import ValidTrigger
 from ...errors import IdempotencyKeyReused, StoreUnavailable
 from ..pool import Connection, Pool, is_outage
-from . import sql
+from ..sql import Statement
+from .statements import (
+    COLUMNS,
+    SQL,
+    joined_key_arguments,
+    key_arguments,
+    place_arguments,
+    trigger_arguments,
+)
 
-__all__ = ["CommitResult", "TriggerCommit", "known_of", "same"]
+__all__ = ["CommitResult", "TriggerCommit", "known_keys", "result_for"]
 
 log = structlog.get_logger(__name__)
 
-Statement: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
+Prepared: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
 CommitResult: TypeAlias = uuid.UUID | Exception
-"""What became of an entry: the id of the trigger that is on disk for it, or why none is."""
+"""The result for one entry: the id of the trigger on disk, or the reason why there is none."""
 Known: TypeAlias = dict[tuple[int, str], tuple[uuid.UUID, bytes]]
-"""Which trigger, of what content, a key of a project stands for."""
+"""By project and key: the id of the trigger that the key belongs to, and the hash of its content."""
 
 _CONNECT_SECONDS = 5
-_COPIED_FROM = 100
-"""So many triggers are copied: with fewer, the transaction's round trips cost more than COPY saves."""
-_LOST = "The database was lost; the trigger may or may not have been accepted."
+_COPY_FROM = 100
+"""Triggers in a commit from which COPY is cheaper than one statement, despite its extra round trips."""
+_CONNECTION_LOST = "The connection to the database was lost; the trigger may or may not have been accepted."
+
+_INSERT, _INSERT_AGAIN, _INSERT_WITH_KEYS = SQL["insert"], SQL["insert_again"], SQL["insert_with_keys"]
+_CLAIM_KEYS, _QUEUE = SQL["claim_keys"], SQL["queue"]
+_values = attrgetter(*COLUMNS)
 
 
 class TriggerCommit:
-    """Writes commits over one connection."""
+    """Writes commits over one connection.
 
-    def __init__(self, pool: Pool, remember: float) -> None:
-        """Take the pool to write to, and the seconds for which a key stands for its trigger."""
-        self._connection = _PinnedConnection(pool)
-        self._remember = remember
+    Args:
+        pool: Provides the connection.
+        key_lifetime: Seconds after which an idempotency key may be used for another trigger.
+    """
 
-    async def keep(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
-        """Write all entries in one commit; return what became of each.
+    def __init__(self, pool: Pool, key_lifetime: float) -> None:
+        self._pinned = _PinnedConnection(pool)
+        self._key_lifetime = key_lifetime
 
-        A row that PostgreSQL refuses must not fail its neighbours: those are then written in commits of
-        their own, ever smaller ones around it. If the database goes away between those, what became of
-        each says so.
+    async def write(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
+        """Write all entries in one commit and return a result for each.
+
+        If PostgreSQL rejects a row, the entries are divided into ever smaller commits, so that only the entry
+        with that row fails. If the database becomes unavailable between those commits, the results differ.
 
         Raises:
-            StoreUnavailable: the database cannot be reached, for any of them.
+            StoreUnavailable: The database cannot be reached, and no entry was written before.
         """
-        owners = _owners(entries)
+        owners = _first_owners(entries)
         try:
-            earlier = await self._write(_without_doubles(entries, owners))
+            earlier = await self._write_unique(_without_duplicates(entries, owners))
         except StoreUnavailable:
             raise
         except Exception as error:
             if len(entries) == 1:
-                trigger_id = str(entries[0][0].id)
-                log.error("trigger refused by the database", trigger_id=trigger_id, exc_info=error)
+                trigger_id = str(entries[0].trigger.id)
+                log.error("trigger rejected by the database", trigger_id=trigger_id, exc_info=error)
                 return [error]
-            return await self._divided(entries)
-        return _answers(entries, {**owners, **earlier})
+            return await self._write_halves(entries)
+        return _results(entries, {**owners, **earlier})
 
-    async def _divided(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
-        """Write both halves. Once the database has gone away, what is left is not tried: all end in time."""
+    async def _write_halves(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
+        """Write both halves; after an outage the second is not tried, so that callers do not wait longer."""
         half = len(entries) // 2
-        first = await self._part(entries[:half])
+        first = await self._write_half(entries[:half])
         if isinstance(first[-1], StoreUnavailable):
             return [*first, *[StoreUnavailable()] * (len(entries) - half)]
-        return [*first, *await self._part(entries[half:])]
+        return [*first, *await self._write_half(entries[half:])]
 
-    async def _part(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
+    async def _write_half(self, entries: Sequence[ValidTrigger]) -> list[CommitResult]:
         try:
-            return await self.keep(entries)
-        except StoreUnavailable as error:  # a matter of these alone: others are on disk
+            return await self.write(entries)
+        except StoreUnavailable as error:  # applies to these entries only: others are on disk
             return [error] * len(entries)
 
     def drop(self) -> None:
-        """Let go of the connection."""
-        self._connection.drop()
+        """Close the connection."""
+        self._pinned.drop()
 
-    async def _write(self, entries: Sequence[ValidTrigger]) -> Known:
-        """Write entries of which no two have the same key; return the keys that stand for earlier triggers.
+    async def _write_unique(self, entries: Sequence[ValidTrigger]) -> Known:
+        """Write entries with distinct keys; return the keys that belong to earlier triggers.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
         message = None
         for write in (self._first_try, self._second_try):
             try:
-                await self._connection.connect()
-                message = _LOST
+                await self._pinned.connect()
+                message = _CONNECTION_LOST
                 return await write(entries)
             except Exception as error:
                 if not is_outage(error):
                     raise
-                self._connection.drop()
+                self._pinned.drop()
                 log.warning("commit failed", error=type(error).__name__, triggers=len(entries))
         raise StoreUnavailable(message)
 
     async def _first_try(self, entries: Sequence[ValidTrigger]) -> Known:
-        if len(entries) >= _COPIED_FROM:
+        if len(entries) >= _COPY_FROM:
             return await self._copy(entries)
-        return await self._insert(entries, sql.INSERT)
+        return await self._insert(entries, _INSERT)
 
     async def _second_try(self, entries: Sequence[ValidTrigger]) -> Known:
-        """Write what may be written already, or about to be by a backend that has lost its client."""
-        return await self._insert(entries, sql.INSERT_AGAIN)
+        """Write entries that the first try may have written, or that a backend without a client still may."""
+        return await self._insert(entries, _INSERT_AGAIN)
 
-    async def _insert(self, entries: Sequence[ValidTrigger], statement: str) -> Known:
-        columns: list[object] = list(sql.columns(entries))
-        if any(once for _, _, once in entries):
-            statement = sql.INSERT_ONCE
-            columns += [*sql.keys(entries), self._remember]
-        return known_of(await (await self._connection.statement(statement)).fetch(*columns))
+    async def _insert(self, entries: Sequence[ValidTrigger], statement: Statement) -> Known:
+        values = trigger_arguments(entries) | place_arguments(entries)
+        if any(entry.key for entry in entries):
+            statement = _INSERT_WITH_KEYS
+            values |= key_arguments(entries) | {"lifetime": self._key_lifetime}
+        return known_keys(await self._fetch(statement, **values))
 
     async def _copy(self, entries: Sequence[ValidTrigger]) -> Known:
-        async with self._connection.transaction() as connection:
-            known = await self._claim([entry for entry in entries if entry[2]])
-            fresh = _without_doubles(entries, known)
+        async with self._pinned.transaction() as connection:
+            known = await self._claim_keys([entry for entry in entries if entry.key])
+            new = _without_duplicates(entries, known)
             await connection.copy_records_to_table(
-                "trigger",
-                records=(astuple(trigger)[: len(sql.COLUMNS)] for trigger, _, _ in fresh),
-                columns=sql.COLUMNS,
+                "trigger", records=(_values(entry.trigger) for entry in new), columns=COLUMNS
             )
-            await self._queue(connection, fresh)
+            await self._queue(connection, new)
         return known
 
     async def _queue(self, connection: Connection, entries: Sequence[ValidTrigger]) -> None:
-        """Queue triggers; the database says what "now" is."""
-        later = [entry for entry in entries if entry[1].due_at or entry[1].expires_at]
-        now = entries if not later else [one for one in entries if not (one[1].due_at or one[1].expires_at)]
+        """Queue triggers. Those that are due at once get the database's time, as in the other statements."""
+        later = [entry for entry in entries if _is_timed(entry)]
+        now = [entry for entry in entries if not _is_timed(entry)] if later else entries
         await connection.copy_records_to_table(
             "queue",
-            records=((trigger.id, place.lane) for trigger, place, _ in now),
+            records=((entry.trigger.id, entry.placement.lane) for entry in now),
             columns=("trigger_id", "lane"),
         )
         if later:
-            await (await self._connection.statement(sql.QUEUE)).fetch(*sql.places(later))
+            await self._fetch(_QUEUE, **place_arguments(later))
 
-    async def _claim(self, entries: Sequence[ValidTrigger]) -> Known:
+    async def _claim_keys(self, entries: Sequence[ValidTrigger]) -> Known:
         if not entries:
             return {}
-        statement = await self._connection.statement(sql.CLAIM)
-        return known_of(await statement.fetch(*sql.claims(entries), self._remember))
+        values = joined_key_arguments(entries)
+        return known_keys(await self._fetch(_CLAIM_KEYS, **values, lifetime=self._key_lifetime))
+
+    async def _fetch(self, statement: Statement, **values: object) -> Sequence[asyncpg.Record]:
+        prepared = await self._pinned.prepare(statement)
+        return await prepared.fetch(*statement.arguments(**values))
 
 
 class _PinnedConnection:
-    """One connection that is kept, with its prepared statements: commits do without the pool's rounds."""
+    """One connection with its prepared statements, kept between commits.
+
+    It saves the round trips of acquiring one from the pool and of preparing the statements.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._connection: Connection | None = None
-        self._statements: dict[str, Statement] = {}
+        self._prepared: dict[Statement, Prepared] = {}
 
     async def connect(self) -> Connection:
-        """Return a living connection."""
+        """Return the connection; open a new one if it was lost."""
         if self._connection is None or _is_lost(self._connection):
             self.drop()
             self._connection = await self._pool.acquire(timeout=_CONNECT_SECONDS)
         return self._connection
 
-    async def statement(self, text: str) -> Statement:
-        """Return the prepared statement on a living connection."""
+    async def prepare(self, statement: Statement) -> Prepared:
+        """Return the statement as prepared on the connection."""
         connection = await self.connect()
-        if text not in self._statements:
-            self._statements[text] = await connection.prepare(text)
-        return self._statements[text]
+        if statement not in self._prepared:
+            self._prepared[statement] = await connection.prepare(statement.text)
+        return self._prepared[statement]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Give the connection, in a transaction for the block."""
+        """Yield the connection, in a transaction for the block."""
         connection = await self.connect()
         async with connection.transaction():
             yield connection
 
     def drop(self) -> None:
-        """Let go of a connection that is lost, and of what was prepared on it."""
+        """Close the connection and forget the statements that were prepared on it."""
         connection, self._connection = self._connection, None
-        self._statements.clear()
+        self._prepared.clear()
         if connection is not None:
-            with suppress(asyncpg.InterfaceError):  # the pool has taken it back already
+            with suppress(asyncpg.InterfaceError):  # already returned to the pool
                 connection.terminate()
 
 
 def _is_lost(connection: Connection) -> bool:
     try:
         return connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it back
+    except asyncpg.InterfaceError:  # already returned to the pool
         return True
 
 
-def _owners(entries: Sequence[ValidTrigger]) -> Known:
-    """Return what each key stands for, if it stands for nothing yet: the first entry that has it."""
+def _first_owners(entries: Sequence[ValidTrigger]) -> Known:
+    """Return for each key the first entry that has it: its owner, unless an earlier commit used the key."""
     owners: Known = {}
-    for trigger, _, once in entries:
-        if once:
-            owners.setdefault((trigger.project_id, once.key), (trigger.id, once.content))
+    for trigger, _, key in entries:
+        if key:
+            owners.setdefault((trigger.project_id, key.key), (trigger.id, key.content))
     return owners
 
 
-def _without_doubles(entries: Sequence[ValidTrigger], owners: Known) -> Sequence[ValidTrigger]:
-    """Leave out what has the key of an entry before it."""
-    return [entry for entry in entries if _stands_alone(entry, owners)] if owners else entries
+def _is_timed(entry: ValidTrigger) -> bool:
+    """Return whether a trigger is due later, or expires."""
+    return bool(entry.placement.due_at or entry.placement.expires_at)
 
 
-def _stands_alone(entry: ValidTrigger, known: Known) -> bool:
-    """Tell whether an entry has no key, or one that stands for no other trigger."""
-    trigger, _, once = entry
-    name = once and (trigger.project_id, once.key)
+def _without_duplicates(entries: Sequence[ValidTrigger], owners: Known) -> Sequence[ValidTrigger]:
+    """Return the entries without those whose key belongs to another trigger."""
+    return [entry for entry in entries if _owns_its_key(entry, owners)] if owners else entries
+
+
+def _owns_its_key(entry: ValidTrigger, known: Known) -> bool:
+    """Return whether an entry has no key, or a key that belongs to no other trigger."""
+    trigger, _, key = entry
+    name = key and (trigger.project_id, key.key)
     return name not in known or known[name][0] == trigger.id
 
 
-def known_of(rows: Sequence[asyncpg.Record]) -> Known:
-    """Return what the rows say of keys."""
+def known_keys(rows: Sequence[asyncpg.Record]) -> Known:
+    """Return the keys in rows of project_id, key, trigger_id and content."""
     return {(row["project_id"], row["key"]): (row["trigger_id"], row["content"]) for row in rows}
 
 
-def _answers(entries: Sequence[ValidTrigger], known: Known) -> list[CommitResult]:
+def _results(entries: Sequence[ValidTrigger], known: Known) -> list[CommitResult]:
     if not known:
-        return [trigger.id for trigger, _, _ in entries]
+        return [entry.trigger.id for entry in entries]
     return [
-        same(*known[trigger.project_id, once.key], once) if once else trigger.id
-        for trigger, _, once in entries
+        result_for(key, *known[trigger.project_id, key.key]) if key else trigger.id
+        for trigger, _, key in entries
     ]
 
 
-def same(trigger_id: uuid.UUID, content: bytes, once: IdempotencyKey) -> CommitResult:
-    """Return the id that a key stands for, or that it stands for other content."""
-    if content != once.content:
+def result_for(key: IdempotencyKey, trigger_id: uuid.UUID, content: bytes) -> CommitResult:
+    """Return the id of the trigger that a key belongs to, or an error if it was used for other content."""
+    if content != key.content:
         return IdempotencyKeyReused(metadata={"trigger_id": str(trigger_id)})
     return trigger_id

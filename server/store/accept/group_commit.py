@@ -1,15 +1,16 @@
-"""The group committer: a trigger is accepted when the commit that holds it is on disk.
+"""Group commit: a trigger is accepted when the commit that holds it is on disk.
 
-Whatever arrives while one commit is in flight forms the next one. A lone trigger is committed at once. While
-triggers come together, the next commit waits a moment for more of them: a commit costs the same CPU for one
-trigger as for ten, on both sides, so this is what a busy server's throughput hangs on.
+Triggers that arrive while one commit is in flight form the next one. A single trigger is committed at once.
+While several arrive together, the next commit waits a moment for more: one commit costs nearly the same CPU
+for ten triggers as for one, in the server and in PostgreSQL, so the throughput of a busy server depends on
+it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from ...domain.idempotency import IdempotencyKey
@@ -17,75 +18,90 @@ from ...domain.placement import Placement, ValidTrigger
 from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
 from ..pool import Pool, reached
-from . import sql
-from .commit import CommitResult, TriggerCommit, known_of, same
+from .commit import CommitResult, TriggerCommit, known_keys, result_for
 from .notify import Notifier
+from .statements import SQL
 
-__all__ = ["REMEMBER", "TriggerWriter"]
+__all__ = ["KEY_LIFETIME", "TriggerWriter"]
 
-REMEMBER = 86_400.0
-"""Seconds for which an idempotency key stands for its trigger."""
+KEY_LIFETIME = 86_400.0
+"""Seconds after which an idempotency key may be used for another trigger."""
 _MAX_BATCH = 500
-"""Triggers in one commit, but for those of a call that brings more: it is not divided."""
+"""Triggers in one commit. A call with more is not divided: all its triggers are in one commit."""
 _GATHER_SECONDS = 0.003
+
+_FIND_EARLIER = SQL["find_earlier"]
 
 
 @dataclass(slots=True)
 class _Call:
-    """What one call brought: it is in one commit, perhaps with others."""
+    """The entries of one call. They are in one commit, possibly with those of other calls."""
 
     entries: Sequence[ValidTrigger]
     done: asyncio.Future[Sequence[CommitResult]]
 
 
 class TriggerWriter:
-    """Accepts triggers durably, many to a commit."""
+    """Accepts triggers durably, many to a commit.
+
+    Args:
+        pool: The database to write to.
+        notifier: Is notified after each commit.
+        max_pending: Triggers that may wait for a commit; further calls are rejected.
+        key_lifetime: Seconds after which an idempotency key may be used for another trigger.
+        sleep: Replaces `asyncio.sleep` in tests.
+    """
 
     def __init__(
-        self, pool: Pool, announcer: Notifier, *, max_pending: int, remember: float = REMEMBER
+        self,
+        pool: Pool,
+        notifier: Notifier,
+        *,
+        max_pending: int,
+        key_lifetime: float = KEY_LIFETIME,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Take the pool to write to, and how many triggers may wait before callers are refused.
-
-        An idempotency key stands for its trigger for `remember` seconds.
-        """
-        self._remember = remember
         self._pool = pool
-        self._keeper = TriggerCommit(pool, remember)
-        self._announcer = announcer
+        self._commit = TriggerCommit(pool, key_lifetime)
+        self._notifier = notifier
         self._max_pending = max_pending
+        self._key_lifetime = key_lifetime
+        self._sleep = sleep
         self._waiting: list[_Call] = []
         self._pending = 0
         self._arrived = asyncio.Event()
 
     async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
-        """Return when the trigger is on disk and in its place in the queue.
+        """Return the trigger's id once the trigger is on disk and queued.
 
-        Returns the trigger's id; or that of an earlier one which `once` stands for, and then nothing is kept
-        of this one.
+        If the key `once` belongs to an earlier trigger, that trigger's id is returned and this one is not
+        stored.
 
         Raises:
-            IdempotencyKeyReused: the key of `once` stands for other content.
-            Overloaded: too many triggers wait already.
-            StoreUnavailable: the database cannot be reached.
+            IdempotencyKeyReused: The key was used for other content.
+            Overloaded: Too many triggers are waiting.
+            StoreUnavailable: The database cannot be reached.
         """
-        (kept,) = await self.add_all([ValidTrigger(trigger, place, once)])
-        if isinstance(kept, Exception):
-            raise kept
-        return kept
+        (result,) = await self.add_all([ValidTrigger(trigger, place, once)])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[CommitResult]:
-        """Return when all entries are on disk, in one commit; what `add` returns or raises of each.
+        """Commit all entries together; return for each what `add` returns or raises.
 
-        Of several with one key the first stands for it. Only what PostgreSQL itself refuses, a fault of ours,
-        is an error that others do not share, and divides the commit; then some may be StoreUnavailable.
+        If several have the same key, it belongs to the first. Results differ between entries only if
+        PostgreSQL rejects a row, which is a bug: then the commit is divided, and some results may be
+        StoreUnavailable.
 
         Raises:
-            Overloaded: too many triggers wait already.
-            StoreUnavailable: the database cannot be reached, for any of them.
+            Overloaded: Too many triggers are waiting.
+            StoreUnavailable: The database cannot be reached, and no entry was written.
         """
         if not entries:
             return []
-        # Who finds room for one gets it for all: else a large call would never find it beside small ones.
+        # Admit a call if there is room for one entry; otherwise large batches would starve next to small
+        # calls.
         if self._pending >= self._max_pending:
             raise Overloaded
         done: asyncio.Future[Sequence[CommitResult]] = asyncio.get_running_loop().create_future()
@@ -95,78 +111,87 @@ class TriggerWriter:
         return await done
 
     async def earlier(self, asked: Sequence[tuple[Trigger, IdempotencyKey]]) -> Sequence[CommitResult | None]:
-        """Return for each the id of an earlier trigger that its key stands for, if any; keep nothing.
+        """Return for each the id of the earlier trigger that its key belongs to, or None; store nothing.
 
-        Where the key stands for other content, it is IdempotencyKeyReused.
+        If the key was used for other content, the result is IdempotencyKeyReused.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
-        names = [(trigger.project_id, once.key) for trigger, once in asked]
+        names = [(trigger.project_id, key.key) for trigger, key in asked]
+        values = {
+            "project_ids": [project_id for project_id, _ in names],
+            "keys": [key for _, key in names],
+            "lifetime": self._key_lifetime,
+        }
         async with reached():
-            rows = await self._pool.fetch(sql.EARLIER, *map(list, zip(*names, strict=True)), self._remember)
-        known = known_of(rows)
+            rows = await self._pool.fetch(*_FIND_EARLIER(**values))
+        known = known_keys(rows)
         return [
-            same(*known[name], once) if name in known else None
-            for name, (_, once) in zip(names, asked, strict=True)
+            result_for(key, *known[name]) if name in known else None
+            for name, (_, key) in zip(names, asked, strict=True)
         ]
 
     async def run(self) -> None:
         """Commit what arrives, until cancelled."""
         try:
-            await self._commit_forever()
+            await self._run_commits()
         finally:
-            self._keeper.drop()
-            _settle(self._waiting, StoreUnavailable("The server stops; the trigger was not accepted."))
+            self._commit.drop()
+            _fail(self._waiting, StoreUnavailable("The server is stopping; the trigger was not accepted."))
 
-    async def _commit_forever(self) -> None:
+    async def _run_commits(self) -> None:
         crowded = False
         while True:
             await self._arrived.wait()
             if crowded:
-                await asyncio.sleep(_GATHER_SECONDS)
+                await self._sleep(_GATHER_SECONDS)
             crowded = len(self._waiting) > 1
-            # A caller that gave up before its commit began is told nothing, so nothing is kept.
-            await self._commit([call for call in self._next() if not call.done.done()])
+            # Nothing is stored for callers that gave up before their commit began: they get no answer.
+            await self._write([call for call in self._next_calls() if not call.done.done()])
 
-    def _next(self) -> list[_Call]:
-        """Take the calls of the next commit from those that wait."""
-        count = taken = 0
-        while count < len(self._waiting) and taken < _MAX_BATCH:
-            taken += len(self._waiting[count].entries)
+    def _next_calls(self) -> list[_Call]:
+        """Remove the calls of the next commit from those that wait, and return them."""
+        count = triggers = 0
+        while count < len(self._waiting) and triggers < _MAX_BATCH:
+            triggers += len(self._waiting[count].entries)
             count += 1
         calls, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._pending -= taken
+        self._pending -= triggers
         if not self._waiting:
             self._arrived.clear()
         return calls
 
-    async def _commit(self, calls: list[_Call]) -> None:
+    async def _write(self, calls: list[_Call]) -> None:
         if not calls:
             return
         try:
-            kept = await self._keeper.keep([entry for call in calls for entry in call.entries])
+            results = await self._commit.write([entry for call in calls for entry in call.entries])
         except asyncio.CancelledError:
-            _settle(calls, StoreUnavailable("The server stops; the trigger may or may not be accepted."))
+            _fail(
+                calls,
+                StoreUnavailable("The server is stopping; the trigger may or may not have been accepted."),
+            )
             raise
         except StoreUnavailable as error:
-            _settle(calls, error)
+            _fail(calls, error)
         else:
-            _accept(calls, kept)
-            self._announcer.notify()
+            _return(calls, results)
+            self._notifier.notify()
 
 
-def _accept(calls: list[_Call], kept: Sequence[CommitResult]) -> None:
-    """Tell each caller what was kept for it."""
+def _return(calls: list[_Call], results: Sequence[CommitResult]) -> None:
+    """Return to each caller the results for its entries."""
     start = 0
     for call in calls:
         end = start + len(call.entries)
         if not call.done.done():
-            call.done.set_result(kept[start:end])
+            call.done.set_result(results[start:end])
         start = end
 
 
-def _settle(calls: list[_Call], error: Exception) -> None:
+def _fail(calls: list[_Call], error: Exception) -> None:
+    """Raise the error in all callers that still wait."""
     for call in calls:
         if not call.done.done():
             call.done.set_exception(error)

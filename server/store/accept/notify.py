@@ -1,7 +1,7 @@
-"""Telling dispatchers that there is work, without putting NOTIFY into the commit.
+"""Notifies dispatchers of new work, outside the commit.
 
-NOTIFY inside the accepting transaction would serialise all commits of the cluster on one lock. A notice
-that gets lost is harmless: dispatchers look into the queue by themselves twice a second.
+NOTIFY inside the accepting transaction would serialise all commits of the cluster on one lock. A lost
+notification is harmless: dispatchers also look into the queue twice a second.
 """
 
 from __future__ import annotations
@@ -11,34 +11,41 @@ import asyncio
 import structlog
 
 from ..pool import Pool, is_outage
+from .statements import SQL
 
-__all__ = ["CHANNEL", "Notifier"]
+__all__ = ["NOTIFY", "QUEUE_CHANNEL", "Notifier"]
 
-CHANNEL = "clarion_queue"
-_AT_MOST_EVERY = 0.02  # seconds
+QUEUE_CHANNEL = "clarion_queue"
+"""The PostgreSQL notification channel that dispatchers listen on."""
+NOTIFY = SQL["notify"](channel=QUEUE_CHANNEL)
+"""Text and argument of the statement that notifies dispatchers."""
+_INTERVAL = 0.02  # seconds
 
 log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """Sends at most 50 notices a second, however many triggers arrive."""
+    """Sends at most 50 notifications a second, however many triggers arrive.
+
+    Args:
+        pool: The database to notify through.
+    """
 
     def __init__(self, pool: Pool) -> None:
-        """Take the pool to send notices by."""
         self._pool = pool
-        self._news = asyncio.Event()
+        self._queued = asyncio.Event()
 
     def notify(self) -> None:
-        """Say that something was queued."""
-        self._news.set()
+        """Signal that work was queued."""
+        self._queued.set()
 
     async def run(self) -> None:
-        """Send notices until cancelled."""
+        """Send notifications until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._queued.wait()
+            self._queued.clear()
             try:
-                await self._pool.execute(f"NOTIFY {CHANNEL}")
-            except Exception as error:  # a lost notice costs a second; it must not end the server
-                log.warning("notice not sent", exc_info=None if is_outage(error) else error)
-            await asyncio.sleep(_AT_MOST_EVERY)
+                await self._pool.execute(*NOTIFY)
+            except Exception as error:  # a lost notification only delays work; it must not stop the server
+                log.warning("notification not sent", exc_info=None if is_outage(error) else error)
+            await asyncio.sleep(_INTERVAL)

@@ -9,27 +9,14 @@ import msgspec
 
 from ...domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from ..pool import Connection, Pool
+from ..sql import load
 
 __all__ = ["all_campaigns", "apply_campaigns", "find_campaign", "list_campaigns"]
 
-_COLUMNS = (
-    "project_id, id, name, channel, provider, providers, state, sender, templates, retry, send_window,"
-    " unsubscribe_url, undefined, revision"
-)
-_LEAN_COLUMNS = _COLUMNS.replace("templates", "'{}' AS templates")
-_CHANGING = _COLUMNS.split(", ")[2:-1]
+_SQL = load("admin/campaigns.sql")
 _templates = msgspec.json.Decoder(dict[str, Template])
 _retry = msgspec.json.Decoder(RetryPolicy | None)
 _window = msgspec.json.Decoder(SendWindow | None)
-
-_UPSERT = f"""
-    INSERT INTO campaign ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)
-    ON CONFLICT (project_id, id) DO UPDATE SET revision = campaign.revision + 1,
-        {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)}
-    WHERE ({", ".join(f"campaign.{name}" for name in _CHANGING)})
-        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CHANGING)})
-    RETURNING revision
-"""  # noqa: S608 - constants only
 
 
 def _campaign(row: asyncpg.Record) -> Campaign:
@@ -51,18 +38,14 @@ def _campaign(row: asyncpg.Record) -> Campaign:
 
 
 async def all_campaigns(connection: Connection, *, templates: bool) -> list[Campaign]:
-    """Return all campaigns of all projects; without templates where they are not needed."""
-    columns = _COLUMNS if templates else _LEAN_COLUMNS
-    return [_campaign(row) for row in await connection.fetch(f"SELECT {columns} FROM campaign")]  # noqa: S608 - constants only
+    """Return all campaigns of all projects, with or without their templates."""
+    statement = _SQL["all" if templates else "all_without_templates"]
+    return [_campaign(row) for row in await connection.fetch(*statement())]
 
 
 async def find_campaign(pool: Pool, project_id: int, campaign_id: int) -> Campaign | None:
     """Return one campaign of a project."""
-    row = await pool.fetchrow(
-        f"SELECT {_COLUMNS} FROM campaign WHERE project_id = $1 AND id = $2",  # noqa: S608 - constants only
-        project_id,
-        campaign_id,
-    )
+    row = await pool.fetchrow(*_SQL["find"](project_id=project_id, id=campaign_id))
     return _campaign(row) if row else None
 
 
@@ -70,39 +53,33 @@ async def list_campaigns(
     pool: Pool, project_id: int | None = None, *, after: int = 0, limit: int = 1000
 ) -> list[Campaign]:
     """Return up to `limit` campaigns with ids above `after`, by id; of one project or of all."""
-    rows = await pool.fetch(
-        f"SELECT {_COLUMNS} FROM campaign"  # noqa: S608 - constants only
-        " WHERE ($1::int8 IS NULL OR project_id = $1) AND id > $2 ORDER BY id, project_id LIMIT $3",
-        project_id,
-        after,
-        limit,
-    )
+    rows = await pool.fetch(*_SQL["list"](project_id=project_id, after=after, limit=limit))
     return [_campaign(row) for row in rows]
 
 
 async def apply_campaigns(pool: Pool, campaigns: Iterable[Campaign]) -> dict[int, str]:
-    """Write campaigns in one transaction; return for each id `created`, `changed` or `unchanged`."""
+    """Create or change campaigns in one transaction; return `created`, `changed` or `unchanged` by id."""
     results: dict[int, str] = {}
     async with pool.acquire() as connection, connection.transaction():
         for campaign in campaigns:
-            revision = await connection.fetchval(_UPSERT, *_row(campaign))
+            revision = await connection.fetchval(*_SQL["apply"](**_values(campaign)))
             results[campaign.id] = {None: "unchanged", 1: "created"}.get(revision, "changed")
     return results
 
 
-def _row(campaign: Campaign) -> tuple[object, ...]:
-    return (
-        campaign.project_id,
-        campaign.id,
-        campaign.name,
-        campaign.channel.value,
-        campaign.providers[0],
-        campaign.providers,
-        campaign.state.value,
-        campaign.sender,
-        msgspec.json.encode(campaign.templates, order="sorted").decode(),
-        msgspec.json.encode(campaign.retry).decode(),
-        msgspec.json.encode(campaign.window).decode(),
-        campaign.unsubscribe_url,
-        campaign.undefined.value,
-    )
+def _values(campaign: Campaign) -> dict[str, object]:
+    return {
+        "project_id": campaign.project_id,
+        "id": campaign.id,
+        "name": campaign.name,
+        "channel": campaign.channel.value,
+        "provider": campaign.providers[0],
+        "providers": campaign.providers,
+        "state": campaign.state.value,
+        "sender": campaign.sender,
+        "templates": msgspec.json.encode(campaign.templates, order="sorted").decode(),
+        "retry": msgspec.json.encode(campaign.retry).decode(),
+        "send_window": msgspec.json.encode(campaign.window).decode(),
+        "unsubscribe_url": campaign.unsubscribe_url,
+        "undefined": campaign.undefined.value,
+    }

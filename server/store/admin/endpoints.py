@@ -1,4 +1,4 @@
-"""Endpoints of webhooks."""
+"""Webhook endpoints in the database."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from collections.abc import Iterable, Mapping
 
 import asyncpg
 
-from ...domain.webhook import ENDPOINTS_AT_MOST, TEST, Endpoint, EndpointState, EventType, Secrets, Target
-from ...errors import ConfigError
+from ...domain.webhook import (
+    ENDPOINTS_AT_MOST,
+    POLICY,
+    TEST,
+    Endpoint,
+    EndpointState,
+    EventType,
+    Secrets,
+    Target,
+)
+from ...errors import EndpointNotFound, ProjectNotFound, TooManyEndpoints
 from ..pool import Connection, Pool
-from ..queue.webhooks_sql import SEND_TEST
+from ..sql import load
 
 __all__ = [
     "active_targets",
@@ -19,147 +28,118 @@ __all__ = [
     "delete_endpoint",
     "find_endpoint",
     "list_endpoints",
-    "must_be_active",
-    "no_endpoint",
     "rotate_secret",
     "send_test",
     "set_state",
 ]
 
-_COLUMNS = """w.id, w.url, w.events, w.state, w.created_at, w.disabled_because, w.previous_until,
-    (SELECT name FROM project WHERE project.id = w.project_id) AS project"""
+_SQL = load("admin/endpoints.sql")
 
 
 async def create_endpoint(
     pool: Pool, *, project: str, url: str, events: Iterable[EventType], secret: str
 ) -> Endpoint:
-    """Store an endpoint of the project; it hears of what happens from now on.
+    """Create an endpoint of the project. It receives events that occur from now on.
 
     Raises:
-        ConfigError: there is no such project, or it has as many as it may.
+        ProjectNotFound: No project has this name.
+        TooManyEndpoints: The project has as many endpoints as it may have.
     """
     async with pool.acquire() as connection, connection.transaction():
-        # The lock makes two that come together count each other.
-        project_id = await connection.fetchval("SELECT id FROM project WHERE name = $1 FOR UPDATE", project)
+        project_id = await connection.fetchval(*_SQL["lock_project"](name=project))
         if project_id is None:
-            raise ConfigError(f"there is no project {project}; `clarion projects list` shows them")
-        count = await connection.fetchval("SELECT count(*) FROM webhook WHERE project_id = $1", project_id)
-        if count >= ENDPOINTS_AT_MOST:
-            raise ConfigError(
-                f"project {project} has {count} endpoints, and {ENDPOINTS_AT_MOST} is the most:"
-                " delete one with `clarion webhooks delete`"
-            )
+            raise ProjectNotFound.of(project)
+        if await connection.fetchval(*_SQL["count"](project_id=project_id)) >= ENDPOINTS_AT_MOST:
+            raise TooManyEndpoints
         row = await connection.fetchrow(
-            "INSERT INTO webhook AS w (project_id, url, events, secret) VALUES ($1, $2, $3, $4)"  # noqa: S608
-            f" RETURNING {_COLUMNS}",
-            project_id,
-            url,
-            sorted(events),
-            secret,
+            *_SQL["create"](project_id=project_id, url=url, events=sorted(events), secret=secret)
         )
     assert row is not None  # noqa: S101 - just written
     return _endpoint(row)
 
 
 async def list_endpoints(pool: Pool, project: str | None = None) -> list[Endpoint]:
-    """Return the endpoints of a project, or of all, the newest first."""
-    rows = await pool.fetch(
-        f"SELECT {_COLUMNS} FROM webhook w JOIN project p ON p.id = w.project_id"  # noqa: S608 - constants only
-        " WHERE $1::text IS NULL OR p.name = $1 ORDER BY w.created_at DESC, w.id",
-        project,
-    )
-    return [_endpoint(row) for row in rows]
+    """Return the endpoints of one project, or of all, the newest first."""
+    return [_endpoint(row) for row in await pool.fetch(*_SQL["list"](project=project))]
 
 
 async def find_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
     """Return an endpoint.
 
     Raises:
-        ConfigError: there is no such.
+        EndpointNotFound: No endpoint has this id.
     """
-    row = await pool.fetchrow(f"SELECT {_COLUMNS} FROM webhook w WHERE id = $1", endpoint_id)  # noqa: S608
-    if row is None:
-        raise no_endpoint(endpoint_id)
-    return _endpoint(row)
+    return _found(await pool.fetchrow(*_SQL["find"](id=endpoint_id)), endpoint_id)
 
 
-async def must_be_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
-    """Refuse an endpoint to which nothing would be sent.
+async def rotate_secret(pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta) -> Endpoint:
+    """Give an endpoint a new secret and return the endpoint.
+
+    Args:
+        pool: The database.
+        endpoint_id: The endpoint.
+        secret: The new secret.
+        overlap: How long the previous secret also signs. If zero, it is deleted.
 
     Raises:
-        ConfigError: there is no such, or it is disabled.
-    """
-    endpoint = await find_endpoint(pool, endpoint_id)
-    if endpoint.state is EndpointState.DISABLED:
-        raise ConfigError(
-            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because}):"
-            f" run `clarion webhooks enable {endpoint_id}` first"
-        )
-
-
-def no_endpoint(endpoint_id: uuid.UUID) -> ConfigError:
-    """Return the error that says so."""
-    return ConfigError(f"there is no endpoint {endpoint_id}; `clarion webhooks list` shows them")
-
-
-async def rotate_secret(
-    pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta
-) -> Endpoint | None:
-    """Give an endpoint a new secret, beside which the old one signs for a while; None: there is no such.
-
-    Without an overlap the old one is not kept at all.
+        EndpointNotFound: No endpoint has this id.
     """
     row = await pool.fetchrow(
-        "UPDATE webhook w SET secret = $2, previous_secret = CASE WHEN $4 THEN secret ELSE '' END,"  # noqa: S608
-        f" previous_until = CASE WHEN $4 THEN now() + $3::interval END WHERE id = $1 RETURNING {_COLUMNS}",
-        endpoint_id,
-        secret,
-        overlap,
-        bool(overlap),
+        *_SQL["rotate_secret"](id=endpoint_id, secret=secret, overlap=overlap, keep_previous=bool(overlap))
     )
-    return _endpoint(row) if row else None
+    return _found(row, endpoint_id)
 
 
-async def set_state(pool: Pool, endpoint_id: uuid.UUID, state: EndpointState) -> Endpoint | None:
-    """Disable an endpoint or enable it again; None: there is no such."""
+async def set_state(pool: Pool, endpoint_id: uuid.UUID, state: EndpointState) -> Endpoint:
+    """Disable an endpoint, or enable it again; return the endpoint.
+
+    Raises:
+        EndpointNotFound: No endpoint has this id.
+    """
     because = "" if state is EndpointState.ACTIVE else "by hand"
-    row = await pool.fetchrow(
-        f"UPDATE webhook w SET state = $2, disabled_because = $3 WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
-        endpoint_id,
-        state.value,
-        because,
-    )
-    return _endpoint(row) if row else None
+    row = await pool.fetchrow(*_SQL["set_state"](id=endpoint_id, state=state.value, because=because))
+    return _found(row, endpoint_id)
 
 
-async def delete_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint | None:
-    """Delete an endpoint, and what waits for it; its log stays. None: there is no such."""
+async def delete_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
+    """Delete an endpoint and its queued messages, but not its log; return the endpoint.
+
+    Raises:
+        EndpointNotFound: No endpoint has this id.
+    """
     async with pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(
-            f"DELETE FROM webhook w WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608 - constants only
-            endpoint_id,
-        )
-        await connection.execute("DELETE FROM webhook_queue WHERE webhook_id = $1", endpoint_id)
-    return _endpoint(row) if row else None
+        row = await connection.fetchrow(*_SQL["delete"](id=endpoint_id))
+        await connection.execute(*_SQL["delete_queued"](id=endpoint_id))
+    return _found(row, endpoint_id)
 
 
-async def send_test(pool: Pool, endpoint_id: uuid.UUID) -> uuid.UUID | None:
-    """Have a test sent to an active endpoint; return the message's id, or None if there is no such."""
-    found: uuid.UUID | None = await pool.fetchval(SEND_TEST, endpoint_id, TEST)
-    return found
+async def send_test(pool: Pool, endpoint_id: uuid.UUID) -> uuid.UUID:
+    """Queue a test message for an active endpoint; return the message's id.
+
+    Raises:
+        EndpointNotFound: No active endpoint has this id.
+    """
+    statement = _SQL["send_test"](id=endpoint_id, type=TEST, message_ttl=POLICY.ttl)
+    message_id: uuid.UUID | None = await pool.fetchval(*statement)
+    if message_id is None:
+        raise EndpointNotFound.of(endpoint_id)
+    return message_id
 
 
 async def active_targets(connection: Connection) -> Mapping[str, Target]:
-    """Return all active endpoints with their secrets, by id."""
-    rows = await connection.fetch(
-        "SELECT id, url, secret, previous_secret, previous_until FROM webhook WHERE state = 'active'"
-    )
+    """Return the URLs and secrets of all active endpoints, by the endpoints' ids."""
     return {
         str(row["id"]): Target(
             row["url"], Secrets(row["secret"], row["previous_secret"], row["previous_until"])
         )
-        for row in rows
+        for row in await connection.fetch(*_SQL["active_targets"]())
     }
+
+
+def _found(row: asyncpg.Record | None, endpoint_id: uuid.UUID) -> Endpoint:
+    if row is None:
+        raise EndpointNotFound.of(endpoint_id)
+    return _endpoint(row)
 
 
 def _endpoint(row: asyncpg.Record) -> Endpoint:

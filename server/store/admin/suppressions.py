@@ -1,4 +1,4 @@
-"""Recipients that a provider refused for good, and who are sent nothing any more."""
+"""Suppressions: recipients that a provider rejected for good. Nothing is sent to them any more."""
 
 from __future__ import annotations
 
@@ -8,51 +8,42 @@ from dataclasses import dataclass
 
 from ...domain.campaign import Channel
 from ..pool import Pool
+from ..sql import load
 
 __all__ = ["Suppression", "list_suppressions", "remove_suppression"]
+
+_SQL = load("admin/suppressions.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One recipient of one project, and why: the provider's words about the trigger that it refused."""
+    """A suppressed recipient of one project."""
 
     project: str
     channel: Channel
     address: str
     reason: str
+    """The provider's message."""
     provider: str
     trigger_id: uuid.UUID
+    """The trigger that the provider rejected."""
     created_at: dt.datetime
 
     def __repr__(self) -> str:
-        """Leave out the recipient: a repr ends in logs."""
+        """Return the facts without the address, because a repr may be logged."""
         return f"Suppression({self.project}, {self.channel}, trigger {self.trigger_id})"
 
 
 async def list_suppressions(
     pool: Pool, *, project: str | None, channel: Channel | None, address: str | None, limit: int
 ) -> list[Suppression]:
-    """Return the newest suppressions; of a project, a channel, an address, if given."""
-    rows = await pool.fetch(
-        "SELECT p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at"
-        " FROM suppression s JOIN project p ON p.id = s.project_id"
-        " WHERE ($1::text IS NULL OR p.name = $1) AND ($2::text IS NULL OR s.channel = $2)"
-        " AND ($3::text IS NULL OR s.address = $3) ORDER BY s.created_at DESC, s.address LIMIT $4",
-        project,
-        channel.value if channel else None,
-        address,
-        limit,
-    )
+    """Return the newest suppressions; only those of a project, a channel or an address, if given."""
+    values = {"project": project, "channel": channel.value if channel else None, "address": address}
+    rows = await pool.fetch(*_SQL["list"](**values, limit=limit))
     return [Suppression(**{**row, "channel": Channel(row["channel"])}) for row in rows]
 
 
 async def remove_suppression(pool: Pool, *, project: str | None, channel: Channel, address: str) -> int:
-    """Let a recipient be sent to again, in one project or in all; return in how many it was suppressed."""
-    rows = await pool.fetch(
-        "DELETE FROM suppression s USING project p WHERE p.id = s.project_id AND s.channel = $2"
-        " AND s.address = $3 AND ($1::text IS NULL OR p.name = $1) RETURNING s.project_id",
-        project,
-        channel.value,
-        address,
-    )
+    """Remove a recipient's suppression from one project, or from all; return from how many."""
+    rows = await pool.fetch(*_SQL["remove"](project=project, channel=channel.value, address=address))
     return len(rows)

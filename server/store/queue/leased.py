@@ -1,4 +1,4 @@
-"""What the queue of triggers and that of webhooks' messages have in common: claims under a lease."""
+"""What the queues of triggers and of webhook messages share: claims under a lease."""
 
 from __future__ import annotations
 
@@ -6,100 +6,112 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Generic
 
 import asyncpg
 
 from ...domain.delivery import ClaimRequest, ClaimT, Finished, Released
 from ...errors import StoreUnavailable
 from ..pool import Pool, reached
+from ..sql import Statement
 from .scan_floor import ScanFloors
 
-__all__ = ["LeasedQueue", "Statements"]
+__all__ = ["LeasedQueue"]
 
 _EXPIRED_AT_ONCE = 500
 
 
-class Statements(Protocol):
-    """The SQL of a queue; a module of its own has it."""
-
-    CLAIM: str
-    FINISH: str
-    RELEASE: str
-    BURY_EXPIRED: str
-
-
 class LeasedQueue(ABC, Generic[ClaimT]):
-    """One dispatcher's view of a queue. What differs are the statements, and the columns of their rows."""
+    """One dispatcher's view of a queue. Subclasses provide the statements and convert the rows.
 
-    _sql: Statements
+    Args:
+        pool: The database, opened with the settings `SESSION` of `triggers.py`.
+        clock: Seconds, for the scan floors.
+    """
+
+    _sql: ClassVar[Mapping[str, Statement]]
+    """The statements `claim`, `finish`, `release` and `bury_expired`."""
+    _bury_arguments: ClassVar[Mapping[str, object]] = {}
+    """Further arguments of `bury_expired`."""
 
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a pool opened with the settings `SESSION` of `queue.py`. Its holder gets an id."""
         self._pool = pool
-        self._id = uuid.uuid4()
+        self._holder = uuid.uuid4()
         self._floors = ScanFloors(clock)
 
     @staticmethod
     @abstractmethod
-    def _asked(shares: Sequence[ClaimRequest]) -> Iterable[Sequence[object]]:
-        """Return the columns of the shares as CLAIM takes them, in front of floors, lease and holder."""
+    def _claim_arguments(shares: Sequence[ClaimRequest]) -> dict[str, object]:
+        """Return the arguments of `claim` that depend on the shares."""
 
     @staticmethod
     @abstractmethod
     def _claim(row: asyncpg.Record) -> ClaimT:
-        """Return what was claimed."""
+        """Return the claim that a row of `claim` describes."""
 
     @staticmethod
     @abstractmethod
-    def _finished_row(finished: Finished[ClaimT]) -> tuple[object, ...]:
-        """Return what is recorded of an attempt."""
+    def _finish_arguments(finished: Sequence[Finished[ClaimT]]) -> dict[str, object]:
+        """Return the arguments of `finish` that depend on the attempts."""
 
     async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[ClaimT]:
-        """Claim what is due of each lane, up to its share, for `lease` seconds.
+        """Claim what is due in each lane, up to its share.
+
+        Args:
+            shares: The lanes, with the number of claims wanted from each.
+            lease: Seconds after which another dispatcher may claim the same.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
         floors = [self._floors.of(share.lane) for share in shares]
+        values = self._claim_arguments(shares)
+        statement = self._sql["claim"](**values, floors=floors, lease=lease, holder=self._holder)
         try:
             async with reached():
-                rows = await self._pool.fetch(self._sql.CLAIM, *self._asked(shares), floors, lease, self._id)
+                rows = await self._pool.fetch(*statement)
         except StoreUnavailable:
-            self._floors.begin_anew()
+            self._floors.reset()
             raise
-        claims = [self._claim(row) for row in rows if row["id"] is not None]  # one row always tells the time
-        came = Counter(claim.lane for claim in claims)
-        self._floors.looked(shares, came, rows[0]["reached"], rows[0]["at"])
+        claims = [self._claim(row) for row in rows if row["id"] is not None]  # one row always has the time
+        counts = Counter(claim.lane for claim in claims)
+        self._floors.record_scan(shares, counts, rows[0]["reached"], rows[0]["at"])
         return claims
 
     async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
-        """Record attempts and take what they were of off the queue or put it back, in one commit.
+        """Record attempts, and remove their rows from the queue or make them due again, in one commit.
 
         Raises:
-            StoreUnavailable: the database cannot be reached; call again with the same.
+            StoreUnavailable: The database cannot be reached; call again with the same attempts.
         """
-        columns = zip(*map(self._finished_row, finished), strict=True)
+        values = self._finish_arguments(finished)
         async with reached():
-            await self._pool.execute(self._sql.FINISH, *map(list, columns), self._id)
+            await self._pool.execute(*self._sql["finish"](**values, holder=self._holder))
 
     async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
-        """Give claims back undone; they are due after their wait, and no attempt is counted.
+        """Release claims without counting an attempt; they are due again after their wait.
 
         Raises:
-            StoreUnavailable: the database cannot be reached; the leases will run out instead.
+            StoreUnavailable: The database cannot be reached; the claims are due again when their leases end.
         """
-        ids, numbers = [one.claim.id for one in returned], [one.claim.attempt for one in returned]
-        waits = [one.wait for one in returned]
+        values = {
+            "ids": [one.claim.id for one in returned],
+            "numbers": [one.claim.attempt for one in returned],
+            "waits": [one.wait for one in returned],
+        }
         async with reached():
-            await self._pool.execute(self._sql.RELEASE, ids, numbers, waits, self._id)
+            await self._pool.execute(*self._sql["release"](**values, holder=self._holder))
 
     async def bury_expired(self, error: str) -> int:
-        """Give up what has expired while nobody held it; return how many.
+        """Give up rows that have expired and are not leased; return how many.
+
+        Args:
+            error: The error to record for them.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
+        values = {"limit": _EXPIRED_AT_ONCE, "error": error, **self._bury_arguments}
         async with reached():
-            return len(await self._pool.fetch(self._sql.BURY_EXPIRED, _EXPIRED_AT_ONCE, error))
+            return len(await self._pool.fetch(*self._sql["bury_expired"](**values)))

@@ -1,13 +1,14 @@
-"""Where in a lane a claim begins to look, so that dead rows in front cost nothing.
+"""Where in a lane a claim starts to scan, so that dead rows at the front cost nothing.
 
-A claimed row moves to the end of its lease and leaves a dead entry behind. Vacuum clears those away, but not
-while an old transaction is open anywhere in the database: then every claim that begins at the front of the
-index steps over all that was ever claimed (published: claims of 3 ms grow to over 180 ms). But what stood in
-front of the last claim is known to be gone, so the next one can begin there, the floor.
+A claimed row moves to the end of its lease and leaves a dead index entry behind. Vacuum removes those, but
+not while an old transaction is open anywhere in the database: then every claim that starts at the front of
+the index steps over all rows that were ever claimed (published: claims of 3 ms grow to over 180 ms). But the
+rows in front of the last claim are known to be claimed, so the next one can start there: at the floor.
 
-A row can come to stand below the floor: its transaction took the time when it began, and committed late. So
-looks further back follow now and then, the furthest to the very front. One that found as much as it might
-take is gone on with from there: a whole batch may be late, and a paced provider has room for one at a time.
+A row can appear below the floor: its transaction took the time when it began, and committed late. So some
+claims look further back, and a few start at the very front. A claim that found as much as its share allows is
+continued from where it ended: a whole batch may be late, and a provider with a rate limit has room for one at
+a time.
 """
 
 from __future__ import annotations
@@ -22,35 +23,38 @@ from ...domain.delivery import ClaimRequest
 __all__ = ["FRONT", "ScanFloors"]
 
 FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-"""Nothing was ever due before."""
+"""Earlier than any row is due."""
 MARGIN = dt.timedelta(seconds=0.25)
-"""A commit takes less, nearly always."""
+"""Longer than nearly every commit takes."""
 LOOK_BACK, LOOK_BACK_EVERY = dt.timedelta(seconds=15), 2.0
-"""Longer than a trigger's commit may take by default, and seconds between such looks."""
+"""Longer than a trigger's commit may take by default, and the seconds between such claims."""
 LOOK_AT_ALL_EVERY = 60.0
-"""Seconds; for clocks that were set, and whatever nobody thought of."""
+"""Seconds between claims from the front, for clocks that were set and other unforeseen cases."""
 
 
 @dataclass(slots=True)
 class _Lane:
     reached: dt.datetime = FRONT
-    """All that was due by then was seen claimed."""
+    """All rows that were due by then were seen claimed."""
     back_at: dt.datetime | None = None
-    """How far a look back has come, until it has caught up."""
+    """How far a look back has got, until it has caught up."""
     looked_back_at: float = field(default=float("-inf"))
     looked_at_all_at: float = field(default=float("-inf"))
 
 
 class ScanFloors:
-    """The floors of all lanes, for one dispatcher."""
+    """The floors of all lanes, for one dispatcher.
+
+    Args:
+        clock: Seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a clock in seconds."""
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
 
     def of(self, lane: str) -> dt.datetime:
-        """Return the instant at which a claim in this lane is to begin now."""
+        """Return the due time from which the next claim in this lane scans."""
         state, now = self._lanes.setdefault(lane, _Lane()), self._clock()
         if now - state.looked_at_all_at >= LOOK_AT_ALL_EVERY:
             state.looked_at_all_at = state.looked_back_at = now
@@ -62,27 +66,34 @@ class ScanFloors:
             floor = state.reached - MARGIN
         return min(floor, state.back_at or floor)
 
-    def looked(
+    def record_scan(
         self,
         shares: Sequence[ClaimRequest],
-        came: Mapping[str, int],
+        counts: Mapping[str, int],
         reached: Sequence[dt.datetime | None],
         at: dt.datetime,
     ) -> None:
-        """Note what a claim found: how much of each lane, how far it `reached` there; `at` is its time."""
-        for share, last in zip(shares, reached, strict=True):
-            full = came[share.lane] >= share.slots
-            self.claimed(share.lane, last if full else at, at)
+        """Record the result of a claim.
 
-    def claimed(self, lane: str, reached: dt.datetime | None, at: dt.datetime) -> None:
-        """Note that all that was due in the lane by `reached` is claimed; `at` is the database's time."""
+        Args:
+            shares: What was requested of each lane.
+            counts: The number of rows claimed, by lane.
+            reached: For each share the due time of the last row claimed, or None.
+            at: The database's time of the claim.
+        """
+        for share, last in zip(shares, reached, strict=True):
+            full = counts[share.lane] >= share.slots
+            self.record_claimed(share.lane, last if full else at, at)
+
+    def record_claimed(self, lane: str, reached: dt.datetime | None, at: dt.datetime) -> None:
+        """Record that all rows of the lane due by `reached` are claimed; `at` is the database's time."""
         if reached is None:
             return
         state = self._lanes.setdefault(lane, _Lane())
-        # A look far back may have found old rows alone; and the clock may have been set back.
+        # A look far back may have found only old rows, and the clock may have been set back.
         state.reached = min(max(state.reached, reached), at)
         state.back_at = reached if reached < state.reached else None
 
-    def begin_anew(self) -> None:
-        """Forget all: after an outage, nothing is known of other dispatchers' claims."""
+    def reset(self) -> None:
+        """Forget all floors: after an outage, nothing is known about other dispatchers' claims."""
         self._lanes.clear()

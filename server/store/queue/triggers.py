@@ -1,10 +1,10 @@
-"""The queue: claims under a lease, and what became of them."""
+"""The queue of triggers: claims under a lease, and their outcomes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -13,9 +13,10 @@ import structlog
 from ...domain.campaign import Channel
 from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished
 from ...domain.trigger import Trigger
-from ..accept.notify import CHANNEL
+from ...domain.webhook import POLICY
+from ..accept.notify import QUEUE_CHANNEL
 from ..pool import Connection, Pool, is_outage, reached
-from . import triggers_sql as statements
+from ..sql import load
 from .leased import LeasedQueue
 
 __all__ = ["SESSION", "PostgresQueue"]
@@ -29,53 +30,59 @@ SESSION = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",  # planning a claim anew takes as long as claiming
 }
-"""What PostgreSQL must be told on the connections of a queue.
+"""Settings of PostgreSQL for the connections of a queue.
 
-It keeps a statement's plan, made without knowing how few rows a batch holds and perhaps while the tables were
-small. So the statements name their rows by `= ANY` or OFFSET 0, which leaves only the index to find them by.
+A statement's plan is kept. It is made without knowing how few rows a batch has, and perhaps while the tables
+are small. So the statements find their rows by `= ANY` or OFFSET 0, which leaves only the index to find them
+by.
 """
 
 
 class PostgresQueue(LeasedQueue[Claim]):
-    """One dispatcher's view of the queue of triggers."""
+    """One dispatcher's view of the queue of triggers.
 
-    _sql = statements
+    Args:
+        pool: The database, opened with the settings `SESSION`.
+        clock: Seconds, for the scan floors.
+    """
+
+    _sql = load("queue/triggers.sql")
+    _bury_arguments = {"message_ttl": POLICY.ttl}  # noqa: RUF012
 
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a pool opened with the settings `SESSION`."""
         super().__init__(pool, clock)
-        self._news = asyncio.Event()
+        self._notified = asyncio.Event()
         self._listener: Connection | None = None
 
     async def lanes(self) -> set[str]:
-        """Return the lanes in which anything waits, due or not.
+        """Return the lanes with queued triggers, due or not.
 
         Raises:
-            StoreUnavailable: the database cannot be reached.
+            StoreUnavailable: The database cannot be reached.
         """
         async with reached():
-            return {row["lane"] for row in await self._pool.fetch(statements.LANES)}
+            return {row["lane"] for row in await self._pool.fetch(*self._sql["lanes"]())}
 
-    async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - "or that time has passed" is the contract
-        """Return when new work was announced, or after `timeout` seconds."""
+    async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - a timeout is not an error here
+        """Return when new work is queued, or after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._listen()
-                await self._news.wait()
+                await self._notified.wait()
         except TimeoutError:
             return
         finally:
-            self._news.clear()
+            self._notified.clear()
 
     async def close(self) -> None:
         """Stop listening."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            with suppress(asyncpg.InterfaceError):  # lost a moment ago
+            with suppress(asyncpg.InterfaceError):  # just lost
                 await listener.close()
 
     async def _listen(self) -> None:
-        """Hold a connection that hears notices; a lost one is opened again at the next wait."""
+        """Keep a connection that listens; after a loss, the next `wait` opens another."""
         if self._listener is not None:
             return
         try:
@@ -88,8 +95,8 @@ class PostgresQueue(LeasedQueue[Claim]):
     async def _listening_connection(self) -> Connection:
         connection = await self._pool.acquire()
         try:
-            await connection.add_listener(CHANNEL, lambda *_: self._news.set())
-        except BaseException:  # also when the wait ended meanwhile: the pool must get its place back
+            await connection.add_listener(QUEUE_CHANNEL, lambda *_: self._notified.set())
+        except BaseException:  # also when the wait has timed out: the pool needs its slot back
             connection.terminate()
             raise
         connection.add_termination_listener(self._not_listening)
@@ -99,29 +106,17 @@ class PostgresQueue(LeasedQueue[Claim]):
         self._listener = None
 
     @staticmethod
-    def _asked(shares: Sequence[ClaimRequest]) -> Iterable[Sequence[object]]:
-        lanes, slots = [share.lane for share in shares], [share.slots for share in shares]
-        return lanes, slots, [share.provider for share in shares]
+    def _claim_arguments(shares: Sequence[ClaimRequest]) -> dict[str, object]:
+        return {
+            "lanes": [share.lane for share in shares],
+            "slots": [share.slots for share in shares],
+            "providers": [share.provider for share in shares],
+        }
 
     @staticmethod
     def _claim(row: asyncpg.Record) -> Claim:
-        trigger = Trigger(
-            id=row["id"],
-            project_id=row["project_id"],
-            campaign_id=row["campaign_id"],
-            channel=Channel(row["channel"]),
-            external_id=row["external_id"],
-            address=row["address"],
-            timezone=row["timezone"],
-            locale=row["locale"],
-            user_data=row["user_data"],
-            event=row["event"],
-            traceparent=row["traceparent"],
-            send_at=row["send_at"],
-            accepted_at=row["accepted_at"],
-        )
         return Claim(
-            trigger,
+            _trigger(row),
             row["attempt"],
             row["sent_by"],
             row["due_at"],
@@ -132,19 +127,28 @@ class PostgresQueue(LeasedQueue[Claim]):
         )
 
     @staticmethod
-    def _finished_row(finished: Finished) -> tuple[object, ...]:
-        attempt = finished.attempt
-        again = attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}
-        assert again == (finished.retry_in is not None)  # noqa: S101 - ours to keep
-        return (
-            finished.claim.id,
-            attempt.number,
-            attempt.provider,
-            attempt.outcome.value,
-            attempt.started_at,
-            attempt.duration,
-            attempt.provider_message_id,
-            attempt.error,
-            finished.retry_in,
-            finished.refusal,
-        )
+    def _finish_arguments(finished: Sequence[Finished]) -> dict[str, object]:
+        for one in finished:
+            again = one.attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}
+            assert again == (one.retry_in is not None)  # noqa: S101 - a bug of the dispatcher
+        attempts = [one.attempt for one in finished]
+        return {
+            "ids": [one.claim.id for one in finished],
+            "numbers": [attempt.number for attempt in attempts],
+            "providers": [attempt.provider for attempt in attempts],
+            "outcomes": [attempt.outcome.value for attempt in attempts],
+            "started_at": [attempt.started_at for attempt in attempts],
+            "durations": [attempt.duration for attempt in attempts],
+            "provider_message_ids": [attempt.provider_message_id for attempt in attempts],
+            "errors": [attempt.error for attempt in attempts],
+            "retry_in": [one.retry_in for one in finished],
+            "refusals": [one.refusal for one in finished],
+            "message_ttl": POLICY.ttl,
+        }
+
+
+def _trigger(row: asyncpg.Record) -> Trigger:
+    """Return the trigger of a row that has a column for each field."""
+    values = {name: row[name] for name in Trigger.__struct_fields__}
+    values["channel"] = Channel(values["channel"])
+    return Trigger(**values)

@@ -1,4 +1,4 @@
-"""What became of a trigger, put together from the record and the queue."""
+"""Reads the delivery of a trigger from the record and the queue."""
 
 from __future__ import annotations
 
@@ -10,25 +10,12 @@ import asyncpg
 from ...domain.campaign import Channel
 from ...domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
 from ..pool import Pool
-from .admin_lists import LAST, SENT, STATE
+from ..sql import load
 
-__all__ = ["COLUMNS", "RECORDS", "delivery_of", "find_deliveries", "find_delivery"]
+__all__ = ["delivery_of", "find_deliveries", "find_delivery"]
 
-COLUMNS = f"""t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
-        CASE WHEN NOT {SENT} THEN c.cancelled_at END AS cancelled_at,
-        {STATE} AS state,
-        ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts"""  # noqa: S608 - constants only
-"""What a delivery is made of. One statement, so that all of it is seen at the same instant."""
-RECORDS = f"""LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
-    LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
-    LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
-    {LAST}"""  # noqa: S608 - constants only
-"""What else is on record of the trigger `t`: found one by one, so that nothing reads a whole table for it."""
-_FIND = f"""
-    SELECT {COLUMNS} FROM trigger t {RECORDS}
-    WHERE t.id = ANY($1) AND ($2::int8 IS NULL OR t.project_id = $2)
-"""  # noqa: S608 - constants only
 _DUE_STATES = {DeliveryState.PENDING, DeliveryState.RETRYING}
+_FIND = load("records/find.sql")["find"]
 
 
 async def find_delivery(pool: Pool, trigger_id: uuid.UUID, project_id: int | None = None) -> Delivery | None:
@@ -41,12 +28,12 @@ async def find_deliveries(
     pool: Pool, trigger_ids: Sequence[uuid.UUID], project_id: int | None = None
 ) -> dict[uuid.UUID, Delivery]:
     """Return the deliveries of those triggers that exist (in the project, if given), by trigger id."""
-    rows = await pool.fetch(_FIND, trigger_ids, project_id)
+    rows = await pool.fetch(*_FIND(ids=trigger_ids, project_id=project_id))
     return {row["id"]: delivery_of(row) for row in rows}
 
 
 def delivery_of(row: asyncpg.Record) -> Delivery:
-    """Return the delivery that a row of `COLUMNS` describes."""
+    """Return the delivery that a row of the fragment `delivery_columns` describes."""
     state = DeliveryState(row["state"])
     return Delivery(
         trigger_id=row["id"],

@@ -1,4 +1,4 @@
-"""Turns: how much of a shared resource a project may use at once."""
+"""Limits how much of a shared resource one project uses at once."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ __all__ = ["ProjectLimiter"]
 
 
 class ProjectLimiter:
-    """Lets so many calls of each project in at once; the others wait for their turn, but not for long."""
+    """Lets a number of calls of each project run at once; further calls wait for a slot, but not for long.
+
+    Args:
+        at_once: The slots of each project.
+        patience: Seconds that a call waits for a slot.
+    """
 
     def __init__(self, at_once: int, patience: float) -> None:
-        """Take how many a project may have at once, and how many seconds the others wait."""
         self._patience = patience
-        self._of_project: defaultdict[int, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(at_once)
-        )
+        self._slots: defaultdict[int, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
 
     @asynccontextmanager
     async def slot(self, project_id: int) -> AsyncIterator[None]:
-        """Be one of the project's calls for the block.
+        """Hold one of the project's slots for the block.
 
         Raises:
-            Overloaded: none of the others ended in time.
+            Overloaded: No slot became free in time.
         """
-        turns = self._of_project[project_id]
+        slots = self._slots[project_id]
         try:
             async with asyncio.timeout(self._patience):
-                await turns.acquire()
+                await slots.acquire()
         except TimeoutError:
             raise Overloaded(
-                "Too many lists of this project are being read. Ask for fewer at once, or for less with each."
+                "This project is reading too many lists. Send fewer requests at once, or narrow the lists."
             ) from None
         try:
             yield
         finally:
-            turns.release()
+            slots.release()

@@ -1,4 +1,4 @@
-"""The store as the gRPC front sees it: reads, and changes that are not on the hot path."""
+"""The store as the gRPC front uses it: reads, and changes that are not on the hot path."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ __all__ = ["Records"]
 
 
 class Records:
-    """Everything but the hot path. Each call raises StoreUnavailable if the database cannot be reached."""
+    """Reads and changes records. Each call raises StoreUnavailable if the database cannot be reached.
 
-    def __init__(self, pool: Pool, reading: Pool, turns: ProjectLimiter) -> None:
-        """Take the pool for single rows, and the one for lists with the turns that projects have there."""
+    Args:
+        pool: For single rows.
+        reading: For lists, opened with the settings `READING`.
+        slots: Limits the lists that a project reads at once.
+    """
+
+    def __init__(self, pool: Pool, reading: Pool, slots: ProjectLimiter) -> None:
         self._pool = pool
         self._reading = reading
-        self._turns = turns
+        self._slots = slots
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
-        """Return a trigger's delivery, if it is the project's."""
+        """Return a trigger's delivery, if it belongs to the project."""
         async with reached():
             return await deliveries.find_delivery(self._pool, trigger_id, project_id)
 
@@ -36,11 +41,11 @@ class Records:
         self, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
     ) -> Sequence[Delivery]:
         """Return a page of a project's triggers."""
-        async with self._turns.slot(project_id), reached():
+        async with self._slots.slot(project_id), reached():
             return await list_triggers(self._reading, project_id, listed, after=after, limit=limit)
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
-        """Take a trigger off the queue for good; tell whether it waited there, and nobody held it."""
+        """Remove a trigger from the queue for good; return whether it was queued and not leased."""
         async with reached():
             return await cancel(self._pool, trigger_id)
 
@@ -50,7 +55,7 @@ class Records:
             return await campaigns.list_campaigns(self._pool, project_id, after=after, limit=limit)
 
     async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        """Return one campaign, with templates."""
+        """Return one campaign with its templates."""
         async with reached():
             return await campaigns.find_campaign(self._pool, project_id, campaign_id)
 
@@ -59,7 +64,7 @@ class Records:
         async with reached():
             return await keys.list_keys(self._pool, project_id)
 
-    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey | None:
-        """Revoke a key of the project."""
+    async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey:
+        """Revoke a key of the project; see `keys.revoke_key`."""
         async with reached():
             return await keys.revoke_key(self._pool, key_id, project_id)

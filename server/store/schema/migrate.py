@@ -1,4 +1,4 @@
-"""Migrations: plain SQL files run by Alembic, under a lock, each in a transaction."""
+"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import asyncpg
 
 from ...errors import ConfigError, StoreUnavailable
 from ..pool import Pool, is_outage, reached
+from ..sql import load
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = ["is_current", "migrate", "pending"]
 
-# Any number will do, as long as all versions of Clarion use the same.
+# An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
 _SCRIPTS = Path(__file__).parent / "migrations"
-_READ_VERSION = "SELECT version_num FROM alembic_version"
+_SQL = load("schema/migrate.sql")
+_VERSION = _SQL["version"]
 
 
 async def migrate(url: str) -> str:
-    """Bring the schema up to date; return its version. Safe to run by several processes at once.
+    """Bring the schema up to date and return its version. Several processes may run this at once.
 
     Raises:
-        ConfigError: the database is from a newer version of Clarion.
-        StoreUnavailable: the database cannot be reached.
+        ConfigError: The database is from a newer version of Clarion.
+        StoreUnavailable: The database cannot be reached.
     """
-    # Here and below, not above: they take 0.3 s to import, and every start but a migration does without them.
+    # Imported here because they take 0.3 s, and only a migration needs them.
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
@@ -51,36 +53,36 @@ async def migrate(url: str) -> str:
 
 
 async def pending(url: str) -> bool:
-    """Tell whether `migrate` has something to do.
+    """Return whether there are migrations to run.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        StoreUnavailable: The database cannot be reached.
     """
     async with reached():
         connection = await asyncpg.connect(url)
         try:
-            exists = await connection.fetchval("SELECT to_regclass('alembic_version')")
-            return not exists or bool(await connection.fetchval(_READ_VERSION) != _head())
+            exists = await connection.fetchval(*_SQL["has_version"]())
+            return not exists or bool(await connection.fetchval(*_VERSION()) != _head())
         finally:
             await connection.close()
 
 
 async def is_current(pool: Pool) -> bool:
-    """Tell whether the schema is at least ours. A newer one will do: migrations only add.
+    """Return whether the schema is at least as new as this version; migrations only add.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        StoreUnavailable: The database cannot be reached.
     """
     async with reached():
         try:
-            version: str | None = await pool.fetchval(_READ_VERSION)
+            version: str | None = await pool.fetchval(*_VERSION())
         except asyncpg.UndefinedTableError:
             return False
     return version is not None and version >= _head()
 
 
 def _head() -> str:
-    """Return the newest version. Files are named by their revision, so this needs no Alembic."""
+    """Return the newest version. Files are named for their revision, so Alembic is not needed."""
     return max(script.name for script in (_SCRIPTS / "versions").glob("*.py")).partition("_")[0]
 
 
@@ -89,7 +91,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    connection.exec_driver_sql(_SQL["lock"].text, (_LOCK,))
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
@@ -97,4 +99,4 @@ def _upgrade(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise ConfigError(f"the database's schema is not one that this version knows: {error}") from error
+        raise ConfigError(f"the database's schema is unknown to this version of Clarion: {error}") from error

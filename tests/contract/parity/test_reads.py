@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from server.domain.key import Scope, new_secret
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.kit.documented_errors import check_rest, fields_of, reason_of
 from tests.kit.stack import EXAMPLE, Stack
@@ -99,7 +99,7 @@ async def test_a_delivery_is_shown_alike_to_its_project_and_to_no_other(
 @pytest.fixture
 async def doomed(pool: Pool) -> str:
     """Return the id of a key that nobody uses."""
-    project = await keys.ensure_project(pool, "demo")
+    project = await projects.ensure_project(pool, "demo")
     key = await keys.create_key(pool, new_secret(), project_id=project, name="doomed", scopes={Scope.TRIGGER})
     return str(key.id)
 

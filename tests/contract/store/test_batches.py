@@ -13,7 +13,7 @@ from server.domain.placement import Placement, ValidTrigger
 from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from server.store.accept.commit import CommitResult
-from server.store.accept.sql import COLUMNS
+from server.store.accept.statements import COLUMNS
 from server.store.pool import Pool
 from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
 from tests.kit.until import until

@@ -194,7 +194,7 @@ async def test_no_more_watch_than_may(feed: ChangeFeed) -> None:
     with ExitStack() as others:
         for project in (2, 3, 4):
             others.enter_context(feed.watching(project))
-        with pytest.raises(Overloaded, match="4 streams are open"), feed.watching(5):
+        with pytest.raises(Overloaded, match="All 4 streams of this server"), feed.watching(5):
             pass
     with feed.watching(5):
         pass
@@ -202,7 +202,7 @@ async def test_no_more_watch_than_may(feed: ChangeFeed) -> None:
 
 async def test_a_project_takes_no_more_than_half_of_the_places(feed: ChangeFeed) -> None:
     with feed.watching(1):
-        with pytest.raises(Overloaded, match="2 streams of this project are open"), feed.watching(1):
+        with pytest.raises(Overloaded, match="All 2 streams that a project may open"), feed.watching(1):
             pass
         with feed.watching(2):
             pass

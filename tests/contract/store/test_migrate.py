@@ -13,7 +13,7 @@ from server.domain.campaign import RetryPolicy, Undefined
 from server.domain.delivery import AttemptOutcome, ClaimRequest
 from server.errors import ConfigError, StoreUnavailable
 from server.postgres.embedded import EmbeddedPostgres
-from server.store.admin import campaigns, keys
+from server.store.admin import campaigns, projects
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter, redrive
@@ -115,7 +115,7 @@ async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> N
     assert (found.providers, found.lane, found.revision) == (("smtp",), "email/smtp", 7)
     assert found.retry == RetryPolicy(max_attempts=3)
     assert (found.window, found.unsubscribe_url, found.undefined) == (None, "", Undefined.EMPTY)
-    assert [one.timezone for one in await keys.list_projects(pool)] == ["UTC"]
+    assert [one.timezone for one in await projects.list_projects(pool)] == ["UTC"]
     assert await pool.fetchval("SELECT role FROM server_process") == "server"
     pool.terminate()
 
@@ -125,7 +125,7 @@ async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None
     connection = await asyncpg.connect(empty)
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
     await connection.close()
-    with pytest.raises(ConfigError, match="schema is not one that this version knows"):
+    with pytest.raises(ConfigError, match="schema is unknown to this version"):
         await migrate(empty)
 
 

@@ -13,7 +13,7 @@ from server.domain.trigger import Trigger
 from server.errors import IdempotencyKeyReused
 from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool
-from server.store.retention import forget_keys
+from server.store.retention import delete_keys
 from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
 from tests.kit.until import until
 
@@ -122,7 +122,7 @@ async def test_old_keys_are_forgotten_and_young_ones_are_not(pool: Pool) -> None
         for key in ("old", "young"):
             await add(writer, a_trigger(), key=key)
     await pool.execute("UPDATE idempotency SET created_at = now() - interval '25 hours' WHERE key = 'old'")
-    assert await forget_keys(pool, DAY) == 1
+    assert await delete_keys(pool, DAY) == 1
     assert [row["key"] for row in await pool.fetch("SELECT key FROM idempotency")] == ["young"]
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from server.store.pool import Connection, Pool
-from server.store.queue.triggers_sql import CLAIM
+from server.store.sql import load
 
+CLAIM = load("queue/triggers.sql")["claim"]
 FILL_RECORD = """
     INSERT INTO trigger SELECT gen_random_uuid(), 1, 44, 'email', 'x', 'a@example.com', '', '', '', ''
     FROM generate_series(1, $1::int4)
@@ -28,7 +29,7 @@ async def claim_plan(connection: Connection) -> dict[str, Any]:
     """Claim 64 rows by the prepared statement, and return how that was done."""
     text = await connection.fetchval(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim"
-        " ('{email/smtp}', '{64}', '{smtp}', '{1970-01-01}', 60, gen_random_uuid())"
+        " ('{email/smtp}', '{64}', '{1970-01-01}', 60, gen_random_uuid(), '{smtp}')"
     )
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
@@ -39,8 +40,8 @@ async def test_a_claim_reads_only_what_it_claims(pool: Pool, *, analyzed: bool) 
     async with pool.acquire() as connection:
         # As in a dispatcher that has run for a while: the plan was made when the queue was empty.
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        kinds = "text[], int4[], text[], timestamptz[], float8, uuid"
-        await connection.execute(f"PREPARE claim ({kinds}) AS {CLAIM}")
+        kinds = "text[], int4[], timestamptz[], float8, uuid, text[]"
+        await connection.execute(f"PREPARE claim ({kinds}) AS {CLAIM.text}")
         await claim_plan(connection)
         await connection.execute(FILL_RECORD, 50_200)
         await connection.execute(FILL_LANE, "email/other", 0, 50_000)

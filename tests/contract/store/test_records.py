@@ -14,8 +14,8 @@ import pytest
 from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from server.domain.delivery import AttemptOutcome, DeliveryState
 from server.domain.key import Scope, hash_secret, new_secret
-from server.errors import StoreUnavailable
-from server.store.admin import campaigns, keys
+from server.errors import KeyNotFound, ProjectNotFound, StoreUnavailable
+from server.store.admin import campaigns, keys, projects
 from server.store.catalog import Catalog
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
@@ -65,8 +65,8 @@ async def test_a_key_comes_back_as_it_was_created(pool: Pool) -> None:
     assert (key.project_id, key.name, key.expires_at, key.revoked_at) == (1, "a key", end, None)
     assert key.scopes == frozenset({Scope.TRIGGER, Scope.DELIVERIES_READ})
     assert key.campaign_ids == frozenset({44, 45})
-    assert await keys.find_key(pool, secret) == key
-    assert await keys.find_key(pool, new_secret()) is None
+    async with pool.acquire() as connection:
+        assert await keys.all_by_hash(connection) == {hash_secret(secret): key}
     assert await keys.list_keys(pool, 1) == [key] == await keys.list_keys(pool)
     assert await keys.list_keys(pool, 2) == []
 
@@ -88,18 +88,18 @@ async def test_the_secret_itself_is_nowhere_in_the_database(pool: Pool) -> None:
 async def test_a_key_is_revoked_once_and_only_by_its_project(pool: Pool) -> None:
     secret = new_secret()
     key = await keys.create_key(pool, secret, project_id=1, name="a", scopes=[Scope.TRIGGER])
-    assert await keys.revoke_key(pool, key.id, 2) is None
-    assert await keys.revoke_key(pool, uuid.uuid4(), 1) is None
+    for key_id, project in ((key.id, 2), (uuid.uuid4(), 1)):
+        with pytest.raises(KeyNotFound):
+            await keys.revoke_key(pool, key_id, project)
     revoked = await keys.revoke_key(pool, key.id, 1)
-    assert revoked
     assert revoked.revoked_at
-    assert await keys.revoke_key(pool, key.id) == revoked == await keys.find_key(pool, secret)
+    assert [await keys.revoke_key(pool, key.id)] == [revoked] == await keys.list_keys(pool)
     async with pool.acquire() as connection:
         assert await keys.all_by_hash(connection) == {}
 
 
 async def test_a_project_is_made_once(pool: Pool) -> None:
-    found = await asyncio.gather(*(keys.ensure_project(pool, "new") for _ in range(5)))
+    found = await asyncio.gather(*(projects.ensure_project(pool, "new") for _ in range(5)))
     assert len({*found}) == 1
     assert found[0] not in {1, 2}
 
@@ -228,7 +228,7 @@ async def test_catalog_picks_up_time_zones_and_lanes(pool: Pool) -> None:
     async with running_catalog(pool) as catalog:
         assert (catalog.project_timezone(1), catalog.project_timezone(99)) == ("UTC", "UTC")
         assert catalog.lanes == {"email/sandbox", "email/smtp,backup"}
-        changed = await keys.set_timezone(pool, "one", "Asia/Tokyo")
+        changed = await projects.set_timezone(pool, "one", "Asia/Tokyo")
         assert changed
         assert (changed.name, changed.timezone) == ("one", "Asia/Tokyo")
         await campaigns.apply_campaigns(pool, [a_campaign(45)])
@@ -238,8 +238,9 @@ async def test_catalog_picks_up_time_zones_and_lanes(pool: Pool) -> None:
 
         await until(is_known, "the changes are known")
         assert catalog.project_timezone(2) == "UTC"
-    assert [one.timezone for one in await keys.list_projects(pool)] == ["Asia/Tokyo", "UTC"]
-    assert await keys.set_timezone(pool, "nobody", "Asia/Tokyo") is None
+    assert [one.timezone for one in await projects.list_projects(pool)] == ["Asia/Tokyo", "UTC"]
+    with pytest.raises(ProjectNotFound):
+        await projects.set_timezone(pool, "nobody", "Asia/Tokyo")
 
 
 async def _shows(catalog: Catalog, secret: str, state: CampaignState) -> bool:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from server.config import load
 from server.domain.delivery import AttemptOutcome
 from server.domain.webhook import POLICY, Endpoint, EndpointState, MessageState
-from server.errors import ConfigError
+from server.errors import ConfigError, EndpointNotFound
 from server.store.admin.endpoints import list_endpoints, send_test
 from server.store.admin.webhook_log import list_log
 from server.store.catalog import Catalog
@@ -104,7 +104,8 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_others_are_not(pool: Poo
         assert await until_attempts(pool, gone, 1) == [(DEAD, 410)]
         await send_test(pool, there.id)
         assert await until_attempts(pool, there, 1) == [(DELIVERED, 200)]
-        assert await send_test(pool, gone.id) is None
+        with pytest.raises(EndpointNotFound):
+            await send_test(pool, gone.id)
     states = {endpoint.id: endpoint.state for endpoint in await list_endpoints(pool)}
     assert states == {gone.id: EndpointState.DISABLED, there.id: EndpointState.ACTIVE}
 

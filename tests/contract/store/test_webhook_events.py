@@ -16,14 +16,15 @@ from server.errors import StoreUnavailable
 from server.store.admin.endpoints import set_state
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.queue.triggers_sql import FINISH
 from server.store.queue.webhooks import WebhookQueue
 from server.store.records.cancel import cancel
+from server.store.sql import load
 from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.webhooks import an_endpoint, claimed, happened, told
 
 from .test_plans import nodes
 
+FINISH = load("queue/triggers.sql")["finish"]
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 
 
@@ -160,9 +161,10 @@ async def test_telling_costs_nothing_without_endpoints_and_an_index_look_up_with
     )
     async with pool.acquire() as connection, connection.transaction():
         kinds = (
-            "uuid[], int4[], text[], text[], timestamptz[], float8[], text[], text[], float8[], text[], uuid"
+            "uuid[], int4[], text[], text[], timestamptz[], float8[], text[], text[], float8[], text[],"
+            " uuid, float8"
         )
-        await connection.execute(f"PREPARE finish ({kinds}) AS {FINISH}")
+        await connection.execute(f"PREPARE finish ({kinds}) AS {FINISH.text}")
         given: list[list[Any]] = [ids, [1] * 40, ["s"] * 40, ["delivered"] * 40]
         lists = ", ".join(
             f"'{{{','.join(map(str, values))}}}'"
@@ -177,11 +179,11 @@ async def test_telling_costs_nothing_without_endpoints_and_an_index_look_up_with
             ]
         )
         text = await connection.fetchval(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE finish ({lists}, gen_random_uuid())"
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE finish ({lists}, gen_random_uuid(), 60)"
         )
         await connection.execute("DEALLOCATE finish")
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
-    found = [node for node in nodes(plan) if node.get("Subplan Name") == "CTE told"]
+    found = [node for node in nodes(plan) if node.get("Subplan Name") == "CTE notified"]
     [telling] = found
     looked = [node for node in nodes(telling) if node.get("Relation Name") == "trigger"]
     assert sum(node["Actual Loops"] for node in looked) == 40 * endpoints

@@ -9,12 +9,13 @@ import pytest
 
 from server.domain.delivery import AttemptOutcome, Released
 from server.domain.webhook import POLICY, EndpointState, MessageState, WebhookClaim
+from server.errors import EndpointNotFound
 from server.store.admin.endpoints import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
 from server.store.admin.webhook_log import list_log, retry_messages
 from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
-from server.store.retention import forget_messages
+from server.store.retention import delete_messages
 from tests.kit.webhooks import an_endpoint, answered, claimed, happened
 
 DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
@@ -203,7 +204,8 @@ async def test_a_rotation_leaves_the_old_secret_for_a_while_and_the_catalog_has_
     assert leaked.previous_until is None
     kept = await pool.fetchrow("SELECT secret, previous_secret FROM webhook")
     assert tuple(kept or ()) == ("whsec_bmV3ZXI=", "")
-    assert await rotate_secret(pool, uuid.uuid4(), "whsec_bmV3", dt.timedelta()) is None
+    with pytest.raises(EndpointNotFound):
+        await rotate_secret(pool, uuid.uuid4(), "whsec_bmV3", dt.timedelta())
 
 
 async def test_a_catalog_that_sends_nothing_loads_no_secrets(pool: Pool) -> None:
@@ -224,7 +226,8 @@ async def test_a_deleted_endpoint_is_sent_nothing_more_and_its_log_stays(pool: P
     await queue.finish([answered(claim, 500)])
     await happened(pool)
     assert await delete_endpoint(pool, claim.endpoint_id)
-    assert await delete_endpoint(pool, claim.endpoint_id) is None
+    with pytest.raises(EndpointNotFound):
+        await delete_endpoint(pool, claim.endpoint_id)
     assert await queue.waiting() == 0
     assert {one.state for one in await list_log(pool)} == {MessageState.DEAD}
     assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
@@ -237,7 +240,8 @@ async def test_a_test_goes_to_an_active_endpoint_whatever_it_hears(pool: Pool) -
     assert (claim.id, claim.type) == (message, "webhook.test")
     assert str(endpoint.id) in claim.body
     await set_state(pool, endpoint.id, EndpointState.DISABLED)
-    assert await send_test(pool, endpoint.id) is None
+    with pytest.raises(EndpointNotFound):
+        await send_test(pool, endpoint.id)
 
 
 @pytest.mark.parametrize(("age", "forgotten"), [(29 * DAY, 0), (31 * DAY, 2)])
@@ -248,6 +252,6 @@ async def test_messages_and_their_log_are_forgotten_after_their_time(
     await queue.finish([answered(claim, 500)])
     await happened(pool)
     await pool.execute("UPDATE webhook_message SET created_at = now() - make_interval(secs => $1)", age)
-    assert await forget_messages(pool, 30 * DAY) == forgotten
+    assert await delete_messages(pool, 30 * DAY) == forgotten
     attempts = await pool.fetchval("SELECT count(*) FROM webhook_attempt")
     assert (attempts, await queue.waiting()) == ((0, 0) if forgotten else (1, 1))

@@ -1,0 +1,116 @@
+-- Accepting triggers, in one commit with their places in the queue and their idempotency keys. The fragment
+-- `trigger_columns` comes from the fields of Trigger; see statements.py.
+
+-- fragment: given_triggers
+-- JSON costs the driver half of what an array for each column does. The subquery has no row: it names the row type of
+-- the table, which a cast cannot, because PostgreSQL has a type `trigger` of its own.
+json_populate_recordset((SELECT t FROM trigger AS t WHERE false), :triggers::json) AS given_trigger
+
+-- fragment: given_places
+unnest(:ids::uuid[], :lanes::text[], :due_at::timestamptz[], :expires_at::timestamptz[])
+    AS place (id, lane, due_at, expires_at)
+
+-- name: insert
+WITH accepted AS (
+    INSERT INTO trigger (
+        -- include: trigger_columns
+    )
+    SELECT
+        -- include: trigger_columns
+    FROM
+        -- include: given_triggers
+)
+INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+SELECT id, lane, greatest(due_at, now()), expires_at FROM
+    -- include: given_places
+
+-- name: insert_again
+-- After a connection was lost in a commit, it is unknown whether the commit took effect. The ids are made by the
+-- server, so the same entries can be sent again: rows that exist stay as they are and are not queued a second time.
+WITH accepted AS (
+    INSERT INTO trigger (
+        -- include: trigger_columns
+    )
+    SELECT
+        -- include: trigger_columns
+    FROM
+        -- include: given_triggers
+    ON CONFLICT (id) DO NOTHING RETURNING id
+)
+INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
+    -- include: given_places
+    USING (id)
+
+-- fragment: claim_keys
+-- Of two entries with one key, also from different processes, the second waits for the first one's commit and then
+-- reads what it wrote: the update without effect makes RETURNING include the existing row. A key older than its
+-- lifetime is taken over. The statement can be sent again, because the key's row then names this very trigger. The
+-- order prevents a deadlock between two commits that have keys in common.
+INSERT INTO idempotency AS known (project_id, key, content, trigger_id)
+SELECT project_id, key, content, id FROM given WHERE key IS NOT NULL ORDER BY project_id, key
+ON CONFLICT (project_id, key) DO UPDATE SET
+    content = CASE WHEN known.created_at < now() - make_interval(secs => :lifetime)
+        THEN excluded.content ELSE known.content END,
+    trigger_id = CASE WHEN known.created_at < now() - make_interval(secs => :lifetime)
+        THEN excluded.trigger_id ELSE known.trigger_id END,
+    created_at = CASE WHEN known.created_at < now() - make_interval(secs => :lifetime)
+        THEN now() ELSE known.created_at END
+RETURNING project_id, key, content, trigger_id
+
+-- name: insert_with_keys
+-- For entries of which at least one has an idempotency key.
+WITH given AS (
+    SELECT * FROM unnest(:ids::uuid[], :project_ids::int8[], :keys::text[], :contents::bytea[])
+        AS entry (id, project_id, key, content)
+), claimed AS (
+    -- include: claim_keys
+), fresh AS (
+    SELECT given.id FROM given LEFT JOIN claimed USING (project_id, key)
+    WHERE given.key IS NULL OR claimed.trigger_id = given.id
+), accepted AS (
+    INSERT INTO trigger (
+        -- include: trigger_columns
+    )
+    SELECT
+        -- include: trigger_columns
+    FROM
+        -- include: given_triggers
+    WHERE given_trigger.id = ANY(ARRAY(SELECT id FROM fresh)) ON CONFLICT (id) DO NOTHING RETURNING id
+), queued AS (
+    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+    SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
+        -- include: given_places
+        USING (id)
+)
+SELECT project_id, key, claimed.trigger_id, claimed.content
+FROM given JOIN claimed USING (project_id, key) WHERE claimed.trigger_id <> given.id
+
+-- name: claim_keys
+-- The keys of many triggers, which are then copied. The values are joined by spaces, which neither ids nor keys
+-- contain: the driver needs 2 µs to write one element of an array.
+WITH given AS (
+    SELECT id, project_id, key, decode(hexadecimal, 'hex') AS content
+    FROM unnest(
+        string_to_array(:ids, ' ')::uuid[], string_to_array(:project_ids, ' ')::int8[],
+        string_to_array(:keys, ' '), string_to_array(:contents, ' ')
+    ) AS entry (id, project_id, key, hexadecimal)
+), claimed AS (
+    -- include: claim_keys
+)
+SELECT project_id, key, claimed.trigger_id, claimed.content
+FROM given JOIN claimed USING (project_id, key) WHERE claimed.trigger_id <> given.id
+
+-- name: queue
+INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+SELECT id, lane, greatest(due_at, now()), expires_at FROM
+    -- include: given_places
+
+-- name: find_earlier
+SELECT project_id, key, trigger_id, content
+FROM unnest(:project_ids::int8[], :keys::text[]) AS given (project_id, key)
+JOIN idempotency USING (project_id, key)
+WHERE created_at >= now() - make_interval(secs => :lifetime)
+
+-- name: notify
+SELECT pg_notify(:channel, '')

@@ -1,0 +1,73 @@
+-- fragment: log_columns
+m.id, m.webhook_id, m.trigger_id, m.type, m.created_at, q.due_at, a.*,
+CASE
+    WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending'
+    WHEN q.attempt > 0 THEN 'retrying'
+    WHEN q.message_id IS NOT NULL THEN 'pending'
+    WHEN m.failed_at IS NOT NULL THEN 'dead'
+    WHEN EXISTS (SELECT FROM webhook_attempt WHERE message_id = m.id AND outcome = 'delivered')
+        THEN 'delivered'
+    ELSE 'dead' -- its endpoint was deleted while it was queued
+END AS state
+
+-- fragment: join_log
+LEFT JOIN webhook_queue q ON q.message_id = m.id
+LEFT JOIN webhook_attempt a ON a.message_id = m.id
+ORDER BY m.created_at DESC, m.id, a.number DESC
+
+-- name: log
+SELECT
+    -- include: log_columns
+FROM (
+    SELECT * FROM webhook_message WHERE :endpoint_id::uuid IS NULL OR webhook_id = :endpoint_id
+    ORDER BY created_at DESC, id LIMIT :limit
+) AS m
+-- include: join_log
+
+-- name: log_of_failed
+-- The queue counts the attempt in progress. So a message that is being sent for the first time has one, but none failed.
+SELECT
+    -- include: log_columns
+FROM (
+    SELECT m.* FROM (
+        SELECT id FROM webhook_message WHERE failed_at IS NOT NULL
+        UNION
+        SELECT message_id FROM webhook_queue
+        WHERE attempt > (claimed_by IS NOT NULL AND due_at > now())::int
+    ) AS failed JOIN webhook_message m USING (id)
+    WHERE :endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id
+    ORDER BY m.created_at DESC, m.id LIMIT :limit
+) AS m
+-- include: join_log
+
+-- name: now
+SELECT now()
+
+-- name: requeue
+-- Queues messages that were given up. Those of deleted endpoints stay as they are.
+WITH chosen AS (
+    SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
+        WHERE a.message_id = m.id) AS attempts
+    FROM webhook_message m JOIN webhook w ON w.id = m.webhook_id
+    WHERE m.failed_at <= :before AND (:ids::uuid[] IS NULL OR m.id = ANY(:ids))
+        AND (:endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id)
+    ORDER BY m.created_at LIMIT :limit FOR UPDATE OF m SKIP LOCKED
+), requeued AS (
+    UPDATE webhook_message SET failed_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+)
+INSERT INTO webhook_queue (message_id, webhook_id, expires_at, attempt, tries_from)
+SELECT id, webhook_id, now() + make_interval(secs => :message_ttl), attempts, attempts FROM chosen
+ON CONFLICT (message_id) DO NOTHING RETURNING message_id
+
+-- name: make_due
+-- Makes messages that wait for a retry due now, with all attempts of the policy again. Those that are being sent, and
+-- those that are due with all their attempts already, stay as they are.
+UPDATE webhook_queue SET due_at = now(), expires_at = now() + make_interval(secs => :message_ttl), tries_from = attempt
+WHERE message_id = ANY(ARRAY(
+    SELECT message_id FROM webhook_queue
+    WHERE attempt > 0 AND claimed_by IS NULL AND claimed_at <= :before
+        AND (due_at > now() OR tries_from < attempt)
+        AND (:ids::uuid[] IS NULL OR message_id = ANY(:ids))
+        AND (:endpoint_id::uuid IS NULL OR webhook_id = :endpoint_id)
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING message_id

@@ -1,0 +1,2 @@
+-- name: version
+SELECT version FROM catalog_version

@@ -1,0 +1,86 @@
+-- Fragments that statements in several folders include; see sql.py.
+
+-- fragment: lost_attempt
+-- The columns of `attempt` for a claimed row of `queue` whose lease has ended.
+trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at, extract(epoch FROM now() - claimed_at), '',
+'the dispatcher ended before it could record the outcome'
+
+-- fragment: webhook_messages
+-- Two parts of a WITH that queue a message about each row of its part `news` for every endpoint that is subscribed
+-- to it. `news` has trigger_id, state, attempts, provider, provider_message_id and error (without the recipient).
+-- While no project has an endpoint, `news` is not even read.
+notified AS (
+    INSERT INTO webhook_message (webhook_id, trigger_id, type, body)
+    SELECT subscribed.id, t.id, 'trigger.' || news.state, json_build_object(
+        'type', 'trigger.' || news.state,
+        'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'data', json_build_object(
+            'trigger_id', t.id, 'campaign_id', t.campaign_id, 'channel', t.channel,
+            'external_id', t.external_id, 'state', news.state, 'attempts', news.attempts,
+            'provider', nullif(news.provider, ''),
+            'provider_message_id', nullif(news.provider_message_id, ''),
+            'error', nullif(news.error, ''),
+            'accepted_at', to_char(t.accepted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text
+    FROM news
+    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = news.trigger_id OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT id FROM webhook WHERE webhook.project_id = t.project_id AND state = 'active'
+            AND 'trigger.' || news.state = ANY(events) OFFSET 0) AS subscribed
+    WHERE (SELECT EXISTS (SELECT FROM webhook))
+    RETURNING id, webhook_id
+), queued_messages AS (
+    INSERT INTO webhook_queue (message_id, webhook_id, expires_at)
+    SELECT id, webhook_id, now() + make_interval(secs => :message_ttl) FROM notified
+)
+
+-- fragment: was_delivered
+-- Whether the trigger `t` has been delivered. A cancellation or a last failure can be written at the same moment as
+-- "delivered", neither transaction seeing the other; then "delivered" counts.
+'delivered' = ANY(ARRAY(SELECT a.outcome FROM attempt a WHERE a.trigger_id = t.id))
+
+-- fragment: delivery_state
+-- The state of the trigger `t`, from its rows q of queue, d of dead_letter, c of cancellation, and its last attempt.
+CASE
+    WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- later, its lease has ended
+    WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
+    WHEN q.trigger_id IS NOT NULL THEN 'pending'
+    WHEN d.trigger_id IS NOT NULL AND NOT
+        -- include: was_delivered
+        THEN 'dead'
+    WHEN c.trigger_id IS NOT NULL AND NOT
+        -- include: was_delivered
+        THEN 'cancelled'
+    WHEN last.outcome = 'suppressed' AND NOT
+        -- include: was_delivered
+        THEN 'suppressed'
+    ELSE 'delivered'
+END
+
+-- fragment: join_last_attempt
+LEFT JOIN LATERAL (
+    SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
+    ORDER BY a.number DESC LIMIT 1) AS last ON true
+
+-- fragment: matches_admin_filter
+-- Whether the trigger `t` of project `p` with its last attempt matches; a parameter that is NULL matches all.
+(:campaign_id::int8 IS NULL OR t.campaign_id = :campaign_id) AND (:channel::text IS NULL OR t.channel = :channel)
+AND (:external_id::text IS NULL OR t.external_id = :external_id)
+AND (:since::timestamptz IS NULL OR t.accepted_at >= :since)
+AND (:error::text IS NULL OR last.error ILIKE :error) AND (:project::text IS NULL OR p.name = :project)
+
+-- fragment: delivery_columns
+-- All that a Delivery is made of. One statement reads it, so that all of it is of the same instant.
+t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
+CASE WHEN NOT
+    -- include: was_delivered
+    THEN c.cancelled_at END AS cancelled_at,
+-- include: delivery_state
+AS state,
+ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
+
+-- fragment: join_records
+-- What else is on record of the trigger `t`. Each row is found on its own, so that no table is read whole.
+LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
+LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
+LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
+-- include: join_last_attempt

@@ -1,0 +1,14 @@
+-- name: beat
+-- Records that this process is running, and counts the processes of its role. Only the database's clock is used, because
+-- those of the machines may differ.
+WITH beat AS (
+    INSERT INTO server_process (id, seen_at, role) VALUES (:id, now(), :role)
+    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
+), swept AS (
+    DELETE FROM server_process WHERE seen_at < now() - interval '1 minute' AND id <> :id
+)
+SELECT 1 + count(*) FROM server_process
+WHERE seen_at > now() - interval '10 s' AND id <> :id AND role = :role
+
+-- name: leave
+DELETE FROM server_process WHERE id = :id

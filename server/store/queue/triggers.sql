@@ -1,0 +1,137 @@
+-- The queue of triggers. Statements find their rows by `= ANY` or OFFSET 0, which leaves PostgreSQL only the index to
+-- find them by; see SESSION in triggers.py.
+
+-- name: claim
+-- A row that is due although it is claimed belonged to a dispatcher that died: its attempt is recorded as lost.
+-- One row is always returned, because it also holds the database's time.
+WITH due AS (
+    SELECT share.lane, q.*
+    FROM unnest(:lanes::text[], :slots::int4[], :floors::timestamptz[]) AS share (lane, slots, floor)
+    CROSS JOIN LATERAL (
+        SELECT trigger_id, attempt, claimed_by, claimed_at, sent_by, due_at FROM queue
+        WHERE queue.lane = share.lane AND due_at <= now() AND due_at >= share.floor
+        ORDER BY due_at LIMIT share.slots FOR UPDATE SKIP LOCKED) AS q
+), claimed AS (
+    UPDATE queue SET due_at = now() + make_interval(secs => :lease), attempt = queue.attempt + 1,
+        claimed_by = :holder, claimed_at = now(),
+        sent_by = (:providers::text[])[array_position(:lanes::text[], queue.lane)]
+    WHERE queue.trigger_id = ANY(ARRAY(SELECT trigger_id FROM due))
+    RETURNING queue.*
+), lost AS (
+    INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+    SELECT
+        -- include: lost_attempt
+    FROM due WHERE claimed_by IS NOT NULL
+    ON CONFLICT (trigger_id, number) DO NOTHING
+)
+SELECT now() AS at, found.*,
+    ARRAY(SELECT (SELECT max(due.due_at) FROM due WHERE due.lane = share.lane)
+        FROM unnest(:lanes::text[]) WITH ORDINALITY AS share (lane, place) ORDER BY place) AS reached
+FROM (SELECT) AS always LEFT JOIN (
+    SELECT claimed.attempt, claimed.lane, claimed.sent_by, claimed.due_at, claimed.tries_from,
+        claimed.expires_at, trigger.*, suppression.reason
+    FROM claimed
+    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = claimed.trigger_id OFFSET 0) AS trigger
+    LEFT JOIN LATERAL (
+        SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
+            AND s.channel = trigger.channel AND s.address = trigger.address OFFSET 0
+    ) AS suppression ON true
+) AS found ON true
+ORDER BY found.id
+
+-- name: finish
+-- A dispatcher whose lease has ended may still report an outcome. "Delivered" is recorded whoever holds the row now; only
+-- the present holder may retry or give up.
+WITH done AS (
+    SELECT * FROM unnest(:ids::uuid[], :numbers::int4[], :providers::text[], :outcomes::text[],
+        :started_at::timestamptz[], :durations::float8[], :provider_message_ids::text[], :errors::text[],
+        :retry_in::float8[], :refusals::text[]) AS f (trigger_id, number,
+        provider, outcome, started_at, duration, provider_message_id, error, retry_in, refusal)
+), recorded AS (
+    INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+    SELECT trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error
+    FROM done
+    ON CONFLICT (trigger_id, number) DO UPDATE SET outcome = excluded.outcome,
+        duration = excluded.duration, provider_message_id = excluded.provider_message_id,
+        error = excluded.error, xid = pg_current_xact_id() -- so that watchers receive it again
+    WHERE attempt.outcome = 'lost'
+    RETURNING trigger_id, number, outcome, provider, provider_message_id, error
+), removed AS (
+    DELETE FROM queue USING done
+    WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger_id
+        AND (done.outcome = 'delivered' OR
+            (done.outcome IN ('dead', 'suppressed')
+                AND queue.attempt = done.number AND queue.claimed_by = :holder))
+    RETURNING done.trigger_id, done.number, done.outcome, done.provider, done.error
+), dead AS (
+    INSERT INTO dead_letter (trigger_id, error)
+    SELECT trigger_id, error FROM removed WHERE outcome = 'dead'
+    ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
+), no_longer_dead AS (
+    DELETE FROM dead_letter USING done
+    WHERE dead_letter.trigger_id = ANY(:ids) AND dead_letter.trigger_id = done.trigger_id
+        AND done.outcome = 'delivered'
+), no_longer_cancelled AS ( -- the lease had ended and the caller cancelled the trigger; it was delivered all the same
+    DELETE FROM cancellation USING done
+    WHERE cancellation.trigger_id = ANY(:ids) AND cancellation.trigger_id = done.trigger_id
+        AND done.outcome = 'delivered'
+), suppressed AS (
+    INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
+    SELECT DISTINCT ON (t.project_id, t.channel, t.address)
+        t.project_id, t.channel, t.address, done.refusal, done.provider, t.id
+    FROM done CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = done.trigger_id OFFSET 0) AS t
+    WHERE done.refusal <> ''
+    ON CONFLICT (project_id, channel, address) DO NOTHING
+), news AS ( -- "delivered" also if no row was queued any more: it is true, and recorded only once
+    SELECT trigger_id, outcome AS state, number AS attempts, provider, provider_message_id, error
+    FROM recorded WHERE outcome = 'delivered'
+    UNION ALL
+    SELECT trigger_id, outcome, number, provider, '', error FROM removed WHERE outcome <> 'delivered'
+),
+-- include: webhook_messages
+UPDATE queue SET due_at = now() + make_interval(secs => done.retry_in), claimed_by = NULL
+FROM done WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger_id
+    AND done.outcome IN ('retry', 'lost') AND queue.attempt = done.number AND queue.claimed_by = :holder
+
+-- name: release
+UPDATE queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1, claimed_by = NULL
+FROM unnest(:ids::uuid[], :numbers::int4[], :waits::float8[]) AS released (trigger_id, number, wait)
+WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = released.trigger_id
+    AND queue.attempt = released.number AND claimed_by = :holder
+
+-- name: bury_expired
+-- Triggers that were not claimed in time, because the provider was failing or the send window closed. A leased row is
+-- left to its holder, which detects that it has expired.
+WITH expired AS (
+    DELETE FROM queue WHERE trigger_id = ANY(ARRAY(
+        SELECT trigger_id FROM queue
+        WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+    RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by
+), recorded AS (
+    INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
+    SELECT
+        -- include: lost_attempt
+    FROM expired WHERE claimed_by IS NOT NULL
+    UNION ALL
+    SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', :error FROM expired
+    ON CONFLICT (trigger_id, number) DO NOTHING
+), news AS (
+    SELECT trigger_id, 'dead' AS state, attempt + 1 AS attempts, '' AS provider,
+        '' AS provider_message_id, :error::text AS error
+    FROM expired
+),
+-- include: webhook_messages
+INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, :error FROM expired
+ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
+RETURNING trigger_id
+
+-- name: lanes
+-- The distinct lanes, by one index look-up for each, however many rows they have.
+WITH RECURSIVE lanes AS (
+    (SELECT lane FROM queue ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT queue.lane FROM queue WHERE queue.lane > lanes.lane ORDER BY queue.lane LIMIT 1)
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+SELECT lane FROM lanes WHERE lane IS NOT NULL

@@ -1,0 +1,96 @@
+-- Lists of deliveries by state. Each state has the FROM clause that finds its deliveries without reading all others.
+
+-- fragment: row_columns
+t.id, t.campaign_id, t.channel, t.external_id, t.accepted_at,
+-- include: delivery_state
+AS state,
+coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider, coalesce(last.error, '') AS error
+
+-- fragment: matching_rows
+JOIN project p ON p.id = t.project_id
+-- include: join_last_attempt
+WHERE
+    -- include: matches_admin_filter
+    AND (:state::text IS NULL OR
+        -- include: delivery_state
+        = :state)
+ORDER BY t.id DESC LIMIT :limit
+
+-- name: list_queued
+SELECT
+    -- include: row_columns
+FROM queue q JOIN trigger t ON t.id = q.trigger_id LEFT JOIN dead_letter d ON false LEFT JOIN cancellation c ON false
+-- include: matching_rows
+
+-- name: list_all
+SELECT
+    -- include: row_columns
+FROM trigger t LEFT JOIN queue q ON q.trigger_id = t.id
+LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON c.trigger_id = t.id
+-- include: matching_rows
+
+-- name: list_dead
+SELECT
+    -- include: row_columns
+FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id
+LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN cancellation c ON false
+-- include: matching_rows
+
+-- name: list_suppressed
+SELECT
+    -- include: row_columns
+FROM (SELECT DISTINCT trigger_id FROM attempt WHERE outcome = 'suppressed') s
+JOIN trigger t ON t.id = s.trigger_id LEFT JOIN queue q ON q.trigger_id = t.id
+LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON false
+-- include: matching_rows
+
+-- name: list_cancelled
+SELECT
+    -- include: row_columns
+FROM cancellation c JOIN trigger t ON t.id = c.trigger_id
+LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON false
+-- include: matching_rows
+
+-- name: redrive
+-- A dead letter returns to the lane that its campaign has now. Its attempts stay on record, but the retry policy counts
+-- from zero.
+WITH chosen AS (
+    SELECT t.id, c.channel || '/' || array_to_string(c.providers, ',') AS lane,
+        coalesce(last.number, 0) AS attempts
+    FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
+    JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+    -- include: join_last_attempt
+    WHERE (:ids::uuid[] IS NULL OR d.trigger_id = ANY(:ids)) AND
+        -- include: matches_admin_filter
+        AND d.died_at <= :died_by AND NOT
+        -- include: was_delivered
+    ORDER BY d.died_at LIMIT :limit FOR UPDATE OF d SKIP LOCKED
+), no_longer_dead AS (
+    DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))
+)
+INSERT INTO queue (trigger_id, lane, attempt, tries_from)
+SELECT id, lane, attempts, attempts FROM chosen
+ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
+
+-- name: now
+SELECT now()
+
+-- name: oldest_due
+-- One index look-up for each lane.
+SELECT split_part(lane, '/', 1) AS channel,
+    extract(epoch FROM now() - min(oldest))::float8 AS age
+FROM unnest(:lanes::text[]) AS lane CROSS JOIN LATERAL (
+    SELECT due_at AS oldest FROM queue WHERE queue.lane = lane.lane AND due_at <= now()
+    ORDER BY due_at LIMIT 1) AS front
+GROUP BY 1
+
+-- name: backlog
+SELECT split_part(lane, '/', 1) AS channel, split_part(lane, '/', 2) AS providers,
+    count(*) FILTER (WHERE due_at <= now()) AS due,
+    count(*) FILTER (WHERE claimed_by IS NULL AND due_at > now()) AS later,
+    count(*) FILTER (WHERE claimed_by IS NOT NULL AND due_at > now()) AS sending,
+    coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)::float8 AS oldest_due
+FROM queue GROUP BY lane ORDER BY lane
+
+-- name: count_dead_letters
+SELECT count(*) FROM dead_letter

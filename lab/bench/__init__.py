@@ -1,1 +1,1 @@
-"""`make bench`: Clarion beside the ceiling of its own gateway. See docs/benchmarks.md."""
+"""Benchmarks of triggers, batches, delivery, claims and the client. See docs/benchmarks.md."""

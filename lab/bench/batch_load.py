@@ -1,4 +1,4 @@
-"""What sends batches, and the bare INSERT beside them: ready-made, so that sending takes next to nothing."""
+"""Senders of ready-made batches, and the bare INSERT that they are compared with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,29 +16,29 @@ import uuid_utils
 
 from clarion.v1 import trigger_pb2 as pb
 
-from .load import head_of
-from .plan import BenchError
+from ..errors import LabError
+from ..load import Connection
 
-__all__ = ["Batches", "Inserts", "Send", "Sent", "by_grpc", "by_rest", "rest_body", "until"]
+__all__ = ["Insert", "RestBatch", "Send", "Sent", "grpc_batch", "repeat", "rest_batch_body"]
 
 _PATH = "/api/client/triggers:batch"
 _METHOD = "/clarion.v1.TriggerService/BatchTrigger"
-_MARK = b"BATCHNUMBER!"  # as long as what takes its place
+_MARK = b"BATCHNUMBER!"  # as long as the number that replaces it
 Send: TypeAlias = Callable[[], Awaitable[int]]
-"""Sends one batch; returns how many triggers were accepted."""
+"""Sends one batch and returns the number of accepted triggers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was accepted in how many seconds, and the CPU seconds of sending it."""
+    """How many triggers were accepted, in how many seconds, and the CPU seconds of sending them."""
 
     triggers: int
     seconds: float
     loader_cpu: float
 
 
-async def until(seconds: float, *senders: Send) -> Sent:
-    """Send batches side by side for so long."""
+async def repeat(seconds: float, senders: Iterable[Send]) -> Sent:
+    """Send batches for this many seconds, with all senders at the same time."""
     began, cpu = time.monotonic(), time.process_time()
     counts = await asyncio.gather(*(_repeat(send, began + seconds) for send in senders))
     return Sent(sum(counts), time.monotonic() - began, time.process_time() - cpu)
@@ -52,7 +52,7 @@ async def _repeat(send: Send, end: float) -> int:
 
 
 def _user(number: int) -> dict[str, str]:
-    """Return a user like that of the documented example, with an address of its own."""
+    """Return a user like that of the documented example, with a different address for each number."""
     name = f"user.{number:04}"
     return {
         "external_id": f"ext-{number:04}",
@@ -62,8 +62,13 @@ def _user(number: int) -> dict[str, str]:
     }
 
 
-def rest_body(count: int, *, keys: bool) -> bytes:
-    """Return a batch; its `request_id`s, if it has some, are of one batch once the mark is replaced."""
+def rest_batch_body(count: int, *, keys: bool) -> bytes:
+    """Return a batch.
+
+    Args:
+        count: number of triggers.
+        keys: whether they have a `request_id`, with a mark to be replaced by the batch's number.
+    """
     event = {"random_field": "value"}
     items = [{"campaign_id": 44, "user": _user(number), "event": event} for number in range(count)]
     for number, item in enumerate(items if keys else ()):
@@ -71,48 +76,32 @@ def rest_body(count: int, *, keys: bool) -> bytes:
     return json.dumps({"triggers": items}).encode()
 
 
-class Batches:
-    """One keep-alive connection to the gateway."""
+class RestBatch:
+    """Sends a batch again and again on one connection."""
 
-    def __init__(self, port: int, key: str, body: bytes, count: int, numbers: itertools.count[int]) -> None:
+    _numbers = itertools.count(time.time_ns() % 10**11)
+
+    def __init__(self, connection: Connection, count: int, *, keys: bool) -> None:
+        """Prepare the batch; the arguments after the connection are those of `rest_batch_body`."""
+        self._connection = connection
         self._count = count
-        self._body = body
-        self._numbers = numbers
-        self._port = port
-        self._head = head_of(_PATH, key, len(body))
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._request = connection.request(_PATH, rest_batch_body(count, keys=keys))
 
     async def send(self) -> int:
-        """Send a batch; all of it must be accepted.
+        """Send the batch.
 
         Raises:
-            BenchError: it was not.
+            LabError: not all of it was accepted.
         """
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**20)
-        reader, writer = self._streams
-        writer.write(self._head + self._body.replace(_MARK, b"%012d" % next(self._numbers)))
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
-        answer = await reader.readexactly(length)
-        if head[9:12] != b"200" or answer.count(b'"trigger_id"') != self._count or b'"error"' in answer:
-            raise BenchError(f"a good batch is answered with {head[9:12].decode()}: {answer[:300].decode()}")
+        answer = await self._connection.send(self._request.replace(_MARK, b"%012d" % next(self._numbers)))
+        accepted = answer.body.count(b'"trigger_id"')
+        if answer.status != 200 or accepted != self._count or b'"error"' in answer.body:  # noqa: PLR2004
+            raise LabError(f"a valid batch was answered with {answer.status}: {answer.body[:300].decode()}")
         return self._count
 
-    def close(self) -> None:
-        """Close the connection."""
-        if self._streams:
-            self._streams[1].close()
 
-
-def by_rest(port: int, key: str, count: int, *, keys: bool, senders: int) -> list[Batches]:
-    """Return senders of batches, each with a connection of its own."""
-    body, numbers = rest_body(count, keys=keys), itertools.count(time.time_ns() % 10**11)
-    return [Batches(port, key, body, count, numbers) for _ in range(senders)]
-
-
-def by_grpc(channel: grpc.aio.Channel, key: str, count: int) -> Send:
-    """Return what sends a typed batch, serialized once."""
+def grpc_batch(channel: grpc.aio.Channel, key: str, count: int) -> Send:
+    """Return a sender of a typed batch, which is serialized once."""
     items = [
         pb.BatchItem(
             email=pb.TriggerEmailRequest(
@@ -127,14 +116,14 @@ def by_grpc(channel: grpc.aio.Channel, key: str, count: int) -> Send:
     async def send() -> int:
         answer = await call(raw, metadata=(("authorization", f"Bearer {key}"),))
         if len(answer.outcomes) != count or not all(one.trigger_id for one in answer.outcomes):
-            raise BenchError(f"a good batch is answered with {answer.outcomes[0]}")
+            raise LabError(f"a valid batch was answered with {answer.outcomes[0]}")
         return count
 
     return send
 
 
-class Inserts:
-    """Batched INSERTs of the same rows on one connection, and nothing else."""
+class Insert:
+    """Inserts the same rows on one connection, and does nothing else."""
 
     _COLUMNS = (
         "id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event,"
@@ -146,11 +135,18 @@ class Inserts:
     )
     _ALONE = f"INSERT INTO trigger ({_COLUMNS}) SELECT * FROM {_ROWS}"  # noqa: S608 - constants only
     _BOTH = f"""
-        WITH kept AS ({_ALONE} RETURNING id)
-        INSERT INTO queue (trigger_id, lane) SELECT id, 'email/sandbox' FROM kept
+        WITH inserted AS ({_ALONE} RETURNING id)
+        INSERT INTO queue (trigger_id, lane) SELECT id, 'email/sandbox' FROM inserted
     """  # noqa: S608 - constants only
 
     def __init__(self, connection: asyncpg.Connection, count: int, *, queue: bool) -> None:
+        """Prepare the rows.
+
+        Args:
+            connection: a connection to the database.
+            count: rows in one statement.
+            queue: whether to insert into `queue` as well as `trigger`.
+        """
         self._connection = connection
         self._count = count
         self._sql = self._BOTH if queue else self._ALONE
@@ -163,7 +159,7 @@ class Inserts:
         )
 
     async def send(self) -> int:
-        """Insert one batch under new ids, in one commit."""
+        """Insert the rows with new IDs in one commit."""
         ids = [str(uuid_utils.uuid7()) for _ in range(self._count)]
         await self._connection.execute(self._sql, ids, *self._columns)
         return self._count

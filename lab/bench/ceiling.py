@@ -1,8 +1,7 @@
-"""The ceiling: a gRPC server that does nothing.
+"""The ceiling: a gRPC server that does nothing, behind the same gateway as Clarion's servers.
 
-`python -m lab.bench.ceiling unix:/path` runs one process of it.
-
-No key, no check, no interceptor, no database: what is left is what gRPC in Python costs.
+`python -m lab.bench.ceiling unix:/path` runs one process. It checks no key and no field, has no interceptor
+and no database. What remains is the cost of gRPC in Python.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -17,27 +18,44 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
+from server.up.data_folder import RunDir
 
-__all__ = ["main"]
+from ..process import lab_process
+from ..product import Deployment, serve
 
-_ANSWER = trigger_pb2.TriggerCampaignResponse(trigger_id="01890a5d-ac96-774b-bcce-b302099a8057")
+__all__ = ["ceiling", "main"]
+
+_RESPONSE = trigger_pb2.TriggerCampaignResponse(trigger_id="01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+@asynccontextmanager
+async def ceiling(run: RunDir, *, servers: int, threads: int) -> AsyncIterator[Deployment]:
+    """Run empty servers behind a gateway with this number of Envoy threads."""
+    sockets = [f"unix:{run.socket(f'empty-{number}.sock')}" for number in range(servers)]
+    processes = [
+        lab_process(f"empty-{number}", run.log, "bench.ceiling", address, ready="serving")
+        for number, address in enumerate(sockets)
+    ]
+    async with serve(run, processes, sockets, threads=threads) as deployment:
+        yield deployment
 
 
 class _Empty(trigger_pb2_grpc.TriggerServiceServicer):
     async def TriggerCampaign(  # noqa: N802 - gRPC's name
         self, request: trigger_pb2.TriggerCampaignRequest, context: Any
     ) -> trigger_pb2.TriggerCampaignResponse:
-        return _ANSWER
+        return _RESPONSE
 
 
 async def _serve(listen: str) -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(_Empty(), server)
-    checks = health.aio.HealthServicer()  # the gateway asks for it
+    checks = health.aio.HealthServicer()  # for the gateway's health checks
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(listen)
     await server.start()
+    print("serving", flush=True)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -46,7 +64,7 @@ async def _serve(listen: str) -> None:
 
 
 def main() -> None:
-    """Serve on the address given as the only argument, until SIGTERM."""
+    """Serve on the address in the first argument until SIGTERM."""
     uvloop.run(_serve(sys.argv[1]))
 
 

@@ -1,1 +1,1 @@
-"""Kills Clarion's processes under load and counts what became of each trigger; `make faults` runs it."""
+"""Kills Clarion's processes under load and checks every accepted trigger; `make faults` runs it."""

@@ -1,79 +1,86 @@
-"""Callers that trigger all the time, and remember what they were promised."""
+"""Callers that trigger all the time, and record which calls were accepted."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
-import httpx
+from ..load import PATH, Connection
+from .system import System
 
-from ..product.product import CAMPAIGN, Product
-from .plan import Plan
+__all__ = ["PAUSE", "RecordedLoad"]
 
-__all__ = ["Load"]
+PAUSE = 0.04
+"""Seconds between two calls of a caller."""
+_TIMEOUT = 15.0
+_USER = {"external_id": "user-1", "email": "user-1@faults.example"}
 
-_USER = {"external_id": "somebody", "email": "somebody@faults.example"}
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
+class RecordedLoad:
+    """Each call has a name, which is the subject of its mail; calls and mails are matched by it.
 
-class Load:
-    """Each call has a name, which comes back as its mail's subject: by that the two are matched.
-
-    A call that failed is not made again: nobody knows whether it was accepted.
+    A call that failed is not repeated: it may have been accepted.
     """
 
-    def __init__(self, product: Product, name: str) -> None:
-        """Take whom to call, and what the names of these calls begin with."""
+    def __init__(self, system: System, name: str) -> None:
+        """Prepare the load.
+
+        Args:
+            system: what to call.
+            name: the start of the calls' names.
+        """
         self.accepted: dict[str, str] = {}
-        """The trigger's id by the call that was answered 204."""
+        """Trigger IDs by the names of the calls that were answered with 204."""
         self.refused: Counter[str] = Counter()
         """Other answers, by status or error."""
         self.name = name
-        self._product = product
+        self._system = system
         self._numbers = itertools.count(1)
 
     @asynccontextmanager
-    async def running(self, plan: Plan) -> AsyncIterator[None]:
-        """Call for the block; at its end each caller hears the answer to its last call."""
+    async def running(self, callers: int) -> AsyncIterator[None]:
+        """Call for the block. At its end every caller waits for its last answer."""
         ending = asyncio.Event()
-        async with self._client() as client, asyncio.TaskGroup() as group:
-            for _ in range(plan.callers):
-                group.create_task(self._repeat(client, plan.pause, ending))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(callers):
+                group.create_task(self._repeat(ending))
             try:
                 yield
             finally:
                 ending.set()
 
     async def at_once(self, count: int) -> None:
-        """Make so many calls at the same instant, all for one user."""
-        async with self._client() as client, asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(self._call(client))
+        """Make this number of calls at the same time, all for one user."""
+        connections = [self._connection() for _ in range(count)]
+        await asyncio.gather(*map(self._call, connections))
+        for connection in connections:
+            connection.close()
 
-    def _client(self) -> httpx.AsyncClient:
-        headers = {"authorization": f"Bearer {self._product.key}"}
-        return httpx.AsyncClient(
-            base_url=self._product.url, headers=headers, timeout=15, trust_env=False, limits=_LIMITS
-        )
+    def _connection(self) -> Connection:
+        return Connection(self._system.port, self._system.product.key)
 
-    async def _repeat(self, client: httpx.AsyncClient, pause: float, ending: asyncio.Event) -> None:
+    async def _repeat(self, ending: asyncio.Event) -> None:
+        connection = self._connection()
         while not ending.is_set():
-            await self._call(client)
-            await asyncio.sleep(pause)
+            await self._call(connection)
+            await asyncio.sleep(PAUSE)
+        connection.close()
 
-    async def _call(self, client: httpx.AsyncClient) -> None:
+    async def _call(self, connection: Connection) -> None:
         call = f"{self.name}-{next(self._numbers)}"
-        body = {"user": _USER, "event": {"call": call}}
+        body = json.dumps({"user": _USER, "event": {"call": call}}).encode()
         try:
-            answer = await client.post(f"/api/client/campaigns/{CAMPAIGN}/trigger", json=body)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(_TIMEOUT):
+                answer = await connection.post(PATH, body)
+        except (OSError, TimeoutError) as error:
             self.refused[type(error).__name__] += 1
             return
-        if answer.status_code == HTTPStatus.NO_CONTENT:
-            self.accepted[call] = answer.headers["x-trigger-id"]
+        if answer.status == HTTPStatus.NO_CONTENT:
+            self.accepted[call] = answer.header("x-trigger-id")
         else:
-            self.refused[str(answer.status_code)] += 1
+            self.refused[str(answer.status)] += 1

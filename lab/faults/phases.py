@@ -1,4 +1,4 @@
-"""The two phases: processes that are killed, and a dispatcher that is asked to end; both under load."""
+"""Two phases under load: processes are killed, and the dispatcher is stopped in an orderly way."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..product.faults_sink import read_mails
-from ..product.product import Product
-from .load import Load
-from .plan import VICTIMS, FaultsError, Plan
+from ..command import log
+from ..errors import LabError
+from .load import RecordedLoad
+from .system import TARGETS, System
 from .verdict import Kill, Lost, Verdict, judge
 
-__all__ = ["Phase", "kill_phase", "stop_phase"]
+__all__ = ["Phase", "Plan", "kill_phase", "stop_phase"]
 
 _DRAIN_SECONDS = 60.0
 _LOST = """
@@ -25,85 +24,94 @@ _LOST = """
     WHERE outcome = 'lost' AND started_at >= $1
 """
 
-Say = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The options of a run."""
+
+    seed: int
+    kills: int = 50
+    """Number of rounds that kill something."""
+    stops: int = 10
+    """Number of rounds that stop the dispatcher with SIGTERM."""
+    targets: tuple[str, ...] = ("dispatcher", "server", "both")
+    callers: int = 6
+    longest: float = 4.0
+    """Seconds under load before a kill, at most."""
 
 
 @dataclass(slots=True)
 class Phase:
-    """What was done in a phase, and what came of it."""
+    """What a phase did, and its verdict."""
 
-    load: Load
-    done: Counter[str] = field(default_factory=Counter)
-    """How often what was ended."""
+    load: RecordedLoad
+    rounds: Counter[str] = field(default_factory=Counter)
+    """Number of rounds by what they ended."""
     begun: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     kills: list[Kill] = field(default_factory=list)
-    """Of what sends or records."""
+    """Kills of processes that send messages or record attempts."""
     verdict: Verdict | None = None
 
 
-async def kill_phase(product: Product, plan: Plan, chance: random.Random, say: Say) -> Phase:
-    """Kill a random one again and again, and start it again.
+async def kill_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
+    """Kill random processes again and again, and restart them.
 
     Raises:
-        FaultsError: something did not start again, or deliveries do not come to an end.
+        LabError: a process did not restart, or the queue did not drain.
     """
-    phase = Phase(Load(product, "kill"))
-    async with phase.load.running(plan):
-        for number in range(1, plan.rounds + 1):
+    phase = Phase(RecordedLoad(system, "kill"))
+    async with phase.load.running(plan.callers):
+        for number in range(1, plan.kills + 1):
             await asyncio.sleep(chance.uniform(0.2, plan.longest))
-            victim = chance.choice(plan.victims)
-            back = await _kill(product, phase, victim)
-            say(f"{number}/{plan.rounds}: killed {victim}, back after {back:.1f} s; {_so_far(phase)}")
-    await _judge(product, phase)
+            target = chance.choice(plan.targets)
+            back = await _kill(system, phase, target)
+            _log_round(phase, number, plan.kills, f"killed {target}, restarted after {back:.1f} s")
+    await _judge(system, phase)
     return phase
 
 
-async def stop_phase(product: Product, plan: Plan, chance: random.Random, say: Say) -> Phase:
-    """End the dispatcher by SIGTERM again and again, and start it again.
+async def stop_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
+    """Stop the dispatcher with SIGTERM again and again, and restart it.
 
     Raises:
-        FaultsError: it did not end orderly, or deliveries do not come to an end.
+        LabError: the dispatcher did not end in an orderly way, or the queue did not drain.
     """
-    phase, dispatcher = Phase(Load(product, "stop")), product.members["dispatcher"]
-    async with phase.load.running(plan):
+    phase, dispatcher = Phase(RecordedLoad(system, "stop")), system.processes["dispatcher"]
+    async with phase.load.running(plan.callers):
         for number in range(1, plan.stops + 1):
             await asyncio.sleep(chance.uniform(0.2, plan.longest / 2))
             begun = time.monotonic()
-            dispatcher.tell(signal.SIGTERM)
-            await dispatcher.ended(signal.SIGTERM)
-            ended = time.monotonic() - begun
+            await dispatcher.end(signal.SIGTERM)
+            seconds = time.monotonic() - begun
             await dispatcher.start()
-            phase.done["dispatcher"] += 1
-            say(f"{number}/{plan.stops}: the dispatcher ended within {ended:.1f} s; {_so_far(phase)}")
-    await _judge(product, phase)
+            phase.rounds["dispatcher"] += 1
+            _log_round(phase, number, plan.stops, f"the dispatcher ended within {seconds:.1f} s")
+    await _judge(system, phase)
     return phase
 
 
-async def _kill(product: Product, phase: Phase, victim: str) -> float:
-    """Kill one or several at once; return the seconds until they work again."""
-    members = [product.members[name] for name in VICTIMS[victim]]
+async def _kill(system: System, phase: Phase, target: str) -> float:
+    """Kill one or several processes at the same time; return the seconds until they work again."""
+    processes = [system.processes[name] for name in TARGETS[target]]
     begun, since = time.time(), time.monotonic()
-    for member in members:
-        member.tell(signal.SIGKILL)
-    await asyncio.gather(*(member.ended(signal.SIGKILL) for member in members))
-    for member in members:
+    await asyncio.gather(*(process.end(signal.SIGKILL) for process in processes))
+    for process in processes:
         restarted = time.time()
-        await member.start()
-    if victim != "server":
+        await process.start()
+    if target != "server":
         phase.kills.append(Kill(begun, restarted))
-    phase.done[victim] += 1
+    phase.rounds[target] += 1
     return time.monotonic() - since
 
 
-async def _judge(product: Product, phase: Phase) -> None:
-    """Wait until all is delivered, and hold it against what was promised."""
-    if left := await product.until_idle(_DRAIN_SECONDS):
-        raise FaultsError(f"{left} triggers are not delivered {_DRAIN_SECONDS:g} s after the last one came")
-    rows = await product.rows(_LOST, phase.begun)
+async def _judge(system: System, phase: Phase) -> None:
+    """Wait until the queue is empty, and compare what arrived with what was accepted."""
+    if left := await system.drain(_DRAIN_SECONDS):
+        raise LabError(f"{left} triggers are still queued {_DRAIN_SECONDS:g} s after the last call")
+    rows = await system.product.rows(_LOST, phase.begun)
     lost = [Lost(row["trigger_id"], row["begun"], row["begun"] + row["duration"]) for row in rows]
-    mails = [mail for mail in read_mails(product.mails) if mail.subject.startswith(f"{phase.load.name}-")]
-    phase.verdict = judge(phase.load.accepted, mails, lost, phase.kills)
+    phase.verdict = judge(phase.load.accepted, system.mails(f"{phase.load.name}-"), lost, phase.kills)
 
 
-def _so_far(phase: Phase) -> str:
-    return f"{len(phase.load.accepted)} accepted so far"
+def _log_round(phase: Phase, number: int, rounds: int, text: str) -> None:
+    log(f"{number}/{rounds}: {text}; {len(phase.load.accepted)} calls accepted so far")

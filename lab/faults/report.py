@@ -1,4 +1,4 @@
-"""The counts of a phase, for people."""
+"""The counts of a phase as text."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ _SHOWN = 5
 
 
 def as_text(title: str, phase: Phase) -> str:
-    """Return the counts of a phase, one a line."""
+    """Return the counts of a phase, one in each line."""
     verdict = phase.verdict
     if verdict is None:
-        return f"{title}: not judged"
-    done = ", ".join(f"{name} {count}" for name, count in sorted(phase.done.items()))
-    refused = ", ".join(f"{what}: {count}" for what, count in sorted(phase.load.refused.items()))
+        return f"{title}: no verdict"
+    rounds = ", ".join(f"{name} {count}" for name, count in sorted(phase.rounds.items()))
+    refused = ", ".join(f"{answer}: {count}" for answer, count in sorted(phase.load.refused.items()))
     counts: dict[str, object] = {
         "accepted (204)": verdict.accepted,
         "other answers": f"{phase.load.refused.total()} {f'({refused})' if refused else ''}",
         "mails": verdict.mails,
-        "  of calls without a 204": verdict.unpromised,
-        "lost": len(verdict.lost),
+        "  of calls without a 204": verdict.unacknowledged,
+        "missing": len(verdict.missing),
         "in flight at a kill": verdict.in_flight,
-        "came more than once": len(verdict.doubles),
+        "delivered more than once": len(verdict.duplicates),
         "  not in flight at a kill": len(verdict.unexplained),
         "  with another Message-ID": len(verdict.unrecognisable),
     }
     lines = [f"  {name:<28}{count}".rstrip() for name, count in counts.items()]
-    return "\n".join([f"{title} ({done}):", *lines, *_broken(verdict)])
+    return "\n".join([f"{title} ({rounds}):", *lines, *_failures(verdict)])
 
 
-def _broken(verdict: Verdict) -> list[str]:
-    """Name the first of what breaks each promise."""
-    faults = {
-        "accepted and not delivered": verdict.lost,
-        "doubles without a kill": verdict.unexplained,
-        "doubles that cannot be recognised": verdict.unrecognisable,
-        "mails that name another trigger": verdict.foreign,
-        "attempts lost without a kill": [verdict.not_by_a_kill] if verdict.not_by_a_kill else [],
+def _failures(verdict: Verdict) -> list[str]:
+    """Return a line for each guarantee that failed, with the first examples."""
+    failures = {
+        "accepted and not delivered": verdict.missing,
+        "duplicates without a kill": verdict.unexplained,
+        "duplicates with different Message-IDs": verdict.unrecognisable,
+        "mails with another trigger ID": verdict.mismatched,
+        "attempts lost without a kill": [verdict.lost_without_kill] if verdict.lost_without_kill else [],
     }
     return [
-        f"  BROKEN, {what}: {', '.join(map(str, some[:_SHOWN]))}" for what, some in faults.items() if some
+        f"  FAILED, {name}: {', '.join(map(str, examples[:_SHOWN]))}"
+        for name, examples in failures.items()
+        if examples
     ]

@@ -1,4 +1,4 @@
-"""What was promised against what came: pure."""
+"""Compares what was accepted with what arrived. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..product.faults_sink import Mail
+from ..sink import Mail
 
-__all__ = ["Double", "Kill", "Lost", "Verdict", "judge"]
+__all__ = ["Duplicate", "Kill", "Lost", "Verdict", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """From the signal until the killed process is started again: meanwhile nobody claims anew."""
+    """The time from the signal until the killed process was restarted, when nothing was claimed."""
 
     begun: float
     ended: float
 
-    def met(self, lost: Lost) -> bool:
-        """Tell whether it cut the attempt off. The database may take the time of a claim a moment late."""
+    def interrupted(self, lost: Lost) -> bool:
+        """Return whether it interrupted the attempt. The database may date a claim slightly later."""
         return lost.begun <= self.ended and self.begun <= lost.ended
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt whose outcome nobody recorded: from its claim until somebody else claimed it."""
+    """An attempt without a recorded outcome, from its claim until the next claim of its trigger."""
 
     trigger_id: str
     begun: float
@@ -33,23 +33,23 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Double:
-    """A trigger that came more than once."""
+class Duplicate:
+    """A trigger that was delivered more than once."""
 
     call: str
     mails: tuple[Mail, ...]
     explained: bool
-    """It was in flight at as many kills as there are mails too many."""
+    """Whether it was in flight at as many kills as it has extra mails."""
 
     @property
-    def recognisable(self) -> bool:
-        """All its mails have one Message-ID."""
+    def is_recognisable(self) -> bool:
+        """Whether all its mails have the same Message-ID."""
         return len({mail.message_id for mail in self.mails}) == 1
 
     def __str__(self) -> str:
-        """Say what came when."""
-        came = ", ".join(f"{mail.message_id} at {mail.at:.3f}" for mail in self.mails)
-        return f"{self.call}: {came}"
+        """Return the call, and the Message-ID and time of each mail."""
+        mails = ", ".join(f"{mail.message_id} at {mail.at:.3f}" for mail in self.mails)
+        return f"{self.call}: {mails}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,65 +58,76 @@ class Verdict:
 
     accepted: int
     mails: int
-    lost: tuple[str, ...]
-    """Calls that got 204 and whose mail did not come."""
-    unpromised: int
-    """Triggers that came although their call was not answered 204: the answer was lost, not the trigger."""
+    missing: tuple[str, ...]
+    """Calls that were answered with 204 and whose mail did not arrive."""
+    unacknowledged: int
+    """Triggers that were delivered although their call got no 204: the answer was lost, not the trigger."""
     in_flight: int
-    """Attempts that a kill cut off."""
-    not_by_a_kill: int
+    """Attempts interrupted by a kill."""
+    lost_without_kill: int
     """Attempts whose outcome was lost without a kill."""
-    doubles: tuple[Double, ...]
-    foreign: tuple[str, ...]
-    """Calls whose mail does not name their trigger in its Message-ID."""
+    duplicates: tuple[Duplicate, ...]
+    mismatched: tuple[str, ...]
+    """Calls whose mail does not have their trigger ID in its Message-ID."""
 
     @property
-    def unexplained(self) -> tuple[Double, ...]:
-        """Doubles that were not in flight at a kill."""
-        return tuple(double for double in self.doubles if not double.explained)
+    def unexplained(self) -> tuple[Duplicate, ...]:
+        """Duplicates that were not in flight at a kill."""
+        return tuple(duplicate for duplicate in self.duplicates if not duplicate.explained)
 
     @property
-    def unrecognisable(self) -> tuple[Double, ...]:
-        """Doubles whose mails have different Message-IDs."""
-        return tuple(double for double in self.doubles if not double.recognisable)
+    def unrecognisable(self) -> tuple[Duplicate, ...]:
+        """Duplicates whose mails have different Message-IDs."""
+        return tuple(duplicate for duplicate in self.duplicates if not duplicate.is_recognisable)
 
     @property
-    def kept(self) -> bool:
-        """Whether every promise was kept."""
+    def passed(self) -> bool:
+        """Whether every guarantee held."""
         return not (
-            self.lost or self.unexplained or self.unrecognisable or self.foreign or self.not_by_a_kill
+            self.missing
+            or self.unexplained
+            or self.unrecognisable
+            or self.mismatched
+            or self.lost_without_kill
         )
 
 
 def judge(
     accepted: Mapping[str, str], mails: Sequence[Mail], lost: Sequence[Lost], kills: Sequence[Kill]
 ) -> Verdict:
-    """Hold what was accepted (a trigger's id by its call) against what came, and doubles against kills."""
+    """Compare accepted calls with received mails, and duplicates with kills.
+
+    Args:
+        accepted: trigger IDs by call.
+        mails: what the sink received.
+        lost: attempts without an outcome.
+        kills: when processes were killed.
+    """
     by_call: dict[str, list[Mail]] = defaultdict(list)
     for mail in mails:
         by_call[mail.subject].append(mail)
-    cut_off = Counter(one.trigger_id for one in lost if any(kill.met(one) for kill in kills))
+    interrupted = Counter(one.trigger_id for one in lost if any(kill.interrupted(one) for kill in kills))
     return Verdict(
         accepted=len(accepted),
         mails=len(mails),
-        lost=tuple(accepted.keys() - by_call.keys()),
-        unpromised=len(by_call.keys() - accepted.keys()),
-        in_flight=cut_off.total(),
-        not_by_a_kill=len(lost) - cut_off.total(),
-        doubles=tuple(_doubles(by_call, cut_off)),
-        foreign=tuple(
-            call for call, number in accepted.items() if _trigger_ids(by_call.get(call)) - {number}
+        missing=tuple(accepted.keys() - by_call.keys()),
+        unacknowledged=len(by_call.keys() - accepted.keys()),
+        in_flight=interrupted.total(),
+        lost_without_kill=len(lost) - interrupted.total(),
+        duplicates=tuple(_duplicates(by_call, interrupted)),
+        mismatched=tuple(
+            call for call, trigger_id in accepted.items() if _trigger_ids(by_call.get(call)) - {trigger_id}
         ),
     )
 
 
-def _doubles(by_call: Mapping[str, Sequence[Mail]], cut_off: Mapping[str, int]) -> Iterator[Double]:
+def _duplicates(by_call: Mapping[str, Sequence[Mail]], interrupted: Mapping[str, int]) -> Iterator[Duplicate]:
     for call, same in by_call.items():
         if len(same) > 1:
-            kills = sum(cut_off.get(number, 0) for number in _trigger_ids(same))
-            yield Double(call, tuple(same), explained=len(same) - 1 <= kills)
+            kills = sum(interrupted.get(trigger_id, 0) for trigger_id in _trigger_ids(same))
+            yield Duplicate(call, tuple(same), explained=len(same) - 1 <= kills)
 
 
 def _trigger_ids(mails: Sequence[Mail] | None) -> set[str]:
-    """Return the ids of triggers, which are the first part of the Message-IDs."""
+    """Return the trigger IDs, which are the first part of the Message-IDs."""
     return {mail.message_id.strip("<>").partition("@")[0] for mail in mails or ()}

@@ -1,32 +1,40 @@
-"""The benchmark's harness, in its short form: every figure is there, and nothing stays behind."""
+"""Smoke tests of the benchmarks: each starts once, with the smallest settings. Speed is not asserted."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
-from lab.bench.calling import BEGIN, END, WAYS
-from lab.bench.load import MISSING
-from lab.product.process import bench_module, with_bench
-from tests.kit.stack import Stack
+from lab.bench import backlog, batch, claims, client, idle, isolation, overload, schedule, validation
+from lab.command import temporary_run
+from lab.h2load import MISSING as H2LOAD_MISSING
+from lab.load import BUILTIN, WRK_MISSING
+from lab.product import Deployment, Product, product
+from server.postgres.embedded import EmbeddedPostgres
+
+pytestmark = pytest.mark.xdist_group("bench")
 
 ROOT = Path(__file__).parents[2]
-SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4")
-LOADER = "wrk" if shutil.which("wrk") else "builtin"
+SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4", "--warmup", "0", "--loader", BUILTIN)
+# Accepts every call at once: h2load's log has start (µs), status and duration (µs) in each line.
+H2LOAD = """#!/bin/sh
+for option; do case "$option" in --log-file=*) log="${option#*=}";; esac; done
+for second in 0 1 2; do printf '%s000000\\t204\\t1000\\n' "$second" >> "$log"; done
+"""
 
 
-async def start(*words: str, **env: str) -> asyncio.subprocess.Process:
+async def start(*words: str, module: str = "lab.bench", **env: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "lab.bench", *words),
+        *(sys.executable, "-m", module, *words),
         cwd=ROOT,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
@@ -35,7 +43,7 @@ async def start(*words: str, **env: str) -> asyncio.subprocess.Process:
 
 
 async def finish(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
@@ -45,45 +53,53 @@ def commands_naming(text: str) -> list[str]:
     return [line for line in lines if text in line]
 
 
-async def test_a_short_run_reports_every_figure_of_every_variant(tmp_path: Path) -> None:
-    as_json, as_markdown = tmp_path / "report.json", tmp_path / "report.md"
-    files = ("--json", str(as_json), "--markdown", str(as_markdown))
-    process = await start(
-        *SHORT, "--warmup", "0", "--loader", LOADER, "--data", str(tmp_path / "data"), *files
-    )
-    code, out, err = await finish(process)
+def rows(report: str) -> dict[str, list[str]]:
+    """Return the rows of all tables by their first cell."""
+    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if line.startswith("| ")]
+    return {line[0]: line[1:] for line in lines if line[0] != "---"}
+
+
+@pytest.fixture(scope="module")
+async def core(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Product]:
+    with temporary_run(tmp_path_factory.mktemp("bench")) as run:
+        async with product(run) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+async def deployment(core: Product) -> AsyncIterator[Deployment]:
+    async with core.serving() as running:
+        yield running
+
+
+async def test_bench_reports_every_variant(tmp_path: Path) -> None:
+    as_json, as_markdown, data = tmp_path / "report.json", tmp_path / "report.md", tmp_path / "data"
+    files = ("--data", str(data), "--json", str(as_json), "--markdown", str(as_markdown))
+    code, out, err = await finish(await start(*SHORT, *files))
 
     assert code == 0, err
-    report: dict[str, Any] = json.loads(as_json.read_text())
+    report = json.loads(as_json.read_text())
     assert report["valid"]
-    assert 0 < report["ratio"] < 2
-    rows = {row["variant"]: row for row in report["rows"]}
-    assert list(rows) == ["ceiling", "clarion, API alone", "clarion, with dispatcher"]
-    for row in rows.values():
-        for figure in ("rate", "ratio", "total_cpu_us", "p50_ms", "p99_ms"):
-            assert row[figure] > 0, (row["variant"], figure)
-        assert row["bad"] == 0
-    with_cpu = {
-        name: {role for role, used in row["cpu_us"].items() if used > 0} for name, row in rows.items()
-    }
-    assert with_cpu == {
+    found = {row["variant"]: row for row in report["rows"]}
+    assert {name: {role for role, cpu in row["cpu_us"].items() if cpu} for name, row in found.items()} == {
         "ceiling": {"envoy", "server"},
         "clarion, API alone": {"envoy", "server", "postgres"},
         "clarion, with dispatcher": {"envoy", "server", "postgres", "dispatcher"},
     }
-    assert rows["clarion, API alone"]["waiting"] > 0
-    assert rows["clarion, with dispatcher"]["delivered_rate"] > 0
+    assert all(row["rate"] > 0 and row["p99_ms"] > 0 and not row["bad"] for row in found.values())
+    assert found["clarion, API alone"]["queued"] > 0
+    assert found["clarion, with dispatcher"]["delivered_rate"] > 0
     for text in (out, as_markdown.read_text()):
-        assert "of the ceiling; target 0.80" in text
-    assert not list((tmp_path / "data").iterdir())
+        assert "of the ceiling; target 0.8" in text
+    assert not list(data.iterdir())
     assert not commands_naming(str(tmp_path))
 
 
-async def test_ctrl_c_ends_everything_that_was_started(tmp_path: Path) -> None:
+async def test_ctrl_c_stops_all_processes(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    process = await start(*SHORT, "--loader", "builtin", "--data", str(data))
+    process = await start("--history", "0", "--data", str(data), module="lab.bench.claims")
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while b"warming up" not in await process.stderr.readline():
             pass
     assert commands_naming(str(tmp_path))
@@ -95,26 +111,75 @@ async def test_ctrl_c_ends_everything_that_was_started(tmp_path: Path) -> None:
     assert not commands_naming(str(tmp_path))
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_the_caller_of_the_clients_benchmark_reports_what_it_saw(way: str, demo: Stack) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *bench_module("calling", way, demo.target, 4, 0.1),
-        env={**os.environ, **with_bench(), "CLARION_API_KEY": demo.key},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+@pytest.mark.parametrize(
+    ("module", "missing"),
+    [("lab.bench", WRK_MISSING), ("lab.bench.overload", H2LOAD_MISSING)],
+    ids=["wrk", "h2load"],
+)
+async def test_missing_load_generator(module: str, missing: str, tmp_path: Path) -> None:
+    process = await start("--data", str(tmp_path), module=module, PATH=str(tmp_path))
     code, out, err = await finish(process)
-
-    assert code == 0, err
-    begin, end, report = out.splitlines()
-    assert (begin, end) == (BEGIN, END)
-    seen = json.loads(report)
-    assert all(seen[figure] > 0 for figure in ("calls", "seconds", "cpu", "p50", "p99"))
+    assert (code, out, err) == (2, "", f"bench: {missing}\n")
 
 
-async def test_a_missing_wrk_is_told_in_one_line(tmp_path: Path) -> None:
-    code, out, err = await finish(await start(*SHORT, PATH=str(tmp_path)))
+async def test_batch(core: Product, deployment: Deployment) -> None:
+    report = rows(batch.as_text(await batch.measure(core, deployment, 1, 0.1, BUILTIN)))
+    assert list(report)[1:] == list(batch.VARIANTS)
 
-    assert code == 2
-    assert err == f"bench: {MISSING}\n"
-    assert not out
+
+async def test_client(core: Product, deployment: Deployment) -> None:
+    samples, single = await client.measure(core, deployment, seconds=0.3, rounds=1)
+    report = rows(client.as_text(samples, single))
+    assert set(client.VARIANTS) < set(report)
+    assert all(float(report[variant][0]) > 0 for variant in client.VARIANTS)
+    assert float(report["coalesced"][0]) > 0
+
+
+async def test_overload(
+    core: Product, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "h2load"
+    program.write_text(H2LOAD)
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    capacity, samples = await overload.measure(core, deployment, seconds=1, rounds=1, connections=1)
+    assert capacity == 2
+    assert rows(overload.as_text(samples))["twice the capacity"][:6] == ["2", "2", "0", "0", "1.0", "1.0"]
+
+
+async def test_schedule(core: Product, deployment: Deployment) -> None:
+    delays = await schedule.measure(core, deployment, 3, 1, 10)
+    assert len(delays) == 3
+
+
+async def test_claims(core: Product) -> None:
+    server = EmbeddedPostgres(core.run.data, core.run.sockets)
+    report = await claims.measure(server, 100, 1, 400, warmup=0.1)
+    assert "times as long as in an empty database; target 1.2" in report
+    assert "| from the floor | 1 |" in report
+
+
+async def test_delivery_backlog(core: Product) -> None:
+    report = rows(backlog.as_table(await backlog.measure(core, 300, 5, 1, [backlog.EMAIL])))
+    for variant in (backlog.BARE, backlog.EMAIL):
+        assert float(report[variant][0]) > 0, variant
+
+
+async def test_delivery_idle(core: Product, deployment: Deployment) -> None:
+    report = rows(idle.as_table(await idle.measure(core, deployment, 2, 0.2)))
+    assert all(float(figure) > 0 for figure in report["POST to DATA"])
+    assert report["% of a core"] == ["envoy", "server", "postgres", "dispatcher"]
+
+
+async def test_isolation(core: Product) -> None:
+    settings = {"connections": 5, "timeout": 0.3, "breaker_pause": 0.2}
+    samples, move = await isolation.measure(core, 100, 1, hang=0.6, rate=40, settle=0.5, **settings)
+    report = rows(isolation.as_text(samples, move, 0.6, 40))
+    assert float(report[isolation.ALONE][0]) > 0
+    assert int(report["failed attempts"][0]) > 0
+
+
+def test_validation() -> None:
+    result = CliRunner().invoke(validation.main, ["--rounds", "1"])
+    assert "µs for each trigger; target" in result.output
+    assert result.exit_code in {0, 1}  # 1: above the target

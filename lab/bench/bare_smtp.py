@@ -1,9 +1,8 @@
-"""The peer of email delivery: aiosmtplib in a loop.
+"""The baseline for email: aiosmtplib in a loop.
 
-`python -m lab.bench.bare PORT CONNECTIONS MESSAGES FILE`.
+`python -m lab.bench.bare_smtp PORT CONNECTIONS MESSAGES FILE`.
 
-No queue, no template, no record of what was sent: one ready-made message, sent again and again over
-connections that are kept.
+It sends one ready-made message again and again over open connections. It has no queue, template or record.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import uvloop
 __all__ = ["main"]
 
 
-async def _connection(port: int, content: bytes, numbers: Iterator[int]) -> None:
+async def _send_part(port: int, content: bytes, numbers: Iterator[int]) -> None:
     client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
     async with client:
         for number in numbers:
@@ -27,13 +26,13 @@ async def _connection(port: int, content: bytes, numbers: Iterator[int]) -> None
 
 
 async def _send(port: int, connections: int, messages: int, content: bytes) -> None:
-    numbers = iter(range(messages))  # one for all
-    await asyncio.gather(*(_connection(port, content, numbers) for _ in range(connections)))
-    await asyncio.Event().wait()  # its CPU time is still to be read
+    numbers = iter(range(messages))  # shared by all connections
+    await asyncio.gather(*(_send_part(port, content, numbers) for _ in range(connections)))
+    await asyncio.Event().wait()  # until the parent has read the CPU time
 
 
 def main() -> None:
-    """Send, and stay until SIGTERM."""
+    """Send all messages, then wait for SIGTERM."""
     port, connections, messages = map(int, sys.argv[1:4])
     uvloop.run(_send(port, connections, messages, Path(sys.argv[4]).read_bytes()))
 

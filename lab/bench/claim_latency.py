@@ -1,4 +1,4 @@
-"""Databases whose claims are compared: an empty one, and one with a past. Part of `bench.claims`."""
+"""Databases in which claims are timed: an empty one, and one with history. Part of `lab.bench.claims`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import enum
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,9 +21,10 @@ from server.store.queue.scan_floor import FRONT, LOOK_BACK, ScanFloors
 from server.store.queue.triggers import SESSION, PostgresQueue
 from server.store.schema.migrate import migrate
 
-from .outgoing import a_trigger, write, writing
+from ..command import log
+from .deliveries import example_trigger, running_writer, write
 
-__all__ = ["Look", "Subject", "Taken", "subject"]
+__all__ = ["Database", "ScanStart", "TimedClaim", "database"]
 
 LANE, PROVIDER = "email/smtp", "smtp"
 _LEASE = 60.0
@@ -46,8 +47,8 @@ _OLD_ATTEMPTS = """
 """
 
 
-class Look(enum.StrEnum):
-    """Where a claim began to look."""
+class ScanStart(enum.StrEnum):
+    """Where in the queue a claim started to scan."""
 
     FLOOR = "from the floor"
     BACK = "15 s further back"
@@ -56,94 +57,101 @@ class Look(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TimedClaim:
     """One claim; times in seconds."""
 
     at: float
     slots: int
-    look: Look
+    start: ScanStart
     seconds: float
 
 
-class _ToldFloors(ScanFloors):
-    """Floors that tell which look they gave last."""
+class _RecordingFloors(ScanFloors):
+    """Floors that record which start they returned last."""
 
-    look = Look.FRONT
+    start = ScanStart.FRONT
 
     def of(self, lane: str) -> dt.datetime:
         floor = super().of(lane)
         back = self._lanes[lane].reached - floor >= LOOK_BACK
-        self.look = Look.FRONT if floor == FRONT else Look.BACK if back else Look.FLOOR
+        self.start = ScanStart.FRONT if floor == FRONT else ScanStart.BACK if back else ScanStart.FLOOR
         return floor
 
 
-class _NoFloors(_ToldFloors):
-    """What a queue without this idea does."""
+class _NoFloors(_RecordingFloors):
+    """What a queue without floors does."""
 
-    look = Look.NO_FLOOR
+    start = ScanStart.NO_FLOOR
 
     def of(self, lane: str) -> dt.datetime:
         return FRONT
 
 
-class Subject:
-    """One database, with its claims and how long they took."""
+class Database:
+    """One database, and how long its claims took."""
 
     def __init__(self, name: str, pool: Pool, writer: TriggerWriter) -> None:
-        """Take a name for the report, a pool as a dispatcher's, and a server's writer."""
+        """Prepare claims.
+
+        Args:
+            name: used in the report.
+            pool: connections with a dispatcher's settings.
+            writer: a server's writer.
+        """
         self.name = name
-        self.taken: list[Taken] = []
+        self.claims: list[TimedClaim] = []
         self._pool = pool
         self._writer = writer
-        self._queues = [_queue(pool, floors) for floors in (_ToldFloors(), _NoFloors())]
+        self._queues = [_queue(pool, floors) for floors in (_RecordingFloors(), _NoFloors())]
         self._held: list[Claim] = []
 
     async def insert(self, count: int) -> None:
-        """Let triggers arrive."""
-        await write(self._writer, [a_trigger(1, 44, Channel.EMAIL, n) for n in range(count)], LANE)
+        """Write new triggers."""
+        triggers = [example_trigger(1, 44, Channel.EMAIL, number) for number in range(count)]
+        await write(self._writer, triggers, LANE)
 
     async def claim(self, slots: int, *, floors: bool = True) -> None:
-        """Claim up to so many; note how long it took."""
-        queue, told = self._queues[not floors]
+        """Claim up to `slots` triggers and record how long it took."""
+        queue, recorded = self._queues[not floors]
         began = time.monotonic()
         claims = await queue.claim([ClaimRequest(LANE, PROVIDER, slots)], _LEASE)
         seconds = time.monotonic() - began
-        if len(claims) == slots:  # else it was an easier task than the others
-            self.taken.append(Taken(began, slots, told.look, seconds))
+        if len(claims) == slots:  # a smaller claim would not be comparable
+            self.claims.append(TimedClaim(began, slots, recorded.start, seconds))
         self._held += claims
 
     async def finish(self) -> None:
-        """Record all that is held as delivered."""
+        """Record every claimed trigger as delivered."""
         held, self._held = self._held, []
         if held:
             await self._queues[0][0].finish([_delivered(claim) for claim in held])
 
-    async def remember(self, rows: int, say: Callable[[str], None]) -> None:
-        """Write a history of delivered triggers, and let PostgreSQL tidy up."""
+    async def add_history(self, rows: int) -> None:
+        """Write delivered triggers, then vacuum and analyze."""
         began = time.monotonic()
         for first in range(1, rows + 1, _CHUNK):
             last = min(first + _CHUNK - 1, rows)
             await asyncio.gather(
-                *(_write(self._pool, sql, first, last) for sql in (_OLD_TRIGGERS, _OLD_ATTEMPTS))
+                *(_insert(self._pool, sql, first, last) for sql in (_OLD_TRIGGERS, _OLD_ATTEMPTS))
             )
-            say(f"history: {last} of {rows} rows, {time.monotonic() - began:.0f} s")
+            log(f"history: {last} of {rows} rows, {time.monotonic() - began:.0f} s")
         for table in ("trigger", "attempt"):
             await self._pool.execute(f"VACUUM ANALYZE {table}", timeout=_FILL_SECONDS)
         await self._pool.execute("CHECKPOINT", timeout=_FILL_SECONDS)
 
     @asynccontextmanager
-    async def held_open(self) -> AsyncIterator[None]:
-        """Hold a transaction open for the block: what dies meanwhile cannot be cleared away."""
+    async def open_transaction(self) -> AsyncIterator[None]:
+        """Keep a transaction open for the block, so that PostgreSQL cannot remove dead rows."""
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             await connection.fetchval("SELECT count(*) FROM queue")  # takes the snapshot
             yield
 
-    async def entries(self) -> int:
-        """Return the size of the index by which claims find their rows."""
+    async def index_size(self) -> int:
+        """Return the bytes of the index that claims use."""
         return int(await self._pool.fetchval("SELECT pg_relation_size('queue_due')"))
 
 
-def _queue(pool: Pool, floors: _ToldFloors) -> tuple[PostgresQueue, _ToldFloors]:
+def _queue(pool: Pool, floors: _RecordingFloors) -> tuple[PostgresQueue, _RecordingFloors]:
     queue = PostgresQueue(pool)
     queue._floors = floors
     return queue, floors
@@ -155,26 +163,32 @@ def _delivered(claim: Claim) -> Finished:
 
 
 @asynccontextmanager
-async def subject(server: EmbeddedPostgres, database: str, name: str) -> AsyncIterator[Subject]:
-    """Make a database with the schema, and open it for the block."""
-    url = server.url.replace("/clarion?", f"/{database}?")
+async def database(server: EmbeddedPostgres, name: str, shown: str) -> AsyncIterator[Database]:
+    """Create a database with the schema.
+
+    Args:
+        server: where to create it.
+        name: the database's name.
+        shown: its name in the report.
+    """
+    url = server.url.replace("/clarion?", f"/{name}?")
     connection = await asyncpg.connect(server.url)
     try:
-        await connection.execute(f"CREATE DATABASE {database}")
+        await connection.execute(f"CREATE DATABASE {name}")
     finally:
         await connection.close()
     await migrate(url)
     pool = await open_pool(url, size=4, connect_timeout=10, settings=SESSION)
     other_pool = await open_pool(url, size=2, connect_timeout=10)
     try:
-        async with writing(other_pool) as writer:
-            yield Subject(name, pool, writer)
+        async with running_writer(other_pool) as writer:
+            yield Database(shown, pool, writer)
     finally:
         pool.terminate()
         other_pool.terminate()
 
 
-async def _write(pool: Pool, sql: str, first: int, last: int) -> None:
+async def _insert(pool: Pool, sql: str, first: int, last: int) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL synchronous_commit = off")
         await connection.execute(sql, first, last, timeout=_FILL_SECONDS)

@@ -1,0 +1,259 @@
+"""Starts the real product, each process by its own command: PostgreSQL, servers, gateways, dispatchers.
+
+Unlike `clarion up` (see `lab.up`) it starts each part when the caller needs it, so that a benchmark can
+measure without a dispatcher or with two gateways, and a fault test can kill and restart single processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+import gateway
+from gateway import GatewaySettings
+from server.config import load
+from server.domain.key import Scope, new_secret
+from server.postgres.embedded import EmbeddedPostgres
+from server.process.health_check import wait_serving
+from server.store.admin import keys
+from server.store.schema.migrate import migrate
+from server.up import demo
+from server.up.data_folder import RunDir
+from server.wiring.campaigns import apply_campaign_file
+from server.wiring.common import build_providers, opened_pool, with_database
+
+from .errors import LabError
+from .process import Process, free_port
+
+__all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "serve"]
+
+_READY_SECONDS = 30.0
+NO_LIMITS: Mapping[str, Any] = {"max_concurrent_per_server": 100_000, "latency_target": 60.0}
+"""Gateway settings that never refuse a call. A configuration file may not contain them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A gateway's port, and the processes behind it."""
+
+    port: int
+    pids: Mapping[str, Sequence[int]]
+    """Process IDs by role."""
+    servers: Sequence[Process] = ()
+    addresses: Sequence[str] = ()
+    """The servers' own addresses."""
+
+    def with_dispatcher(self, dispatcher: Process) -> Deployment:
+        """Return the deployment with a dispatcher among its processes."""
+        return dataclasses.replace(self, pids={**self.pids, "dispatcher": [dispatcher.pid]})
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """PostgreSQL with schema, campaigns and an API key. The methods start the rest for a block."""
+
+    run: RunDir
+    postgres: Process
+    database_url: str
+    project_id: int
+    key: str
+    """The secret of an API key that may trigger every campaign."""
+    env: Mapping[str, str]
+
+    async def with_campaigns(self, campaigns: Path, settings: Mapping[str, Any]) -> Product:
+        """Return the product with other campaigns and settings, in the same database.
+
+        Args:
+            campaigns: the campaign file.
+            settings: more settings of all processes, as nested tables.
+        """
+        env = {**self.env, **_as_env(settings)}
+        project_id, key = await _prepare(self.database_url, env, campaigns)
+        return dataclasses.replace(self, project_id=project_id, key=key, env=env)
+
+    @asynccontextmanager
+    async def serving(
+        self, *, servers: int = 1, threads: int = 0, **options: Any
+    ) -> AsyncIterator[Deployment]:
+        """Run servers behind a gateway.
+
+        Args:
+            servers: number of server processes.
+            threads: Envoy's worker threads; 0 for the default.
+            options: other `GatewaySettings`.
+        """
+        sockets = [f"unix:{self.run.socket(f'server-{number}.sock')}" for number in range(servers)]
+        processes = [self._server(number, address) for number, address in enumerate(sockets)]
+        async with serve(self.run, processes, sockets, threads=threads, **options) as deployment:
+            pids = {**deployment.pids, "postgres": [self.postgres.pid]}
+            yield dataclasses.replace(deployment, pids=pids)
+
+    @asynccontextmanager
+    async def another_gateway(self, deployment: Deployment, **options: Any) -> AsyncIterator[Deployment]:
+        """Run a second gateway, with other options, in front of the same servers."""
+        async with _gateway(self.run, deployment.addresses, **options) as (port, envoy):
+            pids = {**deployment.pids, "envoy": [envoy]}
+            yield dataclasses.replace(deployment, port=port, pids=pids)
+
+    @asynccontextmanager
+    async def dispatching(self, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Process]:
+        """Run a dispatcher.
+
+        Args:
+            settings: settings for the dispatcher only, as nested tables.
+        """
+        env = {**self.env, **_as_env(settings or {})}
+        process = Process("dispatcher", _clarion("dispatch"), self.run.log, env=env, ready="dispatching")
+        async with process.running():
+            yield process
+
+    async def rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
+        """Query the database on a new connection."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            found: list[asyncpg.Record] = await connection.fetch(sql, *values)
+            return found
+        finally:
+            await connection.close()
+
+    async def queued(self) -> int:
+        """Return the number of triggers in the queue."""
+        return int((await self.rows("SELECT count(*) FROM queue"))[0][0])
+
+    async def delivered(self) -> int:
+        """Return the number of delivered triggers."""
+        sql = "SELECT count(*) FROM attempt WHERE outcome = 'delivered'"
+        return int((await self.rows(sql))[0][0])
+
+    async def clear(self) -> None:
+        """Delete all triggers and their messages, and flush the disk, so that every round starts alike."""
+        await self.rows("TRUNCATE trigger, queue, attempt, dead_letter, suppression, idempotency")
+        await self.rows("CHECKPOINT")
+        await asyncio.to_thread(shutil.rmtree, self.run.data / "outbox", ignore_errors=True)
+
+    def _server(self, number: int, address: str) -> Process:
+        return Process(
+            f"server-{number}",
+            _clarion("serve"),
+            self.run.log,
+            env={**self.env, "CLARION_SERVER_LISTEN": address, "CLARION_SERVER_LAME_DUCK": "0"},
+            ready=lambda: wait_serving(address, _READY_SECONDS),
+        )
+
+
+@asynccontextmanager
+async def product(
+    run: RunDir, *, campaigns: Path = demo.CAMPAIGNS, settings: Mapping[str, Any] | None = None
+) -> AsyncIterator[Product]:
+    """Run PostgreSQL with the schema, campaigns and an API key.
+
+    Args:
+        run: the folder of the run.
+        campaigns: the campaign file.
+        settings: settings of all processes, as nested tables.
+    """
+    async with postgres(run) as (server, process):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+        paths = {"CLARION_DATA_DIR": str(run.data), "CLARION_DATABASE_URL": server.url}
+        env = {**kept, **paths, **_as_env(settings or {})}
+        project_id, key = await _prepare(server.url, env, campaigns)
+        yield Product(run, process, server.url, project_id, key, env)
+
+
+@asynccontextmanager
+async def postgres(run: RunDir) -> AsyncIterator[tuple[EmbeddedPostgres, Process]]:
+    """Run the embedded PostgreSQL, without a schema."""
+    server = EmbeddedPostgres(run.data, run.sockets)
+    process = Process(
+        "postgres",
+        server.command(),
+        run.log,
+        env=server.environment,
+        prepare=server.prepare,
+        ready=server.wait_ready,
+        stop_signal=signal.SIGINT,
+        death_signal=signal.SIGINT,
+    )
+    async with process.running():
+        yield server, process
+
+
+@asynccontextmanager
+async def serve(
+    run: RunDir, servers: Sequence[Process], addresses: Sequence[str], **options: Any
+) -> AsyncIterator[Deployment]:
+    """Run servers with these addresses behind a gateway; the options are those of `Product.serving`."""
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(server.running())
+        port, envoy = await stack.enter_async_context(_gateway(run, addresses, **options))
+        pids = {"envoy": [envoy], "server": [server.pid for server in servers]}
+        yield Deployment(port, pids, servers, addresses)
+
+
+@asynccontextmanager
+async def _gateway(
+    run: RunDir, upstreams: Sequence[str], *, threads: int = 0, **options: Any
+) -> AsyncIterator[tuple[int, int]]:
+    """Run a gateway as `clarion gateway run` does; yield its port and Envoy's process ID."""
+    port = free_port()
+    admin = run.socket(f"envoy-{port}.sock")
+    settings = GatewaySettings(
+        port=port,
+        upstreams=tuple(upstreams),
+        admin_socket=str(admin),
+        threads=threads,
+        drain_timeout=1.0,
+        drain_grace=0.0,  # no caller is left at the end
+        **options,
+    )
+    folder = run.data / f"envoy-{port}"
+    folder.mkdir(mode=0o700)
+    async with gateway.running(settings, workdir=folder) as envoy:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                for upstream in upstreams:
+                    await gateway.wait_upstream(admin, upstream)
+        except TimeoutError:
+            raise LabError(f"the gateway found no healthy server within {_READY_SECONDS:g} s") from None
+        yield port, envoy.pid
+
+
+async def _prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[int, str]:
+    """Create the schema, the project, its campaigns and a key; return the project's ID and the secret."""
+    await migrate(url)
+    settings = with_database(load(None, env), url)
+    secret = new_secret()
+    async with opened_pool(settings) as pool:
+        project_id, _ = await apply_campaign_file(pool, campaigns, build_providers(settings))
+        await keys.create_key(pool, secret, project_id=project_id, name="lab", scopes={Scope.TRIGGER})
+    return project_id, secret
+
+
+def _as_env(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings as the environment variables that `server.config` reads."""
+    return dict(_variables("CLARION", settings))
+
+
+def _variables(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        variable = f"{prefix}_{name.upper()}"
+        if isinstance(value, Mapping):
+            yield from _variables(variable, value)
+        else:
+            yield variable, str(value)
+
+
+def _clarion(command: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "server", command]

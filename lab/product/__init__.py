@@ -1,1 +1,0 @@
-"""Starts the real product, and the servers that it talks to."""

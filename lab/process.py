@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from server.up import supervisor
+from gateway import launcher
 
 from .errors import LabError
 
@@ -21,7 +21,6 @@ __all__ = ["Process", "free_port", "lab_process", "module_command", "module_env"
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _LINES_SHOWN = 5
-_LAUNCH = (sys.executable, "-I", "-S", str(Path(supervisor.__file__).with_name("launch.py")))
 
 
 class Process:
@@ -57,7 +56,7 @@ class Process:
         """
         self.name = name
         self.log = folder / f"{name}.log"
-        self._command = (*_LAUNCH, str(int(death_signal)), str(os.getpid()), *command)
+        self._command = (*launcher(death_signal), *command)
         self._env = env
         self._prepare = prepare
         self._ready = ready

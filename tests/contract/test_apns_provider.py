@@ -26,8 +26,6 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 DEVICE = "80b1d4ee4a7f1d9e0c62c0e9d3a5ff00" * 2
 MINUTE = 60.0
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def pem(key: Any) -> bytes:
     return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -68,7 +66,7 @@ def push(**changes: Any) -> Push:
 async def failure(provider: ApnsProvider, message: Push | None = None) -> ProviderError:
     message = message or push()
     with pytest.raises(ProviderError) as caught:
-        await asyncio.wait_for(provider.send(message), 5)
+        await asyncio.wait_for(provider.send(message), 60)
     assert message.device_token.lower() not in str(caught.value).lower()
     assert "eyJ" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -36,8 +36,7 @@ from clarion_client import (
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.kit.cut_connections import losing_answers
-from tests.kit.stack import Stack, client, free_port
-from tests.kit.triggers import delivery_in_state
+from tests.kit.stack import Stack, free_port
 
 pytestmark = pytest.mark.xdist_group("contract")
 
@@ -235,11 +234,6 @@ async def test_only_unsent_triggers_can_be_cancelled(stack: Stack) -> None:
             pass  # ends when the delivery has ended
         with pytest.raises(TooLateToCancel):
             await clarion.cancel(sent.trigger_id)
-
-
-async def until_sent(stack: Stack, trigger_id: str) -> None:
-    async with client(stack) as rest:
-        await delivery_in_state(rest, trigger_id, headers=stack.headers())
 
 
 def test_threads_can_share_a_client(stack: Stack) -> None:

@@ -22,8 +22,6 @@ from server.errors import ConfigError
 from tests.kit.smtp_provider import make_email, provider_for
 from tests.kit.smtp_servers import mail_server
 
-pytestmark = pytest.mark.timeout(30)
-
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 UNSUBSCRIBE = "https://shop.example.com/unsubscribe/" + "x" * 80
 

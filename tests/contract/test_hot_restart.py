@@ -226,7 +226,7 @@ async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(
         await until(lambda: stand.toy.calls > before, "the call is at the server")
         stand.process.terminate()
         assert (await flying).status_code == 204
-        assert await asyncio.wait_for(stand.process.wait(), 15) == 0
+        assert await asyncio.wait_for(stand.process.wait(), 60) == 0
     assert not [one for one in envoys if one.is_running()]
     assert not memory.exists()
 

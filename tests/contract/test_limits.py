@@ -195,7 +195,7 @@ async def test_longer_wait_of_two_limits_counts(make: Make, stack: Stack, pool: 
 
 async def test_call_after_the_promised_wait_succeeds(make: Make) -> None:
     caller = await make(OwnLimit(0.8, 3))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (answer := await caller.read()).status_code == 200:
             pass
     assert scope_of(answer) == "key"

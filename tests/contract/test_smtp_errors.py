@@ -8,8 +8,6 @@ from server.errors import Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import converse, mail_server, scripted_server
 
-pytestmark = pytest.mark.timeout(30)
-
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 

@@ -15,8 +15,6 @@ from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
 from tests.kit.verdicts import raises
 
-pytestmark = pytest.mark.timeout(30)
-
 
 async def test_an_email_arrives_as_it_was_written() -> None:
     message = make_email()

@@ -47,7 +47,7 @@ class Told:
         return "\n".join(self.texts)
 
     async def heard(self, part: str, times: int = 1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while str(self).count(part) < times:
                 self._new.clear()
                 await self._new.wait()
@@ -65,7 +65,7 @@ async def written(path: Path, part: str, times: int = 1) -> str:
 
 async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:
     supervisor.stop()
-    return await asyncio.wait_for(running, 10)
+    return await asyncio.wait_for(running, 60)
 
 
 async def test_each_child_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_a_death_is_reported_with_its_last_lines_and_ends_in_giving_up(tmp
     told = Told()
     code = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(20)]; sys.exit('no such table')"
     supervisor = Supervisor([python("steady", FOREVER), python("weak", code)], tmp_path, told, policy=QUICK)
-    assert await asyncio.wait_for(supervisor.run(), 20) == 1
+    assert await asyncio.wait_for(supervisor.run(), 60) == 1
     reports = [text for text in told.texts if text.startswith("weak ended")]
     assert len(reports) == 3
     assert reports[0].startswith("weak ended: exit code 1; restarting in 0.02 s; its last lines")
@@ -169,7 +169,7 @@ async def test_a_child_that_is_not_ready_in_time_ends_it_all(tmp_path: Path) -> 
         await asyncio.Event().wait()
 
     child = python("slow", FOREVER, ready=ready, ready_timeout=0.5)
-    assert await asyncio.wait_for(Supervisor([child], tmp_path, told).run(), 20) == 1
+    assert await asyncio.wait_for(Supervisor([child], tmp_path, told).run(), 60) == 1
     assert "slow was not ready within 0.5 s; giving up; its last lines" in str(told)
     assert "  | here" in str(told)
 
@@ -178,7 +178,7 @@ async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
     told = Told()
     children = [python("steady", FOREVER), Child(name="gateway", command=["/nowhere/envoy"])]
     with pytest.raises(ConfigError, match="cannot start gateway: the program /nowhere/envoy does not exist"):
-        await asyncio.wait_for(Supervisor(children, tmp_path, told).run(), 20)
+        await asyncio.wait_for(Supervisor(children, tmp_path, told).run(), 60)
     assert told.texts[-1] == "stopped"
 
 
@@ -187,7 +187,7 @@ async def test_a_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
     broken.write_text("#!/nowhere/interpreter\n")
     broken.chmod(0o700)
     supervisor = Supervisor([Child(name="odd", command=[str(broken)])], tmp_path, told, policy=QUICK)
-    assert await asyncio.wait_for(supervisor.run(), 20) == 1
+    assert await asyncio.wait_for(supervisor.run(), 60) == 1
     assert f"  | cannot start {broken}: No such file or directory" in str(told)
 
 
@@ -200,7 +200,7 @@ async def test_what_ignores_its_stop_signal_is_killed_with_all_it_started(tmp_pa
     await written(log, "here", times=2)
     started = time.monotonic()
     assert await stopped(supervisor, running) == 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60  # it would sleep for 600 seconds
     assert has_ended(int(next(line for line in log.read_text().splitlines() if line.isdigit())))
 
 
@@ -228,7 +228,7 @@ async def test_strange_output_is_kept_in_bounded_lines(tmp_path: Path) -> None:
         "os.close(1); os.close(2); os._exit(3)\n"
     )
     policy = RestartPolicy(quick_deaths=1)
-    assert await asyncio.wait_for(Supervisor([python("odd", code)], tmp_path, told, policy=policy).run(), 20)
+    assert await asyncio.wait_for(Supervisor([python("odd", code)], tmp_path, told, policy=policy).run(), 60)
     report = next(text for text in told.texts if text.startswith("odd ended"))
     assert report.endswith("red %s %d\n  | no end")
     assert all(character.isprintable() for line in report.split("\n") for character in line)
@@ -240,9 +240,9 @@ async def test_strange_output_is_kept_in_bounded_lines(tmp_path: Path) -> None:
 
 async def test_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_report(tmp_path: Path) -> None:
     told = Told()
-    code = "import subprocess; subprocess.Popen(['sleep', '3'], start_new_session=True); exit('over')"
+    code = "import subprocess; subprocess.Popen(['sleep', '90'], start_new_session=True); exit('over')"
     supervisor = Supervisor([python("p", code)], tmp_path, told, policy=RestartPolicy(quick_deaths=1))
-    assert await asyncio.wait_for(supervisor.run(), 2.5) == 1
+    assert await asyncio.wait_for(supervisor.run(), 60) == 1
     assert "  | over" in str(told)
 
 
@@ -269,7 +269,7 @@ async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Proc
         start_new_session=True,
     )
     assert process.stdout
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await process.stdout.readline() != b"all up\n":
             assert process.returncode is None
     logs = [await written(log / f"c{n}.log", "here") for n in range(len(codes))]
@@ -280,7 +280,7 @@ async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Proc
 async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path: Path, number: int) -> None:
     process, pids = await start_program(tmp_path, FOREVER, FOREVER)
     os.killpg(process.pid, number)
-    out, _ = await asyncio.wait_for(process.communicate(), 10)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     assert out == b"stopping c1, c0\nstopped\n"  # no child heard the signal itself: no death was reported
     assert all(has_ended(pid) for pid in pids)
@@ -297,7 +297,7 @@ async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
     os.close(terminal)
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
     os.close(master)  # the kernel sends SIGHUP
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
     assert has_ended(pid)
 
 
@@ -352,7 +352,7 @@ async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) ->
     await asyncio.sleep(0.6)  # longer than the time in which a second signal counts as an echo
     assert process.returncode is None
     process.send_signal(signal.SIGINT)
-    await asyncio.wait_for(process.communicate(), 10)
+    await asyncio.wait_for(process.communicate(), 60)
     assert time.monotonic() - started < 2.5
     assert all(has_ended(pid) for pid in pids)
 
@@ -370,7 +370,7 @@ async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) ->
     process = await asyncio.create_subprocess_shell(f"exec {command} | :", start_new_session=True)
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
     os.killpg(process.pid, signal.SIGTERM)
-    await asyncio.wait_for(process.wait(), 10)
+    await asyncio.wait_for(process.wait(), 60)
     assert has_ended(pid)
 
 

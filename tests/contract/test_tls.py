@@ -26,8 +26,6 @@ from tests.kit.gateway_process import TOY, call, options_for, short_folder, trig
 from tests.kit.toy_upstream import TRIGGER_ID
 from tests.kit.until import until
 
-pytestmark = pytest.mark.timeout(40)
-
 CA = trustme.CA()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,8 +114,6 @@ async def test_a_callers_own_deadline_ends_its_stream(served: Served) -> None:
 async def test_a_server_that_ends_waits_for_no_watcher(served: Served) -> None:
     call = served.watch()
     await call.read()
-    began = time.monotonic()
-    ending = asyncio.create_task(served.server.stop(lame_duck=0, grace=5))
+    ending = asyncio.create_task(served.server.stop(lame_duck=0, grace=600))  # longer than this test may take
     assert await served.refusal(call) == "SERVER_UNAVAILABLE"
     await ending
-    assert time.monotonic() - began < 2

@@ -129,7 +129,7 @@ async def until_not_limited(
     rest: httpx.AsyncClient, path: str, body: dict[str, Any] | None, headers: dict[str, str]
 ) -> httpx.Response:
     """Return the response once the rate limit permits the call: the client has just exceeded it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             method = "GET" if body is None else "POST"
             response = await rest.request(method, path, json=body, headers=headers)

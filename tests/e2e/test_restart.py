@@ -12,7 +12,6 @@ from pathlib import Path
 import grpc
 import httpx
 import psutil
-import pytest
 import trustme
 
 from clarion.v1 import trigger_pb2 as pb
@@ -23,7 +22,6 @@ from tests.kit.stack import Stack, free_port, running_stack
 from tests.kit.triggers import accepted
 from tests.kit.until import until
 
-pytestmark = pytest.mark.timeout(90)
 PAUSE = 0.02  # seconds between two calls of one kind
 RESTARTED = "all processes were restarted"
 

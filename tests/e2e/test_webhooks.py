@@ -84,7 +84,7 @@ async def status_of(port: int, request: str) -> str:
     """Send this; return the answer's status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         status = (await reader.readline()).decode().split()[1]
     writer.close()
     return status
@@ -116,7 +116,7 @@ async def shown(demo: Stack, *words: str) -> Any:
 
 
 async def until_said(printed: asyncio.StreamReader, line: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await printed.readline()).decode().strip() != line:
             pass
 

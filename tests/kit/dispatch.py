@@ -251,7 +251,7 @@ async def running(
         dispatcher.stop()
         if isinstance(clock, FakeClock):
             await clock.run_until(task.done, within=60)
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 def outcomes(queue: MemoryQueue) -> list[AttemptOutcome]:

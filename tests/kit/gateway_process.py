@@ -63,7 +63,7 @@ async def ready_runner(options: GatewaySettings, folder: Path) -> AsyncIterator[
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 10)
+            await asyncio.wait_for(process.wait(), 60)
 
 
 async def _is_open(options: GatewaySettings) -> bool:

@@ -12,6 +12,7 @@ from clarion_client import Accepted, ClarionError, Email, NotFound, RateLimited,
 from clarion_client.calls import Outcome
 from clarion_client.coalescing import Coalescer
 from clarion_client.prepare import Prepared, prepare
+from tests.kit.until import until
 
 Respond = Callable[[Prepared], Outcome]
 LONG = 30.0
@@ -41,12 +42,6 @@ class Gateway:
         self.seconds.append(seconds)
         await self.may_respond.wait()
         return [self.respond(one) for one in batch]
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not done():
-            await asyncio.sleep(0.001)
 
 
 async def outcome_of(awaited: Awaitable[Accepted]) -> Any:
@@ -92,9 +87,9 @@ async def test_hanging_call_releases_its_slot() -> None:
     coalescer = Coalescer(gateway.send, max_calls=1, slot_seconds=0.05)
     started = asyncio.get_running_loop().time()
     hanging = coalescer.submit(message(0), LONG)
-    await until(lambda: bool(gateway.calls))
+    await until(lambda: gateway.calls, "the first call")
     later = [coalescer.submit(message(number), LONG) for number in (1, 2)]
-    await until(lambda: len(gateway.calls) > 1)
+    await until(lambda: len(gateway.calls) > 1, "the second call")
     assert asyncio.get_running_loop().time() - started >= 0.05
     assert gateway.calls == [["r-0"], ["r-1", "r-2"]]
     gateway.may_respond.set()
@@ -115,9 +110,9 @@ async def test_cancelled_pending_message_is_not_sent() -> None:
     gateway.may_respond.clear()
     coalescer = Coalescer(gateway.send, max_calls=1)
     tasks = [asyncio.create_task(outcome_of(coalescer.submit(message(0), LONG)))]
-    await asyncio.sleep(0.001)
+    await until(lambda: gateway.calls, "the first call")
     tasks += [asyncio.create_task(outcome_of(coalescer.submit(message(n), LONG))) for n in (1, 2, 3)]
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0)  # each task submits its message
     tasks[0].cancel()  # in flight
     tasks[2].cancel()  # pending
     gateway.may_respond.set()
@@ -179,7 +174,7 @@ async def test_pending_rate_limited_message_fails_as_rate_limited() -> None:
     gateway = Gateway(lambda _: RateLimited(retry_after=0.1))
     coalescer = Coalescer(gateway.send, max_calls=1, slot_seconds=LONG)
     limited = coalescer.submit(message(1), 0.4)
-    await until(lambda: bool(gateway.calls))
+    await until(lambda: gateway.calls, "the first call")
     gateway.may_respond.clear()
     hanging = coalescer.submit(message(2), LONG)  # occupies the only slot
     assert await outcome_of(limited) is RateLimited

@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import email
 import email.policy
-import time
 import uuid
 from email.message import EmailMessage
 
@@ -16,6 +15,7 @@ from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
 from server.errors import RenderError, Verdict
 from server.templates.render import Renderer, check_templates
+from tests.kit.cpu import little_cpu
 from tests.kit.dispatch import make_campaign, make_trigger
 from tests.kit.verdicts import raises
 
@@ -134,10 +134,8 @@ def test_now_is_now_in_the_users_time_zone() -> None:
     ],
 )
 def test_a_runaway_template_is_cut_off_with_its_place(source: str) -> None:
-    begin = time.process_time()
-    with pytest.raises(RenderError, match=r"^default text, line 2, column \d+: "):
+    with little_cpu(), pytest.raises(RenderError, match=r"^default text, line 2, column \d+: "):
         text_of("\n" + source, event='{"long": "' + "y" * 1000 + '"}')
-    assert time.process_time() - begin < 2.0
 
 
 def test_deep_data_are_no_harm() -> None:

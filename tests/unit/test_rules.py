@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from server.errors import Violation
 from server.intake.rules import check
 from server.intake.strict_body import parse_body, to_request
 from server.intake.typed import TriggerRequest
+from tests.kit.cpu import little_cpu
 
 
 def problems(**user: str) -> list[tuple[str, str]]:
@@ -126,9 +126,8 @@ def test_an_email_address_has_up_to_254_bytes() -> None:
     "address", ["@" * 60_000, "a" * 60_000, "a." * 30_000 + "@b.co", "a@" + "b." * 30_000, "ü" * 30_000]
 )
 def test_a_hostile_address_takes_no_time(address: str) -> None:
-    began = time.perf_counter()
-    assert ("user.email", "OUT_OF_RANGE") in problems(email=address)
-    assert time.perf_counter() - began < 0.2
+    with little_cpu():
+        assert ("user.email", "OUT_OF_RANGE") in problems(email=address)
 
 
 def of_phone(phone: str) -> list[tuple[str, str]]:

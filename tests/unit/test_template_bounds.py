@@ -10,6 +10,7 @@ from liquid.exceptions import ResourceLimitError
 from server.domain.campaign import Template
 from server.errors import RenderError
 from server.templates.limits import MAX_OUTPUT, Budget
+from tests.kit.cpu import little_cpu
 from tests.kit.rendering import render, text_of
 
 SLOW = {
@@ -24,10 +25,9 @@ SLOW = {
 @pytest.mark.parametrize("source", SLOW.values(), ids=SLOW)
 def test_a_template_that_takes_too_long_is_cut_off(source: str) -> None:
     event = f'{{"long": "{"ab" * 50_000}", "other": "{"ab" * 40_000}c"}}'
-    begin = time.process_time()
-    with pytest.raises(RenderError, match=r"^default text, line 2, .*: takes too long: more than 0\.2 s$"):
+    too_long = r"^default text, line 2, .*: takes too long: more than 0\.2 s$"
+    with little_cpu(5), pytest.raises(RenderError, match=too_long):  # parsing takes most of it
         render(Template(text="\n" + source), event=event, seconds=0.2)
-    assert time.process_time() - begin < 2.0  # the parser's time is in it
 
 
 def test_all_parts_of_a_message_share_the_time() -> None:

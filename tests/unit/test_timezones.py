@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zoneinfo
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.intake.timezones import timezone_problem
+from tests.kit.cpu import little_cpu
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,7 @@ def test_any_name_gets_a_short_answer(name: str) -> None:
 
 
 def test_wrong_names_take_little_time() -> None:
-    began = time.perf_counter()
-    for number in range(100):
-        timezone_problem(f"America/Argentina/Buenos_A{number}")
-        timezone_problem(f"America/Chicag{number}")
-    assert time.perf_counter() - began < 1
+    with little_cpu():
+        for number in range(100):
+            timezone_problem(f"America/Argentina/Buenos_A{number}")
+            timezone_problem(f"America/Chicag{number}")

@@ -11,8 +11,6 @@ from h2.settings import SettingCodes
 from tests.kit.gateway import JSON, KEY, POST, Stand, refused, say, trigger
 from tests.kit.raw_http2 import Caller, headers, http2
 
-pytestmark = pytest.mark.timeout(30)
-
 
 @pytest.mark.parametrize(
     ("words", "status", "reason"),

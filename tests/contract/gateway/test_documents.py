@@ -7,8 +7,6 @@ import pytest
 
 from gateway.config.contract import built
 
-pytestmark = pytest.mark.timeout(30)
-
 FILES = [
     ("/openapi.json", "openapi.json", "application/json"),
     ("/docs", "docs.html", "text/html; charset=utf-8"),

@@ -17,8 +17,6 @@ from clarion.v1 import trigger_pb2
 from tests.kit.gateway import KEY, TRIGGER, running_stand
 from tests.kit.toy_upstream import TRIGGER_ID
 
-pytestmark = pytest.mark.timeout(30)
-
 BINARY, TEXT = "application/grpc-web+proto", "application/grpc-web-text+proto"
 TRAILERS = 0x80
 

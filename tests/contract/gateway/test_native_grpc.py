@@ -37,8 +37,6 @@ from tests.kit.gateway import (
 from tests.kit.raw_http2 import headers, http2
 from tests.kit.toy_upstream import TRIGGER_ID
 
-pytestmark = pytest.mark.timeout(30)
-
 
 async def test_native_grpc_passes_untouched(channel: grpc.aio.Channel) -> None:
     calling = call(channel, "44", metadata=(("x-envoy-original-path", "/forged"),))

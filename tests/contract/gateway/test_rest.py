@@ -10,8 +10,6 @@ import pytest
 from tests.kit.gateway import JSON, KEY, Stand, hidden, refused, trigger
 from tests.kit.toy_upstream import TRIGGER_ID
 
-pytestmark = pytest.mark.timeout(30)
-
 
 async def test_a_good_trigger_is_204_with_its_id_its_place_and_nothing_else(
     client: httpx.AsyncClient,

@@ -1,7 +1,7 @@
-"""`clarion`: the command line. The commands are thin; see `server/commands/` for the groups.
+"""The command line `clarion`. `server/commands/` has a module for each group of commands.
 
-What takes long to import is imported by the commands that need it: each group when it is asked for, `app`,
-`up` and all below them in the commands themselves.
+Modules that are slow to import are imported only by the commands that need them: a group's module when the
+group is used, `wiring` and `up` inside the commands.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _IN_MODULES = (
     "trigger",
     "webhooks",
 )
-_WRONG = 2  # exit code: the caller's configuration or arguments
+_USAGE = 2  # exit code: the configuration or the arguments are wrong
 _FAILED = 1
 
 
 class _Groups(click.Group):
-    """The commands of this file, and those of `commands/`, each in a module of its own name."""
+    """The commands of this file and of `commands/`, whose modules have the names of their commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted({*super().list_commands(ctx), *_IN_MODULES})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; its module is imported now."""
+        """Return a command after importing its module."""
         if cmd_name not in _IN_MODULES:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f".commands.{cmd_name}", __package__)
@@ -59,24 +59,27 @@ class _Groups(click.Group):
     "--config",
     type=click.Path(path_type=Path),
     envvar="CLARION_CONFIG",
-    help="The TOML file with the settings; ./clarion.toml if there is one.  [env: CLARION_CONFIG]",
+    help="TOML file with the settings; by default ./clarion.toml, if it exists.  [env: CLARION_CONFIG]",
 )
 @click.version_option(package_name="clarion")
 @click.pass_context
 def cli(context: click.Context, *, config: Path | None) -> None:
-    """Take campaign triggers over gRPC and REST, and deliver them by email, text and push."""
-    logs.configure(LogSettings(level="error", format="text"))  # a command's own output says the rest
+    """Accept campaign triggers over gRPC and REST, and deliver them by email, text and push."""
+    logs.configure(LogSettings(level="error", format="text"))  # commands print their own output
     default = Path("clarion.toml")
     context.obj = Invocation(config or (default if default.exists() else None))
 
 
 @cli.command()
 @click.option(
-    "--demo", "with_demo", is_flag=True, help="With a demo project: campaigns 44, 45, 46 and a key."
+    "--demo",
+    "with_demo",
+    is_flag=True,
+    help="Create a demo project with campaigns 44, 45 and 46 and an API key.",
 )
 @click.pass_obj
 def up(invocation: Invocation, *, with_demo: bool) -> None:
-    """Run everything on this machine; Ctrl-C ends it."""
+    """Run all of Clarion on this machine until Ctrl-C."""
     from .up.plan import up as run_all  # noqa: PLC0415
 
     config = invocation.config or (demo.CONFIG if with_demo else None)
@@ -109,11 +112,13 @@ def dispatch(invocation: Invocation) -> None:
 @cli.command()
 @click.pass_obj
 def migrate(invocation: Invocation) -> None:
-    """Bring the database's schema up to date."""
+    """Update the database's schema."""
     settings = invocation.settings()
     if not settings.database.url:
-        raise ConfigError("database.url is empty; `clarion up` migrates its embedded database by itself")
-    click.echo(f"database is at schema {run(migrate_database(settings.database.url))}")
+        raise ConfigError(
+            "database.url is empty; set it, or use `clarion up`, which migrates its embedded database"
+        )
+    click.echo(f"the database has schema version {run(migrate_database(settings.database.url))}")
 
 
 def _say(text: str) -> None:
@@ -121,21 +126,21 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0, 1 (failed), or 2 (something given is wrong)."""
+    """Run the command line. Exit code 1: it failed; 2: the configuration or the arguments are wrong."""
     try:
         cli(prog_name="clarion")
     except (ConfigError, GatewayError) as error:
         click.echo(f"clarion: {error}", err=True)
-        sys.exit(_WRONG)
+        sys.exit(_USAGE)
     except StoreUnavailable:
         click.echo(
-            "clarion: the database cannot be reached; see database.url (CLARION_DATABASE_URL)", err=True
+            "clarion: the database cannot be reached; check database.url (CLARION_DATABASE_URL)", err=True
         )
         sys.exit(_FAILED)
     except ClarionError as error:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_FAILED)
     except BrokenPipeError:
-        # Whoever read our output went away; nothing is left to say, not even at exit.
+        # The reader of our output has gone. Without this, Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)

@@ -29,7 +29,7 @@ campaigns.add_command(preview)
 @json_option
 @click.pass_obj
 def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
-    """Write the campaigns of a YAML or TOML FILE; all of them or, if one is wrong, none."""
+    """Write the campaigns of a YAML or TOML FILE to the database; if one is invalid, write none."""
     from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415
     from ..wiring.common import build_providers  # noqa: PLC0415 - see server/cli.py
 
@@ -75,7 +75,7 @@ def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
 @click.argument("campaign_id", type=int)
 @click.pass_obj
 def show(invocation: Invocation, *, campaign_id: int) -> None:
-    """Show a campaign with its templates, as JSON."""
+    """Show a campaign and its templates as JSON."""
     found = [one for one in run(_list(invocation)) if one.id == campaign_id]
     if not found:
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")

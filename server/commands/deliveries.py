@@ -25,8 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
     AttemptOutcome.DELIVERED: "delivered",
-    AttemptOutcome.RETRY: "failed, to be tried again,",
-    AttemptOutcome.DEAD: "failed for good",
+    AttemptOutcome.RETRY: "failed, will be retried,",
+    AttemptOutcome.DEAD: "failed permanently",
     AttemptOutcome.LOST: "lost",
     AttemptOutcome.SUPPRESSED: "not sent",
 }
@@ -34,7 +34,7 @@ _ENDED = {
 
 @click.group()
 def deliveries() -> None:
-    """See what became of triggers; cancel them or send them again."""
+    """Show, cancel and retry deliveries."""
 
 
 @deliveries.command()
@@ -50,14 +50,16 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
 
     found = run(work())
     if found is None:
-        raise ConfigError(f"there is no trigger {trigger_id}; its id is the answer's x-trigger-id")
+        raise ConfigError(
+            f"there is no trigger {trigger_id}; its ID is in the response's x-trigger-id header"
+        )
     if as_json:
         show_json(found)
         return
     click.echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
     click.echo(f"accepted {found.accepted_at.isoformat()}")
     if found.send_at:
-        click.echo(f"to be sent at {found.send_at.isoformat()}")
+        click.echo(f"scheduled for {found.send_at.isoformat()}")
     for attempt in found.attempts:
         click.echo(_delivery_row(attempt))
     if found.next_attempt_at:
@@ -67,13 +69,13 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
 
 
 def _delivery_row(attempt: Attempt) -> str:
-    said = attempt.error or attempt.provider_message_id
+    detail = attempt.error or attempt.provider_message_id
     head = f"attempt {attempt.number}: {attempt.started_at.isoformat()} {attempt.provider}"
-    return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {said}".rstrip(" :")
+    return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {detail}".rstrip(" :")
 
 
 def _filters(command: F) -> F:
-    """Give a command the options that choose deliveries."""
+    """Add the options that select deliveries to a command."""
     options = (
         click.option(
             "--campaign",
@@ -82,12 +84,12 @@ def _filters(command: F) -> F:
             metavar="ID",
             help="Only of this campaign.",
         ),
-        click.option("--channel", type=CHANNEL, help="Only of this channel."),
+        click.option("--channel", type=CHANNEL, help="Only on this channel."),
         click.option("--external-id", help="Only of this user."),
         click.option(
-            "--since", type=_MOMENT, help="Accepted since, in UTC, for example 2026-01-31T08:00:00."
+            "--since", type=_MOMENT, help="Only accepted since this time (UTC), such as 2026-01-31T08:00:00."
         ),
-        click.option("--error", help="Only with this text in the last error."),
+        click.option("--error", help="Only if the last error contains this text."),
         click.option("--project", help="Only of this project."),
     )
     for option in reversed(options):
@@ -95,7 +97,7 @@ def _filters(command: F) -> F:
     return command
 
 
-def _wanted(chosen: dict[str, Any]) -> lists.AdminFilter:
+def _filter(chosen: dict[str, Any]) -> lists.AdminFilter:
     since, channel = chosen.pop("since"), chosen.pop("channel")
     return lists.AdminFilter(
         **chosen,
@@ -109,7 +111,7 @@ def _wanted(chosen: dict[str, Any]) -> lists.AdminFilter:
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
-@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
 def list_deliveries(
     invocation: Invocation, *, state: str | None, limit: int, as_json: bool, **chosen: Any
 ) -> None:
@@ -118,7 +120,7 @@ def list_deliveries(
     async def work() -> list[lists.DeliveryRow]:
         async with invocation.database() as pool, reached():
             return await lists.list_deliveries(
-                pool, DeliveryState(state) if state else None, _wanted(chosen), limit
+                pool, DeliveryState(state) if state else None, _filter(chosen), limit
             )
 
     found = run(work())
@@ -144,68 +146,68 @@ def list_deliveries(
 
 @deliveries.command()
 @click.argument("trigger_ids", type=click.UUID, nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All dead letters that the options below choose.")
+@click.option("--all", "every", is_flag=True, help="All dead letters that match the options below.")
 @_filters
-@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
 def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
-    """Send dead letters again: by ids, or --all that match.
+    """Retry dead letters, by ID or --all that match.
 
-    Those with TRIGGER_IDS, or with --all those that the options choose. They are due at once, with as many
-    attempts as their policy gives, and without a time to live.
+    Retries those with TRIGGER_IDS, or with --all those that match the options. They are due immediately, get
+    all attempts of their retry policy, and do not expire.
     """
     ids = _ids(trigger_ids, every=every)
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
-            return await lists.redrive(pool, _wanted(chosen), ids or None)
+            return await lists.redrive(pool, _filter(chosen), ids or None)
 
     count = run(work())
     if ids and count < len(ids):
         raise ConfigError(
-            f"{count} of {len(ids)} are tried again; the others are no dead letters, or their"
-            " campaign is gone: `clarion deliveries show` tells"
+            f"retrying {count} of {len(ids)}; the others are not dead letters, or have no campaign: "
+            "see `clarion deliveries show`"
         )
-    click.echo("1 is tried again" if count == 1 else f"{count} are tried again")
+    click.echo(f"retrying {count} {'delivery' if count == 1 else 'deliveries'}")
 
 
 @deliveries.command()
 @click.argument("trigger_ids", type=click.UUID, nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All that wait and that the options below choose.")
+@click.option("--all", "every", is_flag=True, help="All waiting triggers that match the options below.")
 @_filters
-@click.pass_obj  # type: ignore[arg-type]  # its types know no `**chosen`
+@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
 def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
-    """Cancel triggers that wait: by ids, or --all that match.
+    """Cancel waiting triggers, by ID or --all that match.
 
-    Those with TRIGGER_IDS, or with --all those that the options choose. What is being sent at this moment
-    goes on; what failed for now is not tried again.
+    Cancels those with TRIGGER_IDS, or with --all those that match the options. Triggers that are being sent
+    at the moment are not cancelled; those that wait for a retry are.
     """
     ids = _ids(trigger_ids, every=every)
     if every and all(value is None for value in chosen.values()):
         raise ConfigError(
-            "--all would cancel what waits in every project: choose by an option, for example --campaign 44"
+            "--all alone would cancel triggers of every project; add an option such as --campaign 44"
         )
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
-            return await cancel_all(pool, _wanted(chosen), ids or None)
+            return await cancel_all(pool, _filter(chosen), ids or None)
 
     count = run(work())
     if ids and count < len(ids):
         raise ConfigError(
-            f"{count} of {len(ids)} are cancelled; the others do not wait: `clarion deliveries show` tells"
+            f"cancelled {count} of {len(ids)}; the others are not waiting: see `clarion deliveries show`"
         )
-    click.echo(f"{count} {'is' if count == 1 else 'are'} cancelled")
+    click.echo(f"cancelled {count} {'trigger' if count == 1 else 'triggers'}")
 
 
 def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
-    """Return the ids that are given, each once; none means all.
+    """Return the given IDs without duplicates; empty means all.
 
     Raises:
-        ConfigError: neither is asked for, or both.
+        ConfigError: neither IDs nor --all is given, or both.
     """
     ids = list(dict.fromkeys(given))
     if bool(ids) == every:
-        raise ConfigError("give either the ids of triggers or --all, with options that choose")
+        raise ConfigError("give either trigger IDs, or --all with options that select triggers")
     return ids
 
 
@@ -213,9 +215,9 @@ def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
 @json_option
 @click.pass_obj
 def backlog(invocation: Invocation, *, as_json: bool) -> None:
-    """Show what waits, by channel and providers.
+    """Show how many triggers are waiting, by channel and providers.
 
-    And how old the oldest trigger is that is due.
+    Includes the age of the oldest trigger that is due.
     """
 
     async def work() -> list[lists.Backlog]:

@@ -1,4 +1,4 @@
-"""What `clarion keys` and `clarion projects` share: the options of a limit, and how it is shown."""
+"""Options and display of rate limits, for `clarion keys` and `clarion projects`."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ _SLOWEST = 0.001
 
 
 def limit_options(command: F) -> F:
-    """Give a command `--rate` and `--burst`."""
+    """Add the options `--rate` and `--burst` to a command."""
     rate = click.option(
         "--rate",
         type=click.FloatRange(0, _MOST),
         callback=_check_rate,
-        help="Calls a second, over all servers; 0: no limit.",
+        help="Calls per second over all servers; 0: no limit.",
     )
-    burst = click.option("--burst", type=click.IntRange(1, _MOST), help="Calls at once, after a pause.")
+    burst = click.option(
+        "--burst", type=click.IntRange(1, _MOST), help="Calls allowed at once after a quiet period."
+    )
     return rate(burst(command))
 
 
 def new_limit(rate: float | None, burst: int | None, *, default: bool) -> OwnLimit:
-    """Return the limit that the options ask for.
+    """Return the limit that the options set.
 
     Raises:
-        click.UsageError: they say nothing, or two things at once.
+        click.UsageError: no option is given, or --default together with another one.
     """
     given = rate is not None or burst is not None
     if given is default:
-        raise click.UsageError("give --rate, --burst or both, or else --default")
+        raise click.UsageError("give --rate, --burst or both; or --default alone")
     return OwnLimit(rate, burst)
 
 
 def in_words(limit: OwnLimit) -> str:
-    """Show a limit in a cell of a table."""
+    """Format a limit for a cell of a table."""
     rate = "default"
     if limit.rate is not None:
         rate = f"{limit.rate:g}/s" if limit.rate else "none"
@@ -51,5 +53,5 @@ def in_words(limit: OwnLimit) -> str:
 
 def _check_rate(_context: click.Context, _option: click.Parameter, rate: float | None) -> float | None:
     if rate is not None and rate != 0 and not rate >= _SLOWEST:  # "nan", too
-        raise click.BadParameter(f"the slowest rate is {_SLOWEST}")
+        raise click.BadParameter(f"must be 0 or at least {_SLOWEST}")
     return rate

@@ -15,12 +15,12 @@ __all__ = ["suppressions"]
 
 @click.group()
 def suppressions() -> None:
-    """See and remove recipients that nothing is sent to any more."""
+    """List and remove suppressed recipients, to whom nothing is sent."""
 
 
 @suppressions.command(name="list")
-@click.option("--project", help="Only of this project.")
-@click.option("--channel", type=CHANNEL, help="Only of this channel.")
+@click.option("--project", help="Only in this project.")
+@click.option("--channel", type=CHANNEL, help="Only on this channel.")
 @click.option("--address", help="Only this recipient.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
@@ -72,7 +72,7 @@ def list_suppressions(
 @click.option("--project", help="Only in this project.")
 @click.pass_obj
 def remove(invocation: Invocation, *, channel: str, address: str, project: str | None) -> None:
-    """Let ADDRESS be sent to again by CHANNEL, from the next trigger on."""
+    """Allow messages to ADDRESS on CHANNEL again, from the next trigger on."""
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
@@ -81,7 +81,5 @@ def remove(invocation: Invocation, *, channel: str, address: str, project: str |
             )
 
     if not run(work()):
-        raise ConfigError(
-            f"{address} is not suppressed for {channel}; `clarion suppressions list` shows who is"
-        )
-    click.echo(f"{address} can be sent to again by {channel}")
+        raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
+    click.echo(f"{address} is no longer suppressed for {channel}")

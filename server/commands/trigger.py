@@ -1,4 +1,4 @@
-"""`clarion trigger`: a client for trying things out, by the typed gRPC calls."""
+"""`clarion trigger`: a client for trying things out that uses the typed gRPC calls."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def _address_options(command: _Command) -> _Command:
 
 @click.command()
 @click.argument("campaign_id", type=int)
-@click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your id of the user.")
+@click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your ID of the user.")
 @_address_options
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
-@click.option("--event", default="", help="A JSON object for the templates.")
-@click.option("--send-at", help="When to send it: RFC 3339, for example 2026-12-24T18:00:00+01:00.")
-@click.option("--request-id", default="", help="The idempotency key: the same call again is not sent twice.")
+@click.option("--event", default="", help="JSON object for the templates.")
+@click.option("--send-at", help="When to send it, as RFC 3339, such as 2026-12-24T18:00:00+01:00.")
+@click.option("--request-id", default="", help="Idempotency key: repeating the call does not send twice.")
 @click.option(
     "--target",
     envvar="CLARION_TARGET",
-    help="host:port of the gateway; https://host:port for TLS.  [env: CLARION_TARGET]",
+    help="The gateway: host:port, or https://host:port for TLS.  [env: CLARION_TARGET]",
 )
 @click.option(
     "--ca-file",
     type=click.Path(path_type=Path),
-    help="Trust the certificates in this PEM file; it means TLS.",
+    help="Use TLS and trust the certificates in this PEM file.",
 )
-@click.option("--key-file", type=click.Path(path_type=Path), help="A file that holds the API key.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="File with the API key.")
 @json_option
 @click.pass_obj
 def trigger(

@@ -1,1 +1,1 @@
-"""What every process has: tasks, readiness, metrics, logs."""
+"""What processes have in common: tasks, readiness, health checks, metrics, logs."""

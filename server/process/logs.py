@@ -1,4 +1,4 @@
-"""Log lines: one structured event a line, on stderr."""
+"""Logging: one structured event per line on standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["configure"]
 
 
 def configure(settings: LogSettings) -> None:
-    """Set up logging for this process. Libraries' own warnings take the same way."""
+    """Set up logging for this process, warnings of libraries included."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -37,7 +37,7 @@ def configure(settings: LogSettings) -> None:
 
 
 def _renderers(settings: LogSettings) -> list[structlog.typing.Processor]:
-    """Tracebacks go without local variables: those hold keys and addresses."""
+    """Return the renderers. Tracebacks omit local variables, which contain keys and addresses."""
     if settings.format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

@@ -1,4 +1,4 @@
-"""A process's figures over HTTP, for Prometheus."""
+"""Serves a process's metrics over HTTP, for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ __all__ = ["address", "serve_metrics"]
 
 log = structlog.get_logger(__name__)
 
-_TRY_AGAIN = 1.0
+_RETRY_SECONDS = 1.0
 
 
 def address(listen: str) -> tuple[str, int]:
-    """Return host and port of `host:port`.
+    """Parse `host:port`.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text has another form.
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP's largest
-        raise ConfigError(f"dispatch.metrics: must be host:port, found {listen}")
+        raise ConfigError(f"dispatch.metrics: {listen!r} must be host:port, such as 127.0.0.1:9464")
     return host, int(port)
 
 
 async def serve_metrics(listen: str) -> None:
-    """Serve the figures at `host:port` until cancelled.
+    """Serve the metrics at `host:port` until cancelled.
 
-    While a dispatcher is renewed the old one still has the port: so a taken one is tried again.
+    If the port is taken, try again: during a restart the old dispatcher still uses it.
 
     Raises:
-        ConfigError: the address is none, or not one of this machine.
+        ConfigError: the address is invalid or does not belong to this machine.
     """
     host, port = address(listen)
-    told = False
+    logged = False
     while True:
         try:
             server, _thread = start_http_server(port, host)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ConfigError(f"dispatch.metrics: cannot listen at {listen}: {error.strerror}") from error
-            if not told:
-                log.warning("metrics wait for their port", listen=listen, error=error.strerror)
-            told = True
-            await asyncio.sleep(_TRY_AGAIN)
+            if not logged:
+                log.warning("metrics port is taken, retrying", listen=listen, error=error.strerror)
+            logged = True
+            await asyncio.sleep(_RETRY_SECONDS)
         else:
             break
     try:

@@ -1,4 +1,4 @@
-"""Whether this server can serve calls: the store answers, its schema is ours, the catalog is fresh."""
+"""Reports whether this server is ready: database reachable, schema current, catalog fresh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 _INTERVAL = 0.5
 _MAX_AGE = 2.0
-"""Seconds. Look-ups trust a catalog for longer: a call in a short outage is better served than refused."""
+"""Seconds. Calls use an older catalog too: in a short outage, serving them is better than rejecting them."""
 _SCHEMA_INTERVAL = 5.0
 
 
@@ -31,7 +31,7 @@ async def report_readiness(
     schema_is_current: Callable[[], Awaitable[bool]],
     set_ready: Callable[[bool], Awaitable[None]],
 ) -> None:
-    """Look twice a second and tell `set_ready`, until cancelled. Changes are logged."""
+    """Check readiness twice per second and pass changes to `set_ready` and the log, until cancelled."""
     was_ready, schema_is_good, look_again_at = None, False, 0.0
     while True:
         if time.monotonic() >= look_again_at:
@@ -47,12 +47,12 @@ async def report_readiness(
 
 
 async def _answer(schema_is_current: Callable[[], Awaitable[bool]]) -> bool:
-    """Return the answer; no answer in time is a no, and so is every error: the server goes on."""
+    """Return whether the schema is current: False, too, after a timeout or an error."""
     try:
         async with asyncio.timeout(_MAX_AGE):
             return await schema_is_current()
     except (StoreUnavailable, TimeoutError):
         return False
     except Exception as error:
-        log.warning("the schema's version could not be read", exc_info=error)
+        log.warning("cannot read the schema version", exc_info=error)
         return False

@@ -1,4 +1,4 @@
-"""The background work of a process, and its end by signal."""
+"""The background tasks of a process, and its end by a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Tasks"]
 
 
 class Tasks:
-    """Background tasks of a process: if one of them ends, the process ends with its error."""
+    """Background tasks of a process. If one of them ends, `until_signal` raises its error."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
@@ -25,16 +25,16 @@ class Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, *work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-        """Start these; return their tasks."""
+        """Start coroutines as tasks and return these."""
         started = [asyncio.create_task(one) for one in work]
         self._tasks += started
         return started
 
     async def until_signal(self) -> signal.Signals:
-        """Return at SIGTERM or SIGINT; say which.
+        """Wait for SIGTERM or SIGINT and return it.
 
         Raises:
-            Exception: what a background task failed with.
+            Exception: the error of a background task.
         """
         signalled: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -45,5 +45,5 @@ class Tasks:
         for task in done - {waiter}:
             waiter.cancel()
             task.result()
-            raise RuntimeError(f"{task.get_coro()} ended by itself")
+            raise RuntimeError(f"{task.get_coro()} ended unexpectedly")
         return waiter.result()

@@ -1,4 +1,4 @@
-"""Campaign files: YAML or TOML under version control → campaigns, or every problem at once."""
+"""Reads campaign files (YAML or TOML) and reports all their problems at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class _Template(Template, frozen=True, forbid_unknown_fields=True):
-    """As in the domain, but a misspelt member is an error here, where people write."""
+    """As in the domain, but unknown members are errors, because people write these files."""
 
 
 class _RetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ def read(path: Path) -> CampaignFile:
     """Read a campaign file.
 
     Raises:
-        ConfigError: the file cannot be read, or something in it is wrong; one line with the place.
+        ConfigError: the file cannot be read or is invalid; one line that says where.
     """
     decoders: Mapping[str, Callable[..., CampaignFile]] = {
         ".toml": msgspec.toml.decode,
@@ -67,11 +67,11 @@ def read(path: Path) -> CampaignFile:
     }
     decode = decoders.get(path.suffix)
     if decode is None:
-        raise ConfigError(f"{path}: a campaign file ends in .yaml, .yml or .toml")
+        raise ConfigError(f"{path}: the name of a campaign file must end in .yaml, .yml or .toml")
     try:
         return decode(path.read_bytes(), type=CampaignFile)
     except OSError as error:
-        raise ConfigError(f"cannot read the campaigns {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the campaign file {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
 
@@ -80,7 +80,7 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
     """Return the file's campaigns, checked against the configured providers.
 
     Raises:
-        ConfigError: every problem, a line each.
+        ConfigError: the campaigns are invalid; one line for each problem.
     """
     found = [_campaign(entry, project_id) for entry in file.campaigns]
     problems = [
@@ -90,7 +90,7 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
     ]
     ids = [one.id for one in found]
     problems += [
-        f"campaign {twice}: stands twice in the file" for twice in {i for i in ids if ids.count(i) > 1}
+        f"campaign {twice}: is defined twice in the file" for twice in {i for i in ids if ids.count(i) > 1}
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -98,7 +98,7 @@ def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Pr
 
 
 def find_campaign(file: CampaignFile, campaign_id: int) -> Campaign | None:
-    """Return one campaign of the file, not checked, and of no project."""
+    """Return one campaign of the file, unchecked and without a project."""
     return next((_campaign(entry, 0) for entry in file.campaigns if entry.id == campaign_id), None)
 
 
@@ -124,7 +124,7 @@ def _locale(written: str) -> str:
 
 
 def _same_locales(entry: _Entry) -> list[str]:
-    """One of two templates for the same locale would be lost."""
+    """Return a problem for each locale that is written in several ways: all but one would be lost."""
     spellings: dict[str, list[str]] = {}
     for written in entry.templates:
         spellings.setdefault(_locale(written), []).append(repr(written))
@@ -134,30 +134,30 @@ def _same_locales(entry: _Entry) -> list[str]:
 
 
 def _both_given(entry: _Entry) -> list[str]:
-    return ["give either provider or providers"] if entry.provider and entry.providers else []
+    return ["set either provider or providers, not both"] if entry.provider and entry.providers else []
 
 
 def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
     problems = _provider_problems(campaign, providers)
     problems += CHANNELS[campaign.channel].campaign_problems(campaign)
     if not campaign.templates:
-        problems.append("templates is empty: give at least the locale 'default'")
+        problems.append("templates is empty; add at least the locale 'default'")
     if campaign.window and campaign.window.opens == campaign.window.closes:
-        problems.append("send_window: opens and closes are the same; leave it out to send at any time")
+        problems.append("send_window: opens and closes are equal; omit send_window to send at any time")
     return problems + check_templates(campaign)
 
 
 def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
     problems = []
     if not campaign.providers:
-        problems.append("provider is missing: name one of the configured ones, or several as providers")
+        problems.append("provider is missing; set it to a configured provider, or set providers to several")
     if len(set(campaign.providers)) < len(campaign.providers):
-        problems.append("providers names one twice")
+        problems.append("providers names a provider twice")
     for name in campaign.providers:
         provider = providers.get(name)
         if provider is None:
             known = ", ".join(sorted(providers))
-            problems.append(f"provider {name!r} is not configured; there are: {known}")
+            problems.append(f"provider {name!r} is not configured; configured are: {known}")
         elif campaign.channel not in provider.channels:
             problems.append(f"provider {name!r} does not send {campaign.channel}")
     return problems

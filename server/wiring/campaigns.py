@@ -1,4 +1,4 @@
-"""Applying campaign files."""
+"""Applies campaign files to the database."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _NO_PROJECT = 0
 async def apply_campaign_file(
     pool: Pool, path: Path, providers: Mapping[str, Provider]
 ) -> tuple[int, dict[int, str]]:
-    """Write a file's campaigns; return the project's id and what happened to each campaign.
+    """Write a file's campaigns to the database.
+
+    Returns:
+        The project's ID, and what happened to each campaign by its ID.
 
     Raises:
         ConfigError: the file is wrong; nothing is written.
         StoreUnavailable: the database cannot be reached.
     """
     file = read(path)
-    checked = to_campaigns(file, _NO_PROJECT, providers)  # before there is one: a wrong file makes no project
+    checked = to_campaigns(file, _NO_PROJECT, providers)  # an invalid file creates no project
     async with reached():
         project_id = await projects.ensure_project(pool, file.project)
         found = [replace(campaign, project_id=project_id) for campaign in checked]

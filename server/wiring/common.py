@@ -1,4 +1,4 @@
-"""What servers, dispatchers and commands share: the pool, the catalog, the providers."""
+"""Builds what servers, dispatchers and commands share: pool, catalog, providers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,23 @@ async def opened_pool(
     migrated: bool = False,
     size: int | None = None,
 ) -> AsyncIterator[Pool]:
-    """Open a pool for the block; `session` are PostgreSQL settings for its connections.
+    """Open a connection pool for the duration of the block.
 
-    `size` is how many there may be at the most; as configured, if it is not given.
+    Args:
+        settings: the settings.
+        session: PostgreSQL settings for its connections.
+        migrated: require that the schema is up to date.
+        size: maximum number of connections; by default `database.pool_size`.
 
     Raises:
-        ConfigError: no database is configured, or it is not migrated although `migrated` asks for that.
+        ConfigError: no database is configured, or its schema is not up to date.
         StoreUnavailable: the database cannot be reached.
     """
     database = settings.database
     if not database.url:
-        raise ConfigError("database.url is empty: set CLARION_DATABASE_URL, or start all with `clarion up`")
+        raise ConfigError(
+            "database.url is empty; set CLARION_DATABASE_URL, or run all of Clarion with `clarion up`"
+        )
     pool = await open_pool(
         database.url,
         size=size or database.pool_size,
@@ -48,14 +54,14 @@ async def opened_pool(
     )
     try:
         if migrated and await pending(database.url):
-            raise ConfigError("the database's schema is not up to date: run `clarion migrate`")
+            raise ConfigError("the database's schema is not up to date; run `clarion migrate`")
         yield pool
     finally:
         pool.terminate()
 
 
 def build_catalog(pool: Pool, settings: Settings, *, for_dispatch: bool = False) -> Catalog:
-    """Return the in-memory catalog; with templates and webhook endpoints `for_dispatch`."""
+    """Return the in-memory catalog, with templates and webhook endpoints if it is `for_dispatch`."""
     return Catalog(
         pool,
         interval=settings.server.catalog_interval,

@@ -1,7 +1,6 @@
-"""The server process: accepts triggers over gRPC.
+"""Assembles and runs the server process, which accepts triggers over gRPC.
 
-What takes long to import (gRPC, templates, providers) is imported by the functions that need it: a command
-that reads a table does not.
+gRPC, templates and providers are slow to import, so the functions that need them import them.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ __all__ = ["serve"]
 
 log = structlog.get_logger(__name__)
 
-# Connections for lists, and for watchers: they take none of those that accept triggers, nor each other's.
-# One project's slow lists leave a connection to the other projects.
+# Lists and watchers have their own connections, so that they take none from triggers or from each other. One
+# project's slow lists leave a connection to the other projects.
 _FOR_LISTS, _FOR_WATCHERS = 3, 2
 _LISTS_OF_A_PROJECT = _FOR_LISTS - 1
-_PATIENCE = 1.0  # seconds that a list waits for its turn
+_PATIENCE = 1.0  # seconds that a list waits for a connection
 
 
 async def serve(settings: Settings) -> None:
-    """Run a gRPC server until SIGTERM or SIGINT; end gracefully.
+    """Run a gRPC server until SIGTERM or SIGINT, then stop it gracefully.
 
     Raises:
         ConfigError: a setting is wrong, or the database is not migrated.
@@ -78,10 +77,10 @@ async def serve(settings: Settings) -> None:
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
-        gc.freeze()  # what is there now stays: the collector need not look at it again and again
+        gc.freeze()  # these objects live until the end, so the collector can skip them
         log.info("serving", listen=settings.server.listen, port=port)
         number = await tasks.until_signal()
-        # SIGINT is somebody's Ctrl-C, or comes when the gateway has ended: nobody must be told in advance.
+        # SIGINT comes from Ctrl-C, or after the gateway has ended: no gateway needs a warning.
         lame_duck = settings.server.lame_duck if number == signal.SIGTERM else 0
         leaving = asyncio.create_task(presence.leave())
         await server.stop(lame_duck=lame_duck, grace=settings.server.shutdown_grace)

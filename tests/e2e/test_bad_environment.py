@@ -182,7 +182,7 @@ async def test_a_database_that_is_away_is_an_error_without_its_password(tmp_path
 
     done = await clarion(tmp_path, "keys", "list", "--json", CLARION_DATABASE_URL=url)
 
-    expected = "clarion: the database cannot be reached; see database.url (CLARION_DATABASE_URL)\n"
+    expected = "clarion: the database cannot be reached; check database.url (CLARION_DATABASE_URL)\n"
     assert done == Result(1, "", expected)
 
 

@@ -166,7 +166,9 @@ async def test_a_refused_address_is_dead_and_gets_nothing_more(stand: Stand) -> 
     stand.mail.to_rcpt.append("550 5.1.1 No such user here")
     head, _, only = await stand.outcome(60, user=user)
     assert head == "dead: campaign 60 (email) for gone"
-    assert attempt(only) == "1 mail: failed for good: SMTP 550 5.1.1 No such user here (naming the recipient)"
+    assert (
+        attempt(only) == "1 mail: failed permanently: SMTP 550 5.1.1 No such user here (naming the recipient)"
+    )
 
     head, _, only = await stand.outcome(60, user=user)
     assert head == "suppressed: campaign 60 (email) for gone"
@@ -188,7 +190,7 @@ async def test_a_body_of_one_megabyte_arrives_whole(stand: Stand) -> None:
 async def test_a_body_beyond_the_limit_is_dead_and_says_why(stand: Stand) -> None:
     head, _, only = await stand.outcome(61, event={"filler": "z" * 140})
     assert head.startswith("dead: ")
-    assert attempt(only) == "1 mail: failed for good: default text, line 1, column 4: longer than 1 MiB"
+    assert attempt(only) == "1 mail: failed permanently: default text, line 1, column 4: longer than 1 MiB"
 
 
 async def test_a_body_that_is_too_large_for_the_provider_is_dead_in_its_words(stand: Stand) -> None:
@@ -208,7 +210,7 @@ async def test_a_template_that_loops_is_dead_at_once_and_says_where(
 ) -> None:
     head, _, only = await stand.outcome(campaign, event={"list": list(range(500))})
     assert head.startswith("dead: ")
-    assert attempt(only).startswith("1 mail: failed for good: default text, line 1, column ")
+    assert attempt(only).startswith("1 mail: failed permanently: default text, line 1, column ")
     assert only.endswith(words)
 
 
@@ -229,8 +231,8 @@ async def test_a_mail_server_that_is_none_is_tried_again_and_then_given_up(
     name = CAMPAIGNS[campaign][0]
     assert head.startswith(f"dead: campaign {campaign} (email)")
     first, second = map(attempt, attempts)
-    assert first.startswith(f"1 {name}: failed, to be tried again,: {words}")
-    assert second.startswith(f"2 {name}: failed for good: {words}")
+    assert first.startswith(f"1 {name}: failed, will be retried,: {words}")
+    assert second.startswith(f"2 {name}: failed permanently: {words}")
     assert (first + second).isprintable()
 
 
@@ -251,5 +253,5 @@ async def test_an_api_that_answers_nonsense_is_tried_again_and_then_given_up(
     head, _, *attempts = await stand.outcome(67, "text")
     assert head.startswith("dead: campaign 67 (text)")
     first, second = map(attempt, attempts)
-    assert first.startswith(f"1 twilio: failed, to be tried again,: {words}")
-    assert second.startswith(f"2 twilio: failed for good: {words}")
+    assert first.startswith(f"1 twilio: failed, will be retried,: {words}")
+    assert second.startswith(f"2 twilio: failed permanently: {words}")

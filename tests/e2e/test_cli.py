@@ -211,8 +211,8 @@ async def test_all_problems_of_a_campaign_file_are_named_at_once_and_nothing_is_
         ("a.yaml", "project: [", "a.yaml: "),
         ("b.yaml", "project: x\ncampaigns:\n- {id: 1, nmae: x}", "campaigns[0]"),
         ("c.toml", "project = ", "c.toml: "),
-        ("d.txt", "", "a campaign file ends in .yaml, .yml or .toml"),
-        ("none.yaml", None, "cannot read the campaigns none.yaml: No such file or directory"),
+        ("d.txt", "", "the name of a campaign file must end in .yaml, .yml or .toml"),
+        ("none.yaml", None, "cannot read the campaign file none.yaml: No such file or directory"),
     ],
 )
 async def test_a_campaign_file_that_cannot_be_read_is_one_line(

@@ -98,18 +98,18 @@ async def test_dead_letters_are_listed_and_sent_again(demo: Stack, rest: httpx.A
     ]
 
     assert (wrong.code, wrong.out) == (2, "")
-    assert wrong.err.startswith("clarion: 0 of 2 are tried again; the others are no dead letters")
+    assert wrong.err.startswith("clarion: retrying 0 of 2; the others are not dead letters")
 
     async with demo.pool() as pool:
         await apply(pool, Undefined.EMPTY)
     await asyncio.sleep(1)  # until the dispatcher knows the campaign, which it shows by nothing
     again = await clarion(demo.folder, "deliveries", "retry", first, first)
-    assert (again.code, again.out) == (0, "1 is tried again\n"), again.err
+    assert (again.code, again.out) == (0, "retrying 1 delivery\n"), again.err
     assert await attempts(rest, first, "DELIVERED") == 2
     rest_of_them = await clarion(
         demo.folder, "deliveries", "retry", "--all", "--project", "lists", "--campaign", "821"
     )
-    assert rest_of_them.out == "2 are tried again\n"
+    assert rest_of_them.out == "retrying 2 deliveries\n"
     assert [await attempts(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
 
 
@@ -134,10 +134,10 @@ async def test_a_refused_recipient_is_sent_nothing_until_somebody_removes_the_su
 
     removed = await clarion(demo.folder, "suppressions", "remove", "email", GONE, "--project", "lists")
     again = await clarion(demo.folder, "suppressions", "remove", "email", GONE)
-    assert (removed.code, removed.out) == (0, f"{GONE} can be sent to again by email\n")
+    assert (removed.code, removed.out) == (0, f"{GONE} is no longer suppressed for email\n")
     assert (again.code, again.err) == (
         2,
-        f"clarion: {GONE} is not suppressed for email; `clarion suppressions list` shows who is\n",
+        f"clarion: {GONE} is not suppressed for email; see `clarion suppressions list`\n",
     )
     await made(rest, 822, "DELIVERED")
 
@@ -159,10 +159,10 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
 
     words = ("deliveries", "cancel", "--all", "--project", "lists", "--campaign", "823")
     cancelled = await clarion(demo.folder, *words)
-    assert (cancelled.code, cancelled.out) == (0, "1 is cancelled\n"), cancelled.err
+    assert (cancelled.code, cancelled.out) == (0, "cancelled 1 trigger\n"), cancelled.err
     assert await attempts(rest, waiting, "CANCELLED") == 0
     again = await clarion(demo.folder, "deliveries", "cancel", waiting)
-    assert again.err.startswith("clarion: 0 of 1 are cancelled; the others do not wait")
+    assert again.err.startswith("clarion: cancelled 0 of 1; the others are not waiting")
     shown = await clarion(demo.folder, "deliveries", "show", waiting)
     assert shown.out.startswith("cancelled: campaign 823 (push)")
     assert re.search(r"^cancelled 20\d\d-.*\+00:00$", shown.out, re.MULTILINE)
@@ -182,11 +182,11 @@ async def test_an_unknown_project_is_named(demo: Stack) -> None:
         ("projects timezone lists europe/berlin", "did you mean Europe/Berlin?"),
         ("projects timezone lists Mars/Base", "time zone: is not an IANA time zone"),
         ("projects timezone lists ''", "time zone: is empty"),
-        ("deliveries retry", "give either the ids of triggers or --all, with options that choose"),
-        ("deliveries cancel --all", "--all would cancel what waits in every project: choose by an option"),
-        ("deliveries cancel --campaign 44", "give either the ids of triggers or --all"),
-        ("deliveries retry --campaign 44", "give either the ids of triggers or --all"),
-        (f"deliveries retry --all {uuid.UUID(int=1)}", "give either the ids of triggers or --all"),
+        ("deliveries retry", "give either trigger IDs, or --all with options"),
+        ("deliveries cancel --all", "--all alone would cancel triggers of every project; add an option"),
+        ("deliveries cancel --campaign 44", "give either trigger IDs, or --all"),
+        ("deliveries retry --campaign 44", "give either trigger IDs, or --all"),
+        (f"deliveries retry --all {uuid.UUID(int=1)}", "give either trigger IDs, or --all"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_database_is_asked(words: str, problem: str) -> None:

@@ -82,10 +82,10 @@ async def answers(session: httpx.AsyncClient, status: int) -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ((), "give --rate, --burst or both, or else --default"),
-        (("--rate", "1", "--default"), "give --rate, --burst or both, or else --default"),
+        ((), "give --rate, --burst or both; or --default alone"),
+        (("--rate", "1", "--default"), "give --rate, --burst or both; or --default alone"),
         (("--rate", "-1"), "-1.0 is not in the range"),
-        (("--rate", "nan"), "the slowest rate is 0.001"),
+        (("--rate", "nan"), "must be 0 or at least 0.001"),
         (("--burst", "0"), "0 is not in the range"),
     ],
 )

@@ -105,21 +105,25 @@ def test_what_is_not_given_is_left_to_the_provider_or_to_nobody(
 @pytest.mark.parametrize(
     ("line", "instead", "problem"),
     [
-        ("providers: [smtp, sandbox]", "providers: []", "provider is missing: name one of the configured"),
-        ("providers: [smtp, sandbox]", "", "provider is missing: name one of the configured"),
-        ("providers: [smtp, sandbox]", "providers: [smtp, smtp]", "providers names one twice"),
+        (
+            "providers: [smtp, sandbox]",
+            "providers: []",
+            "provider is missing; set it to a configured provider",
+        ),
+        ("providers: [smtp, sandbox]", "", "provider is missing; set it to a configured provider"),
+        ("providers: [smtp, sandbox]", "providers: [smtp, smtp]", "providers names a provider twice"),
         (
             "providers: [smtp, sandbox]",
             "providers: [smtp, nobody]",
-            "provider 'nobody' is not configured; there are: sandbox, smtp",
+            "provider 'nobody' is not configured; configured are: sandbox, smtp",
         ),
         (
             "providers: [smtp, sandbox]",
             "{providers: [smtp], provider: sandbox}",
-            "give either provider or providers",
+            "set either provider or providers, not both",
         ),
         ("channel: email", "channel: text", "provider 'smtp' does not send text"),
-        ('closes: "06:30"', 'closes: "22:00"', "send_window: opens and closes are the same"),
+        ('closes: "06:30"', 'closes: "22:00"', "send_window: opens and closes are equal"),
         ("user.external_id }}", "user.external_id", "unsubscribe_url"),
     ],
 )
@@ -172,11 +176,11 @@ def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Pro
         to_campaigns(read(path), 1, providers)
     text = str(raised.value)
     for telling in (
-        "campaign 1: provider 'nobody' is not configured; there are: sandbox, smtp",
+        "campaign 1: provider 'nobody' is not configured; configured are: sandbox, smtp",
         "campaign 1: sender is missing",
         "campaign 2: provider 'smtp' does not send push",
         "campaign 3: templates is empty",
-        "campaign 3: stands twice in the file",
+        "campaign 3: is defined twice in the file",
     ):
         assert telling in text.splitlines() or any(line.startswith(telling) for line in text.splitlines())
     assert any("default" in line and line.startswith("campaign 3: ") for line in text.splitlines())
@@ -217,7 +221,7 @@ def test_two_spellings_of_one_locale_are_a_problem(tmp_path: Path, providers: di
 
 
 def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.yaml, \.yml or \.toml"):
+    with pytest.raises(ConfigError, match=r"must end in \.yaml, \.yml or \.toml"):
         read(write(tmp_path, "{}", "campaigns.json"))
     with pytest.raises(ConfigError, match="No such file"):
         read(tmp_path / "none.yml")

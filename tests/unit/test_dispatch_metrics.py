@@ -52,7 +52,7 @@ async def figures(listen: str) -> dict[str, float]:
     "listen", ["", "9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "h:-1"]
 )
 async def test_an_address_that_is_none_is_a_setting_to_mend(listen: str) -> None:
-    with pytest.raises(ConfigError, match=r"dispatch\.metrics: must be host:port, found "):
+    with pytest.raises(ConfigError, match=r"dispatch\.metrics: '.*' must be host:port"):
         await serve_metrics(listen)
 
 
@@ -65,7 +65,7 @@ async def test_an_address_of_another_machine_is_a_setting_to_mend(listen: str) -
 async def test_a_port_that_is_taken_is_waited_for_and_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(monitoring, "_TRY_AGAIN", 0.01)
+    monkeypatch.setattr(monitoring, "_RETRY_SECONDS", 0.01)
     with socket.socket() as holder, capture_logs() as logs:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -75,7 +75,7 @@ async def test_a_port_that_is_taken_is_waited_for_and_that_is_said_once(
             assert not task.done()
             holder.close()
             assert await figures(listen)
-    assert [one["event"] for one in logs] == ["metrics wait for their port"]
+    assert [one["event"] for one in logs] == ["metrics port is taken, retrying"]
 
 
 async def test_the_figures_tell_of_attempts_breakers_and_the_backlog() -> None:

@@ -120,6 +120,16 @@ async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> N
     pool.terminate()
 
 
+async def test_a_new_channel_needs_no_migration(empty: str) -> None:
+    await at_revision(empty, "0003")
+    await migrate(empty)
+    connection = await asyncpg.connect(empty)
+    await connection.execute("UPDATE campaign SET channel = 'chat' WHERE id = 44")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute("UPDATE campaign SET channel = 'no channel!' WHERE id = 44")
+    await connection.close()
+
+
 async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None:
     await migrate(empty)
     connection = await asyncpg.connect(empty)

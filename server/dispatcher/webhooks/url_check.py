@@ -28,14 +28,11 @@ def _faults(url: httpx.URL, text: str) -> list[str]:
             url.scheme not in {"https", "http"},
             f"must start with https:// (or http:// for networks in {ALLOWED})",
         ),
-        (not url.host, "has no host"),
-        (
-            url.userinfo,
-            "contains a user name or password; remove it and verify the signature instead",
-        ),
-        (url.fragment, "has a fragment (#…), which is never sent; remove it"),
+        (not url.host, "must have a host"),
+        (url.userinfo, "must not contain a user name or password: verify the signature instead"),
+        (url.fragment, "must not have a fragment (#…), which is never sent"),
         (url.port is not None and url.port not in _PORTS, "port must be between 1 and 65535"),
-        (len(text) > MAX_LENGTH, f"is longer than {MAX_LENGTH} characters"),
+        (len(text) > MAX_LENGTH, f"must be at most {MAX_LENGTH} characters long"),
     ]
     return [fault for wrong, fault in faults if wrong]
 

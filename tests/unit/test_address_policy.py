@@ -80,14 +80,14 @@ NOT_PUBLIC = (
 
 
 @pytest.mark.parametrize("text", PUBLIC)
-def test_a_public_address_may_be_reached_by_https_alone(text: str) -> None:
+def test_public_addresses_need_https(text: str) -> None:
     guard, address = AddressPolicy([]), ipaddress.ip_address(text)
     assert guard.refusal(address, plain=False) == ""
     assert guard.refusal(address, plain=True).startswith("http:// is only allowed for the networks")
 
 
 @pytest.mark.parametrize("text", NOT_PUBLIC)
-def test_any_other_address_may_not(text: str) -> None:
+def test_other_addresses_are_refused(text: str) -> None:
     refusal = AddressPolicy([]).refusal(ipaddress.ip_address(text), plain=False)
     assert refusal.endswith(f"is not a public address; to allow it, add its network to {ALLOWED}")
 
@@ -106,14 +106,12 @@ def test_any_other_address_may_not(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("plain", [False, True])
-def test_an_allowed_network_may_be_reached_with_and_without_tls(
-    text: str, *, passes: bool, plain: bool
-) -> None:
+def test_allowed_networks_work_with_and_without_tls(text: str, *, passes: bool, plain: bool) -> None:
     guard = AddressPolicy(["10.1.0.0/16", "fd00:1::/64"])
     assert (guard.refusal(ipaddress.ip_address(text), plain=plain) == "") is passes
 
 
 @pytest.mark.parametrize("network", ["localhost", "10.1.2.3/16", "10.0.0.0/33", ""])
-def test_what_is_no_network_is_named(network: str) -> None:
+def test_an_invalid_network_is_reported(network: str) -> None:
     with pytest.raises(ConfigError, match=r"webhooks\.allow: .*give networks such as 10\.1\.0\.0/16"):
         AddressPolicy([network])

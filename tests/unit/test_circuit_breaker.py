@@ -17,7 +17,7 @@ def opened(failures: int = 1, pause: float = 10.0, *, at: float = 0.0, retry_aft
     return breaker
 
 
-def test_it_begins_closed_and_leaves_all_slots_free() -> None:
+def test_a_new_breaker_is_closed() -> None:
     breaker = Breaker(5, 10.0)
     assert breaker.state(0.0) is CLOSED
     assert breaker.reopens_at is None
@@ -32,7 +32,7 @@ def test_failures_in_a_row_open_it() -> None:
     assert breaker.room(7.0, 64) == 0
 
 
-def test_a_success_between_them_begins_the_count_anew() -> None:
+def test_a_success_resets_the_failure_count() -> None:
     breaker = Breaker(3, 10.0)
     for _ in range(5):
         assert not breaker.failed(0.0)
@@ -41,7 +41,7 @@ def test_a_success_between_them_begins_the_count_anew() -> None:
     assert breaker.state(0.0) is CLOSED
 
 
-def test_with_a_limit_of_zero_it_never_opens() -> None:
+def test_a_limit_of_zero_never_opens() -> None:
     breaker = Breaker(0, 10.0)
     assert not any(breaker.failed(0.0, 60.0) for _ in range(1000))
     assert breaker.room(0.0, 4) == 4
@@ -51,17 +51,19 @@ def test_with_a_limit_of_zero_it_never_opens() -> None:
     ("moment", "state", "room"),
     [(0.0, OPEN, 0), (9.999, OPEN, 0), (10.0, HALF_OPEN, 1), (1e9, HALF_OPEN, 1)],
 )
-def test_after_its_pause_it_is_half_open_for_one(moment: float, state: BreakerState, room: int) -> None:
+def test_after_the_pause_it_is_half_open_for_one_message(
+    moment: float, state: BreakerState, room: int
+) -> None:
     breaker = opened()
     assert breaker.state(moment) is state
     assert breaker.room(moment, 64) == room
 
 
-def test_half_open_it_gives_no_slot_that_is_not_free() -> None:
+def test_half_open_it_needs_a_free_slot() -> None:
     assert opened().room(10.0, 0) == 0
 
 
-def test_one_message_tries_and_no_other_beside_it() -> None:
+def test_only_one_message_probes() -> None:
     breaker = opened()
     breaker.started(10.0)
     assert breaker.state(10.0) is HALF_OPEN
@@ -69,7 +71,7 @@ def test_one_message_tries_and_no_other_beside_it() -> None:
     assert breaker.room(1e9, 64) == 0
 
 
-def test_a_message_sent_before_it_opened_is_not_the_one_that_tries() -> None:
+def test_a_message_sent_before_opening_is_not_the_probe() -> None:
     breaker = Breaker(1, 10.0)
     breaker.started(0.0)
     breaker.failed(0.0)
@@ -86,7 +88,7 @@ def test_a_success_closes_it() -> None:
     assert not breaker.failed(10.0)  # and all its failures are forgotten
 
 
-def test_each_failed_try_doubles_the_pause_up_to_the_longest() -> None:
+def test_each_failed_probe_doubles_the_pause() -> None:
     breaker, now, pauses = opened(), 10.0, []
     for _ in range(7):
         breaker.started(now)
@@ -97,7 +99,7 @@ def test_each_failed_try_doubles_the_pause_up_to_the_longest() -> None:
     assert pauses == [20.0, 40.0, 80.0, 160.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
-def test_after_a_success_the_pause_is_the_first_one_again() -> None:
+def test_a_success_resets_the_pause() -> None:
     breaker = opened()
     breaker.started(10.0)
     breaker.failed(10.0)
@@ -110,11 +112,11 @@ def test_after_a_success_the_pause_is_the_first_one_again() -> None:
 @pytest.mark.parametrize(
     ("retry_after", "pause"), [(0.0, 10.0), (5.0, 10.0), (60.0, 60.0), (1e6, LONGEST_PAUSE)]
 )
-def test_it_stays_open_as_long_as_the_provider_asks_within_reason(retry_after: float, pause: float) -> None:
+def test_retry_after_extends_the_pause_within_bounds(retry_after: float, pause: float) -> None:
     assert opened(retry_after=retry_after).reopens_at == pause
 
 
-def test_a_first_pause_that_is_longer_holds() -> None:
+def test_a_first_pause_longer_than_the_maximum_is_kept() -> None:
     breaker = opened(pause=900.0)
     assert breaker.reopens_at == 900.0
     breaker.started(900.0)
@@ -122,20 +124,20 @@ def test_a_first_pause_that_is_longer_holds() -> None:
     assert breaker.reopens_at == 1800.0
 
 
-def test_failures_of_what_was_sent_before_it_opened_change_nothing() -> None:
+def test_late_failures_change_nothing() -> None:
     breaker = opened()
     assert not any(breaker.failed(moment, 60.0) for moment in (1.0, 9.0, 10.0, 11.0))
     assert breaker.reopens_at == 10.0
     assert breaker.room(11.0, 64) == 1
 
 
-def test_a_success_of_what_was_sent_before_it_opened_closes_it() -> None:
+def test_a_late_success_closes_it() -> None:
     breaker = opened()
     assert breaker.succeeded()
     assert breaker.state(1.0) is CLOSED
 
 
-def test_a_try_that_says_nothing_of_the_provider_leaves_the_place_to_another() -> None:
+def test_an_abandoned_probe_lets_another_message_probe() -> None:
     breaker = opened()
     breaker.started(10.0)
     breaker.abandoned()

@@ -51,18 +51,18 @@ async def figures(listen: str) -> dict[str, float]:
 @pytest.mark.parametrize(
     "listen", ["", "9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "h:-1"]
 )
-async def test_an_address_that_is_none_is_a_setting_to_mend(listen: str) -> None:
+async def test_an_invalid_address_is_a_config_error(listen: str) -> None:
     with pytest.raises(ConfigError, match=r"dispatch\.metrics: '.*' must be host:port"):
         await serve_metrics(listen)
 
 
 @pytest.mark.parametrize("listen", ["no-such-host.invalid:9464", "192.0.2.1:9464"])
-async def test_an_address_of_another_machine_is_a_setting_to_mend(listen: str) -> None:
+async def test_a_foreign_address_is_a_config_error(listen: str) -> None:
     with pytest.raises(ConfigError, match=rf"dispatch\.metrics: cannot listen at {listen}: "):
         await asyncio.wait_for(serve_metrics(listen), 5)
 
 
-async def test_a_port_that_is_taken_is_waited_for_and_that_is_said_once(
+async def test_a_port_in_use_is_waited_for_and_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(monitoring, "_RETRY_SECONDS", 0.01)
@@ -78,7 +78,7 @@ async def test_a_port_that_is_taken_is_waited_for_and_that_is_said_once(
     assert [one["event"] for one in logs] == ["metrics port is taken, retrying"]
 
 
-async def test_the_figures_tell_of_attempts_breakers_and_the_backlog() -> None:
+async def test_metrics_of_attempts_breakers_and_the_backlog() -> None:
     attempt = Attempt(1, "figured", AttemptOutcome.DELIVERED, dt.datetime.now(dt.UTC), 0.02)
     listen = f"127.0.0.1:{free_port()}"
 

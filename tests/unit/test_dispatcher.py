@@ -61,7 +61,7 @@ async def test_a_due_trigger_is_rendered_sent_and_recorded() -> None:
     assert not queue.rows
 
 
-async def test_a_temporary_failure_is_tried_again_until_it_is_taken() -> None:
+async def test_a_temporary_failure_is_retried_until_it_is_sent() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", BUSY, BUSY)
     async with running(queue, provider):
         queue.add(make_trigger())
@@ -71,7 +71,7 @@ async def test_a_temporary_failure_is_tried_again_until_it_is_taken() -> None:
     assert len(provider.sent) == 1
 
 
-async def test_a_trigger_is_given_up_when_its_attempts_are_used_up() -> None:
+async def test_the_last_failed_attempt_makes_a_dead_letter() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", *[BUSY] * 5)
     async with running(queue, provider):
         queue.add(make_trigger())
@@ -79,7 +79,7 @@ async def test_a_trigger_is_given_up_when_its_attempts_are_used_up() -> None:
     assert [done.attempt.number for done in queue.dead] == [3]
 
 
-async def test_a_permanent_failure_is_dead_at_once() -> None:
+async def test_a_permanent_failure_makes_a_dead_letter() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", ProviderError(Verdict.NEVER, "never"))
     async with running(queue, provider):
         queue.add(make_trigger())
@@ -87,7 +87,7 @@ async def test_a_permanent_failure_is_dead_at_once() -> None:
     assert [done.attempt.error for done in queue.dead] == ["never"]
 
 
-async def test_a_missing_campaign_is_dead_with_a_clear_error() -> None:
+async def test_a_missing_campaign_makes_a_dead_letter() -> None:
     queue = MemoryQueue()
     async with running(queue, ScriptedProvider()):
         queue.add(make_trigger(campaign_id=99))
@@ -95,7 +95,7 @@ async def test_a_missing_campaign_is_dead_with_a_clear_error() -> None:
     assert [done.attempt.error for done in queue.dead] == ["campaign 99 no longer exists"]
 
 
-async def test_a_channel_that_the_provider_does_not_have_is_dead_with_a_clear_error() -> None:
+async def test_an_unsupported_channel_makes_a_dead_letter() -> None:
     queue = MemoryQueue()
     campaign = make_campaign(channel=Channel.TEXT)
     trigger = Trigger(uuid.uuid4(), 1, 44, Channel.TEXT, "user-1", "+15551234567")
@@ -105,7 +105,7 @@ async def test_a_channel_that_the_provider_does_not_have_is_dead_with_a_clear_er
     assert [done.attempt.error for done in queue.dead] == ["provider mail does not deliver by text"]
 
 
-async def test_a_backlog_is_worked_off_without_waiting_for_the_next_poll() -> None:
+async def test_a_backlog_is_sent_without_waiting_for_a_poll() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=4)
     queue.add(*[make_trigger() for _ in range(400)])
     async with running(queue, provider, settings=SLOW_POLL):
@@ -129,7 +129,7 @@ async def test_an_idle_dispatcher_only_polls() -> None:
     assert queue.claims == 11
 
 
-async def test_an_announcement_is_heard_long_before_the_next_poll() -> None:
+async def test_an_announcement_wakes_the_dispatcher() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     async with running(queue, provider, settings=SLOW_POLL):
         for count in range(1, 20):
@@ -153,7 +153,7 @@ async def test_a_hanging_provider_does_not_slow_another() -> None:
     assert hanging.most == 2
 
 
-async def test_a_provider_that_does_not_answer_in_time_is_tried_again() -> None:
+async def test_a_send_that_times_out_is_retried() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(timeout=0.05)
     provider.open.clear()
     async with running(queue, provider):
@@ -165,7 +165,7 @@ async def test_a_provider_that_does_not_answer_in_time_is_tried_again() -> None:
     assert queue.attempts[0].attempt.error == "no answer from mail within 0.05 s"
 
 
-async def test_shutdown_lets_sends_end_and_records_them() -> None:
+async def test_shutdown_waits_for_sends_and_records_them() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=2)
     provider.open.clear()
     queue.add(*[make_trigger() for _ in range(5)])
@@ -178,7 +178,7 @@ async def test_shutdown_lets_sends_end_and_records_them() -> None:
     assert len(provider.sent) <= 2
 
 
-async def test_a_send_that_outlasts_the_shutdowns_grace_is_on_record_as_lost_and_due_again() -> None:
+async def test_a_send_cut_off_by_shutdown_is_lost_and_due_again() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=2)
     provider.open.clear()
     queue.add(*[make_trigger() for _ in range(5)])
@@ -191,7 +191,7 @@ async def test_a_send_that_outlasts_the_shutdowns_grace_is_on_record_as_lost_and
     assert all(row.due <= queue.clock.now for row in queue.rows.values())
 
 
-async def test_an_outcome_that_the_store_did_not_take_is_recorded_later_and_not_sent_again() -> None:
+async def test_an_unrecorded_message_is_not_sent_again() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     queue.finish_down = True
     trigger = make_trigger()
@@ -221,7 +221,7 @@ class SlowQueue(MemoryQueue):
         await super().finish(finished)
 
 
-async def test_what_was_sent_is_not_sent_again_while_its_recording_outlasts_the_lease() -> None:
+async def test_recording_longer_than_the_lease_sends_nothing_twice() -> None:
     queue, provider = SlowQueue(), ScriptedProvider(timeout=0.1)
     trigger = make_trigger()
     async with running(queue, provider, settings=DispatchSettings(poll_interval=0.02, lease=0.2)):
@@ -234,7 +234,7 @@ async def test_what_was_sent_is_not_sent_again_while_its_recording_outlasts_the_
     assert queue.rows == {}
 
 
-async def test_while_the_store_takes_no_outcomes_nothing_is_claimed_although_a_claim_succeeded() -> None:
+async def test_nothing_is_claimed_while_outcomes_cannot_be_recorded() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     queue.finish_down = True
     async with running(queue, provider) as dispatcher:
@@ -259,7 +259,7 @@ async def test_many_outcomes_are_recorded_in_several_commits(monkeypatch: pytest
     assert queue.finishes >= 7
 
 
-async def test_a_store_outage_is_logged_once_and_survived() -> None:
+async def test_a_store_outage_is_logged_once() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     queue.down = True
     with capture_logs() as logs:
@@ -273,7 +273,7 @@ async def test_a_store_outage_is_logged_once_and_survived() -> None:
     assert events.count("store_unavailable") == events.count("store_available") == 1
 
 
-async def test_claims_whose_campaign_cannot_be_read_go_back() -> None:
+async def test_claims_are_released_if_the_campaign_is_unavailable() -> None:
     queue, campaigns, provider = MemoryQueue(), MemoryCampaigns(make_campaign()), ScriptedProvider()
     campaigns.down = True
     async with running(queue, provider, campaigns=campaigns):
@@ -299,7 +299,7 @@ class FussyQueue(MemoryQueue):
         await super().finish(finished)
 
 
-async def test_one_outcome_that_cannot_be_recorded_does_not_hold_up_the_others() -> None:
+async def test_a_rejected_outcome_does_not_block_others() -> None:
     poison = make_trigger()
     queue, provider = FussyQueue(poison.id), ScriptedProvider(concurrency=10)
     with capture_logs() as logs:
@@ -311,7 +311,7 @@ async def test_one_outcome_that_cannot_be_recorded_does_not_hold_up_the_others()
     assert ADDRESS not in str(logs)
 
 
-async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded() -> None:
+async def test_a_rejected_outcome_does_not_block_released_claims() -> None:
     poison, other = make_trigger(), make_trigger()
     queue = FussyQueue(poison.id)
     queue.add(poison, other)
@@ -329,7 +329,7 @@ async def test_claims_go_back_although_an_outcome_beside_them_cannot_be_recorded
     assert not kept.has(poison.id)
 
 
-async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:
+async def test_each_attempt_is_logged_in_one_line() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", BUSY)
     trigger = make_trigger()
     with capture_logs() as logs:
@@ -345,7 +345,7 @@ async def test_each_attempt_is_one_log_line_with_the_retry_facts() -> None:
     assert (second["attempt"], second["outcome"], second["next_retry_in_s"]) == (2, "delivered", None)
 
 
-async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
+async def test_logs_and_records_never_contain_the_recipient() -> None:
     faults = [
         RuntimeError(f"cannot send to <{ADDRESS}>"),
         ProviderError(Verdict.PROVIDER_DOWN, f"451 {ADDRESS.upper()} is greylisted"),
@@ -373,7 +373,7 @@ async def test_no_log_line_and_no_record_ever_holds_the_recipient() -> None:
         assert "sommer" not in text.lower()
 
 
-def test_a_provider_that_could_outlast_its_lease_is_refused() -> None:
+def test_a_timeout_longer_than_the_lease_is_rejected() -> None:
     known, by_name = MemoryCampaigns(), {"mail": ScriptedProvider(timeout=30.0)}
     with pytest.raises(
         ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"

@@ -49,7 +49,7 @@ async def send(queue: MemoryQueue, count: int, providers: str = "first,second") 
     await queue.clock.run_until(lambda: outcomes(queue).count(DELIVERED) == before + count)
 
 
-async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_back() -> None:
+async def test_traffic_moves_to_the_second_provider_and_back() -> None:
     queue = MemoryQueue()
     first = ScriptedProvider("first", concurrency=2, timeout=0.02, policy=OPENS_AT_TWO)
     second = ScriptedProvider("second", concurrency=2)
@@ -71,7 +71,7 @@ async def test_when_the_first_provider_hangs_traffic_moves_to_the_second_and_bac
     assert len({*sent_ids(first), *sent_ids(second)}) == len(first.sent) + len(second.sent) == 80
 
 
-async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alone() -> None:
+async def test_a_single_message_probes_a_failing_provider() -> None:
     queue = MemoryQueue()
     first = ScriptedProvider("first", *[DOWN] * 9, policy=OPENS_AT_TWO, concurrency=2)
     async with running(queue, first, ScriptedProvider("second"), campaigns=BOTH):
@@ -81,7 +81,7 @@ async def test_a_provider_that_is_still_out_of_order_is_tried_by_one_message_alo
     assert [done.claim.provider for done in queue.attempts].count("first") == 3
 
 
-async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_again() -> None:
+async def test_an_only_provider_is_paused_and_then_probed() -> None:
     queue = MemoryQueue()
     alone = ScriptedProvider("mail", DOWN, DOWN, policy=OPENS_AT_TWO)
     async with running(queue, alone):
@@ -94,7 +94,7 @@ async def test_a_provider_with_nobody_to_step_in_is_left_alone_and_then_tried_ag
     assert outcomes(queue)[2:] == [DELIVERED, DELIVERED]
 
 
-async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> None:
+async def test_a_failing_provider_does_not_delay_another() -> None:
     queue = MemoryQueue()
     down = ScriptedProvider("down", *[DOWN] * 9, policy=OPENS_AT_TWO)
     async with running(queue, down, ScriptedProvider()):
@@ -107,7 +107,7 @@ async def test_a_provider_that_is_out_of_order_does_not_hold_up_another() -> Non
 @pytest.mark.parametrize(
     "campaign_id", [99, 44], ids=["the campaign is gone", "the message cannot be rendered"]
 )
-async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: int) -> None:
+async def test_a_message_not_sent_says_nothing_about_the_provider(campaign_id: int) -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider("mail", DOWN, DOWN, DOWN, concurrency=1, policy=OPENS_AT_TWO)
     broken = MemoryCampaigns(make_campaign(sender="" if campaign_id == 44 else "shop@example.com"))
@@ -128,7 +128,7 @@ async def test_what_never_reached_a_provider_tells_nothing_of_it(campaign_id: in
     assert outcomes(queue) == [RETRY, DEAD, RETRY, DEAD, DEAD, DEAD, RETRY]
 
 
-async def test_a_providers_rate_is_kept_and_used_up_although_another_lane_is_empty() -> None:
+async def test_a_providers_rate_is_used_although_lanes_are_empty() -> None:
     queue = MemoryQueue()
     slow = ScriptedProvider(concurrency=64, policy=SendingPolicy(rate=40))
     lanes = [make_campaign(id=number, providers=("mail", f"x{number}")) for number in range(5)]
@@ -139,7 +139,7 @@ async def test_a_providers_rate_is_kept_and_used_up_although_another_lane_is_emp
     assert 0.35 < queue.clock.now - began < 3  # 4 at once at the most, and 17 at 25 ms each
 
 
-async def test_triggers_before_a_closed_window_wait_for_it_and_count_no_attempt() -> None:
+async def test_a_closed_window_delays_without_an_attempt() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     now = queue.clock.utc()
     opens, closes = (now + dt.timedelta(minutes=minutes) for minutes in (120, 180))
@@ -159,7 +159,7 @@ async def test_triggers_before_a_closed_window_wait_for_it_and_count_no_attempt(
     assert row.due - queue.clock.now == pytest.approx(7200 - 60, abs=60)
 
 
-async def test_a_user_without_a_time_zone_is_reached_by_the_projects_clock() -> None:
+async def test_the_projects_time_zone_is_the_fallback() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     berlin = queue.clock.utc().astimezone(MemoryCampaigns().zone)
     opens, closes = (berlin + dt.timedelta(minutes=minutes) for minutes in (-10, 10))
@@ -170,7 +170,7 @@ async def test_a_user_without_a_time_zone_is_reached_by_the_projects_clock() -> 
     assert outcomes(queue) == [DELIVERED]
 
 
-async def test_a_suppressed_recipient_is_sent_nothing_and_takes_no_providers_turn() -> None:
+async def test_a_suppressed_recipient_uses_no_rate() -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider(concurrency=1, policy=SendingPolicy(rate=0.1))
     async with running(queue, provider):
@@ -183,7 +183,7 @@ async def test_a_suppressed_recipient_is_sent_nothing_and_takes_no_providers_tur
     assert not queue.dead
 
 
-async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
+async def test_an_expired_trigger_is_not_sent() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider()
     async with running(queue, provider):
         queue.add(make_trigger(), expires_at=queue.clock.utc())
@@ -194,7 +194,7 @@ async def test_what_has_expired_is_a_dead_letter_and_not_sent() -> None:
     assert len(provider.sent) == 1
 
 
-async def test_a_retry_that_would_come_after_the_time_to_live_is_given_up() -> None:
+async def test_no_retry_is_scheduled_after_the_ttl() -> None:
     queue, provider = (
         MemoryQueue(),
         ScriptedProvider("mail", ProviderError(Verdict.PROVIDER_DOWN, "busy", retry_after=60)),
@@ -213,7 +213,7 @@ async def test_a_retry_that_would_come_after_the_time_to_live_is_given_up() -> N
         (RetryPolicy(max_attempts=2, max_delay=0), None, 2),
     ],
 )
-async def test_a_campaigns_policy_goes_before_its_providers(
+async def test_a_campaigns_policy_overrides_its_providers(
     of_campaign: RetryPolicy | None, of_provider: ProviderRetryPolicy | None, attempts: int
 ) -> None:
     queue = MemoryQueue()
@@ -225,7 +225,7 @@ async def test_a_campaigns_policy_goes_before_its_providers(
     assert outcomes(queue) == [RETRY] * (attempts - 1) + [DEAD]
 
 
-async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_messages() -> None:
+async def test_triggers_of_one_user_are_not_merged() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider(concurrency=16)
     triggers = [make_trigger(event=f'{{"id": {number}}}') for number in range(40)]
     async with running(queue, provider):
@@ -235,7 +235,7 @@ async def test_forty_triggers_of_one_user_and_campaign_at_once_are_forty_message
     assert {message.text for message in provider.sent} == {f"Order {number}" for number in range(40)}  # type: ignore[attr-defined]
 
 
-async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
+async def test_opening_and_closing_a_breaker_is_logged() -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider("mail", DOWN, DOWN, policy=OPENS_AT_TWO)
     with capture_logs() as logs:
@@ -248,7 +248,7 @@ async def test_a_breaker_that_opens_and_one_that_closes_are_logged() -> None:
     assert events == ["breaker_opened", "breaker_closed"]
 
 
-async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alone() -> None:
+async def test_rejected_messages_do_not_open_the_breaker() -> None:
     queue = MemoryQueue()
     provider = ScriptedProvider("mail", *[ProviderError(Verdict.NEVER, "no")] * 20, policy=OPENS_AT_TWO)
     async with running(queue, provider):
@@ -258,7 +258,7 @@ async def test_a_message_refused_for_good_is_no_reason_to_leave_the_provider_alo
     assert outcomes(queue) == [DEAD] * 20 + [DELIVERED] * 5
 
 
-async def test_a_lane_whose_provider_is_not_configured_is_told_of_once(
+async def test_a_lane_without_a_provider_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker, "HOUSEKEEPING", 0.01)
@@ -290,7 +290,7 @@ class SeldomSeen(MemoryQueue):
         return 0
 
 
-async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_whatever_went_wrong_before(
+async def test_housekeeping_finds_lanes_without_a_campaign(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker, "HOUSEKEEPING", 0.01)
@@ -305,7 +305,7 @@ async def test_a_lane_that_no_campaign_has_any_more_is_found_by_looking_around_w
     assert ADDRESS not in str(logs)
 
 
-async def test_what_was_claimed_ahead_waits_for_its_turn_and_is_handed_back_when_the_breaker_opens() -> None:
+async def test_claims_ahead_are_released_when_the_breaker_opens() -> None:
     queue = MemoryQueue()
     mail = ScriptedProvider("mail", concurrency=2, timeout=0.05, policy=OPENS_AT_TWO)
     mail.open.clear()
@@ -318,7 +318,7 @@ async def test_what_was_claimed_ahead_waits_for_its_turn_and_is_handed_back_when
     assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 1, 1]
 
 
-async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> None:
+async def test_a_claim_is_released_before_its_lease_ends() -> None:
     queue = MemoryQueue()
     mail = ScriptedProvider("mail", concurrency=1, timeout=0.3)
     mail.open.clear()
@@ -331,7 +331,7 @@ async def test_what_waited_so_long_that_its_lease_would_end_is_handed_back() -> 
     assert mail.most == 1
 
 
-async def test_no_message_dies_on_the_way_to_the_next_provider_however_few_its_attempts() -> None:
+async def test_a_failover_uses_up_no_attempts() -> None:
     queue = MemoryQueue()
     policy = RetryPolicy(max_attempts=1, first_delay=0.001, max_delay=0.002)
     once = MemoryCampaigns(make_campaign(providers=("first", "second"), retry=policy))

@@ -45,17 +45,17 @@ def passed(limiter: RateLimiter, limit: Limit, key: object = "a") -> int:
     return next(count for count in range(10_000) if wait(limiter, limit, key))
 
 
-def test_a_rate_of_zero_means_no_limit_and_keeps_no_bucket(limiter: RateLimiter) -> None:
+def test_a_rate_of_zero_means_no_limit(limiter: RateLimiter) -> None:
     assert {wait(limiter, FREE) for _ in range(1000)} == {0}
     assert len(limiter) == 0
 
 
-def test_a_full_bucket_gives_its_burst_and_then_says_how_long_to_wait(limiter: RateLimiter) -> None:
+def test_a_full_bucket_allows_its_burst(limiter: RateLimiter) -> None:
     assert [wait(limiter, Limit(2, 3)) for _ in range(4)] == pytest.approx([0, 0, 0, 0.5], abs=MOMENT)
 
 
 @pytest.mark.parametrize("limit", [Limit(30, 100), Limit(0.001, 7), Limit(7, 1), Limit(1 / 3, 1000)])
-def test_a_burst_is_given_to_the_last_call(limiter: RateLimiter, clock: FakeClock, limit: Limit) -> None:
+def test_the_whole_burst_is_allowed(limiter: RateLimiter, clock: FakeClock, limit: Limit) -> None:
     assert passed(limiter, limit) == limit.burst
     clock.advance(10 * limit.burst / limit.rate)
     assert passed(limiter, limit) == limit.burst
@@ -73,9 +73,7 @@ def test_tokens_refill_over_time_up_to_the_burst(limiter: RateLimiter, clock: Fa
 
 
 @pytest.mark.parametrize("limit", [Limit(3, 1), Limit(0.7, 5), Limit(1000, 50)])
-def test_waiting_as_long_as_told_is_enough_and_less_is_not(
-    limiter: RateLimiter, clock: FakeClock, limit: Limit
-) -> None:
+def test_the_returned_wait_is_exact(limiter: RateLimiter, clock: FakeClock, limit: Limit) -> None:
     passed(limiter, limit)
     told = wait(limiter, limit)
     clock.advance(told - MOMENT)
@@ -84,7 +82,7 @@ def test_waiting_as_long_as_told_is_enough_and_less_is_not(
     assert wait(limiter, limit) == 0
 
 
-def test_over_time_the_rate_is_kept_however_often_one_asks(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_the_rate_is_kept_at_any_frequency_of_calls(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(50, 10)
     count = 0
     for _ in range(20_000):
@@ -93,7 +91,7 @@ def test_over_time_the_rate_is_kept_however_often_one_asks(limiter: RateLimiter,
     assert count == pytest.approx(50 * 20 + 10, abs=1)
 
 
-def test_each_key_has_a_bucket_of_its_own(limiter: RateLimiter) -> None:
+def test_each_key_has_its_own_bucket(limiter: RateLimiter) -> None:
     assert passed(limiter, Limit(1, 2), "a") == 2
     assert passed(limiter, Limit(1, 2), "b") == 2
     assert len(limiter) == 2  # and none for the project, which has no limit
@@ -105,9 +103,7 @@ def test_keys_of_a_project_share_its_bucket(limiter: RateLimiter) -> None:
     assert call(limiter, "a", FREE, 2, limit) == ()
 
 
-def test_a_call_that_one_bucket_refuses_takes_nothing_from_the_other(
-    limiter: RateLimiter, clock: FakeClock
-) -> None:
+def test_a_refused_call_takes_no_tokens(limiter: RateLimiter, clock: FakeClock) -> None:
     narrow, wide = Limit(1, 1), Limit(1, 2)
     assert call(limiter, "a", narrow, 1, wide) == ()
     assert [one.scope for one in call(limiter, "a", narrow, 1, wide)] == ["key"]
@@ -117,7 +113,7 @@ def test_a_call_that_one_bucket_refuses_takes_nothing_from_the_other(
     assert call(limiter, "c", narrow, 1, wide) == ()
 
 
-def test_limits_that_are_exceeded_at_once_are_all_told(limiter: RateLimiter) -> None:
+def test_all_exceeded_limits_are_reported(limiter: RateLimiter) -> None:
     of_key, of_project = Limit(1, 1), Limit(0.1, 1)
     call(limiter, "a", of_key, 1, of_project)
     key, project = call(limiter, "a", of_key, 1, of_project)
@@ -125,7 +121,7 @@ def test_limits_that_are_exceeded_at_once_are_all_told(limiter: RateLimiter) -> 
     assert [one.wait for one in (key, project)] == pytest.approx([1, 10])
 
 
-def test_what_a_key_has_of_its_own_goes_before_the_default() -> None:
+def test_own_limits_override_the_default() -> None:
     limiter = RateLimiter(Limit(10, 20), Limit(30, 40))
     assert limiter.of_key(NO_OWN_LIMIT) == Limit(10, 20)
     assert limiter.of_key(OwnLimit(rate=1)) == Limit(1, 20)
@@ -134,7 +130,7 @@ def test_what_a_key_has_of_its_own_goes_before_the_default() -> None:
     assert limiter.of_project(OwnLimit(rate=1)) == Limit(1, 40)
 
 
-def test_a_changed_limit_is_in_force_with_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_a_changed_limit_applies_to_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
     slow, fast = Limit(0.001, 100), Limit(50, 10)
     assert passed(limiter, slow) == 100
     assert wait(limiter, fast) == pytest.approx(1 / 50, abs=MOMENT)
@@ -143,7 +139,7 @@ def test_a_changed_limit_is_in_force_with_the_next_call(limiter: RateLimiter, cl
     assert wait(limiter, FREE) == 0
 
 
-def test_a_share_that_grows_is_in_force_with_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_a_changed_share_applies_to_the_next_call(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(4, 2)
     limiter.share_among(8)
     assert passed(limiter, limit) == 1
@@ -154,7 +150,7 @@ def test_a_share_that_grows_is_in_force_with_the_next_call(limiter: RateLimiter,
 
 
 @pytest.mark.parametrize("processes", [2, 3, 8])
-def test_processes_give_equal_shares_of_rate_and_burst(clock: FakeClock, processes: int) -> None:
+def test_processes_grant_equal_shares(clock: FakeClock, processes: int) -> None:
     limiters = [RateLimiter(FREE, FREE, clock) for _ in range(processes)]
     for limiter in limiters:
         limiter.share_among(processes)
@@ -164,7 +160,7 @@ def test_processes_give_equal_shares_of_rate_and_burst(clock: FakeClock, process
     assert sum(passed(limiter, limit) for limiter in limiters) == pytest.approx(12, abs=processes / 2)
 
 
-def test_a_share_of_a_small_burst_is_one_call_at_least(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_a_share_of_a_burst_is_at_least_one_call(limiter: RateLimiter, clock: FakeClock) -> None:
     limiter.share_among(8)
     limit = Limit(4, 2)
     assert passed(limiter, limit) == 1
@@ -173,7 +169,7 @@ def test_a_share_of_a_small_burst_is_one_call_at_least(limiter: RateLimiter, clo
     assert passed(limiter, limit) == 1
 
 
-def test_a_bucket_that_is_half_empty_stays_so_when_the_share_changes(limiter: RateLimiter) -> None:
+def test_a_changed_share_keeps_the_level(limiter: RateLimiter) -> None:
     limit = Limit(10, 100)
     for _ in range(50):
         wait(limiter, limit)
@@ -181,7 +177,7 @@ def test_a_bucket_that_is_half_empty_stays_so_when_the_share_changes(limiter: Ra
     assert passed(limiter, limit) == 25
 
 
-def test_buckets_of_keys_that_call_no_more_are_dropped(limiter: RateLimiter, clock: FakeClock) -> None:
+def test_full_buckets_are_dropped(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(1, 10)
     most = 0
     for number in range(50_000):
@@ -195,7 +191,7 @@ def test_buckets_of_keys_that_call_no_more_are_dropped(limiter: RateLimiter, clo
     assert wait(limiter, limit, "busy") > 0
 
 
-def test_the_answer_names_the_limit_with_the_longest_wait_and_tells_of_all() -> None:
+def test_the_answer_names_the_limit_with_the_longest_wait() -> None:
     key, of_key, of_project = uuid.uuid4(), Limit(60, 100), Limit(0.5, 3)
     error = rate_limited(
         key,
@@ -213,7 +209,7 @@ def test_the_answer_names_the_limit_with_the_longest_wait_and_tells_of_all() -> 
     }
 
 
-def test_the_answer_tells_only_of_limits_that_there_are() -> None:
+def test_the_answer_omits_missing_limits() -> None:
     limit = Limit(100, 100)
     error = rate_limited(uuid.uuid4(), {"key": limit, "project": FREE}, [Exceeded("key", limit, 0.01)])
     assert dict(error.headers) == {"ratelimit-policy": '"key";q=100;w=1', "ratelimit": '"key";r=0;t=1'}
@@ -227,9 +223,7 @@ def take_up_to(
     return taken, [one.scope for one in exceeded]
 
 
-def test_a_batch_gets_what_is_left_and_is_told_how_long_to_wait_for_more(
-    limiter: RateLimiter, clock: FakeClock
-) -> None:
+def test_a_batch_gets_the_tokens_that_are_left(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(10, 5)
     assert take_up_to(limiter, 3, limit) == (3, [])
     assert take_up_to(limiter, 1000, limit) == (2, ["key"])
@@ -239,20 +233,20 @@ def test_a_batch_gets_what_is_left_and_is_told_how_long_to_wait_for_more(
     assert take_up_to(limiter, 1000, limit) == (3, ["key"])
 
 
-def test_a_batch_takes_no_more_of_one_limit_than_the_other_lets_it(limiter: RateLimiter) -> None:
+def test_a_batch_takes_equally_from_both_limits(limiter: RateLimiter) -> None:
     key, project = Limit(1, 100), Limit(1, 4)
     assert take_up_to(limiter, 10, key, project) == (4, ["project"])
     assert take_up_to(limiter, 96, key) == (96, [])
     assert take_up_to(limiter, 1, key) == (0, ["key"])
 
 
-def test_a_batch_without_a_limit_is_taken_whole(limiter: RateLimiter) -> None:
+def test_a_batch_without_a_limit_is_allowed_whole(limiter: RateLimiter) -> None:
     assert take_up_to(limiter, 1000, FREE) == (1000, [])
     assert len(limiter) == 0
 
 
 @given(st.lists(st.integers(0, 40), max_size=20), st.floats(0.1, 1e4), st.integers(1, 100))
-def test_a_batch_gets_what_as_many_calls_would_get(batches: list[int], rate: float, burst: int) -> None:
+def test_a_batch_equals_as_many_single_calls(batches: list[int], rate: float, burst: int) -> None:
     limit = Limit(rate, burst)
     together, alone = (RateLimiter(FREE, FREE, FakeClock()) for _ in range(2))
     for wanted in batches:

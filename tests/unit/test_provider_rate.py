@@ -22,17 +22,17 @@ def counted(limit: ProviderRate, seconds: float, step: float, begin: float = 0.0
     return sum(leave(limit, begin + number * step) for number in range(round(seconds / step)))
 
 
-def test_without_a_rate_all_slots_may_be_used_at_once() -> None:
+def test_without_a_rate_all_slots_may_be_used() -> None:
     limit = ProviderRate(0, 0.0)
     assert [leave(limit, 0.0, 64) for _ in range(3)] == [64, 64, 64]
     assert limit.wait(0.0) == 0.0
 
 
-def test_it_begins_with_one_message() -> None:
+def test_it_starts_with_one_message() -> None:
     assert leave(ProviderRate(1000, 5.0), 5.0) == 1
 
 
-def test_no_more_may_leave_than_there_are_slots() -> None:
+def test_slots_limit_the_room() -> None:
     limit = ProviderRate(1000, 0.0)
     limit.room(0.0, 0)
     assert limit.room(10.0, 3) == 3
@@ -40,7 +40,7 @@ def test_no_more_may_leave_than_there_are_slots() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(1000, 100), (25, 2), (9, 1), (0.01, 1)])
-def test_after_a_rest_a_tenth_of_a_second_leaves_at_once_and_one_at_least(rate: float, burst: int) -> None:
+def test_the_burst_is_a_tenth_of_a_second_and_at_least_one(rate: float, burst: int) -> None:
     limit = ProviderRate(rate, 0.0)
     leave(limit, 0.0)
     assert leave(limit, 1e6) == burst
@@ -48,18 +48,18 @@ def test_after_a_rest_a_tenth_of_a_second_leaves_at_once_and_one_at_least(rate: 
 
 
 @pytest.mark.parametrize("rate", [0.5, 3, 14.3, 250])
-def test_over_time_the_rate_is_kept(rate: float) -> None:
+def test_the_rate_is_reached(rate: float) -> None:
     assert counted(ProviderRate(rate, 0.0), 20, 0.001) == pytest.approx(20 * rate, rel=0.02, abs=1)
 
 
 @pytest.mark.parametrize("rate", [0.5, 3, 14.3, 250])
-def test_over_time_the_rate_is_never_exceeded_however_seldom_one_asks(rate: float) -> None:
+def test_the_rate_is_not_exceeded_at_any_polling_interval(rate: float) -> None:
     for step in (0.0333, 0.25, 2.5):
         assert counted(ProviderRate(rate, 0.0), 20, step) <= 20 * rate + 1
 
 
 @pytest.mark.parametrize("rate", [0.25, 7, 300])
-def test_waiting_as_long_as_told_is_enough_and_less_is_not(rate: float) -> None:
+def test_the_returned_wait_is_exact(rate: float) -> None:
     limit = ProviderRate(rate, 0.0)
     leave(limit, 0.0)
     told = limit.wait(0.0)
@@ -69,21 +69,21 @@ def test_waiting_as_long_as_told_is_enough_and_less_is_not(rate: float) -> None:
     assert limit.wait(told + MOMENT) == 0.0
 
 
-def test_what_did_not_leave_after_all_is_given_back() -> None:
+def test_unsent_messages_return_their_tokens() -> None:
     limit = ProviderRate(2, 0.0)
     leave(limit, 0.0)
     limit.take(0.0, -1)
     assert limit.room(0.0, 8) == 1
 
 
-def test_nothing_that_is_given_back_makes_a_greater_burst() -> None:
+def test_returned_tokens_do_not_exceed_the_burst() -> None:
     limit = ProviderRate(20, 0.0)
     for _ in range(50):
         limit.take(0.0, -1)
     assert leave(limit, 0.0) == 2
 
 
-def test_more_than_there_was_room_for_is_made_up_for() -> None:
+def test_taking_too_much_delays_the_next_message() -> None:
     limit = ProviderRate(10, 0.0)
     limit.take(0.0, 5)
     assert limit.wait(0.0) == pytest.approx(0.5)
@@ -98,7 +98,7 @@ def test_dispatchers_together_keep_the_rate(dispatchers: int) -> None:
     assert sum(counted(limit, 10, 0.01) for limit in rates) == pytest.approx(400, abs=2 * dispatchers)
 
 
-def test_a_share_that_changes_is_in_force_at_once() -> None:
+def test_a_changed_share_applies_at_once() -> None:
     limit = ProviderRate(10, 0.0)
     leave(limit, 0.0)
     limit.share_among(5, 0.0)

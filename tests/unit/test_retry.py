@@ -50,7 +50,7 @@ def asked_to_wait(seconds: float) -> SendResult:
         (SENT, 1, 0.5, None),
     ],
 )
-def test_the_delay_follows_from_error_attempt_and_policy(
+def test_the_delay_follows_from_verdict_attempt_and_policy(
     error: SendResult, attempt: int, jitter: float, expected: float | None
 ) -> None:
     delay = decide(error, attempt, POLICY, jitter)
@@ -71,13 +71,13 @@ def test_the_delay_follows_from_error_attempt_and_policy(
         (NEVER, 1, 1e9, None),
     ],
 )
-def test_an_attempt_that_would_come_after_the_time_to_live_is_none(
+def test_no_attempt_is_scheduled_after_the_ttl(
     error: SendResult, attempt: int, time_left: float, expected: float | None
 ) -> None:
     assert decide(error, attempt, POLICY, 0.5, time_left) == expected
 
 
-def test_a_policy_of_a_thousand_attempts_never_overflows() -> None:
+def test_a_policy_of_many_attempts_never_overflows() -> None:
     patient = RetryPolicy(max_attempts=2000, max_delay=60.0)
     assert decide(BUSY, 1999, patient, 0.5) == 30.0
 
@@ -103,27 +103,27 @@ def concluded(result: SendResult, attempt: int = 1) -> Finished:
     return conclude(claim, plan_of(claim), result, jitter=0.5, started_at=started, duration=0.25)
 
 
-def test_a_receipt_means_delivered() -> None:
+def test_a_sent_message_is_delivered() -> None:
     finished = concluded(SENT)
     assert finished.attempt.outcome is AttemptOutcome.DELIVERED
     assert finished.attempt.provider_message_id == "queue-7"
     assert finished.retry_in is None
 
 
-def test_a_transient_error_means_retry_with_its_delay() -> None:
+def test_a_provider_down_is_retried_after_the_delay() -> None:
     finished = concluded(BUSY)
     assert finished.attempt.outcome is AttemptOutcome.RETRY
     assert finished.retry_in == 1.0
     assert finished.attempt.error == "busy"
 
 
-def test_the_last_attempts_error_means_dead() -> None:
+def test_the_last_failed_attempt_is_dead() -> None:
     finished = concluded(BUSY, attempt=5)
     assert finished.attempt.outcome is AttemptOutcome.DEAD
     assert finished.retry_in is None
 
 
-def test_a_permanent_error_means_dead_at_once() -> None:
+def test_a_message_never_accepted_is_dead() -> None:
     assert concluded(NEVER).attempt.outcome is AttemptOutcome.DEAD
 
 
@@ -136,13 +136,13 @@ def test_a_permanent_error_means_dead_at_once() -> None:
         "GET /users/zoe.sommer%40example.org failed",
     ],
 )
-def test_a_recorded_error_never_holds_the_recipient(text: str) -> None:
+def test_a_recorded_error_never_contains_the_recipient(text: str) -> None:
     recorded = concluded(SendResult(Verdict.NEVER, text)).attempt.error
     assert "[recipient]" in recorded
     assert "sommer" not in recorded.lower()
 
 
-def test_a_recorded_error_is_one_short_line_that_a_database_takes() -> None:
+def test_a_recorded_error_is_one_short_printable_line() -> None:
     recorded = concluded(SendResult(Verdict.NEVER, "a\x00b\r\nc\udce4" + "x" * 5000)).attempt.error
     assert recorded.startswith("a b c?x")
     assert len(recorded) == 500
@@ -168,7 +168,7 @@ def accepted(*, attempt: int = 1, send_at: dt.datetime | None = None, **changes:
         (make_claim(), 60.0, None),
     ],
 )
-def test_a_trigger_expires_as_promised_and_not_at_all_once_it_is_redriven(
+def test_the_accepted_ttl_holds_until_a_redrive(
     claim: Claim, ttl: float, expected: dt.datetime | None
 ) -> None:
     assert expires_at(claim, RetryPolicy(ttl=ttl)) == expected
@@ -182,32 +182,32 @@ def at_noon(result: SendResult, claim: Claim, *, took: float = 0.0) -> Finished:
     return conclude(claim, plan_of(claim), result, jitter=0.5, started_at=NOON, duration=took)
 
 
-def test_a_retry_that_would_come_after_the_time_to_live_is_given_up_and_says_so() -> None:
+def test_a_retry_after_the_ttl_is_given_up_with_a_reason() -> None:
     finished = at_noon(BUSY, accepted(expires_at=NOON + SECOND))
     assert finished.attempt.outcome is AttemptOutcome.DEAD
     assert finished.attempt.error == f"busy; {EXPIRED} before another attempt"
     assert finished.retry_in is None
 
 
-def test_the_time_that_the_attempt_took_is_part_of_the_time_to_live() -> None:
+def test_the_attempts_duration_counts_for_the_ttl() -> None:
     claim = accepted(expires_at=NOON + 3 * SECOND)
     assert at_noon(BUSY, claim, took=1.5).attempt.outcome is AttemptOutcome.RETRY
     assert at_noon(BUSY, claim, took=2.5).attempt.outcome is AttemptOutcome.DEAD
 
 
 @pytest.mark.parametrize("error", [NEVER, UNRENDERED])
-def test_what_would_have_been_given_up_anyway_does_not_blame_the_time_to_live(error: SendResult) -> None:
+def test_other_failures_do_not_mention_the_ttl(error: SendResult) -> None:
     assert at_noon(error, accepted(expires_at=NOON)).attempt.error == "no"
     assert at_noon(BUSY, accepted(expires_at=NOON, attempt=5)).attempt.error == "busy"
 
 
-def test_attempts_before_a_redrive_count_for_no_policy() -> None:
+def test_attempts_before_a_redrive_are_not_counted() -> None:
     assert at_noon(BUSY, accepted(attempt=9, earlier=5)).attempt.outcome is AttemptOutcome.RETRY
     last = at_noon(BUSY, accepted(attempt=10, earlier=5))
     assert (last.attempt.outcome, last.attempt.number) == (AttemptOutcome.DEAD, 10)
 
 
-def test_only_a_refused_recipient_is_refused_and_without_the_address() -> None:
+def test_only_a_refused_recipient_has_a_refusal() -> None:
     refused = concluded(SendResult(Verdict.RECIPIENT_REFUSED, f"550 <{ADDRESS}> unknown"))
     assert refused.refusal == refused.attempt.error == "550 <[recipient]> unknown"
     for other in (NEVER, BUSY, UNRENDERED, SENT):
@@ -227,17 +227,17 @@ def test_a_suppressed_recipient_is_sent_nothing() -> None:
 @pytest.mark.parametrize(
     ("moment", "error"), [(NOON - SECOND, None), (NOON, EXPIRED), (NOON + 9 * SECOND, EXPIRED)]
 )
-def test_what_has_expired_is_not_sent(moment: dt.datetime, error: str | None) -> None:
+def test_an_expired_message_is_not_sent(moment: dt.datetime, error: str | None) -> None:
     finished = unsent(accepted(expires_at=NOON), moment)
     assert (finished.attempt.error if finished else None) == error
     assert finished is None or finished.attempt.outcome is AttemptOutcome.DEAD
 
 
-def test_what_is_neither_suppressed_nor_expired_is_sent() -> None:
+def test_other_messages_are_sent() -> None:
     assert unsent(accepted(), NOON) is None
 
 
-def test_a_message_whose_attempts_were_all_lost_is_given_up() -> None:
+def test_a_message_without_attempts_left_is_given_up() -> None:
     policy = RetryPolicy(max_attempts=2)
     now = dt.datetime.now(dt.UTC)
     assert unsent(make_claim(attempt=2), now, policy) is None

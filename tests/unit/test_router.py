@@ -55,7 +55,7 @@ def test_a_lane_goes_through_its_first_provider() -> None:
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 4)}
 
 
-def test_traffic_moves_to_the_next_provider_when_the_first_fails_and_back_after_the_probe(
+def test_a_lane_fails_over_and_returns_after_a_probe(
     clock: FakeClock,
 ) -> None:
     traffic = make_traffic(clock)
@@ -70,7 +70,7 @@ def test_traffic_moves_to_the_next_provider_when_the_first_fails_and_back_after_
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 4)}
 
 
-def test_a_probe_that_fails_leaves_the_traffic_where_it_is_for_twice_as_long(clock: FakeClock) -> None:
+def test_a_failed_probe_doubles_the_pause(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(10)
@@ -81,7 +81,7 @@ def test_a_probe_that_fails_leaves_the_traffic_where_it_is_for_twice_as_long(clo
     assert planned(traffic.plan([BOTH])) == {BOTH: ("first", 1)}
 
 
-def test_one_message_in_all_tries_however_many_lanes_a_half_open_provider_has(clock: FakeClock) -> None:
+def test_one_message_probes_for_all_lanes(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(10)
@@ -93,7 +93,7 @@ def test_one_message_in_all_tries_however_many_lanes_a_half_open_provider_has(cl
     assert planned(traffic.plan(lanes)) == {BOTH: ("second", 4)}
 
 
-def test_a_half_open_provider_whose_slots_are_all_taken_holds_nothing_up(clock: FakeClock) -> None:
+def test_a_half_open_provider_without_slots_is_skipped(clock: FakeClock) -> None:
     traffic = make_traffic(clock, slots=2)
     traffic.began("first")
     traffic.began("first")
@@ -103,7 +103,7 @@ def test_a_half_open_provider_whose_slots_are_all_taken_holds_nothing_up(clock: 
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 2)}
 
 
-def test_a_lane_whose_providers_are_all_out_of_order_claims_nothing(clock: FakeClock) -> None:
+def test_a_lane_without_a_working_provider_claims_nothing(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     plan = traffic.plan(["email/first"])
@@ -114,12 +114,12 @@ def test_a_lane_whose_providers_are_all_out_of_order_claims_nothing(clock: FakeC
     ("lane", "provider"),
     [("email/gone,second", "second"), ("email/gone", None), ("email/", None), ("email", None), ("", None)],
 )
-def test_providers_that_are_not_configured_here_are_skipped(lane: str, provider: str | None) -> None:
+def test_unconfigured_providers_are_skipped(lane: str, provider: str | None) -> None:
     shares = make_traffic(FakeClock()).plan([lane]).shares
     assert [share.provider for share in shares] == ([provider] if provider else [])
 
 
-def test_an_unknown_provider_has_no_room_and_nothing_to_note() -> None:
+def test_an_unknown_provider_has_no_room() -> None:
     traffic = make_traffic(FakeClock())
     sent(traffic, "gone", YES, DOWN, None)
     assert traffic.room("gone") == 0
@@ -127,7 +127,7 @@ def test_an_unknown_provider_has_no_room_and_nothing_to_note() -> None:
 
 
 @pytest.mark.parametrize(("lanes", "slots"), [(2, 7), (3, 4), (3, 1), (5, 2), (4, 8)])
-def test_lanes_of_one_provider_share_its_room_fairly_over_turns(lanes: int, slots: int) -> None:
+def test_lanes_of_one_provider_share_its_room_fairly(lanes: int, slots: int) -> None:
     traffic = make_traffic(FakeClock(), slots=slots)
     names = [f"email/first,x{number}" for number in range(lanes)]
     given: Counter[str] = Counter()
@@ -139,7 +139,7 @@ def test_lanes_of_one_provider_share_its_room_fairly_over_turns(lanes: int, slot
     assert given == dict.fromkeys(names, slots)
 
 
-def test_lanes_that_got_no_slot_are_named_so_that_they_can_come_after() -> None:
+def test_lanes_without_a_slot_are_left_out_and_claimed_next() -> None:
     traffic = make_traffic(FakeClock(), slots=1)
     lanes = {"email/first,a", "email/first,b", "email/first,c", "email/second"}
     asked: list[str] = []
@@ -150,7 +150,7 @@ def test_lanes_that_got_no_slot_are_named_so_that_they_can_come_after() -> None:
     assert sorted(asked) == ["email/first,a", "email/first,b", "email/first,c", "email/second"]
 
 
-def test_who_came_after_does_not_wait_for_it_in_the_next_turn() -> None:
+def test_a_lane_claimed_second_does_not_lose_its_place() -> None:
     traffic = make_traffic(FakeClock(), slots=1)
     lanes = ["email/first,a", "email/first,b"]
     first = traffic.plan(lanes)
@@ -190,12 +190,12 @@ def test_dispatchers_share_a_providers_rate(clock: FakeClock, dispatchers: int) 
     assert count == pytest.approx(200 / dispatchers, abs=1.5)
 
 
-def test_it_waits_for_nothing_when_nothing_is_held_up() -> None:
+def test_the_wait_is_infinite_if_no_provider_is_held_up() -> None:
     assert make_traffic(FakeClock()).wait() == math.inf
     assert ProviderRouter({}, FakeClock()).wait() == math.inf
 
 
-def test_it_waits_for_the_next_message_that_the_pace_allows(clock: FakeClock) -> None:
+def test_it_waits_until_the_rate_allows_a_message(clock: FakeClock) -> None:
     traffic = make_traffic(clock, rate=2)
     sent(traffic, "first", YES)
     assert traffic.wait() == pytest.approx(0.5)
@@ -205,7 +205,7 @@ def test_it_waits_for_the_next_message_that_the_pace_allows(clock: FakeClock) ->
     assert traffic.wait() == math.inf
 
 
-def test_it_waits_for_the_end_of_a_breakers_pause_and_then_for_the_probe(clock: FakeClock) -> None:
+def test_it_waits_for_the_pause_and_then_for_the_probe(clock: FakeClock) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(4)
@@ -216,14 +216,14 @@ def test_it_waits_for_the_end_of_a_breakers_pause_and_then_for_the_probe(clock: 
     assert traffic.wait() == math.inf
 
 
-def test_without_a_free_slot_the_pace_is_not_waited_for(clock: FakeClock) -> None:
+def test_without_a_free_slot_the_rate_is_not_waited_for(clock: FakeClock) -> None:
     traffic = make_traffic(clock, rate=0.1, slots=1)
     traffic.began("first")
     assert traffic.wait() == math.inf
 
 
 @pytest.mark.parametrize("silent", [None, UNRENDERED, TOO_LARGE])
-def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
+def test_a_send_that_did_not_happen_frees_slot_token_and_probe(
     clock: FakeClock, silent: SendResult | None
 ) -> None:
     traffic = make_traffic(clock, rate=1, slots=1)
@@ -251,9 +251,7 @@ def test_a_result_that_says_nothing_of_the_provider_frees_slot_token_and_probe(
         (DOWN, OPEN),
     ],
 )
-def test_what_counts_as_a_sign_of_life_between_two_failures(
-    result: SendResult | None, state: BreakerState
-) -> None:
+def test_which_results_reset_the_failure_count(result: SendResult | None, state: BreakerState) -> None:
     traffic = make_traffic(FakeClock())
     sent(traffic, "first", DOWN, result, DOWN)
     assert traffic.breaker_states()["first"] is state
@@ -271,7 +269,9 @@ def test_what_counts_as_a_sign_of_life_between_two_failures(
         (DOWN, OPEN),
     ],
 )
-def test_what_a_probe_may_come_to(clock: FakeClock, result: SendResult | None, state: BreakerState) -> None:
+def test_which_results_of_a_probe_close_the_breaker(
+    clock: FakeClock, result: SendResult | None, state: BreakerState
+) -> None:
     traffic = make_traffic(clock)
     sent(traffic, "first", DOWN, DOWN)
     clock.advance(10)
@@ -279,7 +279,7 @@ def test_what_a_probe_may_come_to(clock: FakeClock, result: SendResult | None, s
     assert traffic.breaker_states()["first"] is state
 
 
-def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: FakeClock) -> None:
+def test_opening_and_closing_are_logged_once_each(clock: FakeClock) -> None:
     with capture_logs() as logs:
         traffic = make_traffic(clock)
         sent(
@@ -293,7 +293,7 @@ def test_a_breaker_that_opens_and_closes_is_logged_once_each(clock: FakeClock) -
     ]
 
 
-def test_a_provider_that_comes_later_has_slots_a_gate_and_a_breaker_from_then_on(clock: FakeClock) -> None:
+def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     known: dict[str, ScriptedProvider] = {}
     traffic = ProviderRouter(known, clock)
     assert not traffic.serves(BOTH)

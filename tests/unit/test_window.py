@@ -45,7 +45,7 @@ def is_open(window: SendWindow, moment: dt.datetime, zone: dt.tzinfo) -> bool:
         (NIGHT, "2026-07-01T05:59:59+02:00"),
     ],
 )
-def test_while_it_is_open_it_opens_now(window: SendWindow, now: str) -> None:
+def test_an_open_window_opens_now(window: SendWindow, now: str) -> None:
     assert next_opening(window, at(now), BERLIN) == at(now)
 
 
@@ -64,7 +64,7 @@ def test_while_it_is_open_it_opens_now(window: SendWindow, now: str) -> None:
         (DAY, "2026-10-24T21:00:00+02:00", "2026-10-25 08:00 +0100"),  # and back
     ],
 )
-def test_while_it_is_closed_it_opens_at_its_time(window: SendWindow, now: str, expected: str) -> None:
+def test_a_closed_window_opens_at_its_time(window: SendWindow, now: str, expected: str) -> None:
     assert opening(window, now, "Europe/Berlin") == expected
 
 
@@ -78,9 +78,7 @@ def test_while_it_is_closed_it_opens_at_its_time(window: SendWindow, now: str, e
         (SendWindow("02:30", "01:00"), "2027-03-28T01:30:00+01:00", "2027-03-28 03:30 +0200"),
     ],
 )
-def test_an_opening_that_the_clock_skips_in_spring_comes_that_much_later(
-    window: SendWindow, now: str, expected: str
-) -> None:
+def test_an_opening_skipped_in_spring_moves_later(window: SendWindow, now: str, expected: str) -> None:
     assert opening(window, now, "Europe/Berlin") == expected
 
 
@@ -93,9 +91,7 @@ def test_an_opening_that_the_clock_skips_in_spring_comes_that_much_later(
         ("2026-10-25T02:50:00+01:00", "2026-10-26 02:30 +0100"),
     ],
 )
-def test_an_opening_that_the_clock_shows_twice_in_autumn_is_the_first_still_to_come(
-    now: str, expected: str
-) -> None:
+def test_an_opening_repeated_in_autumn_is_the_next_one(now: str, expected: str) -> None:
     assert opening(SendWindow("02:30", "02:45"), now, "Europe/Berlin") == expected
 
 
@@ -111,7 +107,7 @@ def test_an_opening_that_the_clock_shows_twice_in_autumn_is_the_first_still_to_c
         ("Antarctica/Troll", "2026-03-29T00:30:00+00:00", "2026-03-29 08:00 +0200"),  # two hours
     ],
 )
-def test_zones_with_odd_offsets_have_their_own_morning(zone: str, now: str, expected: str) -> None:
+def test_zones_with_odd_offsets(zone: str, now: str, expected: str) -> None:
     assert opening(DAY, now, zone) == expected
 
 
@@ -131,9 +127,7 @@ def test_zones_with_odd_offsets_have_their_own_morning(zone: str, now: str, expe
         ("Mars/Base", "Venus/Base", "UTC"),
     ],
 )
-def test_a_zone_that_is_unknown_gives_way_to_the_fallback_and_that_to_utc(
-    name: str, fallback: str, expected: str
-) -> None:
+def test_an_unknown_zone_falls_back_to_the_projects_and_utc(name: str, fallback: str, expected: str) -> None:
     assert str(zone_of(name, fallback)) == expected
 
 
@@ -152,9 +146,7 @@ near_changes = st.builds(
 
 @settings(deadline=None)
 @given(windows, moments | near_changes, zones | st.sampled_from(["Europe/Berlin", "Pacific/Apia"]))
-def test_the_opening_is_never_past_and_the_window_is_open_then(
-    window: SendWindow, now: dt.datetime, zone: str
-) -> None:
+def test_the_window_is_open_at_the_next_opening(window: SendWindow, now: dt.datetime, zone: str) -> None:
     found = next_opening(window, now, zone_of(zone))
     assert now <= found <= now + dt.timedelta(hours=50)
     assert is_open(window, found, zone_of(zone))
@@ -163,9 +155,7 @@ def test_the_opening_is_never_past_and_the_window_is_open_then(
 
 @settings(deadline=None)
 @given(windows, near_changes)
-def test_between_now_and_the_opening_it_is_closed_but_for_the_time_that_a_clock_was_put_forward_or_back(
-    window: SendWindow, now: dt.datetime
-) -> None:
+def test_the_window_is_closed_until_the_next_opening(window: SendWindow, now: dt.datetime) -> None:
     found = next_opening(window, now, BERLIN)
     minutes = round((found - now).total_seconds() // 60)
     opened = sum(is_open(window, now + dt.timedelta(minutes=number), BERLIN) for number in range(minutes))

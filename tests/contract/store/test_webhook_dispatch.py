@@ -80,7 +80,7 @@ async def hurry(pool: Pool) -> None:
     await pool.execute("UPDATE webhook_queue SET due_at = now() WHERE claimed_by IS NULL")
 
 
-async def test_a_failure_is_tried_again_with_the_same_id_until_it_is_taken(pool: Pool) -> None:
+async def test_retries_keep_the_message_id(pool: Pool) -> None:
     async with http_api() as api, dispatching(pool):
         endpoint = await an_endpoint(pool, url=f"{api.url}/hook?token=t")  # made while it runs
         api.script += [Reply(500, b"broken: zoe@example.org +12025550123"), Reply(429)]
@@ -96,7 +96,7 @@ async def test_a_failure_is_tried_again_with_the_same_id_until_it_is_taken(pool:
     assert first.answer == "broken: [hidden] [hidden]"
 
 
-async def test_an_endpoint_that_is_gone_is_disabled_and_others_are_not(pool: Pool) -> None:
+async def test_410_disables_only_that_endpoint(pool: Pool) -> None:
     async with http_api() as api, dispatching(pool):
         gone, there = await an_endpoint(pool, url=f"{api.url}/gone"), await an_endpoint(pool, url=api.url)
         api.script.append(Reply(410))
@@ -110,7 +110,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_others_are_not(pool: Poo
     assert states == {gone.id: EndpointState.DISABLED, there.id: EndpointState.ACTIVE}
 
 
-async def test_a_redirect_to_loopback_is_a_failure_that_says_so_and_is_not_followed(pool: Pool) -> None:
+async def test_a_redirect_to_loopback_is_a_failure(pool: Pool) -> None:
     async with http_api() as secret, http_api() as api, dispatching(pool):
         api.script.append(Reply(302, headers={"Location": f"{secret.url}/latest/meta-data/"}))
         endpoint = await an_endpoint(pool, url=api.url)
@@ -122,7 +122,7 @@ async def test_a_redirect_to_loopback_is_a_failure_that_says_so_and_is_not_follo
     assert secret.connections == 0
 
 
-async def test_an_endpoint_whose_name_leads_to_loopback_later_is_refused_then(pool: Pool) -> None:
+async def test_a_name_that_leads_to_loopback_later_is_refused(pool: Pool) -> None:
     async with http_api() as api, dispatching(pool, CLARION_WEBHOOKS_ALLOW="10.9.0.0/16"):
         endpoint = await an_endpoint(pool, url=api.url.replace("127.0.0.1", "localhost"))
         await send_test(pool, endpoint.id)
@@ -133,7 +133,7 @@ async def test_an_endpoint_whose_name_leads_to_loopback_later_is_refused_then(po
     assert api.connections == 0
 
 
-async def test_an_endpoint_that_hangs_delays_no_other(pool: Pool) -> None:
+async def test_a_hanging_endpoint_delays_no_other(pool: Pool) -> None:
     heard: dict[str, float] = {}
 
     def answer(request: Request) -> Reply:
@@ -160,7 +160,7 @@ async def test_an_endpoint_that_hangs_delays_no_other(pool: Pool) -> None:
     assert [outcome for outcome, _ in await attempts(pool, hangs)] == [LOST] * 4  # cut off by the end
 
 
-async def test_a_failing_endpoint_is_left_alone_and_its_messages_wait_without_an_attempt(pool: Pool) -> None:
+async def test_messages_wait_while_the_breaker_is_open(pool: Pool) -> None:
     async with http_api(lambda _: Reply(503)) as api, dispatching(pool, CLARION_WEBHOOKS_CONCURRENCY="1"):
         endpoint = await an_endpoint(pool, url=api.url)
         for _ in range(12):
@@ -194,7 +194,7 @@ async def test_a_message_is_given_up_after_its_last_attempt(
     assert [one.state for one in await list_log(pool, failed=True)] == [state]
 
 
-async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(pool: Pool, logs: Any) -> None:
+async def test_an_attempt_is_logged_without_private_data(pool: Pool, logs: Any) -> None:
     async with http_api(lambda _: Reply(400, b"zoe@example.org")) as api, dispatching(pool):
         endpoint = await an_endpoint(pool, url=f"{api.url}/hook?token=hush")
         message = await send_test(pool, endpoint.id)
@@ -224,13 +224,13 @@ async def test_an_attempt_is_one_line_without_the_url_the_answer_or_a_secret(poo
         ({"CLARION_WEBHOOKS_CA_FILE": "none.pem"}, "webhooks.ca_file: cannot be used"),
     ],
 )
-def test_a_setting_that_cannot_work_is_named(env: dict[str, str], said: str) -> None:
+def test_an_invalid_setting_is_reported(env: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build_poster(load(None, env))
     assert str(caught.value).startswith(said)
 
 
-async def test_a_url_that_leads_to_loopback_is_refused_when_it_is_given() -> None:
+async def test_a_loopback_url_is_rejected_when_configured() -> None:
     with pytest.raises(ConfigError, match=r"the URL: .*is not a public address"):
         await check_url(load(None, {}), "https://localhost/")
     await check_url(load(None, SETTINGS), "http://127.0.0.1/")

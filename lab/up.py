@@ -6,7 +6,6 @@ Tests and the comparison of two checkouts use it. `lab.product` starts single pa
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -126,16 +125,16 @@ class ClarionUp:
         assert process.returncode is not None  # noqa: S101 - it has ended
         return process.returncode, out.decode(), err.decode()
 
-    async def json(self, *words: str) -> Any:
-        """Run a command that prints JSON; return what it printed.
+    async def check(self, *words: str, **env: str) -> str:
+        """Run another command; return what it printed.
 
         Raises:
             LabError: the command failed.
         """
-        code, out, err = await self.run(*words)
+        code, out, err = await self.run(*words, **env)
         if code:
             raise LabError(f"clarion {' '.join(words)} failed: {err.strip()}")
-        return json.loads(out)
+        return out
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the supervisor's child processes by the command that they run, or `postgres`."""

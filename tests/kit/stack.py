@@ -159,7 +159,7 @@ class Stack:
 
         def printed() -> str | None:
             found = next((line for line in self.output[since:] if text in line), None)
-            if found is None and (self._reader is None or self._reader.done()):
+            if found is None and self._reader and self._reader.done():
                 raise AssertionError(f"ended without printing {text!r}:\n{''.join(self.output)}")
             return found
 

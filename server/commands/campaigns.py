@@ -43,7 +43,7 @@ def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
     if as_json:
         show_json(results)
     else:
-        table([{"CAMPAIGN": number, "RESULT": result} for number, result in results.items()])
+        table([{"CAMPAIGN": number, "RESULT": result} for number, result in results.items()], "campaigns")
 
 
 @campaigns.command(name="list")
@@ -67,7 +67,8 @@ def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
                 "LOCALES": ",".join(sorted(one.templates)),
             }
             for one in found
-        ]
+        ],
+        "campaigns",
     )
 
 

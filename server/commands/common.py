@@ -1,4 +1,4 @@
-"""What the commands share: settings, a database, and two ways to print."""
+"""What the commands share: settings, the database, and output as JSON or a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One run of `clarion`: where its configuration is."""
+    """One run of `clarion`: the path of its configuration file, if it has one."""
 
     config: Path | None
 
@@ -47,7 +47,7 @@ class Invocation:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Pool]:
-        """Open the configured database, or the one that `clarion up` runs from this folder."""
+        """Open the configured database, or the embedded one that `clarion up` runs."""
         from ..wiring.common import opened_pool, with_database  # noqa: PLC0415 - see server/cli.py
 
         settings = self.settings()
@@ -56,15 +56,15 @@ class Invocation:
                 yield pool
             return
         data = settings.data_dir.absolute()
-        clue = f"no database runs from {data}: start it with `clarion up`, or set CLARION_DATABASE_URL"
+        hint = f"no database is running in {data}; start it with `clarion up`, or set CLARION_DATABASE_URL"
         if not data.is_dir():
-            raise ConfigError(clue)
+            raise ConfigError(hint)
         url = EmbeddedPostgres(data, sockets_folder(data)).url
         try:
             async with opened_pool(with_database(settings, url), migrated=True) as pool:
                 yield pool
         except StoreUnavailable as error:
-            raise ConfigError(clue) from error
+            raise ConfigError(hint) from error
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -82,7 +82,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def as_json(value: object) -> Any:
-    """Turn domain objects into what JSON knows."""
+    """Convert domain objects to values that JSON can represent."""
     return msgspec.to_builtins(value, enc_hook=sorted)
 
 
@@ -91,15 +91,15 @@ def show_json(value: object) -> None:
     click.echo(json.dumps(as_json(value), indent=2, ensure_ascii=False))
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows as aligned columns."""
+def table(rows: Sequence[Mapping[str, object]], things: str) -> None:
+    """Print rows as aligned columns, or that no such things were found."""
     if not rows:
-        click.echo("nothing")
+        click.echo(f"No {things} found.")
         return
-    shown = [
+    cells = [
         list(rows[0]),
         *([str(cell) if cell is not None else "-" for cell in row.values()] for row in rows),
     ]
-    widths = [max(len(line[n]) for line in shown) for n in range(len(shown[0]))]
-    for line in shown:
+    widths = [max(len(line[n]) for line in cells) for n in range(len(cells[0]))]
+    for line in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

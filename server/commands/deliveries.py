@@ -140,7 +140,8 @@ def list_deliveries(
                 "ERROR": one.error or "-",
             }
             for one in found
-        ]
+        ],
+        "deliveries",
     )
 
 
@@ -239,5 +240,6 @@ def backlog(invocation: Invocation, *, as_json: bool) -> None:
                 "SENDING": one.sending,
             }
             for one in found
-        ]
+        ],
+        "waiting triggers",
     )

@@ -24,8 +24,8 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--project", required=True, help="The project's name; made if there is none.")
-@click.option("--name", required=True, help="What the key is for.")
+@click.option("--project", required=True, help="Name of the project, which is created if it does not exist.")
+@click.option("--name", required=True, help="What the key is used for.")
 @click.option(
     "--scope",
     "scopes",
@@ -33,10 +33,21 @@ def keys() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     default=[Scope.TRIGGER.value],
     show_default=True,
-    help="What it may do; can be given several times.",
+    help="What the key may do; repeatable.",
 )
-@click.option("--campaign", "campaign_ids", multiple=True, type=int, help="Hold it to these campaigns.")
-@click.option("--expires-in", type=click.IntRange(min=1), metavar="DAYS", help="When it ends.")
+@click.option(
+    "--campaign",
+    "campaign_ids",
+    multiple=True,
+    type=int,
+    help="Allow only this campaign; repeatable.  [default: all]",
+)
+@click.option(
+    "--expires-in",
+    type=click.IntRange(min=1),
+    metavar="DAYS",
+    help="Days until the key expires.  [default: never]",
+)
 @limit_options
 @json_option
 @click.pass_obj
@@ -52,7 +63,7 @@ def create(
     burst: int | None,
     as_json: bool,
 ) -> None:
-    """Create a key and show its secret, once."""
+    """Create a key and print its secret, which is shown only once."""
     secret = new_secret()
     expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None
 
@@ -74,8 +85,8 @@ def create(
         show_json({**_shown(key), "secret": secret})
         return
     click.echo(secret)
-    told = f"The key's id is {key.id}. The secret above is shown once; Clarion keeps only a hash."
-    click.echo(f"{told} It works within a second.", err=True)
+    about = f"Key ID: {key.id}. Save the secret above: Clarion stores only its hash and cannot show it again."
+    click.echo(f"{about} The key is valid within a second.", err=True)
 
 
 @keys.command(name="list")
@@ -101,17 +112,18 @@ def list_keys(invocation: Invocation, *, as_json: bool) -> None:
                 "LIMIT": in_words(key.limit),
                 "SCOPES": ",".join(sorted(key.scopes)),
                 "CAMPAIGNS": ",".join(map(str, sorted(key.campaign_ids))) or "all",
-                "STATE": "works" if key.works_at(dt.datetime.now(dt.UTC)) else "ended",
+                "STATE": "active" if key.works_at(dt.datetime.now(dt.UTC)) else "ended",
             }
             for key in found
-        ]
+        ],
+        "keys",
     )
 
 
 @keys.command(name="limit")
 @click.argument("key_id", type=click.UUID)
 @limit_options
-@click.option("--default", is_flag=True, help="Back to the configuration's [limits].")
+@click.option("--default", is_flag=True, help="Reset to the limits of the configuration.")
 @json_option
 @click.pass_obj
 def limit_key(
@@ -123,9 +135,9 @@ def limit_key(
     default: bool,
     as_json: bool,
 ) -> None:
-    """Limit the calls of a key, by its id.
+    """Set the rate limit of a key, by its ID.
 
-    In force everywhere within a second. What is not given is the default.
+    Takes effect within a second. Omitted options are reset to their defaults.
     """
     wanted = new_limit(rate, burst, default=default)
 
@@ -137,7 +149,7 @@ def limit_key(
     if as_json:
         show_json(_shown(key))
     else:
-        click.echo(f"limit of {key.id} ({key.name}): {in_words(key.limit)}")
+        click.echo(f"limit of key {key.id} ({key.name}): {in_words(key.limit)}")
 
 
 @keys.command()
@@ -145,7 +157,7 @@ def limit_key(
 @json_option
 @click.pass_obj
 def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
-    """End a key, by its id. It is refused everywhere within a second."""
+    """Revoke a key, by its ID. All servers reject it within a second."""
 
     async def work() -> ApiKey:
         async with invocation.database() as pool, reached():

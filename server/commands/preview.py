@@ -1,4 +1,4 @@
-"""`clarion campaigns preview`: a campaign's message with sample data, printed and not sent."""
+"""`clarion campaigns preview`: renders a campaign's message with sample data and prints it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _ONE_LINE = {"subject", "title", "unsubscribe_url"}
 
 @click.command()
 @click.argument("campaign_id", type=int)
-@click.option("--project", help="Its project, if several have a campaign of this id.")
+@click.option("--project", help="The campaign's project, if several projects have a campaign with this ID.")
 @click.option(
-    "--file", type=click.Path(path_type=Path), help="Take it from this campaign file, without any database."
+    "--file",
+    type=click.Path(path_type=Path),
+    help="Read the campaign from this file, not the database.",
 )
 @click.option("--locale", default="", help="BCP 47 language tag of the user.")
 @click.option("--timezone", default="", help="IANA time zone of the user.")
-@click.option("--user", default="{}", metavar="JSON", help="Members of the user that are not made up.")
-@click.option("--event", default="{}", metavar="JSON|@FILE", help="What the trigger carries.")
-@click.option(
-    "--part", type=click.Choice(["html", "text", "subject", "title"]), help="Print this part alone."
-)
+@click.option("--user", default="{}", metavar="JSON", help="Fields of the user that replace the sample data.")
+@click.option("--event", default="{}", metavar="JSON|@FILE", help="Event of the trigger.")
+@click.option("--part", type=click.Choice(["html", "text", "subject", "title"]), help="Print only this part.")
 @json_option
 @click.pass_obj
 def preview(
@@ -54,9 +54,9 @@ def preview(
     as_json: bool,
     **data: str,
 ) -> None:
-    """Render CAMPAIGN_ID with sample data and print it; nothing is sent.
+    """Render CAMPAIGN_ID with sample data and print it, without sending it.
 
-    The user is made up: --user '{"data": {"plan": "gold"}}' gives what your templates read of it.
+    Set what your templates read of the user by --user, such as '{"data": {"plan": "gold"}}'.
     """
     if file:
         campaign, zone = _from_file(file, campaign_id, project), "UTC"
@@ -84,7 +84,7 @@ def _from_file(path: Path, campaign_id: int, project: str | None) -> Campaign:
     file = read(path)
     found = find_campaign(file, campaign_id) if project in {None, file.project} else None
     if found is None:
-        raise ConfigError(f"{path}: there is no campaign {campaign_id}")
+        raise ConfigError(f"{path}: the file has no campaign {campaign_id}")
     return found
 
 
@@ -101,12 +101,12 @@ async def _from_database(
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
     if len(found) > 1:
         names = ", ".join(sorted(by_id[one.project_id].name for one in found))
-        raise ConfigError(f"several projects have a campaign {campaign_id}: give --project, one of {names}")
+        raise ConfigError(f"several projects have a campaign {campaign_id}; add --project, one of {names}")
     return found[0], by_id[found[0].project_id].timezone
 
 
 def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:
-    """Make a trigger up, of what is given and what is not."""
+    """Return a trigger with the given data and sample data for the rest."""
     from ..channels import CHANNELS  # noqa: PLC0415 - see server/cli.py
 
     address = CHANNELS[campaign.channel].address
@@ -114,11 +114,11 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
     given = _json_object("--user", user)
     if unknown := given.keys() - sample - {"data"}:
         raise ConfigError(
-            f"--user: unknown {', '.join(sorted(unknown))}; there are {', '.join(sample)}, data"
+            f"--user: unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sample)}, data"
         )
     member = sample | {name: value for name, value in given.items() if name != "data"}
     if wrong := [name for name, value in member.items() if not isinstance(value, str)]:
-        raise ConfigError(f"--user: {', '.join(wrong)}: is not a string")
+        raise ConfigError(f"--user: {', '.join(wrong)}: must be a string")
     return Trigger(
         uuid.UUID(int=0),
         campaign.project_id,
@@ -139,9 +139,9 @@ def _json_object(option: str, text: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{option}: cannot read {text[1:]}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{option}: is not JSON: {error}") from error
+        raise ConfigError(f"{option}: is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{option}: is not a JSON object")
+        raise ConfigError(f"{option}: must be a JSON object")
     return value
 
 
@@ -190,7 +190,7 @@ def _segments(message: Message) -> dict[str, Any]:
 
 def _show_one(campaign: Campaign, parts: Mapping[str, str], part: str) -> None:
     if part not in parts:
-        raise ConfigError(f"campaign {campaign.id} has no {part}; there is {', '.join(parts)}")
+        raise ConfigError(f"campaign {campaign.id} has no {part}, only {', '.join(parts)}")
     click.echo(parts[part])
 
 

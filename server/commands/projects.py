@@ -17,7 +17,7 @@ __all__ = ["projects"]
 
 @click.group()
 def projects() -> None:
-    """List projects, limit them, set their time zone."""
+    """List projects; set their rate limits and time zones."""
 
 
 @projects.command(name="list")
@@ -38,22 +38,23 @@ def list_projects(invocation: Invocation, *, as_json: bool) -> None:
         [
             {"ID": one.id, "NAME": one.name, "TIMEZONE": one.timezone, "LIMIT": in_words(one.limit)}
             for one in found
-        ]
+        ],
+        "projects",
     )
 
 
 @projects.command(name="limit")
 @click.argument("name")
 @limit_options
-@click.option("--default", is_flag=True, help="Back to the configuration's [limits].")
+@click.option("--default", is_flag=True, help="Reset to the limits of the configuration.")
 @json_option
 @click.pass_obj
 def limit_project(
     invocation: Invocation, *, name: str, rate: float | None, burst: int | None, default: bool, as_json: bool
 ) -> None:
-    """Limit the calls of all keys of the project NAME together.
+    """Set the rate limit of project NAME, for all of its keys together.
 
-    In force everywhere within a second. What is not given is the default.
+    Takes effect within a second. Omitted options are reset to their defaults.
     """
     wanted = new_limit(rate, burst, default=default)
 
@@ -65,7 +66,7 @@ def limit_project(
     if as_json:
         show_json(project)
     else:
-        click.echo(f"limit of {project.name}: {in_words(project.limit)}")
+        click.echo(f"limit of project {project.name}: {in_words(project.limit)}")
 
 
 @projects.command(name="timezone")
@@ -73,10 +74,10 @@ def limit_project(
 @click.argument("zone")
 @click.pass_obj
 def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
-    """Set the time zone of the project NAME to ZONE, for example Europe/Berlin.
+    """Set the time zone of project NAME to ZONE, such as Europe/Berlin.
 
-    It is the clock of users whose triggers carry none: of send windows and of dates in templates. In force
-    everywhere within a second.
+    It applies to send windows and to dates in templates for users whose triggers have no time zone. Takes
+    effect within a second.
     """
     problem = timezone_problem(zone) if zone else "is empty"
     if problem:
@@ -87,4 +88,4 @@ def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
             return await store.set_timezone(pool, name, zone)
 
     project = run(work())
-    click.echo(f"time zone of {project.name}: {project.timezone}")
+    click.echo(f"time zone of project {project.name}: {project.timezone}")

@@ -62,7 +62,8 @@ def list_suppressions(
                 "REASON": one.reason,
             }
             for one in found
-        ]
+        ],
+        "suppressed recipients",
     )
 
 

@@ -20,15 +20,21 @@ __all__ = ["log", "require_active", "retry"]
 @click.command()
 @click.argument("webhook_id", type=click.UUID, required=False)
 @click.option("--failed", is_flag=True, help="Only messages whose last attempt failed.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Messages.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Maximum number of messages.",
+)
 @json_option
 @click.pass_obj
 def log(
     invocation: Invocation, *, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool
 ) -> None:
-    """Show the newest messages with all their attempts.
+    """Show the newest messages with all their attempts, the latest first.
 
-    The last attempt stands first; with WEBHOOK_ID, only messages to that endpoint.
+    With WEBHOOK_ID, show only messages to that endpoint.
     """
 
     async def work() -> list[Logged]:
@@ -41,11 +47,11 @@ def log(
     if as_json:
         show_json(found)
     else:
-        table([_row(one) for one in found])
+        table([_row(one) for one in found], "webhook messages")
 
 
 async def _must_be_known(pool: Pool, endpoint_id: uuid.UUID) -> None:
-    """Refuse an endpoint that never was. One that is deleted has a log still."""
+    """Reject an endpoint that never existed. The log of a deleted one remains."""
     if not await store.list_log(pool, endpoint_id, limit=1):
         await find_endpoint(pool, endpoint_id)
 
@@ -60,7 +66,7 @@ async def require_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
     endpoint = await find_endpoint(pool, endpoint_id)
     if endpoint.state is EndpointState.DISABLED:
         raise ConfigError(
-            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because}):"
+            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because});"
             f" run `clarion webhooks enable {endpoint_id}` first"
         )
 
@@ -73,7 +79,7 @@ def _row(one: Logged) -> dict[str, object]:
         "TYPE": one.type,
         "TRIGGER": one.trigger_id,
         "STATE": one.state,
-        "NEXT": next_told(one),
+        "NEXT": next_attempt(one),
         "ATTEMPT": attempt.number if attempt else None,
         "AT": (attempt.started_at if attempt else one.created_at).isoformat(timespec="seconds"),
         "STATUS": one.status,
@@ -82,8 +88,8 @@ def _row(one: Logged) -> dict[str, object]:
     }
 
 
-def next_told(one: Logged) -> str | None:
-    """Return when the next attempt may be made; one that is due waits for its endpoint, which has no room."""
+def next_attempt(one: Logged) -> str | None:
+    """Return the time of the next attempt, or "due" if it waits for its endpoint's concurrency limit."""
     due = one.next_attempt_at
     if due is None:
         return None
@@ -93,20 +99,20 @@ def next_told(one: Logged) -> str | None:
 @click.command()
 @click.argument("message_ids", type=click.UUID, nargs=-1)
 @click.option(
-    "--all-failed", "endpoint_id", type=click.UUID, metavar="ID", help="All of this endpoint that failed."
+    "--all-failed", "endpoint_id", type=click.UUID, metavar="ID", help="All failed messages to this endpoint."
 )
 @click.pass_obj
 def retry(
     invocation: Invocation, *, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None
 ) -> None:
-    """Send failed messages again: by ids, or all of an endpoint.
+    """Retry failed messages, by ID or all of an endpoint.
 
-    Those that were given up, and those that wait for another attempt. They are due at once, with as many
-    attempts as at first, and the same `webhook-id`.
+    Retries dead messages and those that wait for another attempt. They are due immediately, get all attempts
+    again, and keep their `webhook-id`.
     """
     ids = list(dict.fromkeys(message_ids))
     if bool(ids) == (endpoint_id is not None):
-        raise ConfigError("give either the ids of messages or --all-failed with an endpoint's id")
+        raise ConfigError("give either message IDs, or --all-failed with an endpoint's ID")
 
     async def work() -> int:
         async with invocation.database() as pool, reached():
@@ -116,9 +122,9 @@ def retry(
 
     count = run(work())
     if ids and count < len(ids):
-        which = f"message {ids[0]} is not" if len(ids) == 1 else f"only {count} of {len(ids)} messages are"
+        which = f"message {ids[0]} is not retried" if len(ids) == 1 else f"retrying {count} of {len(ids)}"
         raise ConfigError(
-            f"{which} sent again: what has not failed, is due already or on its way is left as it is, and so"
-            " is what an endpoint was to hear that is deleted; `clarion webhooks log` tells"
+            f"{which}; only failed messages that are not queued or in flight and whose endpoint exists are"
+            " retried: see `clarion webhooks log`"
         )
-    click.echo("1 is sent again" if count == 1 else f"{count} are sent again")
+    click.echo(f"retrying {count} {'message' if count == 1 else 'messages'}")

@@ -31,19 +31,19 @@ _LONGEST = dt.timedelta(days=30)
 
 
 def _duration(_context: click.Context, _option: click.Parameter, text: str) -> dt.timedelta:
-    """Read a time as people write it."""
+    """Parse a duration such as 30m."""
     found = _DURATION.fullmatch(text)
     if not found:
-        raise click.BadParameter(f"{text!r} is no duration: write 90s, 30m, 24h or 7d")
+        raise click.BadParameter(f"{text!r} is not a duration; use a form such as 90s, 30m, 24h or 7d")
     duration = dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
     if duration > _LONGEST:
-        raise click.BadParameter(f"{text!r} is too long: {_LONGEST.days}d is the most")
+        raise click.BadParameter(f"{text!r} is too long; the maximum is {_LONGEST.days}d")
     return duration
 
 
 @click.group()
 def webhooks() -> None:
-    """Tell a project's own URLs what became of its triggers."""
+    """Manage webhook endpoints: URLs that are notified of deliveries."""
 
 
 webhooks.add_command(log)
@@ -51,21 +51,21 @@ webhooks.add_command(retry)
 
 
 @webhooks.command()
-@click.option("--project", required=True, help="The project's name.")
-@click.option("--url", required=True, help="Where messages go: https://…")
+@click.option("--project", required=True, help="Name of the project.")
+@click.option("--url", required=True, help="URL that messages are sent to: https://…")
 @click.option(
     "--event",
     "events",
     multiple=True,
     type=click.Choice([event.value for event in EventType]),
-    help="What it hears of; can be given several times.  [default: all]",
+    help="Send only this event; repeatable.  [default: all events]",
 )
 @json_option
 @click.pass_obj
 def create(invocation: Invocation, *, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
-    """Create an endpoint and show its secret, once.
+    """Create an endpoint and print its secret, which is shown only once.
 
-    The secret signs the messages that the endpoint gets.
+    The secret signs the messages to the endpoint.
     """
     from ..wiring.webhooks import check_url  # noqa: PLC0415 - see server/cli.py
 
@@ -80,15 +80,15 @@ def create(invocation: Invocation, *, project: str, url: str, events: tuple[str,
         endpoint = run(work())
     except TooManyEndpoints as error:
         raise ConfigError(
-            f"project {project} has {ENDPOINTS_AT_MOST} endpoints, and that is the most:"
+            f"project {project} already has {ENDPOINTS_AT_MOST} endpoints, which is the maximum;"
             " delete one with `clarion webhooks delete`"
         ) from error
     if as_json:
         show_json({**_shown(endpoint), "secret": secret})
         return
     click.echo(secret)
-    told = f"The endpoint's id is {endpoint.id}. The secret above is shown once."
-    click.echo(f"{told} It hears of what happens from now on.", err=True)
+    about = f"Endpoint ID: {endpoint.id}. Save the secret above: it is not shown again."
+    click.echo(f"{about} The endpoint receives events from now on.", err=True)
 
 
 @webhooks.command(name="list")
@@ -116,7 +116,8 @@ def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool
                 "STATE": f"{one.state} ({one.disabled_because})" if one.disabled_because else one.state,
             }
             for one in found
-        ]
+        ],
+        "webhook endpoints",
     )
 
 
@@ -127,12 +128,12 @@ def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool
     default=DEFAULT_OVERLAP,
     show_default=True,
     callback=_duration,
-    help="For how long the old secret signs too, for example 30m or 7d; 0s: not at all.",
+    help="How long the old secret signs too, such as 30m or 7d; 0s: not at all.",
 )
 @json_option
 @click.pass_obj
 def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
-    """Give an endpoint a new secret, shown once. In force everywhere within a second."""
+    """Replace an endpoint's secret; the new one is shown only once. Takes effect within a second."""
     secret = new_secret()
     endpoint = _changed(
         invocation, webhook_id, lambda pool: store.rotate_secret(pool, webhook_id, secret, overlap)
@@ -142,17 +143,17 @@ def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedel
         return
     click.echo(secret)
     until = endpoint.previous_until
-    rest = f"signs too until {until.isoformat(timespec='seconds')}" if until else "signs no more"
-    click.echo(f"The secret above is shown once. The one before it {rest}.", err=True)
+    rest = f"also signs until {until.isoformat(timespec='seconds')}" if until else "is no longer used"
+    click.echo(f"Save the secret above: it is not shown again. The previous secret {rest}.", err=True)
 
 
 @webhooks.command()
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send an endpoint nothing more.
+    """Stop sending to an endpoint.
 
-    What happens meanwhile it never hears of; what waits goes on waiting.
+    Events that occur while it is disabled are not delivered later; messages already queued stay queued.
     """
     _set_state(invocation, webhook_id, EndpointState.DISABLED)
 
@@ -161,9 +162,9 @@ def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def enable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send to a disabled endpoint again.
+    """Enable a disabled endpoint.
 
-    Also to one that was disabled because it answered 410.
+    This includes endpoints that were disabled because they answered 410.
     """
     _set_state(invocation, webhook_id, EndpointState.ACTIVE)
 
@@ -172,7 +173,7 @@ def enable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Delete an endpoint, and what waits for it. Its log stays."""
+    """Delete an endpoint and its queued messages, but not its log."""
     endpoint = _changed(invocation, webhook_id, lambda pool: store.delete_endpoint(pool, webhook_id))
     click.echo(f"deleted {endpoint.id}")
 
@@ -181,7 +182,7 @@ def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send an active endpoint a `webhook.test`. It goes the way of other messages."""
+    """Send the event `webhook.test` to an active endpoint, in the same way as other messages."""
 
     async def work() -> uuid.UUID:
         async with invocation.database() as pool, reached():
@@ -189,7 +190,7 @@ def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
             return await store.send_test(pool, webhook_id)
 
     click.echo(run(work()))
-    click.echo(f"`clarion webhooks log {webhook_id}` tells what becomes of it", err=True)
+    click.echo(f"See `clarion webhooks log {webhook_id}` for the result.", err=True)
 
 
 def _set_state(invocation: Invocation, webhook_id: uuid.UUID, state: EndpointState) -> None:

@@ -99,7 +99,7 @@ async def test_key_is_shown_once_listed_and_revoked(demo: Stack) -> None:
         again = await clarion(demo.folder, "keys", "list")
 
     assert secret.startswith("sk_")
-    assert _row(listed.out, number).endswith("all        works")
+    assert _row(listed.out, number).endswith("all        active")
     assert secret not in listed.out + as_json.out + revoked.out
     assert number in [one["id"] for one in json.loads(as_json.out)]
     assert revoked.out == f"revoked {number} (e2e)\n"

@@ -153,7 +153,7 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
     [lane] = [one for one in json.loads(backlog.out) if one["channel"] == "push"]
     assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
     await demo.until_in_force()
-    assert (done.code, done.out) == (0, "time zone of lists: Etc/GMT-2\n"), done.err
+    assert (done.code, done.out) == (0, "time zone of project lists: Etc/GMT-2\n"), done.err
     await made(rest, 823, "DELIVERED")
     assert await attempts(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
 

@@ -47,7 +47,7 @@ async def test_a_key_is_limited_when_it_is_created_and_later(demo: Stack) -> Non
     }
     assert await cell(demo, "keys", made["id"]) == "2.5/s"
     plain = await clarion(demo.folder, "keys", "limit", made["id"], "--rate", "0")
-    assert plain.out == f"limit of {made['id']} (limited): none\n"
+    assert plain.out == f"limit of key {made['id']} (limited): none\n"
     assert (await shown(demo, "keys", "limit", made["id"], "--default"))["limit"] == DEFAULT
     assert await cell(demo, "keys", made["id"]) == "default"
 
@@ -60,7 +60,7 @@ async def test_a_project_is_limited_by_its_name(demo: Stack) -> None:
     assert limited in await shown(demo, "projects", "list")
     assert await cell(demo, "projects", "crowded") == "7/s, burst 9"
     plain = await clarion(demo.folder, "projects", "limit", "crowded", "--default")
-    assert plain.out == "limit of crowded: default\n"
+    assert plain.out == "limit of project crowded: default\n"
 
 
 async def test_a_limit_that_is_set_is_in_force_at_once_and_one_that_is_lifted_too(demo: Stack) -> None:

@@ -31,7 +31,7 @@ async def test_a_campaign_of_the_database_is_previewed_in_its_projects_time_zone
     twin = await clarion(demo.folder, *words, "--project", "twin", "--json")
 
     assert both.code == 2
-    assert both.err.endswith("several projects have a campaign 801: give --project, one of preview, twin\n")
+    assert both.err.endswith("several projects have a campaign 801; add --project, one of preview, twin\n")
     assert (one.code, one.out) == (0, "preview: 12:00\n")
     assert json.loads(twin.out)["parts"] == {"text": "twin: 21:00"}
 

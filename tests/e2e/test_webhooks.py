@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from server.cli import cli
-from server.commands.webhook_log import next_told
+from server.commands.webhook_log import next_attempt
 from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
@@ -201,8 +201,11 @@ def test_an_endpoint_that_cannot_be_is_refused_with_everything_that_is_wrong(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("rotate", "ID", "--overlap", "soon"), "'soon' is no duration: write 90s, 30m, 24h or 7d"),
-        (("rotate", "ID", "--overlap", "31d"), "'31d' is too long: 30d is the most"),
+        (
+            ("rotate", "ID", "--overlap", "soon"),
+            "'soon' is not a duration; use a form such as 90s, 30m, 24h or 7d",
+        ),
+        (("rotate", "ID", "--overlap", "31d"), "'31d' is too long; the maximum is 30d"),
         (("create", "--project", "p", "--url", "u", "--event", "x"), "'x' is not one of 'trigger.delivered'"),
         (("log", "x"), "'x' is not a valid UUID"),
     ],
@@ -218,7 +221,7 @@ def test_an_option_that_makes_no_sense_is_refused(words: tuple[str, ...], proble
 def test_a_retry_wants_either_messages_or_an_endpoint(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cli, ["webhooks", "retry", *words])
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception).startswith("give either the ids of messages or --all-failed")
+    assert str(done.exception).startswith("give either message IDs, or --all-failed")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_a_message_that_cannot_be_sent_again_is_said_to_be_none(demo: Stack) -> 
     number = str(uuid.uuid4())
     done = invoked(demo, "retry", number)
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception).startswith(f"message {number} is not sent again: what has not failed")
+    assert str(done.exception).startswith(f"message {number} is not retried; only failed messages")
 
 
 def test_to_a_disabled_endpoint_nothing_is_sent_and_the_way_out_is_said(demo: Stack) -> None:
@@ -244,10 +247,10 @@ def test_to_a_disabled_endpoint_nothing_is_sent_and_the_way_out_is_said(demo: St
         invoked(demo, "create", "--project", "demo", "--url", "http://127.0.0.1:1/", "--json").stdout
     )
     invoked(demo, "disable", made["id"])
-    said = f"endpoint {made['id']} is disabled (by hand): run `clarion webhooks enable {made['id']}` first"
+    said = f"endpoint {made['id']} is disabled (by hand); run `clarion webhooks enable {made['id']}` first"
     assert str(invoked(demo, "test", made["id"]).exception) == said
     assert str(invoked(demo, "retry", "--all-failed", made["id"]).exception) == said
-    assert invoked(demo, "log", made["id"]).output == "nothing\n"
+    assert invoked(demo, "log", made["id"]).output == "No webhook messages found.\n"
     invoked(demo, "delete", made["id"])
 
 
@@ -255,6 +258,6 @@ def test_the_log_says_when_the_next_attempt_is_made() -> None:
     now = dt.datetime.now(dt.UTC)
     one = Logged(uuid.uuid4(), uuid.uuid4(), "webhook.test", None, now, MessageState.RETRYING, now, None)
     later = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
-    assert next_told(one) == "due"
-    assert next_told(replace(one, next_attempt_at=later)) == "9999-01-01T00:00:00+00:00"
-    assert next_told(replace(one, next_attempt_at=None)) is None
+    assert next_attempt(one) == "due"
+    assert next_attempt(replace(one, next_attempt_at=later)) == "9999-01-01T00:00:00+00:00"
+    assert next_attempt(replace(one, next_attempt_at=None)) is None

@@ -123,9 +123,9 @@ async def test_examples_of_the_how_to_run(alone: Environment, demo: Stack) -> No
     service, threads, reading, resuming = examples(HOW_TO)
     env = {"CLARION_TARGET": demo.url, "CLARION_API_KEY": demo.key}
     for _ in range(2):
-        assert await alone.python(service, **env) == "100 confirmed, 1 refused\nthe reminder is cancelled\n"
-    accepted, refused = (await alone.python(threads, **env)).splitlines()
-    assert refused == "0 refused"
+        assert await alone.python(service, **env) == "100 confirmed, 1 rejected\nthe reminder is cancelled\n"
+    accepted, rejected = (await alone.python(threads, **env)).splitlines()
+    assert rejected == "0 rejected"
     trigger_id = re.findall(r"trigger_id='([0-9a-f-]{36})'", accepted)[0]
     assert "1234" in (await demo.delivered("text", trigger_id)).read_text()
     *states, found = (await alone.python(reading, **env)).splitlines()

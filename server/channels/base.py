@@ -1,4 +1,4 @@
-"""What defines a channel, and what its messages have in common."""
+"""The types that define a channel, and the base class of messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Message:
 
     @property
     def segments(self) -> Segments | None:
-        """How many SMS the message becomes; None if it is not sent as SMS."""
+        """The SMS segments that the message needs; None if it is not sent as SMS."""
         return None
 
     def to_file(self) -> tuple[str, bytes]:
@@ -57,7 +57,7 @@ def _unchanged(address: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """The address of a channel: where it is given, and how it is checked."""
+    """The address of a channel: its field in a trigger and its checks."""
 
     field: str
     """The field of `user` that holds it."""
@@ -84,7 +84,7 @@ def _no_template_problems(_template: Template) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSpec:
-    """All that Clarion knows about a channel.
+    """Defines a channel.
 
     Its typed request is the member of `BatchItem` with the channel's name, and its gRPC method is named after
     that request; see `server/intake/typed.py`.
@@ -99,6 +99,6 @@ class ChannelSpec:
     message: type[Message]
     has_unsubscribe_url: bool = False
     campaign_problems: Callable[[Campaign], list[str]] = _no_campaign_problems
-    """Return what a campaign of the channel lacks."""
+    """Return the problems of a campaign of the channel, such as a missing sender."""
     template_problems: Callable[[Template], list[str]] = _no_template_problems
-    """Return which parts of a template contradict each other."""
+    """Return the problems of a template, such as parts that exclude each other."""

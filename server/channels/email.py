@@ -1,4 +1,4 @@
-"""Email: what a campaign of this channel needs, and how its message is built."""
+"""Email: requirements of its campaigns, and its definition as a channel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["CHANNEL"]
 
 
 def _campaign_problems(campaign: Campaign) -> list[str]:
-    return [] if campaign.sender else ["sender is missing: an email needs a From address"]
+    return [] if campaign.sender else ["sender is missing: set it to the From address"]
 
 
 def _template_problems(template: Template) -> list[str]:
-    return ["give either html or mjml, which becomes HTML"] if template.html and template.mjml else []
+    return (
+        ["set html or mjml, not both: MJML is converted to HTML"] if template.html and template.mjml else []
+    )
 
 
 CHANNEL = ChannelSpec(

@@ -1,4 +1,4 @@
-"""Checks of email addresses. A description of what is wrong with one never repeats it."""
+"""Checks email addresses. Descriptions of problems never repeat the address."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..domain.wording import at_position
 
 __all__ = ["as_sent", "email_problem", "is_plain_email"]
 
-# Nearly every address is of this plain form; the library judges the others, at ten times the cost. Those are
-# also names with "--", which may be Punycode, and the top-level domains that nobody can have.
+# Nearly every address has this plain form; the library checks the others, at ten times the cost. The others
+# include domains with "--", which may be Punycode, and reserved top-level domains.
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 _PLAIN_DOMAIN = re.compile(
@@ -22,13 +22,13 @@ _PLAIN_DOMAIN = re.compile(
 _MAX_LOCAL, _MAX_EMAIL = 64, 254
 _NOT_LOCAL = re.compile(r"[^A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]")
 _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9.\u0080-\U0010ffff-]")
-# The library ends some sentences with what it found: characters, or a part of the address.
+# The library ends some sentences with the invalid characters or a part of the address.
 _QUOTED = re.compile(r"(?:: .*| \((?!\d).*\))?\.?\Z", re.DOTALL)
 _MAX_REASON = 92
 
 
 def is_plain_email(address: str) -> bool:
-    """Tell whether an address is of the form that nearly all have, and so can be sent to as it is."""
+    """Return whether an address has the plain form, which is valid and sent unchanged."""
     local, _, domain = address.rpartition("@")
     return (
         len(local) <= _MAX_LOCAL
@@ -44,20 +44,21 @@ def _is_plain_domain(domain: str) -> bool:
 
 
 def email_problem(address: str) -> str | None:
-    """Return what keeps email from being sent to an address."""
+    """Return why an address cannot be sent to, or None if it can."""
     if is_plain_email(address):
         return None
     try:
-        _judge(address)
+        _validated(address)
     except email_validator.EmailNotValidError as error:
-        return f"is not an email address: {_what_is_wrong(address, str(error))}"
+        return f"is not an email address: {_reason(address, str(error))}"
     return None
 
 
 def as_sent(address: str) -> str:
-    """Return an accepted address as it goes to the provider: in the caller's spelling, where that is ASCII.
+    """Return a valid address in the form that is sent to the provider.
 
-    An internationalised domain goes in its IDNA 2008 form, which every server takes.
+    ASCII addresses are unchanged. An internationalised domain is converted to its IDNA 2008 form, which every
+    server accepts.
     """
     if address.isascii():
         return address
@@ -67,28 +68,32 @@ def as_sent(address: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _ascii_domain(domain: str) -> str:
-    return _judge(f"a@{domain}").ascii_domain
+    return _validated(f"a@{domain}").ascii_domain
 
 
-def _judge(address: str) -> email_validator.ValidatedEmail:
-    """Let the library judge. Few servers deliver to local parts beyond ASCII, and ours does not ask them."""
+def _validated(address: str) -> email_validator.ValidatedEmail:
+    """Validate an address with the library.
+
+    Non-ASCII local parts are rejected: they need SMTPUTF8 (RFC 6531), which the SMTP provider does not use.
+    """
     return email_validator.validate_email(
         address, check_deliverability=False, allow_smtputf8=False, strict=True
     )
 
 
-def _what_is_wrong(address: str, words: str) -> str:
-    """Say it with a position or a count where that is easy, else in the library's words."""
+def _reason(address: str, words: str) -> str:
+    """Return why an address is invalid: with a position or length where possible, otherwise in `words`."""
     local, at, domain = address.rpartition("@")
     if not (local and domain):
         return "it has no @" if not at else f"it has nothing {'before' if domain else 'after'} the @"
     odd = _NOT_LOCAL.search(local)
     if odd:
-        return f"it holds {at_position(address, odd.start())}, which cannot stand before the @"
+        return f"it contains {at_position(address, odd.start())}, which is not allowed before the @"
     if len(local) > _MAX_LOCAL:
-        return f"it has {len(local)} characters before the @, at most {_MAX_LOCAL} are taken"
+        return f"it has {len(local)} characters before the @; at most {_MAX_LOCAL} are allowed"
     odd = _NOT_DOMAIN.search(domain)
     if odd:
-        return f"it holds {at_position(address, len(local) + 1 + odd.start())}, which no domain has"
+        found = at_position(address, len(local) + 1 + odd.start())
+        return f"it contains {found}, which is not allowed in a domain"
     reason = _QUOTED.sub("", words, count=1).replace(". It", ", it")
     return reason[:1].lower() + reason[1:] if len(reason) <= _MAX_REASON else "its domain is not a valid name"

@@ -1,4 +1,4 @@
-"""Push notifications: their address is a device token of FCM or APNs."""
+"""Push notifications, addressed by an FCM or APNs device token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_TOKEN = re.compile("[^A-Za-z0-9_:-]")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Push(Message):
-    """A push notification. `data` reaches the app next to the title and the body."""
+    """A push notification. The app receives `data` in addition to the title and the body."""
 
     channel: ClassVar[Channel] = Channel.PUSH
 
@@ -30,16 +30,16 @@ class Push(Message):
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
-        """Return the notification, with the ids of its trigger and campaign as data."""
+        """Return the notification, with the IDs of its trigger and campaign as data."""
         data = {"trigger_id": str(trigger.id), "campaign_id": str(campaign.id)}
         return cls(trigger.id, trigger.address, parts.get("title", ""), parts["text"].strip(), data)
 
 
 def token_pattern_problem(token: str) -> str:
-    """Describe a character that neither FCM nor APNs puts into a device token."""
+    """Describe a character that does not occur in FCM and APNs device tokens."""
     odd = _NOT_TOKEN.search(token)
     found = at_position(token, odd.start()) if odd else "a character"
-    return f"holds {found}, only letters, digits, _ : and - are taken"
+    return f"contains {found}; only letters, digits, _ : and - are allowed"
 
 
 CHANNEL = ChannelSpec(

@@ -1,7 +1,7 @@
-"""How many SMS a text becomes, which is what it costs. Pure.
+"""Counts the SMS segments of a text, which determine its price.
 
-Alphabet: 3GPP TS 23.038, 6.2.1 and 6.2.1.1 (GSM 03.38). Room in one SMS, and in a part of a longer message,
-whose header takes six of the 140 octets: 3GPP TS 23.040, 9.2.3.24.
+Alphabet: 3GPP TS 23.038, 6.2.1 and 6.2.1.1 (GSM 03.38). Capacity of one SMS, and of a segment of a longer
+message, whose header uses six of the 140 octets: 3GPP TS 23.040, 9.2.3.24.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-_EXTENSION = "\f^{}\\[~]|€"  # each behind an escape
+_EXTENSION = "\f^{}\\[~]|€"  # each after an escape
 _SEPTETS = dict.fromkeys(_BASIC, 1) | dict.fromkeys(_EXTENSION, 2)
 _LAST_OF_BMP = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What a text is on the air: `count` SMS holding `units`, septets of GSM-7 or 16-bit units of UCS-2."""
+    """A text as SMS: `count` segments with `units` septets of GSM-7 or 16-bit units of UCS-2 in total."""
 
     encoding: Literal["GSM-7", "UCS-2"]
     units: int
@@ -31,10 +31,9 @@ class Segments:
 
 
 def segments(text: str) -> Segments:
-    """Return how a text is sent: in GSM-7 if all its characters are in that alphabet, in UCS-2 if not.
+    """Return the segments of a text: in GSM-7 if that alphabet has all its characters, otherwise in UCS-2.
 
-    No character is split: neither an escape from what it escapes, nor a surrogate from its pair. An empty
-    text is one SMS.
+    Escape sequences and surrogate pairs are not split across segments. An empty text is one SMS.
     """
     septets = [_SEPTETS.get(character, 0) for character in text]
     if all(septets):
@@ -48,7 +47,7 @@ def _count(widths: list[int], *, single: int, part: int) -> int:
 
 
 def _parts(widths: Iterable[int], room: int) -> int:
-    """Count the parts, filled one after the other."""
+    """Return the number of segments, filled in order."""
     count, used = 1, 0
     for width in widths:
         if used + width > room:

@@ -1,4 +1,4 @@
-"""Text messages: their address is a phone number in E.164 form."""
+"""Text messages, addressed by a phone number in E.164 form."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .sms_segments import Segments, segments
 __all__ = ["CHANNEL", "Text", "phone_pattern_problem", "phone_problem"]
 
 _NOT_DIGIT = re.compile("[^0-9]")
-# Formatted dates and amounts contain non-breaking spaces. A single one would move the message out of the GSM
-# alphabet and halve what fits into an SMS.
+# Formatted dates and amounts contain non-breaking spaces. A single one would force UCS-2, which halves
+# the capacity of an SMS.
 _PLAIN_SPACES = str.maketrans("\u00a0\u202f", "  ")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Text(Message):
-    """A text message. `to` is an E.164 number; `sender` a number or a name, or empty."""
+    """A text message. `to` is an E.164 number; `sender` is a number, a name, or empty."""
 
     channel: ClassVar[Channel] = Channel.TEXT
 
@@ -42,39 +42,39 @@ class Text(Message):
 
     @property
     def segments(self) -> Segments:
-        """How many SMS the message becomes."""
+        """The SMS segments that the message needs."""
         return segments(self.body)
 
 
 def phone_pattern_problem(number: str) -> str:
-    """Return how a number fails to be in E.164 form."""
+    """Describe why a number is not in E.164 form."""
     odd = _NOT_DIGIT.search(number, 1)
     if number[0] != "+":
-        found = "has no + at its start"
+        found = "does not start with +"
     elif odd:
-        found = f"holds {at_position(number, odd.start())}"
+        found = f"contains {at_position(number, odd.start())}"
     elif number[1:2] == "0":
         found = "has a 0 after the +"
     else:
-        found = f"has {len(number) - 1} digits, which must be 7 to 15"
+        found = f"has {len(number) - 1} digits; 7 to 15 are allowed"
     return f"is not a phone number in E.164 form, such as +12345678900: {found}"
 
 
 def phone_problem(number: str) -> str | None:
-    """Return why no phone can have a number that is in E.164 form: its length is wrong for its country."""
+    """Return why a number in E.164 form is impossible, such as a wrong length for its country, or None."""
     try:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
-        return "is not a possible phone number: no country code begins it"
-    code = parsed.country_code or 0  # never 0: the parser refuses numbers without one
+        return "is not a possible phone number: it does not start with a country code"
+    code = parsed.country_code or 0  # never 0: the parser rejects numbers without one
     digits = phonenumbers.national_significant_number(parsed)
     if number != f"+{code}{digits}":
-        prefix = f"drop the prefix after +{code}, it only works inside the country"
+        prefix = f"drop the prefix after +{code}, which is only for calls within the country"
         return f"is not a possible phone number: {prefix}"
     if phonenumbers.is_possible_number_with_reason(parsed) == ValidationResult.IS_POSSIBLE:
         return None
     has = f"has {len(digits)} digits after +{code}"
-    return f"is not a possible phone number: it {has}, numbers there have {_lengths(code)}"
+    return f"is not a possible phone number: it {has}; numbers there have {_lengths(code)}"
 
 
 def _lengths(code: int) -> str:
@@ -83,7 +83,7 @@ def _lengths(code: int) -> str:
     metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
     lengths = metadata.general_desc.possible_length if metadata and metadata.general_desc else ()
     if not lengths:
-        return "another count"
+        return "a different length"
     first, last = lengths[0], lengths[-1]
     if len(lengths) > 2 and last - first == len(lengths) - 1:  # noqa: PLR2004 - "or" reads better for two
         return f"{first} to {last}"

@@ -1,1 +1,1 @@
-"""Liquid and MJML templates: checked, limited, rendered."""
+"""Checks and renders the Liquid and MJML templates of campaigns, within limits."""

@@ -1,4 +1,4 @@
-"""Checking a campaign's templates before it is applied: every fault at once."""
+"""Checks a campaign's templates before the campaign is applied, and reports every fault at once."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .environment import (
     rendered,
     sources,
 )
-from .limits import MAX_SECONDS, Budget, Reader
+from .limits import MAX_SECONDS, Budget, Recipient
 from .unsubscribe import checked_url
 
 __all__ = ["check_templates"]
 
 MAX_SOURCE = 256 * 1024
-"""Characters of one template source."""
+"""Maximum length of one template source, in characters."""
 
 
-class _ListeningEnvironment(TemplateEnvironment):
-    """Notes faults and goes on, where rendering would stop at the first."""
+class _CollectingEnvironment(TemplateEnvironment):
+    """Collects all faults instead of raising the first."""
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(html=html, tolerance=Mode.LAX)
@@ -42,28 +42,28 @@ class _ListeningEnvironment(TemplateEnvironment):
     def error(
         self, exc: type[LiquidError] | LiquidError, msg: str | None = None, token: Token | None = None
     ) -> None:
-        """Note a fault."""
+        """Record a fault instead of raising it."""
         fault = exc if isinstance(exc, LiquidError) else exc(msg, token=token)
         fault.token = fault.token or token
         self.faults.append(fault)
 
 
-class _Anything(dict[str, Any]):
-    """Data of whatever shape a template wants: every member is there, and a loop runs once."""
+class _AnyData(dict[str, Any]):
+    """Sample data that fits most templates: every member exists, and a loop runs once."""
 
-    def __missing__(self, key: str) -> _Anything:
+    def __missing__(self, key: str) -> _AnyData:
         return self
 
     def __str__(self) -> str:
         return "sample"
 
 
-_NOTHING: Mapping[str, object] = {}
-_SAMPLES = (_NOTHING, _Anything(sample="sample"))
+_NO_DATA: Mapping[str, object] = {}
+_SAMPLES = (_NO_DATA, _AnyData(sample="sample"))
 
 
 def check_templates(campaign: Campaign) -> list[str]:
-    """Return all faults of a campaign's templates, each with locale, part, line and column."""
+    """Return all faults of a campaign's templates, each with its locale, part, line and column."""
     found = []
     spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
@@ -75,11 +75,11 @@ def check_templates(campaign: Campaign) -> list[str]:
 
 def _unsubscribe_faults(campaign: Campaign) -> list[str]:
     if not CHANNELS[campaign.channel].has_unsubscribe_url:
-        return [f"{UNSUBSCRIBE}: only an email has one"]
+        return [f"{UNSUBSCRIBE}: only email campaigns can have one"]
     source = campaign.unsubscribe_url
     found = _faults("", UNSUBSCRIBE, source)
     constant = "{{" not in source and "{%" not in source
-    return found or (_told(UNSUBSCRIBE, checked_url, source) if constant else [])
+    return found or (_problem(UNSUBSCRIBE, checked_url, source) if constant else [])
 
 
 def _faults(locale: str, part: str, source: str) -> list[str]:
@@ -87,8 +87,8 @@ def _faults(locale: str, part: str, source: str) -> list[str]:
     return _mjml_faults(locale, source) if part == "mjml" and not found else found
 
 
-def _told(place: str, check: Callable[[str], object], text: str) -> list[str]:
-    """Return what a check raises as a problem with its place."""
+def _problem(place: str, check: Callable[[str], object], text: str) -> list[str]:
+    """Return the error that a check raises, prefixed with its place, or an empty list."""
     try:
         check(text)
     except RenderError as error:
@@ -97,33 +97,36 @@ def _told(place: str, check: Callable[[str], object], text: str) -> list[str]:
 
 
 def _mjml_faults(locale: str, source: str) -> list[str]:
-    """Try the MJML with no data and with all; where Liquid wants other data, only a message will tell."""
+    """Check the MJML rendered without data and with sample data.
+
+    If the template cannot be rendered with either, its faults appear only when a message is rendered.
+    """
     template = environment("mjml", Undefined.EMPTY).from_string(source)
     found: dict[str, None] = {}
     for sample in _SAMPLES:
         try:
-            text = rendered(template, sample, Reader(), Budget(MAX_SECONDS))
-        except Exception:  # noqa: S112 - data that are not what the template takes them for
+            text = rendered(template, sample, Recipient(), Budget(MAX_SECONDS))
+        except Exception:  # noqa: S112 - the sample does not fit this template
             continue
-        found |= dict.fromkeys(_told(place_name(locale, "mjml"), mjml.check, text))
+        found |= dict.fromkeys(_problem(place_name(locale, "mjml"), mjml.check, text))
     return list(found)
 
 
 def _liquid_faults(part: str, source: str) -> list[LiquidError]:
     if len(source) > MAX_SOURCE:
         return [LiquidSyntaxError(f"longer than {MAX_SOURCE} characters", token=None)]
-    listening = _ListeningEnvironment(html=is_html(part))
+    collecting = _CollectingEnvironment(html=is_html(part))
     try:
-        template = listening.from_string(source)
+        template = collecting.from_string(source)
     except LiquidError as fault:
-        return [*listening.faults, fault]
-    if listening.faults:
-        return listening.faults + _unknown_filters(template, source)
+        return [*collecting.faults, fault]
+    if collecting.faults:
+        return collecting.faults + _unknown_filters(template, source)
     return _strict_fault(part, source) or _unknown_filters(template, source)
 
 
 def _strict_fault(part: str, source: str) -> list[LiquidError]:
-    """Return the first fault that only the strict parser sees, if any."""
+    """Return the first fault that only the strict parser finds, if any."""
     try:
         environment(part, Undefined.EMPTY).from_string(source)
     except LiquidError as fault:
@@ -132,7 +135,7 @@ def _strict_fault(part: str, source: str) -> list[LiquidError]:
 
 
 def _unknown_filters(template: BoundTemplate, source: str) -> list[LiquidError]:
-    """Return a fault for each use of a filter that there is not (Liquid would tell when it renders)."""
+    """Return a fault for each use of an unknown filter, which Liquid would report only when it renders."""
     return [
         UnknownFilterError(
             f"unknown filter '{name}'", token=Token(TOKEN_EXPRESSION, name, span.index, source)

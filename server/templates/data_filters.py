@@ -1,4 +1,4 @@
-"""Filters of our own in place of Liquid's, which a caller's data could make run away."""
+"""Replacements for Liquid filters whose cost a caller's data could make unbounded."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from .limits import MAX_OUTPUT, Filter
 __all__ = ["FILTERS"]
 
 MAX_INDENT = 8
+"""Maximum indent of `json`, in spaces."""
 
 
 @liquid_filter
 def as_json(value: Any, indent: Any = None) -> str:
-    """Write a value as JSON, on one line or indented; the indents of deep data are counted as they grow."""
+    """Return a value as JSON, on one line or indented.
+
+    The length is checked while encoding, because the indentation of deeply nested data grows fast.
+    """
     if indent is None or is_undefined(indent):
         return json.dumps(value, default=_plain)
     if indent not in range(MAX_INDENT + 1):
-        raise FilterArgumentError(f"json: give an indent of 0 to {MAX_INDENT}", token=None)
-    return "".join(_counted(json.JSONEncoder(indent=indent, default=_plain).iterencode(value)))
+        raise FilterArgumentError(f"json: the indent must be from 0 to {MAX_INDENT}", token=None)
+    return "".join(_limited(json.JSONEncoder(indent=indent, default=_plain).iterencode(value)))
 
 
-def _counted(pieces: Iterable[str]) -> Iterator[str]:
+def _limited(pieces: Iterable[str]) -> Iterator[str]:
     size = 0
     for piece in pieces:
         size += len(piece)
@@ -43,7 +47,7 @@ def _plain(value: object) -> str | None:
 
 @sequence_filter
 def uniq(sequence: Iterable[Any], key: Any = None) -> list[Any]:
-    """Drop what was there before; Liquid's own compares each item with each."""
+    """Return the items without duplicates, in linear time; Liquid's own filter takes quadratic time."""
     kept: dict[object, Any] = {}
     for item in sequence:
         kept.setdefault(_identity(item if key is None else _member(item, key)), item)
@@ -56,11 +60,11 @@ def _member(item: Any, key: Any) -> Any:
     except LookupError:
         return None
     except TypeError as error:
-        raise FilterArgumentError("uniq: an array's item has no properties", token=None) from error
+        raise FilterArgumentError("uniq: an item of the array has no properties", token=None) from error
 
 
 def _identity(value: object) -> object:
-    """Return something hashable that is equal for equal values."""
+    """Return a hashable key that is equal for equal values."""
     if isinstance(value, list | tuple | dict):
         return msgspec.json.encode(value, order="sorted", enc_hook=str)
     return value

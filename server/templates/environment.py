@@ -1,4 +1,4 @@
-"""Liquid as Clarion's templates speak it: no files, bounded work, the user's language and time zone."""
+"""The Liquid environment of Clarion's templates: no files, limited work, the user's locale and time zone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .limits import (
     BoundedFor,
     BoundedTablerow,
     Budget,
-    Reader,
+    Recipient,
     bounded,
 )
 
@@ -44,11 +44,11 @@ __all__ = [
 ]
 
 UNSUBSCRIBE = "unsubscribe_url"
-"""The part that belongs to the campaign, not to one of its templates."""
+"""Name of the part that belongs to the campaign rather than to one of its templates."""
 
 
 class _StrictUndefined(FalsyStrictUndefined):
-    """A missing variable that may be asked for, by `if` and `default`, but not used."""
+    """A missing variable that `if` and `default` accept and any other use rejects."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ class _StrictUndefined(FalsyStrictUndefined):
 
 
 class TemplateEnvironment(Environment):
-    """The tags, filters and limits of all templates."""
+    """Defines the tags, filters and limits of all templates."""
 
     output_stream_limit = MAX_OUTPUT
     loop_iteration_limit = MAX_LOOPS
@@ -69,14 +69,20 @@ class TemplateEnvironment(Environment):
     def __init__(
         self, *, html: bool, undefined: Undefined = Undefined.EMPTY, tolerance: Mode = Mode.STRICT
     ) -> None:
-        """Make one for HTML, where values are escaped, or for plain text."""
+        """Create an environment.
+
+        Args:
+            html: Whether values are escaped for HTML.
+            undefined: Whether a missing variable is empty or an error.
+            tolerance: Whether parse errors are raised or collected.
+        """
         strict = undefined is Undefined.STRICT
         super().__init__(
             autoescape=html, undefined=_StrictUndefined if strict else EmptyUndefined, tolerance=tolerance
         )
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        """Register what templates may use."""
+        """Register the tags and filters that templates may use."""
         super().setup_tags_and_filters(extra=extra)
         del self.tags["include"], self.tags["render"]
         self.add_tag(BoundedFor)
@@ -88,7 +94,7 @@ class TemplateEnvironment(Environment):
 
 
 def _locate(tag: Tag) -> None:
-    """Let a fault at the end of a tag's expression, which has no place, show the tag's own."""
+    """Give a fault at the end of a tag's expression, which has no position, the position of the tag."""
     parse = tag.parse
 
     def located(stream: TokenStream) -> Node:
@@ -118,7 +124,7 @@ def environment(part: str, undefined: Undefined) -> TemplateEnvironment:
 
 
 def is_html(part: str) -> bool:
-    """Tell whether values are escaped in a part."""
+    """Return whether values are escaped for HTML in a part."""
     return part in {"html", "mjml"}
 
 
@@ -130,32 +136,34 @@ def sources(campaign: Campaign, template: Template) -> Iterator[tuple[str, str]]
             yield part, source
 
 
-def rendered(template: BoundTemplate, namespace: Mapping[str, object], reader: Reader, budget: Budget) -> str:
-    """Return a template's text.
+def rendered(
+    template: BoundTemplate, namespace: Mapping[str, object], recipient: Recipient, budget: Budget
+) -> str:
+    """Render a template and return the text.
 
     Raises:
-        LiquidError: The template cannot be used with these data, or runs away.
+        LiquidError: The template cannot be used with this data, or exceeds a limit.
     """
-    context = BoundedContext(template, namespace, reader, budget)
+    context = BoundedContext(template, namespace, recipient, budget)
     buffer = LimitedStringIO(limit=MAX_OUTPUT)
     template.render_with_context(context, buffer)
     return buffer.getvalue()
 
 
 def place_name(locale: str, part: str) -> str:
-    """Name a part of a campaign as it is named in the file: `pt-br subject`."""
+    """Return the name of a part as error messages show it: `pt-br subject`."""
     return part if part == UNSUBSCRIBE else f"{locale} {part}"
 
 
 def describe(locale: str, part: str, error: LiquidError) -> str:
-    """Name the place and the fault; never the data that met it."""
+    """Return the place and the fault, without the data that caused it."""
     return f"{place_name(locale, part)}{_position(error)}: {_fault(error)}"
 
 
 def _fault(error: LiquidError) -> object:
     match error:
         case FilterItemTypeError():
-            return "an array's item has no such property"
+            return "an item of the array has no such property"
         case OutputStreamLimitError():
             return f"longer than {MAX_OUTPUT >> 20} MiB"
         case LocalNamespaceLimitError():
@@ -164,7 +172,7 @@ def _fault(error: LiquidError) -> object:
 
 
 def _position(error: LiquidError) -> str:
-    """Return `, line L, column C` if the error knows its place."""
+    """Return `, line L, column C` if the error has a position."""
     try:
         context = error.context()
     except ValueError:  # beyond the end of the source

@@ -1,8 +1,8 @@
-"""What a template may use up: loops, characters, memory, time.
+"""Limits how many loop iterations, characters, memory and CPU time a template may use.
 
-Campaigns are written by people we trust, but what they loop over comes from callers, and one
-runaway template would stop every delivery of this process. python-liquid's own limits leave
-gaps (they count nested loops only, no filter's output, and no time), which are closed here.
+Campaign authors are trusted, but templates loop over data from callers, and one runaway template
+would block every delivery of its process. python-liquid's own limits leave gaps, which are closed
+here: they count nested loops only, and ignore the output of filters and the time.
 """
 
 from __future__ import annotations
@@ -35,101 +35,108 @@ __all__ = [
     "BoundedTablerow",
     "Budget",
     "Filter",
-    "Reader",
+    "Recipient",
     "bounded",
 ]
 
 MAX_OUTPUT = 1024 * 1024
-"""Bytes that one part of a message, and characters that one filter, may come to."""
+"""Maximum size of one part of a message, in bytes, and of one filter's result, in characters."""
 MAX_LOOPS = 10_000
-"""Loop iterations in one part of a message, all loops together; also a range's length."""
+"""Maximum loop iterations in one part of a message, all loops together; also of the length of a range."""
 MAX_VARIABLES = 1024 * 1024
-"""Bytes that a part's `assign` and `capture` variables may take."""
+"""Maximum size of a part's `assign` and `capture` variables, in bytes."""
 MAX_INTEGER_BITS = 4096
+"""Maximum size of an integer, in bits."""
 MAX_SECONDS = 1.0
-"""Seconds of CPU that all parts of one message may take. The demo's email takes 0.0001."""
+"""CPU time that rendering one message may take, in seconds. The demo's email takes 0.0001."""
 
 Filter = Callable[..., Any]
 
 
 class Budget:
-    """The time that one message may take to render.
+    """Limits the CPU time that rendering one message may take.
 
-    It is looked at for each variable, filter and loop iteration, so it has to be cheap: a glance at the
-    wall clock (50 ns). Only when that is over, the CPU time is asked for, which is what counts: a busy or
-    suspended machine is not the template's fault, and a message that is cut off is never sent.
+    It is checked for each variable, filter and loop iteration, so the check must be cheap: it reads the wall
+    clock (50 ns) and, only once that has advanced by the limit, the CPU time. CPU time is what is limited,
+    because a busy or suspended machine is not the template's fault, and a message over the limit is lost.
     """
 
-    __slots__ = ("_began", "_look_at", "_seconds")
+    __slots__ = ("_next_check", "_seconds", "_started")
 
     def __init__(self, seconds: float) -> None:
-        """Begin to count `seconds` of this thread's CPU time."""
+        """Start counting.
+
+        Args:
+            seconds: The CPU time that this thread may use from now on.
+        """
         self._seconds = seconds
-        self._began = time.thread_time()
-        self._look_at = time.monotonic() + seconds
+        self._started = time.thread_time()
+        self._next_check = time.monotonic() + seconds
 
     def check(self) -> None:
         """Raise ResourceLimitError if the time is used up."""
-        if time.monotonic() >= self._look_at:
-            left = self._seconds - (time.thread_time() - self._began)
+        if time.monotonic() >= self._next_check:
+            left = self._seconds - (time.thread_time() - self._started)
             if left <= 0:
                 raise ResourceLimitError(f"takes too long: more than {self._seconds:g} s", token=None)
-            self._look_at = time.monotonic() + left
+            self._next_check = time.monotonic() + left
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """For whom a message is rendered: a BCP 47 locale and an IANA time zone, either may be empty."""
+class Recipient:
+    """The user for whom a message is rendered."""
 
     locale: str = ""
+    """A BCP 47 tag, or empty."""
     timezone: str = ""
+    """An IANA time zone, or empty."""
     timezone_fallback: str = "UTC"
 
 
 class BoundedContext(RenderContext):
-    """A render context that counts the iterations of all loops, keeps the time, and knows the user."""
+    """A render context with the user's locale and time zone that limits loop iterations and time."""
 
     __slots__ = ("budget", "iterations", "locale", "zone")
 
     def __init__(
-        self, template: BoundTemplate, namespace: Mapping[str, object], reader: Reader, budget: Budget
+        self, template: BoundTemplate, namespace: Mapping[str, object], recipient: Recipient, budget: Budget
     ) -> None:
         super().__init__(template, globals=namespace)
-        self.locale = reader.locale
-        self.zone = zone_of(reader.timezone, reader.timezone_fallback)
+        self.locale = recipient.locale
+        self.zone = zone_of(recipient.timezone, recipient.timezone_fallback)
         self.budget = budget
         self.iterations = 0
 
     def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
-        """Look a variable up, if there is time."""
+        """Look up a variable, within the time limit."""
         self.budget.check()
         return super().get(path, token=token, default=default)
 
     def filter(self, name: str, token: Token | None) -> Filter:
-        """Look a filter up, if there is time."""
+        """Look up a filter, within the time limit."""
         self.budget.check()
         return super().filter(name, token)
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
-        """Count the iterations of a loop that is about to begin."""
+        """Add the iterations of a loop that is about to start, and raise if there are too many."""
         self.iterations += length
         if self.iterations > MAX_LOOPS:
             raise LoopIterationLimitError(f"more than {MAX_LOOPS} loop iterations", token=None)
 
     def assign(self, key: str, val: Any) -> None:
-        """Keep a variable, unless it would grow into a long list later."""
+        """Assign a variable, unless it is a range that could become a long list later."""
         _check_range(val)
         super().assign(key, val)
 
     def timed(self, items: Iterator[object]) -> Iterator[object]:
-        """Yield a loop's items while there is time."""
+        """Yield a loop's items, within the time limit."""
         for item in items:
             self.budget.check()
             yield item
 
 
 class _BoundedRange(RangeLiteral):
-    """`(1..n)` that stops before a loop over it could be turned into a list."""
+    """A range `(1..n)` whose length is checked before a loop turns it into a list."""
 
     __slots__ = ()
 
@@ -140,7 +147,7 @@ class _BoundedRange(RangeLiteral):
 
 
 class _TimedLoop(LoopExpression):
-    """A loop that ends when the time is up, whatever stands in it."""
+    """A loop whose iterations are within the time limit, whatever its body contains."""
 
     __slots__ = ()
 
@@ -165,7 +172,7 @@ def _bound(loop: LoopExpression) -> LoopExpression:
 
 
 class BoundedFor(ForTag):
-    """`for`, within bounds."""
+    """The tag `for`, limited."""
 
     def parse(self, stream: TokenStream) -> Node:
         """Parse the tag."""
@@ -175,7 +182,7 @@ class BoundedFor(ForTag):
 
 
 class BoundedTablerow(TablerowTag):
-    """`tablerow`, within bounds."""
+    """The tag `tablerow`, limited."""
 
     def parse(self, stream: TokenStream) -> TablerowNode:
         """Parse the tag."""
@@ -184,30 +191,30 @@ class BoundedTablerow(TablerowTag):
         return node
 
 
-# What Liquid's filters let through, besides errors of their own.
+# Exceptions that Liquid's filters raise for unsuitable values, in addition to Liquid's own errors.
 _UNFIT = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, ValueError)
 
 
 def bounded(name: str, func: Filter) -> Filter:
-    """Wrap a filter so that neither its result nor the work to make it gets out of hand.
+    """Wrap a filter so that its result and the work to compute it are limited.
 
-    A variable that is missing is poked first: where that is an error, it is one in every filter but
-    `default`, which is there for it. Some of Liquid's own would take it for zero or empty.
+    Every filter except `default` rejects a missing variable if missing variables are errors: some of Liquid's
+    own filters would treat it as zero or empty.
     """
-    foretell = _GROWTH.get(name)
-    missing_is_welcome = name == "default"
+    predict_length = _GROWTH.get(name)
+    accepts_missing = name == "default"
 
     @functools.wraps(func)
     def call(left: Any, *args: Any, **kwargs: Any) -> Any:
         for value in (left, *args, *kwargs.values()):
             _check_range(value)
-            if is_undefined(value) and not missing_is_welcome:
+            if is_undefined(value) and not accepts_missing:
                 value.poke()
-        if foretell is not None and foretell(left, *args) > MAX_OUTPUT:
+        if predict_length is not None and predict_length(left, *args) > MAX_OUTPUT:
             raise ResourceLimitError(f"the result of `{name}` is too long", token=None)
         try:
             result = func(left, *args, **kwargs)
-        except _UNFIT as error:  # not its text, which may quote the user's data
+        except _UNFIT as error:  # without its text, which may quote the user's data
             fault = f"`{name}` cannot be used with this value ({type(error).__name__})"
             raise FilterValueError(fault, token=None) from error
         if _size(result) > MAX_OUTPUT:
@@ -223,7 +230,7 @@ def _check_range(value: object) -> None:
 
 
 def _size(value: object) -> int:
-    """Return about how many characters a filter's result comes to."""
+    """Return roughly how many characters a filter's result has."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, int):

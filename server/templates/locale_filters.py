@@ -1,8 +1,8 @@
-"""Filters of our own: dates and numbers as the user writes them.
+"""Filters that format dates and numbers for the user's locale.
 
-python-liquid has filters on Babel too. Ours differ where it matters: zones come from the same database as
-everywhere else, times are read strictly, numbers stay exact (theirs make 19.989999… of 19.99, and fail
-above 28 digits), and what is not a number or a time is printed as it is, as `date` does it.
+python-liquid also has filters based on Babel. These differ: time zones come from the same database as
+everywhere else, times are parsed strictly, numbers stay exact (theirs turn 19.99 into 19.989999… and fail
+above 28 digits), and a value that is not a number or time is printed unchanged, as `date` does.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .limits import MAX_INTEGER_BITS, BoundedContext, Filter
 __all__ = ["FILTERS"]
 
 MAX_PATTERN = 100
-"""Characters of a date pattern."""
+"""Maximum length of a date pattern, in characters."""
 MAX_DIGITS = 20
-"""Digits behind the decimal point that a template may ask for."""
+"""Maximum number of decimal places that a template may request."""
 
 _STYLES = frozenset({"short", "medium", "long", "full"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-# Wide enough for the longest integer and its digits behind the point, so that nothing is rounded but what
-# the template rounds; and that as shops do it.
+# Precise enough for the longest integer with decimal places, so that only the template rounds. Half is
+# rounded up, as is usual for prices.
 _EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
 
 
@@ -42,7 +42,8 @@ _EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
 def locale_of(tag: str) -> Locale:
     """Return the conventions for a BCP 47 tag: `pt-BR` → `pt` → English.
 
-    The first use of a locale loads it from a file (about 5 ms and 1 MB; all thousand: 180 MB), and it stays.
+    The first use of a locale loads it from a file (about 5 ms and 1 MB) and keeps it in memory; all thousand
+    locales take 180 MB.
     """
     for candidate in locale_chain(tag)[:-1]:  # without the default
         try:
@@ -59,12 +60,12 @@ def _locale(context: BoundedContext, named: object) -> Locale:
 @with_context
 @liquid_filter
 def date(value: Any, fmt: Any = None, *, context: BoundedContext) -> str:
-    """Format a point in time by a pattern of strftime, in the user's time zone.
+    """Format a point in time with a strftime pattern, in the user's time zone.
 
-    Takes ISO 8601 text, seconds since 1970, `now` or `today`. A time without a zone is UTC; a
-    date without a time is that date everywhere. Anything else is printed as it is.
+    Accepts ISO 8601 text, Unix seconds, `now` and `today`. A time without a zone is UTC; a date without a
+    time is that date in every zone. Any other value is printed unchanged.
     """
-    if _is_nothing(value):
+    if _is_missing(value):
         return ""
     moment = _moment(value, context.zone)
     if moment is None or is_undefined(fmt) or not fmt:
@@ -79,19 +80,25 @@ def date(value: Any, fmt: Any = None, *, context: BoundedContext) -> str:
 @liquid_filter
 def datetime(
     value: Any,
-    format: Any = "",  # noqa: A002 - its name in templates, as in python-liquid
+    format: Any = "",  # noqa: A002 - the name in templates, as in python-liquid
     *,
     date: Any = "",
     time: Any = "",
     locale: Any = "",
     context: BoundedContext,
 ) -> str:
-    """Format a point in time as the user's language does, in the user's time zone. Takes what `date` takes.
+    """Format a point in time for the user's locale and time zone. Accepts the values that `date` accepts.
 
-    `format` is short, medium, long or full, or a pattern of CLDR; `date` and `time` choose for each, and one
-    alone leaves the other out. Without any it is medium; of a date without a time, the date alone.
+    Args:
+        value: The point in time.
+        format: `short`, `medium` (the default), `long`, `full`, or a CLDR pattern. A date without a time is
+            printed without a time.
+        date: The style of the date; given alone, the time is omitted.
+        time: The style of the time; given alone, the date is omitted.
+        locale: A BCP 47 locale to use instead of the user's.
+        context: The render context.
     """
-    if _is_nothing(value):
+    if _is_missing(value):
         return ""
     moment = _moment(value, context.zone)
     if moment is None:
@@ -111,13 +118,15 @@ def _by_pattern(moment: dt.datetime, pattern: str, locale: Locale) -> str:
         if len(pattern) <= MAX_PATTERN:
             return dates.format_datetime(moment, pattern, tzinfo=moment.tzinfo, locale=locale)
     except (ValueError, LookupError, AttributeError, NotImplementedError):
-        pass  # what Babel raises of patterns that CLDR does not know
-    raise FilterArgumentError("datetime: give short, medium, long, full, or a pattern of CLDR", token=None)
+        pass  # Babel raises these for patterns that CLDR does not define
+    raise FilterArgumentError(
+        "datetime: the format must be short, medium, long, full or a CLDR pattern", token=None
+    )
 
 
 def _by_styles(moment: dt.datetime, day: str, clock: str, locale: Locale) -> str:
     if not {day, clock} <= _STYLES | {""}:
-        raise FilterArgumentError("datetime: date and time are short, medium, long or full", token=None)
+        raise FilterArgumentError("datetime: date and time must be short, medium, long or full", token=None)
     days = dates.format_date(moment, day, locale=locale) if day else ""
     clocks = dates.format_time(moment, clock, tzinfo=moment.tzinfo, locale=locale) if clock else ""
     if not (day and clock):
@@ -131,7 +140,7 @@ def _by_styles(moment: dt.datetime, day: str, clock: str, locale: Locale) -> str
 def decimal(
     value: Any, digits: Any = None, *, group_separator: Any = True, locale: Any = "", context: BoundedContext
 ) -> Any:
-    """Format a number as the user's language does; all its digits, or `digits` behind the point."""
+    """Format a number for the user's locale, with all its digits or with `digits` decimal places."""
     number = _number(value)
     if number is None:
         return value
@@ -149,7 +158,7 @@ def decimal(
 @with_context
 @liquid_filter
 def percent(value: Any, digits: Any = 0, *, locale: Any = "", context: BoundedContext) -> Any:
-    """Format a part of 1 as a percentage, `0.25` as `25%`, with `digits` behind the point."""
+    """Format a fraction as a percentage, `0.25` as `25%`, with `digits` decimal places."""
     number = _number(value)
     if number is None:
         return value
@@ -161,13 +170,13 @@ def percent(value: Any, digits: Any = 0, *, locale: Any = "", context: BoundedCo
 @with_context
 @liquid_filter
 def currency(value: Any, code: Any = "", *, locale: Any = "", context: BoundedContext) -> Any:
-    """Format an amount of money, in whole units, as the user's language does. `code` is of ISO 4217."""
+    """Format an amount of money for the user's locale. `code` is an ISO 4217 currency code."""
     number = _number(value)
     if number is None:
         return value
     name = str(code).upper()
     if not _CURRENCY.fullmatch(name):
-        raise FilterArgumentError("currency: give a code of ISO 4217, such as 'EUR'", token=None)
+        raise FilterArgumentError("currency: the code must be an ISO 4217 code such as 'EUR'", token=None)
     with localcontext(_EXACT):
         return numbers.format_currency(number, name, locale=_locale(context, locale))
 
@@ -176,20 +185,20 @@ def _with_digits(pattern: numbers.NumberPattern, digits: object) -> numbers.Numb
     if digits is None:
         return pattern
     if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= MAX_DIGITS:
-        raise FilterArgumentError(f"give the digits behind the point as 0 to {MAX_DIGITS}", token=None)
+        raise FilterArgumentError(f"digits must be an integer from 0 to {MAX_DIGITS}", token=None)
     exact = copy.copy(pattern)
     exact.frac_prec = (digits, digits)
     return exact
 
 
 def _number(value: object) -> Decimal | None:
-    """Return a number or its text exactly, or None if it is none, or too long to be one."""
+    """Return the exact value of a number or its text, or None if it is not a number or is too long."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return Decimal(value) if value.bit_length() <= MAX_INTEGER_BITS else None
     if isinstance(value, float):
-        number = Decimal(repr(value))  # its shortest form, which is what was written
+        number = Decimal(repr(value))  # the shortest form, as written in the data
         return number if number.is_finite() else None
     if isinstance(value, Decimal):
         return value if value.is_finite() and abs(value.adjusted()) < MAX_INTEGER_BITS // 4 else None
@@ -197,12 +206,12 @@ def _number(value: object) -> Decimal | None:
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
-def _is_nothing(value: object) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or is_undefined(value)
 
 
 def _moment(value: object, zone: dt.tzinfo) -> dt.datetime | None:
-    """Return a point in time in `zone`, or None if `value` is none."""
+    """Return a point in time in `zone`, or None if `value` is not one."""
     if value in ("now", "today"):
         return dt.datetime.now(zone)
     try:
@@ -226,7 +235,7 @@ def _from_iso(text: str, zone: dt.tzinfo) -> dt.datetime:
 
 
 def _is_day(value: object) -> bool:
-    """Tell whether a moment was written as a date without a time."""
+    """Return whether a point in time is written as a date without a time."""
     return isinstance(value, str) and "-" in value and not any(mark in value.strip() for mark in "T t:")
 
 

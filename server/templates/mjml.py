@@ -1,8 +1,8 @@
-"""MJML to HTML: a native call that cannot be interrupted, so what goes in is bounded.
+"""Converts MJML to HTML. The conversion is a native call that cannot be interrupted, so its input is limited.
 
-Measured on one shared core: 0.1 ms for a usual email (10 sections), 0.5 ms for 250 KiB of text, 40 ms for a
-carousel of 800 images, whose HTML grows with the square of their number and is refused then. It reads no file
-and no URL: neither `mj-include` nor a stylesheet's link.
+Measured on one shared core: 0.1 ms for a typical email (10 sections), 0.5 ms for 250 KiB of text, and 40 ms
+for a carousel of 800 images, whose HTML grows with the square of their number and is then rejected as too
+long. It reads no files or URLs: `mj-include` is rejected and stylesheet links are not followed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .limits import MAX_OUTPUT
 __all__ = ["check", "to_html"]
 
 MAX_SOURCE = 256 * 1024
-"""Characters of MJML, after Liquid."""
-# The parser calls itself for each level, and where the stack ends (8 MiB: 1,750 nested sections, or 5,300
-# other elements) so does the process. Counting all elements needs no understanding of what is nested in what.
+"""Maximum length of the MJML that Liquid returns, in characters."""
+# The parser recurses once per level, and a stack overflow (8 MiB: 1,750 nested sections, or 5,300 other
+# elements) ends the process. Counting all elements avoids having to parse the nesting.
 MAX_COMPONENTS = 800
-"""Elements of MJML's own, `<mj-…>`."""
+"""Maximum number of MJML elements, `<mj-…>`."""
 MAX_ELEMENTS = 3000
-"""Elements of any kind."""
+"""Maximum number of elements of any kind."""
 
 _ELEMENT = re.compile(r"<(?![/!])")
 _FAULT = re.compile(r"(?P<what>.*?) in root template(?: at position (?P<start>\d+):\d+)?", re.S)
@@ -35,34 +35,36 @@ def to_html(source: str) -> str:
     """Return the HTML of an MJML document.
 
     Raises:
-        RenderError: It is not well-formed, includes something, or is too long.
+        RenderError: The document is not well-formed, contains `mj-include`, or is too long.
     """
     _check_size(source)
     html = _convert(source).content
     if len(html.encode("utf-8", "replace")) > MAX_OUTPUT:
-        raise RenderError(f"its HTML is longer than {MAX_OUTPUT >> 20} MiB")
+        raise RenderError(f"the HTML is longer than {MAX_OUTPUT >> 20} MiB")
     return html
 
 
 def check(source: str) -> None:
-    """Look closer than `to_html`, for the one who writes the template.
+    """Check an MJML document more strictly than `to_html`, for its author.
 
-    mrml lets an element of MJML that it does not know through as it is, and no mail program shows it.
+    mrml copies MJML elements that it does not know to the HTML, where mail programs ignore them.
 
     Raises:
-        RenderError: As `to_html`; or an element is misspelt or in a wrong place.
+        RenderError: As for `to_html`, or an element is misspelt or misplaced.
     """
     _check_size(source)
     left = _LEFT_OVER.search(_convert(source, mrml.RenderOptions(disable_comments=True)).content)
     if left:
-        raise RenderError(f"<{left[1]}> is misspelt or in a wrong place")
+        raise RenderError(f"<{left[1]}> is misspelt or not allowed here")
 
 
 def _check_size(source: str) -> None:
     if len(source) > MAX_SOURCE:
         raise RenderError(f"the MJML is longer than {MAX_SOURCE >> 10} KiB")
     if source.count("<mj-") > MAX_COMPONENTS or len(_ELEMENT.findall(source)) > MAX_ELEMENTS:
-        raise RenderError(f"more than {MAX_COMPONENTS} MJML elements, or {MAX_ELEMENTS} of all kinds")
+        raise RenderError(
+            f"more than {MAX_COMPONENTS} MJML elements, or more than {MAX_ELEMENTS} elements of any kind"
+        )
 
 
 def _convert(source: str, options: mrml.RenderOptions | None = None) -> mrml.Output:
@@ -73,12 +75,12 @@ def _convert(source: str, options: mrml.RenderOptions | None = None) -> mrml.Out
 
 
 def _explain(source: str, message: str) -> str:
-    """Turn mrml's words, which count bytes, into a place. It is one in the MJML that Liquid has made."""
+    """Convert the byte offset in an error of mrml to a line and column of the MJML that Liquid returned."""
     match = _FAULT.search(message)
     if match is None:
         return message
     if "included template" in match["what"]:
-        return "mj-include cannot be used"
+        return "mj-include is not supported"
     if match["start"] is None:
         return f"{match['what']}: an element is not closed, a < should be &lt;, or a value has no quotes"
     before = source.encode("utf-8", "replace")[: int(match["start"])].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Rendering: a campaign's Liquid templates and a trigger's data become a message."""
+"""Renders a campaign's Liquid templates with a trigger's data into a message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..domain.trigger import Trigger
 from ..errors import RenderError
 from .check import check_templates
 from .environment import UNSUBSCRIBE, describe, environment, place_name, rendered, sources
-from .limits import MAX_SECONDS, Budget, Reader
+from .limits import MAX_SECONDS, Budget, Recipient
 from .mjml import to_html
 from .unsubscribe import checked_url
 
@@ -29,58 +29,69 @@ _BODIES = ("text", "html", "mjml")
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """One campaign's templates in one locale, parsed; an empty source is no part."""
+    """The parsed templates of one campaign in one locale, without empty parts."""
 
     locale: str
     parts: Mapping[str, BoundTemplate]
 
-    def render(self, part: str, namespace: Mapping[str, object], reader: Reader, budget: Budget) -> str:
+    def render(self, part: str, namespace: Mapping[str, object], recipient: Recipient, budget: Budget) -> str:
         """Return a part of the message as it is sent."""
         try:
-            text = rendered(self.parts[part], namespace, reader, budget)
+            text = rendered(self.parts[part], namespace, recipient, budget)
             finish = _FINISH.get(part)
             return finish(text) if finish else text
         except LiquidError as error:
             raise RenderError(describe(self.locale, part, error)) from error
         except RenderError as error:
             raise RenderError(f"{place_name(self.locale, part)}: {error}") from error
-        except Exception as error:  # a filter's own: its text may quote the user's data
+        except Exception as error:  # from a filter; its text may quote the user's data
             place = place_name(self.locale, part)
             raise RenderError(f"{place}: {type(error).__name__} in a filter or tag") from error
 
 
 class Renderer:
-    """Renders messages; keeps the `capacity` templates that were used last in parsed form.
+    """Renders messages, and caches the most recently used templates in parsed form.
 
-    A message may take `seconds` of CPU, and holds up the event loop meanwhile. Measured on one shared core:
-    0.1 ms for the demo's email, 0.1 ms more for MJML, 7 ms for HTML of 1 MiB; 0.5 ms to compile, once.
+    Rendering blocks the event loop. Measured on one shared core: 0.1 ms for the demo's email, 0.1 ms more for
+    MJML, 7 ms for HTML of 1 MiB, and 0.5 ms to compile a template, once.
     """
 
     def __init__(self, capacity: int = 1024, *, seconds: float = MAX_SECONDS) -> None:
+        """Create a renderer.
+
+        Args:
+            capacity: How many parsed templates are cached.
+            seconds: CPU time that one message may take.
+        """
         self._capacity = capacity
         self._seconds = seconds
         self._compiled: OrderedDict[tuple[int, int, int, str], _Compiled] = OrderedDict()
 
     def render(self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str = "UTC") -> Message:
-        """Return the message of a trigger; `timezone_fallback` is the zone of users who have none.
+        """Return the message of a trigger.
+
+        Args:
+            campaign: The campaign, with its templates.
+            trigger: The trigger, with the data to render.
+            timezone_fallback: The time zone of users without one.
 
         Raises:
-            RenderError: A template is wrong, or runs away; names locale, part, line and column.
+            RenderError: A template is invalid or exceeds a limit. Names the locale, part, line and column.
             ProviderError: The campaign's sender is not an email address.
         """
         if campaign.channel is not trigger.channel:
-            raise RenderError(f"the campaign is of channel {campaign.channel} now, not {trigger.channel}")
+            raise RenderError(f"the channel of the campaign is now {campaign.channel}, not {trigger.channel}")
         compiled = self._compile(campaign, trigger.locale)
         namespace = _namespace(campaign, trigger)
-        reader = Reader(trigger.locale, trigger.timezone, timezone_fallback)
+        recipient = Recipient(trigger.locale, trigger.timezone, timezone_fallback)
         budget = Budget(self._seconds)
-        parts = {part: compiled.render(part, namespace, reader, budget) for part in compiled.parts}
+        parts = {part: compiled.render(part, namespace, recipient, budget) for part in compiled.parts}
         if not any(parts.get(part, "").strip() for part in _BODIES):
-            raise RenderError("the message came out empty")
+            raise RenderError("the rendered message is empty")
         return CHANNELS[trigger.channel].message.build(campaign, trigger, parts)
 
     def _compile(self, campaign: Campaign, locale: str) -> _Compiled:
-        """Return the parsed templates, from the cache if they are there."""
+        """Return the parsed templates, from the cache if possible."""
         key = (campaign.project_id, campaign.id, campaign.revision, locale)
         compiled = self._compiled.get(key)
         if compiled is not None:
@@ -93,10 +104,10 @@ class Renderer:
 
 
 def chosen_locale(campaign: Campaign, locale: str) -> str:
-    """Return the name of the template that a user of this locale gets; the first one if none fits.
+    """Return the name of the template for a locale: the closest match, otherwise the first one.
 
     Raises:
-        RenderError: There is no template.
+        RenderError: The campaign has no templates.
     """
     if not campaign.templates:
         raise RenderError("the campaign has no template")
@@ -118,7 +129,7 @@ def _compile(campaign: Campaign, locale: str) -> _Compiled:
 
 
 def _namespace(campaign: Campaign, trigger: Trigger) -> Mapping[str, object]:
-    """Return what templates can read."""
+    """Return the variables that templates can use."""
     user = {
         "external_id": trigger.external_id,
         CHANNELS[trigger.channel].address.field: trigger.address,
@@ -134,21 +145,21 @@ def _namespace(campaign: Campaign, trigger: Trigger) -> Mapping[str, object]:
 
 
 def _json(text: str) -> object:
-    """Decode a JSON object as the caller wrote it; integers of any length stay exact."""
+    """Decode a JSON object; integers of any length stay exact."""
     if not text:
         return {}
     try:
         return _decode(text)
     except (msgspec.DecodeError, RecursionError):
-        raise RenderError("the trigger's data are not readable JSON") from None
+        raise RenderError("the trigger's data is not valid JSON") from None
 
 
 def _one_line(text: str) -> str:
-    """Collapse line ends: a subject that holds one would be a way to add headers."""
+    """Replace line breaks with spaces: a line break in a subject could inject headers."""
     return " ".join(text.split())
 
 
-# What becomes of a part after Liquid.
+# What is applied to the output of Liquid, by part.
 _FINISH: Mapping[str, Callable[[str], str]] = {
     "mjml": to_html,
     "subject": _one_line,

@@ -151,12 +151,12 @@ def test_a_date_without_a_time_is_that_date_everywhere_and_shows_none() -> None:
 @pytest.mark.parametrize(
     ("expression", "fault"),
     [
-        ("decimal: 21", "behind the point as 0 to 20"),
-        ("decimal: 'two'", "behind the point as 0 to 20"),
-        ("currency", "a code of ISO 4217"),
-        ("currency: 'Euro'", "a code of ISO 4217"),
-        ("datetime: 'QQQQQQQ'", "a pattern of CLDR"),
-        (f"datetime: '{'y' * 101}'", "a pattern of CLDR"),
+        ("decimal: 21", "digits must be an integer from 0 to 20"),
+        ("decimal: 'two'", "digits must be an integer from 0 to 20"),
+        ("currency", "the code must be an ISO 4217 code"),
+        ("currency: 'Euro'", "the code must be an ISO 4217 code"),
+        ("datetime: 'QQQQQQQ'", "a CLDR pattern"),
+        (f"datetime: '{'y' * 101}'", "a CLDR pattern"),
         ("datetime: date: 'wide'", "short, medium, long or full"),
         ("decimal: place: 2", "unexpected keyword argument 'place'"),
     ],

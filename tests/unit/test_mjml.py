@@ -51,7 +51,7 @@ def test_a_text_can_stand_beside_it() -> None:
 def test_html_and_mjml_together_are_refused_when_the_campaign_is_applied() -> None:
     both = {"pt": Template(html="x", mjml=document("x"))}
     assert check_templates(make_campaign(templates=both)) == [
-        "pt: give either html or mjml, which becomes HTML"
+        "pt: set html or mjml, not both: MJML is converted to HTML"
     ]
     assert check_templates(make_campaign(channel=Channel.PUSH, templates=both)) == []
 
@@ -67,7 +67,7 @@ def test_html_and_mjml_together_are_refused_when_the_campaign_is_applied() -> No
         (document("<p>"), "default mjml: unexpected end of stream: an element is not closed"),
         (document("{% for i in event.items %}<p>{% endfor %}"), "default mjml: unexpected end of stream"),
         (document("{% if event.vip %}a < b{% endif %}"), "default mjml: unable to parse next template"),
-        ("<mjml><mj-body><mj-sectoin/></mj-body></mjml>", "<mj-sectoin> is misspelt or in a wrong place"),
+        ("<mjml><mj-body><mj-sectoin/></mj-body></mjml>", "<mj-sectoin> is misspelt or not allowed here"),
     ],
 )
 def test_malformed_mjml_is_refused_when_the_campaign_is_applied(source: str, fault: str) -> None:
@@ -106,14 +106,14 @@ def test_no_file_and_no_url_is_included(
     secret = tmp_path_factory.mktemp("mjml") / "secret.mjml"
     secret.write_text("<mj-text>secret</mj-text>")
     source = place.replace("{}", include.replace("{}", str(secret)))
-    assert faults(source) == ["default mjml: mj-include cannot be used"]
-    with pytest.raises(RenderError, match=r"^default mjml: mj-include cannot be used$"):
+    assert faults(source) == ["default mjml: mj-include is not supported"]
+    with pytest.raises(RenderError, match=r"^default mjml: mj-include is not supported$"):
         render(Template(mjml=source))
 
 
 def test_an_include_in_a_text_is_not_read_either() -> None:
     assert faults(document("<mj-include path='a'/>")) == [
-        "default mjml: <mj-include> is misspelt or in a wrong place"
+        "default mjml: <mj-include> is misspelt or not allowed here"
     ]
 
 
@@ -132,13 +132,13 @@ def test_mjml_that_the_data_break_is_an_error_of_the_message() -> None:
     ("source", "fault"),
     [
         ("<mjml><mj-body>" + "<mj-section>" * 20_000, "more than 800 MJML elements"),
-        (document("<div>" * 50_000), "more than 800 MJML elements, or 3000 of all kinds"),
+        (document("<div>" * 50_000), "more than 800 MJML elements, or more than 3000 elements of any kind"),
         (document("x" * 300_000), "longer than 256 KiB"),
         (
             "<mjml><mj-body><mj-section><mj-column><mj-carousel>"
             + "<mj-carousel-image src='a'/>" * 790
             + "</mj-carousel></mj-column></mj-section></mj-body></mjml>",
-            "its HTML is longer than 1 MiB",
+            "the HTML is longer than 1 MiB",
         ),
     ],
     ids=["components", "elements", "length", "html"],

@@ -85,7 +85,7 @@ def test_json_does_not_grow_beyond_bounds_by_its_indent() -> None:
     assert text_of("{{ event.small | json: 2 }}", event=event).splitlines()[1:3] == ["  1,", "  {"]
     with pytest.raises(RenderError, match=r"^default text, line 1, .*: the result of `json` is too long$"):
         text_of("{{ event.deep | json: 8 }}", event=event)
-    with pytest.raises(RenderError, match="an indent of 0 to 8"):
+    with pytest.raises(RenderError, match="the indent must be from 0 to 8"):
         text_of("{{ event.small | json: event.wide }}", event=event)
 
 

@@ -70,7 +70,7 @@ def test_a_missing_variable_is_named_where_that_is_strict() -> None:
     [
         ("https://x/{{ event.", "unsubscribe_url, line 1, column 11: "),
         ("https://x/{{ user.email | encode }}", "unsubscribe_url, line 1, column 27: unknown filter"),
-        ("http://x", "unsubscribe_url: does not begin with https://"),
+        ("http://x", "unsubscribe_url: must start with https://"),
     ],
 )
 def test_it_is_checked_when_the_campaign_is_applied(source: str, fault: str) -> None:
@@ -82,4 +82,4 @@ def test_only_an_email_has_one() -> None:
     parts = {"default": Template(title="a", text="b")}
     for channel in (Channel.TEXT, Channel.PUSH):
         campaign = make_campaign(channel=channel, templates=parts, unsubscribe_url="https://x")
-        assert check_templates(campaign) == ["unsubscribe_url: only an email has one"]
+        assert check_templates(campaign) == ["unsubscribe_url: only email campaigns can have one"]

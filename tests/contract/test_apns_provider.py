@@ -369,7 +369,7 @@ async def test_the_environment_chooses_the_host(stand: Stand, environment: str, 
     [
         ({"key_file": "/nowhere/key.p8"}, "key_file: cannot be read: No such file or directory"),
         ({"key_file": "a\0b"}, "key_file: cannot be read: is not a path"),
-        ({"key_file": __file__}, "key_file: holds no private key in PEM form that can be read"),
+        ({"key_file": __file__}, "key_file: contains no readable private key in PEM form"),
         ({"key_id": "short"}, "key_id: expected `str` matching"),
         ({"team_id": "TEAM567890\n"}, "team_id: expected `str` matching"),
         ({"topic": "com example\r\nx: y"}, "topic: expected `str` matching"),
@@ -392,5 +392,5 @@ async def test_a_wrong_setting_is_named(stand: Stand, changes: dict[str, object]
 )
 async def test_a_key_of_another_kind_is_named(stand: Stand, key: Any, tmp_path: Path) -> None:
     (tmp_path / "other.p8").write_bytes(pem(key))
-    with pytest.raises(ConfigError, match=r"apple\.key_file: is no key of the curve P-256"):
+    with pytest.raises(ConfigError, match=r"apple\.key_file: is not a P-256 key"):
         stand.provider(ApnsServer(KEY, time.time, 1), key_file=str(tmp_path / "other.p8"))

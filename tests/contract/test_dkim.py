@@ -132,7 +132,7 @@ def test_the_settings_are_given_all_or_none(tmp_path: Path, missing: str) -> Non
     del table[missing]
     with pytest.raises(ConfigError) as caught:
         build("mail", table, data_dir=tmp_path)
-    assert str(caught.value) == f"providers.mail.{missing}: is required with the other two of DKIM"
+    assert str(caught.value) == f"providers.mail.{missing}: is required: set all three DKIM settings or none"
 
 
 BROKEN = pem(KEY).replace(b"MII", b"IIM", 1)

@@ -342,13 +342,13 @@ def test_settings_show_no_file() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"private_key": None}, "is no service account: Object missing required field `private_key`"),
-        ({"client_email": None}, "is no service account: Object missing required field `client_email`"),
-        ({"project_id": None}, "is no service account: Object missing required field `project_id`"),
-        ({"project_id": "a/../b"}, "is no service account: Expected `str` matching"),
-        ({"client_email": 7}, "is no service account: Expected `str`, got `int` - at `$.client_email`"),
-        ({"private_key": "sesame"}, "holds no private key in PEM form that can be read"),
-        ({"private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "private_key is no RSA key"),
+        ({"private_key": None}, "is not a service account key: Object missing required field `private_key`"),
+        ({"client_email": None}, "is not a service account key: Object missing required field `client_email`"),
+        ({"project_id": None}, "is not a service account key: Object missing required field `project_id`"),
+        ({"project_id": "a/../b"}, "is not a service account key: Expected `str` matching"),
+        ({"client_email": 7}, "is not a service account key: Expected `str`, got `int` - at `$.client_email`"),
+        ({"private_key": "sesame"}, "contains no readable private key in PEM form"),
+        ({"private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "private_key is not an RSA key"),
         ({"token_uri": "http://oauth2.example.com/token"}, "token_uri must be an https address"),
         ({"token_uri": "https://a:b@oauth2.example.com"}, "token_uri must be an https address"),
         ({"token_uri": "https://"}, "token_uri must be an https address"),
@@ -373,7 +373,7 @@ async def test_a_service_account_that_is_none_is_named(
 )
 async def test_a_service_account_file_without_json_is_named(stand: Stand, content: bytes) -> None:
     stand.file.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"fire\.service_account_file: holds no JSON"):
+    with pytest.raises(ConfigError, match=r"fire\.service_account_file: does not contain valid JSON"):
         stand.provider()
 
 

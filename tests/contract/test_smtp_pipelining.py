@@ -162,13 +162,13 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
         # It refused the sender, took the recipient and waits: even an empty message might reach somebody.
         (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.NEVER, "SMTP 550 5.1.7 Bad sender"),
         # More answers than commands, or other ones: whose is the next?
-        (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "the server said, unasked: 250 OK"),
+        (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "unsolicited reply from the server: 250 OK"),
         (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),
         (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go on (naming the sender)"),
         (
             OK + b"What?\r\n" + GO_AHEAD,
             Verdict.PROVIDER_DOWN,
-            "the server's answer is not SMTP: 'What?' (naming the recip",
+            "the server's reply is not SMTP: 'What?' (naming the recip",
         ),
         (b"421 4.3.2 Closing\r\n", Verdict.PROVIDER_DOWN, "SMTP 421 4.3.2 Closing (naming the sender)"),
         (
@@ -208,7 +208,7 @@ async def say_goodbye_when_the_next_comes(reader: Reader, writer: Writer) -> Non
     writer.write(b"421 4.4.2 Idle for too long\r\n")
 
 
-async def say_goodbye_unasked(_: Reader, writer: Writer) -> None:
+async def send_an_unsolicited_goodbye(_: Reader, writer: Writer) -> None:
     writer.write(b"421 4.4.2 Idle for too long\r\n")
 
 
@@ -223,7 +223,7 @@ async def close_before_the_content(reader: Reader, writer: Writer) -> None:
     [
         close_when_the_next_comes,
         say_goodbye_when_the_next_comes,
-        say_goodbye_unasked,
+        send_an_unsolicited_goodbye,
         close_before_the_content,
     ],
 )

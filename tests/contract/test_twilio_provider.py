@@ -227,11 +227,11 @@ WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
         (WITH_SENDER, "providers.sms.auth_token: is required: auth_token, or api_key and api_secret"),
         (
             WITH_SENDER | {"auth_token": TOKEN, "api_key": KEY},
-            "providers.sms.auth_token: give either this, or api_key",
+            "providers.sms.auth_token: set this, or api_key",
         ),
         (
             WITH_SENDER | {"auth_token": TOKEN, "api_secret": SECRET},
-            "providers.sms.auth_token: give either this, or",
+            "providers.sms.auth_token: set this, or",
         ),
         (WITH_SENDER | {"api_key": KEY}, "providers.sms.api_secret: is required with an api_key"),
         (WITH_SENDER | {"api_secret": SECRET}, "providers.sms.api_key: is required: auth_token, or"),
@@ -242,7 +242,7 @@ WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
         (WITH_TOKEN, "providers.sms.from_number: is required, or messaging_service_sid"),
         (
             WITH_TOKEN | {"from_number": FROM, "messaging_service_sid": SERVICE},
-            "providers.sms.from_number: give either this or messaging_service_sid",
+            "providers.sms.from_number: set this or messaging_service_sid, not both",
         ),
         (WITH_TOKEN | {"from_number": "020 2555"}, "providers.sms.from_number: expected `str` matching"),
         (

@@ -218,7 +218,7 @@ async def test_a_template_that_loops_is_dead_at_once_and_says_where(
     ("campaign", "words"),
     [
         (63, "Malformed SMTP response line: HTTP/1.1 400 Bad Request (connecting)"),
-        (64, "the server's answer is not SMTP: "),
+        (64, "the server's reply is not SMTP: "),
         (65, "the server closed the connection (sending the content)"),
         (66, "no answer from silent within 0.4 s"),
     ],

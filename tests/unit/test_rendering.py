@@ -139,7 +139,7 @@ def test_a_runaway_template_is_cut_off_with_its_place(source: str) -> None:
 
 
 def test_deep_data_are_no_harm() -> None:
-    with pytest.raises(RenderError, match="not readable JSON"):
+    with pytest.raises(RenderError, match="is not valid JSON"):
         text_of("x", event='{"a":' + "[" * 5000 + "]" * 5000 + "}")
 
 

@@ -1,4 +1,4 @@
-"""Providers by type. A new one is a file beside this one and a line in `REGISTRY`."""
+"""The provider types. To add one, add a module to this package and a line to `REGISTRY`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ REGISTRY: dict[str, tuple[type[msgspec.Struct], Factory]] = {
 
 _PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
 _NAMED = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<field>.*?)`")
-_SAYS = {"missing required": "is required", "contains unknown": "is not a setting of this provider"}
+_PROBLEMS = {"missing required": "is required", "contains unknown": "is not a setting of this provider"}
 
 
 def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Provider:
-    """Make the provider that a table `[providers.NAME]` describes.
+    """Create the provider that a table `[providers.NAME]` describes.
 
     Args:
         name: The provider's name in the configuration and in campaigns.
@@ -45,7 +45,7 @@ def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Prov
         data_dir: Where a provider may keep files.
 
     Raises:
-        ConfigError: Names `providers.NAME.field` and what is wrong with it.
+        ConfigError: A setting is invalid. Names it as `providers.NAME.FIELD`.
     """
     table = dict(raw_table)
     kind = table.pop("type", None)
@@ -61,10 +61,10 @@ def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Prov
 
 
 def _explain(name: str, fault: str) -> str:
-    """Turn msgspec's words into `providers.NAME.field: what is wrong`. They never hold a value of ours."""
+    """Convert an error of msgspec, which never contains values, to `providers.NAME.FIELD: problem`."""
     place = _PLACE.search(fault)
     path = f"providers.{name}" + (f".{place['path']}" if place and place["path"] else "")
     fault = _PLACE.sub("", fault)
     if named := _NAMED.match(fault):
-        return f"{path}.{named['field']}: {_SAYS[named['what']]}"
+        return f"{path}.{named['field']}: {_PROBLEMS[named['what']]}"
     return f"{path}: {fault[:1].lower()}{fault[1:]}"

@@ -33,12 +33,13 @@ HOSTS = {
     "sandbox": "https://api.sandbox.push.apple.com",
 }
 MAX_PAYLOAD = 4096
-"""Bytes that APNs takes in one notification."""
+"""Maximum payload that APNs accepts, in bytes."""
 MAX_TTL = 2_419_200
+"""28 days, in seconds."""
 RENEW_AFTER = 50 * 60.0
-"""Seconds after which a token is replaced; APNs refuses it after an hour."""
+"""Seconds after which a token is replaced; APNs rejects it after an hour."""
 RENEW_AT_MOST_EVERY = 20 * 60.0
-"""Seconds that APNs wants between two tokens."""
+"""Minimum seconds between two tokens, as APNs requires."""
 
 _DEVICE_TOKEN = re.compile(r"[0-9A-Fa-f]{8,200}")
 _REASON = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -87,19 +88,19 @@ class ApnsSettings(ApiSettings, frozen=True, kw_only=True):
     key_id: AppleId
     team_id: AppleId
     topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,255}\Z")]
-    """The app's bundle id."""
+    """The app's bundle ID."""
     environment: Literal["production", "sandbox"] = "production"
-    """Sandbox is for builds that Xcode puts on a device."""
+    """`sandbox` is for builds that Xcode installs on a device."""
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
-    """How long APNs keeps a notification for a device that is off; 0: it is tried once."""
+    """How long APNs keeps a notification for an offline device, in seconds; 0: APNs tries only once."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
-        """Leave out the file: somebody may have put its content there."""
+        """Leave out `key_file`, which may contain the key itself by mistake."""
         return [("url", self.url), ("topic", self.topic), ("environment", self.environment)]
 
 
 class ApnsProvider:
-    """Sends push notifications by APNs."""
+    """Sends push notifications through APNs."""
 
     channels = frozenset({Channel.PUSH})
 
@@ -118,10 +119,10 @@ class ApnsProvider:
     async def send(self, message: Message) -> str:
         """Send a push notification.
 
-        It carries the trigger's id, so that one that comes twice replaces itself on the device.
+        Its collapse ID is the trigger's ID, so a duplicate replaces the first notification on the device.
 
         Raises:
-            ProviderError: APNs did not accept it, it is too large, or the device token is not of APNs.
+            ProviderError: APNs did not accept it, it is too large, or the device token is not an APNs token.
         """
         if not isinstance(message, Push):
             raise ProviderError(Verdict.NEVER, "APNs sends push notifications only", reached_provider=False)
@@ -138,7 +139,7 @@ class ApnsProvider:
         await self._api.aclose()
 
     async def _post(self, push: Push) -> Answer:
-        """Post; if the provider token has expired and may be renewed, once more with a new one."""
+        """Post; if the provider token has expired and can be renewed, retry once with a new one."""
         content = _content(push)
         token = self._token.get()
         answer = await self._post_with(token, push, content)
@@ -164,13 +165,13 @@ class ApnsProvider:
 
 
 class _ProviderToken:
-    """The token that says who we are: signed here, used by all sends, renewed before it ends."""
+    """The JWT that authenticates all requests, signed here and renewed before it expires."""
 
     def __init__(self, name: str, settings: ApnsSettings, clock: Clock) -> None:
         place = f"providers.{name}.key_file"
         key = load_key(place, read_file(place, settings.key_file))
         if not (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)):
-            raise ConfigError(f"{place}: is no key of the curve P-256, as Apple gives out")
+            raise ConfigError(f"{place}: is not a P-256 key; use the .p8 file from Apple")
         self._key = key
         self._key_id = settings.key_id
         self._team_id = settings.team_id
@@ -178,12 +179,15 @@ class _ProviderToken:
         self._issue()
 
     def get(self) -> str:
-        if not 0 <= self._clock() - self._issued_at < RENEW_AFTER:  # below 0: the clock was put back
+        if not 0 <= self._clock() - self._issued_at < RENEW_AFTER:  # below 0: the clock was set back
             self._issue()
         return self._text
 
     def renew(self, text: str) -> bool:
-        """Replace a token that APNs calls expired, unless it is too new; tell whether there is another."""
+        """Replace a token that APNs reports as expired, and return whether there is a newer one.
+
+        A token is not replaced more often than APNs allows.
+        """
         if text == self._text and self._clock() - self._issued_at >= RENEW_AT_MOST_EVERY:
             self._issue()
         return text != self._text
@@ -201,7 +205,7 @@ def _content(push: Push) -> bytes:
         ProviderError: It is larger than APNs accepts.
     """
     aps = {"alert": {"title": push.title, "body": push.body}, "sound": "default"}
-    payload = {**push.data, "aps": aps}  # in this order: data never replaces `aps`
+    payload = {**push.data, "aps": aps}  # in this order, so that data never replaces `aps`
     content = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     if len(content) > MAX_PAYLOAD:
         problem = f"the message has {len(content)} bytes; APNs accepts {MAX_PAYLOAD}"
@@ -212,8 +216,8 @@ def _content(push: Push) -> bytes:
 def classify(answer: Answer, device_token: str) -> ProviderError:
     """Return the error for an answer other than success."""
     reason = _reason_in(answer)
-    said = f"{reason or 'no readable reason'}{_since(answer)}"
-    words = scrub(f"APNs HTTP {answer.status}: {said}", device_token)
+    details = f"{reason or 'no readable reason'}{_since(answer)}"
+    words = scrub(f"APNs HTTP {answer.status}: {details}", device_token)
     return ProviderError(_verdict(answer.status, reason), words, retry_after=answer.retry_after)
 
 
@@ -231,7 +235,7 @@ def _reason_in(answer: Answer) -> str:
 
 
 def _since(answer: Answer) -> str:
-    """Return since when a token is invalid: with a 410, APNs tells it in milliseconds since 1970."""
+    """Return since when a device token is invalid, which APNs sends with a 410, in Unix milliseconds."""
     moment = answer.body.get("timestamp") if isinstance(answer.body, dict) else None
     if not isinstance(moment, int):
         return ""

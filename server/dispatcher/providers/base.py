@@ -1,4 +1,4 @@
-"""What a provider is: the one door through which messages leave."""
+"""Defines providers, the only way in which messages leave Clarion."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ __all__ = ["Destination", "Provider", "ProviderRetryPolicy", "SendingPolicy"]
 
 
 class ProviderRetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
-    """As in the domain, but a misspelt member is an error here, where people write."""
+    """The domain's retry policy, for configuration files: an unknown field is an error."""
 
 
 class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The settings that every provider has; a provider's own settings inherit from it. Times in seconds."""
+    """Settings that all providers have; a provider's settings inherit from it. Times are in seconds."""
 
     rate: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
-    """Messages a second, all dispatchers together; 0 means as fast as it goes."""
+    """Messages per second, for all dispatchers together; 0: unlimited."""
     breaker_failures: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
-    """So many failures of the provider in a row open its circuit breaker; 0: it has none."""
+    """Consecutive failures of the provider that open its circuit breaker; 0: it has none."""
     breaker_pause: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
-    """How long an open breaker keeps messages away before one tries again; it doubles with each failure."""
+    """How long an open breaker waits before it lets one message through; doubles with each failure."""
 
     retry: ProviderRetryPolicy | None = None
-    """For campaigns that have no policy of their own."""
+    """The policy of campaigns that do not set one."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
-        """Return what a repr may show: a provider with secrets names its harmless settings here."""
+        """Return the settings that `repr` shows; a provider with secrets overrides this to leave them out."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__]
 
     def __repr__(self) -> str:
-        """Show what `repr_fields` returns: a repr ends in logs."""
+        """Show what `repr_fields` returns, because a repr may be logged."""
         return (
             f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.repr_fields())})"
         )
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show the same here."""
+        """Return the fields that rich shows, for the same reason."""
         return self.repr_fields()
 
 
 class Destination(Protocol):
-    """What bounds the use of something that is sent to."""
+    """The limits for sending to a provider or a webhook endpoint."""
 
     @property
     def timeout(self) -> float:
@@ -54,25 +54,24 @@ class Destination(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """How many messages may be under way at once."""
+        """How many messages may be in flight at once."""
         ...
 
     @property
     def policy(self) -> SendingPolicy:
-        """How fast it may be used, and when it is left alone."""
+        """Its rate, circuit breaker and retry policy."""
         ...
 
 
 class Provider(Destination, Protocol):
-    """Something that takes messages of some channels.
+    """Delivers messages of some channels.
 
-    The caller ends a `send` that takes longer than `timeout` by cancelling it, and has at most
-    `concurrency` of them under way.
+    The caller cancels a `send` that takes longer than `timeout`, and has at most `concurrency` in flight.
     """
 
     @property
     def name(self) -> str:
-        """The name under which it is configured."""
+        """Its name in the configuration."""
         ...
 
     @property
@@ -81,7 +80,7 @@ class Provider(Destination, Protocol):
         ...
 
     async def send(self, message: Message) -> str:
-        """Send a message and return the provider's ID for it, empty if it gives none.
+        """Send a message and return the provider's ID for it, or an empty string.
 
         Raises:
             ProviderError: The provider did not accept it; the error's verdict says what to do next.
@@ -89,5 +88,5 @@ class Provider(Destination, Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...

@@ -26,10 +26,11 @@ from .tokens import Clock, SharedToken, Token
 __all__ = ["FcmProvider", "FcmSettings", "classify"]
 
 MAX_PAYLOAD = 4096
-"""Bytes of keys and values that FCM takes in one message."""
+"""Maximum size of the keys and values of one message that FCM accepts, in bytes."""
 QUOTA_PAUSE = 60.0
-"""Seconds to wait after a throttle that names no time, as FCM asks for."""
+"""Seconds to wait after a 429 without `Retry-After`, as FCM requires."""
 MAX_TTL = 2_419_200
+"""28 days, in seconds."""
 _SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 _DEVICE_TOKEN = re.compile(r"[A-Za-z0-9_:.=-]{1,4096}")
 _MESSAGE_NAME = re.compile(r"projects/[\x21-\x7e]{1,500}")
@@ -49,24 +50,24 @@ _BY_STATUS = {
 
 
 class FcmSettings(ApiSettings, frozen=True, kw_only=True):
-    """Settings of FCM. Times in seconds."""
+    """Settings of FCM. Times are in seconds."""
 
     service_account_file: Annotated[str, msgspec.Meta(min_length=1)]
-    """The JSON file of a service account that may send."""
+    """The JSON key file of a service account with permission to send."""
     project_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]*\Z")] = ""
-    """The Firebase project, if it is not the one of the service account."""
+    """The Firebase project, if it is not that of the service account."""
     priority: Literal["high", "normal"] = "high"
-    """High wakes an Android device that sleeps."""
+    """`high` wakes a sleeping Android device."""
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
-    """How long FCM keeps a message for an Android device that is off."""
+    """How long FCM keeps a message for an offline Android device."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
-        """Leave out the file: somebody may have put its content there."""
+        """Leave out `service_account_file`, which may contain the key itself by mistake."""
         return [("url", self.url), ("project_id", self.project_id)]
 
 
 class FcmProvider:
-    """Sends push notifications by FCM."""
+    """Sends push notifications through FCM."""
 
     channels = frozenset({Channel.PUSH})
 
@@ -85,10 +86,10 @@ class FcmProvider:
     async def send(self, message: Message) -> str:
         """Send a push notification.
 
-        FCM knows no idempotency keys. A notification that comes twice replaces itself on the device.
+        FCM has no idempotency keys. A duplicate replaces the first notification on the device.
 
         Raises:
-            ProviderError: FCM did not accept it, the message is too large, or the device token is not of FCM.
+            ProviderError: FCM did not accept it, it is too large, or the device token is not an FCM token.
         """
         if not isinstance(message, Push):
             raise ProviderError(Verdict.NEVER, "FCM sends push notifications only", reached_provider=False)
@@ -107,7 +108,7 @@ class FcmProvider:
         await self._api.aclose()
 
     async def _post(self, content: bytes) -> Answer:
-        """Post with the shared access token; if it is refused, once more with a new one."""
+        """Post with the shared access token; if it is rejected, retry once with a new one."""
         token = await self._token.get()
         answer = await self._post_with(token, content)
         if answer.status != httpx.codes.UNAUTHORIZED or _error_in(answer).code == "THIRD_PARTY_AUTH_ERROR":
@@ -134,7 +135,7 @@ def _content(push: Push, settings: FcmSettings) -> bytes:
     if size > MAX_PAYLOAD:
         problem = f"the message has {size} bytes; FCM accepts {MAX_PAYLOAD}"
         raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
-    same = str(push.trigger_id)  # a second message of this name replaces the first on the screen
+    same = str(push.trigger_id)  # a message with the same tag replaces the previous one on the device
     message = {
         "token": push.device_token,
         "notification": {"title": push.title, "body": push.body},
@@ -150,7 +151,7 @@ def _content(push: Push, settings: FcmSettings) -> bytes:
 
 
 def _name_in(answer: Answer) -> str | None:
-    """Return the message's name, empty if the answer broke off before it; None if FCM did not take it."""
+    """Return the message's name, empty if the answer was truncated; None if FCM did not accept it."""
     if answer.status != httpx.codes.OK:
         return None
     if not answer.complete:
@@ -164,7 +165,7 @@ class _Violation(msgspec.Struct, frozen=True):
 
 
 class _Detail(msgspec.Struct, frozen=True, rename="camel"):
-    """A `FcmError` has the code, a `BadRequest` the fields."""
+    """A detail of an error: an `FcmError` has the code, a `BadRequest` has the fields."""
 
     error_code: str = ""
     field_violations: list[_Violation] = []
@@ -177,12 +178,12 @@ class _Error(msgspec.Struct, frozen=True):
 
     @property
     def code(self) -> str:
-        """FCM's own code, or the canonical one of all Google APIs."""
+        """FCM's error code, or the canonical code of Google APIs."""
         return next((detail.error_code for detail in self.details if detail.error_code), self.status)
 
     @property
     def fields(self) -> list[str]:
-        """The fields of the request that are wrong."""
+        """The invalid fields of the request."""
         return [violation.field for detail in self.details for violation in detail.field_violations]
 
 

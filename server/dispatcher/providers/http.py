@@ -1,4 +1,4 @@
-"""What providers with an HTTP API share: one client, bounded answers, and what goes wrong on the way."""
+"""The HTTP client of providers with an HTTP API: settings, limited answers and network errors."""
 
 from __future__ import annotations
 
@@ -21,51 +21,57 @@ from .base import SendingPolicy
 __all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]
 
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are read; no provider says more about one message."""
+"""Maximum bytes of an answer that are read, more than any provider sends about one message."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _IDLE, _IDLE_HTTP2 = 5.0, 60.0
-"""Seconds that a connection may idle: one of HTTP/2 is dear, and the only one."""
+"""Seconds that a connection may be idle; an HTTP/2 connection is costly to open and there is only one."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
 class ApiSettings(SendingPolicy, frozen=True, kw_only=True):
-    """Settings of every provider with an HTTP API. Times in seconds."""
+    """Settings of every provider with an HTTP API. Times are in seconds."""
 
     url: str = ""
-    """Where the API is; empty: the provider's own address. Plain http is for this machine alone."""
+    """The API's address; empty: the provider's public one. Plain http is for loopback addresses only."""
     timeout: Seconds = 20.0
-    """For one message, connecting included."""
+    """For one message, including the time to connect."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
-    """How many messages may be under way at once."""
+    """How many messages may be in flight at once."""
     ca_file: str | None = None
-    """A PEM file of the authorities to trust instead of the system's."""
+    """A PEM file of certificate authorities to trust instead of the system's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an API answered. `body` is its JSON, or None if it is none."""
+    """An API's answer. `body` is the decoded JSON, or None if it is not valid JSON."""
 
     status: int
     headers: httpx.Headers
     body: Any
     complete: bool = True
-    """False: the connection broke off in the body."""
+    """Whether the whole body was received."""
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the provider asks to wait, or None."""
+        """Seconds to wait as the provider requests, or None."""
         return retry_after(self.headers)
 
 
 class HttpApi:
-    """One pooled client for one provider."""
+    """A pooled HTTP client for one provider."""
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str, *, http2: bool = False) -> None:
-        """Take the provider's name for errors, its settings and its public address.
+        """Create a client, without connecting.
+
+        Args:
+            name: The provider's name, for errors.
+            settings: The provider's settings.
+            default_url: The provider's public address.
+            http2: Whether to use HTTP/2 instead of HTTP/1.1.
 
         Raises:
-            ConfigError: the address or the file of authorities is unusable.
+            ConfigError: The address or the file of authorities cannot be used.
         """
         self._name = name
         url = _checked_url(name, settings.url or default_url)
@@ -80,9 +86,9 @@ class HttpApi:
             http1=not http2,
             http2=http2,
             verify=_tls(name, settings),
-            timeout=None,  # whoever calls `send` ends it
+            timeout=None,  # the caller of `send` cancels it
             limits=limits,
-            trust_env=False,  # a proxy in the environment would see every recipient
+            trust_env=False,  # a proxy from the environment could read every recipient
             follow_redirects=False,
         )
         self._client = self._new_client()
@@ -136,13 +142,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 async def _read(answer: httpx.Response) -> bytes | None:
-    """Return the body, or None of one that breaks off: the status had said yes or no before it."""
+    """Return the body, or None if it is truncated; the status alone then decides."""
     read = b""
     with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
         async for part in answer.aiter_bytes():
             read += part
             if len(read) > MAX_ANSWER:
-                return b""  # not the answer of this API
+                return b""  # not an answer of this API
         return read
     return None
 
@@ -162,7 +168,7 @@ def _checked_url(name: str, text: str) -> httpx.URL:
     if url.scheme not in {"https", "http"} or not url.host or url.userinfo:
         raise ConfigError(f"providers.{name}.url: must be an address such as https://api.example.com")
     if url.scheme == "http" and url.host not in _LOOPBACK:
-        raise ConfigError(f"providers.{name}.url: must be https, or the credentials would be sent in clear")
+        raise ConfigError(f"providers.{name}.url: must be https, or the credentials would be sent unencrypted")
     return url
 
 
@@ -170,5 +176,5 @@ def _tls(name: str, settings: ApiSettings) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "holds no certificate"
+        reason = getattr(error, "strerror", None) or "contains no certificate"
         raise ConfigError(f"providers.{name}.ca_file: cannot be used: {reason}") from None

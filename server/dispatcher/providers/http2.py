@@ -1,4 +1,4 @@
-"""What HTTP/2 needs on top: all messages share one connection, so one that is of no use must be left."""
+"""The HTTP/2 client. All messages share one connection, so an unusable connection must be replaced."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _REASON = re.compile(r"[A-Za-z]{1,64}")
 
 
 class Http2Api(HttpApi):
-    """An API that speaks HTTP/2 alone: many messages at once (at most 100) on one connection."""
+    """A client for an API that requires HTTP/2: up to 100 concurrent messages on one connection."""
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str) -> None:
-        """Take what `HttpApi` takes.
+        """Create a client, without connecting; for the arguments see `HttpApi`.
 
         Raises:
-            ConfigError: the address or the file of authorities is unusable.
+            ConfigError: The address or the file of authorities cannot be used.
         """
         super().__init__(name, settings, default_url, http2=True)
         self._under_way: Counter[httpx.AsyncClient] = Counter()
@@ -43,16 +43,16 @@ class Http2Api(HttpApi):
         form: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
     ) -> Answer:
-        """Post once, as `HttpApi` does. Once a post was cancelled, later ones take a new connection.
+        """Post once, as `HttpApi` does. After a post is cancelled, later ones use a new connection.
 
-        A connection that went silent (a firewall forgot it) looks open for a quarter of an hour. Its
-        messages are cancelled one by one, and without this, new ones would follow them.
+        A connection that a firewall dropped silently looks open for a quarter of an hour. Its messages are
+        cancelled by timeouts, but without this, new messages would keep using it.
         """
         client = self._client
         self._under_way[client] += 1
         try:
             return await super().post(path, headers=headers, content=content, form=form, auth=auth)
-        except (h2.exceptions.H2Error, httpcore.ConnectionNotAvailable) as error:  # httpx lets these through
+        except (h2.exceptions.H2Error, httpcore.ConnectionNotAvailable) as error:  # httpx does not wrap these
             raise self._unanswered(error) from None
         except asyncio.CancelledError:
             if client is self._client:
@@ -62,12 +62,12 @@ class Http2Api(HttpApi):
             await self._release(client)
 
     async def aclose(self) -> None:
-        """Close all connections, those that were left included."""
+        """Close all connections, including replaced ones."""
         for client in {self._client, *self._under_way}:
             await client.aclose()
 
     async def _release(self, client: httpx.AsyncClient) -> None:
-        """Close a client that was left once its last message is through."""
+        """Close a replaced client after its last message."""
         self._under_way[client] -= 1
         if not self._under_way[client]:
             del self._under_way[client]
@@ -75,7 +75,7 @@ class Http2Api(HttpApi):
                 await client.aclose()
 
     def _unanswered(self, error: Exception) -> ProviderError:
-        """Return the error for a broken connection. An orderly end says nothing about the next connection."""
+        """Return the error for a broken connection; a graceful shutdown is not a provider failure."""
         goaway = _goaway(error)
         if goaway is None:
             return super()._unanswered(error)
@@ -85,7 +85,7 @@ class Http2Api(HttpApi):
 
 
 def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | None:
-    """Return the GOAWAY frame that an error of httpx comes from."""
+    """Return the GOAWAY frame that caused an error of httpx, if any."""
     while error is not None:
         for part in error.args:
             if isinstance(part, h2.events.ConnectionTerminated):
@@ -95,7 +95,7 @@ def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | Non
 
 
 def _reason(goaway: h2.events.ConnectionTerminated) -> str:
-    """Return the reason in the frame's debug data: APNs puts the JSON of its answers there."""
+    """Return the reason in the frame's debug data, where APNs sends JSON as in its answers."""
     try:
         reason = json.loads(goaway.additional_data or b"{}")["reason"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The sandbox: messages land in files, for development and for trying campaigns out."""
+"""The sandbox provider: writes messages to files, for development and for testing campaigns."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class SandboxSettings(SendingPolicy, frozen=True, kw_only=True):
-    """Settings of a sandbox."""
+    """Settings of a sandbox provider."""
 
     outbox: Annotated[str, msgspec.Meta(min_length=1)] = "outbox"
-    """The folder of the messages; a relative one lies under the data folder."""
+    """The folder for the messages; a relative path is below the data folder."""
     concurrency: Count = 64
 
 
 class SandboxProvider:
-    """Writes each message to a file named by its trigger: sent twice, it is still one file.
+    """Writes each message to a file named after its trigger, so a duplicate replaces the first file.
 
-    Files are written in the event loop: handing a few kilobytes to a thread would cost more
-    than writing them.
+    Files are written in the event loop, because passing a few kilobytes to a thread would cost more.
     """
 
     channels = frozenset(Channel)
@@ -58,18 +57,18 @@ class SandboxProvider:
         return path.name
 
     async def aclose(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, all for the owner alone (`parents=True` would not)."""
+    """Create a folder and its parents with access for the owner only, unlike `parents=True`."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
+    """Write a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:

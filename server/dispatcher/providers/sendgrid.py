@@ -1,10 +1,10 @@
-"""SendGrid: email by its v3 Mail Send API.
+"""SendGrid: email through its v3 Mail Send API.
 
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 
-The API knows no idempotency key: a message whose answer was lost is sent again. Both carry the same
-`Message-ID` and the same `trigger_id` in `custom_args`, which SendGrid repeats in its activity feed and in
-the events of its webhook.
+The API has no idempotency keys: a message whose answer was lost is sent again. Both have the same
+`Message-ID` and the same `trigger_id` in `custom_args`, which SendGrid includes in its activity feed and its
+webhook events.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ Category = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 class SendGridSettings(ApiSettings, frozen=True, kw_only=True):
-    """Settings of a SendGrid account. One in the EU has the `url` https://api.eu.sendgrid.com."""
+    """Settings of a SendGrid account. In the EU, set `url` to https://api.eu.sendgrid.com."""
 
     api_key: Secret
-    """A key that may do nothing but send mail is enough."""
+    """It needs only the permission to send mail."""
     sandbox_mode: bool = False
-    """Whether SendGrid only checks messages and delivers none."""
+    """Whether SendGrid validates messages without delivering them."""
     categories: Annotated[tuple[Category, ...], msgspec.Meta(max_length=10)] = ()
-    """What SendGrid's statistics count these messages under."""
+    """Categories of these messages in SendGrid's statistics."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the key."""
@@ -70,7 +70,7 @@ class SendGridSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class _Fault(msgspec.Struct):
-    """One of the errors in an answer; `field` is the path of what is wrong in the request."""
+    """One of the errors in an answer; `field` is the path of the invalid field in the request."""
 
     message: str
     field: str | None = None
@@ -81,7 +81,7 @@ class _Refusal(msgspec.Struct):
 
 
 class SendGridProvider:
-    """Sends email through one SendGrid account. Tracking of opens and clicks is as the account has it."""
+    """Sends email through one SendGrid account, whose settings decide about tracking."""
 
     channels = frozenset({Channel.EMAIL})
 
@@ -120,7 +120,7 @@ class SendGridProvider:
         await self._api.aclose()
 
     def _request(self, email: Email, recipient: str) -> dict[str, Any]:
-        parts = (("text/plain", email.text), ("text/html", email.html))  # in the order that the API demands
+        parts = (("text/plain", email.text), ("text/html", email.html))  # in the order that the API requires
         request: dict[str, Any] = {
             "personalizations": [{"to": [{"email": recipient}]}],
             "from": _sender(email.sender),
@@ -142,8 +142,8 @@ class SendGridProvider:
 
     def _failure(self, answer: Answer, recipient: str) -> ProviderError:
         faults = _faults(answer)
-        said = "; ".join(f"{one.message} ({one.field})" if one.field else one.message for one in faults)
-        text = f"SendGrid HTTP {answer.status}: {said or 'no readable error'}"
+        errors = "; ".join(f"{one.message} ({one.field})" if one.field else one.message for one in faults)
+        text = f"SendGrid HTTP {answer.status}: {errors or 'no readable error'}"
         words = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
         return ProviderError(_verdict(answer.status, faults), words, retry_after=_wait(answer))
 
@@ -163,12 +163,12 @@ def _sender(sender: str) -> dict[str, str]:
 
 
 def _encode(request: dict[str, Any]) -> bytes:
-    """Return a request as JSON. Half a surrogate pair, which UTF-8 cannot carry, becomes a question mark."""
+    """Return a request as JSON. A lone surrogate, which UTF-8 cannot encode, becomes a question mark."""
     return json.dumps(request, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _faults(answer: Answer) -> list[_Fault]:
-    """Return the errors of an answer in the documented form; none of any other."""
+    """Return the errors of an answer, or an empty list if it does not have the documented form."""
     try:
         return msgspec.convert(answer.body, _Refusal).errors
     except msgspec.ValidationError:
@@ -176,7 +176,7 @@ def _faults(answer: Answer) -> list[_Fault]:
 
 
 def _wait(answer: Answer) -> float | None:
-    """Return the seconds to wait: of `Retry-After`, or until a throttle's `X-RateLimit-Reset`, in Unix time.
+    """Return the seconds to wait: from `Retry-After`, or until the Unix time in `X-RateLimit-Reset` of a 429.
 
     https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/rate-limits
     """

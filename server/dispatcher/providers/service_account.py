@@ -1,4 +1,4 @@
-"""Google service accounts: a signed assertion is exchanged for an access token (RFC 7523).
+"""Google service accounts: exchanges a signed assertion for an access token (RFC 7523).
 
 https://developers.google.com/identity/protocols/oauth2/service-account
 """
@@ -21,7 +21,7 @@ from .tokens import Clock, Token, load_key, read_file
 __all__ = ["ServiceAccount"]
 
 LIFETIME = 3600
-"""Seconds that an assertion is valid: the longest that Google takes."""
+"""Seconds that an assertion is valid, the maximum that Google accepts."""
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -29,7 +29,7 @@ Word = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+\Z")]
 
 
 class _File(msgspec.Struct, frozen=True):
-    """The members of the JSON file that count."""
+    """The fields of the JSON key file that are used."""
 
     client_email: Word
     private_key: Annotated[str, msgspec.Meta(min_length=1)]
@@ -38,7 +38,7 @@ class _File(msgspec.Struct, frozen=True):
     private_key_id: Word | None = None
 
     def __repr__(self) -> str:
-        """Show nothing: one member is the key."""
+        """Show no fields, because one is the private key."""
         return "_File()"
 
 
@@ -51,25 +51,31 @@ class _Grant(msgspec.Struct, frozen=True):
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """RFC 6749, 5.2."""
+    """An error of the token endpoint (RFC 6749, 5.2)."""
 
     error: str = ""
     error_description: str = ""
 
 
 class ServiceAccount:
-    """An account, out of its JSON file, that can get itself access tokens."""
+    """A service account that requests access tokens."""
 
     def __init__(self, place: str, path: str, scope: str, clock: Clock) -> None:
-        """Read the file at `path`; `scope` is what its tokens are for.
+        """Read the JSON key file.
+
+        Args:
+            place: The name of the setting with the path, for errors.
+            path: The path of the file.
+            scope: The OAuth scope of the tokens.
+            clock: Returns Unix seconds.
 
         Raises:
-            ConfigError: names `place`, the setting of the file, and what is wrong with it.
+            ConfigError: The file cannot be used. Names `place`.
         """
         file = _parse(place, read_file(place, path))
         key = load_key(place, file.private_key.encode("utf-8", "replace"))
         if not isinstance(key, RSAPrivateKey):
-            raise ConfigError(f"{place}: private_key is no RSA key")
+            raise ConfigError(f"{place}: private_key is not an RSA key")
         _check_address(place, file.token_uri)
         self.project_id = file.project_id
         self._key = key
@@ -79,11 +85,15 @@ class ServiceAccount:
         self._clock = clock
 
     async def fetch_token(self, api: HttpApi, timeout: float) -> Token:  # noqa: ASYNC109 - sends share it
-        """Get a new access token by one call, which takes `timeout` seconds at most.
+        """Request a new access token.
+
+        Args:
+            api: The client to use.
+            timeout: Maximum duration in seconds.
 
         Raises:
-            ProviderError: No answer arrived, or the request was refused: the clock or the account is wrong,
-                or Google is down. The text contains nothing of the assertion.
+            ProviderError: There was no answer, or the request was rejected: the clock or the account is
+                wrong, or Google is down. The text contains nothing of the assertion.
         """
         now = self._clock()
         claims = self._claims | {"iat": int(now), "exp": int(now) + LIFETIME}
@@ -114,7 +124,7 @@ def _token(answer: Answer, now: float, assertion: str) -> Token:
 
 
 def _refusal(body: Any, assertion: str) -> str:
-    """Return the endpoint's words, unless they quote a part of what was sent."""
+    """Return the endpoint's error, or an empty string if it quotes a part of the assertion."""
     try:
         refusal = msgspec.convert(body, _Refusal)
     except msgspec.ValidationError:
@@ -126,10 +136,10 @@ def _refusal(body: Any, assertion: str) -> str:
 def _parse(place: str, content: bytes) -> _File:
     try:
         return msgspec.json.decode(content, type=_File)
-    except msgspec.ValidationError as error:  # names members, never their values
-        raise ConfigError(f"{place}: is no service account: {error}") from None
+    except msgspec.ValidationError as error:  # names fields, never their values
+        raise ConfigError(f"{place}: is not a service account key: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{place}: holds no JSON") from None
+        raise ConfigError(f"{place}: does not contain valid JSON") from None
 
 
 def _check_address(place: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Credentials of push services: private keys out of files, and tokens that many sends share."""
+"""Credentials of push services: private keys from files, and tokens that sends share."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ from ...errors import ConfigError
 __all__ = ["Clock", "SharedToken", "Token", "load_key", "read_file"]
 
 MARGIN = 60.0
-"""Seconds before its end from which a token is not used any more."""
+"""Seconds before its expiry from which a token is no longer used."""
 
 Clock = Callable[[], float]
-"""Seconds since 1970, as `time.time` tells them."""
+"""Returns Unix seconds, as `time.time` does."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Token:
-    """A secret that ends. It has no repr: that would end in logs."""
+    """A secret that expires. It has no repr, because a repr may be logged."""
 
     text: str
     expires_at: float
 
 
 class SharedToken:
-    """A token that is fetched when it is needed, once for all who wait."""
+    """A token that is fetched on demand, once for all concurrent callers."""
 
     def __init__(self, fetch: Callable[[], Awaitable[Token]], clock: Clock) -> None:
-        """Take how to fetch a token. `fetch` must come to an end by itself: no waiter ends it."""
+        """Create a token that is not fetched yet.
+
+        Args:
+            fetch: Returns a new token. It needs its own timeout: cancelling a caller does not cancel it.
+            clock: Returns Unix seconds.
+        """
         self._fetch = fetch
         self._clock = clock
         self._token = Token("", 0.0)
@@ -42,11 +47,11 @@ class SharedToken:
 
     @property
     def text(self) -> str:
-        """The token as it stands, good or not; empty if there is none."""
+        """The current token, valid or not; empty if there is none."""
         return self._token.text
 
     async def get(self) -> str:
-        """Return a token that is good for a while.
+        """Return a token that is valid for at least `MARGIN`.
 
         Raises:
             ProviderError: Raised by `fetch`; every waiting caller gets it.
@@ -56,15 +61,15 @@ class SharedToken:
         if self._fetching is None:
             self._fetching = asyncio.ensure_future(self._fetch())
             self._fetching.add_done_callback(self._fetched)
-        return (await asyncio.shield(self._fetching)).text  # others wait on when this send is cancelled
+        return (await asyncio.shield(self._fetching)).text  # cancelling this caller leaves the others waiting
 
     def drop(self, text: str) -> None:
-        """Use a token no more: it was refused. One that has come since stays."""
+        """Discard a rejected token, unless it has been replaced already."""
         if self._token.text == text:
             self._token = Token("", 0.0)
 
     async def aclose(self) -> None:
-        """End a fetch that is under way."""
+        """Cancel a fetch in progress."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
@@ -79,8 +84,8 @@ def read_file(place: str, path: str) -> bytes:
     """Return a file's content.
 
     Raises:
-        ConfigError: names `place`, the setting. It holds neither the path nor the content: somebody may
-            have put the one where the other belongs.
+        ConfigError: The file cannot be read. Names `place`, the setting, but not the path, which may be the
+            secret itself by mistake.
     """
     try:
         return Path(path).read_bytes()
@@ -93,9 +98,9 @@ def load_key(place: str, pem: bytes) -> PrivateKeyTypes:
     """Return the private key of a PEM text.
 
     Raises:
-        ConfigError: names `place`, the setting, and holds nothing of the key.
+        ConfigError: The key cannot be used. Names `place`, the setting, and quotes nothing of the key.
     """
     try:
         return load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigError(f"{place}: holds no private key in PEM form that can be read") from None
+        raise ConfigError(f"{place}: contains no readable private key in PEM form") from None

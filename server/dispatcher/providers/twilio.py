@@ -1,11 +1,11 @@
-"""Twilio: text messages by its Messages API.
+"""Twilio: text messages through its Messages API.
 
 https://www.twilio.com/docs/messaging/api/message-resource
 
-Yes means that Twilio queued the message. What the carriers make of it afterwards is not heard here.
+Success means that Twilio queued the message. Later delivery reports of the carriers are not received.
 
-The API knows no idempotency key and keeps no reference of ours: a text whose answer was lost is sent again,
-and nothing but its content tells that it is the same.
+The API has no idempotency keys and stores no client reference: a text whose answer was lost is sent again,
+and only its content shows that it is a duplicate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["TwilioProvider", "TwilioSettings"]
 
 _URL = "https://api.twilio.com"
 MAX_CHARACTERS = 1600
-"""What `Body` may hold (error 21617)."""
+"""Maximum length of `Body` (error 21617)."""
 _CREATED = 201
 _ABOUT_THE_MESSAGE = frozenset(range(400, 500)) - {401, 403, 408, 429}
 _FAILED = frozenset({"failed", "undelivered"})
@@ -69,7 +69,7 @@ _VERDICTS = {
     30004: Verdict.RECIPIENT_REFUSED,  # blocked
     30005: Verdict.RECIPIENT_REFUSED,  # unknown handset
     30006: Verdict.RECIPIENT_REFUSED,  # landline, or no carrier
-    # The message: its sender, its text, or where it is to go.
+    # The message: its sender, text or destination.
     21212: Verdict.NEVER,  # invalid 'From'
     21266: Verdict.NEVER,  # 'To' and 'From' are the same
     21408: Verdict.NEVER,  # region not enabled for the account
@@ -95,20 +95,20 @@ Number = Annotated[str, msgspec.Meta(pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8})\
 
 
 class TwilioSettings(ApiSettings, frozen=True, kw_only=True):
-    """Settings of a Twilio account: its token or an API key, and a number or a messaging service."""
+    """Settings of a Twilio account: an auth token or API key, and a number or messaging service."""
 
     account_sid: AccountSid
     auth_token: Secret | None = None
-    """The account's own token. An API key can be revoked alone, so it is the better choice."""
+    """The account's token. Prefer an API key, which can be revoked separately."""
     api_key: KeySid | None = None
     """The SID of an API key; its secret is `api_secret`."""
     api_secret: Secret | None = None
     from_number: Number | None = None
-    """Who sends, in E.164 or as a short code, unless the campaign names its sender."""
+    """The sender of campaigns without one, in E.164 form or as a short code."""
     messaging_service_sid: ServiceSid | None = None
-    """The service that picks who sends, unless the campaign names its sender."""
+    """The messaging service that chooses the sender for campaigns without one."""
     max_segments: Annotated[int, msgspec.Meta(ge=1, le=50)] = 10
-    """SMS that one text may become; a longer one is given up, for it is most likely a mistake."""
+    """Maximum SMS segments of one text; a longer text is most likely a mistake and is not sent."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out the secrets."""
@@ -117,8 +117,8 @@ class TwilioSettings(ApiSettings, frozen=True, kw_only=True):
         ]
 
 
-class _Said(msgspec.Struct):
-    """An answer: an error, or the message with its fate so far. What is not used is left out."""
+class _Result(msgspec.Struct):
+    """The fields of an answer that are used: of an error, or of the message and its status."""
 
     code: int | None = None
     message: str | None = None
@@ -152,16 +152,16 @@ class TwilioProvider:
         """
         if not isinstance(message, Text):
             raise _unsendable("Twilio sends text messages only")
-        body = message.body.encode("utf-8", "replace").decode()  # no form can carry half a surrogate pair
+        body = message.body.encode("utf-8", "replace").decode()  # a form cannot encode a lone surrogate
         self._refuse_too_long(body)
         sender = {"From": message.sender} if message.sender else self._sender
         form = {"To": message.to, "Body": body, **sender}
         answer = await self._api.post(self._path, form=form, auth=self._auth)
-        said = _read(answer)
-        created = bool(said.sid) and said.status not in _FAILED
+        result = _read(answer)
+        created = bool(result.sid) and result.status not in _FAILED
         if answer.status == _CREATED and (created or not answer.complete):
-            return scrub(said.sid or "", "")  # a yes that broke off is a yes: nobody gets it twice
-        raise self._failure(answer, said, message.to)
+            return scrub(result.sid or "", "")  # a truncated success is one too; retrying would duplicate
+        raise self._failure(answer, result, message.to)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -175,9 +175,9 @@ class TwilioProvider:
             found = f"the text takes {needed.count} SMS in {needed.encoding}"
             raise _unsendable(f"{found}; max_segments is {self._max_segments}")
 
-    def _failure(self, answer: Answer, said: _Said, recipient: str) -> ProviderError:
-        code = said.code or said.error_code
-        what = said.message or said.error_message or "no readable error"
+    def _failure(self, answer: Answer, result: _Result, recipient: str) -> ProviderError:
+        code = result.code or result.error_code
+        what = result.message or result.error_message or "no readable error"
         text = f"Twilio HTTP {answer.status}{f', code {code}' if code else ''}: {what}"
         words = scrub(text.replace(self._auth[1], "[secret]"), recipient)
         verdict = _VERDICTS.get(code or 0) or _by_status(answer.status, code)
@@ -195,17 +195,17 @@ def _by_status(status: int, code: int | None) -> Verdict:
     return Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else Verdict.PROVIDER_DOWN
 
 
-def _read(answer: Answer) -> _Said:
+def _read(answer: Answer) -> _Result:
     try:
-        return msgspec.convert(answer.body, _Said, strict=False)
+        return msgspec.convert(answer.body, _Result, strict=False)
     except msgspec.ValidationError:
-        return _Said()
+        return _Result()
 
 
 def _credentials(name: str, settings: TwilioSettings) -> tuple[str, str]:
-    """Return user name and password: the account and its token, or an API key and its secret."""
+    """Return the user name and password: the account and its token, or an API key and its secret."""
     if settings.auth_token and (settings.api_key or settings.api_secret):
-        raise ConfigError(f"providers.{name}.auth_token: give either this, or api_key and api_secret")
+        raise ConfigError(f"providers.{name}.auth_token: set this, or api_key and api_secret, not both")
     if settings.auth_token:
         return settings.account_sid, settings.auth_token
     if not settings.api_key:
@@ -217,9 +217,9 @@ def _credentials(name: str, settings: TwilioSettings) -> tuple[str, str]:
 
 
 def _default_sender(name: str, settings: TwilioSettings) -> dict[str, str]:
-    """Return the form's fields that say who sends, for campaigns that do not."""
+    """Return the form fields of the sender, for campaigns without one."""
     if settings.from_number and settings.messaging_service_sid:
-        raise ConfigError(f"providers.{name}.from_number: give either this or messaging_service_sid")
+        raise ConfigError(f"providers.{name}.from_number: set this or messaging_service_sid, not both")
     if settings.messaging_service_sid:
         return {"MessagingServiceSid": settings.messaging_service_sid}
     if settings.from_number:

@@ -129,7 +129,7 @@ def classify(error: Exception, stage: Stage, recipient: str) -> ProviderError:
 
 
 def _verdict(code: int, words: str, stage: Stage) -> Verdict:
-    """Return the most specific verdict in the tables; an unknown code is judged by its class."""
+    """Return the most specific verdict in the tables; an unknown code gets the verdict of its class."""
     if stage is Stage.CONNECT or not is_refusal(code) or code in _OURS:
         return _DOWN
     status, subject = _enhanced(code, words)

@@ -1,4 +1,4 @@
-"""DKIM signatures (RFC 6376) of the emails that are sent by SMTP: rsa-sha256, relaxed/simple.
+"""DKIM signatures (RFC 6376) for emails sent through SMTP: rsa-sha256, relaxed/simple.
 
 Only the messages that `compose` builds are signed, so this is the small part of the RFC that they need.
 Libraries for the whole RFC sign in plain Python, 20 times as slowly; the tests verify signatures with one.
@@ -41,7 +41,7 @@ _NAMES_PER_LINE, _BASE64_PER_LINE = 5, 72
 
 
 class Signer:
-    """Signs for one domain with an RSA key.
+    """Signs emails for one domain with an RSA key.
 
     The body is canonicalised as `simple`, because 7-bit bodies are not changed in transit; headers may be
     refolded, so they are canonicalised as `relaxed`.

@@ -1,4 +1,4 @@
-"""SMTP connections, used again while they are fresh."""
+"""A pool of SMTP connections."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ __all__ = ["Pool"]
 
 
 class Pool:
-    """Idle connections; the one used last is used next, so that surplus ones age and go."""
+    """Idle connections. The most recently used one is used next, so that surplus ones expire."""
 
     def __init__(self, client: Callable[[], aiosmtplib.SMTP], idle_limit: float, max_messages: int) -> None:
-        """Take how to make a client, the seconds it may idle, and the messages it may carry."""
+        """Create an empty pool.
+
+        Args:
+            client: Creates a client that is not connected.
+            idle_limit: Seconds after which an idle connection is closed.
+            max_messages: Messages after which a connection is closed.
+        """
         self._client = client
         self._idle_limit = idle_limit
         self._max_messages = max_messages
@@ -33,7 +39,7 @@ class Pool:
         return Connection(self._client())
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next message, unless it has done its work."""
+        """Return a connection to the pool, or close it if it is broken or has reached `max_messages`."""
         if not connection.is_open or connection.carried >= self._max_messages:
             connection.close()
             return

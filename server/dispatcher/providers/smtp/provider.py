@@ -1,4 +1,4 @@
-"""SMTP: email over a pool of connections that are used again."""
+"""SMTP: email over pooled connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SmtpProvider", "SmtpSettings"]
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LARGE = 100_000
-"""Octets from which a signature takes so long (2 ms) that the event loop is not to wait for it."""
+"""Size in octets from which signing takes too long for the event loop (2 ms), so that a thread does it."""
 _QUEUED_AS = re.compile(r"queued as ([\w.@-]+)", re.IGNORECASE)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -35,31 +35,31 @@ DnsName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=2
 
 
 class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
-    """Settings of an SMTP server. Times in seconds."""
+    """Settings of an SMTP server. Times are in seconds."""
 
     host: Name
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
-    """25, or 587 with starttls, or 465 with tls, unless given."""
+    """Default: 25 without encryption, 587 with `starttls`, 465 with `tls`."""
     security: Literal["none", "starttls", "tls"] = "starttls"
-    """With starttls, nothing is sent to a server that does not offer it."""
+    """With `starttls`, nothing is sent to a server that does not support it."""
     username: str = ""
     password: str = ""
     timeout: Seconds = 20.0
-    """For one message, connecting included."""
+    """For one message, including the time to connect."""
     connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
-    """How many messages may be under way at once, each on its own connection."""
+    """How many messages may be in flight at once, each on its own connection."""
     local_hostname: Name | None = None
-    """What we call ourselves in EHLO: this machine's name unless given."""
+    """The name in EHLO; default: this machine's host name."""
     ca_file: str | None = None
-    """A PEM file of the authorities to trust instead of the system's."""
+    """A PEM file of certificate authorities to trust instead of the system's."""
     verify: bool = True
-    """Whether the server's certificate must be good."""
+    """Whether the server's certificate is verified."""
     idle_limit: Seconds = 30.0
-    """A connection that was idle for longer is not used again."""
+    """A connection that is idle for longer is closed."""
     max_messages: Annotated[int, msgspec.Meta(ge=1)] = 100
-    """A connection that has carried this many messages is closed."""
+    """Messages after which a connection is closed."""
     dkim_domain: DnsName = ""
-    """Emails are signed by DKIM for this domain, if the three settings are given."""
+    """Emails are signed with DKIM for this domain. Set all three DKIM settings or none."""
     dkim_selector: DnsName = ""
     """The public key is the TXT record of `SELECTOR._domainkey.DOMAIN`."""
     dkim_key_file: str = ""
@@ -76,7 +76,7 @@ class SmtpProvider:
     channels = frozenset({Channel.EMAIL})
 
     def __init__(self, name: str, settings: SmtpSettings, data_dir: Path) -> None:
-        _refuse_credentials_in_clear(name, settings)
+        _reject_clear_text_credentials(name, settings)
         self.name = name
         self.policy = settings
         self.timeout = settings.timeout
@@ -90,14 +90,14 @@ class SmtpProvider:
     async def send(self, message: Message) -> str:
         """Send an email.
 
-        A pooled connection that turns out dead is replaced, and the message sent anew, but only
-        if its content had not been on its way: nobody gets it twice for that.
+        If a pooled connection turns out to be lost, the message is sent over another one, but only if the
+        sending of its content had not started, so that this never causes duplicates.
         """
         if not isinstance(message, Email):
             raise ProviderError(Verdict.NEVER, "SMTP sends email only", reached_provider=False)
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
-        words = await self._transmit(sender, recipient, await self._signed(compose(message)))
-        queued = _QUEUED_AS.search(words)
+        reply = await self._transmit(sender, recipient, await self._signed(compose(message)))
+        queued = _QUEUED_AS.search(reply)
         return queued[1] if queued else message.message_id
 
     async def aclose(self) -> None:
@@ -116,9 +116,9 @@ class SmtpProvider:
             connection = self._pool.take()
             reused = connection.is_open
             try:
-                words = await connection.carry(sender, recipient, content)
+                reply = await connection.carry(sender, recipient, content)
             except (aiosmtplib.SMTPException, OSError) as error:
-                connection.refused(error)
+                connection.record_failure(error)
                 self._pool.give_back(connection)
                 if reused and is_lost(error) and connection.stage is not Stage.CONTENT:
                     continue
@@ -127,10 +127,10 @@ class SmtpProvider:
                 connection.abort()
                 raise
             self._pool.give_back(connection)
-            return words
+            return reply
 
     def _client(self) -> aiosmtplib.SMTP:
-        """Make a client. It has no timeouts of its own: whoever calls `send` ends it."""
+        """Create a client. It has no timeouts: the caller of `send` cancels it."""
         settings = self._settings
         return aiosmtplib.SMTP(
             hostname=settings.host,
@@ -145,14 +145,14 @@ class SmtpProvider:
         )
 
 
-def _refuse_credentials_in_clear(name: str, settings: SmtpSettings) -> None:
+def _reject_clear_text_credentials(name: str, settings: SmtpSettings) -> None:
     if not settings.username:
         return
     if not settings.password:
         raise ConfigError(f"providers.{name}.password: is required with a username")
     if settings.security == "none" and settings.host not in _LOOPBACK:
         raise ConfigError(
-            f"providers.{name}.security: must be starttls or tls, or the password would be sent in clear"
+            f"providers.{name}.security: must be starttls or tls, or the password would be sent unencrypted"
         )
 
 
@@ -162,7 +162,7 @@ def _tls_context(name: str, settings: SmtpSettings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "holds no certificate"
+        reason = getattr(error, "strerror", None) or "contains no certificate"
         raise ConfigError(f"providers.{name}.ca_file: cannot be used: {reason}") from None
     if not settings.verify:
         context.check_hostname = False
@@ -176,7 +176,7 @@ def _signer(name: str, settings: SmtpSettings) -> Signer | None:
         return None
     for field, value in given.items():
         if not value:
-            raise ConfigError(f"providers.{name}.{field}: is required with the other two of DKIM")
+            raise ConfigError(f"providers.{name}.{field}: is required: set all three DKIM settings or none")
     try:
         return Signer(*given.values())
     except ValueError as error:

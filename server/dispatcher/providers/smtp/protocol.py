@@ -1,0 +1,128 @@
+"""Sends commands and reads replies on an SMTP connection.
+
+aiosmtplib opens the connection, but it loses replies that arrive together, and so cannot pipeline commands
+(RFC 2920). This protocol replaces its reader once the connection is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+
+from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
+
+__all__ = ["PipelinedProtocol"]
+
+_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])([^\r]*))?\r?")
+_MAX_REPLY = 32 * 1024
+"""Maximum octets of one reply: more than enough lines of 512 octets, the limit of RFC 5321."""
+_INVALID = -1
+"""The code of an invalid reply, as in aiosmtplib."""
+
+
+class PipelinedProtocol(asyncio.Protocol):
+    """Writes commands and reads their replies.
+
+    It counts the commands, because an unsolicited reply would be mistaken for that to the next command.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Replace the protocol of an open transport."""
+        self._transport = transport
+        self._unread = bytearray()
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._expected = 0
+        self._replies: deque[SMTPResponse] = deque()
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        transport.set_protocol(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is usable, as far as is known."""
+        return self._error is None and not self._transport.is_closing()
+
+    def send(self, *commands: bytes) -> None:
+        """Write commands together, and expect one reply to each.
+
+        Args:
+            commands: Each includes its line end.
+
+        Raises:
+            SMTPServerDisconnected: The connection is closed.
+            SMTPResponseException: The server sent an invalid reply.
+        """
+        if self._error:
+            raise self._error
+        self._expected += len(commands)
+        self._transport.write(b"".join(commands))
+
+    async def read(self) -> SMTPResponse:
+        """Wait for the next reply.
+
+        Raises:
+            SMTPServerDisconnected: The connection is closed.
+            SMTPResponseException: The server sent an invalid reply.
+        """
+        while not self._replies:
+            if self._error:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._replies.popleft()
+
+    def abort(self) -> None:
+        """Drop the connection with its unsent data."""
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Split received data into lines."""
+        self._unread += data
+        while self._error is None and (end := self._unread.find(b"\n")) >= 0:
+            line = bytes(self._unread[:end])
+            del self._unread[: end + 1]
+            self._add_line(line)
+        if self._size + len(self._unread) > _MAX_REPLY:
+            self._fail(SMTPResponseException(_INVALID, "the server's reply is too long"))
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Record that no more replies will arrive."""
+        lost = SMTPServerDisconnected(str(exc) if exc else "the server closed the connection")
+        self._error = self._error or lost
+        self._wake()
+
+    def _add_line(self, line: bytes) -> None:
+        """Add a line to the reply; a line without a hyphen completes it."""
+        match = _LINE.fullmatch(line)
+        if match is None:
+            start = line[:80].decode("utf-8", "replace").strip()
+            self._fail(SMTPResponseException(_INVALID, f"the server's reply is not SMTP: {start!r}"))
+            return
+        code, mark, words = match.groups()
+        self._lines.append((words or b"").strip())
+        self._size += len(line)
+        if mark == b"-":
+            return
+        text = b"\n".join(self._lines).decode("utf-8", "replace")
+        self._lines, self._size = [], 0
+        self._complete(SMTPResponse(int(code), text))
+
+    def _complete(self, reply: SMTPResponse) -> None:
+        if self._expected:
+            self._expected -= 1
+            self._replies.append(reply)
+        else:
+            # Most often a 421: the server is about to close an idle connection.
+            self._fail(SMTPServerDisconnected(f"unsolicited reply from the server: {reply}"))
+
+    def _fail(self, error: Exception) -> None:
+        """Drop the connection; the first error is the one that callers get."""
+        self._error = self._error or error
+        self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -38,7 +38,7 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-class Stand:
+class Harness:
     """Makes providers for one server; closes them at the end."""
 
     def __init__(self, key_file: Path, closing: contextlib.AsyncExitStack) -> None:
@@ -53,9 +53,9 @@ class Stand:
 
 
 @pytest.fixture
-async def stand(key_file: Path) -> AsyncIterator[Stand]:
+async def harness(key_file: Path) -> AsyncIterator[Harness]:
     async with contextlib.AsyncExitStack() as closing:
-        yield Stand(key_file, closing)
+        yield Harness(key_file, closing)
 
 
 def push(**changes: Any) -> Push:
@@ -73,10 +73,10 @@ async def failure(provider: ApnsProvider, message: Push | None = None) -> Provid
     return caught.value
 
 
-async def test_a_notification_arrives_as_it_was_rendered(stand: Stand) -> None:
+async def test_a_notification_arrives_unchanged(harness: Harness) -> None:
     message = push(data={"campaign_id": "46", "aps": "mine"})
     async with apns_server(KEY) as apns:
-        message_id = await stand.provider(apns).send(message)
+        message_id = await harness.provider(apns).send(message)
     (taken,) = apns.taken
     assert taken.path == f"/3/device/{DEVICE}"
     assert taken.payload == {
@@ -88,27 +88,27 @@ async def test_a_notification_arrives_as_it_was_rendered(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(("ttl", "expected"), [(0, "0"), (3600, "1700003600")])
-async def test_a_notification_ends_when_the_settings_say(stand: Stand, ttl: int, expected: str) -> None:
+async def test_the_ttl_sets_the_expiration(harness: Harness, ttl: int, expected: str) -> None:
     async with apns_server(KEY, clock=lambda: 1_700_000_000.0) as apns:
-        await stand.provider(apns, clock=lambda: 1_700_000_000.9, ttl=ttl).send(push())
+        await harness.provider(apns, clock=lambda: 1_700_000_000.9, ttl=ttl).send(push())
     assert apns.taken[0].headers["apns-expiration"] == expected
 
 
-async def test_many_at_once_share_a_connection_and_a_provider_token(stand: Stand) -> None:
+async def test_sends_share_a_connection_and_a_token(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns, concurrency=50)
+        provider = harness.provider(apns, concurrency=50)
         apns.script += [Say(after=0.05)] * 50
         await asyncio.gather(*(provider.send(push()) for _ in range(50)))
     assert (apns.connections, len(apns.tokens)) == (1, 1)
     assert apns.busiest > 30
 
 
-async def test_no_more_streams_are_opened_than_the_server_allows(stand: Stand) -> None:
+async def test_streams_stay_within_the_servers_limit(harness: Harness) -> None:
     async with apns_server(KEY, streams=3) as apns:
         apns.script += [Say(after=0.01)] * 20
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         await asyncio.gather(*(provider.send(push()) for _ in range(20)))
-    assert (apns.connections, apns.busiest, len(apns.heard)) == (1, 3, 20)
+    assert (apns.connections, apns.busiest, len(apns.received)) == (1, 3, 20)
 
 
 @pytest.mark.parametrize(
@@ -149,37 +149,35 @@ async def test_no_more_streams_are_opened_than_the_server_allows(stand: Stand) -
         (503, "SomethingNew", Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_an_answer_means_try_again_or_never(
-    stand: Stand, status: int, reason: str, expected: Verdict
-) -> None:
+async def test_verdict_of_each_answer(harness: Harness, status: int, reason: str, expected: Verdict) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script.append(Say(status, reason))
         error = await failure(provider)
         assert error.verdict is expected
         assert str(error) == f"APNs HTTP {status}: {reason}"
         await provider.send(push())
-    assert (apns.connections, len(apns.heard)) == (1, 2)
+    assert (apns.connections, len(apns.received)) == (1, 2)
 
 
-async def test_a_throttle_is_about_the_device_and_says_how_long(stand: Stand) -> None:
+async def test_a_throttled_device_has_a_retry_time(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         apns.script.append(Say(429, "TooManyRequests", headers=(("retry-after", "17"),)))
-        error = await failure(stand.provider(apns))
+        error = await failure(harness.provider(apns))
     assert (error.retry_after, error.verdict) == (17.0, Verdict.LATER)
 
 
-async def test_an_app_that_is_gone_is_gone_since_a_moment(stand: Stand) -> None:
+async def test_an_unregistered_token_has_a_timestamp(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         apns.script.append(Say(410, "Unregistered", timestamp=1_700_000_000_000))
-        error = await failure(stand.provider(apns))
+        error = await failure(harness.provider(apns))
     assert str(error) == "APNs HTTP 410: Unregistered since 2023-11-14T22:13:20Z"
 
 
-async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand) -> None:
+async def test_a_provider_token_is_used_for_50_minutes(harness: Harness) -> None:
     clock = FakeClock(time.time())
     async with apns_server(KEY, clock=clock) as apns:
-        provider = stand.provider(apns, clock=clock)
+        provider = harness.provider(apns, clock=clock)
         for _ in range(5):
             await provider.send(push())
             clock.advance(12 * MINUTE)
@@ -188,84 +186,84 @@ async def test_one_provider_token_serves_until_it_is_50_minutes_old(stand: Stand
     assert (len(apns.tokens), len(apns.taken)) == (2, 6)
 
 
-async def test_an_expired_provider_token_is_renewed_and_the_message_sent_once_more(stand: Stand) -> None:
+async def test_an_expired_provider_token_is_renewed(harness: Harness) -> None:
     ours, theirs = FakeClock(time.time()), FakeClock(time.time())
     async with apns_server(KEY, clock=theirs) as apns:
-        provider = stand.provider(apns, clock=ours)
+        provider = harness.provider(apns, clock=ours)
         await provider.send(push())
         ours.now += 25 * MINUTE
         apns.script += [Say(403, "ExpiredProviderToken", after=0.02)] * 10
         theirs.now += 25 * MINUTE
         await asyncio.gather(*(provider.send(push()) for _ in range(10)))
-    assert (len(apns.tokens), len(apns.taken), len(apns.heard)) == (2, 11, 21)
+    assert (len(apns.tokens), len(apns.taken), len(apns.received)) == (2, 11, 21)
 
 
-async def test_a_provider_token_is_not_renewed_twice_within_20_minutes(stand: Stand) -> None:
+async def test_a_provider_token_lasts_at_least_20_minutes(harness: Harness) -> None:
     clock = FakeClock(time.time())
-    async with apns_server(KEY, clock=lambda: clock.now + 2 * 60 * MINUTE) as apns:  # an hour apart for good
-        provider = stand.provider(apns, clock=clock)
+    async with apns_server(KEY, clock=lambda: clock.now + 2 * 60 * MINUTE) as apns:  # never in agreement
+        provider = harness.provider(apns, clock=clock)
         for _ in range(8):
             assert "ExpiredProviderToken" in str(await failure(provider))
             clock.advance(3 * MINUTE)
-    assert (len(apns.tokens), len(apns.heard)) == (2, 9)  # the message of the 21st minute was sent twice
+    assert (len(apns.tokens), len(apns.received)) == (2, 9)  # the message of the 21st minute was sent twice
 
 
-async def test_a_clock_that_was_put_back_gets_a_new_provider_token(stand: Stand) -> None:
+async def test_a_clock_set_back_renews_the_token(harness: Harness) -> None:
     clock = FakeClock(time.time())
     async with apns_server(KEY, clock=clock) as apns:
-        provider = stand.provider(apns, clock=clock)
+        provider = harness.provider(apns, clock=clock)
         clock.advance(-60 * MINUTE)
         await provider.send(push())
     assert len(apns.taken) == 1
 
 
-async def test_a_message_that_is_too_large_is_not_sent(stand: Stand) -> None:
+async def test_a_too_large_message_is_not_sent(harness: Harness) -> None:
     fits = 4096 - len('{"aps":{"alert":{"title":"","body":""},"sound":"default"}}')
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         await provider.send(push(title="", body="x" * fits, data={}))
         error = await failure(provider, push(title="", body="x" * (fits - 1) + "ü", data={}))
     assert len(apns.taken[0].body) == 4096
     assert error.verdict is Verdict.NEVER
     assert str(error) == "the message has 4097 bytes; APNs accepts 4096"
-    assert len(apns.heard) == 1
+    assert len(apns.received) == 1
 
 
 @pytest.mark.parametrize(
     "token", ["", "DEVICE_TOKEN", "abc123", "ab" * 101, f"{DEVICE}/../x", f"{DEVICE}\n", "\u0660" * 64]
 )
-async def test_what_is_no_device_token_never_reaches_the_server(stand: Stand, token: str) -> None:
+async def test_an_invalid_device_token_is_not_sent(harness: Harness, token: str) -> None:
     async with apns_server(KEY) as apns:
         with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of APNs tokens"):
-            await stand.provider(apns).send(push(device_token=token))
+            await harness.provider(apns).send(push(device_token=token))
     assert apns.connections == 0
 
 
-async def test_after_a_goaway_the_next_message_takes_a_new_connection(stand: Stand) -> None:
+async def test_a_goaway_causes_a_new_connection(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script += [Say(), Say(reason="Shutdown", then="goaway")]
         await provider.send(push())
         error = await failure(provider)
         await provider.send(push())
-    assert error.verdict is Verdict.LATER  # the next connection is as good as any
+    assert error.verdict is Verdict.LATER  # the next connection is not affected
     assert str(error) == "apple closed the connection: Shutdown"
-    assert [one.connection for one in apns.heard] == [1, 1, 2]
+    assert [one.connection for one in apns.received] == [1, 1, 2]
 
 
-async def test_a_connection_that_ended_while_it_idled_is_replaced_unseen(stand: Stand) -> None:
+async def test_a_closed_idle_connection_is_replaced(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script.append(Say(then="leave"))
         for _ in range(3):
             await provider.send(push())
             await asyncio.sleep(0.02)
-    assert [one.connection for one in apns.heard] == [1, 2, 2]
+    assert [one.connection for one in apns.received] == [1, 2, 2]
 
 
-async def test_a_goaway_takes_all_with_it_that_wait_and_none_later(stand: Stand) -> None:
+async def test_a_goaway_fails_only_the_messages_in_flight(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         await provider.send(push())
         apns.script += [*[Say(after=5)] * 9, Say(then="goaway", after=0.05)]
         ends = await asyncio.gather(*(provider.send(push()) for _ in range(10)), return_exceptions=True)
@@ -274,9 +272,9 @@ async def test_a_goaway_takes_all_with_it_that_wait_and_none_later(stand: Stand)
     assert (apns.connections, len(apns.taken)) == (2, 11)
 
 
-async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand) -> None:
+async def test_a_truncated_answer_counts_by_its_status(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider, message = stand.provider(apns), push()
+        provider, message = harness.provider(apns), push()
         apns.script += [Say(200, body=b"{}", then="cut"), Say(400, "BadDeviceToken", then="cut")]
         assert await provider.send(message) == str(message.trigger_id)
         error = await failure(provider)
@@ -285,9 +283,9 @@ async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand) -> N
 
 
 @pytest.mark.parametrize("fault", ["reset", "garbage"])
-async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fault: str) -> None:
+async def test_a_broken_stream_or_connection_is_transient(harness: Harness, fault: str) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script += [Say(), Say(200, body=b"{}", then=fault)]
         await provider.send(push())
         error = await failure(provider)
@@ -297,9 +295,9 @@ async def test_a_stream_or_connection_that_breaks_is_transient(stand: Stand, fau
     assert apns.connections == (1 if fault == "reset" else 2)
 
 
-async def test_a_server_that_came_back_is_used_again(stand: Stand) -> None:
+async def test_a_restarted_server_is_used_again(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns, concurrency=1)
+        provider = harness.provider(apns, concurrency=1)
         apns.script += [Say(500, "InternalServerError", then="cut")] * 3
         for _ in range(3):
             assert (await failure(provider)).verdict is Verdict.PROVIDER_DOWN
@@ -313,9 +311,9 @@ async def cancelled(provider: ApnsProvider, after: float) -> None:
             await provider.send(push())
 
 
-async def test_a_slow_answer_can_be_left_and_does_not_hold_up_others(stand: Stand) -> None:
+async def test_cancelling_a_slow_send_blocks_no_other(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns, timeout=0.2)
+        provider = harness.provider(apns, timeout=0.2)
         assert provider.timeout == 0.2
         apns.script.append(Say(then="silence"))
         slow = asyncio.create_task(cancelled(provider, 0.2))
@@ -325,9 +323,9 @@ async def test_a_slow_answer_can_be_left_and_does_not_hold_up_others(stand: Stan
     assert (apns.connections, len(apns.taken)) == (1, 5)
 
 
-async def test_a_connection_that_went_silent_is_left(stand: Stand) -> None:
+async def test_a_silent_connection_is_replaced(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script += [Say(), Say(then="silent connection")]
         await provider.send(push())
         stuck = [asyncio.create_task(cancelled(provider, 0.1)) for _ in range(5)]
@@ -338,9 +336,9 @@ async def test_a_connection_that_went_silent_is_left(stand: Stand) -> None:
         assert apns.open_now == 1
 
 
-async def test_messages_under_way_on_a_connection_that_is_left_end_well(stand: Stand) -> None:
+async def test_messages_on_a_replaced_connection_finish(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = stand.provider(apns)
+        provider = harness.provider(apns)
         apns.script += [Say(then="silence"), *[Say(after=0.2)] * 3]
         left = asyncio.create_task(cancelled(provider, 0.1))
         await asyncio.sleep(0.02)
@@ -352,14 +350,14 @@ async def test_messages_under_way_on_a_connection_that_is_left_end_well(stand: S
         assert (apns.connections, apns.open_now) == (2, 1)
 
 
-def test_settings_show_no_file(key_file: Path) -> None:
+def test_the_repr_leaves_out_the_file(key_file: Path) -> None:
     settings = ApnsSettings(key_file=pem(KEY).decode(), key_id=KEY_ID, team_id=TEAM_ID, topic=TOPIC)
     assert "PRIVATE" not in f"{settings!r} {settings} {settings.__rich_repr__()}"
 
 
 @pytest.mark.parametrize(("environment", "host"), HOSTS.items())
-async def test_the_environment_chooses_the_host(stand: Stand, environment: str, host: str) -> None:
-    provider = build("apple", stand.table | {"type": "apns", "environment": environment}, data_dir=Path())
+async def test_the_environment_selects_the_host(harness: Harness, environment: str, host: str) -> None:
+    provider = build("apple", harness.table | {"type": "apns", "environment": environment}, data_dir=Path())
     assert str(provider._api._client.base_url).rstrip("/") == host  # type: ignore[attr-defined]
     await provider.aclose()
 
@@ -377,9 +375,11 @@ async def test_the_environment_chooses_the_host(stand: Stand, environment: str, 
         ({"ttl": -1}, "ttl: expected `int` >= 0"),
     ],
 )
-async def test_a_wrong_setting_is_named(stand: Stand, changes: dict[str, object], expected: str) -> None:
+async def test_an_invalid_setting_is_named(
+    harness: Harness, changes: dict[str, object], expected: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        build("apple", stand.table | {"type": "apns"} | changes, data_dir=Path())
+        build("apple", harness.table | {"type": "apns"} | changes, data_dir=Path())
     assert str(caught.value).startswith(f"providers.apple.{expected}")
 
 
@@ -390,7 +390,7 @@ async def test_a_wrong_setting_is_named(stand: Stand, changes: dict[str, object]
         rsa.generate_private_key(public_exponent=65537, key_size=2048),
     ],
 )
-async def test_a_key_of_another_kind_is_named(stand: Stand, key: Any, tmp_path: Path) -> None:
+async def test_a_key_of_another_type_is_rejected(harness: Harness, key: Any, tmp_path: Path) -> None:
     (tmp_path / "other.p8").write_bytes(pem(key))
     with pytest.raises(ConfigError, match=r"apple\.key_file: is not a P-256 key"):
-        stand.provider(ApnsServer(KEY, time.time, 1), key_file=str(tmp_path / "other.p8"))
+        harness.provider(ApnsServer(KEY, time.time, 1), key_file=str(tmp_path / "other.p8"))

@@ -5,7 +5,7 @@ import re
 from email.message import Message as ParsedMail
 from pathlib import Path
 
-import dkim  # type: ignore[import-untyped]  # it has no types
+import dkim  # type: ignore[import-untyped]  # no types available
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -48,7 +48,7 @@ def is_valid(content: bytes) -> bool:
 
 
 async def sent(tmp_path: Path, changes: dict[str, str], key: bytes = b"") -> tuple[bytes, ParsedMail]:
-    """Send an email, and return it as the server got it."""
+    """Send an email, and return it as the server received it."""
     async with (
         mail_server(pipelining=True) as server,
         provider_for(server.port, **settings_for(tmp_path, key or pem(KEY))) as provider,
@@ -75,13 +75,13 @@ def signed_headers(mail: ParsedMail) -> list[str]:
     ],
     ids=["plain", "unsubscribe", "subject", "dots", "html", "large"],
 )
-async def test_what_arrives_has_a_valid_signature(tmp_path: Path, changes: dict[str, str]) -> None:
+async def test_the_signature_is_valid_on_arrival(tmp_path: Path, changes: dict[str, str]) -> None:
     content, mail = await sent(tmp_path, changes)
     assert is_valid(content)
     assert "d=example.com" in mail["DKIM-Signature"]
 
 
-async def test_the_signature_covers_what_a_reader_sees_and_what_unsubscribes(tmp_path: Path) -> None:
+async def test_the_signature_covers_visible_and_list_headers(tmp_path: Path) -> None:
     _, mail = await sent(tmp_path, {"unsubscribe_url": UNSUBSCRIBE})
     seen = ["from", "to", "subject", "date", "message-id", "mime-version", "content-type"]
     assert set(signed_headers(mail)) == {*seen, "list-unsubscribe", "list-unsubscribe-post"}
@@ -100,7 +100,7 @@ async def test_the_signature_covers_what_a_reader_sees_and_what_unsubscribes(tmp
         (b"From: ", b"From: eve@example.net\r\nFrom: "),
     ],
 )
-async def test_what_was_changed_on_the_way_has_no_valid_signature(
+async def test_a_changed_message_has_an_invalid_signature(
     tmp_path: Path, found: bytes, forged: bytes
 ) -> None:
     content, _ = await sent(tmp_path, {"unsubscribe_url": UNSUBSCRIBE})
@@ -115,19 +115,19 @@ async def test_relays_may_refold_headers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-async def test_keys_come_in_several_forms(tmp_path: Path, form: PrivateFormat, line_end: bytes) -> None:
+async def test_key_formats(tmp_path: Path, form: PrivateFormat, line_end: bytes) -> None:
     content, _ = await sent(tmp_path, {}, pem(KEY, form).replace(b"\n", line_end))
     assert is_valid(content)
 
 
-async def test_without_the_settings_nothing_is_signed() -> None:
+async def test_nothing_is_signed_by_default() -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         await provider.send(make_email())
     assert "DKIM-Signature" not in server.mails[0]
 
 
 @pytest.mark.parametrize("missing", ["dkim_domain", "dkim_selector", "dkim_key_file"])
-def test_the_settings_are_given_all_or_none(tmp_path: Path, missing: str) -> None:
+def test_all_dkim_settings_are_required(tmp_path: Path, missing: str) -> None:
     table = {"type": "smtp", "host": "a", **settings_for(tmp_path, pem(KEY))}
     del table[missing]
     with pytest.raises(ConfigError) as caught:
@@ -136,7 +136,7 @@ def test_the_settings_are_given_all_or_none(tmp_path: Path, missing: str) -> Non
 
 
 BROKEN = pem(KEY).replace(b"MII", b"IIM", 1)
-# 512 bits: anybody can break it, so it is no secret.
+# 512 bits: easy to break, so it is not a secret.
 WEAK = b"""-----BEGIN PRIVATE KEY-----
 MIIBVQIBADANBgkqhkiG9w0BAQEFAASCAT8wggE7AgEAAkEAsXYa6mk7aNzBInfJ
 n+V9Tw7+yMuEIQFDmDIxFlOxXIZMPPuGn6Yk/C88nhXoaN3DDqib9S7UFDPe61rd
@@ -162,7 +162,7 @@ QzEKORfX3h7k
     ],
     ids=["empty", "text", "broken", "weak", "encrypted", "ed25519"],
 )
-def test_a_key_that_cannot_sign_is_refused_at_the_start(tmp_path: Path, key: bytes, expected: str) -> None:
+def test_an_unusable_key_is_rejected(tmp_path: Path, key: bytes, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("mail", {"type": "smtp", "host": "a", **settings_for(tmp_path, key)}, data_dir=tmp_path)
     assert str(caught.value).startswith(f"providers.mail.dkim_key_file: {expected}")
@@ -173,7 +173,7 @@ def test_a_key_that_cannot_sign_is_refused_at_the_start(tmp_path: Path, key: byt
     ("path", "expected"),
     [("/nowhere", "cannot be read: No such file"), ("/", "cannot be read: Is a directory")],
 )
-def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path, path: str, expected: str) -> None:
+def test_an_unreadable_key_file_is_reported(tmp_path: Path, path: str, expected: str) -> None:
     table = {"type": "smtp", "host": "a", **settings_for(tmp_path, b""), "dkim_key_file": path}
     with pytest.raises(ConfigError) as caught:
         build("mail", table, data_dir=tmp_path)

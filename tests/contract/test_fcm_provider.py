@@ -35,8 +35,8 @@ pytestmark = [
 ]
 
 
-class Stand:
-    """Google on a port, and providers that talk to it; all is closed at the end."""
+class Harness:
+    """A server that plays Google, and its providers, which are closed at the end."""
 
     def __init__(self, google: Google, folder: Path, closing: contextlib.AsyncExitStack) -> None:
         self.google = google
@@ -59,21 +59,21 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stand]:
+async def running(folder: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Harness]:
     google = Google()
     async with http_api(google.answer, tls=tls) as google.api, contextlib.AsyncExitStack() as closing:
-        yield Stand(google, folder, closing)
+        yield Harness(google, folder, closing)
 
 
 @pytest.fixture
-async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
-    async with running(tmp_path) as stand:
-        yield stand
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    async with running(tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
-def google(stand: Stand) -> Google:
-    return stand.google
+def google(harness: Harness) -> Google:
+    return harness.google
 
 
 async def failure(provider: FcmProvider, message: Push | None = None) -> ProviderError:
@@ -86,9 +86,9 @@ async def failure(provider: FcmProvider, message: Push | None = None) -> Provide
     return caught.value
 
 
-async def test_a_notification_arrives_as_it_was_rendered(stand: Stand, google: Google) -> None:
+async def test_a_notification_arrives_unchanged(harness: Harness, google: Google) -> None:
     message = push()
-    message_id = await stand.provider(ttl=600, priority="normal").send(message)
+    message_id = await harness.provider(ttl=600, priority="normal").send(message)
     assert message_id == "projects/news-46/messages/0:1%31bd1c96"
     assert google.messages == [
         {
@@ -105,21 +105,21 @@ async def test_a_notification_arrives_as_it_was_rendered(stand: Stand, google: G
     ]
 
 
-async def test_a_service_account_of_another_project_can_send(stand: Stand, google: Google) -> None:
-    stand.write(project_id="accounts-1")
-    await stand.provider(project_id="news-46").send(push())
+async def test_a_service_account_of_another_project(harness: Harness, google: Google) -> None:
+    harness.write(project_id="accounts-1")
+    await harness.provider(project_id="news-46").send(push())
     assert len(google.messages) == 1
 
 
-async def test_many_at_once_share_one_access_token(stand: Stand, google: Google) -> None:
-    provider = stand.provider(concurrency=50)
+async def test_concurrent_sends_share_one_access_token(harness: Harness, google: Google) -> None:
+    provider = harness.provider(concurrency=50)
     await asyncio.gather(*(provider.send(push()) for _ in range(50)))
     await provider.send(push())
     assert (len(google.issued), len(google.messages)) == (1, 51)
 
 
-async def test_an_access_token_is_used_until_a_minute_before_its_end(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_an_access_token_is_renewed_a_minute_early(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     await provider.send(push())
     google.now += google.lifetime - 61
     await provider.send(push())
@@ -129,26 +129,24 @@ async def test_an_access_token_is_used_until_a_minute_before_its_end(stand: Stan
     assert len(google.issued) == 2
 
 
-async def test_a_refused_access_token_is_renewed_once_for_all(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_a_rejected_access_token_is_renewed_once(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     await provider.send(push())
     google.refused.update(google.issued)
     await asyncio.gather(*(provider.send(push()) for _ in range(20)))
     assert (len(google.issued), len(google.messages)) == (2, 21)
 
 
-async def test_an_access_token_that_is_refused_twice_is_somebodys_setting(
-    stand: Stand, google: Google
-) -> None:
+async def test_an_access_token_rejected_twice(harness: Harness, google: Google) -> None:
     google.refused = {f"ya29.token-{number}" for number in range(10)}
-    error = await failure(stand.provider())
+    error = await failure(harness.provider())
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "FCM HTTP 401 UNAUTHENTICATED: No."
     assert len(google.issued) == 2
 
 
-async def test_a_send_that_is_left_takes_the_access_token_from_nobody(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_a_cancelled_send_does_not_cancel_the_fetch(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     left = asyncio.create_task(provider.send(push()))
     await asyncio.sleep(0.01)
     others = [asyncio.create_task(provider.send(push())) for _ in range(5)]
@@ -159,8 +157,8 @@ async def test_a_send_that_is_left_takes_the_access_token_from_nobody(stand: Sta
     assert (len(google.issued), len(google.messages)) == (1, 5)
 
 
-async def test_a_token_endpoint_that_says_nothing_is_asked_anew(stand: Stand, google: Google) -> None:
-    provider = stand.provider(timeout=0.1)
+async def test_a_silent_token_endpoint_is_retried(harness: Harness, google: Google) -> None:
+    provider = harness.provider(timeout=0.1)
     google.to_token.append(Reply(200, {}, after=30))
     errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in errors] == ["the token endpoint gave no answer within 0.1 s"] * 3
@@ -169,8 +167,8 @@ async def test_a_token_endpoint_that_says_nothing_is_asked_anew(stand: Stand, go
     assert len(google.messages) == 1
 
 
-async def test_closing_ends_a_fetch_that_is_under_way(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_closing_cancels_a_fetch(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     google.to_token.append(Reply(200, {}, after=30))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -200,10 +198,10 @@ async def test_closing_ends_a_fetch_that_is_under_way(stand: Stand, google: Goog
         (Reply(200, {"access_token": "x"}, cut=60), "at the token endpoint: fire gave no answer"),
     ],
 )
-async def test_a_token_endpoint_that_refuses_is_transient(
-    stand: Stand, google: Google, reply: Reply, expected: str
+async def test_a_rejecting_token_endpoint_is_transient(
+    harness: Harness, google: Google, reply: Reply, expected: str
 ) -> None:
-    provider = stand.provider()
+    provider = harness.provider()
     google.to_token.append(reply)
     error = await failure(provider)
     assert error.verdict is Verdict.PROVIDER_DOWN
@@ -212,21 +210,21 @@ async def test_a_token_endpoint_that_refuses_is_transient(
     assert len(google.messages) == 1
 
 
-async def test_a_throttled_token_endpoint_says_how_long(stand: Stand, google: Google) -> None:
+async def test_a_throttled_token_endpoint_has_a_retry_time(harness: Harness, google: Google) -> None:
     google.to_token.append(Reply(429, {"error": "slow_down"}, headers={"Retry-After": "9"}))
-    error = await failure(stand.provider())
+    error = await failure(harness.provider())
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == 9.0
 
 
-async def test_a_token_endpoint_that_echoes_the_assertion_is_not_quoted(tmp_path: Path) -> None:
+async def test_an_echoed_assertion_is_not_quoted(tmp_path: Path) -> None:
     def echo(request: Request) -> Reply:
         assertion = request.form()["assertion"]
         return Reply(400, {"error": "invalid_grant", "error_description": f"bad: {assertion[5:]}"})
 
     google = Google()
     async with http_api(echo) as google.api, contextlib.AsyncExitStack() as closing:
-        error = await failure(Stand(google, tmp_path, closing).provider())
+        error = await failure(Harness(google, tmp_path, closing).provider())
     assert str(error) == "the token endpoint answered 400"
 
 
@@ -262,10 +260,10 @@ async def test_a_token_endpoint_that_echoes_the_assertion_is_not_quoted(tmp_path
         (refusal(503, "UNAVAILABLE", fcm_error("UNAVAILABLE")), Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_an_answer_means_try_again_or_never(
-    stand: Stand, google: Google, reply: Reply, expected: Verdict
+async def test_verdict_of_each_answer(
+    harness: Harness, google: Google, reply: Reply, expected: Verdict
 ) -> None:
-    provider = stand.provider()
+    provider = harness.provider()
     google.to_send.append(reply)
     error = await failure(provider)
     assert error.verdict is expected
@@ -287,24 +285,24 @@ async def test_an_answer_means_try_again_or_never(
         (500, {}, None),
     ],
 )
-async def test_a_throttle_says_how_long(
-    stand: Stand, google: Google, status: int, headers: dict[str, str], expected: float | None
+async def test_a_throttle_has_a_retry_time(
+    harness: Harness, google: Google, status: int, headers: dict[str, str], expected: float | None
 ) -> None:
     google.to_send.append(Reply(status, {"error": {"status": "UNAVAILABLE"}}, headers=headers))
-    error = await failure(stand.provider())
+    error = await failure(harness.provider())
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == expected
 
 
-async def test_an_answer_that_quotes_tokens_is_quoted_without(stand: Stand, google: Google) -> None:
+async def test_tokens_in_an_answer_are_not_quoted(harness: Harness, google: Google) -> None:
     words = f"no {DEVICE} for\r\n ya29.token-0"
     google.to_send.append(refusal(400, "INVALID_ARGUMENT", bad_request("message.data"), message=words))
     expected = "FCM HTTP 400 INVALID_ARGUMENT: no [recipient] for [secret] (message.data)"
-    assert str(await failure(stand.provider())) == expected
+    assert str(await failure(harness.provider())) == expected
 
 
-async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_a_truncated_answer_counts_by_its_status(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     yes = {"name": "projects/news-46/messages/0"}
     google.to_send += [
         Reply(200, yes, cut=100),
@@ -316,8 +314,8 @@ async def test_an_answer_that_breaks_off_counts_by_its_status(stand: Stand, goog
     assert str(error) == "FCM HTTP 400: no readable error"
 
 
-async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Google) -> None:
-    provider = stand.provider()
+async def test_a_too_large_message_is_not_sent(harness: Harness, google: Google) -> None:
+    provider = harness.provider()
     await provider.send(push(title="t", body="b" * 4090, data={"key": "ü"}))
     error = await failure(provider, push(title="t", body="b" * 4090, data={"key": "üü"}))
     assert error.verdict is Verdict.NEVER
@@ -326,27 +324,28 @@ async def test_a_message_that_is_too_large_is_not_sent(stand: Stand, google: Goo
 
 
 @pytest.mark.parametrize("token", ["", "a b", f"{DEVICE}\n", "x" * 4097, "ü" * 20, 'a"b'])
-async def test_what_is_no_device_token_never_reaches_the_server(
-    stand: Stand, google: Google, token: str
-) -> None:
+async def test_an_invalid_device_token_is_not_sent(harness: Harness, google: Google, token: str) -> None:
     with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of FCM tokens"):
-        await stand.provider().send(push(device_token=token))
+        await harness.provider().send(push(device_token=token))
     assert google.api.connections == 0
 
 
-def test_settings_show_no_file() -> None:
+def test_the_repr_leaves_out_the_file() -> None:
     settings = FcmSettings(service_account_file=json.dumps({"private_key": pem(KEY)}))
     assert "PRIVATE" not in f"{settings!r} {settings} {settings.__rich_repr__()}"
+
+
+_NOT_A_KEY = "is not a service account key"
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"private_key": None}, "is not a service account key: Object missing required field `private_key`"),
-        ({"client_email": None}, "is not a service account key: Object missing required field `client_email`"),
-        ({"project_id": None}, "is not a service account key: Object missing required field `project_id`"),
-        ({"project_id": "a/../b"}, "is not a service account key: Expected `str` matching"),
-        ({"client_email": 7}, "is not a service account key: Expected `str`, got `int` - at `$.client_email`"),
+        ({"private_key": None}, f"{_NOT_A_KEY}: Object missing required field `private_key`"),
+        ({"client_email": None}, f"{_NOT_A_KEY}: Object missing required field `client_email`"),
+        ({"project_id": None}, f"{_NOT_A_KEY}: Object missing required field `project_id`"),
+        ({"project_id": "a/../b"}, f"{_NOT_A_KEY}: Expected `str` matching"),
+        ({"client_email": 7}, f"{_NOT_A_KEY}: Expected `str`, got `int` - at `$.client_email`"),
         ({"private_key": "sesame"}, "contains no readable private key in PEM form"),
         ({"private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, "private_key is not an RSA key"),
         ({"token_uri": "http://oauth2.example.com/token"}, "token_uri must be an https address"),
@@ -355,12 +354,12 @@ def test_settings_show_no_file() -> None:
         ({"token_uri": "nowhere"}, "token_uri must be an https address"),
     ],
 )
-async def test_a_service_account_that_is_none_is_named(
-    stand: Stand, changes: dict[str, object], expected: str
+async def test_an_invalid_service_account_is_rejected(
+    harness: Harness, changes: dict[str, object], expected: str
 ) -> None:
-    stand.write(**changes)
+    harness.write(**changes)
     with pytest.raises(ConfigError) as caught:
-        stand.provider()
+        harness.provider()
     assert str(caught.value).startswith(f"providers.fire.service_account_file: {expected}")
     assert "sesame" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -371,10 +370,10 @@ async def test_a_service_account_that_is_none_is_named(
     [b"", b"\xff\xfe", b"{", b'{"x":' + b"[" * 100_000],
     ids=["empty", "no text", "half", "deep"],
 )
-async def test_a_service_account_file_without_json_is_named(stand: Stand, content: bytes) -> None:
-    stand.file.write_bytes(content)
+async def test_a_service_account_file_without_json(harness: Harness, content: bytes) -> None:
+    harness.file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"fire\.service_account_file: does not contain valid JSON"):
-        stand.provider()
+        harness.provider()
 
 
 @pytest.mark.parametrize(
@@ -389,7 +388,7 @@ async def test_a_service_account_file_without_json_is_named(stand: Stand, conten
         ({"service_account_file": "x", "ttl": 2_419_201}, "ttl: expected `int` <= 2419200"),
     ],
 )
-def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+def test_an_invalid_setting_is_named(table: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("fire", {"type": "fcm"} | table, data_dir=Path())
     assert str(caught.value).startswith(f"providers.fire.{expected}")

@@ -1,4 +1,4 @@
-"""What every provider with an HTTP API does, whatever its API looks like."""
+"""Behaviour that all providers with an HTTP API share."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_message_is_sent(kind: HttpProvider, tmp_path: Path) -> None:
     assert server.bodies == ["Grüße 🎈"]
 
 
-async def test_half_a_surrogate_pair_becomes_a_question_mark(kind: HttpProvider, tmp_path: Path) -> None:
+async def test_a_lone_surrogate_becomes_a_question_mark(kind: HttpProvider, tmp_path: Path) -> None:
     async with connected(kind, tmp_path) as (provider, server):
         await provider.send(kind.message("a\ud800b"))
     assert server.bodies == ["a?b"]
@@ -163,7 +163,7 @@ async def test_an_unreadable_retry_after_is_ignored(kind: HttpProvider, tmp_path
 
 
 async def test_refused_credentials_are_retried(kind: HttpProvider, tmp_path: Path) -> None:
-    """They can be corrected, so no message is given up."""
+    """They can be corrected, so messages are retried."""
     wrong = {
         name: str(tmp_path / str(value)) if name.endswith("_file") else value
         for name, value in kind.wrong_credentials.items()

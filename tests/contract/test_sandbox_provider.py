@@ -31,7 +31,7 @@ def sandbox(data_dir: Path, **settings: object) -> Provider:
     return build("box", {"type": "sandbox", **settings}, data_dir=data_dir)
 
 
-async def test_an_email_becomes_a_file_that_a_mail_program_opens(tmp_path: Path) -> None:
+async def test_an_email_becomes_an_eml_file(tmp_path: Path) -> None:
     message_id = await sandbox(tmp_path).send(EMAIL)
     file = tmp_path / "outbox" / "email" / f"{ID}.eml"
     mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
@@ -50,7 +50,7 @@ async def test_text_and_push_become_json(tmp_path: Path) -> None:
     assert push["data"] == {"campaign_id": "5"}
 
 
-async def test_only_the_owner_can_read_what_was_sent(tmp_path: Path) -> None:
+async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     provider = sandbox(tmp_path, outbox="deep/er")
     for message in (EMAIL, TEXT, PUSH):
         await provider.send(message)
@@ -60,7 +60,7 @@ async def test_only_the_owner_can_read_what_was_sent(tmp_path: Path) -> None:
     assert (tmp_path / "deep").stat().st_mode & 0o777 == 0o700
 
 
-async def test_sent_twice_is_one_file_and_no_draft_is_left(tmp_path: Path) -> None:
+async def test_a_duplicate_replaces_the_file(tmp_path: Path) -> None:
     provider = sandbox(tmp_path)
     await provider.send(TEXT)
     await provider.send(Text(ID, "", "+15551234567", "again"))
@@ -68,7 +68,7 @@ async def test_sent_twice_is_one_file_and_no_draft_is_left(tmp_path: Path) -> No
     assert json.loads(file.read_text())["body"] == "again"
 
 
-async def test_a_folder_that_goes_away_is_made_again(tmp_path: Path) -> None:
+async def test_a_deleted_folder_is_recreated(tmp_path: Path) -> None:
     provider = sandbox(tmp_path)
     await provider.send(TEXT)
     (tmp_path / "outbox").rename(tmp_path / "elsewhere")
@@ -77,13 +77,13 @@ async def test_a_folder_that_goes_away_is_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("message", [EMAIL, TEXT, PUSH])
-async def test_an_outbox_that_cannot_be_written_is_transient(tmp_path: Path, message: Message) -> None:
+async def test_an_unwritable_outbox_is_transient(tmp_path: Path, message: Message) -> None:
     (tmp_path / "outbox").write_text("a file, no folder")
     with raises(Verdict.PROVIDER_DOWN, match=r"cannot write to the outbox .*: Not a directory"):
         await sandbox(tmp_path).send(message)
 
 
-async def test_a_disk_without_room_is_transient_and_leaves_no_half_file(tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     provider = sandbox(tmp_path)
     await provider.send(TEXT)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -96,18 +96,18 @@ async def test_a_disk_without_room_is_transient_and_leaves_no_half_file(tmp_path
     assert len(list((tmp_path / "outbox" / "text").iterdir())) == 1
 
 
-async def test_an_address_that_breaks_out_is_refused_here_too(tmp_path: Path) -> None:
+async def test_a_header_injection_is_rejected(tmp_path: Path) -> None:
     bad = Email(ID, EMAIL.message_id, EMAIL.sender, "z@example.org\r\nBcc: x@example.net", "s", "t", "")
     with raises(Verdict.NEVER):
         await sandbox(tmp_path).send(bad)
 
 
-def test_the_sandbox_takes_all_channels(tmp_path: Path) -> None:
+def test_the_sandbox_delivers_all_channels(tmp_path: Path) -> None:
     provider = sandbox(tmp_path, concurrency=3)
     assert provider.channels == frozenset(Channel)
     assert (provider.name, provider.concurrency) == ("box", 3)
 
 
-def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"providers\.box\.folder: is not a setting"):
         sandbox(tmp_path, folder="x")

@@ -1,4 +1,4 @@
-"""SendGrid's v3 Mail Send API, played by a server that takes what its documentation says and nothing else."""
+"""SendGrid's v3 Mail Send API, played by a server that accepts only what the documentation allows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def sent(message: Email, **settings: object) -> Any:
     return api.requests[0].json()
 
 
-async def test_an_email_arrives_as_it_was_written() -> None:
+async def test_an_email_arrives_unchanged() -> None:
     message = make_email()
     async with provider_and_api() as (provider, api):
         message_id = await provider.send(message)
@@ -76,7 +76,7 @@ async def test_an_email_arrives_as_it_was_written() -> None:
     }
 
 
-async def test_an_unsubscribe_url_stands_in_the_headers_of_a_mail() -> None:
+async def test_the_unsubscribe_url_is_in_the_headers() -> None:
     headers = (await sent(make_email(unsubscribe_url="https://shop.example/u?id=1")))["headers"]
     assert headers["List-Unsubscribe"] == "<https://shop.example/u?id=1>"
     assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -90,7 +90,7 @@ async def test_an_unsubscribe_url_stands_in_the_headers_of_a_mail() -> None:
         ("Shöp <shop@bücher.example>", {"email": "shop@xn--bcher-kva.example", "name": "Shöp"}),
     ],
 )
-async def test_a_sender_is_given_by_name_and_address(sender: str, expected: dict[str, str]) -> None:
+async def test_the_sender_has_name_and_address(sender: str, expected: dict[str, str]) -> None:
     assert (await sent(make_email(sender=sender)))["from"] == expected
 
 
@@ -101,37 +101,35 @@ async def test_a_sender_is_given_by_name_and_address(sender: str, expected: dict
         ({"text": "x", "html": ""}, [{"type": "text/plain", "value": "x"}]),
     ],
 )
-async def test_a_part_that_is_empty_is_left_out(
-    parts: dict[str, str], expected: list[dict[str, str]]
-) -> None:
+async def test_an_empty_part_is_left_out(parts: dict[str, str], expected: list[dict[str, str]]) -> None:
     assert (await sent(make_email(**parts)))["content"] == expected
 
 
-async def test_a_subject_is_one_line_whatever_its_template_made() -> None:
+async def test_a_subject_is_one_line() -> None:
     mail = await sent(make_email(subject="Hello\r\nBcc: x@example.net\x00\u2028you 👩‍🚀"))
     assert mail["subject"] == "Hello Bcc: x@example.net you 👩‍🚀"
 
 
-async def test_an_address_with_an_international_domain_is_sent_in_ascii() -> None:
+async def test_an_international_domain_is_sent_in_ascii() -> None:
     mail = await sent(make_email(to="zoe@bücher.example"))
     assert mail["personalizations"][0]["to"] == [{"email": "zoe@xn--bcher-kva.example"}]
 
 
-async def test_in_sandbox_mode_a_checked_message_is_a_success() -> None:
+async def test_sandbox_mode_accepts_a_checked_message() -> None:
     async with provider_and_api(sandbox_mode=True) as (provider, api):
         message_id = await provider.send(make_email())
     assert message_id == ""
     assert api.requests[0].json()["mail_settings"] == {"sandbox_mode": {"enable": True}}
 
 
-async def test_without_sandbox_mode_a_message_that_was_only_checked_is_no_success() -> None:
+async def test_a_message_only_checked_is_a_failure() -> None:
     async with provider_and_api(Reply(200, b"")) as (provider, _):
         error = await failure(provider)
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert str(error) == "SendGrid HTTP 200: no readable error"
 
 
-async def test_categories_are_passed_on() -> None:
+async def test_categories_are_sent() -> None:
     assert (await sent(make_email(), categories=["clarion", "shop"]))["categories"] == ["clarion", "shop"]
 
 
@@ -171,7 +169,7 @@ TO = "personalizations.0.to.0.email"
         (refusal(503, "Service not available"), Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_an_answer_means_try_again_or_never(reply: Reply, expected: Verdict) -> None:
+async def test_verdict_of_each_answer(reply: Reply, expected: Verdict) -> None:
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
         assert error.verdict is expected
@@ -179,7 +177,7 @@ async def test_an_answer_means_try_again_or_never(reply: Reply, expected: Verdic
         await provider.send(make_email())
 
 
-async def test_an_error_says_what_sendgrid_said_but_neither_address_nor_key() -> None:
+async def test_errors_quote_neither_address_nor_key() -> None:
     faults = [
         {"message": f"{ADDRESS.upper()}\r\nis not valid", "field": TO, "help": None},
         {"message": f"for key {KEY}"},
@@ -190,7 +188,7 @@ async def test_an_error_says_what_sendgrid_said_but_neither_address_nor_key() ->
     assert str(error) == said
 
 
-async def test_an_endless_error_is_kept_short() -> None:
+async def test_a_long_error_is_truncated() -> None:
     async with provider_and_api(refusal(400, "no " * 5000, "subject")) as (provider, _):
         assert len(str(await failure(provider))) <= 500
 
@@ -204,7 +202,7 @@ async def test_an_endless_error_is_kept_short() -> None:
         ({"X-RateLimit-Reset": "+1000 s"}, 900, 1000),
     ],
 )
-async def test_a_throttle_says_how_long_to_wait(headers: dict[str, str], low: float, high: float) -> None:
+async def test_a_throttle_has_a_retry_time(headers: dict[str, str], low: float, high: float) -> None:
     if seconds := re.fullmatch(r"([+-]\d+) s", headers.get("X-RateLimit-Reset", "")):
         headers = {"X-RateLimit-Reset": str(int(time.time()) + int(seconds[1]))}
     reply = Reply(429, {"errors": [{"field": None, "message": "too many requests"}]}, headers)
@@ -216,7 +214,7 @@ async def test_a_throttle_says_how_long_to_wait(headers: dict[str, str], low: fl
 
 
 @pytest.mark.parametrize("reset", ["", "soon", "-5", "1e9", "١٢٣"])
-async def test_a_throttle_with_no_good_time_leaves_the_wait_to_the_retries(reset: str) -> None:
+async def test_an_unreadable_reset_time_is_ignored(reset: str) -> None:
     reply = Reply(429, {}, {"X-RateLimit-Reset": reset.encode().decode("latin-1")})
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
@@ -225,7 +223,7 @@ async def test_a_throttle_with_no_good_time_leaves_the_wait_to_the_retries(reset
 
 
 @pytest.mark.parametrize("address", [f"{ADDRESS}\r\nx", f"{ADDRESS},x@example.net", "x", "sommer@"])
-async def test_an_address_that_is_none_never_reaches_the_server(address: str) -> None:
+async def test_an_invalid_address_is_not_sent(address: str) -> None:
     async with provider_and_api() as (provider, api):
         assert (await failure(provider, make_email(to=address))).verdict is Verdict.NEVER
     assert api.connections == 0
@@ -242,7 +240,7 @@ async def test_an_address_that_is_none_never_reaches_the_server(address: str) ->
         ({"api_key": KEY, "categories": [""]}, "providers.grid.categories[0]: expected `str` of length"),
     ],
 )
-def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+def test_an_invalid_setting_is_named(table: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("grid", {"type": "sendgrid", **table}, data_dir=Path())
     assert str(caught.value).startswith(expected)

@@ -16,7 +16,7 @@ MEGABYTE = "Hallo Welt, dies ist eine Zeile von vielen.\n" * 24_000
 both = pytest.mark.parametrize("ehlo", [OK, PIPELINING], ids=["plain", "pipelining"])
 
 
-async def test_a_server_that_refuses_connections_is_transient() -> None:
+async def test_a_refused_connection_is_transient() -> None:
     async with scripted_server(lambda *_: asyncio.sleep(0)) as port:
         pass
     async with provider_for(port) as provider:
@@ -27,7 +27,7 @@ async def test_a_server_that_refuses_connections_is_transient() -> None:
 
 @both
 @pytest.mark.parametrize("until", [b"EHLO", b"MAIL", b"RCPT", b"DATA"])
-async def test_a_connection_closed_in_the_middle_is_transient(until: bytes, ehlo: bytes) -> None:
+async def test_a_connection_closed_midway_is_transient(until: bytes, ehlo: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, until, ehlo=ehlo)
 
@@ -51,7 +51,7 @@ async def test_a_connection_closed_in_the_middle_is_transient(until: bytes, ehlo
     ],
 )
 @pytest.mark.parametrize("until", [b"MAIL", b"RCPT", b"DATA"])
-async def test_garbage_for_an_answer_is_transient_and_ends_the_connection(
+async def test_an_invalid_reply_ends_the_connection(
     until: bytes, garbage: bytes, words: str, ehlo: bytes
 ) -> None:
     closed = asyncio.Event()
@@ -72,7 +72,7 @@ async def test_garbage_for_an_answer_is_transient_and_ends_the_connection(
 
 
 @pytest.mark.parametrize("greeting", [b"Welcome!\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"220 " + b"x" * 40_000])
-async def test_a_server_that_does_not_greet_is_transient(greeting: bytes) -> None:
+async def test_a_missing_greeting_is_transient(greeting: bytes) -> None:
     async def serve(_: Reader, writer: Writer) -> None:
         writer.write(greeting)
         await writer.drain()
@@ -86,7 +86,7 @@ async def test_a_server_that_does_not_greet_is_transient(greeting: bytes) -> Non
 
 @both
 @pytest.mark.parametrize("until", [b"EHLO", b"MAIL", b"RCPT", b"DATA"])
-async def test_a_server_that_never_answers_can_be_left_at_any_time(until: bytes, ehlo: bytes) -> None:
+async def test_a_silent_server_can_be_cancelled_at_any_stage(until: bytes, ehlo: bytes) -> None:
     left = asyncio.Event()
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -104,7 +104,7 @@ async def test_a_server_that_never_answers_can_be_left_at_any_time(until: bytes,
 
 
 @both
-async def test_a_server_that_answers_slowly_is_waited_for(ehlo: bytes) -> None:
+async def test_a_slow_server_is_awaited(ehlo: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         writer.write(GREETING)
         while (line := await reader.readline()) != b"DATA\r\n":
@@ -122,7 +122,7 @@ async def test_a_server_that_answers_slowly_is_waited_for(ehlo: bytes) -> None:
 
 
 @both
-async def test_a_megabyte_arrives_whole(ehlo: bytes) -> None:
+async def test_a_megabyte_arrives_unchanged(ehlo: bytes) -> None:
     async with mail_server(pipelining=ehlo == PIPELINING) as server, provider_for(server.port) as provider:
         await provider.send(make_email(text=MEGABYTE, html=""))
         await provider.send(make_email())
@@ -133,7 +133,7 @@ async def test_a_megabyte_arrives_whole(ehlo: bytes) -> None:
 
 
 @both
-async def test_a_megabyte_that_is_too_much_is_refused_for_good(ehlo: bytes) -> None:
+async def test_a_message_over_the_size_limit_is_permanent(ehlo: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, b"DATA", ehlo=ehlo)
         writer.write(b"354 Go on\r\n")
@@ -149,7 +149,7 @@ async def test_a_megabyte_that_is_too_much_is_refused_for_good(ehlo: bytes) -> N
 
 
 @both
-async def test_a_connection_closed_within_the_content_is_transient_and_nothing_is_sent_anew(
+async def test_a_connection_closed_in_content_is_not_retried(
     ehlo: bytes,
 ) -> None:
     connections: list[bytes] = []
@@ -169,7 +169,7 @@ async def test_a_connection_closed_within_the_content_is_transient_and_nothing_i
 
 
 @both
-async def test_a_send_that_is_left_does_not_go_through_later(ehlo: bytes) -> None:
+async def test_a_cancelled_send_does_not_finish_later(ehlo: bytes) -> None:
     left, ended = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def read_slowly(reader: Reader, writer: Writer) -> None:

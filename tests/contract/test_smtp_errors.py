@@ -55,7 +55,7 @@ TO_RCPT = [
     ("451 4.0.0 Other", LATER),
     ("550 5.0.0 Other", NEVER),
     ("550 5.9.9 A code of the future", NEVER),
-    # An address.
+    # Address.
     ("450 4.1.1 Unverified", LATER),
     ("450 4.1.2 Domain not found", LATER),
     ("550 5.1.0 Sender address rejected, says Postfix here", NEVER),
@@ -67,14 +67,14 @@ TO_RCPT = [
     ("551 5.1.6 Moved", SUPPRESS),
     ("550 5.1.8 Sender's domain not found", NEVER),
     ("554 5.1.10 Null MX", SUPPRESS),
-    # A mailbox.
+    # Mailbox.
     ("450 4.2.0 Greylisted, says Postgrey", LATER),
     ("450 4.2.1 Mailbox busy", LATER),
     ("452 4.2.2 Mailbox full", LATER),
     ("550 5.2.0 Mailbox trouble", NEVER),
     ("550 5.2.1 Disabled", SUPPRESS),
     ("552 5.2.2 Mailbox full", NEVER),
-    # The server and the network.
+    # Server and network.
     ("451 4.3.0 Lookup failed", PROVIDER),
     ("450 4.3.2 Not now", PROVIDER),
     ("550 5.3.0 No", NEVER),
@@ -86,7 +86,7 @@ TO_RCPT = [
     ("550 5.4.1 Recipient address rejected, says Exchange", NEVER),
     ("550 5.4.5 Daily sending limit exceeded", PROVIDER),
     ("554 5.4.6 Loop", NEVER),
-    # The protocol.
+    # Protocol.
     ("452 4.5.3 Too many recipients", PROVIDER),
     ("550 5.5.0 Mailbox unavailable, says Outlook", NEVER),
     ("503 5.5.1 Bad sequence", PROVIDER),
@@ -135,7 +135,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("command", "answer", "expected"), ANSWERS, ids=lambda value: str(value)[:24])
-async def test_an_answer_means_try_again_or_never(command: str, answer: str, expected: str) -> None:
+async def test_verdict_of_each_answer(command: str, answer: str, expected: str) -> None:
     async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
         getattr(server, f"to_{command}").append(answer)
         error = await failure(provider)
@@ -145,7 +145,7 @@ async def test_an_answer_means_try_again_or_never(command: str, answer: str, exp
     assert len(server.mails) == 1
 
 
-async def test_a_refusal_is_told_in_the_servers_words_but_without_the_recipient() -> None:
+async def test_errors_quote_the_server_without_the_recipient() -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         server.to_rcpt = [f"451 4.7.1 <{ADDRESS}>: greylisted, try later"]
         error = await failure(provider)
@@ -165,7 +165,7 @@ async def test_a_refusal_is_told_in_the_servers_words_but_without_the_recipient(
         (b"554 5.7.1 Spam\r\n", NEVER),
     ],
 )
-async def test_content_may_be_refused_before_it_is_sent(answer: bytes, expected: str) -> None:
+async def test_data_can_be_rejected_before_the_content(answer: bytes, expected: str) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, b"DATA")
         writer.write(answer)
@@ -181,12 +181,12 @@ async def test_content_may_be_refused_before_it_is_sent(answer: bytes, expected:
     "answer", ["421 4.3.2 Busy", "454 Hm", "550 5.7.1 Blocked", "554 No SMTP service here"]
 )
 @pytest.mark.parametrize("command", [b"", b"EHLO"])
-async def test_a_refusal_before_any_mail_is_the_providers(command: bytes, answer: str) -> None:
+async def test_a_rejected_greeting_is_a_provider_failure(command: bytes, answer: str) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         if command:
             await converse(reader, writer, command)
         writer.write(answer.encode() + b"\r\n")
-        if await reader.readline():  # HELO, after a refused EHLO
+        if await reader.readline():  # HELO, after a rejected EHLO
             writer.write(answer.encode() + b"\r\n")
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
@@ -195,7 +195,7 @@ async def test_a_refusal_before_any_mail_is_the_providers(command: bytes, answer
     assert str(error) == f"SMTP {answer} (connecting)"
 
 
-async def test_a_starttls_that_does_not_work_today_is_the_providers() -> None:
+async def test_a_failing_starttls_is_a_provider_failure() -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         ehlo = b"250-mail.example.com\r\n250 STARTTLS\r\n"
         await converse(reader, writer, b"STARTTLS", ehlo=ehlo)
@@ -215,7 +215,7 @@ async def test_a_starttls_that_does_not_work_today_is_the_providers() -> None:
         "538 5.7.11 In clear?",
     ],
 )
-async def test_a_refused_login_is_the_providers_and_loses_no_mail(answer: str) -> None:
+async def test_a_rejected_login_is_a_provider_failure(answer: str) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, b"AUTH", ehlo=b"250-mail.example.com\r\n250 AUTH PLAIN\r\n")
         writer.write(answer.encode() + b"\r\n")

@@ -29,8 +29,8 @@ Writer = asyncio.StreamWriter
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-async def test_where_it_is_offered_a_message_is_announced_in_one_write(size: int) -> None:
-    """The answers may come together or in pieces of any size."""
+async def test_a_pipelined_envelope_is_one_write(size: int) -> None:
+    """Replies may arrive together or in pieces of any size."""
     heard: list[bytes] = []
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -51,7 +51,7 @@ async def test_where_it_is_offered_a_message_is_announced_in_one_write(size: int
 
 
 @pytest.mark.parametrize("ehlo", [OK, b"502 What?\r\n", b"250-mail.example.com\r\n250 X-PIPELINING\r\n"])
-async def test_where_it_is_not_offered_each_command_waits_for_its_answer(ehlo: bytes) -> None:
+async def test_without_pipelining_each_command_waits(ehlo: bytes) -> None:
     heard: list[bytes] = []
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -70,7 +70,7 @@ async def test_where_it_is_not_offered_each_command_waits_for_its_answer(ehlo: b
     assert heard[-2:] == [b"MAIL", b"RCPT"]
 
 
-async def test_one_encrypted_connection_pipelines_many_messages() -> None:
+async def test_an_encrypted_connection_pipelines() -> None:
     settings = {"security": "starttls", "host": "localhost", "ca_file": str(CERTIFICATE)}
     async with (
         mail_server(pipelining=True, tls_context=server_tls(), require_starttls=True) as server,
@@ -92,7 +92,7 @@ async def test_one_encrypted_connection_pipelines_many_messages() -> None:
         ("data", "451 4.3.0 Try again", Verdict.PROVIDER_DOWN, "sending the content"),
     ],
 )
-async def test_a_refusal_belongs_to_its_command_and_the_connection_goes_on(
+async def test_a_rejection_leaves_the_connection_usable(
     command: str, answer: str, expected: Verdict, stage: str
 ) -> None:
     async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
@@ -105,7 +105,7 @@ async def test_a_refusal_belongs_to_its_command_and_the_connection_goes_on(
     assert (server.connections, len(server.mails)) == (1, 2)
 
 
-async def test_content_that_is_not_wanted_is_not_sent() -> None:
+async def test_content_is_not_sent_after_a_rejection() -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await hear_envelope(reader, writer)
         writer.write(OK + OK + b"554 5.7.1 Not from you\r\n")
@@ -122,7 +122,7 @@ async def test_content_that_is_not_wanted_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"554 5.5.1 Nobody to send it to\r\n", OK])
-async def test_a_server_that_waits_for_content_for_nobody_gets_an_empty_one(answer: bytes) -> None:
+async def test_a_server_without_recipients_gets_empty_content(answer: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await hear_envelope(reader, writer)
         writer.write(OK + b"550 5.1.1 Unknown\r\n" + GO_AHEAD)
@@ -139,7 +139,7 @@ async def test_a_server_that_waits_for_content_for_nobody_gets_an_empty_one(answ
 
 
 async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
-    """Answer a pipelined envelope, and return the error and whatever was written after it."""
+    """Answer a pipelined envelope, and return the error and the data written after it."""
     rest: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: Reader, writer: Writer) -> None:
@@ -159,9 +159,9 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
 @pytest.mark.parametrize(
     ("answers", "expected", "words"),
     [
-        # It refused the sender, took the recipient and waits: even an empty message might reach somebody.
+        # It rejected the sender but accepted the recipient: even an empty message might be delivered.
         (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.NEVER, "SMTP 550 5.1.7 Bad sender"),
-        # More answers than commands, or other ones: whose is the next?
+        # With more replies than commands, later replies cannot be assigned.
         (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "unsolicited reply from the server: 250 OK"),
         (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),
         (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go on (naming the sender)"),
@@ -176,21 +176,19 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
             Verdict.PROVIDER_DOWN,
             "SMTP 421 4.3.2 Closing (naming the recipient)",
         ),
-        # A refusal counts, whatever becomes of the rest.
+        # A rejection counts, whatever the other replies are.
         (OK + b"550 5.1.1 No\r\n" + b"???\r\n", Verdict.RECIPIENT_REFUSED, "SMTP 550 5.1.1 No"),
         (OK + b"550 5.1.1 No\r\n" + b"421 Bye\r\n", Verdict.RECIPIENT_REFUSED, "SMTP 550 5.1.1 No"),
     ],
 )
-async def test_after_answers_that_do_not_fit_nothing_of_the_message_leaves(
-    answers: bytes, expected: Verdict, words: str
-) -> None:
+async def test_unexpected_replies_prevent_the_content(answers: bytes, expected: Verdict, words: str) -> None:
     error, rest = await heard_after(answers)
     assert error.verdict is expected
     assert str(error).startswith(words)
     assert rest in {b"", b"QUIT\r\n"}
 
 
-async def test_a_refusal_counts_though_the_server_closes_behind_it() -> None:
+async def test_a_rejection_counts_if_the_server_then_closes() -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await hear_envelope(reader, writer)
         writer.write(OK + b"550 5.1.1 Unknown\r\n")
@@ -213,7 +211,7 @@ async def send_an_unsolicited_goodbye(_: Reader, writer: Writer) -> None:
 
 
 async def close_before_the_content(reader: Reader, writer: Writer) -> None:
-    """Close while nothing of the message but its envelope has left."""
+    """Close after the envelope, before the content is sent."""
     await converse(reader, writer, b"DATA", b"")
 
 
@@ -227,7 +225,7 @@ async def close_before_the_content(reader: Reader, writer: Writer) -> None:
         close_before_the_content,
     ],
 )
-async def test_a_pooled_connection_that_turns_out_dead_is_replaced_unseen(
+async def test_a_lost_pooled_connection_is_replaced(
     ehlo: bytes, ending: Callable[[Reader, Writer], Awaitable[None]]
 ) -> None:
     taken: list[bytes] = []
@@ -243,7 +241,7 @@ async def test_a_pooled_connection_that_turns_out_dead_is_replaced_unseen(
 
 
 @pytest.mark.parametrize("ehlo", [OK, PIPELINING])
-async def test_a_message_that_was_on_its_way_is_not_sent_again_by_itself(ehlo: bytes) -> None:
+async def test_a_message_lost_in_content_is_not_resent(ehlo: bytes) -> None:
     taken: list[bytes] = []
 
     async def hang_up_on_the_second_mail(reader: Reader, writer: Writer) -> None:

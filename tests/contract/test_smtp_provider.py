@@ -16,7 +16,7 @@ from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, serv
 from tests.kit.verdicts import raises
 
 
-async def test_an_email_arrives_as_it_was_written() -> None:
+async def test_an_email_arrives_unchanged() -> None:
     message = make_email()
     async with mail_server() as server, provider_for(server.port) as provider:
         message_id = await provider.send(message)
@@ -37,21 +37,21 @@ async def test_one_connection_carries_many_messages() -> None:
     assert (server.connections, len(server.mails)) == (1, 20)
 
 
-async def test_messages_side_by_side_use_as_many_connections() -> None:
+async def test_concurrent_messages_use_separate_connections() -> None:
     async with mail_server() as server, provider_for(server.port, connections=5) as provider:
         for _ in range(4):
             await asyncio.gather(*(provider.send(make_email()) for _ in range(5)))
     assert (server.connections, len(server.mails)) == (5, 20)
 
 
-async def test_a_connection_is_given_up_after_its_share_of_messages() -> None:
+async def test_a_connection_closes_after_max_messages() -> None:
     async with mail_server() as server, provider_for(server.port, max_messages=3) as provider:
         for _ in range(7):
             await provider.send(make_email())
     assert (server.connections, len(server.mails)) == (3, 7)
 
 
-async def test_a_connection_that_idled_too_long_is_not_used_again() -> None:
+async def test_a_stale_connection_is_not_reused() -> None:
     async with mail_server() as server, provider_for(server.port, idle_limit=0.05) as provider:
         await provider.send(make_email())
         await asyncio.sleep(0.1)
@@ -71,9 +71,7 @@ ONE_CLICK = "https://shop.example.com/unsubscribe/aGVsbG8?user=1,2&all"
         ("mailto:leave@example.com?subject=leave", None),
     ],
 )
-async def test_an_email_that_can_be_unsubscribed_says_so_in_its_headers(
-    url: str, one_click: str | None
-) -> None:
+async def test_unsubscribe_headers(url: str, one_click: str | None) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         await provider.send(make_email(unsubscribe_url=url))
         await provider.send(make_email())
@@ -97,7 +95,7 @@ async def test_an_email_that_can_be_unsubscribed_says_so_in_its_headers(
         "https://a.example/" + "x" * 1000,
     ],
 )
-async def test_an_unsubscribe_url_that_breaks_out_never_reaches_the_server(url: str) -> None:
+async def test_an_injecting_unsubscribe_url_is_not_sent(url: str) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         error = await failure(provider, make_email(unsubscribe_url=url))
     assert error.verdict is Verdict.NEVER
@@ -106,7 +104,7 @@ async def test_an_unsubscribe_url_that_breaks_out_never_reaches_the_server(url: 
 
 
 @pytest.mark.parametrize("subject", ["ü" * 200, "🎉" * 60, "a" * 41 + "€uro " * 9, "x=?utf-8?b?eA==?="])
-async def test_a_subject_arrives_whole_however_long(subject: str) -> None:
+async def test_a_long_subject_arrives_unchanged(subject: str) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         await provider.send(make_email(subject=subject))
     assert server.mails[0]["Subject"] == subject.strip()
@@ -123,14 +121,14 @@ async def test_starttls_encrypts() -> None:
     assert (server.encrypted, len(server.mails)) == ([True, True], 2)
 
 
-async def test_tls_from_the_start_encrypts() -> None:
+async def test_implicit_tls_encrypts() -> None:
     settings = {"security": "tls", "host": "localhost", "ca_file": str(CERTIFICATE)}
     async with mail_server(tls=server_tls()) as server, provider_for(server.port, **settings) as provider:
         await provider.send(make_email())
     assert len(server.mails) == 1
 
 
-async def test_a_server_without_starttls_gets_nothing_in_clear() -> None:
+async def test_nothing_is_sent_without_starttls() -> None:
     async with mail_server() as server, provider_for(server.port, security="starttls") as provider:
         error = await failure(provider)
     assert error.verdict is Verdict.PROVIDER_DOWN
@@ -139,7 +137,7 @@ async def test_a_server_without_starttls_gets_nothing_in_clear() -> None:
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_certificate_that_is_not_trusted_gets_nothing(security: str) -> None:
+async def test_nothing_is_sent_to_an_untrusted_server(security: str) -> None:
     options: dict[str, Any] = {"tls": server_tls()} if security == "tls" else {"tls_context": server_tls()}
     async with (
         mail_server(**options) as server,
@@ -151,7 +149,7 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(security: str) -> 
     assert not server.mails
 
 
-async def test_verification_can_be_switched_off() -> None:
+async def test_verification_can_be_disabled() -> None:
     async with (
         mail_server(tls_context=server_tls()) as server,
         provider_for(server.port, security="starttls", verify=False) as provider,
@@ -163,7 +161,7 @@ async def test_verification_can_be_switched_off() -> None:
 AUTH: dict[str, Any] = {"authenticator": authenticator, "auth_required": True, "auth_require_tls": False}
 
 
-async def test_a_login_opens_the_door() -> None:
+async def test_login() -> None:
     async with (
         mail_server(**AUTH) as server,
         provider_for(server.port, username="shop", password="open sesame") as provider,
@@ -172,7 +170,7 @@ async def test_a_login_opens_the_door() -> None:
     assert len(server.mails) == 1
 
 
-async def test_a_refused_login_is_transient_and_says_so_without_the_password() -> None:
+async def test_a_rejected_login_does_not_quote_the_password() -> None:
     async with (
         mail_server(**AUTH) as server,
         provider_for(server.port, username="shop", password="hunter-2") as provider,
@@ -187,13 +185,13 @@ async def test_a_refused_login_is_transient_and_says_so_without_the_password() -
 @pytest.mark.parametrize(
     "address", [f"{ADDRESS}\r\nRCPT TO:<x@example.net>", f"{ADDRESS},x@example.net", "x"]
 )
-async def test_an_address_that_breaks_out_never_reaches_the_server(address: str) -> None:
+async def test_an_injecting_address_is_not_sent(address: str) -> None:
     async with mail_server() as server, provider_for(server.port) as provider:
         assert (await failure(provider, make_email(to=address))).verdict is Verdict.NEVER
     assert server.connections == 0
 
 
-async def test_a_text_message_is_no_email() -> None:
+async def test_a_text_message_is_rejected() -> None:
     async with provider_for(1) as provider:
         with raises(Verdict.NEVER):
             await provider.send(Text(uuid.uuid4(), "", "+15551234567", "hi"))
@@ -243,7 +241,7 @@ def test_the_password_is_in_no_repr() -> None:
         ({"type": "smtp", "host": "a", "ca_file": __file__}, "providers.mail.ca_file: cannot be used"),
     ],
 )
-def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+def test_an_invalid_setting_is_named(table: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("mail", table, data_dir=Path())
     assert str(caught.value).startswith(expected)

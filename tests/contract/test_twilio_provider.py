@@ -1,4 +1,4 @@
-"""Twilio's Messages API, played by a server that takes what its documentation says and nothing else."""
+"""Twilio's Messages API, played by a server that accepts only what the documentation allows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def sent(message: Text, **settings: object) -> dict[str, str]:
     return api.requests[0].form()
 
 
-async def test_a_text_arrives_as_it_was_written() -> None:
+async def test_a_text_arrives_unchanged() -> None:
     body = "Grüße & 50% off =\n+1 😀"
     async with provider_and_api() as (provider, api):
         message_id = await provider.send(make_text(body))
@@ -76,20 +76,20 @@ async def test_a_text_arrives_as_it_was_written() -> None:
     assert request.basic() == (ACCOUNT, TOKEN)
 
 
-async def test_an_api_key_opens_the_door_as_well() -> None:
+async def test_login_with_an_api_key() -> None:
     async with provider_and_api(auth_token=None, api_key=KEY, api_secret=SECRET) as (provider, api):
         await provider.send(make_text())
     assert api.requests[0].basic() == (KEY, SECRET)
 
 
-async def test_a_messaging_service_picks_the_sender() -> None:
+async def test_a_messaging_service_chooses_the_sender() -> None:
     form = await sent(make_text(), from_number=None, messaging_service_sid=SERVICE)
     assert form == {"To": NUMBER, "Body": "Your code is 1234.", "MessagingServiceSid": SERVICE}
 
 
 @pytest.mark.parametrize("settings", [{}, {"from_number": None, "messaging_service_sid": SERVICE}])
 @pytest.mark.parametrize("sender", ["+12025550199", "CLARION"])
-async def test_the_sender_of_the_campaign_wins(sender: str, settings: dict[str, object]) -> None:
+async def test_the_campaigns_sender_takes_precedence(sender: str, settings: dict[str, object]) -> None:
     form = await sent(make_text(sender=sender), **settings)
     assert form == {"To": NUMBER, "Body": "Your code is 1234.", "From": sender}
 
@@ -103,9 +103,7 @@ async def test_the_sender_of_the_campaign_wins(sender: str, settings: dict[str, 
         ("x" * 161, {"max_segments": 1}, "the text takes 2 SMS in GSM-7; max_segments is 1"),
     ],
 )
-async def test_a_text_that_is_too_long_is_given_up_before_it_is_sent(
-    body: str, settings: dict[str, object], expected: str
-) -> None:
+async def test_a_too_long_text_is_not_sent(body: str, settings: dict[str, object], expected: str) -> None:
     async with provider_and_api(**settings) as (provider, api):
         error = await failure(provider, make_text(body))
     assert (error.verdict, str(error)) == (Verdict.NEVER, expected)
@@ -116,7 +114,7 @@ async def test_a_text_that_is_too_long_is_given_up_before_it_is_sent(
     ("body", "settings"),
     [("x" * 1530, {}), ("ж" * 670, {}), ("x" * 160, {"max_segments": 1}), ("x" * 1600, {"max_segments": 11})],
 )
-async def test_a_text_that_just_fits_is_sent(body: str, settings: dict[str, object]) -> None:
+async def test_a_text_of_maximum_length_is_sent(body: str, settings: dict[str, object]) -> None:
     assert (await sent(make_text(body), **settings))["Body"] == body
 
 
@@ -138,7 +136,7 @@ CODES = (
 
 
 @pytest.mark.parametrize(("code", "expected"), CODES)
-async def test_a_code_means_try_again_or_never(*, code: int, expected: Verdict) -> None:
+async def test_verdict_of_each_code(*, code: int, expected: Verdict) -> None:
     async with provider_and_api(refusal(400, code), failed(code)) as (provider, _):
         for status in (400, 201):
             error = await failure(provider)
@@ -169,7 +167,7 @@ async def test_a_code_means_try_again_or_never(*, code: int, expected: Verdict) 
         (Reply(502, b"<html>Bad Gateway</html>"), Verdict.PROVIDER_DOWN),
     ],
 )
-async def test_without_a_known_code_the_status_decides(*, reply: Reply, expected: Verdict) -> None:
+async def test_verdict_of_each_status_without_a_known_code(*, reply: Reply, expected: Verdict) -> None:
     async with provider_and_api(reply) as (provider, _):
         error = await failure(provider)
         assert error.verdict is expected
@@ -177,7 +175,7 @@ async def test_without_a_known_code_the_status_decides(*, reply: Reply, expected
         await provider.send(make_text())
 
 
-async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() -> None:
+async def test_errors_quote_neither_number_nor_secret() -> None:
     words = f"'To' {NUMBER} or %2B{NUMBER[1:]}\r\nis not valid for {TOKEN}"
     async with provider_and_api(refusal(400, 21211, words)) as (provider, _):
         error = await failure(provider)
@@ -185,7 +183,7 @@ async def test_an_error_says_what_twilio_said_but_neither_number_nor_secret() ->
     assert str(error) == said
 
 
-async def test_a_number_that_is_none_is_the_recipients_fault() -> None:
+async def test_an_invalid_number_is_suppressed() -> None:
     async with provider_and_api() as (provider, _):
         error = await failure(provider, make_text(to="+1555"))
     assert error.verdict is Verdict.RECIPIENT_REFUSED
@@ -252,7 +250,7 @@ WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
         (WITH_TOKEN | {"max_segments": 0}, "providers.sms.max_segments: expected `int` >= 1"),
     ],
 )
-def test_a_wrong_setting_is_named(table: dict[str, object], expected: str) -> None:
+def test_an_invalid_setting_is_named(table: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build("sms", {"type": "twilio", **table}, data_dir=Path())
     assert str(caught.value).startswith(expected)

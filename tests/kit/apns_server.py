@@ -1,11 +1,11 @@
-"""APNs on port 0: HTTP/2 by the `h2` library, and Apple's rules for tokens, headers and payloads.
+"""APNs on port 0: HTTP/2 with the `h2` library, and Apple's rules for tokens, headers and payloads.
 
     async with apns_server(key) as apns:
         apns.script += [Say(410, "Unregistered", timestamp=1_700_000_000_000), Say(then="goaway")]
-        ...  # a client that talks to apns.url
+        ...  # a client of apns.url
         assert apns.taken[0].payload == {...}
 
-What `script` holds is said first; after that every good notification is taken.
+Answers in `script` are sent first; after that every valid notification is accepted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ AN_HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One request as it came."""
+    """One request as received."""
 
     path: str
     headers: dict[str, str]
@@ -48,12 +48,12 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """An answer: a status with Apple's JSON, or `body` as it is.
+    """An answer: a status with Apple's JSON, or with `body` unchanged.
 
-    `after`: seconds of silence before it. `then`: instead of a whole answer, `goaway` ends the connection
-    with the reason in the frame, `reset` ends the stream alone, `leave` ends the connection after the answer,
-    `cut` loses it after the status, `garbage` sends what is no HTTP/2 there, `silence` says nothing for ever,
-    `silent connection` also nothing to whatever comes later on this connection.
+    `after`: seconds before the answer. `then`: instead of a whole answer, `goaway` ends the connection with
+    the reason in the frame, `reset` ends only the stream, `leave` ends the connection after the answer, `cut`
+    drops it after the status, `garbage` sends invalid HTTP/2, `silence` never answers, and `silent connection`
+    never answers later requests on this connection either.
     """
 
     status: int = 200
@@ -73,29 +73,29 @@ class Say:
 
 
 class ApnsServer:
-    """What the server heard, and what it says next."""
+    """The requests that the server received and its next answers."""
 
     def __init__(self, key: EllipticCurvePrivateKey, clock: Callable[[], float], streams: int) -> None:
         self.url = ""
         self.script: list[Say] = []
         self.taken: list[Notification] = []
-        self.heard: list[Notification] = []
+        self.received: list[Notification] = []
         self.connections = 0
         self.open_now = 0
         self.busiest = 0
-        """The most streams that were open at once on one connection."""
+        """The maximum number of streams open at once on one connection."""
         self.streams = streams
         self._public_key = key.public_key()
         self._clock = clock
 
     @property
     def tokens(self) -> set[str]:
-        """The provider tokens that were shown."""
-        return {one.headers.get("authorization", "") for one in self.heard}
+        """The provider tokens that were received."""
+        return {one.headers.get("authorization", "") for one in self.received}
 
     def answer(self, said: Notification) -> Say:
-        """Say what Apple would."""
-        self.heard.append(said)
+        """Answer as Apple does."""
+        self.received.append(said)
         if self.script:
             return self.script.pop(0)
         if fault := self._fault_of_token(said) or _fault_of_message(said):
@@ -136,7 +136,7 @@ def _fault_of_message(said: Notification) -> Say | None:
 
 
 class _Connection:
-    """One connection: the h2 machine, and an answer under way for each stream."""
+    """One connection: the h2 state machine, and a task that answers each stream."""
 
     def __init__(self, server: ApnsServer, writer: asyncio.StreamWriter) -> None:
         self._server = server
@@ -230,7 +230,7 @@ async def apns_server(
     streams: int = 1000,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ApnsServer]:
-    """Run the server. What breaks HTTP/2 or misses a header fails the test."""
+    """Run the server. A request with invalid HTTP/2 or a missing header fails the test."""
     server = ApnsServer(key, clock, streams)
     tasks: set[asyncio.Task[Any]] = set()
     faults: list[BaseException] = []
@@ -261,5 +261,5 @@ async def apns_server(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if faults:  # they are why the client failed, if it did
+        if faults:  # these explain a failure of the client
             raise faults[0]

@@ -1,4 +1,4 @@
-"""FCM and Google's token endpoint as documented: each request is checked, each token known."""
+"""FCM and Google's token endpoint as documented, which check each request and token."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pem(key: Any) -> str:
 
 
 class Google:
-    """FCM and the token endpoint, as documented: each request is checked, each token known."""
+    """Answers as FCM and the token endpoint do, and checks each request and token."""
 
     def __init__(self) -> None:
         self.api: Api
@@ -102,7 +102,7 @@ def bad_request(field: str) -> dict[str, Any]:
 
 
 def account_file(url: str, **changes: object) -> str:
-    """Return the JSON of a service account whose tokens come from this server; None leaves a member out."""
+    """Return the JSON of a service account whose tokens come from this server; None omits a member."""
     members = {
         "type": "service_account",
         "project_id": "news-46",

@@ -2,10 +2,10 @@
 
     async with http_api(answer) as api:
         api.script += [Reply(503), Reply(429, headers={"Retry-After": "7"}), Reply(raw=b"nonsense")]
-        ...  # a client that talks to api.url
+        ...  # a client of api.url
         assert api.requests[0].json() == {...}
 
-What `script` holds is answered first; after that `answer` makes a reply of each request.
+Replies in `script` are sent first; after that `answer` returns the reply to each request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_REQUESTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came. Names of headers are in lower case; `target` is the path with its query."""
+    """One request as received. Header names are in lower case; `target` is the path with its query."""
 
     method: str
     target: str
@@ -36,12 +36,12 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body, which must say that it is JSON, be UTF-8, and name no member twice."""
+        """Return the body, which must be declared as JSON, be UTF-8, and have no duplicate members."""
         assert self.headers["content-type"].partition(";")[0] == "application/json"
         return json.loads(self.body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
 
     def form(self) -> dict[str, str]:
-        """Return the body, which must be a form in ASCII that names no field twice."""
+        """Return the body, which must be an ASCII form without duplicate fields."""
         assert self.headers["content-type"].partition(";")[0] == "application/x-www-form-urlencoded"
         text = self.body.decode("ascii")
         pairs = parse_qsl(
@@ -50,12 +50,12 @@ class Request:
         return _once(pairs)
 
     def bearer(self) -> str:
-        """Return the bearer token, or nothing."""
+        """Return the bearer token, or an empty string."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token if scheme == "Bearer" else ""
 
     def basic(self) -> tuple[str, str]:
-        """Return user name and password of basic authentication, or nothings."""
+        """Return the user name and password of basic authentication, or two empty strings."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
         return (user, password) if scheme == "Basic" else ("", "")
@@ -63,10 +63,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to say: a status with a body (JSON, or bytes as they are), or `raw` instead of any HTTP.
+    """A reply: a status with a body (JSON, or bytes unchanged), or `raw` bytes instead of HTTP.
 
-    `after`: seconds of silence before it. `cut`: only so many bytes of it, then the connection is lost;
-    0 loses it before the first. The connection is also closed after `raw`, and when `close` says so.
+    `after`: seconds before the reply. `cut`: the number of bytes after which the connection is dropped. The
+    connection is also closed after `raw`, and if `close` is set.
     """
 
     status: int = 200
@@ -103,7 +103,7 @@ Answer = Callable[[Request], Reply]
 
 
 class Api:
-    """What the server heard, and what it says next."""
+    """The requests that the server received and its next replies."""
 
     def __init__(self, answer: Answer) -> None:
         self.url = ""
@@ -133,7 +133,7 @@ def _ok(_: Request) -> Reply:
 
 @contextlib.asynccontextmanager
 async def http_api(answer: Answer = _ok, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Api]:
-    """Run the server. A request that is no good HTTP, or an `answer` that fails, fails the test."""
+    """Run the server. A request that is not valid HTTP, or an `answer` that raises, fails the test."""
     api = Api(answer)
     tasks: set[asyncio.Task[Any]] = set()
     faults: list[Exception] = []
@@ -161,12 +161,12 @@ async def http_api(answer: Answer = _ok, *, tls: ssl.SSLContext | None = None) -
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if faults:  # they are why the client failed, if it did
+        if faults:  # these explain a failure of the client
             raise faults[0]
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
-    """Return the next request, or None if the client has gone."""
+    """Return the next request, or None if the client has closed the connection."""
     line = await reader.readline()
     if not line:
         return None
@@ -195,7 +195,7 @@ async def _read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary; a name that comes twice is a fault."""
+    """Return pairs as a dictionary; a duplicate name is a fault."""
     found = dict(pairs)
     assert len(found) == len(pairs), "a name comes twice"
     return found

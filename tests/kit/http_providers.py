@@ -30,22 +30,22 @@ HEX_TOKEN = "80b1d4ee4a7f1d9e0c62c0e9d3a5ff00" * 2
 
 
 class Server(Protocol):
-    """A provider's API: it accepts every good message, unless something else is scripted."""
+    """A provider's API, which accepts every valid message unless scripted otherwise."""
 
     url: str
 
     def answer(
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, after: float = 0.0
     ) -> None:
-        """Script the answer to the next message, `after` seconds of silence."""
+        """Script the answer to the next message, sent after `after` seconds."""
 
     ways_to_break: int
 
     def break_connection(self, how: int) -> None:
-        """Answer the next message with something that is not HTTP, in one of `ways_to_break` ways."""
+        """Answer the next message with something that is not HTTP, in one of `ways_to_break` variants."""
 
     def accept_and_break(self) -> None:
-        """Accept the next message, and break the connection off in the answer's body."""
+        """Accept the next message, and drop the connection within the answer's body."""
 
     @property
     def bodies(self) -> list[str]:
@@ -58,17 +58,17 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpProvider:
-    """What the common tests need to know of one provider."""
+    """Describes one provider for the common tests."""
 
     kind: str
     label: str
-    """What its error texts call it."""
+    """Its name in error texts."""
     run: Callable[[Path, ssl.SSLContext | None], AbstractAsyncContextManager[Server]]
     """Run its server; the folder holds the files that `settings` names."""
     settings: Callable[[Path], dict[str, object]]
     wrong_credentials: dict[str, object]
     secret: str
-    """What no error text and no repr may contain."""
+    """Secrets that must not occur in error texts and reprs."""
     recipient: str
     message: Callable[[str], Message]
     """Return a message with this text."""
@@ -149,7 +149,7 @@ class Http2Server:
 
     @property
     def bodies(self) -> list[str]:
-        return [one.payload["aps"]["alert"]["body"] for one in self._apns.heard]
+        return [one.payload["aps"]["alert"]["body"] for one in self._apns.received]
 
     @property
     def connections(self) -> int:

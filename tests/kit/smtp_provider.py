@@ -1,4 +1,4 @@
-"""An email, a provider to send it, and what becomes of one that fails."""
+"""An email, an SMTP provider, and the error of a failed send."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def provider_for(port: int, **settings: object) -> AsyncIterator[Provider]
 
 
 async def failure(provider: Provider, message: Email | None = None) -> ProviderError:
-    """Send what cannot be sent, and return the error, which names no recipient."""
+    """Send a message that is not accepted, and return the error, which must not name the recipient."""
     with pytest.raises(ProviderError) as caught:
         await asyncio.wait_for(provider.send(message or make_email()), 60)
     assert "sommer" not in str(caught.value).lower()

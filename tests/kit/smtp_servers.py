@@ -1,4 +1,4 @@
-"""Real SMTP servers on port 0: aiosmtpd with answers to order, and bare scripted ones."""
+"""SMTP servers on port 0: aiosmtpd with scripted replies, and plain scripted servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server_tls() -> ssl.SSLContext:
 
 
 class MailServer:
-    """What an aiosmtpd server took, and what it is to answer next."""
+    """The messages that an aiosmtpd server accepted and its next replies."""
 
     def __init__(self, *, pipelining: bool = False) -> None:
         self.offers = ["250-PIPELINING"] if pipelining else []
@@ -110,9 +110,9 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def scripted_server(script: Script) -> AsyncIterator[int]:
-    """Run a server that does as `script` says with each connection; yields its port.
+    """Run a server that calls `script` with each connection, and yield its port.
 
-    An assertion that failed in the script fails the test.
+    An assertion that fails in the script fails the test.
     """
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -136,7 +136,7 @@ async def scripted_server(script: Script) -> AsyncIterator[int]:
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
     for end in ends:
-        # How the client ends a connection is no fault; what the script finds is.
+        # A connection that the client ends is not a fault; a failed assertion is.
         if end and not isinstance(end, OSError | EOFError | asyncio.CancelledError):
             raise end
 
@@ -153,7 +153,7 @@ async def converse(
     greeting: bytes = GREETING,
     ehlo: bytes = OK,
 ) -> None:
-    """Greet, and say yes to all commands until one that starts with `until` has come."""
+    """Greet, and accept all commands until one that starts with `until` arrives."""
     writer.write(greeting)
     while line := await reader.readline():
         if line.upper().startswith(until):
@@ -169,7 +169,7 @@ async def take_mail(
     ehlo: bytes = OK,
     answer: bytes = OK,
 ) -> bytes:
-    """Take one mail and return its content."""
+    """Receive one mail and return its content."""
     await converse(reader, writer, b"DATA", greeting, ehlo)
     writer.write(b"354 Go on\r\n")
     content = await reader.readuntil(b"\r\n.\r\n")
@@ -180,7 +180,7 @@ async def take_mail(
 async def hear_envelope(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, greeting: bytes = GREETING
 ) -> bytes:
-    """Offer pipelining, and wait for DATA without a word to the commands before it, which are returned."""
+    """Offer pipelining, read up to DATA without replying, and return the commands."""
     if greeting:
         writer.write(greeting)
         await reader.readline()

@@ -1,4 +1,4 @@
-"""Addresses: what can be delivered to, in the form in which it is sent, and why others cannot."""
+"""Addresses: which are valid, the form in which they are sent, and the problems of invalid ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADDRESSES = (
 
 
 @given(ADDRESSES)
-def test_what_the_fast_pattern_accepts_the_library_accepts_with_the_same_meaning(address: str) -> None:
+def test_the_library_accepts_every_plain_address(address: str) -> None:
     if is_plain_email(address):
         judged = email_validator.validate_email(
             address, check_deliverability=False, allow_smtputf8=False, strict=True
@@ -40,7 +40,7 @@ def test_what_the_fast_pattern_accepts_the_library_accepts_with_the_same_meaning
 
 
 @given(ADDRESSES)
-def test_what_is_accepted_can_be_sent_to_as_it_is_stored(address: str) -> None:
+def test_a_stored_address_can_be_sent_to(address: str) -> None:
     if len(address.encode()) <= 254 and email_problem(address) is None:
         sent = as_sent(address)
         assert sent.isascii()
@@ -63,7 +63,7 @@ def test_what_is_accepted_can_be_sent_to_as_it_is_stored(address: str) -> None:
         (f"a@{_WIDE}", "a@example.com"),
     ],
 )
-def test_only_an_internationalised_domain_changes_its_spelling(address: str, sent: str) -> None:
+def test_only_international_domains_are_converted(address: str, sent: str) -> None:
     assert email_problem(address) is None
     assert as_sent(address) == sent
 
@@ -84,14 +84,14 @@ def test_only_an_internationalised_domain_changes_its_spelling(address: str, sen
         ("a@ab--c.com", "its domain is not a valid name"),
     ],
 )
-def test_a_refused_email_address_is_told_why(address: str, problem: str) -> None:
+def test_problems_of_email_addresses(address: str, problem: str) -> None:
     assert email_problem(address) == f"is not an email address: {problem}"
 
 
 @given(ADDRESSES | st.text())
 @example("a@b\ud800.co")
 @example("a@" + "é" * 100 + ".com")
-def test_judging_an_email_address_never_fails_and_never_repeats_it(address: str) -> None:
+def test_email_problems_never_quote_the_address(address: str) -> None:
     problem = email_problem(address)
     if problem:
         assert len(problem.encode()) <= 120
@@ -108,7 +108,7 @@ def test_judging_an_email_address_never_fails_and_never_repeats_it(address: str)
         ("+1202555CALL", 'contains a "C" at position 9'),
     ],
 )
-def test_a_number_that_is_not_e164_is_told_why(number: str, problem: str) -> None:
+def test_problems_of_numbers_not_in_e164_form(number: str, problem: str) -> None:
     assert phone_pattern_problem(number).endswith(f"such as +12345678900: {problem}")
 
 
@@ -125,12 +125,12 @@ def test_a_number_that_is_not_e164_is_told_why(number: str, problem: str) -> Non
         ("+112345678900", "drop the prefix after +1, which is only for calls within the country"),
     ],
 )
-def test_a_number_that_its_country_cannot_have_is_told_why(number: str, problem: str) -> None:
+def test_problems_of_impossible_numbers(number: str, problem: str) -> None:
     assert phone_problem(number) == f"is not a possible phone number: {problem}"
 
 
 @given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
-def test_an_accepted_number_is_possible_and_in_its_international_form(number: str) -> None:
+def test_accepted_numbers_are_possible_and_international(number: str) -> None:
     problem = phone_problem(number)
     if problem is None:
         parsed = phonenumbers.parse(number)

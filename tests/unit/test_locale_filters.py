@@ -1,4 +1,4 @@
-"""Dates and numbers as the user writes them: `datetime`, `decimal`, `percent`, `currency`."""
+"""Filters for dates and numbers in the user's locale: `datetime`, `decimal`, `percent`, `currency`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def shown(expression: str, value: object, *, locale: str = "", timezone: str = "
         ("", "1,234.5", "€1,234.50", "25%"),
     ],
 )
-def test_numbers_are_written_as_in_the_users_language(
-    locale: str, decimal: str, currency: str, percent: str
-) -> None:
+def test_numbers_follow_the_locale(locale: str, decimal: str, currency: str, percent: str) -> None:
     assert shown("decimal", 1234.5, locale=locale) == decimal
     assert shown("currency: 'EUR'", 1234.5, locale=locale) == currency
     found = shown("percent", 0.25, locale=locale)
@@ -61,7 +59,7 @@ def test_integers_of_nineteen_digits_stay_exact(number: object, grouped: str) ->
     assert shown("percent", number).replace(",", "") == f"{number}00%"
 
 
-def test_longer_integers_stay_exact_too() -> None:
+def test_longer_integers_stay_exact() -> None:
     assert (
         text_of("{{ event.v | decimal }}", event='{"v": 123456789012345678901234567890123}')
         == "123,456,789,012,345,678,901,234,567,890,123"
@@ -84,12 +82,12 @@ def test_longer_integers_stay_exact_too() -> None:
         ("plus: 0.2 | decimal", 0.1, "0.3"),
     ],
 )
-def test_numbers_are_rounded_only_where_asked(expression: str, value: object, expected: str) -> None:
+def test_numbers_are_rounded_only_on_request(expression: str, value: object, expected: str) -> None:
     assert shown(expression, value) == expected
 
 
 @pytest.mark.parametrize("value", ["abc", "1e5", "NaN", "", "9" * 101, None, True])
-def test_what_is_no_number_is_printed_as_it_is(value: object) -> None:
+def test_values_other_than_numbers_are_unchanged(value: object) -> None:
     plain = text_of("{{ event.v }}.", event=msgspec.json.encode({"v": value}).decode())
     for name in ("decimal", "percent", "currency: 'EUR'"):
         source = "{{ event.v | " + name + " }}."
@@ -106,7 +104,7 @@ def test_what_is_no_number_is_printed_as_it_is(value: object) -> None:
         ("zh-TW", "2026年3月29日 凌晨3:30:00", "2026年3月29日 星期日"),
     ],
 )
-def test_times_are_written_as_in_the_users_language(locale: str, medium: str, full_date: str) -> None:
+def test_times_follow_the_locale(locale: str, medium: str, full_date: str) -> None:
     at = "2026-03-29T01:30:00Z"
     found = shown("datetime", at, locale=locale, timezone="Europe/Berlin")
     assert found.replace(NARROW, " ").replace(NBSP, " ") == medium.replace(NARROW, " ").replace(NBSP, " ")
@@ -122,7 +120,7 @@ def test_times_are_written_as_in_the_users_language(locale: str, medium: str, fu
         ("2026-10-25T01:30:00Z", "02:30"),
     ],
 )
-def test_a_time_is_right_on_both_sides_of_a_change_of_the_clock(at: str, expected: str) -> None:
+def test_times_around_a_daylight_saving_change(at: str, expected: str) -> None:
     assert shown("datetime: time: 'short'", at, timezone="Europe/Berlin", locale="de") == expected
 
 
@@ -137,11 +135,11 @@ def test_a_time_is_right_on_both_sides_of_a_change_of_the_clock(at: str, expecte
         ("datetime: event.unknown", "29.03.2026, 03:30:00"),
     ],
 )
-def test_styles_patterns_and_another_language_can_be_chosen(expression: str, expected: str) -> None:
+def test_styles_patterns_and_locale_can_be_chosen(expression: str, expected: str) -> None:
     assert shown(expression, "2026-03-29T01:30:00Z", locale="de", timezone="Europe/Berlin") == expected
 
 
-def test_a_date_without_a_time_is_that_date_everywhere_and_shows_none() -> None:
+def test_a_date_without_time_is_the_same_in_every_zone() -> None:
     for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):
         assert shown("datetime: 'long'", "2026-07-15", timezone=zone) == "July 15, 2026"
     assert shown("datetime", "next week") == "next week"
@@ -161,13 +159,13 @@ def test_a_date_without_a_time_is_that_date_everywhere_and_shows_none() -> None:
         ("decimal: place: 2", "unexpected keyword argument 'place'"),
     ],
 )
-def test_a_wrong_argument_is_named_with_its_place(expression: str, fault: str) -> None:
+def test_an_invalid_argument_is_reported_with_its_position(expression: str, fault: str) -> None:
     value = "2026-03-29T01:30:00Z" if expression.startswith("datetime") else 1
     with pytest.raises(RenderError, match=rf"^default text, line 1, column 1\d: .*{fault}"):
         shown(expression, value)
 
 
-def test_the_projects_zone_is_the_clock_of_users_who_have_none() -> None:
+def test_users_without_a_zone_get_the_fallback_zone() -> None:
     campaign = make_campaign(templates={"default": Template(text="{{ event.at | date: '%H:%M' }}")})
     event = '{"at": "2026-07-15T12:00:00Z"}'
     for zone, expected in (("", "21:00"), ("Not/AZone", "21:00"), ("Europe/Berlin", "14:00")):
@@ -175,14 +173,14 @@ def test_the_projects_zone_is_the_clock_of_users_who_have_none() -> None:
         assert Renderer().render(campaign, trigger, timezone_fallback="Asia/Tokyo").text == expected  # type: ignore[attr-defined]
 
 
-def test_what_a_filter_makes_is_escaped_in_html() -> None:
+def test_filter_results_are_escaped_in_html() -> None:
     found = render(
         Template(html="{{ event.v | datetime: \"'<b>'y\" }}"), event='{"v": "2026-07-15T12:00:00Z"}'
     )
     assert found.html == "&lt;b&gt;2026"
 
 
-def test_a_time_in_a_text_message_does_not_take_it_out_of_the_gsm_alphabet() -> None:
+def test_a_time_keeps_a_text_in_the_gsm_alphabet() -> None:
     source = Template(text="{{ event.at | datetime: 'short' }}, {{ 5 | currency: 'EUR', locale: 'de' }}")
     campaign = make_campaign(channel=Channel.TEXT, templates={"default": source})
     trigger = make_trigger("+15551234567", channel=Channel.TEXT, event='{"at": "2026-07-15T12:00:00Z"}')

@@ -1,4 +1,4 @@
-"""What a campaign makes of a variable that the trigger did not bring: nothing, or an error."""
+"""Variables missing from the trigger: empty, or an error in strict campaigns."""
 
 from __future__ import annotations
 
@@ -32,17 +32,15 @@ from tests.kit.rendering import STRICT, render, text_of
         ("{% capture y %}{{ event.x }}{% endcapture %}", 19, "event.x is undefined"),
     ],
 )
-def test_where_it_is_strict_a_missing_variable_is_named_with_its_place(
-    source: str, column: int, name: str
-) -> None:
+def test_strict_missing_variables_are_reported(source: str, column: int, name: str) -> None:
     with pytest.raises(RenderError) as caught:
         text_of("\n" + source, event='{"list": [1]}', undefined=STRICT)
     assert str(caught.value) == f"default text, line 2, column {column}: {name}"
-    text_of(source + ".")  # and elsewhere it is empty
+    text_of(source + ".")  # otherwise it is empty
 
 
 @pytest.mark.parametrize("part", ["subject", "html"])
-def test_the_part_is_named_too(part: str) -> None:
+def test_the_part_is_reported(part: str) -> None:
     with pytest.raises(RenderError, match=rf"^default {part}, line 1, column 4: event.x is undefined$"):
         render(Template(**{"text": "x", part: "{{ event.x }}"}), undefined=STRICT)
 
@@ -64,13 +62,13 @@ def test_the_part_is_named_too(part: str) -> None:
         ("[{{ event.none }}{{ user.timezone }}]", "[]"),
     ],
 )
-def test_a_missing_variable_may_be_asked_for_even_where_it_is_strict(source: str, expected: str) -> None:
+def test_strict_templates_may_test_for_missing_variables(source: str, expected: str) -> None:
     event = '{"list": [1], "none": null}'
     assert text_of(source, event=event, undefined=STRICT) == expected
     assert text_of(source, event=event) == expected
 
 
-def test_the_check_before_a_campaign_is_applied_is_the_same_for_strict_ones() -> None:
+def test_apply_checks_strict_campaigns_the_same_way() -> None:
     parts = Template(text="{{ event.x }}{{ a | nope }}", mjml="<mjml><mj-body>{{ event.x }}</mj-body></mjml>")
     faults = check_templates(make_campaign(undefined=STRICT, templates={"default": parts}))
     assert faults == ["default text, line 1, column 21: unknown filter 'nope'"]

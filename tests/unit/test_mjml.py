@@ -1,4 +1,4 @@
-"""MJML: Liquid first, then HTML for mail programs; nothing is read, and nothing runs away."""
+"""MJML templates: conversion to HTML, checks and limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def faults(source: str) -> list[str]:
     return check_templates(make_campaign(templates={"default": Template(mjml=source)}))
 
 
-def test_mjml_becomes_html_with_the_data_in_it() -> None:
+def test_mjml_becomes_html_with_data() -> None:
     message = render(Template(mjml=document("Hello <b>{{ event.name }}</b>")), event='{"name": "Zoë"}')
     assert message.html.startswith("<!doctype html>")
     assert "Hello <b>Zoë</b>" in message.html
@@ -43,12 +43,12 @@ def test_values_are_escaped_in_mjml() -> None:
     assert 'href="&#34; onclick=&#34;z&#39; b=&#39;"' in html
 
 
-def test_a_text_can_stand_beside_it() -> None:
+def test_mjml_and_text_are_both_sent() -> None:
     message = render(Template(text="plain", mjml=document("rich")))
     assert (message.text, "rich" in message.html) == ("plain", True)
 
 
-def test_html_and_mjml_together_are_refused_when_the_campaign_is_applied() -> None:
+def test_html_and_mjml_together_are_rejected() -> None:
     both = {"pt": Template(html="x", mjml=document("x"))}
     assert check_templates(make_campaign(templates=both)) == [
         "pt: set html or mjml, not both: MJML is converted to HTML"
@@ -70,7 +70,7 @@ def test_html_and_mjml_together_are_refused_when_the_campaign_is_applied() -> No
         ("<mjml><mj-body><mj-sectoin/></mj-body></mjml>", "<mj-sectoin> is misspelt or not allowed here"),
     ],
 )
-def test_malformed_mjml_is_refused_when_the_campaign_is_applied(source: str, fault: str) -> None:
+def test_apply_rejects_malformed_mjml(source: str, fault: str) -> None:
     [found] = faults(source)
     assert fault in found
 
@@ -84,7 +84,7 @@ def test_malformed_mjml_is_refused_when_the_campaign_is_applied(source: str, fau
         document("{% if event.n > 3 %}many{% endif %}"),
     ],
 )
-def test_good_mjml_passes_whatever_data_it_will_meet(source: str) -> None:
+def test_apply_accepts_valid_mjml(source: str) -> None:
     assert faults(source) == []
 
 
@@ -100,7 +100,7 @@ def test_good_mjml_passes_whatever_data_it_will_meet(source: str) -> None:
 @pytest.mark.parametrize(
     "place", ["<mjml><mj-head>{}</mj-head></mjml>", "<mjml><mj-body>{}</mj-body></mjml>"]
 )
-def test_no_file_and_no_url_is_included(
+def test_mjml_includes_neither_files_nor_urls(
     include: str, place: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     secret = tmp_path_factory.mktemp("mjml") / "secret.mjml"
@@ -111,13 +111,13 @@ def test_no_file_and_no_url_is_included(
         render(Template(mjml=source))
 
 
-def test_an_include_in_a_text_is_not_read_either() -> None:
+def test_an_include_within_a_text_is_not_read() -> None:
     assert faults(document("<mj-include path='a'/>")) == [
         "default mjml: <mj-include> is misspelt or not allowed here"
     ]
 
 
-def test_mjml_that_the_data_break_is_an_error_of_the_message() -> None:
+def test_mjml_broken_by_data_is_an_error() -> None:
     source = document("{% if event.broken == 'yes' %}<p>{% endif %}")
     assert faults(source) == []
     with pytest.raises(
@@ -143,13 +143,13 @@ def test_mjml_that_the_data_break_is_an_error_of_the_message() -> None:
     ],
     ids=["components", "elements", "length", "html"],
 )
-def test_mjml_that_would_end_the_process_or_hold_it_up_is_refused(source: str, fault: str) -> None:
+def test_mjml_over_a_limit_is_rejected(source: str, fault: str) -> None:
     with little_cpu(), pytest.raises(RenderError, match=fault):
         mjml.to_html(source)
 
 
-def test_the_deepest_nesting_that_is_let_through_does_no_harm() -> None:
-    sections = mjml.MAX_COMPONENTS - 1  # and the body
+def test_the_deepest_allowed_nesting_is_safe() -> None:
+    sections = mjml.MAX_COMPONENTS - 1  # plus the body
     mjml.to_html(
         "<mjml><mj-body>" + "<mj-section>" * sections + "</mj-section>" * sections + "</mj-body></mjml>"
     )

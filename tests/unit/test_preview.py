@@ -1,4 +1,4 @@
-"""`clarion campaigns preview` of a campaign file: no database, and nothing is sent."""
+"""`clarion campaigns preview` of a campaign file, which needs no database and sends nothing."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_a_preview_shows_every_part(file: Path) -> None:
     ]
 
 
-def test_the_locale_chooses_the_template_and_the_numbers(file: Path) -> None:
+def test_the_locale_selects_template_and_formats(file: Path) -> None:
     shown = preview(file, "1", "--locale", "de_DE", "--event", '{"id": 1234}', "--part", "subject")
     assert shown == "Bestellung 1.234\n"
 
 
-def test_the_user_can_be_given(file: Path) -> None:
+def test_the_user_can_be_set(file: Path) -> None:
     user = '{"external_id": "u 7", "email": "zoe@example.org", "locale": "de", "data": {"name": "Zoë"}}'
     shown = json.loads(preview(file, "1", "--user", user, "--locale", "en", "--json"))
     assert (shown["to"], shown["template"]) == ("zoe@example.org", "default")
@@ -85,13 +85,13 @@ def test_the_user_can_be_given(file: Path) -> None:
     assert shown["parts"]["unsubscribe_url"] == "https://shop.example/u/u+7"
 
 
-def test_an_event_can_stand_in_a_file_and_one_part_be_printed_alone(file: Path) -> None:
+def test_event_from_a_file_and_a_single_part(file: Path) -> None:
     event = file.with_name("event.json")
     event.write_text('{"note": "from a file"}', encoding="utf-8")
     assert preview(file, "1", "--event", f"@{event}", "--part", "html") == "<p>from a file</p>\n"
 
 
-def test_a_text_message_shows_what_it_costs(file: Path) -> None:
+def test_a_text_message_shows_its_segments(file: Path) -> None:
     shown = json.loads(preview(file, "2", "--event", '{"code": "Ω€"}', "--json"))
     assert shown["to"] == "+12345678900"
     assert shown["segments"] == {"encoding": "GSM-7", "units": 16, "count": 1}
@@ -119,7 +119,7 @@ def test_a_push_shows_its_title(file: Path) -> None:
         (["1", "--locale", "?"], "'?' is not a BCP 47 language tag"),
     ],
 )
-def test_a_fault_is_told_with_its_place(file: Path, words: list[str], fault: str) -> None:
+def test_a_fault_is_reported_with_its_position(file: Path, words: list[str], fault: str) -> None:
     with pytest.raises(ConfigError) as caught:
         preview(file, *words)
     assert fault in str(caught.value)

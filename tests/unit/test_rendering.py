@@ -41,7 +41,7 @@ def parsed(message: Email) -> EmailMessage:
     return found
 
 
-def test_templates_read_user_event_and_campaign() -> None:
+def test_templates_can_use_user_event_and_campaign() -> None:
     source = "{{ user.external_id }} {{ user.email }} {{ user.data.plan }} {{ event.id }} {{ campaign.name }}"
     rendered = text_of(source, event='{"id": 7}', user_data='{"plan": "gold"}')
     assert rendered == "user-1 zoe.sommer@example.org gold 7 Orders"
@@ -58,7 +58,7 @@ def test_long_integers_print_exactly(number: str) -> None:
     assert text_of("{{ event.order }}", event=f'{{"order": {number}}}') == number
 
 
-def test_floats_print_as_people_write_them() -> None:
+def test_floats_print_without_trailing_digits() -> None:
     assert text_of("{{ event.a }} {{ event.b }}", event='{"a": 19.99, "b": 0.1}') == "19.99 0.1"
 
 
@@ -68,7 +68,7 @@ def test_html_is_escaped_and_text_is_not() -> None:
     assert message.html == "<p>&lt;b&gt;&amp;</p>"
 
 
-def test_a_locale_falls_back_to_its_language_and_then_to_the_default() -> None:
+def test_locale_falls_back_to_language_then_default() -> None:
     campaign = make_campaign(
         templates={
             "default": Template(text="hello"),
@@ -107,11 +107,11 @@ def test_dates_are_shown_in_the_users_time_zone(at: str, timezone: str, expected
     assert text_of(source, event=f'{{"at": "{at}"}}', timezone=timezone) == expected
 
 
-def test_seconds_since_1970_are_a_date_too() -> None:
+def test_unix_seconds_are_a_date() -> None:
     assert text_of("{{ event.at | date: '%H:%M %s' }}", event='{"at": 1784116800}') == "12:00 1784116800"
 
 
-def test_now_is_now_in_the_users_time_zone() -> None:
+def test_now_is_in_the_users_time_zone() -> None:
     shown = text_of("{{ 'now' | date: '%Y-%m-%dT%H:%M:%S%z' }}", timezone="Asia/Tokyo")
     assert shown.endswith("+0900")
     assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(shown)) < dt.timedelta(minutes=1)
@@ -133,29 +133,29 @@ def test_now_is_now_in_the_users_time_zone() -> None:
         "{% for i in (1..9999) %}{{ event.long }}{% endfor %}",
     ],
 )
-def test_a_runaway_template_is_cut_off_with_its_place(source: str) -> None:
+def test_a_runaway_template_is_stopped_with_its_position(source: str) -> None:
     with little_cpu(), pytest.raises(RenderError, match=r"^default text, line 2, column \d+: "):
         text_of("\n" + source, event='{"long": "' + "y" * 1000 + '"}')
 
 
-def test_deep_data_are_no_harm() -> None:
+def test_deeply_nested_data_is_rejected() -> None:
     with pytest.raises(RenderError, match="is not valid JSON"):
         text_of("x", event='{"a":' + "[" * 5000 + "]" * 5000 + "}")
 
 
 @pytest.mark.parametrize("source", ["{% include 'x' %}", "{% render 'x' %}"])
-def test_no_template_reads_another_file(source: str) -> None:
+def test_templates_cannot_include_files(source: str) -> None:
     with pytest.raises(RenderError, match="unexpected tag"):
         text_of(source)
 
 
-def test_an_error_does_not_show_the_data_that_met_it() -> None:
+def test_an_error_does_not_quote_data() -> None:
     with pytest.raises(RenderError) as caught:
         text_of("{{ event.list | map: 'a' }}", event='{"list": ["secret"]}')
     assert "secret" not in str(caught.value)
 
 
-def test_a_subject_is_one_line_whatever_the_data_hold() -> None:
+def test_a_subject_is_one_line() -> None:
     message = render(subject="Hi {{ event.n }}", text="x", event='{"n": "a\\r\\nBcc: other@example.com"}')
     mail = parsed(message)
     assert mail["Subject"] == "Hi a Bcc: other@example.com"
@@ -176,7 +176,7 @@ def test_a_subject_is_one_line_whatever_the_data_hold() -> None:
         "",
     ],
 )
-def test_an_address_that_is_not_one_plain_address_is_refused(address: str) -> None:
+def test_invalid_addresses_are_rejected(address: str) -> None:
     message = Renderer().render(make_campaign(), make_trigger(address=address))
     assert isinstance(message, Email)
     with raises(Verdict.NEVER) as caught:
@@ -184,12 +184,12 @@ def test_an_address_that_is_not_one_plain_address_is_refused(address: str) -> No
     assert "example" not in str(caught.value)
 
 
-def test_a_sender_that_is_no_address_is_refused() -> None:
+def test_an_invalid_sender_is_rejected() -> None:
     with raises(Verdict.NEVER, match="sender"):
         Renderer().render(make_campaign(sender="Shop"), make_trigger())
 
 
-def test_an_email_reads_back_as_it_was_written() -> None:
+def test_the_standard_parser_reads_the_email_back() -> None:
     message = render(
         subject="Ihre Bestellung für 🎉 ist unterwegs, und dieser Betreff ist mit Absicht etwas zu lang",
         text="Hallo Zoë,\n.\n.dot\nFrom here: trailing space \n" + "lang " * 300,
@@ -207,7 +207,7 @@ def test_an_email_reads_back_as_it_was_written() -> None:
     assert b"\n" not in compose(message).replace(b"\r\n", b"")
 
 
-def test_an_email_carries_the_headers_that_mail_systems_look_for() -> None:
+def test_an_email_has_the_usual_headers() -> None:
     message = render(text="x")
     mail = parsed(message)
     assert mail["Message-ID"] == message.message_id == f"<{message.trigger_id}@clarion.example.com>"
@@ -219,7 +219,7 @@ def test_an_email_carries_the_headers_that_mail_systems_look_for() -> None:
     assert mail.get_content_type() == "text/plain"
 
 
-def test_an_international_domain_goes_out_in_its_ascii_form() -> None:
+def test_an_international_domain_is_sent_in_ascii() -> None:
     message = Renderer().render(
         make_campaign(sender="Büro <hallo@bücher.example>"), make_trigger("z@münchen.example")
     )
@@ -239,7 +239,7 @@ def channel_message(channel: Channel, address: str, template: Template) -> Text 
     return message
 
 
-def test_text_messages_render_the_text_alone() -> None:
+def test_text_messages_render_only_the_text() -> None:
     message = channel_message(
         Channel.TEXT, "+15551234567", Template(text=" Hi {{ user.phone }}\n", html="{{")
     )
@@ -252,12 +252,12 @@ def test_push_messages_render_title_and_text() -> None:
     assert message == Push(message.trigger_id, "tok", "A B", "tok", data)
 
 
-def test_a_message_without_content_is_not_sent() -> None:
+def test_an_empty_message_is_an_error() -> None:
     with pytest.raises(RenderError, match="empty"):
         text_of("{% if event.never %}x{% endif %} ")
 
 
-def test_a_new_revision_renders_anew_and_the_cache_stays_bounded() -> None:
+def test_the_cache_is_bounded_and_keyed_by_revision() -> None:
     renderer = Renderer(capacity=2)
     for revision in range(10):
         source = Template(text=f"revision {revision}")
@@ -268,7 +268,7 @@ def test_a_new_revision_renders_anew_and_the_cache_stays_bounded() -> None:
     assert len(renderer._compiled) == 2
 
 
-def test_the_check_names_every_fault_with_its_place() -> None:
+def test_the_check_reports_every_fault_with_its_position() -> None:
     campaign = make_campaign(
         templates={
             "default": Template(
@@ -287,7 +287,7 @@ def test_the_check_names_every_fault_with_its_place() -> None:
     ]
 
 
-def test_the_check_passes_good_templates_and_parts_that_the_channel_does_not_use() -> None:
+def test_the_check_accepts_valid_and_unused_parts() -> None:
     good = (
         "{% for i in event.items %}{{ i.name | upcase | date: '%d' }}{% else %}{{ event | json }}{% endfor %}"
     )

@@ -1,4 +1,4 @@
-"""How many SMS a text becomes."""
+"""SMS segments of texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLE = [
     ["ò", "Σ", "(", "8", "H", "X", "h", "x"],
     ["Ç", "Θ", ")", "9", "I", "Y", "i", "y"],
     ["\n", "Ξ", "*", ":", "J", "Z", "j", "z"],
-    ["Ø", "", "+", ";", "K", "Ä", "k", "ä"],  # here the escape is
+    ["Ø", "", "+", ";", "K", "Ä", "k", "ä"],  # the escape has this place
     ["ø", "Æ", ",", "<", "L", "Ö", "l", "ö"],
     ["\r", "æ", "-", "=", "M", "Ñ", "m", "ñ"],
     ["Å", "ß", ".", ">", "N", "Ü", "n", "ü"],
@@ -49,38 +49,38 @@ EXTENSION = ["\f", "^", "{", "}", "\\", "[", "~", "]", "|", "€"]
         ("ж" * 71, Segments("UCS-2", 71, 2)),
         ("ж" * 134, Segments("UCS-2", 134, 2)),
         ("ж" * 135, Segments("UCS-2", 135, 3)),
-        ("x" * 70 + "ж", Segments("UCS-2", 71, 2)),  # one such character makes all of them wide
+        ("x" * 70 + "ж", Segments("UCS-2", 71, 2)),  # one such character forces UCS-2
         ("😀" * 35, Segments("UCS-2", 70, 1)),
         ("😀" * 36, Segments("UCS-2", 72, 2)),
         ("😀" * 66, Segments("UCS-2", 132, 2)),
-        ("😀" * 67, Segments("UCS-2", 134, 3)),  # 33 pairs a part: the 67th unit would split one
+        ("😀" * 67, Segments("UCS-2", 134, 3)),  # 33 pairs per segment: the 67th unit would split one
         ("ж" + "😀" * 66, Segments("UCS-2", 133, 2)),
         ("ç", Segments("UCS-2", 1, 1)),  # only the capital is in the alphabet
         ("`", Segments("UCS-2", 1, 1)),
-        ("\x1b", Segments("UCS-2", 1, 1)),  # the escape is no character
+        ("\x1b", Segments("UCS-2", 1, 1)),  # the escape is not a character
         ("\u2019", Segments("UCS-2", 1, 1)),
     ],
 )
-def test_a_text_takes_so_many_sms(text: str, expected: Segments) -> None:
+def test_segments_of_a_text(text: str, expected: Segments) -> None:
     assert segments(text) == expected
 
 
-def test_the_basic_alphabet_takes_one_septet_a_character() -> None:
+def test_basic_characters_take_one_septet() -> None:
     assert len(BASIC) == 127
     assert segments("".join(BASIC)) == Segments("GSM-7", 127, 1)
 
 
-def test_the_extension_takes_two_septets_a_character() -> None:
+def test_extension_characters_take_two_septets() -> None:
     assert segments("".join(EXTENSION)) == Segments("GSM-7", 20, 1)
 
 
-def test_no_other_character_is_in_the_alphabet() -> None:
+def test_all_other_characters_need_ucs2() -> None:
     every = {chr(code) for code in range(0x3000)}
     assert {one for one in every if segments(one).encoding == "GSM-7"} == {*BASIC, *EXTENSION}
 
 
 @given(st.text(max_size=400))
-def test_units_are_those_of_the_encoding_and_parts_are_nearly_full(text: str) -> None:
+def test_units_match_the_encoding_and_fill_segments(text: str) -> None:
     found = segments(text)
     single, part = (160, 153) if found.encoding == "GSM-7" else (70, 67)
     if found.encoding == "UCS-2":

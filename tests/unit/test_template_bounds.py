@@ -1,4 +1,4 @@
-"""What a template may use up: time, and room. Loops and long results: test_rendering.py."""
+"""Limits of templates on time and memory. For loops and long results, see test_rendering.py."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SLOW = {
 
 
 @pytest.mark.parametrize("source", SLOW.values(), ids=SLOW)
-def test_a_template_that_takes_too_long_is_cut_off(source: str) -> None:
+def test_a_slow_template_is_stopped(source: str) -> None:
     event = f'{{"long": "{"ab" * 50_000}", "other": "{"ab" * 40_000}c"}}'
     too_long = r"^default text, line 2, .*: takes too long: more than 0\.2 s$"
     with little_cpu(5), pytest.raises(RenderError, match=too_long):  # parsing takes most of it
         render(Template(text="\n" + source), event=event, seconds=0.2)
 
 
-def test_all_parts_of_a_message_share_the_time() -> None:
+def test_all_parts_share_the_time_limit() -> None:
     slow = "{% for i in (1..9000) %}{{ i | plus: 1 | minus: 1 | times: 3 }} {% endfor %}"
     begin = time.thread_time()
     render(Template(text=slow), seconds=10)
@@ -39,7 +39,7 @@ def test_all_parts_of_a_message_share_the_time() -> None:
         render(Template(subject=slow, text=slow, html=slow), seconds=once * 1.8)
 
 
-def test_waiting_for_the_processor_is_not_the_templates_fault() -> None:
+def test_only_cpu_time_counts() -> None:
     budget, begin = Budget(0.05), time.thread_time()
     time.sleep(0.1)
     budget.check()
@@ -49,7 +49,7 @@ def test_waiting_for_the_processor_is_not_the_templates_fault() -> None:
         budget.check()
 
 
-def test_uniq_stays_quick_where_a_caller_sends_a_long_list() -> None:
+def test_uniq_is_fast_for_a_long_list() -> None:
     event = f'{{"n": {list(range(30_000))}}}'
     assert text_of("{{ event.n | uniq | size }}", event=event) == "30000"
 
@@ -62,7 +62,7 @@ def test_uniq_compares_by_value_and_by_member() -> None:
 
 
 @pytest.mark.parametrize("part", ["text", "html"])
-def test_a_part_may_have_one_mebibyte(part: str) -> None:
+def test_a_part_is_limited_to_one_mebibyte(part: str) -> None:
     event = f'{{"x": "{"é" * 1024}"}}'
     fill = "{% for i in (1..511) %}{{ event.x }}{% endfor %}" + "x" * 2048
     message = render(Template(**{part: fill}), event=event)
@@ -71,7 +71,7 @@ def test_a_part_may_have_one_mebibyte(part: str) -> None:
         render(Template(**{part: fill + "y"}), event=event)
 
 
-def test_variables_may_have_one_mebibyte() -> None:
+def test_variables_are_limited_to_one_mebibyte() -> None:
     names = [f"v{number}" for number in range(12)]
     source = "".join(f"{{% capture {name} %}}{{{{ event.x }}}}{{% endcapture %}}" for name in names)
     event = f'{{"x": "{"y" * 100_000}"}}'
@@ -79,7 +79,7 @@ def test_variables_may_have_one_mebibyte() -> None:
         text_of(source, event=event)
 
 
-def test_json_does_not_grow_beyond_bounds_by_its_indent() -> None:
+def test_indented_json_is_limited() -> None:
     deep = "[" * 200 + ",".join("1" for _ in range(1000)) + "]" * 200
     event = f'{{"deep": {deep}, "wide": 2000000000, "small": [1, {{"a": null}}]}}'
     assert text_of("{{ event.small | json: 2 }}", event=event).splitlines()[1:3] == ["  1,", "  {"]
@@ -90,7 +90,7 @@ def test_json_does_not_grow_beyond_bounds_by_its_indent() -> None:
 
 
 @pytest.mark.parametrize("expression", ["'a' | base64_decode", "'inf' | ceil", "'abcd' | base64_decode"])
-def test_a_filter_that_fails_in_its_own_way_is_named_with_its_place(expression: str) -> None:
+def test_a_failing_filter_is_reported_with_its_position(expression: str) -> None:
     with pytest.raises(RenderError) as caught:
         text_of("\n{{ " + expression + " }}")
     assert str(caught.value).startswith("default text, line 2, column ")

@@ -1,4 +1,4 @@
-"""Adding a provider takes one new file, one registration and no change elsewhere: what the page says, run."""
+"""Runs the code of docs/how-to/add-a-provider.md: one new file, one registration, no other change."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def block(language: str, heading: str) -> str:
 
 
 def as_module(name: str, source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Import source as if it stood in the repository under this name."""
+    """Import source code as a module of the repository with this name."""
     path = folder / f"{name.rpartition('.')[2]}.py"
     path.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(name, path)
@@ -64,7 +64,7 @@ def as_module(name: str, source: str, folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(autouse=True)
 def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The page's provider, registered by the page's line."""
+    """Register the page's provider with the page's line."""
     module = as_module(
         "server.dispatcher.providers.courier", block("python", "1. The file"), tmp_path, monkeypatch
     )
@@ -84,7 +84,7 @@ async def api() -> AsyncIterator[Api]:
 
 
 def configured(api: Api, tmp_path: Path, **settings: object) -> Provider:
-    """Build the provider as the page configures it, but for the address."""
+    """Build the provider as the page configures it, except for the address."""
     file = tmp_path / "clarion.toml"
     file.write_text(block("toml", "3. The registration"))
     loaded = load(file, {"CLARION_PROVIDERS_COURIER_TOKEN": "open-sesame"})
@@ -103,9 +103,7 @@ class TextProvider(ScriptedProvider):
     channels = frozenset({Channel.TEXT})
 
 
-async def test_the_dispatcher_sends_through_it_and_it_needs_no_change_elsewhere(
-    api: Api, tmp_path: Path
-) -> None:
+async def test_the_dispatcher_delivers_through_the_provider(api: Api, tmp_path: Path) -> None:
     courier = configured(api, tmp_path, rate=0)
     backup = TextProvider("backup")
     (tmp_path / "campaigns.yaml").write_text(CAMPAIGNS)
@@ -125,7 +123,7 @@ async def test_the_dispatcher_sends_through_it_and_it_needs_no_change_elsewhere(
     assert not backup.sent
 
 
-async def test_its_outage_opens_its_breaker_and_moves_its_traffic(api: Api, tmp_path: Path) -> None:
+async def test_an_outage_opens_the_breaker_and_fails_over(api: Api, tmp_path: Path) -> None:
     courier = configured(api, tmp_path, rate=0, breaker_failures=2, concurrency=2)
     backup = TextProvider("backup")
     api.script += [Reply(503)] * 50
@@ -141,7 +139,7 @@ async def test_its_outage_opens_its_breaker_and_moves_its_traffic(api: Api, tmp_
     assert len(backup.sent) == 10
 
 
-async def test_a_refused_recipient_and_a_refused_message_are_dead(api: Api, tmp_path: Path) -> None:
+async def test_a_rejected_recipient_or_message_is_dead(api: Api, tmp_path: Path) -> None:
     courier = configured(api, tmp_path)
     api.script += [Reply(410), Reply(400)]
     (tmp_path / "campaigns.yaml").write_text(CAMPAIGNS.replace(", backup", ""))
@@ -155,9 +153,7 @@ async def test_a_refused_recipient_and_a_refused_message_are_dead(api: Api, tmp_
     assert sorted(done.refusal for done in queue.attempts) == ["", "Courier HTTP 410"]
 
 
-def test_the_page_configures_a_rate_and_every_setting_of_the_policy_is_there(
-    api: Api, tmp_path: Path
-) -> None:
+def test_the_page_sets_a_rate_and_every_policy_field_works(api: Api, tmp_path: Path) -> None:
     assert configured(api, tmp_path).policy.rate == 50
     policy = configured(
         api, tmp_path, breaker_failures="3", breaker_pause=2, retry={"max_attempts": 4, "ttl": 60}
@@ -178,7 +174,7 @@ def test_the_page_configures_a_rate_and_every_setting_of_the_policy_is_there(
         ({"type": "curier"}, "providers.courier.type: must be one of sandbox, "),
     ],
 )
-def test_a_setting_that_is_wrong_is_named(
+def test_an_invalid_setting_is_named(
     api: Api, tmp_path: Path, settings: dict[str, object], problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(problem)}"):

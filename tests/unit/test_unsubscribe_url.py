@@ -1,4 +1,4 @@
-"""The campaign's unsubscribe_url: a template that comes out as what a mail header can carry."""
+"""The campaign's unsubscribe_url, a template whose result must be valid in a mail header."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def url_of(source: str, event: str = "", undefined: Undefined = Undefined.EMPTY)
         ("https://x.example/" + "y" * 1982, "https://x.example/" + "y" * 1982),
     ],
 )
-def test_it_is_rendered_into_the_email(source: str, expected: str) -> None:
+def test_the_url_is_rendered_into_the_email(source: str, expected: str) -> None:
     assert url_of(source, event='{"t": "T1"}') == expected
 
 
@@ -54,13 +54,13 @@ def test_it_is_rendered_into_the_email(source: str, expected: str) -> None:
         "https://x.example/" + "y" * 1983,
     ],
 )
-def test_what_a_header_cannot_carry_is_refused_and_not_repeated(value: str) -> None:
+def test_unusable_urls_are_rejected_and_not_quoted(value: str) -> None:
     with pytest.raises(RenderError, match=r"^unsubscribe_url: ") as caught:
         url_of("{{ event.url }}", event=f'{{"url": "{value}"}}')
     assert "x.example" not in str(caught.value)
 
 
-def test_a_missing_variable_is_named_where_that_is_strict() -> None:
+def test_strict_missing_variable_in_the_url() -> None:
     with pytest.raises(RenderError, match=r"^unsubscribe_url, line 1, column 14: event\.token is undefined$"):
         url_of("https://x/{{ event.token }}", undefined=Undefined.STRICT)
 
@@ -73,12 +73,12 @@ def test_a_missing_variable_is_named_where_that_is_strict() -> None:
         ("http://x", "unsubscribe_url: must start with https://"),
     ],
 )
-def test_it_is_checked_when_the_campaign_is_applied(source: str, fault: str) -> None:
+def test_apply_checks_the_url(source: str, fault: str) -> None:
     [found] = check_templates(make_campaign(unsubscribe_url=source))
     assert found.startswith(fault)
 
 
-def test_only_an_email_has_one() -> None:
+def test_only_email_campaigns_have_one() -> None:
     parts = {"default": Template(title="a", text="b")}
     for channel in (Channel.TEXT, Channel.PUSH):
         campaign = make_campaign(channel=channel, templates=parts, unsubscribe_url="https://x")

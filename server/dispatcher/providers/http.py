@@ -168,7 +168,9 @@ def _checked_url(name: str, text: str) -> httpx.URL:
     if url.scheme not in {"https", "http"} or not url.host or url.userinfo:
         raise ConfigError(f"providers.{name}.url: must be an address such as https://api.example.com")
     if url.scheme == "http" and url.host not in _LOOPBACK:
-        raise ConfigError(f"providers.{name}.url: must be https, or the credentials would be sent unencrypted")
+        raise ConfigError(
+            f"providers.{name}.url: must be https, or the credentials would be sent unencrypted"
+        )
     return url
 
 

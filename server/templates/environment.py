@@ -94,7 +94,7 @@ class TemplateEnvironment(Environment):
 
 
 def _locate(tag: Tag) -> None:
-    """Give a fault at the end of a tag's expression, which has no position, the position of the tag."""
+    """Set the position of faults at the end of a tag's expression, which have none, to that of the tag."""
     parse = tag.parse
 
     def located(stream: TokenStream) -> Node:

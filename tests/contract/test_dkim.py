@@ -154,7 +154,7 @@ QzEKORfX3h7k
     ("key", "expected"),
     [
         (b"", "contains no private key in PEM form"),
-        (b"a secret that is no key", "contains no private key in PEM form"),
+        (b"a secret that is not a key", "contains no private key in PEM form"),
         (BROKEN, "contains no private key in PEM form"),
         (WEAK, "contains a key of 512 bits; it must have 1024 or more"),
         (pem(KEY, password=b"x"), "is encrypted"),

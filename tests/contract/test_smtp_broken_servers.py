@@ -112,7 +112,7 @@ async def test_a_slow_server_is_awaited(ehlo: bytes) -> None:
             for octet in ehlo if line.startswith(b"EHLO") else OK:
                 writer.write(bytes([octet]))
                 await asyncio.sleep(0.001)
-        writer.write(b"354 Go on\r\n")
+        writer.write(b"354 Go ahead\r\n")
         await reader.readuntil(b"\r\n.\r\n")
         await asyncio.sleep(0.03)
         writer.write(OK)
@@ -136,7 +136,7 @@ async def test_a_megabyte_arrives_unchanged(ehlo: bytes) -> None:
 async def test_a_message_over_the_size_limit_is_permanent(ehlo: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, b"DATA", ehlo=ehlo)
-        writer.write(b"354 Go on\r\n")
+        writer.write(b"354 Go ahead\r\n")
         await reader.readexactly(1000)
         writer.write(b"552 5.3.4 Too big\r\n")
         while b"\r\n.\r\n" not in await reader.read(100_000):
@@ -157,7 +157,7 @@ async def test_a_connection_closed_in_content_is_not_retried(
     async def serve(reader: Reader, writer: Writer) -> None:
         await take_mail(reader, writer, ehlo=ehlo)
         await converse(reader, writer, b"DATA", b"")
-        writer.write(b"354 Go on\r\n")
+        writer.write(b"354 Go ahead\r\n")
         connections.append(await reader.readexactly(1000))
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
@@ -174,7 +174,7 @@ async def test_a_cancelled_send_does_not_finish_later(ehlo: bytes) -> None:
 
     async def read_slowly(reader: Reader, writer: Writer) -> None:
         await converse(reader, writer, b"DATA", ehlo=ehlo)
-        writer.write(b"354 Go on\r\n")
+        writer.write(b"354 Go ahead\r\n")
         await left.wait()
         try:
             ended.set_result(await reader.read(-1))

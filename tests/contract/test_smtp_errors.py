@@ -37,7 +37,7 @@ TO_MAIL = [
 TO_RCPT = [
     # Without an enhanced code, or with one that contradicts the basic one.
     ("450 Mailbox unavailable", LATER),
-    ("451 Greylisted, come back", LATER),
+    ("451 Greylisted, try again later", LATER),
     ("452 Too many recipients", PROVIDER),
     ("454 TLS not available", PROVIDER),
     ("500 What?", PROVIDER),

@@ -13,15 +13,15 @@ from tests.kit.smtp_servers import (
     OK,
     PIPELINING,
     converse,
-    hear_envelope,
     mail_server,
+    receive_envelope,
     scripted_server,
     server_tls,
     take_mail,
 )
 
 ENVELOPE = b"MAIL FROM:<shop@example.com>\r\nRCPT TO:<zoe.sommer@example.org>\r\nDATA\r\n"
-GO_AHEAD = b"354 Go on\r\n"
+GO_AHEAD = b"354 Go ahead\r\n"
 END = b"\r\n.\r\n"
 
 Reader = asyncio.StreamReader
@@ -31,33 +31,33 @@ Writer = asyncio.StreamWriter
 @pytest.mark.parametrize("size", [1, 7, 1000])
 async def test_a_pipelined_envelope_is_one_write(size: int) -> None:
     """Replies may arrive together or in pieces of any size."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def serve(reader: Reader, writer: Writer) -> None:
-        heard.append(await hear_envelope(reader, writer))
+        received.append(await receive_envelope(reader, writer))
         answers = b"250-2.1.0 Sender\r\n250 2.1.0 is fine\r\n250 2.1.5 OK\r\n" + GO_AHEAD
         for start in range(0, len(answers), size):
             writer.write(answers[start : start + size])
             await asyncio.sleep(0.001)
-        heard.append(await reader.readuntil(END))
+        received.append(await reader.readuntil(END))
         writer.write(b"250 2.0.0 queued as 77\r\n")
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         message_id = await provider.send(make_email(text=".dot"))
     assert message_id == "77"
-    assert heard[0] == ENVELOPE
-    assert heard[1].startswith(b"From: ")
-    assert b"\r\n..dot\r\n" in heard[1]
+    assert received[0] == ENVELOPE
+    assert received[1].startswith(b"From: ")
+    assert b"\r\n..dot\r\n" in received[1]
 
 
 @pytest.mark.parametrize("ehlo", [OK, b"502 What?\r\n", b"250-mail.example.com\r\n250 X-PIPELINING\r\n"])
 async def test_without_pipelining_each_command_waits(ehlo: bytes) -> None:
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def serve(reader: Reader, writer: Writer) -> None:
         writer.write(GREETING)
         while (line := await reader.readline()) != b"DATA\r\n":
-            heard.append(line[:4])
+            received.append(line[:4])
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.readexactly(1), 0.05)
             writer.write(ehlo if line.startswith(b"EHLO") else OK)
@@ -67,7 +67,7 @@ async def test_without_pipelining_each_command_waits(ehlo: bytes) -> None:
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         await provider.send(make_email())
-    assert heard[-2:] == [b"MAIL", b"RCPT"]
+    assert received[-2:] == [b"MAIL", b"RCPT"]
 
 
 async def test_an_encrypted_connection_pipelines() -> None:
@@ -107,10 +107,10 @@ async def test_a_rejection_leaves_the_connection_usable(
 
 async def test_content_is_not_sent_after_a_rejection() -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
-        await hear_envelope(reader, writer)
+        await receive_envelope(reader, writer)
         writer.write(OK + OK + b"554 5.7.1 Not from you\r\n")
         assert await reader.readexactly(6) == b"RSET\r\n"
-        await hear_envelope(reader, writer, greeting=b"")
+        await receive_envelope(reader, writer, greeting=b"")
         writer.write(OK + OK + OK + GO_AHEAD)
         await reader.readuntil(END)
         writer.write(OK)
@@ -121,14 +121,14 @@ async def test_content_is_not_sent_after_a_rejection() -> None:
         await provider.send(make_email())
 
 
-@pytest.mark.parametrize("answer", [b"554 5.5.1 Nobody to send it to\r\n", OK])
+@pytest.mark.parametrize("answer", [b"554 5.5.1 No valid recipients\r\n", OK])
 async def test_a_server_without_recipients_gets_empty_content(answer: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
-        await hear_envelope(reader, writer)
+        await receive_envelope(reader, writer)
         writer.write(OK + b"550 5.1.1 Unknown\r\n" + GO_AHEAD)
         assert await reader.readexactly(3) == b".\r\n"
         writer.write(answer)
-        assert await hear_envelope(reader, writer, greeting=b"") == b"RSET\r\n" + ENVELOPE
+        assert await receive_envelope(reader, writer, greeting=b"") == b"RSET\r\n" + ENVELOPE
         writer.write(OK + OK + OK + GO_AHEAD)
         await reader.readuntil(END)
         writer.write(OK)
@@ -138,12 +138,12 @@ async def test_a_server_without_recipients_gets_empty_content(answer: bytes) -> 
         await provider.send(make_email())
 
 
-async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
+async def result_of(answers: bytes) -> tuple[ProviderError, bytes]:
     """Answer a pipelined envelope, and return the error and the data written after it."""
     rest: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: Reader, writer: Writer) -> None:
-        await hear_envelope(reader, writer)
+        await receive_envelope(reader, writer)
         writer.write(answers)
         try:
             rest.set_result(await reader.read(-1))
@@ -164,7 +164,7 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
         # With more replies than commands, later replies cannot be assigned.
         (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "unsolicited reply from the server: 250 OK"),
         (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),
-        (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go on (naming the sender)"),
+        (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go ahead (naming the sender)"),
         (
             OK + b"What?\r\n" + GO_AHEAD,
             Verdict.PROVIDER_DOWN,
@@ -182,7 +182,7 @@ async def heard_after(answers: bytes) -> tuple[ProviderError, bytes]:
     ],
 )
 async def test_unexpected_replies_prevent_the_content(answers: bytes, expected: Verdict, words: str) -> None:
-    error, rest = await heard_after(answers)
+    error, rest = await result_of(answers)
     assert error.verdict is expected
     assert str(error).startswith(words)
     assert rest in {b"", b"QUIT\r\n"}
@@ -190,7 +190,7 @@ async def test_unexpected_replies_prevent_the_content(answers: bytes, expected: 
 
 async def test_a_rejection_counts_if_the_server_then_closes() -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
-        await hear_envelope(reader, writer)
+        await receive_envelope(reader, writer)
         writer.write(OK + b"550 5.1.1 Unknown\r\n")
 
     async with scripted_server(serve) as port, provider_for(port) as provider:

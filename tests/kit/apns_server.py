@@ -51,9 +51,9 @@ class Say:
     """An answer: a status with Apple's JSON, or with `body` unchanged.
 
     `after`: seconds before the answer. `then`: instead of a whole answer, `goaway` ends the connection with
-    the reason in the frame, `reset` ends only the stream, `leave` ends the connection after the answer, `cut`
-    drops it after the status, `garbage` sends invalid HTTP/2, `silence` never answers, and `silent connection`
-    never answers later requests on this connection either.
+    the reason in the frame, `reset` ends only the stream, `leave` ends the connection after the answer,
+    `cut` drops it after the status, `garbage` sends invalid HTTP/2, `silence` never answers, and
+    `silent connection` never answers later requests on this connection either.
     """
 
     status: int = 200
@@ -157,14 +157,14 @@ class _Connection:
         try:
             while data := await reader.read(65536):
                 for event in self._machine.receive_data(data):
-                    self._hear(event)
+                    self._handle(event)
                 self._flush()
         finally:
             for answer in self._answers:
                 answer.cancel()
             await asyncio.gather(*self._answers, return_exceptions=True)
 
-    def _hear(self, event: h2.events.Event) -> None:
+    def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived():
                 headers = {str(name): str(value) for name, value in event.headers}

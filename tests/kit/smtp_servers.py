@@ -171,13 +171,13 @@ async def take_mail(
 ) -> bytes:
     """Receive one mail and return its content."""
     await converse(reader, writer, b"DATA", greeting, ehlo)
-    writer.write(b"354 Go on\r\n")
+    writer.write(b"354 Go ahead\r\n")
     content = await reader.readuntil(b"\r\n.\r\n")
     writer.write(answer)
     return content
 
 
-async def hear_envelope(
+async def receive_envelope(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, greeting: bytes = GREETING
 ) -> bytes:
     """Offer pipelining, read up to DATA without replying, and return the commands."""

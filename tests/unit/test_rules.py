@@ -346,9 +346,8 @@ _TEXTS = {
     "locale": _WORDS | st.from_regex("[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{1,8}){0,4}", fullmatch=True),
 }
 _USERS: dict[Channel, tuple[Any, Any]] = {
-    Channel.EMAIL: (pb.TriggerEmailRequest, pb.EmailUser),
-    Channel.TEXT: (pb.TriggerTextRequest, pb.TextUser),
-    Channel.PUSH: (pb.TriggerPushRequest, pb.PushUser),
+    channel: (getattr(pb, f"Trigger{channel.title()}Request"), getattr(pb, f"{channel.title()}User"))
+    for channel in Channel
 }
 _OBJECTS = st.sampled_from(["{}", '{"a": ' + "[" * 31 + "]" * 31 + "}"]) | st.integers(30, 40).map(
     lambda levels: '{"a":' * levels + "1" + "}" * levels
@@ -360,7 +359,7 @@ def requests(draw: st.DrawFn) -> tuple[Channel, dict[str, str], str, str]:
     """Give a channel, the texts of `user`, and `user.data` and `event` as JSON."""
     channel = draw(st.sampled_from(Channel))
     names = ("external_id", CHANNELS[channel].address.field, "timezone", "locale")
-    members = {name: draw(_TEXTS[name]) for name in names}
+    members = {name: draw(_TEXTS.get(name, _WORDS)) for name in names}
     return channel, members, draw(_OBJECTS), draw(_OBJECTS)
 
 

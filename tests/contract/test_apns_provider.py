@@ -17,7 +17,7 @@ from server.channels.push import Push
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
 from server.errors import ConfigError, ProviderError, Verdict
-from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
+from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsReply, ApnsServer, apns_server
 from tests.kit.clock import FakeClock
 from tests.kit.smtp_servers import CERTIFICATE
 from tests.kit.verdicts import raises
@@ -77,7 +77,7 @@ async def test_a_notification_arrives_unchanged(harness: Harness) -> None:
     message = push(data={"campaign_id": "46", "aps": "mine"})
     async with apns_server(KEY) as apns:
         message_id = await harness.provider(apns).send(message)
-    (taken,) = apns.taken
+    (taken,) = apns.accepted
     assert taken.path == f"/3/device/{DEVICE}"
     assert taken.payload == {
         "aps": {"alert": {"title": "Grüße", "body": "Hallo Zoë 🎈"}, "sound": "default"},
@@ -91,13 +91,13 @@ async def test_a_notification_arrives_unchanged(harness: Harness) -> None:
 async def test_the_ttl_sets_the_expiration(harness: Harness, ttl: int, expected: str) -> None:
     async with apns_server(KEY, clock=lambda: 1_700_000_000.0) as apns:
         await harness.provider(apns, clock=lambda: 1_700_000_000.9, ttl=ttl).send(push())
-    assert apns.taken[0].headers["apns-expiration"] == expected
+    assert apns.accepted[0].headers["apns-expiration"] == expected
 
 
 async def test_sends_share_a_connection_and_a_token(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns, concurrency=50)
-        apns.script += [Say(after=0.05)] * 50
+        apns.script += [ApnsReply(after=0.05)] * 50
         await asyncio.gather(*(provider.send(push()) for _ in range(50)))
     assert (apns.connections, len(apns.tokens)) == (1, 1)
     assert apns.busiest > 30
@@ -105,7 +105,7 @@ async def test_sends_share_a_connection_and_a_token(harness: Harness) -> None:
 
 async def test_streams_stay_within_the_servers_limit(harness: Harness) -> None:
     async with apns_server(KEY, streams=3) as apns:
-        apns.script += [Say(after=0.01)] * 20
+        apns.script += [ApnsReply(after=0.01)] * 20
         provider = harness.provider(apns)
         await asyncio.gather(*(provider.send(push()) for _ in range(20)))
     assert (apns.connections, apns.busiest, len(apns.received)) == (1, 3, 20)
@@ -152,7 +152,7 @@ async def test_streams_stay_within_the_servers_limit(harness: Harness) -> None:
 async def test_verdict_of_each_answer(harness: Harness, status: int, reason: str, expected: Verdict) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script.append(Say(status, reason))
+        apns.script.append(ApnsReply(status, reason))
         error = await failure(provider)
         assert error.verdict is expected
         assert str(error) == f"APNs HTTP {status}: {reason}"
@@ -162,14 +162,14 @@ async def test_verdict_of_each_answer(harness: Harness, status: int, reason: str
 
 async def test_a_throttled_device_has_a_retry_time(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        apns.script.append(Say(429, "TooManyRequests", headers=(("retry-after", "17"),)))
+        apns.script.append(ApnsReply(429, "TooManyRequests", headers=(("retry-after", "17"),)))
         error = await failure(harness.provider(apns))
     assert (error.retry_after, error.verdict) == (17.0, Verdict.LATER)
 
 
 async def test_an_unregistered_token_has_a_timestamp(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        apns.script.append(Say(410, "Unregistered", timestamp=1_700_000_000_000))
+        apns.script.append(ApnsReply(410, "Unregistered", timestamp=1_700_000_000_000))
         error = await failure(harness.provider(apns))
     assert str(error) == "APNs HTTP 410: Unregistered since 2023-11-14T22:13:20Z"
 
@@ -183,7 +183,7 @@ async def test_a_provider_token_is_used_for_50_minutes(harness: Harness) -> None
             clock.advance(12 * MINUTE)
         assert len(apns.tokens) == 1
         await provider.send(push())
-    assert (len(apns.tokens), len(apns.taken)) == (2, 6)
+    assert (len(apns.tokens), len(apns.accepted)) == (2, 6)
 
 
 async def test_an_expired_provider_token_is_renewed(harness: Harness) -> None:
@@ -192,10 +192,10 @@ async def test_an_expired_provider_token_is_renewed(harness: Harness) -> None:
         provider = harness.provider(apns, clock=ours)
         await provider.send(push())
         ours.now += 25 * MINUTE
-        apns.script += [Say(403, "ExpiredProviderToken", after=0.02)] * 10
+        apns.script += [ApnsReply(403, "ExpiredProviderToken", after=0.02)] * 10
         theirs.now += 25 * MINUTE
         await asyncio.gather(*(provider.send(push()) for _ in range(10)))
-    assert (len(apns.tokens), len(apns.taken), len(apns.received)) == (2, 11, 21)
+    assert (len(apns.tokens), len(apns.accepted), len(apns.received)) == (2, 11, 21)
 
 
 async def test_a_provider_token_lasts_at_least_20_minutes(harness: Harness) -> None:
@@ -214,7 +214,7 @@ async def test_a_clock_set_back_renews_the_token(harness: Harness) -> None:
         provider = harness.provider(apns, clock=clock)
         clock.advance(-60 * MINUTE)
         await provider.send(push())
-    assert len(apns.taken) == 1
+    assert len(apns.accepted) == 1
 
 
 async def test_a_too_large_message_is_not_sent(harness: Harness) -> None:
@@ -223,7 +223,7 @@ async def test_a_too_large_message_is_not_sent(harness: Harness) -> None:
         provider = harness.provider(apns)
         await provider.send(push(title="", body="x" * fits, data={}))
         error = await failure(provider, push(title="", body="x" * (fits - 1) + "ü", data={}))
-    assert len(apns.taken[0].body) == 4096
+    assert len(apns.accepted[0].body) == 4096
     assert error.verdict is Verdict.NEVER
     assert str(error) == "the message has 4097 bytes; APNs accepts 4096"
     assert len(apns.received) == 1
@@ -242,7 +242,7 @@ async def test_an_invalid_device_token_is_not_sent(harness: Harness, token: str)
 async def test_a_goaway_causes_a_new_connection(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script += [Say(), Say(reason="Shutdown", then="goaway")]
+        apns.script += [ApnsReply(), ApnsReply(reason="Shutdown", then="goaway")]
         await provider.send(push())
         error = await failure(provider)
         await provider.send(push())
@@ -254,7 +254,7 @@ async def test_a_goaway_causes_a_new_connection(harness: Harness) -> None:
 async def test_a_closed_idle_connection_is_replaced(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script.append(Say(then="leave"))
+        apns.script.append(ApnsReply(then="leave"))
         for _ in range(3):
             await provider.send(push())
             await asyncio.sleep(0.02)
@@ -265,17 +265,17 @@ async def test_a_goaway_fails_only_the_messages_in_flight(harness: Harness) -> N
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
         await provider.send(push())
-        apns.script += [*[Say(after=5)] * 9, Say(then="goaway", after=0.05)]
+        apns.script += [*[ApnsReply(after=5)] * 9, ApnsReply(then="goaway", after=0.05)]
         ends = await asyncio.gather(*(provider.send(push()) for _ in range(10)), return_exceptions=True)
         await asyncio.gather(*(provider.send(push()) for _ in range(10)))
     assert {getattr(end, "verdict", end) for end in ends} == {Verdict.LATER}
-    assert (apns.connections, len(apns.taken)) == (2, 11)
+    assert (apns.connections, len(apns.accepted)) == (2, 11)
 
 
 async def test_a_truncated_answer_counts_by_its_status(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider, message = harness.provider(apns), push()
-        apns.script += [Say(200, body=b"{}", then="cut"), Say(400, "BadDeviceToken", then="cut")]
+        apns.script += [ApnsReply(200, body=b"{}", then="cut"), ApnsReply(400, "BadDeviceToken", then="cut")]
         assert await provider.send(message) == str(message.trigger_id)
         error = await failure(provider)
     assert error.verdict is Verdict.PROVIDER_DOWN
@@ -286,7 +286,7 @@ async def test_a_truncated_answer_counts_by_its_status(harness: Harness) -> None
 async def test_a_broken_stream_or_connection_is_transient(harness: Harness, fault: str) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script += [Say(), Say(200, body=b"{}", then=fault)]
+        apns.script += [ApnsReply(), ApnsReply(200, body=b"{}", then=fault)]
         await provider.send(push())
         error = await failure(provider)
         await provider.send(push())
@@ -298,11 +298,11 @@ async def test_a_broken_stream_or_connection_is_transient(harness: Harness, faul
 async def test_a_restarted_server_is_used_again(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns, concurrency=1)
-        apns.script += [Say(500, "InternalServerError", then="cut")] * 3
+        apns.script += [ApnsReply(500, "InternalServerError", then="cut")] * 3
         for _ in range(3):
             assert (await failure(provider)).verdict is Verdict.PROVIDER_DOWN
         await provider.send(push())
-    assert len(apns.taken) == 1
+    assert len(apns.accepted) == 1
 
 
 async def cancelled(provider: ApnsProvider, after: float) -> None:
@@ -315,23 +315,23 @@ async def test_cancelling_a_slow_send_blocks_no_other(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns, timeout=0.2)
         assert provider.timeout == 0.2
-        apns.script.append(Say(then="silence"))
+        apns.script.append(ApnsReply(then="silence"))
         slow = asyncio.create_task(cancelled(provider, 0.2))
         await asyncio.sleep(0.05)
         await asyncio.gather(*(provider.send(push()) for _ in range(5)))
         await slow
-    assert (apns.connections, len(apns.taken)) == (1, 5)
+    assert (apns.connections, len(apns.accepted)) == (1, 5)
 
 
 async def test_a_silent_connection_is_replaced(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script += [Say(), Say(then="silent connection")]
+        apns.script += [ApnsReply(), ApnsReply(then="silent connection")]
         await provider.send(push())
         stuck = [asyncio.create_task(cancelled(provider, 0.1)) for _ in range(5)]
         await asyncio.sleep(0.15)
         await asyncio.gather(provider.send(push()), *stuck)
-        assert (apns.connections, len(apns.taken)) == (2, 1)
+        assert (apns.connections, len(apns.accepted)) == (2, 1)
         await asyncio.sleep(0.05)
         assert apns.open_now == 1
 
@@ -339,7 +339,7 @@ async def test_a_silent_connection_is_replaced(harness: Harness) -> None:
 async def test_messages_on_a_replaced_connection_finish(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
-        apns.script += [Say(then="silence"), *[Say(after=0.2)] * 3]
+        apns.script += [ApnsReply(then="silence"), *[ApnsReply(after=0.2)] * 3]
         left = asyncio.create_task(cancelled(provider, 0.1))
         await asyncio.sleep(0.02)
         under_way = [asyncio.create_task(provider.send(push())) for _ in range(3)]

@@ -197,11 +197,11 @@ async def test_a_rejection_counts_if_the_server_then_closes() -> None:
         assert (await failure(provider)).verdict is Verdict.RECIPIENT_REFUSED
 
 
-async def close_when_the_next_comes(reader: Reader, _: Writer) -> None:
+async def close_on_the_next_command(reader: Reader, _: Writer) -> None:
     await reader.readline()
 
 
-async def say_goodbye_when_the_next_comes(reader: Reader, writer: Writer) -> None:
+async def say_goodbye_on_the_next_command(reader: Reader, writer: Writer) -> None:
     await reader.readline()
     writer.write(b"421 4.4.2 Idle for too long\r\n")
 
@@ -219,8 +219,8 @@ async def close_before_the_content(reader: Reader, writer: Writer) -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        close_when_the_next_comes,
-        say_goodbye_when_the_next_comes,
+        close_on_the_next_command,
+        say_goodbye_on_the_next_command,
         send_an_unsolicited_goodbye,
         close_before_the_content,
     ],

@@ -1,9 +1,9 @@
 """APNs on port 0: HTTP/2 with the `h2` library, and Apple's rules for tokens, headers and payloads.
 
     async with apns_server(key) as apns:
-        apns.script += [Say(410, "Unregistered", timestamp=1_700_000_000_000), Say(then="goaway")]
+        apns.script += [ApnsReply(410, "Unregistered", timestamp=1_700_000_000_000), ApnsReply(then="goaway")]
         ...  # a client of apns.url
-        assert apns.taken[0].payload == {...}
+        assert apns.accepted[0].payload == {...}
 
 Answers in `script` are sent first; after that every valid notification is accepted.
 """
@@ -47,7 +47,7 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class ApnsReply:
     """An answer: a status with Apple's JSON, or with `body` unchanged.
 
     `after`: seconds before the answer. `then`: instead of a whole answer, `goaway` ends the connection with
@@ -68,8 +68,8 @@ class Say:
         if self.body is not None:
             return self.body
         members = {"reason": self.reason or None, "timestamp": self.timestamp}
-        said = {name: value for name, value in members.items() if value is not None}
-        return json.dumps(said).encode() if said else b""
+        present = {name: value for name, value in members.items() if value is not None}
+        return json.dumps(present).encode() if present else b""
 
 
 class ApnsServer:
@@ -77,8 +77,8 @@ class ApnsServer:
 
     def __init__(self, key: EllipticCurvePrivateKey, clock: Callable[[], float], streams: int) -> None:
         self.url = ""
-        self.script: list[Say] = []
-        self.taken: list[Notification] = []
+        self.script: list[ApnsReply] = []
+        self.accepted: list[Notification] = []
         self.received: list[Notification] = []
         self.connections = 0
         self.open_now = 0
@@ -93,46 +93,46 @@ class ApnsServer:
         """The provider tokens that were received."""
         return {one.headers.get("authorization", "") for one in self.received}
 
-    def answer(self, said: Notification) -> Say:
+    def answer(self, notification: Notification) -> ApnsReply:
         """Answer as Apple does."""
-        self.received.append(said)
+        self.received.append(notification)
         if self.script:
             return self.script.pop(0)
-        if fault := self._fault_of_token(said) or _fault_of_message(said):
+        if fault := self._fault_of_token(notification) or _fault_of_message(notification):
             return fault
-        self.taken.append(said)
-        return Say(headers=(("apns-id", said.headers["apns-id"].upper()),))
+        self.accepted.append(notification)
+        return ApnsReply(headers=(("apns-id", notification.headers["apns-id"].upper()),))
 
-    def _fault_of_token(self, said: Notification) -> Say | None:
-        scheme, _, token = said.headers.get("authorization", "").partition(" ")
+    def _fault_of_token(self, notification: Notification) -> ApnsReply | None:
+        scheme, _, token = notification.headers.get("authorization", "").partition(" ")
         if scheme != "bearer":
-            return Say(403, "MissingProviderToken")
+            return ApnsReply(403, "MissingProviderToken")
         try:
             options: Any = {"verify_iat": False, "require": ["iss", "iat"]}
             claims = jwt.decode(token, self._public_key, algorithms=["ES256"], options=options)
         except jwt.InvalidTokenError:
-            return Say(403, "InvalidProviderToken")
+            return ApnsReply(403, "InvalidProviderToken")
         known = (jwt.get_unverified_header(token).get("kid"), claims["iss"]) == (KEY_ID, TEAM_ID)
         if not known or type(claims["iat"]) is not int:
-            return Say(403, "InvalidProviderToken")
+            return ApnsReply(403, "InvalidProviderToken")
         age = self._clock() - claims["iat"]
-        return None if -1 <= age <= AN_HOUR else Say(403, "ExpiredProviderToken")
+        return None if -1 <= age <= AN_HOUR else ApnsReply(403, "ExpiredProviderToken")
 
 
-def _fault_of_message(said: Notification) -> Say | None:
-    headers = said.headers
+def _fault_of_message(notification: Notification) -> ApnsReply | None:
+    headers = notification.headers
     good = {
-        "BadPath": said.path.startswith("/3/device/"),
+        "BadPath": notification.path.startswith("/3/device/"),
         "BadMessageId": headers["apns-id"] == str(uuid.UUID(headers["apns-id"])),
         "BadTopic": headers["apns-topic"] == TOPIC,
         "InvalidPushType": headers["apns-push-type"] == "alert",
         "BadPriority": headers["apns-priority"] == "10",
         "BadExpirationDate": headers["apns-expiration"].isdecimal(),
         "BadCollapseId": len(headers["apns-collapse-id"]) <= 64,
-        "PayloadTooLarge": len(said.body) <= 4096,
-        "PayloadEmpty": isinstance(said.payload.get("aps"), dict),
+        "PayloadTooLarge": len(notification.body) <= 4096,
+        "PayloadEmpty": isinstance(notification.payload.get("aps"), dict),
     }
-    return next((Say(400, reason) for reason, holds in good.items() if not holds), None)
+    return next((ApnsReply(400, reason) for reason, holds in good.items() if not holds), None)
 
 
 class _Connection:
@@ -193,7 +193,7 @@ class _Connection:
         if not self._writer.is_closing():
             self._speak(stream, say)
 
-    def _speak(self, stream: int, say: Say) -> None:
+    def _speak(self, stream: int, say: ApnsReply) -> None:
         if say.then == "goaway":
             self._machine.close_connection(additional_data=say.content())
         elif say.then == "reset":

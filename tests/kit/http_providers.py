@@ -20,7 +20,7 @@ from server.channels.email_message import Email
 from server.channels.push import Push
 from server.channels.text import Text
 from tests.kit import sendgrid_api, twilio_api
-from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsServer, Say, apns_server
+from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsReply, ApnsServer, apns_server
 from tests.kit.fcm_api import DEVICE, Google, account_file, pem, push
 from tests.kit.http_api import Api, Reply, Request, http_api
 
@@ -139,13 +139,13 @@ class Http2Server:
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None, after: float = 0.0
     ) -> None:
         pairs = tuple((name.lower(), value) for name, value in (headers or {}).items())
-        self._apns.script.append(Say(status, headers=pairs, body=body, after=after))
+        self._apns.script.append(ApnsReply(status, headers=pairs, body=body, after=after))
 
     def break_connection(self, how: int) -> None:
-        self._apns.script.append(Say(200, body=b"{}", then=("garbage", "reset")[how]))
+        self._apns.script.append(ApnsReply(200, body=b"{}", then=("garbage", "reset")[how]))
 
     def accept_and_break(self) -> None:
-        self._apns.script.append(Say(200, body=b"{}", then="cut"))
+        self._apns.script.append(ApnsReply(200, body=b"{}", then="cut"))
 
     @property
     def bodies(self) -> list[str]:

@@ -147,7 +147,7 @@ def _accept_rest(caller: Caller, raw: msgspec.Raw) -> ValidTrigger | Awaitable[V
     data = bytes(raw)
     if len(data) > MAX_MESSAGE_BYTES:
         raise BodyTooLarge(
-            f"The item has {len(data)} bytes, at most {MAX_MESSAGE_BYTES} are taken: send less."
+            f"The item has {len(data)} bytes, at most {MAX_MESSAGE_BYTES} are allowed: send less."
         )
     return accept_item(caller, data)
 

@@ -1,4 +1,4 @@
-"""DeliveryService: one trigger, lists of them, and what happens to them while it happens."""
+"""DeliveryService: single triggers, lists of them, and streams of their changes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ __all__ = ["DeliveryServicer"]
 
 _DEFAULT_PAGE = 50
 _MAX_PAGE_BYTES = 512 * 1024
-"""A page ends early rather than be larger. As JSON it has four times as much, and 4 MiB pass the gateway."""
+"""A page ends early rather than exceed this. As JSON it has four times the size; the gateway passes 4 MiB."""
 _CURSOR = "cursor"
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Tells what became of triggers."""
+    """Returns what happened to triggers."""
 
     def __init__(self, records: Records, feed: ChangeFeed) -> None:
-        """Take where deliveries are read, and what tells their changes."""
+        """Serve the methods; `records` has the deliveries, and `feed` their changes."""
         self._records = records
         self._feed = feed
 
@@ -56,7 +56,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def GetDelivery(  # noqa: N802 - gRPC's name
         self, request: pb.GetDeliveryRequest, call: Call
     ) -> pb.GetDeliveryResponse:
-        """Return the same, as earlier releases did."""
+        """Return the same, for clients of earlier releases."""
         return pb.GetDeliveryResponse(
             delivery=delivery_message(await self._find(call, request, request.trigger_id))
         )
@@ -66,44 +66,46 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     ) -> pb.ListTriggersResponse:
         """Return a page of the caller's project's triggers."""
         project = call.project_id
-        listed, after = _listed(request, project)
+        query, after = _list_query(request, project)
         size = request.page_size or _DEFAULT_PAGE
-        found = await self._records.list_triggers(project, listed, after=after, limit=size + 1)
+        found = await self._records.list_triggers(project, query, after=after, limit=size + 1)
         page = list(_fitting(found[:size]))
         last = found[len(page) - 1].trigger_id if len(page) < len(found) else None
         return pb.ListTriggersResponse(
-            deliveries=page, next_page_token=page_token(last, project, listed) if last else ""
+            deliveries=page, next_page_token=page_token(last, project, query) if last else ""
         )
 
     async def WatchTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[pb.WatchTriggersResponse]:
-        """Tell what changes."""
-        async with aclosing(self._watch(call, request)) as told:
-            async for messages in told:
+        """Stream changes."""
+        async with aclosing(self._watch(call, request)) as stream:
+            async for messages in stream:
                 for message in messages:
                     yield message
 
     async def StreamTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
-        """Tell the same as server-sent events; what ends them for good is the last of them."""
+        """Stream changes as server-sent events. If readers should not reconnect, the last event says why."""
         by_header = call.last_event_id
         request.cursor = by_header or request.cursor
-        begun = False
+        started = False
         try:
-            async with aclosing(self._watch(call, request)) as told:
-                async for messages in told:
+            async with aclosing(self._watch(call, request)) as stream:
+                async for messages in stream:
                     for body in events(messages):
                         yield body
-                        begun = True
+                        started = True
         except InvalidRequest as error:
             raise InvalidRequest(
                 _naming_header(error.violations) if by_header else error.violations
             ) from error
         except RequestError as error:
             status = to_status(error)
-            if not begun or status.code == code_pb2.UNAVAILABLE:  # the stream can continue elsewhere or later
+            if (
+                not started or status.code == code_pb2.UNAVAILABLE
+            ):  # the stream can continue elsewhere or later
                 raise
             yield last_event(status)
         else:
@@ -112,7 +114,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     def _watch(
         self, call: Call, request: pb.WatchTriggersRequest
     ) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
-        followed, start = _followed(request)
+        followed, start = _watch_query(request)
         return watch(self._feed, call.project_id, followed, start, call.require_working_key)
 
     async def _find(self, call: Call, request: Message, trigger_id: str) -> Delivery:
@@ -123,11 +125,11 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         return delivery
 
 
-def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryFilter, uuid.UUID | None]:
-    """Return which triggers are wanted, and the last one that the caller has.
+def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryFilter, uuid.UUID | None]:
+    """Return the filter of a list, and the last trigger of the page before.
 
     Raises:
-        InvalidRequest: all violations.
+        InvalidRequest: All violations.
     """
     violations = check_rules(request)
     campaign_id = _campaign_id(request.campaign_id, violations)
@@ -136,21 +138,21 @@ def _listed(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryF
     if violations:
         raise InvalidRequest(violations)
     name = pb.DeliveryState.Name(request.state).removeprefix("DELIVERY_STATE_").lower()
-    listed = DeliveryFilter(
+    query = DeliveryFilter(
         campaign_id=campaign_id,
         external_id=request.external_id or None,
         state=DeliveryState(name) if request.state else None,
         since=since,
         before=before,
     )
-    after = last_of_page(request.page_token, project_id, listed) if request.page_token else None
+    after = last_of_page(request.page_token, project_id, query) if request.page_token else None
     if request.page_token and after is None:
         raise InvalidRequest([_token_of_another_query()])
-    return listed, after
+    return query, after
 
 
 def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
-    """Yield as many as fit into an answer; the first one in any case."""
+    """Yield as many as fit into a response, but at least one."""
     size = 0
     for delivery in found:
         message = delivery_message(delivery)
@@ -160,11 +162,11 @@ def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
         yield message
 
 
-def _followed(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Position | None]:
-    """Return which triggers are followed, and from where on.
+def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Position | None]:
+    """Return the filter of a stream, and the position at which it starts.
 
     Raises:
-        InvalidRequest: all violations.
+        InvalidRequest: All violations.
     """
     violations = check_rules(request)
     campaign_id = _campaign_id(request.campaign_id, violations)
@@ -187,7 +189,7 @@ def _followed(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Position |
 
 
 def _moment(request: Message, field: str, violations: list[Violation]) -> dt.datetime | None:
-    """Return the moment in a field, if there is one; what is wrong with it joins the violations."""
+    """Return the time in a field, if it is set. What is wrong with it joins the violations."""
     if not request.HasField(field):
         return None
     moment = moment_of(getattr(request, field), field)
@@ -198,7 +200,7 @@ def _moment(request: Message, field: str, violations: list[Violation]) -> dt.dat
 
 
 def _campaign_id(text: str, violations: list[Violation]) -> int | None:
-    """Return the number that the rules find in a text; that it is too large joins the violations."""
+    """Return the number in a text that satisfies the rules. If it is too large, that joins the violations."""
     if not text or any(one.field == "campaign_id" for one in violations):
         return None
     if int(text) > MAX_CAMPAIGN_ID:
@@ -208,21 +210,21 @@ def _campaign_id(text: str, violations: list[Violation]) -> int | None:
 
 
 def _two_choices() -> Violation:
-    description = "cannot be given beside campaign_id or external_id: they would choose among these"
+    description = "cannot be combined with campaign_id or external_id; leave those out"
     return Violation("trigger_ids", description, "INVALID_FORMAT")
 
 
 def _no_cursor() -> Violation:
-    return Violation(_CURSOR, "must be the cursor of a message of an earlier call", "INVALID_FORMAT")
+    return Violation(_CURSOR, "must be the cursor of a message from an earlier call", "INVALID_FORMAT")
 
 
 def _naming_header(violations: Sequence[Violation]) -> list[Violation]:
-    """Return violations with the name of the header that the cursor came in."""
+    """Return violations with the name of the header in which the cursor was sent."""
     return [replace(one, field=LAST_EVENT_ID) if one.field == _CURSOR else one for one in violations]
 
 
 def _token_of_another_query() -> Violation:
     description = (
-        "is of another query, or damaged: ask with the parameters of the page before, or without page_token"
+        "is damaged or from another query: repeat the parameters of the page before, or leave page_token out"
     )
     return Violation("page_token", description, "INVALID_FORMAT")

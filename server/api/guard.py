@@ -65,7 +65,7 @@ class _Method:
         """
         if len(raw) > self.max_bytes:
             raise BodyTooLarge(
-                f"The message has {len(raw)} bytes, at most {self.max_bytes} are taken: send less."
+                f"The message has {len(raw)} bytes, at most {self.max_bytes} are allowed: send less."
             )
         decode = self.handler.request_deserializer
         assert decode is not None  # noqa: S101 - generated code always has one

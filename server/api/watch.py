@@ -1,4 +1,4 @@
-"""What a watcher is told: the present, what changes, and signs of life."""
+"""A stream for one watcher: the current state, changes, and heartbeats."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from .proto_messages import delivery_message
 __all__ = ["HEARTBEAT", "watch"]
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a message says that the stream lives; below what proxies wait for."""
-_LOOK_UP = 1.0  # seconds after which the key is looked at again
+"""Seconds between heartbeats of an idle stream: fewer than the idle timeouts of proxies."""
+_POLL_SECONDS = 1.0  # between checks of the key
 
-Told = delivery_pb2.WatchTriggersResponse
+Response = delivery_pb2.WatchTriggersResponse
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One watcher: how far the log was told, which triggers have not ended yet, and when it last spoke."""
+    """A watcher: its position, its triggers that have not ended, and when it last got a message."""
 
     position: Position
     open: set[uuid.UUID]
-    spoke_at: float
+    sent_at: float
 
-    def tell(self, position: Position, delivery: Delivery | None = None) -> Told:
-        """Return a message that leads up to a position."""
-        self.position, self.spoke_at = position, time.monotonic()
+    def message(self, position: Position, delivery: Delivery | None = None) -> Response:
+        """Return the message for a position: a delivery that changed, or only a cursor."""
+        self.position, self.sent_at = position, time.monotonic()
         if delivery is None:
-            return Told(cursor=cursor_of(position))
+            return Response(cursor=cursor_of(position))
         if delivery.state.is_end:
             self.open.discard(delivery.trigger_id)
-        return Told(delivery=delivery_message(delivery), cursor=cursor_of(position))
+        return Response(delivery=delivery_message(delivery), cursor=cursor_of(position))
 
 
 async def watch(
@@ -47,40 +47,47 @@ async def watch(
     project_id: int,
     followed: WatchFilter,
     start: Position | None,
-    allowed: Callable[[], object],
-) -> AsyncGenerator[list[Told]]:
-    """Yield what the watcher is told, by what there is at once; end when all that it names have ended.
+    check_key: Callable[[], object],
+) -> AsyncGenerator[list[Response]]:
+    """Yield messages in lists: those that are available at once. End when all named triggers have ended.
 
-    `start` is where an earlier stream ended; `allowed` raises once the caller's key works no more.
+    Args:
+        feed: The log of changes.
+        project_id: The caller's project.
+        followed: The triggers to watch.
+        start: Where an earlier stream ended, if this one continues it.
+        check_key: Raises if the caller's key no longer works.
 
     Raises:
-        InvalidRequest: `start` lies behind the end of the log.
-        DeliveryNotFound: the project has no trigger of a given id.
-        ServerEnding: this process ends.
-        StoreUnavailable: the database cannot be reached.
+        InvalidRequest: `start` is after the end of the log.
+        DeliveryNotFound: The project does not have one of the named triggers.
+        ServerEnding: This process is stopping.
+        StoreUnavailable: The database cannot be reached.
     """
     with feed.watching(project_id):
-        end = await feed.end()  # before the present is looked at, so that nothing falls in between
+        end = (
+            await feed.end()
+        )  # before the current state is read, so that no change is missed between the two
         if start is not None and start > end:
-            raise InvalidRequest([_not_of_this_database()])
+            raise InvalidRequest([_other_database()])
         stream = _Stream(start or end, set(followed.trigger_ids or ()), time.monotonic())
-        present = await _present(feed, project_id, followed)
-        yield [stream.tell(stream.position, delivery) for delivery in (None, *present)]
+        current = await _current(feed, project_id, followed)
+        yield [stream.message(stream.position, delivery) for delivery in (None, *current)]
         while stream.open or followed.trigger_ids is None:
-            found = await feed.after(stream.position, project_id, followed, _LOOK_UP)
-            allowed()
+            found = await feed.after(stream.position, project_id, followed, _POLL_SECONDS)
+            check_key()
             if found.changes:
-                yield [stream.tell(change.position, change.delivery) for change in found.changes]
+                yield [stream.message(change.position, change.delivery) for change in found.changes]
             stream.position = found.reached
-            if time.monotonic() - stream.spoke_at >= HEARTBEAT:
-                yield [stream.tell(stream.position)]
+            if time.monotonic() - stream.sent_at >= HEARTBEAT:
+                yield [stream.message(stream.position)]
 
 
-async def _present(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> list[Delivery]:
-    """Return the present of the triggers that are followed by name, in the order of the request.
+async def _current(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> list[Delivery]:
+    """Return the current state of the named triggers, in the order of the request.
 
     Raises:
-        DeliveryNotFound: one is not there.
+        DeliveryNotFound: The project does not have one of them.
     """
     ids = followed.trigger_ids or ()
     found = await feed.present(ids, project_id) if ids else {}
@@ -90,6 +97,6 @@ async def _present(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> 
     return [found[trigger_id] for trigger_id in ids]
 
 
-def _not_of_this_database() -> Violation:
-    description = "is ahead of what was recorded here: the database is another one; begin without a cursor"
+def _other_database() -> Violation:
+    description = "is ahead of all changes: it is from another database; start without a cursor"
     return Violation("cursor", description, "OUT_OF_RANGE")

@@ -124,7 +124,7 @@ def check_count(count: int) -> None:
         InvalidRequest: There are more than a batch may have.
     """
     if count > MAX_TRIGGERS:
-        description = f"has {count} items, at most {MAX_TRIGGERS} are taken"
+        description = f"has {count} items, at most {MAX_TRIGGERS} are allowed"
         raise InvalidRequest([Violation(_FIELD, description, "OUT_OF_RANGE")])
 
 

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from buf.validate import validate_pb2
+from clarion.v1 import options_pb2
 from clarion.v1 import trigger_pb2 as pb
 
 from ..domain.campaign import Channel
@@ -24,6 +25,7 @@ __all__ = [
     "BODY_FIELDS",
     "MAX_CAMPAIGN_ID",
     "MAX_TRIGGERS",
+    "OBJECTS",
     "REQUEST_FIELDS",
     "USER_FIELDS",
     "USER_FIELDS_OF",
@@ -36,8 +38,7 @@ __all__ = [
 MAX_CAMPAIGN_ID = 2**63 - 1
 """The largest int64."""
 _RULES: Any = validate_pb2.field  # its .pyi file predates typed extensions
-_JSON_OBJECTS = {"event", "data"}
-"""Texts that hold a JSON object. A REST body has the object itself."""
+_JSON_OBJECT: Any = options_pb2.json_object
 _OUTSIDE_BODY = {"campaign_id", "request_id"}
 """Fields that a REST call sends elsewhere: in the path and in the header `idempotency-key`."""
 
@@ -47,6 +48,7 @@ class Kind(enum.Enum):
 
     TEXT = enum.auto()
     OBJECT = enum.auto()
+    """A JSON object: as text in a message, as the object itself in a REST body."""
     TIME = enum.auto()
     INTEGER = enum.auto()
     USER = enum.auto()
@@ -101,7 +103,7 @@ def _kind(field: FieldDescriptor) -> Kind:
     if field.name == "user":
         return Kind.USER
     if field.type == FieldDescriptor.TYPE_STRING:
-        return Kind.OBJECT if field.name in _JSON_OBJECTS else Kind.TEXT
+        return Kind.OBJECT if field.GetOptions().Extensions[_JSON_OBJECT] else Kind.TEXT
     if field.type == FieldDescriptor.TYPE_INT64:
         return Kind.INTEGER
     if field.message_type and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
@@ -141,6 +143,13 @@ REQUEST_FIELDS = _joined([_fields(request) for request in _REQUESTS.values()])
 """The fields of a typed request."""
 BODY_FIELDS = {name: field for name, field in REQUEST_FIELDS.items() if name not in _OUTSIDE_BODY}
 """The fields of a REST body."""
+OBJECTS: Mapping[str, int] = {
+    prefix + field.name: field.rules["max_length"]
+    for prefix, fields in (("user.", USER_FIELDS), ("", BODY_FIELDS))
+    for field in fields.values()
+    if field.kind is Kind.OBJECT
+}
+"""The paths of JSON objects in a request, with the most bytes that each may have."""
 MAX_TRIGGERS: int = rules_of(pb.BatchTriggerRequest.DESCRIPTOR.fields_by_name["triggers"]).repeated.max_items
 """Items of a batch, at most."""
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import astuple
 
 from ..domain.campaign import Channel
-from .contract import BODY_FIELDS, REQUEST_FIELDS, USER_FIELDS, USER_FIELDS_OF, Kind, ProtoField, struct_of
+from .contract import BODY_FIELDS, OBJECTS, REQUEST_FIELDS, USER_FIELDS, USER_FIELDS_OF, Kind, struct_of
 from .typed import TYPED, TriggerRequest, channel_of
 
 __all__ = ["decode_body", "decode_item", "decode_message"]
@@ -32,22 +32,11 @@ _JSON_TYPES = {Kind.TEXT: str, Kind.OBJECT: msgspec.Raw, Kind.TIME: str, Kind.IN
 _MESSAGE_TYPES = {**_JSON_TYPES, Kind.OBJECT: str}
 
 
-def _objects(body: Mapping[str, ProtoField], user: Mapping[str, ProtoField]) -> dict[str, int]:
-    """Return the paths of the JSON objects with the most bytes that each may have."""
-    return {
-        prefix + field.name: field.rules["max_length"]
-        for prefix, fields in (("", body), ("user.", user))
-        for field in fields.values()
-        if field.kind is Kind.OBJECT
-    }
-
-
 _USER = struct_of("User", USER_FIELDS, _JSON_TYPES)
 _BODY = struct_of("Body", BODY_FIELDS, {**_JSON_TYPES, Kind.USER: _USER})
 _ITEM = struct_of("Item", REQUEST_FIELDS, {**_JSON_TYPES, Kind.USER: _USER})
-_OBJECTS = _objects(BODY_FIELDS, USER_FIELDS)
-_LIMITS = tuple(_OBJECTS.values())
-_objects_of: Callable[[Body], tuple[Any, ...]] = operator.attrgetter(*_OBJECTS)
+_LIMITS = tuple(OBJECTS.values())
+_objects_of: Callable[[Body], tuple[Any, ...]] = operator.attrgetter(*OBJECTS)
 _EMPTY: _Flat = {}
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested very deeply
 _flat_decoder = msgspec.json.Decoder(_Flat)

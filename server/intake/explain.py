@@ -61,7 +61,7 @@ def unknown_field(field: str) -> Violation:
         )
     similar = _SIMILAR.get(field.rpartition(".")[2].replace("_", "").replace("-", "").casefold())
     if similar:
-        hint = f", did you mean {similar}?"
+        hint = f"; did you mean {similar}?"
     else:
         hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
     return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
@@ -105,7 +105,7 @@ def _name(element: Any) -> str:
 
 def _external_id_problem(text: str) -> str:
     index = next((index for index, char in enumerate(text) if _is_control(char)), 0)
-    return f"holds {at_position(text, index)}, control characters are not taken"
+    return f"contains {at_position(text, index)}, control characters are not allowed"
 
 
 def _is_control(char: str) -> bool:
@@ -114,10 +114,10 @@ def _is_control(char: str) -> bool:
 
 _NOT_A_CAMPAIGN_ID = "campaign_id.integer"  # worded like that of a trigger call
 _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
-    "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are taken",
-    "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are needed",
-    "max_items": lambda items, most: f"has {len(items)} items, at most {most} are taken",
-    "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are taken",
+    "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are allowed",
+    "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are required",
+    "max_items": lambda items, most: f"has {len(items)} items, at most {most} are allowed",
+    "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are allowed",
 }
 # What is wrong, in words: a regular expression would say little to a person.
 _PATTERNS: dict[str, Callable[[str], str]] = {

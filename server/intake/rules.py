@@ -6,6 +6,7 @@ addresses that can be delivered to, JSON inside a string.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 
 import protovalidate
@@ -15,6 +16,7 @@ from ..channels import CHANNELS
 from ..domain.locale import normal_locale
 from ..errors import InvalidRequest, Violation
 from . import strict_json
+from .contract import OBJECTS
 from .explain import broken_rule, locale_problem
 from .timezones import timezone_problem
 from .typed import TriggerRequest, channel_of
@@ -22,6 +24,7 @@ from .typed import TriggerRequest, channel_of
 __all__ = ["check", "check_rules", "require_valid"]
 
 _READ_DEPTH = strict_json.MAX_DEPTH + 1
+_objects_of = operator.attrgetter(*OBJECTS)
 
 
 def check_rules(message: Message) -> list[Violation]:
@@ -61,8 +64,8 @@ def _check_values(request: TriggerRequest) -> Iterator[Violation | None]:
     yield _check_text(f"user.{address.field}", getattr(user, address.field), address.problem)
     yield _check_text("user.timezone", user.timezone, timezone_problem, "UNKNOWN_VALUE")
     yield _check_text("user.locale", user.locale, _locale_problem)
-    yield _check_object("user.data", user.data)
-    yield _check_object("event", request.event)
+    for path, text in zip(OBJECTS, _objects_of(request), strict=True):
+        yield _check_object(path, text)
 
 
 def _check_text(

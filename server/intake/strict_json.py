@@ -112,7 +112,7 @@ def check_depth(text: str, most: int = MAX_DEPTH) -> None:
         if match[0] in "[{":
             depth += 1
             if depth > most:
-                raise TooDeep(f"is nested deeper than {most} levels, the most that is taken")
+                raise TooDeep(f"is nested deeper than {most} levels, which is the limit")
         elif match[0] in "]}":
             depth -= 1
 
@@ -153,7 +153,7 @@ def _check_escapes(value: Any) -> None:
     if isinstance(value, str):
         found = _UNPRINTABLE.search(value)
         if found:
-            raise JsonError(f"holds the character U+{ord(found[0]):04X}, which no text can carry")
+            raise JsonError(f"contains the character U+{ord(found[0]):04X}, which is not allowed in text")
     elif isinstance(value, dict):
         for name, member in value.items():
             _check_escapes(name)
@@ -168,7 +168,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         [(duplicate, _)] = Counter(name for name, _ in pairs).most_common(1)
         name = f'the name "{duplicate}"' if _HARMLESS_NAME.fullmatch(duplicate) else "a name"
-        raise JsonError(f"holds {name} twice in one object")
+        raise JsonError(f"contains {name} twice in one object")
     return members
 
 
@@ -177,13 +177,13 @@ def _integer(digits: str) -> int:
         return int(digits)
     except ValueError as error:
         most = sys.get_int_max_str_digits()
-        raise JsonError(f"holds a number of {len(digits)} digits, at most {most} are taken") from error
+        raise JsonError(f"contains a number of {len(digits)} digits, at most {most} are allowed") from error
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise JsonError("holds a number beyond 1.8e308, the largest that is taken")
+        raise JsonError("contains a number beyond 1.8e308, the largest allowed")
     return value
 
 

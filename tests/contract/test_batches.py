@@ -194,7 +194,7 @@ async def test_an_item_larger_than_any_call_is_refused_alone(caller: Caller) -> 
     body = f'{{"triggers": [{padded}, {json.dumps(GOOD)}]}}'.encode()
     first, second = (await caller.post(body)).json()["outcomes"]
     assert reason_of(first["error"]) == "BODY_TOO_LARGE"
-    assert "262144 are taken" in first["error"]["message"]
+    assert "262144 are allowed" in first["error"]["message"]
     assert second["trigger_id"]
 
 

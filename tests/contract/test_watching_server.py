@@ -68,7 +68,7 @@ async def test_silence_is_broken_by_signs_of_life_with_newer_cursors(
     served: Served, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.api.watch.HEARTBEAT", 0.3)
-    monkeypatch.setattr("server.api.watch._LOOK_UP", 0.1)
+    monkeypatch.setattr("server.api.watch._POLL_SECONDS", 0.1)
     call = served.watch(timeout=10)
     cursors = []
     for _ in range(4):  # and longer than the deadline of calls that are no streams

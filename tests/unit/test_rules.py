@@ -314,7 +314,7 @@ _TOKENS = "only letters, digits, _ : and - are allowed"
         ("phone", "+99912345", "is not a possible phone number: it does not start with a country code"),
         ("device_token", "ab cdefgh", f"contains a space at position 3; {_TOKENS}"),
         ("device_token", "abcdefgh!", f'contains a "!" at position 9; {_TOKENS}'),
-        ("device_token", "abc", "has 3 characters, at least 8 are needed"),
+        ("device_token", "abc", "has 3 characters, at least 8 are required"),
         ("timezone", "Mars/Base", 'is not an IANA time zone, found "Mars/Base"; such as America/Chicago'),
         ("timezone", "utc", 'is not an IANA time zone, found "utc"; did you mean UTC?'),
         ("timezone", "x" * 65, "has 65 characters, at most 64 are allowed"),

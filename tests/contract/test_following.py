@@ -59,7 +59,7 @@ def stub(channel: grpc.aio.Channel) -> Any:
     return delivery_pb2_grpc.DeliveryServiceStub(channel)
 
 
-async def test_the_location_of_an_accepted_trigger_leads_to_it(
+async def test_location_header_leads_to_the_trigger(
     http: httpx.AsyncClient, stack: Stack, secrets: Keys, user: str
 ) -> None:
     location = await trigger(http, stack, user)
@@ -72,7 +72,7 @@ async def test_the_location_of_an_accepted_trigger_leads_to_it(
 
 
 @pytest.mark.parametrize("path", [TRIGGERS, WATCH, f"{TRIGGERS}/{NOBODY}"])
-async def test_a_key_that_can_only_trigger_reads_nothing(
+async def test_key_without_read_scope_is_rejected(
     http: httpx.AsyncClient, stack: Stack, secrets: Keys, path: str
 ) -> None:
     answer = await http.get(path, headers=stack.headers(secrets.held_to_45))
@@ -81,7 +81,7 @@ async def test_a_key_that_can_only_trigger_reads_nothing(
 
 
 @pytest.mark.parametrize("kind", ["expired", "revoked", "unknown"])
-async def test_a_key_that_does_not_work_opens_no_stream(
+async def test_invalid_key_opens_no_stream(
     http: httpx.AsyncClient, secrets: Keys, channels: dict[str, grpc.aio.Channel], kind: str
 ) -> None:
     secret = getattr(secrets, kind)
@@ -95,9 +95,7 @@ async def test_a_key_that_does_not_work_opens_no_stream(
     assert reason_of(check_call(caught.value)) == "CREDENTIALS_INVALID"
 
 
-async def test_each_method_of_one_path_has_a_scope_of_its_own(
-    http: httpx.AsyncClient, stack: Stack, pool: Pool
-) -> None:
+async def test_each_method_has_its_own_scope(http: httpx.AsyncClient, stack: Stack, pool: Pool) -> None:
     reads, _ = await key_with(pool, stack, Scope.DELIVERIES_READ)
     sends, _ = await key_with(pool, stack, Scope.TRIGGER)
     path = f"{TRIGGERS}/{NOBODY}"
@@ -118,7 +116,7 @@ async def test_each_method_of_one_path_has_a_scope_of_its_own(
         ("POST", TRIGGERS, "GET"),
     ],
 )
-async def test_each_path_names_its_own_methods(
+async def test_allow_lists_the_methods_of_the_path(
     http: httpx.AsyncClient, stack: Stack, verb: str, path: str, allow: str
 ) -> None:
     answer = await http.request(verb, path, headers=stack.headers())
@@ -129,7 +127,7 @@ async def listed(http: httpx.AsyncClient, stack: Stack, **query: Any) -> httpx.R
     return await http.get(TRIGGERS, params=query, headers=stack.headers())
 
 
-async def test_pages_follow_each_other_to_the_last(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
+async def test_pages_cover_the_whole_list(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
     made = [await trigger(http, stack, user) for _ in range(3)]
     first = (await listed(http, stack, external_id=user, page_size=2)).json()
     token = first["next_page_token"]
@@ -139,7 +137,7 @@ async def test_pages_follow_each_other_to_the_last(http: httpx.AsyncClient, stac
     assert shown == made[::-1]
 
 
-async def test_a_page_that_would_be_too_large_ends_early(
+async def test_page_of_large_items_is_shortened(
     http: httpx.AsyncClient, stack: Stack, pool: Pool, user: str
 ) -> None:
     made = [await trigger(http, stack, user) for _ in range(3)]
@@ -168,7 +166,7 @@ async def test_a_page_that_would_be_too_large_ends_early(
         {"accepted_since": "2026-01-01T00:00:00Z"},
     ],
 )
-async def test_a_page_token_of_another_query_is_refused_with_the_reason_why(
+async def test_page_token_of_another_query_is_rejected(
     http: httpx.AsyncClient, stack: Stack, user: str, changed: dict[str, str]
 ) -> None:
     for _ in range(2):
@@ -182,9 +180,7 @@ async def test_a_page_token_of_another_query_is_refused_with_the_reason_why(
 
 @pytest.mark.parametrize("value", ["yesterday", "2026-11-23", "2026-11-23T00:00:00", "", "1764000000"])
 @pytest.mark.parametrize("name", ["accepted_since", "accepted_before"])
-async def test_what_is_no_moment_is_422_and_named(
-    http: httpx.AsyncClient, stack: Stack, name: str, value: str
-) -> None:
+async def test_invalid_timestamp_is_422(http: httpx.AsyncClient, stack: Stack, name: str, value: str) -> None:
     answer = await listed(http, stack, **{name: value})
     message = check_rest(answer)["message"]
     assert answer.status_code == 422
@@ -192,23 +188,21 @@ async def test_what_is_no_moment_is_422_and_named(
     assert message.endswith("; /docs shows what is taken, and a + is written %2B")
 
 
-async def test_a_user_is_found_however_the_query_spells_a_blank(
-    http: httpx.AsyncClient, stack: Stack, user: str
-) -> None:
+async def test_query_decodes_both_forms_of_a_space(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
     await trigger(http, stack, f"{user} a+b")
     for spelt in (f"{user}+a%2Bb", f"{user}%20a%2bb"):
         answer = await http.get(f"{TRIGGERS}?external_id={spelt}", headers=stack.headers())
         assert len(answer.json()["deliveries"]) == 1
 
 
-async def test_a_moment_may_have_any_offset(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
+async def test_timestamps_may_have_any_offset(http: httpx.AsyncClient, stack: Stack, user: str) -> None:
     await trigger(http, stack, user)
     query = {"external_id": user, "accepted_since": "2020-01-01T00:00:00.5+14:00"}
     assert len((await listed(http, stack, **query)).json()["deliveries"]) == 1
 
 
 @pytest.mark.parametrize("version", [1, 2])
-async def test_a_trigger_is_followed_to_its_end_by_one_call(
+async def test_watch_follows_a_trigger_to_its_end(
     http: httpx.AsyncClient, http2: httpx.AsyncClient, stack: Stack, user: str, version: int
 ) -> None:
     client = http2 if version == 2 else http
@@ -221,7 +215,7 @@ async def test_a_trigger_is_followed_to_its_end_by_one_call(
     assert found[-1] == Event("end", {"code": 0, "message": "", "details": []})
 
 
-async def test_a_stream_begins_at_once_and_tells_what_happens_then(
+async def test_stream_starts_at_once_with_later_changes(
     http: httpx.AsyncClient, stack: Stack, user: str
 ) -> None:
     await trigger(http, stack, user)
@@ -238,7 +232,7 @@ async def test_a_stream_begins_at_once_and_tells_what_happens_then(
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-async def test_who_comes_back_is_told_what_happened_meanwhile(
+async def test_reconnecting_reader_gets_missed_changes(
     http: httpx.AsyncClient, stack: Stack, user: str, *, by_header: bool
 ) -> None:
     async with listening(http, stack.key, external_id=user) as events:
@@ -251,7 +245,7 @@ async def test_who_comes_back_is_told_what_happened_meanwhile(
             told.add((await again.next()).trigger_id)
 
 
-async def test_grpc_callers_are_told_the_same(
+async def test_grpc_stream_reports_the_same(
     http: httpx.AsyncClient, stack: Stack, channels: dict[str, grpc.aio.Channel], user: str
 ) -> None:
     for channel in channels.values():
@@ -298,7 +292,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("query", "fields"), REFUSED, ids=lambda one: str(one)[:40])
-async def test_what_a_stream_cannot_begin_with_is_refused_alike_by_every_way(
+async def test_invalid_watches_get_the_same_error(
     http: httpx.AsyncClient,
     stack: Stack,
     channels: dict[str, grpc.aio.Channel],
@@ -317,13 +311,13 @@ async def test_what_a_stream_cannot_begin_with_is_refused_alike_by_every_way(
 
 
 @pytest.mark.parametrize("last", ["x", "_" * 38, cursor_of(Position(2**62))])
-async def test_a_wrong_header_is_named_as_such(http: httpx.AsyncClient, stack: Stack, last: str) -> None:
+async def test_invalid_last_event_id_is_named(http: httpx.AsyncClient, stack: Stack, last: str) -> None:
     async with listening(http, stack.key, last_event_id=last) as events:
         [(field, _)] = fields_of(check_rest(events.answer))
     assert (events.answer.status_code, field) == (422, "last-event-id")
 
 
-async def test_a_key_that_is_revoked_ends_its_streams(
+async def test_revoking_a_key_ends_its_streams(
     http: httpx.AsyncClient, stack: Stack, pool: Pool, channels: dict[str, grpc.aio.Channel]
 ) -> None:
     secret, key_id = await key_with(pool, stack, Scope.DELIVERIES_READ)

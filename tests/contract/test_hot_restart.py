@@ -136,7 +136,7 @@ class Load:
             await self._rest(client)
 
 
-async def test_no_call_fails_while_a_new_envoy_takes_over_twice_in_a_row(stand: Stand) -> None:
+async def test_two_restarts_in_a_row_fail_no_call(stand: Stand) -> None:
     (old,), load = stand.envoys(), Load(stand.options.port)
     async with load.running():
         stand.renew()
@@ -149,7 +149,7 @@ async def test_no_call_fails_while_a_new_envoy_takes_over_twice_in_a_row(stand: 
     assert stand.process.returncode is None
 
 
-async def test_a_call_in_flight_ends_well_at_the_old_envoy(stand: Stand) -> None:
+async def test_old_envoy_completes_calls_in_flight(stand: Stand) -> None:
     (old,), url = stand.envoys(), f"http://127.0.0.1:{stand.options.port}"
     async with httpx.AsyncClient(base_url=url, timeout=10) as client:
         before = stand.toy.calls
@@ -162,14 +162,14 @@ async def test_a_call_in_flight_ends_well_at_the_old_envoy(stand: Stand) -> None
     await stand.changed_from(old)
 
 
-async def test_new_settings_are_in_force_with_the_new_envoy(stand: Stand) -> None:
+async def test_new_envoy_uses_the_new_settings(stand: Stand) -> None:
     stand.renew(replace(stand.options, max_body_bytes=1))
     await stand.said(HANDED_OVER)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stand.options.port}") as client:
         assert (await trigger(client)).status_code == 413
 
 
-async def test_settings_that_do_not_work_leave_the_old_envoy_alone(stand: Stand) -> None:
+async def test_invalid_settings_keep_the_old_envoy(stand: Stand) -> None:
     (old,), load = stand.envoys(), Load(stand.options.port)
     async with load.running():
         stand.renew(replace(stand.options, host="no address"))
@@ -199,7 +199,7 @@ async def silent_server() -> AsyncIterator[str]:
         ended.set()
 
 
-async def test_a_new_envoy_that_dies_leaves_the_old_one_at_work_and_the_next_can_follow(stand: Stand) -> None:
+async def test_failed_restart_keeps_the_old_envoy(stand: Stand) -> None:
     (old,), load = stand.envoys(), Load(stand.options.port)
     async with silent_server() as silent, load.running():
         stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
@@ -214,7 +214,7 @@ async def test_a_new_envoy_that_dies_leaves_the_old_one_at_work_and_the_next_can
     assert not load.failures
 
 
-async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(stand: Stand) -> None:
+async def test_sigterm_during_a_restart_fails_no_call(stand: Stand) -> None:
     url = f"http://127.0.0.1:{stand.options.port}"
     memory = stand.memory()
     assert memory.exists()
@@ -231,7 +231,7 @@ async def test_sigterm_during_a_hand_over_ends_both_and_no_call_in_flight_fails(
     assert not memory.exists()
 
 
-async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand) -> None:
+async def test_killing_the_runner_ends_its_envoys(stand: Stand) -> None:
     (old,) = stand.envoys()
     stand.renew()
     await stand.said(HANDED_OVER)
@@ -242,7 +242,7 @@ async def test_no_envoy_outlives_a_killed_runner_after_a_hand_over(stand: Stand)
     memory.unlink()  # `clarion up` does so at the gateway's next start
 
 
-async def test_what_envoys_hand_over_by_is_closed_to_other_users(stand: Stand) -> None:
+async def test_hot_restart_socket_is_private(stand: Stand) -> None:
     assert (stand.folder / "base-id").read_text().strip().isdecimal()
     sockets = [file for file in stand.folder.iterdir() if file.name.startswith("hot_")]
     assert sockets

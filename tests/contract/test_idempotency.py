@@ -65,16 +65,14 @@ def accepted(answer: httpx.Response) -> tuple[str, bool]:
     return answer.headers["x-trigger-id"], replayed == "true"
 
 
-async def test_the_same_call_again_gets_the_first_answer_again(
-    twice: Stack, rest: httpx.AsyncClient, key: str
-) -> None:
+async def test_repeated_call_gets_the_first_response(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
     first, replayed = accepted(await post(rest, twice, key, event={"a": 1}))
     assert not replayed
     for _ in range(3):
         assert accepted(await post(rest, twice, key, event={"a": 1})) == (first, True)
 
 
-async def test_two_hundred_callers_at_once_send_one_message(
+async def test_concurrent_calls_with_one_key_send_one_message(
     twice: Stack, rest: httpx.AsyncClient, key: str
 ) -> None:
     event = {"marked": key}
@@ -86,12 +84,12 @@ async def test_two_hundred_callers_at_once_send_one_message(
         assert await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%") == 1
 
 
-async def test_without_a_key_the_same_call_is_two_triggers(twice: Stack, rest: httpx.AsyncClient) -> None:
+async def test_repeated_call_without_key_is_a_new_trigger(twice: Stack, rest: httpx.AsyncClient) -> None:
     answers = [await rest.post(TRIGGER, json=EXAMPLE, headers=twice.headers()) for _ in range(2)]
     assert len({answer.headers["x-trigger-id"] for answer in answers}) == 2
 
 
-async def test_other_content_under_the_same_key_is_refused_and_sends_nothing(
+async def test_key_with_other_content_is_rejected(
     twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str
 ) -> None:
     first, _ = accepted(await post(rest, twice, key, event={"a": 1}))
@@ -113,9 +111,7 @@ def email(key: str, **more: Any) -> pb.TriggerEmailRequest:
     return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(**USER), request_id=key, **more)
 
 
-async def test_rest_and_grpc_share_their_keys(
-    twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str
-) -> None:
+async def test_rest_and_grpc_share_keys(twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str) -> None:
     first, _ = accepted(await post(rest, twice, key))
     typed = await stub.TriggerEmail(email(key), metadata=twice.metadata())
     header = (*twice.metadata(), ("idempotency-key", key))
@@ -124,7 +120,7 @@ async def test_rest_and_grpc_share_their_keys(
 
 
 @pytest.mark.parametrize(("one", "other"), [("{}", '"{}"'), ('a"b-{}', '"a\\"b-{}"')])
-async def test_a_key_in_quotes_is_the_same_key(
+async def test_quoted_key_is_the_same_key(
     twice: Stack, rest: httpx.AsyncClient, key: str, one: str, other: str
 ) -> None:
     first, _ = accepted(await post(rest, twice, one.replace("{}", key)))
@@ -132,7 +128,7 @@ async def test_a_key_in_quotes_is_the_same_key(
 
 
 @pytest.mark.parametrize("wrong", ["", "a b", "x" * 256, "\xe9"])
-async def test_a_key_that_is_none_is_named(twice: Stack, rest: httpx.AsyncClient, wrong: str) -> None:
+async def test_invalid_key_is_named(twice: Stack, rest: httpx.AsyncClient, wrong: str) -> None:
     headers = httpx.Headers({**twice.headers(), "Idempotency-Key": wrong}, encoding="latin-1")
     answer = await rest.post(TRIGGER, json={"user": {}}, headers=headers)
     fields = fields_of(check_rest(answer))
@@ -147,16 +143,12 @@ async def test_header_and_field_must_agree(twice: Stack, stub: Any, key: str) ->
     assert fields_of(check_call(caught.value)) == [("idempotency-key", "INVALID_FORMAT")]
 
 
-async def test_a_failed_validation_does_not_burn_the_key(
-    twice: Stack, rest: httpx.AsyncClient, key: str
-) -> None:
+async def test_rejected_call_does_not_use_up_its_key(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
     assert (await post(rest, twice, key, user={**USER, "email": "nobody@"})).status_code == 422
     assert not accepted(await post(rest, twice, key))[1]
 
 
-async def test_batches_and_calls_of_the_same_keys_at_once_send_one_message_for_each(
-    twice: Stack, rest: httpx.AsyncClient, key: str
-) -> None:
+async def test_batches_and_calls_share_keys(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
     event = {"marked": key}
     items = [
         {"campaign_id": 44, "user": USER, "event": event, "request_id": f"{key}-{n}"} for n in range(150)
@@ -178,9 +170,7 @@ async def test_batches_and_calls_of_the_same_keys_at_once_send_one_message_for_e
     assert count == len(items)
 
 
-async def test_a_killed_server_costs_callers_of_the_client_nothing_and_sends_nothing_twice(
-    twice: Stack, key: str
-) -> None:
+async def test_client_retries_through_a_killed_server(twice: Stack, key: str) -> None:
     async with AsyncClient(twice.url, twice.key, timeout=20) as clarion:
         first = asyncio.create_task(trigger_for(clarion, key, seconds=1.0))
         await asyncio.sleep(0.3)  # any moment in the middle of the calls will do
@@ -205,9 +195,7 @@ async def trigger_for(clarion: AsyncClient, mark: str, seconds: float) -> list[s
     return told
 
 
-async def test_keys_are_remembered_through_a_crash_of_the_database(
-    twice: Stack, rest: httpx.AsyncClient, key: str
-) -> None:
+async def test_keys_survive_a_database_crash(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
     first, _ = accepted(await post(rest, twice, key))
     twice.children()["postgres"].kill()
 

@@ -42,7 +42,7 @@ async def health(channel: grpc.aio.Channel, service: str) -> int:
     return int(answer.status)
 
 
-async def test_without_its_database_a_server_is_alive_but_not_ready_until_it_is_back(stack: Stack) -> None:
+async def test_server_without_database_is_live_but_not_ready(stack: Stack) -> None:
     postmaster = stack.children()["postgres"]
     async with client(stack) as http, grpc.aio.insecure_channel(stack.target) as channel:
         await until_ready_says(http, 200)

@@ -74,9 +74,7 @@ async def test_scheduled_triggers_are_sent_at_their_time(http: httpx.AsyncClient
         assert dt.datetime.fromisoformat(found["send_at"]) == time
 
 
-async def test_until_then_it_is_pending_and_says_when_it_is_due(
-    http: httpx.AsyncClient, stack: Stack
-) -> None:
+async def test_scheduled_trigger_shows_when_it_is_due(http: httpx.AsyncClient, stack: Stack) -> None:
     time = ahead(HOUR)
     found = await delivery(http, stack, await accepted(http, stack, time))
     assert found["state"] == "DELIVERY_STATE_PENDING"
@@ -85,9 +83,7 @@ async def test_until_then_it_is_pending_and_says_when_it_is_due(
         assert dt.datetime.fromisoformat(found[member]) == time
 
 
-async def test_a_cancelled_trigger_stays_cancelled_however_often_it_is_asked_for(
-    http: httpx.AsyncClient, stack: Stack
-) -> None:
+async def test_cancelling_is_idempotent(http: httpx.AsyncClient, stack: Stack) -> None:
     trigger_id = await accepted(http, stack, ahead(HOUR))
     for _ in range(2):
         answer = await cancel(http, stack, trigger_id)
@@ -99,7 +95,7 @@ async def test_a_cancelled_trigger_stays_cancelled_however_often_it_is_asked_for
     assert "next_attempt_time" not in found
 
 
-async def test_both_ways_in_cancel_alike(http: httpx.AsyncClient, stack: Stack) -> None:
+async def test_rest_and_grpc_cancel_the_same_way(http: httpx.AsyncClient, stack: Stack) -> None:
     trigger_id = await accepted(http, stack, ahead(HOUR))
     async with grpc.aio.insecure_channel(stack.target) as channel:
         stub: Any = trigger_pb2_grpc.TriggerServiceStub(channel)
@@ -109,7 +105,7 @@ async def test_both_ways_in_cancel_alike(http: httpx.AsyncClient, stack: Stack) 
     assert (await cancel(http, stack, trigger_id)).status_code == 204
 
 
-async def test_what_is_delivered_is_not_cancelled_any_more(http: httpx.AsyncClient, stack: Stack) -> None:
+async def test_delivered_trigger_cannot_be_cancelled(http: httpx.AsyncClient, stack: Stack) -> None:
     trigger_id = await accepted(http, stack, ahead(dt.timedelta(0)))
     await delivered(http, stack, trigger_id)
     answer = await cancel(http, stack, trigger_id)
@@ -124,7 +120,7 @@ async def test_what_is_delivered_is_not_cancelled_any_more(http: httpx.AsyncClie
     assert check_call(caught.value) == shown
 
 
-async def test_who_may_not_trigger_the_campaign_may_not_cancel_it(
+async def test_cancelling_needs_the_right_to_trigger(
     http: httpx.AsyncClient, stack: Stack, secrets: Keys
 ) -> None:
     trigger_id = await accepted(http, stack, ahead(HOUR))
@@ -141,9 +137,7 @@ async def test_who_may_not_trigger_the_campaign_may_not_cancel_it(
     assert (await cancel(http, stack, of_45, secrets.held_to_45)).status_code == 204
 
 
-async def test_what_does_not_exist_is_not_found_and_what_is_no_id_is_named(
-    http: httpx.AsyncClient, stack: Stack
-) -> None:
+async def test_unknown_or_invalid_id_is_rejected(http: httpx.AsyncClient, stack: Stack) -> None:
     answer = await cancel(http, stack, str(uuid.uuid4()))
     assert (answer.status_code, reason_of(check_rest(answer))) == (404, "DELIVERY_NOT_FOUND")
     answer = await cancel(http, stack, "not-an-id")

@@ -25,7 +25,7 @@ PATH = "/api/client/campaigns/44/trigger"
         ("external_id", (" a\u00a0😀", " a\u00a0😀")),
     ],
 )
-async def test_a_member_of_user_is_stored_as_it_will_be_used(
+async def test_user_is_stored_in_normal_form(
     member: str, spelling: tuple[str, str], http: httpx.AsyncClient, pool: Pool, secrets: Keys
 ) -> None:
     given, stored = spelling

@@ -69,7 +69,7 @@ async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:
     return await asyncio.wait_for(running, 60)
 
 
-async def test_each_child_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
+async def test_children_start_one_after_another(tmp_path: Path) -> None:
     told, gate, first_log = Told(), asyncio.Event(), tmp_path / "first.log"
 
     async def first_ready() -> None:
@@ -127,7 +127,7 @@ def ready_by_log(path: Path) -> Callable[[], Awaitable[None]]:
     return ready
 
 
-async def test_a_death_is_reported_with_its_last_lines_and_ends_in_giving_up(tmp_path: Path) -> None:
+async def test_repeated_deaths_are_reported_until_giving_up(tmp_path: Path) -> None:
     told = Told()
     code = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(20)]; sys.exit('no such table')"
     supervisor = Supervisor([python("steady", FOREVER), python("weak", code)], tmp_path, told, policy=QUICK)
@@ -144,7 +144,7 @@ async def test_a_death_is_reported_with_its_last_lines_and_ends_in_giving_up(tmp
     assert told.texts[-2:] == ["stopping weak, steady", "stopped"]
 
 
-async def test_a_killed_child_is_named_and_restarted(tmp_path: Path) -> None:
+async def test_killed_child_is_restarted(tmp_path: Path) -> None:
     told = Told()
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     prepared: list[int] = []
@@ -162,7 +162,7 @@ async def test_a_killed_child_is_named_and_restarted(tmp_path: Path) -> None:
     assert len(prepared) == 2
 
 
-async def test_a_child_that_is_not_ready_in_time_ends_it_all(tmp_path: Path) -> None:
+async def test_child_that_is_not_ready_in_time_stops_all(tmp_path: Path) -> None:
     told = Told()
 
     async def ready() -> None:
@@ -175,7 +175,7 @@ async def test_a_child_that_is_not_ready_in_time_ends_it_all(tmp_path: Path) -> 
     assert "  | here" in str(told)
 
 
-async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
+async def test_missing_program_is_reported(tmp_path: Path) -> None:
     told = Told()
     children = [python("steady", FOREVER), Child(name="gateway", command=["/nowhere/envoy"])]
     with pytest.raises(ConfigError, match="cannot start gateway: the program /nowhere/envoy does not exist"):
@@ -183,7 +183,7 @@ async def test_a_missing_program_is_one_clear_line(tmp_path: Path) -> None:
     assert told.texts[-1] == "stopped"
 
 
-async def test_a_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
+async def test_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
     broken, told = tmp_path / "broken", Told()
     broken.write_text("#!/nowhere/interpreter\n")
     broken.chmod(0o700)
@@ -192,7 +192,7 @@ async def test_a_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
     assert f"  | cannot start {broken}: No such file or directory" in str(told)
 
 
-async def test_what_ignores_its_stop_signal_is_killed_with_all_it_started(tmp_path: Path) -> None:
+async def test_stubborn_child_is_killed_with_its_children(tmp_path: Path) -> None:
     told, log = Told(), tmp_path / "stubborn.log"
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]).pid);"
     child = python("stubborn", code + STUBBORN, stop_timeout=0.3)
@@ -221,7 +221,7 @@ async def test_children_share_the_time_to_stop(tmp_path: Path, monkeypatch: pyte
     assert time.monotonic() - started < 120  # not 600 seconds for each
 
 
-async def test_strange_output_is_kept_in_bounded_lines(tmp_path: Path) -> None:
+async def test_binary_output_is_logged_in_bounded_lines(tmp_path: Path) -> None:
     told = Told()
     code = (
         "import os, sys\n"
@@ -241,7 +241,7 @@ async def test_strange_output_is_kept_in_bounded_lines(tmp_path: Path) -> None:
     assert (tmp_path / "odd.log").stat().st_mode & 0o077 == 0
 
 
-async def test_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_report(tmp_path: Path) -> None:
+async def test_open_output_does_not_delay_the_report(tmp_path: Path) -> None:
     told = Told()
     code = "import subprocess; subprocess.Popen(['sleep', '90'], start_new_session=True); exit('over')"
     supervisor = Supervisor([python("p", code)], tmp_path, told, policy=RestartPolicy(quick_deaths=1))
@@ -281,7 +281,7 @@ async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Proc
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path: Path, number: int) -> None:
+async def test_signal_to_the_process_group_stops_in_order(tmp_path: Path, number: int) -> None:
     process, pids = await start_program(tmp_path, FOREVER, FOREVER)
     os.killpg(process.pid, number)
     out, _ = await asyncio.wait_for(process.communicate(), 60)
@@ -290,7 +290,7 @@ async def test_a_signal_to_the_whole_terminal_ends_everything_in_order(tmp_path:
     assert all(has_ended(pid) for pid in pids)
 
 
-async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
+async def test_closed_terminal_stops_everything(tmp_path: Path) -> None:
     master, terminal = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER),
@@ -305,7 +305,7 @@ async def test_a_closed_terminal_ends_everything(tmp_path: Path) -> None:
     assert has_ended(pid)
 
 
-async def test_without_a_terminal_sighup_restarts_each_child_while_a_spare_runs(
+async def test_sighup_restarts_each_child_while_a_spare_runs(
     tmp_path: Path,
 ) -> None:
     told = Told()
@@ -334,7 +334,7 @@ async def test_without_a_terminal_sighup_restarts_each_child_while_a_spare_runs(
     ]
 
 
-async def test_a_stand_in_that_cannot_start_leaves_everything_as_it_is(tmp_path: Path) -> None:
+async def test_failed_spare_abandons_the_restart(tmp_path: Path) -> None:
     told = Told()
     child = python("child", FOREVER, restart_signal=signal.SIGTERM)
     spare = python("spare", "exit('no such setting')", ready=asyncio.Event().wait)
@@ -348,7 +348,7 @@ async def test_a_stand_in_that_cannot_start_leaves_everything_as_it_is(tmp_path:
     assert str(told).count("starting child") == 1
 
 
-async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) -> None:
+async def test_second_signal_kills_at_once(tmp_path: Path) -> None:
     process, pids = await start_program(tmp_path, STUBBORN, STUBBORN)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -362,14 +362,14 @@ async def test_a_second_signal_kills_at_once_but_not_its_echo(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a death signal")
-async def test_a_killed_supervisor_leaves_no_child(tmp_path: Path) -> None:
+async def test_killing_the_supervisor_ends_its_children(tmp_path: Path) -> None:
     process, pids = await start_program(tmp_path, STUBBORN, FOREVER)
     process.kill()
     await process.wait()
     assert all(has_ended(pid) for pid in pids)
 
 
-async def test_a_closed_terminal_does_not_keep_children_alive(tmp_path: Path) -> None:
+async def test_closed_output_does_not_keep_children_alive(tmp_path: Path) -> None:
     command = shlex.join([sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER])
     process = await asyncio.create_subprocess_shell(f"exec {command} | :", start_new_session=True)
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])

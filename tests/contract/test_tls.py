@@ -87,7 +87,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_rest_is_served_over_tls_by_both_protocols(stand: Stand, http2: bool) -> None:  # noqa: FBT001
+async def test_rest_is_served_over_http1_and_http2(stand: Stand, http2: bool) -> None:  # noqa: FBT001
     async with httpx.AsyncClient(
         base_url=stand.url, verify=trusting(), http1=not http2, http2=http2
     ) as client:
@@ -96,7 +96,7 @@ async def test_rest_is_served_over_tls_by_both_protocols(stand: Stand, http2: bo
     assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
 
 
-async def test_native_grpc_is_served_over_tls_on_the_same_port(stand: Stand) -> None:
+async def test_grpc_is_served_on_the_same_port(stand: Stand) -> None:
     credentials = grpc.ssl_channel_credentials(CA.cert_pem.bytes())
     target = f"localhost:{stand.options.port}"
     async with grpc.aio.secure_channel(target, credentials) as channel:
@@ -104,9 +104,7 @@ async def test_native_grpc_is_served_over_tls_on_the_same_port(stand: Stand) -> 
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-async def test_the_python_client_trusts_what_its_ca_file_names_and_says_so_when_it_does_not(
-    stand: Stand, kind: type[Client] | type[AsyncClient]
-) -> None:
+async def test_client_trusts_only_its_ca_file(stand: Stand, kind: type[Client] | type[AsyncClient]) -> None:
     CA.cert_pem.write_to_path(stand.folder / "ca.pem")
     url, key = f"https://127.0.0.1:{stand.options.port}", "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
     accepted = await triggered(kind(url, key, ca_file=stand.folder / "ca.pem"))
@@ -125,14 +123,14 @@ async def triggered(client: Client | AsyncClient) -> Accepted:
         return await asyncio.to_thread(client.trigger, message)
 
 
-async def test_plain_http_is_not_served_beside_it(stand: Stand) -> None:
+async def test_plain_http_is_not_served(stand: Stand) -> None:
     async with httpx.AsyncClient(base_url=stand.url.replace("https", "http")) as client:
         with pytest.raises(httpx.TransportError):
             await trigger(client)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-async def test_tls_1_1_is_refused_and_1_2_is_not(stand: Stand) -> None:
+async def test_oldest_tls_version_is_1_2(stand: Stand) -> None:
     for version, works in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
         context = trusting()
         context.set_ciphers("DEFAULT@SECLEVEL=0")  # or our own side would refuse 1.1
@@ -145,12 +143,12 @@ async def test_tls_1_1_is_refused_and_1_2_is_not(stand: Stand) -> None:
             await connecting
 
 
-async def test_readiness_is_seen_through_tls_too(stand: Stand) -> None:
+async def test_readiness_check_works_over_tls(stand: Stand) -> None:
     options = tls(stand.folder, port=stand.options.port, admin_socket="")
     await wait_ready(options, 5)
 
 
-async def test_the_key_stands_in_private_files_only(stand: Stand) -> None:
+async def test_private_key_is_only_in_private_files(stand: Stand) -> None:
     key = (stand.folder / "pair.key").read_text()
     secret = stand.folder / "tls.json"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
@@ -165,7 +163,7 @@ async def test_the_key_stands_in_private_files_only(stand: Stand) -> None:
     assert left == {"pair.key", "tls.json"}
 
 
-async def test_a_new_pair_is_shown_to_new_connections_and_old_ones_go_on() -> None:
+async def test_new_certificate_applies_to_new_connections() -> None:
     async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
         issue(folder)
         options, said = tls(folder), list[str]()
@@ -216,7 +214,7 @@ class _Asking:
         return answered
 
 
-async def test_a_swapped_symbolic_link_counts_as_a_new_pair() -> None:
+async def test_changed_symbolic_link_reloads_the_certificate() -> None:
     async with short_folder() as folder:
         for version in ("1", "2"):
             (folder / version).mkdir()
@@ -232,7 +230,7 @@ async def test_a_swapped_symbolic_link_counts_as_a_new_pair() -> None:
             await until(lambda: _shows(options, second), "the second certificate")
 
 
-async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
+async def test_mismatched_pair_keeps_the_old_certificate() -> None:
     async with short_folder() as folder:
         first, second = issue(folder), CA.issue_cert("localhost")
         options, said = tls(folder), list[str]()
@@ -246,7 +244,7 @@ async def test_a_pair_that_does_not_fit_is_told_and_the_old_one_stays() -> None:
             await until(lambda: _shows(options, second), lambda: f"the second certificate; {said}")
 
 
-async def test_a_pair_that_cannot_be_written_is_told_and_tried_again_at_the_next_change(
+async def test_failed_write_is_retried_at_the_next_change(
     tmp_path: Path,
 ) -> None:
     issue(tmp_path)
@@ -302,7 +300,7 @@ def _a_folder(folder: Path) -> None:
         (_a_folder, ("tls_key: cannot read", "pair.key: Is a directory")),
     ],
 )
-async def test_a_pair_that_cannot_work_is_one_line_at_the_start(
+async def test_invalid_pair_is_reported_in_one_line(
     tmp_path: Path, spoil: Any, words: tuple[str, ...]
 ) -> None:
     issue(tmp_path)
@@ -320,11 +318,11 @@ async def test_a_pair_that_cannot_work_is_one_line_at_the_start(
 
 
 @pytest.mark.parametrize("only", ["tls_certificate", "tls_key"])
-def test_half_a_pair_is_a_wrong_setting(only: str) -> None:
+def test_certificate_without_key_is_rejected(only: str) -> None:
     with pytest.raises(GatewayError, match="is missing; set both tls_certificate and tls_key, or neither"):
         GatewaySettings(**{only: "/x"})  # type: ignore[arg-type]
 
 
-async def test_envoy_itself_finds_the_configuration_with_tls_good(tmp_path: Path) -> None:
+async def test_envoy_accepts_the_tls_configuration(tmp_path: Path) -> None:
     issue(tmp_path)
     await check(tls(tmp_path))

@@ -64,7 +64,7 @@ async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
     await server.stop(lame_duck=0, grace=0)
 
 
-async def test_silence_is_broken_by_signs_of_life_with_newer_cursors(
+async def test_idle_stream_sends_heartbeats_with_newer_cursors(
     served: Served, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.api.watch.HEARTBEAT", 0.3)
@@ -83,7 +83,7 @@ async def test_silence_is_broken_by_signs_of_life_with_newer_cursors(
     call.cancel()
 
 
-async def test_more_than_may_watch_are_refused_until_one_leaves(served: Served) -> None:
+async def test_watches_above_the_limit_are_rejected(served: Served) -> None:
     calls = [served.watch(), served.watch()]
     for call in calls:
         await call.read()
@@ -103,7 +103,7 @@ async def test_more_than_may_watch_are_refused_until_one_leaves(served: Served) 
     calls[1].cancel()
 
 
-async def test_a_callers_own_deadline_ends_its_stream(served: Served) -> None:
+async def test_deadline_of_the_caller_ends_its_stream(served: Served) -> None:
     call = served.watch(timeout=0.5)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call:
@@ -111,7 +111,7 @@ async def test_a_callers_own_deadline_ends_its_stream(served: Served) -> None:
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_server_that_ends_waits_for_no_watcher(served: Served) -> None:
+async def test_stopping_server_ends_its_streams(served: Served) -> None:
     call = served.watch()
     await call.read()
     ending = asyncio.create_task(served.server.stop(lame_duck=0, grace=600))  # longer than this test may take

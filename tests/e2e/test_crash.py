@@ -59,7 +59,7 @@ def _is(process: psutil.Process, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", CHILDREN)
-async def test_a_process_killed_under_load_is_named_and_comes_back_and_all_that_was_accepted_is_delivered(
+async def test_killed_process_restarts_and_loses_nothing(
     sturdy: Stack, rest: httpx.AsyncClient, name: str
 ) -> None:
     since, load = len(sturdy.output), _Load(rest)
@@ -116,7 +116,7 @@ class _Load:
         return None
 
 
-async def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(tmp_path: Path) -> None:
+async def test_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "orphan", free_port(), {"dispatch": {"lease": LEASE}})
     try:
         await stack.start()

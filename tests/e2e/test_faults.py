@@ -24,7 +24,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
             yield running
 
 
-async def test_calls_at_once_for_one_user_are_separate_messages(system: System) -> None:
+async def test_concurrent_calls_for_one_user_are_separate(system: System) -> None:
     load = RecordedLoad(system, "burst")
     await load.at_once(40)
     assert await system.drain(15) == 0

@@ -19,7 +19,7 @@ campaigns:
 AT = '{"at": "2026-07-15T12:00:00Z"}'
 
 
-async def test_a_campaign_of_the_database_is_previewed_in_its_projects_time_zone(demo: Stack) -> None:
+async def test_preview_uses_the_time_zone_of_the_project(demo: Stack) -> None:
     for project in ("preview", "twin"):
         (demo.folder / "preview.yaml").write_text(FILE.format(project=project))
         assert (await clarion(demo.folder, "campaigns", "apply", "preview.yaml")).code == 0
@@ -36,7 +36,7 @@ async def test_a_campaign_of_the_database_is_previewed_in_its_projects_time_zone
     assert json.loads(twin.out)["parts"] == {"text": "twin: 21:00"}
 
 
-async def test_a_fault_of_a_file_is_exit_code_2_with_its_place_and_needs_no_database(tmp_path: Path) -> None:
+async def test_invalid_file_is_exit_code_2_without_a_database(tmp_path: Path) -> None:
     (tmp_path / "campaigns.yaml").write_text(FILE.format(project="x"))
 
     words = ("campaigns", "preview", "802", "--file", "campaigns.yaml")

@@ -92,7 +92,7 @@ def hang_up(stack: Stack) -> int:
     return since
 
 
-async def test_everything_restarts_under_load_and_no_call_fails(tmp_path: Path) -> None:
+async def test_restart_under_load_fails_no_call(tmp_path: Path) -> None:
     ca, settings = trustme.CA(), {"gateway": {"tls_certificate": "pair.pem", "tls_key": "pair.key"}}
     stack = Stack(tmp_path, free_port(), dict(settings))
     _issue(ca, tmp_path)
@@ -148,7 +148,7 @@ async def _settings_that_do_not_work_change_nothing(stack: Stack) -> None:
     assert processes == {role: process.pid for role, process in stack.children().items()}
 
 
-async def test_one_of_two_servers_can_be_ended_under_load_and_no_call_fails(tmp_path: Path) -> None:
+async def test_stopping_one_of_two_servers_fails_no_call(tmp_path: Path) -> None:
     async with running_stack(tmp_path, {"server": {"processes": 2}}) as stack:
         load = Load(stack)
         async with load.running():

@@ -173,7 +173,7 @@ def _as_chat(text: str) -> str:
     )
 
 
-async def test_a_channel_is_added_in_few_files(tmp_path: Path) -> None:
+async def test_adding_a_channel_takes_few_files(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "scratch")
     add_chat(scratch)
     assert len(scratch.changed) <= MAX_FILES

@@ -38,7 +38,7 @@ async def typed(demo: Stack) -> AsyncIterator[trigger_pb2_grpc.TriggerServiceStu
         yield service
 
 
-async def test_a_rest_trigger_becomes_an_email_with_every_digit(demo: Stack, rest: httpx.AsyncClient) -> None:
+async def test_rest_trigger_becomes_an_exact_email(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, event={"order_id": SNOWFLAKE, "random_field": "grüße"})
     content = (await demo.delivered("email", number)).read_bytes()
 
@@ -58,7 +58,7 @@ async def test_a_rest_trigger_becomes_an_email_with_every_digit(demo: Stack, res
         assert "grüße" in part.get_content()
 
 
-async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.AsyncClient) -> None:
+async def test_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, "text", event={"code": SNOWFLAKE})
 
     message = json.loads((await demo.delivered("text", number)).read_text())
@@ -67,7 +67,7 @@ async def test_a_rest_trigger_becomes_a_text_message(demo: Stack, rest: httpx.As
     assert message["body"] == f"Your code is {SNOWFLAKE}."
 
 
-async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: httpx.AsyncClient) -> None:
+async def test_rest_trigger_becomes_a_push_notification(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, "push", event={"headline": "It works"})
 
     message = json.loads((await demo.delivered("push", number)).read_text())
@@ -77,7 +77,7 @@ async def test_a_rest_trigger_becomes_a_push_notification(demo: Stack, rest: htt
     assert message["title"].startswith("News for user-")
 
 
-async def test_the_typed_calls_reach_all_three_channels_on_the_same_port(
+async def test_typed_calls_reach_every_channel(
     demo: Stack, typed: trigger_pb2_grpc.TriggerServiceStub
 ) -> None:
     event, key = json.dumps({"order_id": SNOWFLAKE}), demo.metadata()
@@ -108,7 +108,7 @@ async def test_the_typed_calls_reach_all_three_channels_on_the_same_port(
         ("push", ("46", "--device-token", "cli-token", "--external-id", "by-hand")),
     ],
 )
-async def test_the_trigger_command_reaches_every_channel(
+async def test_trigger_command_reaches_every_channel(
     demo: Stack, channel: str, words: tuple[str, ...]
 ) -> None:
     done = await clarion(demo.folder, "trigger", *words)
@@ -118,7 +118,7 @@ async def test_the_trigger_command_reaches_every_channel(
     assert {"email": str(SNOWFLAKE), "text": "Tu código", "push": "by-hand"}[channel] in content
 
 
-async def test_the_printed_curl_line_works_when_it_is_pasted(demo: Stack) -> None:
+async def test_printed_curl_command_works(demo: Stack) -> None:
     said_all = "".join(demo.output)
     start = said_all.index("curl ")
     line = said_all[start : said_all.index("\n\n", start)]
@@ -144,9 +144,7 @@ async def _by_httpx(words: list[str]) -> httpx.Response:
         return await session.post(url, headers=headers, content=words[words.index("-d") + 1])
 
 
-async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
-    demo: Stack, rest: httpx.AsyncClient
-) -> None:
+async def test_delivery_is_shown_by_command_rest_and_grpc(demo: Stack, rest: httpx.AsyncClient) -> None:
     number = await accepted(rest, "text")
     await demo.delivered("text", number)
 
@@ -166,7 +164,7 @@ async def test_a_delivery_can_be_followed_by_command_by_rest_and_by_grpc(
     assert "attempt 1: " in shown.out
 
 
-async def test_configuration_alone_sends_a_campaign_over_smtp(demo: Stack, mail: MailServer) -> None:
+async def test_smtp_needs_only_configuration(demo: Stack, mail: MailServer) -> None:
     file = demo.folder / "letters.yaml"
     file.write_text(_LETTERS.format(provider="sandbox"))
     assert "created" in (await clarion(demo.folder, "campaigns", "apply", file.name)).out
@@ -204,7 +202,7 @@ campaigns:
 """
 
 
-async def test_ctrl_c_ends_everything_and_the_next_start_goes_on_where_it_was(tmp_path: Path) -> None:
+async def test_next_start_continues_after_ctrl_c(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "again", free_port(), first_start=True)
     try:
         await stack.start()
@@ -243,7 +241,7 @@ async def _trigger_one(stack: Stack) -> str:
     return number
 
 
-async def test_sigterm_ends_everything_within_ten_seconds_also_under_load(tmp_path: Path) -> None:
+async def test_sigterm_under_load_takes_at_most_ten_seconds(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "term", free_port())
     await stack.start()
     processes = process_tree(stack)
@@ -262,7 +260,7 @@ async def test_sigterm_ends_everything_within_ten_seconds_also_under_load(tmp_pa
     await assert_nothing_left(stack, processes)
 
 
-async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path) -> None:
+async def test_ctrl_c_during_the_first_start_stops_everything(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "early", free_port(), first_start=True)
     starting = asyncio.create_task(stack.start())
     try:
@@ -277,7 +275,7 @@ async def test_ctrl_c_during_the_first_start_ends_everything_too(tmp_path: Path)
     await assert_nothing_left(stack, processes)
 
 
-async def test_a_folder_with_a_very_long_name_spaces_and_quotes_will_do(tmp_path: Path) -> None:
+async def test_folder_name_may_be_long_with_spaces_and_quotes(tmp_path: Path) -> None:
     stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port())
     try:
         await stack.start()

@@ -91,9 +91,7 @@ async def status_of(port: int, request: str) -> str:
 
 
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_…", "whsec_c2hvcnQ=", "not base64"])
-def test_the_how_tos_receiver_refuses_what_is_no_secret_in_one_line(
-    tmp_path: Path, secret: str | None
-) -> None:
+def test_example_receiver_rejects_an_invalid_secret(tmp_path: Path, secret: str | None) -> None:
     env = {} if secret is None else {"WEBHOOK_SECRET": secret}
     done = subprocess.run(
         [sys.executable, "-S", str(saved(tmp_path))], env=env, capture_output=True, timeout=10, check=False
@@ -121,7 +119,7 @@ async def until_said(printed: asyncio.StreamReader, line: str) -> None:
             pass
 
 
-async def test_the_how_tos_receiver_hears_of_a_delivery_and_of_nothing_that_is_forged(
+async def test_example_receiver_accepts_only_signed_messages(
     demo: Stack, rest: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -190,9 +188,7 @@ async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
         ("https://8.8.8.8/", r"there is no project nobody; `clarion projects list` shows them"),
     ],
 )
-def test_an_endpoint_that_cannot_be_is_refused_with_everything_that_is_wrong(
-    demo: Stack, url: str, problem: str
-) -> None:
+def test_invalid_endpoint_is_rejected(demo: Stack, url: str, problem: str) -> None:
     done = invoked(demo, "create", "--project", "nobody", "--url", url)
     assert isinstance(done.exception, ConfigError)
     assert re.match(problem, str(done.exception))
@@ -210,7 +206,7 @@ def test_an_endpoint_that_cannot_be_is_refused_with_everything_that_is_wrong(
         (("log", "x"), "'x' is not a valid UUID"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused(words: tuple[str, ...], problem: str) -> None:
+def test_invalid_option_is_rejected(words: tuple[str, ...], problem: str) -> None:
     given = [str(uuid.uuid4()) if word == "ID" else word for word in words]
     done = CliRunner().invoke(cli, ["webhooks", *given])
     assert done.exit_code == 2
@@ -218,7 +214,7 @@ def test_an_option_that_makes_no_sense_is_refused(words: tuple[str, ...], proble
 
 
 @pytest.mark.parametrize("words", [(), (str(uuid.uuid4()), "--all-failed", str(uuid.uuid4()))])
-def test_a_retry_wants_either_messages_or_an_endpoint(words: tuple[str, ...]) -> None:
+def test_retry_needs_messages_or_an_endpoint(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cli, ["webhooks", "retry", *words])
     assert isinstance(done.exception, ConfigError)
     assert str(done.exception).startswith("give either message IDs, or --all-failed")
@@ -228,21 +224,21 @@ def test_a_retry_wants_either_messages_or_an_endpoint(words: tuple[str, ...]) ->
     "words",
     ["rotate", "disable", "enable", "delete", "test", "log", "log --failed", "retry --all-failed"],
 )
-def test_an_unknown_endpoint_is_named(demo: Stack, words: str) -> None:
+def test_unknown_endpoint_is_named(demo: Stack, words: str) -> None:
     number = str(uuid.uuid4())
     done = invoked(demo, *words.split(), number)
     assert isinstance(done.exception, ConfigError)
     assert f"endpoint {number}; `clarion webhooks list` shows them" in str(done.exception)
 
 
-def test_a_message_that_cannot_be_sent_again_is_said_to_be_none(demo: Stack) -> None:
+def test_message_that_cannot_be_retried_is_named(demo: Stack) -> None:
     number = str(uuid.uuid4())
     done = invoked(demo, "retry", number)
     assert isinstance(done.exception, ConfigError)
     assert str(done.exception).startswith(f"message {number} is not retried; only failed messages")
 
 
-def test_to_a_disabled_endpoint_nothing_is_sent_and_the_way_out_is_said(demo: Stack) -> None:
+def test_disabled_endpoint_suggests_enabling_it(demo: Stack) -> None:
     made = json.loads(
         invoked(demo, "create", "--project", "demo", "--url", "http://127.0.0.1:1/", "--json").stdout
     )
@@ -254,7 +250,7 @@ def test_to_a_disabled_endpoint_nothing_is_sent_and_the_way_out_is_said(demo: St
     invoked(demo, "delete", made["id"])
 
 
-def test_the_log_says_when_the_next_attempt_is_made() -> None:
+def test_log_shows_the_next_attempt() -> None:
     now = dt.datetime.now(dt.UTC)
     one = Logged(uuid.uuid4(), uuid.uuid4(), "webhook.test", None, now, MessageState.RETRYING, now, None)
     later = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)

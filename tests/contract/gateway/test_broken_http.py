@@ -35,7 +35,7 @@ from tests.kit.raw_http2 import Caller, headers, http2
         (b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 404, "PATH_NOT_FOUND"),
     ],
 )
-async def test_broken_http_is_refused_in_the_same_shape(
+async def test_broken_http_has_the_usual_error_shape(
     stand: Stand, words: bytes, status: int, reason: str
 ) -> None:
     answered, body = await say(stand, words)
@@ -45,7 +45,7 @@ async def test_broken_http_is_refused_in_the_same_shape(
 @pytest.mark.parametrize(
     "framing", [b"content-length: 10000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n989680\r\n"]
 )
-async def test_ten_megabytes_are_413_and_the_server_sees_none_of_them(stand: Stand, framing: bytes) -> None:
+async def test_body_of_ten_megabytes_is_413_at_the_gateway(stand: Stand, framing: bytes) -> None:
     before = stand.toy.calls
     words = POST + b"content-type: application/json\r\n" + framing + b"x" * 10_000_000
     status, body = await say(stand, words)
@@ -56,7 +56,7 @@ async def test_ten_megabytes_are_413_and_the_server_sees_none_of_them(stand: Sta
 GOOD = POST + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
-async def test_http2_callers_see_no_trailers(stand: Stand) -> None:
+async def test_http2_rest_response_has_no_trailers(stand: Stand) -> None:
     async with http2(stand) as caller:
         caller.machine.send_headers(1, headers())
         caller.machine.send_data(1, b"{}", end_stream=True)
@@ -66,7 +66,7 @@ async def test_http2_callers_see_no_trailers(stand: Stand) -> None:
     assert not [name for name in heard.headers if name.startswith("grpc-")]
 
 
-async def test_pipelined_requests_are_answered_one_by_one(stand: Stand) -> None:
+async def test_pipelined_requests_are_answered_in_order(stand: Stand) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
     writer.write(GOOD * 3)
     for _ in range(3):
@@ -74,7 +74,7 @@ async def test_pipelined_requests_are_answered_one_by_one(stand: Stand) -> None:
     writer.close()
 
 
-async def test_an_http2_body_that_never_ends_is_408(stand: Stand) -> None:
+async def test_endless_http2_body_is_408(stand: Stand) -> None:
     async with http2(stand) as caller:
         caller.machine.send_headers(1, headers())
         caller.machine.send_data(1, b"{")
@@ -84,7 +84,7 @@ async def test_an_http2_body_that_never_ends_is_408(stand: Stand) -> None:
     assert heard.headers[":status"] == "408"
 
 
-async def test_http2_headers_that_never_end_are_408(stand: Stand) -> None:
+async def test_endless_http2_headers_are_408(stand: Stand) -> None:
     async with http2(stand) as caller:
         caller.send()
         await caller.until("settings")
@@ -109,9 +109,7 @@ async def test_headers_up_to_the_limit_reach_the_server(stand: Stand, client: ht
 
 
 @pytest.mark.parametrize("more", [{"x": "v" * 40_000}, {f"x-{number}": "v" for number in range(120)}])
-async def test_http2_headers_above_the_limit_end_their_stream_alone(
-    stand: Stand, more: dict[str, str]
-) -> None:
+async def test_oversized_http2_headers_reset_only_their_stream(stand: Stand, more: dict[str, str]) -> None:
     """Envoy gives no answer here; it does tell its limit before, so that callers can keep to it."""
     async with http2(stand) as caller:
         caller.machine.send_headers(1, headers(**more), end_stream=True)
@@ -123,7 +121,7 @@ async def test_http2_headers_above_the_limit_end_their_stream_alone(
 
 
 @pytest.mark.parametrize("value", ["a\0b", "a\r\nx-injected: c", "a\nb"])
-async def test_control_characters_in_http2_headers_end_their_stream_alone(stand: Stand, value: str) -> None:
+async def test_invalid_http2_headers_reset_only_their_stream(stand: Stand, value: str) -> None:
     before = stand.toy.calls
     async with http2(stand) as caller:
         caller.machine.send_headers(1, headers(x=value), end_stream=True)

@@ -14,9 +14,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("path", "file", "kind"), FILES)
-async def test_a_document_needs_no_key_and_arrives_whole(
-    client: httpx.AsyncClient, path: str, file: str, kind: str
-) -> None:
+async def test_documents_need_no_key(client: httpx.AsyncClient, path: str, file: str, kind: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
     assert answer.content == built(file).read_bytes()
@@ -25,7 +23,7 @@ async def test_a_document_needs_no_key_and_arrives_whole(
 
 
 @pytest.mark.parametrize(("path", "file", "kind"), FILES)
-async def test_only_the_headers_of_a_document_can_be_asked_for(
+async def test_documents_answer_head_requests(
     client: httpx.AsyncClient, path: str, file: str, kind: str
 ) -> None:
     answer = await client.head(path)
@@ -33,6 +31,6 @@ async def test_only_the_headers_of_a_document_can_be_asked_for(
     assert answer.headers["content-length"] == str(built(file).stat().st_size)
 
 
-async def test_the_page_may_load_nothing_and_run_nothing(client: httpx.AsyncClient) -> None:
+async def test_documentation_page_loads_and_runs_nothing(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/docs")).headers["content-security-policy"]
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"

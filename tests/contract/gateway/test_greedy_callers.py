@@ -49,7 +49,7 @@ async def said_to(stand: Stand) -> bytes:
         writer.close()
 
 
-async def test_one_connection_too_many_is_closed_without_an_answer(narrow: Stand) -> None:
+async def test_connection_above_the_limit_is_closed(narrow: Stand) -> None:
     port = narrow.options.port
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
     try:
@@ -65,20 +65,20 @@ async def test_one_connection_too_many_is_closed_without_an_answer(narrow: Stand
     await until(served, "a new connection is served")
 
 
-async def test_an_idle_connection_is_closed(narrow: Stand) -> None:
+async def test_idle_connection_is_closed(narrow: Stand) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", narrow.options.port)
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_an_idle_http2_connection_is_told_to_go_and_closed(narrow: Stand) -> None:
+async def test_idle_http2_connection_gets_goaway(narrow: Stand) -> None:
     async with http2(narrow) as caller:
         caller.send()
         heard = await caller.until("closed")
     assert heard.goaway
 
 
-async def test_strangers_whose_batches_never_end_do_not_keep_the_memory_from_others() -> None:
+async def test_incomplete_batches_do_not_exhaust_memory() -> None:
     head = POST.replace(b"campaigns/44/trigger", b"triggers:batch") + b"content-type: application/json\r\n"
     half = head + b"content-length: 2000000\r\n\r\n" + b" " * 1_999_999
     async with running_stand(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as stand:
@@ -132,7 +132,7 @@ def priorities(_: H2Connection) -> bytes:
         (priorities, "http2.inbound_priority_frames_flood"),
     ],
 )
-async def test_a_flood_of_frames_ends_its_connection_alone(
+async def test_frame_flood_closes_only_its_connection(
     narrow: Stand, flood: Callable[[H2Connection], bytes], statistic: str
 ) -> None:
     before = await counted(narrow, statistic)

@@ -68,7 +68,7 @@ def rich(trailers: dict[str, str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("kind", [BINARY, TEXT])
-async def test_a_good_call_has_its_message_and_its_trailers(client: httpx.AsyncClient, kind: str) -> None:
+async def test_valid_call_has_message_and_trailers(client: httpx.AsyncClient, kind: str) -> None:
     message, trailers = await ask(client, "44", kind)
     assert trigger_pb2.TriggerCampaignResponse.FromString(message).trigger_id == TRIGGER_ID
     assert trailers["grpc-status"] == "0"
@@ -83,7 +83,7 @@ async def test_a_good_call_has_its_message_and_its_trailers(client: httpx.AsyncC
         ("sleep", grpc.StatusCode.DEADLINE_EXCEEDED, "TIMED_OUT"),
     ],
 )
-async def test_an_error_keeps_its_rich_details(
+async def test_errors_keep_their_details(
     client: httpx.AsyncClient, kind: str, campaign: str, code: grpc.StatusCode, reason: str
 ) -> None:
     _, trailers = await ask(client, campaign, kind)
@@ -91,12 +91,12 @@ async def test_an_error_keeps_its_rich_details(
     assert trailers.get("retry-after") == ("7" if campaign == "limited" else None)
 
 
-async def test_an_unknown_method_is_unimplemented(client: httpx.AsyncClient) -> None:
+async def test_unknown_method_is_unimplemented(client: httpx.AsyncClient) -> None:
     _, trailers = await ask(client, "44", path="/clarion.v1.Nothing/AtAll")
     assert int(trailers["grpc-status"]) == grpc.StatusCode.UNIMPLEMENTED.value[0]
 
 
-async def test_what_the_gateway_refuses_by_itself_has_rich_details_too() -> None:
+async def test_gateway_errors_have_details() -> None:
     async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
         await stand.toy.stop()
         _, trailers = await ask(client, "44")

@@ -32,7 +32,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz?verbose"])
-async def test_a_gateway_with_a_ready_server_is_live_and_ready(
+async def test_gateway_with_a_ready_server_is_ready(
     client: httpx.AsyncClient, method: str, path: str
 ) -> None:
     answer = await client.request(method, path)
@@ -41,15 +41,13 @@ async def test_a_gateway_with_a_ready_server_is_live_and_ready(
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
-async def test_the_paths_of_the_gateway_itself_can_only_be_read(
-    client: httpx.AsyncClient, method: str, path: str
-) -> None:
+async def test_health_paths_are_read_only(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     refused(answer, 405, "METHOD_NOT_ALLOWED")
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-async def test_without_a_server_the_gateway_is_live_but_not_ready_and_says_so_to_every_caller() -> None:
+async def test_gateway_without_a_server_is_live_but_not_ready() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = options_for(Path(folder), f"unix:{folder}/nobody.sock")
         async with running(options, workdir=Path(folder)):
@@ -73,9 +71,7 @@ async def test_without_a_server_the_gateway_is_live_but_not_ready_and_says_so_to
                 assert ("retry-after", "1") in tuple(error.trailing_metadata())
 
 
-async def test_a_server_that_is_not_ready_is_called_all_the_same(
-    stand: Stand, client: httpx.AsyncClient
-) -> None:
+async def test_server_that_is_not_ready_still_gets_calls(stand: Stand, client: httpx.AsyncClient) -> None:
     await stand.toy.health.set(READY_SERVICE, NOT_SERVING)
     try:
         await until_readyz_says(503, stand.options)
@@ -85,7 +81,7 @@ async def test_a_server_that_is_not_ready_is_called_all_the_same(
         await until_readyz_says(200, stand.options)
 
 
-async def test_a_server_that_takes_no_calls_is_not_ready_whatever_it_says(stand: Stand) -> None:
+async def test_server_that_is_not_serving_is_not_ready(stand: Stand) -> None:
     await stand.toy.health.set("", NOT_SERVING)
     try:
         await until_readyz_says(503, stand.options)
@@ -94,7 +90,7 @@ async def test_a_server_that_takes_no_calls_is_not_ready_whatever_it_says(stand:
         await until_readyz_says(200, stand.options)
 
 
-async def test_a_draining_gateway_is_live_but_not_ready() -> None:
+async def test_draining_gateway_is_live_but_not_ready() -> None:
     async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
         assert stand.options.admin_path
         await start_draining(stand.options.admin_path)

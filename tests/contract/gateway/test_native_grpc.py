@@ -38,14 +38,14 @@ from tests.kit.raw_http2 import headers, http2
 from tests.kit.toy_upstream import TRIGGER_ID
 
 
-async def test_native_grpc_passes_untouched(channel: grpc.aio.Channel) -> None:
+async def test_native_grpc_passes_unchanged(channel: grpc.aio.Channel) -> None:
     calling = call(channel, "44", metadata=(("x-envoy-original-path", "/forged"),))
     assert (await calling).trigger_id == TRIGGER_ID
     seen = [name for name, _ in (*await calling.initial_metadata(), *await calling.trailing_metadata())]
     assert not [name for name in seen if name.startswith("x-envoy-")]
 
 
-async def test_native_grpc_errors_keep_their_rich_details(channel: grpc.aio.Channel) -> None:
+async def test_native_grpc_errors_keep_their_details(channel: grpc.aio.Channel) -> None:
     error = await grpc_error(call(channel, "bad"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     status = rpc_status.from_call(cast("grpc.Call", error))
@@ -57,18 +57,18 @@ async def test_native_grpc_errors_keep_their_rich_details(channel: grpc.aio.Chan
     assert violations.field_violations[0].field == "user.email"
 
 
-async def test_native_grpc_callers_get_retry_after_too(channel: grpc.aio.Channel) -> None:
+async def test_native_grpc_errors_have_retry_after(channel: grpc.aio.Channel) -> None:
     error = await grpc_error(call(channel, "limited"))
     assert ("retry-after", "7") in tuple(error.trailing_metadata())
 
 
 @pytest.mark.parametrize("seconds", [None, 0.2, 9])
-async def test_a_unary_grpc_call_ends_in_time(channel: grpc.aio.Channel, seconds: float | None) -> None:
+async def test_unary_grpc_call_times_out(channel: grpc.aio.Channel, seconds: float | None) -> None:
     error = await grpc_error(call(channel, "sleep", timeout=seconds))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # said by grpcio or by Envoy, whoever is first
 
 
-async def test_a_server_that_never_answers_is_told_to_every_caller_alike() -> None:
+async def test_hanging_server_is_timed_out_for_every_protocol() -> None:
     async with in_front_of(None) as options:
         error, answer = await both_ways(options)
     assert (error.code(), rich_reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "TIMED_OUT")
@@ -84,35 +84,33 @@ async def test_a_server_that_never_answers_is_told_to_every_caller_alike() -> No
         ("anybodys-own-bin", "!", "AAAA"),
     ],
 )
-async def test_malformed_metadata_of_one_caller_spoils_no_call_of_another(
+async def test_malformed_metadata_does_not_affect_later_calls(
     stand: Stand, name: str, bad: str, good: str
 ) -> None:
     await status_of_raw_call(stand, {name: bad})  # refused or not: only the next one counts
     assert await status_of_raw_call(stand, {name: good}) == "0"
 
 
-async def test_a_deadline_that_the_server_notices_first_breaks_no_connection() -> None:
+async def test_server_side_deadline_keeps_the_connection() -> None:
     async with running_stand(request_timeout=9.0) as stand:
         for _ in range(3):
             assert await status_of_raw_call(stand, {"grpc-timeout": "300m"}, campaign="sleep") == "4"
             assert await status_of_raw_call(stand, {}) == "0"
 
 
-async def test_an_unknown_grpc_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
+async def test_unknown_grpc_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
     error = await grpc_error(cast("Any", channel).unary_unary("/clarion.v1.Nothing/AtAll")(b""))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_grpc_bodies_are_limited_by_the_server_alone(channel: grpc.aio.Channel) -> None:
+async def test_gateway_does_not_limit_grpc_bodies(channel: grpc.aio.Channel) -> None:
     large = trigger_pb2.TriggerCampaignRequest(
         campaign_id="44", body=httpbody_pb2.HttpBody(data=b"x" * 200_000)
     )
     assert (await trigger_pb2_grpc.TriggerServiceStub(channel).TriggerCampaign(large)).trigger_id
 
 
-async def test_health_and_reflection_stream_past_every_time_limit(
-    stand: Stand, channel: grpc.aio.Channel
-) -> None:
+async def test_health_and_reflection_streams_do_not_time_out(stand: Stand, channel: grpc.aio.Channel) -> None:
     health: Any = health_pb2_grpc.HealthStub(channel)
     assert (
         await health.Check(health_pb2.HealthCheckRequest())
@@ -131,13 +129,13 @@ async def test_health_and_reflection_stream_past_every_time_limit(
     asking.cancel()
 
 
-async def test_a_malformed_path_is_refused_with_rich_details(channel: grpc.aio.Channel) -> None:
+async def test_malformed_path_has_error_details(channel: grpc.aio.Channel) -> None:
     asking = cast("Any", channel).unary_unary("/clarion.v1.TriggerService/a%2fb")
     error = await grpc_error(asking(b""))
     assert (error.code(), rich_reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "HTTP_REFUSED")
 
 
-async def test_a_message_that_never_ends_is_refused_with_rich_details() -> None:
+async def test_incomplete_message_has_error_details() -> None:
     async with running_stand(body_timeout=0.5) as slow, http2(slow) as caller:
         kind = {":path": TRIGGER, "content-type": "application/grpc", "te": "trailers"}
         caller.machine.send_headers(1, headers(**kind))
@@ -150,7 +148,7 @@ async def test_a_message_that_never_ends_is_refused_with_rich_details() -> None:
 
 
 @pytest.mark.parametrize("last_words", [b"", b"no HTTP/2 frame at all, whatever one makes of it"])
-async def test_a_server_lost_during_the_call_is_told_to_every_caller_alike(last_words: bytes) -> None:
+async def test_lost_server_is_reported_for_every_protocol(last_words: bytes) -> None:
     async with in_front_of(last_words) as options:
         error, answer = await both_ways(options)
     assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "SERVER_UNAVAILABLE")

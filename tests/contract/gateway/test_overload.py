@@ -62,9 +62,7 @@ async def busy(stand: Stand, client: httpx.AsyncClient) -> AsyncIterator[None]:
     assert [one.status_code for one in await asyncio.gather(*flying)] == [204] * LIMIT
 
 
-async def test_a_rest_call_too_many_is_503_at_once_and_never_reaches_the_server(
-    small: Stand, rest: httpx.AsyncClient
-) -> None:
+async def test_rest_call_above_the_limit_is_503(small: Stand, rest: httpx.AsyncClient) -> None:
     async with busy(small, rest):
         before = small.toy.calls
         answer = await trigger(rest)
@@ -74,7 +72,7 @@ async def test_a_rest_call_too_many_is_503_at_once_and_never_reaches_the_server(
     assert (await trigger(rest)).status_code == 204
 
 
-async def test_a_grpc_call_too_many_is_unavailable_with_rich_details(
+async def test_grpc_call_above_the_limit_is_unavailable(
     small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     async with busy(small, rest):
@@ -85,7 +83,7 @@ async def test_a_grpc_call_too_many_is_unavailable_with_rich_details(
         assert not [name for name in told if name.startswith("x-envoy-")]
 
 
-async def test_health_and_reflection_are_answered_in_the_greatest_rush(
+async def test_overload_does_not_affect_health_or_reflection(
     small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     health: Any = health_pb2_grpc.HealthStub(rpc)
@@ -100,7 +98,7 @@ async def test_health_and_reflection_are_answered_in_the_greatest_rush(
         assert (answer.status_code, hidden(answer)) == (200, [])
 
 
-async def test_endless_streams_take_no_place_of_a_call(
+async def test_streams_do_not_count_as_calls(
     small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     health: Any = health_pb2_grpc.HealthStub(rpc)
@@ -122,12 +120,12 @@ async def fresh() -> AsyncIterator[Stand]:
         yield made
 
 
-async def test_a_gateway_that_has_just_started_takes_many_calls_at_once(fresh: Stand) -> None:
+async def test_new_gateway_accepts_many_concurrent_calls(fresh: Stand) -> None:
     async with crowd(fresh) as client:
         assert await slow_round(fresh, client) == [204] * MANY
 
 
-async def test_while_calls_take_too_long_the_surplus_is_refused_and_later_taken_again(fresh: Stand) -> None:
+async def test_slow_calls_lower_the_limit_for_a_while(fresh: Stand) -> None:
     least = fresh.options.min_concurrent
     async with crowd(fresh) as client, asyncio.timeout(90):
         while (statuses := await slow_round(fresh, client)).count(204) > least:

@@ -11,7 +11,7 @@ from tests.kit.gateway import JSON, KEY, Stand, hidden, refused, trigger
 from tests.kit.toy_upstream import TRIGGER_ID
 
 
-async def test_a_good_trigger_is_204_with_its_id_its_place_and_nothing_else(
+async def test_valid_trigger_is_204_with_id_and_location(
     client: httpx.AsyncClient,
 ) -> None:
     answer = await trigger(client)
@@ -23,7 +23,7 @@ async def test_a_good_trigger_is_204_with_its_id_its_place_and_nothing_else(
     assert answer.headers["server"] == "clarion"
 
 
-async def test_the_body_and_the_metadata_arrive_as_sent(stand: Stand, client: httpx.AsyncClient) -> None:
+async def test_body_and_metadata_arrive_unchanged(stand: Stand, client: httpx.AsyncClient) -> None:
     body = b'{"event": {"order": 90071992547409931234, "x": 1.10, },}'
     answer = await trigger(
         client, "not-a-number", content=body, headers={**KEY, **JSON, "idempotency-key": "a-1"}
@@ -50,7 +50,7 @@ async def test_the_body_and_the_metadata_arrive_as_sent(stand: Stand, client: ht
         ("too-slow", 504, "TIMED_OUT"),
     ],
 )
-async def test_a_refusal_of_the_server_keeps_its_details(
+async def test_server_errors_keep_their_details(
     client: httpx.AsyncClient, campaign: str, status: int, reason: str
 ) -> None:
     answer = await trigger(client, campaign)
@@ -78,7 +78,7 @@ async def test_violations_are_listed(client: httpx.AsyncClient) -> None:
         ({"authorization": "Bearer two words"}, "CREDENTIALS_INVALID"),
     ],
 )
-async def test_without_a_key_it_is_401_whatever_the_body_is(
+async def test_call_without_key_is_401(
     client: httpx.AsyncClient, content: bytes, kind: str, credentials: dict[str, str], reason: str
 ) -> None:
     answer = await trigger(client, content=content, headers={**credentials, "content-type": kind})
@@ -87,7 +87,7 @@ async def test_without_a_key_it_is_401_whatever_the_body_is(
 
 
 @pytest.mark.parametrize("word", ["bearer", "BEARER", "Bearer "])
-async def test_bearer_may_be_written_in_any_case(client: httpx.AsyncClient, word: str) -> None:
+async def test_bearer_is_case_insensitive(client: httpx.AsyncClient, word: str) -> None:
     answer = await trigger(
         client, headers={**JSON, "authorization": KEY["authorization"].replace("Bearer", word)}
     )
@@ -97,18 +97,18 @@ async def test_bearer_may_be_written_in_any_case(client: httpx.AsyncClient, word
 @pytest.mark.parametrize(
     "path", ["/", "/nope", "/api/client/campaigns/44/trigger/", "/clarion.v1.TriggerService/TriggerCampaign"]
 )
-async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
+async def test_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
     refused(await client.post(path, headers=JSON), 404, "PATH_NOT_FOUND")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_a_wrong_method_is_405_and_told_the_right_one(client: httpx.AsyncClient, method: str) -> None:
+async def test_wrong_method_is_405_with_allow(client: httpx.AsyncClient, method: str) -> None:
     answer = await client.request(method, "/api/client/campaigns/44/trigger")
     refused(answer, 405, "METHOD_NOT_ALLOWED")
     assert answer.headers["allow"] == "POST"
 
 
-async def test_a_head_request_is_405_without_a_body(client: httpx.AsyncClient) -> None:
+async def test_head_request_is_405_without_body(client: httpx.AsyncClient) -> None:
     answer = await client.head("/api/client/keys/1")
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "DELETE", b"")
 
@@ -124,14 +124,14 @@ async def test_a_head_request_is_405_without_a_body(client: httpx.AsyncClient) -
         {},
     ],
 )
-async def test_another_content_type_is_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_other_content_type_is_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     refused(await trigger(client, headers={**KEY, **headers}), 415, "CONTENT_TYPE_UNSUPPORTED")
 
 
 @pytest.mark.parametrize(
     "kind", ["Application/JSON", "application/json;charset=UTF-8", 'application/json; charset="utf-8"']
 )
-async def test_json_may_name_its_charset(client: httpx.AsyncClient, kind: str) -> None:
+async def test_json_content_type_may_have_a_charset(client: httpx.AsyncClient, kind: str) -> None:
     assert (await trigger(client, headers={**KEY, "content-type": kind})).status_code == 204
 
 
@@ -140,20 +140,20 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
         yield b"x" * 1000
 
 
-async def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(client: httpx.AsyncClient) -> None:
+async def test_body_size_limit_is_exact(client: httpx.AsyncClient) -> None:
     assert (await trigger(client, content=b"x" * 65536)).status_code == 204
     refused(await trigger(client, content=b"x" * 65537), 413, "BODY_TOO_LARGE")
 
 
-async def test_a_chunked_body_above_the_limit_is_413(client: httpx.AsyncClient) -> None:
+async def test_large_chunked_body_is_413(client: httpx.AsyncClient) -> None:
     refused(await trigger(client, content=chunks(70_000)), 413, "BODY_TOO_LARGE")
 
 
-async def test_a_server_too_slow_is_504(client: httpx.AsyncClient) -> None:
+async def test_slow_server_is_504(client: httpx.AsyncClient) -> None:
     refused(await trigger(client, "sleep"), 504, "TIMED_OUT")
 
 
-async def test_other_calls_are_transcoded_by_their_types(client: httpx.AsyncClient) -> None:
+async def test_other_calls_are_transcoded(client: httpx.AsyncClient) -> None:
     revoked = await client.delete("/api/client/keys/a-b", headers=KEY)
     assert (revoked.status_code, revoked.json()) == (200, {"api_key": {"key_id": "a-b"}})
     assert not hidden(revoked)
@@ -162,21 +162,19 @@ async def test_other_calls_are_transcoded_by_their_types(client: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("query", ["page_size=many", "nope=1", 'nope="'])
-async def test_a_query_that_does_not_fit_is_422(client: httpx.AsyncClient, query: str) -> None:
+async def test_invalid_query_is_422(client: httpx.AsyncClient, query: str) -> None:
     body = refused(await client.get(f"/api/client/campaigns?{query}", headers=KEY), 422, "INVALID_REQUEST")
     assert body["details"][1]["field_violations"][0]["field"] == "query"
 
 
 @pytest.mark.parametrize("query", ["campaign_id=55", "campaignId=55", "%63ampaign_id=55", "x=1"])
-async def test_a_query_cannot_change_what_the_path_says(
-    stand: Stand, client: httpx.AsyncClient, query: str
-) -> None:
+async def test_query_cannot_override_the_path(stand: Stand, client: httpx.AsyncClient, query: str) -> None:
     before = stand.toy.calls
     refused(await trigger(client, f"44/trigger?{query}#"), 422, "INVALID_REQUEST")
     assert stand.toy.calls == before
 
 
-async def test_forged_headers_do_no_harm(stand: Stand, client: httpx.AsyncClient) -> None:
+async def test_forged_headers_have_no_effect(stand: Stand, client: httpx.AsyncClient) -> None:
     forged = {
         "x-trigger-id": "forged",
         "x-envoy-upstream-service-time": "1",
@@ -205,5 +203,7 @@ async def test_forged_headers_do_no_harm(stand: Stand, client: httpx.AsyncClient
         ("a^|~b", ""),
     ],
 )
-async def test_headers_of_grpc_steer_no_rest_call(client: httpx.AsyncClient, name: str, value: str) -> None:
+async def test_grpc_headers_do_not_affect_rest_calls(
+    client: httpx.AsyncClient, name: str, value: str
+) -> None:
     assert (await trigger(client, headers={**KEY, **JSON, name: value})).status_code == 204

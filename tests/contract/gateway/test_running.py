@@ -17,7 +17,7 @@ from tests.kit.gateway import Stand, options_for, trigger, until_calls, until_re
 from tests.kit.stack import free_port
 
 
-async def test_stopping_lets_calls_in_flight_end(stand: Stand) -> None:
+async def test_stopping_completes_calls_in_flight(stand: Stand) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = options_for(Path(folder), *stand.options.upstreams)
         async with running(options, workdir=Path(folder)) as gateway:
@@ -30,7 +30,7 @@ async def test_stopping_lets_calls_in_flight_end(stand: Stand) -> None:
                 assert (await flying).status_code == 204
 
 
-async def test_sigterm_ends_the_runner_and_its_envoy(stand: Stand) -> None:
+async def test_sigterm_stops_the_runner_and_envoy(stand: Stand) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = options_for(Path(folder), *stand.options.upstreams, drain_timeout=2.0)
         code = "import asyncio, sys; from pathlib import Path; from gateway import *; "
@@ -48,14 +48,14 @@ async def test_sigterm_ends_the_runner_and_its_envoy(stand: Stand) -> None:
             await wait_ready(options, 0.1)
 
 
-async def test_a_gateway_without_an_admin_socket_runs_too(stand: Stand, tmp_path: Path) -> None:
+async def test_admin_socket_is_optional(stand: Stand, tmp_path: Path) -> None:
     options = GatewaySettings(port=free_port(), upstreams=stand.options.upstreams)
     async with running(options, workdir=tmp_path) as gateway:
         assert gateway.returncode is None
     assert gateway.returncode == 0
 
 
-async def test_a_taken_port_is_said_in_one_line(stand: Stand, tmp_path: Path) -> None:
+async def test_used_port_is_reported_in_one_line(stand: Stand, tmp_path: Path) -> None:
     with pytest.raises(
         GatewayError,
         match=r"cannot listen on .*: Address already in use; set CLARION_GATEWAY_PORT",
@@ -64,13 +64,13 @@ async def test_a_taken_port_is_said_in_one_line(stand: Stand, tmp_path: Path) ->
             pytest.fail("two gateways share a port")
 
 
-async def test_envoy_itself_finds_the_configuration_good(tmp_path: Path) -> None:
+async def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
     upstreams = ("server.internal:50051", "[::1]:50051")
     options = GatewaySettings(upstreams=upstreams, admin_socket=str(tmp_path / "a"), access_log=True)
     await check(options)
 
 
-async def test_what_envoy_refuses_is_told_in_its_words() -> None:
+async def test_envoy_errors_are_reported_verbatim() -> None:
     broken = GatewaySettings(upstreams=("127.0.0.1:1",), host="no address")
     with pytest.raises(GatewayError, match="malformed IP address"):
         await check(broken)
@@ -82,7 +82,7 @@ async def test_configuration_and_admin_socket_are_private(stand: Stand) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
 
 
-async def test_a_line_longer_than_any_buffer_does_not_stop_the_relay(tmp_path: Path) -> None:
+async def test_very_long_log_line_is_relayed(tmp_path: Path) -> None:
     script = "import sys; sys.stderr.write('x' * 300_000 + chr(10) + 'the end' + chr(10))"
     process = await Envoy.start([sys.executable, "-c", script], tmp_path)
     async with asyncio.timeout(60):

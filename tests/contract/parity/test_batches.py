@@ -132,14 +132,14 @@ def check_refusals(cases: Sequence[Case], outcomes: Sequence[Any], answers: Sequ
         assert outcome == {"error": answer.refusal}, case.name
 
 
-async def test_a_refused_item_has_the_status_of_a_call_for_it_alone(ways: Ways) -> None:
+async def test_rejected_item_has_the_status_of_a_single_call(ways: Ways) -> None:
     cases, items = zip(*items_of(REFUSED), strict=True)
     assert len(cases) > 150
     outcomes = await by_rest(ways, items)
     check_refusals(cases, outcomes, await alone(ways, cases, typed=False))
 
 
-async def test_a_refused_typed_item_has_the_status_of_a_call_for_it_alone(ways: Ways) -> None:
+async def test_rejected_typed_item_has_the_status_of_a_single_call(ways: Ways) -> None:
     cases = [
         case for case in (*REFUSED, *TYPED_ALONE) if case.twin is not None and case.authorization == GOOD
     ]
@@ -148,7 +148,7 @@ async def test_a_refused_typed_item_has_the_status_of_a_call_for_it_alone(ways: 
     check_refusals(cases, outcomes, await alone(ways, cases, typed=True))
 
 
-async def test_an_accepted_item_is_stored_as_a_call_for_it_alone(ways: Ways, pool: Pool) -> None:
+async def test_accepted_item_is_stored_like_a_single_call(ways: Ways, pool: Pool) -> None:
     pairs = items_of(ACCEPTED)
     assert len(pairs) > 60
     outcomes = await by_rest(ways, [item for _, item in pairs])
@@ -156,7 +156,7 @@ async def test_an_accepted_item_is_stored_as_a_call_for_it_alone(ways: Ways, poo
     await check_stored(pool, cases, outcomes, await alone(ways, cases, typed=False))
 
 
-async def test_an_accepted_typed_item_is_stored_as_a_call_for_it_alone(ways: Ways, pool: Pool) -> None:
+async def test_accepted_typed_item_is_stored_like_a_single_call(ways: Ways, pool: Pool) -> None:
     cases = sayable(ACCEPTED)
     outcomes = await by_grpc(ways, [typed_item(case) for case in cases])
     await check_stored(pool, cases, outcomes, await alone(ways, cases, typed=True))

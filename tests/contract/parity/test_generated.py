@@ -86,26 +86,26 @@ def mutilated(draw: st.DrawFn) -> bytes:
 
 @bounded
 @given(case=good_cases())
-async def test_a_body_of_the_right_shape_is_answered_alike_by_every_way_in(case: Case, ways: Ways) -> None:
+async def test_generated_bodies_get_the_same_answer(case: Case, ways: Ways) -> None:
     assert case.twin is not None
     await check(case, ways)
 
 
 @bounded
 @given(case=wrong_cases())
-async def test_a_body_of_nearly_the_right_shape_is_answered_alike(case: Case, ways: Ways) -> None:
+async def test_slightly_wrong_bodies_get_the_same_answer(case: Case, ways: Ways) -> None:
     await check(case, ways)
 
 
 @bounded
 @given(content=mutilated() | st.binary(max_size=60) | text.map(str.encode))
-async def test_broken_bytes_are_answered_alike(content: bytes, ways: Ways) -> None:
+async def test_broken_bytes_get_the_same_answer(content: bytes, ways: Ways) -> None:
     await check(Case("generated", content), ways)
 
 
 @bounded
 @given(campaign=(text | st.integers().map(str)).filter(is_one_segment))
-async def test_a_generated_campaign_is_answered_alike(campaign: str, ways: Ways) -> None:
+async def test_generated_campaign_ids_get_the_same_answer(campaign: str, ways: Ways) -> None:
     await check(accepted("generated", campaign=campaign), ways)
 
 

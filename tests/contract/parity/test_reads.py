@@ -48,7 +48,7 @@ async def _grpc(ways: Ways, way: str, read: Read, secret: str) -> Answer:
 
 
 @pytest.mark.parametrize("read", READS, ids=ids)
-async def test_a_read_is_answered_alike_by_every_way_in(read: Read, ways: Ways) -> None:
+async def test_reads_get_the_same_answer(read: Read, ways: Ways) -> None:
     answers = await ask(ways, read)
     answer = the_same(answers)
     if read.reason:
@@ -60,7 +60,7 @@ async def test_a_read_is_answered_alike_by_every_way_in(read: Read, ways: Ways) 
 
 
 @pytest.mark.parametrize("method", SERVICES)
-async def test_a_missing_scope_is_named(method: str, ways: Ways) -> None:
+async def test_missing_scope_is_named(method: str, ways: Ways) -> None:
     read = Read("", method, {NAMES[method]: NOBODY} if method in NAMES else {}, key="held_to_45")
     refusal = the_same(await ask(ways, read)).refusal
     assert refusal is not None
@@ -68,16 +68,14 @@ async def test_a_missing_scope_is_named(method: str, ways: Ways) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "1.5", str(2**31), "1e2", "0x1", ""])
-async def test_a_page_size_that_no_message_can_carry_is_422(value: str, ways: Ways) -> None:
+async def test_page_size_above_32_bits_is_422(value: str, ways: Ways) -> None:
     headers = {"authorization": f"Bearer {ways.secrets.reads}"}
     answer = await ways.http.get("/api/client/campaigns", params={"page_size": value}, headers=headers)
     assert reason_of(check_rest(answer)) == "INVALID_REQUEST"
 
 
 @pytest.mark.parametrize("method", ["GetDelivery", "GetTrigger"])
-async def test_a_delivery_is_shown_alike_to_its_project_and_to_no_other(
-    ways: Ways, stack: Stack, method: str
-) -> None:
+async def test_delivery_is_shown_only_to_its_project(ways: Ways, stack: Stack, method: str) -> None:
     posted = await ways.http.post(
         "/api/client/campaigns/44/trigger", json=EXAMPLE, headers=stack.headers(ways.secrets.good)
     )
@@ -104,7 +102,7 @@ async def doomed(pool: Pool) -> str:
     return str(key.id)
 
 
-async def test_a_key_is_revoked_once_and_answers_alike_again(doomed: str, ways: Ways) -> None:
+async def test_revoking_a_key_is_idempotent(doomed: str, ways: Ways) -> None:
     answers = await ask(ways, Read("", "RevokeApiKey", {"key_id": doomed}))
     replies = [answer.reply["api_key"] for answer in answers if answer.reply]
     assert len(replies) == len(answers)
@@ -115,7 +113,7 @@ async def test_a_key_is_revoked_once_and_answers_alike_again(doomed: str, ways: 
     assert replies[0] in listed["api_keys"]
 
 
-async def test_another_project_cannot_revoke_a_key(doomed: str, ways: Ways) -> None:
+async def test_other_project_cannot_revoke_a_key(doomed: str, ways: Ways) -> None:
     read = Read("", "RevokeApiKey", {"key_id": doomed}, key="reads_of_another_project")
     refusal = the_same(await ask(ways, read)).refusal
     assert refusal is not None

@@ -30,20 +30,20 @@ def ids(case: Case) -> str:
     return case.name.replace(" ", "-")
 
 
-def test_each_case_has_a_name_of_its_own() -> None:
+def test_case_names_are_unique() -> None:
     for table in (REFUSED, ACCEPTED, TYPED_ALONE):
         names = [case.name for case in table]
         assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=ids)
-async def test_a_refusal_is_the_same_by_every_way_in(case: Case, ways: Ways) -> None:
+async def test_rejections_are_the_same(case: Case, ways: Ways) -> None:
     answer = the_same(await ways.trigger(case))
     check_refusal(case, answer.refusal)
 
 
 @pytest.mark.parametrize("name", ["x", "ü" * 30, "\U0001f600" * 20, "%" * 60, "\n" * 60, "n" * 300])
-async def test_hundreds_of_violations_are_cut_alike_and_counted(name: str, ways: Ways) -> None:
+async def test_violation_lists_are_truncated_the_same_way(name: str, ways: Ways) -> None:
     members = {f"{name}{number}": number for number in range(150)}
     refusal = the_same(await ways.trigger(invalid("many", {"user": {}, **members}))).refusal
     assert refusal is not None
@@ -54,15 +54,13 @@ async def test_hundreds_of_violations_are_cut_alike_and_counted(name: str, ways:
 
 
 @pytest.mark.parametrize("case", TYPED_ALONE, ids=ids)
-async def test_a_typed_call_is_refused_alike_through_the_gateway_and_by_the_server(
-    case: Case, ways: Ways
-) -> None:
+async def test_typed_rejections_are_the_same_without_the_gateway(case: Case, ways: Ways) -> None:
     answer = the_same(await ways.trigger_typed(case))
     check_refusal(case, answer.refusal)
 
 
 @pytest.mark.parametrize("case", ACCEPTED, ids=ids)
-async def test_what_is_accepted_is_stored_and_delivered_alike_by_every_way_in(
+async def test_accepted_triggers_are_stored_the_same_way(
     case: Case, ways: Ways, stack: Stack, pool: Pool
 ) -> None:
     answers = await ways.trigger(case)

@@ -175,7 +175,7 @@ async def test_page_token_of_another_query_is_rejected(
     query = {"external_id": user, **changed, "page_token": token}
     refusal = check_rest(await listed(http, stack, **query))
     assert fields_of(refusal) == [("page_token", "INVALID_FORMAT")]
-    assert "of another query" in refusal["message"]
+    assert "from another query" in refusal["message"]
 
 
 @pytest.mark.parametrize("value", ["yesterday", "2026-11-23", "2026-11-23T00:00:00", "", "1764000000"])

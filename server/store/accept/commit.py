@@ -1,7 +1,7 @@
 """One commit: triggers, their places in the queue and their idempotency keys, all of them or none.
 
 A small commit is one statement, and so one round trip. A large one is a transaction with COPY, which costs
-PostgreSQL half as much for each trigger.
+the driver a third of what the statement's arrays cost.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from operator import attrgetter
 from typing import TypeAlias
 
 import asyncpg
@@ -23,6 +22,7 @@ from ..sql import Statement
 from .statements import (
     COLUMNS,
     SQL,
+    column_values,
     joined_key_arguments,
     key_arguments,
     place_arguments,
@@ -46,7 +46,6 @@ _CONNECTION_LOST = "The connection to the database was lost; the trigger may or 
 
 _INSERT, _INSERT_AGAIN, _INSERT_WITH_KEYS = SQL["insert"], SQL["insert_again"], SQL["insert_with_keys"]
 _CLAIM_KEYS, _QUEUE = SQL["claim_keys"], SQL["queue"]
-_values = attrgetter(*COLUMNS)
 
 
 class TriggerCommit:
@@ -141,7 +140,7 @@ class TriggerCommit:
             known = await self._claim_keys([entry for entry in entries if entry.key])
             new = _without_duplicates(entries, known)
             await connection.copy_records_to_table(
-                "trigger", records=(_values(entry.trigger) for entry in new), columns=COLUMNS
+                "trigger", records=(column_values(entry.trigger) for entry in new), columns=COLUMNS
             )
             await self._queue(connection, new)
         return known

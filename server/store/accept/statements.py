@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
+from ...domain.campaign import Channel
 from ...domain.placement import ValidTrigger
 from ...domain.trigger import Trigger
 from ..sql import load
 
-__all__ = ["COLUMNS", "SQL", "joined_key_arguments", "key_arguments", "place_arguments", "trigger_arguments"]
+__all__ = [
+    "COLUMNS",
+    "SQL",
+    "column_values",
+    "joined_key_arguments",
+    "key_arguments",
+    "place_arguments",
+    "trigger_arguments",
+]
 
 _SET_BY_THE_DATABASE = "accepted_at"
-COLUMNS = tuple(name for name in Trigger.__struct_fields__ if name != _SET_BY_THE_DATABASE)
+_TYPES: Mapping[object, str] = {
+    uuid.UUID: "uuid",
+    int: "int8",
+    str: "text",
+    Channel: "text",
+    dt.datetime | None: "timestamptz",
+}
+_COLUMN_TYPES = {
+    field.name: _TYPES[field.type]
+    for field in msgspec.structs.fields(Trigger)
+    if field.name != _SET_BY_THE_DATABASE
+}
+COLUMNS = tuple(_COLUMN_TYPES)
 """The columns of the table `trigger` that are written: each field of a Trigger is one, under its own name."""
-SQL = load("accept/statements.sql", trigger_columns=", ".join(COLUMNS))
+_NAMES = ", ".join(COLUMNS)
+_ARRAYS = ", ".join(f":{name}::{kind}[]" for name, kind in _COLUMN_TYPES.items())
+SQL = load(
+    "accept/statements.sql",
+    trigger_columns=_NAMES,
+    given_triggers=f"unnest({_ARRAYS}) AS given_trigger ({_NAMES})",
+)
+column_values = attrgetter(*COLUMNS)
+"""Return the values of a trigger in the order of `COLUMNS`."""
 
 
 def trigger_arguments(entries: Sequence[ValidTrigger]) -> dict[str, object]:
-    """Return `triggers` for the statements that insert: the triggers as a JSON array."""
-    return {"triggers": msgspec.json.encode([entry.trigger for entry in entries]).decode()}
+    """Return an array for each of `COLUMNS`, under the column's name."""
+    columns = zip(*[column_values(entry.trigger) for entry in entries], strict=True)
+    return dict(zip(COLUMNS, columns, strict=True))
 
 
 def place_arguments(entries: Sequence[ValidTrigger]) -> dict[str, object]:
-    """Return `ids`, `lanes`, `due_at` and `expires_at`: where and when each trigger is queued."""
+    """Return `id`, `lanes`, `due_at` and `expires_at`: where and when each trigger is queued."""
     return {
-        "ids": [trigger.id for trigger, _, _ in entries],
+        "id": [trigger.id for trigger, _, _ in entries],
         "lanes": [place.lane for _, place, _ in entries],
         "due_at": [place.due_at for _, place, _ in entries],
         "expires_at": [place.expires_at for _, place, _ in entries],
@@ -34,9 +67,8 @@ def place_arguments(entries: Sequence[ValidTrigger]) -> dict[str, object]:
 
 
 def key_arguments(entries: Sequence[ValidTrigger]) -> dict[str, object]:
-    """Return `project_ids`, `keys` and `contents` for `insert_with_keys`; entries without a key have None."""
+    """Return `keys` and `contents` for `insert_with_keys`; entries without a key have None."""
     return {
-        "project_ids": [trigger.project_id for trigger, _, _ in entries],
         "keys": [key and key.key for _, _, key in entries],
         "contents": [key and key.content for _, _, key in entries],
     }

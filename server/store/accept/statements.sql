@@ -1,13 +1,8 @@
--- Accepting triggers, in one commit with their places in the queue and their idempotency keys. The fragment
--- `trigger_columns` comes from the fields of Trigger; see statements.py.
-
--- fragment: given_triggers
--- JSON costs the driver half of what an array for each column does. The subquery has no row: it names the row type of
--- the table, which a cast cannot, because PostgreSQL has a type `trigger` of its own.
-json_populate_recordset((SELECT t FROM trigger AS t WHERE false), :triggers::json) AS given_trigger
+-- Accepting triggers, in one commit with their places in the queue and their idempotency keys. The fragments
+-- `trigger_columns` and `given_triggers` come from the fields of Trigger; see statements.py.
 
 -- fragment: given_places
-unnest(:ids::uuid[], :lanes::text[], :due_at::timestamptz[], :expires_at::timestamptz[])
+unnest(:id::uuid[], :lanes::text[], :due_at::timestamptz[], :expires_at::timestamptz[])
     AS place (id, lane, due_at, expires_at)
 
 -- name: insert
@@ -61,7 +56,7 @@ RETURNING project_id, key, content, trigger_id
 -- name: insert_with_keys
 -- For entries of which at least one has an idempotency key.
 WITH given AS (
-    SELECT * FROM unnest(:ids::uuid[], :project_ids::int8[], :keys::text[], :contents::bytea[])
+    SELECT * FROM unnest(:id::uuid[], :project_id::int8[], :keys::text[], :contents::bytea[])
         AS entry (id, project_id, key, content)
 ), claimed AS (
     -- include: claim_keys

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("contract")
 
 PATH = "/api/client/triggers:batch"
 GOOD: dict[str, Any] = {"campaign_id": 44, **EXAMPLE}
-BAD = {**GOOD, "user": {**EXAMPLE["user"], "email": "nobody@"}}
+BAD = {**GOOD, "user": {**EXAMPLE["user"], "email": "missing-domain@"}}
 MOST = 2 * 1024 * 1024
 
 
@@ -261,7 +261,7 @@ async def test_items_above_the_rate_limit_are_rejected(
     assert (answer.status_code, reason_of(check_rest(answer))) == (429, "RATE_LIMITED")
 
 
-async def test_missing_key_fails_the_call_not_an_item(
+async def test_key_errors_fail_the_call_not_an_item(
     caller: Caller, http: httpx.AsyncClient, secrets: Keys
 ) -> None:
     answer = await http.post(PATH, json={"triggers": [GOOD]}, headers={"authorization": "Bearer sk_x"})

@@ -42,7 +42,7 @@ def any_message(chance: random.Random) -> Message:
         lambda: Email(44, event={"n": chance.getrandbits(90)}, **USER),
         lambda: Text(45, external_id="u-1", phone="+12025550123"),
         lambda: Push(46, external_id="u-1", device_token="abcdefgh", data={"a": [1]}),
-        lambda: Email(44, external_id="", email="nobody@", timezone="Mars/Base"),
+        lambda: Email(44, external_id="", email="missing-domain@", timezone="Mars/Base"),
         lambda: Email(45, **USER),
         lambda: Email(chance.choice([0, -1, 999, OTHERS_CAMPAIGN, PAUSED_CAMPAIGN]), **USER),
         lambda: Text(45, external_id="u\n1", phone="12", locale="not a locale"),
@@ -126,7 +126,7 @@ async def test_large_batch_has_an_outcome_per_message(
     kind: type[Client] | type[AsyncClient], stack: Stack
 ) -> None:
     messages = [Email(44, **USER) for _ in range(1100)]
-    messages[7] = Email(44, external_id="u-1", email="nobody@")
+    messages[7] = Email(44, external_id="u-1", email="missing-domain@")
     messages[1050] = Email(44, event="x" * 280_000, **USER)
     if kind is Client:
         with Client(stack.url, stack.key) as clarion:

@@ -157,7 +157,7 @@ async def until_seen(seen: list[str], count: int) -> None:
 
 async def test_watch_ends_when_its_client_is_closed(stack: Stack, secrets: Keys) -> None:
     clarion = AsyncClient(stack.url, secrets.reads)
-    waiting = asyncio.ensure_future(anext(aiter(clarion.watch(campaign_id=46, external_id="nobody"))))
+    waiting = asyncio.ensure_future(anext(aiter(clarion.watch(campaign_id=46, external_id="unknown"))))
     await asyncio.sleep(0.2)  # it most likely waits for a change by now; it must end in any case
     await clarion.aclose()
     with pytest.raises(StopAsyncIteration):

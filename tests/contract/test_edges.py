@@ -252,7 +252,7 @@ async def test_logs_contain_no_keys_or_addresses(
         assert hidden not in logs()
 
 
-# ---- limits and outages, on a product of their own -------------------------------------------------------
+# ---- limits and outages, on a separate stack -------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

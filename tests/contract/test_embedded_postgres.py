@@ -286,7 +286,7 @@ async def test_root_without_namespaces_uses_another_user(
             async with supervised(postgres, run.log):
                 assert await ask(postgres.url, "SELECT 1") == 1
                 assert owner_of(postmaster(postgres)) != 0
-    # A folder above that is closed to nobody stays closed.
+    # A parent folder that the other user cannot enter is not opened up.
     with RunDir(short / "data" / "inner") as run:
         (short / "data").chmod(0o700)
         os.chown(short / "data", 0, 0)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("contract")
 
 TRIGGERS = "/api/client/triggers"
 WATCH = f"{TRIGGERS}:watch"
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_location_header_leads_to_the_trigger(
     assert (theirs.status_code, reason_of(check_rest(theirs))) == (404, "DELIVERY_NOT_FOUND")
 
 
-@pytest.mark.parametrize("path", [TRIGGERS, WATCH, f"{TRIGGERS}/{NOBODY}"])
+@pytest.mark.parametrize("path", [TRIGGERS, WATCH, f"{TRIGGERS}/{UNKNOWN_ID}"])
 async def test_key_without_read_scope_is_rejected(
     http: httpx.AsyncClient, stack: Stack, secrets: Keys, path: str
 ) -> None:
@@ -98,11 +98,11 @@ async def test_invalid_key_opens_no_stream(
 async def test_each_method_has_its_own_scope(http: httpx.AsyncClient, stack: Stack, pool: Pool) -> None:
     reads, _ = await key_with(pool, stack, Scope.DELIVERIES_READ)
     sends, _ = await key_with(pool, stack, Scope.TRIGGER)
-    path = f"{TRIGGERS}/{NOBODY}"
+    path = f"{TRIGGERS}/{UNKNOWN_ID}"
     for secret, may, may_not in ((reads, "GET", "DELETE"), (sends, "DELETE", "GET")):
         found = await http.request(may, path, headers=stack.headers(secret))
         assert reason_of(check_rest(found)) == "DELIVERY_NOT_FOUND"
-        assert found.json()["message"] == f"There is no trigger {NOBODY}."
+        assert found.json()["message"] == f"There is no trigger {UNKNOWN_ID}."
         refused = await http.request(may_not, path, headers=stack.headers(secret))
         assert reason_of(check_rest(refused)) == "SCOPE_MISSING"
 
@@ -110,7 +110,7 @@ async def test_each_method_has_its_own_scope(http: httpx.AsyncClient, stack: Sta
 @pytest.mark.parametrize(
     ("verb", "path", "allow"),
     [
-        ("PUT", f"{TRIGGERS}/{NOBODY}", "DELETE, GET"),
+        ("PUT", f"{TRIGGERS}/{UNKNOWN_ID}", "DELETE, GET"),
         ("DELETE", WATCH, "GET"),
         ("GET", f"{TRIGGERS}:batch", "POST"),
         ("POST", TRIGGERS, "GET"),
@@ -222,13 +222,13 @@ async def test_stream_starts_at_once_with_later_changes(
     async with asyncio.timeout(60), listening(http, stack.key, external_id=user, campaign_id=44) as events:
         begun = await events.block()
         location = await trigger(http, stack, user)
-        told = await events.next()
-        while told.trigger_id != location[-36:]:  # the first one may not have ended before
-            told = await events.next()
+        received = await events.next()
+        while received.trigger_id != location[-36:]:  # the first one may not have ended before
+            received = await events.next()
     assert begun is None
     assert events.retry == "1000"
-    assert told.state == "DELIVERED"
-    assert told.data["cursor"] == events.last_id
+    assert received.state == "DELIVERED"
+    assert received.data["cursor"] == events.last_id
 
 
 @pytest.mark.parametrize("by_header", [True, False])
@@ -239,10 +239,10 @@ async def test_reconnecting_reader_gets_missed_changes(
         await events.block()
     made = {(await trigger(http, stack, user))[-36:] for _ in range(3)}
     where = {"last_event_id": events.last_id} if by_header else {"cursor": events.last_id}
-    told = set[str]()
+    received = set[str]()
     async with asyncio.timeout(60), listening(http, stack.key, external_id=user, **where) as again:
-        while told != made:
-            told.add((await again.next()).trigger_id)
+        while received != made:
+            received.add((await again.next()).trigger_id)
 
 
 async def test_grpc_stream_reports_the_same(
@@ -254,18 +254,18 @@ async def test_grpc_stream_reports_the_same(
         )
         begun = await call.read()
         location = await trigger(http, stack, user)
-        told = await call.read()
+        received = await call.read()
         assert not begun.HasField("delivery")
-        assert (told.delivery.trigger_id, told.delivery.state) == (
+        assert (received.delivery.trigger_id, received.delivery.state) == (
             location[-36:],
             pb.DELIVERY_STATE_DELIVERED,
         )
         call.cancel()
         followed = stub(channel).WatchTriggers(
-            pb.WatchTriggersRequest(trigger_ids=[told.delivery.trigger_id]), metadata=stack.metadata()
+            pb.WatchTriggersRequest(trigger_ids=[received.delivery.trigger_id]), metadata=stack.metadata()
         )
         last = [message async for message in followed][-1]
-        assert last.delivery == told.delivery
+        assert last.delivery == received.delivery
         assert await followed.code() == grpc.StatusCode.OK
 
 
@@ -276,17 +276,17 @@ REFUSED = [
     ({"cursor": "_" * 38}, [("cursor", "INVALID_FORMAT")]),
     ({"cursor": "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA_____w"}, [("cursor", "INVALID_FORMAT")]),
     (
-        {"trigger_ids": ["x", NOBODY, "y"]},
+        {"trigger_ids": ["x", UNKNOWN_ID, "y"]},
         [("trigger_ids[0]", "INVALID_FORMAT"), ("trigger_ids[2]", "INVALID_FORMAT")],
     ),
-    ({"trigger_ids": [NOBODY] * 101}, [("trigger_ids", "OUT_OF_RANGE")]),
+    ({"trigger_ids": [UNKNOWN_ID] * 101}, [("trigger_ids", "OUT_OF_RANGE")]),
     (
         {"external_id": "a\0b", "cursor": "y"},
         [("cursor", "INVALID_FORMAT"), ("external_id", "INVALID_FORMAT")],
     ),
-    ({"trigger_ids": [NOBODY]}, []),
-    ({"trigger_ids": [NOBODY], "campaign_id": "44"}, [("trigger_ids", "INVALID_FORMAT")]),
-    ({"trigger_ids": [NOBODY], "external_id": "a"}, [("trigger_ids", "INVALID_FORMAT")]),
+    ({"trigger_ids": [UNKNOWN_ID]}, []),
+    ({"trigger_ids": [UNKNOWN_ID], "campaign_id": "44"}, [("trigger_ids", "INVALID_FORMAT")]),
+    ({"trigger_ids": [UNKNOWN_ID], "external_id": "a"}, [("trigger_ids", "INVALID_FORMAT")]),
     ({"campaign_id": str(2**63)}, [("campaign_id", "WRONG_TYPE")]),
 ]
 

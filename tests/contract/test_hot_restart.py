@@ -32,8 +32,8 @@ GOES_ON = "the gateway keeps running with its previous settings: "
 
 
 @dataclass(frozen=True)
-class Stand:
-    """A runner in a process of its own, with the toy server behind it."""
+class RunnerProcess:
+    """A gateway runner in its own process, with the toy server behind it."""
 
     options: GatewaySettings
     folder: Path
@@ -68,11 +68,11 @@ class Stand:
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
+async def runner() -> AsyncIterator[RunnerProcess]:
     async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}") as toy:
         options = options_for(folder, drain_timeout=1.0)
         async with ready_runner(options, folder) as process:
-            yield Stand(options, folder, process, toy)
+            yield RunnerProcess(options, folder, process, toy)
 
 
 def _serves(process: psutil.Process) -> bool:
@@ -114,7 +114,7 @@ class Load:
                 self._ending.set()
 
     async def more(self, count: int) -> None:
-        """Return when so many more calls were answered."""
+        """Return when this number of further calls has been answered."""
         wanted = self.answered + count
         await until(lambda: self.answered >= wanted, f"{count} more calls are answered")
 
@@ -136,52 +136,52 @@ class Load:
             await self._rest(client)
 
 
-async def test_two_restarts_in_a_row_fail_no_call(stand: Stand) -> None:
-    (old,), load = stand.envoys(), Load(stand.options.port)
+async def test_two_restarts_in_a_row_fail_no_call(runner: RunnerProcess) -> None:
+    (old,), load = runner.envoys(), Load(runner.options.port)
     async with load.running():
-        stand.renew()
-        await stand.said(HANDED_OVER)
-        stand.renew()
-        await stand.said(HANDED_OVER, times=2)
-        await stand.changed_from(old)
+        runner.renew()
+        await runner.said(HANDED_OVER)
+        runner.renew()
+        await runner.said(HANDED_OVER, times=2)
+        await runner.changed_from(old)
         await load.more(40)
     assert not load.failures
-    assert stand.process.returncode is None
+    assert runner.process.returncode is None
 
 
-async def test_old_envoy_completes_calls_in_flight(stand: Stand) -> None:
-    (old,), url = stand.envoys(), f"http://127.0.0.1:{stand.options.port}"
+async def test_old_envoy_completes_calls_in_flight(runner: RunnerProcess) -> None:
+    (old,), url = runner.envoys(), f"http://127.0.0.1:{runner.options.port}"
     async with httpx.AsyncClient(base_url=url, timeout=10) as client:
-        before = stand.toy.calls
+        before = runner.toy.calls
         flying = asyncio.create_task(trigger(client, "nap"))
-        await until(lambda: stand.toy.calls > before, "the call is at the server")
-        stand.renew()
-        await stand.said(HANDED_OVER)
-        assert len(stand.envoys()) == 2
+        await until(lambda: runner.toy.calls > before, "the call is at the server")
+        runner.renew()
+        await runner.said(HANDED_OVER)
+        assert len(runner.envoys()) == 2
         assert (await flying).status_code == 204
-    await stand.changed_from(old)
+    await runner.changed_from(old)
 
 
-async def test_new_envoy_uses_the_new_settings(stand: Stand) -> None:
-    stand.renew(replace(stand.options, max_body_bytes=1))
-    await stand.said(HANDED_OVER)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stand.options.port}") as client:
+async def test_new_envoy_uses_the_new_settings(runner: RunnerProcess) -> None:
+    runner.renew(replace(runner.options, max_body_bytes=1))
+    await runner.said(HANDED_OVER)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{runner.options.port}") as client:
         assert (await trigger(client)).status_code == 413
 
 
-async def test_invalid_settings_keep_the_old_envoy(stand: Stand) -> None:
-    (old,), load = stand.envoys(), Load(stand.options.port)
+async def test_invalid_settings_keep_the_old_envoy(runner: RunnerProcess) -> None:
+    (old,), load = runner.envoys(), Load(runner.options.port)
     async with load.running():
-        stand.renew(replace(stand.options, host="no address"))
-        await stand.said(GOES_ON)
-        stand.renew(replace(stand.options, tls_certificate="/none", tls_key="/none"))
-        await stand.said("tls_certificate: cannot read /none")
-        (stand.folder / "options").write_text("no options at all")
-        stand.process.send_signal(signal.SIGHUP)
-        await stand.said(GOES_ON, times=3)
+        runner.renew(replace(runner.options, host="no address"))
+        await runner.said(GOES_ON)
+        runner.renew(replace(runner.options, tls_certificate="/none", tls_key="/none"))
+        await runner.said("tls_certificate: cannot read /none")
+        (runner.folder / "options").write_text("no options at all")
+        runner.process.send_signal(signal.SIGHUP)
+        await runner.said(GOES_ON, times=3)
         await load.more(20)
     assert not load.failures
-    assert stand.envoys() == [old]
+    assert runner.envoys() == [old]
 
 
 @contextlib.asynccontextmanager
@@ -199,52 +199,52 @@ async def silent_server() -> AsyncIterator[str]:
         ended.set()
 
 
-async def test_failed_restart_keeps_the_old_envoy(stand: Stand) -> None:
-    (old,), load = stand.envoys(), Load(stand.options.port)
+async def test_failed_restart_keeps_the_old_envoy(runner: RunnerProcess) -> None:
+    (old,), load = runner.envoys(), Load(runner.options.port)
     async with silent_server() as silent, load.running():
-        stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
-        await until(lambda: len(stand.envoys()) == 2, lambda: f"a second Envoy runs:\n{stand.log()}")
-        stand.envoys()[-1].kill()
-        await stand.said(f"{GOES_ON}Envoy ended with exit code -9")
-        assert stand.envoys() == [old]
-        stand.renew()
-        await stand.said(HANDED_OVER)
-        await stand.changed_from(old)
+        runner.renew(replace(runner.options, upstreams=(*runner.options.upstreams, silent)))
+        await until(lambda: len(runner.envoys()) == 2, lambda: f"a second Envoy runs:\n{runner.log()}")
+        runner.envoys()[-1].kill()
+        await runner.said(f"{GOES_ON}Envoy ended with exit code -9")
+        assert runner.envoys() == [old]
+        runner.renew()
+        await runner.said(HANDED_OVER)
+        await runner.changed_from(old)
         await load.more(20)
     assert not load.failures
 
 
-async def test_sigterm_during_a_restart_fails_no_call(stand: Stand) -> None:
-    url = f"http://127.0.0.1:{stand.options.port}"
-    memory = stand.memory()
+async def test_sigterm_during_a_restart_fails_no_call(runner: RunnerProcess) -> None:
+    url = f"http://127.0.0.1:{runner.options.port}"
+    memory = runner.memory()
     assert memory.exists()
     async with silent_server() as silent, httpx.AsyncClient(base_url=url, timeout=10) as client:
-        stand.renew(replace(stand.options, upstreams=(*stand.options.upstreams, silent)))
-        await until(lambda: len(stand.envoys()) == 2, lambda: f"a second Envoy runs:\n{stand.log()}")
-        envoys, before = stand.envoys(), stand.toy.calls
+        runner.renew(replace(runner.options, upstreams=(*runner.options.upstreams, silent)))
+        await until(lambda: len(runner.envoys()) == 2, lambda: f"a second Envoy runs:\n{runner.log()}")
+        envoys, before = runner.envoys(), runner.toy.calls
         flying = asyncio.create_task(trigger(client, "nap"))
-        await until(lambda: stand.toy.calls > before, "the call is at the server")
-        stand.process.terminate()
+        await until(lambda: runner.toy.calls > before, "the call is at the server")
+        runner.process.terminate()
         assert (await flying).status_code == 204
-        assert await asyncio.wait_for(stand.process.wait(), 60) == 0
+        assert await asyncio.wait_for(runner.process.wait(), 60) == 0
     assert not [one for one in envoys if one.is_running()]
     assert not memory.exists()
 
 
-async def test_killing_the_runner_ends_its_envoys(stand: Stand) -> None:
-    (old,) = stand.envoys()
-    stand.renew()
-    await stand.said(HANDED_OVER)
-    await stand.changed_from(old)  # in the very instant, Linux' death signal was seen to fail
-    (envoy,), memory = stand.envoys(), stand.memory()
-    stand.process.kill()
+async def test_killing_the_runner_ends_its_envoys(runner: RunnerProcess) -> None:
+    (old,) = runner.envoys()
+    runner.renew()
+    await runner.said(HANDED_OVER)
+    await runner.changed_from(old)  # in the very instant, Linux' death signal was seen to fail
+    (envoy,), memory = runner.envoys(), runner.memory()
+    runner.process.kill()
     assert has_ended(envoy.pid)
     memory.unlink()  # `clarion up` does so at the gateway's next start
 
 
-async def test_hot_restart_socket_is_private(stand: Stand) -> None:
-    assert (stand.folder / "base-id").read_text().strip().isdecimal()
-    sockets = [file for file in stand.folder.iterdir() if file.name.startswith("hot_")]
+async def test_hot_restart_files_are_private(runner: RunnerProcess) -> None:
+    assert (runner.folder / "base-id").read_text().strip().isdecimal()
+    sockets = [file for file in runner.folder.iterdir() if file.name.startswith("hot_")]
     assert sockets
     assert not [file for file in sockets if file.stat().st_mode & 0o077], "others can reach the sockets"
-    assert stand.memory().stat().st_mode & 0o077 == 0
+    assert runner.memory().stat().st_mode & 0o077 == 0

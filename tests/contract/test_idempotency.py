@@ -77,9 +77,9 @@ async def test_concurrent_calls_with_one_key_send_one_message(
 ) -> None:
     event = {"marked": key}
     answers = await asyncio.gather(*(post(rest, twice, key, event=event) for _ in range(CALLERS)))
-    told = [accepted(answer) for answer in answers]
-    assert len({trigger_id for trigger_id, _ in told}) == 1
-    assert [replayed for _, replayed in told].count(False) == 1
+    results = [accepted(answer) for answer in answers]
+    assert len({trigger_id for trigger_id, _ in results}) == 1
+    assert [replayed for _, replayed in results].count(False) == 1
     async with twice.pool() as pool:
         assert await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%") == 1
 
@@ -144,7 +144,7 @@ async def test_header_and_field_must_agree(twice: Stack, stub: Any, key: str) ->
 
 
 async def test_rejected_call_does_not_use_up_its_key(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
-    assert (await post(rest, twice, key, user={**USER, "email": "nobody@"})).status_code == 422
+    assert (await post(rest, twice, key, user={**USER, "email": "missing-domain@"})).status_code == 422
     assert not accepted(await post(rest, twice, key))[1]
 
 
@@ -157,14 +157,14 @@ async def test_batches_and_calls_share_keys(twice: Stack, rest: httpx.AsyncClien
     calls = [post(rest, twice, f"{key}-{n}", event=event) for n in range(0, 150, 10)]
     batches = [rest.post(BATCH, json={"triggers": some}, headers=twice.headers()) for some in orders]
     answers = await asyncio.gather(*batches, *calls)
-    told = {
+    results = {
         (item["request_id"], one["trigger_id"])
         for some, answer in zip(orders, answers, strict=False)
         for item, one in zip(some, answer.json()["outcomes"], strict=True)
     }
     alone = {(f"{key}-{10 * n}", accepted(one)[0]) for n, one in enumerate(answers[len(orders) :])}
-    assert len(told) == len(items)
-    assert alone <= told
+    assert len(results) == len(items)
+    assert alone <= results
     async with twice.pool() as pool:
         count = await pool.fetchval("SELECT count(*) FROM trigger WHERE event LIKE $1", f"%{key}%")
     assert count == len(items)
@@ -175,24 +175,24 @@ async def test_client_retries_through_a_killed_server(twice: Stack, key: str) ->
         first = asyncio.create_task(trigger_for(clarion, key, seconds=1.0))
         await asyncio.sleep(0.3)  # any moment in the middle of the calls will do
         twice.children()["serve"].kill()
-        told = await first
+        results = await first
     async with twice.pool() as pool:
         kept = await pool.fetch("SELECT id::text FROM trigger WHERE event LIKE $1", f"%{key}%")
-    assert sorted(told) == sorted(row["id"] for row in kept)
+    assert sorted(results) == sorted(row["id"] for row in kept)
 
 
 async def trigger_for(clarion: AsyncClient, mark: str, seconds: float) -> list[str]:
-    """Trigger from many tasks for a while; return what they were told."""
+    """Trigger from many tasks for a while; return the trigger ids they received."""
     loop = asyncio.get_running_loop()
-    end, told = loop.time() + seconds, []
+    end, results = loop.time() + seconds, []
 
     async def call() -> None:
         while loop.time() < end:
             accepted = await clarion.trigger_email(44, **USER, event={"mark": mark})
-            told.append(accepted.trigger_id)
+            results.append(accepted.trigger_id)
 
     await asyncio.gather(*(call() for _ in range(20)))
-    return told
+    return results
 
 
 async def test_keys_survive_a_database_crash(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:

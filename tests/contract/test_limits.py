@@ -128,8 +128,8 @@ async def test_rest_and_grpc_report_a_limit_alike(make: Make, channels: dict[str
     for channel in channels.values():
         status, sent = await refused_by_grpc(channel, caller)
         assert without_seconds(status.message) == without_seconds(rest.json()["message"])
-        told = json_format.MessageToDict(status.details[0])
-        assert told == info
+        grpc_info = json_format.MessageToDict(status.details[0])
+        assert grpc_info == info
         assert sent["ratelimit-policy"] == rest.headers["ratelimit-policy"]
         assert without_seconds(sent["ratelimit"]) == without_seconds(rest.headers["ratelimit"])
         assert int(rest.headers["retry-after"]) - 10 <= int(sent["retry-after"]) <= 100

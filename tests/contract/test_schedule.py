@@ -1,4 +1,4 @@
-"""Scheduled triggers: sent in time and never before it; and called off before that, over REST and gRPC."""
+"""Scheduled triggers: sent at their time and never before; cancelled until then, over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("contract")
 
 HOUR = dt.timedelta(hours=1)
 IN_TIME = dt.timedelta(seconds=60)
-"""Tells "soon" from "within the hour" on any machine; lab.bench.schedule measures the delay."""
+"""Separates "soon" from "within the hour" on any machine; lab.bench.schedule measures the delay."""
 
 
 def ahead(by: dt.timedelta) -> dt.datetime:

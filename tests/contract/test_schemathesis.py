@@ -43,7 +43,7 @@ CHECKS = (
 # Of a batch, an item that breaks the schema is refused within a 200.
 BATCH = "POST /api/client/triggers:batch"
 PHASES = ("examples", "coverage", "fuzzing")
-# A stream without an end tells schemathesis nothing: see test_following.py.
+# Schemathesis cannot check an endless stream: see test_following.py.
 ENDLESS = "/api/client/triggers:watch"
 OPTIONS = (
     *("--exclude-path", ENDLESS),
@@ -174,7 +174,7 @@ def answer_of(recorded: dict[str, Any]) -> httpx.Response:
 
 
 def fits(path: str, template: str) -> bool:
-    """Tell whether a path is one of a template's."""
+    """Return whether a path matches a template."""
     parts, wanted = path.split("/"), template.split("/")
     return len(parts) == len(wanted) and all(
         one == other or other.startswith("{") for one, other in zip(parts, wanted, strict=True)

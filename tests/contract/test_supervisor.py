@@ -33,8 +33,8 @@ def python(name: str, code: str, **more: object) -> Child:
     return Child(name=name, command=[sys.executable, "-u", "-c", code], **more)  # type: ignore[arg-type]
 
 
-class Told:
-    """What the supervisor said, with the event of a certain text."""
+class Messages:
+    """The supervisor's messages; a test can wait for one of them."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -47,7 +47,7 @@ class Told:
     def __str__(self) -> str:
         return "\n".join(self.texts)
 
-    async def heard(self, part: str, times: int = 1) -> None:
+    async def wait_for(self, part: str, times: int = 1) -> None:
         async with asyncio.timeout(60):
             while str(self).count(part) < times:
                 self._new.clear()
@@ -70,21 +70,21 @@ async def stopped(supervisor: Supervisor, running: asyncio.Task[int]) -> int:
 
 
 async def test_children_start_one_after_another(tmp_path: Path) -> None:
-    told, gate, first_log = Told(), asyncio.Event(), tmp_path / "first.log"
+    messages, gate, first_log = Messages(), asyncio.Event(), tmp_path / "first.log"
 
     async def first_ready() -> None:
         await written(first_log, "here")
         await gate.wait()
 
     children = [python("first", FOREVER, ready=first_ready), python("second", FOREVER)]
-    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    supervisor = Supervisor(children, tmp_path, messages, on_up=lambda: messages("all up"))
     running = asyncio.create_task(supervisor.run())
     await written(first_log, "here")
-    assert "second" not in str(told)
+    assert "second" not in str(messages)
     gate.set()
-    await told.heard("all up")
+    await messages.wait_for("all up")
     assert await stopped(supervisor, running) == 0
-    assert told.texts == [
+    assert messages.texts == [
         "starting first",
         "first is ready",
         "starting second",
@@ -112,10 +112,10 @@ async def test_children_stop_in_reverse_order(tmp_path: Path) -> None:
         )
         for name in ("postgres", "server", "dispatcher", "gateway")
     ]
-    told = Told()
-    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    messages = Messages()
+    supervisor = Supervisor(children, tmp_path, messages, on_up=lambda: messages("all up"))
     running = asyncio.create_task(supervisor.run())
-    await told.heard("all up")
+    await messages.wait_for("all up")
     assert await stopped(supervisor, running) == 0
     assert ends.read_text().split() == ["gateway", "dispatcher", "server", "postgres"]
 
@@ -128,11 +128,13 @@ def ready_by_log(path: Path) -> Callable[[], Awaitable[None]]:
 
 
 async def test_repeated_deaths_are_reported_until_giving_up(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     code = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(20)]; sys.exit('no such table')"
-    supervisor = Supervisor([python("steady", FOREVER), python("weak", code)], tmp_path, told, policy=QUICK)
+    supervisor = Supervisor(
+        [python("steady", FOREVER), python("weak", code)], tmp_path, messages, policy=QUICK
+    )
     assert await asyncio.wait_for(supervisor.run(), 60) == 1
-    reports = [text for text in told.texts if text.startswith("weak ended")]
+    reports = [text for text in messages.texts if text.startswith("weak ended")]
     assert len(reports) == 3
     assert reports[0].startswith("weak ended: exit code 1; restarting in 0.02 s; its last lines")
     assert "restarting in 0.04 s" in reports[1]
@@ -141,11 +143,11 @@ async def test_repeated_deaths_are_reported_until_giving_up(tmp_path: Path) -> N
         assert report.endswith("  | no such table")
         assert report.count("\n  | ") == 10
         assert "line 10\n" not in report
-    assert told.texts[-2:] == ["stopping weak, steady", "stopped"]
+    assert messages.texts[-2:] == ["stopping weak, steady", "stopped"]
 
 
 async def test_killed_child_is_restarted(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     prepared: list[int] = []
 
@@ -153,50 +155,50 @@ async def test_killed_child_is_restarted(tmp_path: Path) -> None:
         prepared.append(1)
 
     child = python("child", code, prepare=prepare)
-    supervisor = Supervisor([child], tmp_path, told, policy=QUICK)
+    supervisor = Supervisor([child], tmp_path, messages, policy=QUICK)
     running = asyncio.create_task(supervisor.run())
     os.kill(int(await written(tmp_path / "child.log", "\n")), signal.SIGKILL)
-    await told.heard("child is ready", times=2)
-    assert "child ended: killed by SIGKILL; restarting in 0.02 s" in str(told)
+    await messages.wait_for("child is ready", times=2)
+    assert "child ended: killed by SIGKILL; restarting in 0.02 s" in str(messages)
     assert await stopped(supervisor, running) == 0
     assert len(prepared) == 2
 
 
 async def test_child_that_is_not_ready_in_time_stops_all(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
 
     async def ready() -> None:
         await written(tmp_path / "slow.log", "here")
         await asyncio.Event().wait()
 
     child = python("slow", FOREVER, ready=ready, ready_timeout=0.5)
-    assert await asyncio.wait_for(Supervisor([child], tmp_path, told).run(), 60) == 1
-    assert "slow was not ready within 0.5 s; giving up; its last lines" in str(told)
-    assert "  | here" in str(told)
+    assert await asyncio.wait_for(Supervisor([child], tmp_path, messages).run(), 60) == 1
+    assert "slow was not ready within 0.5 s; giving up; its last lines" in str(messages)
+    assert "  | here" in str(messages)
 
 
 async def test_missing_program_is_reported(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     children = [python("steady", FOREVER), Child(name="gateway", command=["/nowhere/envoy"])]
     with pytest.raises(ConfigError, match="cannot start gateway: the program /nowhere/envoy does not exist"):
-        await asyncio.wait_for(Supervisor(children, tmp_path, told).run(), 60)
-    assert told.texts[-1] == "stopped"
+        await asyncio.wait_for(Supervisor(children, tmp_path, messages).run(), 60)
+    assert messages.texts[-1] == "stopped"
 
 
 async def test_program_that_cannot_run_is_reported(tmp_path: Path) -> None:
-    broken, told = tmp_path / "broken", Told()
+    broken, messages = tmp_path / "broken", Messages()
     broken.write_text("#!/nowhere/interpreter\n")
     broken.chmod(0o700)
-    supervisor = Supervisor([Child(name="odd", command=[str(broken)])], tmp_path, told, policy=QUICK)
+    supervisor = Supervisor([Child(name="odd", command=[str(broken)])], tmp_path, messages, policy=QUICK)
     assert await asyncio.wait_for(supervisor.run(), 60) == 1
-    assert f"  | cannot start {broken}: No such file or directory" in str(told)
+    assert f"  | cannot start {broken}: No such file or directory" in str(messages)
 
 
 async def test_stubborn_child_is_killed_with_its_children(tmp_path: Path) -> None:
-    told, log = Told(), tmp_path / "stubborn.log"
+    messages, log = Messages(), tmp_path / "stubborn.log"
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]).pid);"
     child = python("stubborn", code + STUBBORN, stop_timeout=0.3)
-    supervisor = Supervisor([child], tmp_path, told)
+    supervisor = Supervisor([child], tmp_path, messages)
     running = asyncio.create_task(supervisor.run())
     await written(log, "here", times=2)
     started = time.monotonic()
@@ -212,17 +214,17 @@ async def test_children_share_the_time_to_stop(tmp_path: Path, monkeypatch: pyte
         python(f"c{n}", STUBBORN, stop_timeout=600, ready=ready_by_log(tmp_path / f"c{n}.log"))
         for n in range(4)
     ]
-    told = Told()
-    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"))
+    messages = Messages()
+    supervisor = Supervisor(children, tmp_path, messages, on_up=lambda: messages("all up"))
     running = asyncio.create_task(supervisor.run())
-    await told.heard("all up")
+    await messages.wait_for("all up")
     started = time.monotonic()
     await stopped(supervisor, running)
     assert time.monotonic() - started < 120  # not 600 seconds for each
 
 
 async def test_binary_output_is_logged_in_bounded_lines(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     code = (
         "import os, sys\n"
         "os.write(1, b'x' * 1_000_000)\n"
@@ -231,8 +233,10 @@ async def test_binary_output_is_logged_in_bounded_lines(tmp_path: Path) -> None:
         "os.close(1); os.close(2); os._exit(3)\n"
     )
     policy = RestartPolicy(quick_deaths=1)
-    assert await asyncio.wait_for(Supervisor([python("odd", code)], tmp_path, told, policy=policy).run(), 60)
-    report = next(text for text in told.texts if text.startswith("odd ended"))
+    assert await asyncio.wait_for(
+        Supervisor([python("odd", code)], tmp_path, messages, policy=policy).run(), 60
+    )
+    report = next(text for text in messages.texts if text.startswith("odd ended"))
     assert report.endswith("red %s %d\n  | no end")
     assert all(character.isprintable() for line in report.split("\n") for character in line)
     assert max(len(line) for line in report.split("\n")[1:]) < 400
@@ -242,11 +246,11 @@ async def test_binary_output_is_logged_in_bounded_lines(tmp_path: Path) -> None:
 
 
 async def test_open_output_does_not_delay_the_report(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     code = "import subprocess; subprocess.Popen(['sleep', '90'], start_new_session=True); exit('over')"
-    supervisor = Supervisor([python("p", code)], tmp_path, told, policy=RestartPolicy(quick_deaths=1))
+    supervisor = Supervisor([python("p", code)], tmp_path, messages, policy=RestartPolicy(quick_deaths=1))
     assert await asyncio.wait_for(supervisor.run(), 60) == 1
-    assert "  | over" in str(told)
+    assert "  | over" in str(messages)
 
 
 PROGRAM = """
@@ -262,13 +266,13 @@ children = [Child(name=f"c{n}", command=[sys.executable, "-u", "-c", code], extr
 sys.exit(asyncio.run(Supervisor(children, Path(sys.argv[1]), say, on_up=lambda: say("all up")).run()))
 """
 
-TELL_PID = "import os; print('pid', os.getpid(), flush=True);"
+PRINT_PID = "import os; print('pid', os.getpid(), flush=True);"
 
 
 async def start_program(log: Path, *codes: str) -> tuple[asyncio.subprocess.Process, list[int]]:
-    """Run a supervisor in a process of its own; return it and its children's numbers."""
+    """Run a supervisor in its own process; return it and its children's process ids."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, str(log), *(TELL_PID + code for code in codes)),
+        *(sys.executable, "-c", PROGRAM, str(log), *(PRINT_PID + code for code in codes)),
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
@@ -286,14 +290,14 @@ async def test_signal_to_the_process_group_stops_in_order(tmp_path: Path, number
     os.killpg(process.pid, number)
     out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
-    assert out == b"stopping c1, c0\nstopped\n"  # no child heard the signal itself: no death was reported
+    assert out == b"stopping c1, c0\nstopped\n"  # no child received the signal: no death was reported
     assert all(has_ended(pid) for pid in pids)
 
 
 async def test_closed_terminal_stops_everything(tmp_path: Path) -> None:
     master, terminal = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER),
+        *(sys.executable, "-c", PROGRAM, str(tmp_path), PRINT_PID + FOREVER),
         stdin=terminal,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
@@ -308,20 +312,22 @@ async def test_closed_terminal_stops_everything(tmp_path: Path) -> None:
 async def test_sighup_restarts_each_child_while_a_spare_runs(
     tmp_path: Path,
 ) -> None:
-    told = Told()
+    messages = Messages()
     children = [
         python("kept", FOREVER),
         python("first", FOREVER, restart_signal=signal.SIGTERM),
         python("second", FOREVER, restart_signal=signal.SIGTERM),
     ]
     spare = python("spare", FOREVER)
-    supervisor = Supervisor(children, tmp_path, told, on_up=lambda: told("all up"), spare=spare)
+    supervisor = Supervisor(children, tmp_path, messages, on_up=lambda: messages("all up"), spare=spare)
     running = asyncio.create_task(supervisor.run())
-    await told.heard("all up")
+    await messages.wait_for("all up")
     os.kill(os.getpid(), signal.SIGHUP)
-    await told.heard("all processes were restarted")
+    await messages.wait_for("all processes were restarted")
     assert await stopped(supervisor, running) == 0
-    restart = told.texts[told.texts.index("all up") + 1 : told.texts.index("all processes were restarted")]
+    restart = messages.texts[
+        messages.texts.index("all up") + 1 : messages.texts.index("all processes were restarted")
+    ]
     assert restart == [
         "starting spare",
         "spare is ready",
@@ -335,17 +341,17 @@ async def test_sighup_restarts_each_child_while_a_spare_runs(
 
 
 async def test_failed_spare_abandons_the_restart(tmp_path: Path) -> None:
-    told = Told()
+    messages = Messages()
     child = python("child", FOREVER, restart_signal=signal.SIGTERM)
     spare = python("spare", "exit('no such setting')", ready=asyncio.Event().wait)
-    supervisor = Supervisor([child], tmp_path, told, on_up=lambda: told("all up"), spare=spare)
+    supervisor = Supervisor([child], tmp_path, messages, on_up=lambda: messages("all up"), spare=spare)
     running = asyncio.create_task(supervisor.run())
-    await told.heard("all up")
+    await messages.wait_for("all up")
     os.kill(os.getpid(), signal.SIGHUP)
-    await told.heard("the restart was abandoned: spare ended: exit code 1")
-    assert "  | no such setting" in str(told)
+    await messages.wait_for("the restart was abandoned: spare ended: exit code 1")
+    assert "  | no such setting" in str(messages)
     assert await stopped(supervisor, running) == 0
-    assert str(told).count("starting child") == 1
+    assert str(messages).count("starting child") == 1
 
 
 async def test_second_signal_kills_at_once(tmp_path: Path) -> None:
@@ -370,7 +376,7 @@ async def test_killing_the_supervisor_ends_its_children(tmp_path: Path) -> None:
 
 
 async def test_closed_output_does_not_keep_children_alive(tmp_path: Path) -> None:
-    command = shlex.join([sys.executable, "-c", PROGRAM, str(tmp_path), TELL_PID + FOREVER])
+    command = shlex.join([sys.executable, "-c", PROGRAM, str(tmp_path), PRINT_PID + FOREVER])
     process = await asyncio.create_subprocess_shell(f"exec {command} | :", start_new_session=True)
     pid = int((await written(tmp_path / "c0.log", "here")).split()[1])
     os.killpg(process.pid, signal.SIGTERM)

@@ -66,7 +66,7 @@ def tls(folder: Path, name: str = "pair", **more: Any) -> GatewaySettings:
 
 
 @dataclass(frozen=True)
-class Stand:
+class TlsGateway:
     options: GatewaySettings
     gateway: Gateway
     folder: Path
@@ -78,38 +78,40 @@ class Stand:
 
 
 @pytest.fixture(scope="module")
-async def stand() -> AsyncIterator[Stand]:
+async def tls_gateway() -> AsyncIterator[TlsGateway]:
     async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
         issue(folder)
         options, said = tls(folder), list[str]()
         async with running(options, workdir=folder, say=said.append) as gateway:
-            yield Stand(options, gateway, folder, said)
+            yield TlsGateway(options, gateway, folder, said)
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_rest_is_served_over_http1_and_http2(stand: Stand, http2: bool) -> None:  # noqa: FBT001
+async def test_rest_is_served_over_http1_and_http2(tls_gateway: TlsGateway, http2: bool) -> None:  # noqa: FBT001
     async with httpx.AsyncClient(
-        base_url=stand.url, verify=trusting(), http1=not http2, http2=http2
+        base_url=tls_gateway.url, verify=trusting(), http1=not http2, http2=http2
     ) as client:
         answer = await trigger(client)
     assert answer.status_code == 204
     assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
 
 
-async def test_grpc_is_served_on_the_same_port(stand: Stand) -> None:
+async def test_grpc_is_served_on_the_same_port(tls_gateway: TlsGateway) -> None:
     credentials = grpc.ssl_channel_credentials(CA.cert_pem.bytes())
-    target = f"localhost:{stand.options.port}"
+    target = f"localhost:{tls_gateway.options.port}"
     async with grpc.aio.secure_channel(target, credentials) as channel:
         assert await call(channel) == TRIGGER_ID
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-async def test_client_trusts_only_its_ca_file(stand: Stand, kind: type[Client] | type[AsyncClient]) -> None:
-    CA.cert_pem.write_to_path(stand.folder / "ca.pem")
-    url, key = f"https://127.0.0.1:{stand.options.port}", "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
-    accepted = await triggered(kind(url, key, ca_file=stand.folder / "ca.pem"))
+async def test_client_trusts_only_its_ca_file(
+    tls_gateway: TlsGateway, kind: type[Client] | type[AsyncClient]
+) -> None:
+    CA.cert_pem.write_to_path(tls_gateway.folder / "ca.pem")
+    url, key = f"https://127.0.0.1:{tls_gateway.options.port}", "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
+    accepted = await triggered(kind(url, key, ca_file=tls_gateway.folder / "ca.pem"))
     assert accepted.trigger_id == TRIGGER_ID
-    with pytest.raises((Unavailable, TimedOut), match="No TLS connection to https://127"):
+    with pytest.raises((Unavailable, TimedOut), match="No trusted TLS connection to https://127"):
         await triggered(kind(url, key, timeout=0.8))
 
 
@@ -123,19 +125,19 @@ async def triggered(client: Client | AsyncClient) -> Accepted:
         return await asyncio.to_thread(client.trigger, message)
 
 
-async def test_plain_http_is_not_served(stand: Stand) -> None:
-    async with httpx.AsyncClient(base_url=stand.url.replace("https", "http")) as client:
+async def test_plain_http_is_not_served(tls_gateway: TlsGateway) -> None:
+    async with httpx.AsyncClient(base_url=tls_gateway.url.replace("https", "http")) as client:
         with pytest.raises(httpx.TransportError):
             await trigger(client)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-async def test_oldest_tls_version_is_1_2(stand: Stand) -> None:
+async def test_oldest_tls_version_is_1_2(tls_gateway: TlsGateway) -> None:
     for version, works in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
         context = trusting()
         context.set_ciphers("DEFAULT@SECLEVEL=0")  # or our own side would refuse 1.1
         context.minimum_version = context.maximum_version = version
-        connecting = asyncio.open_connection("localhost", stand.options.port, ssl=context)
+        connecting = asyncio.open_connection("localhost", tls_gateway.options.port, ssl=context)
         if works:
             (await connecting)[1].close()
             continue
@@ -143,22 +145,22 @@ async def test_oldest_tls_version_is_1_2(stand: Stand) -> None:
             await connecting
 
 
-async def test_readiness_check_works_over_tls(stand: Stand) -> None:
-    options = tls(stand.folder, port=stand.options.port, admin_socket="")
+async def test_readiness_check_works_over_tls(tls_gateway: TlsGateway) -> None:
+    options = tls(tls_gateway.folder, port=tls_gateway.options.port, admin_socket="")
     await wait_ready(options, 5)
 
 
-async def test_private_key_is_only_in_private_files(stand: Stand) -> None:
-    key = (stand.folder / "pair.key").read_text()
-    secret = stand.folder / "tls.json"
+async def test_private_key_is_only_in_private_files(tls_gateway: TlsGateway) -> None:
+    key = (tls_gateway.folder / "pair.key").read_text()
+    secret = tls_gateway.folder / "tls.json"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    printed = render(stand.options)
+    printed = render(tls_gateway.options)
     middle = key.splitlines()[2]
     assert middle not in printed
     assert middle in secret.read_text()
-    assert not [line for line in stand.said if middle in line]
-    assert middle not in " ".join(psutil.Process(stand.gateway.pid).cmdline())
-    files = [file for file in stand.folder.iterdir() if file.is_file()]
+    assert not [line for line in tls_gateway.said if middle in line]
+    assert middle not in " ".join(psutil.Process(tls_gateway.gateway.pid).cmdline())
+    files = [file for file in tls_gateway.folder.iterdir() if file.is_file()]
     left = {file.name for file in files if middle in file.read_text()}
     assert left == {"pair.key", "tls.json"}
 
@@ -306,19 +308,19 @@ async def test_invalid_pair_is_reported_in_one_line(
     issue(tmp_path)
     spoil(tmp_path)
     options = tls(tmp_path)
-    with pytest.raises(GatewayError) as told:
+    with pytest.raises(GatewayError) as caught:
         async with running(options, workdir=tmp_path):
             pytest.fail("it runs")
-    assert "\n" not in str(told.value)
-    assert "PRIVATE" not in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert "PRIVATE" not in str(caught.value)
     for word in words:
-        assert word in str(told.value)
+        assert word in str(caught.value)
     with pytest.raises(GatewayError):
         check_pair(options)
 
 
 @pytest.mark.parametrize("only", ["tls_certificate", "tls_key"])
-def test_certificate_without_key_is_rejected(only: str) -> None:
+def test_certificate_and_key_are_set_together(only: str) -> None:
     with pytest.raises(GatewayError, match="is missing; set both tls_certificate and tls_key, or neither"):
         GatewaySettings(**{only: "/x"})  # type: ignore[arg-type]
 

@@ -71,7 +71,7 @@ async def test_idle_stream_sends_heartbeats_with_newer_cursors(
     monkeypatch.setattr("server.api.watch._POLL_SECONDS", 0.1)
     call = served.watch(timeout=10)
     cursors = []
-    for _ in range(4):  # and longer than the deadline of calls that are no streams
+    for _ in range(4):  # and longer than the deadline of unary calls
         message = await call.read()
         assert not message.HasField("delivery")
         cursors.append(message.cursor)

@@ -39,7 +39,7 @@ async def posting(*allowed: str, within: float = 5.0, ca_file: str = "") -> Asyn
 
 
 async def failure(poster: Poster, url: str) -> str:
-    """Post in vain; return the error's words."""
+    """Post, expecting a failure; return the error's text."""
     with pytest.raises(ProviderError) as caught:
         await poster.post(url, HEADERS, BODY)
     assert caught.value.verdict is Verdict.PROVIDER_DOWN
@@ -96,7 +96,7 @@ async def test_a_name_is_resolved_once_per_connection(
     asked = resolve_to(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
     async with http_api() as api, posting("127.0.0.2/32") as poster:
         port = api.url.rpartition(":")[2]
-        words = await failure(poster, f"http://rebinding.example:{port}/")  # nobody listens on 127.0.0.2
+        words = await failure(poster, f"http://rebinding.example:{port}/")  # nothing listens on 127.0.0.2
         assert asked == ["rebinding.example"]
         assert words.startswith("no answer: ConnectError")
         assert "127.0.0.1 is not a public address" in await failure(

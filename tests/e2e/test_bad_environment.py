@@ -38,7 +38,7 @@ async def test_missing_configuration_is_named(tmp_path: Path) -> None:
 
 
 async def test_unreadable_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "clarion.toml").mkdir()  # root can read any file, but nobody can read a folder
+    (tmp_path / "clarion.toml").mkdir()  # root can read any file, but not read a folder as one
 
     line = await refused(tmp_path)
 

@@ -1,4 +1,4 @@
-"""What users, templates and providers do wrong ends in a state that `clarion deliveries show` tells."""
+"""Faults of users, templates and providers end in a state that `clarion deliveries show` explains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CAMPAIGNS = {  # id: provider, text
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class System:
     """A stack, its providers, and a caller."""
 
     stack: Stack
@@ -85,7 +85,7 @@ async def _babbles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 async def _closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await converse(reader, writer, b"DATA")
-    writer.write(b"354 Go on\r\n")
+    writer.write(b"354 Send the content\r\n")
     await reader.readline()
 
 
@@ -100,7 +100,7 @@ SCRIPTS = {"garbage": _says_garbage, "babbling": _babbles, "closing": _closes, "
 
 
 @pytest.fixture(scope="module")
-async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     async with AsyncExitStack() as rest:
         mail = await rest.enter_async_context(mail_server())
         twilio = await rest.enter_async_context(http_api())
@@ -128,7 +128,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
         session = await rest.enter_async_context(client(stack))
         session.headers.update(stack.headers())
         await stack.until_in_force()
-        yield Stand(stack, mail, twilio, session)
+        yield System(stack, mail, twilio, session)
 
 
 def _smtp(port: int, timeout: float) -> dict[str, object]:
@@ -161,41 +161,41 @@ def attempt(line: str) -> str:
     return f"{found[1]} {found[2]}{found[3] or ''}"
 
 
-async def test_rejected_address_is_suppressed(stand: Stand) -> None:
+async def test_rejected_address_is_suppressed(system: System) -> None:
     user = {"external_id": "gone", "email": "gone@e2e.example"}
-    stand.mail.to_rcpt.append("550 5.1.1 No such user here")
-    head, _, only = await stand.outcome(60, user=user)
+    system.mail.to_rcpt.append("550 5.1.1 No such user here")
+    head, _, only = await system.outcome(60, user=user)
     assert head == "dead: campaign 60 (email) for gone"
     assert (
         attempt(only) == "1 mail: failed permanently: SMTP 550 5.1.1 No such user here (naming the recipient)"
     )
 
-    head, _, only = await stand.outcome(60, user=user)
+    head, _, only = await system.outcome(60, user=user)
     assert head == "suppressed: campaign 60 (email) for gone"
     assert attempt(only).startswith("1 mail: not sent: the recipient is suppressed since a provider refused")
-    listed = await run(stand.stack, "suppressions", "list", "--address", "gone@e2e.example")
+    listed = await run(system.stack, "suppressions", "list", "--address", "gone@e2e.example")
     assert "SMTP 550 5.1.1 No such user here" in listed
-    assert "gone@e2e.example" not in stand.mail.recipients
+    assert "gone@e2e.example" not in system.mail.recipients
 
 
-async def test_body_of_one_megabyte_arrives(stand: Stand) -> None:
+async def test_body_of_one_megabyte_arrives(system: System) -> None:
     filler = "z" * 130
-    head, _, only = await stand.outcome(61, event={"filler": filler})
+    head, _, only = await system.outcome(61, event={"filler": filler})
     assert head.startswith("delivered: ")
     assert attempt(only).startswith("1 mail: delivered")
-    (mail,) = (one for one in stand.mail.mails if len(one.get_payload()) > 1_000_000)
+    (mail,) = (one for one in system.mail.mails if len(one.get_payload()) > 1_000_000)
     assert mail.get_content().strip() == filler * 8000  # type: ignore[attr-defined]
 
 
-async def test_body_above_the_limit_is_dead(stand: Stand) -> None:
-    head, _, only = await stand.outcome(61, event={"filler": "z" * 140})
+async def test_body_above_the_limit_is_dead(system: System) -> None:
+    head, _, only = await system.outcome(61, event={"filler": "z" * 140})
     assert head.startswith("dead: ")
     assert attempt(only) == "1 mail: failed permanently: default text, line 1, column 4: longer than 1 MiB"
 
 
-async def test_body_too_large_for_the_provider_is_dead(stand: Stand) -> None:
-    stand.mail.to_data.append("552 5.3.4 Message size exceeds fixed limit")
-    head, _, only = await stand.outcome(61, event={"filler": "z" * 130})
+async def test_body_too_large_for_the_provider_is_dead(system: System) -> None:
+    system.mail.to_data.append("552 5.3.4 Message size exceeds fixed limit")
+    head, _, only = await system.outcome(61, event={"filler": "z" * 130})
     assert head.startswith("dead: ")
     assert "SMTP 552 5.3.4 Message size exceeds fixed limit" in only
 
@@ -205,8 +205,8 @@ async def test_body_too_large_for_the_provider_is_dead(stand: Stand) -> None:
     [(62, "more than 10000 loop iterations"), (68, "a range longer than 10000")],
     ids=["over what a caller gave", "always"],
 )
-async def test_looping_template_is_dead_at_once(stand: Stand, campaign: int, words: str) -> None:
-    head, _, only = await stand.outcome(campaign, event={"list": list(range(500))})
+async def test_looping_template_is_dead_at_once(system: System, campaign: int, words: str) -> None:
+    head, _, only = await system.outcome(campaign, event={"list": list(range(500))})
     assert head.startswith("dead: ")
     assert attempt(only).startswith("1 mail: failed permanently: default text, line 1, column ")
     assert only.endswith(words)
@@ -222,8 +222,8 @@ async def test_looping_template_is_dead_at_once(stand: Stand, campaign: int, wor
     ],
     ids=["garbage", "garbage in the middle", "closes in the middle", "never answers"],
 )
-async def test_broken_mail_server_is_retried_then_dead(stand: Stand, campaign: int, words: str) -> None:
-    head, _, *attempts = await stand.outcome(campaign)
+async def test_broken_mail_server_is_retried_then_dead(system: System, campaign: int, words: str) -> None:
+    head, _, *attempts = await system.outcome(campaign)
     name = CAMPAIGNS[campaign][0]
     assert head.startswith(f"dead: campaign {campaign} (email)")
     first, second = map(attempt, attempts)
@@ -242,9 +242,9 @@ async def test_broken_mail_server_is_retried_then_dead(stand: Stand, campaign: i
     ],
     ids=["garbage", "no JSON", "closes in the middle", "never answers"],
 )
-async def test_broken_api_is_retried_then_dead(stand: Stand, reply: Reply, words: str) -> None:
-    stand.twilio.script[:] = [reply, reply]
-    head, _, *attempts = await stand.outcome(67, "text")
+async def test_broken_api_is_retried_then_dead(system: System, reply: Reply, words: str) -> None:
+    system.twilio.script[:] = [reply, reply]
+    head, _, *attempts = await system.outcome(67, "text")
     assert head.startswith("dead: campaign 67 (text)")
     first, second = map(attempt, attempts)
     assert first.startswith(f"1 twilio: failed, will be retried,: {words}")

@@ -1,4 +1,4 @@
-"""The command line beside a running Clarion: help, keys, campaigns, triggers, the gateway."""
+"""The command line next to a running Clarion: help, keys, campaigns, triggers, the gateway."""
 
 from __future__ import annotations
 
@@ -270,14 +270,14 @@ async def test_rejected_trigger_lists_every_violation(demo: Stack) -> None:
 
 async def test_trigger_with_wrong_key_or_target_is_one_line(demo: Stack) -> None:
     unknown = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", CLARION_API_KEY="sk_no")
-    nobody = await clarion(
+    unreachable = await clarion(
         demo.folder, "trigger", "44", "--email", "a@e2e.example", "--target", "127.0.0.1:9"
     )
     nothing = await clarion(demo.folder, "trigger", "44")
     no_key = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", "--key-file", "none")
 
     assert (unknown.code, unknown.err.split(":")[1]) == (1, " UNAUTHENTICATED")
-    assert (nobody.code, nobody.err.split(":")[1]) == (1, " nothing answers at 127.0.0.1")
+    assert (unreachable.code, unreachable.err.split(":")[1]) == (1, " nothing answers at 127.0.0.1")
     assert (nothing.code, nothing.err) == (2, "clarion: give one of --email, --phone, --device-token\n")
     assert (no_key.code, no_key.err.count("\n")) == (2, 1)
 

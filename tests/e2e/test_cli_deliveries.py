@@ -1,4 +1,4 @@
-"""`clarion deliveries`, `suppressions` and `projects timezone`, beside a running Clarion."""
+"""`clarion deliveries`, `suppressions` and `projects timezone`, next to a running Clarion."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def apply(pool: Pool, undefined: Undefined) -> int:
 
 @pytest.fixture(scope="module")
 async def rest(demo: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a project of its own, once the server knows its key and campaigns."""
+    """A client of a separate project, once the server knows its key and campaigns."""
     secret, scopes = new_secret(), [Scope.TRIGGER, Scope.DELIVERIES_READ]
     async with demo.pool() as pool:
         project = await apply(pool, Undefined.STRICT)
@@ -167,10 +167,10 @@ async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: 
 
 
 async def test_unknown_project_is_named(demo: Stack) -> None:
-    done = await clarion(demo.folder, "projects", "timezone", "nobody", "UTC")
+    done = await clarion(demo.folder, "projects", "timezone", "unknown", "UTC")
     assert (done.code, done.err) == (
         2,
-        "clarion: there is no project nobody; `clarion projects list` shows them\n",
+        "clarion: there is no project unknown; `clarion projects list` shows them\n",
     )
 
 

@@ -1,4 +1,4 @@
-"""`clarion keys limit` and `clarion projects`, beside a running Clarion."""
+"""`clarion keys limit` and `clarion projects`, next to a running Clarion."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ async def test_unknown_key_or_project_is_named(demo: Stack) -> None:
         2,
         f"clarion: there is no key {number}; `clarion keys list` shows them\n",
     )
-    done = await clarion(demo.folder, "projects", "limit", "nobody", "--default")
+    done = await clarion(demo.folder, "projects", "limit", "unknown", "--default")
     assert (done.code, done.err) == (
         2,
-        "clarion: there is no project nobody; `clarion projects list` shows them\n",
+        "clarion: there is no project unknown; `clarion projects list` shows them\n",
     )

@@ -1,4 +1,4 @@
-"""`clarion campaigns preview` as a user runs it: beside a database, or without any."""
+"""`clarion campaigns preview` as a user runs it: with a database, and without one."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Load:
                 self._ending.set()
 
     async def all_delivered(self) -> None:
-        """Return when every accepted trigger stands in the outbox."""
+        """Return when every accepted trigger is in the outbox."""
         outbox = self._stack.data / "outbox" / "email"
         await until(lambda: self.accepted <= {path.stem for path in outbox.iterdir()}, "all are delivered")
 
@@ -78,7 +78,7 @@ class Load:
             await asyncio.sleep(PAUSE)
 
     async def _typed(self, stub: trigger_pb2_grpc.TriggerServiceStub) -> str:
-        user = pb.EmailUser(external_id="restart", email="somebody@e2e.example")
+        user = pb.EmailUser(external_id="restart", email="someone@e2e.example")
         request = pb.TriggerEmailRequest(campaign_id=44, user=user)
         answer = await stub.TriggerEmail(request, metadata=self._stack.metadata(), timeout=20)
         return str(answer.trigger_id)
@@ -139,7 +139,7 @@ async def _by_command(stack: Stack) -> str:
 
 
 async def _settings_that_do_not_work_change_nothing(stack: Stack) -> None:
-    # Not their children too: the old Envoy and backends of PostgreSQL end meanwhile by themselves.
+    # Not their children too: the old Envoy and backends of PostgreSQL end on their own meanwhile.
     processes = {role: process.pid for role, process in stack.children().items()}
     stack.config.write_text("[gateway]\nport = 'none'\n")
     since = hang_up(stack)

@@ -44,7 +44,7 @@ async def test_rest_trigger_becomes_an_exact_email(demo: Stack, rest: httpx.Asyn
 
     mail = email.message_from_bytes(content, policy=email.policy.default)
 
-    assert mail["to"] == "somebody@e2e.example"
+    assert mail["to"] == "someone@e2e.example"
     assert mail["from"] == "Clarion Demo <hello@clarion.example>"
     assert mail["subject"].startswith("Welcome, user-")
     assert number in mail["message-id"]
@@ -180,9 +180,9 @@ async def test_smtp_needs_only_configuration(demo: Stack, mail: MailServer) -> N
     await until(lambda: any(number in m["message-id"] for m in mail.mails), "a mail over SMTP")
 
     letter = next(m for m in mail.mails if number in m["message-id"])
-    assert letter["to"] == "somebody@e2e.example"
+    assert letter["to"] == "someone@e2e.example"
     assert f"Order {SNOWFLAKE}" in letter.as_string()
-    assert "somebody@e2e.example" in mail.recipients
+    assert "someone@e2e.example" in mail.recipients
     assert "letters@clarion.example" in mail.senders
     assert not (demo.data / "outbox" / "email" / f"{number}.eml").exists()
 

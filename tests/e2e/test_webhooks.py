@@ -1,4 +1,4 @@
-"""Webhooks from the command to the receiver: the how-to's, run as it stands on the page."""
+"""Webhooks from the command to the receiver: the how-to's example, run exactly as printed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "receive-webhooks.md"
 
 
 def on_page(pattern: str) -> str:
-    """Return what stands on the page once."""
+    """Return the only match on the page."""
     [found] = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return str(found)
 
@@ -49,7 +49,7 @@ def saved(folder: Path) -> Path:
 
 @asynccontextmanager
 async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Run the page's receiver for the block, beside a connection that is silent; gives what it prints."""
+    """Run the page's receiver during the block, next to a silent connection; yield what it prints."""
     saved(folder)
     env = {**os.environ, "WEBHOOK_SECRET": secret, "PORT": str(port)}
     process = await asyncio.create_subprocess_exec(
@@ -135,20 +135,20 @@ async def test_example_receiver_accepts_only_signed_messages(
         number = await accepted(rest)
         await until_said(printed, f"trigger.delivered {number}")
 
-        async def told(body: bytes, at: float, secret: str = made["secret"], message: str = "m-1") -> int:
+        async def deliver(body: bytes, at: float, secret: str = made["secret"], message: str = "m-1") -> int:
             headers = signed_headers(message, int(at), body, [secret])
             return (await other.post(url, headers=dict(headers), content=body)).status_code
 
         body, now = b'{"type": "trigger.dead", "data": {"trigger_id": "t-1"}}', time.time()
-        assert await told(body, now, "whsec_Zm9yZ2Vk") == 401
-        assert await told(body, now - 310) == 401
-        assert await told(body, now + 310) == 401
+        assert await deliver(body, now, "whsec_Zm9yZ2Vk") == 401
+        assert await deliver(body, now - 310) == 401
+        assert await deliver(body, now + 310) == 401
         assert (await other.post(url, content=body)).status_code == 401
         for length in ("abc", "-1", "9" * 5000, "1048577"):
             assert await status_of(port, f"POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n") == "400"
-        assert [await told(body, now) for _ in range(3)] == [204] * 3
-        assert await told(body, now, message="m-2") == 204
-        # One line for each of the two messages: what was refused or came again left none.
+        assert [await deliver(body, now) for _ in range(3)] == [204] * 3
+        assert await deliver(body, now, message="m-2") == 204
+        # One line for each of the two messages: rejected and repeated messages printed none.
         assert [(await printed.readline()).decode() for _ in range(2)] == ["trigger.dead t-1\n"] * 2
 
         rotated = await shown(demo, "rotate", made["id"])
@@ -185,11 +185,11 @@ async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
             "https://10.1.2.3/",
             r"the URL: 10\.1\.2\.3 is not a public address; to allow it, .* \(CLARION_WEBHOOKS_ALLOW",
         ),
-        ("https://8.8.8.8/", r"there is no project nobody; `clarion projects list` shows them"),
+        ("https://8.8.8.8/", r"there is no project unknown; `clarion projects list` shows them"),
     ],
 )
 def test_invalid_endpoint_is_rejected(demo: Stack, url: str, problem: str) -> None:
-    done = invoked(demo, "create", "--project", "nobody", "--url", url)
+    done = invoked(demo, "create", "--project", "unknown", "--url", url)
     assert isinstance(done.exception, ConfigError)
     assert re.match(problem, str(done.exception))
 

@@ -14,7 +14,7 @@ HEADERS = 0x1
 
 
 class CutConnections:
-    """Passes bytes on to a port, and breaks so many connections at the first answer that would come back."""
+    """Forwards bytes to a port, and cuts the first N connections before their first response."""
 
     def __init__(self, port: int, times: int) -> None:
         self._port = port
@@ -69,7 +69,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def _exactly(reader: asyncio.StreamReader, count: int) -> bytes:
-    """Return so many bytes, or none at the end."""
+    """Return up to this number of bytes, or none at the end."""
     try:
         return await reader.readexactly(count)
     except asyncio.IncompleteReadError:

@@ -59,7 +59,7 @@ def fields_of(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """Return the rich status that travels beside a gRPC error."""
+    """Return the rich status in the trailers of a gRPC error."""
     for name, value in error.trailing_metadata():
         if name == "grpc-status-details-bin":
             assert isinstance(value, bytes)

@@ -31,7 +31,7 @@ class Event:
 
 @dataclass
 class Events:
-    """A stream of events, and the id that a reader would come back with."""
+    """A stream of events, and the id with which a reader would reconnect."""
 
     answer: httpx.Response
     last_id: str = ""

@@ -29,14 +29,14 @@ __all__ = [
     "KEY",
     "POST",
     "TRIGGER",
-    "Stand",
+    "ToyStack",
     "call",
     "grpc_error",
     "hidden",
     "options_for",
     "refused",
     "rich_reason",
-    "running_stand",
+    "running_toy_stack",
     "say",
     "trigger",
     "trigger_path",
@@ -55,7 +55,7 @@ POST = (
 
 
 @dataclass(frozen=True)
-class Stand:
+class ToyStack:
     """A gateway with a healthy server behind it."""
 
     options: GatewaySettings
@@ -82,7 +82,7 @@ def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewaySettings:
 
 
 @contextlib.asynccontextmanager
-async def running_stand(**more: Any) -> AsyncIterator[Stand]:
+async def running_toy_stack(**more: Any) -> AsyncIterator[ToyStack]:
     """Run a gateway and its server for the block."""
     with tempfile.TemporaryDirectory() as path:  # short enough for a Unix socket
         folder = Path(path)
@@ -90,7 +90,7 @@ async def running_stand(**more: Any) -> AsyncIterator[Stand]:
         options = options_for(folder, address, **more)
         async with toy_upstream.running(address) as toy, running(options, workdir=folder) as gateway:
             await until_readyz_says(200, options)
-            yield Stand(options, gateway, toy)
+            yield ToyStack(options, gateway, toy)
 
 
 async def until_readyz_says(status: int, options: GatewaySettings) -> None:
@@ -130,13 +130,13 @@ def refused(answer: httpx.Response, status: int, reason: str) -> dict[str, Any]:
 
 
 def hidden(answer: httpx.Response) -> list[str]:
-    """Return the headers that nobody should see."""
+    """Return the internal headers that must not reach a caller."""
     return [name for name in answer.headers if name.startswith(("grpc-", "x-envoy-"))]
 
 
-async def say(stand: Stand, words: bytes) -> tuple[int, dict[str, Any]]:
+async def say(toy_stack: ToyStack, words: bytes) -> tuple[int, dict[str, Any]]:
     """Send bytes as they are; return the status and the JSON body of the answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", toy_stack.options.port)
     try:
         writer.write(words)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

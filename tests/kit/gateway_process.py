@@ -15,7 +15,7 @@ import grpc
 import httpx
 
 from gateway import GatewaySettings
-from tests.kit import gateway as stand
+from tests.kit import gateway as gateway_kit
 from tests.kit.gateway import trigger
 from tests.kit.until import until
 
@@ -44,7 +44,7 @@ async def short_folder() -> AsyncIterator[Path]:
 def options_for(folder: Path, **more: Any) -> GatewaySettings:
     """Return options for a gateway in front of the toy server of this folder."""
     patient = {"request_timeout": 5.0, "header_timeout": 10.0, "body_timeout": 30.0, "drain_timeout": 3.0}
-    return stand.options_for(folder, f"unix:{folder / TOY}", **{**patient, **more})
+    return gateway_kit.options_for(folder, f"unix:{folder / TOY}", **{**patient, **more})
 
 
 @asynccontextmanager
@@ -79,4 +79,4 @@ async def _is_open(options: GatewaySettings) -> bool:
 
 async def call(channel: grpc.aio.Channel, campaign: str = "44") -> str:
     """Trigger over gRPC; return the id."""
-    return str((await stand.call(channel, campaign, timeout=10)).trigger_id)
+    return str((await gateway_kit.call(channel, campaign, timeout=10)).trigger_id)

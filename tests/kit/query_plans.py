@@ -24,7 +24,7 @@ async def reading(url: str, **settings: str) -> AsyncIterator[Pool]:
 
 
 class Explained:
-    """A pool that also tells how PostgreSQL went about the last statement."""
+    """A pool that also explains each statement: its rows read and its plan nodes."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

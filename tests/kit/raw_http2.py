@@ -11,9 +11,9 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.kit.gateway import JSON, KEY, Stand, trigger_path
+from tests.kit.gateway import JSON, KEY, ToyStack, trigger_path
 
-__all__ = ["Caller", "Heard", "headers", "http2"]
+__all__ = ["Caller", "Received", "headers", "http2"]
 
 QUESTION = {":method": "POST", ":scheme": "http", ":authority": "a", ":path": trigger_path("44")}
 SECONDS = 10
@@ -26,7 +26,7 @@ def headers(**more: str) -> list[tuple[str, str]]:
 
 
 @dataclass
-class Heard:
+class Received:
     """What a gateway said on one connection."""
 
     headers: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Caller:
         legal = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
         self.machine = h2.connection.H2Connection(legal)
         self.machine.initiate_connection()
-        self.heard = Heard()
+        self.received = Received()
         self._reader, self._writer = reader, writer
 
     def send(self, more: bytes = b"") -> None:
@@ -60,44 +60,44 @@ class Caller:
         frame[4] &= ~END_HEADERS
         self._writer.write(bytes(frame))
 
-    async def until(self, what: str, *, answering: bool = True) -> Heard:
-        """Read until this member of `heard` is true, or the connection is closed."""
+    async def until(self, what: str, *, answering: bool = True) -> Received:
+        """Read until this member of `received` is true, or the connection is closed."""
         async with asyncio.timeout(SECONDS):
-            while not (getattr(self.heard, what) or self.heard.closed):
+            while not (getattr(self.received, what) or self.received.closed):
                 try:
                     data = await self._reader.read(65536)
                 except ConnectionError:
                     data = b""
-                self.heard.closed = not data
+                self.received.closed = not data
                 for event in self.machine.receive_data(data):
                     self._note(event)
                 if answering:
                     self.send()
-        return self.heard
+        return self.received
 
     def _note(self, event: h2.events.Event) -> None:
-        heard = self.heard
+        received = self.received
         match event:
             case h2.events.ResponseReceived() | h2.events.TrailersReceived():
-                heard.headers |= {name.decode(): value.decode() for name, value in event.headers or []}
+                received.headers |= {name.decode(): value.decode() for name, value in event.headers or []}
             case h2.events.DataReceived():
-                heard.body += event.data or b""
+                received.body += event.data or b""
             case h2.events.RemoteSettingsChanged():
-                heard.settings |= {int(key): one.new_value for key, one in event.changed_settings.items()}
+                received.settings |= {int(key): one.new_value for key, one in event.changed_settings.items()}
             case h2.events.StreamEnded():
-                heard.ended = True
+                received.ended = True
             case h2.events.StreamReset():
-                heard.reset = True
+                received.reset = True
             case h2.events.ConnectionTerminated():
-                heard.goaway = True
+                received.goaway = True
             case _:
                 pass
 
 
 @contextlib.asynccontextmanager
-async def http2(stand: Stand) -> AsyncIterator[Caller]:
+async def http2(toy_stack: ToyStack) -> AsyncIterator[Caller]:
     """Open a connection for the block."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", toy_stack.options.port)
     try:
         yield Caller(reader, writer)
     finally:

@@ -1,4 +1,4 @@
-"""The whole product as real processes: `clarion up` in a folder of its own, on a free port."""
+"""The whole product as real processes: `clarion up` in its own folder, on a free port."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ PLACE = Placement("email/sandbox")
 
 
 def a_trigger(**changes: Any) -> Trigger:
-    """Make a trigger with an id of its own."""
+    """Make a trigger with its own id."""
     facts: dict[str, Any] = {
         "id": uuid_utils.compat.uuid7(),
         "project_id": 1,
@@ -58,7 +58,7 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
 def ended(
     claim: Claim, outcome: AttemptOutcome, *, retry_in: float | None = None, error: str = ""
 ) -> Finished:
-    """Say how a claim's attempt ended."""
+    """Return the outcome of a claim's attempt."""
     attempt = Attempt(
         number=claim.attempt,
         provider=claim.provider,
@@ -90,7 +90,7 @@ async def accept(pool: Pool, *triggers: Trigger, place: Placement = PLACE) -> No
 
 
 def shares(**slots: int) -> list[ClaimRequest]:
-    """Ask for so much of the lanes of email that have one provider."""
+    """Return claim requests for the email lanes of one provider, each of this size."""
     return [ClaimRequest(f"email/{provider}", provider, number) for provider, number in slots.items()]
 
 

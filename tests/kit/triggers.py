@@ -14,7 +14,7 @@ __all__ = ["ADDRESSES", "CHANNELS", "accepted", "delivery_in_state", "post", "tr
 CHANNELS = {"email": 44, "text": 45, "push": 46}
 """The demo's campaigns by channel."""
 ADDRESSES = {
-    "email": {"email": "somebody@e2e.example"},
+    "email": {"email": "someone@e2e.example"},
     "text": {"phone": "+12025550123"},
     "push": {"device_token": "device-token-of-e2e"},
 }

@@ -19,7 +19,7 @@ URL = "https://hooks.example/clarion"
 
 
 async def an_endpoint(pool: Pool, *events: EventType, project: str = "one", url: str = URL) -> Endpoint:
-    """Create an endpoint that hears of these events, or of all."""
+    """Create an endpoint that receives these events, or all."""
     wanted = events or tuple(EventType)
     return await create_endpoint(pool, project=project, url=url, events=wanted, secret=new_secret())
 
@@ -36,7 +36,7 @@ async def happened(
 
 
 async def told(pool: Pool) -> list[Any]:
-    """Return what endpoints are told, in the order of time."""
+    """Return the messages to endpoints, oldest first."""
     rows = await pool.fetch("SELECT body FROM webhook_message ORDER BY created_at")
     return [json.loads(row["body"]) for row in rows]
 
@@ -52,7 +52,7 @@ async def claimed(
 def answered(
     claim: WebhookClaim, status: int | None, *, retry_in: float | None = None, lost: bool = False
 ) -> Finished[WebhookClaim]:
-    """Say that an attempt got this answer: a retry if it has a delay, else the end."""
+    """Record the response to an attempt: retried after a delay if given, otherwise final."""
     if lost:
         outcome = AttemptOutcome.LOST
     elif retry_in is not None:

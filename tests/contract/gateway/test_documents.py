@@ -1,4 +1,4 @@
-"""The descriptions of the interface that anybody may read."""
+"""The public descriptions of the interface."""
 
 from __future__ import annotations
 

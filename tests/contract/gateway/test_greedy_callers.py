@@ -9,7 +9,7 @@ import httpx
 import pytest
 from h2.connection import H2Connection
 
-from tests.kit.gateway import POST, Stand, running_stand, trigger
+from tests.kit.gateway import POST, ToyStack, running_toy_stack, trigger
 from tests.kit.raw_http2 import headers, http2
 from tests.kit.until import until
 
@@ -19,27 +19,27 @@ HEAP_BYTES = 32 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-async def narrow() -> AsyncIterator[Stand]:
-    async with running_stand(max_connections=CONNECTIONS, idle_timeout=IDLE_SECONDS) as made:
+async def narrow() -> AsyncIterator[ToyStack]:
+    async with running_toy_stack(max_connections=CONNECTIONS, idle_timeout=IDLE_SECONDS) as made:
         yield made
 
 
-async def counted(stand: Stand, name: str) -> int:
+async def counted(toy_stack: ToyStack, name: str) -> int:
     """Return what Envoy has counted, on all listeners if they count apart."""
-    transport = httpx.AsyncHTTPTransport(uds=str(stand.options.admin_socket))
+    transport = httpx.AsyncHTTPTransport(uds=str(toy_stack.options.admin_socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as admin:
         text = (await admin.get("/stats", params={"filter": f"^{name}$"})).text
     return sum(int(line.rpartition(":")[2]) for line in text.splitlines())
 
 
-async def still_serves(stand: Stand) -> bool:
-    async with httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
+async def still_serves(toy_stack: ToyStack) -> bool:
+    async with httpx.AsyncClient(base_url=f"http://{toy_stack.address}") as client:
         return (await trigger(client)).status_code == 204
 
 
-async def said_to(stand: Stand) -> bytes:
-    """Return what a new connection hears to a good request: nothing if it is one too many."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stand.options.port)
+async def said_to(toy_stack: ToyStack) -> bytes:
+    """Return the response to a valid request on a new connection: empty if there are too many connections."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", toy_stack.options.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
     try:
         return await reader.read()
@@ -49,7 +49,7 @@ async def said_to(stand: Stand) -> bytes:
         writer.close()
 
 
-async def test_connection_above_the_limit_is_closed(narrow: Stand) -> None:
+async def test_connection_above_the_limit_is_closed(narrow: ToyStack) -> None:
     port = narrow.options.port
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
     try:
@@ -65,32 +65,34 @@ async def test_connection_above_the_limit_is_closed(narrow: Stand) -> None:
     await until(served, "a new connection is served")
 
 
-async def test_idle_connection_is_closed(narrow: Stand) -> None:
+async def test_idle_connection_is_closed(narrow: ToyStack) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", narrow.options.port)
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_idle_http2_connection_gets_goaway(narrow: Stand) -> None:
+async def test_idle_http2_connection_gets_goaway(narrow: ToyStack) -> None:
     async with http2(narrow) as caller:
         caller.send()
-        heard = await caller.until("closed")
-    assert heard.goaway
+        received = await caller.until("closed")
+    assert received.goaway
 
 
 async def test_incomplete_batches_do_not_exhaust_memory() -> None:
     head = POST.replace(b"campaigns/44/trigger", b"triggers:batch") + b"content-type: application/json\r\n"
     half = head + b"content-length: 2000000\r\n\r\n" + b" " * 1_999_999
-    async with running_stand(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as stand:
-        strangers = [await asyncio.open_connection("127.0.0.1", stand.options.port) for _ in range(30)]
+    async with running_toy_stack(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as toy_stack:
+        strangers = [await asyncio.open_connection("127.0.0.1", toy_stack.options.port) for _ in range(30)]
         for _, writer in strangers:
             writer.write(half)
 
         async def under_pressure() -> bool:
-            return await counted(stand, "overload.envoy.resource_monitors.fixed_heap.pressure") >= 75
+            return await counted(toy_stack, "overload.envoy.resource_monitors.fixed_heap.pressure") >= 75
 
         async def recovered() -> bool:
-            return await counted(stand, "server.memory_allocated") <= HEAP_BYTES and await still_serves(stand)
+            return await counted(toy_stack, "server.memory_allocated") <= HEAP_BYTES and await still_serves(
+                toy_stack
+            )
 
         await until(under_pressure, "the heap is under pressure")
         await until(recovered, "the memory is free again and a call is served")
@@ -133,7 +135,7 @@ def priorities(_: H2Connection) -> bytes:
     ],
 )
 async def test_frame_flood_closes_only_its_connection(
-    narrow: Stand, flood: Callable[[H2Connection], bytes], statistic: str
+    narrow: ToyStack, flood: Callable[[H2Connection], bytes], statistic: str
 ) -> None:
     before = await counted(narrow, statistic)
     async with http2(narrow) as caller:

@@ -14,7 +14,7 @@ from google.api import httpbody_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from clarion.v1 import trigger_pb2
-from tests.kit.gateway import KEY, TRIGGER, running_stand
+from tests.kit.gateway import KEY, TRIGGER, running_toy_stack
 from tests.kit.toy_upstream import TRIGGER_ID
 
 BINARY, TEXT = "application/grpc-web+proto", "application/grpc-web-text+proto"
@@ -37,7 +37,7 @@ def decoded(text: bytes) -> bytes:
 async def ask(
     client: httpx.AsyncClient, campaign: str, kind: str = BINARY, path: str = TRIGGER
 ) -> tuple[bytes, dict[str, str]]:
-    """Call; return the message and the trailers, which stand in the headers when there is no message."""
+    """Call; return the message and the trailers, which are in the headers if there is no message."""
     body = httpbody_pb2.HttpBody(data=b"{}")
     message = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=body).SerializeToString()
     frame = struct.pack(">BI", 0, len(message)) + message
@@ -97,8 +97,11 @@ async def test_unknown_method_is_unimplemented(client: httpx.AsyncClient) -> Non
 
 
 async def test_gateway_errors_have_details() -> None:
-    async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
-        await stand.toy.stop()
+    async with (
+        running_toy_stack() as toy_stack,
+        httpx.AsyncClient(base_url=f"http://{toy_stack.address}") as client,
+    ):
+        await toy_stack.toy.stop()
         _, trailers = await ask(client, "44")
         assert rich(trailers) == (grpc.StatusCode.UNAVAILABLE.value[0], "SERVER_UNAVAILABLE")
         assert trailers["retry-after"] == "1"

@@ -13,14 +13,14 @@ from grpc_health.v1 import health_pb2
 from gateway import running
 from gateway.run.admin import start_draining
 from tests.kit.gateway import (
-    Stand,
+    ToyStack,
     call,
     grpc_error,
     hidden,
     options_for,
     refused,
     rich_reason,
-    running_stand,
+    running_toy_stack,
     trigger,
     until_readyz_says,
 )
@@ -49,7 +49,7 @@ async def test_health_paths_are_read_only(client: httpx.AsyncClient, method: str
 
 async def test_gateway_without_a_server_is_live_but_not_ready() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        options = options_for(Path(folder), f"unix:{folder}/nobody.sock")
+        options = options_for(Path(folder), f"unix:{folder}/missing.sock")
         async with running(options, workdir=Path(folder)):
             url = f"http://127.0.0.1:{options.port}"
             async with httpx.AsyncClient(base_url=url) as client:
@@ -71,29 +71,34 @@ async def test_gateway_without_a_server_is_live_but_not_ready() -> None:
                 assert ("retry-after", "1") in tuple(error.trailing_metadata())
 
 
-async def test_server_that_is_not_ready_still_gets_calls(stand: Stand, client: httpx.AsyncClient) -> None:
-    await stand.toy.health.set(READY_SERVICE, NOT_SERVING)
+async def test_server_that_is_not_ready_still_gets_calls(
+    toy_stack: ToyStack, client: httpx.AsyncClient
+) -> None:
+    await toy_stack.toy.health.set(READY_SERVICE, NOT_SERVING)
     try:
-        await until_readyz_says(503, stand.options)
+        await until_readyz_says(503, toy_stack.options)
         assert (await trigger(client)).status_code == 204
     finally:
-        await stand.toy.health.set(READY_SERVICE, SERVING)
-        await until_readyz_says(200, stand.options)
+        await toy_stack.toy.health.set(READY_SERVICE, SERVING)
+        await until_readyz_says(200, toy_stack.options)
 
 
-async def test_server_that_is_not_serving_is_not_ready(stand: Stand) -> None:
-    await stand.toy.health.set("", NOT_SERVING)
+async def test_server_that_is_not_serving_is_not_ready(toy_stack: ToyStack) -> None:
+    await toy_stack.toy.health.set("", NOT_SERVING)
     try:
-        await until_readyz_says(503, stand.options)
+        await until_readyz_says(503, toy_stack.options)
     finally:
-        await stand.toy.health.set("", SERVING)
-        await until_readyz_says(200, stand.options)
+        await toy_stack.toy.health.set("", SERVING)
+        await until_readyz_says(200, toy_stack.options)
 
 
 async def test_draining_gateway_is_live_but_not_ready() -> None:
-    async with running_stand() as stand, httpx.AsyncClient(base_url=f"http://{stand.address}") as client:
-        assert stand.options.admin_path
-        await start_draining(stand.options.admin_path)
+    async with (
+        running_toy_stack() as toy_stack,
+        httpx.AsyncClient(base_url=f"http://{toy_stack.address}") as client,
+    ):
+        assert toy_stack.options.admin_path
+        await start_draining(toy_stack.options.admin_path)
         refused(await client.get("/readyz"), 503, "NOT_READY")
         answer = await client.get("/healthz")
         assert (answer.status_code, hidden(answer)) == (200, [])

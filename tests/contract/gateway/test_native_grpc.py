@@ -24,13 +24,13 @@ from gateway import GatewaySettings, running
 from tests.kit import breaking_upstream
 from tests.kit.gateway import (
     TRIGGER,
-    Stand,
+    ToyStack,
     call,
     grpc_error,
     options_for,
     refused,
     rich_reason,
-    running_stand,
+    running_toy_stack,
     trigger,
     until_readyz_says,
 )
@@ -65,7 +65,7 @@ async def test_native_grpc_errors_have_retry_after(channel: grpc.aio.Channel) ->
 @pytest.mark.parametrize("seconds", [None, 0.2, 9])
 async def test_unary_grpc_call_times_out(channel: grpc.aio.Channel, seconds: float | None) -> None:
     error = await grpc_error(call(channel, "sleep", timeout=seconds))
-    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # said by grpcio or by Envoy, whoever is first
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # from grpcio or Envoy, whichever is first
 
 
 async def test_hanging_server_is_timed_out_for_every_protocol() -> None:
@@ -81,21 +81,21 @@ async def test_hanging_server_is_timed_out_for_every_protocol() -> None:
         ("grpc-timeout", "x", "9S"),
         ("grpc-encoding", "foo", "identity"),
         ("grpc-trace-bin", "!", "AAAA"),
-        ("anybodys-own-bin", "!", "AAAA"),
+        ("custom-bin", "!", "AAAA"),
     ],
 )
 async def test_malformed_metadata_does_not_affect_later_calls(
-    stand: Stand, name: str, bad: str, good: str
+    toy_stack: ToyStack, name: str, bad: str, good: str
 ) -> None:
-    await status_of_raw_call(stand, {name: bad})  # refused or not: only the next one counts
-    assert await status_of_raw_call(stand, {name: good}) == "0"
+    await status_of_raw_call(toy_stack, {name: bad})  # refused or not: only the next one counts
+    assert await status_of_raw_call(toy_stack, {name: good}) == "0"
 
 
 async def test_server_side_deadline_keeps_the_connection() -> None:
-    async with running_stand(request_timeout=9.0) as stand:
+    async with running_toy_stack(request_timeout=9.0) as toy_stack:
         for _ in range(3):
-            assert await status_of_raw_call(stand, {"grpc-timeout": "300m"}, campaign="sleep") == "4"
-            assert await status_of_raw_call(stand, {}) == "0"
+            assert await status_of_raw_call(toy_stack, {"grpc-timeout": "300m"}, campaign="sleep") == "4"
+            assert await status_of_raw_call(toy_stack, {}) == "0"
 
 
 async def test_unknown_grpc_method_is_unimplemented(channel: grpc.aio.Channel) -> None:
@@ -110,7 +110,9 @@ async def test_gateway_does_not_limit_grpc_bodies(channel: grpc.aio.Channel) -> 
     assert (await trigger_pb2_grpc.TriggerServiceStub(channel).TriggerCampaign(large)).trigger_id
 
 
-async def test_health_and_reflection_streams_do_not_time_out(stand: Stand, channel: grpc.aio.Channel) -> None:
+async def test_health_and_reflection_streams_do_not_time_out(
+    toy_stack: ToyStack, channel: grpc.aio.Channel
+) -> None:
     health: Any = health_pb2_grpc.HealthStub(channel)
     assert (
         await health.Check(health_pb2.HealthCheckRequest())
@@ -118,7 +120,7 @@ async def test_health_and_reflection_streams_do_not_time_out(stand: Stand, chann
     watching = health.Watch(health_pb2.HealthCheckRequest(service="later"))
     assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     await grpc_error(call(channel, "sleep"))  # takes as long as a call may take
-    await stand.toy.health.set("later", health_pb2.HealthCheckResponse.SERVING)
+    await toy_stack.toy.health.set("later", health_pb2.HealthCheckResponse.SERVING)
     assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
     watching.cancel()
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", channel))
@@ -136,14 +138,14 @@ async def test_malformed_path_has_error_details(channel: grpc.aio.Channel) -> No
 
 
 async def test_incomplete_message_has_error_details() -> None:
-    async with running_stand(body_timeout=0.5) as slow, http2(slow) as caller:
+    async with running_toy_stack(body_timeout=0.5) as slow, http2(slow) as caller:
         kind = {":path": TRIGGER, "content-type": "application/grpc", "te": "trailers"}
         caller.machine.send_headers(1, headers(**kind))
         caller.machine.send_data(1, b"\0\0\0\0\x09")
         caller.send()
-        heard = await caller.until("ended")
-    assert heard.headers["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
-    binary = base64.b64decode(heard.headers["grpc-status-details-bin"])
+        received = await caller.until("ended")
+    assert received.headers["grpc-status"] == str(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
+    binary = base64.b64decode(received.headers["grpc-status-details-bin"])
     assert b"REQUEST_TOO_SLOW" in binary
 
 
@@ -168,7 +170,7 @@ async def in_front_of(last_words: bytes | None) -> AsyncIterator[GatewaySettings
 
 
 async def both_ways(options: GatewaySettings) -> tuple[grpc.aio.AioRpcError, httpx.Response]:
-    """Return what a gRPC and a REST caller are told."""
+    """Return the gRPC error and the REST response to the same call."""
     target = f"127.0.0.1:{options.port}"
     async with grpc.aio.insecure_channel(target) as calling:
         error = await grpc_error(call(calling, "44"))
@@ -176,12 +178,12 @@ async def both_ways(options: GatewaySettings) -> tuple[grpc.aio.AioRpcError, htt
         return error, await trigger(client)
 
 
-async def status_of_raw_call(stand: Stand, metadata: dict[str, str], campaign: str = "44") -> str:
+async def status_of_raw_call(toy_stack: ToyStack, metadata: dict[str, str], campaign: str = "44") -> str:
     """Call with metadata that no gRPC library would send; return the gRPC status."""
     body = httpbody_pb2.HttpBody(data=b"{}")
     message = trigger_pb2.TriggerCampaignRequest(campaign_id=campaign, body=body).SerializeToString()
     kind = {":path": TRIGGER, "content-type": "application/grpc", "te": "trailers", **metadata}
-    async with http2(stand) as caller:
+    async with http2(toy_stack) as caller:
         caller.machine.send_headers(1, headers(**kind))
         caller.machine.send_data(1, struct.pack(">BI", 0, len(message)) + message, end_stream=True)
         caller.send()

@@ -14,13 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.kit.gateway import (
-    Stand,
+    ToyStack,
     call,
     grpc_error,
     hidden,
     refused,
     rich_reason,
-    running_stand,
+    running_toy_stack,
     trigger,
     until_calls,
 )
@@ -31,38 +31,38 @@ MANY = 64
 
 
 @pytest.fixture(scope="module")
-async def small() -> AsyncIterator[Stand]:
-    async with running_stand(max_concurrent_per_server=LIMIT, request_timeout=5.0) as made:
+async def small() -> AsyncIterator[ToyStack]:
+    async with running_toy_stack(max_concurrent_per_server=LIMIT, request_timeout=5.0) as made:
         yield made
 
 
 @pytest.fixture
-async def rest(small: Stand) -> AsyncIterator[httpx.AsyncClient]:
+async def rest(small: ToyStack) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=f"http://{small.address}") as made:
         yield made
 
 
 @pytest.fixture
-async def rpc(small: Stand) -> AsyncIterator[grpc.aio.Channel]:
+async def rpc(small: ToyStack) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(small.address) as made:
         yield made
 
 
 @asynccontextmanager
-async def busy(stand: Stand, client: httpx.AsyncClient) -> AsyncIterator[None]:
+async def busy(toy_stack: ToyStack, client: httpx.AsyncClient) -> AsyncIterator[None]:
     """Keep the server as busy as it may be for the block; all of these calls succeed."""
-    before = stand.toy.calls
-    stand.toy.free.clear()
+    before = toy_stack.toy.calls
+    toy_stack.toy.free.clear()
     flying = [asyncio.create_task(trigger(client, "wait")) for _ in range(LIMIT)]
     try:
-        await until_calls(stand.toy, before + LIMIT)
+        await until_calls(toy_stack.toy, before + LIMIT)
         yield
     finally:
-        stand.toy.free.set()
+        toy_stack.toy.free.set()
     assert [one.status_code for one in await asyncio.gather(*flying)] == [204] * LIMIT
 
 
-async def test_rest_call_above_the_limit_is_503(small: Stand, rest: httpx.AsyncClient) -> None:
+async def test_rest_call_above_the_limit_is_503(small: ToyStack, rest: httpx.AsyncClient) -> None:
     async with busy(small, rest):
         before = small.toy.calls
         answer = await trigger(rest)
@@ -73,18 +73,18 @@ async def test_rest_call_above_the_limit_is_503(small: Stand, rest: httpx.AsyncC
 
 
 async def test_grpc_call_above_the_limit_is_unavailable(
-    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+    small: ToyStack, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     async with busy(small, rest):
         error = await grpc_error(call(rpc, "44"))
         assert (error.code(), rich_reason(error)) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
-        told = dict(cast("Any", error.trailing_metadata()))
-        assert told["retry-after"] == "1"
-        assert not [name for name in told if name.startswith("x-envoy-")]
+        metadata = dict(cast("Any", error.trailing_metadata()))
+        assert metadata["retry-after"] == "1"
+        assert not [name for name in metadata if name.startswith("x-envoy-")]
 
 
 async def test_overload_does_not_affect_health_or_reflection(
-    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+    small: ToyStack, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     health: Any = health_pb2_grpc.HealthStub(rpc)
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", rpc))
@@ -99,7 +99,7 @@ async def test_overload_does_not_affect_health_or_reflection(
 
 
 async def test_streams_do_not_count_as_calls(
-    small: Stand, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
+    small: ToyStack, rest: httpx.AsyncClient, rpc: grpc.aio.Channel
 ) -> None:
     health: Any = health_pb2_grpc.HealthStub(rpc)
     watching = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(LIMIT + 1)]
@@ -115,17 +115,17 @@ async def test_streams_do_not_count_as_calls(
 
 
 @pytest.fixture
-async def fresh() -> AsyncIterator[Stand]:
-    async with running_stand(max_concurrent_per_server=MANY, request_timeout=5.0) as made:
+async def fresh() -> AsyncIterator[ToyStack]:
+    async with running_toy_stack(max_concurrent_per_server=MANY, request_timeout=5.0) as made:
         yield made
 
 
-async def test_new_gateway_accepts_many_concurrent_calls(fresh: Stand) -> None:
+async def test_new_gateway_accepts_many_concurrent_calls(fresh: ToyStack) -> None:
     async with crowd(fresh) as client:
         assert await slow_round(fresh, client) == [204] * MANY
 
 
-async def test_slow_calls_lower_the_limit_for_a_while(fresh: Stand) -> None:
+async def test_slow_calls_lower_the_limit_for_a_while(fresh: ToyStack) -> None:
     least = fresh.options.min_concurrent
     async with crowd(fresh) as client, asyncio.timeout(90):
         while (statuses := await slow_round(fresh, client)).count(204) > least:
@@ -139,21 +139,23 @@ async def test_slow_calls_lower_the_limit_for_a_while(fresh: Stand) -> None:
 
 
 @asynccontextmanager
-async def crowd(stand: Stand) -> AsyncIterator[httpx.AsyncClient]:
+async def crowd(toy_stack: ToyStack) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=MANY, max_keepalive_connections=MANY)
-    async with httpx.AsyncClient(base_url=f"http://{stand.address}", limits=limits, timeout=20) as made:
+    async with httpx.AsyncClient(base_url=f"http://{toy_stack.address}", limits=limits, timeout=20) as made:
         yield made
 
 
-async def slow_round(stand: Stand, client: httpx.AsyncClient) -> list[int]:
+async def slow_round(toy_stack: ToyStack, client: httpx.AsyncClient) -> list[int]:
     """Make calls at once and let none end before each has been taken or refused; return their statuses."""
-    before = stand.toy.calls
-    stand.toy.free.clear()
+    before = toy_stack.toy.calls
+    toy_stack.toy.free.clear()
     flying = [asyncio.create_task(trigger(client, "wait")) for _ in range(MANY)]
     await until(
-        lambda: stand.toy.calls - before + sum(one.done() for one in flying) >= MANY,
+        lambda: toy_stack.toy.calls - before + sum(one.done() for one in flying) >= MANY,
         "every call is at the server or refused",
     )
-    await asyncio.sleep(10 * stand.options.latency_target)  # how slow the calls are is what Envoy measures
-    stand.toy.free.set()
+    await asyncio.sleep(
+        10 * toy_stack.options.latency_target
+    )  # how slow the calls are is what Envoy measures
+    toy_stack.toy.free.set()
     return [one.status_code for one in await asyncio.gather(*flying)]

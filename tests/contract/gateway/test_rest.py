@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.kit.gateway import JSON, KEY, Stand, hidden, refused, trigger
+from tests.kit.gateway import JSON, KEY, ToyStack, hidden, refused, trigger
 from tests.kit.toy_upstream import TRIGGER_ID
 
 
@@ -23,17 +23,17 @@ async def test_valid_trigger_is_204_with_id_and_location(
     assert answer.headers["server"] == "clarion"
 
 
-async def test_body_and_metadata_arrive_unchanged(stand: Stand, client: httpx.AsyncClient) -> None:
+async def test_body_and_metadata_arrive_unchanged(toy_stack: ToyStack, client: httpx.AsyncClient) -> None:
     body = b'{"event": {"order": 90071992547409931234, "x": 1.10, },}'
     answer = await trigger(
         client, "not-a-number", content=body, headers={**KEY, **JSON, "idempotency-key": "a-1"}
     )
     assert answer.status_code == 204
-    assert stand.toy.last.campaign_id == "not-a-number"
-    assert stand.toy.last.body.data == body
-    assert stand.toy.metadata["authorization"] == KEY["authorization"]
-    assert stand.toy.metadata["idempotency-key"] == "a-1"
-    assert stand.toy.metadata["x-request-id"] == answer.headers["x-request-id"]
+    assert toy_stack.toy.last.campaign_id == "not-a-number"
+    assert toy_stack.toy.last.body.data == body
+    assert toy_stack.toy.metadata["authorization"] == KEY["authorization"]
+    assert toy_stack.toy.metadata["idempotency-key"] == "a-1"
+    assert toy_stack.toy.metadata["x-request-id"] == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,15 @@ async def test_invalid_query_is_422(client: httpx.AsyncClient, query: str) -> No
 
 
 @pytest.mark.parametrize("query", ["campaign_id=55", "campaignId=55", "%63ampaign_id=55", "x=1"])
-async def test_query_cannot_override_the_path(stand: Stand, client: httpx.AsyncClient, query: str) -> None:
-    before = stand.toy.calls
+async def test_query_cannot_override_the_path(
+    toy_stack: ToyStack, client: httpx.AsyncClient, query: str
+) -> None:
+    before = toy_stack.toy.calls
     refused(await trigger(client, f"44/trigger?{query}#"), 422, "INVALID_REQUEST")
-    assert stand.toy.calls == before
+    assert toy_stack.toy.calls == before
 
 
-async def test_forged_headers_have_no_effect(stand: Stand, client: httpx.AsyncClient) -> None:
+async def test_forged_headers_have_no_effect(toy_stack: ToyStack, client: httpx.AsyncClient) -> None:
     forged = {
         "x-trigger-id": "forged",
         "x-envoy-upstream-service-time": "1",
@@ -187,7 +189,7 @@ async def test_forged_headers_have_no_effect(stand: Stand, client: httpx.AsyncCl
     answer = await trigger(client, headers={**KEY, **JSON, **forged})
     assert answer.headers["x-trigger-id"] == TRIGGER_ID
     assert answer.headers["x-request-id"] != "forged"
-    assert "a_b" not in stand.toy.metadata
+    assert "a_b" not in toy_stack.toy.metadata
     refused(await trigger(client, "sleep", headers={**KEY, **JSON, **forged}), 504, "TIMED_OUT")
 
 
@@ -198,7 +200,7 @@ async def test_forged_headers_have_no_effect(stand: Stand, client: httpx.AsyncCl
         ("grpc-timeout", "0S"),
         ("grpc-encoding", "foo"),
         ("grpc-tags-bin", "!"),
-        ("anybodys-own-bin", "!"),
+        ("custom-bin", "!"),
         ("5!", "a name that gRPC does not know"),
         ("a^|~b", ""),
     ],

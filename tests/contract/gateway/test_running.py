@@ -13,26 +13,26 @@ import pytest
 
 from gateway import GatewayError, GatewaySettings, check, running, wait_ready
 from gateway.run.process import Envoy
-from tests.kit.gateway import Stand, options_for, trigger, until_calls, until_readyz_says
+from tests.kit.gateway import ToyStack, options_for, trigger, until_calls, until_readyz_says
 from tests.kit.stack import free_port
 
 
-async def test_stopping_completes_calls_in_flight(stand: Stand) -> None:
+async def test_stopping_completes_calls_in_flight(toy_stack: ToyStack) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        options = options_for(Path(folder), *stand.options.upstreams)
+        options = options_for(Path(folder), *toy_stack.options.upstreams)
         async with running(options, workdir=Path(folder)) as gateway:
             await until_readyz_says(200, options)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.port}") as client:
-                before = stand.toy.calls
+                before = toy_stack.toy.calls
                 flying = asyncio.create_task(trigger(client, "nap"))
-                await until_calls(stand.toy, before + 1)
+                await until_calls(toy_stack.toy, before + 1)
                 assert await gateway.stop() == 0
                 assert (await flying).status_code == 204
 
 
-async def test_sigterm_stops_the_runner_and_envoy(stand: Stand) -> None:
+async def test_sigterm_stops_the_runner_and_envoy(toy_stack: ToyStack) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        options = options_for(Path(folder), *stand.options.upstreams, drain_timeout=2.0)
+        options = options_for(Path(folder), *toy_stack.options.upstreams, drain_timeout=2.0)
         code = "import asyncio, sys; from pathlib import Path; from gateway import *; "
         code += f"sys.exit(asyncio.run(run_gateway({options!r}, workdir=Path({folder!r}))))"
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
@@ -48,19 +48,19 @@ async def test_sigterm_stops_the_runner_and_envoy(stand: Stand) -> None:
             await wait_ready(options, 0.1)
 
 
-async def test_admin_socket_is_optional(stand: Stand, tmp_path: Path) -> None:
-    options = GatewaySettings(port=free_port(), upstreams=stand.options.upstreams)
+async def test_admin_socket_is_optional(toy_stack: ToyStack, tmp_path: Path) -> None:
+    options = GatewaySettings(port=free_port(), upstreams=toy_stack.options.upstreams)
     async with running(options, workdir=tmp_path) as gateway:
         assert gateway.returncode is None
     assert gateway.returncode == 0
 
 
-async def test_used_port_is_reported_in_one_line(stand: Stand, tmp_path: Path) -> None:
+async def test_used_port_is_reported_in_one_line(toy_stack: ToyStack, tmp_path: Path) -> None:
     with pytest.raises(
         GatewayError,
         match=r"cannot listen on .*: Address already in use; set CLARION_GATEWAY_PORT",
     ):
-        async with running(stand.options, workdir=tmp_path):
+        async with running(toy_stack.options, workdir=tmp_path):
             pytest.fail("two gateways share a port")
 
 
@@ -76,9 +76,9 @@ async def test_envoy_errors_are_reported_verbatim() -> None:
         await check(broken)
 
 
-async def test_configuration_and_admin_socket_are_private(stand: Stand) -> None:
-    assert stand.options.admin_path
-    for path in (stand.options.admin_path, stand.options.admin_path.with_name("envoy.json")):
+async def test_configuration_and_admin_socket_are_private(toy_stack: ToyStack) -> None:
+    assert toy_stack.options.admin_path
+    for path in (toy_stack.options.admin_path, toy_stack.options.admin_path.with_name("envoy.json")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
 
 

@@ -42,7 +42,7 @@ def as_item(case: Case) -> bytes | None:
 
 
 def is_json(item: bytes) -> bool:
-    """Tell whether the grammar of JSON has no objection. Deep inside it is not asked."""
+    """Return whether the text is valid JSON, except deep inside, which the outer parser does not check."""
     try:
         msgspec.json.decode(blank_below(item.decode(), 40), type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

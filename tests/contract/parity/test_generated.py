@@ -1,4 +1,4 @@
-"""Bodies that nobody thought of: answered alike by every way in, never by a fault."""
+"""Generated bodies: every protocol gives the same response, and never an internal error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ objects = st.dictionaries(text, values, max_size=4)
 
 # Good more often than not, so that one example is seldom wrong everywhere.
 goodish = {
-    "external_id": st.just("somebody") | text,
+    "external_id": st.just("some user") | text,
     "email": st.just(EMAIL) | st.emails(),
     "phone": st.just(PHONE) | st.from_regex(r"\+[1-9][0-9]{5,15}", fullmatch=True),
     "device_token": st.just(TOKEN) | st.from_regex(r"[A-Za-z0-9_:-]{8,40}", fullmatch=True),
@@ -51,7 +51,7 @@ users = {
 
 
 def is_one_segment(campaign: str) -> bool:
-    """Tell whether REST can ask for this campaign: dots and slashes make it another path, or none."""
+    """Return whether REST can name this campaign: dots and slashes would change the path."""
     return bool(campaign.strip(".")) and not set("/\\") & set(campaign)
 
 

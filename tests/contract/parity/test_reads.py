@@ -14,7 +14,7 @@ from server.store.pool import Pool
 from tests.kit.documented_errors import check_rest, fields_of, reason_of
 from tests.kit.stack import EXAMPLE, Stack
 
-from .cases.reads import NAMES, NOBODY, READS, SCOPES, SERVICES, Read
+from .cases.reads import NAMES, READS, SCOPES, SERVICES, UNKNOWN_ID, Read
 from .ways import Answer, Ways, call, the_same
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -61,14 +61,14 @@ async def test_reads_get_the_same_answer(read: Read, ways: Ways) -> None:
 
 @pytest.mark.parametrize("method", SERVICES)
 async def test_missing_scope_is_named(method: str, ways: Ways) -> None:
-    read = Read("", method, {NAMES[method]: NOBODY} if method in NAMES else {}, key="held_to_45")
+    read = Read("", method, {NAMES[method]: UNKNOWN_ID} if method in NAMES else {}, key="held_to_45")
     refusal = the_same(await ask(ways, read)).refusal
     assert refusal is not None
     assert refusal["details"][0]["metadata"]["scope"] == SCOPES[method]
 
 
 @pytest.mark.parametrize("value", ["abc", "1.5", str(2**31), "1e2", "0x1", ""])
-async def test_page_size_above_32_bits_is_422(value: str, ways: Ways) -> None:
+async def test_page_size_outside_int32_is_422(value: str, ways: Ways) -> None:
     headers = {"authorization": f"Bearer {ways.secrets.reads}"}
     answer = await ways.http.get("/api/client/campaigns", params={"page_size": value}, headers=headers)
     assert reason_of(check_rest(answer)) == "INVALID_REQUEST"
@@ -96,7 +96,7 @@ async def test_delivery_is_shown_only_to_its_project(ways: Ways, stack: Stack, m
 
 @pytest.fixture
 async def doomed(pool: Pool) -> str:
-    """Return the id of a key that nobody uses."""
+    """Return the id of a key that no other test uses."""
     project = await projects.ensure_project(pool, "demo")
     key = await keys.create_key(pool, new_secret(), project_id=project, name="doomed", scopes={Scope.TRIGGER})
     return str(key.id)

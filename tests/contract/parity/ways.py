@@ -1,4 +1,4 @@
-"""The one place that makes a call by every way in and compares what comes back."""
+"""Make a call over every protocol and compare the responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract as a table: what is sent, and what must come back by every way in."""
+"""The contract as a table: requests, and the response expected from every protocol."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ START = '{"user": {"external_id": "a", "email": "test@test.com"}, '
 
 
 def padded(size: int) -> str:
-    """Return a good body of so many bytes, most of them spaces."""
+    """Return a valid body of this size in bytes, padded with spaces."""
     return GOOD[:-1] + " " * (size - len(GOOD)) + "}"
 
 
@@ -78,7 +78,7 @@ SYNTAX: dict[str, str | bytes] = {
     "UTF-16 without a mark": GOOD.encode("utf-16-le"),
     "UTF-32": GOOD.encode("utf-32"),
     "Latin-1": '{"user": {"external_id": "ü"}}'.encode("latin-1"),
-    "a byte that is no UTF-8": b'{"user": {"external_id": "\xff"}}',
+    "a byte that is not UTF-8": b'{"user": {"external_id": "\xff"}}',
     "an overlong UTF-8 character": b'{"user": {"external_id": "\xc0\xaf"}}',
     "a surrogate in UTF-8": b'{"user": {"external_id": "\xed\xa0\x80"}}',
     "half a UTF-8 character": b'{"user": {"external_id": "\xc3',

@@ -21,7 +21,7 @@ NO_NUMBERS = [
 
 
 def numbers() -> list[Case]:
-    """Return campaign ids that are no number of a campaign."""
+    """Return invalid campaign ids."""
     return [invalid(f"campaign {text[:24]!r}", EXAMPLE, NUMBER, campaign=text) for text in NO_NUMBERS]
 
 

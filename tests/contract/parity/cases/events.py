@@ -27,7 +27,7 @@ def deep_objects(levels: int, innermost: str = "{}") -> str:
 
 
 def long(size: int) -> str:
-    """Return an object of so many bytes."""
+    """Return a JSON object of this size in bytes."""
     empty = '{"a": ""}'
     return empty.replace('""', '"' + "x" * (size - len(empty)) + '"')
 
@@ -92,7 +92,7 @@ def alone(name: str, request: Typed, *fields: tuple[str, str], reason: str = "IN
 
 
 def wrong_json() -> list[Case]:
-    """Return what is no JSON object, in the two fields that carry one as text."""
+    """Return cases in which the two fields for JSON as text hold something other than an object."""
     malformed = {
         "no JSON": "x",
         "a trailing comma": '{"a": 1,}',
@@ -114,13 +114,13 @@ def wrong_json() -> list[Case]:
     return cases
 
 
-_NOBODY = pb.TriggerEmailRequest(campaign_id=44)
+_WITHOUT_USER = pb.TriggerEmailRequest(campaign_id=44)
 _WITHOUT_CAMPAIGN = pb.TriggerEmailRequest(user=pb.EmailUser(**USERS[44]))
 _NEGATIVE = pb.TriggerEmailRequest(campaign_id=-1, user=pb.EmailUser(**USERS[44]))
 
 TYPED_ALONE = [
     *wrong_json(),
-    alone("no user", _NOBODY, ("user", "REQUIRED")),
+    alone("no user", _WITHOUT_USER, ("user", "REQUIRED")),
     alone("no campaign", _WITHOUT_CAMPAIGN, ("campaign_id", "REQUIRED")),
     alone("a negative campaign", _NEGATIVE, ("campaign_id", "OUT_OF_RANGE")),
     alone(

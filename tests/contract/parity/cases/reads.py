@@ -1,4 +1,4 @@
-"""The calls that read and revoke: what is asked, and what must come back by every way."""
+"""The calls that read and revoke: requests, and the response expected from every protocol."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from google.protobuf.message import Message
 from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN
 
-__all__ = ["NAMES", "NOBODY", "READS", "SCOPES", "SERVICES", "Read"]
+__all__ = ["NAMES", "READS", "SCOPES", "SERVICES", "UNKNOWN_ID", "Read"]
 
-NOBODY = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 FORMAT, RANGE = "INVALID_FORMAT", "OUT_OF_RANGE"
 
 
 @dataclass(frozen=True)
 class Read:
-    """One call that reads, and what must come back. Without a reason it is answered."""
+    """A read and its expected error; without a reason it succeeds."""
 
     name: str
     method: str
@@ -94,8 +94,24 @@ NAMES = {
     "RevokeApiKey": "key_id",
 }
 NO_UUIDS = [
-    *("x", "44", "null", "{}", NOBODY[:-1], NOBODY + "0", f"{{{NOBODY}}}", f"urn:uuid:{NOBODY}"),
-    *(NOBODY.replace("-", ""), NOBODY[:-1] + "g", f" {NOBODY}", f"{NOBODY}\n", "٤" * 36, "0" * 5000),
+    *(
+        "x",
+        "44",
+        "null",
+        "{}",
+        UNKNOWN_ID[:-1],
+        UNKNOWN_ID + "0",
+        f"{{{UNKNOWN_ID}}}",
+        f"urn:uuid:{UNKNOWN_ID}",
+    ),
+    *(
+        UNKNOWN_ID.replace("-", ""),
+        UNKNOWN_ID[:-1] + "g",
+        f" {UNKNOWN_ID}",
+        f"{UNKNOWN_ID}\n",
+        "٤" * 36,
+        "0" * 5000,
+    ),
 ]
 NO_NUMBERS = [*("0", "-1", "+1", "01", "1.0", "1e3", "abc", "٤٤", " 44", "44 ", "1" * 20, "0x2C", "%34%34")]
 
@@ -149,15 +165,15 @@ def by_keys() -> list[Read]:
         )
         for method in SERVICES
         for kind, reason in kinds.items()
-        for wrong in ([NOBODY, "wrong"] if method in NAMES else [""])
+        for wrong in ([UNKNOWN_ID, "wrong"] if method in NAMES else [""])
     ]
 
 
 READS = [
     *not_ids("GetDelivery", NO_UUIDS),
-    *unknown("GetDelivery", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *unknown("GetDelivery", "DELIVERY_NOT_FOUND", UNKNOWN_ID, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     *not_ids("GetTrigger", NO_UUIDS),
-    *unknown("GetTrigger", "DELIVERY_NOT_FOUND", NOBODY, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    *unknown("GetTrigger", "DELIVERY_NOT_FOUND", UNKNOWN_ID, "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     *(listed(f"campaign {one[:24]!r}", ("campaign_id", "WRONG_TYPE"), campaign_id=one) for one in NO_NUMBERS),
     *(listed(f"page size {one}", ("page_size", RANGE), page_size=one) for one in (-1, 501, 2**31 - 1)),
     *(
@@ -177,18 +193,18 @@ READS = [
         page_size=501,
         page_token="x",
     ),
-    listed("of nobody", external_id="nobody"),
+    listed("of an unknown user", external_id="unknown"),
     listed("of a user with blanks", external_id="a b+c"),
     listed("of no campaign", campaign_id=str(2**63 - 1)),
     listed("of a campaign past all numbers", ("campaign_id", "WRONG_TYPE"), campaign_id=str(2**63)),
     listed("another project's campaign", campaign_id=str(OTHERS_CAMPAIGN)),
-    listed("cancelled ones of nobody", external_id="nobody", state="DELIVERY_STATE_CANCELLED"),
+    listed("cancelled ones of an unknown user", external_id="unknown", state="DELIVERY_STATE_CANCELLED"),
     *not_ids("GetCampaign", NO_NUMBERS, "WRONG_TYPE"),
     *unknown(
         "GetCampaign", "CAMPAIGN_NOT_FOUND", "1", "999", str(OTHERS_CAMPAIGN), str(2**63 - 1), str(2**63)
     ),
     *not_ids("RevokeApiKey", NO_UUIDS),
-    *unknown("RevokeApiKey", "KEY_NOT_FOUND", NOBODY, NOBODY.replace("0", "f")),
+    *unknown("RevokeApiKey", "KEY_NOT_FOUND", UNKNOWN_ID, UNKNOWN_ID.replace("0", "f")),
     *sizes("a wrong", RANGE, -1, -(2**31), 1001, 2**31 - 1),
     *sizes("a good", "", 0, 1, 2, 3, 1000),
     *tokens("x", "0", "01", "-1", "1.0", " 1", "44 ", "9" * 19, "٤٤", "1" * 5000, "a" * 5000, "'", "\n"),

@@ -88,7 +88,7 @@ def _address_of(campaign: int) -> str:
 
 
 def _is_sayable(member: tuple[str, object]) -> bool:
-    """Tell whether a typed user has this member, and protobuf its value: no halves of surrogate pairs."""
+    """Return whether a typed user can have this member and value: protobuf allows no lone surrogates."""
     name, value = member
     if name == "data":
         return isinstance(value, dict)

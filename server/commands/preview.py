@@ -108,9 +108,12 @@ async def _from_database(
 def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:
     """Return a trigger with the given data and sample data for the rest."""
     from ..channels import CHANNELS  # noqa: PLC0415 - see server/cli.py
+    from ..intake.contract import USER_FIELDS_OF, Kind  # noqa: PLC0415 - see server/cli.py
 
     address = CHANNELS[campaign.channel].address
-    sample = {"external_id": "EXTERNAL_ID", address.field: address.sample, "timezone": "", "locale": ""}
+    fields = USER_FIELDS_OF[campaign.channel].values()
+    sample = {field.name: "" for field in fields if field.kind is Kind.TEXT}
+    sample |= {"external_id": "EXTERNAL_ID", address.field: address.sample}
     given = _json_object("--user", user)
     if unknown := given.keys() - sample - {"data"}:
         raise ConfigError(
@@ -119,15 +122,15 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
     member = sample | {name: value for name, value in given.items() if name != "data"}
     if wrong := [name for name, value in member.items() if not isinstance(value, str)]:
         raise ConfigError(f"--user: {', '.join(wrong)}: must be a string")
+    member["timezone"] = _checked_timezone(timezone or member["timezone"])
+    member["locale"] = _checked_locale(locale or member["locale"])
     return Trigger(
         uuid.UUID(int=0),
         campaign.project_id,
         campaign.id,
         campaign.channel,
-        member["external_id"],
-        member[address.field],
-        timezone=_checked_timezone(timezone or member["timezone"]),
-        locale=_checked_locale(locale or member["locale"]),
+        address=member.pop(address.field),
+        **member,
         user_data=json.dumps(given.get("data", {})),
         event=json.dumps(_json_object("--event", event)),
     )

@@ -18,6 +18,7 @@ from gateway import GatewaySettings
 
 from ..channels import BY_ADDRESS_FIELD
 from ..errors import ClarionError, ConfigError, Violation
+from ..intake.contract import USER_FIELDS, Kind
 from ..intake.send_at import parse_send_at
 from ..intake.typed import TYPED
 from .common import Invocation, json_option, show_json
@@ -26,6 +27,7 @@ __all__ = ["trigger"]
 
 _TLS = "https://"
 _OPTIONS = {field: "--" + field.replace("_", "-") for field in BY_ADDRESS_FIELD}
+_OWN_OPTIONS = {*BY_ADDRESS_FIELD, "external_id", "timezone", "locale"}
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
@@ -36,12 +38,22 @@ def _address_options(command: _Command) -> _Command:
     return command
 
 
+def _other_options(command: _Command) -> _Command:
+    """Add an option for each text field of users that has no option with a more helpful text."""
+    for name, field in reversed(list(USER_FIELDS.items())):
+        if field.kind is Kind.TEXT and name not in _OWN_OPTIONS:
+            option = "--" + name.replace("_", "-")
+            command = click.option(option, default="", help=f"The field user.{name}.")(command)
+    return command
+
+
 @click.command()
 @click.argument("campaign_id", type=int)
 @click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your ID of the user.")
 @_address_options
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
+@_other_options
 @click.option("--event", default="", help="JSON object for the templates.")
 @click.option("--send-at", help="When to send it, as RFC 3339, such as 2026-12-24T18:00:00+01:00.")
 @click.option("--request-id", default="", help="Idempotency key: repeating the call does not send twice.")
@@ -139,7 +151,9 @@ def _call(
     given = [name for name in BY_ADDRESS_FIELD if user[name] is not None]
     if not given:
         raise ConfigError(f"give one of {', '.join(_OPTIONS.values())}")
-    members = {name: user[name] or "" for name in ("external_id", "timezone", "locale", given[0])}
+    members = {
+        name: value or "" for name, value in user.items() if name not in BY_ADDRESS_FIELD or name == given[0]
+    }
     call = TYPED[BY_ADDRESS_FIELD[given[0]].name]
     request = call.request(campaign_id=campaign_id, user=members, **more)
     method = getattr(stub, call.method)

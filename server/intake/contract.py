@@ -18,6 +18,7 @@ from buf.validate import validate_pb2
 from clarion.v1 import options_pb2
 from clarion.v1 import trigger_pb2 as pb
 
+from ..channels import BY_ADDRESS_FIELD
 from ..domain.campaign import Channel
 from .typed import TYPED
 
@@ -120,12 +121,19 @@ def _fields(message: Descriptor) -> dict[str, ProtoField]:
 
 
 def _joined(tables: list[dict[str, ProtoField]]) -> Mapping[str, ProtoField]:
-    """Join the fields of all channels. Only what every channel requires is required."""
+    """Join the fields of all channels. Only what every channel requires is required.
+
+    Raises:
+        NotImplementedError: A field other than an address is not in all channels, or with different rules.
+    """
     joined: dict[str, ProtoField] = {}
     for table in tables:
         for name, field in table.items():
             if joined.setdefault(name, field) != field:
                 raise NotImplementedError(f"{name}: its rules differ between channels")
+    for name in joined.keys() - BY_ADDRESS_FIELD.keys():
+        if not all(name in table for table in tables):
+            raise NotImplementedError(f"{name}: add the field to the messages of every channel")
     return {
         name: field._replace(required=field.required and all(name in table for table in tables))
         for name, field in joined.items()

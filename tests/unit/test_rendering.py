@@ -6,6 +6,7 @@ import email.policy
 import uuid
 from email.message import EmailMessage
 
+import msgspec
 import pytest
 
 from server.channels.email_message import Email, compose
@@ -14,7 +15,8 @@ from server.channels.text import Text
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.trigger import Trigger
 from server.errors import RenderError, Verdict
-from server.templates.render import Renderer, check_templates
+from server.intake.contract import USER_FIELDS_OF
+from server.templates.render import Renderer, _namespace, check_templates
 from tests.kit.cpu import little_cpu
 from tests.kit.dispatch import make_campaign, make_trigger
 from tests.kit.verdicts import raises
@@ -39,6 +41,14 @@ def parsed(message: Email) -> EmailMessage:
     assert isinstance(found, EmailMessage)
     assert not found.defects
     return found
+
+
+@pytest.mark.parametrize("channel", Channel)
+def test_templates_see_every_field_of_the_user(channel: Channel) -> None:
+    trigger = msgspec.structs.replace(make_trigger(), channel=channel)
+    user = _namespace(make_campaign(channel=channel), trigger)["user"]
+    assert isinstance(user, dict)
+    assert user.keys() == USER_FIELDS_OF[channel].keys()
 
 
 def test_templates_can_use_user_event_and_campaign() -> None:

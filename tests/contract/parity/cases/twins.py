@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from clarion.v1 import trigger_pb2 as pb
+from server.intake.contract import USER_FIELDS
 from tests.kit.stack import EXAMPLE
 
 __all__ = ["CAMPAIGN_OF", "EMAIL", "PHONE", "TOKEN", "USERS", "Typed", "twin_of", "typed"]
@@ -92,5 +93,4 @@ def _is_sayable(member: tuple[str, object]) -> bool:
     name, value = member
     if name == "data":
         return isinstance(value, dict)
-    known = name in {"external_id", "timezone", "locale", *CAMPAIGN_OF}
-    return known and isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+    return name in USER_FIELDS and isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

@@ -137,7 +137,10 @@ class Product:
         return int((await self.rows(sql))[0][0])
 
     async def clear(self) -> None:
-        """Delete all triggers and their messages, and flush the disk, so that every round starts alike."""
+        """Delete all triggers and their messages, and flush the disk, so that every round starts alike.
+
+        Call it before a dispatcher starts: a claim locks the same tables in another order, which is a deadlock.
+        """
         await self.rows("TRUNCATE trigger, queue, attempt, dead_letter, suppression, idempotency")
         await self.rows("CHECKPOINT")
         await asyncio.to_thread(shutil.rmtree, self.run.data / "outbox", ignore_errors=True)

@@ -81,8 +81,8 @@ async def measure(
     Raises:
         LabError: a trigger was sent early, or never.
     """
+    await core.clear()
     async with core.dispatching():
-        await core.clear()
         first = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=_LEAD + triggers / 500)
         times = [first + dt.timedelta(seconds=seconds * n / triggers) for n in range(triggers)]
         bodies = [json.dumps({**json.loads(BODY), "send_at": time.isoformat()}).encode() for time in times]

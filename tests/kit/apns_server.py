@@ -28,6 +28,8 @@ import h2.settings
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+from tests.kit.connections import serving
+
 KEY_ID, TEAM_ID, TOPIC = "KEY4567890", "TEAM567890", "com.example.news"
 AN_HOUR = 3600
 
@@ -232,34 +234,14 @@ async def apns_server(
 ) -> AsyncIterator[ApnsServer]:
     """Run the server. A request with invalid HTTP/2 or a missing header fails the test."""
     server = ApnsServer(key, clock, streams)
-    tasks: set[asyncio.Task[Any]] = set()
-    faults: list[BaseException] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         server.connections += 1
         server.open_now += 1
         try:
             await _Connection(server, writer).serve(reader)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        except Exception as error:
-            faults.append(error)
         finally:
             server.open_now -= 1
-            writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    port = listening.sockets[0].getsockname()[1]
-    server.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
-    try:
+    async with serving(serve, tls) as server.url:
         yield server
-    finally:
-        listening.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if faults:  # these explain a failure of the client
-            raise faults[0]

@@ -21,6 +21,8 @@ from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.kit.connections import serving
+
 MAX_BODY = 1024 * 1024
 MAX_HEADERS = 100
 MAX_REQUESTS = 1000
@@ -135,34 +137,8 @@ def _ok(_: Request) -> Reply:
 async def http_api(answer: Answer = _ok, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Api]:
     """Run the server. A request that is not valid HTTP, or an `answer` that raises, fails the test."""
     api = Api(answer)
-    tasks: set[asyncio.Task[Any]] = set()
-    faults: list[Exception] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await api.serve(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        except Exception as error:
-            faults.append(error)
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    port = listening.sockets[0].getsockname()[1]
-    api.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
-    try:
+    async with serving(api.serve, tls) as api.url:
         yield api
-    finally:
-        listening.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if faults:  # these explain a failure of the client
-            raise faults[0]
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

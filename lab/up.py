@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import tomlkit
@@ -22,9 +22,6 @@ from .errors import LabError
 
 __all__ = ["ClarionUp"]
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 15.0
-_COMMAND_SECONDS = 30.0
 _UP = "Ctrl-C"
 """The last line of `clarion up` once everything runs has this text."""
 _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and the gateway would refuse some
@@ -33,6 +30,10 @@ _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and the gateway would
 @dataclass
 class ClarionUp:
     """A `clarion up` with its own folder and port."""
+
+    start_seconds: ClassVar[float] = 60.0
+    stop_seconds: ClassVar[float] = 15.0
+    command_seconds: ClassVar[float] = 30.0
 
     folder: Path
     port: int
@@ -66,7 +67,7 @@ class ClarionUp:
         """Start everything, and wait until it runs.
 
         Raises:
-            LabError: it ended, or did not start within a minute.
+            LabError: it ended, or did not start within `start_seconds`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(tomlkit.dumps(self._with_gateway()))
@@ -80,7 +81,7 @@ class ClarionUp:
             start_new_session=True,
         )
         self._reader = asyncio.create_task(self._read())
-        await self.until_printed(_UP, _START_SECONDS)
+        await self.until_printed(_UP)
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop everything with a signal; return the exit code."""
@@ -88,28 +89,32 @@ class ClarionUp:
             return 0
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(self.stop_seconds):
             code = await self.process.wait()
         if self._reader:
             await self._reader
         self.process = None
         return code
 
-    async def until_printed(self, text: str, seconds: float) -> None:
-        """Wait until the output contains a text.
+    async def until_printed(self, text: str, *, since: int = 0) -> str:
+        """Return the line that contains a text, once it is printed.
+
+        Args:
+            text: Part of a line.
+            since: The number of lines to skip.
 
         Raises:
-            LabError: the process ended before, or the text did not appear in time.
+            LabError: the process ended without it, or did not print it within `start_seconds`.
         """
         try:
-            async with asyncio.timeout(seconds):
-                while not any(text in line for line in self.output):
-                    assert self._reader is not None  # noqa: S101 - started before
-                    if self._reader.done():
-                        raise LabError(f"ended before it printed {text!r}:\n{''.join(self.output)}")
+            async with asyncio.timeout(self.start_seconds):
+                while (line := next((one for one in self.output[since:] if text in one), None)) is None:
+                    if self._reader and self._reader.done():
+                        raise LabError(f"ended without printing {text!r}:\n{''.join(self.output)}")
                     await asyncio.sleep(0.05)
+                return line
         except TimeoutError:
-            raise LabError(f"did not print {text!r}:\n{''.join(self.output)}") from None
+            raise LabError(f"did not print {text!r}:\n{''.join(self.output[since:])}") from None
 
     async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
         """Run another `clarion` command with the same configuration; return exit code, stdout and stderr."""
@@ -120,7 +125,7 @@ class ClarionUp:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(_COMMAND_SECONDS):
+        async with asyncio.timeout(self.command_seconds):
             out, err = await process.communicate()
         assert process.returncode is not None  # noqa: S101 - it has ended
         return process.returncode, out.decode(), err.decode()

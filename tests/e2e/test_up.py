@@ -21,6 +21,7 @@ import pytest
 
 from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
+from lab.errors import LabError
 from tests.kit.commands import clarion
 from tests.kit.processes import assert_nothing_left, process_tree
 from tests.kit.smtp_servers import MailServer
@@ -268,7 +269,7 @@ async def test_ctrl_c_during_the_first_start_stops_everything(tmp_path: Path) ->
         processes = process_tree(stack)
         code = await stack.stop(signal.SIGINT)
     finally:
-        with pytest.raises(AssertionError, match="ended without printing"):
+        with pytest.raises(LabError, match="ended without printing"):
             await starting
 
     assert code == 0

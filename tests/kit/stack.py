@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import os
-import signal
-import socket
-import sys
 import textwrap
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx
-import psutil
-import tomlkit
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
+from lab.process import free_port
+from lab.up import ClarionUp
 from server.config import load
 from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
@@ -42,31 +37,20 @@ EXAMPLE = {
     },
     "event": {"random_field": "value"},
 }
-START_SECONDS = 90.0
-STOP_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
-class Stack:
-    """A running `clarion up`."""
+class Stack(ClarionUp):
+    """A running `clarion up` with the demo project."""
 
-    folder: Path
-    port: int
-    settings: dict[str, object] = field(default_factory=dict)
+    start_seconds = 90.0
+    stop_seconds = 60.0
+    command_seconds = 60.0
+
+    options: tuple[str, ...] = ("--demo",)
     campaigns: Path = CAMPAIGNS
     first_start: bool = False
     """Whether `clarion up` creates its database cluster, which takes seconds, or finds a copy of one."""
-    output: list[str] = field(default_factory=list)
-    process: asyncio.subprocess.Process | None = None
-    _reader: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -75,10 +59,6 @@ class Stack:
     @property
     def target(self) -> str:
         return f"127.0.0.1:{self.port}"
-
-    @property
-    def data(self) -> Path:
-        return self.folder / ".clarion"
 
     @property
     def key(self) -> str:
@@ -92,10 +72,6 @@ class Stack:
     def server_target(self) -> str:
         """The first server's own socket, past the gateway."""
         return f"unix:{self.server_socket}"
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "clarion.toml"
 
     def headers(self, key: str | None = None) -> dict[str, str]:
         return {"authorization": f"Bearer {key or self.key}", "content-type": "application/json"}
@@ -116,58 +92,11 @@ class Stack:
         return sorted((self.data / "outbox" / channel).glob("*.*"))
 
     async def start(self) -> None:
-        """Start, and return when it says that it is up."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(tomlkit.dumps(self._settings()))
-        self.output.clear()
+        """Start, and return when it prints that it is up."""
         if not self.first_start and not (self.data / "postgres").exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
             await copy_cluster(self.data)
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command("up", "--demo"),
-            cwd=self.folder,
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._reader = asyncio.create_task(self._read())
-        await self.until_printed("Press Ctrl-C to stop")
-
-    async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop by a signal; return the exit code."""
-        if self.process is None:
-            return 0
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-        async with asyncio.timeout(STOP_SECONDS):
-            code = await self.process.wait()
-        if self._reader:
-            await self._reader
-        self.process = None
-        return code
-
-    async def until_printed(self, text: str, *, since: int = 0) -> str:
-        """Return the line that contains the text, once it is printed.
-
-        Args:
-            text: Part of a line.
-            since: The number of lines to skip.
-
-        Raises:
-            AssertionError: The process ended without it, or did not print it in time.
-        """
-
-        def printed() -> str | None:
-            found = next((line for line in self.output[since:] if text in line), None)
-            if found is None and self._reader and self._reader.done():
-                raise AssertionError(f"ended without printing {text!r}:\n{''.join(self.output)}")
-            return found
-
-        line = await until(
-            printed, lambda: f"{text!r} in the output:\n{''.join(self.output[since:])}", START_SECONDS
-        )
-        assert line
-        return line
+        await super().start()
 
     async def delivered(self, channel: str, trigger_id: str) -> Path:
         """Return the file in the outbox for a trigger, once it is there."""
@@ -207,55 +136,11 @@ class Stack:
             return error.code() is not grpc.StatusCode.UNAUTHENTICATED
         return True
 
-    async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
-        """Run another `clarion` command in this folder; return exit code, stdout, stderr."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(*words),
-            cwd=self.folder,
-            env={**self.environment, **env},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
     async def json(self, *words: str) -> object:
         """Run a command that prints JSON; return what it printed."""
         code, out, err = await self.run(*words)
         assert code == 0, err
         return json.loads(out)
-
-    def children(self) -> dict[str, psutil.Process]:
-        """Return the supervisor's children by their role."""
-        assert self.process is not None
-        found: dict[str, psutil.Process] = {}
-        for child in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.Error):  # it ended meanwhile
-                words = {Path(word).name for word in child.cmdline()}  # PostgreSQL's has its path
-                for role in words & {"postgres", "serve", "dispatch", "gateway"}:
-                    found.setdefault(role, child)
-        return found
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
-        return {**kept, "PYTHONUNBUFFERED": "1"}
-
-    def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-P", "-m", "server", "--config", str(self.config), *words]
-
-    def _settings(self) -> dict[str, object]:
-        # On a busy machine many calls at once take long, and some would be refused: see test_overload.py.
-        gateway = {"port": self.port, "latency_target": 1.0}
-        return {**self.settings, "gateway": {**gateway, **dict(self.settings.get("gateway", {}))}}  # type: ignore[call-overload]
-
-    async def _read(self) -> None:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.output.append(line.decode(errors="replace"))
 
 
 @contextlib.asynccontextmanager

@@ -139,7 +139,7 @@ class Product:
     async def clear(self) -> None:
         """Delete all triggers and their messages, and flush the disk, so that every round starts alike.
 
-        Call it before a dispatcher starts: a claim locks the same tables in another order, which is a deadlock.
+        Call it before a dispatcher starts: claims lock the same tables in another order, which deadlocks.
         """
         await self.rows("TRUNCATE trigger, queue, attempt, dead_letter, suppression, idempotency")
         await self.rows("CHECKPOINT")

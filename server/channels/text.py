@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import phonenumbers
-from phonenumbers import PhoneMetadata, ValidationResult
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, ValidationResult
 
 from ..domain.campaign import Campaign, Channel
 from ..domain.trigger import Trigger
@@ -16,7 +17,7 @@ from ..domain.wording import at_position
 from .base import Address, ChannelSpec, Message
 from .sms_segments import Segments, segments
 
-__all__ = ["CHANNEL", "Text", "phone_pattern_problem", "phone_problem"]
+__all__ = ["CHANNEL", "Text", "is_plain_phone", "phone_pattern_problem", "phone_problem"]
 
 _NOT_DIGIT = re.compile("[^0-9]")
 # Formatted dates and amounts contain non-breaking spaces. A single one would force UCS-2, which halves
@@ -91,7 +92,42 @@ def _lengths(code: int) -> str:
     return f"{others} or {last}" if others else str(last)
 
 
-def _is_plain(number: str) -> bool:
+class _Numbering(NamedTuple):
+    """The numbering plan of a country, as far as a cheap check needs it."""
+
+    start: int
+    """The position in `+49301234567` of the first digit after the country code."""
+    lengths: frozenset[int]
+    """How many digits may follow it."""
+    prefix: re.Pattern[str]
+    """What the library would drop from these digits, if they begin with it."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbering(beginning: str) -> _Numbering | None:
+    """Return the numbering plan of the numbers that begin with a plus sign and these three digits."""
+    codes = (int(beginning[1:end]) for end in (2, 3, 4))
+    code = next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), 0)
+    region = phonenumbers.region_code_for_country_code(code)
+    metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    if not metadata or not metadata.general_desc:
+        return None
+    lengths = {*metadata.general_desc.possible_length} - {*metadata.general_desc.possible_length_local_only}
+    # A leading zero is kept in some countries and dropped in others.
+    prefix = re.compile(f"0|{metadata.national_prefix_for_parsing or '0'}")
+    return _Numbering(1 + len(str(code)), frozenset(lengths), prefix)
+
+
+def is_plain_phone(number: str) -> bool:
+    """Return whether a number in E.164 form is possible.
+
+    Most numbers are recognised by country code and length, in a twentieth of the time of `phone_problem`.
+    """
+    plan = _numbering(number[:4])
+    if plan and len(number) - plan.start in plan.lengths:
+        dropped = plan.prefix.match(number, plan.start)
+        if not (dropped and dropped[0]):
+            return True
     return not phone_problem(number)
 
 
@@ -101,7 +137,7 @@ CHANNEL = ChannelSpec(
     address=Address(
         field="phone",
         sample="+12345678900",
-        is_plain=_is_plain,
+        is_plain=is_plain_phone,
         problem=phone_problem,
         pattern_problem=phone_pattern_problem,
     ),

@@ -13,7 +13,7 @@ from ..domain.idempotency import IdempotencyKey
 from ..domain.placement import ValidTrigger
 from ..domain.trigger import Trigger, new_id
 from .caller import Caller
-from .contract import BODY_FIELDS, USER_FIELDS
+from .contract import BODY_FIELDS, OBJECTS, USER_FIELDS
 
 __all__ = ["assemble"]
 
@@ -46,10 +46,15 @@ def _copied() -> dict[str, str]:
 
 
 _COPIED = _copied()
-_copied_values: Callable[[Any], tuple[Any, ...]] = operator.attrgetter(*_COPIED.values())
-# Returns the values of computed and copied fields in the order of Trigger's fields. Keyword arguments would
-# take as long as all the rest of `assemble`.
-_in_order = operator.itemgetter(*((*_COMPUTED, *_COPIED).index(name) for name in Trigger.__struct_fields__))
+_OBJECTS = {name: path for name, path in _COPIED.items() if path in OBJECTS}
+_TEXTS = {name: path for name, path in _COPIED.items() if path not in OBJECTS}
+_texts: Callable[[Any], tuple[str, ...]] = operator.attrgetter(*_TEXTS.values())
+_objects: Callable[[Any], tuple[Any, ...]] = operator.attrgetter(*_OBJECTS.values())
+# Returns these values in the order of Trigger's fields. Keyword arguments would take as long as all the
+# rest of `assemble`.
+_in_order = operator.itemgetter(
+    *((*_COMPUTED, *_TEXTS, *_OBJECTS).index(name) for name in Trigger.__struct_fields__)
+)
 
 
 def assemble(
@@ -74,8 +79,8 @@ def assemble(
         key: The idempotency key, or empty.
     """
     computed = (new_id(), campaign.project_id, campaign.id, campaign.channel, address, locale)
-    # JSON objects were decoded to the bytes that the caller wrote.
-    copied = [v if type(v) is str else str(v, "utf-8") for v in _copied_values(request)]
-    trigger = Trigger(*_in_order((*computed, caller.traceparent, send_at, None, *copied)))
+    # JSON objects were decoded from REST to the bytes that the caller wrote, and from messages to text.
+    objects = [one if type(one) is str else str(one, "utf-8") for one in _objects(request)]
+    trigger = Trigger(*_in_order((*computed, caller.traceparent, send_at, None, *_texts(request), *objects)))
     placement = caller.place(campaign, trigger.timezone, send_at)
     return ValidTrigger(trigger, placement, IdempotencyKey.of(key, trigger) if key else None)

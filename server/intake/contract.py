@@ -178,4 +178,6 @@ def struct_of(name: str, fields: Mapping[str, ProtoField], types: Mapping[Kind, 
         if field.kind in {Kind.TEXT, Kind.INTEGER}:
             decoded = Annotated[decoded, msgspec.Meta(**field.rules)]
         members.append((field.name, decoded) if field.required else (field.name, decoded, ""))
-    return msgspec.defstruct(name, members, frozen=True, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct(
+        name, members, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+    )

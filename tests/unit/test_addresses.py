@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import email_validator
 import phonenumbers
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from server.channels.email_address import _PLAIN_DOMAIN, _PLAIN_LOCAL, as_sent, email_problem, is_plain_email
 from server.channels.email_message import envelope_address
-from server.channels.text import phone_pattern_problem, phone_problem
+from server.channels.text import is_plain_phone, phone_pattern_problem, phone_problem
 
 _LOCAL = st.text("abz09AZ_+-.", min_size=1, max_size=66)
 _DOMAIN = st.lists(st.text("abxnz09AZ-", min_size=1, max_size=65), min_size=1, max_size=5).map(".".join)
@@ -139,3 +142,17 @@ def test_accepted_numbers_are_possible_and_international(number: str) -> None:
     else:
         assert number[1:] not in problem
         assert len(problem) <= 120
+
+
+def test_plain_numbers_are_those_without_problem() -> None:
+    """Every country code, every length, and beginnings that the library might drop."""
+    starts = ("", "0", "1", "8", "15", "90", "06", "11", "44", "2215", "180020", "9115")
+    for code, start, digits in itertools.product(COUNTRY_CODE_TO_REGION_CODE, starts, range(15)):
+        number = f"+{code}{start}{'2345678901234567'[:digits]}"
+        if 8 <= len(number) <= 16:
+            assert is_plain_phone(number) == (phone_problem(number) is None), number
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
+def test_any_number_is_plain_if_it_has_no_problem(number: str) -> None:
+    assert is_plain_phone(number) == (phone_problem(number) is None)

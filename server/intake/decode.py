@@ -34,7 +34,8 @@ _MESSAGE_TYPES = {**_JSON_TYPES, Kind.OBJECT: str}
 _USER = struct_of("User", USER_FIELDS, _JSON_TYPES)
 _BODY = struct_of("Body", BODY_FIELDS, {**_JSON_TYPES, Kind.USER: _USER})
 _ITEM = struct_of("Item", REQUEST_FIELDS, {**_JSON_TYPES, Kind.USER: _USER})
-_LIMITS = tuple(OBJECTS.values())
+# The most bytes of an object. Where limits differ, `validate` looks at those between the two.
+_MAX_OBJECT = min(OBJECTS.values())
 _objects_of: Callable[[Body], tuple[Any, ...]] = operator.attrgetter(*OBJECTS)
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested very deeply
 _flat_decoder = msgspec.json.Decoder(_Flat)
@@ -69,8 +70,8 @@ def decode_message(request: TriggerRequest) -> Body | None:
         body = msgspec.convert(request, _MESSAGES[channel_of(request)], from_attributes=True)
     except msgspec.ValidationError:
         return None
-    for text, limit in zip(_objects_of(body), _LIMITS, strict=True):
-        if text and not _is_flat(text.encode(), limit):
+    for text in _objects_of(body):
+        if text and not _is_flat(text.encode()):
             return None
     return body
 
@@ -82,15 +83,15 @@ def _decode(decoder: msgspec.json.Decoder[Any], data: bytes) -> Body | None:
         return None
     if not _kept_all(data, body):
         return None
-    for raw, limit in zip(_objects_of(body), _LIMITS, strict=True):
-        if raw and not _is_flat(bytes(raw), limit):
+    for raw in _objects_of(body):
+        if raw and not _is_flat(bytes(raw)):
             return None
     return body
 
 
-def _is_flat(data: bytes, limit: int) -> bool:
-    """Return whether JSON is an object without nested values, duplicate names and unusual escapes."""
-    if len(data) > limit:
+def _is_flat(data: bytes) -> bool:
+    """Return whether JSON is a short object without nested values, duplicate names and unusual escapes."""
+    if len(data) > _MAX_OBJECT:
         return False
     try:
         return _kept_all(data, _flat_decoder.decode(data))

@@ -1,1 +1,1 @@
-"""The gRPC front: one servicer a file, one guard for all of them."""
+"""The gRPC API: the server, its services, and the guard that every call passes through."""

@@ -16,9 +16,9 @@ from ..intake.idempotency_key import HEADER
 __all__ = ["LAST_EVENT_ID", "READ_HEADERS", "Call"]
 
 LAST_EVENT_ID = "last-event-id"
-"""The header in which a reader of server-sent events sends the last cursor that it has."""
+"""The header with which a client resumes a stream of server-sent events: the cursor of the last event."""
 READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID})
-"""The headers, or gRPC metadata, that calls are served by."""
+"""The only request headers (gRPC metadata) that Clarion reads."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +26,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     key: ApiKey
     headers: Mapping[str, str]
-    """Those of READ_HEADERS that were sent."""
+    """The headers in READ_HEADERS that the request has."""
     require_working_key: Callable[[], object]
     """Raises CredentialsInvalid if the key was revoked or has expired since the call began."""
 
@@ -37,7 +37,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def idempotency_key(self) -> str | None:
-        """The header `idempotency-key`, if it was sent."""
+        """The value of the header `idempotency-key`, if the request has it."""
         return self.headers.get(HEADER)
 
     @property
@@ -46,7 +46,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         return self.headers.get(LAST_EVENT_ID, "")
 
     def caller(self, catalog: Catalog) -> Caller:
-        """Return who triggers by this call, and when."""
+        """Return what validation needs to know about this call. Its time is now."""
         traceparent = self.headers.get("traceparent")
         context = trace_context(traceparent) if traceparent else ""
         return Caller(catalog, self.key, context, dt.datetime.now(dt.UTC))

@@ -1,4 +1,4 @@
-"""DeliveryService: single triggers, lists of them, and streams of their changes."""
+"""DeliveryService: returns one delivery, lists deliveries, and streams their changes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,30 @@ __all__ = ["DeliveryServicer"]
 
 _DEFAULT_PAGE = 50
 _MAX_PAGE_BYTES = 512 * 1024
-"""A page ends early rather than exceed this. As JSON it has four times the size; the gateway passes 4 MiB."""
+"""Maximum size of a page: a larger one is cut short. The JSON is up to four times as large, and the gateway
+allows 4 MiB."""
 _CURSOR = "cursor"
+_INVALID_CURSOR = Violation(_CURSOR, "must be the cursor of a message from an earlier call", "INVALID_FORMAT")
+_INVALID_TOKEN = Violation(
+    "page_token",
+    "is damaged or from another query; repeat the parameters of the previous page, or omit page_token",
+    "INVALID_FORMAT",
+)
+_CONFLICTING_FILTERS = Violation(
+    "trigger_ids", "cannot be combined with campaign_id or external_id; omit those", "INVALID_FORMAT"
+)
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Returns what happened to triggers."""
+    """Returns the state and the attempts of triggers."""
 
     def __init__(self, records: Records, feed: ChangeFeed) -> None:
-        """Serve the methods; `records` has the deliveries, and `feed` their changes."""
+        """Create the service.
+
+        Args:
+            records: Reads deliveries.
+            feed: The log of changes.
+        """
         self._records = records
         self._feed = feed
 
@@ -56,7 +71,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def GetDelivery(  # noqa: N802 - gRPC's name
         self, request: pb.GetDeliveryRequest, call: Call
     ) -> pb.GetDeliveryResponse:
-        """Return the same, for clients of earlier releases."""
+        """Return what GetTrigger returns. Deprecated; kept for clients of earlier releases."""
         return pb.GetDeliveryResponse(
             delivery=delivery_message(await self._find(call, request, request.trigger_id))
         )
@@ -78,7 +93,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def WatchTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[pb.WatchTriggersResponse]:
-        """Stream changes."""
+        """Stream changes of the caller's project's triggers."""
         async with aclosing(self._watch(call, request)) as stream:
             async for messages in stream:
                 for message in messages:
@@ -87,7 +102,10 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     async def StreamTriggers(  # noqa: N802 - gRPC's name
         self, request: pb.WatchTriggersRequest, call: Call
     ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
-        """Stream changes as server-sent events. If readers should not reconnect, the last event says why."""
+        """Stream changes as server-sent events.
+
+        Readers reconnect when a stream ends. If they should not, its last event is `end`, with the status.
+        """
         by_header = call.last_event_id
         request.cursor = by_header or request.cursor
         started = False
@@ -98,14 +116,12 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                         yield body
                         started = True
         except InvalidRequest as error:
-            raise InvalidRequest(
-                _naming_header(error.violations) if by_header else error.violations
-            ) from error
+            violations = _rename_cursor(error.violations) if by_header else error.violations
+            raise InvalidRequest(violations) from error
         except RequestError as error:
             status = to_status(error)
-            if (
-                not started or status.code == code_pb2.UNAVAILABLE
-            ):  # the stream can continue elsewhere or later
+            # After UNAVAILABLE, readers should reconnect: another server may work, or this one later.
+            if not started or status.code == code_pb2.UNAVAILABLE:
                 raise
             yield last_event(status)
         else:
@@ -126,10 +142,10 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
 
 
 def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryFilter, uuid.UUID | None]:
-    """Return the filter of a list, and the last trigger of the page before.
+    """Return the filter of a list, and the last trigger of the previous page.
 
     Raises:
-        InvalidRequest: All violations.
+        InvalidRequest: Parameters are invalid; every violation is included.
     """
     violations = check_rules(request)
     campaign_id = _campaign_id(request.campaign_id, violations)
@@ -147,12 +163,12 @@ def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[Deliv
     )
     after = last_of_page(request.page_token, project_id, query) if request.page_token else None
     if request.page_token and after is None:
-        raise InvalidRequest([_token_of_another_query()])
+        raise InvalidRequest([_INVALID_TOKEN])
     return query, after
 
 
 def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
-    """Yield as many as fit into a response, but at least one."""
+    """Yield the messages of as many deliveries as fit into a response, but at least one."""
     size = 0
     for delivery in found:
         message = delivery_message(delivery)
@@ -166,17 +182,17 @@ def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Positio
     """Return the filter of a stream, and the position at which it starts.
 
     Raises:
-        InvalidRequest: All violations.
+        InvalidRequest: Parameters are invalid; every violation is included.
     """
     violations = check_rules(request)
     campaign_id = _campaign_id(request.campaign_id, violations)
     if request.trigger_ids and (request.campaign_id or request.external_id):
-        violations.append(_two_choices())
+        violations.append(_CONFLICTING_FILTERS)
     start = None
     if request.cursor and not any(one.field == _CURSOR for one in violations):
         start = position_of(request.cursor)
         if start is None:
-            violations.append(_no_cursor())
+            violations.append(_INVALID_CURSOR)
     if violations:
         raise InvalidRequest(violations)
     ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
@@ -189,7 +205,7 @@ def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Positio
 
 
 def _moment(request: Message, field: str, violations: list[Violation]) -> dt.datetime | None:
-    """Return the time in a field, if it is set. What is wrong with it joins the violations."""
+    """Return the time in a field, or None if it is not set. If it is invalid, append a violation."""
     if not request.HasField(field):
         return None
     moment = moment_of(getattr(request, field), field)
@@ -200,7 +216,7 @@ def _moment(request: Message, field: str, violations: list[Violation]) -> dt.dat
 
 
 def _campaign_id(text: str, violations: list[Violation]) -> int | None:
-    """Return the number in a text that satisfies the rules. If it is too large, that joins the violations."""
+    """Return the campaign ID, or None if it is not set. If it is too large, append a violation."""
     if not text or any(one.field == "campaign_id" for one in violations):
         return None
     if int(text) > MAX_CAMPAIGN_ID:
@@ -209,22 +225,6 @@ def _campaign_id(text: str, violations: list[Violation]) -> int | None:
     return int(text)
 
 
-def _two_choices() -> Violation:
-    description = "cannot be combined with campaign_id or external_id; leave those out"
-    return Violation("trigger_ids", description, "INVALID_FORMAT")
-
-
-def _no_cursor() -> Violation:
-    return Violation(_CURSOR, "must be the cursor of a message from an earlier call", "INVALID_FORMAT")
-
-
-def _naming_header(violations: Sequence[Violation]) -> list[Violation]:
-    """Return violations with the name of the header in which the cursor was sent."""
+def _rename_cursor(violations: Sequence[Violation]) -> list[Violation]:
+    """Replace the field `cursor` in violations by the header in which the cursor was sent."""
     return [replace(one, field=LAST_EVENT_ID) if one.field == _CURSOR else one for one in violations]
-
-
-def _token_of_another_query() -> Violation:
-    description = (
-        "is damaged or from another query: repeat the parameters of the page before, or leave page_token out"
-    )
-    return Violation("page_token", description, "INVALID_FORMAT")

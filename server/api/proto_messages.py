@@ -1,4 +1,4 @@
-"""Domain objects as protobuf messages, and messages as the JSON that the gateway would write."""
+"""Converts domain objects to protobuf messages, and messages to the JSON that the gateway produces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_json(message: Message, *, always: bool = False) -> str:
 
     Args:
         message: The message.
-        always: Whether to include fields that have their default value, such as 0.
+        always: Whether to include fields with their default value, such as 0.
     """
     found = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
@@ -30,7 +30,7 @@ def as_json(message: Message, *, always: bool = False) -> str:
 
 
 def timestamp(moment: dt.datetime | None) -> Timestamp | None:
-    """Return a time as a message."""
+    """Return a time as a protobuf timestamp, and None for None."""
     if moment is None:
         return None
     stamp = Timestamp()
@@ -39,7 +39,7 @@ def timestamp(moment: dt.datetime | None) -> Timestamp | None:
 
 
 def delivery_message(delivery: Delivery) -> delivery_pb2.Delivery:
-    """Return a delivery as a message."""
+    """Return a delivery as a protobuf message."""
     return delivery_pb2.Delivery(
         trigger_id=str(delivery.trigger_id),
         campaign_id=delivery.campaign_id,

@@ -1,8 +1,9 @@
-"""The error of a call that exceeds a rate limit.
+"""Counts calls toward the rate limits, and builds the error for calls over a limit.
 
-The headers follow draft-ietf-httpapi-ratelimit-headers, which has quotas and windows but no buckets: the
-quota `q` is the burst, and the window `w` is the time, in whole seconds, in which an empty bucket fills. A
-caller that makes q calls every w seconds stays within the limit. The message has the exact rate.
+The headers of the error follow draft-ietf-httpapi-ratelimit-headers, which describes quotas and windows, not
+token buckets. The quota `q` is the burst. The window `w` is the time in which an empty bucket fills, in whole
+seconds. A caller that makes q calls every w seconds stays within the limit. The error's message contains the
+exact rate.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ _OWNERS = {"key": "this API key", "project": "the API key's project"}
 def take_tokens(
     limits: RateLimiter, catalog: Catalog, key: ApiKey, wanted: int = 1
 ) -> tuple[int, RateLimited | None]:
-    """Take up to `wanted` tokens of a key and its project; return how many, and why there were no more."""
+    """Take up to `wanted` tokens from the buckets of a key and of its project.
+
+    Returns:
+        The number of tokens taken and, if that is fewer than `wanted`, the error for the others.
+    """
     of_key = limits.of_key(key.limit)
     of_project = limits.of_project(catalog.project_limit(key.project_id))
     taken, exceeded = limits.take_up_to(wanted, key.id, of_key, key.project_id, of_project)
@@ -34,13 +39,19 @@ def take_tokens(
 
 
 def rate_limited(key_id: uuid.UUID, limits: Mapping[str, Limit], exceeded: Sequence[Exceeded]) -> RateLimited:
-    """Return the error of a key with these limits (by `key` and `project`); the longest wait counts."""
-    worst = max(exceeded, key=lambda one: one.wait)
-    seconds = _whole(worst.wait)
+    """Return the error for a call over a limit. If both limits are exceeded, the longer wait applies.
+
+    Args:
+        key_id: The caller's API key.
+        limits: The limits of the key and of its project, by `key` and `project`.
+        exceeded: Those that are exceeded.
+    """
+    longest = max(exceeded, key=lambda one: one.wait)
+    seconds = _whole(longest.wait)
     return RateLimited(
-        worst.wait,
-        f"Too many calls: {_OWNERS[worst.scope]} is limited to {worst.limit}; wait {seconds} s.",
-        metadata={"key_id": str(key_id), "limit": worst.scope},
+        longest.wait,
+        f"Too many calls: {_OWNERS[longest.scope]} is limited to {longest.limit}; wait {seconds} s.",
+        metadata={"key_id": str(key_id), "limit": longest.scope},
         headers=(
             ("ratelimit-policy", _policies(limits)),
             ("ratelimit", ", ".join(f'"{one.scope}";r=0;t={_whole(one.wait)}' for one in exceeded)),

@@ -1,4 +1,4 @@
-"""CampaignService and ApiKeyService."""
+"""CampaignService and ApiKeyService: read campaigns, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
     """Returns campaigns."""
 
     def __init__(self, records: Records) -> None:
-        """Serve the methods; `records` has the campaigns."""
+        """Create the service.
+
+        Args:
+            records: Reads campaigns.
+        """
         self._records = records
 
     async def GetCampaign(  # noqa: N802 - gRPC's name
@@ -60,10 +64,15 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
 
 
 class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
-    """Lists and revokes keys."""
+    """Lists and revokes API keys."""
 
     def __init__(self, records: Records, limits: RateLimiter) -> None:
-        """Serve the methods; `records` has the keys, and `limits` the limits that are defaults."""
+        """Create the service.
+
+        Args:
+            records: Reads and revokes keys.
+            limits: The default limits, for keys without their own.
+        """
         self._records = records
         self._limits = limits
 

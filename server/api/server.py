@@ -1,4 +1,4 @@
-"""The gRPC server: services, health, reflection, and a graceful end."""
+"""The gRPC server: services, health, reflection, and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 OPTIONS = [
     ("grpc.so_reuseport", 0),  # otherwise one of several processes would get all connections
-    (
-        "grpc.max_receive_message_length",
-        2 * MAX_BATCH_BYTES,
-    ),  # the guard explains why smaller ones are refused
+    # Twice what the guard accepts, so that most requests that are too large get the guard's error, which is
+    # more helpful than that of gRPC.
+    ("grpc.max_receive_message_length", 2 * MAX_BATCH_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 1000),
     ("grpc.http2.max_ping_strikes", 0),
-    # All callers share the gateway's connections. gRPC would keep metadata that it could not parse in this
-    # table, and refuse every later call with the same header, whoever makes it.
+    # Disable header compression state. All callers share the gateway's connections, and gRPC stores headers
+    # that it could not parse in the connection's HPACK table; it would then reject every caller's calls with
+    # the same header.
     ("grpc.http2.hpack_table_size.decoder", 0),
 ]
 _SERVICES: Mapping[str, Scope] = {
@@ -72,13 +72,13 @@ class RpcServer:
         """Prepare the server.
 
         Args:
-            catalog: Keys and campaigns.
-            writer: What commits triggers.
-            records: Everything that is read or changed outside the hot path.
-            feed: The log of changes.
+            catalog: Looks up API keys and campaigns.
+            writer: Commits triggers.
+            records: Reads and changes everything else.
+            feed: The log of changes to triggers.
             deadline: Seconds that a call may take.
-            limits: The rate limits.
-            max_concurrent: How many calls may be served at once.
+            limits: The rate limits of keys and projects.
+            max_concurrent: Maximum number of concurrent calls, not counting streams.
             reflect: Whether to serve gRPC reflection.
         """
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
@@ -103,10 +103,10 @@ class RpcServer:
         """Listen on `host:port` or `unix:/path`.
 
         Returns:
-            The port, which is a free one if the given port is 0. For a socket, 1.
+            The port; a free one if the given port is 0. For a Unix socket, 1.
 
         Raises:
-            ConfigError: The address is not available.
+            ConfigError: The address cannot be bound.
         """
         try:
             port = self._server.add_insecure_port(listen)
@@ -117,22 +117,24 @@ class RpcServer:
         return port
 
     async def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - the name says it
-        """Set the health status of each service: whether calls can be served now.
+        """Set the health status of each service to whether it can serve calls now.
 
-        The empty name has its own status, which only says that this process accepts calls. The gateway routes
-        by that, because a server without a database still gives the best answers.
+        The status of the server as a whole (the empty service name) does not change: it is SERVING while this
+        process accepts calls. The gateway routes by it, so that callers reach a server even during a database
+        outage, and get its specific errors.
         """
         for name in _SERVICES:
             await self._health.set(name, _SERVING if ready and not self._ending else _NOT_SERVING)
 
     async def stop(self, *, lame_duck: float, grace: float) -> None:
-        """Stop without failing a call.
+        """Shut down without failing calls.
 
-        Streams end after the lame duck period, so that clients that reconnect reach another server.
+        Report NOT_SERVING, keep serving for the lame duck period, then end streams and wait for other calls.
+        Streams end only then, so that clients that reconnect reach another server.
 
         Args:
-            lame_duck: Seconds in which the gateway notices that this server is stopping.
-            grace: Seconds in which calls may end after that.
+            lame_duck: Seconds for the gateway to notice that this server is stopping.
+            grace: Seconds after that for calls to finish; calls that take longer are cancelled.
         """
         self._ending = True
         for name in ("", *_SERVICES):

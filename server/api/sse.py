@@ -14,12 +14,12 @@ from .proto_messages import as_json
 __all__ = ["events", "last_event"]
 
 _TYPE = "text/event-stream"
-_BODY = 32 * 1024  # characters after which another body begins
-_RETRY = 1000  # milliseconds after which readers reconnect
+_BODY = 32 * 1024  # characters after which a new body starts
+_RETRY = 1000  # milliseconds that readers wait before they reconnect
 
 
 def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[httpbody_pb2.HttpBody]:
-    """Yield messages as events, many in one body: a body costs as much as ten events."""
+    """Yield messages as events. Each body has many of them, because a body costs as much as ten events."""
     text = ""
     for message in messages:
         text += _block(message)
@@ -31,12 +31,12 @@ def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[h
 
 
 def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
-    """Return the event `end`, after which readers do not reconnect."""
+    """Return the event `end` with a status. Readers that receive it should not reconnect."""
     return _body(f"event: end\ndata: {as_json(status, always=True)}\n\n")
 
 
 def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
-    """Return one event. A message without a delivery is a comment, but readers keep its id."""
+    """Return one event. For a message without a delivery, it is a heartbeat that only updates the cursor."""
     if message.HasField("delivery"):
         return f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
     return f": heartbeat\nretry: {_RETRY}\nid: {message.cursor}\n\n"

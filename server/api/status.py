@@ -1,4 +1,4 @@
-"""Errors as callers receive them: `google.rpc.Status`, which is the same over REST and gRPC."""
+"""Converts errors to `google.rpc.Status`, which callers receive both over REST and over gRPC."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["abort", "to_status"]
 
 DOMAIN = "clarion"
 _PREFIX = "ERROR_REASON_"
-_ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
-# In bytes. Envoy and grpcio clients fail if error details exceed 8 KiB of headers. base64 adds a third, and
-# the message is sent twice, once percent-encoded.
+_ANSWER: Any = options_pb2.answer  # its .pyi file has an older type than `Extensions` expects
+# In bytes. Envoy and grpcio clients fail if the headers of a response exceed 8 KiB. The details are base64,
+# which adds a third; the message is sent twice, in the details and percent-encoded in `grpc-message`.
 _MAX_DETAIL_BYTES = 2500
 _MAX_TEXT = 120
 _MAX_FIELD = 80
 
 
 @dataclass(frozen=True)
-class _Rich(grpc.Status):
-    """A status with its details. abort_with_status sends this metadata and drops any that was set before."""
+class _Status(grpc.Status):
+    """The argument of abort_with_status, which replaces all trailing metadata that was set earlier."""
 
     code: grpc.StatusCode
     details: str
@@ -36,7 +36,10 @@ class _Rich(grpc.Status):
 
 
 def to_status(error: RequestError) -> status_pb2.Status:
-    """Return the status with exactly one ErrorInfo and, if there are violations, one BadRequest."""
+    """Return the status of an error.
+
+    Its details are an ErrorInfo, a BadRequest if there are violations, and a RetryInfo if there is a wait.
+    """
     status = status_pb2.Status(code=_code(error.reason), message=_cut(str(error), 2 * _MAX_TEXT))
     facts = {name: _cut(fact, _MAX_TEXT) for name, fact in error.metadata.items()}
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=facts)
@@ -45,15 +48,14 @@ def to_status(error: RequestError) -> status_pb2.Status:
         status.details.add().Pack(_bad_request(error.violations))
     if error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(
-            math.ceil(error.retry_after * 1000)
-        )  # rounded up: earlier would be too early
+        # Rounded up, so that clients do not retry too early.
+        retry.retry_delay.FromMilliseconds(math.ceil(error.retry_after * 1000))
         status.details.add().Pack(retry)
     return status
 
 
 def _code(reason: str) -> int:
-    """Return the `google.rpc.Code` that the reason's options name."""
+    """Return the `google.rpc.Code` in the options of a reason, see error_reason.proto."""
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"{_PREFIX}{reason}"]
     answer: options_pb2.ErrorAnswer = value.GetOptions().Extensions[_ANSWER]
     return answer.code
@@ -65,13 +67,13 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Reques
     Raises:
         grpc.aio.AbortError: Always.
     """
-    rich = rpc_status.to_status(to_status(error))
-    more = (*_retry_after(error.retry_after), *error.headers)
-    await context.abort_with_status(_Rich(rich.code, rich.details, (*rich.trailing_metadata, *more)))
+    status = rpc_status.to_status(to_status(error))
+    metadata = (*status.trailing_metadata, *_retry_after(error.retry_after), *error.headers)
+    await context.abort_with_status(_Status(status.code, status.details, metadata))
 
 
 def _retry_after(seconds: float | None) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that Envoy turns into the HTTP header."""
+    """Return the metadata that Envoy turns into the HTTP header `Retry-After`."""
     return () if seconds is None else (("retry-after", str(max(1, math.ceil(seconds)))),)
 
 

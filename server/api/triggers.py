@@ -1,4 +1,7 @@
-"""TriggerService: typed calls and the REST call, which take the same path, and batches."""
+"""TriggerService: accepts triggers, one by one over gRPC and REST and in batches, and cancels them.
+
+The gRPC methods are typed: each channel has its method and its request message.
+"""
 
 from __future__ import annotations
 
@@ -37,24 +40,28 @@ __all__ = ["TriggerServicer"]
 
 _WAITING = {DeliveryState.PENDING, DeliveryState.RETRYING}
 _WHY_TOO_LATE = {
-    DeliveryState.SENDING: "is being sent now",
-    DeliveryState.DELIVERED: "is delivered",
-    DeliveryState.DEAD: "was given up",
-    DeliveryState.SUPPRESSED: "was not sent, its recipient is suppressed",
+    DeliveryState.SENDING: "is being sent",
+    DeliveryState.DELIVERED: "has been delivered",
+    DeliveryState.DEAD: "could not be delivered and is a dead letter",
+    DeliveryState.SUPPRESSED: "was not sent because its recipient is suppressed",
 }
 
 
 class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
-    """Accepts triggers. The typed methods, one for each channel, are added below the class."""
+    """Accepts and cancels triggers.
+
+    The typed methods (TriggerEmail, TriggerText, TriggerPush) differ only in their messages, and are added
+    below the class.
+    """
 
     def __init__(self, catalog: Catalog, writer: Writer, records: Records, limits: RateLimiter) -> None:
-        """Serve the methods.
+        """Create the service.
 
         Args:
-            catalog: Where campaigns are looked up.
-            writer: What commits triggers.
-            records: Where triggers are found and cancelled.
-            limits: The rate limits, which count every item of a batch.
+            catalog: Looks up campaigns.
+            writer: Commits triggers.
+            records: Finds and cancels triggers.
+            limits: The rate limits. Each item of a batch takes one token.
         """
         self._batches = Batches(catalog, writer, limits)
         self._records = records
@@ -64,7 +71,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     async def TriggerCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.TriggerCampaignRequest, call: Call
     ) -> pb.TriggerCampaignResponse:
-        """Accept a trigger that came over REST."""
+        """Accept a trigger sent over REST."""
         caller, header = call.caller(self._catalog), call.idempotency_key
         valid = accept_body(caller, request.campaign_id, request.body.data, header)
         trigger_id, replayed = await self._commit(caller, valid, HEADER)
@@ -81,7 +88,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     async def BatchTriggerCampaigns(  # noqa: N802 - gRPC's name
         self, request: pb.BatchTriggerCampaignsRequest, call: Call
     ) -> httpbody_pb2.HttpBody:
-        """Accept the valid triggers of a batch that came over REST."""
+        """Accept the valid triggers of a batch sent over REST."""
         outcomes = JsonOutcomes()
         await self._batches.rest(call, request.body.data, outcomes)
         return outcomes.body()
@@ -95,11 +102,11 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         return pb.CancelTriggerResponse(trigger_id=request.trigger_id.lower())
 
     async def _cancel(self, call: Call, trigger_id: uuid.UUID) -> None:
-        """Cancel a waiting trigger. If a dispatcher claims or releases it meanwhile, look again."""
+        """Cancel a waiting trigger. If its state changes after the look-up, look it up again."""
         while (state := await self._state(call, trigger_id)) is not DeliveryState.CANCELLED:
             if state not in _WAITING:
                 raise TooLateToCancel(
-                    f"The trigger {_WHY_TOO_LATE[state]}; it cannot be cancelled.",
+                    f"The trigger {_WHY_TOO_LATE[state]}; it can no longer be cancelled.",
                     metadata={"trigger_id": str(trigger_id), "state": state.value},
                 )
             if await self._records.cancel(trigger_id):
@@ -123,12 +130,15 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         return await self._commit(caller, valid, FIELD if request.request_id else HEADER)
 
     async def _commit(self, caller: Caller, valid: ValidTrigger, key_field: str) -> tuple[str, bool]:
-        """Return the id of the trigger, and whether it is that of an earlier call.
+        """Commit a trigger, unless a trigger with the same idempotency key exists.
 
         Args:
-            caller: Who calls.
+            caller: The caller, with the time of the call.
             valid: The trigger.
-            key_field: Where the caller sent the idempotency key, for errors.
+            key_field: The field or header that has the idempotency key, named in errors.
+
+        Returns:
+            The ID of the new or the existing trigger, and whether it existed.
         """
         late = late_violation(valid.trigger, caller.now)
         try:
@@ -140,8 +150,13 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
         return str(committed), committed != valid.trigger.id
 
     async def _earlier(self, valid: ValidTrigger, late: Violation) -> str:
-        """Return the id that the first call with this key got. Only that makes a late trigger valid."""
-        assert valid.key is not None  # noqa: S101 - without a key, a late trigger is not valid
+        """Return the ID of the earlier trigger with the same idempotency key.
+
+        Args:
+            valid: A trigger whose `send_at` has passed. It is accepted only if it repeats an earlier call.
+            late: The violation to raise if it does not.
+        """
+        assert valid.key is not None  # noqa: S101 - validation rejects late triggers without a key
         (earlier,) = await self._writer.earlier([(valid.trigger, valid.key)])
         if earlier is None:
             raise InvalidRequest([late])

@@ -1,4 +1,4 @@
-"""A stream for one watcher: the current state, changes, and heartbeats."""
+"""The stream of one watcher: first the current state, then changes and heartbeats."""
 
 from __future__ import annotations
 
@@ -18,27 +18,34 @@ from .proto_messages import delivery_message
 __all__ = ["HEARTBEAT", "watch"]
 
 HEARTBEAT = 15.0
-"""Seconds between heartbeats of an idle stream: fewer than the idle timeouts of proxies."""
+"""Seconds between heartbeats of an idle stream; shorter than the idle timeouts of common proxies."""
 _POLL_SECONDS = 1.0  # between checks of the key
 
 Response = delivery_pb2.WatchTriggersResponse
+_CURSOR_AHEAD = Violation(
+    "cursor",
+    "is later than the newest change, so it is from another database; start without a cursor",
+    "OUT_OF_RANGE",
+)
 
 
 @dataclass(slots=True)
 class _Stream:
-    """A watcher: its position, its triggers that have not ended, and when it last got a message."""
+    """The state of a stream: how far it got, and which of the requested triggers it still follows."""
 
     position: Position
-    open: set[uuid.UUID]
+    unfinished: set[uuid.UUID]
+    """The requested triggers whose state is not final."""
     sent_at: float
+    """When the last message was created, by the monotonic clock."""
 
-    def message(self, position: Position, delivery: Delivery | None = None) -> Response:
-        """Return the message for a position: a delivery that changed, or only a cursor."""
+    def advance(self, position: Position, delivery: Delivery | None = None) -> Response:
+        """Move to a position, and return the message for it: a changed delivery, or only a cursor."""
         self.position, self.sent_at = position, time.monotonic()
         if delivery is None:
             return Response(cursor=cursor_of(position))
         if delivery.state.is_end:
-            self.open.discard(delivery.trigger_id)
+            self.unfinished.discard(delivery.trigger_id)
         return Response(delivery=delivery_message(delivery), cursor=cursor_of(position))
 
 
@@ -49,45 +56,45 @@ async def watch(
     start: Position | None,
     check_key: Callable[[], object],
 ) -> AsyncGenerator[list[Response]]:
-    """Yield messages in lists: those that are available at once. End when all named triggers have ended.
+    """Yield lists of messages; each list has those that are available at that moment.
+
+    If `followed` lists trigger IDs, the stream ends when the states of all of them are final.
 
     Args:
         feed: The log of changes.
         project_id: The caller's project.
         followed: The triggers to watch.
-        start: Where an earlier stream ended, if this one continues it.
+        start: The position from which to continue an earlier stream.
         check_key: Raises if the caller's key no longer works.
 
     Raises:
         InvalidRequest: `start` is after the end of the log.
-        DeliveryNotFound: The project does not have one of the named triggers.
+        DeliveryNotFound: One of the listed triggers does not exist in the project.
         ServerEnding: This process is stopping.
         StoreUnavailable: The database cannot be reached.
     """
     with feed.watching(project_id):
-        end = (
-            await feed.end()
-        )  # before the current state is read, so that no change is missed between the two
+        end = await feed.end()  # before the current state is read, so that no change is missed in between
         if start is not None and start > end:
-            raise InvalidRequest([_other_database()])
+            raise InvalidRequest([_CURSOR_AHEAD])
         stream = _Stream(start or end, set(followed.trigger_ids or ()), time.monotonic())
         current = await _current(feed, project_id, followed)
-        yield [stream.message(stream.position, delivery) for delivery in (None, *current)]
-        while stream.open or followed.trigger_ids is None:
+        yield [stream.advance(stream.position, delivery) for delivery in (None, *current)]
+        while stream.unfinished or followed.trigger_ids is None:
             found = await feed.after(stream.position, project_id, followed, _POLL_SECONDS)
             check_key()
             if found.changes:
-                yield [stream.message(change.position, change.delivery) for change in found.changes]
+                yield [stream.advance(change.position, change.delivery) for change in found.changes]
             stream.position = found.reached
             if time.monotonic() - stream.sent_at >= HEARTBEAT:
-                yield [stream.message(stream.position)]
+                yield [stream.advance(stream.position)]
 
 
 async def _current(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> list[Delivery]:
-    """Return the current state of the named triggers, in the order of the request.
+    """Return the deliveries of the listed triggers, in the order of the request.
 
     Raises:
-        DeliveryNotFound: The project does not have one of them.
+        DeliveryNotFound: One of them does not exist in the project.
     """
     ids = followed.trigger_ids or ()
     found = await feed.present(ids, project_id) if ids else {}
@@ -95,8 +102,3 @@ async def _current(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> 
         if trigger_id not in found:
             raise DeliveryNotFound.of(trigger_id)
     return [found[trigger_id] for trigger_id in ids]
-
-
-def _other_database() -> Violation:
-    description = "is ahead of all changes: it is from another database; start without a cursor"
-    return Violation("cursor", description, "OUT_OF_RANGE")

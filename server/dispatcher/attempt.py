@@ -1,7 +1,8 @@
 """The life cycle of one attempt, the same for triggers and webhook messages.
 
-An attempt ends in one of five ways: it is not sent (suppressed, out of attempts, or expired), it is sent, it
-fails and is retried or given up, it is cut off by a shutdown, or its claim is released to wait.
+An attempt ends in one of five ways: the message is not sent (its recipient is suppressed, it has no attempts
+left, or it expired), it is sent, sending fails (and is retried or given up), a shutdown cuts it off, or its
+claim is released because it must wait.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ __all__ = ["CUT_OFF", "EXPIRED", "USED_UP", "AttemptRunner", "conclude", "cut_of
 EXPIRED = "its time to live ended"
 """The error of a message that was not sent in time."""
 _RANDOM = random.SystemRandom()
-USED_UP = "all its attempts are made, and the last one was lost"
-CUT_OFF = "cut off by a shutdown: whether the provider took the message is not known"
+USED_UP = "no attempts left; the outcome of the last one is unknown"
+CUT_OFF = "cut off by a shutdown; the provider may have received the message"
 
 
 class AttemptRunner(Generic[ClaimT]):
     """Makes attempts.
 
     Args:
-        sender: What is particular to this kind of message.
-        clock: Measures the attempt.
+        sender: Plans, sends and reports this kind of message.
+        clock: Measures the duration of attempts.
         jitter: Returns a random number from 0 up to 1, which spreads retries.
     """
 
@@ -56,7 +57,7 @@ class AttemptRunner(Generic[ClaimT]):
     async def attempt(self, claim: ClaimT) -> AttemptResult[ClaimT]:
         """Make one attempt, report it, and return what to record.
 
-        A cancelled send returns an attempt with the outcome LOST. A cancellation before that propagates.
+        If it is cancelled while sending, the attempt's outcome is LOST. An earlier cancellation propagates.
 
         Raises:
             StoreUnavailable: The claim could not be planned; nothing was sent.
@@ -86,7 +87,7 @@ class AttemptRunner(Generic[ClaimT]):
         return AttemptResult(finished, result)
 
     async def _send(self, claim: ClaimT, plan: SendPlan) -> SendResult:
-        """Send; every error becomes a result."""
+        """Send the message, and convert every error to a result."""
         try:
             return await plan.send()
         except DeliveryError as error:
@@ -107,9 +108,9 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
     outcome = AttemptOutcome.DEAD
     if plan.suppressed:
         outcome = AttemptOutcome.SUPPRESSED
-        error = f"the recipient is suppressed since a provider refused it: {plan.suppressed}"
+        error = f"the recipient is suppressed because a provider refused it: {plan.suppressed}"
     elif claim.tries > plan.policy.max_attempts + plan.spare_attempts:
-        # The last attempts were lost: this message may be what makes dispatchers crash.
+        # The outcomes of the last attempts were lost, perhaps because this message crashes dispatchers.
         error = USED_UP
     elif plan.expires_at is not None and now >= plan.expires_at:
         error = EXPIRED
@@ -119,7 +120,7 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
 
 
 def cut_off(claim: ClaimT, started_at: dt.datetime, duration: float) -> Finished[ClaimT]:
-    """Return what to record for an attempt that a shutdown cut off: it is made again at once."""
+    """Return what to record for an attempt that a shutdown cut off. The message is due again at once."""
     return Finished(claim, _attempt(claim, AttemptOutcome.LOST, started_at, duration, CUT_OFF), 0.0)
 
 
@@ -137,10 +138,10 @@ def conclude(
     Args:
         claim: What was sent.
         plan: How it was sent.
-        result: What came of it.
+        result: The result of the send.
         jitter: A random number, 0 ≤ jitter < 1.
         started_at: When the attempt started.
-        duration: Seconds that it took.
+        duration: The duration of the attempt in seconds.
     """
     if result.verdict is Verdict.SENT:
         attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)

@@ -1,8 +1,8 @@
-"""A provider's circuit breaker: stops sending to it while it is down, and probes whether it recovered. Pure.
+"""A circuit breaker, which stops sending to a provider while it is down. It does no I/O and reads no clock.
 
-It is closed until a number of attempts in a row failed because of the provider. Then it is open, and nothing
-is sent for a time. Then it is half-open: one message probes. Success closes it; failure opens it for twice as
-long.
+While it is closed, messages are sent. After a number of consecutive failures of the provider it opens, and
+nothing is sent for a while. Then it is half-open: one message is sent as a probe. If that succeeds, the
+breaker closes; if it fails, the breaker opens again for twice as long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import enum
 __all__ = ["Breaker", "BreakerState"]
 
 LONGEST_PAUSE = 300.0
-"""Seconds, unless the first pause is longer; so a provider that was down for hours is soon used again."""
+"""Maximum pause in seconds, unless the first pause is longer. It limits the delay after a long outage."""
 
 
 class BreakerState(enum.StrEnum):
@@ -48,11 +48,11 @@ class Breaker:
 
     @property
     def reopens_at(self) -> float | None:
-        """When an open breaker allows a probe; None while it is closed."""
+        """When the breaker allows or allowed a probe; None while it is closed."""
         return self._reopens_at
 
     def room(self, now: float, slots: int) -> int:
-        """Return how many of the free slots may be used at `now`."""
+        """Return how many of `slots` free slots may be used at `now`."""
         state = self.state(now)
         if state is BreakerState.CLOSED:
             return slots
@@ -72,7 +72,7 @@ class Breaker:
     def failed(self, now: float, retry_after: float = 0.0) -> bool:
         """Record a failure of the provider; return whether that opened the breaker.
 
-        Failures of messages that were sent before it opened change nothing.
+        While the breaker is open, failures are ignored: they are of messages sent before it opened.
 
         Args:
             now: The current time.
@@ -93,5 +93,5 @@ class Breaker:
         return True
 
     def abandoned(self) -> None:
-        """Record that a message ended without evidence about the provider: another one may probe."""
+        """Record that the result of a message says nothing about the provider, so another one may probe."""
         self._probing = False

@@ -26,22 +26,22 @@ from .store_health import StoreHealth
 __all__ = ["Dispatcher"]
 
 UNRECORDED_LIMIT = 10_000
-"""Outcomes that may wait to be recorded; at this number nothing more is claimed."""
+"""Maximum number of unrecorded outcomes; at this number the dispatcher stops claiming."""
 LAST_COMMIT = 1.0
 """Seconds reserved for the last recording, even if sends used up the grace period."""
 HOUSEKEEPING = 5.0
 """Seconds between searches for new lanes and expired messages."""
 LINGER = 0.005
-"""Seconds that a free slot may wait for others, so that one claim serves several."""
+"""Seconds to wait after a slot becomes free, so that one query can claim messages for several slots."""
 
 
 class Dispatcher(Generic[ClaimT]):
-    """Delivers until stopped. Each provider has its own slots, so that none waits for another.
+    """Delivers messages until stopped. Each provider has its own slots, so a slow one does not delay others.
 
     Args:
-        queue: What is due.
-        source: The lanes in use, in addition to those that the queue has.
-        sender: What is particular to this kind of message.
+        queue: The queue to claim from.
+        source: Returns the lanes of all campaigns or endpoints. The queue may have more, of deleted ones.
+        sender: Plans, sends and reports this kind of message.
         router: The providers' slots, breakers and rates.
         settings: Lease, poll interval and grace period.
         clock: Measures all waits.
@@ -75,7 +75,7 @@ class Dispatcher(Generic[ClaimT]):
         self._recorder = Recorder(queue, self._queue_health, self._wake.set, clock)
         self._lanes_of_queue: set[str] = set()
         self._short_of_slots: frozenset[str] = frozenset()
-        """Providers that may have more work due than they had slots for."""
+        """Providers for which more messages may be due than the last round could claim."""
         self._sends: dict[asyncio.Task[None], ClaimT] = {}
         self._claimed_ids: set[uuid.UUID] = set()
         """The IDs of the claims in `_sends`."""
@@ -84,12 +84,12 @@ class Dispatcher(Generic[ClaimT]):
         self._stopping = False
 
     def stop(self) -> None:
-        """Stop claiming; `run` finishes what is in flight and returns. May be called at any time."""
+        """Stop claiming. `run` then waits for sends in flight and returns. May be called at any time."""
         self._stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until `stop` is called, or until cancelled, which waits for nothing."""
+        """Deliver until `stop` is called. If cancelled instead, do not wait for sends in flight."""
         helpers = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._housekeep())]
         try:
             await self._claim_until_stopped()
@@ -108,7 +108,7 @@ class Dispatcher(Generic[ClaimT]):
             await self._wait()
 
     async def _claim_round(self) -> None:
-        """Claim from all lanes; lanes without a slot in the first pass get what the others left."""
+        """Claim from all lanes. If slots are scarce, some lanes get only those that others did not use."""
         lanes: Collection[str] = self._lanes_of_queue | set(self._source.lanes())
         short: frozenset[str] = frozenset()
         while lanes and not self._stopping:
@@ -121,7 +121,7 @@ class Dispatcher(Generic[ClaimT]):
         self._short_of_slots = short
 
     async def _housekeep(self) -> None:
-        """Look regularly for what is not announced: lanes without a campaign, and expired messages."""
+        """Regularly look for lanes that no current campaign has, and bury messages that expired."""
         while True:
             try:
                 lanes = await self._queue.lanes()
@@ -139,21 +139,21 @@ class Dispatcher(Generic[ClaimT]):
             await self._clock.sleep(HOUSEKEEPING)
 
     def _warn_about_unserved(self, lanes: Collection[str]) -> None:
-        """Log the lanes that wait, perhaps forever, for a provider that is not configured here."""
+        """Log the lanes whose messages cannot be sent, because none of their providers is configured here."""
         for lane in sorted(lanes):
             if not self._router.serves(lane):
                 self._log.warning("lane_without_provider", lane=lane)
 
     def _can_claim_more(self) -> bool:
-        """Return whether slots became free during the claim for which there may be work."""
+        """Return whether a provider that had too few slots has room again."""
         return not self._pause and any(self._router.room(name) for name in self._short_of_slots)
 
     def _is_behind(self) -> bool:
-        """Return whether too many outcomes are unrecorded to claim more."""
+        """Return whether claiming must wait until outcomes are recorded."""
         return self._recorder.behind or self._recorder.unrecorded >= UNRECORDED_LIMIT
 
     async def _wait(self) -> None:
-        """Wait until there may be something to claim: announced, due, or held up by a provider until now."""
+        """Wait until woken, until a provider's breaker or rate allows another message, or for `_pause`."""
         if self._pause and not self._stopping:
             await self._sit_out(self._pause)
             return
@@ -168,7 +168,7 @@ class Dispatcher(Generic[ClaimT]):
         return max(self._queue_health.pause, self._catalog_health.pause)
 
     async def _sit_out(self, seconds: float) -> None:
-        """Sleep, unless stopped meanwhile."""
+        """Sleep for this long, or until stopped."""
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(seconds):
                 while not self._stopping:
@@ -177,7 +177,7 @@ class Dispatcher(Generic[ClaimT]):
                         self._wake.clear()
 
     def _listen(self) -> None:
-        """Ensure that an announcement, or the end of the poll interval, wakes the loop."""
+        """Ensure that the loop is woken when the queue announces work, or when the poll interval ends."""
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._await_announcement())
 
@@ -200,8 +200,8 @@ class Dispatcher(Generic[ClaimT]):
         return claims
 
     def _start(self, claim: ClaimT) -> None:
-        """Start an attempt in a task."""
-        # Our own lease ended: the database's clock jumped ahead, or the outcome is not recorded yet.
+        """Start an attempt in a task, unless this dispatcher is still working on the same message."""
+        # That happens if our lease ended early: the database's clock jumped, or recording takes very long.
         if claim.id in self._claimed_ids or self._recorder.has(claim.id):
             self._recorder.released(Released(claim, self._settings.lease))
             return
@@ -235,12 +235,15 @@ class Dispatcher(Generic[ClaimT]):
             self._router.ended(claim.provider, result)
 
     def _may_begin(self, provider: str, claimed_at: float) -> bool:
-        """Return whether a claim that had to wait can still be sent within its lease by this provider."""
+        """Return whether a claim that waited for a connection can still be sent within its lease."""
         waited = self._clock.monotonic() - claimed_at
         return self._router.may_begin(provider, self._settings.lease - waited)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Release a claim whose attempt was cancelled before it began, and claim more for the free slot."""
+        """Clean up after an attempt, and wake the loop if the free slot can be used.
+
+        If the attempt was cancelled before it began, its claim is released.
+        """
         claim = self._sends.pop(task)
         self._claimed_ids.discard(claim.id)
         if task.cancelled():
@@ -251,7 +254,7 @@ class Dispatcher(Generic[ClaimT]):
             self._claim_soon(claim.provider)
 
     def _claim_soon(self, provider: str) -> None:
-        """Wake the loop once a quarter of the slots is free, or shortly: not for each single slot."""
+        """Wake the loop at once if a quarter of the slots is free, otherwise after `LINGER`."""
         if self._router.is_roomy(provider):
             self._wake.set()
         elif self._lingering is None or self._lingering.done():
@@ -262,7 +265,7 @@ class Dispatcher(Generic[ClaimT]):
         self._wake.set()
 
     async def _finish_up(self) -> None:
-        """Wait for sends and their recording; cut off and release what takes longer than the grace period."""
+        """Wait for sends and their recording. Cut off sends that take longer than the grace period."""
         deadline = self._clock.monotonic() + self._settings.shutdown_grace
         if self._sends:
             with contextlib.suppress(TimeoutError):
@@ -277,7 +280,7 @@ class Dispatcher(Generic[ClaimT]):
 
 
 def _filled(shares: Sequence[ClaimRequest], claims: Sequence[Leased]) -> frozenset[str]:
-    """Return the providers of lanes that used all their slots: there may be more work for them."""
+    """Return the providers of lanes whose claims used all their slots: more messages may be due."""
     used = Counter(claim.lane for claim in claims)
     return frozenset(share.provider for share in shares if used[share.lane] >= share.slots)
 

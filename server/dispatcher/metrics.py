@@ -30,7 +30,7 @@ INTERVAL = 10.0
 
 _ATTEMPTS = Counter(
     "clarion_attempts",
-    "Attempts by outcome; `dead` are new dead letters.",
+    "Attempts by outcome; `dead` counts new dead letters.",
     ["channel", "provider", "outcome"],
 )
 _SECONDS = Histogram(
@@ -45,7 +45,7 @@ _BREAKER = Gauge(
     "State of a provider's breaker: open (1), half-open (0.5), closed (0).",
     ["provider"],
 )
-_OLDEST = Gauge("clarion_oldest_due_seconds", "How long the oldest due trigger has waited.", ["channel"])
+_OLDEST = Gauge("clarion_oldest_due_seconds", "Seconds since the oldest due trigger became due.", ["channel"])
 _DEAD = Gauge("clarion_dead_letters", "Number of dead letters.")
 _WEBHOOK_ATTEMPTS = Counter(
     "clarion_webhook_attempts", "Attempts to send webhook messages by outcome.", ["outcome"]

@@ -1,4 +1,4 @@
-"""What the dispatcher needs: a queue with leases, the lanes in use, and a sender that knows its messages."""
+"""The dispatcher's interfaces: a queue with leases, the lanes in use, and a sender per kind of message."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ class Queue(Protocol[ClaimT]):
     """Due triggers or webhook messages, claimed under leases. Every method may raise `StoreUnavailable`."""
 
     async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[ClaimT]:
-        """Claim what is due and increment the attempt number of each claim.
+        """Claim due messages, and increment the attempt number of each.
 
         Args:
-            shares: For each lane the provider to send through and the maximum number of claims.
-            lease: Seconds for which no other dispatcher can claim them.
+            shares: For each lane, the provider to send through and the maximum number of claims.
+            lease: Seconds for which no other dispatcher can claim the same messages.
         """
         ...
 
     async def lanes(self) -> set[str]:
-        """Return the lanes that have queued work."""
+        """Return the lanes that have queued messages."""
         ...
 
     async def bury_expired(self, error: str) -> int:
-        """Turn some of what expired in the queue into dead letters; return how many."""
+        """Turn a batch of messages that expired in the queue into dead letters; return how many.
+
+        Args:
+            error: The error to record.
+        """
         ...
 
     async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
-        """Record attempts and complete, reschedule or bury their triggers in one durable commit.
+        """Record attempts in one durable commit.
 
-        After `StoreUnavailable` the caller repeats the same list, even if that commit succeeded. An attempt
-        is identified by its trigger's ID and its number.
+        Each message leaves the queue, becomes due again later, or becomes a dead letter. After
+        `StoreUnavailable` the caller repeats the call with the same attempts, even if the commit succeeded;
+        each attempt is recorded once, by its message's ID and its number.
         """
         ...
 
     async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
-        """Release claims: they are due again after their wait, and no attempt is counted."""
+        """Release claims without counting an attempt. Each message is due again after its wait."""
         ...
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - reaching it is not an error
@@ -73,11 +78,11 @@ class Campaigns(Lanes, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What came of sending a message: the verdict and the provider's words."""
+    """The result of sending a message: the verdict and, if it was not sent, the reason."""
 
     verdict: Verdict
     words: str = ""
-    """Why the message was not sent."""
+    """The error text if the message was not sent, usually the provider's."""
     retry_after: float | None = None
     """Seconds that the provider asked to wait."""
     reached_provider: bool = True
@@ -89,24 +94,24 @@ class SendResult:
 
     @classmethod
     def of(cls, error: DeliveryError) -> Self:
-        """Return the result that an error stands for."""
+        """Return an error as a result."""
         return cls(error.verdict, str(error), error.retry_after, error.reached_provider)
 
 
 @dataclass(frozen=True, slots=True)
 class SendPlan:
-    """How one claim is sent: what its sender decided before the attempt."""
+    """How to send one claim, decided by its sender before the attempt."""
 
     send: Callable[[], Awaitable[SendResult]]
     """Sends the message once. May raise `DeliveryError`."""
     policy: RetryPolicy
     expires_at: dt.datetime | None = None
     spare_attempts: int = 0
-    """Attempts beyond the policy's that may fail because the provider is down."""
+    """Additional attempts, used only for failures of the provider (PROVIDER_DOWN)."""
     suppressed: str = ""
-    """Why the recipient must not be sent anything, if so."""
+    """If the recipient is suppressed, the error with which a provider refused it."""
     wait: float = 0.0
-    """Seconds until the message may be sent; above 0 the claim is released for so long."""
+    """Seconds until the message may be sent. If it is above 0, the claim is released for that time."""
     address: str = ""
     """The recipient's address, which is removed from error texts."""
 
@@ -120,7 +125,7 @@ class AttemptResult(Generic[ClaimT]):
 
 
 class Sender(Protocol[ClaimT]):
-    """Knows how one kind of message is sent and reported. `AttemptRunner` does what all kinds share."""
+    """Plans, sends and reports one kind of message. `AttemptRunner` does what all kinds have in common."""
 
     async def plan(self, claim: ClaimT, now: dt.datetime) -> SendPlan | Released[ClaimT]:
         """Decide how to send a claim, or release it. May raise `StoreUnavailable`."""
@@ -131,5 +136,5 @@ class Sender(Protocol[ClaimT]):
         ...
 
     def expired(self, count: int) -> None:
-        """Count what expired in the queue, without an attempt."""
+        """Count messages that expired in the queue. They have no attempt to report."""
         ...

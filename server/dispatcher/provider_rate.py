@@ -1,4 +1,4 @@
-"""The rate at which one dispatcher may use a provider: its share of the configured rate. Pure."""
+"""One dispatcher's share of a provider's configured rate. It does no I/O and reads no clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ..domain.token_bucket import TokenBucket
 __all__ = ["ProviderRate"]
 
 BURST_SECONDS = 0.1
-"""Seconds at full rate that may be sent at once after a pause, so that one claim does not lose throughput."""
+"""The burst, as seconds at full rate. It lets a dispatcher claim several messages at once at high rates."""
 
 
 class ProviderRate:
@@ -24,16 +24,21 @@ class ProviderRate:
         self._bucket.take(now, self._bucket.burst - 1)
 
     def share_among(self, dispatchers: int, now: float) -> None:
-        """Use one of this many equal shares from now on."""
+        """Limit this dispatcher to an equal share of the rate.
+
+        Args:
+            dispatchers: The number of dispatchers that share the rate.
+            now: The current time.
+        """
         share = self._rate / max(1, dispatchers)
         self._bucket.resize(share, _burst(share), now)
 
     def room(self, now: float, slots: int) -> int:
-        """Return how many of the free slots may be used at `now`."""
+        """Return how many of `slots` free slots may be used at `now`."""
         return max(0, self._bucket.tokens(now, slots))
 
     def take(self, now: float, count: int = 1) -> None:
-        """Count messages that are sent; a negative number returns those that were not sent after all."""
+        """Count messages toward the rate; a negative number undoes that for messages that were not sent."""
         self._bucket.take(now, count)
 
     def wait(self, now: float) -> float:

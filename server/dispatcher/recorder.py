@@ -19,20 +19,21 @@ from .store_health import StoreHealth
 __all__ = ["Recorder"]
 
 GATHER = 0.005
-"""Seconds to wait for more outcomes while they arrive in groups: ten cost little more than one."""
+"""Seconds to wait for more outcomes before a commit, if the last commit had several. Recording ten in one
+commit costs little more than recording one."""
 BATCH = 500
-"""Outcomes in one commit: the cost of joining them to their rows grows with the square."""
+"""Maximum outcomes in one commit, because the cost of its join grows with the square of their number."""
 
 
 class Recorder(Generic[ClaimT]):
-    """Writes outcomes to the queue; those that arrive during one commit, or shortly after it, form the next.
+    """Writes outcomes to the queue. Those that arrive during one commit are written together in the next.
 
-    Outcomes that could not be recorded are kept and recorded again once the store is available, so that what
-    was sent is not sent again. Nothing may be claimed while `behind` is true.
+    If outcomes cannot be recorded, they are kept until the store is available, so that no message is sent
+    again because its outcome is missing. Nothing may be claimed while `behind` is true.
 
     Args:
         queue: Where outcomes are recorded.
-        health: The queue's health, shared with those who claim from it.
+        health: The queue's health, shared with the dispatcher, which claims from the same queue.
         progress: Called after each commit.
         clock: Measures the waits.
     """
@@ -61,7 +62,7 @@ class Recorder(Generic[ClaimT]):
 
     @property
     def behind(self) -> bool:
-        """Whether outcomes wait because the store is unavailable."""
+        """Whether outcomes cannot be recorded at present, because the store is unavailable."""
         return self._failing
 
     @property
@@ -134,7 +135,7 @@ class Recorder(Generic[ClaimT]):
                 if finished:
                     await self._record_each(finished, error)
                     finished = ()
-                else:  # they become due when their lease ends
+                else:  # the messages become due again when their leases end
                     self._log.error("release_failed", count=len(released), exception=safe_traceback(error))
                     released = ()
 

@@ -1,4 +1,4 @@
-"""Whether and when to retry a failed attempt. Pure."""
+"""Decides whether and when to retry a failed attempt. It does no I/O and reads no clock."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def decide(
 ) -> float | None:
     """Return the seconds until the next attempt, or None to give up.
 
-    Exponential backoff with full jitter
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), but at least the
-    provider's own `retry_after`.
+    The delay is exponential backoff with full jitter
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/), and at least the
+    provider's `retry_after`.
 
     Args:
         result: Why the attempt failed.
         tries: The number of the failed attempt, from 1, since acceptance or the last redrive.
         policy: The campaign's or the provider's policy.
         jitter: A random number, 0 ≤ jitter < 1.
-        time_left: Seconds until the message expires; a later attempt would be pointless.
+        time_left: Seconds until the message expires. It is not retried after that.
     """
     if result.verdict not in RETRYABLE or tries >= policy.max_attempts:
         return None
@@ -42,7 +42,8 @@ def decide(
 def expires_at(claim: Claim, policy: RetryPolicy) -> dt.datetime | None:
     """Return when the trigger expires, or None if it does not.
 
-    A time set at acceptance takes precedence. A redriven trigger does not expire: an operator wants it sent.
+    An expiry that was set when the trigger was accepted takes precedence over the policy's time to live. A
+    trigger that an operator has redriven does not expire.
     """
     if claim.earlier:
         return None

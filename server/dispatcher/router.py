@@ -1,4 +1,4 @@
-"""Decides which lanes may send how much, and through which provider."""
+"""Decides how many messages to claim from each lane, and through which provider to send them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .providers.base import Destination
 __all__ = ["Plan", "ProviderRouter"]
 
 _OPEN_GATE = asyncio.Semaphore(1000)
-"""For a provider that is not configured here: its attempts end at once."""
+"""Used for a provider that is not configured here. Its attempts fail at once, so they need no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Plan:
 
     shares: list[ClaimRequest]
     starved: frozenset[str]
-    """Providers without room that lanes wait for."""
+    """Providers without room although lanes would send through them."""
     left_out: frozenset[str]
-    """Lanes without a slot whose provider has room: the other lanes may turn out to be empty."""
+    """Lanes that got no slot although their provider has room. They may get slots that others do not use."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class _ProviderState:
         return self.rate.room(now, self.breaker.room(now, max(0, self.free)))
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the provider may have room; infinite if it waits for a send to end."""
+        """Return the seconds until the breaker or rate allows a message; infinite if it waits for neither."""
         if self.breaker.state(now) is BreakerState.OPEN:
             return (self.breaker.reopens_at or now) - now
         if self.free > 0:
@@ -71,7 +71,8 @@ class ProviderRouter:
     Args:
         providers: The configured providers. More may be added to the mapping later.
         clock: Measures pauses and rates.
-        ahead: Messages claimed per slot beyond the one being sent, so that no connection waits for a claim.
+        ahead: How many messages to claim in advance for each concurrent send, so that the next one can start
+            without waiting for a claim.
     """
 
     def __init__(
@@ -86,10 +87,14 @@ class ProviderRouter:
             self._state(name)
         self._order = itertools.count(1)
         self._last_served: dict[str, int] = {}
-        """When each lane was last given slots, by `_order`."""
+        """A number for each lane; the higher, the more recently the lane got slots."""
 
     def share_among(self, dispatchers: int) -> None:
-        """Use one of this many equal shares of each provider's rate from now on."""
+        """Limit this dispatcher to an equal share of each provider's rate.
+
+        Args:
+            dispatchers: The number of dispatchers that share the rates.
+        """
         for state in self._states.values():
             state.rate.share_among(dispatchers, self._now())
 
@@ -112,7 +117,7 @@ class ProviderRouter:
         return Plan(shares, starved, frozenset().union(*with_room) - {share.lane for share in shares})
 
     def _divide(self, room: int, lanes: list[str]) -> list[tuple[str, int]]:
-        """Divide the room among lanes; the remainder goes to those that have waited longest."""
+        """Divide the room among lanes evenly; the remainder goes to those that were served least recently."""
         each, remainder = divmod(room, len(lanes))
         waiting = sorted(lanes, key=lambda lane: self._last_served.get(lane, 0))
         shares = [(lane, each) for lane in waiting[remainder:] if each]
@@ -126,7 +131,7 @@ class ProviderRouter:
         return bool(self._configured(lane))
 
     def room(self, provider: str) -> int:
-        """Return how many messages the provider may be given now."""
+        """Return how many messages may be claimed for the provider now."""
         state = self._state(provider)
         return state.room(self._now()) if state else 0
 
@@ -136,7 +141,7 @@ class ProviderRouter:
         return state is not None and state.free * 4 >= state.slots
 
     def began(self, provider: str) -> None:
-        """Record that the provider was assigned a message."""
+        """Record that a message was claimed for the provider."""
         if state := self._state(provider):
             now = self._now()
             state.free -= 1
@@ -164,7 +169,7 @@ class ProviderRouter:
             self._log.warning("breaker_opened", provider=provider, pause_s=pause)
 
     def wait(self) -> float:
-        """Return the seconds until a provider without room may have some; infinite if it waits for sends."""
+        """Return the seconds until a breaker or rate allows a message; infinite if none is waited for."""
         now = self._now()
         return min((state.wait(now) for state in self._states.values()), default=math.inf)
 
@@ -179,12 +184,17 @@ class ProviderRouter:
         return state.gate if state else _OPEN_GATE
 
     def may_begin(self, provider: str, within: float) -> bool:
-        """Return whether a message that had to wait may be sent if that must end `within` seconds."""
+        """Return whether a message that waited may still be sent.
+
+        Args:
+            provider: The provider's name.
+            within: Seconds in which the send must end.
+        """
         state = self._state(provider)
         return state is not None and not self.is_open(provider) and state.timeout < within
 
     def is_open(self, provider: str) -> bool:
-        """Return whether the provider's breaker is open or half-open."""
+        """Return whether the provider's breaker is not closed: it is open or half-open."""
         state = self._state(provider)
         return state is not None and state.breaker.state(self._now()) is not BreakerState.CLOSED
 
@@ -194,7 +204,7 @@ class ProviderRouter:
         return {name: state.breaker.state(now) for name, state in self._states.items()}
 
     def _choose_provider(self, lane: str, now: float) -> str | None:
-        """Return the provider that the lane sends through now, or None if all its breakers are open."""
+        """Return the provider that the lane sends through now, or None if no breaker allows a message."""
         for name in self._configured(lane):
             state = self._states[name]
             breaker = state.breaker.state(now)
@@ -204,7 +214,7 @@ class ProviderRouter:
         return None
 
     def _configured(self, lane: str) -> list[str]:
-        """Return the lane's providers that are configured here, in its order."""
+        """Return the lane's providers that are configured here, in order of preference."""
         return [name for name in providers_of(lane) if self._state(name)]
 
     def _state(self, name: str) -> _ProviderState | None:

@@ -1,4 +1,4 @@
-"""The dispatcher's settings: the section `[dispatch]` of the configuration."""
+"""The dispatcher's settings: the table `[dispatch]` of the configuration."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """How the dispatcher works. Times in seconds."""
 
     lease: Seconds = 60.0
-    """How long a claim belongs to one dispatcher; longer than every provider's timeout."""
+    """How long a claim belongs to one dispatcher. It must be longer than every provider's timeout."""
     poll_interval: Seconds = 0.5
-    """How long a retry or scheduled trigger that is due can stay unnoticed at most: nothing announces it."""
+    """How often to look for due retries and scheduled triggers. New triggers are announced at once."""
     shutdown_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 25.0
     """How long a shutdown waits for sends in flight and for recording their outcomes."""
     metrics: str = ""

@@ -10,7 +10,7 @@ from .redact import safe_traceback
 __all__ = ["StoreHealth"]
 
 FIRST_PAUSE = 0.1
-"""Seconds; doubled with each failed call."""
+"""Seconds to wait after the first failed call. The pause doubles with each further failure."""
 LONGEST_PAUSE = 5.0
 _MAX_DOUBLINGS = 10
 

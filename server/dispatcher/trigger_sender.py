@@ -33,7 +33,7 @@ class TriggerSender:
     Args:
         campaigns: The current campaigns.
         providers: The configured providers by name.
-        clock: Bounds each send by its provider's timeout.
+        clock: Cancels sends that exceed their provider's timeout.
     """
 
     def __init__(
@@ -46,7 +46,11 @@ class TriggerSender:
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
     async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan:
-        """Decide how to send a trigger by its campaign's current revision. May raise `StoreUnavailable`."""
+        """Decide how to send a trigger, using the current revision of its campaign.
+
+        Raises:
+            StoreUnavailable: The campaign could not be read.
+        """
         trigger = claim.trigger
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
         policy = self._policy(claim, campaign)
@@ -61,7 +65,7 @@ class TriggerSender:
         )
 
     def report(self, finished: Finished) -> None:
-        """Log the attempt in one line, without the recipient and the content, and count it."""
+        """Log the attempt in one line, without the recipient or the content, and count it."""
         trigger, attempt = finished.claim.trigger, finished.attempt
         metrics.attempted(trigger.channel, attempt)
         log = self._log.info if attempt.outcome is AttemptOutcome.DELIVERED else self._log.warning
@@ -84,15 +88,20 @@ class TriggerSender:
         metrics.expired(count)
 
     def _policy(self, claim: Claim, campaign: Campaign | None) -> RetryPolicy:
-        """Return the campaign's policy, or that of its first provider, whichever provider sends."""
+        """Return the campaign's retry policy, or that of its first provider.
+
+        The first provider's policy applies even if another provider sends the message. If the first is not
+        configured here, the policy of the provider that sends applies.
+        """
         first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
         of_provider = first.policy.retry if first else None
         return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
 
     def _spare_attempts(self, claim: Claim) -> int:
-        """Return the failures that open the breakers of all the lane's providers; 0 if it has only one.
+        """Return the additional attempts for failures of the lane's providers; 0 if it has only one.
 
-        Without these attempts a message could use up its own before its traffic moves to the next provider.
+        It is the number of failures after which the breakers of all providers are open. Without them, a
+        message could use up its attempts before a breaker opens and the next provider is used.
         """
         names = providers_of(claim.lane)
         if len(names) == 1:
@@ -107,7 +116,11 @@ class TriggerSender:
         return (next_opening(campaign.window, now, zone) - now).total_seconds()
 
     async def _send(self, claim: Claim, campaign: Campaign | None) -> SendResult:
-        """Render and send. May raise `DeliveryError`."""
+        """Render the trigger's message and send it.
+
+        Raises:
+            DeliveryError: The message was not sent.
+        """
         if campaign is None:
             raise _rejected(f"campaign {claim.trigger.campaign_id} no longer exists")
         provider = self._provider(claim)
@@ -125,7 +138,7 @@ class TriggerSender:
             words = f"no provider {claim.provider} is configured here"
             raise ProviderError(Verdict.PROVIDER_DOWN, words, reached_provider=False)
         if claim.trigger.channel not in provider.channels:
-            raise _rejected(f"provider {claim.provider} does not deliver by {claim.trigger.channel}")
+            raise _rejected(f"provider {claim.provider} does not support the channel {claim.trigger.channel}")
         return provider
 
     def _render(self, claim: Claim, campaign: Campaign) -> Message:
@@ -137,7 +150,7 @@ class TriggerSender:
         except Exception as error:
             trigger_id = str(claim.trigger.id)
             self._log.error("render_fault", trigger_id=trigger_id, exception=safe_traceback(error))
-            words = f"unexpected {type(error).__name__} in rendering"
+            words = f"unexpected {type(error).__name__} while rendering"
             raise ProviderError(Verdict.LATER, words, reached_provider=False) from None
 
 

@@ -130,7 +130,7 @@ async def test_suppression_holds_until_it_is_removed(
     assert (project, channel, address, provider, trigger) == ("lists", "email", GONE, "smtp", refused)
     assert "no such mailbox" in " ".join(reason)
     assert show.out.startswith("suppressed: campaign 822 (email) for user-822\n")
-    assert "smtp: not sent after 0 ms: the recipient is suppressed since a provider refused it" in show.out
+    assert "smtp: not sent after 0 ms: the recipient is suppressed because a provider refused it" in show.out
 
     removed = await clarion(demo.folder, "suppressions", "remove", "email", GONE, "--project", "lists")
     again = await clarion(demo.folder, "suppressions", "remove", "email", GONE)

@@ -102,7 +102,7 @@ async def test_an_unsupported_channel_makes_a_dead_letter() -> None:
     async with running(queue, ScriptedProvider(), campaigns=MemoryCampaigns(campaign)):
         queue.add(trigger)
         await queue.until_attempts(1)
-    assert [done.attempt.error for done in queue.dead] == ["provider mail does not deliver by text"]
+    assert [done.attempt.error for done in queue.dead] == ["provider mail does not support the channel text"]
 
 
 async def test_a_backlog_is_sent_without_waiting_for_a_poll() -> None:

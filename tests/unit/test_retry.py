@@ -219,7 +219,7 @@ def test_a_suppressed_recipient_is_sent_nothing() -> None:
     assert finished is not None
     assert finished.attempt.outcome is AttemptOutcome.SUPPRESSED
     assert finished.attempt.error == (
-        "the recipient is suppressed since a provider refused it: 550 [recipient] unknown"
+        "the recipient is suppressed because a provider refused it: 550 [recipient] unknown"
     )
     assert (finished.retry_in, finished.refusal, finished.attempt.duration) == (None, "", 0.0)
 
@@ -244,4 +244,4 @@ def test_a_message_without_attempts_left_is_given_up() -> None:
     finished = unsent(make_claim(attempt=3), now, policy)
     assert finished is not None
     assert finished.attempt.outcome is AttemptOutcome.DEAD
-    assert finished.attempt.error == "all its attempts are made, and the last one was lost"
+    assert finished.attempt.error == "no attempts left; the outcome of the last one is unknown"

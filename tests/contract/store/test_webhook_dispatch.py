@@ -176,7 +176,7 @@ async def test_messages_wait_while_the_breaker_is_open(pool: Pool) -> None:
     [
         (POLICY.max_attempts - 2, (RETRY, 500), 1, "HTTP 500"),
         (POLICY.max_attempts - 1, (DEAD, 500), 1, "HTTP 500"),
-        (POLICY.max_attempts, (DEAD, None), 0, "all its attempts are made, and the last one was lost"),
+        (POLICY.max_attempts, (DEAD, None), 0, "no attempts left; the outcome of the last one is unknown"),
     ],
 )
 async def test_a_message_is_given_up_after_its_last_attempt(

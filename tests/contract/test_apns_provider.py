@@ -234,7 +234,7 @@ async def test_a_too_large_message_is_not_sent(harness: Harness) -> None:
 )
 async def test_an_invalid_device_token_is_not_sent(harness: Harness, token: str) -> None:
     async with apns_server(KEY) as apns:
-        with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of APNs tokens"):
+        with raises(Verdict.RECIPIENT_REFUSED, match="is not in the format of APNs tokens"):
             await harness.provider(apns).send(push(device_token=token))
     assert apns.connections == 0
 

@@ -194,8 +194,8 @@ async def test_closing_cancels_a_fetch(harness: Harness, google: Google) -> None
             Reply(200, {"access_token": "ya29", "expires_in": -1}),
             "the token endpoint answered 200 without an access token",
         ),
-        (Reply(cut=0), "at the token endpoint: fire gave no answer: RemoteProtocolError"),
-        (Reply(200, {"access_token": "x"}, cut=60), "at the token endpoint: fire gave no answer"),
+        (Reply(cut=0), "the token endpoint failed: fire gave no answer: RemoteProtocolError"),
+        (Reply(200, {"access_token": "x"}, cut=60), "the token endpoint failed: fire gave no answer"),
     ],
 )
 async def test_a_rejecting_token_endpoint_is_transient(
@@ -325,7 +325,7 @@ async def test_a_too_large_message_is_not_sent(harness: Harness, google: Google)
 
 @pytest.mark.parametrize("token", ["", "a b", f"{DEVICE}\n", "x" * 4097, "ü" * 20, 'a"b'])
 async def test_an_invalid_device_token_is_not_sent(harness: Harness, google: Google, token: str) -> None:
-    with raises(Verdict.RECIPIENT_REFUSED, match="does not have the form of FCM tokens"):
+    with raises(Verdict.RECIPIENT_REFUSED, match="is not in the format of FCM tokens"):
         await harness.provider().send(push(device_token=token))
     assert google.api.connections == 0
 

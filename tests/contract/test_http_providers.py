@@ -107,7 +107,7 @@ async def test_no_more_connections_than_allowed(kind: HttpProvider, tmp_path: Pa
 
 async def test_a_message_of_another_channel_is_refused(kind: HttpProvider, tmp_path: Path) -> None:
     async with connected(kind, tmp_path) as (provider, server):
-        with pytest.raises(ProviderError, match=f"^{kind.label} sends .* only$") as caught:
+        with pytest.raises(ProviderError, match=f"^{kind.label} sends only [a-z ]+$") as caught:
             await provider.send(kind.other_message)
     assert (caught.value.verdict, caught.value.reached_provider) == (Verdict.NEVER, False)
     assert server.connections == 0

@@ -98,9 +98,9 @@ async def test_the_campaigns_sender_takes_precedence(sender: str, settings: dict
     ("body", "settings", "expected"),
     [
         ("x" * 1601, {"max_segments": 50}, "the text has 1601 characters; Twilio accepts 1600"),
-        ("x" * 1531, {}, "the text takes 11 SMS in GSM-7; max_segments is 10"),
-        ("ж" * 671, {}, "the text takes 11 SMS in UCS-2; max_segments is 10"),
-        ("x" * 161, {"max_segments": 1}, "the text takes 2 SMS in GSM-7; max_segments is 1"),
+        ("x" * 1531, {}, "the text needs 11 SMS segments (GSM-7); max_segments is 10"),
+        ("ж" * 671, {}, "the text needs 11 SMS segments (UCS-2); max_segments is 10"),
+        ("x" * 161, {"max_segments": 1}, "the text needs 2 SMS segments (GSM-7); max_segments is 1"),
     ],
 )
 async def test_a_too_long_text_is_not_sent(body: str, settings: dict[str, object], expected: str) -> None:

@@ -41,11 +41,11 @@ def build(name: str, raw_table: Mapping[str, object], *, data_dir: Path) -> Prov
 
     Args:
         name: The provider's name in the configuration and in campaigns.
-        raw_table: The table as read: `type` and the settings of that type.
-        data_dir: Where a provider may keep files.
+        raw_table: The table from the configuration: `type` and the settings of that type.
+        data_dir: The folder for a provider's files.
 
     Raises:
-        ConfigError: A setting is invalid. Names it as `providers.NAME.FIELD`.
+        ConfigError: A setting is invalid. The text names it as `providers.NAME.FIELD`.
     """
     table = dict(raw_table)
     kind = table.pop("type", None)

@@ -56,7 +56,7 @@ _BY_REASON = {
     "PayloadEmpty": Verdict.NEVER,
     "PayloadTooLarge": Verdict.NEVER,
 }
-# Answers that are about our settings or the connection, although their status is about the message.
+# Reasons that blame our settings or the connection, although their status alone would blame the message.
 _BY_STATUS_AND_REASON = {
     (400, "BadExpirationDate"): Verdict.PROVIDER_DOWN,
     (400, "BadPriority"): Verdict.PROVIDER_DOWN,
@@ -125,9 +125,9 @@ class ApnsProvider:
             ProviderError: APNs did not accept it, it is too large, or the device token is not an APNs token.
         """
         if not isinstance(message, Push):
-            raise ProviderError(Verdict.NEVER, "APNs sends push notifications only", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "APNs sends only push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            problem = "the device token does not have the form of APNs tokens"
+            problem = "the device token is not in the format of APNs tokens"
             raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
         answer = await self._post(message)
         if answer.status == httpx.codes.OK:
@@ -184,9 +184,10 @@ class _ProviderToken:
         return self._text
 
     def renew(self, text: str) -> bool:
-        """Replace a token that APNs reports as expired, and return whether there is a newer one.
+        """Replace a token that APNs reports as expired, but not more often than APNs allows.
 
-        A token is not replaced more often than APNs allows.
+        Returns:
+            Whether there is a newer token.
         """
         if text == self._text and self._clock() - self._issued_at >= RENEW_AT_MOST_EVERY:
             self._issue()
@@ -214,7 +215,7 @@ def _content(push: Push) -> bytes:
 
 
 def classify(answer: Answer, device_token: str) -> ProviderError:
-    """Return the error for an answer other than success."""
+    """Return the error for an answer that is not a success."""
     reason = _reason_in(answer)
     details = f"{reason or 'no readable reason'}{_since(answer)}"
     words = scrub(f"APNs HTTP {answer.status}: {details}", device_token)
@@ -235,7 +236,7 @@ def _reason_in(answer: Answer) -> str:
 
 
 def _since(answer: Answer) -> str:
-    """Return since when a device token is invalid, which APNs sends with a 410, in Unix milliseconds."""
+    """Return ` since TIME` for a 410: the time at which the device token became invalid."""
     moment = answer.body.get("timestamp") if isinstance(answer.body, dict) else None
     if not isinstance(moment, int):
         return ""

@@ -1,4 +1,4 @@
-"""Defines providers, the only way in which messages leave Clarion."""
+"""Defines providers, which deliver the messages of campaigns, and the settings that they share."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["Destination", "Provider", "ProviderRetryPolicy", "SendingPolicy"]
 
 
 class ProviderRetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
-    """The domain's retry policy, for configuration files: an unknown field is an error."""
+    """A retry policy in the configuration. Unlike in the domain, an unknown field is an error."""
 
 
 class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings that all providers have; a provider's settings inherit from it. Times are in seconds."""
+    """The settings that all providers have in common. Times are in seconds."""
 
     rate: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
-    """Messages per second, for all dispatchers together; 0: unlimited."""
+    """Messages per second, for all dispatchers together; 0 means no limit."""
     breaker_failures: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 5
-    """Consecutive failures of the provider that open its circuit breaker; 0: it has none."""
+    """Consecutive failures of the provider that open its circuit breaker; 0 disables the breaker."""
     breaker_pause: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
-    """How long an open breaker waits before it lets one message through; doubles with each failure."""
+    """How long a breaker stays open before it lets one message through. Doubles with each failure."""
 
     retry: ProviderRetryPolicy | None = None
-    """The policy of campaigns that do not set one."""
+    """The retry policy of campaigns that do not have one."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
-        """Return the settings that `repr` shows; a provider with secrets overrides this to leave them out."""
+        """Return the settings that `repr` shows. Settings with secrets override this to leave them out."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__]
 
     def __repr__(self) -> str:
@@ -40,12 +40,12 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return the fields that rich shows, for the same reason."""
+        """Return the fields that rich shows, such as in tracebacks."""
         return self.repr_fields()
 
 
 class Destination(Protocol):
-    """The limits for sending to a provider or a webhook endpoint."""
+    """A provider or a webhook endpoint, as far as the router is concerned: its limits."""
 
     @property
     def timeout(self) -> float:
@@ -64,9 +64,9 @@ class Destination(Protocol):
 
 
 class Provider(Destination, Protocol):
-    """Delivers messages of some channels.
+    """Delivers messages of one or more channels.
 
-    The caller cancels a `send` that takes longer than `timeout`, and has at most `concurrency` in flight.
+    The caller cancels each `send` that takes longer than `timeout`, and runs at most `concurrency` at once.
     """
 
     @property

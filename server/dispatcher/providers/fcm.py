@@ -55,7 +55,7 @@ class FcmSettings(ApiSettings, frozen=True, kw_only=True):
     service_account_file: Annotated[str, msgspec.Meta(min_length=1)]
     """The JSON key file of a service account with permission to send."""
     project_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]*\Z")] = ""
-    """The Firebase project, if it is not that of the service account."""
+    """The Firebase project; empty for the service account's."""
     priority: Literal["high", "normal"] = "high"
     """`high` wakes a sleeping Android device."""
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
@@ -92,9 +92,9 @@ class FcmProvider:
             ProviderError: FCM did not accept it, it is too large, or the device token is not an FCM token.
         """
         if not isinstance(message, Push):
-            raise ProviderError(Verdict.NEVER, "FCM sends push notifications only", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "FCM sends only push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
-            problem = "the device token does not have the form of FCM tokens"
+            problem = "the device token is not in the format of FCM tokens"
             raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
         answer = await self._post(_content(message, self._settings))
         name = _name_in(answer)
@@ -151,7 +151,10 @@ def _content(push: Push, settings: FcmSettings) -> bytes:
 
 
 def _name_in(answer: Answer) -> str | None:
-    """Return the message's name, empty if the answer was truncated; None if FCM did not accept it."""
+    """Return the name that FCM gave the message, or None if FCM did not accept it.
+
+    It is empty if the message was accepted, but the answer's body was truncated.
+    """
     if answer.status != httpx.codes.OK:
         return None
     if not answer.complete:
@@ -199,7 +202,7 @@ def _error_in(answer: Answer) -> _Error:
 
 
 def classify(answer: Answer, device_token: str, access_token: str) -> ProviderError:
-    """Return the error for an answer other than success. Its text contains neither token."""
+    """Return the error for an answer that is not a success. Its text contains neither token."""
     error = _error_in(answer)
     words = _words(answer, error)
     words = scrub(words.replace(access_token, "[secret]") if access_token else words, device_token)

@@ -1,4 +1,4 @@
-"""The HTTP client of providers with an HTTP API: settings, limited answers and network errors."""
+"""The HTTP client for providers with an HTTP API: its settings, its requests, and its errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .base import SendingPolicy
 __all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]
 
 MAX_ANSWER = 64 * 1024
-"""Maximum bytes of an answer that are read, more than any provider sends about one message."""
+"""Maximum size of an answer in bytes. It is more than any provider sends about one message."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _IDLE, _IDLE_HTTP2 = 5.0, 60.0
-"""Seconds that a connection may be idle; an HTTP/2 connection is costly to open and there is only one."""
+"""Seconds that a connection may be idle. Longer for HTTP/2, whose single connection is costly to open."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
@@ -33,7 +33,7 @@ class ApiSettings(SendingPolicy, frozen=True, kw_only=True):
     """Settings of every provider with an HTTP API. Times are in seconds."""
 
     url: str = ""
-    """The API's address; empty: the provider's public one. Plain http is for loopback addresses only."""
+    """The API's URL; empty for the provider's public one. http:// is allowed only for loopback addresses."""
     timeout: Seconds = 20.0
     """For one message, including the time to connect."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait as the provider requests, or None."""
+        """The wait in seconds that the provider requests, or None."""
         return retry_after(self.headers)
 
 
@@ -71,7 +71,7 @@ class HttpApi:
             http2: Whether to use HTTP/2 instead of HTTP/1.1.
 
         Raises:
-            ConfigError: The address or the file of authorities cannot be used.
+            ConfigError: The URL or `ca_file` cannot be used.
         """
         self._name = name
         url = _checked_url(name, settings.url or default_url)
@@ -128,7 +128,7 @@ class HttpApi:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a `Retry-After` header (RFC 9110, 10.2.3), given in seconds or as a date."""
+    """Return the seconds to wait according to `Retry-After` (RFC 9110, 10.2.3), or None if it is missing."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
@@ -142,13 +142,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 async def _read(answer: httpx.Response) -> bytes | None:
-    """Return the body, or None if it is truncated; the status alone then decides."""
+    """Return the body, or None if it is truncated. The provider then has only the status to go by."""
     read = b""
     with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
         async for part in answer.aiter_bytes():
             read += part
             if len(read) > MAX_ANSWER:
-                return b""  # not an answer of this API
+                return b""  # too long to be from this API
         return read
     return None
 

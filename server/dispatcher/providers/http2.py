@@ -1,4 +1,4 @@
-"""The HTTP/2 client. All messages share one connection, so an unusable connection must be replaced."""
+"""The HTTP/2 client. All messages share one connection, so it must be replaced if it may be broken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Http2Api(HttpApi):
         """Create a client, without connecting; for the arguments see `HttpApi`.
 
         Raises:
-            ConfigError: The address or the file of authorities cannot be used.
+            ConfigError: The URL or `ca_file` cannot be used.
         """
         super().__init__(name, settings, default_url, http2=True)
         self._under_way: Counter[httpx.AsyncClient] = Counter()
@@ -45,8 +45,8 @@ class Http2Api(HttpApi):
     ) -> Answer:
         """Post once, as `HttpApi` does. After a post is cancelled, later ones use a new connection.
 
-        A connection that a firewall dropped silently looks open for a quarter of an hour. Its messages are
-        cancelled by timeouts, but without this, new messages would keep using it.
+        If a firewall silently drops a connection, it looks open for about 15 minutes. Messages sent over it
+        time out and are cancelled; later messages must not use it.
         """
         client = self._client
         self._under_way[client] += 1
@@ -75,7 +75,7 @@ class Http2Api(HttpApi):
                 await client.aclose()
 
     def _unanswered(self, error: Exception) -> ProviderError:
-        """Return the error for a broken connection; a graceful shutdown is not a provider failure."""
+        """Return the error for a connection that broke. A graceful shutdown is not the provider's failure."""
         goaway = _goaway(error)
         if goaway is None:
             return super()._unanswered(error)

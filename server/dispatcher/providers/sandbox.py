@@ -22,7 +22,7 @@ class SandboxSettings(SendingPolicy, frozen=True, kw_only=True):
     """Settings of a sandbox provider."""
 
     outbox: Annotated[str, msgspec.Meta(min_length=1)] = "outbox"
-    """The folder for the messages; a relative path is below the data folder."""
+    """The folder for the messages. A relative path is relative to the data folder."""
     concurrency: Count = 64
 
 

@@ -58,7 +58,7 @@ class SendGridSettings(ApiSettings, frozen=True, kw_only=True):
     """Settings of a SendGrid account. In the EU, set `url` to https://api.eu.sendgrid.com."""
 
     api_key: Secret
-    """It needs only the permission to send mail."""
+    """An API key. It needs only the permission to send mail."""
     sandbox_mode: bool = False
     """Whether SendGrid validates messages without delivering them."""
     categories: Annotated[tuple[Category, ...], msgspec.Meta(max_length=10)] = ()
@@ -81,7 +81,7 @@ class _Refusal(msgspec.Struct):
 
 
 class SendGridProvider:
-    """Sends email through one SendGrid account, whose settings decide about tracking."""
+    """Sends email through one SendGrid account. Click and open tracking are settings of the account."""
 
     channels = frozenset({Channel.EMAIL})
 
@@ -100,7 +100,7 @@ class SendGridProvider:
             ProviderError: SendGrid did not accept it, or the message is not a valid email.
         """
         if not isinstance(message, Email):
-            raise ProviderError(Verdict.NEVER, "SendGrid sends email only", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "SendGrid sends only email", reached_provider=False)
         recipient = envelope_address(message.to)
         answer = await self._api.post(
             "/v3/mail/send",
@@ -150,7 +150,7 @@ class SendGridProvider:
 
 def _verdict(status: int, faults: list[_Fault]) -> Verdict:
     if status == _BAD_REQUEST and not faults:
-        return Verdict.PROVIDER_DOWN  # not an answer of this API
+        return Verdict.PROVIDER_DOWN  # not from this API, perhaps from a proxy
     if status == _BAD_REQUEST and all(_RECIPIENT_FIELD.match(fault.field or "") for fault in faults):
         return Verdict.RECIPIENT_REFUSED
     return _VERDICTS.get(status, Verdict.PROVIDER_DOWN)

@@ -70,7 +70,7 @@ class ServiceAccount:
             clock: Returns Unix seconds.
 
         Raises:
-            ConfigError: The file cannot be used. Names `place`.
+            ConfigError: The file cannot be used. The text names `place`.
         """
         file = _parse(place, read_file(place, path))
         key = load_key(place, file.private_key.encode("utf-8", "replace"))
@@ -93,7 +93,7 @@ class ServiceAccount:
 
         Raises:
             ProviderError: There was no answer, or the request was rejected: the clock or the account is
-                wrong, or Google is down. The text contains nothing of the assertion.
+                wrong, or Google is down. The text contains no part of the assertion.
         """
         now = self._clock()
         claims = self._claims | {"iat": int(now), "exp": int(now) + LIFETIME}
@@ -104,7 +104,7 @@ class ServiceAccount:
         except TimeoutError:
             raise _down(f"the token endpoint gave no answer within {timeout:g} s") from None
         except ProviderError as error:
-            raise _down(f"at the token endpoint: {error}") from None
+            raise _down(f"the token endpoint failed: {error}") from None
         return _token(answer, now, assertion)
 
 
@@ -124,7 +124,7 @@ def _token(answer: Answer, now: float, assertion: str) -> Token:
 
 
 def _refusal(body: Any, assertion: str) -> str:
-    """Return the endpoint's error, or an empty string if it quotes a part of the assertion."""
+    """Return the endpoint's error text, or an empty string if that contains a part of the assertion."""
     try:
         refusal = msgspec.convert(body, _Refusal)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""Credentials of push services: private keys from files, and tokens that sends share."""
+"""Credentials of push services: private keys from files, and tokens shared by all messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import ConfigError
 __all__ = ["Clock", "SharedToken", "Token", "load_key", "read_file"]
 
 MARGIN = 60.0
-"""Seconds before its expiry from which a token is no longer used."""
+"""Seconds before its expiry at which a token is replaced."""
 
 Clock = Callable[[], float]
 """Returns Unix seconds, as `time.time` does."""
@@ -37,7 +37,7 @@ class SharedToken:
         """Create a token that is not fetched yet.
 
         Args:
-            fetch: Returns a new token. It needs its own timeout: cancelling a caller does not cancel it.
+            fetch: Returns a new token. It needs a timeout, because cancelling a caller does not cancel it.
             clock: Returns Unix seconds.
         """
         self._fetch = fetch
@@ -54,7 +54,7 @@ class SharedToken:
         """Return a token that is valid for at least `MARGIN`.
 
         Raises:
-            ProviderError: Raised by `fetch`; every waiting caller gets it.
+            ProviderError: `fetch` failed. Every waiting caller gets the error.
         """
         if self._clock() < self._token.expires_at - MARGIN:
             return self._token.text
@@ -84,8 +84,8 @@ def read_file(place: str, path: str) -> bytes:
     """Return a file's content.
 
     Raises:
-        ConfigError: The file cannot be read. Names `place`, the setting, but not the path, which may be the
-            secret itself by mistake.
+        ConfigError: The file cannot be read. The text names the setting `place`, but not the path: by mistake
+            it may be the secret itself.
     """
     try:
         return Path(path).read_bytes()
@@ -95,10 +95,10 @@ def read_file(place: str, path: str) -> bytes:
 
 
 def load_key(place: str, pem: bytes) -> PrivateKeyTypes:
-    """Return the private key of a PEM text.
+    """Return the private key in a PEM text.
 
     Raises:
-        ConfigError: The key cannot be used. Names `place`, the setting, and quotes nothing of the key.
+        ConfigError: The key cannot be used. The text names the setting `place`, and does not quote the key.
     """
     try:
         return load_pem_private_key(pem, password=None)

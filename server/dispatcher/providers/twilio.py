@@ -34,7 +34,7 @@ _FAILED = frozenset({"failed", "undelivered"})
 
 # https://www.twilio.com/docs/api/errors. Codes from 30000 come with messages that failed at once.
 _VERDICTS = {
-    # The account, its settings and its limits can be corrected or pass, so no message is given up for them.
+    # Problems of the account or the service. They can be fixed or are temporary, so no message is given up.
     20003: Verdict.PROVIDER_DOWN,  # credentials refused
     20005: Verdict.PROVIDER_DOWN,  # account not active
     20006: Verdict.PROVIDER_DOWN,  # access denied
@@ -55,11 +55,11 @@ _VERDICTS = {
     30002: Verdict.PROVIDER_DOWN,  # account suspended
     30022: Verdict.PROVIDER_DOWN,  # over the rate that US carriers allow
     63038: Verdict.PROVIDER_DOWN,  # over the account's messages a day
-    # This message, at this moment.
+    # Temporary problems of this message.
     14107: Verdict.LATER,  # too many between these two numbers
     30003: Verdict.LATER,  # handset cannot be reached
     30008: Verdict.LATER,  # unknown error
-    # The recipient.
+    # Permanent problems of the recipient.
     21211: Verdict.RECIPIENT_REFUSED,  # invalid 'To'
     21265: Verdict.RECIPIENT_REFUSED,  # 'To' is a short code
     21268: Verdict.RECIPIENT_REFUSED,  # 'To' is a premium number
@@ -69,7 +69,7 @@ _VERDICTS = {
     30004: Verdict.RECIPIENT_REFUSED,  # blocked
     30005: Verdict.RECIPIENT_REFUSED,  # unknown handset
     30006: Verdict.RECIPIENT_REFUSED,  # landline, or no carrier
-    # The message: its sender, text or destination.
+    # Permanent problems of the message: its sender, text or destination.
     21212: Verdict.NEVER,  # invalid 'From'
     21266: Verdict.NEVER,  # 'To' and 'From' are the same
     21408: Verdict.NEVER,  # region not enabled for the account
@@ -151,7 +151,7 @@ class TwilioProvider:
             ProviderError: Twilio did not accept it, or the text is too long.
         """
         if not isinstance(message, Text):
-            raise _unsendable("Twilio sends text messages only")
+            raise _unsendable("Twilio sends only text messages")
         body = message.body.encode("utf-8", "replace").decode()  # a form cannot encode a lone surrogate
         self._refuse_too_long(body)
         sender = {"From": message.sender} if message.sender else self._sender
@@ -160,7 +160,7 @@ class TwilioProvider:
         result = _read(answer)
         created = bool(result.sid) and result.status not in _FAILED
         if answer.status == _CREATED and (created or not answer.complete):
-            return scrub(result.sid or "", "")  # a truncated success is one too; retrying would duplicate
+            return scrub(result.sid or "", "")  # also if truncated: a retry would send a duplicate
         raise self._failure(answer, result, message.to)
 
     async def aclose(self) -> None:
@@ -172,7 +172,7 @@ class TwilioProvider:
             raise _unsendable(f"the text has {len(body)} characters; Twilio accepts {MAX_CHARACTERS}")
         needed = segments(body)
         if needed.count > self._max_segments:
-            found = f"the text takes {needed.count} SMS in {needed.encoding}"
+            found = f"the text needs {needed.count} SMS segments ({needed.encoding})"
             raise _unsendable(f"{found}; max_segments is {self._max_segments}")
 
     def _failure(self, answer: Answer, result: _Result, recipient: str) -> ProviderError:
@@ -189,7 +189,7 @@ def _unsendable(problem: str) -> ProviderError:
 
 
 def _by_status(status: int, code: int | None) -> Verdict:
-    """Return the verdict for an unknown code, or for an answer without one, which may not be Twilio's."""
+    """Return the verdict for an unknown code. An answer without a code may not be from Twilio."""
     if code and status == _CREATED:
         return Verdict.LATER
     return Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else Verdict.PROVIDER_DOWN
@@ -217,7 +217,7 @@ def _credentials(name: str, settings: TwilioSettings) -> tuple[str, str]:
 
 
 def _default_sender(name: str, settings: TwilioSettings) -> dict[str, str]:
-    """Return the form fields of the sender, for campaigns without one."""
+    """Return the form field that sets the sender for campaigns without one."""
     if settings.from_number and settings.messaging_service_sid:
         raise ConfigError(f"providers.{name}.from_number: set this or messaging_service_sid, not both")
     if settings.messaging_service_sid:

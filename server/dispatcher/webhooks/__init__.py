@@ -1,1 +1,1 @@
-"""Webhooks: messages to projects' own URLs, signed, and kept from reaching where nobody means them to."""
+"""Webhooks: sends signed messages to the URLs of projects, except to addresses in private networks."""

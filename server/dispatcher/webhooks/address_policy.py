@@ -1,8 +1,8 @@
-"""Which addresses webhooks may be sent to: public ones, and networks that the configuration allows. Pure.
+"""Which addresses webhooks may be sent to: public ones, and networks that the configuration allows.
 
-URLs come from users who need not be trusted with our network: they could lead to a database or to the cloud's
-metadata service. Checking names is not enough, because a name's owner decides where it leads. Therefore the
-address is checked to which a connection is about to be made.
+A URL comes from a user, and could point into our network: at a database, or at the cloud's metadata service
+(SSRF). Checking the host name is not enough, because its owner can change the address that it resolves to. So
+the policy is applied to the IP address of each connection, just before it is opened.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...errors import ConfigError
 __all__ = ["ALLOWED", "Address", "AddressPolicy"]
 
 ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW, for `clarion webhooks create` and for dispatchers)"
-"""The setting as errors name it, and who reads it."""
+"""The name of the setting in errors, with the environment variable and the programs that read it."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -63,8 +63,8 @@ class AddressPolicy:
         """Return why no connection may be made to this address, or an empty string.
 
         Args:
-            address: Where a connection is about to be made to.
-            plain: Whether it would be without TLS, which only allowed networks may use.
+            address: The address of the connection.
+            plain: Whether the connection is without TLS, which is accepted only in allowed networks.
         """
         forms = (address, *_inner(address))
         if any(form in network for form in forms for network in self._allowed):
@@ -75,7 +75,7 @@ class AddressPolicy:
 
 
 def _inner(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """Yield the IPv4 address that an IPv6 address leads to, if there is one."""
+    """Yield the IPv4 address that is embedded in an IPv6 address (mapped, 6to4, NAT64), if any."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     if address.ipv4_mapped:
@@ -92,7 +92,7 @@ def _is_public(address: Address) -> bool:
         if address.scope_id:
             return False
         if address.ipv4_mapped or address in _NAT64:
-            return True  # the IPv4 address inside is checked on its own
+            return True  # the embedded IPv4 address is checked separately
         if address not in _GLOBAL_UNICAST:
             return False
     special = any(address in network for network in _NOT_PUBLIC)

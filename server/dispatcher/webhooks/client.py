@@ -1,4 +1,4 @@
-"""The HTTP client for endpoints: checks addresses, follows no redirects, and bounds what it reads."""
+"""The HTTP client for endpoints. It checks addresses, follows no redirects, and limits replies."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Poster", "Reply"]
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection, and again for its TLS handshake."""
 MAX_BODY = 1024
-"""Bytes of a reply's body that are read."""
+"""Maximum bytes of a reply's body that are read."""
 BODY_TIMEOUT = 1.0
-"""Seconds for a reply's body, which is only logged: the status has decided."""
+"""Seconds to wait for a reply's body. It is only logged; the status alone decides."""
 MAX_ADDRESSES = 4
-"""Addresses of a host that are tried."""
+"""Maximum number of a host's addresses that are tried."""
 _KEEPALIVE = 5.0
 _MAX_IDLE_CONNECTIONS = 100
 _MAX_ERROR_LENGTH = 200
@@ -43,14 +43,14 @@ class Reply:
 
 
 class _Refused(httpcore.ConnectError):
-    """No connection was made; the text is ours."""
+    """Clarion itself refused the connection, so the text contains nothing from the network."""
 
 
 class _CheckedConnections(httpcore.AsyncNetworkBackend):
     """Connects only to addresses that the policy allows.
 
-    The name is resolved here and nowhere else, so that its owner cannot answer first with a harmless address
-    and then with another (DNS rebinding). TLS and the Host header still use the name.
+    The name is resolved here and nowhere else, so that the addresses that were checked are the ones connected
+    to (DNS rebinding). TLS and the Host header still use the name.
     """
 
     def __init__(self, policy: AddressPolicy, resolver: Resolver, *, plain: bool) -> None:
@@ -70,7 +70,8 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
         """Connect to the first of the host's addresses that accepts the connection.
 
         Raises:
-            httpcore.ConnectError: None accepts it, there is none, or one of them is not allowed.
+            httpcore.ConnectError: The host has no address, one of its addresses is not allowed, or none
+                accepts the connection.
         """
         addresses = (await self._checked(host))[:MAX_ADDRESSES]
         each = CONNECT_TIMEOUT / len(addresses)
@@ -108,12 +109,12 @@ class Poster:
     """Posts to endpoints. Must be closed with `aclose`.
 
     Args:
-        policy: Which addresses may be reached.
-        timeout: Seconds for one post.
+        policy: Decides which addresses may be reached.
+        timeout: Seconds that one post may take.
         ca_file: A PEM file of certificate authorities to trust; empty for the system's.
 
     Raises:
-        ConfigError: The file cannot be used.
+        ConfigError: `ca_file` cannot be used.
     """
 
     def __init__(self, policy: AddressPolicy, *, timeout: float, ca_file: str = "") -> None:
@@ -128,7 +129,7 @@ class Poster:
         """Post once and return the reply, whatever its status.
 
         Raises:
-            ProviderError: There was no reply. The text contains neither the URL nor a secret.
+            ProviderError: No reply was received. The text contains neither the URL nor a secret.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -168,7 +169,7 @@ class Poster:
             if name in vars(self):
                 await getattr(self, name).aclose()
 
-    # Created on first use, so that installations without webhooks do not wait for them at startup.
+    # Created on first use, because loading the certificates would slow the start of every dispatcher.
 
     @cached_property
     def _plain(self) -> httpcore.AsyncConnectionPool:
@@ -181,7 +182,7 @@ class Poster:
     def _pool(
         self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None
     ) -> httpcore.AsyncConnectionPool:
-        """Create a pool without a limit: each endpoint's slots limit its own connections."""
+        """Create a pool without a limit, because the number of connections is limited by endpoint."""
         return httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=None,

@@ -12,7 +12,9 @@ __all__ = ["Endpoints"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Limits:
+    """The limits of every endpoint."""
+
     timeout: float
     concurrency: int
     policy: SendingPolicy = field(default_factory=SendingPolicy)
@@ -24,14 +26,14 @@ class Endpoints(Mapping[str, Destination]):
     Args:
         targets: Returns the active endpoints.
         timeout: Seconds that one post may take.
-        concurrency: Concurrent posts per endpoint.
+        concurrency: Maximum concurrent posts per endpoint.
     """
 
     def __init__(
         self, targets: Callable[[], Mapping[str, Target]], *, timeout: float, concurrency: int
     ) -> None:
         self._targets = targets
-        self._bounds = _Bounds(timeout, concurrency)
+        self._limits = _Limits(timeout, concurrency)
 
     def target(self, endpoint: str) -> Target | None:
         """Return an endpoint's URL and secrets, or None if it is not active."""
@@ -44,7 +46,7 @@ class Endpoints(Mapping[str, Destination]):
     def __getitem__(self, endpoint: str) -> Destination:
         if endpoint not in self._targets():
             raise KeyError(endpoint)
-        return self._bounds
+        return self._limits
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._targets())

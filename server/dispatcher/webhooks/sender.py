@@ -21,9 +21,9 @@ from .signing import signed_headers
 __all__ = ["WebhookSender"]
 
 REPLY_LENGTH = 200
-"""Characters of a reply that the delivery log keeps."""
+"""Maximum characters of a reply that the delivery log keeps."""
 _DISABLED_WAIT = 1.0
-"""Seconds until a message is due again whose endpoint was disabled or deleted after the claim."""
+"""Seconds to wait if the endpoint was disabled or deleted after the message was claimed."""
 _PRIVATE = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+|\+?\d[\d ()-]{7,}\d|whsec_\S+|v1,\S+")
 """What looks like a recipient, a secret or a signature."""
 
@@ -46,7 +46,7 @@ class WebhookSender:
         )
 
     def report(self, finished: Finished[WebhookClaim]) -> None:
-        """Log the attempt in one line, without the URL and the reply's text, and count it."""
+        """Log the attempt in one line, without the URL or the reply's text, and count it."""
         claim, attempt = finished.claim, finished.attempt
         status = finished.reply.status if finished.reply else None
         metrics.webhook_attempted(attempt)
@@ -77,7 +77,7 @@ class WebhookSender:
 
 
 def _interpret(reply: Reply) -> SendResult:
-    """Return the meaning of a reply. All failures but 410 may be temporary, for example during a deploy."""
+    """Return the result for a reply. Only 410 is permanent; others may end, for example with a deployment."""
     status, kept = http.HTTPStatus, HttpReply(reply.status, _excerpt(reply.body))
     if status.OK <= reply.status < status.MULTIPLE_CHOICES:
         return SendResult(Verdict.SENT, reply=kept)
@@ -91,6 +91,6 @@ def _interpret(reply: Reply) -> SendResult:
 
 
 def _excerpt(body: bytes) -> str:
-    """Return the start of a reply in one printable line, without recipients and secrets that it may echo."""
+    """Return the start of a reply as one printable line, without addresses and secrets that it may echo."""
     text = scrub(body.decode("utf-8", "replace"), "")
     return _PRIVATE.sub("[hidden]", text)[:REPLY_LENGTH]

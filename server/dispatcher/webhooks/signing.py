@@ -1,4 +1,4 @@
-"""Signatures as in Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks). Pure."""
+"""Signatures as in Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def signed_headers(
         message_id: The same in each attempt, so that receivers recognise duplicates.
         timestamp: Seconds since 1970 at this attempt.
         body: The request body, byte for byte.
-        secrets: `whsec_` followed by base64; two while a rotation overlaps.
+        secrets: The endpoint's secrets, `whsec_` followed by base64. After a rotation, for a while, two.
     """
     content = f"{message_id}.{timestamp}.".encode() + body
     return {

@@ -41,7 +41,7 @@ _REFUSED, _NEVER, _LATER, _DOWN = (
 )
 
 _BY_STATUS = {
-    # Adds nothing to the basic code, so it neither suppresses a recipient nor opens the breaker.
+    # Unspecific: must neither suppress a recipient nor open the breaker.
     "4.0": _LATER,
     "5.0": _NEVER,
     # Address. x.1.0, x.1.7 and x.1.8 are often about the sender, even in the reply to RCPT.

@@ -20,7 +20,7 @@ _DONE = frozenset(range(200, 300))
 
 
 class _Step(NamedTuple):
-    """A command of a message's envelope, the stage at which it is sent, and the codes that accept it."""
+    """An SMTP command, the stage at which it is sent, and the reply codes that mean success."""
 
     stage: Stage
     command: bytes
@@ -43,18 +43,20 @@ class Connection:
         self._client = client
         self._protocol: PipelinedProtocol | None = None
         self._pipelining = False
-        self._unclean = False
+        self._needs_reset = False
         self.carried = 0
         self.last_used = 0.0
         self.stage = Stage.CONNECT
 
     @property
     def is_open(self) -> bool:
-        """Whether it can carry a message, as far as is known."""
+        """Whether it can send a message, as far as is known."""
         return self._protocol is not None and self._protocol.is_open
 
     async def carry(self, sender: str, recipient: str, content: bytes) -> str:
-        """Send a message and return the text of the server's last reply. `stage` is how far it got.
+        """Send a message and return the text of the server's last reply.
+
+        After an error, `stage` is the stage at which it occurred.
 
         Args:
             sender: The sender's address, as returned by `envelope_address`.
@@ -74,8 +76,8 @@ class Connection:
             _DATA,
         ]
         send = self._pipeline if self._pipelining else self._send_in_turn
-        await send(protocol, [_RESET, *steps] if self._unclean else steps)
-        self._unclean = False
+        await send(protocol, [_RESET, *steps] if self._needs_reset else steps)
+        self._needs_reset = False
         self.stage = Stage.CONTENT
         protocol.send(content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         return _accepted(await protocol.read(), _DONE).message
@@ -104,7 +106,7 @@ class Connection:
             _accepted(await protocol.read(), step.expected)
 
     async def _pipeline(self, protocol: PipelinedProtocol, steps: Sequence[_Step]) -> None:
-        """Write all commands together (RFC 2920); `stage` is then that of the first rejected one."""
+        """Write all commands together (RFC 2920). After an error, `stage` is that of the rejected command."""
         protocol.send(*(step.command for step in steps))
         for number, step in enumerate(steps, start=1):
             self.stage = step.stage
@@ -116,14 +118,14 @@ class Connection:
             raise SMTPResponseException(*reply)
 
     def record_failure(self, error: Exception) -> None:
-        """Keep the connection after a `carry` that the server rejected; abort it after any other error."""
+        """Abort the connection after an error, unless the server only rejected the message."""
         if isinstance(error, SMTPResponseException) and is_refusal(error.code):
-            self._unclean = True
+            self._needs_reset = True
         else:
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection with its unsent data: nothing may be sent after the send was cancelled."""
+        """Drop the connection and its unsent data, so that nothing is sent after `carry` was cancelled."""
         if self._client.transport is not None:
             cast("asyncio.WriteTransport", self._client.transport).abort()
         self._client.close()
@@ -157,4 +159,4 @@ async def _abandon(protocol: PipelinedProtocol, rest: Sequence[_Step]) -> None:
         protocol.send(b".\r\n")
         await protocol.read()
     except (SMTPException, OSError):
-        protocol.abort()  # the rejection, which is what counts, is already known
+        protocol.abort()  # the caller raises the error that matters: the rejection

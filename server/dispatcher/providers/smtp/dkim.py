@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376) for emails sent through SMTP: rsa-sha256, relaxed/simple.
 
-Only the messages that `compose` builds are signed, so this is the small part of the RFC that they need.
-Libraries for the whole RFC sign in plain Python, 20 times as slowly; the tests verify signatures with one.
+It implements only what the messages from `compose` need. Libraries for the whole RFC sign in plain Python,
+which is 20 times slower; the tests use one to verify signatures.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Signer:
         """Load the key.
 
         Args:
-            domain: The domain whose DNS has the public key.
-            selector: The name of the key: DNS has it as `SELECTOR._domainkey.DOMAIN`.
+            domain: The signing domain.
+            selector: The name of the key: its public key is in DNS at `SELECTOR._domainkey.DOMAIN`.
             key_file: A PEM file with the private key, PKCS#1 or PKCS#8, not encrypted.
 
         Raises:
-            ValueError: The file cannot be read or contains no usable key. The message quotes nothing of it.
+            ValueError: The file cannot be read or contains no usable key. The text quotes no part of it.
         """
         self._domain, self._selector = domain.encode("ascii"), selector.encode("ascii")
         self._key = _load(key_file)
@@ -65,7 +65,7 @@ class Signer:
         """Return the mail, whose lines all end in CRLF, with its signature as the first header."""
         head, _, body = mail.partition(b"\r\n\r\n")
         signed = [pair for header in _HEADER_END.split(head) if (pair := _relaxed(header))[0] in _SIGNED]
-        # `from` is listed once more than it occurs, so that no second one can be added in transit.
+        # `from` is listed once more than it occurs. If another one is added in transit, verification fails.
         unsigned = self._signature([*(name for name, _ in signed), b"from"], body)
         data = b"".join(b"%b:%b\r\n" % pair for pair in signed) + b"%b:%b" % _relaxed(unsigned)
         signature = base64.b64encode(self._key.sign(data, PKCS1v15(), SHA256()))
@@ -107,7 +107,7 @@ def _load(key_file: str) -> RSAPrivateKey:
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("contains no private key in PEM form") from None
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError("contains no RSA key; verifiers need not support other kinds")
+        raise ValueError("contains no RSA key; verifiers are not required to support other kinds")
     if key.key_size < _LEAST_BITS:
         raise ValueError(f"contains a key of {key.key_size} bits; it must have {_LEAST_BITS} or more")
     return key

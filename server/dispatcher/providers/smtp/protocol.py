@@ -24,7 +24,7 @@ _INVALID = -1
 class PipelinedProtocol(asyncio.Protocol):
     """Writes commands and reads their replies.
 
-    It counts the commands, because an unsolicited reply would be mistaken for that to the next command.
+    It counts the expected replies. Otherwise an unsolicited reply would be taken for the next command's.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -45,7 +45,7 @@ class PipelinedProtocol(asyncio.Protocol):
         return self._error is None and not self._transport.is_closing()
 
     def send(self, *commands: bytes) -> None:
-        """Write commands together, and expect one reply to each.
+        """Write commands together. The server sends one reply to each.
 
         Args:
             commands: Each includes its line end.

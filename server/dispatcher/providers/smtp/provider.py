@@ -26,7 +26,7 @@ __all__ = ["SmtpProvider", "SmtpSettings"]
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LARGE = 100_000
-"""Size in octets from which signing takes too long for the event loop (2 ms), so that a thread does it."""
+"""Size in octets from which an email is signed in a thread. It would block the event loop for 2 ms."""
 _QUEUED_AS = re.compile(r"queued as ([\w.@-]+)", re.IGNORECASE)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
@@ -90,11 +90,11 @@ class SmtpProvider:
     async def send(self, message: Message) -> str:
         """Send an email.
 
-        If a pooled connection turns out to be lost, the message is sent over another one, but only if the
-        sending of its content had not started, so that this never causes duplicates.
+        If a pooled connection turns out to be closed, the message is sent over another one, but not if its
+        content was already being sent, because that could cause a duplicate.
         """
         if not isinstance(message, Email):
-            raise ProviderError(Verdict.NEVER, "SMTP sends email only", reached_provider=False)
+            raise ProviderError(Verdict.NEVER, "SMTP sends only email", reached_provider=False)
         sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
         reply = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(reply)

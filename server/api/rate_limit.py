@@ -25,7 +25,7 @@ _OWNERS = {"key": "this API key", "project": "the API key's project"}
 def take_tokens(
     limits: RateLimiter, catalog: Catalog, key: ApiKey, wanted: int = 1
 ) -> tuple[int, RateLimited | None]:
-    """Take up to `wanted` tokens from the buckets of a key and of its project.
+    """Remove up to `wanted` tokens from the buckets of a key and of its project.
 
     Returns:
         The number of tokens taken and, if that is fewer than `wanted`, the error for the others.

@@ -17,11 +17,11 @@ from .environment import (
     UNSUBSCRIBE,
     TemplateEnvironment,
     describe,
-    environment,
+    environment_for,
     is_html,
-    place_name,
-    rendered,
-    sources,
+    part_label,
+    part_sources,
+    render_text,
 )
 from .limits import MAX_SECONDS, Budget, Recipient
 from .unsubscribe import checked_url
@@ -49,7 +49,7 @@ class _CollectingEnvironment(TemplateEnvironment):
 
 
 class _AnyData(dict[str, Any]):
-    """Sample data that fits most templates: every member exists, and a loop runs once."""
+    """Sample data that fits most templates: every member exists, and every loop has one iteration."""
 
     def __missing__(self, key: str) -> _AnyData:
         return self
@@ -68,7 +68,7 @@ def check_templates(campaign: Campaign) -> list[str]:
     spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
         found += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
-        for part, source in sources(campaign, template):
+        for part, source in part_sources(campaign, template):
             found += _faults(locale, part, source)
     return found + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
 
@@ -87,28 +87,28 @@ def _faults(locale: str, part: str, source: str) -> list[str]:
     return _mjml_faults(locale, source) if part == "mjml" and not found else found
 
 
-def _problem(place: str, check: Callable[[str], object], text: str) -> list[str]:
-    """Return the error that a check raises, prefixed with its place, or an empty list."""
+def _problem(part: str, check: Callable[[str], object], text: str) -> list[str]:
+    """Run a check. Return its error, prefixed with the part, or an empty list if it passes."""
     try:
         check(text)
     except RenderError as error:
-        return [f"{place}: {error}"]
+        return [f"{part}: {error}"]
     return []
 
 
 def _mjml_faults(locale: str, source: str) -> list[str]:
-    """Check the MJML rendered without data and with sample data.
+    """Render the template twice, without data and with sample data, and check the resulting MJML.
 
-    If the template cannot be rendered with either, its faults appear only when a message is rendered.
+    A template that cannot be rendered with either is not checked: its faults appear when a message is sent.
     """
-    template = environment("mjml", Undefined.EMPTY).from_string(source)
+    template = environment_for("mjml", Undefined.EMPTY).from_string(source)
     found: dict[str, None] = {}
     for sample in _SAMPLES:
         try:
-            text = rendered(template, sample, Recipient(), Budget(MAX_SECONDS))
+            text = render_text(template, sample, Recipient(), Budget(MAX_SECONDS))
         except Exception:  # noqa: S112 - the sample does not fit this template
             continue
-        found |= dict.fromkeys(_problem(place_name(locale, "mjml"), mjml.check, text))
+        found |= dict.fromkeys(_problem(part_label(locale, "mjml"), mjml.check, text))
     return list(found)
 
 
@@ -128,14 +128,14 @@ def _liquid_faults(part: str, source: str) -> list[LiquidError]:
 def _strict_fault(part: str, source: str) -> list[LiquidError]:
     """Return the first fault that only the strict parser finds, if any."""
     try:
-        environment(part, Undefined.EMPTY).from_string(source)
+        environment_for(part, Undefined.EMPTY).from_string(source)
     except LiquidError as fault:
         return [fault]
     return []
 
 
 def _unknown_filters(template: BoundTemplate, source: str) -> list[LiquidError]:
-    """Return a fault for each use of an unknown filter, which Liquid would report only when it renders."""
+    """Return a fault for each use of an unknown filter. Liquid itself reports them only during rendering."""
     return [
         UnknownFilterError(
             f"unknown filter '{name}'", token=Token(TOKEN_EXPRESSION, name, span.index, source)

@@ -1,4 +1,4 @@
-"""Replacements for Liquid filters whose cost a caller's data could make unbounded."""
+"""Replacements for Liquid filters whose cost would be unbounded for some data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_INDENT = 8
 def as_json(value: Any, indent: Any = None) -> str:
     """Return a value as JSON, on one line or indented.
 
-    The length is checked while encoding, because the indentation of deeply nested data grows fast.
+    The length of indented JSON is checked while encoding, because deeply nested data can become very long.
     """
     if indent is None or is_undefined(indent):
         return json.dumps(value, default=_plain)

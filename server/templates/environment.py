@@ -1,4 +1,8 @@
-"""The Liquid environment of Clarion's templates: no files, limited work, the user's locale and time zone."""
+"""The Liquid environment of Clarion's templates, which has limits and filters for the user's locale.
+
+Templates cannot read files. Each field of a template that the channel uses is called a part, for example
+`subject` or `html`; each part is compiled and rendered separately.
+"""
 
 from __future__ import annotations
 
@@ -36,31 +40,31 @@ __all__ = [
     "UNSUBSCRIBE",
     "TemplateEnvironment",
     "describe",
-    "environment",
+    "environment_for",
     "is_html",
-    "place_name",
-    "rendered",
-    "sources",
+    "part_label",
+    "part_sources",
+    "render_text",
 ]
 
 UNSUBSCRIBE = "unsubscribe_url"
-"""Name of the part that belongs to the campaign rather than to one of its templates."""
+"""The part that is a field of the campaign. All other parts are fields of its templates."""
 
 
 class _StrictUndefined(FalsyStrictUndefined):
-    """A missing variable that `if` and `default` accept and any other use rejects."""
+    """A missing variable. `if` and `default` accept it; any other use is an error."""
 
     __slots__ = ()
 
     def __init__(
         self, name: str, *, token: Token | None, obj: object = UNDEFINED, hint: str | None = None
     ) -> None:
-        nameless = hint == "index out of range"
-        super().__init__(name, token=token, obj=obj, hint=f"{name}: {hint}" if nameless else hint)
+        lacks_name = hint == "index out of range"  # Liquid's other hints contain the variable's name
+        super().__init__(name, token=token, obj=obj, hint=f"{name}: {hint}" if lacks_name else hint)
 
 
 class TemplateEnvironment(Environment):
-    """Defines the tags, filters and limits of all templates."""
+    """A Liquid environment with the tags, filters and limits of Clarion's templates."""
 
     output_stream_limit = MAX_OUTPUT
     loop_iteration_limit = MAX_LOOPS
@@ -72,9 +76,9 @@ class TemplateEnvironment(Environment):
         """Create an environment.
 
         Args:
-            html: Whether values are escaped for HTML.
+            html: Whether to escape values for HTML.
             undefined: Whether a missing variable is empty or an error.
-            tolerance: Whether parse errors are raised or collected.
+            tolerance: Whether to raise parse errors (STRICT) or to continue after them (LAX).
         """
         strict = undefined is Undefined.STRICT
         super().__init__(
@@ -94,7 +98,10 @@ class TemplateEnvironment(Environment):
 
 
 def _locate(tag: Tag) -> None:
-    """Set the position of faults at the end of a tag's expression, which have none, to that of the tag."""
+    """Make a tag's parse errors have a position: if one has none, it gets the position of the tag.
+
+    Liquid's errors have none if the tag's expression ends too early.
+    """
     parse = tag.parse
 
     def located(stream: TokenStream) -> Node:
@@ -106,7 +113,7 @@ def _locate(tag: Tag) -> None:
                 fault.token = start
             raise
 
-    tag.parse = located  # type: ignore[method-assign]  # tags belong to their environment
+    tag.parse = located  # type: ignore[method-assign]  # safe: each environment has its own tags
 
 
 _ENVIRONMENTS = MappingProxyType(
@@ -118,31 +125,31 @@ _ENVIRONMENTS = MappingProxyType(
 )
 
 
-def environment(part: str, undefined: Undefined) -> TemplateEnvironment:
-    """Return the environment in which a part of a message is compiled."""
+def environment_for(part: str, undefined: Undefined) -> TemplateEnvironment:
+    """Return the environment in which to compile a part."""
     return _ENVIRONMENTS[is_html(part), undefined]
 
 
 def is_html(part: str) -> bool:
-    """Return whether values are escaped for HTML in a part."""
+    """Return whether a part is HTML or MJML, in which values are escaped."""
     return part in {"html", "mjml"}
 
 
-def sources(campaign: Campaign, template: Template) -> Iterator[tuple[str, str]]:
-    """Yield the name and source of each part that the channel uses and that is not empty."""
+def part_sources(campaign: Campaign, template: Template) -> Iterator[tuple[str, str]]:
+    """Yield the name and source of each part of a template that is not empty."""
     for part in CHANNELS[campaign.channel].parts:
         source: str = getattr(template, part)
         if source:
             yield part, source
 
 
-def rendered(
+def render_text(
     template: BoundTemplate, namespace: Mapping[str, object], recipient: Recipient, budget: Budget
 ) -> str:
-    """Render a template and return the text.
+    """Render a compiled template.
 
     Raises:
-        LiquidError: The template cannot be used with this data, or exceeds a limit.
+        LiquidError: The template does not work with this data, or exceeds a limit.
     """
     context = BoundedContext(template, namespace, recipient, budget)
     buffer = LimitedStringIO(limit=MAX_OUTPUT)
@@ -150,17 +157,17 @@ def rendered(
     return buffer.getvalue()
 
 
-def place_name(locale: str, part: str) -> str:
-    """Return the name of a part as error messages show it: `pt-br subject`."""
+def part_label(locale: str, part: str) -> str:
+    """Return how errors refer to a part, such as `pt-br subject`."""
     return part if part == UNSUBSCRIBE else f"{locale} {part}"
 
 
 def describe(locale: str, part: str, error: LiquidError) -> str:
-    """Return the place and the fault, without the data that caused it."""
-    return f"{place_name(locale, part)}{_position(error)}: {_fault(error)}"
+    """Return an error as text: its part, its position and its cause, without data of the user."""
+    return f"{part_label(locale, part)}{_position(error)}: {_cause(error)}"
 
 
-def _fault(error: LiquidError) -> object:
+def _cause(error: LiquidError) -> object:
     match error:
         case FilterItemTypeError():
             return "an item of the array has no such property"

@@ -1,8 +1,8 @@
-"""Limits how many loop iterations, characters, memory and CPU time a template may use.
+"""Limits the loop iterations, output, memory and CPU time of templates.
 
-Campaign authors are trusted, but templates loop over data from callers, and one runaway template
-would block every delivery of its process. python-liquid's own limits leave gaps, which are closed
-here: they count nested loops only, and ignore the output of filters and the time.
+Campaign authors are trusted, but templates loop over data from callers, and one runaway template would block
+every delivery of its process. python-liquid's own limits are not enough: they count only nested loops, and do
+not limit the results of filters or the time.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = [
 MAX_OUTPUT = 1024 * 1024
 """Maximum size of one part of a message, in bytes, and of one filter's result, in characters."""
 MAX_LOOPS = 10_000
-"""Maximum loop iterations in one part of a message, all loops together; also of the length of a range."""
+"""Maximum total of loop iterations in one part of a message; also the maximum length of a range."""
 MAX_VARIABLES = 1024 * 1024
-"""Maximum size of a part's `assign` and `capture` variables, in bytes."""
+"""Maximum size of the variables that one part sets with `assign` and `capture`, in bytes."""
 MAX_INTEGER_BITS = 4096
 """Maximum size of an integer, in bits."""
 MAX_SECONDS = 1.0
@@ -56,9 +56,10 @@ Filter = Callable[..., Any]
 class Budget:
     """Limits the CPU time that rendering one message may take.
 
-    It is checked for each variable, filter and loop iteration, so the check must be cheap: it reads the wall
-    clock (50 ns) and, only once that has advanced by the limit, the CPU time. CPU time is what is limited,
-    because a busy or suspended machine is not the template's fault, and a message over the limit is lost.
+    CPU time is limited rather than elapsed time, because a message over the limit is not retried, and must
+    not fail because the machine was busy or suspended. `check` is called for each variable, filter and loop
+    iteration, so it must be cheap: it reads the monotonic clock (50 ns), and the CPU time only if enough time
+    has elapsed for the limit to be exceeded.
     """
 
     __slots__ = ("_next_check", "_seconds", "_started")
@@ -67,7 +68,7 @@ class Budget:
         """Start counting.
 
         Args:
-            seconds: The CPU time that this thread may use from now on.
+            seconds: The CPU time that this thread may use from now on, in seconds.
         """
         self._seconds = seconds
         self._started = time.thread_time()
@@ -94,7 +95,7 @@ class Recipient:
 
 
 class BoundedContext(RenderContext):
-    """A render context with the user's locale and time zone that limits loop iterations and time."""
+    """A render context that limits loop iterations and time. It also has the user's locale and time zone."""
 
     __slots__ = ("budget", "iterations", "locale", "zone")
 
@@ -108,28 +109,28 @@ class BoundedContext(RenderContext):
         self.iterations = 0
 
     def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
-        """Look up a variable, within the time limit."""
+        """Look up a variable, after checking the time limit."""
         self.budget.check()
         return super().get(path, token=token, default=default)
 
     def filter(self, name: str, token: Token | None) -> Filter:
-        """Look up a filter, within the time limit."""
+        """Look up a filter, after checking the time limit."""
         self.budget.check()
         return super().filter(name, token)
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
-        """Add the iterations of a loop that is about to start, and raise if there are too many."""
+        """Count the iterations of a loop that is about to start, and raise if there are too many in total."""
         self.iterations += length
         if self.iterations > MAX_LOOPS:
             raise LoopIterationLimitError(f"more than {MAX_LOOPS} loop iterations", token=None)
 
     def assign(self, key: str, val: Any) -> None:
-        """Assign a variable, unless it is a range that could become a long list later."""
+        """Assign a variable, after checking the length of a range, which may later become a list."""
         _check_range(val)
         super().assign(key, val)
 
     def timed(self, items: Iterator[object]) -> Iterator[object]:
-        """Yield a loop's items, within the time limit."""
+        """Yield a loop's items, and check the time limit before each."""
         for item in items:
             self.budget.check()
             yield item
@@ -147,7 +148,7 @@ class _BoundedRange(RangeLiteral):
 
 
 class _TimedLoop(LoopExpression):
-    """A loop whose iterations are within the time limit, whatever its body contains."""
+    """A loop that checks the time limit before each iteration, even if its body is empty."""
 
     __slots__ = ()
 
@@ -172,7 +173,7 @@ def _bound(loop: LoopExpression) -> LoopExpression:
 
 
 class BoundedFor(ForTag):
-    """The tag `for`, limited."""
+    """The tag `for` with limits on time and on the length of ranges."""
 
     def parse(self, stream: TokenStream) -> Node:
         """Parse the tag."""
@@ -182,7 +183,7 @@ class BoundedFor(ForTag):
 
 
 class BoundedTablerow(TablerowTag):
-    """The tag `tablerow`, limited."""
+    """The tag `tablerow` with limits on time and on the length of ranges."""
 
     def parse(self, stream: TokenStream) -> TablerowNode:
         """Parse the tag."""
@@ -191,15 +192,22 @@ class BoundedTablerow(TablerowTag):
         return node
 
 
-# Exceptions that Liquid's filters raise for unsuitable values, in addition to Liquid's own errors.
-_UNFIT = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, ValueError)
+# What Liquid's filters raise for values that they do not support, in addition to LiquidError.
+_UNSUPPORTED_VALUE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    ValueError,
+)
 
 
 def bounded(name: str, func: Filter) -> Filter:
     """Wrap a filter so that its result and the work to compute it are limited.
 
-    Every filter except `default` rejects a missing variable if missing variables are errors: some of Liquid's
-    own filters would treat it as zero or empty.
+    Under `undefined: strict`, every filter except `default` also rejects missing variables. Some of Liquid's
+    filters would treat them as zero or empty.
     """
     predict_length = _GROWTH.get(name)
     accepts_missing = name == "default"
@@ -209,12 +217,12 @@ def bounded(name: str, func: Filter) -> Filter:
         for value in (left, *args, *kwargs.values()):
             _check_range(value)
             if is_undefined(value) and not accepts_missing:
-                value.poke()
+                value.poke()  # raises if the variable is strict
         if predict_length is not None and predict_length(left, *args) > MAX_OUTPUT:
             raise ResourceLimitError(f"the result of `{name}` is too long", token=None)
         try:
             result = func(left, *args, **kwargs)
-        except _UNFIT as error:  # without its text, which may quote the user's data
+        except _UNSUPPORTED_VALUE as error:  # without its text, which may quote the user's data
             fault = f"`{name}` cannot be used with this value ({type(error).__name__})"
             raise FilterValueError(fault, token=None) from error
         if _size(result) > MAX_OUTPUT:
@@ -230,7 +238,7 @@ def _check_range(value: object) -> None:
 
 
 def _size(value: object) -> int:
-    """Return roughly how many characters a filter's result has."""
+    """Return the approximate length of a filter's result in characters."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, int):
@@ -249,5 +257,5 @@ def _joined_length(left: object, separator: object = " ", *_: object) -> int:
     return texts + len(left) * len(str(separator))
 
 
-# Filters whose result can be as long as the product of their arguments.
+# Filters whose result can be far longer than their arguments: as long as the product of their lengths.
 _GROWTH: dict[str, Callable[..., int]] = {"replace": _replaced_length, "join": _joined_length}

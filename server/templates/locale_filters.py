@@ -33,19 +33,19 @@ MAX_DIGITS = 20
 _STYLES = frozenset({"short", "medium", "long", "full"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
-# Precise enough for the longest integer with decimal places, so that only the template rounds. Half is
-# rounded up, as is usual for prices.
+# The precision is enough for the largest integer with decimal places, so numbers are rounded only to the
+# digits that the template requests. Half is rounded up, as is usual for prices.
 _EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
 
 
 @functools.lru_cache(maxsize=256)
 def locale_of(tag: str) -> Locale:
-    """Return the conventions for a BCP 47 tag: `pt-BR` → `pt` → English.
+    """Return Babel's locale for a BCP 47 tag, falling back to its language, then to English.
 
     The first use of a locale loads it from a file (about 5 ms and 1 MB) and keeps it in memory; all thousand
     locales take 180 MB.
     """
-    for candidate in locale_chain(tag)[:-1]:  # without the default
+    for candidate in locale_chain(tag)[:-1]:  # the last one is `default`, which is not a locale
         try:
             return Locale.parse(candidate, sep="-")
         except (UnknownLocaleError, ValueError):
@@ -62,8 +62,8 @@ def _locale(context: BoundedContext, named: object) -> Locale:
 def date(value: Any, fmt: Any = None, *, context: BoundedContext) -> str:
     """Format a point in time with a strftime pattern, in the user's time zone.
 
-    Accepts ISO 8601 text, Unix seconds, `now` and `today`. A time without a zone is UTC; a date without a
-    time is that date in every zone. Any other value is printed unchanged.
+    Accepts ISO 8601 text, Unix seconds, `now` and `today`. A time without a zone is UTC. A date without a
+    time is not converted between zones. Any other value is printed unchanged.
     """
     if _is_missing(value):
         return ""
@@ -93,8 +93,8 @@ def datetime(
         value: The point in time.
         format: `short`, `medium` (the default), `long`, `full`, or a CLDR pattern. A date without a time is
             printed without a time.
-        date: The style of the date; given alone, the time is omitted.
-        time: The style of the time; given alone, the date is omitted.
+        date: The style of the date. Without `time`, only the date is printed.
+        time: The style of the time. Without `date`, only the time is printed.
         locale: A BCP 47 locale to use instead of the user's.
         context: The render context.
     """
@@ -192,7 +192,7 @@ def _with_digits(pattern: numbers.NumberPattern, digits: object) -> numbers.Numb
 
 
 def _number(value: object) -> Decimal | None:
-    """Return the exact value of a number or its text, or None if it is not a number or is too long."""
+    """Return the exact value of a number, also if it is text; None if it is not a number or too long."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -9,7 +9,7 @@ from ..errors import RenderError
 __all__ = ["checked_url"]
 
 MAX_URL = 2000
-"""Maximum length in characters."""
+"""Maximum length of the URL in characters."""
 
 # Printable ASCII without the angle brackets that enclose the URL in the header.
 _VISIBLE = re.compile(r"[!-;=?-~]*")

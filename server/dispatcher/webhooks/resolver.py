@@ -45,7 +45,7 @@ class Resolver:
             del self._lookups[host]
             if isinstance(found, Exception):
                 lookup.set_exception(found)
-                lookup.exception()  # mark it as retrieved: there may be no waiters left
+                lookup.exception()  # mark it as retrieved, in case all waiters have been cancelled
             else:
                 lookup.set_result(found)
 

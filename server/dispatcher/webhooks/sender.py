@@ -82,7 +82,7 @@ def _interpret(reply: Reply) -> SendResult:
     if status.OK <= reply.status < status.MULTIPLE_CHOICES:
         return SendResult(Verdict.SENT, reply=kept)
     if reply.status == status.GONE:
-        return SendResult(Verdict.NEVER, "HTTP 410: the endpoint is gone, so it is disabled", reply=kept)
+        return SendResult(Verdict.NEVER, "HTTP 410 Gone: the endpoint is now disabled", reply=kept)
     words = f"HTTP {reply.status}"
     if status.MULTIPLE_CHOICES <= reply.status < status.BAD_REQUEST:
         words += ": redirects are not followed; give the endpoint's final URL"

@@ -29,7 +29,7 @@ from ..intake.explain import required
 from ..intake.idempotency_key import FIELD, HEADER, reused
 from ..intake.send_at import late_violation
 from .call import Call
-from .guard import INTERNAL, MAX_MESSAGE_BYTES
+from .guard import INTERNAL_MESSAGE, MAX_MESSAGE_BYTES
 from .rate_limit import take_tokens
 from .status import to_status
 
@@ -198,4 +198,6 @@ def _commit_error(valid: ValidTrigger, error: Exception | None, late: Violation 
         return reused(error, FIELD)
     if isinstance(error, RequestError):
         return error
-    return RequestError(INTERNAL, metadata={"trigger_id": str(valid.trigger.id)})  # the writer has logged it
+    return RequestError(
+        INTERNAL_MESSAGE, metadata={"trigger_id": str(valid.trigger.id)}
+    )  # the writer has logged it

@@ -83,9 +83,9 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         project = call.project_id
         query, after = _list_query(request, project)
         size = request.page_size or _DEFAULT_PAGE
-        found = await self._records.list_triggers(project, query, after=after, limit=size + 1)
-        page = list(_fitting(found[:size]))
-        last = found[len(page) - 1].trigger_id if len(page) < len(found) else None
+        deliveries = await self._records.list_triggers(project, query, after=after, limit=size + 1)
+        page = list(_fit_page(deliveries[:size]))
+        last = deliveries[len(page) - 1].trigger_id if len(page) < len(deliveries) else None
         return pb.ListTriggersResponse(
             deliveries=page, next_page_token=page_token(last, project, query) if last else ""
         )
@@ -167,13 +167,13 @@ def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[Deliv
     return query, after
 
 
-def _fitting(found: Sequence[Delivery]) -> Iterator[pb.Delivery]:
+def _fit_page(deliveries: Sequence[Delivery]) -> Iterator[pb.Delivery]:
     """Yield the messages of as many deliveries as fit into a response, but at least one."""
     size = 0
-    for delivery in found:
+    for delivery in deliveries:
         message = delivery_message(delivery)
         size += message.ByteSize()
-        if size > _MAX_PAGE_BYTES and delivery is not found[0]:
+        if size > _MAX_PAGE_BYTES and delivery is not deliveries[0]:
             return
         yield message
 
@@ -189,13 +189,13 @@ def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Positio
     if request.trigger_ids and (request.campaign_id or request.external_id):
         violations.append(_CONFLICTING_FILTERS)
     start = None
-    if request.cursor and not any(one.field == _CURSOR for one in violations):
+    if request.cursor and not any(violation.field == _CURSOR for violation in violations):
         start = position_of(request.cursor)
         if start is None:
             violations.append(_INVALID_CURSOR)
     if violations:
         raise InvalidRequest(violations)
-    ids = tuple(dict.fromkeys(uuid.UUID(one) for one in request.trigger_ids))
+    ids = tuple(dict.fromkeys(uuid.UUID(text) for text in request.trigger_ids))
     followed = WatchFilter(
         campaign_id=campaign_id,
         external_id=request.external_id or None,
@@ -217,7 +217,7 @@ def _moment(request: Message, field: str, violations: list[Violation]) -> dt.dat
 
 def _campaign_id(text: str, violations: list[Violation]) -> int | None:
     """Return the campaign ID, or None if it is not set. If it is too large, append a violation."""
-    if not text or any(one.field == "campaign_id" for one in violations):
+    if not text or any(violation.field == "campaign_id" for violation in violations):
         return None
     if int(text) > MAX_CAMPAIGN_ID:
         description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}, found {quoted(text)}"
@@ -227,4 +227,7 @@ def _campaign_id(text: str, violations: list[Violation]) -> int | None:
 
 def _rename_cursor(violations: Sequence[Violation]) -> list[Violation]:
     """Replace the field `cursor` in violations by the header in which the cursor was sent."""
-    return [replace(one, field=LAST_EVENT_ID) if one.field == _CURSOR else one for one in violations]
+    return [
+        replace(violation, field=LAST_EVENT_ID) if violation.field == _CURSOR else violation
+        for violation in violations
+    ]

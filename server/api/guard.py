@@ -37,7 +37,7 @@ from .deadline import Deadline
 from .rate_limit import take_tokens
 from .status import abort
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "UnknownMethods"]
+__all__ = ["INTERNAL_MESSAGE", "MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "UnknownMethods"]
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ MAX_MESSAGE_BYTES = 256 * 1024
 """Maximum size of a request that is not a batch."""
 MAX_BATCH_BYTES = 2 * 1024 * 1024 + 1024
 """Maximum size of a batch: the 2 MiB that the gateway accepts over REST, and the overhead of `HttpBody`."""
-INTERNAL = "Clarion failed unexpectedly; the error has been logged."
+INTERNAL_MESSAGE = "Clarion failed unexpectedly; the error has been logged."
 """The message of an internal error."""
 _BATCH = "Batch"  # prefix of batch methods: https://google.aip.dev/231
 
@@ -91,7 +91,7 @@ class _GuardedCall:
     __slots__ = ("response_serializer", "response_streaming", "unary_stream", "unary_unary")
 
     request_streaming = False
-    request_deserializer = None  # the guard decodes: a message that cannot be decoded is the caller's fault
+    request_deserializer = None  # the guard decodes, so that it can report an invalid message
     stream_unary = stream_stream = None
 
     def __init__(
@@ -153,7 +153,7 @@ class Guard(grpc.GenericRpcHandler):
         if method is None:
             return None
         serve = self._serve_stream if method.handler.response_streaming else self._serve
-        return _GuardedCall(method, serve, _read(handler_call_details.invocation_metadata))
+        return _GuardedCall(method, serve, _read_headers(handler_call_details.invocation_metadata))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
         if self._in_flight >= self._max_concurrent:
@@ -232,14 +232,14 @@ def _time_left(context: Context, deadline: float) -> float:
     return deadline if given is None else min(given, deadline)
 
 
-def _read(metadata: Iterable[tuple[str, str | bytes]] | None) -> Mapping[str, str]:
+def _read_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> Mapping[str, str]:
     """Return the headers in READ_HEADERS. Values of repeated headers are joined by commas, as in HTTP."""
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for name, value in metadata or ():
         if name in READ_HEADERS:
             text = value if isinstance(value, str) else value.decode("ascii", "replace")
-            found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
 
 
 def _log_fault(error: Exception, context: Context) -> RequestError:
@@ -247,4 +247,4 @@ def _log_fault(error: Exception, context: Context) -> RequestError:
     sent = dict(context.invocation_metadata() or ())
     request_id = str(sent.get("x-request-id") or uuid.uuid4())
     log.error("internal fault", request_id=request_id, exc_info=error)
-    return RequestError(INTERNAL, metadata={"request_id": request_id})
+    return RequestError(INTERNAL_MESSAGE, metadata={"request_id": request_id})

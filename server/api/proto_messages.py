@@ -23,10 +23,10 @@ def as_json(message: Message, *, always: bool = False) -> str:
         message: The message.
         always: Whether to include fields with their default value, such as 0.
     """
-    found = json_format.MessageToDict(
+    fields = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
     )
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(fields).decode()
 
 
 def timestamp(moment: dt.datetime | None) -> Timestamp | None:

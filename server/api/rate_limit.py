@@ -46,7 +46,7 @@ def rate_limited(key_id: uuid.UUID, limits: Mapping[str, Limit], exceeded: Seque
         limits: The limits of the key and of its project, by `key` and `project`.
         exceeded: Those that are exceeded.
     """
-    longest = max(exceeded, key=lambda one: one.wait)
+    longest = max(exceeded, key=lambda limit: limit.wait)
     seconds = _whole(longest.wait)
     return RateLimited(
         longest.wait,
@@ -54,7 +54,7 @@ def rate_limited(key_id: uuid.UUID, limits: Mapping[str, Limit], exceeded: Seque
         metadata={"key_id": str(key_id), "limit": longest.scope},
         headers=(
             ("ratelimit-policy", _policies(limits)),
-            ("ratelimit", ", ".join(f'"{one.scope}";r=0;t={_whole(one.wait)}' for one in exceeded)),
+            ("ratelimit", ", ".join(f'"{limit.scope}";r=0;t={_whole(limit.wait)}' for limit in exceeded)),
         ),
     )
 

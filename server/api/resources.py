@@ -43,12 +43,12 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         """Return one campaign of the caller's project."""
         require_valid(request)
         number = int(request.campaign_id)
-        found = None
+        campaign = None
         if number <= MAX_CAMPAIGN_ID:
-            found = await self._records.find_campaign(call.project_id, number)
-        if found is None:
+            campaign = await self._records.find_campaign(call.project_id, number)
+        if campaign is None:
             raise CampaignNotFound.of(request.campaign_id)
-        return campaign_pb2.GetCampaignResponse(campaign=_campaign(found))
+        return campaign_pb2.GetCampaignResponse(campaign=_campaign(campaign))
 
     async def ListCampaigns(  # noqa: N802 - gRPC's name
         self, request: campaign_pb2.ListCampaignsRequest, call: Call
@@ -57,10 +57,10 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
         after = int(request.page_token or 0)
-        found = await self._records.list_campaigns(call.project_id, after=after, limit=size + 1)
-        more = str(found[size - 1].id) if len(found) > size else ""
-        page = [_campaign(campaign) for campaign in found[:size]]
-        return campaign_pb2.ListCampaignsResponse(campaigns=page, next_page_token=more)
+        campaigns = await self._records.list_campaigns(call.project_id, after=after, limit=size + 1)
+        next_page = str(campaigns[size - 1].id) if len(campaigns) > size else ""
+        page = [_campaign(campaign) for campaign in campaigns[:size]]
+        return campaign_pb2.ListCampaignsResponse(campaigns=page, next_page_token=next_page)
 
 
 class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
@@ -80,8 +80,8 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: api_key_pb2.ListApiKeysRequest, call: Call
     ) -> api_key_pb2.ListApiKeysResponse:
         """Return the caller's project's keys."""
-        found = await self._records.list_keys(call.project_id)
-        return api_key_pb2.ListApiKeysResponse(api_keys=[self._message(key) for key in found])
+        keys = await self._records.list_keys(call.project_id)
+        return api_key_pb2.ListApiKeysResponse(api_keys=[self._message(key) for key in keys])
 
     async def RevokeApiKey(  # noqa: N802 - gRPC's name
         self, request: api_key_pb2.RevokeApiKeyRequest, call: Call

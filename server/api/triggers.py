@@ -114,15 +114,15 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
 
     async def _state(self, call: Call, trigger_id: uuid.UUID) -> DeliveryState:
         """Return the state of a trigger that the caller may cancel."""
-        found = await self._records.find_delivery(trigger_id, call.project_id)
-        if found is None:
+        delivery = await self._records.find_delivery(trigger_id, call.project_id)
+        if delivery is None:
             raise DeliveryNotFound.of(trigger_id)
-        if not call.key.may_trigger(found.campaign_id):
+        if not call.key.may_trigger(delivery.campaign_id):
             raise CampaignForbidden(
-                f"The API key may not cancel triggers of campaign {found.campaign_id}.",
-                metadata={"campaign_id": str(found.campaign_id)},
+                f"The API key may not cancel triggers of campaign {delivery.campaign_id}.",
+                metadata={"campaign_id": str(delivery.campaign_id)},
             )
-        return found.state
+        return delivery.state
 
     async def _accept_typed(self, request: TriggerRequest, call: Call) -> tuple[str, bool]:
         caller = call.caller(self._catalog)

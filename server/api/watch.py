@@ -81,11 +81,11 @@ async def watch(
         current = await _current(feed, project_id, followed)
         yield [stream.advance(stream.position, delivery) for delivery in (None, *current)]
         while stream.unfinished or followed.trigger_ids is None:
-            found = await feed.after(stream.position, project_id, followed, _POLL_SECONDS)
+            changed = await feed.after(stream.position, project_id, followed, _POLL_SECONDS)
             check_key()
-            if found.changes:
-                yield [stream.advance(change.position, change.delivery) for change in found.changes]
-            stream.position = found.reached
+            if changed.changes:
+                yield [stream.advance(change.position, change.delivery) for change in changed.changes]
+            stream.position = changed.reached
             if time.monotonic() - stream.sent_at >= HEARTBEAT:
                 yield [stream.advance(stream.position)]
 

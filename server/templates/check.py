@@ -64,27 +64,27 @@ _SAMPLES = (_NO_DATA, _AnyData(sample="sample"))
 
 def check_templates(campaign: Campaign) -> list[str]:
     """Return all faults of a campaign's templates, each with its locale, part, line and column."""
-    found = []
+    faults = []
     spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
-        found += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
+        faults += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
         for part, source in part_sources(campaign, template):
-            found += _faults(locale, part, source)
-    return found + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
+            faults += _faults(locale, part, source)
+    return faults + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
 
 
 def _unsubscribe_faults(campaign: Campaign) -> list[str]:
     if not CHANNELS[campaign.channel].has_unsubscribe_url:
         return [f"{UNSUBSCRIBE}: only email campaigns can have one"]
     source = campaign.unsubscribe_url
-    found = _faults("", UNSUBSCRIBE, source)
+    faults = _faults("", UNSUBSCRIBE, source)
     constant = "{{" not in source and "{%" not in source
-    return found or (_problem(UNSUBSCRIBE, checked_url, source) if constant else [])
+    return faults or (_problem(UNSUBSCRIBE, checked_url, source) if constant else [])
 
 
 def _faults(locale: str, part: str, source: str) -> list[str]:
-    found = [describe(locale, part, fault) for fault in _liquid_faults(part, source)]
-    return _mjml_faults(locale, source) if part == "mjml" and not found else found
+    faults = [describe(locale, part, fault) for fault in _liquid_faults(part, source)]
+    return _mjml_faults(locale, source) if part == "mjml" and not faults else faults
 
 
 def _problem(part: str, check: Callable[[str], object], text: str) -> list[str]:
@@ -102,14 +102,14 @@ def _mjml_faults(locale: str, source: str) -> list[str]:
     A template that cannot be rendered with either is not checked: its faults appear when a message is sent.
     """
     template = environment_for("mjml", Undefined.EMPTY).from_string(source)
-    found: dict[str, None] = {}
+    faults: dict[str, None] = {}  # in order, without duplicates
     for sample in _SAMPLES:
         try:
             text = render_text(template, sample, Recipient(), Budget(MAX_SECONDS))
         except Exception:  # noqa: S112 - the sample does not fit this template
             continue
-        found |= dict.fromkeys(_problem(part_label(locale, "mjml"), mjml.check, text))
-    return list(found)
+        faults |= dict.fromkeys(_problem(part_label(locale, "mjml"), mjml.check, text))
+    return list(faults)
 
 
 def _liquid_faults(part: str, source: str) -> list[LiquidError]:

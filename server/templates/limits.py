@@ -142,9 +142,9 @@ class _BoundedRange(RangeLiteral):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> range:
-        found = super().evaluate(context)
-        _check_range(found)
-        return found
+        items = super().evaluate(context)
+        _check_range(items)
+        return items
 
 
 class _TimedLoop(LoopExpression):

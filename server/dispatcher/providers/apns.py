@@ -168,10 +168,10 @@ class _ProviderToken:
     """The JWT that authenticates all requests, signed here and renewed before it expires."""
 
     def __init__(self, name: str, settings: ApnsSettings, clock: Clock) -> None:
-        place = f"providers.{name}.key_file"
-        key = load_key(place, read_file(place, settings.key_file))
+        setting = f"providers.{name}.key_file"
+        key = load_key(setting, read_file(setting, settings.key_file))
         if not (isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)):
-            raise ConfigError(f"{place}: is not a P-256 key; use the .p8 file from Apple")
+            raise ConfigError(f"{setting}: is not a P-256 key; use the .p8 file from Apple")
         self._key = key
         self._key_id = settings.key_id
         self._team_id = settings.team_id

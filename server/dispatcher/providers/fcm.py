@@ -72,13 +72,13 @@ class FcmProvider:
     channels = frozenset({Channel.PUSH})
 
     def __init__(self, name: str, settings: FcmSettings, data_dir: Path, *, clock: Clock = time.time) -> None:
-        place = f"providers.{name}.service_account_file"
+        setting = f"providers.{name}.service_account_file"
         self.name = name
         self.policy = settings
         self.timeout = settings.timeout
         self.concurrency = settings.concurrency
         self._settings = settings
-        self._account = ServiceAccount(place, settings.service_account_file, _SCOPE, clock)
+        self._account = ServiceAccount(setting, settings.service_account_file, _SCOPE, clock)
         self._path = f"/v1/projects/{settings.project_id or self._account.project_id}/messages:send"
         self._api = HttpApi(name, settings, "https://fcm.googleapis.com")
         self._token = SharedToken(self._fetch_token, clock)

@@ -142,7 +142,9 @@ class SendGridProvider:
 
     def _failure(self, answer: Answer, recipient: str) -> ProviderError:
         faults = _faults(answer)
-        errors = "; ".join(f"{one.message} ({one.field})" if one.field else one.message for one in faults)
+        errors = "; ".join(
+            f"{fault.message} ({fault.field})" if fault.field else fault.message for fault in faults
+        )
         text = f"SendGrid HTTP {answer.status}: {errors or 'no readable error'}"
         words = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
         return ProviderError(_verdict(answer.status, faults), words, retry_after=_wait(answer))

@@ -60,23 +60,23 @@ class _Refusal(msgspec.Struct, frozen=True):
 class ServiceAccount:
     """A service account that requests access tokens."""
 
-    def __init__(self, place: str, path: str, scope: str, clock: Clock) -> None:
+    def __init__(self, setting: str, path: str, scope: str, clock: Clock) -> None:
         """Read the JSON key file.
 
         Args:
-            place: The name of the setting with the path, for errors.
+            setting: The name of the setting with the path, for errors.
             path: The path of the file.
             scope: The OAuth scope of the tokens.
             clock: Returns Unix seconds.
 
         Raises:
-            ConfigError: The file cannot be used. The text names `place`.
+            ConfigError: The file cannot be used. The text names `setting`.
         """
-        file = _parse(place, read_file(place, path))
-        key = load_key(place, file.private_key.encode("utf-8", "replace"))
+        file = _parse(setting, read_file(setting, path))
+        key = load_key(setting, file.private_key.encode("utf-8", "replace"))
         if not isinstance(key, RSAPrivateKey):
-            raise ConfigError(f"{place}: private_key is not an RSA key")
-        _check_address(place, file.token_uri)
+            raise ConfigError(f"{setting}: private_key is not an RSA key")
+        _check_address(setting, file.token_uri)
         self.project_id = file.project_id
         self._key = key
         self._headers = {"kid": file.private_key_id} if file.private_key_id else {}
@@ -133,20 +133,20 @@ def _refusal(body: Any, assertion: str) -> str:
     return "" if any(part in text for part in assertion.split(".")) else scrub(text, "")
 
 
-def _parse(place: str, content: bytes) -> _File:
+def _parse(setting: str, content: bytes) -> _File:
     try:
         return msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:  # names fields, never their values
-        raise ConfigError(f"{place}: is not a service account key: {error}") from None
+        raise ConfigError(f"{setting}: is not a service account key: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ConfigError(f"{place}: does not contain valid JSON") from None
+        raise ConfigError(f"{setting}: does not contain valid JSON") from None
 
 
-def _check_address(place: str, text: str) -> None:
+def _check_address(setting: str, text: str) -> None:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL("")
     secure = url.scheme == "https" or (url.scheme == "http" and url.host in _LOOPBACK)
     if not (secure and url.host) or url.userinfo:
-        raise ConfigError(f"{place}: token_uri must be an https address")
+        raise ConfigError(f"{setting}: token_uri must be an https address")

@@ -80,27 +80,35 @@ class SharedToken:
             self._token = fetching.result()
 
 
-def read_file(place: str, path: str) -> bytes:
-    """Return a file's content.
+def read_file(setting: str, path: str) -> bytes:
+    """Return the content of the file that a setting names.
+
+    Args:
+        setting: The name of the setting, for errors.
+        path: The path of the file.
 
     Raises:
-        ConfigError: The file cannot be read. The text names the setting `place`, but not the path: by mistake
-            it may be the secret itself.
+        ConfigError: The file cannot be read. The text names `setting`, but not the path, which may be the
+            secret itself by mistake.
     """
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "is not a path"
-        raise ConfigError(f"{place}: cannot be read: {reason}") from None
+        raise ConfigError(f"{setting}: cannot be read: {reason}") from None
 
 
-def load_key(place: str, pem: bytes) -> PrivateKeyTypes:
+def load_key(setting: str, pem: bytes) -> PrivateKeyTypes:
     """Return the private key in a PEM text.
 
+    Args:
+        setting: The name of the setting that the text is from, for errors.
+        pem: The text.
+
     Raises:
-        ConfigError: The key cannot be used. The text names the setting `place`, and does not quote the key.
+        ConfigError: The key cannot be used. The text names `setting`, and does not quote the key.
     """
     try:
         return load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigError(f"{place}: contains no readable private key in PEM form") from None
+        raise ConfigError(f"{setting}: contains no readable private key in PEM form") from None

@@ -172,8 +172,8 @@ class TwilioProvider:
             raise _unsendable(f"the text has {len(body)} characters; Twilio accepts {MAX_CHARACTERS}")
         needed = segments(body)
         if needed.count > self._max_segments:
-            found = f"the text needs {needed.count} SMS segments ({needed.encoding})"
-            raise _unsendable(f"{found}; max_segments is {self._max_segments}")
+            needs = f"the text needs {needed.count} SMS segments ({needed.encoding})"
+            raise _unsendable(f"{needs}; max_segments is {self._max_segments}")
 
     def _failure(self, answer: Answer, result: _Result, recipient: str) -> ProviderError:
         code = result.code or result.error_code

@@ -1,0 +1,142 @@
+"""`python -m lab.strangers`: what a good key gets while callers without a key attack. See docs/benchmarks.md.
+
+Exit codes: 0; 1 if a target was missed; 2 if the run failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import click
+
+from ..command import HELP, data_option, run_command, temporary_run
+from ..load import BODY, PATH, Connection
+from ..process import lab_process
+from ..product import product
+from ..report import percentile, table
+from .attacks import ATTACKS
+
+__all__ = ["main"]
+
+_RATE = 10
+_PATIENCE = 5.0
+_SETTLE_SECONDS = 2.0
+MIN_SHARE = 0.99
+"""The least share of a good key's triggers that are accepted."""
+MAX_SLOWDOWN = 3.0
+"""The greatest ratio of the 99th percentile during the attack to that before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a good key got."""
+
+    sent: int
+    accepted: int
+    p99_ms: float
+
+    @property
+    def share(self) -> float:
+        """The share of triggers that were accepted."""
+        return self.accepted / self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An attack with what a good key got before and during it."""
+
+    attack: str
+    quiet: Served
+    attacked: Served
+
+    @property
+    def met(self) -> bool:
+        """Whether both targets were met."""
+        slow = self.attacked.p99_ms > MAX_SLOWDOWN * self.quiet.p99_ms
+        return self.attacked.share >= MIN_SHARE and not slow
+
+
+@click.command(context_settings=HELP)
+@click.option("--seconds", type=click.IntRange(2, 600), default=15, help="Length of each phase.")
+@click.option(
+    "--attack", "names", type=click.Choice(list(ATTACKS)), multiple=True, help="Repeatable.  [default: all]"
+)
+@data_option
+def main(*, seconds: int, names: Sequence[str], data: Path) -> None:
+    """Attack without a key, and measure what a good key gets."""
+    run_command(_run(names or list(ATTACKS), seconds, data), name="strangers")
+
+
+async def _run(names: Sequence[str], seconds: int, data: Path) -> int:
+    results = []
+    with temporary_run(data) as run:
+        async with product(run) as made, made.serving() as deployment:
+            for name in names:
+                quiet = await serve_good_key(deployment.port, made.key, seconds)
+                attacker = lab_process(
+                    "attack", run.log, "strangers.attacks", name, deployment.port, ready="attacking"
+                )
+                async with attacker.running():
+                    await asyncio.sleep(_SETTLE_SECONDS)
+                    attacked = await serve_good_key(deployment.port, made.key, seconds)
+                click.echo(attacker.log.read_text().splitlines()[-1], err=True)
+                results.append(Result(name, quiet, attacked))
+                await asyncio.sleep(_SETTLE_SECONDS)
+    click.echo(as_table(results))
+    return 0 if all(result.met for result in results) else 1
+
+
+async def serve_good_key(port: int, key: str, seconds: float) -> Served:
+    """Send 10 triggers a second with a good key, each on a connection of its own."""
+    started = time.monotonic()
+    calls = []
+    for number in range(round(seconds * _RATE)):
+        await asyncio.sleep(max(0.0, started + number / _RATE - time.monotonic()))
+        calls.append(asyncio.create_task(_call(port, key)))
+    answers = await asyncio.gather(*calls)
+    accepted = sum(accepted for accepted, _ in answers)
+    return Served(len(answers), accepted, percentile([took for _, took in answers], 99) * 1000)
+
+
+async def _call(port: int, key: str) -> tuple[bool, float]:
+    """Return whether a trigger was accepted, and after how many seconds it was answered."""
+    connection = Connection(port, key)
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            answer = await connection.post(PATH, BODY.encode())
+            accepted = answer.status == HTTPStatus.NO_CONTENT
+    except (TimeoutError, ConnectionError):
+        accepted = False
+    finally:
+        connection.close()
+    return accepted, time.monotonic() - started
+
+
+def as_table(results: Sequence[Result]) -> str:
+    """Return a Markdown table of the results."""
+    heads = ("attack", "accepted, quiet", "accepted", "p99 quiet, ms", "p99, ms", "ratio", "met")
+    return table(
+        heads,
+        (
+            (
+                one.attack,
+                f"{one.quiet.share:.1%}",
+                f"{one.attacked.share:.1%}",
+                f"{one.quiet.p99_ms:.1f}",
+                f"{one.attacked.p99_ms:.1f}",
+                f"{one.attacked.p99_ms / one.quiet.p99_ms:.1f}",
+                "yes" if one.met else "NO",
+            )
+            for one in results
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

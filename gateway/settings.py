@@ -92,8 +92,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     stay below the servers' limit of 16 KiB."""
     max_header_count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
-    max_streams: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    max_streams: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     """Concurrent HTTP/2 streams on one connection."""
+    max_failed_keys: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+    """Calls with an unknown key that one address (or IPv6 /64 network) may make per second and worker thread;
+    more are rejected with 429, unless their key was accepted within the last minute."""
+    trusted_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    """How many proxies in front add an address to the header `x-forwarded-for`. With a wrong number, callers
+    can forge their address, or all share that of the proxy."""
 
     max_concurrent_per_server: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 256
     """Concurrent calls for each upstream; more are rejected with 503. A server process serves 2,000 to 4,000
@@ -112,6 +118,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     sending, such as reflection, but not one on which only the server sends, such as health Watch."""
     idle_timeout: Seconds = 60.0
     """How long a stream may be silent, and how long a connection without requests stays open."""
+    flush_timeout: Seconds = 10.0
+    """How long a caller may leave the rest of an answer unread, then its stream is reset."""
     drain_timeout: Seconds = 20.0
     """How long stopping waits for calls in flight."""
     drain_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5

@@ -104,7 +104,7 @@ def _http_manager(settings: GatewaySettings) -> Config:
         "route_config": route_config(settings, described),
         "http_filters": filters(settings, described),
         "local_reply_config": local_replies(settings),
-        **_identity(),
+        **_identity(settings),
         **_paths(),
         **_limits(settings),
         **_protocols(settings),
@@ -112,7 +112,7 @@ def _http_manager(settings: GatewaySettings) -> Config:
     return {**manager, "access_log": [_access_log()]} if settings.access_log else manager
 
 
-def _identity() -> Config:
+def _identity(settings: GatewaySettings) -> Config:
     """Return what callers and servers learn of each other: an id, the caller's address, no "envoy"."""
     extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     mutation = {
@@ -121,6 +121,7 @@ def _identity() -> Config:
     }
     return {
         "use_remote_address": True,
+        "xff_num_trusted_hops": settings.trusted_proxies,
         "generate_request_id": True,
         "always_set_request_id_in_response": True,
         "server_name": "clarion",
@@ -146,6 +147,7 @@ def _limits(settings: GatewaySettings) -> Config:
         "request_headers_timeout": f"{settings.header_timeout}s",
         "request_timeout": f"{settings.body_timeout}s",
         "stream_idle_timeout": f"{settings.idle_timeout}s",
+        "stream_flush_timeout": f"{settings.flush_timeout}s",
         # Between "no new streams" and the end of an HTTP/2 connection; `drain_timeout` is the runner's.
         "drain_timeout": "1s",
         "common_http_protocol_options": {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..settings import GatewaySettings, Upstream
 
-__all__ = ["NAME", "READY", "clusters"]
+__all__ = ["KEYLESS", "NAME", "READY", "clusters"]
 
 Config = dict[str, Any]
 
 NAME = "server"
+KEYLESS = "keyless"
+"""The same servers, for calls without a key: they have their own connections and limits."""
 READY = "ready"
 """The same servers, checked for readiness. It takes no calls: a server that cannot reach its database answers
 with the reason, which tells callers more than "no server"."""
@@ -18,13 +21,20 @@ READY_SERVICE = "clarion.v1.TriggerService"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HIGH_AT_ONCE = 1000
 """Health checks and streams without an end: few, and not to be refused because calls are many."""
+KEYLESS_STREAMS = 50
+"""Health watches and reflection at once."""
+KEYLESS_CALLS = 200
+"""Health checks at once."""
 RETRIES_AT_ONCE = 1000
 
 
 def clusters(settings: GatewaySettings) -> list[Config]:
     """Return the cluster that takes calls, and the one that only tells whether it should."""
+    ordinary = {"DEFAULT": settings.max_concurrent, "HIGH": HIGH_AT_ONCE}
+    keyless = {"DEFAULT": KEYLESS_STREAMS, "HIGH": KEYLESS_CALLS}
     return [
-        {**_cluster(settings, NAME, service=""), "circuit_breakers": _limits(settings)},
+        {**_cluster(settings, NAME, service=""), "circuit_breakers": _limits(ordinary)},
+        {**_cluster(settings, KEYLESS, service=""), "circuit_breakers": _limits(keyless)},
         _cluster(settings, READY, service=READY_SERVICE),
     ]
 
@@ -71,14 +81,9 @@ def _health_check(service: str) -> Config:
     }
 
 
-def _limits(settings: GatewaySettings) -> Config:
-    """Return how many calls may be under way; one more is refused at once, before it costs a server time."""
-    return {
-        "thresholds": [
-            _threshold("DEFAULT", settings.max_concurrent),
-            _threshold("HIGH", HIGH_AT_ONCE),
-        ]
-    }
+def _limits(at_once: Mapping[str, int]) -> Config:
+    """Return how many calls of each priority may be in progress; one more is rejected immediately."""
+    return {"thresholds": [_threshold(priority, most) for priority, most in at_once.items()]}
 
 
 def _threshold(priority: str, at_once: int) -> Config:

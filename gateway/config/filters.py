@@ -15,10 +15,14 @@ __all__ = [
     "READY_PATH",
     "filters",
     "for_batch",
+    "for_document",
     "for_events",
     "for_grpc",
+    "for_grpc_batch",
+    "for_keyless",
     "for_readiness",
     "for_rest",
+    "for_stream",
     "for_web",
     "for_web_batch",
 ]
@@ -27,6 +31,9 @@ Config = dict[str, Any]
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 LUA = "envoy.filters.http.lua"
+KEYS = "clarion.keys"
+MESSAGES = "clarion.messages"
+DOCUMENTS = "envoy.filters.http.local_ratelimit"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
 NAMES = "envoy.filters.http.header_mutation"
@@ -43,6 +50,14 @@ NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
 BASE64_TO_GRPC = ".*-bin"
 SOME_PERCENT = 1
 """One server, of up to a hundred. Envoy takes fractions for 0."""
+MAX_GRPC_BYTES = 512 * 1024
+"""Twice what the servers accept, so that most callers who send too much get the servers' answer."""
+MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
+"""The same for batches."""
+MAX_KEYLESS_BYTES = 4096
+DOCUMENTS_AT_ONCE = 50
+DOCUMENTS_PER_SECOND = 20
+"""A document has less than 128 KiB, and a caller who does not read is cut off after `flush_timeout`."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """More than a batch of which everything is wrong: 4 MiB as a gRPC message, and longer as JSON."""
 
@@ -50,11 +65,14 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
     """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
     return [
-        {"name": LUA, "disabled": True, "typed_config": _lua()},
+        {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
+        {"name": LUA, "disabled": True, "typed_config": _lua("answers.lua")},
+        {"name": DOCUMENTS, "disabled": True, "typed_config": _documents()},
         {"name": NAMES, "typed_config": _names()},
         {"name": HEALTH, "disabled": True, "typed_config": _health()},
         {"name": WEB, "disabled": True, "typed_config": {"@type": f"{EXTENSIONS}.grpc_web.v3.GrpcWeb"}},
         {"name": BUFFER, "disabled": True, "typed_config": _buffer(settings)},
+        {"name": MESSAGES, "disabled": True, "typed_config": _lua("messages.lua")},
         {"name": ADMISSION, "disabled": True, "typed_config": _admission(settings)},
         {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
         {"name": ROUTER, "typed_config": _router()},
@@ -67,7 +85,7 @@ def for_rest() -> Config:
     Headers whose names end in `-bin` are dropped: to gRPC they are base64, which a REST caller's are not.
     """
     kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
-    filters = dict.fromkeys((LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    filters = dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
     return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
 
 
@@ -77,11 +95,9 @@ def for_batch(settings: GatewaySettings) -> Config:
     They have a size of their own, and no part in the adaptive limit: one takes far longer than
     `latency_target`, which says nothing of how busy a server is.
     """
-    own = {"max_request_bytes": settings.max_batch_bytes}
-    config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": own}
     found = for_rest()
     del found[ADMISSION]
-    found[BUFFER] = {"@type": ON["@type"], "config": config}
+    found[BUFFER] = _buffer_of(settings.max_batch_bytes)
     return found
 
 
@@ -96,7 +112,27 @@ def for_events() -> Config:
 
 def for_grpc() -> Config:
     """Return the `typed_per_filter_config` of native unary gRPC."""
-    return {ADMISSION: ON}
+    return {**for_stream(), ADMISSION: ON}
+
+
+def for_grpc_batch() -> Config:
+    """Return the `typed_per_filter_config` of batches by native gRPC."""
+    return {**for_stream(), BUFFER: _buffer_of(MAX_GRPC_BATCH_BYTES)}
+
+
+def for_stream() -> Config:
+    """Return the `typed_per_filter_config` of native gRPC whose answers are streams."""
+    return {KEYS: ON, BUFFER: _buffer_of(MAX_GRPC_BYTES), MESSAGES: ON}
+
+
+def for_keyless() -> Config:
+    """Return the `typed_per_filter_config` of native gRPC that needs no key."""
+    return {BUFFER: _buffer_of(MAX_KEYLESS_BYTES), MESSAGES: ON}
+
+
+def for_document() -> Config:
+    """Return the `typed_per_filter_config` of documents."""
+    return {DOCUMENTS: ON}
 
 
 def for_readiness() -> Config:
@@ -106,21 +142,48 @@ def for_readiness() -> Config:
 
 def for_web() -> Config:
     """Return the `typed_per_filter_config` of gRPC-Web."""
-    return {WEB: ON, ADMISSION: ON}
+    return {WEB: ON, **for_grpc()}
 
 
 def for_web_batch() -> Config:
     """Return the `typed_per_filter_config` of batches by gRPC-Web."""
-    return {WEB: ON}
+    return {WEB: ON, **for_grpc_batch()}
 
 
-def _lua() -> Config:
-    """Return the filter that gives transcoded answers the status and headers of the contract."""
-    source = Path(__file__).with_name("answers.lua").read_text()
+def _keys(settings: GatewaySettings) -> Config:
+    """Return the filter that rejects floods of unknown keys."""
+    return _lua("keys.lua", f"local MAX_FAILED_KEYS = {settings.max_failed_keys}\n")
+
+
+def _lua(name: str, constants: str = "") -> Config:
+    """Return a filter that runs a script of this folder."""
+    source = constants + Path(__file__).with_name(name).read_text()
     return {
         "@type": f"{EXTENSIONS}.lua.v3.Lua",
         "default_source_code": {"inline_string": source},
     }
+
+
+def _documents() -> Config:
+    """Return the filter that bounds how often documents are served, and so the memory of unread ones."""
+    every = {"numerator": 100, "denominator": "HUNDRED"}
+    return {
+        "@type": f"{EXTENSIONS}.local_ratelimit.v3.LocalRateLimit",
+        "stat_prefix": "documents",
+        "token_bucket": {
+            "max_tokens": DOCUMENTS_AT_ONCE,
+            "tokens_per_fill": DOCUMENTS_PER_SECOND,
+            "fill_interval": "1s",
+        },
+        "status": {"code": "ServiceUnavailable"},
+        "filter_enabled": {"default_value": every},
+        "filter_enforced": {"default_value": every},
+    }
+
+
+def _buffer_of(size: int) -> Config:
+    config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": size}}
+    return {"@type": ON["@type"], "config": config}
 
 
 def _names() -> Config:

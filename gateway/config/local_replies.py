@@ -12,8 +12,10 @@ from .contract import BATCH_PATH
 from .replies import (
     FAULT,
     JSON,
+    KEY_UNKNOWN_TOO_OFTEN,
     LARGE_HEADERS,
     MALFORMED,
+    MESSAGE_MISSING,
     NO_QUERY,
     NO_SUCH_PATH,
     NOT_READY,
@@ -47,6 +49,10 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
     yield _because("response.code_details == 'overload'"), OVERLOADED  # memory is scarce
     yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
+    yield _because("response.code_details == 'local_rate_limited'"), OVERLOADED  # a document
+    by_script = _because("response.code_details == 'lua_response'")
+    yield _all(_has_status(HTTPStatus.TOO_MANY_REQUESTS), by_script), KEY_UNKNOWN_TOO_OFTEN
+    yield _all(_has_status(HTTPStatus.BAD_REQUEST), by_script), MESSAGE_MISSING
     sick = _because("response.code_details.startsWith('health_check')")  # so does its 200
     yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY
     # Envoy's 408 for a gRPC call that took too long; the request may have come in time.

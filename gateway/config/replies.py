@@ -20,8 +20,10 @@ __all__ = [
     "FAULT",
     "KEY_MALFORMED",
     "KEY_MISSING",
+    "KEY_UNKNOWN_TOO_OFTEN",
     "LARGE_HEADERS",
     "MALFORMED",
+    "MESSAGE_MISSING",
     "NOT_ALLOWED",
     "NOT_JSON",
     "NOT_READY",
@@ -47,6 +49,7 @@ DOMAIN = "clarion"
 PREFIX = "ERROR_REASON_"
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """What `grpc-message` carries as it is; all else is percent-encoded (gRPC over HTTP/2)."""
+ONE_MESSAGE = "the call must have exactly one complete message"
 WITHOUT_QUERY = "is not accepted by this path"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
 RETRY_AFTER = {"retry-after": "1"}
@@ -128,6 +131,16 @@ KEY_MALFORMED = Reply(
     reasons.ERROR_REASON_CREDENTIALS_INVALID,
     "The API key is invalid; send the header `Authorization: Bearer sk_…` with a valid key.",
     CHALLENGE,
+)
+KEY_UNKNOWN_TOO_OFTEN = Reply(
+    reasons.ERROR_REASON_RATE_LIMITED,
+    "Too many calls from this address have an unknown API key; wait 1 s, and check the key.",
+    RETRY_AFTER,
+)
+MESSAGE_MISSING = Reply(
+    reasons.ERROR_REASON_INVALID_REQUEST,
+    f"1 violation: {ONE_MESSAGE}",
+    violations=({"field": "", "description": ONE_MESSAGE, "reason": "REQUIRED"},),
 )
 NOT_JSON = Reply(
     reasons.ERROR_REASON_CONTENT_TYPE_UNSUPPORTED,

@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import GatewaySettings
+from .cluster import KEYLESS
 from .cluster import NAME as CLUSTER
 from .contract import Contract, RestPath, built
 from .filters import (
     HEALTH_PATH,
     READY_PATH,
     for_batch,
+    for_document,
     for_events,
     for_grpc,
+    for_grpc_batch,
+    for_keyless,
     for_readiness,
     for_rest,
+    for_stream,
     for_web,
     for_web_batch,
 )
@@ -57,8 +62,9 @@ NOT_FOR_THE_SERVER = (
     "x-forwarded-proto",
 )
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
-STREAMS = ("/grpc.health.v1.Health/Watch",)
-STREAM_PREFIXES = ("/grpc.reflection.",)
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+REFLECTION = "/grpc.reflection."
+KEYLESS_STREAM_SECONDS = 60
 STREAM_IDLE_SECONDS = 3600
 WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
 READING = ("GET", "HEAD")
@@ -128,19 +134,23 @@ def _file(document: Document) -> Config:
     return {
         "direct_response": {"status": int(HTTPStatus.OK), "body": {"filename": str(document.file)}},
         "response_headers_to_add": [header(*one) for one in document.headers.items()],
+        "typed_per_filter_config": for_document(),
     }
 
 
 def _grpc_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Config]:
-    """Yield the routes of native gRPC: streams without an end, batches, then all other calls."""
-    streaming = [{"path": path} for path in (*STREAMS, *contract.streams)]
-    streaming += [{"prefix": prefix} for prefix in STREAM_PREFIXES]
-    for match in streaming:
-        yield _grpc_route(match, _no_end())
-    yield _grpc_route({"path": HEALTH_CHECK}, {**_longest_call(settings), "priority": "HIGH"})
+    """Yield the routes of native gRPC: without a key, streams, batches, then all other calls."""
+    longest = _longest_call(settings)
+    short = {"timeout": "0s", "max_stream_duration": {"max_stream_duration": f"{KEYLESS_STREAM_SECONDS}s"}}
+    checked = for_keyless()
+    yield _grpc_route({"path": HEALTH_CHECK}, {**longest, "priority": "HIGH", "cluster": KEYLESS}, checked)
+    yield _grpc_route({"path": HEALTH_WATCH}, {**short, "cluster": KEYLESS}, checked)
+    yield _grpc_route({"prefix": REFLECTION}, {**short, "cluster": KEYLESS}, {})
+    for path in contract.streams:
+        yield _grpc_route({"path": path}, _no_end(), for_stream())
     for path in contract.batches:
-        yield _grpc_route({"path": path}, _longest_call(settings))
-    yield {**_grpc_route({"prefix": "/"}, _longest_call(settings)), "typed_per_filter_config": for_grpc()}
+        yield _grpc_route({"path": path}, longest, for_grpc_batch())
+    yield _grpc_route({"prefix": "/"}, longest, for_grpc())
 
 
 def _no_end() -> Config:
@@ -155,10 +165,11 @@ def _longest_call(settings: GatewaySettings) -> Config:
     return {"timeout": "0s", "max_stream_duration": limits}
 
 
-def _grpc_route(match: Config, action: Config) -> Config:
+def _grpc_route(match: Config, action: Config, filters: Config) -> Config:
     return {
         "match": {**match, "grpc": {}},
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **action},
+        "typed_per_filter_config": filters,
     }
 
 

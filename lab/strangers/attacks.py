@@ -1,4 +1,4 @@
-"""The attacks. Each runs until it is cancelled, without a key, and holds as much as the gateway lets it hold."""
+"""The attacks. Each runs until it is cancelled, without a good key, and holds as much as it can."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from typing import Any
 
 from ..load import BODY, PATH, Connection
 from .http2 import Http2, http2
 
 __all__ = ["ATTACKS", "Attack"]
 
-Attack = Callable[[int, Counter[str]], Awaitable[None]]
+Attack = Callable[[int, Counter[str]], Coroutine[Any, Any, None]]
 """Takes the gateway's port, and counts answers by status."""
 
 _TRIGGER = "/clarion.v1.TriggerService/TriggerEmail"

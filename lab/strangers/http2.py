@@ -57,7 +57,9 @@ class Http2:
             return None
         try:
             stream = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(stream, list(headers.items()), end_stream=end and not data and not empty_end)
+            self._h2.send_headers(
+                stream, list(headers.items()), end_stream=end and not data and not empty_end
+            )
             for number, part in enumerate(data):
                 last = number == len(data) - 1
                 self._h2.send_data(stream, part, end_stream=end and last and not empty_end)
@@ -85,10 +87,10 @@ class Http2:
 
     def _note(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-            found = dict(event.headers or ())
+            found = {str(name): str(value) for name, value in event.headers or ()}
             status = found.get("grpc-status") or found.get(":status")
             if event.stream_id and status:
-                self.answers[event.stream_id] = str(status)
+                self.answers[event.stream_id] = status
         elif isinstance(event, h2.events.DataReceived) and self._acknowledges and event.stream_id:
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
         elif isinstance(event, h2.events.StreamReset) and event.stream_id:

@@ -1,0 +1,89 @@
+-- Rejects a flood of unknown keys from one address before it reaches a server. The servers authenticate; here,
+-- only the keys that they have just accepted are recognised, so that a good key is not affected by others.
+-- Each worker thread of Envoy has its own tables.
+
+local PENDING = "clarion.pending"
+local MAX_ENTRIES = 10000
+local KEEP_SECONDS = 60
+local WATCHED_BYTES = 200 -- longer headers are no keys
+
+local accepted, accepted_before, accepted_count, accepted_since = {}, {}, 0, 0
+local failed, failed_count, failed_second = {}, 0, 0
+
+-- An address without its port; the network of an IPv6 address that one site usually has.
+local function network(address)
+  local v6 = address:match("^%[(.*)%]")
+  if not v6 then
+    return address:match("^[^:]*")
+  end
+  return v6:match("^%x+:%x+:%x+:%x+:") or v6
+end
+
+local function remember(key)
+  local now = os.time()
+  if now - accepted_since >= KEEP_SECONDS or accepted_count >= MAX_ENTRIES then
+    accepted, accepted_before, accepted_count, accepted_since = {}, accepted, 0, now
+  end
+  accepted[key], accepted_count = true, accepted_count + 1
+end
+
+local function failures(address)
+  local now = os.time()
+  if now ~= failed_second then
+    failed, failed_count, failed_second = {}, 0, now
+  end
+  return failed[address] or 0
+end
+
+function envoy_on_request(handle)
+  local key = handle:headers():get("authorization") or ""
+  if accepted[key] then
+    return
+  end
+  if accepted_before[key] then
+    remember(key)
+    return
+  end
+  local info = handle:streamInfo()
+  local address = network(info:downstreamRemoteAddress())
+  if failures(address) >= MAX_FAILED_KEYS then
+    handle:respond({ [":status"] = "429" }, "") -- see local_replies.py
+    return
+  end
+  info:dynamicMetadata():set(PENDING, "address", address)
+  if #key <= WATCHED_BYTES then
+    info:dynamicMetadata():set(PENDING, "key", key)
+  end
+end
+
+-- Note how a key that was not recognised was answered.
+local function note(handle, is_unauthenticated, is_success)
+  if not (is_unauthenticated or is_success) then
+    return
+  end
+  local pending = handle:streamInfo():dynamicMetadata():get(PENDING)
+  if not pending then
+    return
+  end
+  if is_success then
+    if pending.key then
+      remember(pending.key)
+    end
+  elseif failed_count < MAX_ENTRIES then
+    local count = failures(pending.address)
+    failed_count = failed_count + (count == 0 and 1 or 0)
+    failed[pending.address] = count + 1
+  end
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  if (headers:get("content-type") or ""):find("^application/grpc") then
+    -- A refusal is an answer without a message, so that its status is in the headers.
+    local status = headers:get("grpc-status")
+    note(handle, status == "16", status == nil or status == "0")
+  else
+    local status = headers:get(":status")
+    note(handle, status == "401", status:sub(1, 1) == "2")
+  end
+end

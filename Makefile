@@ -51,8 +51,9 @@ bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs w
 	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 
-faults: setup-dev proto ## Kill processes under load, and count what became of each trigger (takes about 5 minutes)
+faults: setup-dev proto ## Kill processes under load, and count what became of each trigger; attack without a key (takes about 9 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
+	$(BIN)/python -m lab.strangers
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock

@@ -94,7 +94,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     """Concurrent HTTP/2 streams on one connection."""
-    max_failed_keys: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+    max_failed_keys: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     """Calls with an unknown key that one address (or IPv6 /64 network) may make per second and worker thread;
     more are rejected with 429, unless their key was accepted within the last minute."""
     trusted_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from google.protobuf import any_pb2, json_format
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -52,8 +53,9 @@ PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 ONE_MESSAGE = "the call must have exactly one complete message"
 WITHOUT_QUERY = "is not accepted by this path"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
-RETRY_AFTER = {"retry-after": "1"}
-"""Seconds; servers are checked every second."""
+WAIT = Duration(seconds=1)
+"""Before a retry; servers are checked every second."""
+RETRY_AFTER = {"retry-after": str(WAIT.seconds)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Reply:
         details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN)]
         if self.violations:
             details.append(error_details_pb2.BadRequest(field_violations=self.violations))
+        if self._answer.example.HasField("retry_delay"):
+            details.append(error_details_pb2.RetryInfo(retry_delay=WAIT))
         return status_pb2.Status(code=self.code, message=self.message, details=map(_packed, details))
 
     @property

@@ -32,14 +32,16 @@ class Http2:
         """
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
-        if window is not None:
-            self._h2.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = window
         self._h2.initiate_connection()
+        if window is not None:
+            self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self._acknowledges = window is None
         self._reader = reader
         self._writer = writer
         self.answers: dict[int, str] = {}
         """The HTTP or gRPC status of each stream that was answered."""
+        self.resets: set[int] = set()
+        """The streams that the gateway reset."""
         self.open = True
 
     async def request(
@@ -95,6 +97,7 @@ class Http2:
             self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
         elif isinstance(event, h2.events.StreamReset) and event.stream_id:
             self.answers.setdefault(event.stream_id, "reset")
+            self.resets.add(event.stream_id)
 
 
 @asynccontextmanager

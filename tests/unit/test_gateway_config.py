@@ -150,7 +150,7 @@ def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
     assert limits["HIGH"]["max_requests"] == 1000
     high = [r["match"] for r in routes() if r.get("route", {}).get("priority") == "HIGH"]
     prefixes = {match.get("path", match.get("prefix", "")).split("/")[1] for match in high if "grpc" in match}
-    assert prefixes == {"grpc.health.v1.Health", "grpc.reflection.", "clarion.v1.DeliveryService"}
+    assert prefixes == {"grpc.health.v1.Health", "clarion.v1.DeliveryService"}
 
 
 def test_a_stream_of_events_has_no_end_and_counts_for_nobodys_load() -> None:
@@ -172,7 +172,7 @@ def test_readiness_is_asked_for_by_a_cluster_that_takes_no_calls() -> None:
     checked = ready["health_checks"][0]["grpc_health_check"]["service_name"]
     assert checked == trigger_pb2.DESCRIPTOR.services_by_name["TriggerService"].full_name
     assert ready["load_assignment"]["endpoints"] == cluster()["load_assignment"]["endpoints"]
-    assert {route["route"]["cluster"] for route in routes() if "route" in route} == {"server"}
+    assert {route["route"]["cluster"] for route in routes() if "route" in route} == {"server", "keyless"}
 
 
 def test_a_document_of_any_size_is_served() -> None:
@@ -198,9 +198,16 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
     for route in routes():
         if "grpc" in route["match"]:
             on = {name.rpartition(".")[2] for name in route.get("typed_per_filter_config", ())}
-            endless = route["route"].get("priority") == "HIGH"
-            batch = "Batch" in route["match"].get("path", "")
-            assert on == (set() if endless or batch else {"adaptive_concurrency"})
+            path = route["match"].get("path", "")
+            keyless = route["route"]["cluster"] == "keyless"
+            unary = not keyless and "Batch" not in path and route["route"].get("priority") != "HIGH"
+            assert on == (
+                set()
+                if "prefix" in route["match"] and keyless
+                else {"buffer", "messages"}
+                | (set() if keyless else {"keys"})
+                | ({"adaptive_concurrency"} if unary else set())
+            )
 
 
 def test_a_batch_has_a_size_of_its_own_and_no_part_in_the_adaptive_limit() -> None:

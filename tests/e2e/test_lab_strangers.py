@@ -1,0 +1,49 @@
+"""A short form of `python -m lab.strangers`: the attacks run, and a good key is served while they do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lab.command import temporary_run
+from lab.process import lab_process
+from lab.product import Deployment, Product, product
+from lab.strangers.__main__ import Result, Served, as_table, serve_good_key
+from lab.strangers.attacks import ATTACKS
+from server.up.data_folder import RunDir
+
+pytestmark = pytest.mark.xdist_group("strangers")
+
+
+@pytest.fixture(scope="module")
+async def system(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[RunDir, Product, Deployment]]:
+    with temporary_run(tmp_path_factory.mktemp("strangers")) as run:
+        async with product(run) as made, made.serving(latency_target=60.0) as deployment:
+            yield run, made, deployment
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_good_key_is_served_during(system: tuple[RunDir, Product, Deployment], attack: str) -> None:
+    run, made, deployment = system
+    attacker = lab_process("attack", run.log, "strangers.attacks", attack, deployment.port, ready="attacking")
+    async with attacker.running():
+        served = await serve_good_key(deployment.port, made.key, seconds=1)
+    assert served.sent == served.accepted == 10
+
+
+def test_table_names_missed_targets() -> None:
+    quiet = Served(sent=100, accepted=100, p99_ms=10)
+    results = [
+        Result("slow", quiet, Served(sent=100, accepted=100, p99_ms=31)),
+        Result("refused", quiet, Served(sent=100, accepted=98, p99_ms=10)),
+        Result("harmless", quiet, Served(sent=100, accepted=99, p99_ms=30)),
+    ]
+    assert [one.met for one in results] == [False, False, True]
+    assert [line.rsplit("|", 2)[1].strip() for line in as_table(results).splitlines()[2:]] == [
+        "NO",
+        "NO",
+        "yes",
+    ]

@@ -156,7 +156,7 @@ def conclude(
     error = scrub(result.words, plan.address)
     refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
     if delay is None and decide(result, claim.tries, policy, jitter) is not None:
-        error += f"; {EXPIRED} before another attempt"
+        error += "; its time to live ends before the next attempt"
     outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
     attempt = _attempt(claim, outcome, started_at, duration, error)
     return Finished(claim, attempt, delay, refusal, result.reply)

@@ -155,7 +155,7 @@ class Dispatcher(Generic[ClaimT]):
     async def _wait(self) -> None:
         """Wait until woken, until a provider's breaker or rate allows another message, or for `_pause`."""
         if self._pause and not self._stopping:
-            await self._sit_out(self._pause)
+            await self._sleep_until_stopped(self._pause)
             return
         held_up = self._router.wait()
         with contextlib.suppress(TimeoutError):
@@ -167,7 +167,7 @@ class Dispatcher(Generic[ClaimT]):
         """Seconds to wait because the store is unavailable; 0 while it is available."""
         return max(self._queue_health.pause, self._catalog_health.pause)
 
-    async def _sit_out(self, seconds: float) -> None:
+    async def _sleep_until_stopped(self, seconds: float) -> None:
         """Sleep for this long, or until stopped."""
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(seconds):

@@ -47,7 +47,7 @@ class Queue(Protocol[ClaimT]):
         """
         ...
 
-    async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
+    async def release(self, released: Sequence[Released[ClaimT]]) -> None:
         """Release claims without counting an attempt. Each message is due again after its wait."""
         ...
 

@@ -124,7 +124,7 @@ class Recorder(Generic[ClaimT]):
                     await self._queue.finish(finished)
                     finished = ()
                 if released:
-                    await self._queue.hand_back(released)
+                    await self._queue.release(released)
                     released = ()
                 self._health.succeeded()
             except StoreUnavailable as error:

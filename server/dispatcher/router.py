@@ -21,7 +21,7 @@ from .providers.base import Destination
 
 __all__ = ["Plan", "ProviderRouter"]
 
-_OPEN_GATE = asyncio.Semaphore(1000)
+_UNCONFIGURED_GATE = asyncio.Semaphore(1000)
 """Used for a provider that is not configured here. Its attempts fail at once, so they need no limit."""
 
 
@@ -181,7 +181,7 @@ class ProviderRouter:
     def gate(self, provider: str) -> asyncio.Semaphore:
         """Return the semaphore that bounds the provider's concurrent sends."""
         state = self._state(provider)
-        return state.gate if state else _OPEN_GATE
+        return state.gate if state else _UNCONFIGURED_GATE
 
     def may_begin(self, provider: str, within: float) -> bool:
         """Return whether a message that waited may still be sent.
@@ -191,12 +191,9 @@ class ProviderRouter:
             within: Seconds in which the send must end.
         """
         state = self._state(provider)
-        return state is not None and not self.is_open(provider) and state.timeout < within
-
-    def is_open(self, provider: str) -> bool:
-        """Return whether the provider's breaker is not closed: it is open or half-open."""
-        state = self._state(provider)
-        return state is not None and state.breaker.state(self._now()) is not BreakerState.CLOSED
+        if state is None or state.breaker.state(self._now()) is not BreakerState.CLOSED:
+            return False
+        return state.timeout < within
 
     def breaker_states(self) -> dict[str, BreakerState]:
         """Return the state of each provider's breaker."""

@@ -81,7 +81,7 @@ class MemoryQueue:
         self.dead: list[Finished] = []
         self.claims = 0
         self.finishes = 0
-        self.handed_back: list[Claim] = []
+        self.released: list[Claim] = []
         self.finish_down = False
         self.down = False
         self.finish_failures = 0
@@ -136,12 +136,12 @@ class MemoryQueue:
         if done.attempt.outcome is AttemptOutcome.DEAD:
             self.dead.append(done)
 
-    async def hand_back(self, returned: Sequence[Released]) -> None:
+    async def release(self, released: Sequence[Released]) -> None:
         self._reach(down=self.down)
-        for one in returned:
-            row = self.rows[one.claim.trigger.id]
-            row.attempt, row.due = row.attempt - 1, self.clock.now + one.wait if one.wait else 0.0
-            self.handed_back.append(one.claim)
+        for item in released:
+            row = self.rows[item.claim.trigger.id]
+            row.attempt, row.due = row.attempt - 1, self.clock.now + item.wait if item.wait else 0.0
+            self.released.append(item.claim)
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - the Protocol's
         with contextlib.suppress(TimeoutError):
@@ -157,9 +157,9 @@ class MemoryQueue:
         """Move the clock until recording failed."""
         await self.clock.run_until(lambda: self.finish_failures > 0)
 
-    async def until_handed_back(self, count: int = 1) -> None:
+    async def until_released(self, count: int = 1) -> None:
         """Move the clock until this many claims were released."""
-        await self.clock.run_until(lambda: len(self.handed_back) >= count)
+        await self.clock.run_until(lambda: len(self.released) >= count)
 
     def _reach(self, *, down: bool) -> None:
         if down:

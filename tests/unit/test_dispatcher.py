@@ -279,7 +279,7 @@ async def test_claims_are_released_if_the_campaign_is_unavailable() -> None:
     async with running(queue, provider, campaigns=campaigns):
         queue.add(make_trigger())
         await queue.clock.run(0.3)
-        assert queue.handed_back
+        assert queue.released
         campaigns.down = False
         await queue.until_attempts(1)
     assert queue.claims < 30
@@ -325,7 +325,7 @@ async def test_a_rejected_outcome_does_not_block_released_claims() -> None:
     async with asyncio.timeout(5):
         await kept.drained()
     running_recorder.cancel()
-    assert [claim.trigger.id for claim in queue.handed_back] == [other.id]
+    assert [claim.trigger.id for claim in queue.released] == [other.id]
     assert not kept.has(poison.id)
 
 

@@ -150,10 +150,10 @@ async def test_a_closed_window_delays_without_an_attempt() -> None:
         there = make_trigger(timezone="Etc/GMT-2")  # where it is two hours later: open
         queue.add(elsewhere, there)
         await queue.until_attempts(1)
-        await queue.until_handed_back()
+        await queue.until_released()
         await queue.clock.run(60)
     assert sent_ids(provider) == [there.id]
-    assert [claim.trigger.id for claim in queue.handed_back] == [elsewhere.id]
+    assert [claim.trigger.id for claim in queue.released] == [elsewhere.id]
     row = queue.rows[elsewhere.id]
     assert row.attempt == 0
     assert row.due - queue.clock.now == pytest.approx(7200 - 60, abs=60)
@@ -202,7 +202,9 @@ async def test_no_retry_is_scheduled_after_the_ttl() -> None:
     async with running(queue, provider):
         queue.add(make_trigger(), expires_at=queue.clock.utc() + dt.timedelta(seconds=50))
         await queue.until_attempts(1)
-    assert [done.attempt.error for done in queue.dead] == [f"busy; {EXPIRED} before another attempt"]
+    assert [done.attempt.error for done in queue.dead] == [
+        "busy; its time to live ends before the next attempt"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ async def test_claims_ahead_are_released_when_the_breaker_opens() -> None:
     queue.add(*[make_trigger() for _ in range(4)])
     async with running(queue, mail, ahead=1):
         await queue.until_attempts(2)
-        await queue.until_handed_back(2)
+        await queue.until_released(2)
     assert mail.most == 2
     assert outcomes(queue) == [RETRY] * 2
     assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 1, 1]
@@ -326,7 +328,7 @@ async def test_a_claim_is_released_before_its_lease_ends() -> None:
     short = DispatchSettings(poll_interval=60.0, lease=0.4, shutdown_grace=5.0)
     async with running(queue, mail, settings=short, ahead=1):
         await queue.until_attempts(1)
-        await queue.until_handed_back()
+        await queue.until_released()
         mail.open.set()
     assert mail.most == 1
 

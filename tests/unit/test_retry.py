@@ -185,7 +185,7 @@ def at_noon(result: SendResult, claim: Claim, *, took: float = 0.0) -> Finished:
 def test_a_retry_after_the_ttl_is_given_up_with_a_reason() -> None:
     finished = at_noon(BUSY, accepted(expires_at=NOON + SECOND))
     assert finished.attempt.outcome is AttemptOutcome.DEAD
-    assert finished.attempt.error == f"busy; {EXPIRED} before another attempt"
+    assert finished.attempt.error == "busy; its time to live ends before the next attempt"
     assert finished.retry_in is None
 
 

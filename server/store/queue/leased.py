@@ -89,16 +89,16 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         async with reached():
             await self._pool.execute(*self._sql["finish"](**values, holder=self._holder))
 
-    async def hand_back(self, returned: Sequence[Released[ClaimT]]) -> None:
+    async def release(self, released: Sequence[Released[ClaimT]]) -> None:
         """Release claims without counting an attempt; they are due again after their wait.
 
         Raises:
             StoreUnavailable: The database cannot be reached; the claims are due again when their leases end.
         """
         values = {
-            "ids": [one.claim.id for one in returned],
-            "numbers": [one.claim.attempt for one in returned],
-            "waits": [one.wait for one in returned],
+            "ids": [item.claim.id for item in released],
+            "numbers": [item.claim.attempt for item in released],
+            "waits": [item.wait for item in released],
         }
         async with reached():
             await self._pool.execute(*self._sql["release"](**values, holder=self._holder))

@@ -89,10 +89,10 @@ async def test_what_waits_for_another_attempt_is_cancelled_and_keeps_its_attempt
     assert [attempt.outcome for attempt in found.attempts] == [RETRY]
 
 
-async def test_what_was_handed_back_undone_can_be_cancelled_again(pool: Pool) -> None:
+async def test_a_released_trigger_can_be_cancelled(pool: Pool) -> None:
     queue, trigger, claim = await claimed(pool)
     assert not await cancel(pool, trigger.id)
-    await queue.hand_back([Released(claim, 600)])
+    await queue.release([Released(claim, 600)])
     assert await cancel(pool, trigger.id)
 
 

@@ -89,11 +89,11 @@ async def test_what_is_due_later_is_not_claimed_before(pool: Pool) -> None:
     assert claim.expires_at == now + SOON
 
 
-async def test_a_claim_that_is_handed_back_is_due_after_its_wait(pool: Pool) -> None:
+async def test_a_released_claim_is_due_after_its_wait(pool: Pool) -> None:
     await placed(pool, "email/sandbox", 2)
     queue = PostgresQueue(pool)
     first, second = await queue.claim(shares(sandbox=2), 60)
-    await queue.hand_back([Released(first, 3600.0), Released(second)])
+    await queue.release([Released(first, 3600.0), Released(second)])
     [again] = await queue.claim(shares(sandbox=2), 60)
     assert (again.trigger.id, again.attempt) == (second.trigger.id, 1)
     row = await pool.fetchrow(

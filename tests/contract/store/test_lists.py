@@ -93,7 +93,7 @@ async def test_one_that_waits_for_its_window_is_pending_and_shows_when(pool: Poo
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     [claim] = await queue.claim(shares(sandbox=1), 60)
-    await queue.hand_back([Released(claim, 3600)])
+    await queue.release([Released(claim, 3600)])
     [line] = await list_deliveries(pool, PENDING, AdminFilter(), 50)
     assert (line.trigger_id, line.attempts) == (trigger.id, 0)
 

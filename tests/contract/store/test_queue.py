@@ -164,7 +164,7 @@ async def test_who_lost_the_lease_does_not_disturb_the_present_holder(
     holder = PostgresQueue(pool)
     [again] = await holder.claim(shares(sandbox=1), 60)
     await stale.finish([ended(claim, outcome, retry_in=0 if outcome is RETRY else None)])
-    await stale.hand_back([Released(claim)])
+    await stale.release([Released(claim)])
     assert await state_of(pool, trigger) == (DeliveryState.SENDING, [(1, outcome)])
     assert await stale.claim(shares(sandbox=1), 60) == []
     await holder.finish([ended(again, DELIVERED)])
@@ -176,7 +176,7 @@ async def test_who_claimed_again_after_losing_the_lease_is_not_disturbed_by_the_
 ) -> None:
     queue, trigger, claim = await one_claim(pool, lease=OVER)
     [again] = await queue.claim(shares(sandbox=1), 60)
-    await queue.hand_back([Released(claim)])
+    await queue.release([Released(claim)])
     await queue.finish([ended(claim, RETRY, retry_in=0)])
     assert await state_of(pool, trigger) == (DeliveryState.SENDING, [(1, RETRY)])
     await queue.finish([ended(again, DELIVERED)])
@@ -201,7 +201,7 @@ async def test_a_late_yes_raises_a_dead_letter(pool: Pool) -> None:
 
 async def test_handing_back_counts_no_attempt(pool: Pool) -> None:
     queue, trigger, claim = await one_claim(pool)
-    await queue.hand_back([Released(claim)])
+    await queue.release([Released(claim)])
     assert await state_of(pool, trigger) == (DeliveryState.PENDING, [])
     [again] = await PostgresQueue(pool).claim(shares(sandbox=1), 60)
     assert again.attempt == 1

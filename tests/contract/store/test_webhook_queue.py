@@ -103,9 +103,9 @@ async def test_to_give_up_is_for_the_present_holder_alone(pool: Pool) -> None:
     assert (await log_of(pool))[0] is MessageState.SENDING
 
 
-async def test_what_is_handed_back_is_due_again_and_no_attempt_is_counted(pool: Pool) -> None:
+async def test_a_released_claim_counts_no_attempt(pool: Pool) -> None:
     queue, claim = await one_message(pool)
-    await queue.hand_back([Released(claim)])
+    await queue.release([Released(claim)])
     [endpoint] = await list_endpoints(pool)
     [again] = await claimed(WebhookQueue(pool), endpoint)
     assert (again.id, again.attempt) == (claim.id, 1)

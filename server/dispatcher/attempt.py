@@ -99,8 +99,8 @@ class AttemptRunner(Generic[ClaimT]):
                 provider=claim.provider,
                 exception=safe_traceback(error),
             )
-            words = f"unexpected {type(error).__name__} in provider {claim.provider}"
-            return SendResult(Verdict.PROVIDER_DOWN, words)
+            text = f"unexpected {type(error).__name__} in provider {claim.provider}"
+            return SendResult(Verdict.PROVIDER_DOWN, text)
 
 
 def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT] | None:
@@ -153,7 +153,7 @@ def conclude(
     end, now = plan.expires_at, started_at + dt.timedelta(seconds=duration)
     time_left = (end - now).total_seconds() if end else math.inf
     delay = decide(result, claim.tries, policy, jitter, time_left)
-    error = scrub(result.words, plan.address)
+    error = scrub(result.error, plan.address)
     refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
     if delay is None and decide(result, claim.tries, policy, jitter) is not None:
         error += "; its time to live ends before the next attempt"

@@ -81,7 +81,7 @@ class SendResult:
     """The result of sending a message: the verdict and, if it was not sent, the reason."""
 
     verdict: Verdict
-    words: str = ""
+    error: str = ""
     """The error text if the message was not sent, usually the provider's."""
     retry_after: float | None = None
     """Seconds that the provider asked to wait."""

@@ -12,7 +12,7 @@ HIDDEN = "[recipient]"
 MAX_LENGTH = 500
 """Characters of an error text that are kept, including the ellipsis."""
 MIN_LOCAL_PART = 4
-"""Shorter local parts identify no one, and hiding them would garble the provider's words."""
+"""Shorter local parts identify no one, and hiding them would garble the provider's text."""
 
 
 def scrub(text: str, address: str) -> str:

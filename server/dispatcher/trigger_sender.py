@@ -129,14 +129,14 @@ class TriggerSender:
             async with self._clock.timeout(provider.timeout):
                 return SendResult(Verdict.SENT, message_id=await provider.send(message))
         except TimeoutError:
-            words = f"no answer from {provider.name} within {provider.timeout:g} s"
-            raise ProviderError(Verdict.PROVIDER_DOWN, words) from None
+            text = f"no answer from {provider.name} within {provider.timeout:g} s"
+            raise ProviderError(Verdict.PROVIDER_DOWN, text) from None
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)
         if provider is None:
-            words = f"no provider {claim.provider} is configured here"
-            raise ProviderError(Verdict.PROVIDER_DOWN, words, reached_provider=False)
+            text = f"no provider {claim.provider} is configured here"
+            raise ProviderError(Verdict.PROVIDER_DOWN, text, reached_provider=False)
         if claim.trigger.channel not in provider.channels:
             raise _rejected(f"provider {claim.provider} does not support the channel {claim.trigger.channel}")
         return provider
@@ -150,10 +150,10 @@ class TriggerSender:
         except Exception as error:
             trigger_id = str(claim.trigger.id)
             self._log.error("render_fault", trigger_id=trigger_id, exception=safe_traceback(error))
-            words = f"unexpected {type(error).__name__} while rendering"
-            raise ProviderError(Verdict.LATER, words, reached_provider=False) from None
+            text = f"unexpected {type(error).__name__} while rendering"
+            raise ProviderError(Verdict.LATER, text, reached_provider=False) from None
 
 
-def _rejected(words: str) -> ProviderError:
+def _rejected(text: str) -> ProviderError:
     """Return the error for a message that no provider can deliver."""
-    return ProviderError(Verdict.NEVER, words, reached_provider=False)
+    return ProviderError(Verdict.NEVER, text, reached_provider=False)

@@ -218,8 +218,8 @@ def classify(answer: Answer, device_token: str) -> ProviderError:
     """Return the error for an answer that is not a success."""
     reason = _reason_in(answer)
     details = f"{reason or 'no readable reason'}{_since(answer)}"
-    words = scrub(f"APNs HTTP {answer.status}: {details}", device_token)
-    return ProviderError(_verdict(answer.status, reason), words, retry_after=answer.retry_after)
+    text = scrub(f"APNs HTTP {answer.status}: {details}", device_token)
+    return ProviderError(_verdict(answer.status, reason), text, retry_after=answer.retry_after)
 
 
 def _verdict(status: int, reason: str) -> Verdict:

@@ -204,12 +204,12 @@ def _error_in(answer: Answer) -> _Error:
 def classify(answer: Answer, device_token: str, access_token: str) -> ProviderError:
     """Return the error for an answer that is not a success. Its text contains neither token."""
     error = _error_in(answer)
-    words = _words(answer, error)
-    words = scrub(words.replace(access_token, "[secret]") if access_token else words, device_token)
+    text = _error_text(answer, error)
+    text = scrub(text.replace(access_token, "[secret]") if access_token else text, device_token)
     pause = answer.retry_after
     if pause is None and answer.status == httpx.codes.TOO_MANY_REQUESTS:
         pause = QUOTA_PAUSE
-    return ProviderError(_verdict(answer.status, error), words, retry_after=pause)
+    return ProviderError(_verdict(answer.status, error), text, retry_after=pause)
 
 
 def _verdict(status: int, error: _Error) -> Verdict:
@@ -225,7 +225,7 @@ def _blames_token(error: _Error) -> bool:
     return "message.token" in error.fields or "registration token" in error.message.lower()
 
 
-def _words(answer: Answer, error: _Error) -> str:
+def _error_text(answer: Answer, error: _Error) -> str:
     if not error.code:
         return f"FCM HTTP {answer.status}: no readable error"
     fields = f" ({', '.join(error.fields)})" if error.fields else ""

@@ -80,8 +80,8 @@ class Http2Api(HttpApi):
         if goaway is None:
             return super()._unanswered(error)
         orderly = goaway.error_code == h2.errors.ErrorCodes.NO_ERROR
-        words = f"{self._name} closed the connection: {_reason(goaway)}"
-        return ProviderError(Verdict.LATER if orderly else Verdict.PROVIDER_DOWN, words)
+        text = f"{self._name} closed the connection: {_reason(goaway)}"
+        return ProviderError(Verdict.LATER if orderly else Verdict.PROVIDER_DOWN, text)
 
 
 def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | None:

@@ -146,8 +146,8 @@ class SendGridProvider:
             f"{fault.message} ({fault.field})" if fault.field else fault.message for fault in faults
         )
         text = f"SendGrid HTTP {answer.status}: {errors or 'no readable error'}"
-        words = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
-        return ProviderError(_verdict(answer.status, faults), words, retry_after=_wait(answer))
+        text = scrub(text.replace(self._settings.api_key, "[api_key]"), recipient)
+        return ProviderError(_verdict(answer.status, faults), text, retry_after=_wait(answer))
 
 
 def _verdict(status: int, faults: list[_Fault]) -> Verdict:

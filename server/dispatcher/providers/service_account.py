@@ -119,8 +119,8 @@ def _token(answer: Answer, now: float, assertion: str) -> Token:
             return Token(grant.access_token, now + grant.expires_in)
     except msgspec.ValidationError:
         raise _down("the token endpoint answered 200 without an access token") from None
-    words = f"the token endpoint answered {answer.status} {_refusal(answer.body, assertion)}"
-    raise _down(words.rstrip(), answer.retry_after)
+    text = f"the token endpoint answered {answer.status} {_refusal(answer.body, assertion)}"
+    raise _down(text.rstrip(), answer.retry_after)
 
 
 def _refusal(body: Any, assertion: str) -> str:

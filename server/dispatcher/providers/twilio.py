@@ -179,9 +179,9 @@ class TwilioProvider:
         code = result.code or result.error_code
         what = result.message or result.error_message or "no readable error"
         text = f"Twilio HTTP {answer.status}{f', code {code}' if code else ''}: {what}"
-        words = scrub(text.replace(self._auth[1], "[secret]"), recipient)
+        text = scrub(text.replace(self._auth[1], "[secret]"), recipient)
         verdict = _VERDICTS.get(code or 0) or _by_status(answer.status, code)
-        return ProviderError(verdict, words, retry_after=answer.retry_after)
+        return ProviderError(verdict, text, retry_after=answer.retry_after)
 
 
 def _unsendable(problem: str) -> ProviderError:

@@ -200,8 +200,8 @@ class Poster:
             raise ConfigError(f"webhooks.ca_file: cannot be used: {reason}") from None
 
 
-def _no_reply(words: str) -> ProviderError:
-    return ProviderError(Verdict.PROVIDER_DOWN, words)
+def _no_reply(text: str) -> ProviderError:
+    return ProviderError(Verdict.PROVIDER_DOWN, text)
 
 
 async def _read_start(response: httpcore.Response) -> bytes:

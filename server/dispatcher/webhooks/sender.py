@@ -83,11 +83,11 @@ def _interpret(reply: Reply) -> SendResult:
         return SendResult(Verdict.SENT, reply=kept)
     if reply.status == status.GONE:
         return SendResult(Verdict.NEVER, "HTTP 410 Gone: the endpoint is now disabled", reply=kept)
-    words = f"HTTP {reply.status}"
+    text = f"HTTP {reply.status}"
     if status.MULTIPLE_CHOICES <= reply.status < status.BAD_REQUEST:
-        words += ": redirects are not followed; give the endpoint's final URL"
-        return SendResult(Verdict.PROVIDER_DOWN, words, reply=kept)
-    return SendResult(Verdict.PROVIDER_DOWN, words, reply.retry_after, reply=kept)
+        text += ": redirects are not followed; give the endpoint's final URL"
+        return SendResult(Verdict.PROVIDER_DOWN, text, reply=kept)
+    return SendResult(Verdict.PROVIDER_DOWN, text, reply.retry_after, reply=kept)
 
 
 def _excerpt(body: bytes) -> str:

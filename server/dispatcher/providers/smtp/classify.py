@@ -122,25 +122,25 @@ def classify(error: Exception, stage: Stage, recipient: str) -> ProviderError:
     if not isinstance(error, aiosmtplib.SMTPResponseException):
         return ProviderError(_DOWN, scrub(f"{error or type(error).__name__} ({stage})", recipient))
     code = f"SMTP {error.code} " if error.code > 0 else ""
-    words = scrub(f"{code}{error.message} ({stage})", recipient)
+    text = scrub(f"{code}{error.message} ({stage})", recipient)
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        return ProviderError(_DOWN, f"the server refuses the login: {words}")
-    return ProviderError(_verdict(error.code, error.message, stage), words)
+        return ProviderError(_DOWN, f"the server refuses the login: {text}")
+    return ProviderError(_verdict(error.code, error.message, stage), text)
 
 
-def _verdict(code: int, words: str, stage: Stage) -> Verdict:
+def _verdict(code: int, text: str, stage: Stage) -> Verdict:
     """Return the most specific verdict in the tables; an unknown code gets the verdict of its class."""
     if stage is Stage.CONNECT or not is_refusal(code) or code in _OURS:
         return _DOWN
-    status, subject = _enhanced(code, words)
+    status, subject = _enhanced(code, text)
     known = _BY_STATUS.get(status) or _BY_STATUS.get(subject) if status else _BY_CODE.get((stage, code))
     verdict = known or (_NEVER if code >= _FIRST_PERMANENT else _DOWN)
     return _of_sender(verdict, subject) if stage is Stage.SENDER else verdict
 
 
-def _enhanced(code: int, words: str) -> tuple[str, str]:
+def _enhanced(code: int, text: str) -> tuple[str, str]:
     """Return the enhanced code and its first two numbers, both empty if missing or of another class."""
-    match = _ENHANCED.match(words)
+    match = _ENHANCED.match(text)
     if match is None or match[1][0] != str(code)[0]:
         return "", ""
     return match[1], match[2]

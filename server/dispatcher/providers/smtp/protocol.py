@@ -101,8 +101,8 @@ class PipelinedProtocol(asyncio.Protocol):
             start = line[:80].decode("utf-8", "replace").strip()
             self._fail(SMTPResponseException(_INVALID, f"the server's reply is not SMTP: {start!r}"))
             return
-        code, mark, words = match.groups()
-        self._lines.append((words or b"").strip())
+        code, mark, rest = match.groups()
+        self._lines.append((rest or b"").strip())
         self._size += len(line)
         if mark == b"-":
             return

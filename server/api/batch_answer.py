@@ -1,6 +1,6 @@
 """The response to a REST batch: a BatchTriggerResponse as JSON.
 
-Envoy could convert the protobuf message, but that would add 10 % to the CPU time of the batch.
+Envoy could convert the protobuf message, but the conversion would take a tenth of the batch's CPU time.
 """
 
 from __future__ import annotations

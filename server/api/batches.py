@@ -140,7 +140,7 @@ def _check_batch(call: Call, count: int) -> None:
     """Check a batch as a whole.
 
     Raises:
-        InvalidRequest: Everything that is wrong with it.
+        InvalidRequest: The batch is empty or has an idempotency key, or has too many items.
     """
     check_count(count)
     violations = [] if count else [required("triggers")]

@@ -169,7 +169,7 @@ class ProviderRouter:
             self._log.warning("breaker_opened", provider=provider, pause_s=pause)
 
     def wait(self) -> float:
-        """Return the seconds until a breaker or rate allows a message; infinite if none is waited for."""
+        """Return the seconds until a breaker or rate allows another message, or infinity."""
         now = self._now()
         return min((state.wait(now) for state in self._states.values()), default=math.inf)
 

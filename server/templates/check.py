@@ -33,7 +33,7 @@ MAX_SOURCE = 256 * 1024
 
 
 class _CollectingEnvironment(TemplateEnvironment):
-    """Collects all faults instead of raising the first."""
+    """A Liquid environment that collects all faults of a template instead of raising the first one."""
 
     def __init__(self, *, html: bool) -> None:
         super().__init__(html=html, tolerance=Mode.LAX)

@@ -98,7 +98,7 @@ class TemplateEnvironment(Environment):
 
 
 def _locate(tag: Tag) -> None:
-    """Make a tag's parse errors have a position: if one has none, it gets the position of the tag.
+    """Add the position of a tag to its parse errors that have none.
 
     Liquid's errors have none if the tag's expression ends too early.
     """

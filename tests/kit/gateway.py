@@ -163,7 +163,7 @@ def rich_reason(error: grpc.aio.AioRpcError) -> str:
     """Return the reason in the rich details, after a check that code and message are those of the status."""
     status = rpc_status.from_call(cast("grpc.Call", error))  # raises if they differ
     assert status is not None
-    (detail,) = status.details
+    detail = status.details[0]
     info = error_details_pb2.ErrorInfo()
     assert detail.Unpack(info)
     assert info.domain == "clarion"

@@ -18,6 +18,7 @@ from .replies import (
     MESSAGE_MISSING,
     NO_QUERY,
     NO_SUCH_PATH,
+    NOT_ALLOWED,
     NOT_READY,
     OLD_HTTP,
     OVERLOADED,
@@ -65,7 +66,7 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
 def _by_status(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     """Yield the answers that Envoy's HTTP status tells apart."""
     large = too_large(settings.max_body_bytes)
-    same = (NO_SUCH_PATH, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
+    same = (NO_SUCH_PATH, NOT_ALLOWED, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
     for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
         yield _has_status(reply.status), reply
     yield _has_status(HTTPStatus.NOT_IMPLEMENTED), MALFORMED  # an unknown transfer-encoding

@@ -69,6 +69,7 @@ STREAM_IDLE_SECONDS = 3600
 WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
 READING = ("GET", "HEAD")
 ENVOYS_OWN_LIMIT = 4096
+ONLY_POST = replace(NOT_ALLOWED, headers={"allow": "POST"})
 HTML = "text/html; charset=utf-8"
 READ_ANEW = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -151,6 +152,7 @@ def _grpc_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Conf
     for path in contract.batches:
         yield _grpc_route({"path": path}, longest, for_grpc_batch())
     yield _grpc_route({"prefix": "/"}, longest, for_grpc())
+    yield {"match": {"prefix": "/", "grpc": {}}, **direct_response(ONLY_POST)}
 
 
 def _no_end() -> Config:
@@ -167,8 +169,10 @@ def _longest_call(settings: GatewaySettings) -> Config:
 
 def _grpc_route(match: Config, action: Config, filters: Config) -> Config:
     return {
-        "match": {**match, "grpc": {}},
+        "match": {**match, "grpc": {}, "headers": [_method_of(("POST",))]},
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **action},
+        # Required by gRPC and missing from some callers; servers answer calls without it by a reset.
+        "request_headers_to_add": [header("te", "trailers")],
         "typed_per_filter_config": filters,
     }
 
@@ -184,10 +188,11 @@ def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Confi
         ({"prefix": "/"}, for_web()),
     ):
         yield {
-            "match": {**match, "headers": [WEB_TYPE]},
+            "match": {**match, "headers": [WEB_TYPE, _method_of(("POST",))]},
             "route": action,
             "typed_per_filter_config": filters,
         }
+    yield {"match": {"prefix": "/", "headers": [WEB_TYPE]}, **direct_response(ONLY_POST)}
 
 
 def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:

@@ -40,6 +40,10 @@ class Http2:
         self._writer = writer
         self.answers: dict[int, str] = {}
         """The HTTP or gRPC status of each stream that was answered."""
+        self.trailers: dict[int, dict[str, str]] = {}
+        """All headers and trailers that each stream received."""
+        self.ended: set[int] = set()
+        """The streams that ended."""
         self.resets: set[int] = set()
         """The streams that the gateway reset."""
         self.open = True
@@ -88,16 +92,24 @@ class Http2:
         self.open = False
 
     def _note(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-            found = {str(name): str(value) for name, value in event.headers or ()}
-            status = found.get("grpc-status") or found.get(":status")
-            if event.stream_id and status:
-                self.answers[event.stream_id] = status
-        elif isinstance(event, h2.events.DataReceived) and self._acknowledges and event.stream_id:
-            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
-        elif isinstance(event, h2.events.StreamReset) and event.stream_id:
-            self.answers.setdefault(event.stream_id, "reset")
-            self.resets.add(event.stream_id)
+        stream = getattr(event, "stream_id", None)
+        if not stream:
+            return
+        match event:
+            case h2.events.ResponseReceived() | h2.events.TrailersReceived():
+                found = self.trailers.setdefault(stream, {})
+                found.update({str(name): str(value) for name, value in event.headers or ()})
+                self.answers[stream] = found.get("grpc-status") or found[":status"]
+            case h2.events.DataReceived() if self._acknowledges:
+                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream)
+            case h2.events.StreamEnded():
+                self.ended.add(stream)
+            case h2.events.StreamReset():
+                self.answers.setdefault(stream, "reset")
+                self.resets.add(stream)
+                self.ended.add(stream)
+            case _:
+                pass
 
 
 @asynccontextmanager

@@ -29,8 +29,9 @@ from ..intake.explain import required
 from ..intake.idempotency_key import FIELD, HEADER, reused
 from ..intake.send_at import late_violation
 from .call import Call
-from .guard import INTERNAL_MESSAGE, MAX_MESSAGE_BYTES
+from .guard import MAX_MESSAGE_BYTES
 from .rate_limit import take_tokens
+from .rejection import INTERNAL_MESSAGE
 from .status import to_status
 
 __all__ = ["Batches"]

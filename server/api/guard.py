@@ -7,16 +7,14 @@ turns every exception into a gRPC status.
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
 from ..domain.limit import RateLimiter
@@ -25,19 +23,15 @@ from ..errors import (
     BodyTooLarge,
     CredentialsInvalid,
     CredentialsMissing,
-    InvalidRequest,
-    MethodUnknown,
     Overloaded,
-    RequestError,
     ScopeMissing,
-    Violation,
 )
 from .call import READ_HEADERS, Call
 from .deadline import Deadline
 from .rate_limit import take_tokens
-from .status import abort
+from .rejection import Context, MethodHandler, decode, reject
 
-__all__ = ["INTERNAL_MESSAGE", "MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "UnknownMethods"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard"]
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +39,8 @@ MAX_MESSAGE_BYTES = 256 * 1024
 """Maximum size of a request that is not a batch."""
 MAX_BATCH_BYTES = 2 * 1024 * 1024 + 1024
 """Maximum size of a batch: the 2 MiB that the gateway accepts over REST, and the overhead of `HttpBody`."""
-INTERNAL_MESSAGE = "Clarion failed unexpectedly; the error has been logged."
 """The message of an internal error."""
 _BATCH = "Batch"  # prefix of batch methods: https://google.aip.dev/231
-
-MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +60,7 @@ class _Method:
         """
         if len(raw) > self.max_bytes:
             raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {self.max_bytes} are allowed.")
-        decode = self.handler.request_deserializer
-        assert decode is not None  # noqa: S101 - generated code always has one
-        try:
-            return decode(raw)
-        except DecodeError as error:
-            violation = Violation(
-                "", "is not the protobuf message that this method accepts", "INVALID_FORMAT"
-            )
-            raise InvalidRequest([violation]) from error
+        return decode(self.handler, raw)
 
 
 class _GuardedCall:
@@ -156,18 +138,20 @@ class Guard(grpc.GenericRpcHandler):
         return _GuardedCall(method, serve, _read_headers(handler_call_details.invocation_metadata))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
-        if self._in_flight >= self._max_concurrent:
-            return await _reject(Overloaded(), context)
-        self._in_flight += 1
+        admitted = False
         try:
-            call = self._call(method, headers)
+            call = self._call(method, headers)  # first, so that callers without a key take no place
+            admitted = self._in_flight < self._max_concurrent
+            if not admitted:
+                raise Overloaded
+            self._in_flight += 1
             with Deadline(_time_left(context, self._deadline)):
                 serve: Any = method.handler.unary_unary
                 return await serve(method.decode(raw), call)
         except Exception as error:
-            await _reject(error, context)
+            await reject(error, context)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= admitted
 
     async def _serve_stream(
         self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
@@ -180,7 +164,7 @@ class Guard(grpc.GenericRpcHandler):
                 async for message in messages:
                     await context.write(message)
         except Exception as error:
-            await _reject(error, context)
+            await reject(error, context)
 
     def _call(self, method: _Method, headers: Mapping[str, str]) -> Call:
         """Authenticate a call, count it toward the rate limits, check the scope, and return its context."""
@@ -204,29 +188,6 @@ class Guard(grpc.GenericRpcHandler):
         return key
 
 
-class UnknownMethods(grpc.GenericRpcHandler):
-    """Rejects unknown methods with the error format of the API. Must be the last handler of the server."""
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> MethodHandler | None:
-        """Return a handler for any kind of call. It reads no request, so it works for streams as well."""
-        return grpc.stream_stream_rpc_method_handler(_reject_unknown)
-
-
-async def _reject_unknown(requests: object, context: Context) -> None:
-    await abort(context, MethodUnknown())
-
-
-async def _reject(error: Exception, context: Context) -> None:
-    """End the call with an error. An unexpected error is logged, and the caller gets only its log ID.
-
-    Raises:
-        grpc.aio.AbortError: Always.
-    """
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    await abort(context, error if isinstance(error, RequestError) else _log_fault(error, context))
-
-
 def _time_left(context: Context, deadline: float) -> float:
     given = context.time_remaining()
     return deadline if given is None else min(given, deadline)
@@ -240,11 +201,3 @@ def _read_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> Mapping
             text = value if isinstance(value, str) else value.decode("ascii", "replace")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
-
-
-def _log_fault(error: Exception, context: Context) -> RequestError:
-    """Log an unexpected error. Return the error for the caller, which has only the ID of the log entry."""
-    sent = dict(context.invocation_metadata() or ())
-    request_id = str(sent.get("x-request-id") or uuid.uuid4())
-    log.error("internal fault", request_id=request_id, exc_info=error)
-    return RequestError(INTERNAL_MESSAGE, metadata={"request_id": request_id})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -25,7 +26,8 @@ from ..domain.limit import RateLimiter
 from ..domain.ports import Catalog, ChangeFeed, Records, Writer
 from ..errors import ConfigError
 from .deliveries import DeliveryServicer
-from .guard import MAX_BATCH_BYTES, Guard, UnknownMethods
+from .guard import MAX_BATCH_BYTES, Guard
+from .public import PublicMethods, UnknownMethods
 from .resources import ApiKeyServicer, CampaignServicer
 from .triggers import TriggerServicer
 
@@ -84,7 +86,8 @@ class RpcServer:
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
         self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers((guard,))
+        public: Any = PublicMethods()  # generated code expects a server, of which it has what is needed
+        self._server.add_generic_rpc_handlers((guard, public, UnknownMethods()))
         self._health = health.aio.HealthServicer()
         self._ending = False
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(
@@ -93,11 +96,10 @@ class RpcServer:
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(DeliveryServicer(records, feed), guard)
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(records), guard)
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records, limits), guard)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
         if reflect:
             names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
-            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
-        self._server.add_generic_rpc_handlers((UnknownMethods(),))
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], public)
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` or `unix:/path`.

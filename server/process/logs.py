@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
@@ -14,6 +15,9 @@ __all__ = ["configure"]
 
 def configure(settings: LogSettings) -> None:
     """Set up logging for this process, warnings of libraries included."""
+    # The core of gRPC writes lines of another format, which quote what strangers send. It reads this when the
+    # first server or channel is created.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

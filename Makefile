@@ -44,10 +44,10 @@ format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev proto ## Measure triggers/s and CPU beside the ceiling (needs wrk; takes about 3 minutes)
+bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs wrk; takes about 3 minutes)
 	$(BIN)/python -m lab.bench $(ARGS)
 	@echo "also: $(BIN)/python -m lab.bench.validation (what each check costs), -m lab.bench.overload (when twice too many call),"
-	@echo "-m lab.bench.batch (batches beside single calls and bare INSERTs),"
+	@echo "-m lab.bench.batch (batches compared with single calls and bare INSERTs),"
 	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 

@@ -20,7 +20,7 @@ MISSING = (
     "h2load is not installed; install the Debian package nghttp2-client (apt-get install nghttp2-client)"
 )
 CONNECTIONS, STREAMS = 100, 100
-"""HTTP/2 connections, and concurrent calls on each: so many that no call waits for an earlier answer."""
+"""HTTP/2 connections, and concurrent calls on each: enough that no call waits for an earlier response."""
 SETTLE_SECONDS = 1.0
 """Start of each run that is reported separately: the gateway's limit adapts within tenths of a second."""
 _GRACE_SECONDS = 30.0

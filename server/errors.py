@@ -304,7 +304,7 @@ class DeliveryError(ClarionError):
     """An attempt failed.
 
     The text never contains the recipient's address. `reached_provider` is false if the message was rejected
-    before the provider saw it, so that the error is no evidence about the provider.
+    before the provider saw it, so that the error says nothing about the provider.
     """
 
     verdict = Verdict.NEVER

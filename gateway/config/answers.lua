@@ -1,8 +1,8 @@
--- Turns transcoded answers into the REST contract. Switched on for REST routes only.
--- It stands first in the filter chain, so it sees answers last.
+-- Converts transcoded responses to the REST contract. Enabled on REST routes only. The filter is near the start of
+-- the chain, so it sees responses after the transcoder.
 
--- The whole answer of an accepted trigger: the id moves into a header, and so does that it is an earlier one's.
--- Reading it here spares the server the extra write that initial metadata would cost on every call.
+-- The whole response to an accepted trigger. Its ID becomes a header, and so does the mark of a replay. Sending them
+-- as initial metadata would cost the server another write for every call.
 local ID = '{"trigger_id":"(' .. ("%x"):rep(8) .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. ("%x"):rep(12) .. ')"'
 local TRIGGERS = "/api/client/triggers/"
 local ACCEPTED, REPLAYED = "^" .. ID .. "}$", "^" .. ID .. ',"replayed":true}$'
@@ -20,7 +20,7 @@ local function strip(answer)
   end
 end
 
--- A stream of events must not wait here for its end.
+-- Event streams must not be buffered here.
 local EVENTS = "text/event-stream"
 
 function envoy_on_response(handle)
@@ -29,16 +29,16 @@ function envoy_on_response(handle)
   strip(headers)
   if headers:get("content-type") == EVENTS then
     headers:replace("cache-control", "no-cache")
-    headers:replace("x-accel-buffering", "no") -- proxies in front, too
+    headers:replace("x-accel-buffering", "no") -- also in proxies in front
     return
   end
   if status == "400" then
-    -- INVALID_ARGUMENT and FAILED_PRECONDITION; malformed HTTP is refused before there is a route.
+    -- INVALID_ARGUMENT and FAILED_PRECONDITION. Malformed HTTP is rejected before it has a route.
     headers:replace(":status", "422")
   elseif status == "401" then
     headers:replace("www-authenticate", 'Bearer realm="clarion"')
   elseif status == "200" and LENGTHS[headers:get("content-length")] then
-    local body = handle:body() -- waits for the whole answer: headers must be asked for again
+    local body = handle:body() -- waits for the whole response, after which headers must be read again
     local said = body:getBytes(0, body:length())
     local replayed = said:match(REPLAYED)
     local id = replayed or said:match(ACCEPTED)

@@ -19,20 +19,20 @@ Config = dict[str, Any]
 
 HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 WINDOW_BYTES = 256 * 1024
-"""More than a body may have: a caller that sends a little too much has sent all of it when it reads 413."""
+"""Larger than the body limit, so that a caller with a slightly larger body has sent it when it reads 413."""
 CONNECTION_WINDOW_BYTES = 1024 * 1024
 HEAP = "envoy.resource_monitors.fixed_heap"
 HEAP_AS_USED = {
     "name": "heap",
     "static_layer": {"envoy.reloadable_features.fixed_heap_use_allocated": True},
 }
-"""Memory counts while it is in use: by default also what the allocator keeps long after a flood."""
+"""Count only memory in use. By default Envoy also counts what the allocator keeps after a flood."""
 TRACKED_FROM = 17
-"""The power of two of 128 KiB: streams that hold so much can be reset, which spares single calls."""
+"""Streams that hold 2^17 bytes (128 KiB) or more can be reset. Single calls hold less."""
 SCARCE = {"scaling_threshold": 0.75, "saturation_threshold": 0.9}
 MAX_HEADER_LIST_SIZE = 0x6
-"""RFC 9113, 6.5.2. Envoy resets a stream with larger headers; told so, gRPC clients say it themselves."""
-# What a caller could use to steer Envoy or to look like another kind of call.
+"""RFC 9113, 6.5.2. Envoy resets a stream with larger headers; gRPC clients that know the limit report it."""
+# Headers by which a caller could control Envoy or pass for another kind of call.
 STEERING = (
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
@@ -62,21 +62,21 @@ STEERING = (
 def build(settings: GatewaySettings) -> Config:
     """Return the whole bootstrap configuration for Envoy."""
     bootstrap: Config = {
-        "node": {"id": "clarion", "cluster": "clarion"},  # Envoy wants it where TLS comes by file
+        "node": {"id": "clarion", "cluster": "clarion"},  # required for TLS certificates from a file
         "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
         "overload_manager": _overload(settings),
         "layered_runtime": {"layers": [HEAP_AS_USED]},
     }
     if settings.admin_socket:
         bootstrap["admin"] = {"address": {"pipe": {"path": settings.admin_socket, "mode": 0o600}}}
-        # During a hand-over, figures asked for include those of the old Envoy.
+        # During a hot restart, statistics include those of the old Envoy.
         bootstrap["stats_flush_on_admin"] = True
         bootstrap["layered_runtime"]["layers"].append({"name": "admin", "admin_layer": {}})
     return bootstrap
 
 
 def render(settings: GatewaySettings) -> str:
-    """Return the configuration as JSON text: what `clarion gateway print` shows is what runs."""
+    """Return the configuration as JSON text. `clarion gateway print` prints the same."""
     return json.dumps(build(settings), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -84,12 +84,12 @@ def _listener(settings: GatewaySettings) -> Config:
     address = {"address": settings.host, "port_value": settings.port}
     manager = {"name": "http", "typed_config": _http_manager(settings)}
     tls = {"transport_socket": transport_socket()} if settings.tls_certificate else {}
-    # A TLS handshake has as long as a request's headers.
+    # A TLS handshake may take as long as the headers of a request.
     chain = {"filters": [manager], "transport_socket_connect_timeout": f"{settings.header_timeout}s", **tls}
     return {
         "name": "clarion",
         "address": {"socket_address": address},
-        # Two gateways on one port should collide, not share it by accident.
+        # A second gateway on the same port must fail instead of sharing it.
         "enable_reuse_port": False,
         "filter_chains": [chain],
     }
@@ -113,7 +113,7 @@ def _http_manager(settings: GatewaySettings) -> Config:
 
 
 def _identity(settings: GatewaySettings) -> Config:
-    """Return what callers and servers learn of each other: an id, the caller's address, no "envoy"."""
+    """Return the settings of the request ID, the caller's address and the `server` header."""
     extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     mutation = {
         "@type": f"type.googleapis.com/{extension}",
@@ -133,7 +133,7 @@ def _identity(settings: GatewaySettings) -> Config:
 
 
 def _paths() -> Config:
-    """Return how paths are read: once, in one way, so that no check sees another path than the server."""
+    """Return how paths are normalized, so that routes and servers see the same path."""
     return {
         "normalize_path": True,
         "merge_slashes": True,
@@ -148,12 +148,12 @@ def _limits(settings: GatewaySettings) -> Config:
         "request_timeout": f"{settings.body_timeout}s",
         "stream_idle_timeout": f"{settings.idle_timeout}s",
         "stream_flush_timeout": f"{settings.flush_timeout}s",
-        # Between "no new streams" and the end of an HTTP/2 connection; `drain_timeout` is the runner's.
+        # Between GOAWAY and the end of an HTTP/2 connection. The runner applies `drain_timeout`.
         "drain_timeout": "1s",
         "common_http_protocol_options": {
             "idle_timeout": f"{settings.idle_timeout}s",
             "max_headers_count": settings.max_header_count,
-            # Dropped, not refused: `_` is legal in gRPC metadata, and servers take `_` and `-` for one.
+            # Dropped, not rejected: gRPC metadata may contain `_`, and some servers treat `_` and `-` alike.
             "headers_with_underscores_action": "DROP_HEADER",
         },
     }
@@ -165,7 +165,7 @@ def _protocols(settings: GatewaySettings) -> Config:
             "max_concurrent_streams": settings.max_streams,
             "initial_stream_window_size": WINDOW_BYTES,
             "initial_connection_window_size": CONNECTION_WINDOW_BYTES,
-            # A malformed request ends its own stream, not those of others on the connection.
+            # A malformed request ends its own stream, not the others on the connection.
             "override_stream_error_on_invalid_http_message": True,
             "custom_settings_parameters": [
                 {"identifier": MAX_HEADER_LIST_SIZE, "value": settings.max_header_kib * 1024}
@@ -198,11 +198,10 @@ def _access_log() -> Config:
 
 
 def _overload(settings: GatewaySettings) -> Config:
-    """Return the bounds of open connections and of memory.
+    """Return the limits of open connections and of memory.
 
-    Bodies are held before a key is looked at, so memory is what strangers could take. The scarcer it is, the
-    more of the streams that hold most are reset, and the shorter may they be silent; if that is not enough,
-    no request is taken.
+    Bodies are buffered before a key is checked, so callers without a key can use memory. As memory becomes
+    scarce, Envoy resets the streams that hold most, shortens idle timeouts, and finally rejects requests.
     """
     return {
         "refresh_interval": "0.1s",
@@ -223,7 +222,7 @@ def _overload(settings: GatewaySettings) -> Config:
             _action("reset_high_memory_stream", {"scaled": SCARCE}),
             _action("stop_accepting_requests", {"threshold": {"value": 0.95}}),
         ],
-        # HTTP/1 streams cannot be reset: of what is read, more and more is refused, its connection closed.
+        # HTTP/1 streams cannot be reset. Envoy closes the connections of a growing share of requests.
         "loadshed_points": [_shed("http1_server_abort_dispatch", {"scaled": SCARCE})],
     }
 
@@ -237,17 +236,17 @@ def _monitor(name: str, kind: str, **limit: int) -> Config:
 
 
 def _action(name: str, when: Config) -> Config:
-    """Return what is done when memory is scarce; shares are those of `max_heap_bytes`."""
+    """Return an action for scarce memory. Thresholds are fractions of `max_heap_bytes`."""
     return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": HEAP, **when}]}
 
 
 def _shed(name: str, when: Config) -> Config:
-    """Return where requests end when memory is scarce."""
+    """Return a point at which requests are rejected when memory is scarce."""
     return {"name": f"envoy.load_shed_points.{name}", "triggers": [{"name": HEAP, **when}]}
 
 
 def _short_silence() -> Config:
-    """Return how long streams may be silent, and connections idle, when no memory is left."""
+    """Return the shortest idle timeouts of streams and connections, used when no memory is left."""
     kind = "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig"
     timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
     return {

@@ -1,4 +1,4 @@
-"""The servers as Envoy sees them: addresses, health checks, limits."""
+"""The clusters: the servers' addresses, health checks and limits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAME = "server"
 KEYLESS = "keyless"
 """The same servers, for calls without a key: they have their own connections and limits."""
 READY = "ready"
-"""The same servers, checked for readiness. It takes no calls: a server that cannot reach its database answers
-with the reason, which tells callers more than "no server"."""
+"""The same servers, checked for readiness. This cluster gets no calls: a server without its database still
+answers them in the other one, with an error that is more specific than "no server"."""
 READY_SERVICE = "clarion.v1.TriggerService"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HIGH_AT_ONCE = 1000
-"""Health checks and streams without an end: few, and not to be refused because calls are many."""
+"""Calls of high priority, which are event streams: a flood of other calls must not block them."""
 KEYLESS_STREAMS = 50
 """Health watches and reflection at once."""
 KEYLESS_CALLS = 200
@@ -29,7 +29,7 @@ RETRIES_AT_ONCE = 1000
 
 
 def clusters(settings: GatewaySettings) -> list[Config]:
-    """Return the cluster that takes calls, and the one that only tells whether it should."""
+    """Return the clusters for calls with a key, for calls without one, and for readiness."""
     ordinary = {"DEFAULT": settings.max_concurrent, "HIGH": HIGH_AT_ONCE}
     keyless = {"DEFAULT": KEYLESS_STREAMS, "HIGH": KEYLESS_CALLS}
     return [
@@ -40,7 +40,7 @@ def clusters(settings: GatewaySettings) -> list[Config]:
 
 
 def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
-    """Return a cluster of all server processes, spoken to in HTTP/2."""
+    """Return a cluster of all server processes, reached over HTTP/2."""
     upstreams = settings.parsed_upstreams
     named = any(upstream.is_name for upstream in upstreams)
     return {
@@ -48,8 +48,8 @@ def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
         "type": "STRICT_DNS" if named else "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
-        # With no healthy server an answer at once is better than a try at a sick one.
-        # A change of health reaches the workers at once: by default it can wait for a second.
+        # Without a healthy server, reject immediately instead of trying an unhealthy one. Apply changes of
+        # health immediately: by default they can wait for a second.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": {HTTP_OPTIONS: _http2()},
         "health_checks": [_health_check(service)],
@@ -70,7 +70,7 @@ def _http2() -> Config:
 
 
 def _health_check(service: str) -> Config:
-    """Return the check, made every second: one NOT_SERVING ends traffic, a slow answer has 3 seconds."""
+    """Return the health check: every second; one NOT_SERVING ends traffic; an answer may take 3 seconds."""
     return {
         "timeout": "3s",
         "interval": "1s",
@@ -90,7 +90,7 @@ def _threshold(priority: str, at_once: int) -> Config:
     return {
         "priority": priority,
         "max_requests": at_once,
-        # Those that wait for a connection, and would all be let through once it stands.
+        # Requests that wait for a connection. All of them would be sent once it is established.
         "max_pending_requests": at_once,
         "max_retries": RETRIES_AT_ONCE,
     }

@@ -1,4 +1,4 @@
-"""What the protos promise: REST paths with their methods, services, streaming calls.
+"""The REST paths, services and streaming methods that the protos define.
 
 Read from the descriptor set's `google.api.http` annotations, so that a newly annotated method needs no
 change here (https://github.com/googleapis/googleapis/blob/master/google/api/http.proto).
@@ -25,35 +25,35 @@ __all__ = ["BATCH_PATH", "Contract", "RestPath", "built", "descriptor_path", "lo
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
 BATCH_PATH, BATCH_METHOD = ":batch", "Batch"
-SEGMENT, REST = "[^/]+", ".+"
+ONE_SEGMENT, MANY_SEGMENTS = "[^/]+", ".+"
 VARIABLE = re.compile(r"\{[^}=]+(?:=([^}]+))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class RestPath:
-    """One path of the REST interface: a regular expression for it, and what it takes."""
+    """A path of the REST interface, as a regular expression, with its methods."""
 
     regex: str
     methods: tuple[str, ...]
     """Upper case, sorted."""
     body_methods: tuple[str, ...]
-    """Those of the methods that take a JSON body."""
+    """The methods that accept a JSON body."""
     streams: bool = False
-    """Whether the answer is a stream without an end."""
+    """Whether the response is an endless stream."""
 
     @property
     def is_batch(self) -> bool:
-        """Whether a call asks for many things: such paths end so (https://google.aip.dev/231)."""
+        """Whether it is the path of a batch method (https://google.aip.dev/231)."""
         return self.regex.endswith(BATCH_PATH)
 
     @property
     def takes_query(self) -> bool:
-        """Whether a query may follow the path.
+        """Whether the path accepts a query.
 
-        Not where the path holds a variable: the transcoder lets `/campaigns/44?campaign_id=55`, in any
-        spelling of the name, put 55 in the place of 44. Nor beside a body, all that such a call takes.
+        A path with a variable does not: with `/campaigns/44?campaign_id=55`, in any spelling of the name, the
+        transcoder would replace 44 by 55. A method with a body accepts only the body.
         """
-        return not self.body_methods and SEGMENT not in self.regex and REST not in self.regex
+        return not self.body_methods and ONE_SEGMENT not in self.regex and MANY_SEGMENTS not in self.regex
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ class Contract:
     streams: tuple[str, ...]
     """gRPC paths of streaming methods."""
     batches: tuple[str, ...]
-    """gRPC paths of methods that ask for many things."""
+    """gRPC paths of batch methods."""
 
 
 def built(name: str) -> Path:
-    """Return where the installed package keeps a file that is built from the protos.
+    """Return the path of a file that is built from the protos.
 
     Raises:
-        GatewayError: it is missing.
+        GatewayError: It is missing.
     """
     path = Path(trigger_pb2.__file__).with_name(name)
     if not path.is_file():
@@ -82,7 +82,7 @@ def built(name: str) -> Path:
 
 
 def descriptor_path() -> Path:
-    """Return where the installed package keeps its descriptor set."""
+    """Return the path of the descriptor set."""
     return built("clarion.binpb")
 
 
@@ -91,7 +91,7 @@ def load() -> Contract:
     """Read the contract from the descriptor set.
 
     Raises:
-        GatewayError: the descriptor set is missing.
+        GatewayError: The descriptor set is missing.
     """
     described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
     methods = [
@@ -124,7 +124,11 @@ def _rules(method: descriptor_pb2.MethodDescriptorProto) -> Iterator[http_pb2.Ht
 
 
 def _paths(rules: Iterator[tuple[http_pb2.HttpRule, bool]]) -> tuple[RestPath, ...]:
-    """Group the bindings by path, longer patterns first; with each, whether its answer is a stream."""
+    """Group the bindings by path, longest pattern first.
+
+    Args:
+        rules: Each binding, and whether its response is a stream.
+    """
     methods: dict[str, set[str]] = {}
     bodies: dict[str, set[str]] = {}
     streams: set[str] = set()
@@ -151,8 +155,8 @@ def _verb_and_template(rule: http_pb2.HttpRule) -> tuple[str, str]:
 
 
 def path_regex(template: str) -> str:
-    """Turn a path template such as `/campaigns/{id}/trigger` into an RE2 expression for whole paths."""
+    """Convert a path template such as `/campaigns/{id}/trigger` to an RE2 expression for whole paths."""
     bare = VARIABLE.sub(lambda found: found.group(1) or "*", template)
     parts = re.split(r"(\*\*?)", bare)
-    wild = {"*": SEGMENT, "**": REST}
+    wild = {"*": ONE_SEGMENT, "**": MANY_SEGMENTS}
     return "".join(wild.get(part) or re.escape(part) for part in parts)

@@ -1,4 +1,4 @@
-"""The HTTP filters. Those for REST are off but on REST routes: gRPC passes through untouched."""
+"""The HTTP filters, and which of them each kind of route enables."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
-"""Names that HTTP knows and gRPC does not. Those that begin with a colon are HTTP/2's own."""
+"""Header names that are valid in HTTP but not in gRPC. Names with a colon are pseudo-headers of HTTP/2."""
 BASE64_TO_GRPC = ".*-bin"
 SOME_PERCENT = 1
-"""One server, of up to a hundred. Envoy takes fractions for 0."""
+"""One healthy server of up to a hundred. Envoy rounds fractions down to 0."""
 MAX_GRPC_BYTES = 512 * 1024
 """Twice what the servers accept, so that most callers who send too much get the servers' answer."""
 MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
@@ -59,11 +59,11 @@ DOCUMENTS_AT_ONCE = 50
 DOCUMENTS_PER_SECOND = 20
 """A document has less than 128 KiB, and a caller who does not read is cut off after `flush_timeout`."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""More than a batch of which everything is wrong: 4 MiB as a gRPC message, and longer as JSON."""
+"""Larger than the response to a batch in which every item is invalid: 4 MiB as gRPC, and more as JSON."""
 
 
 def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
-    """Return the filter chain in the order in which requests pass it; answers pass it backwards."""
+    """Return the filter chain. Requests pass it in this order, responses in reverse order."""
     return [
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
         {"name": LUA, "disabled": True, "typed_config": _lua("answers.lua")},
@@ -80,9 +80,9 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
 
 
 def for_rest() -> Config:
-    """Return the `typed_per_filter_config` that switches the REST filters on.
+    """Return the `typed_per_filter_config` that enables the REST filters.
 
-    Headers whose names end in `-bin` are dropped: to gRPC they are base64, which a REST caller's are not.
+    Headers whose names end in `-bin` are dropped: in gRPC their values must be base64.
     """
     kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
     filters = dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
@@ -92,8 +92,8 @@ def for_rest() -> Config:
 def for_batch(settings: GatewaySettings) -> Config:
     """Return the `typed_per_filter_config` of batches by REST.
 
-    They have a size of their own, and no part in the adaptive limit: one takes far longer than
-    `latency_target`, which says nothing of how busy a server is.
+    Batches have their own size limit. The adaptive limit does not count them, because a batch takes longer
+    than `latency_target` even on an idle server.
     """
     found = for_rest()
     del found[ADMISSION]
@@ -102,7 +102,7 @@ def for_batch(settings: GatewaySettings) -> Config:
 
 
 def for_events() -> Config:
-    """Return the same for streams of events, which last: their time says nothing of the servers' load."""
+    """Return the same for event streams, without the adaptive limit: their duration does not measure load."""
     found = for_rest()
     del found[ADMISSION]
     of_grpc = {"key_matcher": {"prefix": "grpc-"}}
@@ -187,7 +187,7 @@ def _buffer_of(size: int) -> Config:
 
 
 def _names() -> Config:
-    """Return the filter that drops headers which gRPC has no name for: one would fail the whole call."""
+    """Return the filter that drops headers with names that gRPC rejects."""
     return {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
 
 
@@ -197,7 +197,7 @@ def _dropped(name: str) -> Config:
 
 
 def _health() -> Config:
-    """Return the filter that answers /readyz: 200 while one server takes calls and is ready."""
+    """Return the filter that answers /readyz: 200 while a server accepts calls and is ready."""
     some = {"value": SOME_PERCENT}
     return {
         "@type": f"{EXTENSIONS}.health_check.v3.HealthCheck",
@@ -207,16 +207,15 @@ def _health() -> Config:
 
 
 def _buffer(settings: GatewaySettings) -> Config:
-    """Return the filter that refuses bodies above the limit, however they are sent."""
+    """Return the filter that buffers requests and rejects bodies above the limit, chunked ones included."""
     return {"@type": f"{EXTENSIONS}.buffer.v3.Buffer", "max_request_bytes": settings.max_body_bytes}
 
 
 def _admission(settings: GatewaySettings) -> Config:
-    """Return the filter that lets fewer calls in while calls take too long.
+    """Return the filter that admits fewer concurrent calls while calls take too long.
 
-    It stands behind the buffer, so that only the servers' time counts and not that of a slow caller. The
-    median counts, so that a few slow reads do no harm. The target is fixed: Envoy could find one by itself,
-    but for that it refuses good calls every minute.
+    It comes after the buffer, so that it measures the servers and not slow callers. It uses the median, which
+    a few slow reads do not change. The target is fixed: Envoy would reject calls to measure one.
     """
     return {
         "@type": f"{EXTENSIONS}.adaptive_concurrency.v3.AdaptiveConcurrency",
@@ -228,7 +227,7 @@ def _admission(settings: GatewaySettings) -> Config:
             },
             "min_rtt_calc_params": {
                 "fixed_value": f"{settings.latency_target}s",
-                # Also the initial value; see `admin.set_min_concurrency`.
+                # Also the initial limit; see `admin.set_min_concurrency`.
                 "min_concurrency": settings.max_concurrent,
                 "buffer": {"value": 25},
             },
@@ -237,14 +236,17 @@ def _admission(settings: GatewaySettings) -> Config:
 
 
 def _transcoder(contract: Contract) -> Config:
-    """Return the filter between REST and gRPC. The descriptors are named by path: readable when printed."""
+    """Return the filter that transcodes REST to gRPC.
+
+    It reads the descriptors from a file, which keeps the printed configuration readable.
+    """
     return {
         "@type": f"{EXTENSIONS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor": str(descriptor_path()),
         "services": list(contract.services),
         "match_incoming_request_route": True,
         "convert_grpc_status": True,
-        "query_param_unescape_plus": True,  # as forms and most libraries write a space
+        "query_param_unescape_plus": True,  # forms and most libraries encode a space as +
         "request_validation_options": {
             "reject_unknown_method": True,
             "reject_unknown_query_parameters": True,
@@ -255,5 +257,5 @@ def _transcoder(contract: Contract) -> Config:
 
 
 def _router() -> Config:
-    """Return the filter that calls the servers. What Envoy would say of itself is nobody's business."""
+    """Return the filter that calls the servers, without Envoy's own response headers."""
     return {"@type": f"{EXTENSIONS}.router.v3.Router", "suppress_envoy_headers": True}

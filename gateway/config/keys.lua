@@ -5,7 +5,7 @@
 local PENDING = "clarion.pending"
 local MAX_ENTRIES = 10000
 local KEEP_SECONDS = 60
-local WATCHED_BYTES = 200 -- longer headers are no keys
+local WATCHED_BYTES = 200 -- longer headers cannot be keys
 
 local accepted, accepted_before, accepted_count, accepted_since = {}, {}, 0, 0
 local failed, failed_count, failed_second = {}, 0, 0

@@ -1,4 +1,4 @@
-"""Gives what Envoy refuses by itself the shape of our errors: `local_reply_config`, the first match wins."""
+"""Converts Envoy's own error responses to our format. In `local_reply_config`, the first match applies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def local_replies(settings: GatewaySettings) -> Config:
 
 
 def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
-    """Yield the answers whose HTTP status, as Envoy chooses it, does not tell what happened."""
+    """Yield the replies for causes that Envoy's HTTP status does not distinguish."""
     yield {"response_flag_filter": {"flags": ["UO"]}}, OVERLOADED
     yield _because("response.code_details == 'overload'"), OVERLOADED  # memory is scarce
     yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
@@ -54,9 +54,9 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     by_script = _because("response.code_details == 'lua_response'")
     yield _all(_has_status(HTTPStatus.TOO_MANY_REQUESTS), by_script), KEY_UNKNOWN_TOO_OFTEN
     yield _all(_has_status(HTTPStatus.BAD_REQUEST), by_script), MESSAGE_MISSING
-    sick = _because("response.code_details.startsWith('health_check')")  # so does its 200
+    sick = _because("response.code_details.startsWith('health_check')")  # its 200 has the same detail
     yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY
-    # Envoy's 408 for a gRPC call that took too long; the request may have come in time.
+    # Envoy answers 408 for a gRPC call that took too long, although the request may have arrived in time.
     late = _because("response.code_details == 'max_duration_timeout'")
     yield _all(_has_status(HTTPStatus.REQUEST_TIMEOUT), late), TIMED_OUT
     batch = _because(f"request.url_path.endsWith('{BATCH_PATH}')")
@@ -64,22 +64,22 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
 
 
 def _by_status(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
-    """Yield the answers that Envoy's HTTP status tells apart."""
+    """Yield the replies that Envoy's HTTP status determines."""
     large = too_large(settings.max_body_bytes)
     same = (NO_SUCH_PATH, NOT_ALLOWED, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
     for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
         yield _has_status(reply.status), reply
     yield _has_status(HTTPStatus.NOT_IMPLEMENTED), MALFORMED  # an unknown transfer-encoding
-    yield _has_status(HTTPStatus.BAD_GATEWAY), UNREACHABLE  # a server that breaks off in mid-protocol
+    yield _has_status(HTTPStatus.BAD_GATEWAY), UNREACHABLE  # the server broke the protocol
 
 
 def _mappers(condition: Config, reply: Reply) -> list[Config]:
-    """Return what gives a reply to gRPC callers, and to all others."""
+    """Return the mappers of a reply for gRPC callers and for all others."""
     return [_for_grpc(condition, reply), _for_rest(condition, reply)]
 
 
 def _for_grpc(condition: Config, reply: Reply) -> Config:
-    """Return a mapper to the rich status of gRPC: headers without a body, which gRPC-Web callers read too."""
+    """Return a mapper to gRPC's rich status: headers without a body, which gRPC-Web callers also accept."""
     return {
         "filter": _all(condition, *_is_grpc()),
         "status_code": int(HTTPStatus.OK),
@@ -89,7 +89,7 @@ def _for_grpc(condition: Config, reply: Reply) -> Config:
 
 
 def _for_rest(condition: Config, reply: Reply) -> Config:
-    """Return a mapper to our JSON, status and headers."""
+    """Return a mapper to our JSON body, status and headers."""
     text = {"text_format_source": {"inline_string": reply.body}, "content_type": JSON}
     return {
         "filter": condition,
@@ -100,12 +100,12 @@ def _for_rest(condition: Config, reply: Reply) -> Config:
 
 
 def _untranslatable() -> Config:
-    """Return a mapper for paths and queries that the transcoder cannot turn into a message.
+    """Return a mapper for paths and queries that the transcoder cannot convert to a message.
 
-    Its status 400 becomes 422 with that of the servers' own refusals, in `answers.lua`.
+    `answers.lua` changes its status 400 to 422, as for rejections by the servers.
     """
-    # The transcoder's words tell what is wrong, but not what is right. A percent sign is written twice here.
-    why = "%LOCAL_REPLY_BODY%; /docs shows what is taken, and a + is written %%2B"
+    # The transcoder's text says what is wrong, but not what is allowed. A percent sign is written twice here.
+    why = "%LOCAL_REPLY_BODY%; /docs lists what is allowed; encode a + as %%2B"
     violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
     reply = replace(NO_QUERY, message=f"1 violation: query: {why}", violations=(violation,))
     cause = _because("response.code_details.contains('grpc_json_transcode_failure')")
@@ -116,9 +116,9 @@ def _untranslatable() -> Config:
 
 
 def _is_grpc() -> tuple[Config, Config]:
-    """Return what tells gRPC callers apart.
+    """Return the conditions that only gRPC callers meet.
 
-    A transcoded REST call also has a gRPC content type by then; its original path tells it apart.
+    By then a transcoded REST call also has a gRPC content type, but it has an original path.
     """
     is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     not_rest = {"name": "x-envoy-original-path", "present_match": True, "invert_match": True}

@@ -1,4 +1,4 @@
-"""The answers that the gateway gives itself, each one `google.rpc.Status` for both kinds of callers."""
+"""The gateway's own replies. REST and gRPC callers get the same `google.rpc.Status`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ JSON = "application/json"
 DOMAIN = "clarion"
 PREFIX = "ERROR_REASON_"
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-"""What `grpc-message` carries as it is; all else is percent-encoded (gRPC over HTTP/2)."""
+"""Characters that `grpc-message` contains unencoded; others are percent-encoded (gRPC over HTTP/2)."""
 ONE_MESSAGE = "the call must have exactly one complete message"
 WITHOUT_QUERY = "is not accepted by this path"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
@@ -60,15 +60,15 @@ RETRY_AFTER = {"retry-after": str(WAIT.seconds)}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: an ErrorReason, whose option says the code and the HTTP status, and what to do."""
+    """A reply: a reason, whose options define the code and the HTTP status, and a message."""
 
     reason: reasons.ErrorReason
     message: str
     headers: dict[str, str] = field(default_factory=dict)
     violations: tuple[dict[str, str], ...] = ()
-    """Those of a `BadRequest`, if it is one."""
+    """The violations of a `BadRequest`, if any."""
     chosen: HTTPStatus | None = None
-    """The status, for a reason that has several."""
+    """The HTTP status, for a reason that has several."""
 
     @property
     def code(self) -> int:
@@ -85,7 +85,7 @@ class Reply:
 
     @property
     def rich(self) -> status_pb2.Status:
-        """The status with its one `ErrorInfo`, and the violations if there are any."""
+        """The status with its ErrorInfo, and BadRequest and RetryInfo where they apply."""
         name = reasons.ErrorReason.Name(self.reason).removeprefix(PREFIX)
         details: list[Message] = [error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN)]
         if self.violations:
@@ -96,12 +96,12 @@ class Reply:
 
     @property
     def body(self) -> str:
-        """The status as JSON: the body over REST."""
+        """The status as JSON, which is the body over REST."""
         return json.dumps(self.as_json(), ensure_ascii=False, separators=(",", ":"))
 
     @property
     def trailers(self) -> dict[str, str]:
-        """The status as gRPC callers read it."""
+        """The status as trailers of gRPC."""
         binary = base64.b64encode(self.rich.SerializeToString(deterministic=True)).decode()
         message = quote(self.message, safe=PRINTABLE)
         return {"grpc-status": str(self.code), "grpc-message": message, "grpc-status-details-bin": binary}
@@ -206,13 +206,13 @@ LARGE_HEADERS = Reply(
 
 
 def too_large(limit: int) -> Reply:
-    """Return the answer to a body above a limit in bytes."""
+    """Return the reply to a body that is larger than a limit in bytes."""
     message = f"The body is larger than {limit} bytes; send less."
     return Reply(reasons.ERROR_REASON_BODY_TOO_LARGE, message)
 
 
 def direct_response(reply: Reply) -> Config:
-    """Return the part of a route that answers without a server."""
+    """Return the part of a route that sends a reply without calling a server."""
     headers = {"content-type": JSON, **reply.headers}
     return {
         "direct_response": {"status": int(reply.status), "body": {"inline_string": reply.body}},
@@ -221,7 +221,7 @@ def direct_response(reply: Reply) -> Config:
 
 
 def header(name: str, value: str) -> Config:
-    """Return Envoy's form of "set this header"."""
+    """Return Envoy's configuration for setting a header."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 

@@ -1,4 +1,4 @@
-"""Which request goes where: gRPC through untouched, REST through checks to the transcoder."""
+"""The routes: gRPC passes through, REST is checked and then transcoded."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ Config = dict[str, Any]
 BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
 JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
 LARGEST = 2**63 - 1
-# The server reads none of these, or would take them for a gRPC caller's; and Python pays for each header of
-# each call. `x-envoy-original-path` stays: Envoy's own answers tell REST from gRPC by it.
+# Servers do not use these headers, or would mistake them for those of a gRPC caller, and each header costs
+# them CPU time. `x-envoy-original-path` stays: Envoy's own replies distinguish REST from gRPC by it.
 NOT_FOR_THE_SERVER = (
     "accept",
     "accept-encoding",
@@ -77,7 +77,7 @@ NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'u
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file of the gateway's own that anybody may read."""
+    """A file that the gateway serves to every caller, with or without a key."""
 
     path: str
     file: Path
@@ -85,7 +85,7 @@ class Document:
 
 
 def route_config(settings: GatewaySettings, contract: Contract) -> Config:
-    """Return `route_config`: the routes, and how large a file among them may be."""
+    """Return `route_config`: the routes, and the largest file that they serve."""
     documents = _documents()
     largest = max(document.file.stat().st_size for document in documents)
     return {
@@ -95,10 +95,10 @@ def route_config(settings: GatewaySettings, contract: Contract) -> Config:
 
 
 def _documents() -> list[Document]:
-    """Return what describes the interface to its callers.
+    """Return the descriptions of the interface.
 
     Raises:
-        GatewayError: a file is missing.
+        GatewayError: A file is missing.
     """
     return [
         Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
@@ -107,7 +107,7 @@ def _documents() -> list[Document]:
 
 
 def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list[Document]) -> Config:
-    """Return the one virtual host. Routes are tried in their order."""
+    """Return the only virtual host. The first route that matches applies."""
     return {
         "name": "clarion",
         "domains": ["*"],
@@ -115,7 +115,7 @@ def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list
             *_grpc_routes(settings, contract),
             *_web_routes(settings, contract),
             *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
-            # The health filter answers before the route does.
+            # The health filter answers first.
             *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
             *(route for one in documents for route in _page(one.path, _file(one))),
             *(route for path in contract.paths for route in _rest_routes(settings, path)),
@@ -125,7 +125,7 @@ def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list
 
 
 def _page(path: str, answer: Config) -> Iterator[Config]:
-    """Yield the routes of a path of the gateway's own, which can only be read."""
+    """Yield the routes of a read-only path that the gateway itself serves."""
     allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(READING)})
     yield {"match": {"path": path, "headers": [_method_of(READING)]}, **answer}
     yield {"match": {"path": path}, **direct_response(allow)}
@@ -156,12 +156,12 @@ def _grpc_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Conf
 
 
 def _no_end() -> Config:
-    """Return what lets a stream go on, and lets no flood of other calls keep it out."""
+    """Return the timeouts of an endless stream, and a priority that other calls do not affect."""
     return {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
 
 
 def _longest_call(settings: GatewaySettings) -> Config:
-    """Return what ends a unary call: the caller's own deadline, but never later than ours."""
+    """Return the timeout of a unary call: the caller's deadline, but at most ours."""
     longest = f"{settings.request_timeout}s"
     limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
     return {"timeout": "0s", "max_stream_duration": limits}
@@ -178,9 +178,9 @@ def _grpc_route(match: Config, action: Config, filters: Config) -> Config:
 
 
 def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Config]:
-    """Yield the routes of gRPC-Web, for unary calls of programs that cannot speak HTTP/2.
+    """Yield the routes of gRPC-Web, for unary calls from programs without HTTP/2.
 
-    No CORS: a key in a browser is a key given away.
+    There is no CORS: a key must not be used in a browser, where its user can read it.
     """
     action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(settings)}
     for match, filters in (
@@ -196,7 +196,7 @@ def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Confi
 
 
 def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
-    """Yield a path's routes: what is refused, in the order of the contract, then the way to the server."""
+    """Yield the routes of a path: rejections in the order of the contract, then the route to a server."""
     allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.methods)})
     yield _refusal(path, [_no(_method_of(path.methods))], allow)
     yield _refusal(path, [{"name": "authorization", "present_match": False}], KEY_MISSING)
@@ -217,7 +217,7 @@ def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
 
 
 def _rest_route(settings: GatewaySettings, path: RestPath) -> Config:
-    """Return the route of good calls, the only one on which the REST filters are switched on."""
+    """Return the route of valid calls, the only one that enables the REST filters."""
     time = _no_end() if path.streams else {"timeout": f"{settings.request_timeout}s"}
     return {
         "match": _match(path),
@@ -234,7 +234,7 @@ def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:
 
 
 def _retries() -> Config:
-    """Return the only retries that cannot send a trigger twice: no server has seen the request yet."""
+    """Return the retries that cannot duplicate a trigger, because no server has received the request."""
     predicate = "envoy.retry_host_predicates.previous_hosts"
     kind = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
@@ -254,7 +254,7 @@ def _method_of(methods: tuple[str, ...]) -> Config:
 
 
 def _regex(header: str, regex: str) -> Config:
-    """Match a header's whole value; an absent header counts as an empty one."""
+    """Match the whole value of a header. A missing header counts as empty."""
     match = {"safe_regex": {"regex": regex}}
     return {"name": header, "string_match": match, "treat_missing_header_as_empty": True}
 

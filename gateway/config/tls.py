@@ -1,4 +1,4 @@
-"""TLS in the configuration of Envoy: the listener's transport socket, and the file with the certificate."""
+"""Envoy's TLS configuration: the listener's transport socket, and the file with the certificate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 __all__ = ["SECRET_FILE", "secret_resource", "transport_socket"]
 
 SECRET_FILE = "tls.json"  # noqa: S105  # a file's name
-"""Where Envoy finds the pair, in the folder it runs in. It reads the file anew whenever it is replaced."""
+"""The file with certificate and key, in Envoy's folder. Envoy reads it again whenever it is replaced."""
 SECRET = "clarion"  # noqa: S105  # a resource's name
 KINDS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
 
 def transport_socket() -> dict[str, Any]:
-    """Return Envoy's side of a TLS connection. The pair comes by file, so that it can be replaced."""
+    """Return the listener's TLS settings. They refer to a file, so that the certificate can be replaced."""
     source = {"path_config_source": {"path": f"./{SECRET_FILE}"}, "resource_api_version": "V3"}
     context = {
         "@type": f"{KINDS}.DownstreamTlsContext",
@@ -28,7 +28,7 @@ def transport_socket() -> dict[str, Any]:
 
 
 def secret_resource(certificate: str, key: str) -> str:
-    """Return the pair as Envoy's secret discovery reads it."""
+    """Return certificate and key in the format of Envoy's secret discovery."""
     pair = {"certificate_chain": {"inline_string": certificate}, "private_key": {"inline_string": key}}
     secret = {"@type": f"{KINDS}.Secret", "name": SECRET, "tls_certificate": pair}
     return json.dumps({"resources": [secret]})

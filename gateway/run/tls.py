@@ -1,4 +1,4 @@
-"""The operator's certificate and key: read, proved to belong together, handed to Envoy, and watched."""
+"""The operator's certificate and key: reads and checks them, writes them for Envoy, and watches them."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class KeyPair:
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> KeyPair | None:
-        """Return the pair that the settings name; None: no TLS."""
+        """Return the pair that the settings name, or None without TLS."""
         if not settings.tls_certificate:
             return None
         return cls(Path(settings.tls_certificate).expanduser(), Path(settings.tls_key).expanduser())
 
     def write(self, folder: Path) -> None:
-        """Write the pair for Envoy, if it is a good one.
+        """Check the pair and write it for Envoy.
 
         Raises:
-            GatewayError: it is not; the message names the setting and the file.
+            GatewayError: It is invalid; the message names the setting and the file.
         """
         certificate = _read(self.certificate, "tls_certificate")
         key = _read(self.key, "tls_key")
@@ -52,28 +52,28 @@ class KeyPair:
         _replace(folder / SECRET_FILE, secret_resource(certificate, key))
 
     async def watch(self, folder: Path, seen: Stamp, say: Callable[[str], None]) -> None:
-        """Hand a new pair over whenever one is there; until cancelled."""
+        """Write the pair for Envoy whenever it changes, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if (now := self.stamp()) == seen:
                 continue
-            seen = now  # from before reading: what changes meanwhile is seen at the next look
+            seen = now  # taken before reading, so that a later change is found in the next round
             try:
                 self.write(folder)
-            except (GatewayError, OSError) as error:  # a full disk among them
+            except (GatewayError, OSError) as error:  # such as a full disk
                 say(f"the TLS certificate stays as it was: {error}")
             else:
                 say(f"the TLS certificate was renewed from {self.certificate}")
 
     def stamp(self) -> Stamp:
-        """Return what changes when a file is replaced, also behind a symbolic link."""
+        """Return a value that changes when a file, or the target of a symbolic link, is replaced."""
         return tuple(map(_stamp, (self.certificate, self.key)))
 
     def _prove(self, certificate: str, key: str, folder: Path) -> None:
         """Make a TLS connection with the pair, in memory.
 
         Raises:
-            GatewayError: the key is another's, or no caller would take the certificate today.
+            GatewayError: The key belongs to another certificate, or the certificate is not valid today.
         """
         if "ENCRYPTED" in key:
             raise GatewayError(f"tls_key: {self.key} is encrypted; store it without a passphrase, mode 0600")
@@ -82,23 +82,25 @@ class KeyPair:
         except ssl.SSLError as error:
             why = (error.reason or "not PEM").replace("_", " ").lower()
             raise GatewayError(
-                f"tls_key: {self.key} does not go with tls_certificate {self.certificate} ({why}); "
-                "name the certificate, its chain after it, and its own key, all as PEM"
+                f"tls_key: {self.key} does not match tls_certificate {self.certificate} ({why}); "
+                "set them to the certificate followed by its chain, and to its key, as PEM files"
             ) from None
         try:
             _shake_hands(server, _client(certificate))
         except ssl.SSLCertVerificationError as error:
             why = error.verify_message
-            raise GatewayError(f"tls_certificate: {self.certificate}: {why}; put a valid one there") from None
+            raise GatewayError(
+                f"tls_certificate: {self.certificate}: {why}; replace it by a valid one"
+            ) from None
         except ssl.SSLError as error:
             raise GatewayError(f"tls_certificate: {self.certificate}: {error.reason}") from None
 
 
 def check_pair(settings: GatewaySettings) -> None:
-    """Check the TLS pair that the settings name, if they do.
+    """Check the TLS pair if the settings name one.
 
     Raises:
-        GatewayError: something is wrong with it; the message names the setting and the file.
+        GatewayError: It is invalid; the message names the setting and the file.
     """
     if pair := KeyPair.of(settings):
         with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
@@ -106,7 +108,7 @@ def check_pair(settings: GatewaySettings) -> None:
 
 
 def _read(path: Path, setting: str) -> str:
-    """Return a file's text. A pipe or a device could keep us waiting."""
+    """Return the text of a regular file. Reading a pipe or a device could block."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -124,7 +126,7 @@ def _read(path: Path, setting: str) -> str:
 
 
 def _server(certificate: str, key: str, folder: Path) -> ssl.SSLContext:
-    """Return a server's side. Python takes files only: both go into one of mode 0600, for this moment."""
+    """Return a server's TLS context. Python reads only files, so a temporary one (0600) has both."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".pem") as file:
         file.write(f"{certificate}\n{key}\n")
@@ -134,7 +136,7 @@ def _server(certificate: str, key: str, folder: Path) -> ssl.SSLContext:
 
 
 def _client(certificate: str) -> ssl.SSLContext:
-    """Return the side of a caller who trusts this certificate, whatever its name and its issuer are."""
+    """Return the TLS context of a caller that trusts this certificate, whatever its name and issuer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
@@ -152,7 +154,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file for its owner alone, whole or not at all: Envoy looks when a file takes its name."""
+    """Replace a file atomically, with mode 0600. Envoy reads it when a file is renamed to this name."""
     descriptor, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)

@@ -26,7 +26,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
 """What a round can kill, in the order in which it is restarted."""
 LEASE, PROVIDER_TIMEOUT = 3.0, 2.0
 """Seconds; short, so that what a killed dispatcher held is soon sent again."""
-_LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and refused ones are no load
+_LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and rejected ones would not load the product
 _CAMPAIGNS = """
 project: faults
 campaigns:

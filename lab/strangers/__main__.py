@@ -92,7 +92,7 @@ async def _run(names: Sequence[str], seconds: int, data: Path) -> int:
 
 
 async def serve_good_key(port: int, key: str, seconds: float) -> Served:
-    """Send 10 triggers a second with a good key, each on a connection of its own."""
+    """Send 10 triggers a second with a good key, each on a new connection."""
     started = time.monotonic()
     calls = []
     for number in range(round(seconds * _RATE)):

@@ -1,7 +1,7 @@
 """Methods that need no key: health and reflection, and the rejection of methods that do not exist.
 
-Their libraries would answer a message that cannot be decoded with UNKNOWN and a text of their own, and log a
-traceback for it.
+For a message that cannot be decoded, their libraries would answer UNKNOWN with an internal text, and log a
+traceback.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def _reject_unknown(requests: object, context: Context) -> None:
 
 
 def _checked(handler: MethodHandler) -> MethodHandler:
-    """Return a handler that decodes by itself, and rejects what the library does not implement."""
+    """Return a handler that decodes the request here, and rejects what the library does not implement."""
     serialize = handler.response_serializer
     if handler.request_streaming:
         return grpc.stream_stream_rpc_method_handler(_streams(handler), response_serializer=serialize)

@@ -74,7 +74,7 @@ def preview(
 
 
 def _member(message: Message, part: str) -> str:
-    """Return what a part is called in the message: the text of an email stands beside its HTML."""
+    """Return the name of a part in the message: an email has a text next to its HTML."""
     return "body" if part == "text" and not hasattr(message, "text") else part
 
 

@@ -62,8 +62,8 @@ class RateLimiter:
     bucket does not depend on it.
 
     Args:
-        per_key: The limit of keys without one of their own.
-        per_project: The limit of projects without one of their own.
+        per_key: The limit of keys without a separate one.
+        per_project: The limit of projects without a separate one.
         clock: Returns monotonic seconds.
     """
 
@@ -92,7 +92,7 @@ class RateLimiter:
     def take_up_to(
         self, wanted: int, key: Hashable, of_key: Limit, project: Hashable, of_project: Limit
     ) -> tuple[int, tuple[Exceeded, ...]]:
-        """Take as many tokens as both buckets have, at most `wanted`.
+        """Consume as many tokens as both buckets have, at most `wanted`.
 
         Returns:
             The number of tokens taken, and the exceeded limits if it is less than `wanted`.

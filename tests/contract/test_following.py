@@ -185,7 +185,7 @@ async def test_invalid_timestamp_is_422(http: httpx.AsyncClient, stack: Stack, n
     message = check_rest(answer)["message"]
     assert answer.status_code == 422
     assert name in message
-    assert message.endswith("; /docs shows what is taken, and a + is written %2B")
+    assert message.endswith("; /docs lists what is allowed; encode a + as %2B")
 
 
 async def test_query_decodes_both_forms_of_a_space(http: httpx.AsyncClient, stack: Stack, user: str) -> None:

@@ -240,7 +240,7 @@ async def test_mismatched_pair_keeps_the_old_certificate() -> None:
             (folder / "pair.key").write_bytes(second.private_key_pem.bytes())
             await until(lambda: said, "a message")
             assert "the TLS certificate stays as it was: tls_key: " in said[0]
-            assert "does not go with" in said[0]
+            assert "does not match" in said[0]
             assert await shown(options) == serial_of(first)
             write(second, folder)  # the other half
             await until(lambda: _shows(options, second), lambda: f"the second certificate; {said}")
@@ -295,8 +295,8 @@ def _a_folder(folder: Path) -> None:
             _without_certificate,
             ("tls_certificate: cannot read", "pair.pem", "No such file", "name a PEM file"),
         ),
-        (_another_key, ("tls_key: ", "pair.key does not go with tls_certificate", "its own key")),
-        (_expired, ("tls_certificate: ", "pair.pem: certificate has expired", "put a valid one there")),
+        (_another_key, ("tls_key: ", "pair.key does not match tls_certificate", "its key")),
+        (_expired, ("tls_certificate: ", "pair.pem: certificate has expired", "replace it by a valid one")),
         (_not_pem, ("tls_certificate: ", "pair.pem is not PEM")),
         (_encrypted, ("tls_key: ", "is encrypted", "without a passphrase")),
         (_a_folder, ("tls_key: cannot read", "pair.key: Is a directory")),

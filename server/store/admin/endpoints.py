@@ -73,7 +73,7 @@ async def find_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
 
 
 async def rotate_secret(pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta) -> Endpoint:
-    """Give an endpoint a new secret and return the endpoint.
+    """Replace the secret of an endpoint and return the endpoint.
 
     Args:
         pool: The database.

@@ -104,7 +104,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
             await self._pool.execute(*self._sql["release"](**values, holder=self._holder))
 
     async def bury_expired(self, error: str) -> int:
-        """Give up rows that have expired and are not leased; return how many.
+        """End rows that have expired and are not leased; return how many.
 
         Args:
             error: The error to record for them.

@@ -40,8 +40,8 @@ FROM (SELECT) AS always LEFT JOIN (
 ORDER BY found.id
 
 -- name: finish
--- A dispatcher whose lease has ended may still report an outcome. "Delivered" is recorded whoever holds the row now; only
--- the present holder may retry or give up.
+-- A dispatcher whose lease has ended may still report an outcome. "Delivered" is recorded even if another
+-- dispatcher holds the row now; only the present holder may retry or give up.
 WITH done AS (
     SELECT * FROM unnest(:ids::uuid[], :numbers::int4[], :providers::text[], :outcomes::text[],
         :started_at::timestamptz[], :durations::float8[], :provider_message_ids::text[], :errors::text[],

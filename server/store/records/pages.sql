@@ -1,6 +1,6 @@
 -- Pages of a project's triggers, the newest first. A parameter that is NULL excludes nothing: PostgreSQL plans these
 -- statements anew for each call (see READING in pool.py) and drops such conditions, so that each combination of
--- parameters gets the plan of a statement of its own.
+-- parameters gets the best plan for it.
 
 -- fragment: matches_owner
 -- Conditions on the columns of `trigger`.

@@ -1,4 +1,4 @@
--- A campaign's providers in the order of preference. `provider` goes on as the first of them.
+-- A campaign's providers in the order of preference. `provider` stays and is the first of them.
 ALTER TABLE campaign
     ADD COLUMN providers       text[] NOT NULL DEFAULT '{}',
     ADD COLUMN send_window     text NOT NULL DEFAULT 'null', -- JSON

@@ -1,15 +1,15 @@
 -- When the caller wanted it sent; NULL: at once.
 ALTER TABLE trigger ADD COLUMN send_at timestamptz;
 
--- What callers called off before it was sent.
+-- Triggers that were cancelled before they were sent.
 CREATE TABLE cancellation (
     trigger_id   uuid PRIMARY KEY,
     cancelled_at timestamptz NOT NULL DEFAULT now(),
     xid          xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 
--- The order in which changes are told to those who watch: rows of transactions below pg_snapshot_xmin() are all
--- there and stay as they are, so nobody misses one that commits late. Older rows have none and are not told.
+-- The order in which watchers receive changes: rows of transactions below pg_snapshot_xmin() are complete and final,
+-- so a watcher misses none that commits late. Older rows have no xid and are not sent.
 ALTER TABLE attempt ADD COLUMN xid xid8;
 ALTER TABLE attempt ALTER COLUMN xid SET DEFAULT pg_current_xact_id();
 CREATE INDEX attempt_log ON attempt (xid);

@@ -1,4 +1,4 @@
--- Endpoints that hear of events. The secrets sign, so they are kept as they are.
+-- Endpoints that receive events. Secrets are stored in plain text because they sign messages.
 CREATE TABLE webhook (
     id               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id       bigint NOT NULL REFERENCES project,
@@ -16,8 +16,8 @@ CREATE INDEX webhook_of_project ON webhook (project_id);
 CREATE TRIGGER webhook_changed AFTER INSERT OR UPDATE OR DELETE ON webhook
     FOR EACH ROW EXECUTE FUNCTION bump_catalog_version();
 
--- The record of what endpoints are told: written in the commit that changes the trigger's state, and forgotten after
--- a while (webhooks.keep). No foreign keys: each message would lock its endpoint's row.
+-- The messages to endpoints: written in the commit that changes the trigger's state, and deleted after a while
+-- (webhooks.keep). No foreign keys: each message would lock its endpoint's row.
 CREATE TABLE webhook_message (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     webhook_id uuid NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE webhook_message (
     type       text NOT NULL,
     body       text NOT NULL, -- exactly as it is sent, each time
     created_at timestamptz NOT NULL DEFAULT now(),
-    failed_at  timestamptz -- given up, until somebody has it sent again
+    failed_at  timestamptz -- given up, until an operator retries it
 );
 CREATE INDEX webhook_message_age ON webhook_message (created_at);
 CREATE INDEX webhook_message_of ON webhook_message (webhook_id, created_at);

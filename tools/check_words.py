@@ -36,7 +36,7 @@ HABITS = {
     r"(?<![a-z])(?:goes|go|went|going) on(?! to\b| for\b)(?![a-z])": "continues",
     r"(?<![a-z])(?:comes|come|came) (?:again|back)(?![a-z])": "returns, reconnects",
     r"(?<![a-z])(?:is|are|was|were) gone(?![a-z])": "is deleted, has ended",
-    r'^\s*"""(?:Take|Tell|Say|Give(?! up)|Hear|Ask)(?![a-z])': "describe the object; name arguments under Args:",
+    r'^\s*"""(?:Take|Tell|Say|Give(?! up)|Hear|Ask)(?![a-z])': "describe the object, arguments under Args:",
 }
 # Substrings of lines that are right as they are, each with its reason.
 ALLOWED: dict[str, str] = {

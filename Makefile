@@ -36,6 +36,7 @@ lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_words.py
 	$(BIN)/buf lint $(DESCRIPTORS) --config protos/buf.yaml
 	$(BIN)/buf breaking $(DESCRIPTORS) --against $(RELEASED) --config protos/buf.yaml
 	$(BIN)/openapi-spec-validator $(BUILT)

@@ -1,4 +1,4 @@
-"""The intake of all calls that trigger: accept fast, explain slowly.
+"""Accepts the triggers of all calls: quickly if possible, otherwise after a full validation.
 
 Each function returns a valid trigger, from the fast path if it can; otherwise from the full validation, which
 raises an error that names everything that is wrong.
@@ -19,20 +19,20 @@ from .validate import validate_body, validate_item, validate_message
 __all__ = ["accept_body", "accept_item", "accept_message"]
 
 _LARGE = 16 * 1024
-"""Bytes of an item above which it is parsed in a thread. The slowest items take 10 ms for that many."""
+"""Size in bytes above which an item is parsed in a thread. The slowest items of this size take 10 ms."""
 
 
 def accept_body(caller: Caller, campaign_id: str, data: bytes, header: str | None) -> ValidTrigger:
     """Return the trigger of a REST call.
 
     Args:
-        caller: Who calls.
+        caller: The caller and the time of the call.
         campaign_id: The campaign, as it is in the path.
         data: The JSON body.
         header: The header `idempotency-key`, if the call has it.
 
     Raises:
-        RequestError: Everything that is wrong.
+        RequestError: The call is invalid; every violation is included.
     """
     number = parse_campaign_id(campaign_id)
     valid = fast.accept_body(caller, number, data, header)
@@ -43,16 +43,16 @@ def accept_message(caller: Caller, request: TriggerRequest, header: str | None =
     """Return the trigger of a typed request, which was called alone or is an item of a batch.
 
     Raises:
-        RequestError: Everything that is wrong.
+        RequestError: The call is invalid; every violation is included.
     """
     return fast.accept_message(caller, request, header) or validate_message(caller, request, header)
 
 
 def accept_item(caller: Caller, data: bytes) -> ValidTrigger | Awaitable[ValidTrigger]:
-    """Return the trigger of an item of a REST batch, or an awaitable of it if that may take long.
+    """Return the trigger of an item of a REST batch. For a large item, return an awaitable of the trigger.
 
     Raises:
-        RequestError: Everything that is wrong.
+        RequestError: The call is invalid; every violation is included.
     """
     if valid := fast.accept_item(caller, data):
         return valid

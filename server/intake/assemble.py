@@ -70,7 +70,7 @@ def assemble(
     """Return the trigger with its position in the queue.
 
     Args:
-        caller: Who triggers.
+        caller: The caller and the time of the call.
         campaign: The campaign that is triggered.
         request: A typed request, or a struct with the same fields.
         address: The user's address as it is sent to.

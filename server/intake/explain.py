@@ -26,9 +26,7 @@ __all__ = [
 ]
 
 PAUSED = Violation("campaign_id", "names a campaign that is paused", "CAMPAIGN_STATE")
-EMPTY_KEY = Violation(
-    "request_id", "is empty: give the item a key of its own, or leave it out", "INVALID_FORMAT"
-)
+EMPTY_KEY = Violation("request_id", "is empty; set a unique key for this item, or omit it", "INVALID_FORMAT")
 _HEADER = "Idempotency-Key"  # as people write it
 _PATHS = [
     *(name for name, field in BODY_FIELDS.items() if field.kind is not Kind.USER),
@@ -43,7 +41,7 @@ _REQUIRED = {name for name, field in REQUEST_FIELDS.items() if field.required} |
 
 
 def required(field: str) -> Violation:
-    """Return the violation of a field that is missing, or empty: typed messages do not tell the two apart."""
+    """Return the violation of a field that is missing or empty, which typed messages cannot distinguish."""
     return Violation(field, "is required, but missing or empty", "REQUIRED")
 
 
@@ -63,12 +61,12 @@ def unknown_field(field: str) -> Violation:
     if similar:
         hint = f"; did you mean {similar}?"
     else:
-        hint = "; put facts of your own under user.data" if field.startswith("user.") else ""
+        hint = "; put custom fields under user.data" if field.startswith("user.") else ""
     return Violation(field, f"is not a field of this call{hint}", "UNKNOWN_FIELD")
 
 
 def mismatch(campaign: Campaign, given: Channel) -> Violation:
-    """Return the violation of a call with an address of another channel than the campaign's."""
+    """Return the violation of a call whose address is for another channel than the campaign's."""
     needed = f"user.{CHANNELS[campaign.channel].address.field}"
     found = f"user.{CHANNELS[given].address.field}"
     description = f"is required: campaign {campaign.id} sends {campaign.channel}, but {found} was given"
@@ -76,7 +74,7 @@ def mismatch(campaign: Campaign, given: Channel) -> Violation:
 
 
 def broken_rule(found: protovalidate.Violation) -> Violation:
-    """Return the violation of a rule in the protos."""
+    """Convert a violation of the rules in the protos."""
     proto = found.proto
     field = ".".join(map(_name, proto.field.elements)) if proto.field else ""
     kind, _, rule = proto.rule_id.rpartition(".")
@@ -93,7 +91,7 @@ def broken_rule(found: protovalidate.Violation) -> Violation:
 
 
 def locale_problem(tag: str) -> str:
-    """Return how a locale is described that is not a language tag."""
+    """Return the problem of a locale that is not a language tag."""
     return f"is not a BCP 47 language tag, found {quoted(tag)}; such as en or pt-BR"
 
 
@@ -112,14 +110,14 @@ def _is_control(char: str) -> bool:
     return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"
 
 
-_NOT_A_CAMPAIGN_ID = "campaign_id.integer"  # worded like that of a trigger call
+_NOT_A_CAMPAIGN_ID = "campaign_id.integer"  # has the same wording as in trigger calls
 _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
     "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are allowed",
     "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are required",
     "max_items": lambda items, most: f"has {len(items)} items, at most {most} are allowed",
     "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are allowed",
 }
-# What is wrong, in words: a regular expression would say little to a person.
+# Descriptions, because a regular expression would not help a person.
 _PATTERNS: dict[str, Callable[[str], str]] = {
     "external_id": _external_id_problem,
     "request_id": lambda text: f"must be printable ASCII characters without spaces, found {quoted(text)}",

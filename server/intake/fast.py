@@ -33,7 +33,7 @@ def accept_body(
     """Return the trigger of a REST call.
 
     Args:
-        caller: Who calls.
+        caller: The caller and the time of the call.
         campaign_id: The campaign in the path, or what is wrong with it.
         data: The JSON body.
         header: The header `idempotency-key`, if the call has it.

@@ -1,6 +1,6 @@
-"""The full validation of a call: a valid trigger, or an error that names everything that is wrong.
+"""The full validation of a call: returns a valid trigger, or raises an error with every violation.
 
-It decides about each call that the fast path leaves to it. It builds the typed request of the campaign's
+It handles every call that the fast path does not accept. It builds the typed request of the campaign's
 channel, also for a REST body, so that one set of rules holds for all.
 """
 
@@ -31,12 +31,12 @@ def validate_message(caller: Caller, request: TriggerRequest, header: str | None
     """Return the trigger of a typed request.
 
     Args:
-        caller: Who calls.
+        caller: The caller and the time of the call.
         request: What was sent.
         header: The metadata `idempotency-key`, if the call has it.
 
     Raises:
-        RequestError: Everything that is wrong.
+        RequestError: The call is invalid; every violation is included.
     """
     campaign = caller.campaign(request.campaign_id) if request.campaign_id > 0 else None
     violations = check(request)
@@ -53,13 +53,13 @@ def validate_body(
     """Return the trigger of a REST body.
 
     Args:
-        caller: Who calls.
+        caller: The caller and the time of the call.
         campaign_id: The campaign, or what is wrong with the id.
         body: The decoded body.
         header: The header `idempotency-key`, if the call has it.
 
     Raises:
-        RequestError: Everything that is wrong.
+        RequestError: The call is invalid; every violation is included.
     """
     if isinstance(campaign_id, Violation):
         request = to_request(1, body.given_channel or _ANY_CHANNEL, body)
@@ -76,8 +76,8 @@ def validate_item(caller: Caller, item: StrictBody) -> ValidTrigger:
     """Return the trigger of an item of a REST batch.
 
     Raises:
-        RequestError: Everything that is wrong, as in a call for the item alone. Only a value that is not an
-            object is reported as an item, not as a body.
+        RequestError: The item is invalid. The errors are those of a single call, except that a value that is
+            not an object is reported as an item, not as a body.
     """
     whole = [violation for violation in item.violations if not violation.field]
     if whole:
@@ -112,10 +112,10 @@ def _validate(
 def _send_at(
     caller: Caller, request: TriggerRequest, violations: list[Violation], *, may_be_late: bool
 ) -> dt.datetime | None:
-    """Return when to send. What is wrong with it joins the violations.
+    """Return when to send. If the time is invalid, append a violation.
 
-    A time that has passed is only refused here if the call cannot repeat an earlier one: see
-    `late_violation`.
+    A time in the past is a violation only without an idempotency key. With a key, the call may repeat an
+    earlier one; `late_violation` decides that when it is committed.
     """
     if not request.HasField("send_at"):
         return None
@@ -130,7 +130,7 @@ def _send_at(
 
 
 def _body_violations(request: TriggerRequest, body: StrictBody) -> list[Violation]:
-    """Join the violations of the JSON with those of the rules, and name each field once."""
+    """Join the violations of the JSON with those of the rules, at most one for each field."""
     if any(violation.field == "" for violation in body.violations):
         return list(body.violations)
     named = {violation.field for violation in body.violations}

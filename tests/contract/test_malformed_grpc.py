@@ -67,7 +67,7 @@ async def test_call_without_te_is_served(stack: Stack) -> None:
 
 
 async def test_malformed_calls_log_nothing(stack: Stack) -> None:
-    """Not even the core of gRPC, which writes lines of its own format for some of them."""
+    """Not even the core of gRPC, which would write unstructured lines for some of them."""
     before = len(stack.output)
     sent: set[int | None] = set()
     async with http2(stack.port) as caller:

@@ -35,7 +35,7 @@ async def happened(
     return trigger
 
 
-async def told(pool: Pool) -> list[Any]:
+async def events_of(pool: Pool) -> list[Any]:
     """Return the messages to endpoints, oldest first."""
     rows = await pool.fetch("SELECT body FROM webhook_message ORDER BY created_at")
     return [json.loads(row["body"]) for row in rows]

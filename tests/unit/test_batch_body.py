@@ -157,7 +157,7 @@ def body_of(item: str, end: str) -> bytes:
         (body_of("[],", "],}"), ("", "MALFORMED_JSON")),
         (body_of("{},", "x]}"), ("", "MALFORMED_JSON")),
     ],
-    ids=["lists", "numbers beside another member", "trailing comma", "broken"],
+    ids=["lists", "numbers next to another member", "trailing comma", "broken"],
 )
 async def test_huge_bodies_are_split_in_a_thread(
     body: bytes, found: tuple[str, str], monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ LOCALES = ("default", "pt", "pt-br", "zh-hant")
         ("zh-Hant-TW", ["zh-hant-tw", "zh-hant", "zh", "default"]),
     ],
 )
-def test_a_locale_is_looked_for_from_the_longest_tag_to_the_default(locale: str, chain: list[str]) -> None:
+def test_locale_falls_back_to_shorter_tags(locale: str, chain: list[str]) -> None:
     assert locale_chain(locale) == chain
 
 

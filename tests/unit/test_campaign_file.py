@@ -93,7 +93,7 @@ def test_what_delivery_needs_is_read(tmp_path: Path, providers: dict[str, Provid
     assert one.undefined is Undefined.STRICT
 
 
-def test_what_is_not_given_is_left_to_the_provider_or_to_nobody(
+def test_missing_delivery_settings_are_left_to_the_provider(
     tmp_path: Path, providers: dict[str, Provider]
 ) -> None:
     lines = [line for line in DELIVERY.splitlines() if not re.search("retry|window|unsub|undefined", line)]
@@ -114,8 +114,8 @@ def test_what_is_not_given_is_left_to_the_provider_or_to_nobody(
         ("providers: [smtp, sandbox]", "providers: [smtp, smtp]", "providers names a provider twice"),
         (
             "providers: [smtp, sandbox]",
-            "providers: [smtp, nobody]",
-            "provider 'nobody' is not configured; configured are: sandbox, smtp",
+            "providers: [smtp, unknown]",
+            "provider 'unknown' is not configured; configured are: sandbox, smtp",
         ),
         (
             "providers: [smtp, sandbox]",
@@ -153,7 +153,7 @@ def test_a_problem_of_delivery_is_named_with_its_campaign(
         ("[smtp, sandbox]", "smtp", r"providers"),
     ],
 )
-def test_a_value_of_delivery_that_cannot_be_is_named_with_its_place(
+def test_invalid_delivery_value_is_named_with_its_position(
     tmp_path: Path, text: str, instead: str, place: str
 ) -> None:
     with pytest.raises(ConfigError, match=place):
@@ -166,7 +166,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Pro
         """
         project: shop
         campaigns:
-          - {id: 1, name: a, channel: email, provider: nobody, templates: {default: {subject: s, text: t}}}
+          - {id: 1, name: a, channel: email, provider: unknown, templates: {default: {subject: s, text: t}}}
           - {id: 2, name: b, channel: push, provider: smtp, templates: {default: {title: t, text: x}}}
           - {id: 3, name: c, channel: text, provider: sandbox, templates: {}}
           - {id: 3, name: d, channel: text, provider: sandbox, templates: {default: {text: "{% if %}"}}}
@@ -175,19 +175,19 @@ def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Pro
     with pytest.raises(ConfigError) as raised:
         to_campaigns(read(path), 1, providers)
     text = str(raised.value)
-    for telling in (
-        "campaign 1: provider 'nobody' is not configured; configured are: sandbox, smtp",
+    for problem in (
+        "campaign 1: provider 'unknown' is not configured; configured are: sandbox, smtp",
         "campaign 1: sender is missing",
         "campaign 2: provider 'smtp' does not send push",
         "campaign 3: templates is empty",
         "campaign 3: is defined twice in the file",
     ):
-        assert telling in text.splitlines() or any(line.startswith(telling) for line in text.splitlines())
+        assert problem in text.splitlines() or any(line.startswith(problem) for line in text.splitlines())
     assert any("default" in line and line.startswith("campaign 3: ") for line in text.splitlines())
 
 
 @pytest.mark.parametrize(
-    ("text", "telling"),
+    ("text", "problem"),
     [
         ("project: p\ncampaigns: 1\n", r"campaigns\.yaml: Expected `array`.*\$\.campaigns"),
         ("project: ''\ncampaigns: []\n", r"\$\.project"),
@@ -198,8 +198,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path, providers: dict[str, Pro
         ("", r"campaigns\.yaml: "),
     ],
 )
-def test_a_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, telling: str) -> None:
-    with pytest.raises(ConfigError, match=telling) as raised:
+def test_file_of_another_shape_is_one_clear_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as raised:
         read(write(tmp_path, text))
     assert "\n" not in str(raised.value)
 

@@ -103,7 +103,7 @@ def test_a_variable_for_the_sandbox_leaves_it_a_sandbox() -> None:
     assert settings.providers == {"sandbox": {"type": "sandbox", "concurrency": "2"}}
 
 
-def test_a_type_from_a_variable_belongs_to_the_provider_of_the_file(tmp_path: Path) -> None:
+def test_type_variable_applies_to_the_provider_in_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, '[providers.mail-eu]\nhost = "h"\n')
     settings = load(path, {"CLARION_PROVIDERS_MAIL_EU_TYPE": "smtp"})
     assert settings.providers == {"mail-eu": {"type": "smtp", "host": "h"}}
@@ -135,7 +135,7 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "telling"),
+    ("text", "problem"),
     [
         ("[server]\nprocesses = 0\n", r"server\.processes: .*>= 1.*\(from .*clarion\.toml\)"),
         ("[server]\nprocesses = 'many'\n", r"server\.processes: .*\(from .*clarion\.toml\)"),
@@ -154,10 +154,10 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
         ("[server\n", r"clarion\.toml is not valid TOML: .*line 1"),
     ],
 )
-def test_an_error_in_the_file_names_setting_problem_and_file(tmp_path: Path, text: str, telling: str) -> None:
+def test_error_in_the_file_names_the_file(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load(write(tmp_path, text), {})
-    assert re.search(telling, str(raised.value)), raised.value
+    assert re.search(problem, str(raised.value)), raised.value
     assert "\n" not in str(raised.value)
 
 
@@ -172,12 +172,10 @@ def test_an_error_in_the_file_names_setting_problem_and_file(tmp_path: Path, tex
         ("CLARION_SERVER_DEADLINE", "inf", "server.deadline"),
         ("CLARION_SERVER_WORKERS", "1", "unknown setting"),
         ("CLARION_NOTHING", "1", "unknown setting"),
-        ("CLARION_PROVIDERS_NOBODY_HOST", "h", "unknown setting"),
+        ("CLARION_PROVIDERS_OTHER_HOST", "h", "unknown setting"),
     ],
 )
-def test_an_error_in_a_variable_names_setting_problem_and_variable(
-    name: str, value: str, setting: str
-) -> None:
+def test_error_in_a_variable_names_the_variable(name: str, value: str, setting: str) -> None:
     with pytest.raises(ConfigError, match=name) as raised:
         load(None, {name: value})
     assert setting in str(raised.value)

@@ -210,7 +210,7 @@ async def test_an_unrecorded_message_is_not_sent_again() -> None:
 
 
 class SlowQueue(MemoryQueue):
-    """Takes outcomes only once it may: a lock holds them up, and claims go on."""
+    """Records outcomes only after a lock is released; claims continue."""
 
     def __init__(self) -> None:
         super().__init__()

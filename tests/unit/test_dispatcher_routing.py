@@ -105,7 +105,7 @@ async def test_a_failing_provider_does_not_delay_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "campaign_id", [99, 44], ids=["the campaign is gone", "the message cannot be rendered"]
+    "campaign_id", [99, 44], ids=["the campaign is deleted", "the message cannot be rendered"]
 )
 async def test_a_message_not_sent_says_nothing_about_the_provider(campaign_id: int) -> None:
     queue = MemoryQueue()
@@ -136,7 +136,7 @@ async def test_a_providers_rate_is_used_although_lanes_are_empty() -> None:
     began = queue.clock.now
     async with running(queue, slow, campaigns=campaigns, settings=SLOW_POLL):
         await send(queue, 21, "mail")
-    assert 0.35 < queue.clock.now - began < 3  # 4 at once at the most, and 17 at 25 ms each
+    assert 0.35 < queue.clock.now - began < 3  # at most 4 at once, and 17 at 25 ms each
 
 
 async def test_a_closed_window_delays_without_an_attempt() -> None:

@@ -10,13 +10,13 @@ from clarion.v1 import delivery_pb2 as pb
 from server.api.sse import events, last_event
 
 
-def told(cursor: str, external_id: str = "") -> pb.WatchTriggersResponse:
+def response(cursor: str, external_id: str = "") -> pb.WatchTriggersResponse:
     delivery = pb.Delivery(external_id=external_id) if external_id else None
     return pb.WatchTriggersResponse(cursor=cursor, delivery=delivery)
 
 
 def test_a_change_is_an_event_with_its_cursor_as_id() -> None:
-    [body] = events([told("abc", external_id="two\nlines\r\u2028")])
+    [body] = events([response("abc", external_id="two\nlines\r\u2028")])
     assert body.content_type == "text/event-stream"
     first, second, *blank = body.data.decode().split("\n")
     assert (first, blank) == ("id: abc", ["", ""])
@@ -26,12 +26,12 @@ def test_a_change_is_an_event_with_its_cursor_as_id() -> None:
 
 
 def test_a_sign_of_life_is_no_event_but_has_an_id() -> None:
-    [body] = events([told("abc")])
+    [body] = events([response("abc")])
     assert body.data == b": heartbeat\nretry: 1000\nid: abc\n\n"
 
 
-def test_what_happens_at_once_is_sent_at_once_in_bodies_that_are_bounded() -> None:
-    messages = [told(f"{number}", external_id="x" * 1000) for number in range(100)]
+def test_concurrent_events_share_bodies_of_bounded_size() -> None:
+    messages = [response(f"{number}", external_id="x" * 1000) for number in range(100)]
     bodies = [body.data for body in events(messages)]
     assert 2 < len(bodies) < 10
     assert max(map(len, bodies)) < 40_000

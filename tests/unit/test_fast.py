@@ -122,7 +122,7 @@ ODD = [
     item(48),
     item(45),
     item(email=""),
-    item(email="nobody@"),
+    item(email="noone@"),
     item(external_id=""),
     item(external_id="a\x7f"),
     item(external_id="a\u2028"),

@@ -71,16 +71,14 @@ def test_in_ten_minutes_a_lane_is_looked_at_as_often_as_said(floors: ScanFloors,
         (NOW + 9 * SECOND, NOW + SECOND, NOW + SECOND),
     ],
 )
-def test_a_floor_rises_with_what_is_claimed_and_never_above_the_databases_time(
+def test_floor_rises_with_claims_up_to_the_database_time(
     floors: ScanFloors, reached: dt.datetime | None, at: dt.datetime, expected: dt.datetime
 ) -> None:
     floors.record_claimed("a", reached, at)
     assert floors.of("a") == expected - MARGIN
 
 
-def test_a_look_back_that_found_old_rows_alone_is_gone_on_with_until_it_has_caught_up(
-    floors: ScanFloors, clock: FakeClock
-) -> None:
+def test_look_back_continues_until_it_has_caught_up(floors: ScanFloors, clock: FakeClock) -> None:
     floors.record_claimed("a", NOW - 60 * SECOND, NOW + SECOND)
     assert floors.of("a") == NOW - 60 * SECOND
     clock.advance(LOOK_BACK_EVERY)
@@ -94,7 +92,7 @@ def test_after_an_outage_all_reset(floors: ScanFloors) -> None:
     assert floors.of("a") == FRONT
 
 
-def test_a_lane_of_which_nothing_was_claimed_yet_is_looked_at_from_the_front(clock: FakeClock) -> None:
+def test_lane_without_claims_is_read_from_the_front(clock: FakeClock) -> None:
     floors = ScanFloors(clock)
     for _ in range(5):
         assert floors.of("a") <= FRONT

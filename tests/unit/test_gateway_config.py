@@ -96,7 +96,7 @@ def test_every_reason_is_one_of_the_published_ones() -> None:
     assert used <= known | violations
 
 
-def test_answers_of_the_gateway_are_statuses_with_one_error_info() -> None:
+def test_direct_responses_have_one_error_info() -> None:
     direct = [route["direct_response"] for route in routes() if "direct_response" in route]
     bodies = [
         json.loads(one["body"]["inline_string"]) for one in direct if one["status"] >= HTTPStatus.BAD_REQUEST
@@ -116,7 +116,7 @@ REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)
     [*REPLIES, too_large(OPTIONS.max_body_bytes)],
     ids=lambda reply: f"{reply.status} {reply.message[:20]}",
 )
-def test_a_reply_is_one_of_the_answers_that_its_reason_promises(reply: Reply) -> None:
+def test_reply_matches_the_options_of_its_reason(reply: Reply) -> None:
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number[reply.reason]
     promised = value.GetOptions().Extensions[ANSWER]
     assert reply.status in promised.http_statuses
@@ -126,7 +126,7 @@ def test_a_reply_is_one_of_the_answers_that_its_reason_promises(reply: Reply) ->
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: f"{reply.status} {reply.message[:20]}")
-def test_grpc_callers_read_the_status_that_rest_callers_read(reply: Reply) -> None:
+def test_grpc_trailers_equal_the_rest_body(reply: Reply) -> None:
     sent = reply.trailers
     status = status_pb2.Status.FromString(base64.b64decode(sent["grpc-status-details-bin"]))
     assert json_format.MessageToDict(status, preserving_proto_field_name=True) == json.loads(reply.body)
@@ -134,7 +134,7 @@ def test_grpc_callers_read_the_status_that_rest_callers_read(reply: Reply) -> No
     assert sent["grpc-message"].isascii()
 
 
-def test_every_status_that_the_gateway_answers_for_envoy_is_answered_to_grpc_callers_alike() -> None:
+def test_every_local_reply_has_a_grpc_form() -> None:
     mappers = manager()["local_reply_config"]["mappers"]
     for_grpc = [mapper for mapper in mappers if mapper.get("status_code") == HTTPStatus.OK]
     assert len(mappers) == 1 + 2 * len(for_grpc)  # the first is for REST alone
@@ -143,7 +143,7 @@ def test_every_status_that_the_gateway_answers_for_envoy_is_answered_to_grpc_cal
         assert names >= {"grpc-status", "grpc-message", "grpc-status-details-bin"}
 
 
-def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
+def test_calls_and_streams_have_separate_limits() -> None:
     options = GatewaySettings(upstreams=OPTIONS.upstreams, max_concurrent_per_server=7)
     limits = {each["priority"]: each for each in cluster(options)["circuit_breakers"]["thresholds"]}
     assert limits["DEFAULT"]["max_requests"] == limits["DEFAULT"]["max_pending_requests"] == 14
@@ -153,7 +153,7 @@ def test_calls_are_limited_by_the_number_of_servers_and_streams_apart() -> None:
     assert prefixes == {"grpc.health.v1.Health", "clarion.v1.DeliveryService"}
 
 
-def test_a_stream_of_events_has_no_end_and_counts_for_nobodys_load() -> None:
+def test_event_streams_are_endless_and_not_counted() -> None:
     rest = {
         r["match"]["safe_regex"]["regex"]: r for r in routes() if "safe_regex" in r["match"] and "route" in r
     }
@@ -166,7 +166,7 @@ def test_a_stream_of_events_has_no_end_and_counts_for_nobodys_load() -> None:
     assert {other["route"]["timeout"] for other in rest.values()} == {"10.0s"}
 
 
-def test_readiness_is_asked_for_by_a_cluster_that_takes_no_calls() -> None:
+def test_readiness_has_a_cluster_without_calls() -> None:
     assert cluster()["health_checks"][0]["grpc_health_check"] == {}
     ready = clusters()["ready"]
     checked = ready["health_checks"][0]["grpc_health_check"]["service_name"]
@@ -191,7 +191,7 @@ def test_nothing_is_sent_twice_by_the_gateway() -> None:
     assert set(policies) == {"connect-failure,refused-stream,reset-before-request"}
 
 
-def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
+def test_filters_are_enabled_by_route() -> None:
     for each in manager()["http_filters"]:
         name = each["name"].rpartition(".")[2]
         assert each.get("disabled", False) is (name not in {"router", "header_mutation"})
@@ -210,7 +210,7 @@ def test_filters_for_rest_are_off_but_on_rest_routes() -> None:
             )
 
 
-def test_a_batch_has_a_size_of_its_own_and_no_part_in_the_adaptive_limit() -> None:
+def test_batches_have_a_separate_size_and_no_adaptive_limit() -> None:
     options = GatewaySettings(upstreams=OPTIONS.upstreams, max_batch_bytes=12345)
     ways = [route for route in routes(options) if ":batch" in str(route["match"]) and "route" in route]
     ways += [route for route in routes(options) if "BatchTrigger" in route["match"].get("path", "")]
@@ -248,7 +248,7 @@ def test_what_is_printed_is_what_is_built() -> None:
     assert json.loads(render(OPTIONS)) == build(OPTIONS)
 
 
-def test_envoys_do_not_share_memory_and_have_the_workers_asked_for(tmp_path: Path) -> None:
+def test_command_disables_shared_memory_and_sets_workers(tmp_path: Path) -> None:
     arguments = command(GatewaySettings(upstreams=OPTIONS.upstreams, threads=3), tmp_path / "envoy.json")
     assert "--disable-hot-restart" in arguments
     assert arguments[arguments.index("--concurrency") + 1] == "3"

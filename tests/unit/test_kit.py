@@ -35,7 +35,7 @@ async def test_until_passes_the_conditions_own_timeout_on() -> None:
         await until(slow, "nothing")
 
 
-async def test_clock_moves_only_when_told() -> None:
+async def test_clock_moves_only_when_advanced() -> None:
     clock = FakeClock(100.0)
     assert clock() == clock() == 100.0
     clock.advance(2.5)

@@ -14,7 +14,7 @@ from tests.kit.clock import FakeClock
 
 FREE = Limit(0, 1)
 MOMENT = 1e-5
-"""Seconds; more than rounding, less than a caller can tell."""
+"""Seconds; more than rounding errors, less than a caller notices."""
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_tokens_refill_over_time_up_to_the_burst(limiter: RateLimiter, clock: Fa
 @pytest.mark.parametrize("limit", [Limit(3, 1), Limit(0.7, 5), Limit(1000, 50)])
 def test_the_returned_wait_is_exact(limiter: RateLimiter, clock: FakeClock, limit: Limit) -> None:
     passed(limiter, limit)
-    told = wait(limiter, limit)
-    clock.advance(told - MOMENT)
+    stated = wait(limiter, limit)
+    clock.advance(stated - MOMENT)
     assert wait(limiter, limit) > 0
     clock.advance(MOMENT)
     assert wait(limiter, limit) == 0
@@ -218,7 +218,7 @@ def test_the_answer_omits_missing_limits() -> None:
 def take_up_to(
     limiter: RateLimiter, wanted: int, of_key: Limit, of_project: Limit = FREE
 ) -> tuple[int, list[str]]:
-    """Take tokens for a batch; return how many, and which limits refused the rest."""
+    """Consume tokens for a batch; return how many, and which limits refused the rest."""
     taken, exceeded = limiter.take_up_to(wanted, "a", of_key, "project", of_project)
     return taken, [one.scope for one in exceeded]
 

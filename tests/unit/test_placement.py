@@ -33,7 +33,7 @@ def test_a_lane_is_a_channel_with_its_providers_in_their_order(
     assert place(campaign, "", "UTC", NOON) == Placement(lane)
 
 
-def test_a_trigger_without_window_and_time_to_live_is_due_at_once_and_never_expires() -> None:
+def test_plain_trigger_is_due_at_once_and_never_expires() -> None:
     for retry in (None, RetryPolicy(), RetryPolicy(max_attempts=3)):
         placed = place(make_campaign(retry=retry), "Asia/Tokyo", "UTC", NOON)
         assert placed == Placement("email/mail", None, None)
@@ -55,7 +55,7 @@ def test_a_time_to_live_counts_from_acceptance() -> None:
         ("America/Los_Angeles", "UTC", NOON + 3 * HOUR),
     ],
 )
-def test_it_is_due_when_the_window_opens_on_the_users_clock_or_the_projects(
+def test_window_opens_in_the_users_or_projects_time_zone(
     timezone: str, fallback: str, due: dt.datetime | None
 ) -> None:
     placed = place(make_campaign(window=MORNINGS), timezone, fallback, NOON)
@@ -78,7 +78,7 @@ def test_a_time_to_live_may_end_before_the_window_opens() -> None:
         (NOON + 22 * HOUR, MORNINGS, 0.0, Placement("email/mail", NOON + 44 * HOUR)),
     ],
 )
-def test_what_is_scheduled_is_due_then_and_the_campaigns_window_and_time_to_live_count_from_then(
+def test_window_and_ttl_count_from_send_at(
     send_at: dt.datetime, window: SendWindow | None, ttl: float, expected: Placement
 ) -> None:
     campaign = make_campaign(window=window, retry=RetryPolicy(ttl=ttl))

@@ -18,7 +18,7 @@ def leave(limit: ProviderRate, now: float, slots: int = 1000) -> int:
 
 
 def counted(limit: ProviderRate, seconds: float, step: float, begin: float = 0.0) -> int:
-    """Return how many leave in so many seconds, if asked at every step."""
+    """Return how many are sent in this many seconds with a check at every step."""
     return sum(leave(limit, begin + number * step) for number in range(round(seconds / step)))
 
 
@@ -62,11 +62,11 @@ def test_the_rate_is_not_exceeded_at_any_polling_interval(rate: float) -> None:
 def test_the_returned_wait_is_exact(rate: float) -> None:
     limit = ProviderRate(rate, 0.0)
     leave(limit, 0.0)
-    told = limit.wait(0.0)
-    assert told == pytest.approx(1 / rate)
-    assert limit.room(told - MOMENT, 1) == 0
-    assert limit.room(told + MOMENT, 1) == 1
-    assert limit.wait(told + MOMENT) == 0.0
+    stated = limit.wait(0.0)
+    assert stated == pytest.approx(1 / rate)
+    assert limit.room(stated - MOMENT, 1) == 0
+    assert limit.room(stated + MOMENT, 1) == 1
+    assert limit.wait(stated + MOMENT) == 0.0
 
 
 def test_unsent_messages_return_their_tokens() -> None:
@@ -103,5 +103,5 @@ def test_a_changed_share_applies_at_once() -> None:
     leave(limit, 0.0)
     limit.share_among(5, 0.0)
     assert limit.wait(0.0) == pytest.approx(0.5)
-    limit.share_among(0, 0.0)  # nobody counted anybody: then this one is alone
+    limit.share_among(0, 0.0)  # no process was counted: this one is alone
     assert limit.wait(0.0) == pytest.approx(0.1)

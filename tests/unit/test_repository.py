@@ -63,6 +63,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 JOINING = {"server.cli", "server.commands", "server.up", "server.wiring"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
+LONGEST_TEST_NAME = 60
+
 
 def modules() -> Iterator[tuple[str, Path]]:
     for top in OURS:
@@ -192,3 +194,14 @@ def test_client_needs_a_subset_of_the_servers_packages() -> None:
 def test_no_third_party_proto_is_copied() -> None:
     copied = [path for path in tracked() if path.suffix == ".proto" and "clarion" not in path.parts]
     assert copied == []
+
+
+def test_names_of_tests_are_short() -> None:
+    """At most 60 characters, so that a name fits on one line of a report."""
+    names = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
+    assert not {name for name in names if len(name) > LONGEST_TEST_NAME}

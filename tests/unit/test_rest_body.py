@@ -92,7 +92,7 @@ def test_every_violation_is_named() -> None:
             "did you mean user.external_id?",
         ),
         (b'{"user": {}, "x": {}}', "x", "UNKNOWN_FIELD", "is not a field of this call"),
-        (b'{"user": {"": 1}}', "user.", "UNKNOWN_FIELD", "put facts of your own under user.data"),
+        (b'{"user": {"": 1}}', "user.", "UNKNOWN_FIELD", "put custom fields under user.data"),
         (b'{"user": {},, }', "", "MALFORMED_JSON", "at line 1, column 13"),
         (b'{"user": {,}}', "", "MALFORMED_JSON", "at line 1, column 11"),
     ],

@@ -20,7 +20,7 @@ from tests.kit.cpu import little_cpu
 
 
 def problems(**user: str) -> list[tuple[str, str]]:
-    """Check an email request whose user has these members beside the required ones."""
+    """Check an email request whose user has these members in addition to the required ones."""
     members = {"external_id": "a", "email": "a@b.co", **user}
     request = pb.TriggerEmailRequest(campaign_id=1, user=pb.EmailUser(**members))
     return [(violation.field, violation.reason) for violation in check(request)]
@@ -56,7 +56,7 @@ def test_an_external_id_has_up_to_255_characters(external_id: str) -> None:
         *((f"a{char}b", "INVALID_FORMAT") for char in "\n\0\x1f\x7f\x80\x9f\u2028\u2029"),
     ],
 )
-def test_an_external_id_is_bounded_and_has_no_control_characters(external_id: str, reason: str) -> None:
+def test_external_id_length_and_characters(external_id: str, reason: str) -> None:
     assert problems(external_id=external_id) == [("user.external_id", reason)]
 
 
@@ -177,7 +177,7 @@ def test_any_other_phone_number_is_refused(phone: str) -> None:
         *((f"abcdefgh{odd}", ["INVALID_FORMAT"]) for odd in (" ", "\n", "é", "\x7f", "\t", "/", ".", '"')),
     ],
 )
-def test_a_device_token_is_of_the_characters_that_fcm_and_apns_use(token: str, reasons: list[str]) -> None:
+def test_device_token_characters(token: str, reasons: list[str]) -> None:
     request = pb.TriggerPushRequest(campaign_id=1, user=pb.PushUser(external_id="a", device_token=token))
     assert [v.reason for v in check(request) if v.field == "user.device_token"] == reasons
 
@@ -267,7 +267,7 @@ def test_objects_that_travel_as_text_are_checked(field: str, text: str, reason: 
     assert [(v.field, v.reason) for v in check(request)] == ([(field, reason)] if reason else [])
 
 
-def test_rules_of_all_kinds_are_told_in_one_answer() -> None:
+def test_all_violations_are_in_one_response() -> None:
     request = pb.TriggerEmailRequest(
         campaign_id=-5,
         user=pb.EmailUser(external_id="\n", email="x", timezone="x", locale="?", data="1"),
@@ -333,7 +333,7 @@ def test_a_description_says_what_was_found_and_what_is_expected(
     assert one(field, value).description == description
 
 
-def test_found_values_are_cut_and_their_control_characters_escaped() -> None:
+def test_quoted_values_are_cut_and_escaped() -> None:
     assert one("timezone", "\x1b[31m\u202e").description.startswith(
         r'is not an IANA time zone, found "\u001b[31m\u202e"'
     )
@@ -360,7 +360,7 @@ _OBJECTS = st.sampled_from(["{}", '{"a": ' + "[" * 31 + "]" * 31 + "}"]) | st.in
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[Channel, dict[str, str], str, str]:
-    """Give a channel, the texts of `user`, and `user.data` and `event` as JSON."""
+    """Generate a channel, the texts of `user`, and `user.data` and `event` as JSON."""
     channel = draw(st.sampled_from(Channel))
     names = ("external_id", CHANNELS[channel].address.field, "timezone", "locale")
     members = {name: draw(_TEXTS.get(name, _WORDS)) for name in names}
@@ -368,7 +368,9 @@ def requests(draw: st.DrawFn) -> tuple[Channel, dict[str, str], str, str]:
 
 
 @given(requests())
-def test_rest_and_typed_calls_are_told_the_same(asked: tuple[Channel, dict[str, str], str, str]) -> None:
+def test_rest_and_typed_calls_get_the_same_violations(
+    asked: tuple[Channel, dict[str, str], str, str],
+) -> None:
     channel, members, data, event = asked
     request, user = _USERS[channel]
     typed = request(campaign_id=1, user=user(**members, data=data), event=event)
@@ -392,5 +394,5 @@ def test_descriptions_are_short_and_repeat_no_address(
         assert violation.description[0].islower()
         assert "\n" not in violation.description
         if violation.field == f"user.{CHANNELS[channel].address.field}":
-            told = violation.description.replace("+12345678900", "")  # the example
-            assert not [part for part in (address, *address.split("@")) if len(part) > 4 and part in told]
+            text = violation.description.replace("+12345678900", "")  # the example
+            assert not [part for part in (address, *address.split("@")) if len(part) > 4 and part in text]

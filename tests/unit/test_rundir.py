@@ -31,7 +31,7 @@ def test_the_folder_is_made_for_its_owner_alone(short: Path) -> None:
         assert run.sockets == run.data / "run"
 
 
-def test_a_second_process_is_told_who_holds_the_folder(short: Path) -> None:
+def test_second_process_learns_the_holder_of_the_folder(short: Path) -> None:
     with RunDir(short):
         second = "import sys, pathlib, server.up.data_folder as r; r.RunDir(pathlib.Path(sys.argv[1]))"
         done = subprocess.run(
@@ -41,7 +41,7 @@ def test_a_second_process_is_told_who_holds_the_folder(short: Path) -> None:
     RunDir(short).close()
 
 
-def test_a_closed_folder_can_be_taken_again_and_closing_twice_is_harmless(short: Path) -> None:
+def test_closed_folder_can_be_opened_again(short: Path) -> None:
     run = RunDir(short)
     run.close()
     run.close()
@@ -61,9 +61,7 @@ def test_a_long_or_odd_path_gets_a_short_plain_folder(short: Path, name: str) ->
     assert not run.sockets.exists()
 
 
-def test_a_command_beside_the_running_one_finds_the_same_sockets(
-    short: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_command_finds_the_same_sockets(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(short)
     for name in ("data", "d" * 60):
         with RunDir(short / name) as run:

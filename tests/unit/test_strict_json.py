@@ -106,12 +106,12 @@ def test_ten_thousand_levels_are_refused_at_once(opening: str) -> None:
         ("[]]]]", "[]]]]"),
     ],
 )
-def test_what_stands_too_deep_is_blanked_and_all_else_keeps_its_place(text: str, expected: str) -> None:
+def test_deep_values_are_blanked_and_others_stay(text: str, expected: str) -> None:
     assert blank_below(text, 2) == expected
 
 
 @given(JSON, st.integers(1, 5))
-def test_blanked_text_is_as_long_as_before_and_no_deeper_than_asked(value: object, most: int) -> None:
+def test_blanked_text_keeps_its_length_and_maximum_depth(value: object, most: int) -> None:
     text = json.dumps(value, ensure_ascii=False)
     blank = blank_below(text, most)
     assert len(blank) == len(text)
@@ -175,7 +175,7 @@ def test_hostile_text_takes_linear_time(unit: str) -> None:
                 decode(text)
 
 
-def test_a_duplicate_among_thousands_of_names_is_found_in_linear_time() -> None:
+def test_duplicate_name_is_found_in_linear_time() -> None:
     text = "{" + ",".join(f'"n{number}":1' for number in range(50_000)) + ',"n49999":1}'
     # Comparing each name with all others takes many seconds.
     with little_cpu(1), pytest.raises(JsonError, match='contains the name "n49999" twice'):

@@ -1,4 +1,4 @@
-"""Turns: a project has so many at once, and takes none of another's."""
+"""Turns: a project has a number of them at once, and uses none of another project's."""
 
 from __future__ import annotations
 

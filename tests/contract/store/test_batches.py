@@ -114,7 +114,7 @@ async def test_of_several_with_one_key_the_first_stands_for_it(pool: Pool, count
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])
-async def test_the_same_batch_again_gets_the_first_ids_and_keeps_nothing(pool: Pool, count: int) -> None:
+async def test_repeated_batch_returns_the_first_ids(pool: Pool, count: int) -> None:
     first, second = entries(count, keys="k"), entries(count, keys="k")
     async with writing(pool) as writer:
         await writer.add_all(first)
@@ -126,7 +126,7 @@ async def test_the_same_batch_again_gets_the_first_ids_and_keeps_nothing(pool: P
     assert await counts(pool) == (count + 1, count + 1, count + 1)
 
 
-async def test_batches_of_the_same_keys_by_two_writers_at_once_are_one_trigger_for_each(pool: Pool) -> None:
+async def test_two_writers_of_one_batch_keep_one_trigger_per_key(pool: Pool) -> None:
     async with writing(pool) as one, writing(pool) as other:
         for number in range(5):
             size = MANY if number % 2 else FEW
@@ -153,9 +153,7 @@ async def test_a_batch_and_single_calls_share_a_commit(pool: Pool, url: str) -> 
     assert await commits(pool) == 2
 
 
-async def test_items_count_for_what_may_wait_and_a_batch_that_finds_room_gets_it_whole(
-    pool: Pool, url: str
-) -> None:
+async def test_batch_is_admitted_whole_if_there_is_room(pool: Pool, url: str) -> None:
     async with writing(pool, max_pending=FEW) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))
@@ -183,7 +181,7 @@ async def test_a_row_that_the_database_refuses_fails_alone(pool: Pool, count: in
     assert await counts(pool) == (count + 1,) * 3
 
 
-async def test_when_the_database_goes_away_beside_a_refused_row_what_is_on_disk_is_told_so(
+async def test_outage_next_to_a_refused_row_reports_what_is_on_disk(
     pool: Pool,
 ) -> None:
     given = [
@@ -222,9 +220,7 @@ async def test_a_batch_whose_backend_was_killed_is_made_again_once(pool: Pool, u
 
 
 @pytest.mark.parametrize("keys", ["", "k"])
-async def test_a_batch_that_took_effect_although_its_answer_was_lost_is_not_repeated(
-    pool: Pool, url: str, keys: str
-) -> None:
+async def test_batch_with_a_lost_answer_is_not_repeated(pool: Pool, url: str, keys: str) -> None:
     given = entries(MANY, keys=keys)
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
@@ -242,7 +238,7 @@ async def _others(holder: object, pid: int) -> bool:
     return bool({*await waiting_backends(holder)} - {pid})  # type: ignore[arg-type]
 
 
-async def test_a_batch_whose_caller_gave_up_before_its_commit_leaves_nothing(pool: Pool, url: str) -> None:
+async def test_batch_cancelled_before_its_commit_leaves_nothing(pool: Pool, url: str) -> None:
     async with writing(pool) as writer:
         async with held_commits(url) as holder:
             first = asyncio.create_task(writer.add(a_trigger(), PLACE))

@@ -44,7 +44,7 @@ async def claimed(pool: Pool, lease: float = 60) -> tuple[PostgresQueue, Trigger
     return queue, trigger, claim
 
 
-async def test_what_waits_is_cancelled_and_claimed_by_nobody(pool: Pool) -> None:
+async def test_cancelled_trigger_is_never_claimed(pool: Pool) -> None:
     trigger = await accepted(pool)
     assert await cancel(pool, trigger.id)
     assert await PostgresQueue(pool).claim(shares(sandbox=5), 60) == []
@@ -79,7 +79,7 @@ async def test_what_is_being_sent_or_has_ended_stays_as_it_is(
     assert await shown(pool, trigger) == before
 
 
-async def test_what_waits_for_another_attempt_is_cancelled_and_keeps_its_attempts(pool: Pool) -> None:
+async def test_cancelled_retry_keeps_its_attempts(pool: Pool) -> None:
     queue, trigger, claim = await claimed(pool)
     await queue.finish([ended(claim, RETRY, retry_in=0, error="451 later")])
     assert await cancel(pool, trigger.id)
@@ -96,7 +96,7 @@ async def test_a_released_trigger_can_be_cancelled(pool: Pool) -> None:
     assert await cancel(pool, trigger.id)
 
 
-async def test_the_attempt_of_a_dispatcher_that_died_is_on_record_as_lost(pool: Pool) -> None:
+async def test_attempt_of_a_dead_dispatcher_is_recorded_as_lost(pool: Pool) -> None:
     _, trigger, _ = await claimed(pool, OVER)
     assert await cancel(pool, trigger.id)
     found = await shown(pool, trigger)
@@ -112,7 +112,7 @@ async def test_what_was_sent_after_all_is_shown_as_delivered(pool: Pool) -> None
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-async def test_a_yes_that_comes_in_the_moment_of_the_cancellation_counts(pool: Pool, attempts: int) -> None:
+async def test_delivery_during_a_cancellation_counts(pool: Pool, attempts: int) -> None:
     queue, trigger, claim = await claimed(pool, OVER)
     for _ in range(1, attempts):  # others tried since, and died too
         await queue.claim(shares(sandbox=1), OVER)
@@ -141,7 +141,7 @@ async def test_a_late_failure_does_not_bring_a_cancelled_trigger_back(
     assert await queue.claim(shares(sandbox=5), 60) == []
 
 
-async def test_each_of_many_is_either_cancelled_or_claimed_and_never_both(pool: Pool, url: str) -> None:
+async def test_no_trigger_is_both_cancelled_and_claimed(pool: Pool, url: str) -> None:
     triggers = [a_trigger() for _ in range(300)]
     await accept(pool, *triggers)
     of_dispatcher = await open_pool(url, size=2, connect_timeout=5, settings=SESSION)
@@ -164,7 +164,7 @@ async def test_each_of_many_is_either_cancelled_or_claimed_and_never_both(pool: 
     assert states == {DeliveryState.CANCELLED, DeliveryState.SENDING}
 
 
-async def test_all_that_wait_and_are_chosen_are_cancelled_and_nothing_else(pool: Pool) -> None:
+async def test_only_chosen_waiting_triggers_are_cancelled(pool: Pool) -> None:
     sending = (await claimed(pool))[1]
     wanted = [a_trigger(campaign_id=45) for _ in range(1500)]
     other = a_trigger()

@@ -62,7 +62,7 @@ async def claimed_within(queue: PostgresQueue, seconds: float) -> float:
     return time.monotonic() - begun
 
 
-async def test_what_is_accepted_after_the_clock_was_set_back_is_found_within_seconds(clock: Clock) -> None:
+async def test_trigger_after_the_clock_was_set_back_is_found_soon(clock: Clock) -> None:
     queue = PostgresQueue(clock.pool)
     await accept(clock.pool, a_trigger())
     assert await queue.claim(shares(sandbox=5), 60)  # from here on it looks no further back than now
@@ -73,7 +73,7 @@ async def test_what_is_accepted_after_the_clock_was_set_back_is_found_within_sec
     assert await claimed_within(queue, 0.5) < 0.5, "the second one should need no look back"
 
 
-async def test_what_waited_when_the_clock_was_set_back_says_until_when_it_waits(clock: Clock) -> None:
+async def test_waiting_trigger_shows_its_time_after_a_set_back_clock(clock: Clock) -> None:
     trigger = a_trigger()
     await accept(clock.pool, trigger)
     await clock.jump(-HOUR)
@@ -83,11 +83,11 @@ async def test_what_waited_when_the_clock_was_set_back_says_until_when_it_waits(
     assert found
     assert found.next_attempt_at
     assert found.next_attempt_at - found.accepted_at < dt.timedelta(seconds=1)
-    await clock.jump(HOUR)  # the clock comes there by itself, too
+    await clock.jump(HOUR)  # the clock would reach it as well
     assert len(await queue.claim(shares(sandbox=5), 60)) == 1
 
 
-async def test_a_retry_that_waited_when_the_clock_was_set_forward_comes_at_once(clock: Clock) -> None:
+async def test_waiting_retry_is_due_once_the_clock_is_set_forward(clock: Clock) -> None:
     queue = PostgresQueue(clock.pool)
     await accept(clock.pool, a_trigger())
     (claim,) = await queue.claim(shares(sandbox=5), 60)
@@ -98,7 +98,7 @@ async def test_a_retry_that_waited_when_the_clock_was_set_forward_comes_at_once(
     assert again.attempt == 2
 
 
-async def test_a_clock_set_forward_in_the_middle_of_a_send_makes_no_second_send(clock: Clock) -> None:
+async def test_clock_set_forward_during_a_send_causes_no_second_send(clock: Clock) -> None:
     queue, provider, trigger = PostgresQueue(clock.pool), ScriptedProvider(), a_trigger()
     provider.open.clear()
     await accept(clock.pool, trigger, place=Placement("email/mail"))

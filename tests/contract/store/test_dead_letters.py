@@ -29,7 +29,7 @@ ANY = AdminFilter()
 
 
 async def expiring(pool: Pool, minutes: float, count: int = 1) -> list[Trigger]:
-    """Accept triggers that expire in so many minutes."""
+    """Accept triggers that expire in this many minutes."""
     end = dt.datetime.now(dt.UTC) + minutes * MINUTE
     triggers = [a_trigger() for _ in range(count)]
     await accept(pool, *triggers, place=Placement("email/sandbox", expires_at=end))
@@ -63,7 +63,7 @@ async def test_what_expires_while_it_waits_is_buried_with_its_reason(pool: Pool)
     assert await dead_letters(pool) == 1
 
 
-async def test_what_somebody_holds_is_not_buried_although_it_has_expired(pool: Pool) -> None:
+async def test_expired_trigger_under_a_lease_is_not_buried(pool: Pool) -> None:
     [trigger] = await expiring(pool, -1)
     queue = PostgresQueue(pool)
     [claim] = await queue.claim(shares(sandbox=1), 60)
@@ -84,7 +84,7 @@ async def test_many_that_expire_at_once_are_buried_by_and_by(pool: Pool) -> None
 
 
 async def buried(pool: Pool, *triggers: Trigger, error: str = "550 no", attempts: int = 1) -> None:
-    """Accept triggers and give them up at the last of so many attempts."""
+    """Accept triggers and give them up at the last of this many attempts."""
     queue = PostgresQueue(pool)
     await accept(pool, *triggers)
     for number in range(1, attempts + 1):
@@ -122,7 +122,7 @@ async def test_dead_letters_are_sent_again_by_their_ids(pool: Pool) -> None:
 
 
 @pytest.mark.usefixtures("_campaigns")
-async def test_attempts_go_on_counting_but_those_before_count_for_no_policy(pool: Pool) -> None:
+async def test_redriven_trigger_gets_a_full_count_of_attempts(pool: Pool) -> None:
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await buried(pool, trigger, attempts=3)
     assert await redrive(pool, ANY, [trigger.id]) == 1
@@ -164,8 +164,12 @@ async def test_they_go_into_the_lane_that_their_campaign_has_now(pool: Pool) -> 
 
 @pytest.mark.usefixtures("_campaigns")
 async def test_those_whose_campaign_is_gone_are_left(pool: Pool) -> None:
-    kept, gone, of_nobody = a_trigger(), a_trigger(campaign_id=99), a_trigger(project_id=2, campaign_id=45)
-    await buried(pool, kept, gone, of_nobody)
+    kept, gone, without_campaign = (
+        a_trigger(),
+        a_trigger(campaign_id=99),
+        a_trigger(project_id=2, campaign_id=45),
+    )
+    await buried(pool, kept, gone, without_campaign)
     assert await redrive(pool, ANY) == 1
     assert await dead_letters(pool) == 2
     assert await state_of(pool, gone) is DeliveryState.DEAD
@@ -246,7 +250,7 @@ async def test_a_redrive_is_announced(pool: Pool) -> None:
 
 
 @pytest.mark.usefixtures("_campaigns")
-async def test_one_whose_late_yes_came_is_no_dead_letter_to_send_again(pool: Pool) -> None:
+async def test_late_delivery_removes_the_dead_letter(pool: Pool) -> None:
     trigger, stale = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     [claim] = await stale.claim(shares(sandbox=1), 0.0)

@@ -1,4 +1,4 @@
-"""The log of changes: in the order of commits, complete for whoever comes back, and nobody else's."""
+"""The log of changes: in the order of commits, complete for returning watchers, and of one project."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def ids(found: Changes) -> list[uuid.UUID]:
         (SUPPRESSED, DeliveryState.SUPPRESSED),
     ],
 )
-async def test_an_attempt_is_told_when_it_has_ended(
+async def test_attempt_appears_once_it_has_ended(
     pool: Pool, feed: ChangeFeed, outcome: AttemptOutcome, state: DeliveryState
 ) -> None:
     queue, claim = await claimed(pool)
@@ -95,16 +95,14 @@ async def test_an_attempt_is_told_when_it_has_ended(
     assert [one.outcome for one in change.delivery.attempts] == [outcome]
 
 
-async def test_a_cancellation_is_told(pool: Pool, feed: ChangeFeed) -> None:
+async def test_cancellation_appears(pool: Pool, feed: ChangeFeed) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     assert await cancel(pool, trigger.id)
     [change] = (await next_change(feed, begin)).changes
     assert (change.delivery.trigger_id, change.delivery.state) == (trigger.id, DeliveryState.CANCELLED)
 
 
-async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(
-    pool: Pool, feed: ChangeFeed
-) -> None:
+async def test_late_delivery_of_a_lost_attempt_is_a_second_change(pool: Pool, feed: ChangeFeed) -> None:
     queue, claim = await claimed(pool)
     await pool.execute("UPDATE queue SET due_at = now()")
     begin = await feed.end()
@@ -117,16 +115,14 @@ async def test_a_lost_attempt_that_was_delivered_after_all_is_told_again(
     assert after.changes[0].delivery.state is DeliveryState.DELIVERED
 
 
-async def test_who_comes_back_misses_nothing_that_was_written_before_and_committed_later(
-    pool: Pool, feed: ChangeFeed
-) -> None:
+async def test_returning_watcher_misses_no_late_commit(pool: Pool, feed: ChangeFeed) -> None:
     late, early = await accepted(pool), await accepted(pool)
     position = await feed.end()
     async with pool.acquire() as slow, slow.transaction():
         await slow.execute(WRITE, late.id, 1)
         await pool.execute(WRITE, early.id, 1)  # committed at once, with a later number
         held = await feed.after(position, 1, ALL, 0.6)
-        assert ids(held) == []  # it is told when all before it are there
+        assert ids(held) == []  # it appears once all earlier ones are visible
     found = await next_change(feed, held.reached)
     if len(found.changes) == 1:
         found = Changes((*found.changes, *(await next_change(feed, found.reached)).changes), found.reached)
@@ -136,9 +132,7 @@ async def test_who_comes_back_misses_nothing_that_was_written_before_and_committ
     assert ids(await feed.after(second.position, 1, ALL, 0.3)) == []
 
 
-async def test_a_trigger_that_changed_twice_is_told_once_at_its_last_change(
-    pool: Pool, feed: ChangeFeed
-) -> None:
+async def test_trigger_with_two_changes_appears_once(pool: Pool, feed: ChangeFeed) -> None:
     one, other = await accepted(pool), await accepted(pool)
     begin = await feed.end()
     async with pool.acquire() as connection, connection.transaction():  # so that they are read together
@@ -162,7 +156,7 @@ async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: ChangeF
 
 
 @pytest.mark.parametrize(
-    ("followed", "told"),
+    ("followed", "is_sent"),
     [
         (WatchFilter(campaign_id=44), True),
         (WatchFilter(campaign_id=45), False),
@@ -171,18 +165,18 @@ async def test_the_log_is_read_page_by_page_to_its_end(pool: Pool, feed: ChangeF
         (WatchFilter(trigger_ids=(uuid.UUID(int=1),)), False),
     ],
 )
-async def test_only_what_is_followed_is_told(
-    pool: Pool, feed: ChangeFeed, followed: WatchFilter, *, told: bool
+async def test_filter_selects_changes(
+    pool: Pool, feed: ChangeFeed, followed: WatchFilter, *, is_sent: bool
 ) -> None:
     trigger, begin = await accepted(pool), await feed.end()
     assert await cancel(pool, trigger.id)
     await next_change(feed, begin)  # it is there
     found = await feed.after(begin, 1, followed, 0.1)
-    assert ids(found) == ([trigger.id] if told else [])
+    assert ids(found) == ([trigger.id] if is_sent else [])
     assert found.reached > begin
 
 
-async def test_another_project_is_told_nothing_and_goes_on_all_the_same(pool: Pool, feed: ChangeFeed) -> None:
+async def test_changes_of_another_project_only_move_the_cursor(pool: Pool, feed: ChangeFeed) -> None:
     theirs, begin = await accepted(pool, project_id=2), await feed.end()
     assert await cancel(pool, theirs.id)
     assert ids(await next_change(feed, begin, project=2)) == [theirs.id]
@@ -237,7 +231,7 @@ async def test_watching_goes_on_when_the_database_was_away(url: str, pool: Pool,
             return
         except StoreUnavailable:
             await asyncio.sleep(0.1)
-    pytest.fail("it did not come back")
+    pytest.fail("it did not reconnect")
 
 
 @pytest.mark.parametrize("analyzed", [False, True])

@@ -40,7 +40,7 @@ async def test_the_lanes_are_those_in_which_anything_waits_due_or_not(pool: Pool
         await placed(pool, lane, 3)
     assert await queue.lanes() == {"push/a", "email/a", "email/a,b", "text/a"}
     await queue.claim([ClaimRequest("text/a", "a", 9)], 60)
-    assert "text/a" in await queue.lanes()  # held: it may come back
+    assert "text/a" in await queue.lanes()  # held: it may become due again
     await pool.execute("DELETE FROM queue WHERE lane < 'push'")
     assert await queue.lanes() == {"push/a", "text/a"}
 
@@ -117,7 +117,7 @@ async def claimed(queue: PostgresQueue) -> int:
     return len(await queue.claim(shares(sandbox=9), 60))
 
 
-async def test_what_is_committed_late_stands_below_the_floor_and_is_found_by_a_look_back(pool: Pool) -> None:
+async def test_late_commit_below_the_floor_is_found_by_a_look_back(pool: Pool) -> None:
     clock = FakeClock()
     queue = PostgresQueue(pool, clock)
     assert await claimed(queue) == 0
@@ -127,7 +127,7 @@ async def test_what_is_committed_late_stands_below_the_floor_and_is_found_by_a_l
     assert await claimed(queue) == 1
 
 
-async def test_what_stands_far_below_the_floor_is_found_within_a_minute(pool: Pool) -> None:
+async def test_trigger_far_below_the_floor_is_found_in_a_minute(pool: Pool) -> None:
     clock = FakeClock()
     queue = PostgresQueue(pool, clock)
     await claimed(queue)
@@ -138,7 +138,7 @@ async def test_what_stands_far_below_the_floor_is_found_within_a_minute(pool: Po
     assert await claimed(queue) == 1
 
 
-async def test_a_batch_that_is_committed_late_is_found_whole_by_a_provider_that_has_room_for_one(
+async def test_late_batch_is_found_whole_with_room_for_one(
     pool: Pool,
 ) -> None:
     clock = FakeClock()

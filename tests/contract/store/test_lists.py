@@ -64,7 +64,7 @@ async def test_deliveries_are_listed_by_their_state(pool: Pool, state: DeliveryS
         assert line.trigger_id == triggers[line.state].id
 
 
-async def test_a_line_says_how_often_it_was_tried_by_whom_and_what_came_of_it_last(pool: Pool) -> None:
+async def test_line_shows_attempts_provider_and_last_outcome(pool: Pool) -> None:
     await in_every_state(pool)
     found = {line.state: line for line in await list_deliveries(pool, None, AdminFilter(), 50)}
     assert {state: (one.attempts, one.provider, one.error) for state, one in found.items()} == {
@@ -78,7 +78,7 @@ async def test_a_line_says_how_often_it_was_tried_by_whom_and_what_came_of_it_la
     }
 
 
-async def test_a_delivery_that_was_suppressed_at_its_second_attempt_is_listed_once(pool: Pool) -> None:
+async def test_suppressed_second_attempt_is_listed_once(pool: Pool) -> None:
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     for number in range(2):
@@ -89,7 +89,7 @@ async def test_a_delivery_that_was_suppressed_at_its_second_attempt_is_listed_on
     assert (line.trigger_id, line.attempts) == (trigger.id, 2)
 
 
-async def test_one_that_waits_for_its_window_is_pending_and_shows_when(pool: Pool) -> None:
+async def test_trigger_outside_its_window_is_pending_with_a_time(pool: Pool) -> None:
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     [claim] = await queue.claim(shares(sandbox=1), 60)
@@ -161,7 +161,7 @@ async def test_an_error_is_looked_for_as_it_is_written(pool: Pool, text: str, ex
 
 
 async def aged(pool: Pool, lane: str, *ages: float) -> None:
-    """Put triggers into a lane that have been due for so many seconds; negative: are due later."""
+    """Put triggers into a lane that have been due for this many seconds; negative: are due later."""
     channel = Channel(lane.partition("/")[0])
     for age in ages:
         trigger = a_trigger(channel=channel)
@@ -177,7 +177,7 @@ async def take(pool: Pool, lane: str, count: int) -> list[Claim]:
     return await PostgresQueue(pool).claim([ClaimRequest(lane, lane.partition("/")[2], count)], 60)
 
 
-async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: Pool) -> None:
+async def test_backlog_counts_due_later_and_held_by_lane(pool: Pool) -> None:
     assert await backlog(pool) == []
     await aged(pool, "email/a,b", 100, 90, 80, -50)
     await aged(pool, "text/a", -1000)
@@ -193,7 +193,7 @@ async def test_the_backlog_tells_of_each_lane_what_is_due_later_and_held(pool: P
     ]
 
 
-async def test_what_a_dispatcher_held_that_died_is_due_and_not_being_sent(pool: Pool) -> None:
+async def test_claims_of_a_dead_dispatcher_count_as_due(pool: Pool) -> None:
     await aged(pool, "email/a", 5)
     [claim] = await PostgresQueue(pool).claim([ClaimRequest("email/a", "a", 1)], -1.0)  # its lease has ended
     found = await find_delivery(pool, claim.trigger.id)
@@ -204,7 +204,7 @@ async def test_what_a_dispatcher_held_that_died_is_due_and_not_being_sent(pool: 
     ]
 
 
-async def test_the_age_of_the_oldest_due_trigger_is_known_for_each_channel(pool: Pool) -> None:
+async def test_age_of_the_oldest_due_trigger_by_channel(pool: Pool) -> None:
     lanes = ["email/a", "email/a,b", "text/a", "push/a"]
     assert await oldest_due(pool, lanes) == {}
     await aged(pool, "email/a", 10, 20)

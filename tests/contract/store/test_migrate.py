@@ -81,7 +81,7 @@ OF_0003 = """
 """
 
 
-async def test_what_was_accepted_before_version_0004_is_delivered_after_it(empty: str) -> None:
+async def test_triggers_from_before_version_0004_are_delivered(empty: str) -> None:
     await at_revision(empty, "0003")
     await migrate(empty)
     pool = await open_pool(empty, size=2, connect_timeout=5)
@@ -140,13 +140,13 @@ async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"])
-async def test_a_url_that_is_none_is_a_setting_to_mend_and_is_not_shown(wrong: str) -> None:
+async def test_invalid_url_is_a_setting_error_without_the_url(wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"database\.url: ") as raised:
         await open_pool(wrong, size=2, connect_timeout=1)
     assert "hunter2" not in str(raised.value)
 
 
-async def test_a_database_that_is_not_there_is_a_setting_to_mend(url: str) -> None:
+async def test_missing_database_is_a_setting_error(url: str) -> None:
     with pytest.raises(ConfigError, match='database "nowhere" does not exist'):
         await open_pool(url.replace("/clarion?", "/nowhere?"), size=2, connect_timeout=1)
 

@@ -1,4 +1,4 @@
-"""Idempotency keys in the database: one trigger for each, whoever comes at once, while it is remembered."""
+"""Idempotency keys in the database: one trigger per key while it is remembered, also for concurrent calls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_calls_of_one_key_in_one_commit_are_one_trigger(pool: Pool) -> Non
     assert await queued(pool) == 1
 
 
-async def test_calls_of_one_key_by_two_writers_at_once_are_one_trigger(pool: Pool) -> None:
+async def test_two_writers_of_one_key_keep_one_trigger(pool: Pool) -> None:
     async with writing(pool) as one, writing(pool) as other:
         answers = await asyncio.gather(
             *(add(writer, a_trigger()) for _ in range(50) for writer in (one, other))
@@ -48,7 +48,7 @@ async def test_calls_of_one_key_by_two_writers_at_once_are_one_trigger(pool: Poo
     assert await queued(pool) == 1
 
 
-async def test_writers_that_hold_each_others_keys_do_not_lock_each_other_out(pool: Pool) -> None:
+async def test_writers_with_common_keys_do_not_deadlock(pool: Pool) -> None:
     keys = [f"k{number}" for number in range(20)]
     async with writing(pool) as one, writing(pool) as other:
         for _ in range(10):
@@ -89,9 +89,7 @@ async def test_projects_have_keys_of_their_own(pool: Pool) -> None:
         assert await add(writer, one, other) == [one.id, other.id]
 
 
-async def test_a_commit_whose_connection_died_is_sent_again_and_keeps_one_trigger(
-    pool: Pool, url: str
-) -> None:
+async def test_commit_on_a_dead_connection_keeps_one_trigger(pool: Pool, url: str) -> None:
     trigger = a_trigger()
     async with writing(pool) as writer:
         async with held_commits(url) as onlooker:
@@ -140,7 +138,7 @@ def test_the_moment_to_send_it_is_content() -> None:
     assert IdempotencyKey.of("k", a_trigger(send_at=noon)) == IdempotencyKey.of("k", a_trigger(send_at=noon))
 
 
-async def test_an_earlier_trigger_is_found_by_its_key_without_keeping_another(pool: Pool) -> None:
+async def test_earlier_trigger_is_found_by_its_key(pool: Pool) -> None:
     first, again, other = a_trigger(), a_trigger(), a_trigger(event='{"other": "content"}')
     asked = [(one, IdempotencyKey.of("k", one)) for one in (again, other)]
     unknown = (first, IdempotencyKey.of("unknown", first))

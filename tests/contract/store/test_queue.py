@@ -96,7 +96,7 @@ async def test_two_dispatchers_never_claim_the_same(pool: Pool) -> None:
     assert len({*first, *second}) == len(first) + len(second) == 1000
 
 
-async def test_rows_that_another_claims_now_are_skipped_and_not_waited_for(pool: Pool, url: str) -> None:
+async def test_rows_locked_by_another_claim_are_skipped(pool: Pool, url: str) -> None:
     await accept(pool, a_trigger(), a_trigger())
     other = await asyncpg.connect(url)
     async with other.transaction():
@@ -106,7 +106,7 @@ async def test_rows_that_another_claims_now_are_skipped_and_not_waited_for(pool:
     assert claim.trigger.id != held
 
 
-async def test_a_lease_that_ran_out_is_recorded_as_lost_and_claimed_again(pool: Pool) -> None:
+async def test_expired_lease_is_recorded_as_lost(pool: Pool) -> None:
     _, trigger, _ = await one_claim(pool, lease=OVER)
     [again] = await PostgresQueue(pool).claim(shares(sandbox=1), 60)
     assert (again.trigger.id, again.attempt) == (trigger.id, 2)
@@ -143,7 +143,7 @@ async def test_what_was_given_up_is_a_dead_letter(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM queue") == 0
 
 
-async def test_outcomes_of_all_kinds_share_a_commit_and_can_be_sent_twice(pool: Pool) -> None:
+async def test_outcomes_share_a_commit_and_may_be_repeated(pool: Pool) -> None:
     triggers = [a_trigger() for _ in range(3)]
     await accept(pool, *triggers)
     queue = PostgresQueue(pool)
@@ -171,7 +171,7 @@ async def test_who_lost_the_lease_does_not_disturb_the_present_holder(
     assert await state_of(pool, trigger) == (DeliveryState.DELIVERED, [(1, outcome), (2, DELIVERED)])
 
 
-async def test_who_claimed_again_after_losing_the_lease_is_not_disturbed_by_the_first_claim(
+async def test_first_claim_does_not_affect_a_later_one(
     pool: Pool,
 ) -> None:
     queue, trigger, claim = await one_claim(pool, lease=OVER)
@@ -236,14 +236,14 @@ async def test_news_that_came_before_the_wait_is_not_missed(pool: Pool) -> None:
     await queue.close()
 
 
-async def test_a_lost_listener_listens_again_and_takes_no_connection_for_good(pool: Pool) -> None:
+async def test_lost_listener_reconnects_and_frees_its_connection(pool: Pool) -> None:
     queue = PostgresQueue(pool)
 
     async def loses_its_connection() -> int:
         await queue.wait(0.05)
         return await terminate_listeners(pool)
 
-    async def hears_news() -> bool:
+    async def receives_news() -> bool:
         await queue.wait(0.05)
         waiting = asyncio.create_task(queue.wait(2))
         await pool.execute("NOTIFY clarion_queue")
@@ -253,7 +253,7 @@ async def test_a_lost_listener_listens_again_and_takes_no_connection_for_good(po
 
     for _ in range(8):  # more often than the pool has connections
         await until(loses_its_connection, "the listener is terminated")
-    await until(hears_news, "the listener listens again")
+    await until(receives_news, "the listener listens again")
     await asyncio.wait_for(asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.01)") for _ in range(5))), 5)
     await queue.close()
     await queue.close()

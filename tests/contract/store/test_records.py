@@ -1,4 +1,4 @@
-"""Keys, campaigns, deliveries and the catalog: what is written comes back, and changes spread."""
+"""Keys, campaigns, deliveries and the catalog: what is written can be read, and changes spread."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def running_catalog(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_campaign_that_is_newer_than_the_snapshot_is_looked_for_before_it_is_said_to_be_none(
+async def test_unknown_campaign_is_looked_up_before_it_is_refused(
     pool: Pool,
 ) -> None:
     catalog = Catalog(pool, interval=60, max_age=60, templates=True)
@@ -131,9 +131,7 @@ async def test_a_campaign_comes_back_as_it_was_applied(pool: Pool) -> None:
         {"undefined": Undefined.STRICT},
     ],
 )
-async def test_what_delivery_needs_of_a_campaign_comes_back_and_is_a_change(
-    pool: Pool, changes: dict[str, object]
-) -> None:
+async def test_campaign_settings_are_stored_and_announced(pool: Pool, changes: dict[str, object]) -> None:
     before = a_campaign(retry=RetryPolicy())
     after = replace(before, **changes)  # type: ignore[arg-type]
     await campaigns.apply_campaigns(pool, [before])

@@ -49,7 +49,7 @@ async def listed(
     return await list_suppressions(pool, project=project, channel=channel, address=address, limit=limit)
 
 
-async def test_a_refused_recipient_is_suppressed_in_the_commit_that_records_it(pool: Pool) -> None:
+async def test_refused_recipient_is_suppressed_in_the_same_commit(pool: Pool) -> None:
     trigger = a_trigger()
     await refuse(pool, trigger)
     found = await find_delivery(pool, trigger.id)
@@ -61,7 +61,7 @@ async def test_a_refused_recipient_is_suppressed_in_the_commit_that_records_it(p
     assert trigger.address not in repr(one)
 
 
-async def test_an_outcome_without_a_refusal_suppresses_nobody(pool: Pool) -> None:
+async def test_outcome_without_a_refusal_suppresses_no_recipient(pool: Pool) -> None:
     queue = PostgresQueue(pool)
     claim = await claim_one(pool, a_trigger())
     await queue.finish([ended(claim, DEAD, error="550 spam")])
@@ -79,7 +79,7 @@ async def test_an_outcome_without_a_refusal_suppresses_nobody(pool: Pool) -> Non
         ({"channel": Channel.PUSH}, False),
     ],
 )
-async def test_the_next_claim_for_the_recipient_in_the_project_sees_it(
+async def test_next_claim_for_the_recipient_is_suppressed(
     pool: Pool, changes: dict[str, object], *, suppressed: bool
 ) -> None:
     await refuse(pool, a_trigger())
@@ -87,7 +87,7 @@ async def test_the_next_claim_for_the_recipient_in_the_project_sees_it(
     assert claim.suppressed == ("550 unknown" if suppressed else "")
 
 
-async def test_what_was_not_sent_for_it_is_suppressed_and_no_dead_letter(pool: Pool) -> None:
+async def test_suppressed_trigger_is_not_a_dead_letter(pool: Pool) -> None:
     await refuse(pool, a_trigger())
     trigger, queue = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
@@ -102,7 +102,7 @@ async def test_what_was_not_sent_for_it_is_suppressed_and_no_dead_letter(pool: P
     assert await pool.fetchval("SELECT count(*) FROM queue") == 0
 
 
-async def test_who_lost_the_lease_does_not_take_the_trigger_from_its_holder(pool: Pool) -> None:
+async def test_lost_lease_cannot_suppress_for_the_holder(pool: Pool) -> None:
     trigger, stale = a_trigger(), PostgresQueue(pool)
     await accept(pool, trigger)
     [claim] = await stale.claim(shares(sandbox=1), 0.0)
@@ -113,7 +113,7 @@ async def test_who_lost_the_lease_does_not_take_the_trigger_from_its_holder(pool
     assert found.state is DeliveryState.SENDING
 
 
-async def test_several_refusals_of_one_recipient_are_one_suppression_with_the_first_reason(
+async def test_first_refusal_determines_the_reason(
     pool: Pool,
 ) -> None:
     await refuse(pool, a_trigger(), a_trigger(), a_trigger(), words="550 first")
@@ -121,7 +121,7 @@ async def test_several_refusals_of_one_recipient_are_one_suppression_with_the_fi
     assert [one.reason for one in await listed(pool)] == ["550 first"]
 
 
-async def test_suppressions_are_listed_by_project_channel_and_address_the_newest_first(pool: Pool) -> None:
+async def test_suppressions_are_listed_newest_first(pool: Pool) -> None:
     await refuse(pool, a_trigger(address="a@example.com"))
     await refuse(pool, a_trigger(address="a@example.com", project_id=2))
     await refuse(pool, a_trigger(address=NUMBER, channel=Channel.TEXT))

@@ -143,7 +143,7 @@ async def test_pages_show_each_trigger_once_while_others_come_in(pool: Pool, lis
     assert ids(found) == [one.id for one in reversed(first)]
 
 
-async def test_pages_skip_nothing_when_what_they_showed_leaves_the_state(pool: Pool, lists: Pool) -> None:
+async def test_pages_skip_nothing_when_rows_leave_the_state(pool: Pool, lists: Pool) -> None:
     first = [a_trigger() for _ in range(9)]
     await accept(pool, *first)
 

@@ -134,10 +134,10 @@ async def test_a_name_that_leads_to_loopback_later_is_refused(pool: Pool) -> Non
 
 
 async def test_a_hanging_endpoint_delays_no_other(pool: Pool) -> None:
-    heard: dict[str, float] = {}
+    received_at: dict[str, float] = {}
 
     def answer(request: Request) -> Reply:
-        heard[request.headers["webhook-id"]] = time.monotonic()
+        received_at[request.headers["webhook-id"]] = time.monotonic()
         return Reply(200)
 
     async with http_api(lambda _: Reply(after=60)) as stuck, http_api(answer) as api, dispatching(pool):
@@ -152,9 +152,9 @@ async def test_a_hanging_endpoint_delays_no_other(pool: Pool) -> None:
             begun = time.monotonic()
             message = str(await send_test(pool, works.id))
             async with asyncio.timeout(5):
-                while message not in heard:
+                while message not in received_at:
                     await asyncio.sleep(0.005)
-            took.append(heard[message] - begun)
+            took.append(received_at[message] - begun)
         assert statistics.median(took) < 0.5
         assert len(stuck.requests) == 4  # its slots, all in use
     assert [outcome for outcome, _ in await attempts(pool, hangs)] == [LOST] * 4  # cut off by the end

@@ -1,4 +1,4 @@
-"""What endpoints are told, and that it is written in the commit that makes it true."""
+"""The events of endpoints, which are written in the commit that makes it true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.store.queue.webhooks import WebhookQueue
 from server.store.records.cancel import cancel
 from server.store.sql import load
 from tests.kit.store import a_trigger, accept, ended, shares
-from tests.kit.webhooks import an_endpoint, claimed, happened, told
+from tests.kit.webhooks import an_endpoint, claimed, events_of, happened
 
 from .test_plans import nodes
 
@@ -28,10 +28,10 @@ FINISH = load("queue/triggers.sql")["finish"]
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
 
 
-async def test_a_delivery_is_told_with_its_facts_and_without_the_recipient(pool: Pool) -> None:
+async def test_delivery_event_has_facts_but_no_recipient(pool: Pool) -> None:
     await an_endpoint(pool)
     trigger = await happened(pool, event='{"secret": "content"}', user_data='{"name": "Zoe"}')
-    [event] = await told(pool)
+    [event] = await events_of(pool)
     assert event["type"] == "trigger.delivered"
     accepted_at, timestamp = event["data"].pop("accepted_at"), event["timestamp"]
     assert event["data"] == {
@@ -52,10 +52,10 @@ async def test_a_delivery_is_told_with_its_facts_and_without_the_recipient(pool:
 
 
 @pytest.mark.parametrize("outcome", [DEAD, SUPPRESSED])
-async def test_the_end_of_a_trigger_is_told_with_its_error(pool: Pool, outcome: AttemptOutcome) -> None:
+async def test_final_event_has_the_error(pool: Pool, outcome: AttemptOutcome) -> None:
     await an_endpoint(pool)
     await happened(pool, outcome, error="550 no")
-    [event] = await told(pool)
+    [event] = await events_of(pool)
     assert event["type"] == f"trigger.{outcome}"
     assert (event["data"]["state"], event["data"]["error"]) == (outcome, "550 no")
     assert event["data"]["provider_message_id"] is None
@@ -67,29 +67,29 @@ async def test_a_retry_is_no_event(pool: Pool) -> None:
     queue = PostgresQueue(pool)
     [claim] = await queue.claim(shares(sandbox=1), 60)
     await queue.finish([ended(claim, RETRY, retry_in=600, error="451")])
-    assert await told(pool) == []
+    assert await events_of(pool) == []
 
 
-async def test_what_expires_while_it_waits_is_told(pool: Pool) -> None:
+async def test_expiry_while_waiting_is_an_event(pool: Pool) -> None:
     await an_endpoint(pool)
     await accept(pool, a_trigger())
     await pool.execute("UPDATE queue SET expires_at = now() - interval '1 s'")
     assert await PostgresQueue(pool).bury_expired("too late") == 1
-    [event] = await told(pool)
+    [event] = await events_of(pool)
     assert (event["type"], event["data"]["error"]) == ("trigger.dead", "too late")
 
 
-async def test_a_cancellation_is_told_once(pool: Pool) -> None:
+async def test_cancellation_is_one_event(pool: Pool) -> None:
     await an_endpoint(pool)
     trigger = a_trigger()
     await accept(pool, trigger)
     assert await cancel(pool, trigger.id)
     assert not await cancel(pool, trigger.id)
-    [event] = await told(pool)
+    [event] = await events_of(pool)
     assert (event["type"], event["data"]["trigger_id"]) == ("trigger.cancelled", str(trigger.id))
 
 
-async def test_a_message_that_was_sent_after_all_is_told_again(pool: Pool) -> None:
+async def test_late_delivery_is_a_second_event(pool: Pool) -> None:
     await an_endpoint(pool)
     trigger, late, other = a_trigger(), PostgresQueue(pool), PostgresQueue(pool)
     await accept(pool, trigger)
@@ -97,10 +97,10 @@ async def test_a_message_that_was_sent_after_all_is_told_again(pool: Pool) -> No
     [second] = await other.claim(shares(sandbox=1), 60)
     await other.finish([ended(second, DEAD, error="550")])
     await late.finish([ended(first, DELIVERED)])
-    assert [event["type"] for event in await told(pool)] == ["trigger.dead", "trigger.delivered"]
+    assert [event["type"] for event in await events_of(pool)] == ["trigger.dead", "trigger.delivered"]
 
 
-async def test_an_outcome_that_is_recorded_twice_is_told_once(pool: Pool) -> None:
+async def test_repeated_outcome_is_one_event(pool: Pool) -> None:
     await an_endpoint(pool)
     queue, triggers = PostgresQueue(pool), [a_trigger(), a_trigger()]
     await accept(pool, *triggers)
@@ -108,10 +108,10 @@ async def test_an_outcome_that_is_recorded_twice_is_told_once(pool: Pool) -> Non
     done = [ended(claims[0], DELIVERED), ended(claims[1], DEAD, error="550")]
     for _ in range(3):  # as after an outage in the middle of a commit
         await queue.finish(done)
-    assert sorted(event["type"] for event in await told(pool)) == ["trigger.dead", "trigger.delivered"]
+    assert sorted(event["type"] for event in await events_of(pool)) == ["trigger.dead", "trigger.delivered"]
 
 
-async def test_an_endpoint_hears_only_of_its_project_and_its_events_while_it_is_active(pool: Pool) -> None:
+async def test_only_active_endpoints_get_events_they_chose(pool: Pool) -> None:
     wanted = await an_endpoint(pool, EventType.DELIVERED)
     await an_endpoint(pool, EventType.DEAD)
     await an_endpoint(pool, project="two")
@@ -139,16 +139,14 @@ async def test_the_message_and_the_state_are_one_commit(pool: Pool, url: str) ->
         with pytest.raises(StoreUnavailable):
             await finishing
     await holder.close()
-    assert await told(pool) == []
+    assert await events_of(pool) == []
     assert await pool.fetchval("SELECT count(*) FROM queue") == 1
     await queue.finish([ended(claim, DELIVERED)])
     assert [message.type for message in await claimed(messages, endpoint)] == ["trigger.delivered"]
 
 
 @pytest.mark.parametrize("endpoints", [0, 1])
-async def test_telling_costs_nothing_without_endpoints_and_an_index_look_up_with_them(
-    pool: Pool, endpoints: int
-) -> None:
+async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) -> None:
     for _ in range(endpoints):
         await an_endpoint(pool)
     ids = [uuid.uuid4() for _ in range(40)]
@@ -184,7 +182,7 @@ async def test_telling_costs_nothing_without_endpoints_and_an_index_look_up_with
         await connection.execute("DEALLOCATE finish")
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     found = [node for node in nodes(plan) if node.get("Subplan Name") == "CTE notified"]
-    [telling] = found
-    looked = [node for node in nodes(telling) if node.get("Relation Name") == "trigger"]
+    [insert] = found
+    looked = [node for node in nodes(insert) if node.get("Relation Name") == "trigger"]
     assert sum(node["Actual Loops"] for node in looked) == 40 * endpoints
     assert [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"] == []

@@ -24,7 +24,7 @@ DAY = 86_400.0
 
 
 async def one_message(pool: Pool, *, lease: float = 60) -> tuple[WebhookQueue, WebhookClaim]:
-    """Have one endpoint told of one delivery, and claim the message."""
+    """Create a message about one delivery for one endpoint, and claim it."""
     endpoint, queue = await an_endpoint(pool), WebhookQueue(pool)
     await happened(pool)
     [claim] = await claimed(queue, endpoint, lease=lease)
@@ -66,7 +66,7 @@ async def test_a_yes_is_the_end(pool: Pool) -> None:
     assert await queue.waiting() == 0
 
 
-async def test_a_failure_is_due_again_after_its_delay_and_the_same_message(pool: Pool) -> None:
+async def test_failed_message_is_due_again_after_its_delay(pool: Pool) -> None:
     queue, claim = await one_message(pool)
     await queue.finish([answered(claim, 500, retry_in=600)])
     assert await log_of(pool) == (MessageState.RETRYING, [(1, RETRY, 500)])
@@ -80,14 +80,14 @@ async def test_a_failure_is_due_again_after_its_delay_and_the_same_message(pool:
     assert (again.id, again.body, again.attempt) == (claim.id, claim.body, 2)
 
 
-async def test_a_lease_that_ran_out_is_recorded_as_lost_and_claimed_again(pool: Pool) -> None:
+async def test_expired_lease_is_recorded_as_lost(pool: Pool) -> None:
     late, first = await one_message(pool, lease=OVER)
     [endpoint] = await list_endpoints(pool)
     other = WebhookQueue(pool)
     [second] = await claimed(other, endpoint)
     assert (second.id, second.attempt) == (first.id, 2)
     assert await log_of(pool) == (MessageState.SENDING, [(1, LOST, None)])
-    await late.finish([answered(first, 204)])  # a yes is true, whoever holds it
+    await late.finish([answered(first, 204)])  # a success is recorded even without the lease
     assert await other.waiting() == 0
     await other.finish([answered(second, 500, retry_in=5)])
     assert await other.waiting() == 0
@@ -123,7 +123,7 @@ async def test_an_outcome_that_is_recorded_twice_counts_once(pool: Pool) -> None
     [(None, MessageState.DEAD), (20_000, MessageState.RETRYING)],
     ids=["given up", "waits for another attempt"],
 )
-async def test_what_failed_is_listed_and_sent_again_at_once_with_a_full_count_of_attempts(
+async def test_retried_message_gets_a_full_count_of_attempts(
     pool: Pool, *, retry_in: float | None, state: MessageState
 ) -> None:
     queue, claim = await one_message(pool)
@@ -144,7 +144,7 @@ async def test_what_failed_is_listed_and_sent_again_at_once_with_a_full_count_of
     assert (again.attempt, again.tries) == (2, 1)
 
 
-async def test_all_of_an_endpoint_that_failed_are_sent_again_and_nothing_else(pool: Pool) -> None:
+async def test_only_failed_messages_of_an_endpoint_are_retried(pool: Pool) -> None:
     one, other, queue = await an_endpoint(pool), await an_endpoint(pool), WebhookQueue(pool)
     for _ in range(3):
         await happened(pool)
@@ -161,7 +161,7 @@ async def test_all_of_an_endpoint_that_failed_are_sent_again_and_nothing_else(po
     assert {again.id for again in await claimed(queue, one, other)} == {found.message_id for found in failed}
 
 
-async def test_a_message_is_given_up_after_three_days_also_while_nobody_may_send_it(pool: Pool) -> None:
+async def test_undeliverable_message_ends_after_three_days(pool: Pool) -> None:
     _, claim = await one_message(pool, lease=OVER)
     await set_state(pool, claim.endpoint_id, EndpointState.DISABLED)
     await pool.execute("UPDATE webhook_queue SET expires_at = now()")
@@ -187,7 +187,7 @@ async def test_gone_disables_the_endpoint_and_nothing_else_does(pool: Pool) -> N
     assert await pool.fetchval("SELECT version FROM catalog_version") > version
 
 
-async def test_a_rotation_leaves_the_old_secret_for_a_while_and_the_catalog_has_both(pool: Pool) -> None:
+async def test_rotation_keeps_the_old_secret_for_a_while(pool: Pool) -> None:
     endpoint = await an_endpoint(pool)
     catalog = Catalog(pool, interval=60, max_age=60, templates=False, endpoints=True)
     await catalog.refresh()
@@ -221,7 +221,7 @@ async def test_a_catalog_that_sends_nothing_loads_no_secrets(pool: Pool) -> None
     assert sends.webhooks == {}
 
 
-async def test_a_deleted_endpoint_is_sent_nothing_more_and_its_log_stays(pool: Pool) -> None:
+async def test_deleted_endpoint_gets_nothing_and_keeps_its_log(pool: Pool) -> None:
     queue, claim = await one_message(pool)
     await queue.finish([answered(claim, 500)])
     await happened(pool)
@@ -233,7 +233,7 @@ async def test_a_deleted_endpoint_is_sent_nothing_more_and_its_log_stays(pool: P
     assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
 
 
-async def test_a_test_goes_to_an_active_endpoint_whatever_it_hears(pool: Pool) -> None:
+async def test_test_message_ignores_the_chosen_events(pool: Pool) -> None:
     endpoint = await an_endpoint(pool)
     message = await send_test(pool, endpoint.id)
     [claim] = await claimed(WebhookQueue(pool), endpoint)

@@ -105,9 +105,7 @@ async def _another_waits(holder: Any, pid: int) -> bool:
     return bool({*await waiting_backends(holder)} - {pid})
 
 
-async def test_a_commit_that_took_effect_although_its_answer_was_lost_is_not_repeated(
-    pool: Pool, url: str
-) -> None:
+async def test_commit_with_a_lost_answer_is_not_repeated(pool: Pool, url: str) -> None:
     triggers = [a_trigger() for _ in range(10)]
     async with writing(pool) as writer:
         async with held_commits(url) as holder:

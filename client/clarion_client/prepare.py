@@ -21,6 +21,7 @@ __all__ = ["Prepared", "portion", "prepare", "prepare_all"]
 
 # Limits of a batch in the contract: 1,000 items and 2 MiB, less some room for the framing of each item.
 _MAX_ITEMS = 1000
+_MAX_DEPTH = 32  # levels of a JSON object
 _MAX_BYTES = 2_000_000
 _FRAME_BYTES = 8
 # A single call has a lower limit (256 KiB) than a batch. Larger messages are sent in single calls, so that
@@ -125,13 +126,24 @@ def _json(name: str, given: Json | None) -> str:
         raise TypeError(f"{name}: must be a mapping or JSON text, not {type(given).__name__}")
     try:
         text = json.dumps(dict(given), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        deep = text.count("{") + text.count("[") > _MAX_DEPTH and _is_deeper(given, _MAX_DEPTH)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from None
     except RecursionError:
-        raise ValueError(f"{name}: is nested too deeply") from None
+        deep = True  # Python's limit differs by version, but is far above ours
     except ValueError as error:  # NaN, infinity, or a circular reference
         raise ValueError(f"{name}: {error}") from None
+    if deep:
+        raise ValueError(f"{name}: is nested deeper than {_MAX_DEPTH} levels, which is the limit")
     return checked_text(name, text)
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Return whether a value has more than `most` levels of mappings and lists."""
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return most == 0 or any(_is_deeper(one, most - 1) for one in inner)
 
 
 def _moment(name: str, given: dt.datetime | None) -> Timestamp | None:

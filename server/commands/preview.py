@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..domain.campaign import Campaign
+from ..domain.json_depth import MAX_DEPTH, exceeds_depth
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError, DeliveryError
@@ -138,10 +139,14 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
 
 def _json_object(option: str, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(Path(text[1:]).read_bytes() if text.startswith("@") else text)
+        given = Path(text[1:]).read_bytes() if text.startswith("@") else text
     except OSError as error:
         raise ConfigError(f"{option}: cannot read {text[1:]}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    if exceeds_depth(given):
+        raise ConfigError(f"{option}: is nested deeper than {MAX_DEPTH} levels, which is the limit")
+    try:
+        value = json.loads(given)
+    except ValueError as error:
         raise ConfigError(f"{option}: is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{option}: must be a JSON object")

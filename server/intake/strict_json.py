@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..domain.json_depth import MAX_DEPTH, STRING, STRING_OR_BRACKET, exceeds_depth
+
 __all__ = [
     "MAX_DEPTH",
     "JsonError",
@@ -28,13 +30,8 @@ __all__ = [
 
 ValueT = TypeVar("ValueT")
 
-MAX_DEPTH = 32
-# An unterminated string extends to the end of the text: looking for its end at each quote in it would take
-# quadratic time.
-_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
-_STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
 # A comma right after an opening bracket is not a trailing comma, and is kept.
-_KEPT_OR_TRAILING_COMMA = re.compile(rf"({_STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
+_KEPT_OR_TRAILING_COMMA = re.compile(rf"({STRING}|[\[{{]\s*+,)|,(?=\s*[\]}}])", re.DOTALL)
 _POSSIBLE_TRAILING_COMMA = re.compile(r",\s*[\]}]")
 # A name is only repeated in an error if it cannot be someone's address.
 _HARMLESS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,39}")
@@ -100,21 +97,13 @@ def forgiving(text: str, decode: Callable[[str], ValueT]) -> tuple[str, ValueT]:
 
 
 def check_depth(text: str, most: int = MAX_DEPTH) -> None:
-    """Check the depth of a text before a recursive decoder reads it. For most bodies, counting is enough.
+    """Check the depth of a text before a recursive decoder reads it.
 
     Raises:
         TooDeep: The text is nested more than `most` levels deep.
     """
-    if text.count("{") + text.count("[") <= most:
-        return
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            if depth > most:
-                raise TooDeep(f"is nested deeper than {most} levels, which is the limit")
-        elif match[0] in "]}":
-            depth -= 1
+    if exceeds_depth(text, most):
+        raise TooDeep(f"is nested deeper than {most} levels, which is the limit")
 
 
 def blank_below(text: str, most: int) -> str:
@@ -126,7 +115,7 @@ def blank_below(text: str, most: int) -> str:
     if text.count("{") + text.count("[") < most:
         return text
     pieces, kept, depth = [], 0, 0
-    for match in _STRING_OR_BRACKET.finditer(text):
+    for match in STRING_OR_BRACKET.finditer(text):
         if match[0] in "[{":
             depth += 1
             if depth == most:

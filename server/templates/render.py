@@ -13,6 +13,7 @@ from liquid.exceptions import LiquidError
 from ..channels import CHANNELS
 from ..channels.base import Message
 from ..domain.campaign import Campaign, locale_chain
+from ..domain.json_depth import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
 from ..errors import RenderError
 from .check import check_templates
@@ -149,9 +150,11 @@ def _json(text: str) -> object:
     """Decode a JSON object; integers of any length stay exact."""
     if not text:
         return {}
+    if exceeds_depth(text):
+        raise RenderError(f"the trigger's data is nested deeper than {MAX_DEPTH} levels, which is the limit")
     try:
         return _decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         raise RenderError("the trigger's data is not valid JSON") from None
 
 

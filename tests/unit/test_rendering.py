@@ -148,9 +148,14 @@ def test_a_runaway_template_is_stopped_with_its_position(source: str) -> None:
         text_of("\n" + source, event='{"long": "' + "y" * 1000 + '"}')
 
 
-def test_deeply_nested_data_is_rejected() -> None:
-    with pytest.raises(RenderError, match="is not valid JSON"):
-        text_of("x", event='{"a":' + "[" * 5000 + "]" * 5000 + "}")
+@pytest.mark.parametrize("levels", [33, 500, 5000, 100_000])
+def test_deeply_nested_data_is_rejected(levels: int) -> None:
+    with pytest.raises(RenderError, match="data is nested deeper than 32 levels, which is the limit"):
+        text_of("x", event='{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}")
+
+
+def test_the_deepest_data_are_rendered() -> None:
+    assert text_of("x", event='{"a":' + "[" * 31 + "]" * 31 + "}") == "x"
 
 
 @pytest.mark.parametrize("source", ["{% include 'x' %}", "{% render 'x' %}"])

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import httpx
 import msgspec
 
+from ...domain.json_depth import exceeds_depth
 from ...errors import ConfigError, ProviderError, Verdict
 from .base import SendingPolicy
 
@@ -155,8 +156,8 @@ async def _read(answer: httpx.Response) -> bytes | None:
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return None if exceeds_depth(raw) else json.loads(raw)
+    except ValueError:
         return None
 
 

@@ -14,6 +14,7 @@ import h2.exceptions
 import httpcore
 import httpx
 
+from ...domain.json_depth import exceeds_depth
 from ...errors import ProviderError, Verdict
 from .http import Answer, ApiSettings, HttpApi
 
@@ -97,8 +98,9 @@ def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | Non
 def _reason(goaway: h2.events.ConnectionTerminated) -> str:
     """Return the reason in the frame's debug data, where APNs sends JSON as in its answers."""
     try:
-        reason = json.loads(goaway.additional_data or b"{}")["reason"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        data = goaway.additional_data or b"{}"
+        reason = json.loads(b"{}" if exceeds_depth(data) else data)["reason"]
+    except (ValueError, KeyError, TypeError):
         reason = None
     known = isinstance(reason, str) and _REASON.fullmatch(reason)
     return reason if known else f"HTTP/2 error {int(goaway.error_code or 0)}"

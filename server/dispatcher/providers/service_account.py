@@ -13,6 +13,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from ...domain.json_depth import exceeds_depth
 from ...errors import ConfigError, ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, HttpApi
@@ -134,11 +135,13 @@ def _refusal(body: Any, assertion: str) -> str:
 
 
 def _parse(setting: str, content: bytes) -> _File:
+    if exceeds_depth(content):
+        raise ConfigError(f"{setting}: does not contain valid JSON")
     try:
         return msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:  # names fields, never their values
         raise ConfigError(f"{setting}: is not a service account key: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigError(f"{setting}: does not contain valid JSON") from None
 
 

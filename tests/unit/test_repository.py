@@ -63,15 +63,23 @@ MAY_IMPORT: dict[str, set[str]] = {
 JOINING = {"server.cli", "server.commands", "server.up", "server.wiring"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
+IN_GIT = shutil.which("git") is not None and (ROOT / ".git").exists()
 LONGEST_TEST_NAME = 60
 
 
 def modules() -> Iterator[tuple[str, Path]]:
     for top in OURS:
         home = ROOT / HOMES.get(top, "")
-        for path in sorted((home / top).rglob("*.py")):
+        for path in python_files(home / top):
             if "migrations" not in path.parts:
                 yield ".".join(path.relative_to(home).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def python_files(folder: Path) -> list[Path]:
+    """Return the Python files in a folder that belong to the project: those in git, or all without git."""
+    if not IN_GIT:
+        return sorted(folder.rglob("*.py"))
+    return [path for path in tracked() if path.suffix == ".py" and folder in path.parents]
 
 
 def part_of(module: str) -> str:
@@ -114,11 +122,10 @@ def test_a_part_imports_only_what_it_may(part: str) -> None:
 
 def tracked() -> list[Path]:
     """Return the files that git tracks; a developer's own files, such as clarion.toml, are theirs."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
+    if not IN_GIT:
         pytest.skip("needs a git checkout")
     listed = subprocess.run(
-        [git, "ls-files", "-z"],
+        ["git", "ls-files", "-z"],
         cwd=ROOT,
         capture_output=True,
         check=True,
@@ -200,7 +207,7 @@ def test_names_of_tests_are_short() -> None:
     """At most 60 characters, so that a name fits on one line of a report."""
     names = {
         node.name
-        for path in (ROOT / "tests").rglob("test_*.py")
+        for path in python_files(ROOT / "tests")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .config.bootstrap import build, render
 from .errors import GatewayError, GatewaySettingsError
 from .run.command import check, command
+from .run.environment import basic_environment
 from .run.hot_restart import remove_leftovers
 from .run.launch import launcher
 from .run.probe import check_port, wait_ready, wait_upstream
@@ -17,6 +18,7 @@ __all__ = [
     "GatewayError",
     "GatewaySettings",
     "GatewaySettingsError",
+    "basic_environment",
     "build",
     "check",
     "check_pair",

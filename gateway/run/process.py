@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from .environment import basic_environment
 from .launch import launcher
 
 __all__ = ["END_SECONDS", "LAST_LINES", "Envoy"]
@@ -39,6 +40,7 @@ class Envoy:
             *launcher(signal.SIGKILL),
             *command,
             cwd=folder,
+            env=basic_environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -25,6 +25,7 @@ from ..wiring.campaigns import apply_campaign_file
 from ..wiring.common import build_providers, opened_pool, with_database
 from . import demo
 from .data_folder import RunDir
+from .environment import DISPATCHER, GATEWAY, SERVER, child_environment
 from .supervisor import Child, Supervisor
 
 __all__ = ["DEMO_KEY_FILE", "up"]
@@ -138,7 +139,7 @@ class _Plan:
         return Child(
             name=name,
             command=self._command("serve"),
-            env=self._env(CLARION_SERVER_LISTEN=f"unix:{path}"),
+            env=self._env(SERVER, CLARION_SERVER_LISTEN=f"unix:{path}"),
             prepare=self._prepare_database if path == self._servers[0] else None,
             ready=lambda: wait_serving(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
@@ -154,7 +155,7 @@ class _Plan:
         return Child(
             name="dispatcher",
             command=self._command("dispatch"),
-            env=self._env(),
+            env=self._env(DISPATCHER),
             stop_timeout=2.5,
             extra_stop_timeout=grace,
             restart_signal=signal.SIGTERM,
@@ -167,6 +168,7 @@ class _Plan:
             name="gateway",
             command=self._command("gateway", "run"),
             env=self._env(
+                GATEWAY,
                 CLARION_GATEWAY_UPSTREAMS=upstreams,
                 CLARION_GATEWAY_SPARE=f"unix:{self._spare}",
                 CLARION_GATEWAY_ADMIN_SOCKET=str(self._admin),
@@ -185,9 +187,9 @@ class _Plan:
         config = ["--config", str(self._config.absolute())] if self._config else []
         return [sys.executable, "-P", "-m", "server", *config, *words]
 
-    def _env(self, **more: str) -> dict[str, str]:
-        data_dir = str(self._run.data)
-        return {**os.environ, "CLARION_DATA_DIR": data_dir, "CLARION_DATABASE_URL": self._url, **more}
+    def _env(self, sections: frozenset[str], **more: str) -> dict[str, str]:
+        own = {"CLARION_DATA_DIR": str(self._run.data), "CLARION_DATABASE_URL": self._url}
+        return child_environment(sections, {**os.environ, **own}) | more
 
     async def _prepare_database(self) -> None:
         try:

@@ -74,9 +74,6 @@ class _Catalog:
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         return _CAMPAIGNS.get(campaign_id)
 
-    def exists_elsewhere(self, campaign_id: int) -> bool:
-        return False
-
     def project_limit(self, project_id: int) -> OwnLimit:
         return NO_OWN_LIMIT
 

@@ -40,7 +40,7 @@ def keys() -> None:
     "campaign_ids",
     multiple=True,
     type=int,
-    help="Allow only this campaign; repeatable.  [default: all]",
+    help="Restrict triggering and cancelling (not reading) to this campaign; repeatable.  [default: all]",
 )
 @click.option(
     "--expires-in",

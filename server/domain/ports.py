@@ -27,9 +27,6 @@ class Catalog(Protocol):
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         """Return the project's campaign."""
 
-    def exists_elsewhere(self, campaign_id: int) -> bool:
-        """Return whether any project has a campaign with this id."""
-
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return the project's own rate limit."""
 

@@ -28,14 +28,12 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
         """Return a campaign that the caller may trigger.
 
         Raises:
-            CampaignForbidden: Another project has it, or the key is restricted to others. This is checked
-                first, so that a key cannot find out which campaigns exist.
-            CampaignNotFound: No project has it.
+            CampaignForbidden: The key is restricted to others. This is checked first, so that a restricted
+                key cannot find out which campaigns its project has.
+            CampaignNotFound: The project does not have it, even if another project does.
         """
         campaign = self.catalog.campaign(self.key.project_id, campaign_id)
-        if not self.key.may_trigger(campaign_id) or (
-            campaign is None and self.catalog.exists_elsewhere(campaign_id)
-        ):
+        if not self.key.may_trigger(campaign_id):
             raise CampaignForbidden(
                 f"The API key may not trigger campaign {campaign_id}.",
                 metadata={"campaign_id": str(campaign_id)},

@@ -32,7 +32,6 @@ class _Snapshot:
     version: int = 0
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
     campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
-    campaign_ids: frozenset[int] = frozenset()
     lanes: frozenset[str] = frozenset()
     projects: Mapping[int, Project] = field(default_factory=dict)
     webhooks: Mapping[str, Target] = field(default_factory=dict)
@@ -92,10 +91,6 @@ class Catalog:
             await self.refresh()
             found = self.campaign(project_id, campaign_id)
         return found
-
-    def exists_elsewhere(self, campaign_id: int) -> bool:
-        """Return whether any project has a campaign with this id."""
-        return campaign_id in self._current().campaign_ids
 
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return the project's own limit."""
@@ -162,7 +157,6 @@ class Catalog:
             version=version,
             keys=by_hash,
             campaigns={(c.project_id, c.id): c for c in found},
-            campaign_ids=frozenset(c.id for c in found),
             lanes=frozenset(c.lane for c in found),
             projects=by_id,
             webhooks=targets,

@@ -21,7 +21,6 @@ from clarion_client import (
     Client,
     CredentialsRefused,
     Email,
-    Forbidden,
     InvalidRequest,
     Message,
     NotFound,
@@ -111,7 +110,7 @@ async def test_same_message_is_the_same_trigger(clarion: Trigger) -> None:
 BAD: dict[str, tuple[Message, type[ClarionError], dict[str, str]]] = {
     "missing": (Email(44, external_id="", email=""), InvalidRequest, {}),
     "unknown campaign": (Email(999, **USER), NotFound, {"campaign_id": "999"}),
-    "another project's": (Email(OTHERS_CAMPAIGN, **USER), Forbidden, {"campaign_id": str(OTHERS_CAMPAIGN)}),
+    "another project's": (Email(OTHERS_CAMPAIGN, **USER), NotFound, {"campaign_id": str(OTHERS_CAMPAIGN)}),
     "paused": (Email(PAUSED_CAMPAIGN, **USER), ClarionError, {"campaign_id": str(PAUSED_CAMPAIGN)}),
     "wrong channel": (Email(45, **USER), InvalidRequest, {}),
     "broken JSON": (Email(44, event="{", **USER), InvalidRequest, {}),

@@ -47,9 +47,6 @@ class Catalog:
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         return CAMPAIGNS.get(campaign_id)
 
-    def exists_elsewhere(self, campaign_id: int) -> bool:
-        return campaign_id == 48
-
     def project_limit(self, project_id: int) -> OwnLimit:
         return NO_OWN_LIMIT
 

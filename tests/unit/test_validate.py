@@ -34,9 +34,6 @@ class OneCampaign:
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         return make_campaign(retry=None) if (project_id, campaign_id) == (1, 44) else None
 
-    def exists_elsewhere(self, campaign_id: int) -> bool:
-        return False
-
     def project_limit(self, project_id: int) -> OwnLimit:
         return NO_OWN_LIMIT
 

@@ -213,7 +213,6 @@ async def test_catalog_picks_up_changes(pool: Pool) -> None:
         await campaigns.apply_campaigns(pool, [a_campaign()])
         await until(lambda: _shows(catalog, secret, CampaignState.ACTIVE), "the campaign is known")
         assert catalog.key(hash_secret(secret)) == key
-        assert catalog.exists_elsewhere(44)
         assert catalog.campaign(2, 44) is None
         await campaigns.apply_campaigns(pool, [a_campaign(state=CampaignState.PAUSED)])
         await until(lambda: _shows(catalog, secret, CampaignState.PAUSED), "the campaign is paused")
@@ -272,7 +271,6 @@ async def test_a_snapshot_that_is_too_old_answers_nothing(url: str, pool: Pool) 
         for look in (
             lambda: catalog.key(b""),
             lambda: catalog.campaign(1, 1),
-            lambda: catalog.exists_elsewhere(1),
         ):
             with pytest.raises(StoreUnavailable):
                 look()

@@ -76,8 +76,8 @@ REFUSED = [
     ),
     refused("an unknown campaign and a wrong body", "CAMPAIGN_NOT_FOUND", {"user": {}}, campaign=999),
     refused("an unknown campaign and no JSON", "CAMPAIGN_NOT_FOUND", "x", campaign=999),
-    refused("another project's campaign", "CAMPAIGN_FORBIDDEN", campaign=OTHERS_CAMPAIGN),
-    refused("another project's and no JSON", "CAMPAIGN_FORBIDDEN", "x", campaign=OTHERS_CAMPAIGN),
+    refused("another project's campaign", "CAMPAIGN_NOT_FOUND", campaign=OTHERS_CAMPAIGN),
+    refused("another project's and no JSON", "CAMPAIGN_NOT_FOUND", "x", campaign=OTHERS_CAMPAIGN),
 ]
 
 ACCEPTED = [

@@ -15,12 +15,13 @@ import uvloop
 
 from ..config import Settings, load
 from ..domain.campaign import Channel
+from ..domain.wording import printable
 from ..errors import ConfigError, EndpointNotFound, KeyNotFound, NotFound, ProjectNotFound, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..store.pool import Pool
 from ..up.data_folder import sockets_folder
 
-__all__ = ["CHANNEL", "Invocation", "as_json", "json_option", "run", "show_json", "table"]
+__all__ = ["CHANNEL", "Invocation", "as_json", "echo", "json_option", "run", "show_json", "table"]
 
 T = TypeVar("T")
 
@@ -88,7 +89,12 @@ def as_json(value: object) -> Any:
 
 def show_json(value: object) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(as_json(value), indent=2, ensure_ascii=False))
+    echo(json.dumps(as_json(value), indent=2, ensure_ascii=False))
+
+
+def echo(text: str) -> None:
+    """Print a line, or several, that may contain values of callers or providers."""
+    click.echo(printable(text))
 
 
 def table(rows: Sequence[Mapping[str, object]], things: str) -> None:
@@ -98,8 +104,13 @@ def table(rows: Sequence[Mapping[str, object]], things: str) -> None:
         return
     cells = [
         list(rows[0]),
-        *([str(cell) if cell is not None else "-" for cell in row.values()] for row in rows),
+        *([_cell(cell) for cell in row.values()] for row in rows),
     ]
     widths = [max(len(line[n]) for line in cells) for n in range(len(cells[0]))]
     for line in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    """Return the text of a cell. A line break would look like another row."""
+    return "-" if value is None else printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")

@@ -16,7 +16,7 @@ from ..store.pool import reached
 from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
-from .common import CHANNEL, Invocation, json_option, run, show_json, table
+from .common import CHANNEL, Invocation, echo, json_option, run, show_json, table
 
 __all__ = ["deliveries"]
 
@@ -56,12 +56,12 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
     if as_json:
         show_json(found)
         return
-    click.echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
+    echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
     click.echo(f"accepted {found.accepted_at.isoformat()}")
     if found.send_at:
         click.echo(f"scheduled for {found.send_at.isoformat()}")
     for attempt in found.attempts:
-        click.echo(_delivery_row(attempt))
+        echo(_delivery_row(attempt))
     if found.next_attempt_at:
         click.echo(f"next attempt {found.next_attempt_at.isoformat()}")
     if found.cancelled_at:

@@ -12,7 +12,7 @@ from ..domain.limit import OwnLimit
 from ..store.admin import keys as store
 from ..store.admin.projects import ensure_project
 from ..store.pool import reached
-from .common import Invocation, as_json, json_option, run, show_json, table
+from .common import Invocation, as_json, echo, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
 
 __all__ = ["keys"]
@@ -149,7 +149,7 @@ def limit_key(
     if as_json:
         show_json(_shown(key))
     else:
-        click.echo(f"limit of key {key.id} ({key.name}): {in_words(key.limit)}")
+        echo(f"limit of key {key.id} ({key.name}): {in_words(key.limit)}")
 
 
 @keys.command()
@@ -167,7 +167,7 @@ def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
     if as_json:
         show_json(_shown(key))
     else:
-        click.echo(f"revoked {key.id} ({key.name})")
+        echo(f"revoked {key.id} ({key.name})")
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import ConfigError, DeliveryError
 from ..intake.timezones import timezone_problem
 from ..store.admin import campaigns, projects
 from ..store.pool import reached
-from .common import Invocation, as_json, json_option, run, show_json
+from .common import Invocation, as_json, echo, json_option, run, show_json
 
 if TYPE_CHECKING:
     from ..channels.base import Message
@@ -199,15 +200,16 @@ def _segments(message: Message) -> dict[str, Any]:
 def _show_one(campaign: Campaign, parts: Mapping[str, str], part: str) -> None:
     if part not in parts:
         raise ConfigError(f"campaign {campaign.id} has no {part}, only {', '.join(parts)}")
-    click.echo(parts[part])
+    # A program that reads the part must get it unchanged.
+    (echo if sys.stdout.isatty() else click.echo)(parts[part])
 
 
 def _show_all(campaign: Campaign, trigger: Trigger, message: Message, parts: Mapping[str, str]) -> None:
     heads = {name: text for name, text in parts.items() if name in _ONE_LINE}
     for name, value in (_facts(campaign, trigger) | heads).items():
         if value:
-            click.echo(f"{name}: {value}")
+            echo(f"{name}: {value}")
     if cost := _segments(message).get("segments"):
         click.echo(f"segments: {cost['count']} ({cost['encoding']}, {cost['units']} units)")
     for name in (name for name in parts if name not in heads):
-        click.echo(f"\n--- {name} ---\n{parts[name].rstrip()}")
+        echo(f"\n--- {name} ---\n{parts[name].rstrip()}")

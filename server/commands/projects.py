@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
 from ..store.admin import projects as store
 from ..store.pool import reached
-from .common import Invocation, json_option, run, show_json, table
+from .common import Invocation, echo, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
 
 __all__ = ["projects"]
@@ -66,7 +66,7 @@ def limit_project(
     if as_json:
         show_json(project)
     else:
-        click.echo(f"limit of project {project.name}: {in_words(project.limit)}")
+        echo(f"limit of project {project.name}: {in_words(project.limit)}")
 
 
 @projects.command(name="timezone")
@@ -88,4 +88,4 @@ def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
             return await store.set_timezone(pool, name, zone)
 
     project = run(work())
-    click.echo(f"time zone of project {project.name}: {project.timezone}")
+    echo(f"time zone of project {project.name}: {project.timezone}")

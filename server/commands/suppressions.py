@@ -8,7 +8,7 @@ from ..domain.campaign import Channel
 from ..errors import ConfigError
 from ..store.admin import suppressions as store
 from ..store.pool import reached
-from .common import CHANNEL, Invocation, json_option, run, show_json, table
+from .common import CHANNEL, Invocation, echo, json_option, run, show_json, table
 
 __all__ = ["suppressions"]
 
@@ -83,4 +83,4 @@ def remove(invocation: Invocation, *, channel: str, address: str, project: str |
 
     if not run(work()):
         raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
-    click.echo(f"{address} is no longer suppressed for {channel}")
+    echo(f"{address} is no longer suppressed for {channel}")

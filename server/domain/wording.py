@@ -1,11 +1,23 @@
-"""How violations show what they found: short, harmless to print, and never a recipient's address."""
+"""Formats values of callers for people: short, and harmless on a terminal."""
 
 from __future__ import annotations
 
-__all__ = ["at_position", "quoted"]
+import re
+
+__all__ = ["at_position", "printable", "quoted"]
 
 _MOST = 40  # bytes of a caller's value that a description repeats
 _NAMED = {" ": "a space", "\t": "a tab", "\n": "a line break", "\r": "a line break", '"': "a double quote"}
+
+_HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return a text with control and bidirectional characters as JSON escapes, except line breaks and tabs.
+
+    On a terminal, such characters could move the cursor or reorder what is shown.
+    """
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def quoted(text: str) -> str:

@@ -25,14 +25,11 @@ ClarionError
 │   ├── ServerEnding            streams only
 │   └── TimedOut
 ├── TooManyEndpoints            the project has as many webhook endpoints as it may have
-└── DeliveryError               one attempt failed
-    ├── RenderError             the template could not be rendered
-    └── ProviderError           the provider refused the message or did not answer; `verdict` says which
+└── DeliveryError               an attempt failed, see domain/delivery_errors.py
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -46,7 +43,6 @@ __all__ = [
     "ConfigError",
     "CredentialsInvalid",
     "CredentialsMissing",
-    "DeliveryError",
     "DeliveryNotFound",
     "EndpointNotFound",
     "IdempotencyKeyReused",
@@ -56,9 +52,7 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "ProjectNotFound",
-    "ProviderError",
     "RateLimited",
-    "RenderError",
     "RequestError",
     "ScopeMissing",
     "ServerEnding",
@@ -66,7 +60,6 @@ __all__ = [
     "TimedOut",
     "TooLateToCancel",
     "TooManyEndpoints",
-    "Verdict",
     "Violation",
 ]
 
@@ -283,61 +276,3 @@ class TimedOut(RequestError):
 
 class TooManyEndpoints(ClarionError):
     """The project has as many webhook endpoints as a project may have."""
-
-
-class Verdict(enum.StrEnum):
-    """What a provider decided about a message: the one thing that retries, breakers and routing depend on."""
-
-    SENT = "sent"
-    """The provider accepted the message."""
-    LATER = "later"
-    """Retry: the provider works, but cannot deliver this message or reach this recipient now."""
-    NEVER = "never"
-    """Give up: the provider will never accept this message."""
-    RECIPIENT_REFUSED = "recipient_refused"
-    """Give up and suppress the recipient: nothing sent to this address will ever arrive."""
-    PROVIDER_DOWN = "provider_down"
-    """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
-
-
-class DeliveryError(ClarionError):
-    """An attempt failed.
-
-    The text never contains the recipient's address. `reached_provider` is false if the message was rejected
-    before the provider saw it, so that the error says nothing about the provider.
-    """
-
-    verdict = Verdict.NEVER
-    retry_after: float | None = None
-    reached_provider = False
-
-
-class RenderError(DeliveryError):
-    """The template could not be rendered."""
-
-
-class ProviderError(DeliveryError):
-    """The provider did not accept the message."""
-
-    def __init__(
-        self,
-        verdict: Verdict,
-        message: str | None = None,
-        *,
-        retry_after: float | None = None,
-        reached_provider: bool = True,
-    ) -> None:
-        """Create an error.
-
-        Args:
-            verdict: What the provider decided; anything but `SENT`.
-            message: The provider's words, or ours if it gave none.
-            retry_after: Seconds to wait at least before the next attempt, if the provider named them.
-            reached_provider: False if Clarion rejected the message itself.
-        """
-        if verdict is Verdict.SENT:
-            raise ValueError("an error cannot have the verdict SENT")
-        super().__init__(message)
-        self.verdict = verdict
-        self.retry_after = retry_after
-        self.reached_provider = reached_provider

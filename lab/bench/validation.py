@@ -84,7 +84,7 @@ class _Catalog:
 class _Writer:
     """Commits nothing."""
 
-    async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
+    async def add(self, trigger: Trigger, place: Placement, key: IdempotencyKey | None = None) -> uuid.UUID:
         return trigger.id
 
     async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[uuid.UUID]:

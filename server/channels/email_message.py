@@ -18,8 +18,8 @@ from email.utils import format_datetime, formataddr, parseaddr
 from typing import ClassVar, Self
 
 from ..domain.campaign import Campaign, Channel
+from ..domain.delivery_errors import ProviderError, Verdict
 from ..domain.trigger import Trigger
-from ..errors import ProviderError, Verdict
 from .base import Message
 
 __all__ = [

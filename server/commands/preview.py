@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..domain.campaign import Campaign
+from ..domain.delivery_errors import DeliveryError
 from ..domain.json_depth import MAX_DEPTH, exceeds_depth
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
-from ..errors import ConfigError, DeliveryError
+from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
 from ..store.admin import campaigns, projects
 from ..store.pool import reached

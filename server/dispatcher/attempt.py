@@ -20,7 +20,7 @@ from msgspec import structs
 
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import Attempt, AttemptOutcome, ClaimT, Finished, Leased, Released
-from ..errors import DeliveryError, Verdict
+from ..domain.delivery_errors import DeliveryError, Verdict
 from .ports import AttemptResult, Sender, SendPlan, SendResult
 from .redact import safe_traceback, scrub
 from .retry import decide

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, Self
 
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, HttpReply, Released
-from ..errors import DeliveryError, Verdict
+from ..domain.delivery_errors import DeliveryError, Verdict
 
 __all__ = ["AttemptResult", "Campaigns", "Lanes", "Queue", "SendPlan", "SendResult", "Sender"]
 

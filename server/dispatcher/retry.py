@@ -7,7 +7,7 @@ import math
 
 from ..domain.campaign import RetryPolicy
 from ..domain.delivery import Claim
-from ..errors import Verdict
+from ..domain.delivery_errors import Verdict
 from .ports import SendResult
 
 __all__ = ["decide", "expires_at"]

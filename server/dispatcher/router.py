@@ -13,7 +13,7 @@ import structlog
 from ..domain.campaign import providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest
-from ..errors import Verdict
+from ..domain.delivery_errors import Verdict
 from .circuit_breaker import Breaker, BreakerState
 from .ports import SendResult
 from .provider_rate import ProviderRate

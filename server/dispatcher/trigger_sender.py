@@ -11,10 +11,10 @@ from ..channels.base import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import AttemptOutcome, Claim, Finished
+from ..domain.delivery_errors import DeliveryError, ProviderError, Verdict
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
-from ..errors import DeliveryError, ProviderError, Verdict
 from ..templates.render import Renderer
 from . import metrics
 from .ports import Campaigns, SendPlan, SendResult

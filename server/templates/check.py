@@ -11,7 +11,7 @@ from liquid.token import TOKEN_EXPRESSION
 
 from ..channels import CHANNELS
 from ..domain.campaign import Campaign, Undefined
-from ..errors import RenderError
+from ..domain.delivery_errors import RenderError
 from . import mjml
 from .environment import (
     UNSUBSCRIBE,

@@ -12,7 +12,7 @@ import re
 
 import mrml
 
-from ..errors import RenderError
+from ..domain.delivery_errors import RenderError
 from .limits import MAX_OUTPUT
 
 __all__ = ["check", "to_html"]

@@ -13,9 +13,9 @@ from liquid.exceptions import LiquidError
 from ..channels import CHANNELS
 from ..channels.base import Message
 from ..domain.campaign import Campaign, locale_chain
+from ..domain.delivery_errors import RenderError
 from ..domain.json_depth import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
-from ..errors import RenderError
 from .check import check_templates
 from .environment import UNSUBSCRIBE, describe, environment_for, part_label, part_sources, render_text
 from .limits import MAX_SECONDS, Budget, Recipient

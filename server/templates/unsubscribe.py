@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import RenderError
+from ..domain.delivery_errors import RenderError
 
 __all__ = ["checked_url"]
 

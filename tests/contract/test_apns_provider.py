@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from server.channels.push import Push
 from server.dispatcher.providers import build
 from server.dispatcher.providers.apns import HOSTS, ApnsProvider, ApnsSettings
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsReply, ApnsServer, apns_server
 from tests.kit.clock import FakeClock
 from tests.kit.smtp_servers import CERTIFICATE

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from server.channels.push import Push
 from server.dispatcher.providers import build
 from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.fcm_api import (
     DEVICE,
     KEY,

@@ -15,7 +15,8 @@ import pytest
 
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.http_providers import HTTP_PROVIDERS, HttpProvider, Server
 from tests.kit.smtp_servers import CERTIFICATE, server_tls
 

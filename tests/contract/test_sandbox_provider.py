@@ -16,7 +16,8 @@ from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel
-from server.errors import ConfigError, Verdict
+from server.domain.delivery_errors import Verdict
+from server.errors import ConfigError
 from tests.kit.verdicts import raises
 
 ID = uuid.UUID("0197a1b2-0000-7000-8000-000000000001")

@@ -15,7 +15,8 @@ import pytest
 from server.channels.email_message import Email
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.http_api import Api, Reply, http_api
 from tests.kit.sendgrid_api import ADDRESS, KEY, MESSAGE_ID, make_email, refusal, sendgrid
 

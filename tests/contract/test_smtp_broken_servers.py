@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from server.errors import Verdict
+from server.domain.delivery_errors import Verdict
 from tests.kit.smtp_provider import failure, make_email, provider_for
 from tests.kit.smtp_servers import GREETING, OK, PIPELINING, converse, mail_server, scripted_server, take_mail
 

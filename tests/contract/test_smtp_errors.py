@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.errors import Verdict
+from server.domain.delivery_errors import Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import converse, mail_server, scripted_server
 

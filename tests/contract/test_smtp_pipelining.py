@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from server.errors import ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import (
     CERTIFICATE,

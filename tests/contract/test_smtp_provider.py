@@ -10,7 +10,8 @@ import pytest
 from server.channels.text import Text
 from server.dispatcher.providers import build
 from server.dispatcher.providers.smtp.provider import SmtpSettings
-from server.errors import ConfigError, Verdict
+from server.domain.delivery_errors import Verdict
+from server.errors import ConfigError
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
 from tests.kit.verdicts import raises

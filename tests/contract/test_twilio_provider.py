@@ -14,7 +14,8 @@ from server.config import load
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.http_api import Api, Reply, http_api
 from tests.kit.twilio_api import (
     ACCOUNT,

@@ -21,7 +21,8 @@ from server.dispatcher.webhooks.address_policy import Address, AddressPolicy
 from server.dispatcher.webhooks.client import MAX_BODY, Poster
 from server.dispatcher.webhooks.resolver import Resolver
 from server.dispatcher.webhooks.url_check import problems_of
-from server.errors import ConfigError, ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.http_api import Reply, http_api
 
 LOOPBACK = "127.0.0.0/8"

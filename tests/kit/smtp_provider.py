@@ -13,7 +13,7 @@ import pytest
 from server.channels.email_message import Email, message_id_for
 from server.dispatcher.providers import build
 from server.dispatcher.providers.base import Provider
-from server.errors import ProviderError
+from server.domain.delivery_errors import ProviderError
 
 ADDRESS = "zoe.sommer@example.org"
 SENDER = "Shöp <shop@example.com>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
 
 __all__ = ["raises"]
 

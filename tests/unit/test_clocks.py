@@ -21,7 +21,7 @@ from server.dispatcher.router import ProviderRouter
 from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.clock import SYSTEM_CLOCK
 from server.domain.delivery import AttemptOutcome, Claim, Finished
-from server.errors import ProviderError, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
 from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, ScanFloors
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import MemoryCampaigns, ScriptedProvider, make_campaign, make_claim

@@ -21,8 +21,9 @@ from server.dispatcher.store_health import StoreHealth
 from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
+from server.domain.delivery_errors import ProviderError, Verdict
 from server.domain.trigger import Trigger
-from server.errors import ConfigError, ProviderError, Verdict
+from server.errors import ConfigError
 from tests.kit.dispatch import (
     ADDRESS,
     SETTINGS,

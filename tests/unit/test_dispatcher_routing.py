@@ -14,7 +14,8 @@ from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
 from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
-from server.errors import ProviderError, StoreUnavailable, Verdict
+from server.domain.delivery_errors import ProviderError, Verdict
+from server.errors import StoreUnavailable
 from tests.kit.dispatch import (
     ADDRESS,
     SLOW_POLL,

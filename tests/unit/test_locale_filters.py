@@ -8,7 +8,7 @@ import pytest
 from server.channels.sms_segments import segments
 from server.channels.text import Text
 from server.domain.campaign import Channel, Template
-from server.errors import RenderError
+from server.domain.delivery_errors import RenderError
 from server.templates.render import Renderer
 from tests.kit.dispatch import make_campaign, make_trigger
 from tests.kit.rendering import render, text_of

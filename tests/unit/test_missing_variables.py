@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.domain.campaign import Template
-from server.errors import RenderError
+from server.domain.delivery_errors import RenderError
 from server.templates.render import check_templates
 from tests.kit.dispatch import make_campaign
 from tests.kit.rendering import STRICT, render, text_of

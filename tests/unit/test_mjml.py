@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.domain.campaign import Channel, Template
-from server.errors import RenderError
+from server.domain.delivery_errors import RenderError
 from server.templates import mjml
 from server.templates.render import check_templates
 from tests.kit.cpu import little_cpu

@@ -13,8 +13,8 @@ from server.channels.email_message import Email, compose
 from server.channels.push import Push
 from server.channels.text import Text
 from server.domain.campaign import Campaign, Channel, Template
+from server.domain.delivery_errors import RenderError, Verdict
 from server.domain.trigger import Trigger
-from server.errors import RenderError, Verdict
 from server.intake.contract import USER_FIELDS_OF
 from server.templates.render import Renderer, _namespace, check_templates
 from tests.kit.cpu import little_cpu

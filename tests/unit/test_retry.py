@@ -12,7 +12,7 @@ from server.dispatcher.ports import SendPlan, SendResult
 from server.dispatcher.retry import decide, expires_at
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
-from server.errors import RenderError, Verdict
+from server.domain.delivery_errors import RenderError, Verdict
 from tests.kit.dispatch import ADDRESS, make_claim, make_trigger
 
 POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0)

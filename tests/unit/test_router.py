@@ -12,7 +12,7 @@ from server.dispatcher.circuit_breaker import BreakerState
 from server.dispatcher.ports import SendResult
 from server.dispatcher.providers.base import SendingPolicy
 from server.dispatcher.router import Plan, ProviderRouter
-from server.errors import RenderError, Verdict
+from server.domain.delivery_errors import RenderError, Verdict
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import ScriptedProvider
 

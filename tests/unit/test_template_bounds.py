@@ -8,7 +8,7 @@ import pytest
 from liquid.exceptions import ResourceLimitError
 
 from server.domain.campaign import Template
-from server.errors import RenderError
+from server.domain.delivery_errors import RenderError
 from server.templates.limits import MAX_OUTPUT, Budget
 from tests.kit.cpu import little_cpu
 from tests.kit.rendering import render, text_of

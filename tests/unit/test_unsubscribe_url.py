@@ -6,7 +6,7 @@ import pytest
 
 from server.channels.email_message import Email
 from server.domain.campaign import Channel, Template, Undefined
-from server.errors import RenderError
+from server.domain.delivery_errors import RenderError
 from server.templates.render import Renderer, check_templates
 from tests.kit.dispatch import make_campaign, make_trigger
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from ...channels.base import Message
 from ...channels.push import Push
 from ...domain.campaign import Channel
-from ...errors import ConfigError, ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
+from ...errors import ConfigError
 from ..redact import scrub
 from .http import Answer, ApiSettings
 from .http2 import Http2Api

@@ -17,7 +17,7 @@ import msgspec
 from ...channels.base import Message
 from ...channels.push import Push
 from ...domain.campaign import Channel
-from ...errors import ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 from .service_account import ServiceAccount

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import httpx
 import msgspec
 
+from ...domain.delivery_errors import ProviderError, Verdict
 from ...domain.json_depth import exceeds_depth
-from ...errors import ConfigError, ProviderError, Verdict
+from ...errors import ConfigError
 from .base import SendingPolicy
 
 __all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]

@@ -14,8 +14,8 @@ import h2.exceptions
 import httpcore
 import httpx
 
+from ...domain.delivery_errors import ProviderError, Verdict
 from ...domain.json_depth import exceeds_depth
-from ...errors import ProviderError, Verdict
 from .http import Answer, ApiSettings, HttpApi
 
 __all__ = ["Http2Api"]

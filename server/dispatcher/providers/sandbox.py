@@ -10,7 +10,7 @@ import msgspec
 
 from ...channels.base import Message
 from ...domain.campaign import Channel
-from ...errors import ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
 from .base import SendingPolicy
 
 __all__ = ["SandboxProvider", "SandboxSettings"]

@@ -21,7 +21,7 @@ import msgspec
 from ...channels.base import Message
 from ...channels.email_message import Email, envelope_address, sender_address, unsubscribe_headers
 from ...domain.campaign import Channel
-from ...errors import ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 

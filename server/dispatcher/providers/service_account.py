@@ -13,8 +13,9 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from ...domain.delivery_errors import ProviderError, Verdict
 from ...domain.json_depth import exceeds_depth
-from ...errors import ConfigError, ProviderError, Verdict
+from ...errors import ConfigError
 from ..redact import scrub
 from .http import Answer, HttpApi
 from .tokens import Clock, Token, load_key, read_file

@@ -19,7 +19,8 @@ from ...channels.base import Message
 from ...channels.sms_segments import segments
 from ...channels.text import Text
 from ...domain.campaign import Channel
-from ...errors import ConfigError, ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
+from ...errors import ConfigError
 from ..redact import scrub
 from .http import Answer, ApiSettings, HttpApi
 

@@ -12,7 +12,8 @@ from functools import cached_property
 import httpcore
 import httpx
 
-from ...errors import ConfigError, ProviderError, Verdict
+from ...domain.delivery_errors import ProviderError, Verdict
+from ...errors import ConfigError
 from ..providers.http import retry_after
 from ..redact import scrub
 from .address_policy import AddressPolicy

@@ -9,8 +9,8 @@ import re
 import structlog
 
 from ...domain.delivery import AttemptOutcome, Finished, HttpReply, Released
+from ...domain.delivery_errors import Verdict
 from ...domain.webhook import POLICY, Target, WebhookClaim
-from ...errors import Verdict
 from .. import metrics
 from ..ports import SendPlan, SendResult
 from ..redact import scrub

@@ -71,10 +71,10 @@ class TriggerWriter:
         self._pending = 0
         self._arrived = asyncio.Event()
 
-    async def add(self, trigger: Trigger, place: Placement, once: IdempotencyKey | None = None) -> uuid.UUID:
+    async def add(self, trigger: Trigger, place: Placement, key: IdempotencyKey | None = None) -> uuid.UUID:
         """Return the trigger's id once the trigger is on disk and queued.
 
-        If the key `once` belongs to an earlier trigger, that trigger's id is returned and this one is not
+        If the key belongs to an earlier trigger, that trigger's id is returned and this one is not
         stored.
 
         Raises:
@@ -82,7 +82,7 @@ class TriggerWriter:
             Overloaded: Too many triggers are waiting.
             StoreUnavailable: The database cannot be reached.
         """
-        (result,) = await self.add_all([ValidTrigger(trigger, place, once)])
+        (result,) = await self.add_all([ValidTrigger(trigger, place, key)])
         if isinstance(result, Exception):
             raise result
         return result

@@ -12,7 +12,7 @@ import re
 
 import aiosmtplib
 
-from ....errors import ProviderError, Verdict
+from ....domain.delivery_errors import ProviderError, Verdict
 from ...redact import scrub
 
 __all__ = ["CLOSING", "Stage", "classify", "is_lost", "is_refusal"]

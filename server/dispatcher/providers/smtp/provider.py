@@ -15,7 +15,8 @@ import msgspec
 from ....channels.base import Message
 from ....channels.email_message import Email, compose, envelope_address, sender_address
 from ....domain.campaign import Channel
-from ....errors import ConfigError, ProviderError, Verdict
+from ....domain.delivery_errors import ProviderError, Verdict
+from ....errors import ConfigError
 from ..base import SendingPolicy
 from .classify import Stage, classify, is_lost
 from .dkim import Signer

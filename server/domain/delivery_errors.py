@@ -1,0 +1,72 @@
+"""Why an attempt failed.
+
+DeliveryError          an attempt failed
+├── RenderError        the template could not be rendered
+└── ProviderError      the provider refused the message or did not answer; `verdict` says which
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ..errors import ClarionError
+
+__all__ = ["DeliveryError", "ProviderError", "RenderError", "Verdict"]
+
+
+class Verdict(enum.StrEnum):
+    """What a provider decided about a message: the one thing that retries, breakers and routing depend on."""
+
+    SENT = "sent"
+    """The provider accepted the message."""
+    LATER = "later"
+    """Retry: the provider works, but cannot deliver this message or reach this recipient now."""
+    NEVER = "never"
+    """Give up: the provider will never accept this message."""
+    RECIPIENT_REFUSED = "recipient_refused"
+    """Give up and suppress the recipient: nothing sent to this address will ever arrive."""
+    PROVIDER_DOWN = "provider_down"
+    """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
+
+
+class DeliveryError(ClarionError):
+    """An attempt failed.
+
+    The text never contains the recipient's address. `reached_provider` is false if the message was rejected
+    before the provider saw it, so that the error says nothing about the provider.
+    """
+
+    verdict = Verdict.NEVER
+    retry_after: float | None = None
+    reached_provider = False
+
+
+class RenderError(DeliveryError):
+    """The template could not be rendered."""
+
+
+class ProviderError(DeliveryError):
+    """The provider did not accept the message."""
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        reached_provider: bool = True,
+    ) -> None:
+        """Create an error.
+
+        Args:
+            verdict: What the provider decided; anything but `SENT`.
+            message: The provider's words, or ours if it gave none.
+            retry_after: Seconds to wait at least before the next attempt, if the provider named them.
+            reached_provider: False if Clarion rejected the message itself.
+        """
+        if verdict is Verdict.SENT:
+            raise ValueError("an error cannot have the verdict SENT")
+        super().__init__(message)
+        self.verdict = verdict
+        self.retry_after = retry_after
+        self.reached_provider = reached_provider

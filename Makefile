@@ -17,10 +17,10 @@ ARGS ?=
 CODE := server gateway client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test lint format bench faults lock wheel clean
+.PHONY: help setup setup-dev proto run test test-pythons bare lint format bench faults lock wheel clean
 
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## Make the virtual environment for running, from the hashed lock
 
@@ -33,6 +33,12 @@ run: setup proto ## Start everything with an embedded PostgreSQL and a demo proj
 
 test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+
+test-pythons: proto ## Run the tests on each supported Python that is installed (ARGS go to pytest)
+	@tools/test_pythons.sh -n 3 --dist loadgroup $(ARGS)
+
+bare: ## Run both README commands on bare Debian 12 and 13 (needs root and debootstrap; takes about 20 minutes a release)
+	@tools/bare.sh $(ARGS)
 
 lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff check $(CODE)
@@ -69,25 +75,17 @@ wheel: setup proto ## Build the wheels of server and client into dist/
 	cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* \
+	rm -rf $(VENV) $(VENV)-3.* $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* \
 		$(DESCRIPTORS) $(BUILT) protos/clarion/v1/docs.html
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "Clarion needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@echo "making the virtual environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+# Checked in each run: the script does nothing if all is up to date, and repairs what is not.
+$(VENV)/ready: FORCE
+	@$(PYTHON) tools/make_venv.py
 
-$(VENV)/ready: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "installing what is pinned in requirements.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+$(VENV)/ready-dev: FORCE
+	@$(PYTHON) tools/make_venv.py --dev
 
-$(VENV)/ready-dev: requirements-dev.lock | $(VENV)/ready
-	@echo "installing what is pinned in requirements-dev.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	@touch $@
+FORCE:
 
 $(DESCRIPTORS): $(PROTOS) | $(VENV)/ready
 	@echo "building the protos"

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Run the README's two commands on a bare Debian, from nothing, as an ordinary user: `make bare`.
+# Needs root and debootstrap. ARGS="trixie" chooses the releases, MIRROR where their packages are downloaded.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+command -v debootstrap >/dev/null || { echo "skipped: needs debootstrap (sudo apt install debootstrap)"; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "skipped: debootstrap needs root (sudo make bare)"; exit 0; }
+[ $# -gt 0 ] || set -- bookworm trixie
+packages=ca-certificates,git,make,python3,python3-venv
+mirror=${MIRROR:-http://deb.debian.org/debian}
+
+root=$(mktemp -d)
+cleanup() {
+    for folder in dev/shm dev proc; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
+    rm -rf --one-file-system "$root"
+}
+trap cleanup EXIT
+
+inside() { # a command as the ordinary user, in the clone
+    chroot "$root" su - clarion -c "cd clarion && $1"
+}
+
+for release in "$@"; do
+    echo "== $release: making a bare system (about 400 MB)"
+    debootstrap --variant=minbase --include="$packages" "$release" "$root" "$mirror" >"$root.log" ||
+        { tail "$root.log" >&2; exit 1; }
+    mount -t proc proc "$root/proc"
+    mount --bind /dev "$root/dev"
+    mount -t tmpfs tmpfs "$root/dev/shm"
+    cp /etc/resolv.conf "$root/etc/"
+    [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+    chroot "$root" useradd --create-home --shell /bin/bash clarion
+    git clone --quiet . "$root/home/clarion/clarion"
+    chroot "$root" chown -R clarion: /home/clarion
+    echo "== $release: make run"
+    inside "make run >run.log 2>&1 & timeout 900 sh -c 'until .venv/bin/python -c \
+        \"import urllib.request as u; u.urlopen(\\\"http://127.0.0.1:8080/readyz\\\")\" 2>/dev/null; do sleep 2; done'; \
+        ready=\$?; kill %1; wait; tail -20 run.log; exit \$ready"
+    echo "== $release: make test"
+    inside "make test"
+    cleanup
+    mkdir "$root"
+done

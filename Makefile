@@ -34,7 +34,7 @@ run: setup proto ## Start everything with an embedded PostgreSQL and a demo proj
 test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
-test-pythons: proto ## Run the tests on each supported Python that is installed (ARGS go to pytest)
+test-pythons: setup-dev proto ## Run the tests on each other supported Python that is installed (ARGS go to pytest)
 	@tools/test_pythons.sh -n 3 --dist loadgroup $(ARGS)
 
 bare: ## Run both README commands on bare Debian 12 and 13 (needs root and debootstrap; takes about 20 minutes a release)

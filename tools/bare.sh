@@ -29,9 +29,9 @@ for release in "$@"; do
     mount -t tmpfs tmpfs "$root/dev/shm"
     cp /etc/resolv.conf "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
-    chroot "$root" useradd --create-home --shell /bin/bash clarion
-    git clone --quiet . "$root/home/clarion/clarion"
-    chroot "$root" chown -R clarion: /home/clarion
+    chroot "$root" useradd --create-home --home-dir /srv/clarion --shell /bin/bash clarion
+    git clone --quiet . "$root/srv/clarion/clarion"
+    chroot "$root" chown -R clarion: /srv/clarion
     echo "== $release: make run"
     inside "make run >run.log 2>&1 & timeout 900 sh -c 'until .venv/bin/python -c \
         \"import urllib.request as u; u.urlopen(\\\"http://127.0.0.1:8080/readyz\\\")\" 2>/dev/null; do sleep 2; done'; \

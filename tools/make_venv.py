@@ -63,7 +63,10 @@ def fault() -> str:
         return "is incomplete" if VENV.exists() else "is missing"
     for line in settings.read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(" = ")
-        if name == "command" and Path(value.split(" -m venv ")[-1]).resolve() != VENV.resolve():
+        if (
+            name == "command"
+            and Path("/" + value.split(" -m venv ")[-1].partition("/")[2]).resolve() != VENV.resolve()
+        ):
             return "was made in another folder"
     if subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode:
         return "is incomplete or its Python was removed"

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
 # Run tests on each supported Python that is installed, and report those that are not: `make test-pythons`.
+# The Python of .venv is left out, because `make test` covers it. Pythons of pyenv are found, too.
 # Arguments are passed to pytest. Each Python has an environment in .venv-3.NN, made from the hashed lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=
 missing=
+covered=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+find_python() { # a working interpreter of a version
+    for python in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python3; do
+        ! "$python" -c "import ensurepip" 2>/dev/null || { echo "$python"; return; }
+    done
+}
+
 for version in 3.11 3.12 3.13 3.14; do
-    python=python$version
-    if ! "$python" -c "import ensurepip" 2>/dev/null; then
+    [ "$version" != "$covered" ] || continue
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
         missing="$missing $version"
         continue
     fi
@@ -16,7 +26,7 @@ for version in 3.11 3.12 3.13 3.14; do
         echo "== Python $version: installing requirements-dev.lock (about 700 MB)"
         "$python" -m venv --clear "$venv"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-            --only-binary :all: -r requirements-dev.lock
+            -r requirements-dev.lock
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
         touch "$venv/ready"
     fi

@@ -16,7 +16,7 @@ sys.modules.pop("ensurepip", None)
 import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "ensurepip" else find(name, *rest)
-runpy.run_path(sys.argv[1], run_name="__main__")
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 
 
@@ -68,25 +68,24 @@ def test_set_up_reports_its_cost_and_runs_once(project: Path) -> None:
     assert "packages from requirements.lock" in run(project)
 
 
-def test_an_interrupted_environment_is_made_again(project: Path) -> None:
-    run(project)
-    (pip,) = (project / ".venv").glob("lib/python3*/site-packages/pip")
-    shutil.rmtree(pip)
-    assert ".venv is incomplete or its Python was removed: making it" in run(project)
-
-
 def test_a_moved_folder_is_set_up_again(project: Path) -> None:
-    run(project)
+    bare_environment(project)
     moved = project.rename(project.with_name("moved"))
     assert ".venv was made in another folder: making it" in run(moved)
 
 
-def test_two_set_ups_at_once_share_the_work(project: Path) -> None:
+def test_two_set_ups_at_once_repair_an_interrupted_one(project: Path) -> None:
+    bare_environment(project)
     both = [subprocess.Popen(command(project), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    reports = [process.communicate()[0] for process in both]
+    reports = "".join(process.communicate()[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
-    assert "".join(reports).count("making it") == 1
-    assert "".join(reports).count("packages from requirements.lock") == 1
+    assert reports.count(".venv is incomplete or its Python was removed: making it") == 1
+    assert reports.count("packages from requirements.lock") == 1
+
+
+def bare_environment(project: Path) -> None:
+    """Make what is left when set-up was interrupted: an environment without pip."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)
 
 
 def test_a_missing_debian_package_is_named(project: Path) -> None:

@@ -10,6 +10,7 @@ packages=ca-certificates,git,make,python3,python3-venv
 mirror=${MIRROR:-http://deb.debian.org/debian}
 
 root=$(mktemp -d)
+chmod 755 "$root"  # readable by the ordinary user
 cleanup() {
     for folder in dev/shm dev proc; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
     rm -rf --one-file-system "$root"
@@ -39,5 +40,5 @@ for release in "$@"; do
     echo "== $release: make test"
     inside "make test"
     cleanup
-    mkdir "$root"
+    mkdir -m 755 "$root"
 done

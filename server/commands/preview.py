@@ -13,7 +13,7 @@ import click
 
 from ..domain.campaign import Campaign
 from ..domain.delivery_errors import DeliveryError
-from ..domain.json_depth import MAX_DEPTH, exceeds_depth
+from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError

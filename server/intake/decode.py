@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ..domain.campaign import Channel
+from ..domain.json_limits import MAX_VALUES
 from .contract import BODY_FIELDS, OBJECTS, REQUEST_FIELDS, USER_FIELDS, USER_FIELDS_OF, Kind, struct_of
 from .typed import TYPED, TriggerRequest, channel_of
 
@@ -94,7 +95,8 @@ def _is_flat(data: bytes) -> bool:
     if len(data) > _MAX_OBJECT:
         return False
     try:
-        return _kept_all(data, _flat_decoder.decode(data))
+        members = _flat_decoder.decode(data)
+        return len(members) <= MAX_VALUES and _kept_all(data, members)
     except _UNDECODABLE:
         return False
 

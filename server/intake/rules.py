@@ -13,6 +13,7 @@ import protovalidate
 from google.protobuf.message import Message
 
 from ..channels import CHANNELS
+from ..domain.json_limits import MAX_VALUES, is_deep_first
 from ..domain.locale import normal_locale
 from ..errors import InvalidRequest, Violation
 from . import strict_json
@@ -48,24 +49,31 @@ def require_valid(message: Message) -> None:
         raise InvalidRequest(violations)
 
 
-def check(request: TriggerRequest) -> list[Violation]:
+def check(request: TriggerRequest, *, decoded: bool = False) -> list[Violation]:
     """Return everything that is wrong with a typed request.
 
     A field that breaks a rule in the protos is not checked further.
+
+    Args:
+        request: The request.
+        decoded: Whether its JSON objects were decoded before, so that only their limits need a check.
     """
     violations = check_rules(request)
     broken = {violation.field for violation in violations}
-    return violations + [one for one in _check_values(request) if one and one.field not in broken]
+    checks = _check_values(request, _check_limits if decoded else _check_object)
+    return violations + [one for one in checks if one and one.field not in broken]
 
 
-def _check_values(request: TriggerRequest) -> Iterator[Violation | None]:
+def _check_values(
+    request: TriggerRequest, check_object: Callable[[str, str], Violation | None]
+) -> Iterator[Violation | None]:
     user = request.user
     address = CHANNELS[channel_of(request)].address
     yield _check_text(f"user.{address.field}", getattr(user, address.field), address.problem)
     yield _check_text("user.timezone", user.timezone, timezone_problem, "UNKNOWN_VALUE")
     yield _check_text("user.locale", user.locale, _locale_problem)
     for path, text in zip(OBJECTS, _objects_of(request), strict=True):
-        yield _check_object(path, text)
+        yield check_object(path, text)
 
 
 def _check_text(
@@ -88,6 +96,8 @@ def _check_object(field: str, text: str) -> Violation | None:
     if not text:
         return None
     try:
+        if not is_deep_first(text, strict_json.MAX_DEPTH, MAX_VALUES):
+            strict_json.check_values(text)
         value = strict_json.decode(strict_json.blank_below(text, _READ_DEPTH), depth=_READ_DEPTH)
         if isinstance(value, dict):
             strict_json.check_depth(text)
@@ -95,3 +105,13 @@ def _check_object(field: str, text: str) -> Violation | None:
     except strict_json.JsonError as error:
         return Violation(field, str(error), error.reason)
     return Violation(field, f"must be an object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+
+
+def _check_limits(field: str, text: str) -> Violation | None:
+    """Check the limits of a JSON object that was decoded before."""
+    try:
+        strict_json.check_values(text)
+        strict_json.check_depth(text)
+    except strict_json.JsonError as error:
+        return Violation(field, str(error), error.reason)
+    return None

@@ -14,10 +14,11 @@ import msgspec
 
 from ..channels import BY_ADDRESS_FIELD
 from ..domain.campaign import Channel
+from ..domain.json_limits import exceeds_values, is_deep_first
 from ..domain.wording import quoted
 from ..errors import Violation
 from . import strict_json
-from .contract import BODY_FIELDS, MAX_CAMPAIGN_ID, REQUEST_FIELDS, USER_FIELDS, Kind, ProtoField
+from .contract import BODY_FIELDS, MAX_CAMPAIGN_ID, OBJECTS, REQUEST_FIELDS, USER_FIELDS, Kind, ProtoField
 from .explain import EMPTY_KEY, required, unknown_field, wrong_type
 from .send_at import parse_send_at
 from .typed import TYPED, TriggerRequest
@@ -27,6 +28,8 @@ __all__ = ["StrictBody", "parse_body", "parse_campaign_id", "parse_item", "to_re
 # The limit of `event` and `user.data` is theirs alone, and is checked with the other rules. They are one and
 # two levels down; one level more is read, which shows that they are too deep.
 _MAX_DEPTH = strict_json.MAX_DEPTH + 3
+# Known fields outside of JSON objects, and room for unknown ones.
+_MAX_OTHER_VALUES = 500
 _ID = re.compile("[1-9][0-9]{0,18}")
 Values: TypeAlias = dict[str, Any]
 
@@ -80,7 +83,11 @@ def to_request(campaign_id: int, channel: Channel, body: StrictBody) -> TriggerR
 
 def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
     try:
-        text = strict_json.blank_below(data.decode("utf-8"), _MAX_DEPTH)
+        text = data.decode("utf-8")
+        if is_deep_first(text, _MAX_DEPTH, _MAX_OTHER_VALUES):
+            text = strict_json.blank_below(text, _MAX_DEPTH)
+        text, violations = _without_large_objects(text)
+        text = strict_json.blank_below(text, _MAX_DEPTH)
         text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
     except UnicodeDecodeError as error:
         return _unreadable(f"is not UTF-8: byte {error.start} is not part of a character")
@@ -88,15 +95,55 @@ def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
         return _unreadable(str(error), error.reason)
     if not isinstance(value, dict):
         return _unreadable(f"must be a JSON object, found {strict_json.type_name(value)}", "WRONG_TYPE")
-    return _checked(text, value, known)
+    return _checked(text, value, known, violations)
+
+
+def _without_large_objects(text: str) -> tuple[str, list[Violation]]:
+    """Return the text without the content of JSON objects that have too many values, and their violations.
+
+    Blanks take the place of their content, so that positions in the rest stay the same. The content is not
+    decoded, which would take milliseconds.
+
+    Raises:
+        TooManyValues: The rest of the body has too many values.
+    """
+    violations: list[Violation] = []
+    if not exceeds_values(text, _MAX_OTHER_VALUES):
+        return text, violations
+    rest = text
+    for path in OBJECTS:
+        content = _object_text(text, path)
+        blank = f"{{{' ' * (len(content) - 2)}}}"
+        rest = rest.replace(content, blank) if content else rest
+        try:
+            strict_json.check_values(content)
+        except strict_json.TooManyValues as error:
+            violations.append(Violation(path, str(error), error.reason))
+            text = text.replace(content, blank)
+    strict_json.check_values(rest, _MAX_OTHER_VALUES)
+    return text, violations
+
+
+def _object_text(text: str, path: str) -> str:
+    """Return the text of a JSON object in a body; an empty text if there is none, or the body is not JSON."""
+    value: Any = text
+    try:
+        for name in path.split("."):
+            value = _raw_decoder.decode(value)[name]
+    except (msgspec.DecodeError, KeyError, RecursionError):
+        return ""
+    found = str(value, "utf-8")
+    return found if found.startswith("{") else ""
 
 
 def _unreadable(description: str, reason: str = "MALFORMED_JSON") -> StrictBody:
     return StrictBody({}, {}, (Violation("", description, reason),))
 
 
-def _checked(text: str, value: Values, known: Mapping[str, ProtoField]) -> StrictBody:
-    violations = [unknown_field(name) for name in value if name not in known]
+def _checked(
+    text: str, value: Values, known: Mapping[str, ProtoField], violations: list[Violation]
+) -> StrictBody:
+    violations = [*violations, *(unknown_field(name) for name in value if name not in known)]
     user = value.get("user")
     if not isinstance(user, dict):
         violations.append(required("user") if "user" not in value else wrong_type("user", "an object", user))

@@ -14,14 +14,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..domain.json_depth import MAX_DEPTH, STRING, STRING_OR_BRACKET, exceeds_depth
+from ..domain.json_limits import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    STRING,
+    STRING_OR_BRACKET,
+    exceeds_depth,
+    exceeds_values,
+)
 
 __all__ = [
     "MAX_DEPTH",
     "JsonError",
     "TooDeep",
+    "TooManyValues",
     "blank_below",
     "check_depth",
+    "check_values",
     "decode",
     "forgiving",
     "type_name",
@@ -47,6 +56,12 @@ class JsonError(ValueError):
 
 class TooDeep(JsonError):
     """The text may be JSON, but it is nested too deeply."""
+
+    reason = "OUT_OF_RANGE"
+
+
+class TooManyValues(JsonError):
+    """The text may be JSON, but it has too many values."""
 
     reason = "OUT_OF_RANGE"
 
@@ -104,6 +119,16 @@ def check_depth(text: str, most: int = MAX_DEPTH) -> None:
     """
     if exceeds_depth(text, most):
         raise TooDeep(f"is nested deeper than {most} levels, which is the limit")
+
+
+def check_values(text: str, most: int = MAX_VALUES) -> None:
+    """Check the number of values of a text before a decoder reads it.
+
+    Raises:
+        TooManyValues: The text has more than `most` members and elements.
+    """
+    if exceeds_values(text, most):
+        raise TooManyValues(f"has more than {most} members and elements, which is the limit")
 
 
 def blank_below(text: str, most: int) -> str:

@@ -136,7 +136,7 @@ def _body_violations(request: TriggerRequest, body: StrictBody) -> list[Violatio
     named = {violation.field for violation in body.violations}
     if "user" in named:
         return list(body.violations)
-    return [*body.violations, *(v for v in check(request) if v.field not in named)]
+    return [*body.violations, *(v for v in check(request, decoded=True) if v.field not in named)]
 
 
 def _with_mismatch(violations: list[Violation], campaign: Campaign, given: Channel) -> list[Violation]:

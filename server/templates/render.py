@@ -14,7 +14,7 @@ from ..channels import CHANNELS
 from ..channels.base import Message
 from ..domain.campaign import Campaign, locale_chain
 from ..domain.delivery_errors import RenderError
-from ..domain.json_depth import MAX_DEPTH, exceeds_depth
+from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
 from .check import check_templates
 from .environment import UNSUBSCRIBE, describe, environment_for, part_label, part_sources, render_text

@@ -195,7 +195,8 @@ async def test_only_the_oversized_item_is_rejected(caller: Caller) -> None:
 
 
 async def test_large_nested_items_are_validated_like_small_ones(caller: Caller) -> None:
-    large = {"facts": [{"n": number} for number in range(4_000)]}
+    large = {"facts": [{"n": number, "text": "x" * 50} for number in range(300)]}
+    assert len(json.dumps(large)) > 16 * 1024
     first, second = await caller.outcomes({**GOOD, "event": large}, {**BAD, "event": large})
     assert first["trigger_id"]
     assert fields_of(second["error"]) == [("user.email", "INVALID_FORMAT")]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.json_depth import exceeds_depth
+from server.domain.json_limits import exceeds_depth
 
 VALUES = st.recursive(
     st.none() | st.text(alphabet='[]{}"\\é,:x'),

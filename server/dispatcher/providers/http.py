@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from ...domain.delivery_errors import ProviderError, Verdict
-from ...domain.json_depth import exceeds_depth
+from ...domain.json_limits import exceeds_depth
 from ...errors import ConfigError
 from .base import SendingPolicy
 

@@ -15,7 +15,7 @@ import httpcore
 import httpx
 
 from ...domain.delivery_errors import ProviderError, Verdict
-from ...domain.json_depth import exceeds_depth
+from ...domain.json_limits import exceeds_depth
 from .http import Answer, ApiSettings, HttpApi
 
 __all__ = ["Http2Api"]

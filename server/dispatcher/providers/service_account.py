@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ...domain.delivery_errors import ProviderError, Verdict
-from ...domain.json_depth import exceeds_depth
+from ...domain.json_limits import exceeds_depth
 from ...errors import ConfigError
 from ..redact import scrub
 from .http import Answer, HttpApi

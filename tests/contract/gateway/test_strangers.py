@@ -91,7 +91,11 @@ async def test_streams_without_a_key_have_their_own_limit(toy_stack: ToyStack) -
 
 
 async def test_documents_are_served_a_limited_number_of_times() -> None:
-    async with running_toy_stack() as stack, httpx.AsyncClient(base_url=f"http://{stack.address}") as client:
+    # The adaptive limit is off: a busy machine is slow.
+    async with (
+        running_toy_stack(latency_target=10.0) as stack,
+        httpx.AsyncClient(base_url=f"http://{stack.address}", timeout=30) as client,
+    ):
         answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(200)))
         rejected = [answer for answer in answers if answer.status_code != 200]
         assert 200 - len(rejected) >= 50
@@ -99,7 +103,11 @@ async def test_documents_are_served_a_limited_number_of_times() -> None:
         for answer in rejected:
             refused(answer, 503, "OVERLOADED")
         assert (await client.get("/healthz")).status_code == 200
-        assert (await trigger(client)).status_code == 204
+
+        async def is_served() -> bool:
+            return (await trigger(client)).status_code == 204
+
+        await until(is_served, "a trigger is accepted")
 
 
 async def test_answer_that_is_not_read_is_reset(strict: ToyStack) -> None:

@@ -50,7 +50,7 @@ REFUSED = [
     *(with_key("unknown", INVALID, campaign=number) for number in (999, OTHERS_CAMPAIGN)),
     *(with_key("without_scope", SCOPE, what) for what in BODIES),
     *(with_key("without_scope", SCOPE, campaign=number) for number in (999, OTHERS_CAMPAIGN, "x")),
-    *(with_key("of_another_project", FORBIDDEN, what) for what in BODIES),
+    *(with_key("of_another_project", "CAMPAIGN_NOT_FOUND", what) for what in BODIES),
     with_key("of_another_project", "CAMPAIGN_NOT_FOUND", campaign=999),
     *(with_key("held_to_45", FORBIDDEN, what) for what in BODIES),
     *(with_key("held_to_45", FORBIDDEN, campaign=number) for number in (46, 999, OTHERS_CAMPAIGN)),

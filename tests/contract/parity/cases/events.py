@@ -13,6 +13,7 @@ __all__ = ["ACCEPTED", "REFUSED", "TYPED_ALONE"]
 
 LARGEST = 60_000
 DEPTH = 32
+VALUES = 1000
 RANGE = "OUT_OF_RANGE"
 
 
@@ -24,6 +25,16 @@ def deep(levels: int) -> str:
 def deep_objects(levels: int, innermost: str = "{}") -> str:
     """Return the same of objects alone."""
     return '{"a":' * (levels - 1) + innermost + "}" * (levels - 1)
+
+
+def many(count: int, element: str = "1") -> str:
+    """Return an object with this many members and elements."""
+    return '{"a":[' + ",".join([element] * (count - 1)) + "]}"
+
+
+def flat(count: int) -> str:
+    """Return an object with this many members, without nested values."""
+    return "{" + ",".join(f'"{number}": 1' for number in range(count)) + "}"
 
 
 def long(size: int) -> str:
@@ -46,6 +57,10 @@ REFUSED = [
     with_json("event of 40 levels, no JSON in the last", deep_objects(40, "{nonsense}"), ("event", RANGE)),
     with_json("event of 33 levels in text and in truth", deep_objects(33, '{"]}":"[{"}'), ("event", RANGE)),
     with_json("event of 60,001 bytes", long(LARGEST + 1), ("event", RANGE)),
+    with_json("event of 1,001 values", many(VALUES + 1), ("event", RANGE)),
+    with_json("event of 1,001 members", flat(VALUES + 1), ("event", RANGE)),
+    with_json("event of 19,900 objects", many(19_900, "{}"), ("event", RANGE)),
+    with_json("user.data of 1,001 values", many(VALUES + 1), ("user.data", RANGE), member="data"),
     with_json("user.data of 33 levels", deep(DEPTH + 1), ("user.data", RANGE), member="data"),
     with_json("user.data of 34 levels", deep(DEPTH + 2), ("user.data", RANGE), member="data"),
     with_json("user.data of 500 levels", deep(500), ("user.data", RANGE), member="data"),
@@ -55,6 +70,9 @@ REFUSED = [
 ACCEPTED = [
     with_json("event of 32 levels", deep(DEPTH)),
     with_json("event of 32 objects", deep_objects(DEPTH)),
+    with_json("event of 1,000 values", many(VALUES)),
+    with_json("event of 1,000 members", flat(VALUES)),
+    with_json("event with 5,000 commas in a text", '{"a": "' + "," * 5000 + '"}'),
     with_json("event of 60,000 bytes", long(LARGEST)),
     with_json("user.data of 32 levels", deep(DEPTH), member="data"),
     with_json("user.data of 60,000 bytes", long(LARGEST), member="data"),

@@ -1,0 +1,77 @@
+"""How deep JSON may be nested and how many values it may have, checked before a decoder reads the text.
+
+Python's own limit on recursion differs by version, and so would what is accepted. The number of values is
+limited because each costs the strict decoder several microseconds, however few bytes it has.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "STRING",
+    "STRING_OR_BRACKET",
+    "exceeds_depth",
+    "exceeds_values",
+    "is_deep_first",
+]
+
+MAX_DEPTH = 32
+MAX_VALUES = 1000
+"""Members and elements, of all levels together. Empty objects and arrays count twice."""
+# An unterminated string extends to the end of the text: looking for its end at each quote in it would take
+# quadratic time.
+STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_STRING_OR_MARK = re.compile(rf"{STRING}|[\[\]{{}},]", re.DOTALL)
+_STRING_OR_START = re.compile(rf"{STRING}|[\[{{,]", re.DOTALL)
+STRING_OR_BRACKET = re.compile(rf"{STRING}|[\[{{]|[\]}}]", re.DOTALL)
+
+
+def exceeds_depth(text: str | bytes, most: int = MAX_DEPTH) -> bool:
+    """Return whether a JSON text is nested more than `most` levels deep."""
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")  # brackets, quotes and backslashes are the same in UTF-8
+    if text.count("{") + text.count("[") <= most:
+        return False  # most texts
+    depth = 0
+    for match in STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth > most:
+                return True
+        elif match[0] in "]}":
+            depth -= 1
+    return False
+
+
+def exceeds_values(text: str, most: int = MAX_VALUES) -> bool:
+    """Return whether a JSON text has more than `most` values. It need not be valid."""
+    if text.count("{") + text.count("[") + text.count(",") <= most:
+        return False  # most texts
+    values = 0
+    for match in _STRING_OR_START.finditer(text):
+        values += match[0] in "[{,"
+        if values > most:
+            return True
+    return False
+
+
+def is_deep_first(text: str, depth: int, values: int) -> bool:
+    """Return whether a JSON text, read from its start, exceeds a depth before a number of values.
+
+    It reads no more than it needs, so the answer costs little for any text.
+    """
+    if text.count("{") + text.count("[") <= depth:
+        return False
+    level = count = 0
+    for match in _STRING_OR_MARK.finditer(text):
+        mark = match[0]
+        level += (mark in "[{") - (mark in "]}")
+        count += mark in "[{,"
+        if level > depth:
+            return True
+        if count > values:
+            return False
+    return False

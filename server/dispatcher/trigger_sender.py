@@ -15,11 +15,11 @@ from ..domain.delivery_errors import DeliveryError, ProviderError, Verdict
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
-from ..templates.render import Renderer
 from . import metrics
 from .ports import Campaigns, SendPlan, SendResult
 from .providers.base import Provider
 from .redact import safe_traceback
+from .rendering import FairRenderer
 from .retry import expires_at
 
 __all__ = ["TriggerSender"]
@@ -42,7 +42,7 @@ class TriggerSender:
         self._campaigns = campaigns
         self._providers = providers
         self._clock = clock
-        self._renderer = Renderer()
+        self._renderer = FairRenderer()
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
     async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan:
@@ -124,7 +124,7 @@ class TriggerSender:
         if campaign is None:
             raise _rejected(f"campaign {claim.trigger.campaign_id} no longer exists")
         provider = self._provider(claim)
-        message = self._render(claim, campaign)
+        message = await self._render(claim, campaign)
         try:
             async with self._clock.timeout(provider.timeout):
                 return SendResult(Verdict.SENT, message_id=await provider.send(message))
@@ -141,10 +141,10 @@ class TriggerSender:
             raise _rejected(f"provider {claim.provider} does not support the channel {claim.trigger.channel}")
         return provider
 
-    def _render(self, claim: Claim, campaign: Campaign) -> Message:
+    async def _render(self, claim: Claim, campaign: Campaign) -> Message:
         fallback = self._campaigns.timezone(campaign.project_id)
         try:
-            return self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
+            return await self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
         except DeliveryError:
             raise
         except Exception as error:

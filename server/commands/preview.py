@@ -24,6 +24,7 @@ from .common import Invocation, as_json, echo, json_option, run, show_json
 
 if TYPE_CHECKING:
     from ..channels.base import Message
+    from ..templates.limits import Cost
 
 __all__ = ["preview"]
 
@@ -66,14 +67,15 @@ def preview(
     else:
         campaign, zone = run(_from_database(invocation, campaign_id, project))
     trigger = _trigger(campaign, **data)
-    message = _rendered(campaign, trigger, zone)
+    message, cost = _rendered(campaign, trigger, zone)
     parts = {name: text for name in _PARTS if (text := getattr(message, _member(message, name), ""))}
     if part:
         _show_one(campaign, parts, part)
     elif as_json:
-        show_json(_facts(campaign, trigger) | {"parts": parts} | _segments(message))
+        show_json(_facts(campaign, trigger) | {"parts": parts, "cost": _cost(cost)} | _segments(message))
     else:
         _show_all(campaign, trigger, message, parts)
+        _show_cost(cost)
 
 
 def _member(message: Message, part: str) -> str:
@@ -168,14 +170,14 @@ def _checked_locale(tag: str) -> str:
         raise ConfigError(f"locale: {tag!r} is not a BCP 47 language tag, such as pt-BR") from None
 
 
-def _rendered(campaign: Campaign, trigger: Trigger, zone: str) -> Message:
+def _rendered(campaign: Campaign, trigger: Trigger, zone: str) -> tuple[Message, Cost]:
     from ..templates.render import Renderer, check_templates  # noqa: PLC0415 - see server/cli.py
 
     problems = check_templates(campaign)
     if problems:
         raise ConfigError("\n".join(f"campaign {campaign.id}: {problem}" for problem in problems))
     try:
-        return Renderer().render(campaign, trigger, timezone_fallback=zone)
+        return Renderer().render_with_cost(campaign, trigger, timezone_fallback=zone)
     except DeliveryError as error:
         raise ConfigError(f"campaign {campaign.id}: {error}") from error
 
@@ -214,3 +216,21 @@ def _show_all(campaign: Campaign, trigger: Trigger, message: Message, parts: Map
         click.echo(f"segments: {cost['count']} ({cost['encoding']}, {cost['units']} units)")
     for name in (name for name in parts if name not in heads):
         echo(f"\n--- {name} ---\n{parts[name].rstrip()}")
+
+
+def _cost(cost: Cost) -> dict[str, object]:
+    return {
+        "cpu_ms": round(cost.seconds * 1000, 1),
+        "loop_iterations": cost.loops,
+        "output_bytes": cost.output,
+    }
+
+
+def _show_cost(cost: Cost) -> None:
+    from ..templates.limits import MAX_LOOPS, MAX_OUTPUT, MAX_SECONDS  # noqa: PLC0415 - see server/cli.py
+
+    click.echo(
+        f"\ncost: {cost.seconds * 1000:.1f} ms of CPU (at most {MAX_SECONDS * 1000:g}), "
+        f"{cost.loops:,} loop iterations (at most {MAX_LOOPS:,}) and {cost.output:,} bytes "
+        f"(at most {MAX_OUTPUT:,}) in the largest part"
+    )

@@ -154,7 +154,10 @@ def render_text(
     context = BoundedContext(template, namespace, recipient, budget)
     buffer = LimitedStringIO(limit=MAX_OUTPUT)
     template.render_with_context(context, buffer)
-    return buffer.getvalue()
+    text = buffer.getvalue()
+    budget.loops = max(budget.loops, context.iterations)
+    budget.output = max(budget.output, len(text.encode()))
+    return text
 
 
 def part_label(locale: str, part: str) -> str:

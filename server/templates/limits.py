@@ -34,6 +34,7 @@ __all__ = [
     "BoundedFor",
     "BoundedTablerow",
     "Budget",
+    "Cost",
     "Filter",
     "Recipient",
     "TimeLimitError",
@@ -59,6 +60,18 @@ class TimeLimitError(ResourceLimitError):
     """Rendering the message takes more CPU time than it may."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What rendering a message cost."""
+
+    seconds: float
+    """CPU time for all parts."""
+    loops: int
+    """Loop iterations in the part that has the most."""
+    output: int
+    """Size of the largest part in bytes, before post-processing."""
+
+
 class Budget:
     """Limits the CPU time that rendering one message may take.
 
@@ -68,7 +81,7 @@ class Budget:
     has elapsed for the limit to be exceeded.
     """
 
-    __slots__ = ("_next_check", "_seconds", "_started")
+    __slots__ = ("_next_check", "_seconds", "_started", "loops", "output")
 
     def __init__(self, seconds: float) -> None:
         """Start counting.
@@ -79,6 +92,12 @@ class Budget:
         self._seconds = seconds
         self._started = time.thread_time()
         self._next_check = time.monotonic() + seconds
+        self.loops = 0
+        self.output = 0
+
+    def cost(self) -> Cost:
+        """Return what rendering has cost so far."""
+        return Cost(time.thread_time() - self._started, self.loops, self.output)
 
     def check(self) -> None:
         """Raise TimeLimitError if the time is used up."""

@@ -18,7 +18,7 @@ from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
 from .check import check_templates
 from .environment import UNSUBSCRIBE, describe, environment_for, part_label, part_sources, render_text
-from .limits import MAX_SECONDS, Budget, Recipient, TimeLimitError
+from .limits import MAX_SECONDS, Budget, Cost, Recipient, TimeLimitError
 from .mjml import to_html
 from .unsubscribe import checked_url
 
@@ -75,7 +75,13 @@ class Renderer:
         self._compiled: OrderedDict[tuple[int, int, int, str], _Compiled] = OrderedDict()
 
     def render(self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str = "UTC") -> Message:
-        """Return the message of a trigger.
+        """Return the message of a trigger; the arguments and errors are those of `render_with_cost`."""
+        return self.render_with_cost(campaign, trigger, timezone_fallback=timezone_fallback)[0]
+
+    def render_with_cost(
+        self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str = "UTC"
+    ) -> tuple[Message, Cost]:
+        """Return the message of a trigger, and what rendering it cost.
 
         Args:
             campaign: The campaign, with its templates.
@@ -96,7 +102,7 @@ class Renderer:
         parts = {part: compiled.render(part, namespace, recipient, budget) for part in compiled.parts}
         if not any(parts.get(part, "").strip() for part in _BODIES):
             raise RenderError("the rendered message is empty")
-        return CHANNELS[trigger.channel].message.build(campaign, trigger, parts)
+        return CHANNELS[trigger.channel].message.build(campaign, trigger, parts), budget.cost()
 
     def _compile(self, campaign: Campaign, locale: str) -> _Compiled:
         """Return the compiled template, from the cache if possible."""

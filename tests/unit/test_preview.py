@@ -54,7 +54,9 @@ def preview(file: Path, *words: str) -> str:
 def test_a_preview_shows_every_part(file: Path) -> None:
     event = '{"id": 1234567890123456789, "at": "2026-07-15T12:00:00Z", "note": "<b>"}'
     shown = preview(file, "1", "--timezone", "Asia/Tokyo", "--event", event)
-    assert shown.splitlines() == [
+    *lines, _, cost = shown.splitlines()
+    assert cost.startswith("cost: ")
+    assert lines == [
         "campaign: 1",
         "name: Order",
         "channel: email",
@@ -89,6 +91,25 @@ def test_event_from_a_file_and_a_single_part(file: Path) -> None:
     event = file.with_name("event.json")
     event.write_text('{"note": "from a file"}', encoding="utf-8")
     assert preview(file, "1", "--event", f"@{event}", "--part", "html") == "<p>from a file</p>\n"
+
+
+def test_a_preview_shows_what_rendering_cost(tmp_path: Path) -> None:
+    file = tmp_path / "campaigns.yaml"
+    source = "{% for one in event.items %}{{ one }}é{% endfor %}"
+    file.write_text(
+        "project: demo\ncampaigns:\n- id: 1\n  name: Loop\n  channel: text\n  providers: [sandbox]\n"
+        f'  templates:\n    default:\n      text: "{source}"\n',
+        encoding="utf-8",
+    )
+    words = ["--event", f'{{"items": {list(range(10))}}}']
+    cost = json.loads(preview(file, "1", *words, "--json"))["cost"]
+    assert cost.pop("cpu_ms") < 50
+    assert cost == {"loop_iterations": 10, "output_bytes": 30}
+    shown = preview(file, "1", *words).splitlines()[-1]
+    assert shown.endswith(
+        "ms of CPU (at most 50), 10 loop iterations (at most 10,000) and 30 bytes (at most 1,048,576) in the "
+        "largest part"
+    )
 
 
 def test_a_text_message_shows_its_segments(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m lab.strangers`: what a good key gets while callers without a key attack. See docs/benchmarks.md.
+"""`python -m lab.strangers`: what a good key gets while others attack. See docs/benchmarks.md.
 
 Exit codes: 0; 1 if a target was missed; 2 if the run failed.
 """
@@ -20,9 +20,11 @@ from ..process import lab_process
 from ..product import product
 from ..report import percentile, table
 from .attacks import ATTACKS
+from .keyed import KEYED_ATTACKS, write_campaigns
 
 __all__ = ["main"]
 
+_ALL = [*ATTACKS, *KEYED_ATTACKS]
 _RATE = 10
 _PATIENCE = 5.0
 _SETTLE_SECONDS = 2.0
@@ -63,23 +65,28 @@ class Result:
 
 @click.command(context_settings=HELP)
 @click.option("--seconds", type=click.IntRange(2, 600), default=15, help="Length of each phase.")
-@click.option(
-    "--attack", "names", type=click.Choice(list(ATTACKS)), multiple=True, help="Repeatable.  [default: all]"
-)
+@click.option("--attack", "names", type=click.Choice(_ALL), multiple=True, help="Repeatable.  [default: all]")
 @data_option
 def main(*, seconds: int, names: Sequence[str], data: Path) -> None:
-    """Attack without a key, and measure what a good key gets."""
-    run_command(_run(names or list(ATTACKS), seconds, data), name="strangers")
+    """Attack without a key or with that of another project, and measure what a good key gets."""
+    run_command(_run(names or _ALL, seconds, data), name="strangers")
 
 
 async def _run(names: Sequence[str], seconds: int, data: Path) -> int:
     results = []
     with temporary_run(data) as run:
-        async with product(run) as made, made.serving() as deployment:
+        async with product(run) as made, made.serving() as deployment, made.dispatching():
+            other = await made.with_campaigns(write_campaigns(run.log), {})
             for name in names:
                 quiet = await serve_good_key(deployment.port, made.key, seconds)
                 attacker = lab_process(
-                    "attack", run.log, "strangers.attacks", name, deployment.port, ready="attacking"
+                    "attack",
+                    run.log,
+                    "strangers.attacks",
+                    name,
+                    deployment.port,
+                    other.key,
+                    ready="attacking",
                 )
                 async with attacker.running():
                     await asyncio.sleep(_SETTLE_SECONDS)

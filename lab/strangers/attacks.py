@@ -13,6 +13,7 @@ from typing import Any
 
 from ..load import BODY, PATH, Connection
 from .http2 import Http2, http2
+from .keyed import KEYED_ATTACKS
 
 __all__ = ["ATTACKS", "Attack"]
 
@@ -136,11 +137,13 @@ ATTACKS: Mapping[str, Attack] = {
 }
 
 
-async def _attack(name: str, port: int) -> None:
+async def _attack(name: str, port: int, key: str) -> None:
     answers: Counter[str] = Counter()
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    attack = asyncio.create_task(ATTACKS[name](port, answers))
+    keyed = KEYED_ATTACKS.get(name)
+    running = keyed(port, key, answers) if keyed else ATTACKS[name](port, answers)
+    attack = asyncio.create_task(running)
     print("attacking", flush=True)
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait({attack, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,4 +154,4 @@ async def _attack(name: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_attack(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_attack(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

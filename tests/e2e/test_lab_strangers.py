@@ -11,6 +11,7 @@ from lab.process import lab_process
 from lab.product import Deployment, Product, product
 from lab.strangers.__main__ import Result, Served, as_table, serve_good_key
 from lab.strangers.attacks import ATTACKS
+from lab.strangers.keyed import KEYED_ATTACKS, write_campaigns
 from server.up.data_folder import RunDir
 
 pytestmark = pytest.mark.xdist_group("strangers")
@@ -25,10 +26,13 @@ async def system(
             yield run, made, deployment
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", [*ATTACKS, *KEYED_ATTACKS])
 async def test_good_key_is_served_during(system: tuple[RunDir, Product, Deployment], attack: str) -> None:
     run, made, deployment = system
-    attacker = lab_process("attack", run.log, "strangers.attacks", attack, deployment.port, ready="attacking")
+    other = await made.with_campaigns(write_campaigns(run.log), {})
+    attacker = lab_process(
+        "attack", run.log, "strangers.attacks", attack, deployment.port, other.key, ready="attacking"
+    )
     async with attacker.running():
         served = await serve_good_key(deployment.port, made.key, seconds=1)
     assert served.sent == served.accepted == 10

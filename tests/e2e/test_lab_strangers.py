@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -43,10 +44,12 @@ def test_table_names_missed_targets() -> None:
     results = [
         Result("slow", quiet, Served(sent=100, accepted=100, p99_ms=31)),
         Result("refused", quiet, Served(sent=100, accepted=98, p99_ms=10)),
+        Result("late", replace(quiet, delivery_ms=5), replace(quiet, delivery_ms=16)),
         Result("harmless", quiet, Served(sent=100, accepted=99, p99_ms=30)),
     ]
-    assert [one.met for one in results] == [False, False, True]
+    assert [one.met for one in results] == [False, False, False, True]
     assert [line.rsplit("|", 2)[1].strip() for line in as_table(results).splitlines()[2:]] == [
+        "NO",
         "NO",
         "NO",
         "yes",

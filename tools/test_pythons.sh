@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run tests on each supported Python that is installed, and report those that are not: `make test-pythons`.
 # The Python of .venv is left out, because `make test` covers it. Pythons of pyenv are found, too.
-# Arguments are passed to pytest. Each Python has an environment in .venv-3.NN, made from the hashed lock.
+# With NEWEST=1 only the newest of them. Arguments are passed to pytest. Each Python has an environment in .venv-3.NN, made from the hashed lock.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=
@@ -14,7 +14,7 @@ find_python() { # a working interpreter of a version
     done
 }
 
-for version in 3.11 3.12 3.13 3.14; do
+for version in 3.14 3.13 3.12 3.11; do
     [ "$version" != "$covered" ] || continue
     python=$(find_python "$version")
     if [ -z "$python" ]; then
@@ -32,6 +32,7 @@ for version in 3.11 3.12 3.13 3.14; do
     fi
     echo "== $("$venv/bin/python" --version)"
     "$venv/bin/python" -m pytest "$@" || failed="$failed $version"
+    [ -z "${NEWEST:-}" ] || break
 done
 [ -z "$missing" ] || echo "not tested, because not installed: Python$missing"
 [ -z "$failed" ] || { echo "failed on Python$failed" >&2; exit 1; }

@@ -22,7 +22,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
 PIP = ("-m", "pip", "--disable-pip-version-check", "install", "--no-deps")
-# Measured on Debian 12 and 13 (x86_64, 2 cores): downloads and what is installed.
+# Both together take 700 MB, measured on Debian 12 (x86_64); the times depend on the network.
 COST = {
     "ready": "about 400 MB of disk and 1 to 3 minutes",
     "ready-dev": "about 300 MB more and 1 to 2 minutes",

@@ -28,8 +28,8 @@ setup-dev: $(VENV)/ready-dev ## The same with what tests and linters need
 
 proto: $(BUILT) ## Build stubs, descriptors and the reference from protos/
 
-run: setup proto ## Start everything with an embedded PostgreSQL and a demo project
-	@exec $(BIN)/clarion --config server/up/demo/clarion.toml up --demo
+run: setup proto ## Start everything with an embedded PostgreSQL, a demo project, and your clarion.toml if there is one
+	@exec $(BIN)/clarion --config $(or $(wildcard clarion.toml),server/up/demo/clarion.toml) up --demo
 
 test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)

@@ -30,13 +30,16 @@ for release in "$@"; do
     mount -t tmpfs tmpfs "$root/dev/shm"
     cp /etc/resolv.conf "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+    # Behind a proxy with its own certificate authority, pip in the bare system must trust it as well.
+    [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     chroot "$root" useradd --create-home --home-dir /srv/clarion --shell /bin/bash clarion
     git clone --quiet . "$root/srv/clarion/clarion"
     chroot "$root" chown -R clarion: /srv/clarion
     echo "== $release: make run"
-    inside "make run >run.log 2>&1 & timeout 900 sh -c 'until .venv/bin/python -c \
-        \"import urllib.request as u; u.urlopen(\\\"http://127.0.0.1:8080/readyz\\\")\" 2>/dev/null; do sleep 2; done'; \
-        ready=\$?; kill %1; wait; tail -20 run.log; exit \$ready"
+    inside "make run >run.log 2>&1 & run=\$!
+        while kill -0 \$run 2>/dev/null && ! grep -q Ctrl-C run.log; do sleep 2; done
+        grep -q Ctrl-C run.log; ready=\$?
+        kill -TERM \$run 2>/dev/null; wait; tail -20 run.log; exit \$ready"
     echo "== $release: make test"
     inside "make test"
     cleanup

@@ -70,6 +70,7 @@ WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc
 READING = ("GET", "HEAD")
 ENVOYS_OWN_LIMIT = 4096
 ONLY_POST = replace(NOT_ALLOWED, headers={"allow": "POST"})
+DOCS_PATH = "/docs"
 HTML = "text/html; charset=utf-8"
 READ_ANEW = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -102,7 +103,7 @@ def _documents() -> list[Document]:
     """
     return [
         Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
-        Document("/docs", built("docs.html"), {"content-type": HTML, **READ_ANEW, **NOTHING_BUT_TEXT}),
+        Document(DOCS_PATH, built("docs.html"), {"content-type": HTML, **READ_ANEW, **NOTHING_BUT_TEXT}),
     ]
 
 
@@ -114,6 +115,7 @@ def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list
         "routes": [
             *_grpc_routes(settings, contract),
             *_web_routes(settings, contract),
+            *_page("/", {"redirect": {"path_redirect": DOCS_PATH, "response_code": "FOUND"}}),
             *_page(HEALTH_PATH, {"direct_response": {"status": int(HTTPStatus.OK)}}),
             # The health filter answers first.
             *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),

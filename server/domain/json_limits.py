@@ -7,6 +7,7 @@ limited because each costs the strict decoder several microseconds, however few 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 __all__ = [
     "MAX_DEPTH",
@@ -25,7 +26,6 @@ MAX_VALUES = 1000
 # quadratic time.
 STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _STRING_OR_MARK = re.compile(rf"{STRING}|[\[\]{{}},]", re.DOTALL)
-_STRING_OR_START = re.compile(rf"{STRING}|[\[{{,]", re.DOTALL)
 STRING_OR_BRACKET = re.compile(rf"{STRING}|[\[{{]|[\]}}]", re.DOTALL)
 
 
@@ -33,29 +33,14 @@ def exceeds_depth(text: str | bytes, most: int = MAX_DEPTH) -> bool:
     """Return whether a JSON text is nested more than `most` levels deep."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")  # brackets, quotes and backslashes are the same in UTF-8
-    if text.count("{") + text.count("[") <= most:
-        return False  # most texts
-    depth = 0
-    for match in STRING_OR_BRACKET.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            if depth > most:
-                return True
-        elif match[0] in "]}":
-            depth -= 1
-    return False
+    return is_deep_first(text, most, len(text))  # no text has more values than characters
 
 
 def exceeds_values(text: str, most: int = MAX_VALUES) -> bool:
     """Return whether a JSON text has more than `most` values. It need not be valid."""
     if text.count("{") + text.count("[") + text.count(",") <= most:
         return False  # most texts
-    values = 0
-    for match in _STRING_OR_START.finditer(text):
-        values += match[0] in "[{,"
-        if values > most:
-            return True
-    return False
+    return _first_excess(text, len(text), most) == "values"
 
 
 def is_deep_first(text: str, depth: int, values: int) -> bool:
@@ -64,14 +49,22 @@ def is_deep_first(text: str, depth: int, values: int) -> bool:
     It reads no more than it needs, so the answer costs little for any text.
     """
     if text.count("{") + text.count("[") <= depth:
-        return False
+        return False  # most texts
+    return _first_excess(text, depth, values) == "depth"
+
+
+def _first_excess(text: str, depth: int, values: int) -> Literal["depth", "values"] | None:
+    """Return which limit a text exceeds first, if any. Nothing after that is read."""
     level = count = 0
     for match in _STRING_OR_MARK.finditer(text):
         mark = match[0]
-        level += (mark in "[{") - (mark in "]}")
-        count += mark in "[{,"
-        if level > depth:
-            return True
-        if count > values:
-            return False
-    return False
+        if mark in "]}":
+            level -= 1
+        elif mark in "[{,":
+            count += 1
+            level += mark != ","
+            if level > depth:
+                return "depth"
+            if count > values:
+                return "values"
+    return None

@@ -7,6 +7,7 @@ traceback.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -63,16 +64,23 @@ def _checked(handler: MethodHandler) -> MethodHandler:
     return grpc.unary_unary_rpc_method_handler(_unary(handler), response_serializer=serialize)
 
 
+@asynccontextmanager
+async def _rejecting(context: Context) -> AsyncIterator[None]:
+    """End the call with an error of the API if the block raises one."""
+    try:
+        yield
+    except NotImplementedError:
+        await abort(context, MethodUnknown())
+    except Exception as error:
+        await reject(error, context)
+
+
 def _unary(handler: MethodHandler) -> Callable[..., Any]:
     serve: Any = handler.unary_unary
 
     async def checked(raw: bytes, context: Context) -> Any:
-        try:
+        async with _rejecting(context):
             return await serve(decode(handler, raw), context)
-        except NotImplementedError:
-            await abort(context, MethodUnknown())
-        except Exception as error:
-            await reject(error, context)
 
     return checked
 
@@ -81,10 +89,8 @@ def _stream(handler: MethodHandler) -> Callable[..., Any]:
     serve: Any = handler.unary_stream
 
     async def checked(raw: bytes, context: Context) -> None:
-        try:
+        async with _rejecting(context):
             await serve(decode(handler, raw), context)
-        except Exception as error:
-            await reject(error, context)
 
     return checked
 
@@ -94,12 +100,10 @@ def _streams(handler: MethodHandler) -> Callable[..., Any]:
     serve: Any = handler.stream_stream
 
     async def checked(raws: AsyncIterator[bytes], context: Context) -> None:
-        try:
+        async with _rejecting(context):
             async for raw in raws:
                 async for answer in serve(_one(decode(handler, raw)), context):
                     await context.write(answer)
-        except Exception as error:
-            await reject(error, context)
 
     return checked
 

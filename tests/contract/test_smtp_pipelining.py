@@ -84,7 +84,7 @@ async def test_an_encrypted_connection_pipelines() -> None:
 @pytest.mark.parametrize(
     ("command", "answer", "expected", "stage"),
     [
-        ("mail", "550 5.1.7 Bad sender", Verdict.NEVER, "naming the sender"),
+        ("mail", "550 5.1.7 Bad sender", Verdict.LATER, "naming the sender"),
         ("mail", "450 4.7.1 Slow down", Verdict.PROVIDER_DOWN, "naming the sender"),
         ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", Verdict.RECIPIENT_REFUSED, "naming the recipient"),
         ("rcpt", "450 4.2.0 Greylisted", Verdict.LATER, "naming the recipient"),
@@ -160,7 +160,7 @@ async def result_of(answers: bytes) -> tuple[ProviderError, bytes]:
     ("answers", "expected", "words"),
     [
         # It rejected the sender but accepted the recipient: even an empty message might be delivered.
-        (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.NEVER, "SMTP 550 5.1.7 Bad sender"),
+        (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.LATER, "SMTP 550 5.1.7 Bad sender"),
         # With more replies than commands, later replies cannot be assigned.
         (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "unsolicited reply from the server: 250 OK"),
         (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),

@@ -3,6 +3,9 @@
 Codes: RFC 5321 section 4.2.3, RFC 4954 section 6 (login), RFC 7504 (521, 556). Enhanced codes: RFC 3463 and
 the IANA registry of SMTP enhanced status codes. Where the enhanced code contradicts the class of the basic
 code, the basic code alone decides.
+
+A recipient is suppressed only if an enhanced code or the words are about its mailbox, and no words blame
+something else: 550 alone is also the reply to a missing login, a blocklist and a rejected sender.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ import aiosmtplib
 
 from ....domain.delivery_errors import ProviderError, Verdict
 from ...redact import scrub
+from .phrases import verdict_of_phrases
 
 __all__ = ["CLOSING", "Stage", "classify", "is_lost", "is_refusal"]
 
 CLOSING = 421
 _FIRST_REFUSAL, _FIRST_PERMANENT, _FIRST_UNKNOWN = 400, 500, 600
-# Cisco's servers write `#5.1.1`.
+_TOO_BIG = 552
+# Cisco's servers write `#5.1.1`; qmail writes `(#5.1.1)` at the end, and its chkuser `(#5.1.1 - chkuser)`.
 _ENHANCED = re.compile(r"\s*#?(([45]\.\d{1,3})\.\d{1,3})\b")
+_ENHANCED_AT_END = re.compile(r"\(#(([45]\.\d{1,3})\.\d{1,3})\b[^()]*\)\W*\Z")
 
 
 class Stage(enum.StrEnum):
@@ -52,6 +58,7 @@ _BY_STATUS = {
     "5.1.3": _REFUSED,  # not an address
     "5.1.6": _REFUSED,  # moved, no forwarding address
     "5.1.10": _REFUSED,  # the domain accepts no mail (null MX)
+    "5.1.90": _DOWN,  # Exchange Online: our daily limit is reached
     # Mailbox: full (x.2.2), busy, or the message exceeds its size limit.
     "4.2": _LATER,
     "5.2": _NEVER,
@@ -77,8 +84,11 @@ _BY_STATUS = {
     # Policy. Greylisting uses 4.7.x.
     "4.7": _LATER,
     "5.7": _NEVER,
-    # Login, encryption and throttling: about our account, whatever the class.
-    **{f"{kind}.7.{detail}": _DOWN for kind in (4, 5) for detail in (8, 9, 10, 11, 12, 13, 14, 28)},
+    # Login, encryption and throttling: about our account, whatever the class. 9 and 12 are left out: Yahoo
+    # and Exchange use them for policies, and those of a login come with a code in _OURS.
+    **{f"{kind}.7.{detail}": _DOWN for kind in (4, 5) for detail in (8, 10, 11, 13, 14, 28)},
+    # Exchange: we may not relay, are not logged in, or have sent too much.
+    **{f"5.7.{detail}": _DOWN for detail in (54, 57, 64, 705)},
     # Our DKIM, SPF, DMARC or reverse DNS fails: can be corrected, and another server may accept it.
     **{f"5.7.{detail}": _LATER for detail in (20, 21, 22, 23, 24, 25, 26, 27, 29)},
 }
@@ -90,10 +100,6 @@ _BY_CODE = {
     # Replies without an enhanced code. Greylisting uses 450 or 451 for a recipient.
     (Stage.RECIPIENT, 450): _LATER,
     (Stage.RECIPIENT, 451): _LATER,
-    (Stage.RECIPIENT, 550): _REFUSED,
-    (Stage.RECIPIENT, 551): _REFUSED,
-    (Stage.RECIPIENT, 553): _REFUSED,
-    (Stage.RECIPIENT, 556): _REFUSED,
     (Stage.DATA, 450): _LATER,
     (Stage.CONTENT, 450): _LATER,
 }
@@ -134,25 +140,43 @@ def _verdict(code: int, text: str, stage: Stage) -> Verdict:
         return _DOWN
     status, subject = _enhanced(code, text)
     known = _BY_STATUS.get(status) or _BY_STATUS.get(subject) if status else _BY_CODE.get((stage, code))
-    verdict = known or (_NEVER if code >= _FIRST_PERMANENT else _DOWN)
-    return _of_sender(verdict, subject) if stage is Stage.SENDER else verdict
+    known = known or (_NEVER if code >= _FIRST_PERMANENT else _DOWN)
+    verdict = _with_words(known, status, verdict_of_phrases(text))
+    return _of_sender(verdict, code, subject) if stage is Stage.SENDER else verdict
 
 
 def _enhanced(code: int, text: str) -> tuple[str, str]:
     """Return the enhanced code and its first two numbers, both empty if missing or of another class."""
-    match = _ENHANCED.match(text)
+    match = _ENHANCED.match(text) or _ENHANCED_AT_END.search(text)
     if match is None or match[1][0] != str(code)[0]:
         return "", ""
     return match[1], match[2]
 
 
-def _of_sender(verdict: Verdict, subject: str) -> Verdict:
+def _with_words(known: Verdict, status: str, worded: Verdict | None) -> Verdict:
+    """Return the verdict of the codes, made more precise by that of the words.
+
+    Words never contradict a code that names something else than the recipient, apart from those about our
+    access to the server, such as `454 4.7.1 Relay access denied`.
+    """
+    if known is _DOWN or worded is None:
+        return known
+    if known is _LATER:
+        return _DOWN if worded is _DOWN else _LATER
+    is_unspecific = not status or (status.endswith(".0") and status != "5.7.0")
+    if known is _NEVER and worded is _REFUSED and not is_unspecific:
+        return _NEVER
+    return worded
+
+
+def _of_sender(verdict: Verdict, code: int, subject: str) -> Verdict:
     """Return the verdict for a refused sender, which is never the recipient's fault.
 
-    A policy refusal (x.7) at this stage is about the campaign's sender: a setting of one campaign only.
+    The sender is a setting of one campaign, so its refusal is retried, but does not stop other campaigns.
+    Most temporary refusals at this stage are throttling.
     """
-    if subject == "5.7" and verdict is _NEVER:
-        return _LATER
-    if verdict is _LATER:
-        return _DOWN
-    return _NEVER if verdict is _REFUSED else verdict
+    if verdict is _DOWN or code == _TOO_BIG:
+        return verdict
+    if code < _FIRST_PERMANENT:
+        return _LATER if subject == "4.1" else _DOWN
+    return _LATER

@@ -66,7 +66,7 @@ class Attempt:
     """Counted from 1."""
     provider: str
     outcome: str
-    """`delivered`, `retry`, `dead`, `lost` or `suppressed`."""
+    """`delivered`, `retry`, `dead`, `lost`, `suppressed` or `in_doubt`."""
     started_at: dt.datetime
     seconds: float
     provider_message_id: str

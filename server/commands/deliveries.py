@@ -29,6 +29,7 @@ _ENDED = {
     AttemptOutcome.DEAD: "failed permanently",
     AttemptOutcome.LOST: "lost",
     AttemptOutcome.SUPPRESSED: "not sent",
+    AttemptOutcome.IN_DOUBT: "in doubt",
 }
 
 

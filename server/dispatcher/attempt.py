@@ -1,8 +1,8 @@
 """The life cycle of one attempt, the same for triggers and webhook messages.
 
-An attempt ends in one of five ways: the message is not sent (its recipient is suppressed, it has no attempts
-left, or it expired), it is sent, sending fails (and is retried or given up), a shutdown cuts it off, or its
-claim is released because it must wait.
+An attempt ends in one of six ways: the message is not sent (its recipient is suppressed, it has no attempts
+left, or it expired), it is sent, sending fails (and is retried or given up), it is in doubt whether it was
+sent, a shutdown cuts it off, or its claim is released because it must wait.
 """
 
 from __future__ import annotations
@@ -23,12 +23,26 @@ from ..domain.delivery import Attempt, AttemptOutcome, ClaimT, Finished, Leased,
 from ..domain.delivery_errors import DeliveryError, Verdict
 from .ports import AttemptResult, Sender, SendPlan, SendResult
 from .redact import safe_traceback, scrub
-from .retry import decide
+from .retry import decide, if_in_doubt
 
-__all__ = ["CUT_OFF", "EXPIRED", "USED_UP", "AttemptRunner", "conclude", "cut_off", "not_sent"]
+__all__ = [
+    "CUT_OFF",
+    "EXPIRED",
+    "EXPIRED_IN_DOUBT",
+    "USED_UP",
+    "AttemptRunner",
+    "conclude",
+    "cut_off",
+    "not_sent",
+]
 
 EXPIRED = "its time to live ended"
 """The error of a message that was not sent in time."""
+ARRIVED = "; the message may have arrived"
+"""Appended to the error of an attempt in doubt."""
+ARRIVED_EARLIER = "; an earlier attempt may have delivered it"
+"""Appended to the error of a message that is given up after an attempt that was lost or ended in doubt."""
+EXPIRED_IN_DOUBT = EXPIRED + ARRIVED_EARLIER
 _RANDOM = random.SystemRandom()
 USED_UP = "no attempts left; the outcome of the last one is unknown"
 CUT_OFF = "cut off by a shutdown; the provider may have received the message"
@@ -116,7 +130,8 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
         error = EXPIRED
     else:
         return None
-    return Finished(claim, _attempt(claim, outcome, now, 0.0, scrub(error, plan.address)))
+    error = scrub(error, plan.address) + (ARRIVED_EARLIER if claim.may_have_arrived else "")
+    return Finished(claim, _attempt(claim, outcome, now, 0.0, error))
 
 
 def cut_off(claim: ClaimT, started_at: dt.datetime, duration: float) -> Finished[ClaimT]:
@@ -133,7 +148,7 @@ def conclude(
     started_at: dt.datetime,
     duration: float,
 ) -> Finished[ClaimT]:
-    """Turn the result of a send into what is recorded: delivered, retry (with its delay) or dead.
+    """Turn the result of a send into what is recorded: delivered, retry (with its delay), in doubt or dead.
 
     Args:
         claim: What was sent.
@@ -147,19 +162,32 @@ def conclude(
         attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)
         attempt = replace(attempt, provider_message_id=result.message_id)
         return Finished(claim, attempt, reply=result.reply)
-    policy = plan.policy
-    if result.verdict is Verdict.PROVIDER_DOWN:
-        policy = structs.replace(policy, max_attempts=policy.max_attempts + plan.spare_attempts)
-    end, now = plan.expires_at, started_at + dt.timedelta(seconds=duration)
-    time_left = (end - now).total_seconds() if end else math.inf
-    delay = decide(result, claim.tries, policy, jitter, time_left)
+    now = started_at + dt.timedelta(seconds=duration)
+    delay, too_late = _next_attempt(claim, plan, result, jitter, now)
     error = scrub(result.error, plan.address)
     refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
-    if delay is None and decide(result, claim.tries, policy, jitter) is not None:
-        error += "; its time to live ends before the next attempt"
     outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
-    attempt = _attempt(claim, outcome, started_at, duration, error)
+    if result.verdict is Verdict.IN_DOUBT:
+        outcome, error = AttemptOutcome.IN_DOUBT, error + ARRIVED
+    elif delay is None and claim.may_have_arrived:
+        error += ARRIVED_EARLIER
+    attempt = _attempt(claim, outcome, started_at, duration, error + too_late)
     return Finished(claim, attempt, delay, refusal, result.reply)
+
+
+def _next_attempt(
+    claim: Leased, plan: SendPlan, result: SendResult, jitter: float, now: dt.datetime
+) -> tuple[float | None, str]:
+    """Return the seconds until the next attempt, or None, and a note if only the expiry prevents it."""
+    policy = plan.policy
+    if result.verdict.blames_provider:
+        policy = structs.replace(policy, max_attempts=policy.max_attempts + plan.spare_attempts)
+    result, policy = if_in_doubt(result, claim.doubts, policy, plan.in_doubt)
+    time_left = (plan.expires_at - now).total_seconds() if plan.expires_at else math.inf
+    delay = decide(result, claim.tries, policy, jitter, time_left)
+    if delay is None and decide(result, claim.tries, policy, jitter) is not None:
+        return None, "; its time to live ends before the next attempt"
+    return delay, ""
 
 
 def _attempt(

@@ -15,7 +15,7 @@ import structlog
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, Leased, Released
 from ..errors import StoreUnavailable
-from .attempt import EXPIRED, AttemptRunner
+from .attempt import EXPIRED, EXPIRED_IN_DOUBT, AttemptRunner
 from .ports import Lanes, Queue, Sender
 from .recorder import Recorder
 from .redact import safe_traceback
@@ -125,7 +125,7 @@ class Dispatcher(Generic[ClaimT]):
         while True:
             try:
                 lanes = await self._queue.lanes()
-                while expired := await self._queue.bury_expired(EXPIRED):
+                while expired := await self._queue.bury_expired(EXPIRED, EXPIRED_IN_DOUBT):
                     self._sender.expired(expired)
             except StoreUnavailable:  # logged when a claim fails
                 lanes = self._lanes_of_queue

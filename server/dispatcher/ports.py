@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self
+from typing import Generic, Literal, Protocol, Self
 
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, HttpReply, Released
 from ..domain.delivery_errors import DeliveryError, Verdict
 
-__all__ = ["AttemptResult", "Campaigns", "Lanes", "Queue", "SendPlan", "SendResult", "Sender"]
+__all__ = ["AttemptResult", "Campaigns", "DoubtPolicy", "Lanes", "Queue", "SendPlan", "SendResult", "Sender"]
 
 
 class Queue(Protocol[ClaimT]):
@@ -30,11 +30,12 @@ class Queue(Protocol[ClaimT]):
         """Return the lanes that have queued messages."""
         ...
 
-    async def bury_expired(self, error: str) -> int:
+    async def bury_expired(self, error: str, after_doubt: str) -> int:
         """Turn a batch of messages that expired in the queue into dead letters; return how many.
 
         Args:
             error: The error to record.
+            after_doubt: The error to record for messages of which an earlier attempt may have succeeded.
         """
         ...
 
@@ -99,6 +100,15 @@ class SendResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubtPolicy:
+    """What follows when a message may have arrived: see `SendingPolicy.in_doubt`."""
+
+    action: Literal["repeat", "hold", "give_up"] = "repeat"
+    hold: float = 0.0
+    """Seconds before a held message is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendPlan:
     """How to send one claim, decided by its sender before the attempt."""
 
@@ -107,7 +117,9 @@ class SendPlan:
     policy: RetryPolicy
     expires_at: dt.datetime | None = None
     spare_attempts: int = 0
-    """Additional attempts, used only for failures of the provider (PROVIDER_DOWN)."""
+    """Additional attempts, used only for failures of the provider."""
+    in_doubt: DoubtPolicy = DoubtPolicy()
+    """What follows if the message may have arrived."""
     suppressed: str = ""
     """If the recipient is suppressed, the error with which a provider refused it."""
     wait: float = 0.0

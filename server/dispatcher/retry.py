@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
+
+from msgspec import structs
 
 from ..domain.campaign import RetryPolicy
 from ..domain.delivery import Claim
 from ..domain.delivery_errors import Verdict
-from .ports import SendResult
+from .ports import DoubtPolicy, SendResult
 
-__all__ = ["decide", "expires_at"]
+__all__ = ["decide", "expires_at", "if_in_doubt"]
 
-RETRYABLE = frozenset({Verdict.LATER, Verdict.PROVIDER_DOWN})
+RETRYABLE = frozenset({Verdict.LATER, Verdict.PROVIDER_DOWN, Verdict.IN_DOUBT})
 MAX_RETRY_AFTER = 86_400.0
 """Seconds; a provider that asks for a longer wait is tried again after a day."""
 
@@ -37,6 +40,24 @@ def decide(
         return None
     delay = max(jitter * _ceiling(tries, policy), min(result.retry_after or 0.0, MAX_RETRY_AFTER))
     return delay if delay < time_left else None
+
+
+def if_in_doubt(
+    result: SendResult, doubts: int, policy: RetryPolicy, doubt: DoubtPolicy
+) -> tuple[SendResult, RetryPolicy]:
+    """Return what `decide` should decide on: for a message in doubt, a longer wait or no more attempts.
+
+    Args:
+        result: Why the attempt failed. Unless its verdict is IN_DOUBT, everything is returned as it is.
+        doubts: The number of earlier attempts that ended in doubt. A held message is repeated only once.
+        policy: The campaign's or the provider's retry policy.
+        doubt: The provider's policy for messages in doubt.
+    """
+    if result.verdict is not Verdict.IN_DOUBT or doubt.action == "repeat":
+        return result, policy
+    if doubt.action == "give_up" or doubts:
+        return result, structs.replace(policy, max_attempts=0)
+    return replace(result, retry_after=max(result.retry_after or 0.0, doubt.hold)), policy
 
 
 def expires_at(claim: Claim, policy: RetryPolicy) -> dt.datetime | None:

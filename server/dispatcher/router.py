@@ -13,7 +13,6 @@ import structlog
 from ..domain.campaign import providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest
-from ..domain.delivery_errors import Verdict
 from .circuit_breaker import Breaker, BreakerState
 from .ports import SendResult
 from .provider_rate import ProviderRate
@@ -157,7 +156,7 @@ class ProviderRouter:
         if result is None or not result.reached_provider:
             state.rate.take(self._now(), -1)
             state.breaker.abandoned()
-        elif result.verdict is Verdict.PROVIDER_DOWN:
+        elif result.verdict.blames_provider:
             self._failed(provider, state, result)
         elif state.breaker.succeeded():
             self._log.info("breaker_closed", provider=provider)

@@ -16,7 +16,7 @@ from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
 from . import metrics
-from .ports import Campaigns, SendPlan, SendResult
+from .ports import Campaigns, DoubtPolicy, SendPlan, SendResult
 from .providers.base import Provider
 from .redact import safe_traceback
 from .rendering import FairRenderer
@@ -59,6 +59,7 @@ class TriggerSender:
             policy=policy,
             expires_at=expires_at(claim, policy),
             spare_attempts=self._spare_attempts(claim),
+            in_doubt=self._doubt_policy(claim),
             suppressed=claim.suppressed,
             wait=self._wait_for_window(trigger, campaign, now),
             address=trigger.address,
@@ -96,6 +97,12 @@ class TriggerSender:
         first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
         of_provider = first.policy.retry if first else None
         return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
+
+    def _doubt_policy(self, claim: Claim) -> DoubtPolicy:
+        provider = self._providers.get(claim.provider)
+        if provider is None:
+            return DoubtPolicy()
+        return DoubtPolicy(provider.policy.in_doubt, provider.policy.in_doubt_hold)
 
     def _spare_attempts(self, claim: Claim) -> int:
         """Return the additional attempts for failures of the lane's providers; 0 if it has only one.

@@ -41,6 +41,7 @@ class AttemptOutcome(enum.StrEnum):
     DEAD = "dead"
     LOST = "lost"
     SUPPRESSED = "suppressed"
+    IN_DOUBT = "in_doubt"
 
 
 class DeliveryState(enum.StrEnum):
@@ -91,6 +92,16 @@ class Leased(Protocol):
         ...
 
     @property
+    def doubts(self) -> int:
+        """The number of earlier attempts, of those that count as tries, that ended in doubt."""
+        ...
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether an earlier attempt was lost or ended in doubt."""
+        ...
+
+    @property
     def provider(self) -> str:
         """The name of the provider, or the ID of the endpoint, that it is sent to."""
         ...
@@ -115,6 +126,10 @@ class Claim:
     expires_at: dt.datetime | None = None
     suppressed: str = ""
     """Why nothing may be sent to this recipient, if so."""
+    doubts: int = 0
+    """Earlier attempts since the last redrive that ended in doubt."""
+    may_have_arrived: bool = False
+    """Whether any earlier attempt was lost or ended in doubt."""
 
     @property
     def id(self) -> uuid.UUID:
@@ -158,7 +173,7 @@ class Finished(Generic[ClaimT]):
     claim: ClaimT
     attempt: Attempt
     retry_in: float | None = None
-    """Seconds until the next attempt (outcomes RETRY and LOST), or None."""
+    """Seconds until the next attempt (outcomes RETRY, LOST and IN_DOUBT), or None."""
     refusal: str = ""
     """The provider's words if it refused the recipient for good, who is suppressed then."""
     reply: HttpReply | None = None

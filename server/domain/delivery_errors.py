@@ -27,6 +27,14 @@ class Verdict(enum.StrEnum):
     """Give up and suppress the recipient: nothing sent to this address will ever arrive."""
     PROVIDER_DOWN = "provider_down"
     """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
+    IN_DOUBT = "in_doubt"
+    """The provider was given the whole message, but its answer is missing: the message may have arrived. The
+    provider's policy decides what follows; counts for the breaker."""
+
+    @property
+    def blames_provider(self) -> bool:
+        """Whether it counts as a failure of the provider."""
+        return self in {Verdict.PROVIDER_DOWN, Verdict.IN_DOUBT}
 
 
 class DeliveryError(ClarionError):

@@ -135,6 +135,16 @@ class WebhookClaim:
         return lane_of(self.provider)
 
     @property
+    def doubts(self) -> int:
+        """Not counted: a repeated message has the same ID, so receivers recognise it."""
+        return 0
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Not tracked, for the same reason."""
+        return False
+
+    @property
     def tries(self) -> int:
         """The number of this attempt since the event or the last resend, from 1."""
         return self.attempt - self.earlier

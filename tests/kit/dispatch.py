@@ -96,7 +96,7 @@ class MemoryQueue:
     async def lanes(self) -> set[str]:
         return {row.lane for row in self.rows.values()}
 
-    async def bury_expired(self, error: str) -> int:
+    async def bury_expired(self, error: str, after_doubt: str) -> int:
         return 0
 
     async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[Claim]:
@@ -129,11 +129,11 @@ class MemoryQueue:
         row = self.rows.get(done.claim.trigger.id)
         if row is None:
             return
-        if done.attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}:
-            row.due = self.clock.now + (done.retry_in or 0.0)
+        if done.retry_in is not None:
+            row.due = self.clock.now + done.retry_in
             return
         del self.rows[row.trigger.id]
-        if done.attempt.outcome is AttemptOutcome.DEAD:
+        if done.attempt.outcome in {AttemptOutcome.DEAD, AttemptOutcome.IN_DOUBT}:
             self.dead.append(done)
 
     async def release(self, released: Sequence[Released]) -> None:

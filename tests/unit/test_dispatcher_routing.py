@@ -29,7 +29,7 @@ from tests.kit.dispatch import (
     sent_ids,
 )
 
-DELIVERED, RETRY, DEAD, _, SUPPRESSED = AttemptOutcome
+DELIVERED, RETRY, DEAD, _, SUPPRESSED, _ = AttemptOutcome
 BOTH = MemoryCampaigns(make_campaign(providers=("first", "second")))
 OPENS_AT_TWO = SendingPolicy(breaker_failures=2, breaker_pause=10.0)
 
@@ -287,7 +287,7 @@ class SeldomSeen(MemoryQueue):
             raise StoreUnavailable if self.looks == 1 else ValueError(ADDRESS)
         return await super().lanes()
 
-    async def bury_expired(self, error: str) -> int:
+    async def bury_expired(self, error: str, after_doubt: str) -> int:
         assert error == EXPIRED
         self.burials += 1
         return 0

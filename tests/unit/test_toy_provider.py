@@ -38,7 +38,7 @@ campaigns:
     retry: {max_attempts: 3, first_delay: 0}
     templates: {default: {text: "Your code is {{ event.code }}."}}
 """
-DELIVERED, RETRY, DEAD, _, _ = AttemptOutcome
+DELIVERED, RETRY, DEAD, *_ = AttemptOutcome
 
 
 def block(language: str, heading: str) -> str:

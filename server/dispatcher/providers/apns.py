@@ -94,6 +94,8 @@ class ApnsSettings(ApiSettings, frozen=True, kw_only=True):
     """`sandbox` is for builds that Xcode installs on a device."""
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
     """How long APNs keeps a notification for an offline device, in seconds; 0: APNs tries only once."""
+    in_doubt: Literal["repeat", "hold", "give_up"] = "repeat"
+    """A repeated notification replaces the first one on the device."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out `key_file`, which may contain the key itself by mistake."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -26,6 +26,11 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     breaker_pause: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
     """How long a breaker stays open before it lets one message through. Doubles with each failure."""
 
+    in_doubt: Literal["repeat", "hold", "give_up"] = "hold"
+    """What to do with a message that may have arrived: repeat it like any other failure, hold it for
+    `in_doubt_hold` before it is repeated once, or give it up."""
+    in_doubt_hold: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 1800.0
+    """The least time between two attempts that RFC 5321 section 4.5.4.1 recommends."""
     retry: ProviderRetryPolicy | None = None
     """The retry policy of campaigns that do not have one."""
 

@@ -60,6 +60,8 @@ class FcmSettings(ApiSettings, frozen=True, kw_only=True):
     """`high` wakes a sleeping Android device."""
     ttl: Annotated[int, msgspec.Meta(ge=0, le=MAX_TTL)] = MAX_TTL
     """How long FCM keeps a message for an offline Android device."""
+    in_doubt: Literal["repeat", "hold", "give_up"] = "repeat"
+    """A repeated notification replaces the first one on the device."""
 
     def repr_fields(self) -> list[tuple[str, Any]]:
         """Leave out `service_account_file`, which may contain the key itself by mistake."""

@@ -103,15 +103,17 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         async with reached():
             await self._pool.execute(*self._sql["release"](**values, holder=self._holder))
 
-    async def bury_expired(self, error: str) -> int:
+    async def bury_expired(self, error: str, after_doubt: str) -> int:
         """End rows that have expired and are not leased; return how many.
 
         Args:
             error: The error to record for them.
+            after_doubt: The error to record where an earlier attempt may have succeeded.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
         """
-        values = {"limit": _EXPIRED_AT_ONCE, "error": error, **self._bury_arguments}
+        errors = {"error": error, "after_doubt": after_doubt}
+        values = {"limit": _EXPIRED_AT_ONCE, **errors, **self._bury_arguments}
         async with reached():
             return len(await self._pool.fetch(*self._sql["bury_expired"](**values)))

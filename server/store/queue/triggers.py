@@ -124,13 +124,16 @@ class PostgresQueue(LeasedQueue[Claim]):
             earlier=row["tries_from"],
             expires_at=row["expires_at"],
             suppressed=row["reason"] or "",
+            doubts=row["doubts"],
+            may_have_arrived=row["may_have_arrived"],
         )
 
     @staticmethod
     def _finish_arguments(finished: Sequence[Finished]) -> dict[str, object]:
         for one in finished:
             again = one.attempt.outcome in {AttemptOutcome.RETRY, AttemptOutcome.LOST}
-            assert again == (one.retry_in is not None)  # noqa: S101 - a bug of the dispatcher
+            either = one.attempt.outcome is AttemptOutcome.IN_DOUBT
+            assert either or again == (one.retry_in is not None)  # noqa: S101 - a bug of the dispatcher
         attempts = [one.attempt for one in finished]
         return {
             "ids": [one.claim.id for one in finished],

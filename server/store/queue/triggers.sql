@@ -29,13 +29,20 @@ SELECT now() AS at, found.*,
         FROM unnest(:lanes::text[]) WITH ORDINALITY AS share (lane, place) ORDER BY place) AS reached
 FROM (SELECT) AS always LEFT JOIN (
     SELECT claimed.attempt, claimed.lane, claimed.sent_by, claimed.due_at, claimed.tries_from,
-        claimed.expires_at, trigger.*, suppression.reason
+        claimed.expires_at, trigger.*, suppression.reason, earlier.doubts, earlier.may_have_arrived
     FROM claimed
     CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = claimed.trigger_id OFFSET 0) AS trigger
     LEFT JOIN LATERAL (
         SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
             AND s.channel = trigger.channel AND s.address = trigger.address OFFSET 0
     ) AS suppression ON true
+    CROSS JOIN LATERAL ( -- an attempt that this statement records as lost is not visible yet
+        SELECT count(*) FILTER (WHERE outcome = 'in_doubt' AND number > claimed.tries_from) AS doubts,
+            count(*) > 0 OR claimed.trigger_id = ANY(ARRAY(
+                SELECT trigger_id FROM due WHERE claimed_by IS NOT NULL)) AS may_have_arrived
+        FROM attempt WHERE claimed.attempt > 1 AND trigger_id = claimed.trigger_id
+            AND outcome IN ('lost', 'in_doubt') OFFSET 0
+    ) AS earlier
 ) AS found ON true
 ORDER BY found.id
 
@@ -60,9 +67,10 @@ WITH done AS (
     DELETE FROM queue USING done
     WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger_id
         AND (done.outcome = 'delivered' OR
-            (done.outcome IN ('dead', 'suppressed')
+            (done.outcome IN ('dead', 'suppressed', 'in_doubt') AND done.retry_in IS NULL
                 AND queue.attempt = done.number AND queue.claimed_by = :holder))
-    RETURNING done.trigger_id, done.number, done.outcome, done.provider, done.error
+    RETURNING done.trigger_id, done.number, done.provider, done.error,
+        CASE done.outcome WHEN 'in_doubt' THEN 'dead' ELSE done.outcome END AS outcome
 ), dead AS (
     INSERT INTO dead_letter (trigger_id, error)
     SELECT trigger_id, error FROM removed WHERE outcome = 'dead'
@@ -91,7 +99,8 @@ WITH done AS (
 -- include: webhook_messages
 UPDATE queue SET due_at = now() + make_interval(secs => done.retry_in), claimed_by = NULL
 FROM done WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger_id
-    AND done.outcome IN ('retry', 'lost') AND queue.attempt = done.number AND queue.claimed_by = :holder
+    AND done.outcome IN ('retry', 'lost', 'in_doubt') AND done.retry_in IS NOT NULL
+    AND queue.attempt = done.number AND queue.claimed_by = :holder
 
 -- name: release
 UPDATE queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1, claimed_by = NULL
@@ -107,22 +116,25 @@ WITH expired AS (
         SELECT trigger_id FROM queue
         WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
-    RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by
+    RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by,
+        CASE WHEN claimed_by IS NOT NULL OR ARRAY['lost', 'in_doubt']
+                && ARRAY(SELECT outcome FROM attempt WHERE attempt.trigger_id = queue.trigger_id)
+            THEN :after_doubt::text ELSE :error::text END AS error
 ), recorded AS (
     INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error)
     SELECT
         -- include: lost_attempt
     FROM expired WHERE claimed_by IS NOT NULL
     UNION ALL
-    SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', :error FROM expired
+    SELECT trigger_id, attempt + 1, '', 'dead', now(), 0, '', error FROM expired
     ON CONFLICT (trigger_id, number) DO NOTHING
 ), news AS (
     SELECT trigger_id, 'dead' AS state, attempt + 1 AS attempts, '' AS provider,
-        '' AS provider_message_id, :error::text AS error
+        '' AS provider_message_id, error
     FROM expired
 ),
 -- include: webhook_messages
-INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, :error FROM expired
+INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, error FROM expired
 ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
 RETURNING trigger_id
 

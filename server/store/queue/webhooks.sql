@@ -52,12 +52,12 @@ WITH done AS (
 ), removed AS (
     DELETE FROM webhook_queue USING done
     WHERE webhook_queue.message_id = ANY(:ids) AND webhook_queue.message_id = done.message_id
-        AND (done.outcome = 'delivered' OR (done.outcome = 'dead'
+        AND (done.outcome = 'delivered' OR (done.outcome IN ('dead', 'in_doubt') AND done.retry_in IS NULL
             AND webhook_queue.attempt = done.number AND webhook_queue.claimed_by = :holder))
     RETURNING done.message_id, done.outcome
 ), failed AS (
     UPDATE webhook_message SET failed_at = now()
-    WHERE id = ANY(ARRAY(SELECT message_id FROM removed WHERE outcome = 'dead'))
+    WHERE id = ANY(ARRAY(SELECT message_id FROM removed WHERE outcome <> 'delivered'))
 ), no_longer_failed AS (
     UPDATE webhook_message SET failed_at = NULL
     WHERE id = ANY(ARRAY(SELECT message_id FROM done WHERE outcome = 'delivered'))
@@ -68,8 +68,8 @@ WITH done AS (
 )
 UPDATE webhook_queue SET due_at = now() + make_interval(secs => done.retry_in), claimed_by = NULL
 FROM done WHERE webhook_queue.message_id = ANY(:ids) AND webhook_queue.message_id = done.message_id
-    AND done.outcome IN ('retry', 'lost') AND webhook_queue.attempt = done.number
-    AND webhook_queue.claimed_by = :holder
+    AND done.outcome IN ('retry', 'lost', 'in_doubt') AND done.retry_in IS NOT NULL
+    AND webhook_queue.attempt = done.number AND webhook_queue.claimed_by = :holder
 
 -- name: release
 UPDATE webhook_queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1,
@@ -84,14 +84,17 @@ WITH expired AS (
         SELECT message_id FROM webhook_queue
         WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
-    RETURNING message_id, attempt, claimed_by, claimed_at
+    RETURNING message_id, attempt, claimed_by, claimed_at,
+        CASE WHEN claimed_by IS NOT NULL OR ARRAY['lost', 'in_doubt']
+                && ARRAY(SELECT outcome FROM webhook_attempt AS a WHERE a.message_id = webhook_queue.message_id)
+            THEN :after_doubt::text ELSE :error::text END AS error
 ), recorded AS (
     INSERT INTO webhook_attempt (message_id, number, outcome, status, started_at, duration, error, answer)
     SELECT
         -- include: lost_webhook_attempt
     FROM expired WHERE claimed_by IS NOT NULL
     UNION ALL
-    SELECT message_id, attempt + 1, 'dead', NULL, now(), 0, :error, '' FROM expired
+    SELECT message_id, attempt + 1, 'dead', NULL, now(), 0, error, '' FROM expired
     ON CONFLICT (message_id, number) DO NOTHING
 )
 UPDATE webhook_message SET failed_at = now()

@@ -20,7 +20,7 @@ from server.store.records.change_feed import ChangeFeed
 from tests.kit.query_plans import Explained, reading
 from tests.kit.store import a_trigger, accept, ended, shares
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 ALL = WatchFilter()
 WRITE = """
     INSERT INTO attempt

@@ -25,7 +25,7 @@ from server.store.records.cancel import cancel
 from server.store.records.find import find_delivery
 from tests.kit.store import a_trigger, accept, ended, shares
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 PENDING, SENDING, RETRYING = DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING
 HOUR = dt.timedelta(hours=1)
 

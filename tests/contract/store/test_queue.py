@@ -20,7 +20,7 @@ from server.store.records.find import find_delivery
 from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, writing
 from tests.kit.until import until
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 
 

@@ -27,7 +27,7 @@ from tests.kit.http_api import Reply, Request, http_api
 from tests.kit.until import until
 from tests.kit.webhooks import an_endpoint
 
-DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 SETTINGS = {
     "CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8",
     "CLARION_DISPATCH_POLL_INTERVAL": "0.05",

@@ -25,7 +25,7 @@ from tests.kit.webhooks import an_endpoint, claimed, events_of, happened
 from .test_plans import nodes
 
 FINISH = load("queue/triggers.sql")["finish"]
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 
 
 async def test_delivery_event_has_facts_but_no_recipient(pool: Pool) -> None:
@@ -74,7 +74,7 @@ async def test_expiry_while_waiting_is_an_event(pool: Pool) -> None:
     await an_endpoint(pool)
     await accept(pool, a_trigger())
     await pool.execute("UPDATE queue SET expires_at = now() - interval '1 s'")
-    assert await PostgresQueue(pool).bury_expired("too late") == 1
+    assert await PostgresQueue(pool).bury_expired("too late", "too late, in doubt") == 1
     [event] = await events_of(pool)
     assert (event["type"], event["data"]["error"]) == ("trigger.dead", "too late")
 

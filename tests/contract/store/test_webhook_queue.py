@@ -18,7 +18,7 @@ from server.store.queue.webhooks import WebhookQueue
 from server.store.retention import delete_messages
 from tests.kit.webhooks import an_endpoint, answered, claimed, happened
 
-DELIVERED, RETRY, DEAD, LOST, _ = AttemptOutcome
+DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 DAY = 86_400.0
 
@@ -138,7 +138,7 @@ async def test_retried_message_gets_a_full_count_of_attempts(
     assert await retry_messages(pool, ids=[claim.id]) == 0
     [waits] = await list_log(pool, failed=True)
     assert (waits.message_id, waits.state) == (claim.id, MessageState.RETRYING)
-    assert await queue.bury_expired("too late") == 0
+    assert await queue.bury_expired("too late", "too late, in doubt") == 0
     [endpoint] = await list_endpoints(pool)
     again = next(one for one in await claimed(WebhookQueue(pool), endpoint) if one.id == claim.id)
     assert (again.attempt, again.tries) == (2, 1)
@@ -165,7 +165,7 @@ async def test_undeliverable_message_ends_after_three_days(pool: Pool) -> None:
     _, claim = await one_message(pool, lease=OVER)
     await set_state(pool, claim.endpoint_id, EndpointState.DISABLED)
     await pool.execute("UPDATE webhook_queue SET expires_at = now()")
-    assert await WebhookQueue(pool).bury_expired("too late") == 1
+    assert await WebhookQueue(pool).bury_expired("too late", "too late, in doubt") == 1
     assert await log_of(pool) == (MessageState.DEAD, [(1, LOST, None), (2, DEAD, None)])
     assert len(await list_log(pool, failed=True)) == 2
 

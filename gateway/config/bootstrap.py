@@ -161,6 +161,8 @@ def _limits(settings: GatewaySettings) -> Config:
 
 def _protocols(settings: GatewaySettings) -> Config:
     return {
+        # Some proxies and health checks send HTTP/1.0 by default, some of them without a host.
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "clarion"},
         "http2_protocol_options": {
             "max_concurrent_streams": settings.max_streams,
             "initial_stream_window_size": WINDOW_BYTES,

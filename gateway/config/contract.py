@@ -20,11 +20,13 @@ from clarion.v1 import trigger_pb2
 
 from ..errors import GatewayError
 
-__all__ = ["BATCH_PATH", "Contract", "RestPath", "built", "descriptor_path", "load"]
+__all__ = ["BATCH_PATH", "COLON", "Contract", "RestPath", "built", "descriptor_path", "load"]
 
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
 BATCH_PATH, BATCH_METHOD = ":batch", "Batch"
+COLON = "(?::|%3[Aa])"
+"""Many URL libraries encode the colon of a custom verb such as `:batch`, as RFC 3986 (2.2) allows."""
 ONE_SEGMENT, MANY_SEGMENTS = "[^/]+", ".+"
 VARIABLE = re.compile(r"\{[^}=]+(?:=([^}]+))?\}")
 
@@ -44,7 +46,22 @@ class RestPath:
     @property
     def is_batch(self) -> bool:
         """Whether it is the path of a batch method (https://google.aip.dev/231)."""
-        return self.regex.endswith(BATCH_PATH)
+        return self.regex.endswith(BATCH_PATH.replace(":", COLON))
+
+    @property
+    def has_verb(self) -> bool:
+        """Whether it ends with a custom verb (https://google.aip.dev/136)."""
+        return COLON in self.regex
+
+    @property
+    def accepts_head(self) -> bool:
+        """Whether HEAD gets the headers of GET. Those of a stream cannot be sent without its events."""
+        return "GET" in self.methods and not self.streams
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods of the header `allow`."""
+        return tuple(sorted({*self.methods, *(("HEAD",) if self.accepts_head else ())}))
 
     @property
     def takes_query(self) -> bool:
@@ -159,4 +176,4 @@ def path_regex(template: str) -> str:
     bare = VARIABLE.sub(lambda found: found.group(1) or "*", template)
     parts = re.split(r"(\*\*?)", bare)
     wild = {"*": ONE_SEGMENT, "**": MANY_SEGMENTS}
-    return "".join(wild.get(part) or re.escape(part) for part in parts)
+    return "".join(wild.get(part) or re.escape(part).replace(":", COLON) for part in parts)

@@ -15,10 +15,12 @@ __all__ = [
     "READY_PATH",
     "filters",
     "for_batch",
+    "for_colon",
     "for_document",
     "for_events",
     "for_grpc",
     "for_grpc_batch",
+    "for_head",
     "for_keyless",
     "for_readiness",
     "for_rest",
@@ -33,6 +35,8 @@ EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 LUA = "envoy.filters.http.lua"
 KEYS = "clarion.keys"
 MESSAGES = "clarion.messages"
+HEADS = "clarion.heads"
+COLONS = "clarion.colons"
 DOCUMENTS = "envoy.filters.http.local_ratelimit"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
@@ -66,6 +70,8 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
     """Return the filter chain. Requests pass it in this order, responses in reverse order."""
     return [
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
+        {"name": HEADS, "disabled": True, "typed_config": _lua("heads.lua")},
+        {"name": COLONS, "disabled": True, "typed_config": _lua("colons.lua")},
         {"name": LUA, "disabled": True, "typed_config": _lua("answers.lua")},
         {"name": DOCUMENTS, "disabled": True, "typed_config": _documents()},
         {"name": NAMES, "typed_config": _names()},
@@ -108,6 +114,16 @@ def for_events() -> Config:
     of_grpc = {"key_matcher": {"prefix": "grpc-"}}
     found[NAMES]["mutations"]["response_trailers_mutations"] = [{"remove_on_match": of_grpc}]
     return found
+
+
+def for_head() -> Config:
+    """Return the `typed_per_filter_config` that is added to convert HEAD to GET."""
+    return {HEADS: ON}
+
+
+def for_colon() -> Config:
+    """Return the `typed_per_filter_config` that is added to convert `%3A` in the path to a colon."""
+    return {COLONS: ON}
 
 
 def for_grpc() -> Config:

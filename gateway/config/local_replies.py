@@ -20,7 +20,6 @@ from .replies import (
     NO_SUCH_PATH,
     NOT_ALLOWED,
     NOT_READY,
-    OLD_HTTP,
     OVERLOADED,
     TIMED_OUT,
     TOO_SLOW,
@@ -66,7 +65,7 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
 def _by_status(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     """Yield the replies that Envoy's HTTP status determines."""
     large = too_large(settings.max_body_bytes)
-    same = (NO_SUCH_PATH, NOT_ALLOWED, large, MALFORMED, UPGRADE, TOO_SLOW, OLD_HTTP, LARGE_HEADERS)
+    same = (NO_SUCH_PATH, NOT_ALLOWED, large, MALFORMED, UPGRADE, TOO_SLOW, LARGE_HEADERS)
     for reply in (*same, UNREACHABLE, TIMED_OUT, FAULT):
         yield _has_status(reply.status), reply
     yield _has_status(HTTPStatus.NOT_IMPLEMENTED), MALFORMED  # an unknown transfer-encoding

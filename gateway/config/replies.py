@@ -30,7 +30,6 @@ __all__ = [
     "NOT_READY",
     "NO_QUERY",
     "NO_SUCH_PATH",
-    "OLD_HTTP",
     "OVERLOADED",
     "TIMED_OUT",
     "TOO_SLOW",
@@ -192,11 +191,6 @@ UPGRADE = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,
     "Connections cannot be upgraded; use plain HTTP/1.1 or HTTP/2.",
     chosen=HTTPStatus.FORBIDDEN,
-)
-OLD_HTTP = Reply(
-    reasons.ERROR_REASON_HTTP_REFUSED,
-    "This HTTP version is not supported; use HTTP/1.1 or HTTP/2.",
-    chosen=HTTPStatus.UPGRADE_REQUIRED,
 )
 LARGE_HEADERS = Reply(
     reasons.ERROR_REASON_HTTP_REFUSED,

@@ -16,10 +16,12 @@ from .filters import (
     HEALTH_PATH,
     READY_PATH,
     for_batch,
+    for_colon,
     for_document,
     for_events,
     for_grpc,
     for_grpc_batch,
+    for_head,
     for_keyless,
     for_readiness,
     for_rest,
@@ -47,7 +49,12 @@ __all__ = ["route_config"]
 Config = dict[str, Any]
 
 BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
-JSON_TYPE = r"(?i:application/json *(; *charset=\"?utf-?8\"?)?) *"
+# Other parameters of a content type do not change what JSON means (RFC 8259, 11), so they are not checked.
+JSON_TYPE = r"(?i:application/json)[ \t]*(;.*)?"
+CHARSET = r"(?i:.*;[ \t]*charset[ \t]*=.*)"
+UTF_8 = r"(?i:.*;[ \t]*charset=[\"']?(utf-?8|us-ascii)[\"']?[ \t]*(;.*)?)"
+NOT_COMPRESSED = "(?i:(identity)?)"
+ENCODED_COLON = r"[^?]*%3[Aa].*"
 LARGEST = 2**63 - 1
 # Servers do not use these headers, or would mistake them for those of a gRPC caller, and each header costs
 # them CPU time. `x-envoy-original-path` stays: Envoy's own replies distinguish REST from gRPC by it.
@@ -199,34 +206,46 @@ def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Confi
 
 def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     """Yield the routes of a path: rejections in the order of the contract, then the route to a server."""
-    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.methods)})
-    yield _refusal(path, [_no(_method_of(path.methods))], allow)
+    allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.allowed)})
+    yield _refusal(path, [_no(_method_of(path.allowed))], allow)
     yield _refusal(path, [{"name": "authorization", "present_match": False}], KEY_MISSING)
     yield _refusal(path, [_no(_regex("authorization", BEARER))], KEY_MALFORMED)
     if path.body_methods:
         takes_body = _method_of(path.body_methods)
         yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
-        yield _refusal(path, [takes_body, _no(_regex("content-encoding", "(identity)?"))], NOT_JSON)
+        charset = _regex("content-type", CHARSET)
+        yield _refusal(path, [takes_body, charset, _no(_regex("content-type", UTF_8))], NOT_JSON)
+        yield _refusal(path, [takes_body, _no(_regex("content-encoding", NOT_COMPRESSED))], NOT_JSON)
     most = settings.max_batch_bytes if path.is_batch else settings.max_body_bytes
     yield _refusal(path, [_longer_than(most)], too_large(most))
     if not path.takes_query:
         yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
-    yield _rest_route(settings, path)
+    yield from _rest_calls(settings, path)
 
 
 def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
     return {"match": {**_match(path), "headers": headers}, **direct_response(reply)}
 
 
-def _rest_route(settings: GatewaySettings, path: RestPath) -> Config:
-    """Return the route of valid calls, the only one that enables the REST filters."""
+def _rest_calls(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
+    """Yield the routes of valid calls, the only ones that enable the REST filters.
+
+    The transcoder knows neither HEAD nor an encoded colon. Only calls with them pay for their conversion.
+    """
     time = _no_end() if path.streams else {"timeout": f"{settings.request_timeout}s"}
-    return {
-        "match": _match(path),
+    call = {
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
         "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
-        "typed_per_filter_config": _rest_filters(settings, path),
     }
+    usual = _rest_filters(settings, path)
+    variants: list[tuple[list[Config], Config]] = [([], {})]
+    if path.accepts_head:
+        variants.insert(0, ([_method_of(("HEAD",))], for_head()))
+    if path.has_verb:
+        variants.insert(0, ([_regex(":path", ENCODED_COLON)], for_colon()))
+    for headers, more in variants:
+        match = {**_match(path), "headers": headers}
+        yield {"match": match, **call, "typed_per_filter_config": {**usual, **more}}
 
 
 def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:

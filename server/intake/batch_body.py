@@ -45,10 +45,9 @@ async def split(data: bytes) -> list[msgspec.Raw]:
         InvalidRequest: The batch itself is wrong.
     """
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        malformed = f"is not UTF-8: byte {error.start} is not part of a character"
-        raise InvalidRequest([Violation("", malformed, "MALFORMED_JSON")]) from error
+        text = strict_json.text_of(data)
+    except strict_json.JsonError as error:
+        raise InvalidRequest([Violation("", str(error), error.reason)]) from error
     plain = _split_plain(data) if data.count(b",") <= _CROWDED else None
     return await run_in_thread(_split_any, text) if plain is None else plain
 
@@ -130,14 +129,13 @@ def check_count(count: int) -> None:
 
 def _outer_violations(outer: Any) -> list[Violation]:
     if not isinstance(outer, dict):
-        found = strict_json.type_name(outer)
-        return [Violation("", f"must be a JSON object, found {found}", "WRONG_TYPE")]
+        return [wrong_type("", "a JSON object", outer)]
     violations = [
         Violation(name, f"is not a field of this call, which has only {_FIELD}", "UNKNOWN_FIELD")
         for name in outer
         if name != _FIELD
     ]
-    if _FIELD not in outer:
+    if outer.get(_FIELD) is None:
         violations.append(required(_FIELD))
     elif not isinstance(outer[_FIELD], list):
         violations.append(wrong_type(_FIELD, "an array", outer[_FIELD]))

@@ -12,7 +12,7 @@ from ..domain.campaign import Campaign, Channel
 from ..domain.wording import at_position, quoted
 from ..errors import Violation
 from . import strict_json
-from .contract import BODY_FIELDS, REQUEST_FIELDS, USER_FIELDS, Kind
+from .contract import BODY_FIELDS, USER_FIELDS, Kind
 
 __all__ = [
     "EMPTY_KEY",
@@ -21,6 +21,7 @@ __all__ = [
     "locale_problem",
     "mismatch",
     "required",
+    "type_problem",
     "unknown_field",
     "wrong_type",
 ]
@@ -33,11 +34,9 @@ _PATHS = [
     "user",
     *(f"user.{name}" for name in USER_FIELDS),
 ]
+_PHP = "in PHP, an empty object is (object) []"
 # Names that other APIs and generated clients use, and fields that were put in the wrong object.
 _SIMILAR = {path.rpartition(".")[2].replace("_", ""): path for path in _PATHS} | {"events": "event"}
-_REQUIRED = {name for name, field in REQUEST_FIELDS.items() if field.required} | {
-    f"user.{name}" for name, field in USER_FIELDS.items() if field.required
-}
 
 
 def required(field: str) -> Violation:
@@ -47,8 +46,14 @@ def required(field: str) -> Violation:
 
 def wrong_type(field: str, expected: str, found: object) -> Violation:
     """Return the violation of a field whose JSON value has another type."""
-    hint = "; leave it out instead" if found is None and field not in _REQUIRED else ""
-    return Violation(field, f"must be {expected}, found {strict_json.type_name(found)}{hint}", "WRONG_TYPE")
+    return Violation(field, type_problem(expected, found), "WRONG_TYPE")
+
+
+def type_problem(expected: str, found: object) -> str:
+    """Return the problem of a JSON value that has another type than expected, such as "an object"."""
+    if found == [] and expected.endswith("object"):
+        return f"must be {expected}, found an empty array; {_PHP}"
+    return f"must be {expected}, found {strict_json.type_name(found)}"
 
 
 def unknown_field(field: str) -> Violation:

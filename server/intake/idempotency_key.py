@@ -15,7 +15,7 @@ _RULES = REQUEST_FIELDS[FIELD].rules
 _MAX_LENGTH: int = _RULES["max_length"]
 _ALLOWED = re.compile(_RULES["pattern"])
 # A string of RFC 9651, as draft-ietf-httpapi-idempotency-key-header has it.
-_QUOTED = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')
+_QUOTED = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])*)"')
 _ESCAPED = re.compile(r"\\(.)")
 
 

@@ -18,7 +18,7 @@ from ..domain.locale import normal_locale
 from ..errors import InvalidRequest, Violation
 from . import strict_json
 from .contract import OBJECTS
-from .explain import broken_rule, locale_problem
+from .explain import broken_rule, locale_problem, wrong_type
 from .timezones import timezone_problem
 from .typed import TriggerRequest, channel_of
 
@@ -104,7 +104,7 @@ def _check_object(field: str, text: str) -> Violation | None:
             return None
     except strict_json.JsonError as error:
         return Violation(field, str(error), error.reason)
-    return Violation(field, f"must be an object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+    return wrong_type(field, "an object", value)
 
 
 def _check_limits(field: str, text: str) -> Violation | None:

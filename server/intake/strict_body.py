@@ -19,7 +19,7 @@ from ..domain.wording import quoted
 from ..errors import Violation
 from . import strict_json
 from .contract import BODY_FIELDS, MAX_CAMPAIGN_ID, OBJECTS, REQUEST_FIELDS, USER_FIELDS, Kind, ProtoField
-from .explain import EMPTY_KEY, required, unknown_field, wrong_type
+from .explain import EMPTY_KEY, required, type_problem, unknown_field, wrong_type
 from .send_at import parse_send_at
 from .typed import TYPED, TriggerRequest
 
@@ -83,18 +83,16 @@ def to_request(campaign_id: int, channel: Channel, body: StrictBody) -> TriggerR
 
 def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
     try:
-        text = data.decode("utf-8")
+        text = strict_json.text_of(data)
         if is_deep_first(text, _MAX_DEPTH, _MAX_OTHER_VALUES):
             text = strict_json.blank_below(text, _MAX_DEPTH)
         text, violations = _without_large_objects(text)
         text = strict_json.blank_below(text, _MAX_DEPTH)
         text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
-    except UnicodeDecodeError as error:
-        return _unreadable(f"is not UTF-8: byte {error.start} is not part of a character")
     except strict_json.JsonError as error:
         return _unreadable(str(error), error.reason)
     if not isinstance(value, dict):
-        return _unreadable(f"must be a JSON object, found {strict_json.type_name(value)}", "WRONG_TYPE")
+        return _unreadable(type_problem("a JSON object", value), "WRONG_TYPE")
     return _checked(text, value, known, violations)
 
 
@@ -144,11 +142,13 @@ def _checked(
     text: str, value: Values, known: Mapping[str, ProtoField], violations: list[Violation]
 ) -> StrictBody:
     violations = [*violations, *(unknown_field(name) for name in value if name not in known)]
+    value = _without_nulls(value)
     user = value.get("user")
     if not isinstance(user, dict):
         violations.append(required("user") if "user" not in value else wrong_type("user", "an object", user))
         user = {}
     violations += [unknown_field(f"user.{name}") for name in user if name not in USER_FIELDS]
+    user = _without_nulls(user)
     members = _well_typed(user, USER_FIELDS, violations, prefix="user.")
     fields = _well_typed(value, BODY_FIELDS, violations)
     campaign_id: int | Violation = 0
@@ -157,9 +157,14 @@ def _checked(
         fields |= _request_id(value, violations)
     if not violations:
         raw = _raw_decoder.decode(text)
-        fields |= _objects(raw, BODY_FIELDS)
-        members |= _objects(_raw_decoder.decode(raw["user"]), USER_FIELDS)
+        fields |= _objects(raw, value, BODY_FIELDS)
+        members |= _objects(_raw_decoder.decode(raw["user"]), user, USER_FIELDS)
     return StrictBody(fields, members, tuple(violations), campaign_id)
+
+
+def _without_nulls(value: Values) -> Values:
+    """Return the members that are set: null means absent (https://protobuf.dev/programming-guides/json)."""
+    return {name: member for name, member in value.items() if member is not None}
 
 
 def _well_typed(
@@ -188,22 +193,28 @@ def _parsed(path: str, value: object, kind: Kind) -> object:
     return parse_send_at(value) if kind is Kind.TIME else value
 
 
-def _objects(raw: Mapping[str, msgspec.Raw], known: Mapping[str, ProtoField]) -> Values:
-    """Return the JSON objects as they were written."""
+def _objects(raw: Mapping[str, msgspec.Raw], value: Values, known: Mapping[str, ProtoField]) -> Values:
+    """Return the JSON objects as they were written.
+
+    Args:
+        raw: The members as they were written.
+        value: The members that are set, decoded.
+        known: The fields.
+    """
     return {
-        name: str(value, "utf-8")
-        for name, value in raw.items()
-        if name in known and known[name].kind is Kind.OBJECT
+        name: str(raw[name], "utf-8") for name in value if name in known and known[name].kind is Kind.OBJECT
     }
 
 
 def _campaign_id(value: Values) -> int | Violation:
-    if "campaign_id" not in value:
+    """Return the campaign ID of an item: a number, or a string as in responses (JSON of proto3)."""
+    found = value.get("campaign_id")
+    if found is None:
         return required("campaign_id")
-    found = value["campaign_id"]
+    if isinstance(found, str):
+        return parse_campaign_id(found)
     if type(found) is not int:
-        without = " without quotes" if isinstance(found, str) else ""
-        return wrong_type("campaign_id", f"an integer{without}", found)
+        return wrong_type("campaign_id", "an integer", found)
     if not 1 <= found <= MAX_CAMPAIGN_ID:
         return Violation("campaign_id", f"must be an integer from 1 to {MAX_CAMPAIGN_ID}", "WRONG_TYPE")
     return found
@@ -211,9 +222,9 @@ def _campaign_id(value: Values) -> int | Violation:
 
 def _request_id(value: Values, violations: list[Violation]) -> Values:
     """Return the key of an item, if it has one. What is wrong with it joins the violations."""
-    if "request_id" not in value:
+    found = value.get("request_id")
+    if found is None:
         return {}
-    found = value["request_id"]
     if isinstance(found, str) and found:
         return {"request_id": found}
     violations.append(EMPTY_KEY if found == "" else wrong_type("request_id", "a string", found))

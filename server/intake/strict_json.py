@@ -33,6 +33,7 @@ __all__ = [
     "check_values",
     "decode",
     "forgiving",
+    "text_of",
     "type_name",
     "without_trailing_commas",
 ]
@@ -45,6 +46,12 @@ _POSSIBLE_TRAILING_COMMA = re.compile(r",\s*[\]}]")
 # A name is only repeated in an error if it cannot be someone's address.
 _HARMLESS_NAME = re.compile("[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+_BYTE_ORDER_MARK = "\ufeff"
+# How other encodings start, with or without a byte order mark, if the first character is ASCII.
+_UTF_16_OR_32 = re.compile(rb"\xff\xfe|\xfe\xff|\0+[^\0]|[^\0]\0", re.DOTALL)
+_GZIP = b"\x1f\x8b"  # https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1
 
 
 class JsonError(ValueError):
@@ -66,12 +73,30 @@ class TooManyValues(JsonError):
     reason = "OUT_OF_RANGE"
 
 
+def text_of(data: bytes) -> str:
+    """Return the text of a JSON body.
+
+    Raises:
+        JsonError: It is not UTF-8; the message names what it probably is.
+    """
+    if _UTF_16_OR_32.match(data):
+        raise JsonError("is UTF-16 or UTF-32; send it in UTF-8")
+    if data.startswith(_GZIP):
+        raise JsonError("is compressed with gzip; send it uncompressed")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JsonError(f"is not UTF-8: byte {error.start} is not part of a character") from error
+
+
 def decode(text: str, *, depth: int = MAX_DEPTH) -> Any:
     """Return the value of a JSON text that is nested at most `depth` levels.
 
     Raises:
         JsonError: It is not; the message has the position.
     """
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise JsonError("starts with a byte order mark (U+FEFF); send it without")
     check_depth(text, depth)
     try:
         value = _decoder.decode(text)

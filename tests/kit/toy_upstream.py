@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.api import httpbody_pb2
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -100,6 +101,9 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
         self.metadata = dict(context.invocation_metadata())
         await self._answer(request.campaign_id, context)
         return trigger_pb2.TriggerCampaignResponse(trigger_id=TRIGGER_ID)
+
+    async def BatchTriggerCampaigns(self, request: Any, context: Any) -> httpbody_pb2.HttpBody:
+        return httpbody_pb2.HttpBody(content_type="application/json", data=request.body.data)
 
     async def _answer(self, wish: str, context: Any) -> None:
         if wish == "sleep":

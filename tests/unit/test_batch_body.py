@@ -48,7 +48,7 @@ def test_items_are_split_as_written(written: list[str], between: str) -> None:
         ("[]", ("", "WRONG_TYPE")),
         ("null", ("", "WRONG_TYPE")),
         ("{}", ("triggers", "REQUIRED")),
-        ('{"triggers": null}', ("triggers", "WRONG_TYPE")),
+        ('{"triggers": null}', ("triggers", "REQUIRED")),
         ('{"triggers": {}}', ("triggers", "WRONG_TYPE")),
         ('{"triggers": "[]"}', ("triggers", "WRONG_TYPE")),
         ('{"triggers": [], "trigers": []}', ("trigers", "UNKNOWN_FIELD")),
@@ -108,10 +108,12 @@ def test_a_deeply_nested_item_does_not_affect_others() -> None:
     ("value", "reason"),
     [
         ("44", None),
-        ('"44"', "WRONG_TYPE"),
+        ('"44"', None),
+        ('"044"', "WRONG_TYPE"),
+        ('"x"', "WRONG_TYPE"),
         ("44.0", "WRONG_TYPE"),
         ("true", "WRONG_TYPE"),
-        ("null", "WRONG_TYPE"),
+        ("null", "REQUIRED"),
         ("0", "WRONG_TYPE"),
         ("-1", "WRONG_TYPE"),
         (str(2**63 - 1), None),
@@ -120,7 +122,11 @@ def test_a_deeply_nested_item_does_not_affect_others() -> None:
 )
 def test_the_campaign_of_an_item_is_an_integer(value: str, reason: str | None) -> None:
     found = parse_item(b'{"campaign_id": %s}' % value.encode()).campaign_id
-    assert found == int(value) if reason is None else isinstance(found, Violation) and found.reason == reason
+    assert (
+        found == int(value.strip('"'))
+        if reason is None
+        else isinstance(found, Violation) and found.reason == reason
+    )
 
 
 def test_an_item_without_a_campaign_is_invalid() -> None:
@@ -135,13 +141,6 @@ def test_the_key_of_an_item_is_text() -> None:
     assert ("request_id", "WRONG_TYPE") in [(one.field, one.reason) for one in wrong.violations]
     empty = parse_item(b'{"request_id": ""}')
     assert ("request_id", "INVALID_FORMAT") in [(one.field, one.reason) for one in empty.violations]
-
-
-def test_a_campaign_in_quotes_gets_a_hint() -> None:
-    found = parse_item(b'{"campaign_id": "44"}').campaign_id
-    assert found == Violation(
-        "campaign_id", "must be an integer without quotes, found a string", "WRONG_TYPE"
-    )
 
 
 def body_of(item: str, end: str) -> bytes:

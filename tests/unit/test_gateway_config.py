@@ -25,7 +25,8 @@ from gateway.config.replies import Reply, too_large
 from gateway.run.command import command
 
 ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
-EVENTS = "/api/client/triggers:watch"
+EVENTS = f"/api/client/triggers{contract.COLON}watch"
+BATCH = f"/api/client/triggers{contract.COLON}batch"
 ADMISSION = "envoy.filters.http.adaptive_concurrency"
 OPTIONS = GatewaySettings(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
 
@@ -62,7 +63,7 @@ def test_a_path_with_a_variable_takes_no_query() -> None:
     queries = {path.regex: path.takes_query for path in contract.load().paths}
     assert queries["/api/client/campaigns"]
     assert not queries["/api/client/keys/[^/]+"]
-    assert not queries["/api/client/triggers:batch"]
+    assert not queries[BATCH]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_event_streams_are_endless_and_not_counted() -> None:
         r["match"]["safe_regex"]["regex"]: r for r in routes() if "safe_regex" in r["match"] and "route" in r
     }
     route = rest.pop(EVENTS)
-    del rest["/api/client/triggers:batch"]
+    del rest[BATCH]
     assert route["route"]["timeout"] == "0s"
     assert route["route"]["priority"] == "HIGH"
     assert ADMISSION not in route["typed_per_filter_config"]
@@ -212,15 +213,16 @@ def test_filters_are_enabled_by_route() -> None:
 
 def test_batches_have_a_separate_size_and_no_adaptive_limit() -> None:
     options = GatewaySettings(upstreams=OPTIONS.upstreams, max_batch_bytes=12345)
-    ways = [route for route in routes(options) if ":batch" in str(route["match"]) and "route" in route]
+    ways = [route for route in routes(options) if BATCH in str(route["match"]) and "route" in route]
     ways += [route for route in routes(options) if "BatchTrigger" in route["match"].get("path", "")]
-    assert len(ways) == 5  # REST; two methods, each by gRPC and by gRPC-Web
+    assert len(ways) == 6  # REST, and with an encoded colon; two methods, each by gRPC and by gRPC-Web
     for way in ways:
         assert not [name for name in way.get("typed_per_filter_config", ()) if "adaptive" in name]
-    buffer = ways[0]["typed_per_filter_config"]["envoy.filters.http.buffer"]["config"]["buffer"]
-    assert buffer == {"max_request_bytes": 12345}
+    for way in ways[:2]:
+        buffer = way["typed_per_filter_config"]["envoy.filters.http.buffer"]["config"]["buffer"]
+        assert buffer == {"max_request_bytes": 12345}
     refusals = [route for route in routes(options) if "12345 bytes" in str(route.get("direct_response"))]
-    assert [route["match"]["safe_regex"]["regex"] for route in refusals] == ["/api/client/triggers:batch"]
+    assert [route["match"]["safe_regex"]["regex"] for route in refusals] == [BATCH]
 
 
 def test_sockets_and_addresses_need_no_dns_but_names_do() -> None:

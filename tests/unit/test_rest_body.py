@@ -46,7 +46,7 @@ def test_the_documented_examples_are_valid(text: str, channel: Channel, address:
 
 def test_every_violation_is_named() -> None:
     body = parse_body(
-        b'{"user": {"external_id": 7, "email": null, "phone": ["x"], "timezone": true, "locale": {},'
+        b'{"user": {"external_id": 7, "email": 8, "phone": ["x"], "timezone": true, "locale": {},'
         b' "data": "d", "name": "n"}, "event": 1.5, "extra": {}}'
     )
     assert sorted(found(body)) == [
@@ -66,20 +66,30 @@ def test_every_violation_is_named() -> None:
     ("data", "field", "reason", "description"),
     [
         (b"", "", "MALFORMED_JSON", "expecting value at line 1, column 1"),
-        (b"\xef\xbb\xbf{}", "", "MALFORMED_JSON", "expecting value at line 1, column 1"),
+        (b"\xef\xbb\xbf{}", "", "MALFORMED_JSON", "starts with a byte order mark (U+FEFF); send it without"),
+        ("{}".encode("utf-16"), "", "MALFORMED_JSON", "is UTF-16 or UTF-32; send it in UTF-8"),
+        ("{}".encode("utf-16-be"), "", "MALFORMED_JSON", "is UTF-16 or UTF-32; send it in UTF-8"),
+        ("{}".encode("utf-16-le"), "", "MALFORMED_JSON", "is UTF-16 or UTF-32; send it in UTF-8"),
+        ("{}".encode("utf-32-be"), "", "MALFORMED_JSON", "is UTF-16 or UTF-32; send it in UTF-8"),
+        ("{}".encode("utf-32-le"), "", "MALFORMED_JSON", "is UTF-16 or UTF-32; send it in UTF-8"),
+        (b"\x1f\x8b\x08", "", "MALFORMED_JSON", "is compressed with gzip; send it uncompressed"),
         (b'{"user": "\xff"}', "", "MALFORMED_JSON", "not UTF-8: byte 10 is not part"),
         (b"null", "", "WRONG_TYPE", "must be a JSON object, found null"),
-        (b"[]", "", "WRONG_TYPE", "must be a JSON object, found an array"),
+        (b"[1]", "", "WRONG_TYPE", "must be a JSON object, found an array"),
+        (b"[]", "", "WRONG_TYPE", "must be a JSON object, found an empty array; in PHP"),
         (b"true", "", "WRONG_TYPE", "must be a JSON object, found a boolean"),
         (b'"{}"', "", "WRONG_TYPE", "must be a JSON object, found a string"),
         (b"{}", "user", "REQUIRED", "is required, but missing or empty"),
-        (b'{"user": null}', "user", "WRONG_TYPE", "must be an object, found null"),
+        (b'{"user": null}', "user", "REQUIRED", "is required, but missing or empty"),
         (b'{"user": false}', "user", "WRONG_TYPE", "must be an object, found a boolean"),
-        (b'{"user": []}', "user", "WRONG_TYPE", "must be an object, found an array"),
-        (b'{"user": {"email": null}}', "user.email", "WRONG_TYPE", "found null; leave it out instead"),
-        (b'{"user": {"data": null}}', "user.data", "WRONG_TYPE", "must be an object, found null"),
-        (b'{"user": {"data": []}}', "user.data", "WRONG_TYPE", "must be an object, found an array"),
-        (b'{"user": {}, "event": null}', "event", "WRONG_TYPE", "must be an object, found null"),
+        (b'{"user": []}', "user", "WRONG_TYPE", "must be an object, found an empty array; in PHP"),
+        (
+            b'{"user": {"data": []}}',
+            "user.data",
+            "WRONG_TYPE",
+            "must be an object, found an empty array; in PHP",
+        ),
+        (b'{"user": {"data": [[]]}}', "user.data", "WRONG_TYPE", "must be an object, found an array"),
         (b'{"user": {}, "event": "{}"}', "event", "WRONG_TYPE", "must be an object, found a string"),
         (b'{"user": {}, "Event": {}}', "Event", "UNKNOWN_FIELD", "did you mean event?"),
         (b'{"user": {}, "events": {}}', "events", "UNKNOWN_FIELD", "did you mean event?"),

@@ -19,7 +19,6 @@ from tests.kit.raw_http2 import Caller, headers, http2
         (b"GET / HTTP/1.1\r\n\r\n", 400, "HTTP_REFUSED"),
         (b"GET /api/%2f HTTP/1.1\r\nhost: a\r\n\r\n", 400, "HTTP_REFUSED"),
         (POST + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP_REFUSED"),
-        (b"GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426, "HTTP_REFUSED"),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"v" * 40_000 + b"\r\n\r\n", 431, "HTTP_REFUSED"),
         (b"GET / HTTP/1.1\r\nhost: a\r\n" + b"x: v\r\n" * 101 + b"\r\n", 431, "HTTP_REFUSED"),
         (b"GET / HTTP/1.1\r\nhost: a\r\nslow", 408, "REQUEST_TOO_SLOW"),

@@ -113,6 +113,37 @@ async def test_head_request_is_405_without_body(client: httpx.AsyncClient) -> No
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "DELETE", b"")
 
 
+async def test_head_gets_the_headers_of_get(client: httpx.AsyncClient) -> None:
+    path = "/api/client/campaigns?page_size=3"
+    full, answer = await client.get(path, headers=KEY), await client.head(path, headers=KEY)
+    assert (answer.status_code, answer.content) == (200, b"")
+    own = {"date", "x-request-id"}
+    assert {k: v for k, v in answer.headers.items() if k not in own} == {
+        k: v for k, v in full.headers.items() if k not in own
+    }
+    assert int(answer.headers["content-length"]) == len(full.content)
+    again = await client.get(path, headers=KEY)  # on the same connection
+    assert again.json() == full.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [("campaigns", {}, 401), ("campaigns?page_size=x", KEY, 422), ("triggers", KEY, 501)],
+)
+async def test_head_of_a_refused_get_has_its_status(
+    client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int
+) -> None:
+    answers = [await client.request(m, f"/api/client/{path}", headers=headers) for m in ("GET", "HEAD")]
+    assert [one.status_code for one in answers] == [status, status]
+    assert answers[1].content == b""
+    assert not hidden(answers[1])
+
+
+async def test_head_of_a_stream_is_405(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/api/client/triggers:watch", headers=KEY)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -120,7 +151,12 @@ async def test_head_request_is_405_without_body(client: httpx.AsyncClient) -> No
         {"content-type": "application/jsonx"},
         {"content-type": "application/json; charset=latin-1"},
         {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "application/json; charset=utf-16"},
+        {"content-type": "application/json; version=1; Charset=latin-1; x=y"},
+        {"content-type": "application/json, application/json"},
+        {"content-type": "application/json version=1"},
         {"content-type": "application/json", "content-encoding": "gzip"},
+        {"content-type": "application/json", "content-encoding": "identity, gzip"},
         {},
     ],
 )
@@ -129,10 +165,45 @@ async def test_other_content_type_is_415(client: httpx.AsyncClient, headers: dic
 
 
 @pytest.mark.parametrize(
-    "kind", ["Application/JSON", "application/json;charset=UTF-8", 'application/json; charset="utf-8"']
+    "kind",
+    [
+        "Application/JSON",
+        "application/json;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json;CHARSET=Utf8 ; version=1",
+        "application/json; charset=us-ascii",
+        "application/json; version=1",
+        "application/json;odata=verbose;streaming=true",
+        'application/json; profile="https://example.com/a;b"',
+        "application/json;",
+        "application/json\t;\tcharset=utf-8",
+    ],
 )
-async def test_json_content_type_may_have_a_charset(client: httpx.AsyncClient, kind: str) -> None:
+async def test_json_content_type_may_have_parameters(client: httpx.AsyncClient, kind: str) -> None:
     assert (await trigger(client, headers={**KEY, "content-type": kind})).status_code == 204
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "IDENTITY", ""])
+async def test_identity_is_no_compression(client: httpx.AsyncClient, encoding: str) -> None:
+    answer = await trigger(client, headers={**KEY, **JSON, "content-encoding": encoding})
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["triggers:batch", "triggers%3Abatch", "triggers%3abatch", "trigger%73%3Abatch"]
+)
+async def test_colon_in_path_may_be_encoded(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(f"/api/client/{path}", content=b'{"a": 1}', headers={**KEY, **JSON})
+    assert (answer.status_code, answer.content) == (200, b'{"a": 1}')
+
+
+async def test_encoded_colon_has_the_same_refusals(client: httpx.AsyncClient) -> None:
+    path, headers = "/api/client/triggers%3Abatch", {**KEY, **JSON}
+    refused(await client.post(path, headers=JSON), 401, "CREDENTIALS_MISSING")
+    refused(await client.get(path, headers=KEY), 405, "METHOD_NOT_ALLOWED")
+    refused(await client.post(path + "?a=b", headers=headers), 422, "INVALID_REQUEST")
+    large = await client.post(path, content=b"x" * 500_000, headers=headers)
+    assert (large.status_code, len(large.content)) == (200, 500_000)  # the limit of batches
 
 
 async def chunks(size: int) -> AsyncIterator[bytes]:

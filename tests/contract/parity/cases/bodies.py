@@ -74,6 +74,8 @@ SYNTAX: dict[str, str | bytes] = {
     "the same name twice, once escaped": START + '"event": {"a": 1, "\\u0061": 2}}',
     "the same name twice deep inside": START + '"event": {"a": [{"b": {"c": 1, "c": 1}}]}}',
     "a byte order mark": b"\xef\xbb\xbf" + GOOD.encode(),
+    "a byte order mark alone": b"\xef\xbb\xbf",
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf" + GOOD.encode(),
     "UTF-16 with a mark": GOOD.encode("utf-16"),
     "UTF-16 without a mark": GOOD.encode("utf-16-le"),
     "UTF-32": GOOD.encode("utf-32"),

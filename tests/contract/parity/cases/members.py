@@ -12,19 +12,19 @@ __all__ = ["ACCEPTED", "REFUSED"]
 EXT, MAIL, TEL, DEVICE = "user.external_id", "user.email", "user.phone", "user.device_token"
 ZONE, LOCALE, DATA = "user.timezone", "user.locale", "user.data"
 REQUIRED, FORMAT, RANGE, UNKNOWN = "REQUIRED", "INVALID_FORMAT", "OUT_OF_RANGE", "UNKNOWN_VALUE"
+UNKNOWN_FIELD = "UNKNOWN_FIELD"
 
 NO_TEXTS: dict[str, object] = {
-    "null": None,
     "a number": 5,
     "a boolean": True,
     "an array": ["a"],
     "an object": {"a": "b"},
 }
 NO_OBJECTS: dict[str, object] = {
-    "null": None,
     "a number": 5,
     "a boolean": False,
-    "an array": [],
+    "an array": ["a"],
+    "an empty array": [],
     "text": "x",
     "empty text": "",
 }
@@ -62,11 +62,18 @@ def wrong_types() -> Iterator[Case]:
 
 
 def missing_and_empty() -> Iterator[Case]:
-    """Yield each required member as absent and as empty."""
+    """Yield each required member as absent, as null, which means absent, and as empty."""
     for name in ("external_id", *CAMPAIGN_OF):
-        for kind, value in {"missing": ..., "empty": ""}.items():
+        for kind, value in {"missing": ..., "null": None, "empty": ""}.items():
             body = user(of(name), **{name: value})
             yield invalid(f"{name} is {kind}", body, (f"user.{name}", REQUIRED), campaign=of(name))
+    yield invalid("user is null", {"user": None}, ("user", REQUIRED))
+    yield invalid(
+        "unknown members are null",
+        {**user(x=None), "y": None},
+        ("user.x", UNKNOWN_FIELD),
+        ("y", UNKNOWN_FIELD),
+    )
 
 
 def not_text() -> Iterator[Case]:
@@ -199,6 +206,10 @@ ACCEPTED = [
     accepted("timezone is missing", user(timezone=...)),
     accepted("timezone is an alias", user(timezone="US/Central")),
     accepted("timezone is UTC", user(timezone="UTC")),
+    *(accepted(f"{name} is null", user(**{name: None})) for name in ("timezone", "locale", "data", "phone")),
+    accepted("event and send_at are null", {**user(), "event": None, "send_at": None}),
+    accepted("null inside event is a value", {**user(), "event": {"a": None}}),
+    accepted("an email is null for text", user(45, email=None), campaign=45),
     accepted("locale is empty", user(locale="")),
     accepted("locale is missing", user(locale=...)),
     accepted("locale with an underscore", user(locale="en_US")),

@@ -43,6 +43,7 @@ def twin_of(body: object, campaign: object) -> Typed | None:
         return None
     if not isinstance(body, dict) or not body.keys() <= {"user", "event", "send_at"}:
         return None
+    body = _without_nulls(body)
     user = body.get("user", {})
     if not isinstance(user, dict) or not all(map(_is_sayable, user.items())):
         return None
@@ -57,6 +58,11 @@ def twin_of(body: object, campaign: object) -> Typed | None:
     return said
 
 
+def _without_nulls(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a message can say: in JSON, null means absent."""
+    return {name: one for name, one in members.items() if one is not None}
+
+
 def _moment(text: object) -> dt.datetime | None:
     """Return what a timestamp can say of `send_at`: a moment, not a text that is none."""
     try:
@@ -69,7 +75,7 @@ def _moment(text: object) -> dt.datetime | None:
 def _said(body: Mapping[str, Any], campaign: int) -> Typed | None:
     """Return the typed call of a body without a wrong type."""
     event = json.dumps(body["event"]) if "event" in body else ""
-    user = body.get("user", {})
+    user = _without_nulls(body.get("user", {}))
     address, *others = [name for name in CAMPAIGN_OF if name in user] or [_address_of(campaign)]
     if others:
         return None
@@ -91,6 +97,8 @@ def _address_of(campaign: int) -> str:
 def _is_sayable(member: tuple[str, object]) -> bool:
     """Return whether a typed user can have this member and value: protobuf allows no lone surrogates."""
     name, value = member
+    if value is None:
+        return name in USER_FIELDS
     if name == "data":
         return isinstance(value, dict)
     return name in USER_FIELDS and isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

@@ -32,6 +32,7 @@ __all__ = [
     "example_of",
     "examples_of",
     "holds_json",
+    "is_always_present",
     "load",
     "prose",
     "sentence",
@@ -45,6 +46,7 @@ Path_: TypeAlias = tuple[int, ...]
 DESCRIPTORS = Path(__file__).parents[1] / "clarion/v1/clarion.binpb"
 PACKAGE = "clarion/"
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
+ALWAYS_PRESENT: Any = options_pb2.always_present
 EXAMPLE: Any = options_pb2.example
 JSON_OBJECT: Any = options_pb2.json_object
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]+)?\}")
@@ -156,6 +158,11 @@ def examples_of(message: Descriptor) -> dict[str, Any]:
 def holds_json(field: FieldDescriptor) -> bool:
     """Return whether a field holds a JSON object as text."""
     return bool(field.GetOptions().Extensions[JSON_OBJECT])
+
+
+def is_always_present(field: FieldDescriptor) -> bool:
+    """Return whether a field of a response is never empty."""
+    return bool(field.GetOptions().Extensions[ALWAYS_PRESENT])
 
 
 def prose(comment: str, name: str) -> str:

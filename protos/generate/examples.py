@@ -102,6 +102,7 @@ CAMPAIGN = {
     "state": "CAMPAIGN_STATE_ACTIVE",
     "provider": "sandbox",
     "locales": ["default", "es"],
+    "providers": ["sandbox", "backup"],
 }
 KEY = {
     "key_id": KEY_ID,

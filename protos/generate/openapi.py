@@ -7,12 +7,14 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from .described import Binding, Described, bindings, example_of, sentence
+from .event_stream import event_stream
 from .examples import BATCH_BODY, BODIES, EVENTS, RESPONSES, TRIGGER_ID
 from .reasons import reasons_of
 from .responses import Responses, headers
 from .rules import rules_of
 from .schemas import Schemas
 from .trigger_body import add_batch_body, add_trigger_body
+from .webhooks import TAG, add_webhooks
 
 __all__ = ["build", "scope_of"]
 
@@ -67,6 +69,7 @@ def build(described: Described, version: str) -> dict[str, Any]:
     for path, (name, summary, kind) in ENDPOINTS.items():
         found = {"200": _found(kind), **responses.of_endpoint(path)}
         paths[path] = {"get": _open_operation(name, summary, found)}
+    webhooks = add_webhooks(schemas, described)
     key = {"type": "http", "scheme": "bearer", "bearerFormat": "sk_ and a UUID", "description": "An API key."}
     return {
         "openapi": "3.1.0",
@@ -74,12 +77,14 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "title": "Clarion",
             "version": version,
             "description": ABOUT,
+            "contact": {"name": "The operators of this gateway"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The gateway that serves this document"}],
         "tags": _tags(described),
         "security": [{SCHEME: []}],
         "paths": paths,
+        "webhooks": webhooks,
         "components": {
             "securitySchemes": {SCHEME: key},
             "schemas": {**schemas.components, **responses.schemas()},
@@ -115,7 +120,8 @@ def _operation(
         "summary": summary,
         **({"deprecated": True} if binding.method.GetOptions().deprecated else {}),
         "description": f"{more}\n\nNeeds an API key with the scope `{scope}`.".lstrip(),
-        "security": [{SCHEME: [scope]}],
+        "security": [{SCHEME: []}],
+        "x-scope": scope,
         "parameters": _parameters(described, schemas, binding),
         **({"requestBody": body} if body else {}),
         "responses": {
@@ -231,7 +237,7 @@ def _success(described: Described, schemas: Schemas, binding: Binding) -> dict[s
 
 def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
     """Return the response of a stream of server-sent events."""
-    schema = {"type": "string", "x-event-data": schemas.message(described.message("WatchTriggersResponse"))}
+    schema = event_stream(schemas.message(described.message("WatchTriggersResponse")))
     return {
         "200": {
             "description": "Server-sent events, each with a WatchTriggersResponse as its data.",
@@ -251,5 +257,6 @@ def _tags(described: Described) -> list[dict[str, str]]:
     services = [{"name": one.name, "description": described.comment(one)} for one in described.services]
     return [
         *services,
+        {"name": TAG, "description": "Messages that Clarion sends to a project's own URLs, signed."},
         {"name": OPERATIONS, "description": "Health checks and documentation. They need no API key."},
     ]

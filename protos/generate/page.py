@@ -11,7 +11,8 @@ from typing import Any
 from liquid import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from .examples import DEMO_CAMPAIGNS, QUERIES
+from .event_stream import data_of
+from .examples import DEMO_CAMPAIGNS, QUERIES, error_body
 from .reasons import Reason, phrase
 from .schemas import Schema
 
@@ -32,8 +33,9 @@ def render(document: Document, reasons: Iterable[Reason]) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         info=document["info"],
         common=_common(document),
-        groups=[_group(document, tag) for tag in document["tags"]],
-        reasons=[_reason(document, reason) for reason in reasons if reason.statuses],
+        groups=[group for tag in document["tags"] if (group := _group(document, tag))["calls"]],
+        webhooks=[_webhook(name, verbs["post"]) for name, verbs in document["webhooks"].items()],
+        reasons=[_reason(reason) for reason in reasons if reason.statuses],
         schemas=[
             _schema(document, name, schema) for name, schema in document["components"]["schemas"].items()
         ],
@@ -49,6 +51,12 @@ def _group(document: Document, tag: Mapping[str, str]) -> dict[str, Any]:
         if tag["name"] in operation["tags"]
     ]
     return {**tag, "calls": calls}
+
+
+def _webhook(name: str, operation: Document) -> dict[str, Any]:
+    body = operation["requestBody"]["content"][JSON]
+    link = _link(body["schema"])
+    return {"name": name, "id": operation["operationId"], "summary": operation["summary"], "link": link}
 
 
 def _call(document: Document, path: str, verb: str, operation: Document) -> dict[str, Any]:
@@ -99,7 +107,11 @@ def _parameter(parameter: Document) -> dict[str, Any]:
 def _members(document: Document, schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
     """Return the members of an object and of its nested objects, each with its path."""
     found = _resolve(document, schema)
-    choices = {name: one for any_of in found.get("anyOf", []) for name, one in any_of["properties"].items()}
+    choices = {
+        name: one
+        for any_of in found.get("if", {}).get("anyOf", [])
+        for name, one in any_of["properties"].items()
+    }
     members = []
     for name, member in found.get("properties", {}).items():
         needed = "required" if name in found.get("required", []) else ""
@@ -130,6 +142,7 @@ def _schema(document: Document, name: str, schema: Schema) -> dict[str, Any]:
 def _answer(document: Document, status: int, answer: Document) -> dict[str, Any]:
     found = _resolve(document, answer)
     content: dict[str, Any] = next(iter(found.get("content", {}).values()), {})
+    schema = content.get("schema", {})
     reasons = list(content.get("examples", {}))
     return {
         "status": status,
@@ -138,12 +151,11 @@ def _answer(document: Document, status: int, answer: Document) -> dict[str, Any]
         "reasons": reasons,
         "headers": [name for name in found["headers"] if name != "x-request-id"],
         "example": _pretty(content["example"]) if "example" in content else "",
-        "link": _link(content.get("schema", {}).get("x-event-data") or content.get("schema", {})),
+        "link": _link(data_of(schema)),
     }
 
 
-def _reason(document: Document, reason: Reason) -> dict[str, Any]:
-    example = document["components"]["examples"][reason.name]["value"]
+def _reason(reason: Reason) -> dict[str, Any]:
     return {
         "name": reason.name,
         "statuses": [{"status": status, "phrase": phrase(status)} for status in reason.statuses],
@@ -151,7 +163,7 @@ def _reason(document: Document, reason: Reason) -> dict[str, Any]:
         "happened": reason.happened,
         "to_do": reason.to_do,
         "retry": reason.retry,
-        "example": _pretty(example),
+        "example": _pretty(error_body(reason)),
     }
 
 

@@ -37,20 +37,11 @@ class Responses:
     """The error responses of one document."""
 
     def __init__(self, described: Described) -> None:
-        """Read the reasons from the descriptors.
-
-        OpenAPI has no place for paths and methods that do not exist, so their errors are components that no
-        operation refers to.
-        """
+        """Read the reasons from the descriptors."""
         self.reasons: Mapping[str, Reason] = reasons(described)
         self._violations = violation_reasons(described)
         self._common = _by_status(self._met_by(REQUEST, CALL))
-        rest = _by_status(self._met_by(ROUTE))
-        self.components = {
-            _key(status): self._response(status, met)
-            for met_by in (self._common, rest)
-            for status, met in met_by.items()
-        }
+        self.components = {_key(status): self._response(status, met) for status, met in self._common.items()}
 
     def of_call(self, names: list[str]) -> dict[str, Any]:
         """Return the `responses` of an operation that can fail for these reasons."""
@@ -62,16 +53,18 @@ class Responses:
         return self._of([*self._met_by(REQUEST), *met])
 
     def examples(self) -> dict[str, Any]:
-        """Return an example for each reason, for `components/examples`."""
-        met = [reason for reason in self.reasons.values() if reason.statuses]
+        """Return an example for each reason that a call can get, for `components/examples`."""
+        unrouted = self._met_by(ROUTE)
+        met = [one for one in self.reasons.values() if one.statuses and one not in unrouted]
         return {one.name: {"summary": one.happened, "value": error_body(one)} for one in met}
 
     def schemas(self) -> dict[str, Schema]:
         """Return the schemas of error bodies."""
         return {
-            "Status": _status(),
+            "Status": self._status(),
             "ErrorInfo": _error_info(),
             "BadRequest": _bad_request(),
+            "FieldViolation": _field_violation(),
             "RetryInfo": _retry_info(),
             "ErrorReason": _names(
                 "Why a call failed. Stable: programs may depend on it.",
@@ -81,6 +74,11 @@ class Responses:
                 "Why a field is invalid. Stable: programs may depend on it.", self._violations
             ),
         }
+
+    def _status(self) -> Schema:
+        """Return the body of errors. OpenAPI has no other place for paths and methods that do not exist."""
+        unrouted = [error_body(reason) for reason in self._met_by(ROUTE)]
+        return {**_status(), "examples": unrouted}
 
     def _met_by(self, *scopes: int) -> list[Reason]:
         return [reason for reason in self.reasons.values() if reason.is_met_by(scopes)]
@@ -162,20 +160,19 @@ def _error_info() -> Schema:
 
 
 def _bad_request() -> Schema:
+    violations = {"type": "array", "items": ref("FieldViolation"), "minItems": 1}
+    members: dict[str, Schema] = {"field_violations": {**violations, "description": "All violations."}}
+    return _detail("BadRequest", "Why the request is invalid.", members, [*members])
+
+
+def _field_violation() -> Schema:
     path = "The field's path as the caller wrote it, such as `user.email`; absent for the whole body."
     members: dict[str, Schema] = {
         "field": {"type": "string", "description": path},
         "description": {"type": "string", "description": "What is wrong, for people.", "minLength": 1},
         "reason": ref("ViolationReason"),
     }
-    violation = _object("An invalid field.", members, ["description", "reason"])
-    violations = {"type": "array", "items": violation, "minItems": 1, "description": "All violations."}
-    return _detail(
-        "BadRequest",
-        "Why the request is invalid.",
-        {"field_violations": violations},
-        ["field_violations"],
-    )
+    return _object("An invalid field.", members, ["description", "reason"])
 
 
 def _retry_info() -> Schema:

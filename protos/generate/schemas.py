@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from .described import Described
+from .described import Described, is_always_present
 from .rules import rules_of
 
 __all__ = ["Schema", "Schemas", "ref"]
@@ -76,7 +76,7 @@ class Schemas:
     def _object(self, message: Descriptor) -> Schema:
         properties = {field.name: self.field(field) for field in message.fields}
         required = [
-            field.name for field in message.fields if rules_of(field).required or _always_present(field)
+            field.name for field in message.fields if rules_of(field).required or is_always_present(field)
         ]
         described = {"type": "object", "description": self._described.comment(message)}
         return {**described, "properties": properties, **({"required": required} if required else {})}
@@ -102,11 +102,3 @@ class Schemas:
                 "enum": [value.name for value in values],
             }
         return ref(enum.name)
-
-
-def _always_present(field: FieldDescriptor) -> bool:
-    """Return whether a response always has this field: the only one, which is a message."""
-    message = field.containing_type
-    assert message is not None  # noqa: S101 - only extensions have no message
-    alone = len(message.fields) == 1 and not field.is_repeated
-    return message.name.endswith("Response") and alone and field.message_type is not None

@@ -56,7 +56,7 @@ def add_trigger_body(schemas: Schemas, described: Described, service: ServiceDes
     schemas.components[USER] = {
         **_object(ABOUT_USER, properties),
         "required": [name for name in shared if rules_of(fields[name]).required],
-        "anyOf": [_reached_by(schemas, fields[name]) for name in addresses],
+        **_one_of([_reached_by(schemas, fields[name]) for name in addresses]),
     }
     carried = [field for field in requests[0].fields if field.name not in NOT_IN_BODY]
     body = {one.name: ref(USER) if one.name == "user" else _member(schemas, one) for one in carried}
@@ -93,7 +93,16 @@ def _member(schemas: Schemas, field: FieldDescriptor) -> Schema:
     schema = schemas.field(field)
     if not holds_json(field):
         return schema
-    return {"type": "object", "description": schema["description"].partition("\n\n")[0]}
+    about = schema["description"].partition("\n\n")[0]
+    return {"type": "object", "additionalProperties": True, "description": about}
+
+
+def _one_of(conditions: list[Schema]) -> Schema:
+    """Return the rule that one of the conditions is met.
+
+    It is not simply `anyOf`, from which generators of clients make a union of types that lack the members.
+    """
+    return {"if": {"anyOf": conditions}, "else": {"not": {}}}
 
 
 def _reached_by(schemas: Schemas, field: FieldDescriptor) -> Schema:

@@ -13,6 +13,7 @@ from server.store.admin.endpoints import create_endpoint
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.queue.webhooks import WebhookQueue
+from tests.kit.documented_schemas import check_webhook
 from tests.kit.store import a_trigger, accept, ended, shares
 
 URL = "https://hooks.example/clarion"
@@ -38,7 +39,10 @@ async def happened(
 async def events_of(pool: Pool) -> list[Any]:
     """Return the messages to endpoints, oldest first."""
     rows = await pool.fetch("SELECT body FROM webhook_message ORDER BY created_at")
-    return [json.loads(row["body"]) for row in rows]
+    events = [json.loads(row["body"]) for row in rows]
+    for event in events:
+        check_webhook(event)
+    return events
 
 
 async def claimed(

@@ -20,3 +20,11 @@ def test_protoc_needs_only_the_descriptor_set(tmp_path: Path) -> None:
 
     for name in files:
         assert (tmp_path / name.replace(".proto", "_pb2.py")).exists()
+
+
+def test_stubs_of_go_and_java_are_one_package() -> None:
+    """Without `go_package`, protoc-gen-go fails; in one package, the files import nothing from each other."""
+    described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
+    ours = [file.options for file in described.file if file.name.startswith("clarion/")]
+    assert {one.go_package for one in ours} == {"clarion/v1;clarionv1"}
+    assert {(one.java_package, one.java_multiple_files) for one in ours} == {("com.clarion.v1", True)}

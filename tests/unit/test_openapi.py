@@ -12,10 +12,6 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format
 from google.rpc import error_details_pb2, status_pb2
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.protocols import Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 from buf.validate import validate_pb2
 from clarion.v1 import api_key_pb2, campaign_pb2, delivery_pb2, error_reason_pb2, options_pb2, trigger_pb2
@@ -23,7 +19,6 @@ from gateway import GatewaySettings
 from gateway.config import contract
 from generate import examples, openapi
 from generate.described import load
-from generate.documents import documents
 from generate.reasons import problems, reasons
 from generate.rules import rules_of
 from server.api import server as rpc_service
@@ -32,8 +27,8 @@ from server.intake import strict_json
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
 from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
+from tests.kit.documented_schemas import DOCUMENT, validator
 
-DOCUMENT: dict[str, Any] = json.loads(documents()["protos/clarion/v1/openapi.json"])
 OPERATIONS: dict[str, dict[str, Any]] = {
     operation["operationId"]: {**operation, "path": path, "verb": verb}
     for path, verbs in DOCUMENT["paths"].items()
@@ -44,7 +39,6 @@ TRIGGER = DOCUMENT["paths"]["/api/client/campaigns/{campaign_id}/trigger"]["post
 # Their .pyi files predate typed extensions.
 ANSWER: Any = options_pb2.answer
 FIELD: Any = validate_pb2.field
-REGISTRY: Registry[Any] = Registry().with_resource("urn:clarion", DRAFT202012.create_resource(DOCUMENT))
 FILES = (api_key_pb2, campaign_pb2, delivery_pb2, trigger_pb2)
 # Violations that a schema can detect. The others need a server: time zones, phone numbers, the campaign.
 SEEN = {"REQUIRED", "WRONG_TYPE", "UNKNOWN_FIELD"}
@@ -63,12 +57,6 @@ def walk(value: object, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 EVERYTHING = dict(walk(DOCUMENT))
-
-
-def validator(schema: Mapping[str, Any]) -> Validator:
-    """Return a validator that resolves references in the document."""
-    absolute = json.loads(json.dumps(schema).replace('"#/', '"urn:clarion#/'))
-    return Draft202012Validator(absolute, registry=REGISTRY, format_checker=FormatChecker())
 
 
 BODY = validator(TRIGGER["requestBody"]["content"]["application/json"]["schema"])
@@ -144,7 +132,8 @@ def test_descriptions_are_not_empty() -> None:
 def test_scopes_match_the_server() -> None:
     needed = {name.rpartition(".")[2]: str(scope) for name, scope in rpc_service._SERVICES.items()}
     for operation in CALLS.values():
-        assert operation["security"] == [{"api_key": [needed[operation["tags"][0]]]}]
+        assert operation["security"] == [{"api_key": []}]
+        assert operation["x-scope"] == needed[operation["tags"][0]]
     assert {operation["tags"][0] for operation in CALLS.values()} == set(needed)
 
 
@@ -172,10 +161,9 @@ def test_each_status_of_each_reason_is_documented() -> None:
         for status, answer in operation["responses"].items()
         for reason in resolve(answer).get("content", {}).get("application/json", {}).get("examples", {})
     }
-    unrouted = ["NotFound", "MethodNotAllowed"]  # for unknown paths and methods
-    for key, status in zip(unrouted, (404, 405), strict=True):
-        response = DOCUMENT["components"]["responses"][key]
-        documented |= {(status, reason) for reason in response["content"]["application/json"]["examples"]}
+    for example in DOCUMENT["components"]["schemas"]["Status"]["examples"]:  # unknown paths and methods
+        [info] = example["details"]
+        documented |= {({5: 404, 12: 405}[example["code"]], info["reason"])}
     promised = {(s, one.name) for one in reasons(load()).values() for s in one.statuses}
     assert documented == promised
 

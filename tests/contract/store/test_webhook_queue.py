@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 
 import pytest
@@ -16,6 +17,7 @@ from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.store.retention import delete_messages
+from tests.kit.documented_schemas import check_webhook
 from tests.kit.webhooks import an_endpoint, answered, claimed, happened
 
 DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
@@ -238,6 +240,7 @@ async def test_test_message_ignores_the_chosen_events(pool: Pool) -> None:
     message = await send_test(pool, endpoint.id)
     [claim] = await claimed(WebhookQueue(pool), endpoint)
     assert (claim.id, claim.type) == (message, "webhook.test")
+    check_webhook(json.loads(claim.body))
     assert str(endpoint.id) in claim.body
     await set_state(pool, endpoint.id, EndpointState.DISABLED)
     with pytest.raises(EndpointNotFound):

@@ -6,12 +6,16 @@ from ..domain.campaign import Campaign, Channel, Template
 from .base import Address, ChannelSpec
 from .email_address import as_sent, email_problem, is_plain_email
 from .email_message import Email
+from .email_sender import sender_problem
 
 __all__ = ["CHANNEL"]
 
 
 def _campaign_problems(campaign: Campaign) -> list[str]:
-    return [] if campaign.sender else ["sender is missing: set it to the From address"]
+    if not campaign.sender:
+        return ["sender is missing: set it to the From address"]
+    problem = sender_problem(campaign.sender)
+    return [f"sender: {problem}"] if problem else []
 
 
 def _template_problems(template: Template) -> list[str]:

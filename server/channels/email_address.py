@@ -9,7 +9,7 @@ import email_validator
 
 from ..domain.wording import at_position
 
-__all__ = ["as_sent", "email_problem", "is_plain_email"]
+__all__ = ["as_sent", "email_problem", "is_envelope_address", "is_plain_email"]
 
 # Nearly every address has this plain form; the library checks the others, at ten times the cost. The others
 # include domains with "--", which may be Punycode, and reserved top-level domains.
@@ -18,6 +18,10 @@ _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 _PLAIN_DOMAIN = re.compile(
     rf"(?!.*--)(?:{_LABEL}\.)+(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[A-Za-z]{{2,24}}",
     re.IGNORECASE | re.ASCII,
+)
+# Without quoted local parts and address literals, which are not used in practice and allow injections.
+_ENVELOPE = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9][\w-]*\.)*[A-Za-z0-9][\w-]*", re.ASCII
 )
 _MAX_LOCAL, _MAX_EMAIL = 64, 254
 _NOT_LOCAL = re.compile(r"[^A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]")
@@ -43,6 +47,11 @@ def _is_plain_domain(domain: str) -> bool:
     return _PLAIN_DOMAIN.fullmatch(domain) is not None
 
 
+def is_envelope_address(address: str) -> bool:
+    """Return whether an address can be used in SMTP commands as it is."""
+    return len(address) <= _MAX_EMAIL and _ENVELOPE.fullmatch(address) is not None
+
+
 def email_problem(address: str) -> str | None:
     """Return why an address cannot be sent to, or None if it can."""
     if is_plain_email(address):
@@ -59,6 +68,9 @@ def as_sent(address: str) -> str:
 
     ASCII addresses are unchanged. An internationalised domain is converted to its IDNA 2008 form, which every
     server accepts.
+
+    Raises:
+        ValueError: The domain of an address that was not checked before has no such form.
     """
     if address.isascii():
         return address

@@ -10,39 +10,21 @@ from __future__ import annotations
 import binascii
 import datetime as dt
 import functools
-import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import format_datetime, formataddr, parseaddr
+from email.utils import format_datetime
 from typing import ClassVar, Self
 
 from ..domain.campaign import Campaign, Channel
 from ..domain.delivery_errors import ProviderError, Verdict
 from ..domain.trigger import Trigger
 from .base import Message
+from .email_address import as_sent, is_envelope_address
+from .email_headers import list_header, list_headers, mailbox_header, text_header
+from .email_sender import Sender, parse_sender
 
-__all__ = [
-    "Email",
-    "compose",
-    "envelope_address",
-    "message_id_for",
-    "sender_address",
-    "unsubscribe_headers",
-]
-
-# Without quoted local parts and address literals, which are not used in practice and allow injections.
-_ADDRESS = re.compile(r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})@((?:[^\W_][\w-]*\.)*[^\W_][\w-]*)")
-_PLAIN_SUBJECT = re.compile(r"(?!.*=\?)[\x20-\x7e]{0,66}")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Printable ASCII without the angle brackets that enclose the URL.
-_HEADER_URL = re.compile(r"[!-;=?-~]+")
-MAX_ADDRESS = 254
-MAX_HEADER_URL = 995
-"""A line has at most 998 characters (RFC 5322 section 2.1.1), three of them a space and the brackets."""
-_LINE_LENGTH = 78
-_ENCODED_WORD = 42
-"""Octets in one encoded word: 56 in base64, 68 with its delimiters, 77 after `Subject: `."""
+__all__ = ["Email", "compose", "envelope_address", "message_id_for", "sender_of"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,6 +40,8 @@ class Email(Message):
     text: str
     html: str
     unsubscribe_url: str = ""
+    list_id: str = ""
+    """Identifies the campaign to mail programs, if there is an unsubscribe URL."""
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
@@ -75,6 +59,7 @@ class Email(Message):
             parts.get("text", ""),
             parts.get("mjml") or parts.get("html", ""),
             parts.get("unsubscribe_url", ""),
+            f"campaign-{campaign.id}.project-{campaign.project_id}.clarion.{_domain(campaign.sender)}",
         )
 
     def to_file(self) -> tuple[str, bytes]:
@@ -92,34 +77,39 @@ def message_id_for(trigger_id: uuid.UUID, sender: str) -> str:
     Raises:
         ProviderError: The sender is not an email address.
     """
-    return f"<{trigger_id}@clarion.{sender_address(sender)[1].rpartition('@')[2]}>"
+    return f"<{trigger_id}@clarion.{_domain(sender)}>"
+
+
+def _domain(sender: str) -> str:
+    return sender_of(sender).address.rpartition("@")[2]
 
 
 @functools.lru_cache(maxsize=1024)
 def envelope_address(address: str) -> str:
-    """Return an address in the form used in SMTP commands: ASCII, the domain in its IDNA form.
+    """Return an address in the form used in SMTP commands: ASCII, the domain in its IDNA 2008 form.
 
     Raises:
         ProviderError: It is not a single plain address. The error does not repeat it.
     """
-    match = _ADDRESS.fullmatch(address) if len(address) <= MAX_ADDRESS else None
     try:
-        if match:
-            return f"{match[1]}@{match[2].encode('idna').decode()}"
-    except UnicodeError:
-        pass
-    raise _unusable("the address is not a valid email address")
+        sent = as_sent(address)
+    except ValueError:
+        sent = ""
+    if not is_envelope_address(sent):
+        raise _unusable("the address is not a valid email address")
+    return sent
 
 
-@functools.lru_cache(maxsize=1024)
-def sender_address(sender: str) -> tuple[str, str]:
-    """Return a campaign's sender as a From header's value and as an envelope address."""
-    name, address = parseaddr(sender)
+def sender_of(sender: str) -> Sender:
+    """Return the name and the envelope address of a campaign's sender.
+
+    Raises:
+        ProviderError: It is not an email address.
+    """
     try:
-        address = envelope_address(address)
-    except ProviderError:
-        raise _unusable("the campaign's sender is not an email address") from None
-    return formataddr((" ".join(name.split()), address)), address
+        return parse_sender(sender)
+    except ValueError as error:
+        raise _unusable(f"the campaign's sender: {error}") from None
 
 
 def compose(email: Email) -> bytes:
@@ -130,40 +120,18 @@ def compose(email: Email) -> bytes:
     """
     kind, parts = _body(email)
     headers = (
-        f"From: {sender_address(email.sender)[0]}",
+        mailbox_header("From", *sender_of(email.sender)),
         f"To: {envelope_address(email.to)}",
-        f"Subject: {_encode_subject(email.subject)}",
+        text_header("Subject", email.subject),
         f"Date: {format_datetime(dt.datetime.now(dt.UTC))}",
         f"Message-ID: {email.message_id}",
         "Auto-Submitted: auto-generated",
         f"X-Clarion-Trigger-Id: {email.trigger_id}",
-        *(_folded(*header) for header in unsubscribe_headers(email.unsubscribe_url).items()),
+        *(list_header(*pair) for pair in list_headers(email.list_id, email.unsubscribe_url).items()),
         "MIME-Version: 1.0",
         kind,
     )
     return "\r\n".join(headers).encode("ascii") + b"\r\n" + parts
-
-
-def unsubscribe_headers(url: str) -> dict[str, str]:
-    """Return the headers that let mail programs offer to unsubscribe (RFC 2369; one click: RFC 8058).
-
-    Raises:
-        ProviderError: The URL cannot be used in a header.
-    """
-    if not url:
-        return {}
-    if len(url) > MAX_HEADER_URL or not _HEADER_URL.fullmatch(url):
-        raise _unusable("the unsubscribe URL cannot be used in a header")
-    headers = {"List-Unsubscribe": f"<{url}>"}
-    if url.lower().startswith("https://"):
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return headers
-
-
-def _folded(name: str, value: str) -> str:
-    """Return a header, with its value on a separate line if it is long."""
-    header = f"{name}: {value}"
-    return header if len(header) <= _LINE_LENGTH else f"{name}:\r\n {value}"
 
 
 def _body(email: Email) -> tuple[str, bytes]:
@@ -186,22 +154,3 @@ def _part(content: str, subtype: str) -> tuple[str, bytes]:
     encoded = binascii.b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
     rest = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + encoded
     return f'Content-Type: text/{subtype}; charset="utf-8"', rest
-
-
-def _encode_subject(subject: str) -> str:
-    """Return a subject in its header form, as one line."""
-    line = " ".join(_CONTROLS.sub(" ", subject).split()).encode("utf-8", "replace").decode()
-    if _PLAIN_SUBJECT.fullmatch(line):
-        return line
-    return "\r\n ".join(_encoded_words(line.encode()))
-
-
-def _encoded_words(text: bytes) -> Iterator[str]:
-    """Yield UTF-8 as encoded words (RFC 2047) without splitting a character."""
-    start = 0
-    while start < len(text):
-        end = start + _ENCODED_WORD
-        while end < len(text) and text[end] & 0xC0 == 0x80:  # noqa: PLR2004 (a UTF-8 continuation byte)
-            end -= 1
-        yield f"=?utf-8?b?{binascii.b2a_base64(text[start:end], newline=False).decode()}?="
-        start = end

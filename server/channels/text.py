@@ -13,13 +13,17 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, ValidationR
 
 from ..domain.campaign import Campaign, Channel
 from ..domain.trigger import Trigger
-from ..domain.wording import at_position
+from ..domain.wording import at_position, quoted
 from .base import Address, ChannelSpec, Message
 from .sms_segments import Segments, segments
 
 __all__ = ["CHANNEL", "Text", "is_plain_phone", "phone_pattern_problem", "phone_problem"]
 
 _NOT_DIGIT = re.compile("[^0-9]")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+# GSM 03.40 (9.1.2.5) limits names to 11 characters; printable ASCII is the part that networks agree on.
+_SENDER_NAME = re.compile(r"[!-~](?:[ -~]{0,9}[!-~])?")
+_MAX_SHORT_CODE = 8
 # Formatted dates and amounts contain non-breaking spaces. A single one would force UCS-2, which halves
 # the capacity of an SMS.
 _PLAIN_SPACES = str.maketrans("\u00a0\u202f", "  ")
@@ -92,6 +96,24 @@ def _lengths(code: int) -> str:
     return f"{others} or {last}" if others else str(last)
 
 
+def _campaign_problems(campaign: Campaign) -> list[str]:
+    """Check the sender. A campaign without one uses the provider's."""
+    sender = campaign.sender
+    problem = _sender_problem(sender) if sender else None
+    return [f"sender: {quoted(sender)} {problem}"] if problem else []
+
+
+def _sender_problem(sender: str) -> str | None:
+    """Return why no provider can send text messages from this sender, or None."""
+    if sender.startswith("+"):
+        return phone_problem(sender) if _E164.fullmatch(sender) else phone_pattern_problem(sender)
+    if sender.isascii() and sender.isdecimal():
+        return None if len(sender) <= _MAX_SHORT_CODE else phone_pattern_problem(sender)
+    if _SENDER_NAME.fullmatch(sender):
+        return None
+    return "is not a phone number, such as +12025550100, a short code, or a name of at most 11 characters"
+
+
 class _Numbering(NamedTuple):
     """The numbering plan of a country, as far as a cheap check needs it."""
 
@@ -143,4 +165,5 @@ CHANNEL = ChannelSpec(
     ),
     parts=("text",),
     message=Text,
+    campaign_problems=_campaign_problems,
 )

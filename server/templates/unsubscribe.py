@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ..channels.email_headers import MAX_URL
 from ..domain.delivery_errors import RenderError
 
 __all__ = ["checked_url"]
-
-MAX_URL = 2000
-"""Maximum length of the URL in characters."""
 
 # Printable ASCII without the angle brackets that enclose the URL in the header.
 _VISIBLE = re.compile(r"[!-;=?-~]*")

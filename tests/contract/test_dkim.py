@@ -84,7 +84,7 @@ async def test_the_signature_is_valid_on_arrival(tmp_path: Path, changes: dict[s
 async def test_the_signature_covers_visible_and_list_headers(tmp_path: Path) -> None:
     _, mail = await sent(tmp_path, {"unsubscribe_url": UNSUBSCRIBE})
     seen = ["from", "to", "subject", "date", "message-id", "mime-version", "content-type"]
-    assert set(signed_headers(mail)) == {*seen, "list-unsubscribe", "list-unsubscribe-post"}
+    assert set(signed_headers(mail)) == {*seen, "list-id", "list-unsubscribe", "list-unsubscribe-post"}
     assert signed_headers(mail).count("from") == 2, "a second From could be added on the way"
     _, mail = await sent(tmp_path, {})
     assert set(signed_headers(mail)) == set(seen)

@@ -81,6 +81,7 @@ async def test_the_unsubscribe_url_is_in_the_headers() -> None:
     headers = (await sent(make_email(unsubscribe_url="https://shop.example/u?id=1")))["headers"]
     assert headers["List-Unsubscribe"] == "<https://shop.example/u?id=1>"
     assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert headers["List-Id"] == "<campaign-9.project-1.clarion.example.com>"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ async def test_the_unsubscribe_url_is_in_the_headers() -> None:
     [
         ("shop@example.com", {"email": "shop@example.com"}),
         ('"Shop, Inc." <shop@example.com>', {"email": "shop@example.com", "name": "Shop, Inc."}),
+        ("Shop, Inc. <shop@faß.de>", {"email": "shop@xn--fa-hia.de", "name": "Shop, Inc."}),
         ("Shöp <shop@bücher.example>", {"email": "shop@xn--bcher-kva.example", "name": "Shöp"}),
     ],
 )

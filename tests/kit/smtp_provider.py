@@ -27,6 +27,7 @@ def make_email(**changes: str) -> Email:
         "subject": "Grüße",
         "text": "Hallo\n.\nZoë",
         "html": "<p>Hallo</p>",
+        "list_id": "campaign-9.project-1.clarion.example.com",
     }
     return Email(trigger_id, message_id_for(trigger_id, SENDER), **fields | changes)
 

@@ -71,6 +71,10 @@ def test_only_international_domains_are_converted(address: str, sent: str) -> No
     assert as_sent(address) == sent
 
 
+def test_stored_addresses_are_sent_in_their_idna_2008_form() -> None:
+    assert envelope_address("a@faß.de") == "a@xn--fa-hia.de"
+
+
 @pytest.mark.parametrize(
     ("address", "problem"),
     [

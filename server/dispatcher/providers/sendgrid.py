@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from ...channels.base import Message
-from ...channels.email_message import Email, envelope_address, sender_address, unsubscribe_headers
+from ...channels.email_headers import list_headers, one_line
+from ...channels.email_message import Email, envelope_address, sender_of
 from ...domain.campaign import Channel
 from ...domain.delivery_errors import ProviderError, Verdict
 from ..redact import scrub
@@ -28,7 +28,6 @@ from .http import Answer, ApiSettings, HttpApi
 __all__ = ["SendGridProvider", "SendGridSettings"]
 
 _URL = "https://api.sendgrid.com"
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _RECIPIENT_FIELD = re.compile(r"personalizations(\.\d+)?\.to(\.|\Z)")
 
 _CHECKED, _QUEUED, _BAD_REQUEST, _TOO_MANY = 200, 202, 400, 429
@@ -124,13 +123,13 @@ class SendGridProvider:
         request: dict[str, Any] = {
             "personalizations": [{"to": [{"email": recipient}]}],
             "from": _sender(email.sender),
-            "subject": " ".join(_CONTROLS.sub(" ", email.subject).split()),
+            "subject": one_line(email.subject),
             "content": [{"type": kind, "value": value} for kind, value in parts if value],
             "headers": {
                 "Message-ID": email.message_id,
                 "Auto-Submitted": "auto-generated",
                 "X-Clarion-Trigger-Id": str(email.trigger_id),
-                **unsubscribe_headers(email.unsubscribe_url),
+                **list_headers(email.list_id, email.unsubscribe_url),
             },
             "custom_args": {"trigger_id": str(email.trigger_id)},
         }
@@ -159,8 +158,7 @@ def _verdict(status: int, faults: list[_Fault]) -> Verdict:
 
 
 def _sender(sender: str) -> dict[str, str]:
-    address = sender_address(sender)[1]
-    name = " ".join(parseaddr(sender)[0].split())
+    name, address = sender_of(sender)
     return {"email": address, "name": name} if name else {"email": address}
 
 

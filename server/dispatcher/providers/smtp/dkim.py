@@ -29,6 +29,7 @@ _SIGNED = frozenset(
         b"message-id",
         b"mime-version",
         b"content-type",
+        b"list-id",
         b"list-unsubscribe",
         b"list-unsubscribe-post",
     }

@@ -13,7 +13,7 @@ import aiosmtplib
 import msgspec
 
 from ....channels.base import Message
-from ....channels.email_message import Email, compose, envelope_address, sender_address
+from ....channels.email_message import Email, compose, envelope_address, sender_of
 from ....domain.campaign import Channel
 from ....domain.delivery_errors import ProviderError, Verdict
 from ....errors import ConfigError
@@ -96,7 +96,7 @@ class SmtpProvider:
         """
         if not isinstance(message, Email):
             raise ProviderError(Verdict.NEVER, "SMTP sends only email", reached_provider=False)
-        sender, recipient = sender_address(message.sender)[1], envelope_address(message.to)
+        sender, recipient = sender_of(message.sender).address, envelope_address(message.to)
         reply = await self._transmit(sender, recipient, await self._signed(compose(message)))
         queued = _QUEUED_AS.search(reply)
         return queued[1] if queued else message.message_id

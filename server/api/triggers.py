@@ -111,6 +111,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
                 )
             if await self._records.cancel(trigger_id):
                 return
+        await self._records.confirm_replicated()  # the earlier call may have failed because this was missing
 
     async def _state(self, call: Call, trigger_id: uuid.UUID) -> DeliveryState:
         """Return the state of a trigger that the caller may cancel."""

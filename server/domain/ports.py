@@ -89,6 +89,9 @@ class Records(Protocol):
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
         """Cancel a trigger that is queued and not leased; return whether it was."""
 
+    async def confirm_replicated(self) -> None:
+        """Wait until the replicas of the store have everything that was read."""
+
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
         """Return a page of campaigns by id."""
 

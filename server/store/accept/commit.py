@@ -18,6 +18,7 @@ from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import ValidTrigger
 from ...errors import IdempotencyKeyReused, StoreUnavailable
 from ..pool import Connection, Pool, is_outage
+from ..replication import NotReplicated, replicated
 from ..sql import Statement
 from .statements import (
     COLUMNS,
@@ -43,6 +44,7 @@ _CONNECT_SECONDS = 5
 _COPY_FROM = 100
 """Triggers in a commit from which COPY is cheaper than one statement, despite its extra round trips."""
 _CONNECTION_LOST = "The connection to the database was lost; the trigger may or may not have been accepted."
+_NOT_REPLICATED = "No database replica confirmed the trigger; it may or may not have been accepted."
 
 _INSERT, _INSERT_AGAIN, _INSERT_WITH_KEYS = SQL["insert"], SQL["insert_again"], SQL["insert_with_keys"]
 _CLAIM_KEYS, _QUEUE = SQL["claim_keys"], SQL["queue"]
@@ -109,9 +111,13 @@ class TriggerCommit:
         message = None
         for write in (self._first_try, self._second_try):
             try:
-                await self._pinned.connect()
+                connection = await self._pinned.connect()
                 message = _CONNECTION_LOST
-                return await write(entries)
+                with replicated(connection):
+                    return await write(entries)
+            except NotReplicated:
+                message = _NOT_REPLICATED
+                log.warning("commit not replicated", triggers=len(entries))
             except Exception as error:
                 if not is_outage(error):
                     raise
@@ -131,9 +137,10 @@ class TriggerCommit:
     async def _insert(self, entries: Sequence[ValidTrigger], statement: Statement) -> Known:
         values = trigger_arguments(entries) | place_arguments(entries)
         if any(entry.key for entry in entries):
-            statement = _INSERT_WITH_KEYS
             values |= key_arguments(entries) | {"lifetime": self._key_lifetime}
-        return known_keys(await self._fetch(statement, **values))
+            return known_keys(await self._fetch(_INSERT_WITH_KEYS, **values))
+        await self._fetch(statement, **values)
+        return {}
 
     async def _copy(self, entries: Sequence[ValidTrigger]) -> Known:
         async with self._pinned.transaction() as connection:

@@ -18,6 +18,7 @@ from ...domain.placement import Placement, ValidTrigger
 from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
 from ..pool import Pool, reached
+from ..replication import confirm_replicated
 from .commit import CommitResult, TriggerCommit, known_keys, result_for
 from .notify import Notifier
 from .statements import SQL
@@ -124,8 +125,10 @@ class TriggerWriter:
             "keys": [key for _, key in names],
             "lifetime": self._key_lifetime,
         }
-        async with reached():
-            rows = await self._pool.fetch(*_FIND_EARLIER(**values))
+        async with reached(), self._pool.acquire() as connection:
+            rows = await connection.fetch(*_FIND_EARLIER(**values))
+            if rows:  # their own commit may have been cut off before a replica had it
+                await confirm_replicated(connection)
         known = known_keys(rows)
         return [
             result_for(key, *known[name]) if name in known else None

@@ -21,7 +21,8 @@ SELECT id, lane, greatest(due_at, now()), expires_at FROM
 
 -- name: insert_again
 -- After a connection was lost in a commit, it is unknown whether the commit took effect. The ids are made by the
--- server, so the same entries can be sent again: rows that exist stay as they are and are not queued a second time.
+-- server, so the same entries can be sent again: rows that exist stay as they are and are not queued a second time. If
+-- all exist, nothing is inserted, but the commit that wrote them may not be on the replicas yet.
 WITH accepted AS (
     INSERT INTO trigger (
         -- include: trigger_columns
@@ -31,17 +32,21 @@ WITH accepted AS (
     FROM
         -- include: given_triggers
     ON CONFLICT (id) DO NOTHING RETURNING id
+), queued AS (
+    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
+    SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
+        -- include: given_places
+        USING (id)
 )
-INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
-    -- include: given_places
-    USING (id)
+SELECT
+    -- include: wait_for_replicas
 
 -- fragment: claim_keys
 -- Of two entries with one key, also from different processes, the second waits for the first one's commit and then
 -- reads what it wrote: the update without effect makes RETURNING include the existing row. A key older than its
--- lifetime is taken over. The statement can be sent again, because the key's row then names this very trigger. The
--- order prevents a deadlock between two commits that have keys in common.
+-- lifetime is taken over. The statement can be sent again, because the key's row then names this very trigger. As it
+-- always writes, the commit also waits until the replicas have what it found. The order prevents a deadlock between two
+-- commits that have keys in common.
 INSERT INTO idempotency AS known (project_id, key, content, trigger_id)
 SELECT project_id, key, content, id FROM given WHERE key IS NOT NULL ORDER BY project_id, key
 ON CONFLICT (project_id, key) DO UPDATE SET

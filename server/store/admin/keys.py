@@ -60,7 +60,7 @@ async def list_keys(pool: Pool, project_id: int | None = None) -> list[ApiKey]:
     return [_key(row) for row in await pool.fetch(*_SQL["list"](project_id=project_id))]
 
 
-async def revoke_key(pool: Pool, key_id: uuid.UUID, project_id: int | None = None) -> ApiKey:
+async def revoke_key(pool: Pool | Connection, key_id: uuid.UUID, project_id: int | None = None) -> ApiKey:
     """Revoke a key and return it. A key that is revoked already stays as it is.
 
     Raises:

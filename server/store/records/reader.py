@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from ...domain.campaign import Campaign
 from ...domain.delivery import Delivery, DeliveryFilter
 from ...domain.key import ApiKey
 from ..admin import campaigns, keys
-from ..pool import Pool, reached
+from ..pool import Connection, Pool, reached
+from ..replication import confirm_replicated, replicated
 from . import find as deliveries
 from .cancel import cancel
 from .pages import list_triggers
@@ -46,8 +48,13 @@ class Records:
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
         """Remove a trigger from the queue for good; return whether it was queued and not leased."""
-        async with reached():
-            return await cancel(self._pool, trigger_id)
+        async with self._writing() as connection:
+            return await cancel(connection, trigger_id)
+
+    async def confirm_replicated(self) -> None:
+        """Wait until the synchronous replicas have everything that was read."""
+        async with reached(), self._pool.acquire() as connection:
+            await confirm_replicated(connection)
 
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
         """Return a page of campaigns by id."""
@@ -66,5 +73,11 @@ class Records:
 
     async def revoke_key(self, key_id: uuid.UUID, project_id: int) -> ApiKey:
         """Revoke a key of the project; see `keys.revoke_key`."""
-        async with reached():
-            return await keys.revoke_key(self._pool, key_id, project_id)
+        async with self._writing() as connection:
+            return await keys.revoke_key(connection, key_id, project_id)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Connection]:
+        async with reached(), self._pool.acquire() as connection:
+            with replicated(connection):
+                yield connection

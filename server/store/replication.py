@@ -1,0 +1,61 @@
+"""Whether a commit is on the synchronous replicas, if the cluster has any.
+
+PostgreSQL waits for them after it has committed on the primary's disk. If an operator, a time limit or a lost
+client ends that wait, the rows stay, other sessions read them, and a failover loses them. PostgreSQL then
+reports success with a warning. A session that writes nothing waits for no replica, whatever it has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from ..errors import StoreUnavailable
+from .pool import Connection
+from .sql import load
+
+__all__ = ["NotReplicated", "confirm_replicated", "replicated"]
+
+_WAITING_CODE = "syncrep.c"
+"""The source file of PostgreSQL that warns of an ended wait; the warning's text depends on the language."""
+_CONFIRM = load("replication.sql")["confirm"]
+
+
+class NotReplicated(StoreUnavailable):
+    """No replica confirmed the change, so it may or may not be kept. Try again shortly."""
+
+
+@contextmanager
+def replicated(connection: Connection) -> Iterator[None]:
+    """Require that what the block commits on the connection is as durable as the cluster promises.
+
+    Raises:
+        NotReplicated: A commit stopped waiting for the synchronous replicas.
+    """
+    unconfirmed: list[str] = []
+
+    def note(_: object, message: Any) -> None:
+        if message.server_source_filename == _WAITING_CODE:
+            unconfirmed.append(message.message)
+
+    connection.add_log_listener(note)
+    try:
+        yield
+    finally:
+        with suppress(asyncpg.InterfaceError):  # the connection was lost and is back in the pool
+            connection.remove_log_listener(note)
+    if unconfirmed:
+        raise NotReplicated
+
+
+async def confirm_replicated(connection: Connection) -> None:
+    """Wait until the synchronous replicas have everything that the connection has read.
+
+    Raises:
+        NotReplicated: They did not confirm it.
+    """
+    with replicated(connection):
+        await connection.execute(*_CONFIRM())

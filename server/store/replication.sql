@@ -1,0 +1,3 @@
+-- name: confirm
+SELECT
+    -- include: wait_for_replicas

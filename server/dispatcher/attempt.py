@@ -148,7 +148,7 @@ def conclude(
     started_at: dt.datetime,
     duration: float,
 ) -> Finished[ClaimT]:
-    """Turn the result of a send into what is recorded: delivered, retry (with its delay), in doubt or dead.
+    """Turn the result of a send into what is recorded: delivered, to be retried (and when), or given up.
 
     Args:
         claim: What was sent.
@@ -166,7 +166,7 @@ def conclude(
     delay, too_late = _next_attempt(claim, plan, result, jitter, now)
     error = scrub(result.error, plan.address)
     refusal = error if result.verdict is Verdict.RECIPIENT_REFUSED else ""
-    outcome = AttemptOutcome.DEAD if delay is None else AttemptOutcome.RETRY
+    outcome = _given_up(result.verdict) if delay is None else AttemptOutcome.RETRY
     if result.verdict is Verdict.IN_DOUBT:
         outcome, error = AttemptOutcome.IN_DOUBT, error + ARRIVED
     elif delay is None and claim.may_have_arrived:
@@ -188,6 +188,10 @@ def _next_attempt(
     if delay is None and decide(result, claim.tries, policy, jitter) is not None:
         return None, "; its time to live ends before the next attempt"
     return delay, ""
+
+
+def _given_up(verdict: Verdict) -> AttemptOutcome:
+    return AttemptOutcome.SUPPRESSED if verdict is Verdict.OPTED_OUT else AttemptOutcome.DEAD
 
 
 def _attempt(

@@ -24,7 +24,10 @@ class Verdict(enum.StrEnum):
     NEVER = "never"
     """Give up: the provider will never accept this message."""
     RECIPIENT_REFUSED = "recipient_refused"
-    """Give up and suppress the recipient: nothing sent to this address will ever arrive."""
+    """Give up and suppress the recipient: it is certain that nothing sent to this address will ever arrive,
+    whatever the settings, sender and campaign."""
+    OPTED_OUT = "opted_out"
+    """Give up: the recipient refuses this sender, on a list that the provider keeps and applies."""
     PROVIDER_DOWN = "provider_down"
     """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
     IN_DOUBT = "in_doubt"

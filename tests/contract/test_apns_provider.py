@@ -115,9 +115,9 @@ async def test_streams_stay_within_the_servers_limit(harness: Harness) -> None:
 @pytest.mark.parametrize(
     ("status", "reason", "expected"),
     [
-        (400, "BadDeviceToken", Verdict.RECIPIENT_REFUSED),
-        (400, "DeviceTokenNotForTopic", Verdict.RECIPIENT_REFUSED),
-        (400, "MissingDeviceToken", Verdict.RECIPIENT_REFUSED),
+        (400, "BadDeviceToken", Verdict.NEVER),
+        (400, "DeviceTokenNotForTopic", Verdict.NEVER),
+        (400, "MissingDeviceToken", Verdict.NEVER),
         (410, "ExpiredToken", Verdict.RECIPIENT_REFUSED),
         (410, "Unregistered", Verdict.RECIPIENT_REFUSED),
         (400, "BadCollapseId", Verdict.NEVER),
@@ -235,7 +235,7 @@ async def test_a_too_large_message_is_not_sent(harness: Harness) -> None:
 )
 async def test_an_invalid_device_token_is_not_sent(harness: Harness, token: str) -> None:
     async with apns_server(KEY) as apns:
-        with raises(Verdict.RECIPIENT_REFUSED, match="is not in the format of APNs tokens"):
+        with raises(Verdict.NEVER, match="is not in the format of APNs tokens"):
             await harness.provider(apns).send(push(device_token=token))
     assert apns.connections == 0
 
@@ -277,10 +277,12 @@ async def test_a_truncated_answer_counts_by_its_status(harness: Harness) -> None
     async with apns_server(KEY) as apns:
         provider, message = harness.provider(apns), push()
         apns.script += [ApnsReply(200, body=b"{}", then="cut"), ApnsReply(400, "BadDeviceToken", then="cut")]
+        apns.script.append(ApnsReply(410, "Unregistered", then="cut"))
         assert await provider.send(message) == str(message.trigger_id)
-        error = await failure(provider)
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error) == "APNs HTTP 400: no readable reason"
+        for status in (400, 410):
+            error = await failure(provider)
+            assert error.verdict is Verdict.PROVIDER_DOWN
+            assert str(error) == f"APNs HTTP {status}: no readable reason"
 
 
 @pytest.mark.parametrize("fault", ["reset", "garbage"])

@@ -233,10 +233,10 @@ async def test_an_echoed_assertion_is_not_quoted(tmp_path: Path) -> None:
     ("reply", "expected"),
     [
         (refusal(404, "NOT_FOUND", fcm_error("UNREGISTERED")), Verdict.RECIPIENT_REFUSED),
-        (refusal(403, "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")), Verdict.RECIPIENT_REFUSED),
+        (refusal(403, "PERMISSION_DENIED", fcm_error("SENDER_ID_MISMATCH")), Verdict.NEVER),
         (
             refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT"), bad_request("message.token")),
-            Verdict.RECIPIENT_REFUSED,
+            Verdict.NEVER,
         ),
         (
             refusal(
@@ -245,7 +245,7 @@ async def test_an_echoed_assertion_is_not_quoted(tmp_path: Path) -> None:
                 fcm_error("INVALID_ARGUMENT"),
                 message="The registration token is not a valid FCM registration token",
             ),
-            Verdict.RECIPIENT_REFUSED,
+            Verdict.NEVER,
         ),
         (refusal(400, "INVALID_ARGUMENT", bad_request("message.data[0].value")), Verdict.NEVER),
         (refusal(400, "INVALID_ARGUMENT", fcm_error("INVALID_ARGUMENT")), Verdict.NEVER),
@@ -326,7 +326,7 @@ async def test_a_too_large_message_is_not_sent(harness: Harness, google: Google)
 
 @pytest.mark.parametrize("token", ["", "a b", f"{DEVICE}\n", "x" * 4097, "ü" * 20, 'a"b'])
 async def test_an_invalid_device_token_is_not_sent(harness: Harness, google: Google, token: str) -> None:
-    with raises(Verdict.RECIPIENT_REFUSED, match="is not in the format of FCM tokens"):
+    with raises(Verdict.NEVER, match="is not in the format of FCM tokens"):
         await harness.provider().send(push(device_token=token))
     assert google.api.connections == 0
 

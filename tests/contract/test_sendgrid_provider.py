@@ -143,8 +143,8 @@ TO = "personalizations.0.to.0.email"
     ("reply", "expected"),
     [
         (refusal(400, "Does not contain a valid address.", TO), Verdict.RECIPIENT_REFUSED),
-        (refusal(400, "The to array is required.", "personalizations.0.to"), Verdict.RECIPIENT_REFUSED),
-        (refusal(400, "The to array is required.", "personalizations.to"), Verdict.RECIPIENT_REFUSED),
+        (refusal(400, "The to array is required.", "personalizations.0.to"), Verdict.NEVER),
+        (refusal(400, "The to array is required.", "personalizations.to"), Verdict.NEVER),
         (refusal(400, "The subject is required.", "subject"), Verdict.NEVER),
         (refusal(400, "Does not contain a valid address.", "from.email"), Verdict.NEVER),
         (refusal(400, "Must be unique.", "personalizations.0"), Verdict.NEVER),

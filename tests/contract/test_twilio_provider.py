@@ -120,9 +120,10 @@ async def test_a_text_of_maximum_length_is_sent(body: str, settings: dict[str, o
 
 
 PERMANENT = [
-    21212, 21266, 21408, 21602, 21603, 21606, 21608, 21612, 21617, 21619, 21658, 21659, 21660, 21661, 30007,
+    21212, 21266, 21408, 21602, 21603, 21606, 21608, 21612, 21617, 21619, 21658, 21659, 21660, 21661, 30004,
+    30005, 30006, 30007,
 ]  # fmt: skip
-OF_RECIPIENT = [21211, 21265, 21268, 21610, 21614, 21635, 30004, 30005, 30006]
+OF_RECIPIENT = [21211, 21265, 21268, 21614, 21635]
 OF_MESSAGE = [14107, 30003, 30008]
 OF_PROVIDER = [
     20003, 20005, 20006, 20403, 20404, 20429, 20500, 20503, 20504, 21611, 21701, 21702, 21703, 21704, 21705,
@@ -131,6 +132,7 @@ OF_PROVIDER = [
 CODES = (
     [(code, Verdict.NEVER) for code in PERMANENT]
     + [(code, Verdict.RECIPIENT_REFUSED) for code in OF_RECIPIENT]
+    + [(21610, Verdict.OPTED_OUT)]
     + [(code, Verdict.LATER) for code in OF_MESSAGE]
     + [(code, Verdict.PROVIDER_DOWN) for code in OF_PROVIDER]
 )
@@ -158,7 +160,7 @@ async def test_verdict_of_each_code(*, code: int, expected: Verdict) -> None:
         (refusal(429, 21611), Verdict.PROVIDER_DOWN),
         (refusal(500, 29999), Verdict.PROVIDER_DOWN),
         (refusal(503, 29999), Verdict.PROVIDER_DOWN),
-        (refusal(503, 21610), Verdict.RECIPIENT_REFUSED),
+        (refusal(503, 21610), Verdict.OPTED_OUT),
         (failed(39999), Verdict.LATER),
         (failed(None), Verdict.PROVIDER_DOWN),
         (Reply(201, {"status": "queued"}), Verdict.PROVIDER_DOWN),

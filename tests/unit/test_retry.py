@@ -214,6 +214,12 @@ def test_only_a_refused_recipient_has_a_refusal() -> None:
         assert concluded(other).refusal == ""
 
 
+def test_an_opted_out_recipient_is_no_dead_letter() -> None:
+    finished = concluded(SendResult(Verdict.OPTED_OUT, "replied STOP"))
+    assert (finished.attempt.outcome, finished.retry_in) == (AttemptOutcome.SUPPRESSED, None)
+    assert finished.refusal == ""  # the provider keeps the list
+
+
 def test_a_suppressed_recipient_is_sent_nothing() -> None:
     finished = unsent(accepted(suppressed=f"550 {ADDRESS} unknown"), NOON)
     assert finished is not None

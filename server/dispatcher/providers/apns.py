@@ -47,11 +47,12 @@ _REASON = re.compile(r"[A-Za-z0-9]{1,64}")
 
 # https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
 _BY_REASON = {
-    "BadDeviceToken": Verdict.RECIPIENT_REFUSED,
-    "DeviceTokenNotForTopic": Verdict.RECIPIENT_REFUSED,
     "ExpiredToken": Verdict.RECIPIENT_REFUSED,
-    "MissingDeviceToken": Verdict.RECIPIENT_REFUSED,
     "Unregistered": Verdict.RECIPIENT_REFUSED,
+    # Also the answers if our `environment` or `topic` is wrong.
+    "BadDeviceToken": Verdict.NEVER,
+    "DeviceTokenNotForTopic": Verdict.NEVER,
+    "MissingDeviceToken": Verdict.NEVER,
     "BadCollapseId": Verdict.NEVER,
     "BadMessageId": Verdict.NEVER,
     "PayloadEmpty": Verdict.NEVER,
@@ -68,6 +69,7 @@ _BY_STATUS_AND_REASON = {
     (400, "MissingTopic"): Verdict.PROVIDER_DOWN,
     (400, "TopicDisallowed"): Verdict.PROVIDER_DOWN,
     (400, ""): Verdict.PROVIDER_DOWN,  # no readable reason: not an answer of APNs
+    (410, ""): Verdict.PROVIDER_DOWN,
     (429, "TooManyProviderTokenUpdates"): Verdict.PROVIDER_DOWN,
 }
 # Any other status: PROVIDER_DOWN. A refused key can be corrected, so no message is given up for it.
@@ -131,7 +133,7 @@ class ApnsProvider:
             raise ProviderError(Verdict.NEVER, "APNs sends only push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
             problem = "the device token is not in the format of APNs tokens"
-            raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
+            raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
         answer = await self._post(message)
         if answer.status == httpx.codes.OK:
             return str(answer.headers.get("apns-id", message.trigger_id))

@@ -38,12 +38,12 @@ _MESSAGE_NAME = re.compile(r"projects/[\x21-\x7e]{1,500}")
 # https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 _BY_CODE = {
     "UNREGISTERED": Verdict.RECIPIENT_REFUSED,  # the app was removed from the device
-    "SENDER_ID_MISMATCH": Verdict.RECIPIENT_REFUSED,  # the token belongs to another Firebase project
+    "SENDER_ID_MISMATCH": Verdict.NEVER,  # the token belongs to another Firebase project, or our setting does
 }
 # https://cloud.google.com/apis/design/errors. With any other status, or without a readable error code:
 # PROVIDER_DOWN. A refused login or an unknown project can be corrected, so no message is given up for it.
 _BY_STATUS = {
-    400: Verdict.NEVER,  # INVALID_ARGUMENT, FAILED_PRECONDITION; RECIPIENT_REFUSED if it is about the token
+    400: Verdict.NEVER,  # INVALID_ARGUMENT (also for a token of another service), FAILED_PRECONDITION
     413: Verdict.NEVER,  # payload too large
     422: Verdict.NEVER,  # unprocessable
 }
@@ -97,7 +97,7 @@ class FcmProvider:
             raise ProviderError(Verdict.NEVER, "FCM sends only push notifications", reached_provider=False)
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
             problem = "the device token is not in the format of FCM tokens"
-            raise ProviderError(Verdict.RECIPIENT_REFUSED, problem, reached_provider=False)
+            raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
         answer = await self._post(_content(message, self._settings))
         name = _name_in(answer)
         if name is not None:
@@ -219,12 +219,7 @@ def _verdict(status: int, error: _Error) -> Verdict:
         return _BY_CODE[error.code]
     if not error.code or status not in _BY_STATUS:
         return Verdict.PROVIDER_DOWN
-    return Verdict.RECIPIENT_REFUSED if _blames_token(error) else _BY_STATUS[status]
-
-
-def _blames_token(error: _Error) -> bool:
-    """Return whether the device token is invalid: FCM names it in a detail, or only in its message."""
-    return "message.token" in error.fields or "registration token" in error.message.lower()
+    return _BY_STATUS[status]
 
 
 def _error_text(answer: Answer, error: _Error) -> str:

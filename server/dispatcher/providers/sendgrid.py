@@ -28,7 +28,7 @@ from .http import Answer, ApiSettings, HttpApi
 __all__ = ["SendGridProvider", "SendGridSettings"]
 
 _URL = "https://api.sendgrid.com"
-_RECIPIENT_FIELD = re.compile(r"personalizations(\.\d+)?\.to(\.|\Z)")
+_RECIPIENT_FIELD = re.compile(r"personalizations\.\d+\.to\.\d+\.email")
 
 _CHECKED, _QUEUED, _BAD_REQUEST, _TOO_MANY = 200, 202, 400, 429
 
@@ -152,7 +152,7 @@ class SendGridProvider:
 def _verdict(status: int, faults: list[_Fault]) -> Verdict:
     if status == _BAD_REQUEST and not faults:
         return Verdict.PROVIDER_DOWN  # not from this API, perhaps from a proxy
-    if status == _BAD_REQUEST and all(_RECIPIENT_FIELD.match(fault.field or "") for fault in faults):
+    if status == _BAD_REQUEST and all(_RECIPIENT_FIELD.fullmatch(fault.field or "") for fault in faults):
         return Verdict.RECIPIENT_REFUSED
     return _VERDICTS.get(status, Verdict.PROVIDER_DOWN)
 

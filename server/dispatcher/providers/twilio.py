@@ -64,12 +64,10 @@ _VERDICTS = {
     21211: Verdict.RECIPIENT_REFUSED,  # invalid 'To'
     21265: Verdict.RECIPIENT_REFUSED,  # 'To' is a short code
     21268: Verdict.RECIPIENT_REFUSED,  # 'To' is a premium number
-    21610: Verdict.RECIPIENT_REFUSED,  # opted out
     21614: Verdict.RECIPIENT_REFUSED,  # not a mobile number
     21635: Verdict.RECIPIENT_REFUSED,  # a landline
-    30004: Verdict.RECIPIENT_REFUSED,  # blocked
-    30005: Verdict.RECIPIENT_REFUSED,  # unknown handset
-    30006: Verdict.RECIPIENT_REFUSED,  # landline, or no carrier
+    # Opted out of this sender or messaging service. Twilio keeps the list, which START ends.
+    21610: Verdict.OPTED_OUT,
     # Permanent problems of the message: its sender, text or destination.
     21212: Verdict.NEVER,  # invalid 'From'
     21266: Verdict.NEVER,  # 'To' and 'From' are the same
@@ -85,6 +83,9 @@ _VERDICTS = {
     21659: Verdict.NEVER,  # 'From' is not a Twilio number
     21660: Verdict.NEVER,  # 'From' belongs to another account
     21661: Verdict.NEVER,  # 'From' cannot send texts
+    30004: Verdict.NEVER,  # blocked: the number, our sender or this text
+    30005: Verdict.NEVER,  # unknown handset, or one that is switched off
+    30006: Verdict.NEVER,  # landline, or a carrier that this sender does not reach
     30007: Verdict.NEVER,  # filtered as spam
 }
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from clarion.v1 import (
     api_key_pb2,
@@ -28,6 +27,7 @@ from ..errors import ConfigError
 from .deliveries import DeliveryServicer
 from .guard import MAX_BATCH_BYTES, Guard
 from .public import PublicMethods, UnknownMethods
+from .reflection import add_reflection
 from .resources import ApiKeyServicer, CampaignServicer
 from .triggers import TriggerServicer
 
@@ -98,8 +98,8 @@ class RpcServer:
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(ApiKeyServicer(records, limits), guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
         if reflect:
-            names = [*_SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
-            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], public)
+            health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+            add_reflection([*_SERVICES, health_service], public)
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` or `unix:/path`.

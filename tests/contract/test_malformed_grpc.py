@@ -31,6 +31,7 @@ CASES: Mapping[str, tuple[Mapping[str, str], bytes, grpc.StatusCode]] = {
     "the same in a health check": (call(f"{HEALTH}Check"), GARBAGE, INVALID),
     "the same in a health watch": (call(f"{HEALTH}Watch"), GARBAGE, INVALID),
     "the same by reflection": (call(REFLECTION), GARBAGE, INVALID),
+    "the same by its v1": (call(REFLECTION.replace("v1alpha", "v1")), GARBAGE, INVALID),
     "the same by gRPC-Web": (call(TRIGGER, "application/grpc-web+proto"), GARBAGE, INVALID),
     "compressed without an encoding": (call(TRIGGER), b"\1\0\0\0\0", INVALID),
     "method that the library lacks": (call(f"{HEALTH}List"), EMPTY, UNIMPLEMENTED),

@@ -18,12 +18,12 @@ from liquid.exceptions import (
     LocalNamespaceLimitError,
     OutputStreamLimitError,
 )
-from liquid.output import LimitedStringIO
 from liquid.undefined import UNDEFINED
 
 from ..channels import CHANNELS
 from ..domain.campaign import Campaign, Template, Undefined
-from . import data_filters, locale_filters
+from . import array_filters, locale_filters, number_filters, text_filters
+from .filter_limits import bounded
 from .limits import (
     MAX_LOOPS,
     MAX_OUTPUT,
@@ -33,8 +33,8 @@ from .limits import (
     BoundedTablerow,
     Budget,
     Recipient,
-    bounded,
 )
+from .tags import TAGS
 
 __all__ = [
     "UNSUBSCRIBE",
@@ -89,11 +89,14 @@ class TemplateEnvironment(Environment):
         """Register the tags and filters that templates may use."""
         super().setup_tags_and_filters(extra=extra)
         del self.tags["include"], self.tags["render"]
-        self.add_tag(BoundedFor)
-        self.add_tag(BoundedTablerow)
-        for tag in self.tags.values():
-            _locate(tag)
-        filters = self.filters | data_filters.FILTERS | locale_filters.FILTERS
+        own_tags: tuple[type[Tag], ...] = (*TAGS, BoundedFor, BoundedTablerow)
+        for tag in own_tags:
+            self.add_tag(tag)
+        for registered in self.tags.values():
+            _locate(registered)
+        filters = self.filters
+        for module in (text_filters, array_filters, number_filters, locale_filters):
+            filters = filters | module.FILTERS
         self.filters = {name: bounded(name, func) for name, func in filters.items()}
 
 
@@ -152,7 +155,7 @@ def render_text(
         LiquidError: The template does not work with this data, or exceeds a limit.
     """
     context = BoundedContext(template, namespace, recipient, budget)
-    buffer = LimitedStringIO(limit=MAX_OUTPUT)
+    buffer = context.get_buffer()
     template.render_with_context(context, buffer)
     text = buffer.getvalue()
     budget.loops = max(budget.loops, context.iterations)

@@ -7,11 +7,11 @@ not limit the results of filters or the time.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
 from liquid import BoundTemplate, RenderContext, Token, TokenStream
 from liquid.ast import Node
@@ -19,8 +19,9 @@ from liquid.builtin.expressions import LoopExpression
 from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.tags.for_tag import ForTag
 from liquid.builtin.tags.tablerow_tag import TablerowNode, TablerowTag
-from liquid.exceptions import FilterValueError, LoopIterationLimitError, ResourceLimitError
-from liquid.undefined import UNDEFINED, is_undefined
+from liquid.exceptions import LoopIterationLimitError, ResourceLimitError
+from liquid.output import LimitedStringIO
+from liquid.undefined import UNDEFINED
 
 from ..domain.window import zone_of
 
@@ -35,10 +36,9 @@ __all__ = [
     "BoundedTablerow",
     "Budget",
     "Cost",
-    "Filter",
     "Recipient",
     "TimeLimitError",
-    "bounded",
+    "check_range",
 ]
 
 MAX_OUTPUT = 1024 * 1024
@@ -52,8 +52,6 @@ MAX_INTEGER_BITS = 4096
 MAX_SECONDS = 0.25
 """CPU time that rendering one message may take, in seconds. The demo's email takes 0.0001, a loop over
 1,000 items, the most that a trigger may have, 0.02 to 0.12, and a text of 1 MiB from 8,000 iterations 0.1."""
-
-Filter = Callable[..., Any]
 
 
 class TimeLimitError(ResourceLimitError):
@@ -142,10 +140,15 @@ class BoundedContext(RenderContext):
         self.budget.check()
         return super().get(path, token=token, default=default)
 
-    def filter(self, name: str, token: Token | None) -> Filter:
+    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
         """Look up a filter, after checking the time limit."""
         self.budget.check()
         return super().filter(name, token)
+
+    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
+        """Return a buffer for what is left of the output. Unlike Liquid's, it keeps carriage returns."""
+        used = buf.size if isinstance(buf, LimitedStringIO) else 0
+        return LimitedStringIO(limit=MAX_OUTPUT - used, newline="")
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
         """Count the iterations of a loop that is about to start, and raise if there are too many in total."""
@@ -155,7 +158,7 @@ class BoundedContext(RenderContext):
 
     def assign(self, key: str, val: Any) -> None:
         """Assign a variable, after checking the length of a range, which may later become a list."""
-        _check_range(val)
+        check_range(val)
         super().assign(key, val)
 
     def timed(self, items: Iterator[object]) -> Iterator[object]:
@@ -172,7 +175,7 @@ class _BoundedRange(RangeLiteral):
 
     def evaluate(self, context: RenderContext) -> range:
         items = super().evaluate(context)
-        _check_range(items)
+        check_range(items)
         return items
 
 
@@ -221,70 +224,7 @@ class BoundedTablerow(TablerowTag):
         return node
 
 
-# What Liquid's filters raise for values that they do not support, in addition to LiquidError.
-_UNSUPPORTED_VALUE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    ValueError,
-)
-
-
-def bounded(name: str, func: Filter) -> Filter:
-    """Wrap a filter so that its result and the work to compute it are limited.
-
-    Under `undefined: strict`, every filter except `default` also rejects missing variables. Some of Liquid's
-    filters would treat them as zero or empty.
-    """
-    predict_length = _GROWTH.get(name)
-    accepts_missing = name == "default"
-
-    @functools.wraps(func)
-    def call(left: Any, *args: Any, **kwargs: Any) -> Any:
-        for value in (left, *args, *kwargs.values()):
-            _check_range(value)
-            if is_undefined(value) and not accepts_missing:
-                value.poke()  # raises if the variable is strict
-        if predict_length is not None and predict_length(left, *args) > MAX_OUTPUT:
-            raise ResourceLimitError(f"the result of `{name}` is too long", token=None)
-        try:
-            result = func(left, *args, **kwargs)
-        except _UNSUPPORTED_VALUE as error:  # without its text, which may quote the user's data
-            fault = f"`{name}` cannot be used with this value ({type(error).__name__})"
-            raise FilterValueError(fault, token=None) from error
-        if _size(result) > MAX_OUTPUT:
-            raise ResourceLimitError(f"the result of `{name}` is too long", token=None)
-        return result
-
-    return call
-
-
-def _check_range(value: object) -> None:
+def check_range(value: object) -> None:
+    """Raise LoopIterationLimitError if a value is a range that is too long."""
     if isinstance(value, range) and value.stop - value.start > MAX_LOOPS:
         raise LoopIterationLimitError(f"a range longer than {MAX_LOOPS}", token=None)
-
-
-def _size(value: object) -> int:
-    """Return the approximate length of a filter's result in characters."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, int):
-        return 0 if value.bit_length() <= MAX_INTEGER_BITS else MAX_OUTPUT + 1
-    return 0
-
-
-def _replaced_length(left: object, seq: object = "", sub: object = "", *_: object) -> int:
-    return str(left).count(str(seq)) * len(str(sub))
-
-
-def _joined_length(left: object, separator: object = " ", *_: object) -> int:
-    if not isinstance(left, list | tuple):
-        return 0
-    texts = sum(len(item) for item in left if isinstance(item, str))
-    return texts + len(left) * len(str(separator))
-
-
-# Filters whose result can be far longer than their arguments: as long as the product of their lengths.
-_GROWTH: dict[str, Callable[..., int]] = {"replace": _replaced_length, "join": _joined_length}

@@ -10,18 +10,22 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import functools
+import math
 import re
-from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+import unicodedata
+from decimal import Decimal, localcontext
 from typing import Any
 
 from babel import Locale, dates, numbers
 from babel.core import UnknownLocaleError
 from liquid.exceptions import FilterArgumentError
 from liquid.filter import liquid_filter, with_context
-from liquid.undefined import is_undefined
 
 from ..domain.campaign import locale_chain
-from .limits import MAX_INTEGER_BITS, BoundedContext, Filter
+from .filter_limits import Filter
+from .limits import MAX_INTEGER_BITS, BoundedContext
+from .moments import is_day, moment_of
+from .values import EXACT, text_of
 
 __all__ = ["FILTERS"]
 
@@ -32,10 +36,8 @@ MAX_DIGITS = 20
 
 _STYLES = frozenset({"short", "medium", "long", "full"})
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(?:\.[0-9]{1,100})?")
+_NO_BREAK_SPACE = "\u00a0"
 _CURRENCY = re.compile(r"[A-Z]{3}")
-# The precision is enough for the largest integer with decimal places, so numbers are rounded only to the
-# digits that the template requests. Half is rounded up, as is usual for prices.
-_EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
 
 
 @functools.lru_cache(maxsize=256)
@@ -59,21 +61,36 @@ def _locale(context: BoundedContext, named: object) -> Locale:
 
 @with_context
 @liquid_filter
-def date(value: Any, fmt: Any = None, *, context: BoundedContext) -> str:
+def date(value: Any, fmt: Any, *, context: BoundedContext) -> str:
     """Format a point in time with a strftime pattern, in the user's time zone.
 
-    Accepts ISO 8601 text, Unix seconds, `now` and `today`. A time without a zone is UTC. A date without a
-    time is not converted between zones. Any other value is printed unchanged.
+    Any value that `moment_of` does not accept is printed unchanged.
     """
-    if _is_missing(value):
-        return ""
-    moment = _moment(value, context.zone)
-    if moment is None or is_undefined(fmt) or not fmt:
-        return str(value)
+    moment = moment_of(value, context.zone)
+    pattern = text_of(fmt)
+    if moment is None or not pattern:
+        return text_of(value)
     try:
-        return moment.strftime(str(fmt).replace("%s", str(int(moment.timestamp()))))
+        return moment.strftime(_DIRECTIVE.sub(lambda found: _directive(found[0], moment), pattern))
     except (ValueError, OverflowError) as error:
         raise FilterArgumentError(f"date: {error}", token=None) from error
+
+
+# The directives of Ruby's strftime that C libraries lack, and `%%`, so that `%%s` is not taken for `%s`.
+_DIRECTIVE = re.compile(r"%(?:[%sLN]|:z)")
+
+
+def _directive(name: str, moment: dt.datetime) -> str:
+    match name:
+        case "%s":
+            return str(math.floor(moment.timestamp()))
+        case "%L":
+            return f"{moment.microsecond // 1000:03}"
+        case "%N":
+            return f"{moment.microsecond:06}000"
+        case "%:z":
+            return re.sub(r"(?<=\d\d)(?=\d\d$)", ":", moment.strftime("%z"))
+    return name
 
 
 @with_context
@@ -98,18 +115,16 @@ def datetime(
         locale: A BCP 47 locale to use instead of the user's.
         context: The render context.
     """
-    if _is_missing(value):
-        return ""
-    moment = _moment(value, context.zone)
+    moment = moment_of(value, context.zone)
     if moment is None:
-        return str(value)
+        return text_of(value)
     chosen, style = _locale(context, locale), str(format or "")
     if style and style not in _STYLES:
         return _by_pattern(moment, style, chosen)
     day, clock = str(date or ""), str(time or "")
     if not (day or clock):
         day = style or "medium"
-        clock = "" if _is_day(value) else day
+        clock = "" if is_day(value) else day
     return _by_styles(moment, day, clock, chosen)
 
 
@@ -146,7 +161,7 @@ def decimal(
         return value
     chosen = _locale(context, locale)
     pattern = _with_digits(chosen.decimal_formats[None], digits)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return pattern.apply(
             number,
             chosen,
@@ -163,7 +178,7 @@ def percent(value: Any, digits: Any = 0, *, locale: Any = "", context: BoundedCo
     if number is None:
         return value
     chosen = _locale(context, locale)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return _with_digits(chosen.percent_formats[None], digits).apply(number, chosen)
 
 
@@ -177,8 +192,31 @@ def currency(value: Any, code: Any = "", *, locale: Any = "", context: BoundedCo
     name = str(code).upper()
     if not _CURRENCY.fullmatch(name):
         raise FilterArgumentError("currency: the code must be an ISO 4217 code such as 'EUR'", token=None)
-    with localcontext(_EXACT):
-        return numbers.format_currency(number, name, locale=_locale(context, locale))
+    chosen = _locale(context, locale)
+    with localcontext(EXACT):
+        text = numbers.format_currency(number, name, locale=chosen)
+    return _spaced(text, numbers.get_currency_symbol(name, chosen))
+
+
+def _spaced(text: str, symbol: str) -> str:
+    """Put a no-break space between a digit and a currency symbol that ends or begins with a letter.
+
+    Babel leaves out this rule of CLDR: https://unicode.org/reports/tr35/tr35-numbers.html#Currencies, under
+    currencySpacing. All locales have the same values for it.
+    """
+    before, found, after = text.partition(symbol)
+    if not found:
+        return text
+    if before[-1:].isdecimal() and _is_word(symbol[0]):
+        before += _NO_BREAK_SPACE
+    if after[:1].isdecimal() and _is_word(symbol[-1]):
+        after = _NO_BREAK_SPACE + after
+    return before + symbol + after
+
+
+def _is_word(char: str) -> bool:
+    """Return whether a character is neither a symbol, such as `$`, nor a space."""
+    return unicodedata.category(char)[0] not in "SZ"
 
 
 def _with_digits(pattern: numbers.NumberPattern, digits: object) -> numbers.NumberPattern:
@@ -204,39 +242,6 @@ def _number(value: object) -> Decimal | None:
         return value if value.is_finite() and abs(value.adjusted()) < MAX_INTEGER_BITS // 4 else None
     text = str(value).strip() if isinstance(value, str) else ""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or is_undefined(value)
-
-
-def _moment(value: object, zone: dt.tzinfo) -> dt.datetime | None:
-    """Return a point in time in `zone`, or None if `value` is not one."""
-    if value in ("now", "today"):
-        return dt.datetime.now(zone)
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return dt.datetime.fromtimestamp(value, zone)
-        text = str(value).strip()
-        if text.isdecimal() and text.isascii():
-            return dt.datetime.fromtimestamp(int(text), zone)
-        return _from_iso(text, zone)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _from_iso(text: str, zone: dt.tzinfo) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        return moment.astimezone(zone)
-    if _is_day(text):
-        return moment.replace(tzinfo=zone)
-    return moment.replace(tzinfo=dt.UTC).astimezone(zone)
-
-
-def _is_day(value: object) -> bool:
-    """Return whether a point in time is written as a date without a time."""
-    return isinstance(value, str) and "-" in value and not any(mark in value.strip() for mark in "T t:")
 
 
 FILTERS: dict[str, Filter] = {

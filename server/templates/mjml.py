@@ -26,6 +26,9 @@ MAX_COMPONENTS = 800
 MAX_ELEMENTS = 3000
 """Maximum number of elements of any kind."""
 
+# A tag up to its end, with quoted values, or a comment. Neither needs to end, so a search takes linear time.
+_TAG_OR_COMMENT = re.compile(r"""<!--.*?(?:-->|\Z)|<[a-z](?:"[^"]*"|'[^']*'|[^'"<>])*+""", re.I | re.S)
+_VALUE = re.compile(r"""(?<==)\s*(?:"[^"]*"|'[^']*')""")
 _ELEMENT = re.compile(r"<(?![/!])")
 _FAULT = re.compile(r"(?P<what>.*?) in root template(?: at position (?P<start>\d+):\d+)?", re.S)
 _LEFT_OVER = re.compile(r"<(mj-[a-z-]+)")
@@ -69,10 +72,27 @@ def _check_size(source: str) -> None:
 
 
 def _convert(source: str, options: mrml.RenderOptions | None = None) -> mrml.Output:
+    source = _TAG_OR_COMMENT.sub(_with_escaped_quotes, source)
     try:
         return mrml.to_html(source, _OPTIONS, options)
     except Exception as error:
         raise RenderError(_explain(source, str(error))) from None
+
+
+def _with_escaped_quotes(tag: re.Match[str]) -> str:
+    """Escape the double quotes in the values of a tag.
+
+    mrml copies a value as it is written, and puts it in double quotes even if it was in single quotes, as in
+    `font-family='"Open Sans"'`.
+    """
+    text = tag[0]
+    if "'" not in text or text.startswith("<!"):
+        return text
+    return _VALUE.sub(_escaped, text)
+
+
+def _escaped(value: re.Match[str]) -> str:
+    return value[0].replace('"', "&#34;") if value[0].endswith("'") else value[0]
 
 
 def _explain(source: str, message: str) -> str:

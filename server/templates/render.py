@@ -42,7 +42,7 @@ class _Compiled:
     def render(self, part: str, namespace: Mapping[str, object], recipient: Recipient, budget: Budget) -> str:
         """Render a part of the message and post-process it."""
         try:
-            text = render_text(self.parts[part], namespace, recipient, budget)
+            text = _with_line_feeds(render_text(self.parts[part], namespace, recipient, budget))
             post_process = _POST_PROCESSING.get(part)
             return post_process(text) if post_process else text
         except TimeLimitError as error:
@@ -168,6 +168,11 @@ def _json(text: str) -> object:
         return _decode(text)
     except msgspec.DecodeError:
         raise RenderError("the trigger's data is not valid JSON") from None
+
+
+def _with_line_feeds(text: str) -> str:
+    """Return the text without carriage returns: in an SMS, each would be another character."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _one_line(text: str) -> str:

@@ -86,6 +86,28 @@ def test_numbers_are_rounded_only_on_request(expression: str, value: object, exp
     assert shown(expression, value) == expected
 
 
+@pytest.mark.parametrize(
+    ("locale", "code", "value", "expected"),
+    [
+        ("en", "CHF", 1234.5, f"CHF{NBSP}1,234.50"),
+        ("en", "CHF", -1234.5, f"-CHF{NBSP}1,234.50"),
+        ("en", "XYZ", 1, f"XYZ{NBSP}1.00"),
+        ("en", "USD", 1, "$1.00"),
+        ("en", "CAD", 1, "CA$1.00"),
+        ("en-GB", "PLN", 1, f"PLN{NBSP}1.00"),
+        ("de", "CHF", 1, f"1,00{NBSP}CHF"),
+        ("de-CH", "CHF", -5, "CHF-5.00"),
+        ("ja", "PLN", 1, f"PLN{NBSP}1.00"),
+        ("ja", "JPY", 1, "￥1"),
+        ("en-IN", "CHF", 1234567, f"CHF{NBSP}12,34,567.00"),
+    ],
+)
+def test_a_currency_code_is_separated_from_digits(
+    locale: str, code: str, value: float, expected: str
+) -> None:
+    assert shown(f"currency: '{code}'", value, locale=locale) == expected
+
+
 @pytest.mark.parametrize("value", ["abc", "1e5", "NaN", "", "9" * 101, None, True])
 def test_values_other_than_numbers_are_unchanged(value: object) -> None:
     plain = text_of("{{ event.v }}.", event=msgspec.json.encode({"v": value}).decode())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from html.parser import HTMLParser
+
 import pytest
 
 from server.domain.campaign import Channel, Template
@@ -41,6 +44,41 @@ def test_values_are_escaped_in_mjml() -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&lt;mj-include" in html
     assert "<script" not in html
     assert 'href="&#34; onclick=&#34;z&#39; b=&#39;"' in html
+
+
+@pytest.mark.parametrize(
+    ("written", "family"),
+    [
+        ("font-family='\"Open Sans\", Arial'", '"Open Sans", Arial'),
+        ("font-family = '\"Open Sans\"'", '"Open Sans"'),
+        ("font-family=\"'Open Sans', Arial\"", "'Open Sans', Arial"),
+        ("font-family='&#39;Open Sans&#39;'", "'Open Sans'"),
+    ],
+)
+def test_quotes_stay_in_their_attribute(written: str, family: str) -> None:
+    text = "'it' <!-- a='\"' -->"
+    found = mjml.to_html(DOCUMENT.replace("<mj-text>{}", f"<mj-text {written}>{text}"))
+    assert text in found
+    styles = _Styles()
+    styles.feed(found)
+    assert any(f"font-family:{family};" in style for style in styles.found)
+
+
+class _Styles(HTMLParser):
+    """Collects the style attributes of an HTML document."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name == "style"]
+
+
+def test_data_with_quotes_stay_in_their_attribute() -> None:
+    source = DOCUMENT.replace("<mj-text>", "<mj-text css-class='{{ event.a }}'>")
+    found = render(Template(mjml=source), event=json.dumps({"a": "5\" x='y' <b>"})).html
+    assert 'class="5&#34; x=&#39;y&#39; &lt;b&gt;"' in found
 
 
 def test_mjml_and_text_are_both_sent() -> None:

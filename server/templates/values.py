@@ -1,0 +1,150 @@
+"""How Liquid's reference prints, compares and counts the values of JSON, where Python does it differently.
+
+In Liquid, `true` prints as `true` and is not the number 1, and `nil` prints as nothing. See `Liquid::Utils`
+and `Liquid::Condition` of github.com/Shopify/liquid.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from liquid.exceptions import FilterArgumentError, ResourceLimitError
+from liquid.undefined import is_undefined
+from markupsafe import Markup, escape
+
+from .limits import MAX_INTEGER_BITS, MAX_OUTPUT
+
+__all__ = ["EXACT", "Number", "is_blank", "is_missing", "member", "number_of", "printed", "same", "text_of"]
+
+Number = int | Decimal
+
+# The precision is enough for the largest integer with decimal places, so numbers are rounded only to the
+# digits that the template requests. Half is rounded away from zero, as is usual for prices.
+EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
+
+_NUMBER = re.compile(r"\s*(?:(-?[0-9]+\.[0-9]+)\s*\Z|([+-]?[0-9]+))")
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value is nil or an undefined variable."""
+    return value is None or is_undefined(value)
+
+
+def is_blank(value: object) -> bool:
+    """Return whether a value equals `blank`: nil, false, white space, or an empty array or object."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is False or is_missing(value) or (isinstance(value, list | tuple | Mapping) and not value)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two values are equal. Unlike in Python, 1 and true differ, and so do 0 and false."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return left == right
+
+
+def text_of(value: object) -> str:
+    """Return a value as filters see it if they expect text.
+
+    Raises:
+        ResourceLimitError: The text is too long.
+    """
+    if isinstance(value, str):  # also Markup
+        return value
+    if isinstance(value, list | tuple | dict):
+        return "".join(_limited(_inspected(value)))
+    return _scalar(value)
+
+
+def printed(value: object, *, html: bool) -> str:
+    """Return a value as an output statement prints it: an array as its items, without anything between.
+
+    Args:
+        value: The value.
+        html: Whether to escape it, if it is not marked as safe.
+    """
+    if isinstance(value, list | tuple):
+        text = "".join(_limited(printed(item, html=html) for item in value))
+        return Markup(text) if html else text  # noqa: S704 - each item is escaped
+    text = text_of(value)
+    return escape(text) if html else text
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, range):
+        return f"{value.start}..{value.stop - 1}"
+    return str(value)
+
+
+def _inspected(value: object) -> Iterator[str]:
+    """Yield the text of an array or object, in pieces, as Ruby's `inspect` has it."""
+    if isinstance(value, list | tuple):
+        yield "["
+        for number, item in enumerate(value):
+            yield ", " if number else ""
+            yield from _inspected(item)
+        yield "]"
+    elif isinstance(value, dict):
+        yield "{"
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{json.dumps(key, ensure_ascii=False)}=>"
+            yield from _inspected(item)
+        yield "}"
+    elif isinstance(value, str):
+        yield json.dumps(value, ensure_ascii=False)
+    else:
+        yield "nil" if is_missing(value) else _scalar(value)
+
+
+def _limited(pieces: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_OUTPUT:
+            raise ResourceLimitError("the text of an array or object is too long", token=None)
+        yield piece
+
+
+def number_of(value: object) -> Number:
+    """Return the number that a value is or, as text, begins with; otherwise 0, also for booleans.
+
+    Floats become the decimals that the data show, so 1.005 is not slightly less.
+    """
+    if isinstance(value, int):
+        return 0 if isinstance(value, bool) else value
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return value
+    found = _NUMBER.match(value) if isinstance(value, str) else None
+    if found is None:
+        return 0
+    return Decimal(found[1]) if found[1] else int(found[2])
+
+
+def member(item: Any, key: Any) -> Any:
+    """Return a property of an array's item, or None if it has no such property.
+
+    A string has its substrings as properties, and an integer itself, so that `where` and `has` work on them.
+
+    Raises:
+        FilterArgumentError: The item has no properties.
+    """
+    if isinstance(item, Mapping):
+        return item.get(key) if isinstance(key, str) else None
+    if isinstance(item, str):
+        return key if isinstance(key, str) and key in item else None
+    if isinstance(item, list | tuple | range) or item is None:
+        return None
+    if isinstance(item, int) and isinstance(key, int):
+        return True if same(item, key) else None
+    raise FilterArgumentError("an item of the array has no properties", token=None)

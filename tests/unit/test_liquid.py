@@ -1,0 +1,276 @@
+"""Filters, conditions and output behave as in Shopify's Liquid, where python-liquid or Python differ."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from server.domain.campaign import Template
+from server.domain.delivery_errors import RenderError
+from tests.kit.rendering import render, text_of
+
+DATA = msgspec.json.encode(
+    {
+        "none": None,
+        "yes": True,
+        "no": False,
+        "one": 1,
+        "word": "ab",
+        "mixed": [None, True, 1, "x", [None, False]],
+        "object": {"a": None, "b": [True, 'say "x"'], "c": {}},
+        "rows": [
+            {"n": "b", "v": 1},
+            {"n": "a", "v": True},
+            {"v": 0},
+            {"n": None, "v": False},
+            {"n": "C"},
+        ],
+    }
+).decode()
+
+
+def shown(source: str) -> str:
+    text = text_of(f"[{source}]", event=DATA)
+    assert (
+        render(Template(html=f"[{source}]"), event=DATA).html.replace("&#34;", '"').replace("&gt;", ">")
+        == text
+    )
+    return text[1:-1]
+
+
+TEXT_FILTERS = {
+    "append: event.none": "ab",
+    "append: event.yes": "abtrue",
+    "append: event.no": "abfalse",
+    "prepend: event.none": "ab",
+    "prepend: event.yes": "trueab",
+    "replace: 'a', event.none": "b",
+    "replace: 'a', event.yes": "trueb",
+    "replace: event.none, '-'": "-a-b-",
+    "replace_first: 'a', event.no": "falseb",
+    "replace_last: 'b', event.yes": "atrue",
+    "replace_last: 'a', 'x'": "xb",
+    "remove: event.none": "ab",
+    "remove_first: event.no": "ab",
+    "remove_last: event.none": "ab",
+    "remove_last: 'a'": "b",
+    "split: event.none | join: '+'": "a+b",
+    "split: event.yes | join": "ab",
+    "truncate: 1, event.none": "a",
+    "truncatewords: 1, event.none": "ab",
+    "default: event.yes": "ab",
+    "concat: event.mixed | join: '+'": "ab++true+1+x++false",
+}
+
+
+@pytest.mark.parametrize("expression", TEXT_FILTERS)
+def test_arguments_print_as_text(expression: str) -> None:
+    assert shown("{{ event.word | " + expression + " }}") == TEXT_FILTERS[expression]
+
+
+ONE_VALUE = [
+    *("append: ''", "prepend: ''", "downcase", "upcase | downcase", "capitalize | downcase"),
+    *("escape", "escape_once", "escapejs", "safe", "strip", "lstrip", "rstrip", "squish"),
+    *("strip_html", "strip_newlines", "newline_to_br", "remove: 'z'", "remove_first: 'z'"),
+    *("remove_last: 'z'", "replace: 'z', 'y'", "replace_first: 'z', 'y'", "replace_last: 'z', 'y'"),
+    *("slice: 0, 9", "split: ' ' | join", "join", "truncate", "truncatewords", "url_decode", "url_encode"),
+    *("base64_encode | base64_decode", "base64_url_safe_encode | base64_url_safe_decode", "date: '%Y'"),
+    *("datetime", "decimal", "percent", "currency: 'EUR'", "default: event.v, allow_false: true"),
+    *("concat: event.l", "reverse", "compact"),
+]
+
+
+@pytest.mark.parametrize("name", ONE_VALUE)
+@pytest.mark.parametrize(("value", "expected"), [("null", ""), ("true", "true"), ("false", "false")])
+def test_nil_and_booleans_print_alike_in_every_filter(name: str, value: str, expected: str) -> None:
+    event = f'{{"v": {value}, "l": []}}'
+    assert text_of("[{{ event.v | " + name + " }}]", event=event) == f"[{expected}]"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ event.mixed }}", "true1xfalse"),
+        ("{% echo event.mixed %}", "true1xfalse"),
+        ("{{ event.mixed | join: '+' }}", "+true+1+x++false"),
+        ("{{ event.object }}", '{"a"=>nil, "b"=>[true, "say \\"x\\""], "c"=>{}}'),
+        ("{{ event.mixed | append: '!' }}", '[nil, true, 1, "x", [nil, false]]!'),
+        ("{{ (1..3) }} {{ (1..3) | append: '!' }}", "1..3 1..3!"),
+        ("{{ event.none }}{{ nothing }}{{ event.yes }}", "true"),
+        ('{{ "a\r\nb" }}', "a\nb"),
+    ],
+)
+def test_arrays_and_objects_print_as_in_the_reference(source: str, expected: str) -> None:
+    assert shown(source) == expected
+
+
+def test_a_long_text_of_an_object_is_stopped() -> None:
+    source = (
+        "{% assign l = event.rows %}{% for i in (1..14) %}{% assign l = l | concat: l %}{% endfor %}{{ l }}"
+    )
+    with pytest.raises(RenderError, match="too long"):
+        text_of(source, event=DATA)
+
+
+@pytest.mark.parametrize("blank", ["event.none", "event.no", "nothing", "''", "' \n'", "event.object.c"])
+def test_blank_is_nil_false_and_empty(blank: str) -> None:
+    branches = "%}yes{% else %}no{% endif %}"
+    assert shown("{% if " + blank + " == blank " + branches) == "yes"
+    assert shown("{% if blank == " + blank + " " + branches) == "yes"
+    assert shown("{% if " + blank + " != blank or false " + branches) == "no"
+    assert shown("{% if false %}{% elsif " + blank + " == blank and true " + branches) == "yes"
+    assert shown("{% unless " + blank + " != blank %}yes{% endunless %}") == "yes"
+    assert shown("{% case " + blank + " %}{% when 'x', blank %}yes{% else %}no{% endcase %}") == "yes"
+
+
+@pytest.mark.parametrize("value", ["event.yes", "0", "'x'", "event.mixed", "event.object", "(1..2)"])
+def test_other_values_are_not_blank(value: str) -> None:
+    assert shown("{% if " + value + " == blank %}yes{% else %}no{% endif %}") == "no"
+    assert shown("{% case " + value + " %}{% when blank %}yes{% else %}no{% endcase %}") == "no"
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("2.5 | round", "3"),
+        ("3.5 | round", "4"),
+        ("-2.5 | round", "-3"),
+        ("1.005 | round: 2", "1.01"),
+        ("'1.005' | round: 2", "1.01"),
+        ("-1.005 | round: 2", "-1.01"),
+        ("1234 | round: -2", "1200"),
+        ("1250 | round: -2", "1300"),
+        ("1.5 | round: event.none", "2"),
+        ("9007199254740993 | round: 2", "9007199254740993"),
+        ("1.5 | round: 999999999", "1.5"),
+        ("0.3 | divided_by: 0.1", "3.0"),
+        ("-7 | divided_by: 2", "-4"),
+        ("-5.5 | modulo: 2", "0.5"),
+        ("5.5 | modulo: -2", "-0.5"),
+        ("0.1 | plus: 0.2", "0.3"),
+        ("'5 apples' | plus: 1", "6"),
+        ("' 1.5 ' | times: 2", "3.0"),
+        ("'1e5' | plus: 0", "1"),
+        ("true | plus: 1", "1"),
+        ("1 | plus: true", "1"),
+        ("true | abs", "0"),
+        ("-1.5 | abs", "1.5"),
+        ("event.none | at_least: 3", "3"),
+        ("true | at_most: 3", "0"),
+        ("'inf' | ceil", "0"),
+        ("event.mixed | sum", "1"),
+        ("event.rows | sum: 'v'", "1"),
+    ],
+)
+def test_numbers_are_calculated_in_decimal(expression: str, expected: str) -> None:
+    assert shown("{{ " + expression + " }}") == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("rows | sort: 'n' | map: 'n' | join: '+'", "C+a+b++"),
+        ("rows | sort_natural: 'n' | map: 'n' | join: '+'", "a+b+C++"),
+        ("mixed | sort_natural | join: '+'", "1+false+true+x++"),
+        ("rows | map: 'n' | sort | join: '+'", "C+a+b++"),
+        ("rows | map: 'n' | compact | join: '+'", "b+a+C"),
+        ("rows | compact: 'n' | map: 'n' | join: '+'", "b+a+C"),
+        ("rows | map: 'n' | json", '["b", "a", null, null, "C"]'),
+        ("rows | map: 'n' | uniq | json", '["b", "a", null, "C"]'),
+        ("mixed | sort_natural | compact | size", "4"),
+        ("mixed | uniq | json", '[null, true, 1, "x", false]'),
+        ("rows | uniq: 'v' | map: 'v' | json", "[1, true, 0, false, null]"),
+        ("rows | where: 'v', 1 | map: 'n' | json", '["b"]'),
+        ("rows | where: 'v', true | map: 'n' | json", '["a"]'),
+        ("rows | where: 'v', false | size", "1"),
+        ("rows | where: 'v' | map: 'v' | json", "[1, true, 0]"),
+        ("rows | reject: 'v' | map: 'v' | json", "[false, null]"),
+        ("rows | reject: 'v', 1 | map: 'v' | json", "[true, 0, false, null]"),
+        ("rows | find: 'v', true | json", '{"n": "a", "v": true}'),
+        ("rows | find_index: 'v', false", "3"),
+        ("rows | has: 'v', true", "true"),
+        ("word | split: '' | has: 'v', true", "false"),
+    ],
+)
+def test_arrays_tolerate_nil_and_tell_true_from_one(expression: str, expected: str) -> None:
+    assert shown("{{ event." + expression + " }}") == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("event.mixed contains true", "yes"),
+        ("event.mixed contains 1", "yes"),
+        ("event.mixed contains 0", "no"),
+        ("'is true' contains true", "yes"),
+        ("event.object contains 'a'", "yes"),
+        ("event.object contains event.mixed", "no"),
+        ("event.none contains 'a'", "no"),
+        ("event.one == true", "no"),
+    ],
+)
+def test_contains_tells_true_from_one(condition: str, expected: str) -> None:
+    assert shown("{% if " + condition + " %}yes{% else %}no{% endif %}") == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'a,b,,' | split: ',' | size", "2"),
+        ("'one two' | truncatewords: 2", "one two"),
+        ("'one two  three' | truncatewords: 2", "one two..."),
+        ("'abc' | slice: -9, 8", ""),
+        ("'abcdef' | slice: 3, -5", ""),
+        ("'abc' | slice: -2, 9", "bc"),
+    ],
+)
+def test_texts_are_split_and_cut_as_in_the_reference(expression: str, expected: str) -> None:
+    assert shown("{{ " + expression + " }}") == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("%%s", "%s"),
+        ("%%%s", "%1457967845"),
+        ("%s%%s", "1457967845%s"),
+        ("%L|%N|%:z|%z", "678|678000000|+00:00|+0000"),
+        ("100%%", "100%"),
+    ],
+)
+def test_strftime_directives_of_ruby(pattern: str, expected: str) -> None:
+    assert shown("{{ '2016-03-14T15:04:05.678Z' | date: '" + pattern + "' }}") == expected
+
+
+@pytest.mark.parametrize("written", ["March 14, 2016", "mar 14 2016", "14 March 2016", "14 Mar. 2016"])
+def test_a_date_with_an_english_month_is_a_day(written: str) -> None:
+    source = "{{ '" + written + "' | date: '%F %T' }} {{ '" + written + "' | datetime }}"
+    assert text_of(source, timezone="Asia/Tokyo") == "2016-03-14 00:00:00 Mar 14, 2016"
+
+
+@pytest.mark.parametrize("written", ["March 2016", "May", "Smarch 14, 2016", "March 34, 2016", "3/14/2016"])
+def test_other_words_are_no_date(written: str) -> None:
+    assert shown("{{ '" + written + "' | date: '%F' }}") == written
+
+
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("date", "`date`: missing a required argument: 'fmt'"),
+        ("plus", "`plus`: missing a required argument: 'operand'"),
+        ("plus: 1, 2", "`plus`: too many positional arguments"),
+        ("append: 'x', 'y'", "`append`: too many positional arguments"),
+        ("decimal: place: 2", "`decimal`: got an unexpected keyword argument 'place'"),
+        ("truncate: event.no", "expected an integer"),
+        ("divided_by: false", "divided_by: the divisor is 0"),
+        ("modulo: 0.0", "modulo: the divisor is 0"),
+    ],
+)
+def test_wrong_arguments_are_named(expression: str, fault: str) -> None:
+    with pytest.raises(RenderError, match=f"^default text, line 1, column 12: {fault}$"):
+        text_of("{{ event | " + expression + " }}", event=DATA)
+
+
+def test_values_that_have_no_order_are_an_error() -> None:
+    with pytest.raises(RenderError, match="sort: the values are of different types"):
+        text_of("{{ event.l | sort }}", event='{"l": [1, "secret"]}')

@@ -34,6 +34,7 @@ MAX_HEADER_LIST_SIZE = 0x6
 """RFC 9113, 6.5.2. Envoy resets a stream with larger headers; gRPC clients that know the limit report it."""
 # Headers by which a caller could control Envoy or pass for another kind of call.
 STEERING = (
+    "x-clarion-caller",  # set by keys.lua
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
     "x-envoy-downstream-service-cluster",

@@ -2,6 +2,7 @@
 -- only the keys that they have just accepted are recognised, so that a good key is not affected by others.
 -- Each worker thread of Envoy has its own tables.
 
+local CALLER = "x-clarion-caller" -- see server/api/call.py
 local PENDING = "clarion.pending"
 local MAX_ENTRIES = 10000
 local KEEP_SECONDS = 60
@@ -10,13 +11,24 @@ local WATCHED_BYTES = 200 -- longer headers cannot be keys
 local accepted, accepted_before, accepted_count, accepted_since = {}, {}, 0, 0
 local failed, failed_count, failed_second = {}, 0, 0
 
+-- Whether a call is a trigger or a batch of them, over REST or gRPC. Servers log who makes other calls, and calls
+-- with keys that they reject.
+local function is_trigger(headers)
+  local path = headers:get(":path")
+  if path:find("%.TriggerService/") then
+    return not path:find("/Cancel")
+  end
+  return headers:get(":method") == "POST" and path:find("trigger") ~= nil
+end
+
+local function without_port(address)
+  return address:match("^%[(.*)%]") or address:match("^[^:]*")
+end
+
 -- An address without its port; the network of an IPv6 address that one site usually has.
 local function network(address)
-  local v6 = address:match("^%[(.*)%]")
-  if not v6 then
-    return address:match("^[^:]*")
-  end
-  return v6:match("^%x+:%x+:%x+:%x+:") or v6
+  local alone = without_port(address)
+  return alone:match("^%x+:%x+:%x+:%x+:") or alone
 end
 
 local function remember(key)
@@ -36,16 +48,22 @@ local function failures(address)
 end
 
 function envoy_on_request(handle)
-  local key = handle:headers():get("authorization") or ""
-  if accepted[key] then
-    return
-  end
-  if accepted_before[key] then
+  local headers = handle:headers()
+  local key = headers:get("authorization") or ""
+  local recognised = accepted[key] or accepted_before[key]
+  if recognised and not accepted[key] then
     remember(key)
+  end
+  if recognised and is_trigger(headers) then
     return
   end
   local info = handle:streamInfo()
-  local address = network(info:downstreamRemoteAddress())
+  local caller = info:downstreamRemoteAddress()
+  headers:add(CALLER, without_port(caller))
+  if recognised then
+    return
+  end
+  local address = network(caller)
   if failures(address) >= MAX_FAILED_KEYS then
     handle:respond({ [":status"] = "429" }, "") -- see local_replies.py
     return

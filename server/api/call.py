@@ -13,11 +13,14 @@ from ..domain.trace import trace_context
 from ..intake.caller import Caller
 from ..intake.idempotency_key import HEADER
 
-__all__ = ["LAST_EVENT_ID", "READ_HEADERS", "Call"]
+__all__ = ["CALLER", "LAST_EVENT_ID", "READ_HEADERS", "Call"]
 
+CALLER = "x-clarion-caller"
+"""The header with the caller's address, for the log. The gateway sets it, except for triggers with a key that
+it has recently seen accepted: those are not logged, and each header costs a server CPU time."""
 LAST_EVENT_ID = "last-event-id"
 """The header with which a client resumes a stream of server-sent events: the cursor of the last event."""
-READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID})
+READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID, CALLER})
 """The only request headers (gRPC metadata) that Clarion reads."""
 
 

@@ -26,7 +26,8 @@ from ..errors import (
     Overloaded,
     ScopeMissing,
 )
-from .call import READ_HEADERS, Call
+from .access_log import RejectedKeys
+from .call import CALLER, READ_HEADERS, Call
 from .deadline import Deadline
 from .rate_limit import take_tokens
 from .rejection import Context, MethodHandler, decode, reject
@@ -118,6 +119,7 @@ class Guard(grpc.GenericRpcHandler):
         self._limits = limits
         self._max_concurrent = max_concurrent
         self._in_flight = 0
+        self._rejected_keys = RejectedKeys()
         self._methods: dict[str, _Method] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -169,21 +171,23 @@ class Guard(grpc.GenericRpcHandler):
     def _call(self, method: _Method, headers: Mapping[str, str]) -> Call:
         """Authenticate a call, count it toward the rate limits, check the scope, and return its context."""
         header = headers.get("authorization")
-        key = self._working_key(header)
+        caller = headers.get(CALLER)
+        key = self._working_key(header, caller)
         _, exceeded = take_tokens(self._limits, self._catalog, key)
         if exceeded:
             raise exceeded
         if method.scope not in key.scopes:
             message = f"The API key lacks the scope {method.scope}."
             raise ScopeMissing(message, metadata={"scope": method.scope.value})
-        return Call(key, headers, partial(self._working_key, header))
+        return Call(key, headers, partial(self._working_key, header, caller))
 
-    def _working_key(self, header: str | None) -> ApiKey:
+    def _working_key(self, header: str | None, caller: str | None) -> ApiKey:
         if header is None:
             raise CredentialsMissing
         secret = secret_from_header(header)
         key = self._catalog.key(hash_secret(secret)) if secret else None
         if key is None or not key.works_at(dt.datetime.now(dt.UTC)):
+            self._rejected_keys.log(key, caller)
             raise CredentialsInvalid
         return key
 

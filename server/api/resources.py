@@ -18,6 +18,7 @@ from ..domain.ports import Records
 from ..errors import CampaignNotFound
 from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import require_valid
+from .access_log import log_change
 from .call import Call
 from .proto_messages import timestamp
 
@@ -89,6 +90,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         """Revoke a key of the caller's project."""
         require_valid(request)
         key = await self._records.revoke_key(uuid.UUID(request.key_id), call.project_id)
+        log_change("key revoked", call, key_id=str(key.id))
         return api_key_pb2.RevokeApiKeyResponse(api_key=self._message(key))
 
     def _message(self, key: ApiKey) -> api_key_pb2.ApiKey:

@@ -32,6 +32,7 @@ from ..intake.idempotency_key import FIELD, HEADER, reused
 from ..intake.rules import require_valid
 from ..intake.send_at import late_violation
 from ..intake.typed import TYPED, TriggerRequest, TypedCall
+from .access_log import log_change
 from .batch_answer import JsonOutcomes
 from .batches import Batches
 from .call import Call
@@ -110,6 +111,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
                     metadata={"trigger_id": str(trigger_id), "state": state.value},
                 )
             if await self._records.cancel(trigger_id):
+                log_change("trigger cancelled", call, trigger_id=str(trigger_id))
                 return
         await self._records.confirm_replicated()  # the earlier call may have failed because this was missing
 

@@ -58,7 +58,8 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
         show_json(found)
         return
     echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
-    click.echo(f"accepted {found.accepted_at.isoformat()}")
+    with_key = f" with the API key {found.key_id}" if found.key_id else ""
+    click.echo(f"accepted {found.accepted_at.isoformat()}{with_key}")
     if found.send_at:
         click.echo(f"scheduled for {found.send_at.isoformat()}")
     for attempt in found.attempts:

@@ -202,6 +202,8 @@ class Delivery:
     next_attempt_at: dt.datetime | None
     attempts: tuple[Attempt, ...]
     send_at: dt.datetime | None = None
+    key_id: uuid.UUID | None = None
+    """The API key that it was accepted with."""
     cancelled_at: dt.datetime | None = None
 
 

@@ -12,7 +12,7 @@ from .trigger import Trigger
 
 __all__ = ["NOT_CONTENT", "IdempotencyKey", "fingerprint"]
 
-NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "accepted_at"})
+NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "key_id", "accepted_at"})
 """Fields of a trigger that may differ between two calls with the same key. All others are content."""
 _CONTENT = [name for name in Trigger.__struct_fields__ if name not in NOT_CONTENT]
 # Stored fingerprints must keep matching. The fields up to `event` are hashed by position; a field that was

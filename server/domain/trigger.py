@@ -45,6 +45,8 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     user_data: str = ""
     event: str = ""
     traceparent: str = ""
+    key_id: uuid.UUID | None = None
+    """The API key that it was accepted with; None before version 0.2."""
     send_at: dt.datetime | None = None
     """When the caller wants it sent; None for at once."""
     accepted_at: dt.datetime | None = None

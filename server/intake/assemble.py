@@ -19,7 +19,7 @@ __all__ = ["assemble"]
 
 _COMPUTED = (
     *("id", "project_id", "campaign_id", "channel", "address", "locale"),
-    *("traceparent", "send_at", "accepted_at"),
+    *("traceparent", "key_id", "send_at", "accepted_at"),
 )
 """Fields of a trigger that are not copied from the request as they are."""
 _CONSUMED = {"user", "send_at", "user.locale", *(f"user.{field}" for field in BY_ADDRESS_FIELD)}
@@ -78,9 +78,12 @@ def assemble(
         send_at: When to send it; None for at once.
         key: The idempotency key, or empty.
     """
-    computed = (new_id(), campaign.project_id, campaign.id, campaign.channel, address, locale)
+    computed = (
+        *(new_id(), campaign.project_id, campaign.id, campaign.channel, address, locale),
+        *(caller.traceparent, caller.key.id, send_at, None),
+    )
     # JSON objects were decoded from REST to the bytes that the caller wrote, and from messages to text.
     objects = [one if type(one) is str else str(one, "utf-8") for one in _objects(request)]
-    trigger = Trigger(*_in_order((*computed, caller.traceparent, send_at, None, *_texts(request), *objects)))
+    trigger = Trigger(*_in_order((*computed, *_texts(request), *objects)))
     placement = caller.place(campaign, trigger.timezone, send_at)
     return ValidTrigger(trigger, placement, IdempotencyKey.of(key, trigger) if key else None)

@@ -63,7 +63,7 @@ class Catalog:
         self._fresh_at = float("-inf")
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
-        """Return the key with this SHA-256, also if it has expired.
+        """Return the key with this SHA-256, also if it has expired or was revoked.
 
         Raises:
             StoreUnavailable: The snapshot is too old.

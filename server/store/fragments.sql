@@ -77,7 +77,7 @@ AND (:error::text IS NULL OR last.error ILIKE :error) AND (:project::text IS NUL
 
 -- fragment: delivery_columns
 -- All that a Delivery is made of. One statement reads it, so that all of it is of the same instant.
-t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, q.due_at,
+t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, t.key_id, q.due_at,
 CASE WHEN NOT
     -- include: was_delivered
     THEN c.cancelled_at END AS cancelled_at,

@@ -27,6 +27,7 @@ __all__ = [
 _SET_BY_THE_DATABASE = "accepted_at"
 _TYPES: Mapping[object, str] = {
     uuid.UUID: "uuid",
+    uuid.UUID | None: "uuid",
     int: "int8",
     str: "text",
     Channel: "text",

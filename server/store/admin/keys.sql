@@ -2,9 +2,10 @@
 id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst
 
 -- name: keys_by_hash
+-- Revoked keys stay for a while, so that servers can log which one is still used.
 SELECT secret_hash,
     -- include: key_columns
-FROM api_key WHERE revoked_at IS NULL
+FROM api_key WHERE revoked_at IS NULL OR revoked_at > now() - interval '90 days'
 
 -- name: create
 INSERT INTO api_key (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst)

@@ -46,6 +46,7 @@ def delivery_of(row: asyncpg.Record) -> Delivery:
         next_attempt_at=row["due_at"] if state in _DUE_STATES else None,
         attempts=tuple(_attempt(attempt) for attempt in row["attempts"]),
         send_at=row["send_at"],
+        key_id=row["key_id"],
         cancelled_at=row["cancelled_at"],
     )
 

@@ -111,7 +111,7 @@ def main(rounds: int, markdown: bool) -> None:  # noqa: FBT001 - click passes it
     """Measure what accepting a trigger costs; exit with 1 if a target is missed."""
     wholes = [row for channel in Channel for row in _whole(channel, rounds)]
     singles, ratios = _singles_and_items(rounds)
-    found = [*_parts(rounds), *wholes, *singles, _guarded(rounds)]
+    found = [*_parts(rounds), *wholes, *singles, _with_key(rounds), _guarded(rounds)]
     for name, cost in [("check", None), *found]:
         text = "µs" if cost is None else f"{cost:.2f}"
         click.echo(f"| {name} | {text} |" if markdown else f"{name:<52}{text:>8}")
@@ -145,10 +145,10 @@ def _caller() -> Caller:
     return Caller(_CATALOG, _KEY, "", dt.datetime.now(dt.UTC))
 
 
-def _single(channel: Channel) -> Callable[[bytes], object]:
+def _single(channel: Channel, key: str | None = None) -> Callable[[bytes], object]:
     """Return what the server does with the body of a REST call."""
     campaign_id = str(_IDS[channel])
-    return lambda body: accept_body(_caller(), campaign_id, body, None)
+    return lambda body: accept_body(_caller(), campaign_id, body, key)
 
 
 def _abroad(body: bytes) -> bytes:
@@ -193,6 +193,12 @@ def _alternated(one: Measured, other: Measured, rounds: int) -> tuple[float, flo
     """Return the costs of two functions that take turns, so that other load on the machine affects both."""
     costs = [(_cost(*one, 1), _cost(*other, 1)) for _ in range(rounds)]
     return min(cost for cost, _ in costs), min(cost for _, cost in costs)
+
+
+def _with_key(rounds: int) -> Row:
+    """Return the cost of a REST call with an idempotency key, whose content is compared by value."""
+    called = _single(Channel.EMAIL, "5f0c6f1e-0c1a-4b52-9d5d-2a1f0e9f7a11")
+    return "REST, email, single call with an idempotency key", _cost(called, bodies(Channel.EMAIL), rounds)
 
 
 def _guarded(rounds: int) -> Row:

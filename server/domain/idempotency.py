@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import msgspec
 
-from .trigger import Trigger
+from .canonical_json import canonical
+from .trigger import JSON_OBJECTS, Trigger
 
-__all__ = ["NOT_CONTENT", "IdempotencyKey", "fingerprint"]
+__all__ = ["NOT_CONTENT", "IdempotencyKey", "fingerprint", "fingerprint_as_written"]
 
 NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "key_id", "accepted_at"})
 """Fields of a trigger that may differ between two calls with the same key. All others are content."""
@@ -36,9 +37,22 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
         """Return the key as it is stored with a trigger."""
         return cls(key, fingerprint(trigger))
 
+    def is_same_call(self, trigger: Trigger, stored: bytes) -> bool:
+        """Return whether a stored fingerprint is that of the trigger with this key."""
+        return stored == self.content or stored == fingerprint_as_written(trigger)
+
 
 def fingerprint(trigger: Trigger) -> bytes:
-    """Return the SHA-256 of a trigger's content: two calls with one key must have the same."""
+    """Return the SHA-256 of a trigger's content: two calls with one key must have the same.
+
+    JSON objects are compared by value. Many callers build a repeated call anew, from maps without an order.
+    """
+    objects = {name: canonical(text) for name in JSON_OBJECTS if (text := getattr(trigger, name))}
+    return fingerprint_as_written(msgspec.structs.replace(trigger, **objects) if objects else trigger)
+
+
+def fingerprint_as_written(trigger: Trigger) -> bytes:
+    """Return the fingerprint that compares JSON byte by byte, as stored by servers before release 0.2."""
     added = [
         _named(name, value)
         for name, default in _defaults.items()

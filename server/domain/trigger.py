@@ -11,7 +11,10 @@ from asyncpg.pgproto.pgproto import UUID
 
 from .campaign import Channel
 
-__all__ = ["Trigger", "new_id"]
+__all__ = ["JSON_OBJECTS", "Trigger", "new_id"]
+
+JSON_OBJECTS = ("user_data", "event")
+"""The fields of a trigger that hold JSON objects as text."""
 
 
 def new_id() -> uuid.UUID:

@@ -111,6 +111,34 @@ def email(key: str, **more: Any) -> pb.TriggerEmailRequest:
     return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(**USER), request_id=key, **more)
 
 
+async def test_json_of_the_same_value_is_the_same_call(
+    twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str
+) -> None:
+    """By the fast path (flat objects), the full validation (nested ones), and gRPC."""
+    event = '{"b": {"y": [1.10, "é"], "x": null}, "a": 1}'
+    spellings = [
+        '{"a":1,"b":{"x":null,"y":[1.10,"\\u00e9"]}}',
+        '{ "a" : 1 , "b": {"y":[1.10,"é"],\n"x":null} }',
+    ]
+    user = '"user": {"external_id": "x", "email": "test@test.com"}'
+    headers = {**twice.headers(), "Idempotency-Key": key}
+
+    async def sent(event: str) -> httpx.Response:
+        body = f'{{"event": {event}, {user}}}' if event.startswith("{ ") else f'{{{user},"event":{event}}}'
+        return await rest.post(TRIGGER, content=body, headers=headers)
+
+    first, _ = accepted(await sent(event))
+    for spelling in spellings:
+        assert accepted(await sent(spelling)) == (first, True)
+        typed = await stub.TriggerEmail(email(key, event=spelling), metadata=twice.metadata())
+        assert (typed.trigger_id, typed.replayed) == (first, True)
+        item = f'{{"request_id": "{key}", {user}, "campaign_id": 44, "event": {spelling}}}'
+        answer = await rest.post(BATCH, content=f'{{"triggers": [{item}]}}', headers=twice.headers())
+        assert answer.json()["outcomes"] == [{"index": 0, "trigger_id": first, "replayed": True}]
+    other = await sent(event.replace("1.10", "1.1"))
+    assert reason_of(check_rest(other)) == "IDEMPOTENCY_KEY_REUSED"
+
+
 async def test_rest_and_grpc_share_keys(twice: Stack, rest: httpx.AsyncClient, stub: Any, key: str) -> None:
     first, _ = accepted(await post(rest, twice, key))
     typed = await stub.TriggerEmail(email(key), metadata=twice.metadata())

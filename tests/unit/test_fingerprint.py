@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
+from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.domain.campaign import Channel
-from server.domain.idempotency import NOT_CONTENT, fingerprint
-from server.domain.trigger import Trigger
+from server.domain.canonical_json import canonical
+from server.domain.idempotency import NOT_CONTENT, IdempotencyKey, fingerprint
+from server.domain.trigger import JSON_OBJECTS, Trigger
+from server.intake.contract import OBJECTS
+from tests.kit.cpu import little_cpu
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
 
 EMAIL = Trigger(
     uuid.UUID(int=1),
@@ -34,6 +43,7 @@ SCHEDULED = Trigger(
     address="+12025550123",
     send_at=dt.datetime(2026, 12, 24, 17, tzinfo=dt.UTC),
 )
+OTHER_JSON = '{"other": 1}'
 OTHER_VALUES = {
     "id": uuid.UUID(int=3),
     "project_id": 8,
@@ -54,10 +64,84 @@ OTHER_VALUES = {
 )
 def test_stored_fingerprints_still_match(trigger: Trigger, stored: str) -> None:
     """The literals are from release 0.1: a retry after an upgrade must find the first call."""
-    assert fingerprint(trigger).hex() == stored
+    key = IdempotencyKey.of("k", trigger)
+    assert key.is_same_call(trigger, bytes.fromhex(stored))
+    assert not key.is_same_call(trigger, fingerprint(msgspec.structs.replace(trigger, external_id="x")))
+
+
+def with_json(name: str, text: str) -> bytes:
+    return fingerprint(msgspec.structs.replace(EMAIL, **{name: text}))
+
+
+@pytest.mark.parametrize("name", JSON_OBJECTS)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a": 1, "b": {"c": [1, 2], "d": null}}', '{"b":{"d":null,"c":[1,2]},"a":1}'),
+        ('{"a": "ü/\\n"}', '{ "\\u0061" :\n"\\u00fc\\/\\u000a" }'),
+        ('{"a": "\\ud83d\\ude00"}', '{"a": "\U0001f600"}'),
+        ("{}", "{ }"),
+    ],
+)
+def test_json_is_compared_by_value(name: str, one: str, other: str) -> None:
+    assert with_json(name, one) == with_json(name, other)
+
+
+@pytest.mark.parametrize("name", JSON_OBJECTS)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a": 1}', '{"a": 2}'),
+        ('{"a": 1}', '{"a": "1"}'),
+        ('{"a": 1.10}', '{"a": 1.1}'),
+        ('{"a": 1}', '{"a": 1.0}'),
+        ('{"a": 1e2}', '{"a": 1E2}'),
+        ('{"a": -0}', '{"a": 0}'),
+        ('{"a": 9007199254740992}', '{"a": 9007199254740993}'),
+        ('{"a": [1, 2]}', '{"a": [2, 1]}'),
+        ('{"a": null}', "{}"),
+        ('{"a": false}', '{"a": 0}'),
+        ('{"a": {}}', '{"a": []}'),
+        ('{"a": "\u00e9"}', '{"a": "e\u0301"}'),
+        ("{}", ""),
+    ],
+)
+def test_other_values_are_other_content(name: str, one: str, other: str) -> None:
+    assert with_json(name, one) != with_json(name, other)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(texts, values, max_size=5), st.randoms())
+def test_order_and_blanks_do_not_count(event: dict[str, object], random: Random) -> None:
+    shuffled = json.loads(
+        json.dumps(event), object_pairs_hook=lambda pairs: dict(random.sample(pairs, len(pairs)))
+    )
+    written = json.dumps(shuffled, ensure_ascii=random.random() < 0.5, indent=random.choice([None, 2]))
+    assert canonical(written) == canonical(json.dumps(event))
+
+
+def test_largest_object_costs_little_cpu() -> None:
+    """A key is compared in the event loop, so an object at both limits of the contract must cost little."""
+    members = ",".join(
+        f'"{number:040}": [{{"b": 1.5, "a": "{"x" * 10}"}}]' for number in reversed(range(250))
+    )
+    with little_cpu():
+        canonical(f"{{{members}}}")
+
+
+def test_all_json_objects_are_named() -> None:
+    assert set(JSON_OBJECTS) == {path.replace("user.", "user_") for path in OBJECTS}
 
 
 @pytest.mark.parametrize("name", Trigger.__struct_fields__)
 def test_each_field_is_content_or_opted_out(name: str) -> None:
-    changed = msgspec.structs.replace(EMAIL, **{name: OTHER_VALUES.get(name, "other")})
+    changed = msgspec.structs.replace(
+        EMAIL, **{name: OTHER_VALUES.get(name, OTHER_JSON if name in JSON_OBJECTS else "other")}
+    )
     assert (fingerprint(changed) == fingerprint(EMAIL)) == (name in NOT_CONTENT)

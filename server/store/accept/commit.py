@@ -16,6 +16,7 @@ import structlog
 
 from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import ValidTrigger
+from ...domain.trigger import Trigger
 from ...errors import IdempotencyKeyReused, StoreUnavailable
 from ..pool import Connection, Pool, is_outage
 from ..replication import NotReplicated, replicated
@@ -258,13 +259,20 @@ def _results(entries: Sequence[ValidTrigger], known: Known) -> list[CommitResult
     if not known:
         return [entry.trigger.id for entry in entries]
     return [
-        result_for(key, *known[trigger.project_id, key.key]) if key else trigger.id
+        result_for(key, trigger, *known[trigger.project_id, key.key]) if key else trigger.id
         for trigger, _, key in entries
     ]
 
 
-def result_for(key: IdempotencyKey, trigger_id: uuid.UUID, content: bytes) -> CommitResult:
-    """Return the id of the trigger that a key belongs to, or an error if it was used for other content."""
-    if content != key.content:
+def result_for(key: IdempotencyKey, trigger: Trigger, trigger_id: uuid.UUID, content: bytes) -> CommitResult:
+    """Return the id of the trigger that a key belongs to, or an error if it was used for other content.
+
+    Args:
+        key: The key.
+        trigger: The trigger that was called with it.
+        trigger_id: The trigger that it belongs to.
+        content: The fingerprint stored with the key.
+    """
+    if not key.is_same_call(trigger, content):
         return IdempotencyKeyReused(metadata={"trigger_id": str(trigger_id)})
     return trigger_id

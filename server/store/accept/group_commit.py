@@ -131,8 +131,8 @@ class TriggerWriter:
                 await confirm_replicated(connection)
         known = known_keys(rows)
         return [
-            result_for(key, *known[name]) if name in known else None
-            for name, (_, key) in zip(names, asked, strict=True)
+            result_for(key, trigger, *known[name]) if name in known else None
+            for name, (trigger, key) in zip(names, asked, strict=True)
         ]
 
     async def run(self) -> None:

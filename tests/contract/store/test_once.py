@@ -128,7 +128,7 @@ async def test_old_keys_are_forgotten_and_young_ones_are_not(pool: Pool) -> None
 def test_everything_that_would_be_sent_is_content(field: str) -> None:
     trigger = a_trigger()
     assert IdempotencyKey.of("k", trigger) == IdempotencyKey.of("k", a_trigger())
-    assert IdempotencyKey.of("k", a_trigger(**{field: "other"})) != IdempotencyKey.of("k", trigger)
+    assert IdempotencyKey.of("k", a_trigger(**{field: '{"other": 1}'})) != IdempotencyKey.of("k", trigger)
     assert IdempotencyKey.of("k", trigger) == IdempotencyKey("k", IdempotencyKey.of("other", trigger).content)
 
 

@@ -8,8 +8,8 @@ import msgspec
 
 __all__ = ["canonical"]
 
-# Numbers are compared by their text, because templates print it and no Python type holds all of them. NUL, which
-# no accepted text contains, distinguishes them from strings.
+# Numbers are compared by their text: templates print it, and no Python type holds all of them. The NUL, which
+# is in no accepted text, distinguishes them from strings.
 _number = "\0".__add__
 _decode = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
 _encode = msgspec.json.Encoder(order="sorted").encode

@@ -168,7 +168,7 @@ TO = "personalizations.0.to.0.email"
         (refusal(429, "too many requests"), Verdict.PROVIDER_DOWN),
         (refusal(451, "Unavailable due to data residency restrictions"), Verdict.PROVIDER_DOWN),
         (refusal(500, "Internal server error"), Verdict.PROVIDER_DOWN),
-        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.PROVIDER_DOWN),
+        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.IN_DOUBT),
         (refusal(503, "Service not available"), Verdict.PROVIDER_DOWN),
     ],
 )

@@ -163,11 +163,11 @@ async def test_verdict_of_each_code(*, code: int, expected: Verdict) -> None:
         (refusal(503, 21610), Verdict.OPTED_OUT),
         (failed(39999), Verdict.LATER),
         (failed(None), Verdict.PROVIDER_DOWN),
-        (Reply(201, {"status": "queued"}), Verdict.PROVIDER_DOWN),
-        (Reply(200, {"sid": SID, "status": "queued"}), Verdict.PROVIDER_DOWN),
+        (Reply(201, {"status": "queued"}), Verdict.IN_DOUBT),
+        (Reply(200, {"sid": SID, "status": "queued"}), Verdict.IN_DOUBT),
         (Reply(302, b"", {"Location": "https://example.com/"}), Verdict.PROVIDER_DOWN),
         (Reply(429, b"slow down"), Verdict.PROVIDER_DOWN),
-        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.PROVIDER_DOWN),
+        (Reply(502, b"<html>Bad Gateway</html>"), Verdict.IN_DOUBT),
     ],
 )
 async def test_verdict_of_each_status_without_a_known_code(*, reply: Reply, expected: Verdict) -> None:

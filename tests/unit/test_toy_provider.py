@@ -192,4 +192,4 @@ async def test_the_pages_own_tests_pass(tmp_path: Path, monkeypatch: pytest.Monk
             assert list(inspect.signature(test).parameters) == list(names)
             await test(**dict(zip(names, case, strict=True)))
             run += 1
-    assert run == 10
+    assert run == 11

@@ -23,7 +23,7 @@ from ...domain.campaign import Channel
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...errors import ConfigError
 from ..redact import scrub
-from .http import Answer, ApiSettings
+from .http import Answer, ApiSettings, verdict_of_other
 from .http2 import Http2Api
 from .tokens import Clock, load_key, read_file
 
@@ -231,7 +231,8 @@ def _verdict(status: int, reason: str) -> Verdict:
     return (
         _BY_REASON.get(reason)
         or _BY_STATUS_AND_REASON.get((status, reason))
-        or _BY_STATUS.get(status, Verdict.PROVIDER_DOWN)
+        or _BY_STATUS.get(status)
+        or verdict_of_other(status)
     )
 
 

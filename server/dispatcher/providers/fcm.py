@@ -19,7 +19,7 @@ from ...channels.push import Push
 from ...domain.campaign import Channel
 from ...domain.delivery_errors import ProviderError, Verdict
 from ..redact import scrub
-from .http import Answer, ApiSettings, HttpApi
+from .http import Answer, ApiSettings, HttpApi, verdict_of_other
 from .service_account import ServiceAccount
 from .tokens import Clock, SharedToken, Token
 
@@ -218,7 +218,7 @@ def _verdict(status: int, error: _Error) -> Verdict:
     if error.code in _BY_CODE:
         return _BY_CODE[error.code]
     if not error.code or status not in _BY_STATUS:
-        return Verdict.PROVIDER_DOWN
+        return verdict_of_other(status)
     return _BY_STATUS[status]
 
 

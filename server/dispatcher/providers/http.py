@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -20,7 +21,7 @@ from ...domain.json_limits import exceeds_depth
 from ...errors import ConfigError
 from .base import SendingPolicy
 
-__all__ = ["Answer", "ApiSettings", "HttpApi", "retry_after"]
+__all__ = ["Answer", "ApiSettings", "HttpApi", "RequestProgress", "retry_after", "verdict_of_other"]
 
 MAX_ANSWER = 64 * 1024
 """Maximum size of an answer in bytes. It is more than any provider sends about one message."""
@@ -37,7 +38,7 @@ class ApiSettings(SendingPolicy, frozen=True, kw_only=True):
     url: str = ""
     """The API's URL; empty for the provider's public one. http:// is allowed only for loopback addresses."""
     timeout: Seconds = 20.0
-    """For one message, including the time to connect."""
+    """For one message, including the time to connect and the time until the answer."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     """How many messages may be in flight at once."""
     ca_file: str | None = None
@@ -60,8 +61,29 @@ class Answer:
         return retry_after(self.headers)
 
 
+class RequestProgress:
+    """Follows how far a request got. Pass it to httpx or httpcore as the extension `trace`.
+
+    Attributes:
+        is_sent: Whether the server may have the whole request. An incomplete one has no effect.
+    """
+
+    def __init__(self) -> None:
+        self.is_sent = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """Receive an event, whose name is that of the protocol followed by the step and how it went."""
+        _, step, how = event.split(".")
+        if step == "send_request_body":
+            # A cancelled write may have reached the server, one that failed has not.
+            self.is_sent = how != "failed" or isinstance(info["exception"], asyncio.CancelledError)
+
+
 class HttpApi:
     """A pooled HTTP client for one provider."""
+
+    _BROKEN: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, OSError)
+    """The errors of a connection."""
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str, *, http2: bool = False) -> None:
         """Create a client, without connecting.
@@ -107,22 +129,35 @@ class HttpApi:
         """Post once and return the answer, whatever its status.
 
         Raises:
-            ProviderError: No HTTP response arrived. The text contains neither an address nor a secret.
+            ProviderError: No HTTP response arrived. The text contains neither an address nor a secret. The
+                verdict is IN_DOUBT if the request was sent, also if the post was cancelled after that.
         """
-        request = self._client.build_request("POST", path, headers=headers, content=content, data=form)
+        progress = RequestProgress()
+        request = self._client.build_request(
+            "POST", path, headers=headers, content=content, data=form, extensions={"trace": progress}
+        )
         basic = httpx.BasicAuth(*auth) if auth else None
         try:
-            answer = await self._client.send(request, auth=basic, stream=True)
-            try:
-                raw = await _read(answer)
-                return Answer(answer.status_code, answer.headers, _json(raw or b""), raw is not None)
-            finally:
-                await answer.aclose()
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            raise self._unanswered(error) from None
+            return await self._exchange(request, basic)
+        except asyncio.CancelledError:
+            if progress.is_sent:
+                text = f"{self._name} was sent the request and gave no answer in time"
+                raise ProviderError(Verdict.IN_DOUBT, text) from None
+            raise
+        except self._BROKEN as error:
+            raise self._unanswered(error, is_sent=progress.is_sent) from None
 
-    def _unanswered(self, error: Exception) -> ProviderError:
-        return ProviderError(Verdict.PROVIDER_DOWN, f"{self._name} gave no answer: {type(error).__name__}")
+    async def _exchange(self, request: httpx.Request, auth: httpx.Auth | None) -> Answer:
+        answer = await self._client.send(request, auth=auth, stream=True)
+        try:
+            raw = await _read(answer)
+            return Answer(answer.status_code, answer.headers, _json(raw or b""), raw is not None)
+        finally:
+            await answer.aclose()
+
+    def _unanswered(self, error: Exception, *, is_sent: bool) -> ProviderError:
+        verdict = Verdict.IN_DOUBT if is_sent else Verdict.PROVIDER_DOWN
+        return ProviderError(verdict, f"{self._name} gave no answer: {type(error).__name__}")
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -141,6 +176,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if moment.tzinfo is None:
         return None
     return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+
+
+def verdict_of_other(status: int) -> Verdict:
+    """Return the verdict for an answer that the API does not document, such as that of a proxy before it.
+
+    A success without the documented body may be one all the same. With 502 and 504, a gateway says that it
+    has no answer from the server, which may have the request (RFC 9110 sections 15.6.3 and 15.6.5).
+    """
+    gateway = {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}
+    in_doubt = httpx.codes.is_success(status) or status in gateway
+    return Verdict.IN_DOUBT if in_doubt else Verdict.PROVIDER_DOWN
 
 
 async def _read(answer: httpx.Response) -> bytes | None:

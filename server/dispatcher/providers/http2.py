@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 
 import h2.errors
 import h2.events
@@ -24,7 +23,15 @@ _REASON = re.compile(r"[A-Za-z]{1,64}")
 
 
 class Http2Api(HttpApi):
-    """A client for an API that requires HTTP/2: up to 100 concurrent messages on one connection."""
+    """A client for an API that requires HTTP/2: up to 100 concurrent messages on one connection.
+
+    After a post is cancelled, later ones use a new connection. If a firewall silently drops a connection, it
+    looks open for about 15 minutes. Messages sent over it time out and are cancelled; later messages must not
+    use it.
+    """
+
+    # httpx does not wrap the last two.
+    _BROKEN = (*HttpApi._BROKEN, h2.exceptions.H2Error, httpcore.ConnectionNotAvailable)
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str) -> None:
         """Create a client, without connecting; for the arguments see `HttpApi`.
@@ -35,26 +42,11 @@ class Http2Api(HttpApi):
         super().__init__(name, settings, default_url, http2=True)
         self._under_way: Counter[httpx.AsyncClient] = Counter()
 
-    async def post(
-        self,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        form: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
-    ) -> Answer:
-        """Post once, as `HttpApi` does. After a post is cancelled, later ones use a new connection.
-
-        If a firewall silently drops a connection, it looks open for about 15 minutes. Messages sent over it
-        time out and are cancelled; later messages must not use it.
-        """
+    async def _exchange(self, request: httpx.Request, auth: httpx.Auth | None) -> Answer:
         client = self._client
         self._under_way[client] += 1
         try:
-            return await super().post(path, headers=headers, content=content, form=form, auth=auth)
-        except (h2.exceptions.H2Error, httpcore.ConnectionNotAvailable) as error:  # httpx does not wrap these
-            raise self._unanswered(error) from None
+            return await super()._exchange(request, auth)
         except asyncio.CancelledError:
             if client is self._client:
                 self._client = self._new_client()
@@ -75,14 +67,18 @@ class Http2Api(HttpApi):
             if client is not self._client:
                 await client.aclose()
 
-    def _unanswered(self, error: Exception) -> ProviderError:
+    def _unanswered(self, error: Exception, *, is_sent: bool) -> ProviderError:
         """Return the error for a connection that broke. A graceful shutdown is not the provider's failure."""
         goaway = _goaway(error)
         if goaway is None:
-            return super()._unanswered(error)
-        orderly = goaway.error_code == h2.errors.ErrorCodes.NO_ERROR
+            refused = isinstance(error, httpcore.ConnectionNotAvailable)  # the stream was not processed
+            return super()._unanswered(error, is_sent=is_sent and not refused)
         text = f"{self._name} closed the connection: {_reason(goaway)}"
-        return ProviderError(Verdict.LATER if orderly else Verdict.PROVIDER_DOWN, text)
+        if goaway.error_code == h2.errors.ErrorCodes.NO_ERROR:
+            return ProviderError(Verdict.LATER, text)
+        # No stream up to 0 means that no request was processed (RFC 9113 section 6.8).
+        doubtful = is_sent and goaway.last_stream_id != 0
+        return ProviderError(Verdict.IN_DOUBT if doubtful else Verdict.PROVIDER_DOWN, text)
 
 
 def _goaway(error: BaseException | None) -> h2.events.ConnectionTerminated | None:

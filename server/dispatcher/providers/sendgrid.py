@@ -2,7 +2,7 @@
 
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 
-The API has no idempotency keys: a message whose answer was lost is sent again. Both have the same
+The API has no idempotency keys: if a message whose answer was lost is repeated, both have the same
 `Message-ID` and the same `trigger_id` in `custom_args`, which SendGrid includes in its activity feed and its
 webhook events.
 """
@@ -23,7 +23,7 @@ from ...channels.email_message import Email, envelope_address, sender_of
 from ...domain.campaign import Channel
 from ...domain.delivery_errors import ProviderError, Verdict
 from ..redact import scrub
-from .http import Answer, ApiSettings, HttpApi
+from .http import Answer, ApiSettings, HttpApi, verdict_of_other
 
 __all__ = ["SendGridProvider", "SendGridSettings"]
 
@@ -35,6 +35,7 @@ _CHECKED, _QUEUED, _BAD_REQUEST, _TOO_MANY = 200, 202, 400, 429
 # https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses
 # Any other status: PROVIDER_DOWN. A refused key or sender can be corrected, so no message is given up for it.
 _VERDICTS = {
+    200: Verdict.PROVIDER_DOWN,  # only checked, as in sandbox mode
     400: Verdict.NEVER,  # bad request; see `_verdict` for exceptions
     401: Verdict.PROVIDER_DOWN,  # key refused, or no credits left
     403: Verdict.PROVIDER_DOWN,  # sender not verified, or key without the permission
@@ -154,7 +155,7 @@ def _verdict(status: int, faults: list[_Fault]) -> Verdict:
         return Verdict.PROVIDER_DOWN  # not from this API, perhaps from a proxy
     if status == _BAD_REQUEST and all(_RECIPIENT_FIELD.fullmatch(fault.field or "") for fault in faults):
         return Verdict.RECIPIENT_REFUSED
-    return _VERDICTS.get(status, Verdict.PROVIDER_DOWN)
+    return _VERDICTS.get(status) or verdict_of_other(status)
 
 
 def _sender(sender: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ https://www.twilio.com/docs/messaging/api/message-resource
 
 Success means that Twilio queued the message. Later delivery reports of the carriers are not received.
 
-The API has no idempotency keys and stores no client reference: a text whose answer was lost is sent again,
-and only its content shows that it is a duplicate.
+The API has no idempotency keys and stores no client reference: if a text whose answer was lost is repeated,
+only its content shows that it is a duplicate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...domain.campaign import Channel
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...errors import ConfigError
 from ..redact import scrub
-from .http import Answer, ApiSettings, HttpApi
+from .http import Answer, ApiSettings, HttpApi, verdict_of_other
 
 __all__ = ["TwilioProvider", "TwilioSettings"]
 
@@ -182,7 +182,7 @@ class TwilioProvider:
         what = result.message or result.error_message or "no readable error"
         text = f"Twilio HTTP {answer.status}{f', code {code}' if code else ''}: {what}"
         text = scrub(text.replace(self._auth[1], "[secret]"), recipient)
-        verdict = _VERDICTS.get(code or 0) or _by_status(answer.status, code)
+        verdict = _VERDICTS.get(code or 0) or _by_status(answer.status, code, result)
         return ProviderError(verdict, text, retry_after=answer.retry_after)
 
 
@@ -190,11 +190,13 @@ def _unsendable(problem: str) -> ProviderError:
     return ProviderError(Verdict.NEVER, problem, reached_provider=False)
 
 
-def _by_status(status: int, code: int | None) -> Verdict:
+def _by_status(status: int, code: int | None, result: _Result) -> Verdict:
     """Return the verdict for an unknown code. An answer without a code may not be from Twilio."""
     if code and status == _CREATED:
         return Verdict.LATER
-    return Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else Verdict.PROVIDER_DOWN
+    if result.status in _FAILED:
+        return Verdict.PROVIDER_DOWN
+    return Verdict.NEVER if code and status in _ABOUT_THE_MESSAGE else verdict_of_other(status)
 
 
 def _read(answer: Answer) -> _Result:

@@ -14,7 +14,7 @@ import httpx
 
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...errors import ConfigError
-from ..providers.http import retry_after
+from ..providers.http import RequestProgress, retry_after
 from ..redact import scrub
 from .address_policy import AddressPolicy
 from .resolver import Resolver
@@ -130,19 +130,24 @@ class Poster:
         """Post once and return the reply, whatever its status.
 
         Raises:
-            ProviderError: No reply was received. The text contains neither the URL nor a secret.
+            ProviderError: No reply was received. The text contains neither the URL nor a secret. The verdict
+                is IN_DOUBT if the request was sent.
         """
+        progress = RequestProgress()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._post(httpx.URL(url), headers, body)
+                return await self._post(httpx.URL(url), headers, body, progress)
         except TimeoutError:
-            raise _no_reply(f"no answer within {self._timeout:g} s") from None
+            text = f"no answer within {self._timeout:g} s"
         except _Refused as error:
-            raise _no_reply(f"not sent: {error}") from None
+            text = f"not sent: {error}"
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise _no_reply(f"no answer: {_describe(error)}") from None
+            text = f"no answer: {_describe(error)}"
+        raise ProviderError(Verdict.IN_DOUBT if progress.is_sent else Verdict.PROVIDER_DOWN, text)
 
-    async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Reply:
+    async def _post(
+        self, url: httpx.URL, headers: Mapping[str, str], body: bytes, progress: RequestProgress
+    ) -> Reply:
         pool = self._plain if url.scheme == "http" else self._secure
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         fields = {
@@ -158,7 +163,7 @@ class Poster:
             target,
             headers=list(fields.items()),
             content=body,
-            extensions={"timeout": {"connect": CONNECT_TIMEOUT}},
+            extensions={"timeout": {"connect": CONNECT_TIMEOUT}, "trace": progress},
         ) as response:
             lowered = {name.decode("latin-1").lower(): value for name, value in response.headers}
             wait = retry_after({"retry-after": lowered.get("retry-after", b"").decode("latin-1")})
@@ -199,10 +204,6 @@ class Poster:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "contains no certificate"
             raise ConfigError(f"webhooks.ca_file: cannot be used: {reason}") from None
-
-
-def _no_reply(text: str) -> ProviderError:
-    return ProviderError(Verdict.PROVIDER_DOWN, text)
 
 
 async def _read_start(response: httpcore.Response) -> bytes:

@@ -7,7 +7,7 @@ import contextlib
 import math
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Generic
 
 import structlog
@@ -45,6 +45,7 @@ class Dispatcher(Generic[ClaimT]):
         router: The providers' slots, breakers and rates.
         settings: Lease, poll interval and grace period.
         clock: Measures all waits.
+        on_room: Called with the lanes that have fewer messages than could be sent.
 
     Raises:
         ConfigError: A provider's timeout is not shorter than the lease.
@@ -59,6 +60,7 @@ class Dispatcher(Generic[ClaimT]):
         settings: DispatchSettings,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        on_room: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         settings.check_timeouts(router.timeouts)
         self._queue = queue
@@ -68,6 +70,7 @@ class Dispatcher(Generic[ClaimT]):
         self._attempts = AttemptRunner(sender, clock)
         self._router = router
         self._clock = clock
+        self._on_room = on_room
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wake = asyncio.Event()
         self._queue_health = StoreHealth("queue")
@@ -114,9 +117,11 @@ class Dispatcher(Generic[ClaimT]):
         while lanes and not self._stopping:
             plan = self._router.plan(lanes)
             claims = await self._claim(plan.shares)
-            short |= plan.starved | _filled(plan.shares, claims)
+            with_room = _with_room(plan.shares, claims)
+            short |= plan.starved | {one.provider for one in plan.shares if one.lane not in with_room}
             for claim in claims:
                 self._start(claim)
+            self._on_room(with_room)
             lanes = () if self._pause else plan.left_out
         self._short_of_slots = short
 
@@ -138,9 +143,9 @@ class Dispatcher(Generic[ClaimT]):
             self._lanes_of_queue = lanes
             await self._clock.sleep(HOUSEKEEPING)
 
-    def _warn_about_unserved(self, lanes: Collection[str]) -> None:
-        """Log the lanes whose messages cannot be sent, because none of their providers is configured here."""
-        for lane in sorted(lanes):
+    def _warn_about_unserved(self, lanes: set[str]) -> None:
+        """Log the campaigns' lanes without a configured provider. Messages in other lanes will be moved."""
+        for lane in sorted(lanes & set(self._source.lanes())):
             if not self._router.serves(lane):
                 self._log.warning("lane_without_provider", lane=lane)
 
@@ -279,10 +284,10 @@ class Dispatcher(Generic[ClaimT]):
             self._log.error("outcomes_unrecorded", count=self._recorder.unrecorded)
 
 
-def _filled(shares: Sequence[ClaimRequest], claims: Sequence[Leased]) -> frozenset[str]:
-    """Return the providers of lanes whose claims used all their slots: more messages may be due."""
+def _with_room(shares: Sequence[ClaimRequest], claims: Sequence[Leased]) -> frozenset[str]:
+    """Return the lanes of which fewer messages were due than could be claimed."""
     used = Counter(claim.lane for claim in claims)
-    return frozenset(share.provider for share in shares if used[share.lane] >= share.slots)
+    return frozenset(share.lane for share in shares if used[share.lane] < share.slots)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

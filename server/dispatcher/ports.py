@@ -49,7 +49,10 @@ class Queue(Protocol[ClaimT]):
         ...
 
     async def release(self, released: Sequence[Released[ClaimT]]) -> None:
-        """Release claims without counting an attempt. Each message is due again after its wait."""
+        """Release claims without counting an attempt. Each message is due again after its wait.
+
+        A trigger goes to the lane that its campaign has now.
+        """
         ...
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - reaching it is not an error

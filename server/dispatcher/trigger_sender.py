@@ -10,7 +10,7 @@ import structlog
 from ..channels.base import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
-from ..domain.delivery import AttemptOutcome, Claim, Finished
+from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.delivery_errors import DeliveryError, ProviderError, Verdict
 from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
@@ -45,14 +45,18 @@ class TriggerSender:
         self._renderer = FairRenderer()
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
-    async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan:
+    async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan | Released:
         """Decide how to send a trigger, using the current revision of its campaign.
+
+        If the campaign's providers were changed, release the trigger to the campaign's new lane.
 
         Raises:
             StoreUnavailable: The campaign could not be read.
         """
         trigger = claim.trigger
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
+        if campaign is not None and campaign.lane != claim.lane:
+            return Released(claim)
         policy = self._policy(claim, campaign)
         return SendPlan(
             send=lambda: self._send(claim, campaign),

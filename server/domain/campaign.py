@@ -17,6 +17,7 @@ __all__ = [
     "SendWindow",
     "Template",
     "Undefined",
+    "channel_of",
     "lane_of",
     "locale_chain",
     "providers_of",
@@ -120,6 +121,11 @@ def locale_chain(locale: str) -> list[str]:
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:
     """Return the lane of all campaigns that use these providers in this order: `email/smtp,backup`."""
     return f"{channel}/{','.join(providers)}"
+
+
+def channel_of(lane: str) -> str:
+    """Return the name of a lane's channel."""
+    return lane.partition("/")[0]
 
 
 def providers_of(lane: str) -> list[str]:

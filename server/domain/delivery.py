@@ -27,6 +27,7 @@ __all__ = [
     "Finished",
     "HttpReply",
     "Leased",
+    "Moved",
     "Position",
     "Released",
     "WatchFilter",
@@ -186,6 +187,17 @@ class Released(Generic[ClaimT]):
 
     claim: ClaimT
     wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many triggers a search of a lane moved to another."""
+
+    count: int
+    at: dt.datetime
+    """The database's time of the search."""
+    reached: dt.datetime | None
+    """When the last of them was due."""
 
 
 @dataclass(frozen=True, slots=True)

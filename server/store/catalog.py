@@ -108,6 +108,11 @@ class Catalog:
         return self._snapshot.lanes
 
     @property
+    def lanes_by_campaign(self) -> Mapping[tuple[int, int], str]:
+        """The lane of each campaign, by project and campaign ID, also from an old snapshot."""
+        return {key: campaign.lane for key, campaign in self._snapshot.campaigns.items()}
+
+    @property
     def webhooks(self) -> Mapping[str, Target]:
         """The active webhook endpoints by id, also from an old snapshot."""
         return self._snapshot.webhooks

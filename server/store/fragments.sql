@@ -40,6 +40,18 @@ notified AS (
     SELECT id, webhook_id, now() + make_interval(secs => :message_ttl) FROM notified
 )
 
+-- fragment: lane_of_campaign
+-- The lane of the campaign `c`, as `lane_of` in server/domain/campaign.py.
+c.channel || '/' || array_to_string(c.providers, ',')
+
+-- fragment: current_lane
+-- The lane that the campaign of a row of `queue` has now. A trigger without a campaign stays where it is.
+coalesce((
+    SELECT
+        -- include: lane_of_campaign
+    FROM trigger t JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+    WHERE t.id = queue.trigger_id), queue.lane)
+
 -- fragment: was_delivered
 -- Whether the trigger `t` has been delivered. A cancellation or a last failure can be written at the same moment as
 -- "delivered", neither transaction seeing the other; then "delivered" counts.

@@ -14,6 +14,7 @@ from msgspec import structs
 from ..config import Settings
 from ..dispatcher import metrics
 from ..dispatcher.dispatcher import Dispatcher
+from ..dispatcher.lane_mover import LaneMover
 from ..dispatcher.providers.base import Provider
 from ..dispatcher.router import ProviderRouter
 from ..dispatcher.trigger_sender import TriggerSender
@@ -89,7 +90,9 @@ async def dispatch(settings: Settings) -> None:
             tasks.start(metrics.report_webhooks(messages.waiting))
         campaigns = _CatalogCampaigns(catalog)
         sender = TriggerSender(campaigns, providers)
-        triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch)
+        mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
+        triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.want)
+        tasks.start(mover.run())
         log.info("dispatching", providers=sorted(providers))
         await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
         log.info("dispatcher stopped")

@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import uuid
 import zoneinfo
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -187,6 +187,12 @@ class MemoryCampaigns:
         return {campaign.lane for campaign in self.all.values()}
 
 
+def campaigns_through(*providers: str) -> MemoryCampaigns:
+    """Return campaigns 44, 45 and so on, each with these providers, as in `first,second`."""
+    all_names = [tuple(names.split(",")) for names in providers]
+    return MemoryCampaigns(*(make_campaign(id=44 + i, providers=names) for i, names in enumerate(all_names)))
+
+
 class ScriptedProvider:
     """Implements `Provider`: raises the errors of its script one by one, then accepts everything."""
 
@@ -236,6 +242,7 @@ async def running(
     settings: DispatchSettings = SETTINGS,
     campaigns: MemoryCampaigns | None = None,
     ahead: int = 0,
+    on_room: Callable[[Collection[str]], None] = lambda _: None,
 ) -> AsyncIterator[Dispatcher]:
     """Run a dispatcher for the block; with a `MemoryQueue`, by that queue's clock."""
     clock: Clock = queue.clock if isinstance(queue, MemoryQueue) else SYSTEM_CLOCK
@@ -243,7 +250,7 @@ async def running(
     known = campaigns or MemoryCampaigns(make_campaign())
     router = ProviderRouter(by_name, clock, ahead=ahead)
     sender = TriggerSender(known, by_name, clock)
-    dispatcher = Dispatcher(queue, known, sender, router, settings, clock=clock)
+    dispatcher = Dispatcher(queue, known, sender, router, settings, clock=clock, on_room=on_room)
     task = asyncio.create_task(dispatcher.run())
     try:
         yield dispatcher

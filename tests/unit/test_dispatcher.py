@@ -31,6 +31,7 @@ from tests.kit.dispatch import (
     MemoryCampaigns,
     MemoryQueue,
     ScriptedProvider,
+    campaigns_through,
     make_campaign,
     make_trigger,
     outcomes,
@@ -142,8 +143,9 @@ async def test_a_hanging_provider_does_not_slow_another() -> None:
     queue = MemoryQueue()
     hanging, quick = ScriptedProvider("hanging", concurrency=2), ScriptedProvider("mail", concurrency=2)
     hanging.open.clear()
-    queue.add(*[make_trigger() for _ in range(50)], provider="hanging")
-    async with running(queue, hanging, quick, settings=SLOW_POLL):
+    queue.add(*[make_trigger(campaign_id=45) for _ in range(50)], provider="hanging")
+    campaigns = campaigns_through("mail", "hanging")
+    async with running(queue, hanging, quick, settings=SLOW_POLL, campaigns=campaigns):
         await queue.clock.run_until(hanging.reached.is_set)
         queue.add(*[make_trigger() for _ in range(200)], provider="mail")
         await queue.until_attempts(200)

@@ -22,6 +22,7 @@ from tests.kit.dispatch import (
     MemoryCampaigns,
     MemoryQueue,
     ScriptedProvider,
+    campaigns_through,
     make_campaign,
     make_trigger,
     outcomes,
@@ -98,8 +99,8 @@ async def test_an_only_provider_is_paused_and_then_probed() -> None:
 async def test_a_failing_provider_does_not_delay_another() -> None:
     queue = MemoryQueue()
     down = ScriptedProvider("down", *[DOWN] * 9, policy=OPENS_AT_TWO)
-    async with running(queue, down, ScriptedProvider()):
-        queue.add(*[make_trigger() for _ in range(20)], provider="down")
+    async with running(queue, down, ScriptedProvider(), campaigns=campaigns_through("mail", "down")):
+        queue.add(*[make_trigger(campaign_id=45) for _ in range(20)], provider="down")
         await send(queue, 100, "mail")
     assert not down.sent
     assert len(down.script) >= 5
@@ -266,10 +267,12 @@ async def test_a_lane_without_a_provider_is_logged_once(
 ) -> None:
     monkeypatch.setattr(worker, "HOUSEKEEPING", 0.01)
     queue = MemoryQueue()
-    queue.add(make_trigger(), provider="gone")
-    queue.add(make_trigger(), provider="gone,mail")
+    queue.add(make_trigger(campaign_id=44), provider="gone")
+    queue.add(make_trigger(campaign_id=45), provider="gone,mail")
+    queue.add(make_trigger(campaign_id=45), provider="before")  # moves when it is due
+    campaigns = campaigns_through("gone", "gone,mail")
     with capture_logs() as logs:
-        async with running(queue, ScriptedProvider(), settings=SLOW_POLL):
+        async with running(queue, ScriptedProvider(), settings=SLOW_POLL, campaigns=campaigns):
             await queue.until_attempts(1)
             await queue.clock.run(0.1)
     assert [one["lane"] for one in logs if one["event"] == "lane_without_provider"] == ["email/gone"]
@@ -300,9 +303,9 @@ async def test_housekeeping_finds_lanes_without_a_campaign(
     queue, second = SeldomSeen(), ScriptedProvider("second")
     with capture_logs() as logs:
         async with running(queue, ScriptedProvider(), second, settings=SLOW_POLL):
-            queue.add(make_trigger(), provider="second")
+            queue.add(make_trigger(campaign_id=99), provider="second")
             await queue.until_attempts(1)
-    assert len(second.sent) == 1
+    assert outcomes(queue) == [DEAD]
     assert queue.burials >= 1
     assert [one["event"] for one in logs].count("housekeeping_failed") == 1
     assert ADDRESS not in str(logs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,10 +12,10 @@ import asyncpg
 import structlog
 
 from ...domain.campaign import Channel
-from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished
+from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Moved
 from ...domain.trigger import Trigger
 from ...domain.webhook import POLICY
-from ..accept.notify import QUEUE_CHANNEL
+from ..accept.notify import NOTIFY, QUEUE_CHANNEL
 from ..pool import Connection, Pool, is_outage, reached
 from ..sql import load
 from .leased import LeasedQueue
@@ -22,6 +23,9 @@ from .leased import LeasedQueue
 __all__ = ["SESSION", "PostgresQueue"]
 
 log = structlog.get_logger(__name__)
+
+_SEARCH_TIMEOUT = 300.0
+"""Seconds for a search through all that is due in a lane: about 10 s for a million triggers."""
 
 SESSION = {
     "enable_seqscan": "off",
@@ -62,6 +66,25 @@ class PostgresQueue(LeasedQueue[Claim]):
         """
         async with reached():
             return {row["lane"] for row in await self._pool.fetch(*self._sql["lanes"]())}
+
+    async def move_misplaced(self, lane: str, floor: dt.datetime, limit: int) -> Moved:
+        """Move due triggers of this lane whose campaign has another lane, and notify the dispatchers.
+
+        Args:
+            lane: The lane to search.
+            floor: The due time from which to search.
+            limit: How many to move at most.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+        """
+        statement = self._sql["move_misplaced"](lane=lane, floor=floor, limit=limit)
+        async with reached():
+            row = await self._pool.fetchrow(*statement, timeout=_SEARCH_TIMEOUT)
+            assert row  # noqa: S101 - an aggregate returns one row
+            if row["moved"]:
+                await self._pool.execute(*NOTIFY)
+        return Moved(row["moved"], row["at"], row["reached"])
 
     async def wait(self, timeout: float) -> None:  # noqa: ASYNC109 - a timeout is not an error here
         """Return when new work is queued, or after `timeout` seconds."""

@@ -103,7 +103,9 @@ FROM done WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger
     AND queue.attempt = done.number AND queue.claimed_by = :holder
 
 -- name: release
-UPDATE queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1, claimed_by = NULL
+UPDATE queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1, claimed_by = NULL,
+    lane =
+        -- include: current_lane
 FROM unnest(:ids::uuid[], :numbers::int4[], :waits::float8[]) AS released (trigger_id, number, wait)
 WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = released.trigger_id
     AND queue.attempt = released.number AND claimed_by = :holder
@@ -137,6 +139,22 @@ WITH expired AS (
 INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, error FROM expired
 ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
 RETURNING trigger_id
+
+-- name: move_misplaced
+-- Moves triggers that have been due for a second, and whose campaign has another lane now, to that lane. It reads each
+-- due row of the lane from the floor on, but writes only those that it moves. They are due from now on, because rows
+-- below the floors of their new lane would not be found.
+WITH misplaced AS MATERIALIZED (
+    SELECT queue.trigger_id, queue.due_at FROM queue
+    WHERE queue.lane = :lane AND queue.due_at >= :floor AND queue.due_at <= now() - interval '1 s' AND queue.lane <>
+        -- include: current_lane
+    ORDER BY queue.due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE queue SET due_at = now(), lane =
+        -- include: current_lane
+    WHERE trigger_id = ANY(ARRAY(SELECT trigger_id FROM misplaced))
+)
+SELECT now() AS at, count(*) AS moved, max(due_at) AS reached FROM misplaced
 
 -- name: lanes
 -- The distinct lanes, by one index look-up for each, however many rows they have.

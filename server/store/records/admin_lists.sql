@@ -55,8 +55,9 @@ LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON false
 -- A dead letter returns to the lane that its campaign has now. Its attempts stay on record, but the retry policy counts
 -- from zero.
 WITH chosen AS (
-    SELECT t.id, c.channel || '/' || array_to_string(c.providers, ',') AS lane,
-        coalesce(last.number, 0) AS attempts
+    SELECT t.id, coalesce(last.number, 0) AS attempts,
+        -- include: lane_of_campaign
+        AS lane
     FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
     JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
     -- include: join_last_attempt

@@ -34,7 +34,8 @@ FROM (SELECT) AS always LEFT JOIN (
     CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = claimed.trigger_id OFFSET 0) AS trigger
     LEFT JOIN LATERAL (
         SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
-            AND s.channel = trigger.channel AND s.address = trigger.address OFFSET 0
+            AND s.channel = trigger.channel
+            AND s.address = suppression_address(trigger.channel, trigger.address) OFFSET 0
     ) AS suppression ON true
     CROSS JOIN LATERAL ( -- an attempt that this statement records as lost is not visible yet
         SELECT count(*) FILTER (WHERE outcome = 'in_doubt' AND number > claimed.tries_from) AS doubts,
@@ -85,9 +86,11 @@ WITH done AS (
         AND done.outcome = 'delivered'
 ), suppressed AS (
     INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
-    SELECT DISTINCT ON (t.project_id, t.channel, t.address)
-        t.project_id, t.channel, t.address, done.refusal, done.provider, t.id
-    FROM done CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = done.trigger_id OFFSET 0) AS t
+    SELECT DISTINCT ON (t.project_id, t.channel, recipient)
+        t.project_id, t.channel, recipient, done.refusal, done.provider, t.id
+    FROM done CROSS JOIN LATERAL (
+        SELECT *, suppression_address(channel, address) AS recipient FROM trigger
+        WHERE id = done.trigger_id OFFSET 0) AS t
     WHERE done.refusal <> ''
     ON CONFLICT (project_id, channel, address) DO NOTHING
 ), news AS ( -- "delivered" also if no row was queued any more: it is true, and recorded only once

@@ -47,8 +47,8 @@ async def test_several_processes_may_migrate_at_once(empty: str) -> None:
     assert not await pending(empty)
 
 
-async def at_revision(url: str, revision: str) -> None:
-    """Bring an empty database to an older schema, as that version of Clarion did."""
+async def at_revision(url: str, revision: str, data: str) -> None:
+    """Bring an empty database to an older schema, as that version of Clarion did, and fill it."""
     versions = Path(migrating.__file__).parent / "migrations" / "versions"
     connection = await asyncpg.connect(url)
     for script in sorted(versions.glob("*.sql")):
@@ -56,7 +56,7 @@ async def at_revision(url: str, revision: str) -> None:
             await connection.execute(script.read_text(encoding="utf-8"))
     await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
     await connection.execute("INSERT INTO alembic_version VALUES ($1)", revision)
-    await connection.execute(OF_0003)
+    await connection.execute(data)
     await connection.close()
 
 
@@ -82,7 +82,7 @@ OF_0003 = """
 
 
 async def test_triggers_from_before_version_0004_are_delivered(empty: str) -> None:
-    await at_revision(empty, "0003")
+    await at_revision(empty, "0003", OF_0003)
     await migrate(empty)
     pool = await open_pool(empty, size=2, connect_timeout=5)
     queue = PostgresQueue(pool)
@@ -107,7 +107,7 @@ async def test_triggers_from_before_version_0004_are_delivered(empty: str) -> No
 
 
 async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> None:
-    await at_revision(empty, "0003")
+    await at_revision(empty, "0003", OF_0003)
     await migrate(empty)
     pool = await open_pool(empty, size=2, connect_timeout=5)
     found = await campaigns.find_campaign(pool, 1, 44)
@@ -121,7 +121,7 @@ async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> N
 
 
 async def test_a_new_channel_needs_no_migration(empty: str) -> None:
-    await at_revision(empty, "0003")
+    await at_revision(empty, "0003", OF_0003)
     await migrate(empty)
     connection = await asyncpg.connect(empty)
     await connection.execute("UPDATE campaign SET channel = 'chat' WHERE id = 44")
@@ -179,3 +179,24 @@ async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPath
         with pytest.raises(StoreUnavailable):
             await pending(url)
         pool.terminate()
+
+
+OF_0010 = """
+    INSERT INTO project (id, name) VALUES (1, 'one');
+    INSERT INTO suppression
+    SELECT 1, channel, address, reason, 'smtp', gen_random_uuid(), now() - age::interval
+    FROM (VALUES ('email', 'A@Example.com', 'first', '4 h'), ('email', 'A@EXAMPLE.com', 'second', '3 h'),
+        ('email', 'b@example.com', 'as it was', '2 h'), ('push', 'Token@A', 'no domain', '1 h'))
+        AS s (channel, address, reason, age);
+"""
+
+
+async def test_suppressions_from_before_version_0011_are_by_domain(empty: str) -> None:
+    await at_revision(empty, "0010", OF_0010)
+    await migrate(empty)
+    connection = await asyncpg.connect(empty)
+    rows = await connection.fetch("SELECT address, reason FROM suppression ORDER BY created_at")
+    await connection.close()
+    assert [tuple(row) for row in rows] == [
+        ("A@example.com", "first"), ("b@example.com", "as it was"), ("Token@A", "no domain"),
+    ]  # fmt: skip

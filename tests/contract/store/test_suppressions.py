@@ -76,6 +76,8 @@ async def test_outcome_without_a_refusal_suppresses_no_recipient(pool: Pool) -> 
         ({"external_id": "another"}, True),
         ({"project_id": 2}, False),
         ({"address": "else@example.com"}, False),
+        ({"address": "someone@EXAMPLE.Com"}, True),  # only domains have no case
+        ({"address": "Someone@example.com"}, False),
         ({"channel": Channel.PUSH}, False),
     ],
 )
@@ -85,6 +87,15 @@ async def test_next_claim_for_the_recipient_is_suppressed(
     await refuse(pool, a_trigger())
     claim = await claim_one(pool, a_trigger(**changes), "other")
     assert claim.suppressed == ("550 unknown" if suppressed else "")
+
+
+async def test_domains_compare_without_case(pool: Pool) -> None:
+    await refuse(pool, a_trigger(address="Zoe@Example.ORG"), a_trigger(address="Zoe@example.org"))
+    await refuse(pool, a_trigger(channel=Channel.PUSH, address="Token@A"))
+    assert [one.address for one in await listed(pool)] == ["Token@A", "Zoe@example.org"]
+    assert [one.address for one in await listed(pool, address="Zoe@EXAMPLE.org")] == ["Zoe@example.org"]
+    gone = "Zoe@exAMPLE.org"
+    assert await remove_suppression(pool, project=None, channel=Channel.EMAIL, address=gone) == 1
 
 
 async def test_suppressed_trigger_is_not_a_dead_letter(pool: Pool) -> None:

@@ -224,6 +224,21 @@ def test_the_password_is_in_no_repr() -> None:
             {"type": "smtp", "host": "a", "security": "ssl"},
             "providers.mail.security: invalid enum value 'ssl'",
         ),
+        *(
+            (
+                {"type": "smtp", "host": "a", "local_hostname": name},
+                "providers.mail.local_hostname: ",
+            )
+            for name in (
+                "relay",
+                "a.b c",
+                "1.2.3.4",
+                "localhost.localdomain",
+                "[300.1.1.1]",
+                "[::1]",
+                "a.b\n",
+            )
+        ),
         ({"type": "smtp", "host": "a", "timeout": 0}, "providers.mail.timeout: expected `float` > 0"),
         (
             {"type": "smtp", "host": "a", "username": "u"},

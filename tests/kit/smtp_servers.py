@@ -36,6 +36,10 @@ class MailServer:
         self.recipients: list[str] = []
         self.senders: list[str] = []
         self.encrypted: list[bool] = []
+        self.names: list[str] = []
+        """The names in EHLO."""
+        self.declared: list[list[str]] = []
+        """The parameters of each MAIL."""
         self.to_mail: list[str] = []
         self.to_rcpt: list[str] = []
         self.to_data: list[str] = []
@@ -44,11 +48,13 @@ class MailServer:
         self, _: SMTP, session: Session, __: Envelope, hostname: str, answer: list[str]
     ) -> list[str]:
         session.host_name = hostname
+        self.names.append(hostname)
         return [*answer[:-1], *self.offers, answer[-1]]
 
     async def handle_MAIL(  # noqa: N802
-        self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, parameters: list[str]
     ) -> str:
+        self.declared.append(parameters)
         if self.to_mail:
             return self.to_mail.pop(0)
         envelope.mail_from = address
@@ -83,7 +89,7 @@ def authenticator(_: SMTP, __: Session, ___: Envelope, mechanism: str, data: Any
 
 @contextlib.asynccontextmanager
 async def mail_server(
-    *, tls: ssl.SSLContext | None = None, pipelining: bool = False, **options: Any
+    *, tls: ssl.SSLContext | None = None, pipelining: bool = False, host: str = "127.0.0.1", **options: Any
 ) -> AsyncIterator[MailServer]:
     """Run aiosmtpd; `tls` for TLS from the start, other options as in `aiosmtpd.smtp.SMTP`."""
     server, loop = MailServer(pipelining=pipelining), asyncio.get_running_loop()
@@ -94,7 +100,7 @@ async def mail_server(
         open_ones.append(SMTP(server, loop=loop, hostname="mail.example.com", **options))
         return open_ones[-1]
 
-    listening = await loop.create_server(accept, "127.0.0.1", 0, ssl=tls)
+    listening = await loop.create_server(accept, host, 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server

@@ -55,6 +55,13 @@ def test_the_example_names_every_setting() -> None:
     assert {name for name in given if not name.startswith("providers.")} == names()
 
 
+def test_the_example_of_a_provider_is_valid(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").partition("# [providers.smtp]")[2].splitlines()
+    section = "\n".join(["[providers.smtp]", *(line.removeprefix("# ") for line in lines)])
+    table = load(write(tmp_path, section), {"CLARION_PROVIDERS_SMTP_PASSWORD": "x"}).providers["smtp"]
+    assert build("smtp", table, data_dir=tmp_path).name == "smtp"
+
+
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "[server]\nprocesses = 2\ndeadline = 3\n[gateway]\nupstreams = ['a:1']\n")
     settings = load(

@@ -9,8 +9,10 @@ from typing import NamedTuple, cast
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
+from ....domain.delivery_errors import ProviderError, Verdict
 from .classify import Stage, is_refusal
 from .protocol import PipelinedProtocol
+from .session import Offers, SessionOptions, open_session
 
 __all__ = ["Connection"]
 
@@ -34,15 +36,17 @@ _DATA = _Step(Stage.DATA, b"DATA\r\n", frozenset({_GO_AHEAD}))
 class Connection:
     """A connection that is opened by its first message and never reopened."""
 
-    def __init__(self, client: aiosmtplib.SMTP) -> None:
+    def __init__(self, client: aiosmtplib.SMTP, options: SessionOptions) -> None:
         """Create a connection that is not open yet.
 
         Args:
-            client: Connects, encrypts and logs in; not connected yet.
+            client: Not connected yet.
+            options: How to open the session.
         """
         self._client = client
+        self._options = options
         self._protocol: PipelinedProtocol | None = None
-        self._pipelining = False
+        self._offers = Offers(pipelining=False, max_size=None)
         self._needs_reset = False
         self.carried = 0
         self.last_used = 0.0
@@ -66,16 +70,20 @@ class Connection:
         Raises:
             SMTPException: The server rejected the message, closed the connection, or does not speak SMTP.
             OSError: The network failed.
+            ProviderError: The message exceeds the size that the server accepts. Nothing of it was sent.
         """
         self.stage = Stage.CONNECT
         self.carried += 1
         protocol = self._protocol or await self._open()
         steps = [
-            _Step(Stage.SENDER, b"MAIL FROM:<%b>\r\n" % sender.encode("ascii")),
+            _Step(
+                Stage.SENDER,
+                b"MAIL FROM:<%b>%b\r\n" % (sender.encode("ascii"), self._size_parameter(content)),
+            ),
             _Step(Stage.RECIPIENT, b"RCPT TO:<%b>\r\n" % recipient.encode("ascii")),
             _DATA,
         ]
-        send = self._pipeline if self._pipelining else self._send_in_turn
+        send = self._pipeline if self._offers.pipelining else self._send_in_turn
         await send(protocol, [_RESET, *steps] if self._needs_reset else steps)
         self._needs_reset = False
         self.stage = Stage.CONTENT
@@ -83,21 +91,19 @@ class Connection:
         return _accepted(await protocol.read(), _DONE).message
 
     async def _open(self) -> PipelinedProtocol:
-        client = self._client
-        await client.connect()
-        if client.is_ehlo_or_helo_needed:
-            await self._greet()
-        self._pipelining = client.supports_extension("pipelining")
-        self._protocol = PipelinedProtocol(cast("asyncio.Transport", client.transport))
+        self._offers = await open_session(self._client, self._options)
+        self._protocol = PipelinedProtocol(cast("asyncio.Transport", self._client.transport))
         return self._protocol
 
-    async def _greet(self) -> None:
-        try:
-            await self._client.ehlo()
-        except aiosmtplib.SMTPHeloError:
-            if not self._client.is_connected:
-                raise
-            await self._client.helo()
+    def _size_parameter(self, content: bytes) -> bytes:
+        """Return the parameter that declares the message's size, if the server offers it (RFC 1870)."""
+        most, size = self._offers.max_size, len(content)
+        if most is None:
+            return b""
+        if 0 < most < size:
+            problem = f"the email has {size} octets; the server accepts at most {most}"
+            raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
+        return b" SIZE=%d" % size
 
     async def _send_in_turn(self, protocol: PipelinedProtocol, steps: Sequence[_Step]) -> None:
         for step in steps:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import aiosmtplib
-
 from .connection import Connection
 
 __all__ = ["Pool"]
@@ -15,15 +13,15 @@ __all__ = ["Pool"]
 class Pool:
     """Idle connections. The most recently used one is used next, so that surplus ones expire."""
 
-    def __init__(self, client: Callable[[], aiosmtplib.SMTP], idle_limit: float, max_messages: int) -> None:
+    def __init__(self, new: Callable[[], Connection], idle_limit: float, max_messages: int) -> None:
         """Create an empty pool.
 
         Args:
-            client: Creates a client that is not connected.
+            new: Creates a connection that is not open yet.
             idle_limit: Seconds after which an idle connection is closed.
             max_messages: Messages after which a connection is closed.
         """
-        self._client = client
+        self._new = new
         self._idle_limit = idle_limit
         self._max_messages = max_messages
         self._idle: list[Connection] = []
@@ -36,7 +34,7 @@ class Pool:
             if connection.is_open:
                 return connection
             connection.close()
-        return Connection(self._client())
+        return self._new()
 
     def give_back(self, connection: Connection) -> None:
         """Return a connection to the pool, or close it if it is broken or has reached `max_messages`."""

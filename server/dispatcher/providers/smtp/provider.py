@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,11 +14,15 @@ from ....channels.base import Message
 from ....channels.email_message import Email, compose, envelope_address, sender_of
 from ....domain.campaign import Channel
 from ....domain.delivery_errors import ProviderError, Verdict
+from ....domain.wording import quoted
 from ....errors import ConfigError
 from ..base import SendingPolicy
 from .classify import Stage, classify, is_lost
+from .connection import Connection
 from .dkim import Signer
 from .pool import Pool
+from .queue_id import queue_id
+from .session import SessionOptions, default_name, is_full_name
 
 __all__ = ["SmtpProvider", "SmtpSettings"]
 
@@ -28,7 +30,6 @@ _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LARGE = 100_000
 """Size in octets from which an email is signed in a thread. It would block the event loop for 2 ms."""
-_QUEUED_AS = re.compile(r"queued as ([\w.@-]+)", re.IGNORECASE)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=255)]
@@ -49,9 +50,10 @@ class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
     """For one message, including the time to connect."""
     connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     """How many messages may be in flight at once, each on its own connection."""
-    local_hostname: Name | None = None
-    """The name in EHLO; default: this machine's host name."""
-    ca_file: str | None = None
+    local_hostname: str = ""
+    """The name in EHLO: fully qualified, or an address in brackets. Default: this machine's name, or its
+    address if the name is not fully qualified."""
+    ca_file: str = ""
     """A PEM file of certificate authorities to trust instead of the system's."""
     verify: bool = True
     """Whether the server's certificate is verified."""
@@ -83,10 +85,10 @@ class SmtpProvider:
         self.timeout = settings.timeout
         self.concurrency = settings.connections
         self._settings = settings
+        self._options = _session_options(name, settings)
         self._tls = _tls_context(name, settings)
         self._signer = _signer(name, settings)
-        self._local_hostname = settings.local_hostname or socket.gethostname()
-        self._pool = Pool(self._client, settings.idle_limit, settings.max_messages)
+        self._pool = Pool(self._connection, settings.idle_limit, settings.max_messages)
 
     async def send(self, message: Message) -> str:
         """Send an email.
@@ -98,8 +100,7 @@ class SmtpProvider:
             raise ProviderError(Verdict.NEVER, "SMTP sends only email", reached_provider=False)
         sender, recipient = sender_of(message.sender).address, envelope_address(message.to)
         reply = await self._transmit(sender, recipient, await self._signed(compose(message)))
-        queued = _QUEUED_AS.search(reply)
-        return queued[1] if queued else message.message_id
+        return queue_id(reply) or message.message_id
 
     async def aclose(self) -> None:
         """Close all idle connections."""
@@ -124,26 +125,26 @@ class SmtpProvider:
                 if reused and is_lost(error) and connection.stage is not Stage.CONTENT:
                     continue
                 raise classify(error, connection.stage, recipient) from None
+            except ProviderError:
+                self._pool.give_back(connection)
+                raise
             except BaseException:
                 connection.abort()
                 raise
             self._pool.give_back(connection)
             return reply
 
-    def _client(self) -> aiosmtplib.SMTP:
-        """Create a client. It has no timeouts: the caller of `send` cancels it."""
+    def _connection(self) -> Connection:
+        """Create a connection. It has no timeouts: the caller of `send` cancels it."""
         settings = self._settings
-        return aiosmtplib.SMTP(
+        client = aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port or _PORTS[settings.security],
-            username=settings.username or None,
-            password=settings.password or None,
-            local_hostname=self._local_hostname,
             timeout=None,
             use_tls=settings.security == "tls",
-            start_tls=settings.security == "starttls",
             tls_context=self._tls,
         )
+        return Connection(client, self._options)
 
 
 def _reject_clear_text_credentials(name: str, settings: SmtpSettings) -> None:
@@ -157,11 +158,22 @@ def _reject_clear_text_credentials(name: str, settings: SmtpSettings) -> None:
         )
 
 
+def _session_options(name: str, settings: SmtpSettings) -> SessionOptions:
+    own = settings.local_hostname
+    if own and not is_full_name(own):
+        raise ConfigError(
+            f"providers.{name}.local_hostname: {quoted(own)} is not a fully qualified name, such as "
+            "mailer.example.com, or an address in brackets, such as [192.0.2.1]"
+        )
+    credentials = (settings.username, settings.password) if settings.username else None
+    return SessionOptions(own or default_name(), settings.security == "starttls", credentials)
+
+
 def _tls_context(name: str, settings: SmtpSettings) -> ssl.SSLContext | None:
     if settings.security == "none":
         return None
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "contains no certificate"
         raise ConfigError(f"providers.{name}.ca_file: cannot be used: {reason}") from None

@@ -19,7 +19,6 @@ __all__ = [
     "Undefined",
     "channel_of",
     "lane_of",
-    "locale_chain",
     "providers_of",
 ]
 
@@ -110,12 +109,6 @@ class Campaign:
     def __post_init__(self) -> None:
         """Compute the lane once: every trigger of the campaign needs it."""
         object.__setattr__(self, "lane", lane_of(self.channel, self.providers))
-
-
-def locale_chain(locale: str) -> list[str]:
-    """Return the keys under which to look for a template, best first: `pt-br`, `pt`, `default`."""
-    parts = locale.replace("_", "-").lower().split("-") if locale else []
-    return ["-".join(parts[:end]) for end in range(len(parts), 0, -1)] + [DEFAULT_LOCALE]
 
 
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import functools
 import math
 import re
 import unicodedata
@@ -17,13 +16,12 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from babel import Locale, dates, numbers
-from babel.core import UnknownLocaleError
 from liquid.exceptions import FilterArgumentError
 from liquid.filter import liquid_filter, with_context
 
-from ..domain.campaign import locale_chain
 from .filter_limits import Filter
 from .limits import MAX_INTEGER_BITS, BoundedContext
+from .locales import babel_locale
 from .moments import is_day, moment_of
 from .values import EXACT, text_of
 
@@ -40,23 +38,8 @@ _NO_BREAK_SPACE = "\u00a0"
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
-@functools.lru_cache(maxsize=256)
-def locale_of(tag: str) -> Locale:
-    """Return Babel's locale for a BCP 47 tag, falling back to its language, then to English.
-
-    The first use of a locale loads it from a file (about 5 ms and 1 MB) and keeps it in memory; all thousand
-    locales take 180 MB.
-    """
-    for candidate in locale_chain(tag)[:-1]:  # the last one is `default`, which is not a locale
-        try:
-            return Locale.parse(candidate, sep="-")
-        except (UnknownLocaleError, ValueError):
-            continue
-    return Locale("en")
-
-
 def _locale(context: BoundedContext, named: object) -> Locale:
-    return locale_of(str(named) or context.locale)
+    return babel_locale(str(named) or context.locale)
 
 
 @with_context

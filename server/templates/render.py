@@ -12,13 +12,14 @@ from liquid.exceptions import LiquidError
 
 from ..channels import CHANNELS
 from ..channels.base import Message
-from ..domain.campaign import Campaign, locale_chain
+from ..domain.campaign import DEFAULT_LOCALE, Campaign
 from ..domain.delivery_errors import RenderError
 from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
 from .check import check_templates
 from .environment import UNSUBSCRIBE, describe, environment_for, part_label, part_sources, render_text
 from .limits import MAX_SECONDS, Budget, Cost, Recipient, TimeLimitError
+from .locales import best_match, same_language
 from .mjml import to_html
 from .unsubscribe import checked_url
 
@@ -37,6 +38,9 @@ class _Compiled:
     """The compiled parts of one campaign's template for one locale."""
 
     locale: str
+    """The name of the template."""
+    formatting_locale: str
+    """A BCP 47 tag for dates and numbers, or empty."""
     parts: Mapping[str, BoundTemplate]
 
     def render(self, part: str, namespace: Mapping[str, object], recipient: Recipient, budget: Budget) -> str:
@@ -97,7 +101,7 @@ class Renderer:
             raise RenderError(f"the channel of the campaign is now {campaign.channel}, not {trigger.channel}")
         compiled = self._compile(campaign, trigger.locale)
         namespace = _namespace(campaign, trigger)
-        recipient = Recipient(trigger.locale, trigger.timezone, timezone_fallback)
+        recipient = Recipient(compiled.formatting_locale, trigger.timezone, timezone_fallback)
         budget = Budget(self._seconds)
         parts = {part: compiled.render(part, namespace, recipient, budget) for part in compiled.parts}
         if not any(parts.get(part, "").strip() for part in _BODIES):
@@ -125,7 +129,19 @@ def chosen_locale(campaign: Campaign, locale: str) -> str:
     """
     if not campaign.templates:
         raise RenderError("the campaign has no template")
-    return next((c for c in locale_chain(locale) if c in campaign.templates), next(iter(campaign.templates)))
+    named = (name for name in campaign.templates if name != DEFAULT_LOCALE)
+    chosen = best_match(locale, named) if locale else None
+    return chosen or (
+        DEFAULT_LOCALE if DEFAULT_LOCALE in campaign.templates else next(iter(campaign.templates))
+    )
+
+
+def _formatting_locale(chosen: str, locale: str) -> str:
+    """Return the locale for dates and numbers, which must fit the language of the chosen template.
+
+    The language of the template `default` is not known: it may have been written for all users.
+    """
+    return locale if chosen == DEFAULT_LOCALE or (locale and same_language(chosen, locale)) else chosen
 
 
 def _compile(campaign: Campaign, locale: str) -> _Compiled:
@@ -139,7 +155,7 @@ def _compile(campaign: Campaign, locale: str) -> _Compiled:
             compiled[part] = environment_for(part, campaign.undefined).from_string(source)
         except LiquidError as error:
             raise RenderError(describe(chosen, part, error)) from error
-    return _Compiled(chosen, compiled)
+    return _Compiled(chosen, _formatting_locale(chosen, locale), compiled)
 
 
 def _namespace(campaign: Campaign, trigger: Trigger) -> Mapping[str, object]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.campaign import locale_chain
 from server.domain.locale import normal_locale
+from server.templates.locales import locale_chain
 
 
 @pytest.mark.parametrize(

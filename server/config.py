@@ -38,6 +38,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Burst = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Grace = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Domain = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$", max_length=253)]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +81,7 @@ class ServerSettings(_Section, frozen=True):
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     reflection: bool = True
     idempotency_ttl: Annotated[float, msgspec.Meta(ge=60, le=31_536_000)] = 86_400.0
+    refused_domains: tuple[Domain, ...] = ()
 
 
 class LimitSettings(_Section, frozen=True):
@@ -136,7 +138,7 @@ _SECTIONS = {
     for field in msgspec.structs.fields(Settings)
     if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
-_LISTS = {"gateway.upstreams", "webhooks.allow"}
+_LISTS = {"gateway.upstreams", "server.refused_domains", "webhooks.allow"}
 """Settings whose variables are comma-separated lists."""
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")

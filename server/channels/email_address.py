@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 
 import email_validator
 
 from ..domain.wording import at_position
+from .email_domains import domain_problem, refuse_domains
 
-__all__ = ["as_sent", "email_problem", "is_envelope_address", "is_plain_email"]
+__all__ = ["as_sent", "email_problem", "is_envelope_address", "is_plain_email", "set_refused_domains"]
 
 # Nearly every address has this plain form; the library checks the others, at ten times the cost. The others
-# include domains with "--", which may be Punycode, and reserved top-level domains.
+# include domains with "--", which may be Punycode.
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
-_PLAIN_DOMAIN = re.compile(
-    rf"(?!.*--)(?:{_LABEL}\.)+(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[A-Za-z]{{2,24}}",
-    re.IGNORECASE | re.ASCII,
-)
+_PLAIN_DOMAIN = re.compile(rf"(?!.*--)(?:{_LABEL}\.)+[A-Za-z]{{2,24}}", re.IGNORECASE | re.ASCII)
 # Without quoted local parts and address literals, which are not used in practice and allow injections.
 _ENVELOPE = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9][\w-]*\.)*[A-Za-z0-9][\w-]*", re.ASCII
@@ -29,6 +28,16 @@ _NOT_DOMAIN = re.compile(r"[^A-Za-z0-9.\u0080-\U0010ffff-]")
 # The library ends some sentences with the invalid characters or a part of the address.
 _QUOTED = re.compile(r"(?:: .*| \((?!\d).*\))?\.?\Z", re.DOTALL)
 _MAX_REASON = 92
+
+
+# The library's own list of special domains depends on its version, and includes some that local networks use.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def set_refused_domains(domains: Iterable[str]) -> None:
+    """Refuse these domains and all below them in this process."""
+    refuse_domains(domains)
+    _is_plain_domain.cache_clear()
 
 
 def is_plain_email(address: str) -> bool:
@@ -44,7 +53,7 @@ def is_plain_email(address: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_plain_domain(domain: str) -> bool:
-    return _PLAIN_DOMAIN.fullmatch(domain) is not None
+    return _PLAIN_DOMAIN.fullmatch(domain) is not None and domain_problem(domain) is None
 
 
 def is_envelope_address(address: str) -> bool:
@@ -57,10 +66,11 @@ def email_problem(address: str) -> str | None:
     if is_plain_email(address):
         return None
     try:
-        _validated(address)
+        domain = _validated(address).ascii_domain
     except email_validator.EmailNotValidError as error:
         return f"is not an email address: {_reason(address, str(error))}"
-    return None
+    problem = domain_problem(domain)
+    return f"cannot be sent to: {problem}" if problem else None
 
 
 def as_sent(address: str) -> str:

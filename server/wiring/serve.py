@@ -45,7 +45,9 @@ async def serve(settings: Settings) -> None:
         StoreUnavailable: the database cannot be reached at the start.
     """
     from ..api.server import RpcServer  # noqa: PLC0415 - see above
+    from ..channels.email_address import set_refused_domains  # noqa: PLC0415
 
+    set_refused_domains(settings.server.refused_domains)
     async with (
         opened_pool(settings, migrated=True) as pool,
         opened_pool(settings, READING, size=_FOR_LISTS) as reading,

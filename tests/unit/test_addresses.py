@@ -11,7 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-from server.channels.email_address import _PLAIN_DOMAIN, _PLAIN_LOCAL, as_sent, email_problem, is_plain_email
+from server.channels.email_address import (
+    _PLAIN_DOMAIN,
+    _PLAIN_LOCAL,
+    as_sent,
+    email_problem,
+    is_plain_email,
+    set_refused_domains,
+)
 from server.channels.email_message import envelope_address
 from server.channels.text import is_plain_phone, phone_pattern_problem, phone_problem
 
@@ -93,6 +100,41 @@ def test_stored_addresses_are_sent_in_their_idna_2008_form() -> None:
 )
 def test_problems_of_email_addresses(address: str, problem: str) -> None:
     assert email_problem(address) == f"is not an email address: {problem}"
+
+
+@pytest.mark.parametrize(
+    "domain", ["a.test", "A.TEST", "mail.local", "a.home.arpa", "a.internal", "a.example"]
+)
+def test_domains_of_local_networks_are_deliverable(domain: str) -> None:
+    assert email_problem(f"a@{domain}") is None
+    assert is_plain_email(f"a@{domain}")
+
+
+@pytest.mark.parametrize("name", ["invalid", "localhost", "onion", "arpa", "alt"])
+def test_domains_without_mail_servers_are_not_deliverable(name: str) -> None:
+    for domain in (f"a.{name}", f"b.a.{name.upper()}"):
+        assert (
+            email_problem(f"a@{domain}") == f'cannot be sent to: no mail server can have a name in "{name}"'
+        )
+        assert not is_plain_email(f"a@{domain}")
+    assert email_problem(f"a@{name}") == (
+        "is not an email address: the part after the @-sign is not valid, it should have a period"
+    )
+
+
+@pytest.mark.parametrize(
+    "domain", ["a.test", "test.home.arpa", "xn--mnchen-3ya.de", "a.xn--mnchen-3ya.de", "münchen.de"]
+)
+def test_configured_domains_are_refused(domain: str) -> None:
+    assert email_problem(f"a@{domain}") is None
+    set_refused_domains(["test", "home.arpa", "xn--mnchen-3ya.de"])
+    try:
+        problem = email_problem(f"a@{domain}")
+        assert problem is not None
+        assert problem.startswith("cannot be sent to: this service does not send to the domain ")
+        assert email_problem("a@b.latest") is None
+    finally:
+        set_refused_domains([])
 
 
 @given(ADDRESSES | st.text())

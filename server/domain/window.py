@@ -14,25 +14,40 @@ __all__ = ["next_opening", "zone_of"]
 def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
     """Return `now` if the window is open in `zone`, otherwise the next instant at which it opens.
 
-    If the local clock skips the opening time (spring), the window opens that much later. If the clock shows
-    it twice (autumn), the window opens the first time.
+    If the local clock skips the opening time (spring), the window opens at the end of the gap, unless the
+    clock skips the closing time, too. If the clock shows it twice (autumn), the window opens the first time.
     """
     opens, closes = dt.time.fromisoformat(window.opens), dt.time.fromisoformat(window.closes)
-    local = now.astimezone(zone)
-    if _is_open(opens, closes, local.time()):
+    if _is_open(opens, closes, now.astimezone(zone).time()):
         return now
-    days = (local.date() + dt.timedelta(days=number) for number in range(3))
-    instants = (
-        dt.datetime.combine(day, opens, zone).replace(fold=fold).astimezone(dt.UTC)
-        for day in days
-        for fold in (0, 1)
-    )
+    today = now.astimezone(zone).date()
+    days = (today + dt.timedelta(days=number) for number in range(3))
+    instants = (instant for day in days for instant in _instants(dt.datetime.combine(day, opens), zone))
     return min(
         instant
         for instant in instants
-        # If the clock skips the opening, one of its two instants is too early and the other may be too late.
         if instant > now and _is_open(opens, closes, instant.astimezone(zone).time())
     )
+
+
+def _instants(wall: dt.datetime, zone: dt.tzinfo) -> tuple[dt.datetime, ...]:
+    """Return the instants at which a local clock shows a time, or the end of the gap in which it skips it."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
+    if first <= second:
+        return first, second
+    return (_change(second, first, zone),)  # in a gap, the later fold is the earlier instant
+
+
+def _change(before: dt.datetime, after: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
+    """Return the instant between these at which the offset of a zone changes, to the second."""
+    offset = before.astimezone(zone).utcoffset()
+    while after - before > dt.timedelta(seconds=1):
+        middle = (before + (after - before) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after
 
 
 def _is_open(opens: dt.time, closes: dt.time, wall: dt.time) -> bool:

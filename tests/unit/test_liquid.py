@@ -192,7 +192,7 @@ def test_numbers_are_calculated_in_decimal(expression: str, expected: str) -> No
         ("word | split: '' | has: 'v', true", "false"),
     ],
 )
-def test_arrays_tolerate_nil_and_tell_true_from_one(expression: str, expected: str) -> None:
+def test_arrays_accept_nil_and_do_not_mix_true_and_one(expression: str, expected: str) -> None:
     assert shown("{{ event." + expression + " }}") == expected
 
 
@@ -209,7 +209,7 @@ def test_arrays_tolerate_nil_and_tell_true_from_one(expression: str, expected: s
         ("event.one == true", "no"),
     ],
 )
-def test_contains_tells_true_from_one(condition: str, expected: str) -> None:
+def test_contains_does_not_mix_true_and_one(condition: str, expected: str) -> None:
     assert shown("{% if " + condition + " %}yes{% else %}no{% endif %}") == expected
 
 

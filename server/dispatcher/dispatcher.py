@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Generic
@@ -16,6 +15,7 @@ from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, Leased, Released
 from ..errors import StoreUnavailable
 from .attempt import EXPIRED, EXPIRED_IN_DOUBT, AttemptRunner
+from .leases import Leases
 from .ports import Lanes, Queue, Sender
 from .recorder import Recorder
 from .redact import safe_traceback
@@ -46,9 +46,6 @@ class Dispatcher(Generic[ClaimT]):
         settings: Lease, poll interval and grace period.
         clock: Measures all waits.
         on_room: Called with the lanes that have fewer messages than could be sent.
-
-    Raises:
-        ConfigError: A provider's timeout is not shorter than the lease.
     """
 
     def __init__(
@@ -62,7 +59,6 @@ class Dispatcher(Generic[ClaimT]):
         clock: Clock = SYSTEM_CLOCK,
         on_room: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
-        settings.check_timeouts(router.timeouts)
         self._queue = queue
         self._source = source
         self._settings = settings
@@ -76,12 +72,11 @@ class Dispatcher(Generic[ClaimT]):
         self._queue_health = StoreHealth("queue")
         self._catalog_health = StoreHealth("campaigns")
         self._recorder = Recorder(queue, self._queue_health, self._wake.set, clock)
+        self._leases = Leases(queue, settings.lease, self._queue_health, clock)
         self._lanes_of_queue: set[str] = set()
         self._short_of_slots: frozenset[str] = frozenset()
         """Providers for which more messages may be due than the last round could claim."""
         self._sends: dict[asyncio.Task[None], ClaimT] = {}
-        self._claimed_ids: set[uuid.UUID] = set()
-        """The IDs of the claims in `_sends`."""
         self._listener: asyncio.Task[None] | None = None
         self._lingering: asyncio.Task[None] | None = None
         self._stopping = False
@@ -93,7 +88,8 @@ class Dispatcher(Generic[ClaimT]):
 
     async def run(self) -> None:
         """Deliver until `stop` is called. If cancelled instead, do not wait for sends in flight."""
-        helpers = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._housekeep())]
+        loops = (self._recorder.run(), self._leases.run(), self._housekeep())
+        helpers = [asyncio.create_task(loop) for loop in loops]
         try:
             await self._claim_until_stopped()
             await self._finish_up()
@@ -207,22 +203,22 @@ class Dispatcher(Generic[ClaimT]):
     def _start(self, claim: ClaimT) -> None:
         """Start an attempt in a task, unless this dispatcher is still working on the same message."""
         # That happens if our lease ended early: the database's clock jumped, or recording takes very long.
-        if claim.id in self._claimed_ids or self._recorder.has(claim.id):
+        if claim.id in self._leases or self._recorder.has(claim.id):
             self._recorder.released(Released(claim, self._settings.lease))
             return
-        self._claimed_ids.add(claim.id)
+        self._leases.add(claim)
         self._router.began(claim.provider)
-        task = asyncio.create_task(self._attempt(claim, self._clock.monotonic()))
+        task = asyncio.create_task(self._attempt(claim))
         self._sends[task] = claim
         task.add_done_callback(self._ended)
 
-    async def _attempt(self, claim: ClaimT, claimed_at: float) -> None:
+    async def _attempt(self, claim: ClaimT) -> None:
         result = None
         gate = self._router.gate(claim.provider)
         waits = gate.locked()
         try:
             async with gate:
-                if self._stopping or (waits and not self._may_begin(claim.provider, claimed_at)):
+                if self._stopping or (waits and not self._may_begin(claim)):
                     self._recorder.released(Released(claim))
                     return
                 attempted = await self._attempts.attempt(claim)
@@ -239,10 +235,9 @@ class Dispatcher(Generic[ClaimT]):
         finally:
             self._router.ended(claim.provider, result)
 
-    def _may_begin(self, provider: str, claimed_at: float) -> bool:
-        """Return whether a claim that waited for a connection can still be sent within its lease."""
-        waited = self._clock.monotonic() - claimed_at
-        return self._router.may_begin(provider, self._settings.lease - waited)
+    def _may_begin(self, claim: ClaimT) -> bool:
+        """Return whether a claim that waited for a connection can still be sent."""
+        return self._leases.is_valid(claim) and self._router.may_begin(claim.provider)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Clean up after an attempt, and wake the loop if the free slot can be used.
@@ -250,7 +245,7 @@ class Dispatcher(Generic[ClaimT]):
         If the attempt was cancelled before it began, its claim is released.
         """
         claim = self._sends.pop(task)
-        self._claimed_ids.discard(claim.id)
+        self._leases.remove(claim)
         if task.cancelled():
             self._recorder.released(Released(claim))
         elif error := task.exception():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, Self
@@ -45,6 +46,14 @@ class Queue(Protocol[ClaimT]):
         Each message leaves the queue, becomes due again later, or becomes a dead letter. After
         `StoreUnavailable` the caller repeats the call with the same attempts, even if the commit succeeded;
         each attempt is recorded once, by its message's ID and its number.
+        """
+        ...
+
+    async def renew(self, claims: Sequence[ClaimT], lease: float) -> Collection[uuid.UUID]:
+        """Extend the leases of claims to this many seconds from now.
+
+        Returns:
+            The IDs of the claims that are still held.
         """
         ...
 

@@ -43,7 +43,6 @@ class _ProviderState:
     breaker: Breaker
     rate: ProviderRate
     gate: asyncio.Semaphore
-    timeout: float
     free: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -172,27 +171,15 @@ class ProviderRouter:
         now = self._now()
         return min((state.wait(now) for state in self._states.values()), default=math.inf)
 
-    @property
-    def timeouts(self) -> Mapping[str, float]:
-        """The send timeout in seconds of each provider."""
-        return {name: state.timeout for name, state in self._states.items()}
-
     def gate(self, provider: str) -> asyncio.Semaphore:
         """Return the semaphore that bounds the provider's concurrent sends."""
         state = self._state(provider)
         return state.gate if state else _UNCONFIGURED_GATE
 
-    def may_begin(self, provider: str, within: float) -> bool:
-        """Return whether a message that waited may still be sent.
-
-        Args:
-            provider: The provider's name.
-            within: Seconds in which the send must end.
-        """
+    def may_begin(self, provider: str) -> bool:
+        """Return whether a message that waited may still be sent."""
         state = self._state(provider)
-        if state is None or state.breaker.state(self._now()) is not BreakerState.CLOSED:
-            return False
-        return state.timeout < within
+        return state is not None and state.breaker.state(self._now()) is BreakerState.CLOSED
 
     def breaker_states(self) -> dict[str, BreakerState]:
         """Return the state of each provider's breaker."""
@@ -227,5 +214,4 @@ class ProviderRouter:
             Breaker(policy.breaker_failures, policy.breaker_pause),
             ProviderRate(policy.rate, self._now()),
             asyncio.Semaphore(provider.concurrency),
-            provider.timeout,
         )

@@ -9,13 +9,11 @@ from functools import partial
 from typing import Any
 
 import structlog
-from msgspec import structs
 
 from ..config import Settings
 from ..dispatcher import metrics
 from ..dispatcher.dispatcher import Dispatcher
 from ..dispatcher.lane_mover import LaneMover
-from ..dispatcher.providers.base import Provider
 from ..dispatcher.router import ProviderRouter
 from ..dispatcher.trigger_sender import TriggerSender
 from ..dispatcher.webhooks.client import Poster
@@ -69,7 +67,6 @@ async def dispatch(settings: Settings) -> None:
         providers = build_providers(settings)
         for provider in providers.values():
             stack.push_async_callback(provider.aclose)
-        _warn_about_slow_providers(providers, settings.dispatch.shutdown_grace)
         poster = build_poster(settings)
         stack.push_async_callback(poster.aclose)
         pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
@@ -103,17 +100,11 @@ def webhook_dispatcher(
 ) -> Dispatcher[WebhookClaim]:
     """Return the dispatcher of webhook messages, for the endpoints that the catalog has now and later."""
     webhooks = settings.webhooks
-    lease = max(settings.dispatch.lease, 2 * webhooks.timeout)  # so that no send outlasts its lease
     endpoints = Endpoints(
         lambda: catalog.webhooks, timeout=webhooks.timeout, concurrency=webhooks.concurrency
     )
-    return Dispatcher(
-        queue,
-        endpoints,
-        WebhookSender(endpoints, poster),
-        ProviderRouter(endpoints),
-        structs.replace(settings.dispatch, lease=lease),
-    )
+    sender = WebhookSender(endpoints, poster)
+    return Dispatcher(queue, endpoints, sender, ProviderRouter(endpoints), settings.dispatch)
 
 
 async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
@@ -126,15 +117,6 @@ async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
             dispatcher.stop()
         await asyncio.wait(running)
     await asyncio.gather(*running)
-
-
-def _warn_about_slow_providers(providers: Mapping[str, Provider], grace: float) -> None:
-    slow = sorted(name for name, provider in providers.items() if provider.timeout > grace)
-    if slow:
-        log.warning(
-            "shutdown_grace is shorter than a provider's timeout: a send can be cut off and made twice",
-            providers=slow,
-        )
 
 
 async def _read_backlog(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:

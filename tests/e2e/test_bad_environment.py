@@ -56,7 +56,7 @@ async def test_unreadable_configuration_is_named(tmp_path: Path) -> None:
         ("gateway = 1", "gateway: Expected `object`, got `int` (from clarion.toml)"),
         ('[providers.mail]\ntype = "pigeon"', "providers.mail.type"),
         ('[providers.mail]\ntype = "smtp"\nhost = 5', "providers.mail.host"),
-        ("[dispatch]\nlease = 3", "providers.sandbox.timeout: 5 s must be less than dispatch.lease (3 s)"),
+        ("[dispatch]\nlease = 0", "dispatch.lease: Expected `float` > 0.0"),
         ('[webhooks]\nallow = ["10.0.0.0/33"]', "webhooks.allow: '10.0.0.0/33' does not appear to be"),
         ('[providers.smtp]\ntype = "sandbox"', "providers.sandbox is missing; the demo's"),
     ],

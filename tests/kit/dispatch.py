@@ -81,6 +81,8 @@ class MemoryQueue:
         self.dead: list[Finished] = []
         self.claims = 0
         self.finishes = 0
+        self.renewals = 0
+        self.renewals_fail = False
         self.released: list[Claim] = []
         self.finish_down = False
         self.down = False
@@ -135,6 +137,14 @@ class MemoryQueue:
         del self.rows[row.trigger.id]
         if done.attempt.outcome in {AttemptOutcome.DEAD, AttemptOutcome.IN_DOUBT}:
             self.dead.append(done)
+
+    async def renew(self, claims: Sequence[Claim], lease: float) -> set[uuid.UUID]:
+        self._reach(down=self.down or self.renewals_fail)
+        held = {claim.id for claim in claims if claim.id in self.rows}
+        for claim_id in held:
+            self.rows[claim_id].due = self.clock.now + lease
+        self.renewals += len(held)
+        return held
 
     async def release(self, released: Sequence[Released]) -> None:
         self._reach(down=self.down)

@@ -14,19 +14,14 @@ from structlog.testing import capture_logs
 from server.channels.email_message import Email
 from server.dispatcher import recorder
 from server.dispatcher.attempt import cut_off
-from server.dispatcher.dispatcher import Dispatcher
-from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
 from server.dispatcher.store_health import StoreHealth
-from server.dispatcher.trigger_sender import TriggerSender
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, ClaimRequest, Finished, Released
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.domain.trigger import Trigger
-from server.errors import ConfigError
 from tests.kit.dispatch import (
     ADDRESS,
-    SETTINGS,
     SLOW_POLL,
     MemoryCampaigns,
     MemoryQueue,
@@ -376,12 +371,21 @@ async def test_logs_and_records_never_contain_the_recipient() -> None:
         assert "sommer" not in text.lower()
 
 
-def test_a_timeout_longer_than_the_lease_is_rejected() -> None:
-    known, by_name = MemoryCampaigns(), {"mail": ScriptedProvider(timeout=30.0)}
-    with pytest.raises(
-        ConfigError, match=r"providers\.mail\.timeout: 30 s must be less than dispatch\.lease"
-    ):
-        Dispatcher(MemoryQueue(), known, TriggerSender(known, by_name), ProviderRouter(by_name), SETTINGS)
+async def test_a_send_longer_than_the_lease_is_made_once() -> None:
+    queue, provider, trigger = MemoryQueue(), ScriptedProvider(timeout=600.0), make_trigger()
+    provider.open.clear()
+    settings = DispatchSettings(poll_interval=1.0, lease=30.0)
+    async with running(queue, provider, settings=settings):
+        queue.add(trigger)
+        await queue.clock.run(300)
+        renewals = queue.renewals
+        assert renewals >= 10
+        assert queue.rows[trigger.id].attempt == 1
+        provider.open.set()
+        await queue.until_attempts(1)
+        await queue.clock.run(60)
+    assert sent_ids(provider) == [trigger.id]
+    assert queue.renewals == renewals
 
 
 @pytest.mark.parametrize(

@@ -324,16 +324,18 @@ async def test_claims_ahead_are_released_when_the_breaker_opens() -> None:
     assert sorted(row.attempt for row in queue.rows.values()) == [0, 0, 1, 1]
 
 
-async def test_a_claim_is_released_before_its_lease_ends() -> None:
+async def test_a_claim_whose_lease_ended_is_not_sent() -> None:
     queue = MemoryQueue()
-    mail = ScriptedProvider("mail", concurrency=1, timeout=0.3)
+    queue.renewals_fail = True
+    mail = ScriptedProvider("mail", concurrency=1)
     mail.open.clear()
     queue.add(make_trigger(), make_trigger())
     short = DispatchSettings(poll_interval=60.0, lease=0.4, shutdown_grace=5.0)
     async with running(queue, mail, settings=short, ahead=1):
+        await queue.clock.run(0.5)
+        mail.open.set()
         await queue.until_attempts(1)
         await queue.until_released()
-        mail.open.set()
     assert mail.most == 1
 
 

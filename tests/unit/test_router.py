@@ -299,13 +299,11 @@ def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     assert not traffic.serves(BOTH)
     assert planned(traffic.plan([BOTH])) == {}
     policy = SendingPolicy(breaker_failures=2)
-    known["second"] = ScriptedProvider("second", concurrency=3, timeout=7, policy=policy)
+    known["second"] = ScriptedProvider("second", concurrency=3, policy=policy)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 3)}
-    assert traffic.timeouts == {"second": 7}
     assert traffic.gate("second") is traffic.gate("second") is not traffic.gate("first")
-    assert traffic.may_begin("second", 7.1)
-    assert not traffic.may_begin("second", 7)
+    assert traffic.may_begin("second")
     sent(traffic, "second", DOWN, DOWN)
     assert traffic.breaker_states() == {"second": OPEN}
-    assert not traffic.may_begin("second", 7.1)
-    assert not traffic.may_begin("first", 7.1)
+    assert not traffic.may_begin("second")
+    assert not traffic.may_begin("first")

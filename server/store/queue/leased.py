@@ -31,7 +31,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
     """
 
     _sql: ClassVar[Mapping[str, Statement]]
-    """The statements `claim`, `finish`, `release` and `bury_expired`."""
+    """The statements `claim`, `renew`, `finish`, `release` and `bury_expired`."""
     _bury_arguments: ClassVar[Mapping[str, object]] = {}
     """Further arguments of `bury_expired`."""
 
@@ -88,6 +88,25 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         values = self._finish_arguments(finished)
         async with reached():
             await self._pool.execute(*self._sql["finish"](**values, holder=self._holder))
+
+    async def renew(self, claims: Sequence[ClaimT], lease: float) -> set[uuid.UUID]:
+        """Extend the leases of claims; return the IDs of those that this dispatcher still holds.
+
+        Args:
+            claims: What is still being sent.
+            lease: Seconds from now after which another dispatcher may claim the same.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+        """
+        values = {
+            "ids": [claim.id for claim in claims],
+            "numbers": [claim.attempt for claim in claims],
+            "lease": lease,
+        }
+        statement = self._sql["renew"](**values, holder=self._holder)
+        async with reached():
+            return {row["id"] for row in await self._pool.fetch(*statement)}
 
     async def release(self, released: Sequence[Released[ClaimT]]) -> None:
         """Release claims without counting an attempt; they are due again after their wait.

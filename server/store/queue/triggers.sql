@@ -105,6 +105,13 @@ FROM done WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = done.trigger
     AND done.outcome IN ('retry', 'lost', 'in_doubt') AND done.retry_in IS NOT NULL
     AND queue.attempt = done.number AND queue.claimed_by = :holder
 
+-- name: renew
+UPDATE queue SET due_at = now() + make_interval(secs => :lease)
+FROM unnest(:ids::uuid[], :numbers::int4[]) AS held (trigger_id, number)
+WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = held.trigger_id
+    AND queue.attempt = held.number AND claimed_by = :holder
+RETURNING queue.trigger_id AS id
+
 -- name: release
 UPDATE queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1, claimed_by = NULL,
     lane =

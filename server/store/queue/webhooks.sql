@@ -71,6 +71,13 @@ FROM done WHERE webhook_queue.message_id = ANY(:ids) AND webhook_queue.message_i
     AND done.outcome IN ('retry', 'lost', 'in_doubt') AND done.retry_in IS NOT NULL
     AND webhook_queue.attempt = done.number AND webhook_queue.claimed_by = :holder
 
+-- name: renew
+UPDATE webhook_queue SET due_at = now() + make_interval(secs => :lease)
+FROM unnest(:ids::uuid[], :numbers::int4[]) AS held (message_id, number)
+WHERE webhook_queue.message_id = ANY(:ids) AND webhook_queue.message_id = held.message_id
+    AND webhook_queue.attempt = held.number AND claimed_by = :holder
+RETURNING webhook_queue.message_id AS id
+
 -- name: release
 UPDATE webhook_queue SET due_at = now() + make_interval(secs => released.wait), attempt = attempt - 1,
     claimed_by = NULL

@@ -268,3 +268,19 @@ async def test_waits_that_are_cut_short_take_no_connection_for_good(url: str) ->
     await asyncio.wait_for(small.fetchval("SELECT 1"), 5)
     await queue.close()
     small.terminate()
+
+
+async def test_a_renewed_lease_lasts_longer(pool: Pool) -> None:
+    queue, other = PostgresQueue(pool), PostgresQueue(pool)
+    await accept(pool, a_trigger(), a_trigger())
+    kept, left = await queue.claim(shares(sandbox=2), 0.2)
+    assert await queue.renew([kept], 600) == {kept.id}
+    claims: list[Claim] = []
+
+    async def claimed_by_other() -> bool:
+        claims.extend(await other.claim(shares(sandbox=2), 600))
+        return bool(claims)
+
+    await until(claimed_by_other, "the lease that was not renewed ends")
+    assert [claim.id for claim in claims] == [left.id]
+    assert await queue.renew([kept, left], 600) == {kept.id}  # another dispatcher holds the second one

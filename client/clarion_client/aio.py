@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
@@ -14,7 +14,7 @@ import grpc.aio
 
 from clarion.v1 import delivery_pb2
 
-from .calls import BaseClient, Outcome, Stubs, cancel_request, get_request, outcomes_of
+from .calls import BaseClient, Metadata, Outcome, Stubs, cancel_request, get_request, outcomes_of
 from .coalescing import Coalescer
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
@@ -43,6 +43,7 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
         coalesce: bool = True,
+        metadata: Metadata | None = None,
     ) -> None:
         """Create a client. It connects with the first call, and needs no event loop before that.
 
@@ -52,15 +53,19 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
             timeout: As in Client.
             ca_file: As in Client.
             coalesce: Whether triggers may share calls; if False, `trigger` makes a call for each.
+            metadata: As in Client; it is called in the context of the task that makes the call. Triggers of
+                different tasks do not share calls then, because their metadata may differ.
 
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: An argument is invalid.
             OSError: `ca_file` cannot be read.
         """
-        super().__init__(target, key, timeout=timeout, ca_file=ca_file)
-        self._coalesce = coalesce
+        super().__init__(target, key, timeout=timeout, ca_file=ca_file, metadata=metadata)
+        self._coalesce = coalesce and metadata is None
         self._coalescer = Coalescer(self._send_batch)
+        self._batches: set[Coalescer] = set()
+        """The coalescers of batches that have metadata of their own."""
         self._opened: _Channel | None = None
         self._streams: set[Any] = set()
 
@@ -76,7 +81,8 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
         for stream in tuple(self._streams):
             stream.cancel()
         try:
-            await self._coalescer.drain()
+            for coalescer in (self._coalescer, *self._batches):
+                await coalescer.drain()
         finally:
             if self._opened:
                 await self._opened.channel.close(grace=self._timeout)
@@ -123,8 +129,9 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
         self._open()
         seconds = self._seconds(timeout)
         prepared = prepare_all(messages)
-        results = [self._coalescer.submit(one, seconds) for one in prepared]
-        return [_outcome(one) for one in await asyncio.gather(*results, return_exceptions=True)]
+        with self._coalescer_of_batch() as coalescer:
+            results = [coalescer.submit(one, seconds) for one in prepared]
+            return [_outcome(one) for one in await asyncio.gather(*results, return_exceptions=True)]
 
     async def cancel(self, trigger_id: str, *, timeout: float | None = None) -> None:
         """Cancel a trigger that has not been sent yet. Cancelling it again has no further effect.
@@ -188,10 +195,23 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
                 seconds = watch.pause_or_raise(self._error(failed), failed)
             await asyncio.sleep(seconds)
 
+    @contextmanager
+    def _coalescer_of_batch(self) -> Iterator[Coalescer]:
+        """Return what sends a batch: one of its own if each task has its own metadata."""
+        if self._more_metadata is None:
+            yield self._coalescer
+            return
+        own = Coalescer(self._send_batch)
+        self._batches.add(own)
+        try:
+            yield own
+        finally:
+            self._batches.discard(own)
+
     @asynccontextmanager
     async def _stream(self, request: delivery_pb2.WatchTriggersRequest) -> AsyncIterator[Any]:
         """Open a stream that ends with the block, or when the client is closed."""
-        call = self._open().deliveries.WatchTriggers(request, metadata=self._endpoint.metadata)
+        call = self._open().deliveries.WatchTriggers(request, metadata=self._metadata())
         self._streams.add(call)
         try:
             yield call
@@ -238,7 +258,7 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
             self._check_open()
 
     async def _attempt(self, method: Callable[..., Any], request: Any, seconds: float) -> Any:
-        return await method(request, metadata=self._endpoint.metadata, timeout=seconds)
+        return await method(request, metadata=self._metadata(), timeout=seconds)
 
     async def _send_batch(self, batch: Sequence[Prepared], seconds: float) -> list[Outcome]:
         """Make one call for all messages; if it fails, it failed for each of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -18,9 +18,11 @@ from .messages import ResultT, TriggerCalls
 from .prepare import Prepared
 from .results import Accepted
 
-__all__ = ["BaseClient", "Outcome", "Stubs", "cancel_request", "get_request", "outcomes_of"]
+__all__ = ["BaseClient", "Metadata", "Outcome", "Stubs", "cancel_request", "get_request", "outcomes_of"]
 
 Outcome: TypeAlias = Accepted | ClarionError
+Metadata: TypeAlias = Callable[[], Iterable[tuple[str, str]]]
+"""Returns more metadata for a call: names in lower case, each with its value."""
 
 
 class Stubs:
@@ -52,14 +54,23 @@ class BaseClient(TriggerCalls[ResultT]):
         *,
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         """Check the settings; see Client."""
+        if metadata is not None and not callable(metadata):
+            raise TypeError(f"metadata: must be a function, not {type(metadata).__name__}")
+        self._more_metadata = metadata
         self._endpoint = Endpoint.parse(target, key, ca_file)
         self._timeout = checked_seconds("timeout", timeout)
         self._closed = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._endpoint)!r}, key=…)"
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a call that starts now."""
+        more = self._more_metadata() if self._more_metadata else ()
+        return (*self._endpoint.metadata, *more)
 
     def _seconds(self, timeout: float | None) -> float:
         """Return the timeout of a call, in seconds."""

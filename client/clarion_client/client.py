@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 
 import grpc
 
-from .calls import BaseClient, Outcome, Stubs, cancel_request, get_request, outcomes_of
+from .calls import BaseClient, Metadata, Outcome, Stubs, cancel_request, get_request, outcomes_of
 from .deliveries import Change, Delivery, delivery_of
 from .endpoint import OPTIONS, Endpoint
 from .messages import Message
@@ -35,6 +35,7 @@ class Client(BaseClient[Accepted]):
         *,
         timeout: float = 5.0,
         ca_file: str | os.PathLike[str] | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         """Create a client. It connects with the first call.
 
@@ -43,13 +44,15 @@ class Client(BaseClient[Accepted]):
             key: An API key.
             timeout: Seconds for a whole call with all its attempts, unless the call has its own timeout.
             ca_file: Path of the certificates (PEM) to trust instead of the system's.
+            metadata: Is called before each attempt of a call, and returns more metadata for it, such as a
+                `traceparent`. Names must be in lower case.
 
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: An argument is invalid.
             OSError: `ca_file` cannot be read.
         """
-        super().__init__(target, key, timeout=timeout, ca_file=ca_file)
+        super().__init__(target, key, timeout=timeout, ca_file=ca_file, metadata=metadata)
         self._channel = _open_channel(self._endpoint)
         self._stubs = Stubs(self._channel)
 
@@ -173,7 +176,7 @@ class Client(BaseClient[Accepted]):
         self._check_open()
         watch = Watch(watched, timeout)
         while not (self._closed or watch.is_over):
-            call = self._stubs.deliveries.WatchTriggers(watch.request, metadata=self._endpoint.metadata)
+            call = self._stubs.deliveries.WatchTriggers(watch.request, metadata=self._metadata())
             try:
                 yield from filter(None, map(watch.change_of, call))
                 return
@@ -205,7 +208,7 @@ class Client(BaseClient[Accepted]):
             time.sleep(seconds)
 
     def _attempt(self, method: Callable[..., Any], request: Any, retries: Retries) -> Any:
-        return method(request, metadata=self._endpoint.metadata, timeout=retries.attempt_timeout)
+        return method(request, metadata=self._metadata(), timeout=retries.attempt_timeout)
 
     def _send_pending(
         self, prepared: Sequence[Prepared], pending: Sequence[int], retries: Retries

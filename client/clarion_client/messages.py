@@ -36,9 +36,9 @@ class Message:
     """A JSON object that templates read as `event`. Integers of any size are passed on exactly."""
     data: Json | None = field(default=None, repr=False)
     """More facts about the user, which templates read as `user.data`."""
-    timezone: str = ""
+    timezone: str | None = None
     """IANA time zone name, such as `America/Chicago`."""
-    locale: str = ""
+    locale: str | None = None
     """BCP 47 tag, such as `pt-BR`."""
     send_at: dt.datetime | None = None
     """When to send the message, with a time zone; None: immediately."""
@@ -76,8 +76,8 @@ class Options(TypedDict, total=False):
     external_id: Required[str]
     event: Json | None
     data: Json | None
-    timezone: str
-    locale: str
+    timezone: str | None
+    locale: str | None
     send_at: dt.datetime | None
     request_id: str | None
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias, Union
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -111,17 +110,18 @@ def _prepare_at(index: int, message: Message) -> Prepared:
 
 
 def _convert(message: Message, form: Form) -> dict[str, Any]:
-    """Return the fields of a request, or of its user."""
+    """Return the fields of a request, or of its user, without optional fields that are None."""
     return {
         name: one(name, getattr(message, name)) if callable(one) else _convert(message, one)
         for name, one in form.items()
+        if not (name in _OPTIONAL and getattr(message, name) is None)
     }
 
 
-def _json(name: str, given: Json | None) -> str:
+def _json(name: str, given: Json) -> str:
     """Return JSON text. Text is returned unchanged, because the server explains what is wrong with it."""
-    if given is None or isinstance(given, str):
-        return checked_text(name, given or "")
+    if isinstance(given, str):
+        return checked_text(name, given)
     if not isinstance(given, Mapping):
         raise TypeError(f"{name}: must be a mapping or JSON text, not {type(given).__name__}")
     try:
@@ -146,10 +146,7 @@ def _is_deeper(value: object, most: int) -> bool:
     return most == 0 or any(_is_deeper(one, most - 1) for one in inner)
 
 
-def _moment(name: str, given: dt.datetime | None) -> Timestamp | None:
-    return None if given is None else checked_moment(name, given)
-
-
+_OPTIONAL = frozenset(field.name for field in fields(Message) if field.default is None)
 _JSON_OBJECT: Any = options_pb2.json_object
 _CONVERTERS: dict[int, Converter] = {
     FieldDescriptor.CPPTYPE_STRING: checked_text,
@@ -165,7 +162,7 @@ def _form(request: Descriptor) -> Form:
 def _converter(field: FieldDescriptor) -> Converter | Form:
     if field.message_type is not None:
         is_moment = field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
-        return _moment if is_moment else _form(field.message_type)
+        return checked_moment if is_moment else _form(field.message_type)
     if field.GetOptions().Extensions[_JSON_OBJECT]:
         return _json
     return _CONVERTERS[field.cpp_type]
@@ -175,8 +172,8 @@ def _channels() -> dict[str, tuple[str, Form]]:
     """Return each channel's method and form, by the name of its field in BatchItem."""
     file: Any = pb.DESCRIPTOR
     methods = {one.input_type.name: one.name for one in file.services_by_name["TriggerService"].methods}
-    fields = file.message_types_by_name["BatchItem"].oneofs_by_name["trigger"].fields
-    return {field.name: (methods[field.message_type.name], _form(field.message_type)) for field in fields}
+    items = file.message_types_by_name["BatchItem"].oneofs_by_name["trigger"].fields
+    return {item.name: (methods[item.message_type.name], _form(item.message_type)) for item in items}
 
 
 _CHANNELS = _channels()

@@ -25,12 +25,12 @@ PAGE_SIZE = 100
 class WatchFilter(TypedDict, total=False):
     """Which triggers to watch: those that match all of these."""
 
-    trigger_ids: Iterable[str]
+    trigger_ids: Iterable[str] | None
     """At most 100, without `campaign_id` and `external_id`. The watch ends when all their deliveries have
     ended; if there are none, immediately."""
     campaign_id: int | None
-    external_id: str
-    cursor: str
+    external_id: str | None
+    cursor: str | None
     """The cursor of an earlier change, to continue from there; without it, the watch begins now."""
 
 
@@ -38,7 +38,7 @@ class FindFilter(TypedDict, total=False):
     """Which triggers to find: those that match all of these."""
 
     campaign_id: int | None
-    external_id: str
+    external_id: str | None
     state: DeliveryState | str | None
     accepted_since: dt.datetime | None
     """Inclusive, with a time zone."""
@@ -55,7 +55,7 @@ def list_request(wanted: FindFilter, page_size: int) -> pb.ListTriggersRequest:
     """
     request = pb.ListTriggersRequest(
         campaign_id=_number(wanted.get("campaign_id")),
-        external_id=checked_text("external_id", wanted.get("external_id", "")),
+        external_id=_text("external_id", wanted.get("external_id")),
         state=state_name(wanted.get("state")),
         page_size=checked_integer("page_size", page_size),
     )
@@ -88,9 +88,9 @@ class Watch:
         self._retries: Retries | None = None
         self.request = pb.WatchTriggersRequest(
             campaign_id=_number(watched.get("campaign_id")),
-            external_id=checked_text("external_id", watched.get("external_id", "")),
+            external_id=_text("external_id", watched.get("external_id")),
             trigger_ids=ids,
-            cursor=checked_text("cursor", watched.get("cursor", "")),
+            cursor=_text("cursor", watched.get("cursor")),
         )
 
     def change_of(self, message: pb.WatchTriggersResponse) -> Change | None:
@@ -121,6 +121,10 @@ class Watch:
 
 def _number(campaign_id: int | None) -> str:
     return "" if campaign_id is None else str(checked_integer("campaign_id", campaign_id))
+
+
+def _text(name: str, given: str | None) -> str:
+    return "" if given is None else checked_text(name, given)
 
 
 def _checked_ids(trigger_ids: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from clarion.v1 import delivery_pb2 as pb
 from clarion_client import CredentialsRefused, DeliveryState, Unavailable
 from clarion_client.deliveries import delivery_of, state_name
-from clarion_client.reading import Watch, list_request
+from clarion_client.reading import FindFilter, Watch, WatchFilter, list_request
 
 NOON = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 
@@ -33,6 +33,13 @@ def test_absent_times_are_none() -> None:
 def test_unknown_state_is_rejected(state: str) -> None:
     with pytest.raises(ValueError, match=r"pending, sending, .*, cancelled"):
         state_name(state)
+
+
+def test_filters_may_be_none() -> None:
+    wanted: Any = dict.fromkeys(FindFilter.__annotations__)
+    watched: Any = dict.fromkeys(WatchFilter.__annotations__)
+    assert list_request(wanted, 7) == list_request({}, 7)
+    assert Watch(watched).request == Watch({}).request
 
 
 def test_page_request_has_all_filters() -> None:

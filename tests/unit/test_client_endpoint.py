@@ -63,6 +63,13 @@ def test_key_errors_explain_the_cause(key: Any, error: type[Exception], message:
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_metadata_must_be_a_function(kind: type[Client] | type[AsyncClient]) -> None:
+    wrong: Any = [("traceparent", "x")]
+    with pytest.raises(TypeError, match=r"^metadata: must be a function, not list"):
+        kind("127.0.0.1:1", KEY, metadata=wrong)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_repr_shows_the_target_but_not_the_key(kind: type[Client] | type[AsyncClient]) -> None:
     client = kind("https://clarion.example", key=KEY)
     assert repr(client) == f"{kind.__name__}('https://clarion.example:443', key=…)"
@@ -85,7 +92,7 @@ def test_type_errors_name_the_argument() -> None:
             "trigger_id": lambda: clarion.cancel(Accepted("id", replayed=False)),  # type: ignore[arg-type]
             "trigger_ids": lambda: next(clarion.watch(trigger_ids="id")),
             r"trigger_ids\[0\]": lambda: next(clarion.watch(trigger_ids=[7])),  # type: ignore[list-item]
-            "cursor": lambda: next(clarion.watch(cursor=None)),  # type: ignore[arg-type]
+            "cursor": lambda: next(clarion.watch(cursor=7)),  # type: ignore[arg-type]
             "external_id": lambda: next(clarion.find(external_id=7)),  # type: ignore[arg-type]
             "campaign_id": lambda: next(clarion.find(campaign_id="44")),  # type: ignore[arg-type]
             "accepted_since": lambda: next(clarion.find(accepted_since="now")),  # type: ignore[arg-type]

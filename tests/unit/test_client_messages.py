@@ -86,6 +86,12 @@ def test_every_channel_has_a_message_class_and_a_call() -> None:
         assert hasattr(clarion_client.Client, f"trigger_{field.name}")
 
 
+def test_optional_arguments_may_be_none() -> None:
+    optional = {field.name: None for field in dataclasses.fields(Message) if field.default is None}
+    assert set(optional) == {"event", "data", "timezone", "locale", "send_at"}
+    assert prepare(email(**optional, request_id="r")).item == prepare(email(request_id="r")).item
+
+
 def test_send_at_keeps_its_microseconds() -> None:
     moment = dt.datetime(2026, 12, 24, 18, 0, 0, 123456, tzinfo=dt.timezone(dt.timedelta(hours=1)))
     assert prepare(email(send_at=moment)).request.send_at.ToDatetime(dt.UTC) == moment
@@ -114,6 +120,7 @@ def test_repr_hides_addresses_and_data() -> None:
         ({"external_id": "\ud800"}, ValueError, "external_id"),
         ({"external_id": 7}, TypeError, "external_id"),
         ({"email": None}, TypeError, "email"),
+        ({"external_id": None}, TypeError, "external_id"),
         ({"request_id": ""}, ValueError, "request_id"),
         ({"send_at": dt.datetime(2026, 12, 24)}, ValueError, "send_at"),  # noqa: DTZ001
         ({"send_at": "2026-12-24T18:00:00Z"}, TypeError, "send_at"),

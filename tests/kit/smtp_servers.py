@@ -115,7 +115,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def scripted_server(script: Script) -> AsyncIterator[int]:
+async def scripted_server(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Run a server that calls `script` with each connection, and yield its port.
 
     An assertion that fails in the script fails the test.
@@ -133,7 +133,7 @@ async def scripted_server(script: Script) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield listening.sockets[0].getsockname()[1]
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, cast
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
@@ -14,11 +15,18 @@ from .classify import Stage, is_refusal
 from .protocol import PipelinedProtocol
 from .session import Offers, SessionOptions, open_session
 
-__all__ = ["Connection"]
+__all__ = ["CONTENT_SECONDS", "Connection", "TimeLimits"]
 
+T = TypeVar("T")
+CONTENT_SECONDS = 180.0
+"""Time for the server to take the content (RFC 5321 section 4.5.3.2.5)."""
 _GO_AHEAD = 354
 _DONE = frozenset(range(200, 300))
 """Any code with this first digit, because clients must accept unknown codes (RFC 5321 section 4.2.1)."""
+
+
+_ANSWERS = _DONE | frozenset(range(400, 600))
+"""The codes that say what became of the content."""
 
 
 class _Step(NamedTuple):
@@ -33,24 +41,37 @@ _RESET = _Step(Stage.CONNECT, b"RSET\r\n")
 _DATA = _Step(Stage.DATA, b"DATA\r\n", frozenset({_GO_AHEAD}))
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Time limits of a connection in seconds."""
+
+    reply: float
+    """To open the session, and for each reply before the content."""
+    answer: float
+    """For the reply to the content."""
+
+
 class Connection:
     """A connection that is opened by its first message and never reopened."""
 
-    def __init__(self, client: aiosmtplib.SMTP, options: SessionOptions) -> None:
+    def __init__(self, client: aiosmtplib.SMTP, options: SessionOptions, limits: TimeLimits) -> None:
         """Create a connection that is not open yet.
 
         Args:
             client: Not connected yet.
             options: How to open the session.
+            limits: When to give up waiting for the server.
         """
         self._client = client
         self._options = options
+        self._limits = limits
         self._protocol: PipelinedProtocol | None = None
         self._offers = Offers(pipelining=False, max_size=None)
         self._needs_reset = False
         self.carried = 0
         self.last_used = 0.0
         self.stage = Stage.CONNECT
+        self.is_in_doubt = False
 
     @property
     def is_open(self) -> bool:
@@ -60,7 +81,8 @@ class Connection:
     async def carry(self, sender: str, recipient: str, content: bytes) -> str:
         """Send a message and return the text of the server's last reply.
 
-        After an error, `stage` is the stage at which it occurred.
+        After an error, `stage` is the stage at which it occurred, and `is_in_doubt` says whether the server
+        may have the whole message without having answered.
 
         Args:
             sender: The sender's address, as returned by `envelope_address`.
@@ -69,12 +91,14 @@ class Connection:
 
         Raises:
             SMTPException: The server rejected the message, closed the connection, or does not speak SMTP.
-            OSError: The network failed.
+            OSError: The network failed, or the server took too long.
             ProviderError: The message exceeds the size that the server accepts. Nothing of it was sent.
         """
-        self.stage = Stage.CONNECT
+        self.stage, self.is_in_doubt = Stage.CONNECT, False
         self.carried += 1
-        protocol = self._protocol or await self._open()
+        protocol = self._protocol
+        if protocol is None:
+            protocol = await _within(self._limits.reply, self._open())
         steps = [
             _Step(
                 Stage.SENDER,
@@ -88,7 +112,15 @@ class Connection:
         self._needs_reset = False
         self.stage = Stage.CONTENT
         protocol.send(content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        return _accepted(await protocol.read(), _DONE).message
+        return await self._deliver(protocol)
+
+    async def _deliver(self, protocol: PipelinedProtocol) -> str:
+        """Wait until the content has left, and for the reply to it."""
+        await _within(CONTENT_SECONDS, protocol.flush())
+        self.is_in_doubt = protocol.is_flushed
+        reply = await _within(self._limits.answer, protocol.read())
+        self.is_in_doubt = reply.code not in _ANSWERS
+        return _accepted(reply, _DONE).message
 
     async def _open(self) -> PipelinedProtocol:
         self._offers = await open_session(self._client, self._options)
@@ -109,18 +141,18 @@ class Connection:
         for step in steps:
             self.stage = step.stage
             protocol.send(step.command)
-            _accepted(await protocol.read(), step.expected)
+            _accepted(await _within(self._limits.reply, protocol.read()), step.expected)
 
     async def _pipeline(self, protocol: PipelinedProtocol, steps: Sequence[_Step]) -> None:
         """Write all commands together (RFC 2920). After an error, `stage` is that of the rejected command."""
         protocol.send(*(step.command for step in steps))
         for number, step in enumerate(steps, start=1):
             self.stage = step.stage
-            reply = await protocol.read()
+            reply = await _within(self._limits.reply, protocol.read())
             if reply.code in step.expected:
                 continue
             if is_refusal(reply.code):
-                await _abandon(protocol, steps[number:])
+                await _within(self._limits.reply, _abandon(protocol, steps[number:]))
             raise SMTPResponseException(*reply)
 
     def record_failure(self, error: Exception) -> None:
@@ -141,6 +173,14 @@ class Connection:
         if self._protocol is not None and self._protocol.is_open:
             self._protocol.send(b"QUIT\r\n")
         self._client.close()
+
+
+async def _within(seconds: float, work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise TimeoutError(f"no reply within {seconds:g} s") from None
 
 
 def _accepted(reply: SMTPResponse, expected: frozenset[int]) -> SMTPResponse:

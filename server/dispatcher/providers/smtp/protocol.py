@@ -38,6 +38,7 @@ class PipelinedProtocol(asyncio.Protocol):
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=0)  # so that `resume_writing` means that all data has left
 
     @property
     def is_open(self) -> bool:
@@ -59,6 +60,25 @@ class PipelinedProtocol(asyncio.Protocol):
         self._expected += len(commands)
         self._transport.write(b"".join(commands))
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the system has taken all commands, so that the server may have them."""
+        return not self._transport.get_write_buffer_size()
+
+    async def flush(self) -> None:
+        """Wait until the system has taken all commands, or until the server replies before that.
+
+        Raises:
+            SMTPServerDisconnected: The connection is closed.
+            SMTPResponseException: The server sent an invalid reply.
+        """
+        while not self._replies:
+            if self._error:
+                raise self._error
+            if self.is_flushed:
+                return
+            await self._news()
+
     async def read(self) -> SMTPResponse:
         """Wait for the next reply.
 
@@ -69,9 +89,12 @@ class PipelinedProtocol(asyncio.Protocol):
         while not self._replies:
             if self._error:
                 raise self._error
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._news()
         return self._replies.popleft()
+
+    async def _news(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""
@@ -86,6 +109,10 @@ class PipelinedProtocol(asyncio.Protocol):
             self._add_line(line)
         if self._size + len(self._unread) > _MAX_REPLY:
             self._fail(SMTPResponseException(_INVALID, "the server's reply is too long"))
+        self._wake()
+
+    def resume_writing(self) -> None:
+        """Record that all data has left."""
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -18,7 +18,7 @@ from ....domain.wording import quoted
 from ....errors import ConfigError
 from ..base import SendingPolicy
 from .classify import Stage, classify, is_lost
-from .connection import Connection
+from .connection import CONTENT_SECONDS, Connection, TimeLimits
 from .dkim import Signer
 from .pool import Pool
 from .queue_id import queue_id
@@ -28,6 +28,8 @@ __all__ = ["SmtpProvider", "SmtpSettings"]
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_STEPS = 6
+"""The most waits before the content: to open the session, for RSET, MAIL, RCPT, DATA, and for the rest."""
 _LARGE = 100_000
 """Size in octets from which an email is signed in a thread. It would block the event loop for 2 ms."""
 
@@ -47,7 +49,10 @@ class SmtpSettings(SendingPolicy, frozen=True, kw_only=True):
     username: str = ""
     password: str = ""
     timeout: Seconds = 20.0
-    """For one message, including the time to connect."""
+    """To connect and log in, and again for each reply before the content."""
+    answer_timeout: Seconds = 600.0
+    """For the reply to the content, the minimum of RFC 5321 section 4.5.3.2.6. A message that is cut off here
+    may have arrived."""
     connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     """How many messages may be in flight at once, each on its own connection."""
     local_hostname: str = ""
@@ -82,7 +87,7 @@ class SmtpProvider:
         _reject_clear_text_credentials(name, settings)
         self.name = name
         self.policy = settings
-        self.timeout = settings.timeout
+        self.timeout = _STEPS * settings.timeout + CONTENT_SECONDS + settings.answer_timeout
         self.concurrency = settings.connections
         self._settings = settings
         self._options = _session_options(name, settings)
@@ -122,20 +127,25 @@ class SmtpProvider:
             except (aiosmtplib.SMTPException, OSError) as error:
                 connection.record_failure(error)
                 self._pool.give_back(connection)
-                if reused and is_lost(error) and connection.stage is not Stage.CONTENT:
+                timed_out = isinstance(error, TimeoutError)
+                if reused and is_lost(error) and not timed_out and connection.stage is not Stage.CONTENT:
                     continue
-                raise classify(error, connection.stage, recipient) from None
+                failure = classify(error, connection.stage, recipient)
+                if connection.is_in_doubt:
+                    failure = ProviderError(Verdict.IN_DOUBT, str(failure))
+                raise failure from None
             except ProviderError:
                 self._pool.give_back(connection)
                 raise
             except BaseException:
                 connection.abort()
+                if connection.is_in_doubt:
+                    raise ProviderError(Verdict.IN_DOUBT, "cut off before the reply to the content") from None
                 raise
             self._pool.give_back(connection)
             return reply
 
     def _connection(self) -> Connection:
-        """Create a connection. It has no timeouts: the caller of `send` cancels it."""
         settings = self._settings
         client = aiosmtplib.SMTP(
             hostname=settings.host,
@@ -144,7 +154,8 @@ class SmtpProvider:
             use_tls=settings.security == "tls",
             tls_context=self._tls,
         )
-        return Connection(client, self._options)
+        limits = TimeLimits(settings.timeout, settings.answer_timeout)
+        return Connection(client, self._options, limits)
 
 
 def _reject_clear_text_credentials(name: str, settings: SmtpSettings) -> None:

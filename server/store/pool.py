@@ -11,6 +11,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
+from .primary import APPLICATION, Primary, ServerConnection
 from .sql import Statement, load
 
 __all__ = ["READING", "Connection", "Pool", "is_outage", "open_pool", "reached", "run_in_chunks"]
@@ -42,13 +43,6 @@ _REQUIRE_DURABLE_COMMITS = load("pool.sql")["require_durable_commits"]
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
 # errors (58).
 _OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58")
-
-
-class _PlainConnection(asyncpg.Connection):  # generic in the stubs only
-    """A connection that is not reset on its return to the pool, which saves a round trip: it has no state."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 def is_outage(error: BaseException) -> bool:
@@ -100,7 +94,12 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def open_pool(
-    url: str, *, size: int, connect_timeout: float, settings: dict[str, str] | None = None
+    url: str,
+    *,
+    size: int,
+    connect_timeout: float,
+    settings: dict[str, str] | None = None,
+    primary: Primary | None = None,
 ) -> Pool:
     """Open a pool of up to `size` connections.
 
@@ -109,21 +108,24 @@ async def open_pool(
         size: The number of connections at most.
         connect_timeout: Seconds.
         settings: Settings of PostgreSQL for each connection.
+        primary: Makes the connections; by default, the pool has its own.
 
     Raises:
         ConfigError: The URL is not a PostgreSQL URL, or the server rejects the login.
         StoreUnavailable: The server cannot be reached.
     """
-    options: dict[str, Any] = {"application_name": "clarion", **(settings or {})}
+    options: dict[str, Any] = {**APPLICATION, **(settings or {})}
     try:
+        primary = primary or Primary(url, connect_timeout=connect_timeout)
         async with reached():
             return await asyncpg.create_pool(
                 url,
                 min_size=1,
                 max_size=size,
+                connect=primary.connect,
                 timeout=connect_timeout,
                 command_timeout=30,
-                connection_class=_PlainConnection,
+                connection_class=ServerConnection,
                 server_settings=options,
                 init=_prepare,
             )

@@ -12,13 +12,14 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..store.catalog import Catalog
 from ..store.pool import Pool, open_pool
+from ..store.primary import Primary
 from ..store.schema.migrate import pending
 
 if TYPE_CHECKING:
     from ..dispatcher.providers.base import Provider
 
 
-__all__ = ["build_catalog", "build_providers", "opened_pool", "with_database"]
+__all__ = ["build_catalog", "build_providers", "opened_pool", "primary_of", "with_database"]
 
 
 @asynccontextmanager
@@ -28,6 +29,7 @@ async def opened_pool(
     *,
     migrated: bool = False,
     size: int | None = None,
+    primary: Primary | None = None,
 ) -> AsyncIterator[Pool]:
     """Open a connection pool for the duration of the block.
 
@@ -36,6 +38,7 @@ async def opened_pool(
         session: PostgreSQL settings for its connections.
         migrated: require that the schema is up to date.
         size: maximum number of connections; by default `database.pool_size`.
+        primary: makes the connections, and may be shared between pools; see `primary_of`.
 
     Raises:
         ConfigError: no database is configured, or its schema is not up to date.
@@ -51,6 +54,7 @@ async def opened_pool(
         size=size or database.pool_size,
         connect_timeout=database.connect_timeout,
         settings=dict(session or {}),
+        primary=primary,
     )
     try:
         if migrated and await pending(database.url):
@@ -58,6 +62,18 @@ async def opened_pool(
         yield pool
     finally:
         pool.terminate()
+
+
+def primary_of(settings: Settings) -> Primary:
+    """Return what connects to the database; a long-running process also awaits its `watch`.
+
+    Raises:
+        ConfigError: the URL is wrong.
+    """
+    try:
+        return Primary(settings.database.url, connect_timeout=settings.database.connect_timeout)
+    except ValueError as error:
+        raise ConfigError(f"database.url: {error}") from error
 
 
 def build_catalog(pool: Pool, settings: Settings, *, for_dispatch: bool = False) -> Catalog:

@@ -30,7 +30,7 @@ from ..store.queue.triggers import SESSION, PostgresQueue
 from ..store.queue.webhooks import WebhookQueue
 from ..store.records.admin_lists import dead_letters, oldest_due
 from ..store.retention import run_webhook_retention
-from .common import build_catalog, build_providers, opened_pool
+from .common import build_catalog, build_providers, opened_pool, primary_of
 from .webhooks import build_poster
 
 __all__ = ["dispatch", "webhook_dispatcher"]
@@ -69,7 +69,8 @@ async def dispatch(settings: Settings) -> None:
             stack.push_async_callback(provider.aclose)
         poster = build_poster(settings)
         stack.push_async_callback(poster.aclose)
-        pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True))
+        primary = primary_of(settings)
+        pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True, primary=primary))
         tasks = await stack.enter_async_context(Tasks())
         catalog = build_catalog(pool, settings, for_dispatch=True)
         await catalog.refresh()
@@ -79,7 +80,8 @@ async def dispatch(settings: Settings) -> None:
         presence = Presence(pool, router.share_among, role="dispatcher")
         await presence.beat()
         stack.push_async_callback(presence.leave)
-        tasks.start(catalog.run(), presence.run(), run_webhook_retention(pool, settings.webhooks.keep))
+        tasks.start(primary.watch(), catalog.run(), presence.run())
+        tasks.start(run_webhook_retention(pool, settings.webhooks.keep))
         if settings.dispatch.metrics:
             read_backlog = partial(_read_backlog, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics))

@@ -24,7 +24,7 @@ from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
 from ..store.retention import run_idempotency_retention
 from ..store.schema.migrate import is_current
-from .common import build_catalog, opened_pool
+from .common import build_catalog, opened_pool, primary_of
 
 __all__ = ["serve"]
 
@@ -48,10 +48,11 @@ async def serve(settings: Settings) -> None:
     from ..channels.email_address import set_refused_domains  # noqa: PLC0415
 
     set_refused_domains(settings.server.refused_domains)
+    primary = primary_of(settings)
     async with (
-        opened_pool(settings, migrated=True) as pool,
-        opened_pool(settings, READING, size=_FOR_LISTS) as reading,
-        opened_pool(settings, READING, size=_FOR_WATCHERS) as watching,
+        opened_pool(settings, migrated=True, primary=primary) as pool,
+        opened_pool(settings, READING, size=_FOR_LISTS, primary=primary) as reading,
+        opened_pool(settings, READING, size=_FOR_WATCHERS, primary=primary) as watching,
         Tasks() as tasks,
     ):
         catalog = build_catalog(pool, settings)
@@ -64,7 +65,7 @@ async def serve(settings: Settings) -> None:
         limits = _rate_limiter(settings)
         presence = Presence(pool, limits.share_among)
         await presence.beat()
-        tasks.start(catalog.run(), notifier.run(), writer.run(), presence.run())
+        tasks.start(primary.watch(), catalog.run(), notifier.run(), writer.run(), presence.run())
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run())
         server = RpcServer(

@@ -9,6 +9,7 @@ import asyncpg
 
 from ...errors import ConfigError, StoreUnavailable
 from ..pool import Pool, is_outage, reached
+from ..primary import Primary
 from ..sql import load
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["is_current", "migrate", "pending"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
+_CONNECT_SECONDS = 10.0
 _SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = load("schema/migrate.sql")
 _VERSION = _SQL["version"]
@@ -36,7 +38,7 @@ async def migrate(url: str) -> str:
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     async def connect() -> Any:
-        return await asyncpg.connect(url)
+        return await Primary(url, connect_timeout=_CONNECT_SECONDS).connect()
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
@@ -59,7 +61,7 @@ async def pending(url: str) -> bool:
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
-        connection = await asyncpg.connect(url)
+        connection = await Primary(url, connect_timeout=_CONNECT_SECONDS).connect()
         try:
             exists = await connection.fetchval(*_SQL["has_version"]())
             return not exists or bool(await connection.fetchval(*_VERSION()) != _head())

@@ -1,0 +1,235 @@
+"""Connects to the primary among the hosts of the database's URL, and leaves one that is silent or replaced.
+
+A host that is stopped, or behind a broken network, accepts connections and never answers. So all hosts are
+tried at the same time, and a running process asks its primary once a second whether it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import socket
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+import structlog
+
+from .hosts import Host, hosts_of
+from .sql import load
+
+__all__ = ["APPLICATION", "Primary", "ServerConnection"]
+
+log = structlog.get_logger(__name__)
+
+APPLICATION = {"application_name": "clarion"}
+_HOST_SECONDS = 2.0
+"""How long one of several hosts may take to answer a new connection."""
+_SILENCE = 2.0
+"""Seconds without an answer after which a new connection decides whether the server is gone."""
+_INTERVAL = 1.0
+"""Seconds between two questions to the primary."""
+_SURVEY = 5.0
+"""Seconds between two looks at all hosts, which find a newer primary next to one that still runs."""
+_SOCKET_OPTIONS = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
+"""Seconds and, for the last, milliseconds, so that a lost network ends a connection within about 10 s."""
+_SQL = load("primary.sql")
+_IDENTIFY, _TIMELINE = _SQL["identify"], _SQL["timeline"]
+
+RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class ServerConnection(asyncpg.Connection):  # generic in the stubs only
+    """A connection that notices a lost network, and has no state to reset between uses."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        _notice_lost_network(transport.get_extra_info("socket"))
+
+    def get_reset_query(self) -> str:
+        """Return no statement, which saves a round trip."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """One run of a PostgreSQL server. The cluster and its timeline are known if there are several hosts."""
+
+    started_at: dt.datetime
+    cluster: int = 0
+    timeline: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    server: _Server
+    connection: RawConnection
+
+
+class Primary:
+    """The primary of the database.
+
+    Args:
+        url: The URL of the database, with one host or several.
+        connect_timeout: Seconds for a new connection.
+
+    Raises:
+        ValueError: The URL's hosts or ports are invalid.
+    """
+
+    def __init__(self, url: str, *, connect_timeout: float) -> None:
+        self._url = url
+        self._hosts = hosts_of(url)
+        self._limit = min(connect_timeout, _HOST_SECONDS) if self._has_choice else connect_timeout
+        self._newest: dict[int, int] = {}
+        self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
+
+    async def connect(self, *_: object, timeout: float = 0, **options: Any) -> RawConnection:  # noqa: ASYNC109
+        """Connect to the primary, as `asyncpg.connect` does; the URL and the time limit are this object's.
+
+        Raises:
+            OSError: No host can be reached in time.
+            asyncpg.PostgresError: A server refuses the connection, is a standby, or was replaced.
+        """
+        found = await self._find(options, thorough=self._has_choice and not self._newest)
+        self._servers[found.connection] = found.server
+        return found.connection
+
+    async def watch(self) -> None:
+        """Close connections to a primary that is silent or was replaced, until cancelled."""
+        ours, surveyed_at = None, 0.0
+        while True:
+            if self._has_choice and time.monotonic() - surveyed_at > _SURVEY:
+                surveyed_at = time.monotonic()
+                ours = await self._renew(ours, silent=False)
+            else:
+                ours = await self._ask(ours)
+            await asyncio.sleep(_INTERVAL)
+
+    @property
+    def _has_choice(self) -> bool:
+        return len(self._hosts) > 1
+
+    async def _ask(self, ours: _Found | None) -> _Found | None:
+        """Return the connection if its server answers; otherwise another one, or None."""
+        silent = False
+        try:
+            if ours and await self._identify(ours.connection, _SILENCE) == ours.server:
+                return ours
+        except TimeoutError:
+            silent = True
+        except (
+            Exception
+        ) as error:  # what closed this connection closed the others too, or meant only this one
+            log.info("asking the primary failed", error=type(error).__name__)
+        return await self._renew(ours, silent=silent)
+
+    async def _renew(self, ours: _Found | None, *, silent: bool) -> _Found | None:
+        """Look for the primary, and leave all other servers. If there is none, leave one that is silent."""
+        if ours:
+            ours.connection.terminate()
+        options = {"server_settings": APPLICATION, "connection_class": ServerConnection}
+        try:
+            found = await self._find(options, thorough=True)
+        except Exception as error:  # of any kind: the watch must not end
+            log.warning("database not found", error=type(error).__name__, silent=silent)
+            if silent:
+                self._leave_all_but(None)
+            return None
+        self._leave_all_but(found.server)
+        return found
+
+    def _leave_all_but(self, server: _Server | None) -> None:
+        """Close the connections to other servers: what waits for an answer fails, and is tried again."""
+        left = [connection for connection, other in self._servers.items() if other != server]
+        for connection in left:
+            del self._servers[connection]
+            connection.terminate()
+        if left:
+            log.warning("left a database server that is silent or was replaced", connections=len(left))
+
+    async def _find(self, options: dict[str, Any], *, thorough: bool) -> _Found:
+        """Connect to all hosts at once.
+
+        Args:
+            options: Of `asyncpg.connect`.
+            thorough: Wait for all hosts and return the newest primary; otherwise return the first that
+                answers. One that is older than a primary seen before is never returned.
+        """
+        attempts = [asyncio.create_task(self._try(host, options)) for host in self._hosts]
+        found: list[_Found] = []
+        errors: list[BaseException] = []
+        try:
+            for attempt in asyncio.as_completed(attempts):
+                try:
+                    found.append(await attempt)
+                except Exception as error:  # the most telling one is raised below
+                    errors.append(error)
+                if found and not thorough:
+                    break
+            if not found:
+                raise _most_telling(errors)
+            best = max(found, key=lambda one: one.server.timeline)
+            newest = self._newest.get(best.server.cluster, 0)
+            self._newest[best.server.cluster] = max(newest, best.server.timeline)
+        except BaseException:
+            await _abandon(attempts)
+            raise
+        await _abandon(attempts, keep=best.connection)
+        return best
+
+    async def _try(self, host: Host, options: dict[str, Any]) -> _Found:
+        """Connect to one host; raise an error if it is not the primary."""
+        # `any`: whether a server is a primary is decided here, so that a URL cannot ask for a standby.
+        arguments: dict[str, Any] = {**options, **host, "target_session_attrs": "any"}
+        async with asyncio.timeout(self._limit):
+            connection: RawConnection = await asyncpg.connect(self._url, timeout=self._limit, **arguments)
+            try:
+                server = await self._identify(connection)
+                if server.timeline < self._newest.get(server.cluster, 0):
+                    raise asyncpg.ReadOnlySQLTransactionError("the server was replaced by a newer primary")
+            except BaseException:
+                connection.terminate()
+                raise
+        return _Found(server, connection)
+
+    async def _identify(self, connection: RawConnection, seconds: float | None = None) -> _Server:
+        """Return what server this is; raise an error if it is a standby."""
+        async with asyncio.timeout(seconds):
+            row = await connection.fetchrow(*_IDENTIFY())
+            assert row  # noqa: S101 - a SELECT without FROM returns one row
+            if row["is_standby"]:
+                raise asyncpg.ReadOnlySQLTransactionError("the server is a standby")
+            if not self._has_choice:
+                return _Server(row["started_at"])
+            line = await connection.fetchrow(*_TIMELINE())
+            assert line  # noqa: S101 - the function returns one row
+            return _Server(row["started_at"], line["cluster"], int(line["timeline"], 16))
+
+
+def _most_telling(errors: Sequence[BaseException]) -> BaseException:
+    """Return the error to show: that of a server that refuses the login, rather than of one that is away."""
+    answered = [one for one in errors if not isinstance(one, OSError | asyncpg.ReadOnlySQLTransactionError)]
+    return (answered or errors)[0]
+
+
+async def _abandon(attempts: Sequence[asyncio.Task[_Found]], keep: RawConnection | None = None) -> None:
+    """Cancel the attempts that still run, and close the connections of the others except `keep`."""
+    for attempt in attempts:
+        attempt.cancel()
+    for result in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(result, _Found) and result.connection is not keep:
+            result.connection.terminate()
+
+
+def _notice_lost_network(connected: socket.socket) -> None:
+    """Set the time limits of TCP that the system has; for a Unix socket there are none."""
+    if connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _SOCKET_OPTIONS.items():
+        if number := getattr(socket, name, None):
+            connected.setsockopt(socket.IPPROTO_TCP, number, value)

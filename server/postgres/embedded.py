@@ -68,13 +68,13 @@ class EmbeddedPostgres:
     def __init__(self, data: Path, sockets: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
         self.cluster = data / "postgres"
         self._data = data
-        self._sockets = sockets
+        self.sockets = sockets
         self._say = say
 
     @property
     def url(self) -> str:
         """The URL of the database, in libpq's form."""
-        return f"postgresql://clarion@/clarion?host={quote(str(self._sockets))}&port=5432"
+        return f"postgresql://clarion@/clarion?host={quote(str(self.sockets))}&port=5432"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -87,11 +87,10 @@ class EmbeddedPostgres:
         Raises:
             ConfigError: The binaries are missing, or this is root and privileges cannot be dropped.
         """
-        folder = '"' + str(self._sockets).replace('"', '""') + '"'  # PostgreSQL parses this as a quoted list
+        folder = '"' + str(self.sockets).replace('"', '""') + '"'  # PostgreSQL parses this as a quoted list
         settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         return [
-            *self._launch.command,
-            str(self._binary("postgres")),
+            *self.program("postgres"),
             "-D",
             str(self.cluster),
             "-k",
@@ -99,13 +98,21 @@ class EmbeddedPostgres:
             *settings,
         ]
 
+    def program(self, name: str) -> list[str]:
+        """Return the command that runs a program of PostgreSQL, as the user that owns the cluster.
+
+        Raises:
+            ConfigError: The program is missing, or this is root and privileges cannot be dropped.
+        """
+        return [*self._launch.command, str(self._binary(name))]
+
     async def prepare(self) -> None:
         """Create the cluster if it does not exist, and end what a killed PostgreSQL left behind.
 
         Raises:
             ConfigError: The cluster cannot be created, or is of another version.
         """
-        self._launch.hand_over(self._data, self._sockets)
+        self._launch.hand_over(self._data, self.sockets)
         await end_leftovers(self.cluster)
         for incomplete in self._data.glob("postgres.new-*"):
             shutil.rmtree(incomplete, ignore_errors=True)
@@ -154,7 +161,7 @@ class EmbeddedPostgres:
         while True:
             try:
                 return await asyncpg.connect(
-                    host=str(self._sockets), port=5432, user="clarion", database=database, ssl=False
+                    host=str(self.sockets), port=5432, user="clarion", database=database, ssl=False
                 )
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(0.02)  # a connection is the only sign that it is ready
@@ -201,8 +208,8 @@ class EmbeddedPostgres:
 
     async def _initdb(self, folder: Path) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._launch.command,
-            *(str(self._binary("initdb")), "-D", str(folder), "--username=clarion", "--auth=trust"),
+            *self.program("initdb"),
+            *("-D", str(folder), "--username=clarion", "--auth=trust"),
             *("--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *("--data-checksums", "--no-instructions"),
             env=self.environment,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
-__all__ = ["end_leftovers"]
+__all__ = ["end_leftovers", "processes_of"]
 
 _TIMEOUT = 3.0  # seconds after SIGQUIT, and again after SIGKILL
 
@@ -33,36 +33,37 @@ async def end_leftovers(cluster: Path) -> None:
         if await _end(cluster, number):
             break
     else:
-        raise ConfigError(f"processes of an earlier PostgreSQL still use {cluster}: {_owners(cluster)}")
+        raise ConfigError(f"processes of an earlier PostgreSQL still use {cluster}: {processes_of(cluster)}")
     _remove_stale_pidfile(cluster / "postmaster.pid")
 
 
 async def _end(cluster: Path, number: signal.Signals) -> bool:
     """Send the signal to all processes of the cluster; return whether they ended in time."""
     deadline = asyncio.get_running_loop().time() + _TIMEOUT
-    for pid in _owners(cluster):
+    for pid in processes_of(cluster):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-    while _owners(cluster):
+    while processes_of(cluster):
         if asyncio.get_running_loop().time() > deadline:
             return False
         await asyncio.sleep(0.05)  # not child processes, so their end cannot be awaited
     return True
 
 
-def _owners(cluster: Path) -> list[int]:
-    return _owners_on_linux(cluster) if sys.platform == "linux" else _postmaster_by_ps(cluster)
+def processes_of(cluster: Path) -> list[int]:
+    """Return the IDs of the PostgreSQL processes that run in a data directory."""
+    return _processes_on_linux(cluster) if sys.platform == "linux" else _postmaster_by_ps(cluster)
 
 
-def _owners_on_linux(cluster: Path) -> list[int]:
+def _processes_on_linux(cluster: Path) -> list[int]:
     """Return the processes named postgres whose working directory is the cluster."""
     if not cluster.exists():
         return []
     folder = cluster.resolve()
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _is_owner(entry, folder)]
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _belongs_to(entry, folder)]
 
 
-def _is_owner(process: Path, folder: Path) -> bool:
+def _belongs_to(process: Path, folder: Path) -> bool:
     try:
         program = (process / "exe").readlink().name.removesuffix(" (deleted)")
         return (process / "cwd").readlink() == folder and program == "postgres"

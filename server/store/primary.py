@@ -125,12 +125,16 @@ class Primary:
             Exception
         ) as error:  # what closed this connection closed the others too, or meant only this one
             log.info("asking the primary failed", error=type(error).__name__)
-        return await self._renew(ours, silent=silent)
-
-    async def _renew(self, ours: _Found | None, *, silent: bool) -> _Found | None:
-        """Look for the primary, and leave all other servers. If there is none, leave one that is silent."""
         if ours:
             ours.connection.terminate()
+        return await self._renew(None, silent=silent)
+
+    async def _renew(self, ours: _Found | None, *, silent: bool) -> _Found | None:
+        """Look for the primary, and leave all other servers. If there is none, leave one that is silent.
+
+        Returns:
+            A connection to the primary, or the given one if no primary was found.
+        """
         options = {"server_settings": APPLICATION, "connection_class": ServerConnection}
         try:
             found = await self._find(options, thorough=True)
@@ -138,7 +142,9 @@ class Primary:
             log.warning("database not found", error=type(error).__name__, silent=silent)
             if silent:
                 self._leave_all_but(None)
-            return None
+            return ours
+        if ours:
+            ours.connection.terminate()
         self._leave_all_but(found.server)
         return found
 

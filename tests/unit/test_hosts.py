@@ -29,7 +29,9 @@ def test_environment_names_hosts_that_the_url_does_not() -> None:
     assert found == [{"host": "db1", "port": 6432}, {"host": "db2", "port": 6432}]
 
 
-@pytest.mark.parametrize("url", ["postgresql://u@db1:1/d", "postgresql:///d?host=/run/x", "postgresql://", ""])
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@db1:1/d", "postgresql:///d?host=/run/x", "postgresql://", ""]
+)
 def test_one_host_is_left_to_the_driver(url: str) -> None:
     assert hosts_of(url, {}) == [{}]
 

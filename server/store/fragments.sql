@@ -3,8 +3,8 @@
 -- fragment: wait_for_replicas
 -- Makes the transaction wait until the synchronous replicas have everything that it could read. PostgreSQL waits only
 -- at the end of a transaction that has a number and wrote to its log (WAL), and then for the log up to its own end. A
--- transaction becomes visible after its end is in the log, so what was read comes earlier in it. This message to nobody
--- is such a write: it needs no table, no lock and no rights, and standbys skip it.
+-- transaction becomes visible after its end is in the log, so what was read comes earlier in it. This empty
+-- message is such a write: it needs no table, no lock and no rights, and standbys skip it.
 pg_logical_emit_message(true, 'clarion', ''::text)
 
 -- fragment: lost_attempt

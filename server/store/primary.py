@@ -29,7 +29,7 @@ APPLICATION = {"application_name": "clarion"}
 _HOST_SECONDS = 2.0
 """How long one of several hosts may take to answer a new connection."""
 _SILENCE = 2.0
-"""Seconds without an answer after which a new connection decides whether the server is gone."""
+"""Seconds without an answer after which a new connection decides whether the server hangs."""
 _INTERVAL = 1.0
 """Seconds between two questions to the primary."""
 _SURVEY = 5.0
@@ -172,12 +172,12 @@ class Primary:
             for attempt in asyncio.as_completed(attempts):
                 try:
                     found.append(await attempt)
-                except Exception as error:  # the most telling one is raised below
+                except Exception as error:  # the most useful one is raised below
                     errors.append(error)
                 if found and not thorough:
                     break
             if not found:
-                raise _most_telling(errors)
+                raise _most_useful(errors)
             best = max(found, key=lambda one: one.server.timeline)
             newest = self._newest.get(best.server.cluster, 0)
             self._newest[best.server.cluster] = max(newest, best.server.timeline)
@@ -216,7 +216,7 @@ class Primary:
             return _Server(row["started_at"], line["cluster"], int(line["timeline"], 16))
 
 
-def _most_telling(errors: Sequence[BaseException]) -> BaseException:
+def _most_useful(errors: Sequence[BaseException]) -> BaseException:
     """Return the error to show: that of a server that refuses the login, rather than of one that is away."""
     answered = [one for one in errors if not isinstance(one, OSError | asyncpg.ReadOnlySQLTransactionError)]
     return (answered or errors)[0]

@@ -95,7 +95,7 @@ def serve(invocation: Invocation) -> None:
 
     settings = invocation.settings()
     logs.configure(settings.log)
-    run(serve(settings))
+    run(serve(settings, invocation.config))
 
 
 @cli.command()
@@ -106,7 +106,7 @@ def dispatch(invocation: Invocation) -> None:
 
     settings = invocation.settings()
     logs.configure(settings.log)
-    run(dispatch(settings))
+    run(dispatch(settings, invocation.config))
 
 
 @cli.command()

@@ -17,6 +17,7 @@ from ..config import Settings, load
 from ..domain.key import Scope, new_secret
 from ..errors import ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
+from ..process.exposure import exposures
 from ..process.health_check import wait_serving
 from ..store.admin import campaigns, keys, projects
 from ..store.schema.migrate import migrate
@@ -118,6 +119,8 @@ class _Plan:
         self._say(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
         self._say(f"  Logs: {self._run.log}")
         self._say(demo_text(url, self._demo_secret, self._run.data) if self._with_demo else next_steps(url))
+        for warning in exposures(self._config):
+            self._say(f"Warning: {warning}")
         self._say("Press Ctrl-C to stop.")
 
     def _database(self) -> Child:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from ..dispatcher.webhooks.endpoints import Endpoints
 from ..dispatcher.webhooks.sender import WebhookSender
 from ..domain.campaign import Campaign, Channel
 from ..domain.webhook import WebhookClaim
+from ..process.exposure import log_exposures
 from ..process.metrics_server import address, serve_metrics
 from ..process.tasks import Tasks
 from ..store.catalog import Catalog
@@ -54,8 +56,12 @@ class _CatalogCampaigns:
         return self._catalog.lanes
 
 
-async def dispatch(settings: Settings) -> None:
+async def dispatch(settings: Settings, config: Path | None) -> None:
     """Run a dispatcher until SIGTERM or SIGINT, then release its claims.
+
+    Args:
+        settings: The settings.
+        config: The file that they were read from, if any.
 
     Raises:
         ConfigError: A setting is invalid, or the database is not migrated.
@@ -92,6 +98,7 @@ async def dispatch(settings: Settings) -> None:
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
         triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.want)
         tasks.start(mover.run())
+        log_exposures(config)
         log.info("dispatching", providers=sorted(providers))
         await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
         log.info("dispatcher stopped")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from pathlib import Path
 
 import structlog
 
 from ..config import Settings
 from ..domain.limit import Limit, RateLimiter
+from ..process.exposure import log_exposures
 from ..process.readiness import report_readiness
 from ..process.tasks import Tasks
 from ..store.accept.group_commit import TriggerWriter
@@ -37,8 +39,12 @@ _LISTS_OF_A_PROJECT = _FOR_LISTS - 1
 _PATIENCE = 1.0  # seconds that a list waits for a connection
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, config: Path | None) -> None:
     """Run a gRPC server until SIGTERM or SIGINT, then stop it gracefully.
+
+    Args:
+        settings: The settings.
+        config: The file that they were read from, if any.
 
     Raises:
         ConfigError: a setting is wrong, or the database is not migrated.
@@ -81,6 +87,7 @@ async def serve(settings: Settings) -> None:
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
         gc.freeze()  # these objects live until the end, so the collector can skip them
+        log_exposures(config)
         log.info("serving", listen=settings.server.listen, port=port)
         number = await tasks.until_signal()
         # SIGINT comes from Ctrl-C, or after the gateway has ended: no gateway needs a warning.

@@ -120,7 +120,7 @@ def delivery_of(message: pb.Delivery) -> Delivery:
 
 
 def state_name(state: DeliveryState | str | None) -> str | None:
-    """Return the state's name in the contract.
+    """Return the state's name in the contract, for its word or this name.
 
     Raises:
         ValueError: The state is unknown.
@@ -128,6 +128,8 @@ def state_name(state: DeliveryState | str | None) -> str | None:
     if state is None:
         return None
     names = {_word(_STATES, value.number): value.name for value in _STATES.values if value.number}
+    if state in names.values():
+        return str(state)
     if state not in names:
         raise ValueError(f"state: must be one of {', '.join(names)}, not {str(state)!r}")
     return names[state]

@@ -9,6 +9,7 @@ from ..settings import GatewaySettings
 from .cluster import NAME as CLUSTER
 from .cluster import READY
 from .contract import Contract, descriptor_path
+from .words import tables
 
 __all__ = [
     "HEALTH_PATH",
@@ -23,6 +24,7 @@ __all__ = [
     "for_head",
     "for_keyless",
     "for_readiness",
+    "for_reading",
     "for_rest",
     "for_stream",
     "for_web",
@@ -37,6 +39,7 @@ KEYS = "clarion.keys"
 MESSAGES = "clarion.messages"
 HEADS = "clarion.heads"
 COLONS = "clarion.colons"
+WORDS = "clarion.words"
 DOCUMENTS = "envoy.filters.http.local_ratelimit"
 HEALTH = "envoy.filters.http.health_check"
 BUFFER = "envoy.filters.http.buffer"
@@ -72,6 +75,7 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
         {"name": HEADS, "disabled": True, "typed_config": _lua("heads.lua")},
         {"name": COLONS, "disabled": True, "typed_config": _lua("colons.lua")},
+        {"name": WORDS, "disabled": True, "typed_config": _lua("words.lua", tables(contract))},
         {"name": LUA, "disabled": True, "typed_config": _lua("answers.lua")},
         {"name": DOCUMENTS, "disabled": True, "typed_config": _documents()},
         {"name": NAMES, "typed_config": _names()},
@@ -93,6 +97,11 @@ def for_rest() -> Config:
     kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
     filters = dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
     return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
+
+
+def for_reading() -> Config:
+    """Return the `typed_per_filter_config` of calls without a body, whose responses have words."""
+    return {**for_rest(), WORDS: ON}
 
 
 def for_batch(settings: GatewaySettings) -> Config:

@@ -24,6 +24,7 @@ from .filters import (
     for_head,
     for_keyless,
     for_readiness,
+    for_reading,
     for_rest,
     for_stream,
     for_web,
@@ -251,7 +252,9 @@ def _rest_calls(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
 def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:
     if path.is_batch:
         return for_batch(settings)
-    return for_events() if path.streams else for_rest()
+    if path.streams:
+        return for_events()
+    return for_rest() if path.body_methods else for_reading()
 
 
 def _retries() -> Config:

@@ -96,10 +96,10 @@ BATCH = [
     },
 ]
 CAMPAIGN = {
-    "campaign_id": "44",
+    "campaign_id": 44,
     "display_name": "Welcome by email",
-    "channel": "CHANNEL_EMAIL",
-    "state": "CAMPAIGN_STATE_ACTIVE",
+    "channel": "email",
+    "state": "active",
     "provider": "sandbox",
     "locales": ["default", "es"],
     "providers": ["sandbox", "backup"],
@@ -108,21 +108,21 @@ KEY = {
     "key_id": KEY_ID,
     "display_name": "web shop",
     "scopes": ["trigger"],
-    "campaign_ids": ["44"],
+    "campaign_ids": [44],
     "create_time": "2026-11-02T09:30:00Z",
 }
 DELIVERY = {
     "trigger_id": TRIGGER_ID,
-    "campaign_id": "44",
-    "channel": "CHANNEL_EMAIL",
+    "campaign_id": 44,
+    "channel": "email",
     "external_id": "EXTERNAL_ID",
-    "state": "DELIVERY_STATE_DELIVERED",
+    "state": "delivered",
     "accept_time": "2026-11-23T01:36:58.210Z",
     "attempts": [
         {
             "number": 1,
             "provider": "sandbox",
-            "outcome": "ATTEMPT_OUTCOME_DELIVERED",
+            "outcome": "delivered",
             "start_time": "2026-11-23T01:36:58.217Z",
             "duration": "0.003500s",
             "provider_message_id": f"{TRIGGER_ID}.eml",

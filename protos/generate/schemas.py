@@ -1,14 +1,14 @@
 """Converts messages and enums to the JSON Schema of their JSON, as Envoy's transcoder reads and writes it.
 
-This is proto3 JSON with the field names of the protos: 64-bit integers are strings, enums are full names, and
-empty fields are omitted.
+This is proto3 JSON with the field names of the protos, without empty fields. The gateway writes 64-bit
+integers as numbers and enum values as words (gateway/config/words.py).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, EnumValueDescriptor, FieldDescriptor
 
 from .described import Described, is_always_present
 from .rules import rules_of
@@ -17,8 +17,6 @@ __all__ = ["Schema", "Schemas", "ref"]
 
 Schema = dict[str, Any]
 
-INT64: Schema = {"type": "string", "format": "int64", "pattern": "^-?[0-9]+$"}
-UINT64: Schema = {"type": "string", "format": "uint64", "pattern": "^[0-9]+$"}
 INT32: Schema = {"type": "integer", "format": "int32"}
 SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
@@ -26,8 +24,8 @@ SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptor.TYPE_INT32: INT32,
     FieldDescriptor.TYPE_UINT32: {"type": "integer", "format": "uint32", "minimum": 0},
-    FieldDescriptor.TYPE_INT64: INT64,
-    FieldDescriptor.TYPE_UINT64: UINT64,
+    FieldDescriptor.TYPE_INT64: {"type": "integer", "format": "int64"},
+    FieldDescriptor.TYPE_UINT64: {"type": "integer", "format": "uint64", "minimum": 0},
 }
 WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -95,10 +93,19 @@ class Schemas:
         """Return a reference to an enum's names, without the first, which proto3 JSON omits."""
         if enum.name not in self.components:
             values = [value for value in enum.values if value.number]
-            meanings = [f"- `{value.name}`: {self._described.comment(value)}" for value in values]
+            meanings = [f"- `{word_of(value)}`: {self._meaning(value)}" for value in values]
             self.components[enum.name] = {
                 "type": "string",
                 "description": "\n".join([self._described.comment(enum), "", *meanings]),
-                "enum": [value.name for value in values],
+                "enum": [word_of(value) for value in values],
             }
         return ref(enum.name)
+
+    def _meaning(self, value: EnumValueDescriptor) -> str:
+        return self._described.comment(value).replace(f"{value.name} ", f"`{word_of(value)}` ")
+
+
+def word_of(value: EnumValueDescriptor) -> str:
+    """Return the word of an enum value: `dead` for `DELIVERY_STATE_DEAD`."""
+    prefix = value.type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return value.name.removeprefix(prefix).lower()

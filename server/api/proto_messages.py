@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
+from typing import Any
 
 import msgspec
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -26,7 +29,31 @@ def as_json(message: Message, *, always: bool = False) -> str:
     fields = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=always
     )
-    return msgspec.json.encode(fields).decode()
+    descriptor: Any = message.DESCRIPTOR  # its stub names the C implementation as well
+    return msgspec.json.encode(_with_words(fields, descriptor)).decode()
+
+
+def _with_words(fields: dict[str, Any], message: Descriptor) -> dict[str, Any]:
+    """Return JSON of proto3 with the words and integers of REST (gateway/config/words.lua)."""
+    if message.full_name.startswith("google."):
+        return fields
+    return {name: _with_word(value, message.fields_by_name[name]) for name, value in fields.items()}
+
+
+def _with_word(value: Any, field: FieldDescriptor) -> Any:
+    if isinstance(value, list):
+        return [_with_word(one, field) for one in value]
+    if isinstance(value, dict) and field.message_type:
+        return _with_words(value, field.message_type)
+    if field.enum_type:
+        return _word(field.enum_type, value)
+    return int(value) if field.type == FieldDescriptor.TYPE_INT64 else value
+
+
+@cache
+def _word(enum: EnumDescriptor, name: str) -> str:
+    """Return `dead` for `DELIVERY_STATE_DEAD`."""
+    return name.removeprefix(enum.values_by_number[0].name.removesuffix("UNSPECIFIED")).lower()
 
 
 def timestamp(moment: dt.datetime | None) -> Timestamp | None:

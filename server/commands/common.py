@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,36 @@ from ..postgres.embedded import EmbeddedPostgres
 from ..store.pool import Pool
 from ..up.data_folder import sockets_folder
 
-__all__ = ["CHANNEL", "Invocation", "as_json", "echo", "json_option", "run", "show_json", "table"]
+__all__ = [
+    "CHANNEL",
+    "Invocation",
+    "WordChoice",
+    "as_json",
+    "echo",
+    "json_option",
+    "run",
+    "show_json",
+    "table",
+]
 
 T = TypeVar("T")
 
-CHANNEL = click.Choice([channel.value for channel in Channel])
+
+class WordChoice(click.Choice[str]):
+    """A choice of the words of an enum, which also accepts their names in gRPC (`DELIVERY_STATE_DEAD`)."""
+
+    def __init__(self, words: Iterable[str], prefix: str) -> None:
+        """Name the words, and the prefix of their names in gRPC."""
+        super().__init__(list(words))
+        self._prefix = prefix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word of a value."""
+        word = value.removeprefix(self._prefix).lower() if value.startswith(self._prefix) else value
+        return super().convert(word, param, ctx)
+
+
+CHANNEL = WordChoice([channel.value for channel in Channel], "CHANNEL_")
 
 _LISTINGS: Mapping[type[NotFound], str] = {
     EndpointNotFound: "clarion webhooks list",

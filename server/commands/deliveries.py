@@ -16,10 +16,11 @@ from ..store.pool import reached
 from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
-from .common import CHANNEL, Invocation, echo, json_option, run, show_json, table
+from .common import CHANNEL, Invocation, WordChoice, echo, json_option, run, show_json, table
 
 __all__ = ["deliveries"]
 
+_STATE = WordChoice([one.value for one in DeliveryState], "DELIVERY_STATE_")
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,7 +110,7 @@ def _filter(chosen: dict[str, Any]) -> lists.AdminFilter:
 
 
 @deliveries.command(name="list")
-@click.option("--state", type=click.Choice([one.value for one in DeliveryState]), help="Only in this state.")
+@click.option("--state", type=_STATE, help="Only in this state.")
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option

@@ -181,7 +181,7 @@ async def test_reads_need_the_scope_and_the_project(
     async def get(secret: str) -> httpx.Response:
         return await http.get(path, headers={"authorization": f"Bearer {secret}"})
 
-    assert (await get(secrets.reads)).json()["delivery"]["campaign_id"] == "44"
+    assert (await get(secrets.reads)).json()["delivery"]["campaign_id"] == 44
     forbidden = await get(secrets.held_to_45)
     assert (forbidden.status_code, reason(forbidden)) == (403, "SCOPE_MISSING")
     unknown = await http.get(

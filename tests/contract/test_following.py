@@ -110,10 +110,10 @@ async def test_each_method_has_its_own_scope(http: httpx.AsyncClient, stack: Sta
 @pytest.mark.parametrize(
     ("verb", "path", "allow"),
     [
-        ("PUT", f"{TRIGGERS}/{UNKNOWN_ID}", "DELETE, GET"),
+        ("PUT", f"{TRIGGERS}/{UNKNOWN_ID}", "DELETE, GET, HEAD"),
         ("DELETE", WATCH, "GET"),
         ("GET", f"{TRIGGERS}:batch", "POST"),
-        ("POST", TRIGGERS, "GET"),
+        ("POST", TRIGGERS, "GET, HEAD"),
     ],
 )
 async def test_allow_lists_the_methods_of_the_path(
@@ -211,7 +211,7 @@ async def test_watch_follows_a_trigger_to_its_end(
         found = await events.rest()
     assert events.answer.headers["content-type"] == "text/event-stream"
     assert events.answer.headers["cache-control"] == "no-cache"
-    assert (found[-2].trigger_id, found[-2].state) == (location[-36:], "DELIVERED")
+    assert (found[-2].trigger_id, found[-2].state) == (location[-36:], "delivered")
     assert found[-1] == Event("end", {"code": 0, "message": "", "details": []})
 
 
@@ -227,7 +227,7 @@ async def test_stream_starts_at_once_with_later_changes(
             received = await events.next()
     assert begun is None
     assert events.retry == "1000"
-    assert received.state == "DELIVERED"
+    assert received.state == "delivered"
     assert received.data["cursor"] == events.last_id
 
 

@@ -77,7 +77,7 @@ async def test_scheduled_triggers_are_sent_at_their_time(http: httpx.AsyncClient
 async def test_scheduled_trigger_shows_when_it_is_due(http: httpx.AsyncClient, stack: Stack) -> None:
     time = ahead(HOUR)
     found = await delivery(http, stack, await accepted(http, stack, time))
-    assert found["state"] == "DELIVERY_STATE_PENDING"
+    assert found["state"] == "pending"
     assert "attempts" not in found
     for member in ("send_at", "next_attempt_time"):
         assert dt.datetime.fromisoformat(found[member]) == time
@@ -90,7 +90,7 @@ async def test_cancelling_is_idempotent(http: httpx.AsyncClient, stack: Stack) -
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["x-trigger-id"] == trigger_id
     found = await delivery(http, stack, trigger_id)
-    assert found["state"] == "DELIVERY_STATE_CANCELLED"
+    assert found["state"] == "cancelled"
     assert found["cancel_time"]
     assert "next_attempt_time" not in found
 
@@ -132,7 +132,7 @@ async def test_cancelling_needs_the_right_to_trigger(
     ):
         answer = await cancel(http, stack, trigger_id, key)
         assert (answer.status_code, reason_of(check_rest(answer))) == (status, reason)
-    assert (await delivery(http, stack, trigger_id))["state"] == "DELIVERY_STATE_PENDING"
+    assert (await delivery(http, stack, trigger_id))["state"] == "pending"
     of_45 = await accepted(http, stack, ahead(HOUR), campaign=45)
     assert (await cancel(http, stack, of_45, secrets.held_to_45)).status_code == 204
 

@@ -83,10 +83,19 @@ async def made(rest: httpx.AsyncClient, campaign: int, state: str) -> str:
 
 
 async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.AsyncClient) -> None:
-    first, second, third = [await made(rest, 821, "DEAD") for _ in range(3)]
+    first, second, third = [await made(rest, 821, "dead") for _ in range(3)]
     of_project = ("deliveries", "list", "--project", "lists", "--campaign", "821")
     table, wrong = await asyncio.gather(
-        clarion(demo.folder, *of_project, "--state", "dead", "--error", "EVENT.code", "--limit", "2"),
+        clarion(
+            demo.folder,
+            *of_project,
+            "--state",
+            "DELIVERY_STATE_DEAD",
+            "--error",
+            "EVENT.code",
+            "--limit",
+            "2",
+        ),
         clarion(demo.folder, "deliveries", "retry", str(uuid.uuid4()), str(uuid.uuid4())),
     )
     head, *lines = table.out.splitlines()
@@ -105,23 +114,23 @@ async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.Asyn
     await asyncio.sleep(1)  # until the dispatcher knows the campaign, which it shows by nothing
     again = await clarion(demo.folder, "deliveries", "retry", first, first)
     assert (again.code, again.out) == (0, "retrying 1 delivery\n"), again.err
-    assert await attempts(rest, first, "DELIVERED") == 2
+    assert await attempts(rest, first, "delivered") == 2
     rest_of_them = await clarion(
         demo.folder, "deliveries", "retry", "--all", "--project", "lists", "--campaign", "821"
     )
     assert rest_of_them.out == "retrying 2 deliveries\n"
-    assert [await attempts(rest, number, "DELIVERED") for number in (second, third)] == [2, 2]
+    assert [await attempts(rest, number, "delivered") for number in (second, third)] == [2, 2]
 
 
 async def test_suppression_holds_until_it_is_removed(
     demo: Stack, rest: httpx.AsyncClient, mail: MailServer
 ) -> None:
     mail.to_rcpt.append(UNKNOWN)
-    refused = await made(rest, 822, "DEAD")
+    refused = await made(rest, 822, "dead")
     taken = len(mail.mails)
-    suppressed = await made(rest, 822, "SUPPRESSED")
+    suppressed = await made(rest, 822, "suppressed")
     assert len(mail.mails) == taken
-    words = ("suppressions", "list", "--project", "lists", "--channel", "email", "--address", GONE)
+    words = ("suppressions", "list", "--project", "lists", "--channel", "CHANNEL_EMAIL", "--address", GONE)
     table, show = await asyncio.gather(
         clarion(demo.folder, *words), clarion(demo.folder, "deliveries", "show", suppressed)
     )
@@ -139,11 +148,11 @@ async def test_suppression_holds_until_it_is_removed(
         2,
         f"clarion: {GONE} is not suppressed for email; see `clarion suppressions list`\n",
     )
-    await made(rest, 822, "DELIVERED")
+    await made(rest, 822, "delivered")
 
 
 async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:
-    waiting = await made(rest, 823, "PENDING")
+    waiting = await made(rest, 823, "pending")
     backlog, done = await asyncio.gather(
         clarion(demo.folder, "deliveries", "backlog", "--json"),
         clarion(demo.folder, "projects", "timezone", "lists", "Etc/GMT-2"),
@@ -152,13 +161,13 @@ async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: 
     assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
     await demo.until_in_force()
     assert (done.code, done.out) == (0, "time zone of project lists: Etc/GMT-2\n"), done.err
-    await made(rest, 823, "DELIVERED")
-    assert await attempts(rest, waiting, "PENDING") == 0  # its time was settled when it was accepted
+    await made(rest, 823, "delivered")
+    assert await attempts(rest, waiting, "pending") == 0  # its time was settled when it was accepted
 
     words = ("deliveries", "cancel", "--all", "--project", "lists", "--campaign", "823")
     cancelled = await clarion(demo.folder, *words)
     assert (cancelled.code, cancelled.out) == (0, "cancelled 1 trigger\n"), cancelled.err
-    assert await attempts(rest, waiting, "CANCELLED") == 0
+    assert await attempts(rest, waiting, "cancelled") == 0
     again = await clarion(demo.folder, "deliveries", "cancel", waiting)
     assert again.err.startswith("clarion: cancelled 0 of 1; the others are not waiting")
     shown = await clarion(demo.folder, "deliveries", "show", waiting)

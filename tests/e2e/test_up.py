@@ -157,8 +157,8 @@ async def test_delivery_is_shown_by_command_rest_and_grpc(demo: Stack, rest: htt
         request = delivery_pb2.GetDeliveryRequest(trigger_id=number)
         by_grpc = await service.GetDelivery(request, metadata=demo.metadata(), timeout=10)
 
-    assert by_rest["state"] == "DELIVERY_STATE_DELIVERED"
-    assert [one["outcome"] for one in by_rest["attempts"]] == ["ATTEMPT_OUTCOME_DELIVERED"]
+    assert by_rest["state"] == "delivered"
+    assert [one["outcome"] for one in by_rest["attempts"]] == ["delivered"]
     assert by_grpc.delivery.state == delivery_pb2.DELIVERY_STATE_DELIVERED
     assert (as_json["state"], as_json["campaign_id"], len(as_json["attempts"])) == ("delivered", 45, 1)
     assert shown.out.startswith("delivered: campaign 45 (text) for user-")
@@ -226,7 +226,7 @@ async def test_next_start_continues_after_ctrl_c(tmp_path: Path) -> None:
         async with client(stack) as session:
             session.headers.update(stack.headers(key))
             found = (await session.get(f"/api/client/deliveries/{number}")).json()
-            assert found["delivery"]["state"] == "DELIVERY_STATE_DELIVERED"
+            assert found["delivery"]["state"] == "delivered"
             assert (await post(session)).status_code == 422  # still paused: --demo overwrites nothing
             await stack.delivered("text", await accepted(session, "text"))
     finally:

@@ -26,7 +26,7 @@ class Event:
 
     @property
     def state(self) -> str:
-        return str(self.data["delivery"]["state"].removeprefix("DELIVERY_STATE_"))
+        return str(self.data["delivery"]["state"])
 
 
 @dataclass

@@ -22,6 +22,8 @@ from clarion.v1 import (
     api_key_pb2_grpc,
     campaign_pb2,
     campaign_pb2_grpc,
+    delivery_pb2,
+    delivery_pb2_grpc,
     trigger_pb2,
     trigger_pb2_grpc,
 )
@@ -116,11 +118,37 @@ class Toy(trigger_pb2_grpc.TriggerServiceServicer):
             await context.abort_with_status(refusal(wish))
 
 
+class Deliveries(delivery_pb2_grpc.DeliveryServiceServicer):
+    """Knows one delivery, and the state that a list was asked for."""
+
+    delivery = delivery_pb2.Delivery(
+        campaign_id=2**63 - 1,
+        channel=campaign_pb2.CHANNEL_TEXT,
+        state=delivery_pb2.DELIVERY_STATE_DEAD,
+        external_id='"state":"DELIVERY_STATE_DEAD"',
+        attempts=[
+            delivery_pb2.Attempt(
+                outcome=delivery_pb2.ATTEMPT_OUTCOME_IN_DOUBT,
+                provider="CHANNEL_TEXT",
+                error='"campaign_id":"44"',
+            )
+        ],
+    )
+
+    async def GetTrigger(self, request: Any, context: Any) -> delivery_pb2.GetTriggerResponse:
+        return delivery_pb2.GetTriggerResponse(delivery=self.delivery)
+
+    async def ListTriggers(self, request: Any, context: Any) -> delivery_pb2.ListTriggersResponse:
+        found = delivery_pb2.Delivery(state=request.state, external_id=request.external_id)
+        return delivery_pb2.ListTriggersResponse(deliveries=[found])
+
+
 class Keys(api_key_pb2_grpc.ApiKeyServiceServicer):
     """Revokes whatever it is asked to."""
 
     async def RevokeApiKey(self, request: Any, context: Any) -> api_key_pb2.RevokeApiKeyResponse:
-        return api_key_pb2.RevokeApiKeyResponse(api_key=api_key_pb2.ApiKey(key_id=request.key_id))
+        revoked = api_key_pb2.ApiKey(key_id=request.key_id, campaign_ids=[44, -45])
+        return api_key_pb2.RevokeApiKeyResponse(api_key=revoked)
 
 
 class Campaigns(campaign_pb2_grpc.CampaignServiceServicer):
@@ -139,6 +167,7 @@ async def running(address: str) -> AsyncIterator[Toy]:
     toy = Toy()
     server = toy.server
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(toy, server)
+    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Deliveries(), server)
     campaign_pb2_grpc.add_CampaignServiceServicer_to_server(Campaigns(), server)
     api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server(Keys(), server)
     health_pb2_grpc.add_HealthServicer_to_server(toy.health, server)

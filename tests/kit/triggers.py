@@ -44,14 +44,14 @@ def trigger_id(answer: httpx.Response) -> str:
 
 
 async def delivery_in_state(
-    rest: httpx.AsyncClient, trigger_id: str, state: str = "DELIVERED", **options: Any
+    rest: httpx.AsyncClient, trigger_id: str, state: str = "delivered", **options: Any
 ) -> dict[str, Any]:
     """Return a delivery once it is in a state.
 
     Args:
         rest: A client of the stack.
         trigger_id: The trigger of the delivery.
-        state: The state without its prefix `DELIVERY_STATE_`.
+        state: The state, such as `dead`.
         options: Options of the request, such as `headers`.
     """
 
@@ -59,7 +59,7 @@ async def delivery_in_state(
         answer = await rest.get(f"/api/client/deliveries/{trigger_id}", **options)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()["delivery"]
-        return found if found["state"] == f"DELIVERY_STATE_{state}" else None
+        return found if found["state"] == state else None
 
     delivery: dict[str, Any] | None = await until(in_state, f"delivery {trigger_id} is {state}")
     assert delivery

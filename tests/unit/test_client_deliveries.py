@@ -29,7 +29,12 @@ def test_absent_times_are_none() -> None:
     assert (delivery.send_at, delivery.cancelled_at, delivery.next_attempt_at) == (NOON, None, None)
 
 
-@pytest.mark.parametrize("state", ["lost", "unknown", "DELIVERED"])
+@pytest.mark.parametrize("state", ["dead", DeliveryState.DEAD, "DELIVERY_STATE_DEAD"])
+def test_state_may_have_both_forms(state: str) -> None:
+    assert state_name(state) == "DELIVERY_STATE_DEAD"
+
+
+@pytest.mark.parametrize("state", ["lost", "unknown", "DELIVERED", "DELIVERY_STATE_UNSPECIFIED"])
 def test_unknown_state_is_rejected(state: str) -> None:
     with pytest.raises(ValueError, match=r"pending, sending, .*, cancelled"):
         state_name(state)

@@ -21,8 +21,10 @@ from generate import examples, openapi
 from generate.described import load
 from generate.reasons import problems, reasons
 from generate.rules import rules_of
+from generate.schemas import word_of
 from server.api import server as rpc_service
 from server.api.page_tokens import position_of
+from server.api.proto_messages import as_json
 from server.intake import strict_json
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
@@ -201,9 +203,30 @@ def test_trigger_returns_204_with_an_id() -> None:
 @pytest.mark.parametrize("name", examples.RESPONSES)
 def test_example_response_is_the_json_of_its_message(name: str) -> None:
     [message] = [getattr(file, name) for file in FILES if hasattr(file, name)]
-    parsed = json_format.ParseDict(examples.RESPONSES[name], message())
-    again = json_format.MessageToDict(parsed, preserving_proto_field_name=True)
-    assert again == examples.RESPONSES[name]
+    parsed = json_format.ParseDict(with_names(examples.RESPONSES[name]), message())
+    assert json.loads(as_json(parsed)) == examples.RESPONSES[name]
+
+
+NAMES = {
+    (field.name, word_of(value)): value.name
+    for file in FILES
+    for message in file.DESCRIPTOR.message_types_by_name.values()
+    for field in message.fields
+    for value in (field.enum_type.values if field.enum_type else ())
+}
+"""The names of enum values by field and word."""
+
+
+def with_names(value: Any) -> Any:
+    """Return JSON of the REST interface as the protobuf library reads it."""
+    if isinstance(value, list):
+        return [with_names(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: NAMES.get((name, one), one) if isinstance(one, str) else with_names(one)
+        for name, one in value.items()
+    }
 
 
 @pytest.mark.parametrize("name", DOCUMENT["components"]["examples"])
@@ -232,6 +255,11 @@ def parsed(case: Case) -> Any:
         return ...
 
 
+def without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without its null members, which are accepted but not documented."""
+    return {name: one for name, one in value.items() if one is not None}
+
+
 def is_seen(case: Case) -> bool:
     """Return whether a schema can detect that a case's body is invalid."""
     return parsed(case) is not ... and any(
@@ -250,7 +278,8 @@ def test_there_are_enough_cases() -> None:
 
 @pytest.mark.parametrize("case", VALID, ids=lambda case: case.name)
 def test_accepted_body_is_valid(case: Case) -> None:
-    BODY.validate(parsed(case))
+    body = without_nulls(parsed(case))
+    BODY.validate({**body, "user": without_nulls(body["user"])})
 
 
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.name)

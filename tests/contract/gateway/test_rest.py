@@ -128,7 +128,7 @@ async def test_head_gets_the_headers_of_get(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
-    [("campaigns", {}, 401), ("campaigns?page_size=x", KEY, 422), ("triggers", KEY, 501)],
+    [("campaigns", {}, 401), ("campaigns?page_size=x", KEY, 422), ("deliveries/a", KEY, 501)],
 )
 async def test_head_of_a_refused_get_has_its_status(
     client: httpx.AsyncClient, path: str, headers: dict[str, str], status: int
@@ -226,10 +226,36 @@ async def test_slow_server_is_504(client: httpx.AsyncClient) -> None:
 
 async def test_other_calls_are_transcoded(client: httpx.AsyncClient) -> None:
     revoked = await client.delete("/api/client/keys/a-b", headers=KEY)
-    assert (revoked.status_code, revoked.json()) == (200, {"api_key": {"key_id": "a-b"}})
+    key = {"key_id": "a-b", "campaign_ids": [44, -45]}
+    assert (revoked.status_code, revoked.json()) == (200, {"api_key": key})
     assert not hidden(revoked)
     listed = await client.get("/api/client/campaigns?page_size=10000", headers=KEY)
     assert len(listed.json()["campaigns"]) == 10000
+
+
+async def test_responses_have_words_and_integers(client: httpx.AsyncClient) -> None:
+    """As in webhooks, the client and the command line, but only in fields of these types."""
+    answer = await client.get("/api/client/triggers/a", headers=KEY)
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert answer.json()["delivery"] == {
+        "campaign_id": 2**63 - 1,
+        "channel": "text",
+        "state": "dead",
+        "external_id": '"state":"DELIVERY_STATE_DEAD"',
+        "attempts": [{"outcome": "in_doubt", "provider": "CHANNEL_TEXT", "error": '"campaign_id":"44"'}],
+    }
+
+
+@pytest.mark.parametrize("state", ["dead", "DELIVERY_STATE_DEAD"])
+async def test_queries_take_both_forms(client: httpx.AsyncClient, state: str) -> None:
+    path = f"/api/client/triggers?external_id=state=pending&state={state}&page_size=1"
+    answer = await client.get(path, headers=KEY)
+    assert answer.json() == {"deliveries": [{"external_id": "state=pending", "state": "dead"}]}
+
+
+async def test_unknown_state_in_a_query_is_422(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/client/triggers?state=gone", headers=KEY)
+    assert "gone" in refused(answer, 422, "INVALID_REQUEST")["message"]
 
 
 @pytest.mark.parametrize("query", ["page_size=many", "nope=1", 'nope="'])

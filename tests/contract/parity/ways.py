@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import httpx
 from google.api import httpbody_pb2
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from clarion.v1 import trigger_pb2 as pb
+from server.api.proto_messages import as_json
 from tests.contract.conftest import Keys
 from tests.kit.documented_errors import check_call, check_rest
 
@@ -103,7 +103,7 @@ async def call(
         made = await method(message, metadata=metadata, timeout=SECONDS)
     except grpc.aio.AioRpcError as error:
         return {"refusal": check_call(error)}
-    return {"reply": json_format.MessageToDict(made, preserving_proto_field_name=True)}
+    return {"reply": json.loads(as_json(made))}
 
 
 def the_same(answers: list[Answer]) -> Answer:

@@ -199,6 +199,7 @@ READS = [
     listed("of a campaign past all numbers", ("campaign_id", "WRONG_TYPE"), campaign_id=str(2**63)),
     listed("another project's campaign", campaign_id=str(OTHERS_CAMPAIGN)),
     listed("cancelled ones of an unknown user", external_id="unknown", state="DELIVERY_STATE_CANCELLED"),
+    listed("pending ones of an unknown user", external_id="unknown", state="DELIVERY_STATE_PENDING"),
     *not_ids("GetCampaign", NO_NUMBERS, "WRONG_TYPE"),
     *unknown(
         "GetCampaign", "CAMPAIGN_NOT_FOUND", "1", "999", str(OTHERS_CAMPAIGN), str(2**63 - 1), str(2**63)

@@ -6,7 +6,7 @@ Unlike those of python-liquid, they never take 1 for `true` or 0 for `false`, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from .filter_limits import Filter
 from .limits import MAX_OUTPUT
-from .values import is_missing, member, number_of, same, text_of
+from .values import is_missing, limited, member, number_of, same, text_of
 
 __all__ = ["FILTERS"]
 
@@ -36,16 +36,8 @@ def as_json(value: Any, indent: Any = None) -> str:
         return json.dumps(value, default=_plain)
     if indent not in range(MAX_INDENT + 1):
         raise FilterArgumentError(f"json: the indent must be from 0 to {MAX_INDENT}", token=None)
-    return "".join(_limited(json.JSONEncoder(indent=indent, default=_plain).iterencode(value)))
-
-
-def _limited(pieces: Iterable[str]) -> Iterator[str]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > MAX_OUTPUT:
-            raise ResourceLimitError("the result of `json` is too long", token=None)
-        yield piece
+    pieces = json.JSONEncoder(indent=indent, default=_plain).iterencode(value)
+    return "".join(limited(pieces, "the result of `json`"))
 
 
 def _plain(value: object) -> str | None:
@@ -65,7 +57,7 @@ def join(sequence: Iterable[Any], separator: Any = " ", *, environment: Environm
     between = text_of(separator)
     if environment.autoescape and between == " ":
         between = Markup(" ")
-    return between.join(map(text_of, sequence))
+    return between.join(limited(map(text_of, sequence)))
 
 
 @sequence_filter
@@ -92,11 +84,11 @@ def _order(value: Any) -> tuple[bool, bool, Any]:
 @sequence_filter
 def sort_natural(sequence: Iterable[Any], key: Any = None) -> list[Any]:
     """Return the items in ascending order of their text, regardless of case, those without a value last."""
-    return sorted(sequence, key=lambda item: _natural(_keyed(item, key)))
-
-
-def _natural(value: Any) -> tuple[bool, str]:
-    return is_missing(value), text_of(value).lower()
+    items = list(sequence)
+    values = [_keyed(item, key) for item in items]
+    texts = [text.lower() for text in limited(map(text_of, values))]
+    order = sorted(range(len(items)), key=lambda number: (is_missing(values[number]), texts[number]))
+    return [items[number] for number in order]
 
 
 @sequence_filter
@@ -110,8 +102,13 @@ def total(sequence: Iterable[Any], key: Any = None) -> int | float:
 def uniq(sequence: Iterable[Any], key: Any = None) -> list[Any]:
     """Return the items without duplicates."""
     kept: dict[object, Any] = {}
+    size = 0
     for item in sequence:
-        kept.setdefault(_identity(_keyed(item, key)), item)
+        identity = _identity(_keyed(item, key))
+        size += len(identity) if isinstance(identity, bytes) else 0
+        if size > MAX_OUTPUT:
+            raise ResourceLimitError("the items of `uniq` are too long", token=None)
+        kept.setdefault(identity, item)
     return list(kept.values())
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from liquid import BoundTemplate, Mode, Token
-from liquid.exceptions import LiquidError, LiquidSyntaxError, UnknownFilterError
-from liquid.token import TOKEN_EXPRESSION
+from liquid import BoundTemplate, Mode, RenderContext, Token
+from liquid.ast import Node
+from liquid.builtin.expressions.arguments import KeywordArgument
+from liquid.builtin.expressions.filtered import Filter, FilteredExpression
+from liquid.exceptions import FilterArgumentError, LiquidError, LiquidSyntaxError, UnknownFilterError
+from liquid.expression import Expression
 
 from ..channels import CHANNELS
 from ..domain.campaign import Campaign, Undefined
@@ -23,6 +26,7 @@ from .environment import (
     part_sources,
     render_text,
 )
+from .filter_limits import argument_problem
 from .limits import MAX_SECONDS, Budget, Recipient
 from .unsubscribe import checked_url
 
@@ -121,8 +125,8 @@ def _liquid_faults(part: str, source: str) -> list[LiquidError]:
     except LiquidError as fault:
         return [*collecting.faults, fault]
     if collecting.faults:
-        return collecting.faults + _unknown_filters(template, source)
-    return _strict_fault(part, source) or _unknown_filters(template, source)
+        return collecting.faults + _filter_faults(template)
+    return _strict_fault(part, source) or _filter_faults(template)
 
 
 def _strict_fault(part: str, source: str) -> list[LiquidError]:
@@ -134,13 +138,30 @@ def _strict_fault(part: str, source: str) -> list[LiquidError]:
     return []
 
 
-def _unknown_filters(template: BoundTemplate, source: str) -> list[LiquidError]:
-    """Return a fault for each use of an unknown filter. Liquid itself reports them only during rendering."""
-    return [
-        UnknownFilterError(
-            f"unknown filter '{name}'", token=Token(TOKEN_EXPRESSION, name, span.index, source)
-        )
-        for name, spans in template.analyze().filters.items()
-        if name not in template.env.filters
-        for span in spans
-    ]
+def _filter_faults(template: BoundTemplate) -> list[LiquidError]:
+    """Return a fault for each unknown filter and each wrong argument, which Liquid reports when rendering."""
+    faults: list[LiquidError] = []
+    for used in _filters_of(template.nodes, RenderContext(template)):
+        func = template.env.filters.get(used.name)
+        if func is None:
+            faults.append(UnknownFilterError(f"unknown filter '{used.name}'", token=used.token))
+            continue
+        named = [argument.name for argument in used.args if isinstance(argument, KeywordArgument)]
+        problem = argument_problem(func, len(used.args) - len(named), named)
+        if problem:
+            faults.append(FilterArgumentError(f"`{used.name}`: {problem}", token=used.token))
+    return faults
+
+
+def _filters_of(nodes: Iterable[Node], context: RenderContext) -> Iterator[Filter]:
+    for node in nodes:
+        for expression in node.expressions():
+            yield from _filters_in(expression)
+        yield from _filters_of(node.children(context), context)
+
+
+def _filters_in(expression: Expression) -> Iterator[Filter]:
+    if isinstance(expression, FilteredExpression):
+        yield from expression.filters or ()
+    for child in expression.children():
+        yield from _filters_in(child)

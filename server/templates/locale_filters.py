@@ -28,7 +28,9 @@ from .values import EXACT, text_of
 __all__ = ["FILTERS"]
 
 MAX_PATTERN = 100
-"""Maximum length of a date pattern, in characters."""
+"""Maximum length of a date pattern of CLDR, in characters."""
+MAX_STRFTIME = 1000
+"""Maximum length of a pattern for `date`, in characters. The C library takes up to 256 bytes for each."""
 MAX_DIGITS = 20
 """Maximum number of decimal places that a template may request."""
 
@@ -53,6 +55,8 @@ def date(value: Any, fmt: Any, *, context: BoundedContext) -> str:
     pattern = text_of(fmt)
     if moment is None or not pattern:
         return text_of(value)
+    if len(pattern) > MAX_STRFTIME:
+        raise FilterArgumentError(f"date: the format is longer than {MAX_STRFTIME} characters", token=None)
     try:
         return moment.strftime(_DIRECTIVE.sub(lambda found: _directive(found[0], moment), pattern))
     except (ValueError, OverflowError) as error:

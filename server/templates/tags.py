@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TextIO, cast
+import operator
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from typing import Any, TextIO, cast
 
 from liquid import RenderContext, Tag, TokenStream
 from liquid.ast import Node
@@ -11,9 +13,13 @@ from liquid.builtin.expressions.logical import (
     BooleanExpression,
     ContainsExpression,
     EqExpression,
+    GeExpression,
+    GtExpression,
+    LeExpression,
     LogicalAndExpression,
     LogicalNotExpression,
     LogicalOrExpression,
+    LtExpression,
     NeExpression,
 )
 from liquid.builtin.expressions.primitive import Blank
@@ -22,6 +28,7 @@ from liquid.builtin.tags.case_tag import CaseNode, CaseTag, MultiExpressionBlock
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
 from liquid.builtin.tags.if_tag import IfNode, IfTag
 from liquid.builtin.tags.unless_tag import UnlessNode, UnlessTag
+from liquid.exceptions import LiquidTypeError
 from liquid.expression import Expression
 
 from .values import is_blank, is_missing, printed, same, text_of
@@ -83,6 +90,44 @@ class _Contains(ContainsExpression):
         return isinstance(left, Collection) and isinstance(right, str | int) and right in left
 
 
+class _Ordered(Expression):
+    """A comparison by `<`, `<=`, `>` or `>=`: false unless both values are numbers or both are texts."""
+
+    __slots__ = ("compare", "left", "right")
+
+    def __init__(self, original: LtExpression | LeExpression | GtExpression | GeExpression) -> None:
+        super().__init__(original.token)
+        self.left, self.right = original.left, original.right
+        self.compare = _COMPARISONS[type(original)]
+
+    def evaluate(self, context: RenderContext) -> bool:
+        left, right = self.left.evaluate(context), self.right.evaluate(context)
+        kinds = _kind(left), _kind(right)
+        if None in kinds:
+            return False
+        if kinds[0] is not kinds[1]:
+            raise LiquidTypeError("a text and a number cannot be compared", token=self.token)
+        return self.compare(left, right)
+
+    def children(self) -> list[Expression]:
+        return [self.left, self.right]
+
+
+_COMPARISONS: Mapping[type[Expression], Callable[[Any, Any], bool]] = {
+    LtExpression: operator.lt,
+    LeExpression: operator.le,
+    GtExpression: operator.gt,
+    GeExpression: operator.ge,
+}
+
+
+def _kind(value: object) -> type | None:
+    """Return whether a value is a text or a number; None if it is another value, such as a boolean."""
+    if isinstance(value, str):
+        return str
+    return int if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+
+
 def _corrected(expression: Expression) -> Expression:
     """Return a condition whose comparisons behave as in the reference. It may be the same object, changed."""
     match expression:
@@ -95,6 +140,8 @@ def _corrected(expression: Expression) -> Expression:
         case EqExpression() | NeExpression():
             if isinstance(expression.left, Blank) or isinstance(expression.right, Blank):
                 return _BlankTest(expression)
+        case LtExpression() | LeExpression() | GtExpression() | GeExpression():
+            return _Ordered(expression)
         case ContainsExpression():
             return _Contains(expression.token, expression.left, expression.right)
     return expression

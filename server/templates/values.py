@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
 from liquid.undefined import is_undefined
@@ -18,9 +18,21 @@ from markupsafe import Markup, escape
 
 from .limits import MAX_INTEGER_BITS, MAX_OUTPUT
 
-__all__ = ["EXACT", "Number", "is_blank", "is_missing", "member", "number_of", "printed", "same", "text_of"]
+__all__ = [
+    "EXACT",
+    "Number",
+    "is_blank",
+    "is_missing",
+    "limited",
+    "member",
+    "number_of",
+    "printed",
+    "same",
+    "text_of",
+]
 
 Number = int | Decimal
+TextT = TypeVar("TextT", str, bytes)
 
 # The precision is enough for the largest integer with decimal places, so numbers are rounded only to the
 # digits that the template requests. Half is rounded away from zero, as is usual for prices.
@@ -57,7 +69,7 @@ def text_of(value: object) -> str:
     if isinstance(value, str):  # also Markup
         return value
     if isinstance(value, list | tuple | dict):
-        return "".join(_limited(_inspected(value)))
+        return "".join(limited(_inspected(value)))
     return _scalar(value)
 
 
@@ -69,7 +81,7 @@ def printed(value: object, *, html: bool) -> str:
         html: Whether to escape it, if it is not marked as safe.
     """
     if isinstance(value, list | tuple):
-        text = "".join(_limited(printed(item, html=html) for item in value))
+        text = "".join(limited(printed(item, html=html) for item in value))
         return Markup(text) if html else text  # noqa: S704 - each item is escaped
     text = text_of(value)
     return escape(text) if html else text
@@ -105,12 +117,19 @@ def _inspected(value: object) -> Iterator[str]:
         yield "nil" if is_missing(value) else _scalar(value)
 
 
-def _limited(pieces: Iterable[str]) -> Iterator[str]:
+def limited(pieces: Iterable[TextT], what: str = "the text of an array or object") -> Iterator[TextT]:
+    """Yield texts that are collected, as long as their total length is within the limit of a filter's result.
+
+    Few values of the data can become many: `concat` repeats them.
+
+    Raises:
+        ResourceLimitError: They are longer.
+    """
     size = 0
     for piece in pieces:
         size += len(piece)
         if size > MAX_OUTPUT:
-            raise ResourceLimitError("the text of an array or object is too long", token=None)
+            raise ResourceLimitError(f"{what} is too long", token=None)
         yield piece
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import html
+import itertools
+import re
+
 import msgspec
 import pytest
+from liquid.exceptions import LiquidError
 
-from server.domain.campaign import Template
+from server.domain.campaign import Template, Undefined
 from server.domain.delivery_errors import RenderError
+from server.templates.environment import environment_for, render_text
+from server.templates.limits import Budget, Recipient
+from server.templates.render import check_templates
+from tests.kit.dispatch import make_campaign
 from tests.kit.rendering import render, text_of
 
 DATA = msgspec.json.encode(
@@ -30,11 +39,9 @@ DATA = msgspec.json.encode(
 
 
 def shown(source: str) -> str:
+    """Return what a template prints, the same in text and in HTML."""
     text = text_of(f"[{source}]", event=DATA)
-    assert (
-        render(Template(html=f"[{source}]"), event=DATA).html.replace("&#34;", '"').replace("&gt;", ">")
-        == text
-    )
+    assert html.unescape(render(Template(html=f"[{source}]"), event=DATA).html) == text
     return text[1:-1]
 
 
@@ -104,12 +111,11 @@ def test_arrays_and_objects_print_as_in_the_reference(source: str, expected: str
     assert shown(source) == expected
 
 
-def test_a_long_text_of_an_object_is_stopped() -> None:
-    source = (
-        "{% assign l = event.rows %}{% for i in (1..14) %}{% assign l = l | concat: l %}{% endfor %}{{ l }}"
-    )
-    with pytest.raises(RenderError, match="too long"):
-        text_of(source, event=DATA)
+def test_a_long_text_of_an_array_is_stopped() -> None:
+    double = "{% assign l = event.l %}{% for i in (1..11) %}{% assign l = l | concat: l %}{% endfor %}"
+    for output in ("{{ l }}", "{{ l | append: '' }}"):
+        with pytest.raises(RenderError, match="too long"):
+            text_of(double + output, event=f'{{"l": [{{"k": "{"y" * 1000}"}}]}}')
 
 
 @pytest.mark.parametrize("blank", ["event.none", "event.no", "nothing", "''", "' \n'", "event.object.c"])
@@ -214,6 +220,30 @@ def test_contains_does_not_mix_true_and_one(condition: str, expected: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("1 < 2", "yes"),
+        ("2.5 >= 2", "yes"),
+        ("'a' < 'b'", "yes"),
+        ("true < 2", "no"),
+        ("0 < true", "no"),
+        ("event.yes >= event.yes", "no"),
+        ("event.none < 1", "no"),
+        ("1 > nothing", "no"),
+        ("event.mixed <= event.mixed", "no"),
+        ("event.object < 1", "no"),
+    ],
+)
+def test_only_numbers_and_texts_have_an_order(condition: str, expected: str) -> None:
+    assert shown("{% if " + condition + " %}yes{% else %}no{% endif %}") == expected
+
+
+def test_a_text_and_a_number_have_no_order() -> None:
+    with pytest.raises(RenderError, match="line 1, column 18: a text and a number cannot be compared"):
+        text_of("{% if event.word > 1 %}x{% endif %}", event=DATA)
+
+
+@pytest.mark.parametrize(
     ("expression", "expected"),
     [
         ("'a,b,,' | split: ',' | size", "2"),
@@ -269,6 +299,37 @@ def test_other_words_are_no_date(written: str) -> None:
 def test_wrong_arguments_are_named(expression: str, fault: str) -> None:
     with pytest.raises(RenderError, match=f"^default text, line 1, column 12: {fault}$"):
         text_of("{{ event | " + expression + " }}", event=DATA)
+
+
+def test_apply_names_wrong_arguments() -> None:
+    source = (
+        "{% if true %}{{ event.a | plus }}{% endif %}\n{% assign x = 1 | append: 2, 3 | decimal: place: 2 %}x"
+    )
+    assert check_templates(make_campaign(templates={"default": Template(text=source)})) == [
+        "default text, line 1, column 27: `plus`: missing a required argument: 'operand'",
+        "default text, line 2, column 19: `append`: too many positional arguments",
+        "default text, line 2, column 34: `decimal`: got an unexpected keyword argument 'place'",
+    ]
+
+
+VALUES = (None, True, False, 0, -2.5, 10**30, "", "a 1", [None, True], [[None]], {"a": None}, [{"k": True}])
+PYTHON = re.compile("None|True.|False.|Undefined|range|<class|object at")
+
+
+@pytest.mark.parametrize("part", ["text", "html"])
+def test_no_filter_prints_words_of_python(part: str) -> None:
+    environment = environment_for(part, Undefined.EMPTY)
+    for name, arguments in itertools.product(environment.filters, ("", ": a", ": a, b")):
+        template = environment.from_string("{{ v | " + name + arguments + " }}")
+        few = (None, True, 2)
+        for v, a, b in itertools.product(
+            VALUES, few if ":" in arguments else (1,), few if "b" in arguments else (1,)
+        ):
+            try:
+                text = render_text(template, {"v": v, "a": a, "b": b}, Recipient(), Budget(60))
+            except LiquidError as error:
+                text = str(error.message)
+            assert not PYTHON.search(text), template
 
 
 def test_values_that_have_no_order_are_an_error() -> None:

@@ -79,6 +79,20 @@ def test_variables_are_limited_to_one_mebibyte() -> None:
         text_of(source, event=event)
 
 
+@pytest.mark.parametrize("expression", ["join", "sort_natural", "sort_natural: 'k'", "uniq", "uniq: 'k'"])
+def test_the_text_of_repeated_objects_is_limited(expression: str) -> None:
+    double = "{% assign l = event.l %}{% for i in (1..16) %}{% assign l = l | concat: l %}{% endfor %}\n"
+    event = f'{{"l": [{{"k": {{"x": "{"y" * 50_000}"}}}}]}}'
+    with little_cpu(), pytest.raises(RenderError, match=r"^default text, line 2, column \d+: .* too long$"):
+        text_of(double + "{{ l | " + expression + " | size }}", event=event)
+
+
+def test_a_format_of_dates_is_limited() -> None:
+    source = "{{ 'now' | date: event.long }}"
+    with pytest.raises(RenderError, match="date: the format is longer than 1000 characters"):
+        text_of(source, event=f'{{"long": "{"%99999d" * 200}"}}')
+
+
 def test_indented_json_is_limited() -> None:
     deep = "[" * 30 + ",".join("1" for _ in range(6000)) + "]" * 30
     event = f'{{"deep": {deep}, "wide": 2000000000, "small": [1, {{"a": null}}]}}'

@@ -19,6 +19,8 @@ __all__ = [
     "expired",
     "report",
     "report_webhooks",
+    "suppressed",
+    "watch_suppression",
     "webhook_attempted",
     "webhooks_expired",
 ]
@@ -43,6 +45,17 @@ _EXPIRED = Counter("clarion_expired", "Triggers that became dead letters because
 _BREAKER = Gauge(
     "clarion_breaker_open",
     "State of a provider's breaker: open (1), half-open (0.5), closed (0).",
+    ["provider"],
+)
+_SUPPRESSIONS = Counter("clarion_suppressions", "Recipients that were suppressed.", ["provider"])
+_WITHHELD = Counter(
+    "clarion_suppressions_withheld",
+    "Refused recipients that were not suppressed, because the provider refused too many.",
+    ["provider"],
+)
+_PAUSED = Gauge(
+    "clarion_suppression_paused",
+    "Whether no recipient is suppressed, because the provider refuses too many (1).",
     ["provider"],
 )
 _OLDEST = Gauge("clarion_oldest_due_seconds", "Seconds since the oldest due trigger became due.", ["channel"])
@@ -70,6 +83,16 @@ def attempted(channel: Channel, attempt: Attempt) -> None:
 def expired(count: int) -> None:
     """Count triggers that expired in the queue."""
     _EXPIRED.inc(count)
+
+
+def suppressed(provider: str, *, withheld: bool) -> None:
+    """Count a refused recipient, who is suppressed unless that is withheld."""
+    (_WITHHELD if withheld else _SUPPRESSIONS).labels(provider).inc()
+
+
+def watch_suppression(provider: str, is_paused: Callable[[], bool]) -> None:
+    """Report whether a provider's suppression is paused, whenever the metrics are read."""
+    _PAUSED.labels(provider).set_function(lambda: float(is_paused()))
 
 
 def webhook_attempted(attempt: Attempt) -> None:

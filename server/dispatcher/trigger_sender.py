@@ -21,6 +21,7 @@ from .providers.base import Provider
 from .redact import safe_traceback
 from .rendering import FairRenderer
 from .retry import expires_at
+from .suppression_guard import SuppressionGuards
 
 __all__ = ["TriggerSender"]
 
@@ -43,6 +44,7 @@ class TriggerSender:
         self._providers = providers
         self._clock = clock
         self._renderer = FairRenderer()
+        self._guards = SuppressionGuards(clock)
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
     async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan | Released:
@@ -138,10 +140,14 @@ class TriggerSender:
         message = await self._render(claim, campaign)
         try:
             async with self._clock.timeout(provider.timeout):
-                return SendResult(Verdict.SENT, message_id=await provider.send(message))
+                message_id = await provider.send(message)
         except TimeoutError:
             text = f"no answer from {provider.name} within {provider.timeout:g} s"
             raise ProviderError(Verdict.PROVIDER_DOWN, text) from None
+        except ProviderError as error:
+            raise self._guards.judge(provider, error) from None
+        self._guards.sent(provider)
+        return SendResult(Verdict.SENT, message_id=message_id)
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)

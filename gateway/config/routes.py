@@ -76,6 +76,8 @@ KEYLESS_STREAM_SECONDS = 60
 STREAM_IDLE_SECONDS = 3600
 WEB_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
 READING = ("GET", "HEAD")
+FINISHED_STREAM = "end"
+"""The ID of the last event of a stream that has finished (server/api/sse.py)."""
 ENVOYS_OWN_LIMIT = 4096
 ONLY_POST = replace(NOT_ALLOWED, headers={"allow": "POST"})
 DOCS_PATH = "/docs"
@@ -221,7 +223,19 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     yield _refusal(path, [_longer_than(most)], too_large(most))
     if not path.takes_query:
         yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
+    if path.streams:
+        yield _finished(path)
     yield from _rest_calls(settings, path)
+
+
+def _finished(path: RestPath) -> Config:
+    """Return the route of a reader that comes again after a stream has finished: 204 makes it stop.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#server-sent-events-intro
+    """
+    again = _regex("last-event-id", FINISHED_STREAM)
+    status = int(HTTPStatus.NO_CONTENT)
+    return {"match": {**_match(path), "headers": [again]}, "direct_response": {"status": status}}
 
 
 def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:

@@ -16,8 +16,11 @@ def event_stream(data: Schema) -> Schema:
         data: The schema of the data of each event, which is JSON.
     """
     fields: dict[str, Schema] = {
-        "id": {"type": "string", "description": "The cursor."},
-        "event": {"const": "end", "description": "Only in the last event, whose data is a Status."},
+        "id": {"type": "string", "description": "The cursor, or `end`."},
+        "event": {
+            "enum": ["heartbeat", "end"],
+            "description": "Not in changes. The data of `end`, the last event, is a Status.",
+        },
         "data": {**JSON_TEXT, "contentSchema": data, "description": "The change, as JSON."},
     }
     events = {"type": "array", "items": {"type": "object", "properties": fields}}

@@ -130,14 +130,16 @@ DELIVERY = {
     ],
 }
 EVENTS = f"""\
-: heartbeat
+event: heartbeat
 retry: 1000
 id: {CURSOR}
+data: {{"cursor":"{CURSOR}"}}
 
 id: {CURSOR}
 data: {json.dumps({"delivery": DELIVERY, "cursor": CURSOR}, separators=(",", ":"))}
 
 event: end
+id: end
 data: {{"code":0,"message":"","details":[]}}
 
 """

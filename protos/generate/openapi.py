@@ -243,7 +243,8 @@ def _events(schemas: Schemas, described: Described) -> dict[str, Any]:
             "description": "Server-sent events, each with a WatchTriggersResponse as its data.",
             "headers": headers("cache-control"),
             "content": {EVENT_STREAM: {"schema": schema, "example": EVENTS}},
-        }
+        },
+        "204": {"description": "The stream has finished (`Last-Event-ID: end`).", "headers": headers()},
     }
 
 

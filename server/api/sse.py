@@ -16,6 +16,7 @@ __all__ = ["events", "last_event"]
 _TYPE = "text/event-stream"
 _BODY = 32 * 1024  # characters after which a new body starts
 _RETRY = 1000  # milliseconds that readers wait before they reconnect
+_FINISHED = "end"  # the ID of the last event; the gateway answers 204 to readers that come again with it
 
 
 def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[httpbody_pb2.HttpBody]:
@@ -31,15 +32,21 @@ def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[h
 
 
 def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
-    """Return the event `end` with a status. Readers that receive it should not reconnect."""
-    return _body(f"event: end\ndata: {as_json(status, always=True)}\n\n")
+    """Return the event `end` with a status. Readers that receive it should not reconnect.
+
+    Those of the standard do so nevertheless, with its ID in the header `Last-Event-ID`.
+    """
+    return _body(f"event: end\nid: {_FINISHED}\ndata: {as_json(status, always=True)}\n\n")
 
 
 def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
-    """Return one event. For a message without a delivery, it is a heartbeat that only updates the cursor."""
-    if message.HasField("delivery"):
-        return f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
-    return f": heartbeat\nretry: {_RETRY}\nid: {message.cursor}\n\n"
+    """Return one event. For a message without a delivery, it is a heartbeat, which only has a new cursor.
+
+    A heartbeat has a name, so that readers of the standard do not take it for a change, and data, because
+    simple readers parse those of each block.
+    """
+    event = f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
+    return event if message.HasField("delivery") else f"event: heartbeat\nretry: {_RETRY}\n{event}"
 
 
 def _body(text: str) -> httpbody_pb2.HttpBody:

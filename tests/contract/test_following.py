@@ -213,6 +213,14 @@ async def test_watch_follows_a_trigger_to_its_end(
     assert events.answer.headers["cache-control"] == "no-cache"
     assert (found[-2].trigger_id, found[-2].state) == (location[-36:], "delivered")
     assert found[-1] == Event("end", {"code": 0, "message": "", "details": []})
+    assert events.last_id == "end"
+    async with listening(http, stack.key, last_event_id=events.last_id, trigger_ids=location[-36:]) as again:
+        assert (again.answer.status_code, await again.answer.aread()) == (204, b"")
+
+
+async def test_finished_stream_still_needs_a_key(http: httpx.AsyncClient) -> None:
+    answer = await http.get(WATCH, headers={"last-event-id": "end"})
+    assert (answer.status_code, reason_of(check_rest(answer))) == (401, "CREDENTIALS_MISSING")
 
 
 async def test_stream_starts_at_once_with_later_changes(
@@ -225,7 +233,7 @@ async def test_stream_starts_at_once_with_later_changes(
         received = await events.next()
         while received.trigger_id != location[-36:]:  # the first one may not have ended before
             received = await events.next()
-    assert begun is None
+    assert (begun.name, list(begun.data)) == ("heartbeat", ["cursor"])
     assert events.retry == "1000"
     assert received.state == "delivered"
     assert received.data["cursor"] == events.last_id

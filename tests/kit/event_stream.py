@@ -42,8 +42,8 @@ class Events:
     def __post_init__(self) -> None:
         self._lines = self.answer.aiter_lines()
 
-    async def block(self) -> Event | None:
-        """Return the event of the next block of lines, if it makes one.
+    async def block(self) -> Event:
+        """Return the event of the next block of lines.
 
         Raises:
             StopAsyncIteration: the stream has ended.
@@ -56,11 +56,11 @@ class Events:
         self.blocks += 1
         self.last_id = given.get("id", self.last_id)
         self.retry = given.get("retry", self.retry)
-        return Event(given.get("event", "message"), json.loads(given["data"])) if "data" in given else None
+        return Event(given.get("event", "message"), json.loads(given["data"]))
 
     async def next(self) -> Event:
-        """Return the next event."""
-        while (event := await self.block()) is None:
+        """Return the next event other than a heartbeat."""
+        while (event := await self.block()).name == "heartbeat":
             pass
         return event
 

@@ -25,9 +25,24 @@ def test_a_change_is_an_event_with_its_cursor_as_id() -> None:
     assert "\r" not in second
 
 
-def test_a_sign_of_life_is_no_event_but_has_an_id() -> None:
+def test_heartbeat_has_a_name_an_id_and_data() -> None:
     [body] = events([response("abc")])
-    assert body.data == b": heartbeat\nretry: 1000\nid: abc\n\n"
+    assert body.data == b'event: heartbeat\nretry: 1000\nid: abc\ndata: {"cursor":"abc"}\n\n'
+
+
+def test_simple_reader_can_parse_every_block() -> None:
+    """One that splits at blank lines and parses the data, whatever the other lines are."""
+    changes = [response("a"), response("b", "u"), response("c")]
+    text = b"".join(one.data for one in (*events(changes), last_event(status_pb2.Status()))).decode()
+    blocks = text.removesuffix("\n\n").split("\n\n")
+    data = [
+        json.loads(
+            "".join(line.removeprefix("data:") for line in block.split("\n") if line.startswith("data:"))
+        )
+        for block in blocks
+    ]
+    assert [one.get("cursor") for one in data] == ["a", "b", "c", None]
+    assert ["delivery" in one for one in data] == [False, True, False, False]
 
 
 def test_concurrent_events_share_bodies_of_bounded_size() -> None:
@@ -41,5 +56,5 @@ def test_concurrent_events_share_bodies_of_bounded_size() -> None:
 
 def test_the_last_event_says_why() -> None:
     ended = last_event(status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="no"))
-    assert ended.data == b'event: end\ndata: {"code":16,"message":"no","details":[]}\n\n'
+    assert ended.data == b'event: end\nid: end\ndata: {"code":16,"message":"no","details":[]}\n\n'
     assert b'"code":0' in last_event(status_pb2.Status()).data

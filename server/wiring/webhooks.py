@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..config import Settings
+from ..dispatcher.resolver import SHARED
 from ..dispatcher.webhooks.address_policy import AddressPolicy
 from ..dispatcher.webhooks.client import Poster
-from ..dispatcher.webhooks.resolver import Resolver
 from ..dispatcher.webhooks.url_check import problems_of
 from ..errors import ConfigError
 
@@ -28,5 +28,5 @@ async def check_url(settings: Settings, url: str) -> None:
     Raises:
         ConfigError: Everything that is wrong with it.
     """
-    if problems := await problems_of(url, AddressPolicy(settings.webhooks.allow), Resolver()):
+    if problems := await problems_of(url, AddressPolicy(settings.webhooks.allow), SHARED):
         raise ConfigError(f"the URL: {'; '.join(problems)}")

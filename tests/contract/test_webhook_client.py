@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from server.dispatcher import resolver as resolving
+from server.dispatcher.resolver import Resolver
 from server.dispatcher.webhooks import client as posting_module
-from server.dispatcher.webhooks import resolver as resolving
 from server.dispatcher.webhooks.address_policy import Address, AddressPolicy
 from server.dispatcher.webhooks.client import MAX_BODY, Poster
-from server.dispatcher.webhooks.resolver import Resolver
 from server.dispatcher.webhooks.url_check import problems_of
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError

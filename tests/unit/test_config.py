@@ -132,7 +132,7 @@ def test_a_providers_numbers_and_booleans_may_be_text(
         given = {f"CLARION_PROVIDERS_SMTP_{key}": text for key, text in {**variables, **changes}.items()}
         return build("smtp", load(None, given).providers["smtp"], data_dir=tmp_path)
 
-    assert built().timeout == 2.5
+    assert built().policy.timeout == 2.5
     with pytest.raises(ConfigError, match=said):
         built(**{setting: value})
 

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Annotated, Any
 
 import httpx
@@ -19,6 +18,7 @@ import msgspec
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...domain.json_limits import exceeds_depth
 from ...errors import ConfigError
+from ..connections import BROKEN, ResolvingTransport
 from .base import SendingPolicy
 
 __all__ = ["Answer", "ApiSettings", "HttpApi", "RequestProgress", "retry_after", "verdict_of_other"]
@@ -82,7 +82,7 @@ class RequestProgress:
 class HttpApi:
     """A pooled HTTP client for one provider."""
 
-    _BROKEN: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, OSError)
+    _BROKEN: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.StreamError, *BROKEN)
     """The errors of a connection."""
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str, *, http2: bool = False) -> None:
@@ -98,24 +98,24 @@ class HttpApi:
             ConfigError: The URL or `ca_file` cannot be used.
         """
         self._name = name
-        url = _checked_url(name, settings.url or default_url)
-        limits = httpx.Limits(
+        self._url = _checked_url(name, settings.url or default_url)
+        self._tls = _tls(name, settings)
+        self._http2 = http2
+        self._limits = httpx.Limits(
             max_connections=settings.concurrency,
             max_keepalive_connections=settings.concurrency,
             keepalive_expiry=_IDLE_HTTP2 if http2 else _IDLE,
         )
-        self._new_client = partial(
-            httpx.AsyncClient,
-            base_url=url,
-            http1=not http2,
-            http2=http2,
-            verify=_tls(name, settings),
-            timeout=None,  # the caller of `send` cancels it
-            limits=limits,
+        self._client = self._new_client()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._url,
+            transport=ResolvingTransport(self._tls, self._limits, http2=self._http2),
+            timeout=httpx.Timeout(None),  # the caller of `send` cancels it
             trust_env=False,  # a proxy from the environment could read every recipient
             follow_redirects=False,
         )
-        self._client = self._new_client()
 
     async def post(
         self,
@@ -192,7 +192,7 @@ def verdict_of_other(status: int) -> Verdict:
 async def _read(answer: httpx.Response) -> bytes | None:
     """Return the body, or None if it is truncated. The provider then has only the status to go by."""
     read = b""
-    with contextlib.suppress(httpx.HTTPError, httpx.StreamError):
+    with contextlib.suppress(httpx.HTTPError, httpx.StreamError, *BROKEN):
         async for part in answer.aiter_bytes():
             read += part
             if len(read) > MAX_ANSWER:

@@ -30,7 +30,6 @@ class Http2Api(HttpApi):
     use it.
     """
 
-    # httpx does not wrap the last two.
     _BROKEN = (*HttpApi._BROKEN, h2.exceptions.H2Error, httpcore.ConnectionNotAvailable)
 
     def __init__(self, name: str, settings: ApiSettings, default_url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,21 +14,18 @@ import httpx
 
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...errors import ConfigError
+from ..connections import ResolvedConnections
 from ..providers.http import RequestProgress, retry_after
 from ..redact import scrub
+from ..resolver import CONNECT_TIMEOUT, SHARED, Address, Resolver
 from .address_policy import AddressPolicy
-from .resolver import Resolver
 
 __all__ = ["Poster", "Reply"]
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds for a connection, and again for its TLS handshake."""
 MAX_BODY = 1024
 """Maximum bytes of a reply's body that are read."""
 BODY_TIMEOUT = 1.0
 """Seconds to wait for a reply's body. It is only logged; the status alone decides."""
-MAX_ADDRESSES = 4
-"""Maximum number of a host's addresses that are tried."""
 _KEEPALIVE = 5.0
 _MAX_IDLE_CONNECTIONS = 100
 _MAX_ERROR_LENGTH = 200
@@ -47,7 +44,7 @@ class _Refused(httpcore.ConnectError):
     """Clarion itself refused the connection, so the text contains nothing from the network."""
 
 
-class _CheckedConnections(httpcore.AsyncNetworkBackend):
+class _CheckedConnections(ResolvedConnections):
     """Connects only to addresses that the policy allows.
 
     The name is resolved here and nowhere else, so that the addresses that were checked are the ones connected
@@ -55,55 +52,25 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
     """
 
     def __init__(self, policy: AddressPolicy, resolver: Resolver, *, plain: bool) -> None:
+        super().__init__(resolver)
         self._policy = policy
-        self._resolver = resolver
         self._plain = plain
-        self._backend = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first of the host's addresses that accepts the connection.
+    async def _addresses(self, host: str) -> list[Address]:
+        """Return the host's addresses.
 
         Raises:
-            httpcore.ConnectError: The host has no address, one of its addresses is not allowed, or none
-                accepts the connection.
+            httpcore.ConnectError: The host has no address, or one of its addresses is not allowed.
         """
-        addresses = (await self._checked(host))[:MAX_ADDRESSES]
-        each = CONNECT_TIMEOUT / len(addresses)
-        for address in addresses[:-1]:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._backend.connect_tcp(str(address), port, each, None, socket_options)
-        return await self._backend.connect_tcp(str(addresses[-1]), port, each, None, socket_options)
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Refuse: no URL refers to a socket."""
-        raise _Refused("webhooks cannot be sent to a Unix socket")
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep for this many seconds."""
-        await asyncio.sleep(seconds)
-
-    async def _checked(self, host: str) -> list[str]:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                addresses = await self._resolver.addresses(host)
-        except (OSError, TimeoutError):
+                addresses = await super()._addresses(host)
+        except (httpcore.ConnectError, TimeoutError):
             raise _Refused("the host's name cannot be resolved") from None
         for address in addresses:
             if refusal := self._policy.refusal(address, plain=self._plain):
                 raise _Refused(refusal)
-        return [str(address) for address in addresses]
+        return addresses
 
 
 class Poster:
@@ -122,7 +89,7 @@ class Poster:
         self._policy = policy
         self._timeout = timeout
         self._ca_file = ca_file
-        self._resolver = Resolver()
+        self._resolver = SHARED
         if ca_file:
             _ = self._tls  # report an invalid file at once
 

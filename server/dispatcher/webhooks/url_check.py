@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 
+from ..resolver import Resolver
 from .address_policy import ALLOWED, AddressPolicy
-from .resolver import Resolver
 
 __all__ = ["problems_of"]
 

@@ -149,7 +149,6 @@ class SmtpProvider:
         settings = self._settings
         client = aiosmtplib.SMTP(
             hostname=settings.host,
-            port=settings.port or _PORTS[settings.security],
             timeout=None,
             use_tls=settings.security == "tls",
             tls_context=self._tls,
@@ -177,7 +176,9 @@ def _session_options(name: str, settings: SmtpSettings) -> SessionOptions:
             "mailer.example.com, or an address in brackets, such as [192.0.2.1]"
         )
     credentials = (settings.username, settings.password) if settings.username else None
-    return SessionOptions(own or default_name(), settings.security == "starttls", credentials)
+    port = settings.port or _PORTS[settings.security]
+    starttls = settings.security == "starttls"
+    return SessionOptions(settings.host, port, own or default_name(), starttls, credentials)
 
 
 def _tls_context(name: str, settings: SmtpSettings) -> ssl.SSLContext | None:

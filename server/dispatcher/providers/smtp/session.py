@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import aiosmtplib
 
+from ...resolver import connect
+
 __all__ = ["Offers", "SessionOptions", "default_name", "is_full_name", "open_session"]
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -29,6 +31,8 @@ _NOT_TRIED = frozenset({500, 501, 502, 504, 534, 538})
 class SessionOptions:
     """How sessions are opened."""
 
+    host: str
+    port: int
     name: str
     """The name in EHLO; empty for the connection's own address, in brackets."""
     starttls: bool
@@ -71,7 +75,8 @@ async def open_session(client: aiosmtplib.SMTP, options: SessionOptions) -> Offe
         SMTPException: The server rejected a command, closed the connection, or does not speak SMTP.
         OSError: The network failed.
     """
-    await client.connect(start_tls=False, local_hostname=options.name or "localhost")
+    sock = await connect(options.host, options.port)
+    await client.connect(sock=sock, start_tls=False, local_hostname=options.name or "localhost")
     client.local_hostname = options.name or _own_address(client)
     await _greet(client)
     if options.starttls:

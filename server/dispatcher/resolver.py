@@ -8,9 +8,13 @@ import socket
 import threading
 from contextlib import suppress
 
-from .address_policy import Address
+__all__ = ["CONNECT_TIMEOUT", "MAX_ADDRESSES", "SHARED", "Address", "Resolver", "connect"]
 
-__all__ = ["Resolver"]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+CONNECT_TIMEOUT = 5.0
+"""Seconds to connect to a host, divided among its addresses."""
+MAX_ADDRESSES = 4
+"""Maximum number of a host's addresses that are tried."""
 
 
 class Resolver:
@@ -34,7 +38,9 @@ class Resolver:
         """
         with suppress(ValueError):
             return [ipaddress.ip_address(host)]
-        lookup = self._lookups.get(host) or self._look_up(host)
+        lookup = self._lookups.get(host)
+        if lookup is None or lookup.get_loop() is not asyncio.get_running_loop():
+            lookup = self._look_up(host)
         return await asyncio.shield(lookup)  # cancelling this attempt must not cancel the others
 
     def _look_up(self, host: str) -> asyncio.Future[list[Address]]:
@@ -60,11 +66,50 @@ class Resolver:
 
         # Not an executor, because the process would wait for its threads on exit.
         try:
-            threading.Thread(target=work, name="webhook-resolver", daemon=True).start()
+            threading.Thread(target=work, name="resolver", daemon=True).start()
         except RuntimeError as error:
             raise OSError(str(error)) from None  # out of threads; a later lookup may succeed
         self._lookups[host] = lookup
         return lookup
+
+
+SHARED = Resolver()
+"""The resolver of providers and webhooks."""
+
+
+async def connect(host: str, port: int, resolver: Resolver = SHARED) -> socket.socket:
+    """Return a socket that is connected to the first of a host's addresses that accepts the connection.
+
+    Raises:
+        OSError: The name cannot be resolved, or no address accepts the connection.
+    """
+    try:
+        addresses = (await resolver.addresses(host))[:MAX_ADDRESSES]
+    except OSError as error:
+        raise OSError(f"cannot resolve {host}: {error.strerror or error}") from None
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return await _connect(address, port, CONNECT_TIMEOUT / len(addresses))
+    return await _connect(addresses[-1], port, CONNECT_TIMEOUT / len(addresses))
+
+
+async def _connect(address: Address, port: int, seconds: float) -> socket.socket:
+    family = socket.AF_INET if isinstance(address, ipaddress.IPv4Address) else socket.AF_INET6
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)  # noqa: FBT003 - its interface
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
+    except TimeoutError:
+        connection.close()
+        raise TimeoutError(f"no connection to {address} port {port} within {seconds:g} s") from None
+    except OSError as error:
+        connection.close()
+        raise OSError(f"cannot connect to {address} port {port}: {error.strerror or error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _resolved(host: str) -> list[Address]:

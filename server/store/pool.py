@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
-from .primary import APPLICATION, Primary, ServerConnection
+from .connection_errors import explained
+from .primary import Primary, RawConnection, ServerConnection
 from .sql import Statement, load
 
-__all__ = ["READING", "Connection", "Pool", "is_outage", "open_pool", "reached", "run_in_chunks"]
+__all__ = ["READING", "Connection", "Pool", "connect", "is_outage", "open_pool", "reached", "run_in_chunks"]
 
 # Generic in the type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -37,7 +39,13 @@ index, with related rows looked up one by one. A statement that still takes too 
 
 log = structlog.get_logger(__name__)
 
-_REQUIRE_DURABLE_COMMITS = load("pool.sql")["require_durable_commits"]
+_SQL = load("pool.sql")
+_BACKEND = _SQL["backend"]
+_POOLING_CHECKS = 3
+_NO_SESSIONS = (
+    "database.url: the connection goes through a pooler in transaction mode, which shares sessions between"
+    " clients; use session mode (in PgBouncer, pool_mode = session), or connect to PostgreSQL directly"
+)
 # SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
 # (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
@@ -88,9 +96,33 @@ async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: 
             return total
 
 
-async def _prepare(connection: Connection) -> None:
-    """Require durable commits, without weakening a cluster that is configured for more (remote_apply)."""
-    await connection.execute(*_REQUIRE_DURABLE_COMMITS())
+async def connect(url: str, *, connect_timeout: float = 10.0) -> RawConnection:
+    """Open one connection, with the settings that the URL has.
+
+    Args:
+        url: The URL of the database.
+        connect_timeout: Seconds, unless the URL has another `connect_timeout`.
+
+    Raises:
+        ConfigError: The URL is wrong, or the server rejects the login.
+        OSError: The server cannot be reached.
+    """
+    primary = Primary(url, connect_timeout=connect_timeout)
+    with explained(primary.database):
+        connection = await primary.connect(server_settings=primary.startup)
+        await _prepare(connection, primary.database.settings)
+    return connection
+
+
+async def _prepare(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Apply settings, and require durable commits without weakening a cluster that is configured for more.
+
+    The settings are not startup parameters, because a connection pooler refuses those that it does not know.
+    """
+    if settings:
+        names, values = list(settings), list(settings.values())
+        await connection.execute(*_SQL["apply_settings"](names=names, values=values))
+    await connection.execute(*_SQL["require_durable_commits"]())
 
 
 async def open_pool(
@@ -98,7 +130,7 @@ async def open_pool(
     *,
     size: int,
     connect_timeout: float,
-    settings: dict[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     primary: Primary | None = None,
 ) -> Pool:
     """Open a pool of up to `size` connections.
@@ -106,35 +138,51 @@ async def open_pool(
     Args:
         url: The URL of the database.
         size: The number of connections at most.
-        connect_timeout: Seconds.
+        connect_timeout: Seconds, unless the URL has another `connect_timeout`.
         settings: Settings of PostgreSQL for each connection.
         primary: Makes the connections; by default, the pool has its own.
 
     Raises:
-        ConfigError: The URL is not a PostgreSQL URL, or the server rejects the login.
+        ConfigError: The URL is wrong, the server rejects the login, or a pooler does not keep sessions.
         StoreUnavailable: The server cannot be reached.
     """
-    options: dict[str, Any] = {**APPLICATION, **(settings or {})}
-    try:
-        primary = primary or Primary(url, connect_timeout=connect_timeout)
-        async with reached():
-            return await asyncpg.create_pool(
-                url,
+    primary = primary or Primary(url, connect_timeout=connect_timeout)
+    database = primary.database
+    async with reached():
+        with explained(database):
+            pool = await asyncpg.create_pool(
+                database.driver_url,
                 min_size=1,
                 max_size=size,
                 connect=primary.connect,
-                timeout=connect_timeout,
+                timeout=database.connect_timeout or connect_timeout,
                 command_timeout=30,
                 connection_class=ServerConnection,
-                server_settings=options,
-                init=_prepare,
+                server_settings=primary.startup,
+                init=partial(_prepare, settings={**database.settings, **(settings or {})}),
             )
-    except (ValueError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise ConfigError(f"database.url: {_without_url(error, url)}") from error
-    except asyncpg.InvalidCatalogNameError as error:
-        raise ConfigError(f"database.url: {error}") from error
+        try:
+            await _require_sessions(pool)
+        except BaseException:
+            pool.terminate()
+            raise
+    return pool
 
 
-def _without_url(error: Exception, url: str) -> str:
-    """Return an error's text without the URL, which may contain a password."""
-    return str(error).replace(url, "<url>")
+async def _require_sessions(pool: Pool) -> None:
+    """Check that a connection keeps its session, which a pooler in transaction mode gives to others.
+
+    A server's process ID differs from the one that it sent at the start if a pooler is in between.
+
+    Raises:
+        ConfigError: The connection goes through a pooler in transaction mode.
+    """
+    async with pool.acquire() as ours:
+        backend = await ours.fetchval(*_BACKEND())
+        if backend == ours.get_server_pid():
+            return
+        for _ in range(_POOLING_CHECKS):
+            async with pool.acquire() as other, other.transaction():
+                others = await other.fetchval(*_BACKEND())
+                if others == backend or await ours.fetchval(*_BACKEND()) != backend:
+                    raise ConfigError(_NO_SESSIONS)

@@ -18,14 +18,14 @@ from typing import Any, TypeAlias
 import asyncpg
 import structlog
 
+from .database_url import parse_database_url
 from .hosts import Host, hosts_of
 from .sql import load
 
-__all__ = ["APPLICATION", "Primary", "ServerConnection"]
+__all__ = ["Primary", "RawConnection", "ServerConnection"]
 
 log = structlog.get_logger(__name__)
 
-APPLICATION = {"application_name": "clarion"}
 _HOST_SECONDS = 2.0
 """How long one of several hosts may take to answer a new connection."""
 _SILENCE = 2.0
@@ -74,16 +74,22 @@ class Primary:
 
     Args:
         url: The URL of the database, with one host or several.
-        connect_timeout: Seconds for a new connection.
+        connect_timeout: Seconds for a new connection, unless the URL has another `connect_timeout`.
+
+    Attributes:
+        database: What the URL says.
+        startup: The settings with which connections start.
 
     Raises:
-        ValueError: The URL's hosts or ports are invalid.
+        ConfigError: The URL is invalid.
     """
 
     def __init__(self, url: str, *, connect_timeout: float) -> None:
-        self._url = url
-        self._hosts = hosts_of(url)
-        self._limit = min(connect_timeout, _HOST_SECONDS) if self._has_choice else connect_timeout
+        self.database = parse_database_url(url)
+        self.startup = {"application_name": self.database.application_name}
+        self._hosts = hosts_of(self.database.driver_url)
+        limit = self.database.connect_timeout or connect_timeout
+        self._limit = min(limit, _HOST_SECONDS) if self._has_choice else limit
         self._newest: dict[int, int] = {}
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
 
@@ -135,7 +141,7 @@ class Primary:
         Returns:
             A connection to the primary, or the given one if no primary was found.
         """
-        options = {"server_settings": APPLICATION, "connection_class": ServerConnection}
+        options = {"server_settings": self.startup, "connection_class": ServerConnection}
         try:
             found = await self._find(options, thorough=True)
         except Exception as error:  # of any kind: the watch must not end
@@ -192,7 +198,9 @@ class Primary:
         # `any`: whether a server is a primary is decided here, so that a URL cannot ask for a standby.
         arguments: dict[str, Any] = {**options, **host, "target_session_attrs": "any"}
         async with asyncio.timeout(self._limit):
-            connection: RawConnection = await asyncpg.connect(self._url, timeout=self._limit, **arguments)
+            connection: RawConnection = await asyncpg.connect(
+                self.database.driver_url, timeout=self._limit, **arguments
+            )
             try:
                 server = await self._identify(connection)
                 if server.timeline < self._newest.get(server.cluster, 0):

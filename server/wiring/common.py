@@ -45,16 +45,12 @@ async def opened_pool(
         StoreUnavailable: the database cannot be reached.
     """
     database = settings.database
-    if not database.url:
-        raise ConfigError(
-            "database.url is empty; set CLARION_DATABASE_URL, or run all of Clarion with `clarion up`"
-        )
     pool = await open_pool(
         database.url,
         size=size or database.pool_size,
         connect_timeout=database.connect_timeout,
-        settings=dict(session or {}),
-        primary=primary,
+        settings=session,
+        primary=primary or primary_of(settings),
     )
     try:
         if migrated and await pending(database.url):
@@ -68,12 +64,13 @@ def primary_of(settings: Settings) -> Primary:
     """Return what connects to the database; a long-running process also awaits its `watch`.
 
     Raises:
-        ConfigError: the URL is wrong.
+        ConfigError: no database is configured, or its URL is wrong.
     """
-    try:
-        return Primary(settings.database.url, connect_timeout=settings.database.connect_timeout)
-    except ValueError as error:
-        raise ConfigError(f"database.url: {error}") from error
+    if not settings.database.url:
+        raise ConfigError(
+            "database.url is empty; set CLARION_DATABASE_URL, or run all of Clarion with `clarion up`"
+        )
+    return Primary(settings.database.url, connect_timeout=settings.database.connect_timeout)
 
 
 def build_catalog(pool: Pool, settings: Settings, *, for_dispatch: bool = False) -> Catalog:

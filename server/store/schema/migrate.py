@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from ...errors import ConfigError, StoreUnavailable
-from ..pool import Pool, is_outage, reached
-from ..primary import Primary
+from ...errors import ConfigError
+from ..connection_errors import explained
+from ..database_url import parse_database_url
+from ..pool import Pool, connect, reached
 from ..sql import load
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ __all__ = ["is_current", "migrate", "pending"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
-_CONNECT_SECONDS = 10.0
 _SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = load("schema/migrate.sql")
 _VERSION = _SQL["version"]
@@ -29,7 +29,7 @@ async def migrate(url: str) -> str:
     """Bring the schema up to date and return its version. Several processes may run this at once.
 
     Raises:
-        ConfigError: The database is from a newer version of Clarion.
+        ConfigError: The database is of a newer version, or its URL or its user's rights are wrong.
         StoreUnavailable: The database cannot be reached.
     """
     # Imported here because they take 0.3 s, and only a migration needs them.
@@ -37,18 +37,18 @@ async def migrate(url: str) -> str:
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
-    async def connect() -> Any:
-        return await Primary(url, connect_timeout=_CONNECT_SECONDS).connect()
+    async def creator() -> Any:
+        return await connect(url)
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
     try:
-        async with reached(), engine.begin() as connection:
-            await connection.run_sync(_upgrade)
-    except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
-        cause = error.orig.__cause__ if error.orig else None
-        if cause is None or not is_outage(cause):
-            raise
-        raise StoreUnavailable from error
+        async with reached():
+            with explained(parse_database_url(url)):
+                try:
+                    async with engine.begin() as connection:
+                        await connection.run_sync(_upgrade)
+                except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
+                    raise (error.orig and error.orig.__cause__) or error  # noqa: B904 - its cause is lost
     finally:
         await engine.dispose()
     return _head()
@@ -58,13 +58,15 @@ async def pending(url: str) -> bool:
     """Return whether there are migrations to run.
 
     Raises:
+        ConfigError: The URL is wrong, or its user may not log in or not read.
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
-        connection = await Primary(url, connect_timeout=_CONNECT_SECONDS).connect()
+        connection = await connect(url)
         try:
-            exists = await connection.fetchval(*_SQL["has_version"]())
-            return not exists or bool(await connection.fetchval(*_VERSION()) != _head())
+            with explained(parse_database_url(url)):
+                exists = await connection.fetchval(*_SQL["has_version"]())
+                return not exists or bool(await connection.fetchval(*_VERSION()) != _head())
         finally:
             await connection.close()
 

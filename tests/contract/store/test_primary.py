@@ -43,12 +43,6 @@ async def test_silent_host_does_not_keep_the_others_waiting(url: str, silent_por
         pool.terminate()
 
 
-async def test_a_url_that_asks_for_a_standby_gets_the_primary(url: str) -> None:
-    connection = await Primary(f"{url}&target_session_attrs=standby", connect_timeout=30).connect()
-    assert not await connection.fetchval("SELECT pg_is_in_recovery()")
-    await connection.close()
-
-
 async def test_user_without_rights_can_compare_timelines(url: str) -> None:
     superuser = await asyncpg.connect(url)
     await superuser.execute("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN")

@@ -1,0 +1,54 @@
+"""Errors of new connections for which no retry helps: the URL or the server's configuration is wrong."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from ..errors import ConfigError
+from .database_url import DatabaseUrl
+
+__all__ = ["explained"]
+
+_STATES = ("28", "3D000", "42501", "42704", "22023", "55P02")
+"""SQLSTATE prefixes: login, no such database, no permission, and settings unknown or with a wrong value."""
+_POOLER = ("unsupported startup parameter", "no such database", "no such user", "SASL", "password", "auth")
+"""The first words of PgBouncer's errors that mean the configuration; all its errors are 08P01."""
+_TLS_REFUSED = "rejected SSL upgrade"
+
+
+@contextmanager
+def explained(database: DatabaseUrl) -> Iterator[None]:
+    """Raise ConfigError instead of errors that mean a wrong configuration; one line, without the password.
+
+    Raises:
+        ConfigError: The URL, a file that it names, or the server's configuration is wrong.
+    """
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, OSError) as error:
+        text = _text(error)
+        if text is None:
+            raise
+        line = " ".join(database.without_secrets(text).split())
+        raise ConfigError(f"database.url: {line}") from error
+
+
+def _text(error: Exception) -> str | None:
+    """Return what to tell the operator, or None if the error may pass by itself."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(error.sqlstate or "")
+        of_pooler = state == asyncpg.ProtocolViolationError.sqlstate and str(error).startswith(_POOLER)
+        return str(error) if state.startswith(_STATES) or of_pooler else None
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with the server failed: {error.reason or error}"
+    if isinstance(error, OSError):
+        refused = _TLS_REFUSED in str(error)
+        return "the server does not support TLS, which sslmode requires" if refused else None
+    is_login = "authentication" in str(error).lower()  # a method that the driver does not know
+    return str(error) if isinstance(error, ValueError) or is_login else None

@@ -11,20 +11,23 @@ import configparser
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from ..errors import ConfigError
 
-__all__ = ["DatabaseUrl", "parse_database_url"]
+__all__ = ["DatabaseUrl", "Host", "parse_database_url"]
+
+Host = Mapping[str, str | int]
+"""The arguments of `asyncpg.connect` for one host: `host` and `port`, or none for what the driver chooses."""
 
 _EXAMPLE = "postgresql://user:password@host:5432/database?sslmode=verify-full"
 _FORM = re.compile(r"postgres(?:ql)?://([^/?#]*)(?:/([^?#]*))?(?:\?([^#]*))?")
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.%]+\]|[^:\[\]@]*)(?::(?P<port>[0-9]+))?")
 _ENCODE = 'percent-encode reserved characters in the user and the password, such as "@" as %40 and "/" as %2F'
-_PORTS = range(1, 65536)
+_PORT, _PORTS = 5432, range(1, 65536)
 
 _BY_DRIVER = {
     "passfile", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation",
@@ -74,6 +77,8 @@ class DatabaseUrl:
 
     driver_url: str = field(repr=False)
     """A URL that the driver reads without surprises. It may contain the password."""
+    hosts: Sequence[Host] = ({},)
+    """Each host, if there are several; otherwise one without arguments."""
     application_name: str = "clarion"
     settings: Mapping[str, str] = field(default_factory=dict)
     """PostgreSQL's settings, from `options`."""
@@ -112,6 +117,7 @@ def parse_database_url(url: str, environ: Mapping[str, str] = os.environ) -> Dat
     secrets = {url, given.get("password", ""), given.get("sslpassword", ""), environ.get("PGPASSWORD", "")}
     return DatabaseUrl(
         driver_url=_driver_url(given),
+        hosts=_hosts(given),
         application_name=given.get("application_name") or "clarion",
         settings=_settings_of(options) if options else {},
         connect_timeout=_timeout(given["connect_timeout"]) if given.get("connect_timeout") else None,
@@ -225,11 +231,7 @@ def _driver_url(given: Mapping[str, str]) -> str:
     query = {name: given[name] for name in sorted(_BY_DRIVER & given.keys())}
     places = ""
     if "host" in given:
-        names, ports = given["host"].split(","), given.get("port", "").split(",")
-        if len(ports) not in {1, len(names)}:
-            raise _error(f"{len(names)} hosts need one port, or {len(names)}; there are {len(ports)}")
-        ports *= len(names) // len(ports)
-        places = ",".join(_place(name, port) for name, port in zip(names, ports, strict=True))
+        places = ",".join(_place(name, port) for name, port in _names_and_ports(given))
     elif "port" in given:
         query["port"] = given["port"]
     login = quote(given.get("user", ""), safe="")
@@ -238,6 +240,21 @@ def _driver_url(given: Mapping[str, str]) -> str:
     at = "@" if login else ""
     database = quote(given.get("dbname", ""), safe="")
     return f"postgresql://{login}{at}{places}/{database}{'?' if query else ''}{urlencode(query)}"
+
+
+def _hosts(given: Mapping[str, str]) -> Sequence[Host]:
+    places = _names_and_ports(given)
+    if len(places) == 1:
+        return ({},)
+    return [{"host": name.strip("[]"), "port": int(port or _PORT)} for name, port in places]
+
+
+def _names_and_ports(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    names, ports = given.get("host", "").split(","), given.get("port", "").split(",")
+    if len(ports) not in {1, len(names)}:
+        raise _error(f"{len(names)} hosts need one port, or {len(names)}; there are {len(ports)}")
+    ports *= len(names) // len(ports)
+    return list(zip(names, ports, strict=True))
 
 
 def _place(name: str, port: str) -> str:

@@ -18,8 +18,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import structlog
 
-from .database_url import parse_database_url
-from .hosts import Host, hosts_of
+from .database_url import Host, parse_database_url
 from .sql import load
 
 __all__ = ["Primary", "RawConnection", "ServerConnection"]
@@ -87,7 +86,7 @@ class Primary:
     def __init__(self, url: str, *, connect_timeout: float) -> None:
         self.database = parse_database_url(url)
         self.startup = {"application_name": self.database.application_name}
-        self._hosts = hosts_of(self.database.driver_url)
+        self._hosts = self.database.hosts
         limit = self.database.connect_timeout or connect_timeout
         self._limit = min(limit, _HOST_SECONDS) if self._has_choice else limit
         self._newest: dict[int, int] = {}

@@ -53,6 +53,25 @@ def test_the_driver_reads_what_libpq_would(
     assert (parameters.user, parameters.password, parameters.database) == login
 
 
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://u@db1,db2/d", [("db1", 5432), ("db2", 5432)]),
+        ("postgresql://u:p%40,x@db1:6432,db2/d", [("db1", 6432), ("db2", 5432)]),
+        ("postgresql://[::1]:6432,[fe80::2]/d", [("::1", 6432), ("fe80::2", 5432)]),
+        ("postgresql:///d?host=db1,db2&port=1,2", [("db1", 1), ("db2", 2)]),
+        ("postgresql://u@/d?host=/run/one,db2&port=6432", [("/run/one", 6432), ("db2", 6432)]),
+    ],
+)
+def test_each_of_several_hosts_has_its_port(url: str, hosts: list[tuple[str, int]]) -> None:
+    assert [(one["host"], one["port"]) for one in parse(url).hosts] == hosts
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@db1:1/d", "postgresql:///d?host=/run/x", "postgresql://"])
+def test_one_host_is_left_to_the_driver(url: str) -> None:
+    assert parse(url).hosts == ({},)
+
+
 def test_sslmode_reaches_the_driver() -> None:
     for url, environ in (
         ("postgresql://h/d?sslmode=require", {}),

@@ -14,7 +14,7 @@ __all__ = ["normal_locale"]
 def normal_locale(tag: str) -> str:
     """Return a tag in the spelling that BCP 47 recommends: `zh_hans_cn` → `zh-Hans-CN`.
 
-    Deprecated subtags are kept, because the campaign's templates are named by the same tags.
+    Deprecated subtags are kept; `server.templates.locales` knows their successors.
 
     Raises:
         ValueError: The tag is not well-formed.

@@ -87,7 +87,8 @@ class _Contains(ContainsExpression):
             return text_of(right) in left
         if isinstance(left, list | tuple):
             return any(same(item, right) for item in left)
-        return isinstance(left, Collection) and isinstance(right, str | int) and right in left
+        hashable = isinstance(right, str | int) and not isinstance(right, bool)
+        return isinstance(left, Collection) and hashable and right in left
 
 
 class _Ordered(Expression):

@@ -1,24 +1,33 @@
 """Filters for text. Their input and arguments print as in Liquid's reference: `nil` as nothing.
 
-Most are python-liquid's. Those that differ from the reference there are defined here: `remove_last` and
-`replace_last` miss a match at the start, `slice` accepts positions before the start, `split` keeps empty
-items at the end, `truncatewords` marks a text that has exactly the number of words, and `true` is a length.
+Most are python-liquid's. Those that differ from the reference there are defined here: `escape` and
+`escape_once` use other entities, `remove_last` and `replace_last` miss a match at the start, `slice` accepts
+positions before the start, `split` keeps empty items at the end, `truncatewords` marks a text with exactly
+the number of words, and `true` is a length.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
+from liquid import Environment
 from liquid.builtin.filters import extra, string
 from liquid.exceptions import FilterArgumentError
-from liquid.filter import liquid_filter
+from liquid.filter import liquid_filter, with_environment
 from liquid.limits import to_int
+from markupsafe import Markup
 
 from .filter_limits import Filter
 from .values import is_missing, text_of
 
 __all__ = ["FILTERS"]
+
+
+_ENTITIES = {"&": "&amp;", ">": "&gt;", "<": "&lt;", '"': "&quot;", "'": "&#39;"}
+_SPECIAL = re.compile("[&><\"']")
+_SPECIAL_ONCE = re.compile("[><\"']|&(?!(?:[a-zA-Z]+|#[0-9]+);)")
 
 
 def _for_text(func: Filter) -> Filter:
@@ -38,6 +47,28 @@ def _integer(value: Any) -> int:
         except ValueError:
             pass
     raise FilterArgumentError("expected an integer", token=None)
+
+
+@with_environment
+@liquid_filter
+def escape(value: Any, *, environment: Environment) -> str:
+    """Escape a text for HTML."""
+    return _marked(_SPECIAL.sub(_entity, text_of(value)), environment)
+
+
+@with_environment
+@liquid_filter
+def escape_once(value: Any, *, environment: Environment) -> str:
+    """Escape a text for HTML, except entities in it."""
+    return _marked(_SPECIAL_ONCE.sub(_entity, text_of(value)), environment)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return _ENTITIES[found[0]]
+
+
+def _marked(escaped: str, environment: Environment) -> str:
+    return Markup(escaped) if environment.autoescape else escaped  # noqa: S704 - it is escaped
 
 
 @liquid_filter
@@ -106,8 +137,8 @@ FILTERS: dict[str, Filter] = {
     "base64_url_safe_encode": _for_text(string.base64_url_safe_encode),
     "capitalize": _for_text(string.capitalize),
     "downcase": _for_text(string.downcase),
-    "escape": _for_text(string.escape),
-    "escape_once": _for_text(string.escape_once),
+    "escape": escape,
+    "escape_once": escape_once,
     "escapejs": _for_text(extra.escapejs),
     "lstrip": _for_text(string.lstrip),
     "newline_to_br": _for_text(string.newline_to_br),

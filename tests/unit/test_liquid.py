@@ -211,6 +211,9 @@ def test_arrays_accept_nil_and_do_not_mix_true_and_one(expression: str, expected
         ("'is true' contains true", "yes"),
         ("event.object contains 'a'", "yes"),
         ("event.object contains event.mixed", "no"),
+        ("event.object contains true", "no"),
+        ("(1..2) contains 2", "yes"),
+        ("(1..2) contains true", "no"),
         ("event.none contains 'a'", "no"),
         ("event.one == true", "no"),
     ],
@@ -256,6 +259,17 @@ def test_a_text_and_a_number_have_no_order() -> None:
 )
 def test_texts_are_split_and_cut_as_in_the_reference(expression: str, expected: str) -> None:
     assert shown("{{ " + expression + " }}") == expected
+
+
+def test_escape_once_keeps_entities() -> None:
+    source = "{{ event.x | escape }} {{ event.x | escape_once }}"
+    event = '{"x": "&eacute;&#39;&amp; & \\"\'<&lt;"}'
+    expected = (
+        "&amp;eacute;&amp;#39;&amp;amp; &amp; &quot;&#39;&lt;&amp;lt; "
+        "&eacute;&#39;&amp; &amp; &quot;&#39;&lt;&lt;"
+    )
+    assert text_of(source, event=event) == expected
+    assert render(Template(html=source), event=event).html == expected
 
 
 @pytest.mark.parametrize(

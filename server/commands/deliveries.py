@@ -11,12 +11,15 @@ import click
 
 from ..domain.campaign import Channel
 from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
+from ..domain.waiting import Reason, Waiting
 from ..errors import ConfigError
 from ..store.pool import reached
 from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
+from ..store.records.waiting import find_lane_waits, find_waiting
 from .common import CHANNEL, Invocation, WordChoice, echo, json_option, run, show_json, table
+from .common import as_json as to_json
 
 __all__ = ["deliveries"]
 
@@ -44,19 +47,19 @@ def deliveries() -> None:
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> None:
-    """Show the state and all attempts of a trigger."""
+    """Show a trigger's state and attempts, and why it waits."""
 
-    async def work() -> Delivery | None:
+    async def work() -> tuple[Delivery | None, Waiting | None]:
         async with invocation.database() as pool, reached():
-            return await store.find_delivery(pool, trigger_id)
+            return await store.find_delivery(pool, trigger_id), await find_waiting(pool, trigger_id)
 
-    found = run(work())
+    found, waiting = run(work())
     if found is None:
         raise ConfigError(
             f"there is no trigger {trigger_id}; its ID is in the response's x-trigger-id header"
         )
     if as_json:
-        show_json(found)
+        show_json({**to_json(found), "waiting": waiting})
         return
     echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
     with_key = f" with the API key {found.key_id}" if found.key_id else ""
@@ -65,8 +68,9 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
         click.echo(f"scheduled for {found.send_at.isoformat()}")
     for attempt in found.attempts:
         echo(_delivery_row(attempt))
-    if found.next_attempt_at:
-        click.echo(f"next attempt {found.next_attempt_at.isoformat()}")
+    if waiting:
+        until = f" until {waiting.until.isoformat(timespec='seconds')}" if waiting.until else ""
+        echo(f"waiting{until}: {waiting.detail}")
     if found.cancelled_at:
         click.echo(f"cancelled {found.cancelled_at.isoformat()}")
 
@@ -221,16 +225,17 @@ def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
 def backlog(invocation: Invocation, *, as_json: bool) -> None:
     """Show how many triggers are waiting, by channel and providers.
 
-    Includes the age of the oldest trigger that is due.
+    Includes the age of the oldest trigger that is due, and why the due ones wait.
     """
 
-    async def work() -> list[lists.Backlog]:
+    async def work() -> tuple[list[lists.Backlog], dict[str, Waiting]]:
         async with invocation.database() as pool, reached():
-            return await lists.backlog(pool)
+            found = await lists.backlog(pool)
+            return found, await find_lane_waits(pool, [one.lane for one in found if one.due])
 
-    found = run(work())
+    found, waits = run(work())
     if as_json:
-        show_json(found)
+        show_json([{**to_json(one), "waiting": waits.get(one.lane)} for one in found])
         return
     table(
         [
@@ -241,8 +246,14 @@ def backlog(invocation: Invocation, *, as_json: bool) -> None:
                 "OLDEST DUE": f"{one.oldest_due:.1f} s",
                 "LATER": one.later,
                 "SENDING": one.sending,
+                "WAITING": _why(waits.get(one.lane)),
             }
             for one in found
         ],
         "waiting triggers",
     )
+
+
+def _why(waiting: Waiting | None) -> str | None:
+    """Return why due triggers are not being sent; None if they are."""
+    return waiting.detail if waiting and waiting.reason is not Reason.DUE else None

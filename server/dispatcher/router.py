@@ -13,6 +13,7 @@ import structlog
 from ..domain.campaign import providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest
+from ..domain.waiting import Hold, ProviderStatus
 from .circuit_breaker import Breaker, BreakerState
 from .ports import SendResult
 from .provider_rate import ProviderRate
@@ -22,6 +23,8 @@ __all__ = ["Plan", "ProviderRouter"]
 
 _UNCONFIGURED_GATE = asyncio.Semaphore(1000)
 """Used for a provider that is not configured here. Its attempts fail at once, so they need no limit."""
+_MAX_ERROR = 200
+"""Characters of a provider's error that its status repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,10 @@ class _ProviderState:
     breaker: Breaker
     rate: ProviderRate
     gate: asyncio.Semaphore
+    limit: float
+    """The provider's rate, for all dispatchers together."""
+    error: str = ""
+    """Its last failure."""
     free: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +65,14 @@ class _ProviderState:
         if self.free > 0:
             return self.rate.wait(now) or math.inf
         return math.inf
+
+    def status(self, now: float) -> ProviderStatus:
+        if self.breaker.state(now) is not BreakerState.CLOSED and not self.breaker.room(now, 1):
+            wait = max(0.0, (self.breaker.reopens_at or now) - now)
+            return ProviderStatus(Hold.BREAKER, wait, self.limit, self.error)
+        if not self.rate.room(now, 1):
+            return ProviderStatus(Hold.RATE, self.rate.wait(now), self.limit)
+        return ProviderStatus(None if self.free > 0 else Hold.SLOTS, 0.0, self.limit)
 
 
 class ProviderRouter:
@@ -162,6 +177,7 @@ class ProviderRouter:
 
     def _failed(self, provider: str, state: _ProviderState, result: SendResult) -> None:
         now = self._now()
+        state.error = result.error[:_MAX_ERROR]
         if state.breaker.failed(now, result.retry_after or 0.0):
             pause = round((state.breaker.reopens_at or now) - now, 1)
             self._log.warning("breaker_opened", provider=provider, pause_s=pause)
@@ -185,6 +201,11 @@ class ProviderRouter:
         """Return the state of each provider's breaker."""
         now = self._now()
         return {name: state.breaker.state(now) for name, state in self._states.items()}
+
+    def statuses(self) -> dict[str, ProviderStatus]:
+        """Return what each provider can send now, as shown to operators."""
+        now = self._now()
+        return {name: state.status(now) for name, state in self._states.items()}
 
     def _choose_provider(self, lane: str, now: float) -> str | None:
         """Return the provider that the lane sends through now, or None if no breaker allows a message."""
@@ -214,4 +235,5 @@ class ProviderRouter:
             Breaker(policy.breaker_failures, policy.breaker_pause),
             ProviderRate(policy.rate, self._now()),
             asyncio.Semaphore(provider.concurrency),
+            policy.rate,
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import msgspec
 import structlog
 
+from ..domain.waiting import ProviderStatus
 from ..errors import StoreUnavailable
 from .pool import Pool, reached
 from .sql import load
@@ -31,6 +33,7 @@ class Presence:
         pool: The database.
         on_count: Is called with the number of processes of this role.
         role: `server` or `dispatcher`.
+        status: Returns the status of each provider, which a dispatcher reports.
         interval: Seconds between beats.
     """
 
@@ -40,11 +43,13 @@ class Presence:
         on_count: Callable[[int], None],
         *,
         role: str = "server",
+        status: Callable[[], Mapping[str, ProviderStatus]] | None = None,
         interval: float = _INTERVAL,
     ) -> None:
         self._pool = pool
         self._on_count = on_count
         self._role = role
+        self._status = status
         self._interval = interval
         self._id = uuid.uuid4()
         self._count = 1
@@ -60,7 +65,8 @@ class Presence:
         async with self._lock, reached():
             if self._left:
                 return
-            statement = _SQL["beat"](id=self._id, role=self._role)
+            providers = msgspec.json.encode(self._status()).decode() if self._status else None
+            statement = _SQL["beat"](id=self._id, role=self._role, providers=providers)
             count: int = await self._pool.fetchval(*statement, timeout=self._interval)
         shared_by = max(count, self._count)
         if count != self._count:

@@ -83,7 +83,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
         router = ProviderRouter(providers, ahead=1)
-        presence = Presence(pool, router.share_among, role="dispatcher")
+        presence = Presence(pool, router.share_among, role="dispatcher", status=router.statuses)
         await presence.beat()
         stack.push_async_callback(presence.leave)
         tasks.start(primary.watch(), catalog.run(), presence.run())

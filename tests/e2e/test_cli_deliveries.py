@@ -31,10 +31,11 @@ GONE = "gone@lists.example"
 TOKEN = "device-token-of-lists"
 UNKNOWN = "550 5.1.1 no such mailbox"
 USERS = {821: {"phone": "+12025550123"}, 822: {"email": GONE}, 823: {"device_token": TOKEN}}
+USERS[824] = USERS[823]
 
 
 async def apply(pool: Pool, undefined: Undefined) -> int:
-    """Write the campaigns: 821 insists on a code or not, 823 sends in two hours by UTC."""
+    """Write the campaigns: 821 insists on a code or not, 823 sends in two hours by UTC, 824 not at all."""
     project = await projects.ensure_project(pool, "lists")
     now = dt.datetime.now(dt.UTC)
     opens, closes = (f"{now + dt.timedelta(hours=hours):%H:%M}" for hours in (2, 3))
@@ -43,6 +44,7 @@ async def apply(pool: Pool, undefined: Undefined) -> int:
     found = [
         Campaign(project, 821, "Codes", Channel.TEXT, ("sandbox",), templates=code, undefined=undefined),
         Campaign(project, 822, "Letters", Channel.EMAIL, ("smtp",), sender="a@clarion.example"),
+        Campaign(project, 824, "Never", Channel.PUSH, ("absent",)),
         Campaign(project, 823, "Later", Channel.PUSH, ("sandbox",), window=SendWindow(opens, closes)),
     ]
     filled = (one if one.templates else replace(one, templates={"default": default}) for one in found)
@@ -153,12 +155,14 @@ async def test_suppression_holds_until_it_is_removed(
 
 async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:
     waiting = await made(rest, 823, "pending")
-    backlog, done = await asyncio.gather(
+    backlog, shown = await asyncio.gather(
         clarion(demo.folder, "deliveries", "backlog", "--json"),
-        clarion(demo.folder, "projects", "timezone", "lists", "Etc/GMT-2"),
+        clarion(demo.folder, "deliveries", "show", waiting),
     )
-    [lane] = [one for one in json.loads(backlog.out) if one["channel"] == "push"]
+    [lane] = [one for one in json.loads(backlog.out) if one["providers"] == "sandbox"]
     assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
+    assert re.search(r"^waiting until .*: the campaign's send window opens then", shown.out, re.MULTILINE)
+    done = await clarion(demo.folder, "projects", "timezone", "lists", "Etc/GMT-2")
     await demo.until_in_force()
     assert (done.code, done.out) == (0, "time zone of project lists: Etc/GMT-2\n"), done.err
     await made(rest, 823, "delivered")
@@ -173,6 +177,22 @@ async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: 
     shown = await clarion(demo.folder, "deliveries", "show", waiting)
     assert shown.out.startswith("cancelled: campaign 823 (push)")
     assert re.search(r"^cancelled 20\d\d-.*\+00:00$", shown.out, re.MULTILINE)
+
+
+async def test_a_trigger_without_a_provider_says_why_it_waits(demo: Stack, rest: httpx.AsyncClient) -> None:
+    waiting = await made(rest, 824, "pending")
+    why = "no running dispatcher has the provider absent; configured are: sandbox, smtp"
+    shown, as_json, backlog = await asyncio.gather(
+        clarion(demo.folder, "deliveries", "show", waiting),
+        clarion(demo.folder, "deliveries", "show", waiting, "--json"),
+        clarion(demo.folder, "deliveries", "backlog"),
+    )
+    assert f"\nwaiting: {why}\n" in shown.out, shown.err
+    assert json.loads(as_json.out)["waiting"] == {"reason": "no_provider", "detail": why, "until": None}
+    assert why in backlog.out
+    assert (await clarion(demo.folder, "deliveries", "cancel", waiting)).code == 0
+    ended = await clarion(demo.folder, "deliveries", "show", waiting, "--json")
+    assert json.loads(ended.out)["waiting"] is None
 
 
 async def test_unknown_project_is_named(demo: Stack) -> None:

@@ -13,6 +13,7 @@ from server.dispatcher.ports import SendResult
 from server.dispatcher.providers.base import SendingPolicy
 from server.dispatcher.router import Plan, ProviderRouter
 from server.domain.delivery_errors import RenderError, Verdict
+from server.domain.waiting import Hold, ProviderStatus
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import ScriptedProvider
 
@@ -307,3 +308,27 @@ def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     assert traffic.breaker_states() == {"second": OPEN}
     assert not traffic.may_begin("second")
     assert not traffic.may_begin("first")
+
+
+def test_the_status_names_what_holds_a_provider(clock: FakeClock) -> None:
+    traffic = make_traffic(clock, rate=2.0)
+    assert traffic.statuses()["second"] == ProviderStatus()
+    assert traffic.statuses()["first"] == ProviderStatus(rate=2.0)
+    traffic.began("first")
+    assert traffic.statuses()["first"] == ProviderStatus(Hold.RATE, 0.5, 2.0)
+    for _ in range(4):
+        traffic.began("second")
+    assert traffic.statuses()["second"] == ProviderStatus(Hold.SLOTS)
+
+
+def test_the_status_of_an_open_breaker_has_its_error(clock: FakeClock) -> None:
+    traffic = make_traffic(clock)
+    sent(traffic, "first", DOWN, DOWN)
+    clock.now += 4
+    assert traffic.statuses()["first"] == ProviderStatus(Hold.BREAKER, 6.0, error="no connection")
+    clock.now += 6
+    assert traffic.statuses()["first"].hold is None, "one message may be tried"
+    traffic.began("first")
+    assert traffic.statuses()["first"] == ProviderStatus(Hold.BREAKER, 0.0, error="no connection")
+    traffic.ended("first", YES)
+    assert traffic.statuses()["first"] == ProviderStatus()

@@ -94,6 +94,11 @@ class Backlog:
     oldest_due: float
     """Seconds since the oldest due trigger became due."""
 
+    @property
+    def lane(self) -> str:
+        """The lane's name in the queue."""
+        return f"{self.channel}/{self.providers}"
+
 
 async def list_deliveries(
     pool: Pool, state: DeliveryState | None, wanted: AdminFilter, limit: int

@@ -1,0 +1,69 @@
+"""Reads what triggers wait for, from the queue and from the reports of dispatchers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Collection
+
+import asyncpg
+import msgspec
+
+from ...domain.campaign import SendWindow
+from ...domain.delivery import AttemptOutcome
+from ...domain.waiting import (
+    MOST_AHEAD,
+    DispatcherReport,
+    ProviderStatus,
+    Queued,
+    Waiting,
+    why_due,
+    why_waiting,
+)
+from ..pool import Pool
+from ..sql import load
+
+__all__ = ["find_lane_waits", "find_waiting"]
+
+_SQL = load("records/waiting.sql")
+_providers = msgspec.json.Decoder(dict[str, ProviderStatus])
+_window = msgspec.json.Decoder(SendWindow | None)
+
+
+async def find_waiting(pool: Pool, trigger_id: uuid.UUID) -> Waiting | None:
+    """Return what a trigger waits for, or None if it is not queued."""
+    row = await pool.fetchrow(*_SQL["find_queued"](id=trigger_id, most_ahead=MOST_AHEAD))
+    return why_waiting(_queued(row), (await _reports(pool))[1]) if row else None
+
+
+async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiting]:
+    """Return what the due triggers of each lane wait for."""
+    now, reports = await _reports(pool)
+    return {lane: why_due(lane, now, reports) for lane in lanes}
+
+
+async def _reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:
+    """Return the database's time and the last report of each running dispatcher."""
+    rows = await pool.fetch(*_SQL["find_dispatchers"]())
+    return rows[0]["now"], [_report(row) for row in rows if row["seen_at"]]
+
+
+def _report(row: asyncpg.Record) -> DispatcherReport:
+    providers = row["providers"]
+    return DispatcherReport(row["seen_at"], _providers.decode(providers) if providers else None)
+
+
+def _queued(row: asyncpg.Record) -> Queued:
+    outcome = row["last_outcome"]
+    return Queued(
+        now=row["now"],
+        due_at=row["due_at"],
+        lane=row["lane"],
+        sent_by=row["sent_by"] or "",
+        ahead=row["ahead"],
+        send_at=row["send_at"],
+        last_outcome=AttemptOutcome(outcome) if outcome else None,
+        window=_window.decode(row["send_window"]) if row["send_window"] else None,
+        timezone=row["timezone"],
+        project_timezone=row["project_timezone"],
+    )

@@ -1,0 +1,19 @@
+"""Let dispatchers report the status of their providers."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    """Change the tables."""
+    sql = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.run_async(lambda connection: connection.execute(sql))
+
+
+def downgrade() -> None:
+    """Refuse: migrations only add."""
+    raise RuntimeError("there is no way back")

@@ -17,7 +17,7 @@ ARGS ?=
 CODE := server gateway client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-pythons bare lint format bench faults lock wheel clean
+.PHONY: help setup setup-dev proto run test test-pythons bare interop lint format bench faults lock wheel clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-pythons: setup-dev proto ## Run the tests on each other supported Python th
 
 bare: ## Run both README commands on bare Debian 12 and 13 (needs root and debootstrap; takes about 20 minutes a release)
 	@tools/bare.sh $(ARGS)
+
+interop: setup-dev proto ## Run other makers' linters and generators of clients on the contract (needs npm; downloads 250 MB once)
+	$(BIN)/python -m pytest -rs tests/interop $(ARGS)
 
 lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/ruff check $(CODE)

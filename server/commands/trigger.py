@@ -136,7 +136,7 @@ def _secret(key_file: Path | None, demo: Path) -> str:
         return given
     path = key_file or demo
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()  # some editors add a byte order mark
     except OSError as error:
         raise ConfigError(f"no API key: set CLARION_API_KEY ({path}: {error.strerror})") from error
 

@@ -162,7 +162,9 @@ MAX_TRIGGERS: int = rules_of(pb.BatchTriggerRequest.DESCRIPTOR.fields_by_name["t
 """Items of a batch, at most."""
 
 
-def struct_of(name: str, fields: Mapping[str, ProtoField], types: Mapping[Kind, Any]) -> Any:
+def struct_of(
+    name: str, fields: Mapping[str, ProtoField], types: Mapping[Kind, Any], *, nullable: bool = False
+) -> Any:
     """Return a msgspec struct that decodes these fields and refuses what breaks their rules.
 
     A field that is missing is an empty string, whatever its type.
@@ -171,12 +173,15 @@ def struct_of(name: str, fields: Mapping[str, ProtoField], types: Mapping[Kind, 
         name: The name of the struct.
         fields: The fields to decode.
         types: The type of each kind of field. The rules are added to those of texts and integers.
+        nullable: Whether fields that are not required may be None.
     """
     members: list[Any] = []
     for field in sorted(fields.values(), key=lambda one: not one.required):
         decoded = types[field.kind]
         if field.kind in {Kind.TEXT, Kind.INTEGER}:
             decoded = Annotated[decoded, msgspec.Meta(**field.rules)]
+        if nullable and not field.required and decoded is not msgspec.Raw:  # null is a Raw value, too
+            decoded |= None
         members.append((field.name, decoded) if field.required else (field.name, decoded, ""))
     return msgspec.defstruct(
         name, members, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False

@@ -194,6 +194,12 @@ def test_the_source_named_is_that_of_the_very_setting(tmp_path: Path) -> None:
         load(path, {"CLARION_LIMITS_PER_KEY": "-1"})
 
 
+def test_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "clarion.toml"
+    path.write_text("[server]\nprocesses = 3\n", encoding="utf-8-sig")
+    assert load(path, {}).server.processes == 3
+
+
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the configuration .*none\.toml: No such file"):
         load(tmp_path / "none.toml", {})

@@ -12,13 +12,23 @@ pg_logical_emit_message(true, 'clarion', ''::text)
 trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at, extract(epoch FROM now() - claimed_at), '',
 'the dispatcher ended before it could record the outcome'
 
+-- fragment: event_id
+-- The ID of the message to the endpoint `subscribed` about a row of `news`: a UUID of version 8 (RFC 9562) made of the
+-- SHA-256 of what the event is. So an event that is reported twice, such as by a dispatcher whose lease had ended, is
+-- one message. A trigger can die again after a retry, so the attempt is part of that event.
+overlay(overlay(substr(encode(sha256(convert_to(
+    concat_ws('/', subscribed.id, news.trigger_id, news.state, CASE news.state WHEN 'dead' THEN news.attempts END),
+    'UTF8')), 'hex'), 1, 32) PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid
+
 -- fragment: webhook_messages
 -- Two parts of a WITH that queue a message about each row of its part `news` for every endpoint that is subscribed
 -- to it. `news` has trigger_id, state, attempts, provider, provider_message_id and error (without the recipient).
 -- While no project has an endpoint, `news` is not even read.
 notified AS (
-    INSERT INTO webhook_message (webhook_id, trigger_id, type, body)
-    SELECT subscribed.id, t.id, 'trigger.' || news.state, json_build_object(
+    INSERT INTO webhook_message (id, webhook_id, trigger_id, type, body)
+    SELECT
+        -- include: event_id
+    , subscribed.id, t.id, 'trigger.' || news.state, json_build_object(
         'type', 'trigger.' || news.state,
         'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', json_build_object(
@@ -34,6 +44,7 @@ notified AS (
         SELECT id FROM webhook WHERE webhook.project_id = t.project_id AND state = 'active'
             AND 'trigger.' || news.state = ANY(events) OFFSET 0) AS subscribed
     WHERE (SELECT EXISTS (SELECT FROM webhook))
+    ON CONFLICT (id) DO NOTHING
     RETURNING id, webhook_id
 ), queued_messages AS (
     INSERT INTO webhook_queue (message_id, webhook_id, expires_at)

@@ -18,7 +18,7 @@ from ..dispatcher.lane_mover import LaneMover
 from ..dispatcher.router import ProviderRouter
 from ..dispatcher.trigger_sender import TriggerSender
 from ..dispatcher.webhooks.client import Poster
-from ..dispatcher.webhooks.endpoints import Endpoints
+from ..dispatcher.webhooks.endpoints import AHEAD, Endpoints
 from ..dispatcher.webhooks.sender import WebhookSender
 from ..domain.campaign import Campaign, Channel
 from ..domain.webhook import WebhookClaim
@@ -113,7 +113,7 @@ def webhook_dispatcher(
         lambda: catalog.webhooks, timeout=webhooks.timeout, concurrency=webhooks.concurrency
     )
     sender = WebhookSender(endpoints, poster)
-    return Dispatcher(queue, endpoints, sender, ProviderRouter(endpoints), settings.dispatch)
+    return Dispatcher(queue, endpoints, sender, ProviderRouter(endpoints, ahead=AHEAD), settings.dispatch)
 
 
 async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:

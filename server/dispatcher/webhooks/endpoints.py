@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from ...domain.webhook import Target, lane_of
 from ..providers.base import Destination, SendingPolicy
 
-__all__ = ["Endpoints"]
+__all__ = ["AHEAD", "Endpoints"]
+
+AHEAD = 15
+"""Messages that are claimed in advance for each concurrent post. With the default of 4 posts, a claim takes
+up to 64 messages, so that an endpoint gets hundreds per second although a claim may take 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)

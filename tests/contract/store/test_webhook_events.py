@@ -111,6 +111,35 @@ async def test_repeated_outcome_is_one_event(pool: Pool) -> None:
     assert sorted(event["type"] for event in await events_of(pool)) == ["trigger.dead", "trigger.delivered"]
 
 
+async def test_event_of_a_returning_dispatcher_is_sent_once(pool: Pool) -> None:
+    """Its lease ended, another dispatcher delivered the trigger, and then it reports its own delivery."""
+    await an_endpoint(pool)
+    first, second = PostgresQueue(pool), PostgresQueue(pool)
+    await accept(pool, a_trigger())
+    [late] = await first.claim(shares(sandbox=1), 0)
+    [again] = await second.claim(shares(sandbox=1), 60)
+    await second.finish([ended(again, DELIVERED)])
+    await first.finish([ended(late, DELIVERED)])
+    [event] = await events_of(pool)
+    assert (event["type"], event["data"]["attempts"]) == ("trigger.delivered", 2)
+    [queued] = await pool.fetch("SELECT message_id FROM webhook_queue")
+    assert (queued["message_id"].version, queued["message_id"].variant) == (8, uuid.RFC_4122)
+
+
+async def test_each_death_of_a_trigger_is_an_event(pool: Pool) -> None:
+    await an_endpoint(pool)
+    queue = PostgresQueue(pool)
+    await accept(pool, a_trigger())
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    await queue.finish([ended(claim, DEAD, error="550")])
+    await pool.execute(
+        "INSERT INTO queue (trigger_id, lane, attempt) VALUES ($1, 'email/sandbox', 1)", claim.id
+    )
+    [again] = await queue.claim(shares(sandbox=1), 60)
+    await queue.finish([ended(again, DEAD, error="550")])
+    assert [event["data"]["attempts"] for event in await events_of(pool)] == [1, 2]
+
+
 async def test_only_active_endpoints_get_events_they_chose(pool: Pool) -> None:
     wanted = await an_endpoint(pool, EventType.DELIVERED)
     await an_endpoint(pool, EventType.DEAD)

@@ -17,7 +17,7 @@ from gateway import GatewayError
 
 from .commands.common import Invocation, run
 from .config import LogSettings
-from .errors import ClarionError, ConfigError, StoreUnavailable
+from .errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from .process import logs
 from .store.schema.migrate import migrate as migrate_database
 from .up import demo
@@ -133,9 +133,7 @@ def main() -> None:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_USAGE)
     except StoreUnavailable:
-        click.echo(
-            "clarion: the database cannot be reached; check database.url (CLARION_DATABASE_URL)", err=True
-        )
+        click.echo(f"clarion: {DATABASE_AWAY}; check database.url (CLARION_DATABASE_URL)", err=True)
         sys.exit(_FAILED)
     except ClarionError as error:
         click.echo(f"clarion: {error}", err=True)

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Self
 
 __all__ = [
+    "DATABASE_AWAY",
     "BodyTooLarge",
     "CampaignForbidden",
     "CampaignNotFound",
@@ -64,6 +65,8 @@ __all__ = [
 ]
 
 
+DATABASE_AWAY = "the database cannot be reached"
+"""What a process that needs the database writes when it ends without one; `clarion up` recognises it."""
 _SHOWN = 3  # violations that the message of an error names
 
 

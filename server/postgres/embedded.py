@@ -114,6 +114,8 @@ class EmbeddedPostgres:
         """
         self._launch.hand_over(self._data, self.sockets)
         await end_leftovers(self.cluster)
+        for leftover in self.sockets.glob(".s.PGSQL.*"):  # the socket, and its lock, which may be garbled
+            leftover.unlink(missing_ok=True)
         for incomplete in self._data.glob("postgres.new-*"):
             shutil.rmtree(incomplete, ignore_errors=True)
         if not self._exists():

@@ -20,6 +20,7 @@ from ..errors import ConfigError
 
 __all__ = ["end_leftovers", "processes_of"]
 
+_LARGEST_PID = 2**31 - 1
 _TIMEOUT = 3.0  # seconds after SIGQUIT, and again after SIGKILL
 
 
@@ -82,18 +83,21 @@ def _postmaster_by_ps(cluster: Path) -> list[int]:
 
 def _noted_pid(file: Path) -> int | None:
     try:
-        return int(file.read_text().split("\n", 1)[0])
+        pid = int(file.read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return None
+    return pid if 0 < pid <= _LARGEST_PID else None
 
 
 def _remove_stale_pidfile(file: Path) -> None:
     """Remove the file if its process exists, because that is not a PostgreSQL of this cluster.
 
-    If the process does not exist, PostgreSQL itself recognises the file as stale.
+    If the process does not exist, PostgreSQL itself recognises the file as stale. Because of a file without a
+    process ID, which a full disk or a crash leaves, it would refuse to start.
     """
     pid = _noted_pid(file)
     if pid is None:
+        file.unlink(missing_ok=True)
         return
     with suppress(ProcessLookupError):
         with suppress(PermissionError):

@@ -81,8 +81,9 @@ def _lock(data: Path) -> int:
         raise ConfigError(f"cannot write to the data folder {data}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the number is only for the message of a second start
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:
         problem = _why_not_locked(data, lock, error)
         os.close(lock)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs
@@ -15,7 +16,7 @@ import gateway
 
 from ..config import Settings, load
 from ..domain.key import Scope, new_secret
-from ..errors import ClarionError, ConfigError, StoreUnavailable
+from ..errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..process.exposure import exposures
 from ..process.health_check import wait_serving
@@ -35,6 +36,8 @@ __all__ = ["DEMO_KEY_FILE", "up"]
 DEMO_KEY_FILE = "demo-key"
 _DEMO_SCOPES = {Scope.TRIGGER, Scope.DELIVERIES_READ, Scope.CAMPAIGNS_READ}
 _READY_TIMEOUT = 30.0  # seconds
+_RECOVERY_TIMEOUT = 600.0
+"""Seconds. After a crash, PostgreSQL reads up to `max_wal_size` of its log; if stopped, it begins again."""
 
 Say = Callable[[str], None]
 
@@ -130,8 +133,8 @@ class _Plan:
             command=self._postgres.command(),
             env=self._postgres.environment,
             prepare=self._postgres.prepare,
-            ready=self._postgres.wait_ready,
-            ready_timeout=_READY_TIMEOUT,
+            ready=partial(self._postgres.wait_ready, _RECOVERY_TIMEOUT),
+            ready_timeout=_RECOVERY_TIMEOUT,
             stop_signal=signal.SIGINT,  # SIGTERM would wait until every client disconnects
             stop_timeout=3.0,
             death_signal=signal.SIGINT,
@@ -198,7 +201,7 @@ class _Plan:
         try:
             version = await migrate(self._url)
         except StoreUnavailable as error:
-            raise ClarionError("the database cannot be reached; check database.url") from error
+            raise ClarionError(f"{DATABASE_AWAY}; check database.url") from error
         self._say(f"the database has schema version {version}")
         if self._with_demo:
             self._demo_secret = await self._prepare_demo()

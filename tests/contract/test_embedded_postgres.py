@@ -225,6 +225,16 @@ async def test_pid_file_of_another_process_is_ignored(short: Path, made: Path) -
         assert await ask(url, "SELECT 1") == 1
 
 
+@pytest.mark.parametrize("garbled", ["", "\n", "\0" * 30, "-1", "9" * 30])
+async def test_garbled_pid_file_is_ignored(short: Path, made: Path, garbled: str) -> None:
+    """As a full disk or a power failure leaves it, next to the socket's."""
+    shutil.copytree(made, short / "postgres")
+    (short / "postgres" / "postmaster.pid").write_text(garbled)
+    (short / ".s.PGSQL.5432.lock").write_text(garbled)
+    async with EmbeddedPostgres(short, short).running() as url:
+        assert await ask(url, "SELECT 1") == 1
+
+
 async def test_other_programs_in_the_folder_keep_running(short: Path) -> None:
     bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=short)
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ...errors import ClarionError, ConfigError
+from ...errors import DATABASE_AWAY, ClarionError, ConfigError
 from .child import Child
+from .obstacle import find_obstacle
 from .output import Output
 from .policy import RestartPolicy
 from .process import ChildProcess
@@ -38,6 +39,7 @@ class ChildMonitor:
         self._never_ready = False
         self._ready = asyncio.Event()
         self._restarting = False
+        self._obstacle = ""
 
     async def run(self) -> None:
         """Start the child and restart it when it dies, until cancelled.
@@ -53,7 +55,11 @@ class ChildMonitor:
             if self._restarting:
                 self._restarting = False
                 continue
-            deaths = self._policy.count(deaths, asyncio.get_running_loop().time() - started)
+            lived = asyncio.get_running_loop().time() - started
+            if self._must_wait(end, lived):
+                await asyncio.sleep(self._policy.retry)
+                continue
+            deaths = self._policy.count(deaths, lived)
             delay = None if self._never_ready else self._policy.delay(deaths)
             if delay is None:
                 raise GaveUp(self._report(end, self._why_given_up(deaths)))
@@ -93,11 +99,27 @@ class ChildMonitor:
         if self.child.in_use:
             await self.child.in_use()
 
+    def _must_wait(self, end: str, lived: float) -> bool:
+        """Return whether something outside the child has to change first; say so once."""
+        if lived >= self._policy.steady_after:
+            self._obstacle = ""
+        report = self._report(end, "")
+        obstacle = find_obstacle(report, self._output.path.parent)
+        # At the first start, the address of a database that is away is more likely to be wrong.
+        if obstacle is None or (obstacle.startswith(DATABASE_AWAY) and not self.up.is_set()):
+            self._obstacle = ""
+            return False
+        if not self._obstacle:
+            self._say(self._report(end, obstacle))
+        self._obstacle = obstacle
+        return True
+
     async def _run_once(self) -> str:
         """Run the child once and return how it ended."""
         self._ready.clear()
         self._output.clear_last_lines()
-        self._say(f"starting {self.child.name}")
+        if not self._obstacle:
+            self._say(f"starting {self.child.name}")
         try:
             if self.child.prepare:
                 await self.child.prepare()
@@ -120,7 +142,10 @@ class ChildMonitor:
                     self._never_ready = not self.up.is_set()
                     await process.stop(self.child.stop_timeout, asyncio.Event())
                     return problem
-                self._say(f"{self.child.name} is ready")
+                if self.child.ready:
+                    self._obstacle = ""
+                if not self._obstacle:  # without a hook, it is ready even if it ends at once
+                    self._say(f"{self.child.name} is ready")
                 self.up.set()
                 self._ready.set()
             return f"ended: {await ended}"

@@ -16,12 +16,14 @@ class RestartPolicy:
         longest: maximum delay.
         steady_after: a child that lived this long starts counting from one again.
         quick_deaths: after this many consecutive deaths, each before `steady_after`, the supervisor gives up.
+        retry: delay after a death with an obstacle, which does not count.
     """
 
     first: float = 0.5
     longest: float = 10.0
     steady_after: float = 30.0
     quick_deaths: int = 5
+    retry: float = 3.0
 
     def count(self, before: int, lived: float) -> int:
         """Return the number of consecutive deaths, the latest included.

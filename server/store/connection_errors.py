@@ -11,11 +11,18 @@ import asyncpg
 from ..errors import ConfigError
 from .database_url import DatabaseUrl
 
-__all__ = ["explained"]
+__all__ = ["NO_SESSIONS", "explained"]
+
+NO_SESSIONS = (
+    "the connection goes through a pooler in transaction mode, which shares sessions between clients;"
+    " use session mode (in PgBouncer, pool_mode = session), or connect to PostgreSQL directly"
+)
 
 _STATES = ("28", "3D000", "42501", "42704", "22023", "55P02")
 """SQLSTATE prefixes: login, no such database, no permission, and settings unknown or with a wrong value."""
-_POOLER = ("unsupported startup parameter", "no such database", "no such user", "SASL", "password", "auth")
+_LOST_STATEMENT = ("26000", "42P05")
+"""A prepared statement is missing, or exists already: the session is another one than before."""
+_POOLER = ("unsupported startup parameter", "no such database", "no such user", "SASL", "SSL required")
 """The first words of PgBouncer's errors that mean the configuration; all its errors are 08P01."""
 _TLS_REFUSED = "rejected SSL upgrade"
 
@@ -38,9 +45,11 @@ def explained(database: DatabaseUrl) -> Iterator[None]:
 
 
 def _text(error: Exception) -> str | None:
-    """Return what to tell the operator, or None if the error may pass by itself."""
+    """Return the text for the operator, or None if a retry may help."""
     if isinstance(error, asyncpg.PostgresError):
         state = str(error.sqlstate or "")
+        if state in _LOST_STATEMENT:
+            return NO_SESSIONS
         of_pooler = state == asyncpg.ProtocolViolationError.sqlstate and str(error).startswith(_POOLER)
         return str(error) if state.startswith(_STATES) or of_pooler else None
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -12,7 +12,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from ..errors import ConfigError, StoreUnavailable
-from .connection_errors import explained
+from .connection_errors import NO_SESSIONS, explained
 from .primary import Primary, RawConnection, ServerConnection
 from .sql import Statement, load
 
@@ -42,10 +42,6 @@ log = structlog.get_logger(__name__)
 _SQL = load("pool.sql")
 _BACKEND = _SQL["backend"]
 _POOLING_CHECKS = 3
-_NO_SESSIONS = (
-    "database.url: the connection goes through a pooler in transaction mode, which shares sessions between"
-    " clients; use session mode (in PgBouncer, pool_mode = session), or connect to PostgreSQL directly"
-)
 # SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
 # (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
@@ -162,7 +158,8 @@ async def open_pool(
                 init=partial(_prepare, settings={**database.settings, **(settings or {})}),
             )
         try:
-            await _require_sessions(pool)
+            with explained(database):
+                await _require_sessions(pool)
         except BaseException:
             pool.terminate()
             raise
@@ -185,4 +182,4 @@ async def _require_sessions(pool: Pool) -> None:
             async with pool.acquire() as other, other.transaction():
                 others = await other.fetchval(*_BACKEND())
                 if others == backend or await ours.fetchval(*_BACKEND()) != backend:
-                    raise ConfigError(_NO_SESSIONS)
+                    raise ConfigError(f"database.url: {NO_SESSIONS}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import ipaddress
 import socket
 import time
 import weakref
@@ -21,7 +22,7 @@ import structlog
 from .database_url import Host, parse_database_url
 from .sql import load
 
-__all__ = ["Primary", "RawConnection", "ServerConnection"]
+__all__ = ["Primary", "RawConnection", "ServerConnection", "exposed_to"]
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +43,15 @@ RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class ServerConnection(asyncpg.Connection):  # generic in the stubs only
-    """A connection that notices a lost network, and has no state to reset between uses."""
+    """A connection that notices a lost network, and has no state to reset between uses.
+
+    Attributes:
+        exposed_to: The address of a remote server with which it does not use TLS, or None.
+    """
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
+        self.exposed_to = exposed_to(transport)
         _notice_lost_network(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
@@ -65,7 +71,7 @@ class _Server:
 @dataclass(frozen=True, slots=True)
 class _Found:
     server: _Server
-    connection: RawConnection
+    connection: ServerConnection
 
 
 class Primary:
@@ -89,6 +95,7 @@ class Primary:
         self._hosts = self.database.hosts
         limit = self.database.connect_timeout or connect_timeout
         self._limit = min(limit, _HOST_SECONDS) if self._has_choice else limit
+        self._warned = False
         self._newest: dict[int, int] = {}
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
 
@@ -101,6 +108,7 @@ class Primary:
         """
         found = await self._find(options, thorough=self._has_choice and not self._newest)
         self._servers[found.connection] = found.server
+        self._warn_if_exposed(found.connection)
         return found.connection
 
     async def watch(self) -> None:
@@ -113,6 +121,15 @@ class Primary:
             else:
                 ours = await self._ask(ours)
             await asyncio.sleep(_INTERVAL)
+
+    def _warn_if_exposed(self, connection: ServerConnection) -> None:
+        """Warn once of a remote server without TLS: the network sees what is stored and who receives it."""
+        if connection.exposed_to and not self._warned:
+            self._warned = True
+            log.warning(
+                "the connection to the database is not encrypted; set sslmode=verify-full in database.url",
+                server=connection.exposed_to,
+            )
 
     @property
     def _has_choice(self) -> bool:
@@ -140,7 +157,7 @@ class Primary:
         Returns:
             A connection to the primary, or the given one if no primary was found.
         """
-        options = {"server_settings": self.startup, "connection_class": ServerConnection}
+        options = {"server_settings": self.startup}
         try:
             found = await self._find(options, thorough=True)
         except Exception as error:  # of any kind: the watch must not end
@@ -197,8 +214,10 @@ class Primary:
         # `any`: whether a server is a primary is decided here, so that a URL cannot ask for a standby.
         arguments: dict[str, Any] = {**options, **host, "target_session_attrs": "any"}
         async with asyncio.timeout(self._limit):
-            connection: RawConnection = await asyncpg.connect(
-                self.database.driver_url, timeout=self._limit, **arguments
+            connection: ServerConnection = await asyncpg.connect(
+                self.database.driver_url,
+                timeout=self._limit,
+                **{"connection_class": ServerConnection, **arguments},
             )
             try:
                 server = await self._identify(connection)
@@ -236,6 +255,14 @@ async def _abandon(attempts: Sequence[asyncio.Task[_Found]], keep: RawConnection
     for result in await asyncio.gather(*attempts, return_exceptions=True):
         if isinstance(result, _Found) and result.connection is not keep:
             result.connection.terminate()
+
+
+def exposed_to(transport: asyncio.BaseTransport) -> str | None:
+    """Return the address of the transport's peer if it is remote and TLS is not used, otherwise None."""
+    peer = transport.get_extra_info("peername")
+    if transport.get_extra_info("ssl_object") or not isinstance(peer, tuple):  # a Unix socket has no address
+        return None
+    return None if ipaddress.ip_address(peer[0]).is_loopback else str(peer[0])
 
 
 def _notice_lost_network(connected: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from asyncpg import connect_utils
 
 from server.errors import ConfigError
 from server.store.database_url import DatabaseUrl, parse_database_url
+from server.store.primary import exposed_to
 
 SECRET = "s3cret"
 
@@ -184,3 +186,26 @@ def test_reprs_and_errors_hide_the_password() -> None:
     url = parse(f"postgresql://u:{SECRET}%40x@h/d")
     assert SECRET not in repr(url)
     assert url.without_secrets(f"{SECRET}@x and {SECRET}%40x") == "[hidden] and [hidden]"
+
+
+class Wire(asyncio.BaseTransport):
+    """A transport to this address."""
+
+    def __init__(self, address: object, *, tls: bool = False) -> None:
+        super().__init__({"peername": address, "ssl_object": object() if tls else None})
+
+
+@pytest.mark.parametrize(
+    ("wire", "exposed"),
+    [
+        (Wire(("10.0.0.5", 5432)), "10.0.0.5"),
+        (Wire(("fe80::2", 5432, 0, 2)), "fe80::2"),
+        (Wire(("10.0.0.5", 5432), tls=True), None),
+        (Wire(("127.0.0.1", 5432)), None),
+        (Wire(("::1", 5432, 0, 0)), None),
+        (Wire("/run/postgresql/.s.PGSQL.5432"), None),
+        (Wire(""), None),
+    ],
+)
+def test_remote_servers_without_tls_are_exposed(wire: Wire, exposed: str | None) -> None:
+    assert exposed_to(wire) == exposed

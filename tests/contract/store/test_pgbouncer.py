@@ -119,6 +119,8 @@ async def test_migrating_works_in_either_mode(sessions: PgBouncer, transactions:
 async def test_tls_is_verified_as_sslmode_says(sessions: PgBouncer, tmp_path: Path) -> None:
     verified = f"?sslmode=verify-full&sslrootcert={CERTIFICATE}"
     pool = await opened(sessions.url(verified, host="localhost"))
+    async with pool.acquire() as connection:
+        assert connection._con._transport.get_extra_info("ssl_object")  # type: ignore[attr-defined]
     pool.terminate()
     other = tmp_path / "other.pem"
     other.write_text(ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(binary_form=True)[0]))

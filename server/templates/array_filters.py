@@ -41,7 +41,7 @@ def as_json(value: Any, indent: Any = None) -> str:
 
 
 def _plain(value: object) -> str | None:
-    return None if is_undefined(value) else str(value)
+    return None if is_undefined(value) else text_of(value)
 
 
 @sequence_filter

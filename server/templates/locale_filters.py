@@ -23,7 +23,7 @@ from .filter_limits import Filter
 from .limits import MAX_INTEGER_BITS, BoundedContext
 from .locales import babel_locale
 from .moments import is_day, moment_of
-from .values import EXACT, text_of
+from .values import EXACT, is_missing, text_of
 
 __all__ = ["FILTERS"]
 
@@ -41,7 +41,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 def _locale(context: BoundedContext, named: object) -> Locale:
-    return babel_locale(str(named) or context.locale)
+    return babel_locale(text_of(named) or context.locale)
 
 
 @with_context
@@ -105,10 +105,10 @@ def datetime(
     moment = moment_of(value, context.zone)
     if moment is None:
         return text_of(value)
-    chosen, style = _locale(context, locale), str(format or "")
+    chosen, style = _locale(context, locale), text_of(format)
     if style and style not in _STYLES:
         return _by_pattern(moment, style, chosen)
-    day, clock = str(date or ""), str(time or "")
+    day, clock = text_of(date), text_of(time)
     if not (day or clock):
         day = style or "medium"
         clock = "" if is_day(value) else day
@@ -152,7 +152,7 @@ def decimal(
         return pattern.apply(
             number,
             chosen,
-            decimal_quantization=digits is not None,
+            decimal_quantization=not is_missing(digits),
             group_separator=group_separator is not False,
         )
 
@@ -176,7 +176,7 @@ def currency(value: Any, code: Any = "", *, locale: Any = "", context: BoundedCo
     number = _number(value)
     if number is None:
         return value
-    name = str(code).upper()
+    name = text_of(code).upper()
     if not _CURRENCY.fullmatch(name):
         raise FilterArgumentError("currency: the code must be an ISO 4217 code such as 'EUR'", token=None)
     chosen = _locale(context, locale)
@@ -207,7 +207,7 @@ def _is_word(char: str) -> bool:
 
 
 def _with_digits(pattern: numbers.NumberPattern, digits: object) -> numbers.NumberPattern:
-    if digits is None:
+    if is_missing(digits):
         return pattern
     if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= MAX_DIGITS:
         raise FilterArgumentError(f"digits must be an integer from 0 to {MAX_DIGITS}", token=None)

@@ -38,6 +38,8 @@ TextT = TypeVar("TextT", str, bytes)
 # digits that the template requests. Half is rounded away from zero, as is usual for prices.
 EXACT = Context(prec=MAX_INTEGER_BITS, rounding=ROUND_HALF_UP)
 
+_CONTAINERS = (dict, list, tuple)
+"""Types of arrays and objects. Their subclasses print as they say themselves."""
 _NUMBER = re.compile(r"\s*(?:(-?[0-9]+\.[0-9]+)\s*\Z|([+-]?[0-9]+))")
 
 
@@ -68,9 +70,7 @@ def text_of(value: object) -> str:
     """
     if isinstance(value, str):  # also Markup
         return value
-    if isinstance(value, list | tuple | dict):
-        return "".join(limited(_inspected(value)))
-    return _scalar(value)
+    return "".join(limited(_inspected(value))) if type(value) in _CONTAINERS else _scalar(value)
 
 
 def printed(value: object, *, html: bool) -> str:
@@ -105,7 +105,7 @@ def _inspected(value: object) -> Iterator[str]:
             yield ", " if number else ""
             yield from _inspected(item)
         yield "]"
-    elif isinstance(value, dict):
+    elif type(value) is dict:
         yield "{"
         for number, (key, item) in enumerate(value.items()):
             yield f"{', ' if number else ''}{json.dumps(key, ensure_ascii=False)}=>"
@@ -159,7 +159,10 @@ def member(item: Any, key: Any) -> Any:
         FilterArgumentError: The item has no properties.
     """
     if isinstance(item, Mapping):
-        return item.get(key) if isinstance(key, str) else None
+        try:
+            return item[key]
+        except (LookupError, TypeError):  # also for a key that is an array
+            return None
     if isinstance(item, str):
         return key if isinstance(key, str) and key in item else None
     if isinstance(item, list | tuple | range) or item is None:

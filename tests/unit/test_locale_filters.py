@@ -161,6 +161,23 @@ def test_styles_patterns_and_locale_can_be_chosen(expression: str, expected: str
     assert shown(expression, "2026-03-29T01:30:00Z", locale="de", timezone="Europe/Berlin") == expected
 
 
+@pytest.mark.parametrize("missing", ["event.null_one", "event.unknown", "nil"])
+def test_a_missing_argument_means_the_default(missing: str) -> None:
+    event = '{"v": 1234.5, "t": "2026-07-15", "null_one": null}'
+    for filtered, plain in (
+        ("event.v | decimal: " + missing, "event.v | decimal"),
+        ("event.v | decimal: locale: " + missing, "event.v | decimal"),
+        ("event.v | percent: " + missing, "event.v | percent"),
+        ("event.v | currency: 'EUR', locale: " + missing, "event.v | currency: 'EUR'"),
+        ("event.t | datetime: " + missing, "event.t | datetime"),
+        ("event.t | datetime: date: 'full', time: " + missing, "event.t | datetime: date: 'full'"),
+        ("event.t | datetime: locale: " + missing, "event.t | datetime"),
+        ("event | json: " + missing, "event | json"),
+    ):
+        found = text_of("{{ " + filtered + " }}", event=event, locale="de")
+        assert found == text_of("{{ " + plain + " }}", event=event, locale="de")
+
+
 def test_a_date_without_time_is_the_same_in_every_zone() -> None:
     for zone in ("Pacific/Kiritimati", "America/Los_Angeles"):
         assert shown("datetime: 'long'", "2026-07-15", timezone=zone) == "July 15, 2026"

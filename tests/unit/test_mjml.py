@@ -104,6 +104,11 @@ def test_html_and_mjml_together_are_rejected() -> None:
         (document("é<![CDATA[x]]>"), "default mjml: unexpected token at line 3, column 11 of the MJML"),
         (document("<p>"), "default mjml: unexpected end of stream: an element is not closed"),
         (document("{% for i in event.items %}<p>{% endfor %}"), "default mjml: unexpected end of stream"),
+        (document("{% assign l = event.l | map: 'x' %}{% for i in l %}<p>{% endfor %}"), "unexpected end"),
+        (
+            document("{% if event.x %}</mj-text><mj-{{ event.x }}/><mj-text>{% endif %}"),
+            "<mj-sample> is misspelt",
+        ),
         (document("{% if event.vip %}a < b{% endif %}"), "default mjml: unable to parse next template"),
         ("<mjml><mj-body><mj-sectoin/></mj-body></mjml>", "<mj-sectoin> is misspelt or not allowed here"),
     ],

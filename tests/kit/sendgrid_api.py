@@ -24,6 +24,8 @@ def sendgrid(request: Request) -> Reply:
     mail = request.json()
     (personalization,) = mail["personalizations"]
     (to,) = personalization["to"]
+    assert isinstance(personalization["custom_args"], dict)
+    assert isinstance(mail.get("custom_args", ""), str)  # as SendGrid publishes it
     if not re.fullmatch(r"[\x21-\x7e]+@[a-z0-9.-]+", to["email"]):
         return refusal(400, "Does not contain a valid address.", "personalizations.0.to.0.email")
     kinds = [part["type"] for part in mail["content"]]

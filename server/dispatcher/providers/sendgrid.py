@@ -122,7 +122,10 @@ class SendGridProvider:
     def _request(self, email: Email, recipient: str) -> dict[str, Any]:
         parts = (("text/plain", email.text), ("text/html", email.html))  # in the order that the API requires
         request: dict[str, Any] = {
-            "personalizations": [{"to": [{"email": recipient}]}],
+            # An object only here: for the whole request, SendGrid's OpenAPI document has custom_args as text.
+            "personalizations": [
+                {"to": [{"email": recipient}], "custom_args": {"trigger_id": str(email.trigger_id)}}
+            ],
             "from": _sender(email.sender),
             "subject": one_line(email.subject),
             "content": [{"type": kind, "value": value} for kind, value in parts if value],
@@ -132,7 +135,6 @@ class SendGridProvider:
                 "X-Clarion-Trigger-Id": str(email.trigger_id),
                 **list_headers(email.list_id, email.unsubscribe_url),
             },
-            "custom_args": {"trigger_id": str(email.trigger_id)},
         }
         if self._settings.categories:
             request["categories"] = self._settings.categories

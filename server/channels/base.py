@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import msgspec
@@ -23,6 +23,8 @@ class Message:
     channel: ClassVar[Channel]
 
     trigger_id: uuid.UUID
+    traceparent: str = field(default="", kw_only=True)
+    """The trigger's W3C trace context, or empty."""
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
@@ -32,6 +34,11 @@ class Message:
             ProviderError: The campaign's sender cannot be used.
         """
         raise NotImplementedError
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """The headers that carry the trace context in a request to a provider."""
+        return {"traceparent": self.traceparent} if self.traceparent else {}
 
     @property
     def segments(self) -> Segments | None:
@@ -44,7 +51,10 @@ class Message:
         Raises:
             ProviderError: The message cannot be written in the channel's format.
         """
-        return ".json", msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+        shown = msgspec.to_builtins(self)
+        if not self.traceparent:
+            del shown["traceparent"]
+        return ".json", msgspec.json.format(msgspec.json.encode(shown)) + b"\n"
 
 
 def _no_problem(_address: str) -> None:

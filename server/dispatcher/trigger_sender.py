@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -161,7 +162,7 @@ class TriggerSender:
     async def _render(self, claim: Claim, campaign: Campaign) -> Message:
         fallback = self._campaigns.timezone(campaign.project_id)
         try:
-            return await self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
+            message = await self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
         except DeliveryError:
             raise
         except Exception as error:
@@ -169,6 +170,8 @@ class TriggerSender:
             self._log.error("render_fault", trigger_id=trigger_id, exception=safe_traceback(error))
             text = f"unexpected {type(error).__name__} while rendering"
             raise ProviderError(Verdict.LATER, text, reached_provider=False) from None
+        traceparent = claim.trigger.traceparent
+        return replace(message, traceparent=traceparent) if traceparent else message
 
 
 def _rejected(text: str) -> ProviderError:

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning"),
 ]
 NAME = "mine"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 BODIES = (
     b"",
     b"\xff\xfe\x00",
@@ -66,6 +68,13 @@ async def connected(
         provider_for(kind, server.url, folder, **settings) as provider,
     ):
         yield provider, server
+
+
+async def test_trace_context_is_in_the_request(kind: HttpProvider, tmp_path: Path) -> None:
+    async with connected(kind, tmp_path) as (provider, server):
+        await provider.send(kind.message("untraced"))
+        await provider.send(replace(kind.message("traced"), traceparent=TRACEPARENT))
+    assert server.traceparents == ["", TRACEPARENT]
 
 
 async def failure(kind: HttpProvider, provider: Provider) -> ProviderError:

@@ -52,6 +52,10 @@ class Server(Protocol):
         """The texts of the accepted messages."""
 
     @property
+    def traceparents(self) -> list[str]:
+        """The `traceparent` of each accepted message, or an empty string."""
+
+    @property
     def connections(self) -> int:
         """How many connections were opened."""
 
@@ -119,7 +123,15 @@ class HttpServer:
 
     @property
     def bodies(self) -> list[str]:
-        return [self._text(request) for request in self._api.requests if request.target != "/token"]
+        return [self._text(request) for request in self._messages]
+
+    @property
+    def traceparents(self) -> list[str]:
+        return [request.headers.get("traceparent", "") for request in self._messages]
+
+    @property
+    def _messages(self) -> list[Request]:
+        return [request for request in self._api.requests if request.target != "/token"]
 
     @property
     def connections(self) -> int:
@@ -150,6 +162,10 @@ class Http2Server:
     @property
     def bodies(self) -> list[str]:
         return [one.payload["aps"]["alert"]["body"] for one in self._apns.received]
+
+    @property
+    def traceparents(self) -> list[str]:
+        return [one.headers.get("traceparent", "") for one in self._apns.received]
 
     @property
     def connections(self) -> int:

@@ -58,6 +58,16 @@ async def test_a_due_trigger_is_rendered_sent_and_recorded() -> None:
     assert not queue.rows
 
 
+async def test_message_has_the_trace_context_of_its_trigger() -> None:
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with running(queue, provider):
+        queue.add(make_trigger(traceparent=traceparent))
+        await queue.until_attempts(1)
+    (message,) = provider.sent
+    assert message.traceparent == traceparent
+
+
 async def test_a_temporary_failure_is_retried_until_it_is_sent() -> None:
     queue, provider = MemoryQueue(), ScriptedProvider("mail", BUSY, BUSY)
     async with running(queue, provider):

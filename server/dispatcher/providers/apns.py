@@ -153,7 +153,7 @@ class ApnsProvider:
         return await self._post_with(self._token.get(), push, content)
 
     async def _post_with(self, token: str, push: Push, content: bytes) -> Answer:
-        headers = self._headers(push) | {"authorization": f"bearer {token}"}
+        headers = self._headers(push) | {"authorization": f"bearer {token}", **push.trace_headers}
         return await self._api.post(f"/3/device/{push.device_token}", headers=headers, content=content)
 
     def _headers(self, push: Push) -> dict[str, str]:

@@ -98,7 +98,7 @@ class FcmProvider:
         if not _DEVICE_TOKEN.fullmatch(message.device_token):
             problem = "the device token is not in the format of FCM tokens"
             raise ProviderError(Verdict.NEVER, problem, reached_provider=False)
-        answer = await self._post(_content(message, self._settings))
+        answer = await self._post(message)
         name = _name_in(answer)
         if name is not None:
             return name
@@ -109,17 +109,19 @@ class FcmProvider:
         await self._token.aclose()
         await self._api.aclose()
 
-    async def _post(self, content: bytes) -> Answer:
+    async def _post(self, push: Push) -> Answer:
         """Post with the shared access token; if it is rejected, retry once with a new one."""
+        content = _content(push, self._settings)
         token = await self._token.get()
-        answer = await self._post_with(token, content)
+        answer = await self._post_with(token, push, content)
         if answer.status != httpx.codes.UNAUTHORIZED or _error_in(answer).code == "THIRD_PARTY_AUTH_ERROR":
             return answer
         self._token.drop(token)
-        return await self._post_with(await self._token.get(), content)
+        return await self._post_with(await self._token.get(), push, content)
 
-    async def _post_with(self, token: str, content: bytes) -> Answer:
+    async def _post_with(self, token: str, push: Push, content: bytes) -> Answer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        headers |= push.trace_headers
         return await self._api.post(self._path, headers=headers, content=content)
 
     async def _fetch_token(self) -> Token:

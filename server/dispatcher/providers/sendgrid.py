@@ -108,6 +108,7 @@ class SendGridProvider:
                 "Authorization": f"Bearer {self._settings.api_key}",
                 "Content-Type": "application/json",
                 "Accept": "application/json",
+                **message.trace_headers,
             },
             content=_encode(self._request(message, recipient)),
         )

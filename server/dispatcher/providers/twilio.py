@@ -158,7 +158,8 @@ class TwilioProvider:
         self._refuse_too_long(body)
         sender = {"From": message.sender} if message.sender else self._sender
         form = {"To": message.to, "Body": body, **sender}
-        answer = await self._api.post(self._path, form=form, auth=self._auth)
+        headers = message.trace_headers
+        answer = await self._api.post(self._path, headers=headers, form=form, auth=self._auth)
         result = _read(answer)
         created = bool(result.sid) and result.status not in _FAILED
         if answer.status == _CREATED and (created or not answer.complete):

@@ -15,6 +15,8 @@ from .sms_segments import Segments
 
 __all__ = ["Address", "ChannelSpec", "Message"]
 
+_BODIES = ("text", "html", "mjml")
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Message:
@@ -112,3 +114,8 @@ class ChannelSpec:
     """Return the problems of a campaign of the channel, such as a missing sender."""
     template_problems: Callable[[Template], list[str]] = _no_template_problems
     """Return the problems of a template, such as parts that exclude each other."""
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The parts of which a message needs at least one."""
+        return tuple(part for part in self.parts if part in _BODIES)

@@ -72,6 +72,8 @@ def check_templates(campaign: Campaign) -> list[str]:
     spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
         faults += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
+        if not any(getattr(template, part).strip() for part in spec.bodies):
+            faults.append(f"{locale}: {' or '.join(spec.bodies)} is missing: every message would be empty")
         for part, source in part_sources(campaign, template):
             faults += _faults(locale, part, source)
     return faults + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])

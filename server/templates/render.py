@@ -26,7 +26,6 @@ from .unsubscribe import checked_url
 __all__ = ["Renderer", "TooSlow", "check_templates", "chosen_locale"]
 
 _decode = msgspec.json.Decoder().decode
-_BODIES = ("text", "html", "mjml")
 
 
 class TooSlow(RenderError):
@@ -104,7 +103,7 @@ class Renderer:
         recipient = Recipient(compiled.formatting_locale, trigger.timezone, timezone_fallback)
         budget = Budget(self._seconds)
         parts = {part: compiled.render(part, namespace, recipient, budget) for part in compiled.parts}
-        if not any(parts.get(part, "").strip() for part in _BODIES):
+        if not any(parts.get(part, "").strip() for part in CHANNELS[campaign.channel].bodies):
             raise RenderError("the rendered message is empty")
         return CHANNELS[trigger.channel].message.build(campaign, trigger, parts), budget.cost()
 

@@ -123,6 +123,8 @@ def test_missing_delivery_settings_are_left_to_the_provider(
             "set either provider or providers, not both",
         ),
         ("channel: email", "channel: text", "provider 'smtp' does not send text"),
+        ("subject: s, text: t", "subject: s", "default: text or html or mjml is missing: every message"),
+        ("subject: s, text: t", 'text: " "', "default: text or html or mjml is missing"),
         ("sender: ", "sender: a@b.example, ", r'sender: "a@b.example, .*" names several addresses'),
         ('closes: "06:30"', 'closes: "22:00"', "send_window: opens and closes are equal"),
         ("user.external_id }}", "user.external_id", "unsubscribe_url"),

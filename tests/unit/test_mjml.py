@@ -87,7 +87,7 @@ def test_mjml_and_text_are_both_sent() -> None:
 
 
 def test_html_and_mjml_together_are_rejected() -> None:
-    both = {"pt": Template(html="x", mjml=document("x"))}
+    both = {"pt": Template(text="x", html="x", mjml=document("x"))}
     assert check_templates(make_campaign(templates=both)) == [
         "pt: set html or mjml, not both: MJML is converted to HTML"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,9 +24,11 @@ from ..up.data_folder import sockets_folder
 
 __all__ = [
     "CHANNEL",
+    "MOMENT",
     "Invocation",
     "WordChoice",
     "as_json",
+    "as_utc",
     "echo",
     "json_option",
     "run",
@@ -51,6 +54,7 @@ class WordChoice(click.Choice[str]):
 
 
 CHANNEL = WordChoice([channel.value for channel in Channel], "CHANNEL_")
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 _LISTINGS: Mapping[type[NotFound], str] = {
     EndpointNotFound: "clarion webhooks list",
@@ -105,6 +109,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         [number] = error.metadata.values()
         listing = _LISTINGS[type(error)]
         raise ConfigError(f"there is no {error.thing} {number}; `{listing}` shows them") from error
+
+
+def as_utc(moment: dt.datetime | None) -> dt.datetime | None:
+    """Return a moment that was entered; without an offset it is UTC."""
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def as_json(value: object) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,13 +17,12 @@ from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
 from ..store.records.waiting import find_lane_waits, find_waiting
-from .common import CHANNEL, Invocation, WordChoice, echo, json_option, run, show_json, table
+from .common import CHANNEL, MOMENT, Invocation, WordChoice, as_utc, echo, json_option, run, show_json, table
 from .common import as_json as to_json
 
 __all__ = ["deliveries"]
 
 _STATE = WordChoice([one.value for one in DeliveryState], "DELIVERY_STATE_")
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
@@ -94,7 +92,7 @@ def _filters(command: F) -> F:
         click.option("--channel", type=CHANNEL, help="Only on this channel."),
         click.option("--external-id", help="Only of this user."),
         click.option(
-            "--since", type=_MOMENT, help="Only accepted since this time (UTC), such as 2026-01-31T08:00:00."
+            "--since", type=MOMENT, help="Only accepted since this time (UTC), such as 2026-01-31T08:00:00."
         ),
         click.option("--error", help="Only if the last error contains this text."),
         click.option("--project", help="Only of this project."),
@@ -108,7 +106,7 @@ def _filter(chosen: dict[str, Any]) -> lists.AdminFilter:
     since, channel = chosen.pop("since"), chosen.pop("channel")
     return lists.AdminFilter(
         **chosen,
-        since=since if since is None or since.tzinfo else since.replace(tzinfo=dt.UTC),
+        since=as_utc(since),
         channel=Channel(channel) if channel else None,
     )
 

@@ -143,14 +143,18 @@ async def test_suppression_holds_until_it_is_removed(
     assert show.out.startswith("suppressed: campaign 822 (email) for user-822\n")
     assert "smtp: not sent after 0 ms: the recipient is suppressed because a provider refused it" in show.out
 
-    removed = await clarion(demo.folder, "suppressions", "remove", "email", GONE, "--project", "lists")
+    by_reason = ("--all", "--project", "lists", "--provider", "smtp", "--reason", "NO SUCH mailbox")
+    dry_run = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--dry-run")
+    assert dry_run.out.splitlines()[1].split()[:4] == ["1", "lists", "email", "smtp"]
+    assert dry_run.out.endswith("\ndry run: would remove 1 suppression\n")
+    removed = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--retry")
     again = await clarion(demo.folder, "suppressions", "remove", "email", GONE)
-    assert (removed.code, removed.out) == (0, f"{GONE} is no longer suppressed for email\n")
+    assert (removed.code, removed.out) == (0, "removed 1 suppression; retrying 2 messages\n"), removed.err
     assert (again.code, again.err) == (
         2,
         f"clarion: {GONE} is not suppressed for email; see `clarion suppressions list`\n",
     )
-    await made(rest, 822, "delivered")
+    assert [await attempts(rest, number, "delivered") for number in (refused, suppressed)] == [2, 2]
 
 
 async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:
@@ -214,6 +218,12 @@ async def test_unknown_project_is_named(demo: Stack) -> None:
         ("deliveries cancel --campaign 44", "give either trigger IDs, or --all"),
         ("deliveries retry --campaign 44", "give either trigger IDs, or --all"),
         (f"deliveries retry --all {uuid.UUID(int=1)}", "give either trigger IDs, or --all"),
+        ("suppressions remove", "give either CHANNEL and ADDRESS, or --all"),
+        ("suppressions remove email", "give either CHANNEL and ADDRESS, or --all"),
+        ("suppressions remove email a@b.example --all", "give either CHANNEL and ADDRESS, or --all"),
+        ("suppressions remove email a@b.example --channel text", "give either CHANNEL and ADDRESS, or --all"),
+        ("suppressions remove --reason relay", "give either CHANNEL and ADDRESS, or --all"),
+        ("suppressions remove --all --retry", "--all alone would remove those of every project"),
     ],
 )
 def test_invalid_options_are_rejected_without_a_database(words: str, problem: str) -> None:
@@ -235,7 +245,7 @@ def test_invalid_options_are_rejected_without_a_database(words: str, problem: st
         ("deliveries retry --all --state dead", "No such option '--state'"),
         ("suppressions list --limit 10001", "10001 is not in the range"),
         ("suppressions remove fax +1", "'fax' is not one of"),
-        ("suppressions remove email", "Missing argument 'ADDRESS'"),
+        ("suppressions remove --all --since yesterday", "'yesterday' does not match the format"),
         ("projects timezone lists", "Missing argument 'ZONE'"),
     ],
 )

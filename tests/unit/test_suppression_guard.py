@@ -42,7 +42,7 @@ def guard_after(*, refused: int, accepted: int, limit: int = LIMIT, at: float = 
     [
         (LIMIT, 0, False),
         (LIMIT + 1, 0, True),
-        (LIMIT + 1, WINDOW - LIMIT - 1, True),  # it goes on until half of them are out of the window
+        (LIMIT + 1, WINDOW - LIMIT - 1, True),  # paused until half of them are out of the window
         (LIMIT + 1, WINDOW - LIMIT + 12, True),
         (LIMIT + 1, WINDOW - LIMIT + 13, False),
     ],

@@ -1,10 +1,66 @@
+-- fragment: matches
+-- Whether the suppression `s` of project `p` matches; a parameter that is NULL matches all.
+(:project::text IS NULL OR p.name = :project) AND (:channel::text IS NULL OR s.channel = :channel)
+AND (:address::text IS NULL OR s.address = suppression_address(s.channel, :address))
+AND (:provider::text IS NULL OR s.provider = :provider)
+AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
+AND (:since::timestamptz IS NULL OR s.created_at >= :since)
+
 -- name: list
 SELECT p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
 FROM suppression s JOIN project p ON p.id = s.project_id
-WHERE (:project::text IS NULL OR p.name = :project) AND (:channel::text IS NULL OR s.channel = :channel)
-    AND (:address::text IS NULL OR s.address = suppression_address(s.channel, :address))
+WHERE
+    -- include: matches
 ORDER BY s.created_at DESC, s.address LIMIT :limit
 
+-- name: count
+SELECT p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipients,
+    min(s.created_at) AS first_at, max(s.created_at) AS last_at
+FROM suppression s JOIN project p ON p.id = s.project_id
+WHERE
+    -- include: matches
+GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at
+
+-- name: now
+SELECT now()
+
 -- name: remove
-DELETE FROM suppression s USING project p WHERE p.id = s.project_id AND s.channel = :channel
-    AND s.address = suppression_address(s.channel, :address) AND (:project::text IS NULL OR p.name = :project) RETURNING s.project_id
+WITH chosen AS (
+    SELECT s.project_id, s.channel, s.address
+    FROM suppression s JOIN project p ON p.id = s.project_id
+    WHERE s.created_at <= :until AND
+        -- include: matches
+    LIMIT :limit FOR UPDATE OF s SKIP LOCKED
+)
+DELETE FROM suppression s USING chosen
+WHERE (s.project_id, s.channel, s.address) = (chosen.project_id, chosen.channel, chosen.address)
+RETURNING s.project_id, s.channel, s.address, s.created_at
+
+-- name: retry_stopped
+-- Queue what the removed suppressions stopped: the dead letters since then, and what was not sent. Like a redrive, it
+-- uses the lane that the campaign has now, keeps the attempts on record, and lets the retry policy count from zero.
+WITH gone AS (
+    SELECT * FROM unnest(:projects::int8[], :channels::text[], :addresses::text[], :since::timestamptz[])
+        AS g (project_id, channel, address, created_at)
+), stopped AS (
+    SELECT trigger_id, died_at AS ended_at FROM dead_letter
+    UNION -- by a dispatcher's clock, which may be behind
+    SELECT trigger_id, started_at + interval '1 minute' FROM attempt WHERE outcome = 'suppressed'
+), chosen AS (
+    SELECT DISTINCT t.id, coalesce(last.number, 0) AS attempts,
+        -- include: lane_of_campaign
+        AS lane
+    FROM stopped JOIN trigger t ON t.id = stopped.trigger_id
+    JOIN gone ON gone.project_id = t.project_id AND gone.channel = t.channel
+        AND gone.address = suppression_address(t.channel, t.address) AND gone.created_at <= stopped.ended_at
+    JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+    -- include: join_last_attempt
+    WHERE last.outcome IN ('dead', 'suppressed') AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id)
+        AND NOT
+        -- include: was_delivered
+), no_longer_dead AS (
+    DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))
+)
+INSERT INTO queue (trigger_id, lane, attempt, tries_from)
+SELECT id, lane, attempts, attempts FROM chosen
+ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id

@@ -22,9 +22,9 @@ from .process import logs
 from .store.schema.migrate import migrate as migrate_database
 from .up import demo
 
-__all__ = ["main"]
+__all__ = ["GROUPS", "main"]
 
-_IN_MODULES = (
+GROUPS = (
     "campaigns",
     "deliveries",
     "gateway",
@@ -34,6 +34,7 @@ _IN_MODULES = (
     "trigger",
     "webhooks",
 )
+"""The groups of commands, each in a module of this name."""
 _USAGE = 2  # exit code: the configuration or the arguments are wrong
 _FAILED = 1
 
@@ -43,11 +44,11 @@ class _Groups(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return sorted({*super().list_commands(ctx), *_IN_MODULES})
+        return sorted({*super().list_commands(ctx), *GROUPS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command after importing its module."""
-        if cmd_name not in _IN_MODULES:
+        if cmd_name not in GROUPS:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f".commands.{cmd_name}", __package__)
         found: click.Command = getattr(module, cmd_name)

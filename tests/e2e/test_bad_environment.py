@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commands import Result, clarion
+from tests.kit.commands import Result, clarion, installed_clarion
 from tests.kit.processes import commands_with, is_listened_on
 from tests.kit.stack import Stack, free_port
 
 
 async def refused(folder: Path, *words: str, **env: str) -> str:
     """Run a command that must be refused for what is given; return the one line it says."""
-    done = await clarion(folder, *(words or ("up", "--demo")), **env)
+    # A fork has imported its modules already.
+    run = installed_clarion if "PYTHONPATH" in env else clarion
+    done = await run(folder, *(words or ("up", "--demo")), **env)
     assert done.code == 2, done
     assert done.err.startswith("clarion: ")
     assert done.err.count("\n") == 1, done.err

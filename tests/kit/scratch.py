@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.up import ClarionUp
 from tests.kit.stack import Stack
 
 __all__ = ["Scratch", "ScratchStack"]
@@ -109,6 +110,10 @@ class ScratchStack(Stack):
     @property
     def environment(self) -> dict[str, str]:
         return {**super().environment, "PYTHONPATH": self.python_path}
+
+    async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
+        """Run a command of the copy, which no fork of this one can be."""
+        return await ClarionUp.run(self, *words, **env)
 
 
 def _files(block: str) -> Iterator[tuple[str, str]]:

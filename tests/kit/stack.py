@@ -23,6 +23,7 @@ from server.store.pool import Pool
 from server.up.data_folder import sockets_folder
 from server.up.demo import CAMPAIGNS
 from server.wiring.common import opened_pool
+from tests.kit import forker
 from tests.kit.cluster import copy_cluster
 from tests.kit.until import until
 
@@ -83,6 +84,12 @@ class Stack(ClarionUp):
         """Open a pool on its own database."""
         url = EmbeddedPostgres(self.data, self.server_socket.parent).url
         return opened_pool(load(None, {"CLARION_DATABASE_URL": url}))
+
+    async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
+        """Run another `clarion` command in the stack's folder; return exit code, stdout and stderr."""
+        return await forker.run(
+            words, folder=self.folder, env={**self.environment, **env}, seconds=self.command_seconds
+        )
 
     def log(self, name: str) -> str:
         path = self.data / "log" / f"{name}.log"

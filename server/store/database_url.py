@@ -99,19 +99,16 @@ def parse_database_url(url: str, environ: Mapping[str, str] = os.environ) -> Dat
 
     Args:
         url: The URL.
-        environ: Variables of libpq, for what the URL does not say.
+        environ: Variables of libpq, for what the URL does not say. For a Unix socket they are not read,
+            because they may be meant for another database than the embedded one.
 
     Raises:
         ConfigError: The URL is malformed, or asks for something that Clarion cannot do.
     """
     given = _parameters_of(url)
-    service = given.pop("service", "") or environ.get("PGSERVICE", "")
-    if service:
-        given = {**_service(service, given.pop("servicefile", ""), environ), **given}
-    from_environment = {
-        name: environ[variable] for variable, name in _VARIABLES.items() if environ.get(variable)
-    }
-    given = {**from_environment, **given}
+    if not all(name.startswith("/") for name in given.get("host", "").split(",")):
+        given = {**_defaults(given, environ), **given}
+    given.pop("service", None)
     _check(given)
     options = given.get("options", "")
     secrets = {url, given.get("password", ""), given.get("sslpassword", ""), environ.get("PGPASSWORD", "")}
@@ -164,10 +161,17 @@ def _query(query: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _service(name: str, file: str, environ: Mapping[str, str]) -> dict[str, str]:
+def _defaults(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the service and the variables say."""
+    service = given.get("service") or environ.get("PGSERVICE", "")
+    found = {name: environ[variable] for variable, name in _VARIABLES.items() if environ.get(variable)}
+    return {**found, **(_service(service, environ) if service else {})}
+
+
+def _service(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters of a service, from the user's or the system's service file."""
     folder = environ.get("PGSYSCONFDIR", "/etc/postgresql-common")
-    own = file or environ.get("PGSERVICEFILE") or str(Path(environ.get("HOME", "~")) / ".pg_service.conf")
+    own = environ.get("PGSERVICEFILE") or str(Path(environ.get("HOME", "~")) / ".pg_service.conf")
     for path in (own, str(Path(folder) / "pg_service.conf")):
         reader = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",))
         try:

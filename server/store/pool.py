@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 
 _SQL = load("pool.sql")
 _BACKEND = _SQL["backend"]
-_POOLING_CHECKS = 3
+_POOLING_CHECKS = 10
+"""How often to check whether two connections share a session; without other clients, once is enough."""
 # SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
 # (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
@@ -178,8 +179,8 @@ async def _require_sessions(pool: Pool) -> None:
         backend = await ours.fetchval(*_BACKEND())
         if backend == ours.get_server_pid():
             return
-        for _ in range(_POOLING_CHECKS):
-            async with pool.acquire() as other, other.transaction():
+        async with pool.acquire() as other:
+            for _ in range(_POOLING_CHECKS):
                 others = await other.fetchval(*_BACKEND())
                 if others == backend or await ours.fetchval(*_BACKEND()) != backend:
                     raise ConfigError(f"database.url: {NO_SESSIONS}")

@@ -97,6 +97,14 @@ def test_clarion_honours_what_the_driver_does_not() -> None:
     assert parse("postgresql://h/d?connect_timeout=0").connect_timeout is None
 
 
+def test_variables_do_not_reach_a_unix_socket() -> None:
+    environ = {"PGSERVICE": "none", "PGCHANNELBINDING": "require", "PGOPTIONS": "-x", "PGPORT": "7"}
+    url = parse_database_url("postgresql://clarion@/clarion?host=/run/x&port=5432", environ)
+    assert as_driver(url)[0] == ["/run/x/.s.PGSQL.5432"]
+    with pytest.raises(ConfigError, match='service "none"'):
+        parse_database_url("postgresql://clarion@h/clarion", environ)
+
+
 def test_values_that_change_nothing_are_accepted() -> None:
     query = "channel_binding=prefer&gssencmode=disable&client_encoding=UTF8&sslsni=1&sslcompression=0"
     assert "?" not in parse(f"postgresql://h/d?{query}").driver_url

@@ -90,6 +90,12 @@ async def test_transaction_mode_is_refused(transactions: PgBouncer) -> None:
         await opened(transactions.url())
 
 
+async def test_statement_mode_is_refused(postgres: TcpPostgres, tmp_path: Path) -> None:
+    async with pgbouncer(tmp_path, postgres, pool_mode="statement") as statements:
+        with pytest.raises(ConfigError, match=REFUSED):
+            await opened(statements.url())
+
+
 async def test_transaction_mode_is_refused_under_load(transactions: PgBouncer) -> None:
     """Others take and release the connections between two of ours."""
 

@@ -229,7 +229,7 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
 
 
 def _finished(path: RestPath) -> Config:
-    """Return the route of a reader that comes again after a stream has finished: 204 makes it stop.
+    """Return the route of a reader that reconnects after a stream has finished: 204 makes it stop.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#server-sent-events-intro
     """

@@ -18,7 +18,7 @@ from .contract import Contract, descriptor_path
 __all__ = ["tables"]
 
 _INTEGERS = {FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64}
-_WELL_KNOWN = "google.protobuf."  # types with a JSON form of their own
+_WELL_KNOWN = "google.protobuf."  # these types have a special form in JSON
 
 
 def tables(contract: Contract) -> str:

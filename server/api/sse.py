@@ -16,7 +16,7 @@ __all__ = ["events", "last_event"]
 _TYPE = "text/event-stream"
 _BODY = 32 * 1024  # characters after which a new body starts
 _RETRY = 1000  # milliseconds that readers wait before they reconnect
-_FINISHED = "end"  # the ID of the last event; the gateway answers 204 to readers that come again with it
+_FINISHED = "end"  # the ID of the last event; the gateway answers 204 to readers that reconnect with it
 
 
 def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[httpbody_pb2.HttpBody]:

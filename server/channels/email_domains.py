@@ -7,7 +7,7 @@ from collections.abc import Iterable
 __all__ = ["domain_problem", "refuse_domains"]
 
 _DELIVERABLE = ("home.arpa", "local", "test")
-"""Special-use domains in which networks of their own have mail servers (RFC 8375, 6762, 6761)."""
+"""Special-use domains in which local networks have mail servers (RFC 8375, 6762, 6761)."""
 _NEVER = ("alt", "arpa", "invalid", "localhost", "onion")
 """Those of which no mail server can be looked up: https://www.iana.org/assignments/special-use-domain-names."""
 _refused: tuple[str, ...] = ()

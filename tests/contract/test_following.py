@@ -218,6 +218,21 @@ async def test_watch_follows_a_trigger_to_its_end(
         assert (again.answer.status_code, await again.answer.aread()) == (204, b"")
 
 
+async def test_stream_over_http10_is_not_chunked(stack: Stack) -> None:
+    """As nginx requests it by default."""
+    host, port = stack.target.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    request = f"GET {WATCH} HTTP/1.0\r\nauthorization: Bearer {stack.key}\r\n\r\n"
+    writer.write(request.encode())
+    async with asyncio.timeout(60):
+        head = await reader.readuntil(b"\r\n\r\n")
+        block = await reader.readuntil(b"\n\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"transfer-encoding" not in head
+    assert block.startswith(b"event: heartbeat\n")
+
+
 async def test_finished_stream_still_needs_a_key(http: httpx.AsyncClient) -> None:
     answer = await http.get(WATCH, headers={"last-event-id": "end"})
     assert (answer.status_code, reason_of(check_rest(answer))) == (401, "CREDENTIALS_MISSING")

@@ -1,4 +1,4 @@
-"""Reports whether this server is ready: database reachable, schema current, catalog fresh."""
+"""Reports whether this server is ready: database reachable, schema usable, catalog fresh."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ class _Catalog(Protocol):
 
 async def report_readiness(
     catalog: _Catalog,
-    schema_is_current: Callable[[], Awaitable[bool]],
+    schema_is_usable: Callable[[], Awaitable[bool]],
     set_ready: Callable[[bool], Awaitable[None]],
 ) -> None:
     """Check readiness twice per second and pass changes to `set_ready` and the log, until cancelled."""
     was_ready, schema_is_good, look_again_at = None, False, 0.0
     while True:
         if time.monotonic() >= look_again_at:
-            schema_is_good = await _answer(schema_is_current)
+            schema_is_good = await _answer(schema_is_usable)
             look_again_at = time.monotonic() + (_SCHEMA_INTERVAL if schema_is_good else _INTERVAL)
         ready = schema_is_good and catalog.age <= _MAX_AGE
         if ready is not was_ready:
-            facts = {"catalog_age_s": round(catalog.age, 1), "schema_is_current": schema_is_good}
+            facts = {"catalog_age_s": round(catalog.age, 1), "schema_is_usable": schema_is_good}
             (log.info if ready else log.warning)("ready" if ready else "not ready", **facts)
             await set_ready(ready)
             was_ready = ready
         await asyncio.sleep(_INTERVAL)
 
 
-async def _answer(schema_is_current: Callable[[], Awaitable[bool]]) -> bool:
-    """Return whether the schema is current: False, too, after a timeout or an error."""
+async def _answer(schema_is_usable: Callable[[], Awaitable[bool]]) -> bool:
+    """Return whether the schema can be used: False, too, after a timeout or an error."""
     try:
         async with asyncio.timeout(_MAX_AGE):
-            return await schema_is_current()
+            return await schema_is_usable()
     except (StoreUnavailable, TimeoutError):
         return False
     except Exception as error:

@@ -46,8 +46,9 @@ _POOLING_CHECKS = 10
 # SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
 # (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
-# errors (58).
-_OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58")
+# errors (58). A missing column (42703) or table (42P01) means that the schema was migrated by a version that
+# this one cannot run next to: the server is not ready then.
+_OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58", "42703", "42P01")
 
 
 def is_outage(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..store.catalog import Catalog
 from ..store.pool import Pool, open_pool
 from ..store.primary import Primary
-from ..store.schema.migrate import pending
+from ..store.schema.migrate import require_schema
 
 if TYPE_CHECKING:
     from ..dispatcher.providers.base import Provider
@@ -36,12 +36,12 @@ async def opened_pool(
     Args:
         settings: the settings.
         session: PostgreSQL settings for its connections.
-        migrated: require that the schema is up to date.
+        migrated: require a schema that this version can use.
         size: maximum number of connections; by default `database.pool_size`.
         primary: makes the connections, and may be shared between pools; see `primary_of`.
 
     Raises:
-        ConfigError: no database is configured, or its schema is not up to date.
+        ConfigError: no database is configured, or this version cannot use its schema.
         StoreUnavailable: the database cannot be reached.
     """
     database = settings.database
@@ -53,8 +53,8 @@ async def opened_pool(
         primary=primary or primary_of(settings),
     )
     try:
-        if migrated and await pending(database.url):
-            raise ConfigError("the database's schema is not up to date; run `clarion migrate`")
+        if migrated:
+            await require_schema(database.url)
         yield pool
     finally:
         pool.terminate()

@@ -25,7 +25,7 @@ from ..store.records.change_feed import ChangeFeed
 from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
 from ..store.retention import run_idempotency_retention
-from ..store.schema.migrate import is_current
+from ..store.schema.migrate import is_usable
 from .common import build_catalog, opened_pool, primary_of
 
 __all__ = ["serve"]
@@ -85,7 +85,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             reflect=settings.server.reflection,
         )
         port = await server.start(settings.server.listen)
-        tasks.start(report_readiness(catalog, lambda: is_current(pool), server.set_ready))
+        tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))
         gc.freeze()  # these objects live until the end, so the collector can skip them
         log_exposures(config)
         log.info("serving", listen=settings.server.listen, port=port)

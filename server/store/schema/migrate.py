@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import asyncpg
 
 from ...errors import ConfigError
 from ..connection_errors import explained
 from ..database_url import parse_database_url
-from ..pool import Pool, connect, reached
+from ..pool import Connection, Pool, connect, reached
 from ..sql import load
+from .version import HEAD, SCRIPTS, SchemaVersion
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection as SyncConnection
 
-__all__ = ["is_current", "migrate", "pending"]
+__all__ = ["is_usable", "migrate", "require_schema"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
-_SCRIPTS = Path(__file__).parent / "migrations"
 _SQL = load("schema/migrate.sql")
-_VERSION = _SQL["version"]
 
 
 async def migrate(url: str) -> str:
@@ -46,61 +42,84 @@ async def migrate(url: str) -> str:
             with explained(parse_database_url(url)):
                 try:
                     async with engine.begin() as connection:
-                        await connection.run_sync(_upgrade)
+                        return await connection.run_sync(_upgrade)
                 except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
                     raise (error.orig and error.orig.__cause__) or error  # noqa: B904 - its cause is lost
     finally:
         await engine.dispose()
-    return _head()
 
 
-async def pending(url: str) -> bool:
-    """Return whether there are migrations to run.
+async def require_schema(url: str) -> None:
+    """Check that this version can use the database's schema.
 
     Raises:
-        ConfigError: The URL is wrong, or its user may not log in or not read.
+        ConfigError: It cannot, or the URL is wrong, or its user may not log in or not read.
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
         connection = await connect(url)
         try:
             with explained(parse_database_url(url)):
-                exists = await connection.fetchval(*_SQL["has_version"]())
-                return not exists or bool(await connection.fetchval(*_VERSION()) != _head())
+                found = await _read(connection)
         finally:
             await connection.close()
+    if found.problem:
+        raise ConfigError(found.problem)
 
 
-async def is_current(pool: Pool) -> bool:
-    """Return whether the schema is at least as new as this version; migrations only add.
+async def is_usable(pool: Pool) -> bool:
+    """Return whether this version can use the database's schema.
 
     Raises:
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
-        try:
-            version: str | None = await pool.fetchval(*_VERSION())
-        except asyncpg.UndefinedTableError:
-            return False
-    return version is not None and version >= _head()
+        return not (await _read(pool)).problem
 
 
-def _head() -> str:
-    """Return the newest version. Files are named for their revision, so Alembic is not needed."""
-    return max(script.name for script in (_SCRIPTS / "versions").glob("*.py")).partition("_")[0]
+async def _read(connection: Pool | Connection) -> SchemaVersion:
+    if not await connection.fetchval(*_SQL["has_version"]()):
+        return SchemaVersion("", "")
+    number: str = await connection.fetchval(*_SQL["version"]()) or ""
+    if number <= HEAD:  # the other table may be missing, or not readable
+        return SchemaVersion(number, "")
+    return SchemaVersion(number, await connection.fetchval(*_SQL["oldest"]()))
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: SyncConnection) -> str:
+    """Run the migrations that are missing, and return the version of the schema.
+
+    A newer schema stays as it is.
+
+    Raises:
+        ConfigError: This version cannot use the schema.
+    """
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
     connection.exec_driver_sql(_SQL["lock"].text, (_LOCK,))
+    found = _read_again(connection)
+    if found.is_newer:
+        if found.problem:
+            raise ConfigError(found.problem)
+        return found.number
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
     except CommandError as error:
         raise ConfigError(f"the database's schema is unknown to this version of Clarion: {error}") from error
+    return HEAD
+
+
+def _read_again(connection: SyncConnection) -> SchemaVersion:
+    """Read the version inside the lock."""
+
+    def value(name: str) -> str:
+        return str(connection.exec_driver_sql(_SQL[name].text).scalar() or "")
+
+    number = value("version") if value("has_version") else ""
+    return SchemaVersion(number, value("oldest") if number > HEAD else "")

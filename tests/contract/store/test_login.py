@@ -9,7 +9,7 @@ import pytest
 
 from server.errors import ConfigError, StoreUnavailable
 from server.store.pool import open_pool
-from server.store.schema.migrate import migrate, pending
+from server.store.schema.migrate import migrate, require_schema
 from tests.kit.commands import clarion
 from tests.kit.stack import free_port
 from tests.kit.tcp_postgres import ENCODED, PASSWORD, TcpPostgres, tcp_postgres
@@ -73,7 +73,7 @@ async def test_each_mistake_is_one_line_without_the_password(
     async def opened(address: str) -> None:
         (await open_pool(address, size=2, connect_timeout=5)).terminate()
 
-    for use in (opened, migrate, pending):
+    for use in (opened, migrate, require_schema):
         with pytest.raises(ConfigError) as raised:
             await use(url)
         line = str(raised.value)
@@ -95,11 +95,11 @@ async def test_a_missing_permission_is_named_by_migrate(postgres: TcpPostgres, t
 
 async def test_a_role_that_may_not_read_is_named(postgres: TcpPostgres) -> None:
     with pytest.raises(ConfigError, match=r"^database\.url: permission denied for table alembic_version$"):
-        await pending(postgres.url("app"))
+        await require_schema(postgres.url("app"))
 
 
 async def test_a_server_that_is_away_is_an_outage(postgres: TcpPostgres) -> None:
     with pytest.raises(StoreUnavailable):
         await open_pool(f"postgresql://u@127.0.0.1:{free_port()}/d", size=2, connect_timeout=5)
     with pytest.raises(StoreUnavailable):
-        await pending(f"postgresql://u@127.0.0.1:{free_port()}/d")
+        await require_schema(f"postgresql://u@127.0.0.1:{free_port()}/d")

@@ -18,7 +18,8 @@ from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter, redrive
 from server.store.schema import migrate as migrating
-from server.store.schema.migrate import migrate, pending
+from server.store.schema.migrate import is_usable, migrate, require_schema
+from server.store.schema.version import HEAD
 from server.up.data_folder import RunDir
 from tests.kit.store import PLACE, a_trigger, ended, writing
 
@@ -36,15 +37,16 @@ async def empty(url: str) -> str:
 
 
 async def test_migrating_twice_is_migrating_once(empty: str) -> None:
-    assert await pending(empty)
+    with pytest.raises(ConfigError, match="no schema; run `clarion migrate`"):
+        await require_schema(empty)
     version = await migrate(empty)
-    assert not await pending(empty)
+    await require_schema(empty)
     assert await migrate(empty) == version
 
 
 async def test_several_processes_may_migrate_at_once(empty: str) -> None:
     assert len({*await asyncio.gather(*(migrate(empty) for _ in range(4)))}) == 1
-    assert not await pending(empty)
+    await require_schema(empty)
 
 
 async def at_revision(url: str, revision: str, data: str) -> None:
@@ -130,13 +132,52 @@ async def test_a_new_channel_needs_no_migration(empty: str) -> None:
     await connection.close()
 
 
-async def test_a_schema_of_a_newer_version_is_one_clear_line(empty: str) -> None:
-    await migrate(empty)
-    connection = await asyncpg.connect(empty)
-    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+async def set_version(url: str, number: str, oldest: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE alembic_version SET version_num = $1", number)
+    await connection.execute("UPDATE schema_compatibility SET oldest = $1", oldest)
     await connection.close()
-    with pytest.raises(ConfigError, match="schema is unknown to this version"):
-        await migrate(empty)
+
+
+async def test_this_version_runs_on_the_next_schema(empty: str) -> None:
+    await migrate(empty)
+    await set_version(empty, "9998", HEAD)
+    await require_schema(empty)
+    assert await migrate(empty) == "9998"
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    assert await is_usable(pool)
+    pool.terminate()
+
+
+async def test_later_schema_is_refused_without_naming_migrate(empty: str) -> None:
+    await migrate(empty)
+    await set_version(empty, "9999", "9998")
+    for attempt in (require_schema, migrate):
+        with pytest.raises(ConfigError, match="schema 9999, which needs a version for schema 9998") as raised:
+            await attempt(empty)
+        assert "clarion migrate" not in str(raised.value)
+        assert "\n" not in str(raised.value)
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    assert not await is_usable(pool)
+    pool.terminate()
+
+
+async def test_earlier_schema_is_to_be_migrated(empty: str) -> None:
+    await at_revision(empty, "0003", "SELECT 1")
+    with pytest.raises(ConfigError, match=f"schema 0003, this version needs {HEAD}; run `clarion migrate`"):
+        await require_schema(empty)
+
+
+async def test_a_column_that_is_missing_is_an_outage(empty: str) -> None:
+    """A server that runs while a later version removes what it needs rejects calls until it is replaced."""
+    await migrate(empty)
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one')")
+    await pool.execute("ALTER TABLE trigger RENAME COLUMN event TO payload")
+    async with writing(pool) as writer:
+        with pytest.raises(StoreUnavailable):
+            await writer.add(a_trigger(), PLACE)
+    pool.terminate()
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"])
@@ -177,7 +218,7 @@ async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPath
             with pytest.raises(StoreUnavailable):
                 await asyncio.wait_for(writer.add(a_trigger(), PLACE), 10)
         with pytest.raises(StoreUnavailable):
-            await pending(url)
+            await require_schema(url)
         pool.terminate()
 
 

@@ -1,0 +1,19 @@
+"""Record which versions of Clarion can use the schema."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    """Change the tables."""
+    sql = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.run_async(lambda connection: connection.execute(sql))
+
+
+def downgrade() -> None:
+    """Refuse: migrations only add."""
+    raise RuntimeError("there is no way back")

@@ -15,7 +15,7 @@ from server.errors import ConfigError
 from server.store.accept.notify import NOTIFY
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
-from server.store.schema.migrate import migrate, pending
+from server.store.schema.migrate import migrate, require_schema
 from tests.kit.pgbouncer import CERTIFICATE, PgBouncer, needs_pgbouncer, pgbouncer
 from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.tcp_postgres import PASSWORD, TcpPostgres, tcp_postgres
@@ -58,7 +58,7 @@ async def opened(url: str, **settings: str) -> Pool:
 
 
 async def test_session_mode_delivers_a_trigger(sessions: PgBouncer) -> None:
-    assert not await pending(sessions.url())
+    await require_schema(sessions.url())
     pool = await opened(sessions.url(), **SESSION)
     try:
         assert await pool.fetchval("SELECT current_setting('plan_cache_mode')") == "force_generic_plan"

@@ -15,6 +15,8 @@ from .email_headers import one_line
 __all__ = ["Sender", "parse_sender", "sender_problem"]
 
 _NAMED = re.compile(r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<>]*))\s*<(?P<address>[^<>]*)>', re.DOTALL)
+# `shop@example.com (Shop)`, the form before RFC 822, which older versions accepted.
+_COMMENTED = re.compile(r"(?P<address>[^\s()<>]+)\s*\((?P<name>[^()<>]*)\)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SEVERAL = re.compile(r"@[^@]*[,;].*@", re.DOTALL)
 _FORM = "write one address, such as shop@example.com or Shop <shop@example.com>"
@@ -64,7 +66,8 @@ def _split(sender: str) -> tuple[str, str]:
     if _SEVERAL.search(sender if "@" in unquoted else unquoted):
         raise ValueError(f"{quoted(sender)} names several addresses; {_FORM}")
     if match is None:
-        return "", sender.strip()
+        commented = _COMMENTED.fullmatch(sender.strip())
+        return (one_line(commented["name"]), commented["address"]) if commented else ("", sender.strip())
     if "@" in unquoted:
         right = f'"{one_line(unquoted)}" <{match["address"].strip()}>'
         raise ValueError(f"the name in {quoted(sender)} contains an @; put it in quotes: '{right}'")

@@ -6,10 +6,12 @@ from .config.bootstrap import build, render
 from .errors import GatewayError, GatewaySettingsError
 from .run.command import check, command
 from .run.environment import basic_environment
-from .run.hot_restart import remove_leftovers
+from .run.folder import private_folder
 from .run.launch import launcher
 from .run.probe import check_port, wait_ready, wait_upstream
-from .run.runner import Gateway, run_gateway, running
+from .run.runner import Gateway, running
+from .run.service import run_gateway
+from .run.shared_memory import remove_leftovers
 from .run.tls import check_pair
 from .settings import GatewaySettings
 
@@ -25,6 +27,7 @@ __all__ = [
     "check_port",
     "command",
     "launcher",
+    "private_folder",
     "remove_leftovers",
     "render",
     "run_gateway",

@@ -52,7 +52,8 @@ def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
         # health immediately: by default they can wait for a second.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": {HTTP_OPTIONS: _http2()},
-        "health_checks": [_health_check(service)],
+        "health_checks": [_health_check(service, several=len(settings.upstreams) > 1)],
+        "outlier_detection": _outlier_detection(),
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [_endpoint(upstream) for upstream in upstreams]}],
@@ -69,15 +70,41 @@ def _http2() -> Config:
     }
 
 
-def _health_check(service: str) -> Config:
-    """Return the health check: every second; one NOT_SERVING ends traffic; an answer may take 3 seconds."""
+def _health_check(service: str, *, several: bool) -> Config:
+    """Return the health check: one NOT_SERVING, or no answer in time, ends traffic.
+
+    If there are several servers, one that hangs gets no calls any more after 1.5 seconds: the interval and
+    the time for an answer. A single server has more time, because its calls could only be rejected: a busy
+    machine must not cause that.
+    """
     return {
-        "timeout": "3s",
-        "interval": "1s",
-        "no_traffic_interval": "1s",
+        "timeout": "1s" if several else "3s",
+        "interval": "0.5s",
+        "no_traffic_interval": "0.5s",
         "healthy_threshold": 1,
         "unhealthy_threshold": 1,
         "grpc_health_check": {"service_name": service} if service else {},
+    }
+
+
+def _outlier_detection() -> Config:
+    """Return what ends traffic to a server whose calls time out or break although its health check passes.
+
+    Errors that the server answers do not count: without a database, all servers answer 503. Nor can more than
+    half of the servers be left out, because what they share may be the cause.
+    """
+    return {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 5,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+        "interval": "0.5s",
+        "base_ejection_time": "1s",
+        "max_ejection_time": "10s",
+        "max_ejection_percent": 50,
+        "successful_active_health_check_uneject_host": False,
     }
 
 

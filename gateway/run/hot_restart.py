@@ -17,11 +17,10 @@ from ..settings import GatewaySettings
 from . import admin
 from .command import command
 from .process import Envoy
+from .shared_memory import ID_FILE, SHARED_MEMORY, remove_memory
 
-__all__ = ["HotRestart", "parent_seconds", "remove_leftovers"]
+__all__ = ["HotRestart", "parent_seconds"]
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where shm_open(3) creates files
-ID_FILE = "base-id"
 RENEWAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 
@@ -86,7 +85,7 @@ class HotRestart:
 
     def close(self) -> None:
         """Remove the shared memory, once no Envoy runs."""
-        _remove_memory(self._folder / ID_FILE)
+        remove_memory(self._folder)
 
     def _id(self) -> str:
         return (self._folder / ID_FILE).read_text().strip()
@@ -97,25 +96,9 @@ def parent_seconds(settings: GatewaySettings) -> int:
     return 1 + max(1, round(settings.drain_timeout))
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the shared memory of killed gateways that ran in folders below this one."""
-    for file in folder.glob(f"*/{ID_FILE}"):
-        _remove_memory(file)
-
-
 def _epoch(epoch: int, *, socket_path: str) -> tuple[str, ...]:
     """Return the arguments for an epoch and its sockets.
 
     The sockets are in Envoy's folder: the default is an abstract socket, open to every user of the machine.
     """
     return ("--restart-epoch", str(epoch), "--socket-path", socket_path, "--socket-mode", "600")
-
-
-def _remove_memory(id_file: Path) -> None:
-    try:
-        base_id = id_file.read_text().strip()
-    except OSError:  # no Envoy has started yet
-        return
-    if base_id.isdecimal():
-        # Envoy multiplies the ID by ten: it reserves ten socket names for each.
-        (SHARED_MEMORY / f"envoy_shared_memory_{base_id}0").unlink(missing_ok=True)

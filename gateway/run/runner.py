@@ -1,12 +1,11 @@
-"""Runs the gateway: starts Envoy, hands over to a new one, drains and ends it."""
+"""A running gateway: starts Envoy, hands over to a new one, drains and ends it."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from .probe import POLL_SECONDS, check_port, until_ready, wait_ready
 from .process import END_SECONDS, Envoy
 from .tls import KeyPair
 
-__all__ = ["Gateway", "run_gateway", "running"]
+__all__ = ["Gateway", "Say", "log", "running"]
 
 Say = Callable[[str], None]
 
@@ -62,6 +61,11 @@ class Gateway:
     def last_lines(self) -> str:
         """Envoy's last lines on standard error."""
         return self._current.last_lines
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
 
     @property
     def _current(self) -> Envoy:
@@ -155,6 +159,26 @@ class Gateway:
             if envoy is self._envoy:
                 return code
 
+    async def restart(self) -> None:
+        """Start a new Envoy after the last one ended unexpectedly.
+
+        Raises:
+            GatewayError: It does not start.
+        """
+        async with self._changing:
+            if self._stopped:
+                return
+            if self._old:
+                await self._old.end()
+            if self._hot_restart:
+                self._hot_restart.close()
+                self._hot_restart = HotRestart(self._workdir)
+            try:
+                await self.start()
+            except GatewayError:
+                await self._current.end()
+                raise
+
     async def stop(self) -> int:
         """Wait up to `drain_timeout` for calls in flight, then end Envoy. Return its exit code."""
         self._stopped = True
@@ -200,47 +224,12 @@ async def running(
         GatewayError: the port is taken, the TLS pair is invalid, or Envoy does not start.
     """
     check_port(settings)
-    gateway = Gateway(settings, workdir, say or _say)
+    gateway = Gateway(settings, workdir, say or log)
     try:
         await gateway.start()
         yield gateway
     finally:
         await gateway.stop()
-
-
-async def run_gateway(
-    settings: GatewaySettings,
-    *,
-    workdir: Path,
-    reload: Callable[[], GatewaySettings] | None = None,
-    say: Say | None = None,
-) -> int:
-    """Run the gateway until SIGTERM or SIGINT, drain it, and return its exit code (0 after a signal).
-
-    On SIGHUP a new Envoy takes over.
-
-    Args:
-        settings: the gateway's settings.
-        workdir: folder for Envoy's files.
-        reload: returns the settings for a new Envoy; by default they stay the same.
-        say: as in `running`.
-
-    Raises:
-        GatewayError: as in `running`.
-    """
-    stopping, renewal = asyncio.Event(), asyncio.Event()
-    with _signals({signal.SIGTERM: stopping, signal.SIGINT: stopping, signal.SIGHUP: renewal}):
-        async with running(settings, workdir=workdir, say=say) as gateway:
-            renewing = asyncio.create_task(
-                _renew_on(renewal, gateway, reload or (lambda: settings), say or _say)
-            )
-            ended = asyncio.create_task(gateway.wait())
-            stop = asyncio.create_task(stopping.wait())
-            await asyncio.wait({ended, stop, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            code = await gateway.stop() if stopping.is_set() else await ended
-            for task in (renewing, stop, ended):
-                task.cancel()
-            return code
 
 
 async def _until_ready(envoy: Envoy, settings: GatewaySettings, epoch: int) -> None:
@@ -257,31 +246,6 @@ async def _until_ready(envoy: Envoy, settings: GatewaySettings, epoch: int) -> N
             raise GatewayError(f"Envoy's admin interface does not answer: {error}") from error
 
 
-async def _renew_on(
-    renewal: asyncio.Event, gateway: Gateway, reload: Callable[[], GatewaySettings], say: Say
-) -> None:
-    """Renew the gateway whenever the event is set; several settings during a renewal count as one."""
-    while True:
-        await renewal.wait()
-        renewal.clear()
-        try:
-            await gateway.renew(replace(reload(), admin_socket=gateway.settings.admin_socket))
-        except Exception as error:  # errors of `reload` included: the old Envoy continues in any case
-            say(f"the gateway keeps running with its previous settings: {error}")
-
-
-@contextmanager
-def _signals(events: dict[signal.Signals, asyncio.Event]) -> Iterator[None]:
-    """Set these events on their signals during the block."""
-    loop = asyncio.get_running_loop()
-    for number, event in events.items():
-        loop.add_signal_handler(number, event.set)
-    try:
-        yield
-    finally:
-        for number in events:
-            loop.remove_signal_handler(number)
-
-
-def _say(text: str) -> None:
+def log(text: str) -> None:
+    """Write a message for the operator to standard error."""
     sys.stderr.write(f"{text}\n")

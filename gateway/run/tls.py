@@ -15,6 +15,7 @@ from pathlib import Path
 from ..config.tls import SECRET_FILE, secret_resource
 from ..errors import GatewayError
 from ..settings import GatewaySettings
+from .folder import private_folder
 
 __all__ = ["KeyPair", "check_pair"]
 
@@ -103,8 +104,8 @@ def check_pair(settings: GatewaySettings) -> None:
         GatewayError: It is invalid; the message names the setting and the file.
     """
     if pair := KeyPair.of(settings):
-        with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
-            pair.write(Path(folder))
+        with private_folder() as folder:
+            pair.write(folder)
 
 
 def _read(path: Path, setting: str) -> str:

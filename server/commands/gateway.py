@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import tempfile
-from pathlib import Path
 
 import click
 from msgspec.structs import replace
@@ -41,17 +39,17 @@ def check(invocation: Invocation) -> None:
 @gateway.command(name="run")
 @click.pass_context
 def run_gateway(context: click.Context) -> None:
-    """Run Envoy until SIGTERM, then finish the calls in flight.
+    """Run Envoy until SIGTERM, then finish the calls in flight. If Envoy is killed, start it again.
 
     On SIGHUP, read the settings again and hand over to a new Envoy without failing a call.
     """
-    with tempfile.TemporaryDirectory(prefix="clarion-gateway-") as folder:
+    with envoy.private_folder() as folder:
 
         def load() -> envoy.GatewaySettings:
             settings: envoy.GatewaySettings = context.obj.settings().gateway
             return replace(settings, admin_socket=settings.admin_socket or f"{folder}/admin.sock")
 
-        code = run(envoy.run_gateway(load(), workdir=Path(folder), reload=load))
+        code = run(envoy.run_gateway(load(), workdir=folder, reload=load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)

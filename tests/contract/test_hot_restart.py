@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway import GatewaySettings
-from gateway.run.hot_restart import SHARED_MEMORY
+from gateway.run.shared_memory import SHARED_MEMORY
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger
 from tests.kit.processes import has_ended

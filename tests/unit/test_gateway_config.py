@@ -304,3 +304,11 @@ def test_no_builder_is_longer_than_forty_lines() -> None:
 def test_the_gateway_never_imports_the_server() -> None:
     for file in Path(gateway.__file__).parent.rglob("*.py"):
         assert not re.search(r"^\s*(from|import) server\b", file.read_text(), re.MULTILINE), file.name
+
+
+def test_one_hung_server_of_several_is_found_within_1500_ms() -> None:
+    several = GatewaySettings(upstreams=("unix:/a", "unix:/b"))
+    for one in clusters(several).values():
+        check = one["health_checks"][0]
+        assert float(check["timeout"].rstrip("s")) + float(check["interval"].rstrip("s")) <= 1.5
+        assert check["unhealthy_threshold"] == 1

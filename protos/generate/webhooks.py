@@ -35,6 +35,14 @@ HEADERS = {
         "v1,JrQu1iJjMKGbxJ4L/NmAPwqCOBjKXKgwyfpvQB6fqvU=",
     ),
 }
+TRACEPARENT = {
+    "name": "traceparent",
+    "in": "header",
+    "required": False,
+    "description": "The W3C trace context of the call that created the trigger, if it had one.",
+    "schema": {"type": "string"},
+    "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+}
 RESPONSES = {
     "2XX": "The message is delivered. The body is ignored.",
     "410": "The message is given up, and the endpoint is disabled.",
@@ -78,7 +86,7 @@ def _webhook(name: str, about: str, schema: str) -> dict[str, Any]:
         "summary": about,
         "description": "Signed as in [Standard Webhooks](https://www.standardwebhooks.com).",
         "security": [],
-        "parameters": [_header(header, *texts) for header, texts in HEADERS.items()],
+        "parameters": [*(_header(header, *texts) for header, texts in HEADERS.items()), TRACEPARENT],
         "requestBody": {"required": True, "content": {JSON: {"schema": ref(schema)}}},
         "responses": {status: {"description": text} for status, text in RESPONSES.items()},
     }

@@ -123,6 +123,8 @@ class WebhookClaim:
     earlier: int = 0
     """Attempts before the last resend: they are recorded, but the policy does not count them."""
     expires_at: dt.datetime | None = None
+    traceparent: str = ""
+    """The trace context of the trigger that it is about, or empty."""
 
     @property
     def provider(self) -> str:

@@ -72,7 +72,9 @@ class WebhookSender:
 
     async def _send(self, claim: WebhookClaim, target: Target, now: dt.datetime) -> SendResult:
         body = claim.body.encode()
-        headers = signed_headers(claim.id, int(now.timestamp()), body, target.secrets.at(now))
+        headers = dict(signed_headers(claim.id, int(now.timestamp()), body, target.secrets.at(now)))
+        if claim.traceparent:
+            headers["traceparent"] = claim.traceparent
         return _interpret(await self._poster.post(target.url, headers, body))
 
 

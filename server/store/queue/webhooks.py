@@ -57,6 +57,7 @@ class WebhookQueue(LeasedQueue[WebhookClaim]):
             attempt=row["attempt"],
             earlier=row["tries_from"],
             expires_at=row["expires_at"],
+            traceparent=row["traceparent"],
         )
 
     @staticmethod

@@ -29,7 +29,8 @@ SELECT now() AS at, found.*,
     ARRAY(SELECT (SELECT max(due.due_at) FROM due WHERE due.webhook_id = share.webhook_id)
         FROM unnest(:endpoints::uuid[]) WITH ORDINALITY AS share (webhook_id, place) ORDER BY place) AS reached
 FROM (SELECT) AS always LEFT JOIN (
-    SELECT claimed.attempt, claimed.tries_from, claimed.expires_at, message.*
+    SELECT claimed.attempt, claimed.tries_from, claimed.expires_at, message.*,
+        coalesce((SELECT traceparent FROM trigger WHERE id = message.trigger_id), '') AS traceparent
     FROM claimed
     CROSS JOIN LATERAL (
         SELECT * FROM webhook_message WHERE id = claimed.message_id OFFSET 0) AS message

@@ -25,7 +25,7 @@ from server.wiring.dispatch import webhook_dispatcher
 from server.wiring.webhooks import build_poster, check_url
 from tests.kit.http_api import Reply, Request, http_api
 from tests.kit.until import until
-from tests.kit.webhooks import an_endpoint
+from tests.kit.webhooks import an_endpoint, happened
 
 DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 SETTINGS = {
@@ -94,6 +94,17 @@ async def test_retries_keep_the_message_id(pool: Pool) -> None:
     assert len({request.body for request in api.requests}) == 1
     first = (await list_log(pool, endpoint.id))[-1]
     assert first.answer == "broken: [hidden] [hidden]"
+
+
+async def test_message_has_the_trace_context_of_its_trigger(pool: Pool) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with http_api() as api, dispatching(pool):
+        endpoint = await an_endpoint(pool, url=f"{api.url}/hook")
+        await happened(pool, traceparent=traceparent)
+        await until_attempts(pool, endpoint, 1)
+        await happened(pool)
+        await until_attempts(pool, endpoint, 2)
+    assert [request.headers.get("traceparent") for request in api.requests] == [traceparent, None]
 
 
 async def test_410_disables_only_that_endpoint(pool: Pool) -> None:

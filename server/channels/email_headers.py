@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import functools
 import re
 from collections.abc import Iterator
 
@@ -55,6 +56,7 @@ def text_header(name: str, text: str) -> str:
     return header(name, line) if _PLAIN.fullmatch(line) else header(name, *_encoded_words(line))
 
 
+@functools.lru_cache(maxsize=1024)
 def mailbox_header(name: str, display_name: str, address: str) -> str:
     """Return a header with one address, which is ASCII and without angle brackets."""
     if not display_name:

@@ -31,7 +31,7 @@ GONE = "gone@lists.example"
 TOKEN = "device-token-of-lists"
 UNKNOWN = "550 5.1.1 no such mailbox"
 USERS = {821: {"phone": "+12025550123"}, 822: {"email": GONE}, 823: {"device_token": TOKEN}}
-USERS[824] = USERS[823]
+USERS[824] = USERS[825] = USERS[823]
 
 
 async def apply(pool: Pool, undefined: Undefined) -> int:
@@ -122,6 +122,19 @@ async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.Asyn
     )
     assert rest_of_them.out == "retrying 2 deliveries\n"
     assert [await attempts(rest, number, "delivered") for number in (second, third)] == [2, 2]
+
+
+async def test_a_changed_provider_delivers_what_waits(demo: Stack, rest: httpx.AsyncClient) -> None:
+    async with demo.pool() as pool:
+        project = await projects.ensure_project(pool, "lists")
+        stranded = Campaign(
+            project, 825, "Moved", Channel.PUSH, ("absent",), templates={"default": Template(text="B")}
+        )
+        await campaigns.apply_campaigns(pool, [stranded])
+        await demo.until_in_force()
+        number = await made(rest, 825, "pending")
+        await campaigns.apply_campaigns(pool, [replace(stranded, providers=("sandbox",))])
+    assert await attempts(rest, number, "delivered") == 1
 
 
 async def test_suppression_holds_until_it_is_removed(

@@ -80,7 +80,7 @@ async def test_killed_process_restarts_and_loses_nothing(
     outbox = sturdy.data / "outbox" / "email"
 
     def missing() -> set[str]:
-        return load.accepted - {path.stem for path in outbox.iterdir()}
+        return load.accepted - {path.stem for path in outbox.glob("*")}
 
     assert len(load.accepted) == AT_ONCE * EACH
     assert load.refused <= {503, 504}, load.refused

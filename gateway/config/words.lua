@@ -2,7 +2,9 @@
 -- `"DELIVERY_STATE_DEAD"`, `"campaign_id":44` instead of `"44"`. The transcoder knows only the JSON of proto3.
 -- In queries, both forms are accepted. The tables before this script come from words.py.
 
-local function with_name(state, name, value)
+local WORD, INTEGER, LIST = '^"([%u_]+)"', '^"(%-?%d+)"', '^(%[[%d",-]+%])'
+
+local function in_query(state, name, value)
   local known = IN_QUERIES[name]
   return known and known[value] and state .. name .. "=" .. known[value]
 end
@@ -11,22 +13,30 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local path, query = headers:get(":path"):match("^([^?]*)(%?.*)$")
   if query then
-    headers:replace(":path", path .. query:gsub("([?&])([%w_]+)=([%w_]+)", with_name))
+    headers:replace(":path", path .. query:gsub("([?&])([%w_]+)=([%w_]+)", in_query))
   end
 end
 
--- In JSON, a quote inside a text has a backslash, so these patterns match only whole members.
-local function with_word(name, value)
-  local word = WORDS[name] and WORDS[name][value]
-  return word and '"' .. name .. '":"' .. word .. '"'
+-- Replace the values of all members with a name. In JSON, a quote inside a text has a backslash, so a name with its
+-- quotes and colon is always a member. Searching for it costs much less than a pattern for all names.
+local function rewrite(text, name, pattern, replaced)
+  local key, pieces, kept = '"' .. name .. '":', {}, 1
+  local _, before = text:find(key, 1, true)
+  while before do
+    local _, last, value = text:find(pattern, before + 1)
+    local new = last and replaced(value)
+    if new then
+      pieces[#pieces + 1] = text:sub(kept, before)
+      pieces[#pieces + 1] = new
+      kept = last + 1
+    end
+    _, before = text:find(key, before + 1, true)
+  end
+  return table.concat(pieces) .. text:sub(kept)
 end
 
-local function with_number(name, digits)
-  return INTEGERS[name] and '"' .. name .. '":' .. digits
-end
-
-local function with_numbers(name, list)
-  return INTEGERS[name] and '"' .. name .. '":[' .. list:gsub('"', "") .. "]"
+local function without_quotes(value)
+  return (value:gsub('"', ""))
 end
 
 function envoy_on_response(handle)
@@ -36,9 +46,17 @@ function envoy_on_response(handle)
   local body = handle:body()
   if body then
     local text = body:getBytes(0, body:length())
-    text = text:gsub('"([%l_]+)":"([%u_]+)"', with_word)
-    text = text:gsub('"([%l_]+)":"(%-?%d+)"', with_number)
-    text = text:gsub('"([%l_]+)":%[([%d",-]+)%]', with_numbers)
+    for name, words in pairs(WORDS) do
+      text = rewrite(text, name, WORD, function(value)
+        return words[value] and '"' .. words[value] .. '"'
+      end)
+    end
+    for name in pairs(INTEGERS) do
+      text = rewrite(text, name, INTEGER, without_quotes)
+    end
+    for name in pairs(INTEGER_LISTS) do
+      text = rewrite(text, name, LIST, without_quotes)
+    end
     body:setBytes(text)
   end
 end

@@ -25,7 +25,7 @@ def tables(contract: Contract) -> str:
     """Return the Lua tables of the fields in responses and queries.
 
     `WORDS` has the words of enum values by field and name, `IN_QUERIES` the names by field and word, and
-    `INTEGERS` the fields that hold 64-bit integers.
+    `INTEGERS` and `INTEGER_LISTS` the fields that hold 64-bit integers.
     """
     pool = _pool()
     methods = [method for name in contract.services for method in pool.FindServiceByName(name).methods]
@@ -37,8 +37,13 @@ def tables(contract: Contract) -> str:
         words.setdefault(field.name, {})[value.name] = _word(value)
     for field, value in _enum_values(asked):
         names.setdefault(field.name, {})[_word(value)] = value.name
-    integers = {field.name: True for field in answers if field.type in _INTEGERS}
-    named = {"WORDS": words, "IN_QUERIES": names, "INTEGERS": integers}
+    integers = [field for field in answers if field.type in _INTEGERS]
+    named = {
+        "WORDS": words,
+        "IN_QUERIES": names,
+        "INTEGERS": {field.name: True for field in integers if not field.is_repeated},
+        "INTEGER_LISTS": {field.name: True for field in integers if field.is_repeated},
+    }
     return "".join(f"local {name} = {_lua(table)}\n" for name, table in named.items())
 
 

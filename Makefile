@@ -65,6 +65,7 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 
 faults: setup-dev proto ## Kill processes under load, and count what became of each trigger; attack without a key (takes about 9 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
+	$(BIN)/python -m lab.faults.database
 	$(BIN)/python -m lab.strangers
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks

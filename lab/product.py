@@ -36,7 +36,7 @@ from server.wiring.common import build_providers, opened_pool, with_database
 from .errors import LabError
 from .process import Process, free_port
 
-__all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "serve"]
+__all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product_on", "serve"]
 
 _READY_SECONDS = 30.0
 NO_LIMITS: Mapping[str, Any] = {"max_concurrent_per_server": 100_000, "latency_target": 60.0}
@@ -166,12 +166,36 @@ async def product(
         campaigns: the campaign file.
         settings: settings of all processes, as nested tables.
     """
-    async with postgres(run) as (server, process):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
-        paths = {"CLARION_DATA_DIR": str(run.data), "CLARION_DATABASE_URL": server.url}
-        env = {**kept, **paths, **_as_env(settings or {})}
-        project_id, key = await _prepare(server.url, env, campaigns)
-        yield Product(run, process, server.url, project_id, key, env)
+    async with (
+        postgres(run) as (server, process),
+        product_on(run, process, server.url, campaigns=campaigns, settings=settings) as made,
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def product_on(
+    run: RunDir,
+    process: Process,
+    url: str,
+    *,
+    campaigns: Path = demo.CAMPAIGNS,
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Product]:
+    """Put the schema, campaigns and an API key into a database that runs already.
+
+    Args:
+        run: the folder of the run.
+        process: the database's process.
+        url: the database's URL.
+        campaigns: the campaign file.
+        settings: settings of all processes, as nested tables.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+    paths = {"CLARION_DATA_DIR": str(run.data), "CLARION_DATABASE_URL": url}
+    env = {**kept, **paths, **_as_env(settings or {})}
+    project_id, key = await _prepare(url, env, campaigns)
+    yield Product(run, process, url, project_id, key, env)
 
 
 @asynccontextmanager

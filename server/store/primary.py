@@ -143,9 +143,7 @@ class Primary:
                 return ours
         except TimeoutError:
             silent = True
-        except (
-            Exception
-        ) as error:  # what closed this connection closed the others too, or meant only this one
+        except Exception as error:  # it was closed, like the others, or only this one was
             log.info("asking the primary failed", error=type(error).__name__)
         if ours:
             ours.connection.terminate()
@@ -159,7 +157,7 @@ class Primary:
         """
         options = {"server_settings": self.startup}
         try:
-            found = await self._find(options, thorough=True)
+            found = await self._find(options, thorough=not silent)  # a silent server would delay the answer
         except Exception as error:  # of any kind: the watch must not end
             log.warning("database not found", error=type(error).__name__, silent=silent)
             if silent:

@@ -1,0 +1,197 @@
+"""`python -m lab.faults.database`: break a replicated PostgreSQL under load; look for each accepted trigger.
+
+Exit codes: 0; 1 if a guarantee failed; 2 if the run failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import click
+
+from server.up.data_folder import RunDir
+
+from ..command import HELP, data_option, log, run_command
+from ..errors import LabError
+from ..process import until
+from ..product import product_on
+from ..replicas import Replica, replicas, url_of
+from .load import RecordedLoad
+from .system import System
+
+__all__ = ["LIMIT", "SCENARIOS", "Broken", "Result", "break_database", "main"]
+
+_FAILED = 1
+LIMIT = 5.0
+"""Seconds from a promotion until triggers are accepted again."""
+_PATIENCE = 120.0
+"""Seconds after which a run fails."""
+_BEFORE = 100
+"""Calls that are accepted before something breaks."""
+_ENDED_WAITS = 12
+"""How often waits for a replica are cut short: a call waits for two of them."""
+_CALLERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What a scenario works on."""
+
+    first: Replica
+    second: Replica
+    load: RecordedLoad
+
+    async def hang(self) -> None:
+        """Stop the primary: it accepts connections, and never answers."""
+        self.first.freeze()
+
+    async def replace(self) -> None:
+        """Let the primary run on, without its replica, while that is promoted: as in a broken network."""
+
+    async def end_waits(self) -> None:
+        """Stop the replica, end waits for it, and let the primary hang: only it has some of the triggers."""
+        await self.second.process.stop()
+        connection = await asyncpg.connect(self.first.server.url)
+        try:
+            for how in itertools.islice(itertools.cycle(("terminate", "cancel")), _ENDED_WAITS):
+                await _end_wait(connection, how)
+        finally:
+            await connection.close()
+        self.first.freeze()
+        await self.second.process.start()
+
+
+SCENARIOS: Mapping[str, Callable[[Broken], Awaitable[None]]] = {
+    "hung primary": Broken.hang,
+    "replaced primary": Broken.replace,
+    "ended waits": Broken.end_waits,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the accepted triggers of one scenario."""
+
+    scenario: str
+    accepted: int
+    missing: int
+    """Triggers that got a 204 and that the new primary does not have."""
+    seconds: float
+    """From the promotion to the first 204."""
+    other: Mapping[str, int]
+    """Other answers."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether no trigger is missing and the service was back in time."""
+        return not self.missing and self.seconds <= LIMIT
+
+    def __str__(self) -> str:
+        """Return one line."""
+        other = ", ".join(f"{answer}: {count}" for answer, count in sorted(self.other.items()))
+        return (
+            f"{self.scenario}: {self.accepted} accepted, {self.missing} missing, first 204 after"
+            f" {self.seconds:.1f} s{f' ({other})' if other else ''}{'' if self.passed else '  FAILED'}"
+        )
+
+
+async def break_database(scenario: str, folder: Path) -> Result:
+    """Break the primary under load, promote its replica, and look there for what was accepted.
+
+    Raises:
+        LabError: Nothing was accepted within two minutes.
+    """
+    async with _running(folder) as broken:
+        async with broken.load.running(_CALLERS):
+            await _accepted(broken.load, _BEFORE)
+            await SCENARIOS[scenario](broken)
+            await broken.second.promote()
+            promoted = time.monotonic()
+            await _accepted(broken.load, len(broken.load.accepted) + 1)
+            seconds = time.monotonic() - promoted
+            await _accepted(broken.load, len(broken.load.accepted) + _BEFORE)
+        kept = await _ids(broken.second)
+    missing = set(broken.load.accepted.values()) - kept
+    return Result(scenario, len(broken.load.accepted), len(missing), seconds, broken.load.refused)
+
+
+@asynccontextmanager
+async def _running(folder: Path) -> AsyncIterator[Broken]:
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+    async with replicas(folder, synchronous=True) as (first, second):
+        with RunDir(folder / "product") as run:
+            run.log.mkdir(mode=0o700)
+            async with (
+                product_on(run, first.process, url_of([first, second])) as core,
+                core.serving() as deployment,
+            ):
+                system = System(core, deployment.port, {}, run.data / "mails")
+                yield Broken(first, second, RecordedLoad(system, "database"))
+
+
+async def _accepted(load: RecordedLoad, count: int) -> None:
+    if not await until(lambda: len(load.accepted) >= count, _PATIENCE, every=0.02):
+        raise LabError(f"only {len(load.accepted)} calls were accepted; other answers: {dict(load.refused)}")
+
+
+async def _end_wait(connection: asyncpg.Connection, how: str) -> None:
+    """Wait until a backend waits for the replica, and end its wait."""
+    sql = f"SELECT pg_{how}_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"  # noqa: S608
+    async with asyncio.timeout(_PATIENCE):
+        while not await connection.fetch(sql):  # noqa: ASYNC110 - another process changes it
+            await asyncio.sleep(0.01)
+
+
+async def _ids(server: Replica) -> set[str]:
+    connection = await asyncpg.connect(server.server.url)
+    try:
+        return {str(row["id"]) for row in await connection.fetch("SELECT id FROM trigger")}
+    finally:
+        await connection.close()
+
+
+@click.command(context_settings=HELP)
+@click.option(
+    "--scenario",
+    "scenarios",
+    type=click.Choice(list(SCENARIOS)),
+    multiple=True,
+    default=tuple(SCENARIOS),
+    help="What to break; repeatable.",
+)
+@data_option
+def main(*, scenarios: tuple[str, ...], data: Path) -> None:
+    """Break a replicated PostgreSQL under load, and look for each accepted trigger."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="database-", dir=data))
+    run_command(_run(scenarios, folder), name="faults")
+
+
+async def _run(scenarios: tuple[str, ...], folder: Path) -> int:
+    passed = False
+    try:
+        results = []
+        for number, scenario in enumerate(scenarios):
+            log(f"{number + 1}/{len(scenarios)}: {scenario}")
+            results.append(await break_database(scenario, folder / str(number)))
+            click.echo(str(results[-1]))
+        passed = all(result.passed for result in results)
+    finally:
+        if passed:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            log(f"logs: {folder}")
+    return 0 if passed else _FAILED
+
+
+if __name__ == "__main__":
+    main()

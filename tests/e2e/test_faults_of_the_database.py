@@ -1,0 +1,38 @@
+"""The guarantees of acceptance across a failover, by a short form of `make faults`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.faults.database import LIMIT, Result, break_database
+
+pytestmark = pytest.mark.xdist_group("failover")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for sockets; pytest's own may not."""
+    folder = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def test_a_204_survives_the_loss_of_the_primary(short: Path) -> None:
+    """Also if an operator ends waits for the replica."""
+    result = await break_database("ended waits", short / "run")
+    assert result.accepted > 200
+    assert result.missing == 0
+
+
+def test_what_a_run_reports_as_failed() -> None:
+    good = Result("hung primary", 9, 0, LIMIT, {"503": 2})
+    assert good.passed
+    assert str(good) == "hung primary: 9 accepted, 0 missing, first 204 after 5.0 s (503: 2)"
+    for bad in (Result("s", 9, 1, 1.0, {}), Result("s", 9, 0, LIMIT + 1, {})):
+        assert not bad.passed
+        assert str(bad).endswith("FAILED")

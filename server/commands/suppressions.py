@@ -133,7 +133,7 @@ def remove(
         )
     wanted = _filter(channel or only_channel, address, chosen)
     if dry_run:
-        _show_counts(invocation, wanted)
+        _show_dry_run(invocation, wanted, retry=retry)
         return
 
     async def work() -> store.Removed:
@@ -143,16 +143,18 @@ def remove(
     removed = run(work())
     if address and not removed.suppressions:
         raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
-    done = f"{address} is no longer suppressed for {channel}" if address else _removed(removed.suppressions)
+    counted = _count(removed.suppressions, "suppression")
+    done = f"{address} is no longer suppressed for {channel}" if address else f"removed {counted}"
     echo(f"{done}; retrying {_count(removed.retried, 'message')}" if retry else done)
 
 
-def _show_counts(invocation: Invocation, wanted: store.SuppressionFilter) -> None:
-    async def work() -> list[store.SuppressionCount]:
+def _show_dry_run(invocation: Invocation, wanted: store.SuppressionFilter, *, retry: bool) -> None:
+    async def work() -> tuple[list[store.SuppressionCount], int]:
         async with invocation.database() as pool, reached():
-            return await store.count_suppressions(pool, wanted)
+            found = await store.count_suppressions(pool, wanted)
+            return found, await store.count_stopped(pool, wanted) if retry else 0
 
-    found = run(work())
+    found, stopped = run(work())
     table(
         [
             {
@@ -168,11 +170,8 @@ def _show_counts(invocation: Invocation, wanted: store.SuppressionFilter) -> Non
         ],
         "suppressed recipients",
     )
-    click.echo(f"dry run: {_removed(sum(one.recipients for one in found), 'would remove')}")
-
-
-def _removed(number: int, verb: str = "removed") -> str:
-    return f"{verb} {_count(number, 'suppression')}"
+    would = f"would remove {_count(sum(one.recipients for one in found), 'suppression')}"
+    click.echo(f"dry run: {would} and retry {_count(stopped, 'message')}" if retry else f"dry run: {would}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -157,9 +157,9 @@ async def test_suppression_holds_until_it_is_removed(
     assert "smtp: not sent after 0 ms: the recipient is suppressed because a provider refused it" in show.out
 
     by_reason = ("--all", "--project", "lists", "--provider", "smtp", "--reason", "NO SUCH mailbox")
-    dry_run = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--dry-run")
+    dry_run = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--retry", "--dry-run")
     assert dry_run.out.splitlines()[1].split()[:4] == ["1", "lists", "email", "smtp"]
-    assert dry_run.out.endswith("\ndry run: would remove 1 suppression\n")
+    assert dry_run.out.endswith("\ndry run: would remove 1 suppression and retry 2 messages\n")
     removed = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--retry")
     again = await clarion(demo.folder, "suppressions", "remove", "email", GONE)
     assert (removed.code, removed.out) == (0, "removed 1 suppression; retrying 2 messages\n"), removed.err

@@ -59,6 +59,11 @@ OUR_ACCESS = [
     "551 we do not relay",
     "550 This system is not configured to relay mail from 192.0.2.1 to <z@b.example>",
     "450 4.4.0 Relaying temporarily denied. Try again",
+    "550 5.1.2 Relay not allowed.",  # Stalwart
+    "554 Relay rejected for policy reasons.",  # Domino
+    "554 relaying to <z@b.example> prohibited by administrator",  # CommuniGate
+    "553 Relaying disallowed as shop@a.example",  # Zoho
+    "550 5.7.0 Mail relay denied [192.0.2.1]. Invalid credentials for relay [192.0.2.1].",  # Google
     # The login itself.
     "550 SMTP AUTH is required for message submission on port 587",  # Exim
     "550 Authentication required",
@@ -81,6 +86,8 @@ OUR_ACCESS = [
     "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
     "550 Domain a.example has exceeded the max emails per hour (100/100 (100%)) allowed.",  # cPanel
     "550 5.7.705 Access denied, tenant has exceeded threshold",
+    "554 Message rejected: Sending suspended for this account.",  # Amazon SES
+    "550 Your account has been temporarily suspended",
 ]
 
 CAN_BE_CORRECTED = [
@@ -89,6 +96,8 @@ CAN_BE_CORRECTED = [
     "550 5.1.1 192.0.2.1 is in a black list at zen.spamhaus.org",
     "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",  # Postfix
     "550 5.7.606 Access denied, banned sending IP [192.0.2.1]",
+    "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP",
+    "554 Message rejected: Address blacklisted.",  # Amazon SES, which keeps a list itself
     "550 SPF check failed",
     "550 5.7.23 The message was rejected because of Sender Policy Framework violation",
     "550 5.1.1 <z@b.example>: Recipient address rejected: SPF fail - not authorized",

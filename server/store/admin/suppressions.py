@@ -18,6 +18,7 @@ __all__ = [
     "Suppression",
     "SuppressionCount",
     "SuppressionFilter",
+    "count_stopped",
     "count_suppressions",
     "list_suppressions",
     "remove_suppressions",
@@ -104,6 +105,12 @@ async def count_suppressions(pool: Pool, wanted: SuppressionFilter) -> list[Supp
     """Return the number of suppressions that match by reason, the most frequent first."""
     rows = await pool.fetch(*_SQL["count"](**wanted.arguments()))
     return [SuppressionCount(**{**row, "channel": Channel(row["channel"])}) for row in rows]
+
+
+async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> int:
+    """Return how many messages `remove_suppressions` would retry."""
+    count: int = await pool.fetchval(*_SQL["count_stopped"](**wanted.arguments()))
+    return count
 
 
 async def remove_suppressions(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> Removed:

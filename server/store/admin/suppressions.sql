@@ -36,15 +36,12 @@ DELETE FROM suppression s USING chosen
 WHERE (s.project_id, s.channel, s.address) = (chosen.project_id, chosen.channel, chosen.address)
 RETURNING s.project_id, s.channel, s.address, s.created_at
 
--- name: retry_stopped
--- Queue what the removed suppressions stopped: the dead letters since then, and what was not sent. Like a redrive, it
--- uses the lane that the campaign has now, keeps the attempts on record, and lets the retry policy count from zero.
-WITH gone AS (
-    SELECT * FROM unnest(:projects::int8[], :channels::text[], :addresses::text[], :since::timestamptz[])
-        AS g (project_id, channel, address, created_at)
-), stopped AS (
+-- fragment: chosen_to_retry
+-- Two parts of a WITH that find what suppressions stopped, which its part `gone` lists: the dead letters since then, and
+-- what was not sent. A dispatcher's clock, which `started_at` is by, may be behind.
+stopped AS (
     SELECT trigger_id, died_at AS ended_at FROM dead_letter
-    UNION -- by a dispatcher's clock, which may be behind
+    UNION
     SELECT trigger_id, started_at + interval '1 minute' FROM attempt WHERE outcome = 'suppressed'
 ), chosen AS (
     SELECT DISTINCT t.id, coalesce(last.number, 0) AS attempts,
@@ -55,10 +52,31 @@ WITH gone AS (
         AND gone.address = suppression_address(t.channel, t.address) AND gone.created_at <= stopped.ended_at
     JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
     -- include: join_last_attempt
-    WHERE last.outcome IN ('dead', 'suppressed') AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id)
-        AND NOT
+    WHERE last.outcome IN ('dead', 'suppressed')
+        AND NOT EXISTS (SELECT FROM queue WHERE trigger_id = t.id)
+        AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id) AND NOT
         -- include: was_delivered
-), no_longer_dead AS (
+)
+
+-- name: count_stopped
+WITH gone AS (
+    SELECT s.project_id, s.channel, s.address, s.created_at
+    FROM suppression s JOIN project p ON p.id = s.project_id
+    WHERE
+        -- include: matches
+),
+-- include: chosen_to_retry
+SELECT count(*) FROM chosen
+
+-- name: retry_stopped
+-- Like a redrive, it uses the lane that the campaign has now, keeps the attempts on record, and lets the retry policy
+-- count from zero.
+WITH gone AS (
+    SELECT * FROM unnest(:projects::int8[], :channels::text[], :addresses::text[], :since::timestamptz[])
+        AS g (project_id, channel, address, created_at)
+),
+-- include: chosen_to_retry
+, no_longer_dead AS (
     DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))
 )
 INSERT INTO queue (trigger_id, lane, attempt, tries_from)

@@ -17,6 +17,7 @@ from server.store.admin.suppressions import (
     Removed,
     Suppression,
     SuppressionFilter,
+    count_stopped,
     count_suppressions,
     list_suppressions,
     remove_suppressions,
@@ -252,6 +253,7 @@ async def test_what_a_suppression_stopped_is_retried(pool: Pool) -> None:
     await refuse(pool, refused, other)
     await end(pool, later, orphan)
     wanted = SuppressionFilter(address=refused.address)
+    assert await count_stopped(pool, wanted) == 2
     assert await remove_suppressions(pool, wanted, retry=True) == Removed(1, 2)
     assert await remove_suppressions(pool, wanted, retry=True) == Removed(0, 0)
     assert await states(pool, before, refused, later, other, orphan) == [

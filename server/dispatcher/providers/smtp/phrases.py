@@ -32,6 +32,7 @@ _REPUTATION = (
     r"\b(spamhaus|spamcop)",
     r"\breputation",
     r"\bbanned (sending )?ip\b",
+    r"\bnot accepted from this ip\b",
     r"\bunauthenticated (e-?mail|message)",
     r"\bresolver\.rst\b",  # Exchange: the recipient accepts only some senders
 )
@@ -39,7 +40,8 @@ _REPUTATION = (
 and another server may accept the message."""
 
 _ACCESS = (
-    r"\brelay(ing)?( access)?( (is|was))?( temporarily)? (denied|refused|prohibited|restricted|blocked)\b",
+    r"\brelay(ing)?( (access|mail|to))?( (is|was))?( temporarily)? (denied|disallowed|refused|rejected)\b",
+    r"\brelay(ing)?( (access|mail|to))?( (is|was))? (prohibited|restricted|blocked)\b",
     r"\brelay(ing)?( (is|was))? not (permitted|allowed|authori[sz]ed|supported)",
     r"\b(unable|not (permitted|allowed|authori[sz]ed|configured)) to relay\b",
     r"\b(do|does|will|can) ?not relay\b",
@@ -48,6 +50,7 @@ _ACCESS = (
     r"\bnon-accepted domain\b",
     r"\bauth\w* (is )?(required|needed)\b",
     r"\bauth\w* (first|failed|unsuccessful)\b",
+    r"\binvalid credentials\b",
     r"\brequires? (\w+ )?auth",
     r"\b(must|please|need to|have to|don't|not) (first )?(authenticate\b|log ?in\b|sign in\b|logged in\b)",
     r"\bnot (been )?authenticated\b",
@@ -60,6 +63,8 @@ _ACCESS = (
     r"\byour (ip|host)\b.{0,40}\bnot (allowed|permitted|authori[sz]ed)\b",
     r"\b(sending|daily|hourly|outgoing|outbound)\b.{0,30}\b(limit|quota)",
     r"\be?mails? per (hour|day|minute)\b",
+    r"\bsending (is )?(suspended|paused|disabled)\b",
+    r"\byour account\b.{0,30}\b(suspended|disabled|blocked|locked|not active)",
 )
 """Our login, greeting, encryption, address or quota at this server: settings of the provider, so no message
 can be sent now."""

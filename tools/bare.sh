@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Run the README's two commands on a bare Debian, from nothing, as an ordinary user: `make bare`.
-# Needs root and debootstrap. ARGS="trixie" chooses the releases, MIRROR where their packages are downloaded.
+# Needs root and debootstrap. ARGS="trixie" chooses the releases, MIRROR where their packages are downloaded, and
+# TESTS="tests/unit" which tests run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v debootstrap >/dev/null || { echo "skipped: needs debootstrap (sudo apt install debootstrap)"; exit 0; }
@@ -18,7 +19,7 @@ cleanup() {
 trap cleanup EXIT
 
 inside() { # a command as the ordinary user, in the clone
-    chroot "$root" su - clarion -c "cd clarion && $1"
+    chroot "$root" su - clarion -c "cd clarion || exit; $1"
 }
 
 for release in "$@"; do
@@ -41,7 +42,7 @@ for release in "$@"; do
         grep -q Ctrl-C run.log; ready=\$?
         kill -TERM \$run 2>/dev/null; wait; tail -20 run.log; exit \$ready"
     echo "== $release: make test"
-    inside "make test"
+    inside "make test ARGS='${TESTS:-}'"
     cleanup
     mkdir -m 755 "$root"
 done

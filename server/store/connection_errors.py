@@ -40,6 +40,8 @@ def explained(database: DatabaseUrl) -> Iterator[None]:
         text = _text(error)
         if text is None:
             raise
+        if database.exposed_password_file and "password" in text:
+            text += f'; the file "{database.exposed_password_file}" is not read: make it private (chmod 600)'
         line = " ".join(database.without_secrets(text).split())
         raise ConfigError(f"database.url: {line}") from error
 

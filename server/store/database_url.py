@@ -11,6 +11,7 @@ import configparser
 import os
 import re
 import shlex
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,8 @@ class DatabaseUrl:
     application_name: str = "clarion"
     settings: Mapping[str, str] = field(default_factory=dict)
     """PostgreSQL's settings, from `options`."""
+    exposed_password_file: str = ""
+    """The password file, if it is not read because others can read it, too."""
     connect_timeout: float | None = None
     """Seconds for a new connection, or None."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -116,6 +119,7 @@ def parse_database_url(url: str, environ: Mapping[str, str] = os.environ) -> Dat
         driver_url=_driver_url(given),
         hosts=_hosts(given),
         application_name=given.get("application_name") or "clarion",
+        exposed_password_file="" if given.get("password") else _exposed_password_file(given, environ),
         settings=_settings_of(options) if options else {},
         connect_timeout=_timeout(given["connect_timeout"]) if given.get("connect_timeout") else None,
         secrets=tuple((secrets | {quote(secret, safe="") for secret in secrets}) - {""}),
@@ -203,6 +207,14 @@ def _check(given: Mapping[str, str]) -> None:
     ports = [port for port in given.get("port", "").split(",") if port]
     if not all(port.isdecimal() and int(port) in _PORTS for port in ports):
         raise _error(f"a port is not a number between 1 and 65535; {_ENCODE}")
+
+
+def _exposed_password_file(given: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Return the path of the password file if others can read it; like libpq, the driver ignores it then."""
+    home = Path(environ.get("HOME", "~"))
+    path = Path(given.get("passfile") or environ.get("PGPASSFILE") or home / ".pgpass")
+    exposed = path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return str(path) if exposed else ""
 
 
 def _settings_of(options: str) -> dict[str, str]:

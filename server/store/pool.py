@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -38,6 +39,7 @@ index, with related rows looked up one by one. A statement that still takes too 
 """
 
 log = structlog.get_logger(__name__)
+warnings.filterwarnings("ignore", message="password file", module="asyncpg")  # see `explained`
 
 _SQL = load("pool.sql")
 _BACKEND = _SQL["backend"]

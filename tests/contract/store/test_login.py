@@ -51,6 +51,18 @@ async def test_a_service_and_a_password_file_log_in(
         assert await setting(url, "session_authorization") == "app"
 
 
+@pytest.mark.filterwarnings("ignore:password file")
+async def test_a_password_file_for_all_to_read_is_named(
+    postgres: TcpPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
+    passwords.chmod(0o644)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    with pytest.raises(ConfigError, match=r"password.*; the file \".*\" is not read: make it private"):
+        await require_schema(f"postgresql://app@127.0.0.1:{postgres.port}/clarion")
+
+
 @pytest.mark.parametrize(
     ("login", "named"),
     [

@@ -8,6 +8,7 @@ from typing import Any
 from ..settings import GatewaySettings
 from . import contract
 from .cluster import clusters
+from .correlation import copies
 from .filters import filters
 from .local_replies import local_replies
 from .routes import route_config
@@ -118,7 +119,7 @@ def _identity(settings: GatewaySettings) -> Config:
     extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
     mutation = {
         "@type": f"type.googleapis.com/{extension}",
-        "mutations": [{"remove": name} for name in STEERING],
+        "mutations": [*({"remove": name} for name in STEERING), *copies()],
     }
     return {
         "use_remote_address": True,

@@ -9,6 +9,7 @@ from ..settings import GatewaySettings
 from .cluster import NAME as CLUSTER
 from .cluster import READY
 from .contract import Contract, descriptor_path
+from .correlation import COPY, correlation
 from .words import tables
 
 __all__ = [
@@ -72,6 +73,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
     """Return the filter chain. Requests pass it in this order, responses in reverse order."""
     return [
+        *correlation(),
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
         {"name": HEADS, "disabled": True, "typed_config": _lua("heads.lua")},
         {"name": COLONS, "disabled": True, "typed_config": _lua("colons.lua")},
@@ -212,8 +214,10 @@ def _buffer_of(size: int) -> Config:
 
 
 def _names() -> Config:
-    """Return the filter that drops headers with names that gRPC rejects."""
-    return {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
+    """Return the filter that drops headers with names that gRPC rejects, and the copy of the request ID."""
+    found = {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
+    found["mutations"]["request_mutations"].append({"remove": COPY})
+    return found
 
 
 def _dropped(name: str) -> Config:

@@ -48,7 +48,10 @@ unsupported methods 405 `METHOD_NOT_ALLOWED` with an `Allow` header, and unrecog
 
 Bodies may have up to 64 KiB, those of batches 2 MiB. Requests may have up to 100 headers totalling 12 KiB. \
 Calls that take longer than 10 seconds return 504 `TIMED_OUT`. Rate limits are set per key and per project; \
-calls over a limit return 429 `RATE_LIMITED`. Each item of a batch counts as a call."""
+calls over a limit return 429 `RATE_LIMITED`. Each item of a batch counts as a call.
+
+Every call may have an `X-Request-ID` of up to 128 characters (letters, digits and `._~:/+=@-`, first a \
+letter or a digit), which is kept, and a W3C `traceparent`, which is returned and passed on."""
 OPERATIONS = "Operations"
 # The gateway's own endpoints: path → operationId, summary, content type of a 200.
 ENDPOINTS: dict[str, tuple[str, str, str]] = {

@@ -14,7 +14,7 @@ __all__ = ["Responses", "headers"]
 
 RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
-    "x-request-id": "The ID of this call in the logs. Absent in responses to malformed HTTP.",
+    "x-request-id": "The call's ID in the logs: the caller's, or a new one. Absent if HTTP is malformed.",
     "idempotency-replayed": "`true`: this is the response to an earlier call with the same idempotency key.",
     "cache-control": "`no-cache`: each call has its own stream.",
     "location": "The path of the trigger's state: `/api/client/triggers/` and its ID.",

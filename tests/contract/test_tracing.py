@@ -28,6 +28,7 @@ async def test_rest_trace_context_is_in_the_delivery_log(
     headers = {**stack.headers(), "traceparent": CONTEXT}
     answer = await http.post("/api/client/campaigns/44/trigger", json=EXAMPLE, headers=headers)
     trigger_id = answer.headers["x-trigger-id"]
+    assert answer.headers["traceparent"] == CONTEXT
     assert await kept(pool, trigger_id) == CONTEXT
     await until(
         lambda: any(trigger_id in line and TRACE_ID in line for line in stack.log("dispatcher").splitlines()),

@@ -195,7 +195,8 @@ def test_nothing_is_sent_twice_by_the_gateway() -> None:
 def test_filters_are_enabled_by_route() -> None:
     for each in manager()["http_filters"]:
         name = each["name"].rpartition(".")[2]
-        assert each.get("disabled", False) is (name not in {"router", "header_mutation"})
+        always = {"router", "header_mutation", "request_id", "trace"}
+        assert each.get("disabled", False) is (name not in always)
     for route in routes():
         if "grpc" in route["match"] and "route" in route:
             on = {name.rpartition(".")[2] for name in route.get("typed_per_filter_config", ())}

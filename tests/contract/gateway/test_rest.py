@@ -279,13 +279,11 @@ async def test_forged_headers_have_no_effect(toy_stack: ToyStack, client: httpx.
         "x-envoy-upstream-service-time": "1",
         "x-envoy-upstream-rq-timeout-ms": "99999",
         "x-envoy-original-path": "/elsewhere",
-        "x-request-id": "forged",
         "grpc-timeout": "9S",
         "a_b": "dropped",
     }
     answer = await trigger(client, headers={**KEY, **JSON, **forged})
     assert answer.headers["x-trigger-id"] == TRIGGER_ID
-    assert answer.headers["x-request-id"] != "forged"
     assert "a_b" not in toy_stack.toy.metadata
     refused(await trigger(client, "sleep", headers={**KEY, **JSON, **forged}), 504, "TIMED_OUT")
 

@@ -20,7 +20,7 @@ __all__ = ["PERIOD", "WINDOW", "SuppressionGuard", "SuppressionGuards"]
 
 WINDOW = 200
 """How many of a provider's last answers count."""
-PERIOD = 600.0
+PERIOD = 3600.0
 """Seconds after which an answer no longer counts."""
 
 
@@ -76,10 +76,14 @@ class SuppressionGuards:
         self._record(provider, refused=False)
 
     def judge(self, provider: Provider, error: ProviderError) -> ProviderError:
-        """Record an answer and return it: with the verdict NEVER if its recipient must not be suppressed."""
-        if not error.reached_provider or error.verdict.blames_provider:
-            return error
+        """Record an answer and return it: with the verdict NEVER if its recipient must not be suppressed.
+
+        Failures of the provider do not count, and neither do messages that Clarion rejected before sending,
+        unless it rejected the recipient: a wrong setting could be the reason.
+        """
         refused = error.verdict is Verdict.RECIPIENT_REFUSED
+        if not refused and (not error.reached_provider or error.verdict.blames_provider):
+            return error
         paused = self._record(provider, refused=refused)
         if refused:
             metrics.suppressed(provider.name, withheld=paused)

@@ -16,7 +16,7 @@ from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
-from tests.kit.http_api import Api, Reply, http_api
+from tests.kit.http_api import Api, Reply, Request, http_api
 from tests.kit.twilio_api import (
     ACCOUNT,
     FROM,
@@ -184,6 +184,18 @@ async def test_errors_quote_neither_number_nor_secret() -> None:
         error = await failure(provider)
     said = "Twilio HTTP 400, code 21211: 'To' [recipient] or [recipient] is not valid for [secret]"
     assert str(error) == said
+
+
+async def test_an_opt_out_holds_for_one_sender() -> None:
+    def opted_out(request: Request) -> Reply:
+        return refusal(400, 21610) if request.form().get("From") == FROM else twilio(request)
+
+    async with http_api(opted_out) as api, provider_for(api.url) as provider:
+        assert (await failure(provider)).verdict is Verdict.OPTED_OUT
+        assert await provider.send(make_text(sender="CLARION")) == SID
+        by_service = provider_for(api.url, from_number=None, messaging_service_sid=SERVICE)
+        async with by_service as other:
+            assert await other.send(make_text()) == SID
 
 
 async def test_an_invalid_number_is_suppressed() -> None:

@@ -105,17 +105,19 @@ async def test_a_wave_suppresses_only_its_first_recipients() -> None:
     ] == [("waved", LIMIT + 1, "clarion suppressions remove --all --provider waved --since TIME")]
 
 
-def test_only_answers_about_messages_count() -> None:
+@pytest.mark.parametrize("by_provider", [True, False])
+def test_only_answers_about_messages_count(*, by_provider: bool) -> None:
     guards, provider = SuppressionGuards(FakeClock()), ScriptedProvider("idle", policy=SendingPolicy())
     others = [
         ProviderError(Verdict.PROVIDER_DOWN, "down"),
         ProviderError(Verdict.IN_DOUBT, "no answer"),
         ProviderError(Verdict.NEVER, "too long", reached_provider=False),
     ]
+    refused = ProviderError(Verdict.RECIPIENT_REFUSED, REFUSED, reached_provider=by_provider)
     verdicts = []
     with capture_logs():
         for _ in range(LIMIT + 1):
-            verdicts.append(guards.judge(provider, ProviderError(Verdict.RECIPIENT_REFUSED, REFUSED)).verdict)
+            verdicts.append(guards.judge(provider, refused).verdict)
             for error in others * WINDOW:
                 assert guards.judge(provider, error) is error
     assert verdicts == [Verdict.RECIPIENT_REFUSED] * LIMIT + [Verdict.NEVER]

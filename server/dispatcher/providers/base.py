@@ -27,7 +27,7 @@ class SendingPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How long a breaker stays open before it lets one message through. Doubles with each failure."""
 
     suppression_limit: Annotated[int, msgspec.Meta(ge=0, le=200)] = 25
-    """Refused recipients among its last 200 answers within 10 minutes, above which no more are suppressed; 0
+    """Refused recipients among its last 200 answers within an hour, above which no more are suppressed; 0
     means no limit. Usually fewer than one in twenty addresses does not exist."""
     in_doubt: Literal["repeat", "hold", "give_up"] = "hold"
     """What to do with a message that may have arrived: repeat it like any other failure, hold it for

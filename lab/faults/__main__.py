@@ -17,7 +17,7 @@ import click
 from server.up.data_folder import RunDir
 
 from ..command import HELP, data_option, log, run_command
-from .phases import Phase, Plan, kill_phase, stop_phase
+from .phases import Phase, Plan, hang_phase, kill_phase, stop_phase
 from .report import as_text
 from .system import TARGETS, running_system
 
@@ -36,6 +36,12 @@ _START_SECONDS, _ROUND_SECONDS = 300.0, 30.0
     type=click.IntRange(0, 10_000),
     default=10,
     help="Rounds that stop the dispatcher with SIGTERM.",
+)
+@click.option(
+    "--hangs",
+    type=click.IntRange(0, 1_000),
+    default=3,
+    help="Rounds in which the mail server hangs for longer than it has to answer.",
 )
 @click.option("--seed", type=int, help="Seed of all random choices, to repeat a run.  [default: random]")
 @click.option(
@@ -79,7 +85,7 @@ async def _run(plan: Plan, folder: Path) -> int:
 async def _phases(plan: Plan, folder: Path) -> dict[str, Phase]:
     chance = random.Random(plan.seed)  # noqa: S311 - makes a run repeatable
     phases = {}
-    async with asyncio.timeout(_START_SECONDS + _ROUND_SECONDS * (plan.kills + plan.stops)):
+    async with asyncio.timeout(_START_SECONDS + _ROUND_SECONDS * (plan.kills + plan.stops + plan.hangs)):
         with RunDir(folder) as run:
             run.log.mkdir(mode=0o700)
             async with running_system(run, plan.seed) as system:
@@ -87,6 +93,8 @@ async def _phases(plan: Plan, folder: Path) -> dict[str, Phase]:
                     phases["killed with SIGKILL"] = await kill_phase(system, plan, chance)
                 if plan.stops:
                     phases["stopped with SIGTERM"] = await stop_phase(system, plan, chance)
+                if plan.hangs:
+                    phases["hanging mail server"] = await hang_phase(system, plan, chance)
     return phases
 
 

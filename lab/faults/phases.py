@@ -1,4 +1,4 @@
-"""Two phases under load: processes are killed, and the dispatcher is stopped in an orderly way."""
+"""Phases under load: processes are killed, the dispatcher is stopped, the mail server hangs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from ..command import log
 from ..errors import LabError
 from .load import RecordedLoad
-from .system import TARGETS, System
+from .system import ANSWER_TIMEOUT, TARGETS, System
 from .verdict import Kill, Lost, Verdict, judge
 
-__all__ = ["Phase", "Plan", "kill_phase", "stop_phase"]
+__all__ = ["Phase", "Plan", "hang_phase", "kill_phase", "stop_phase"]
 
 _DRAIN_SECONDS = 60.0
 _LOST = """
     SELECT trigger_id::text, extract(epoch FROM started_at)::float8 AS begun, duration FROM attempt
-    WHERE outcome = 'lost' AND started_at >= $1
+    WHERE outcome IN ('lost', 'in_doubt') AND started_at >= $1
 """
 
 
@@ -34,6 +34,8 @@ class Plan:
     """Number of rounds that kill something."""
     stops: int = 10
     """Number of rounds that stop the dispatcher with SIGTERM."""
+    hangs: int = 3
+    """Number of rounds in which the mail server hangs for longer than it has to answer."""
     targets: tuple[str, ...] = ("dispatcher", "server", "both")
     callers: int = 6
     longest: float = 4.0
@@ -49,7 +51,7 @@ class Phase:
     """Number of rounds by what they ended."""
     begun: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     kills: list[Kill] = field(default_factory=list)
-    """Kills of processes that send messages or record attempts."""
+    """Kills of processes that send messages or record attempts, and hangs of the mail server."""
     verdict: Verdict | None = None
 
 
@@ -86,6 +88,29 @@ async def stop_phase(system: System, plan: Plan, chance: random.Random) -> Phase
             await dispatcher.start()
             phase.rounds["dispatcher"] += 1
             _log_round(phase, number, plan.stops, f"the dispatcher ended within {seconds:.1f} s")
+    await _judge(system, phase)
+    return phase
+
+
+async def hang_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
+    """Stop the mail server again and again for longer than it has to answer, and let it continue.
+
+    What it had received without an answer is in doubt: held, and repeated once.
+
+    Raises:
+        LabError: the queue did not drain.
+    """
+    phase, mail_server = Phase(RecordedLoad(system, "hang")), system.processes["mail server"]
+    async with phase.load.running(plan.callers):
+        for number in range(1, plan.hangs + 1):
+            await asyncio.sleep(chance.uniform(0.2, plan.longest / 2))
+            begun = time.time()
+            mail_server.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(2 * ANSWER_TIMEOUT)
+            mail_server.send_signal(signal.SIGCONT)
+            phase.kills.append(Kill(begun, time.time()))
+            phase.rounds["mail server"] += 1
+            _log_round(phase, number, plan.hangs, f"the mail server hung for {2 * ANSWER_TIMEOUT:g} s")
     await _judge(system, phase)
     return phase
 

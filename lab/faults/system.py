@@ -24,8 +24,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "all": ("postgres", "server", "dispatcher"),
 }
 """What a round can kill, in the order in which it is restarted."""
-LEASE, PROVIDER_TIMEOUT = 3.0, 2.0
-"""Seconds; short, so that what a killed dispatcher held is soon sent again."""
+LEASE, ANSWER_TIMEOUT, HOLD = 3.0, 4.0, 6.0
+"""Seconds; short, so that what a killed dispatcher held, or what is in doubt, is soon sent again."""
 _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and rejected ones would not load the product
 _CAMPAIGNS = """
 project: faults
@@ -46,7 +46,7 @@ class System:
     product: Product
     port: int
     processes: Mapping[str, Process]
-    """PostgreSQL, server and dispatcher by name."""
+    """PostgreSQL, server, dispatcher and mail server by name."""
     _mails: Path
 
     def mails(self, prefix: str) -> list[Mail]:
@@ -75,7 +75,8 @@ async def running_system(run: RunDir, seed: int) -> AsyncIterator[System]:
     mails, campaigns = run.data / "mails", run.data / "campaigns.yaml"
     campaigns.write_text(_CAMPAIGNS)
     async with sink(run.data, "sink", "smtp", "--mails", mails, "--seed", seed) as end:
-        provider = {**end.smtp_settings, "timeout": PROVIDER_TIMEOUT}
+        doubt = {"answer_timeout": ANSWER_TIMEOUT, "in_doubt_hold": HOLD}
+        provider = {**end.smtp_settings, "timeout": ANSWER_TIMEOUT, "breaker_pause": 1.0, **doubt}
         settings = {"dispatch": {"lease": LEASE}, "providers": {"sandbox": provider}}
         async with (
             product(run, campaigns=campaigns, settings=settings) as core,
@@ -84,4 +85,5 @@ async def running_system(run: RunDir, seed: int) -> AsyncIterator[System]:
         ):
             server = deployment.servers[0]
             processes = {"postgres": core.postgres, "server": server, "dispatcher": dispatcher}
+            processes["mail server"] = end.process
             yield System(core, deployment.port, processes, mails)

@@ -13,7 +13,7 @@ __all__ = ["Duplicate", "Kill", "Lost", "Verdict", "judge"]
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """The time from the signal until the killed process was restarted, when nothing was claimed."""
+    """The time from the signal until the killed process was restarted, or until the hung one continued."""
 
     begun: float
     ended: float
@@ -25,7 +25,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt without a recorded outcome, from its claim until the next claim of its trigger."""
+    """An attempt whose outcome is not known, from its claim to its end or the next claim of its trigger."""
 
     trigger_id: str
     begun: float

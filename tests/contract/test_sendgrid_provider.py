@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from server.channels.email_message import Email
-from server.dispatcher.providers import build
+from server.dispatcher.providers import build, http
 from server.dispatcher.providers.base import Provider
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
@@ -249,3 +249,11 @@ def test_an_invalid_setting_is_named(table: dict[str, object], expected: str) ->
         build("grid", {"type": "sendgrid", **table}, data_dir=Path())
     assert str(caught.value).startswith(expected)
     assert "sesame" not in str(caught.value)
+
+
+async def test_an_accepted_message_needs_no_whole_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_TIMEOUT", 0.1)
+    hanging = Reply(202, b"{", {"Content-Length": "999", "X-Message-Id": "m-1"})
+    async with provider_and_api(hanging) as (provider, api):
+        assert await provider.send(make_email()) == "m-1"
+    assert len(api.requests) == 1

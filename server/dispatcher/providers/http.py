@@ -25,6 +25,8 @@ __all__ = ["Answer", "ApiSettings", "HttpApi", "RequestProgress", "retry_after",
 
 MAX_ANSWER = 64 * 1024
 """Maximum size of an answer in bytes. It is more than any provider sends about one message."""
+BODY_TIMEOUT = 5.0
+"""Seconds to wait for the body after the status, which alone says whether the message was accepted."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _IDLE, _IDLE_HTTP2 = 5.0, 60.0
 """Seconds that a connection may be idle. Longer for HTTP/2, whose single connection is costly to open."""
@@ -192,12 +194,13 @@ def verdict_of_other(status: int) -> Verdict:
 async def _read(answer: httpx.Response) -> bytes | None:
     """Return the body, or None if it is truncated. The provider then has only the status to go by."""
     read = b""
-    with contextlib.suppress(httpx.HTTPError, httpx.StreamError, *BROKEN):
-        async for part in answer.aiter_bytes():
-            read += part
-            if len(read) > MAX_ANSWER:
-                return b""  # too long to be from this API
-        return read
+    with contextlib.suppress(httpx.HTTPError, httpx.StreamError, *BROKEN):  # BROKEN includes TimeoutError
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for part in answer.aiter_bytes():
+                read += part
+                if len(read) > MAX_ANSWER:
+                    return b""  # too long to be from this API
+            return read
     return None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from server.domain.campaign import RetryPolicy, Undefined
 from server.domain.delivery import AttemptOutcome, ClaimRequest
+from server.domain.idempotency import IdempotencyKey
 from server.errors import ConfigError, StoreUnavailable
 from server.postgres.embedded import EmbeddedPostgres
 from server.store.admin import campaigns, projects
@@ -166,6 +167,19 @@ async def test_earlier_schema_is_to_be_migrated(empty: str) -> None:
     await at_revision(empty, "0003", "SELECT 1")
     with pytest.raises(ConfigError, match=f"schema 0003, this version needs {HEAD}; run `clarion migrate`"):
         await require_schema(empty)
+
+
+async def test_prepared_statements_survive_a_migration(empty: str) -> None:
+    """A migration that changes a type makes PostgreSQL refuse statements that were prepared before."""
+    await migrate(empty)
+    pool = await open_pool(empty, size=2, connect_timeout=5)
+    await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one')")
+    first, second = a_trigger(), a_trigger()
+    async with writing(pool) as writer:
+        await writer.add(first, PLACE, IdempotencyKey.of("k", first))
+        await pool.execute("ALTER TABLE idempotency ALTER COLUMN key TYPE varchar(300)")
+        assert await writer.add(second, PLACE, IdempotencyKey.of("k", second)) == first.id
+    pool.terminate()
 
 
 async def test_a_column_that_is_missing_is_an_outage(empty: str) -> None:

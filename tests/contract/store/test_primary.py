@@ -58,8 +58,8 @@ async def test_user_without_rights_can_compare_timelines(url: str) -> None:
 async def test_silent_primary_fails_what_waits_for_it(url: str) -> None:
     async with silent_proxy(folder_of(url) / ".s.PGSQL.5432") as proxy:
         through = f"postgresql://clarion@127.0.0.1:{proxy.port}/clarion?sslmode=disable"
-        primary = Primary(through, connect_timeout=1)
-        pool = await open_pool(through, size=3, connect_timeout=1, primary=primary)
+        primary = Primary(through, connect_timeout=5)
+        pool = await open_pool(through, size=3, connect_timeout=5, primary=primary)
         watching = asyncio.create_task(primary.watch())
         try:
             await _watch_began(pool)

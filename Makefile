@@ -63,9 +63,10 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 
-faults: setup-dev proto ## Kill processes under load, and count what became of each trigger; attack without a key (takes about 9 minutes)
+faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 11 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
 	$(BIN)/python -m lab.faults.database
+	$(BIN)/python -m lab.faults.full_disk
 	$(BIN)/python -m lab.strangers
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks

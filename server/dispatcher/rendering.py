@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -20,7 +21,7 @@ from ..domain.trigger import Trigger
 from ..templates.limits import MAX_SECONDS
 from ..templates.render import Renderer, TooSlow
 
-__all__ = ["FairRenderer"]
+__all__ = ["RETRY_SECONDS", "FairRenderer"]
 
 ResultT = TypeVar("ResultT")
 _LOOP_SECONDS = 0.002
@@ -28,6 +29,12 @@ _LOOP_SECONDS = 0.002
 _SWITCH_SECONDS = 0.0005
 """How long the thread may keep the interpreter when the event loop needs it, in seconds. A send wakes the
 loop several times, and waits this long each time; Python's default is ten times as much."""
+
+
+MAX_WAITING = 8
+"""Messages of a project that may wait for the thread. They hold slots of their provider, which other projects
+need, and eight messages at their limit keep the thread busy for `RETRY_SECONDS`."""
+RETRY_SECONDS = 2.0
 
 
 class FairRenderer:
@@ -40,8 +47,14 @@ class FairRenderer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._turn = asyncio.Lock()
         self._slow_campaigns: set[tuple[int, int]] = set()
+        self._waiting: Counter[int] = Counter()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._projects: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def is_behind(self, campaign: Campaign) -> bool:
+        """Return whether to try a message again in `RETRY_SECONDS`, because too many wait for the thread."""
+        is_slow = (campaign.project_id, campaign.id) in self._slow_campaigns
+        return is_slow and self._waiting[campaign.project_id] >= MAX_WAITING
 
     async def render(self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str) -> Message:
         """Return the message of a trigger.
@@ -77,6 +90,12 @@ class FairRenderer:
         project = self._projects.get(project_id)
         if project is None:
             project = self._projects[project_id] = asyncio.Lock()
-        # A project waits for the thread with one message at a time, so that projects take turns.
-        async with project, self._turn:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._waiting[project_id] += 1
+        try:
+            # A project waits for the thread with one message at a time, so that projects take turns.
+            async with project, self._turn:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._waiting[project_id] -= 1
+            if not self._waiting[project_id]:
+                del self._waiting[project_id]

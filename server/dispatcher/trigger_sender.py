@@ -20,7 +20,7 @@ from . import metrics
 from .ports import Campaigns, DoubtPolicy, SendPlan, SendResult
 from .providers.base import Provider
 from .redact import safe_traceback
-from .rendering import FairRenderer
+from .rendering import RETRY_SECONDS, FairRenderer
 from .retry import expires_at
 from .suppression_guard import SuppressionGuards
 
@@ -51,7 +51,8 @@ class TriggerSender:
     async def plan(self, claim: Claim, now: dt.datetime) -> SendPlan | Released:
         """Decide how to send a trigger, using the current revision of its campaign.
 
-        If the campaign's providers were changed, release the trigger to the campaign's new lane.
+        If the campaign's providers were changed, release the trigger to the campaign's new lane. If too many
+        slow messages of its project wait to be rendered, release it for a while.
 
         Raises:
             StoreUnavailable: The campaign could not be read.
@@ -60,6 +61,8 @@ class TriggerSender:
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
         if campaign is not None and campaign.lane != claim.lane:
             return Released(claim)
+        if campaign is not None and self._renderer.is_behind(campaign):
+            return Released(claim, RETRY_SECONDS)
         policy = self._policy(claim, campaign)
         return SendPlan(
             send=lambda: self._send(claim, campaign),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from server.channels.base import Message
-from server.dispatcher.rendering import FairRenderer
+from server.dispatcher.rendering import MAX_WAITING, FairRenderer
 from server.domain.campaign import Campaign, Template
 from server.domain.delivery_errors import RenderError
 from server.domain.trigger import Trigger
@@ -49,6 +49,17 @@ async def test_projects_take_turns_in_the_thread() -> None:
     campaigns = [SLOW] * 5 + [other(2), other(3)]
     await asyncio.gather(*(finished(renderer, campaign, MANY, order) for campaign in campaigns))
     assert order == [1, 2, 3, 1, 1, 1, 1]
+
+
+async def test_too_many_slow_messages_are_put_off() -> None:
+    renderer, order = FairRenderer(), list[int]()
+    waiting = [asyncio.create_task(finished(renderer, SLOW, MANY, order)) for _ in range(MAX_WAITING)]
+    assert not renderer.is_behind(SLOW)
+    await asyncio.sleep(0)
+    assert renderer.is_behind(SLOW)
+    assert not renderer.is_behind(other(2))
+    await asyncio.gather(*waiting)
+    assert not renderer.is_behind(SLOW)
 
 
 async def test_a_campaign_leaves_the_thread_when_it_is_quick() -> None:

@@ -94,9 +94,7 @@ async def test_documented_proxy_passes_all_calls(kind: str, tmp_path: Path) -> N
     CA.configure_trust(trusted)
     async with (
         proxied(kind, documented(kind), tmp_path) as port,
-        httpx.AsyncClient(
-            base_url=f"https://localhost:{port}", verify=trusted, http2=True, timeout=20
-        ) as client,
+        httpx.AsyncClient(base_url=f"https://localhost:{port}", verify=trusted, timeout=20) as client,
     ):
         await until(partial(is_ready, client), f"{kind} answers")
         assert (await trigger(client)).headers["x-trigger-id"] == TRIGGER_ID

@@ -65,7 +65,7 @@ class LaneMover:
 
     Args:
         queue: The queue to search.
-        lanes_by_campaign: Returns the lane of each campaign.
+        lanes_by_campaign: Returns the lane of each campaign, in a new mapping after a change.
         clock: Measures all waits.
     """
 
@@ -112,8 +112,10 @@ class LaneMover:
         """Search from the front when campaigns have changed their lanes, and again when that has settled."""
         current, now = self._lanes_by_campaign(), self._clock.monotonic()
         settled = self._search_again_at is not None and now >= self._search_again_at
-        if current != self._known:
-            self._known = dict(current)
+        # Usually it is the same mapping, and thousands of campaigns need not be compared each second.
+        changed = current is not self._known and current != self._known
+        self._known = current
+        if changed:
             self._search_again_at = now + SETTLED
             self._floors.clear()
         elif settled:

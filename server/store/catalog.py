@@ -32,6 +32,7 @@ class _Snapshot:
     version: int = 0
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
     campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
+    lanes_by_campaign: Mapping[tuple[int, int], str] = field(default_factory=dict)
     lanes: frozenset[str] = frozenset()
     projects: Mapping[int, Project] = field(default_factory=dict)
     webhooks: Mapping[str, Target] = field(default_factory=dict)
@@ -109,8 +110,8 @@ class Catalog:
 
     @property
     def lanes_by_campaign(self) -> Mapping[tuple[int, int], str]:
-        """The lane of each campaign, by project and campaign ID, also from an old snapshot."""
-        return {key: campaign.lane for key, campaign in self._snapshot.campaigns.items()}
+        """The lane of each campaign, by project and campaign ID. Each snapshot has its own mapping."""
+        return self._snapshot.lanes_by_campaign
 
     @property
     def webhooks(self) -> Mapping[str, Target]:
@@ -158,11 +159,13 @@ class Catalog:
             found = await campaigns.all_campaigns(connection, templates=self._templates)
             by_id = await projects.all_projects(connection)
             targets = await webhooks.active_targets(connection) if self._endpoints else {}
+        lanes = {(one.project_id, one.id): one.lane for one in found}
         return _Snapshot(
             version=version,
             keys=by_hash,
             campaigns={(c.project_id, c.id): c for c in found},
-            lanes=frozenset(c.lane for c in found),
+            lanes_by_campaign=lanes,
+            lanes=frozenset(lanes.values()),
             projects=by_id,
             webhooks=targets,
         )

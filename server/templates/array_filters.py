@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from liquid import Environment
 from liquid.exceptions import FilterArgumentError, FilterItemTypeError, ResourceLimitError
-from liquid.filter import liquid_filter, sequence_filter, with_environment
+from liquid.filter import sequence_filter, with_environment
 from liquid.undefined import is_undefined
 from markupsafe import Markup
 
@@ -24,20 +24,29 @@ __all__ = ["FILTERS"]
 
 MAX_INDENT = 8
 """Maximum indent of `json`, in spaces."""
+_JSON = "the result of `json`"
 
 
-@liquid_filter
 def as_json(value: Any, indent: Any = None) -> str:
     """Return a value as JSON, on one line or indented.
 
-    The length of indented JSON is checked while encoding, because deeply nested data can become very long.
+    The length is checked while encoding: `concat` can repeat large values, and deeply nested data become very
+    long when indented.
     """
     if is_missing(indent):
-        return json.dumps(value, default=_plain)
+        return (
+            f"[{', '.join(limited(map(_encode, value), _JSON))}]"
+            if isinstance(value, list)
+            else _encode(value)
+        )
     if indent not in range(MAX_INDENT + 1):
         raise FilterArgumentError(f"json: the indent must be from 0 to {MAX_INDENT}", token=None)
     pieces = json.JSONEncoder(indent=indent, default=_plain).iterencode(value)
-    return "".join(limited(pieces, "the result of `json`"))
+    return "".join(limited(pieces, _JSON))
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, default=_plain)
 
 
 def _plain(value: object) -> str | None:
@@ -57,7 +66,10 @@ def join(sequence: Iterable[Any], separator: Any = " ", *, environment: Environm
     between = text_of(separator)
     if environment.autoescape and between == " ":
         between = Markup(" ")
-    return between.join(limited(map(text_of, sequence)))
+    texts = list(limited(map(text_of, sequence)))
+    if len(texts) * len(between) > MAX_OUTPUT:
+        raise ResourceLimitError("the result of `join` is too long", token=None)
+    return between.join(texts)
 
 
 @sequence_filter

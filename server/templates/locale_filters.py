@@ -17,7 +17,7 @@ from typing import Any
 
 from babel import Locale, dates, numbers
 from liquid.exceptions import FilterArgumentError
-from liquid.filter import liquid_filter, with_context
+from liquid.filter import with_context
 
 from .filter_limits import Filter
 from .limits import MAX_INTEGER_BITS, BoundedContext
@@ -45,7 +45,6 @@ def _locale(context: BoundedContext, named: object) -> Locale:
 
 
 @with_context
-@liquid_filter
 def date(value: Any, fmt: Any, *, context: BoundedContext) -> str:
     """Format a point in time with a strftime pattern, in the user's time zone.
 
@@ -81,7 +80,6 @@ def _directive(name: str, moment: dt.datetime) -> str:
 
 
 @with_context
-@liquid_filter
 def datetime(
     value: Any,
     format: Any = "",  # noqa: A002 - the name in templates, as in python-liquid
@@ -138,7 +136,6 @@ def _by_styles(moment: dt.datetime, day: str, clock: str, locale: Locale) -> str
 
 
 @with_context
-@liquid_filter
 def decimal(
     value: Any, digits: Any = None, *, group_separator: Any = True, locale: Any = "", context: BoundedContext
 ) -> Any:
@@ -158,7 +155,6 @@ def decimal(
 
 
 @with_context
-@liquid_filter
 def percent(value: Any, digits: Any = 0, *, locale: Any = "", context: BoundedContext) -> Any:
     """Format a fraction as a percentage, `0.25` as `25%`, with `digits` decimal places."""
     number = _number(value)
@@ -170,7 +166,6 @@ def percent(value: Any, digits: Any = 0, *, locale: Any = "", context: BoundedCo
 
 
 @with_context
-@liquid_filter
 def currency(value: Any, code: Any = "", *, locale: Any = "", context: BoundedContext) -> Any:
     """Format an amount of money for the user's locale. `code` is an ISO 4217 currency code."""
     number = _number(value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from .values import is_missing
-
 __all__ = ["is_day", "moment_of"]
 
 _MONTHS = (
@@ -26,14 +24,14 @@ def moment_of(value: object, zone: dt.tzinfo) -> dt.datetime | None:
     Accepts ISO 8601 text, Unix seconds, `now`, `today`, and dates such as `March 14, 2016` and `14 Mar 2016`.
     A time without a zone is UTC. A date without a time is not converted between zones.
     """
-    if is_missing(value) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if value in ("now", "today"):
         return dt.datetime.now(zone)
     try:
         if isinstance(value, int | float):
             return dt.datetime.fromtimestamp(value, zone)
-        text = str(value).strip()
+        text = value.strip()
         if text.isdecimal() and text.isascii():
             return dt.datetime.fromtimestamp(int(text), zone)
         return _worded(text, zone) or _from_iso(text, zone)

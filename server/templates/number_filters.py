@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from liquid.exceptions import FilterArgumentError
-from liquid.filter import liquid_filter
 
 from .filter_limits import Filter
 from .values import EXACT, Number, number_of
@@ -20,7 +19,6 @@ MAX_PLACES = 400
 
 
 def _unary(calculate: Callable[[Number], Number]) -> Filter:
-    @liquid_filter
     def call(value: Any) -> int | float:
         return _plain(calculate(number_of(value)))
 
@@ -28,7 +26,6 @@ def _unary(calculate: Callable[[Number], Number]) -> Filter:
 
 
 def _binary(calculate: Callable[[Number, Number], Number]) -> Filter:
-    @liquid_filter
     def call(value: Any, operand: Any) -> int | float:
         return _plain(calculate(number_of(value), number_of(operand)))
 
@@ -56,7 +53,6 @@ def _modulo(value: Number, divisor: Number) -> Number:
     return rest + divisor if rest and (rest < 0) != (divisor < 0) else rest
 
 
-@liquid_filter
 def round_(value: Any, digits: Any = 0) -> int | float:
     """Round to a number of decimal places; half is rounded away from zero."""
     number, places = number_of(value), int(number_of(digits))

@@ -14,12 +14,13 @@ from typing import Any
 
 from liquid import Environment
 from liquid.builtin.filters import extra, string
-from liquid.exceptions import FilterArgumentError
-from liquid.filter import liquid_filter, with_environment
+from liquid.exceptions import FilterArgumentError, ResourceLimitError
+from liquid.filter import with_environment
 from liquid.limits import to_int
 from markupsafe import Markup
 
 from .filter_limits import Filter
+from .limits import MAX_OUTPUT
 from .values import is_missing, text_of
 
 __all__ = ["FILTERS"]
@@ -50,14 +51,12 @@ def _integer(value: Any) -> int:
 
 
 @with_environment
-@liquid_filter
 def escape(value: Any, *, environment: Environment) -> str:
     """Escape a text for HTML."""
     return _marked(_SPECIAL.sub(_entity, text_of(value)), environment)
 
 
 @with_environment
-@liquid_filter
 def escape_once(value: Any, *, environment: Environment) -> str:
     """Escape a text for HTML, except entities in it."""
     return _marked(_SPECIAL_ONCE.sub(_entity, text_of(value)), environment)
@@ -71,13 +70,19 @@ def _marked(escaped: str, environment: Environment) -> str:
     return Markup(escaped) if environment.autoescape else escaped  # noqa: S704 - it is escaped
 
 
-@liquid_filter
 def remove_last(value: Any, removed: Any) -> str:
     """Remove the last occurrence of a text."""
     return _replaced_last(text_of(value), text_of(removed), "")
 
 
-@liquid_filter
+def replace(value: Any, replaced: Any, replacement: Any = "") -> str:
+    """Replace all occurrences of a text."""
+    text, old, new = text_of(value), text_of(replaced), text_of(replacement)
+    if text.count(old) * len(new) > MAX_OUTPUT:
+        raise ResourceLimitError("the result of `replace` is too long", token=None)
+    return text.replace(old, new)
+
+
 def replace_last(value: Any, replaced: Any, replacement: Any) -> str:
     """Replace the last occurrence of a text."""
     return _replaced_last(text_of(value), text_of(replaced), text_of(replacement))
@@ -90,7 +95,6 @@ def _replaced_last(text: str, old: str, new: str) -> str:
     return before + new + after if found else text
 
 
-@liquid_filter
 def slice_(value: Any, start: Any, length: Any = 1) -> Any:
     """Return part of a text or array; a negative start counts from its end."""
     sequence = value if isinstance(value, str | list | tuple | range) else text_of(value)
@@ -102,7 +106,6 @@ def slice_(value: Any, start: Any, length: Any = 1) -> Any:
     return part if isinstance(part, str) else list(part)
 
 
-@liquid_filter
 def split(value: Any, separator: Any) -> list[str]:
     """Return the parts of a text, without empty ones at its end. A space separates by any white space."""
     text, between = text_of(value), text_of(separator)
@@ -114,14 +117,12 @@ def split(value: Any, separator: Any) -> list[str]:
     return parts
 
 
-@liquid_filter
 def truncate(value: Any, length: Any = 50, end: Any = "...") -> str:
     """Shorten a text to a number of characters, including the mark at its end."""
     text, most, mark = text_of(value), _integer(length), text_of(end)
     return text if len(text) <= most else text[: max(most - len(mark), 0)] + mark
 
 
-@liquid_filter
 def truncatewords(value: Any, count: Any = 15, end: Any = "...") -> str:
     """Shorten a text to a number of words, at least one."""
     text, most = text_of(value), max(_integer(count), 1)
@@ -146,7 +147,7 @@ FILTERS: dict[str, Filter] = {
     "remove": _for_text(string.remove),
     "remove_first": _for_text(string.remove_first),
     "remove_last": remove_last,
-    "replace": _for_text(string.replace),
+    "replace": replace,
     "replace_first": _for_text(string.replace_first),
     "replace_last": replace_last,
     "rstrip": _for_text(string.rstrip),

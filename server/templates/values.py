@@ -6,10 +6,10 @@ and `Liquid::Condition` of github.com/Shopify/liquid.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal
+from json.encoder import encode_basestring
 from typing import Any, TypeVar
 
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
@@ -30,6 +30,9 @@ __all__ = [
     "same",
     "text_of",
 ]
+
+MAX_DIGITS = 4300
+"""Maximum length of a number in a text, as in Python: the time to convert it grows with the square."""
 
 Number = int | Decimal
 TextT = TypeVar("TextT", str, bytes)
@@ -70,7 +73,7 @@ def text_of(value: object) -> str:
     """
     if isinstance(value, str):  # also Markup
         return value
-    return "".join(limited(_inspected(value))) if type(value) in _CONTAINERS else _scalar(value)
+    return _inspected(value) if type(value) in _CONTAINERS else _scalar(value)
 
 
 def printed(value: object, *, html: bool) -> str:
@@ -97,24 +100,16 @@ def _scalar(value: object) -> str:
     return str(value)
 
 
-def _inspected(value: object) -> Iterator[str]:
-    """Yield the text of an array or object, in pieces, as Ruby's `inspect` has it."""
+def _inspected(value: object) -> str:
+    """Return the text of an array or object, or of a value in it, as Ruby's `inspect` has it."""
+    if isinstance(value, str):
+        return encode_basestring(value)
     if isinstance(value, list | tuple):
-        yield "["
-        for number, item in enumerate(value):
-            yield ", " if number else ""
-            yield from _inspected(item)
-        yield "]"
-    elif type(value) is dict:
-        yield "{"
-        for number, (key, item) in enumerate(value.items()):
-            yield f"{', ' if number else ''}{json.dumps(key, ensure_ascii=False)}=>"
-            yield from _inspected(item)
-        yield "}"
-    elif isinstance(value, str):
-        yield json.dumps(value, ensure_ascii=False)
-    else:
-        yield "nil" if is_missing(value) else _scalar(value)
+        return f"[{', '.join(limited(map(_inspected, value)))}]"
+    if type(value) is dict:
+        members = (f"{_inspected(key)}=>{_inspected(item)}" for key, item in value.items())
+        return f"{{{', '.join(limited(members))}}}"
+    return "nil" if is_missing(value) else _scalar(value)
 
 
 def limited(pieces: Iterable[TextT], what: str = "the text of an array or object") -> Iterator[TextT]:
@@ -137,6 +132,9 @@ def number_of(value: object) -> Number:
     """Return the number that a value is or, as text, begins with; otherwise 0, also for booleans.
 
     Floats become the decimals that the data show, so 1.005 is not slightly less.
+
+    Raises:
+        FilterArgumentError: The text begins with too many digits.
     """
     if isinstance(value, int):
         return 0 if isinstance(value, bool) else value
@@ -147,6 +145,8 @@ def number_of(value: object) -> Number:
     found = _NUMBER.match(value) if isinstance(value, str) else None
     if found is None:
         return 0
+    if len(found[0]) > MAX_DIGITS:
+        raise FilterArgumentError(f"a number has more than {MAX_DIGITS} digits", token=None)
     return Decimal(found[1]) if found[1] else int(found[2])
 
 

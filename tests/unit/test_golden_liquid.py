@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liquid.exceptions import LiquidError
+from liquid.exceptions import LiquidError, UndefinedError
 
 from server.domain.campaign import Undefined
 from server.templates.environment import TemplateEnvironment, environment_for, render_text
@@ -58,6 +58,17 @@ def test_all_cases_pass_but_the_exceptions(part: str, more: set[str]) -> None:
     failed = {case["name"] for case in cases() if not passes(case, environment)}
     expected = {case["name"] for case in cases() if "templates" in case} | EXCEPTIONS
     assert failed == expected | more
+
+
+def test_strict_templates_differ_only_in_missing_variables() -> None:
+    strict = environment_for("text", Undefined.STRICT)
+    lenient = environment_for("text", Undefined.EMPTY)
+    for case in cases():
+        if not passes(case, strict) and passes(case, lenient):
+            with pytest.raises(UndefinedError):
+                render_text(
+                    strict.from_string(case["template"]), case.get("data", {}), Recipient(), Budget(60)
+                )
 
 
 def test_the_documentation_counts_the_exceptions() -> None:

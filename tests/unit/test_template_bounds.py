@@ -79,12 +79,25 @@ def test_variables_are_limited_to_one_mebibyte() -> None:
         text_of(source, event=event)
 
 
-@pytest.mark.parametrize("expression", ["join", "sort_natural", "sort_natural: 'k'", "uniq", "uniq: 'k'"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("join", "sort_natural", "sort_natural: 'k'", "uniq", "uniq: 'k'", "json", "json: 2", "append: ''"),
+        *("replace: 'y', 'z'", "date: '%s'", "datetime", "upcase"),
+    ],
+)
 def test_the_text_of_repeated_objects_is_limited(expression: str) -> None:
     double = "{% assign l = event.l %}{% for i in (1..16) %}{% assign l = l | concat: l %}{% endfor %}\n"
     event = f'{{"l": [{{"k": {{"x": "{"y" * 50_000}"}}}}]}}'
     with little_cpu(), pytest.raises(RenderError, match=r"^default text, line 2, column \d+: .* too long$"):
         text_of(double + "{{ l | " + expression + " | size }}", event=event)
+
+
+@pytest.mark.parametrize("text", ["{}", "{}.5", "0.{}", "-{} apples"])
+def test_the_digits_of_numbers_are_limited(text: str) -> None:
+    event = f'{{"x": "{text.format("9" * 1_000_000)}"}}'
+    with little_cpu(), pytest.raises(RenderError, match="a number has more than 4300 digits"):
+        text_of("{{ event.x | ceil }}", event=event)
 
 
 def test_a_format_of_dates_is_limited() -> None:

@@ -33,6 +33,7 @@ TO_MAIL = [
     ("552 5.3.4 Too big", NEVER),
     ("553 Sender refused", LATER),
     ("554 5.5.2 HELO refused: need a full name", PROVIDER),
+    ("555 MAIL parameters not recognized", PROVIDER),
 ]
 
 TO_RCPT = [

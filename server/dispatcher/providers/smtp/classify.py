@@ -93,7 +93,7 @@ _BY_STATUS = {
     **{f"5.7.{detail}": _LATER for detail in (20, 21, 22, 23, 24, 25, 26, 27, 29)},
 }
 
-_OURS = frozenset({CLOSING, 432, 454, 500, 502, 503, 504, 521, 523, 525, 530, 534, 535, 538})
+_OURS = frozenset({CLOSING, 432, 454, 500, 502, 503, 504, 521, 523, 525, 530, 534, 535, 538, 555})
 """Codes about the server, our commands or our login, whatever the enhanced code."""
 
 _BY_CODE = {

@@ -34,11 +34,9 @@ def as_json(value: Any, indent: Any = None) -> str:
     long when indented.
     """
     if is_missing(indent):
-        return (
-            f"[{', '.join(limited(map(_encode, value), _JSON))}]"
-            if isinstance(value, list)
-            else _encode(value)
-        )
+        if isinstance(value, list):
+            return f"[{', '.join(limited(map(_encode, value), _JSON))}]"
+        return _encode(value)
     if indent not in range(MAX_INDENT + 1):
         raise FilterArgumentError(f"json: the indent must be from 0 to {MAX_INDENT}", token=None)
     pieces = json.JSONEncoder(indent=indent, default=_plain).iterencode(value)

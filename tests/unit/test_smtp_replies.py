@@ -108,7 +108,7 @@ CAN_BE_CORRECTED = [
     "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required",  # the recipient accepts only colleagues
     # The campaign's sender, rejected in the reply to RCPT in the words of an unknown user.
     "550 Sender verify failed",
-    "550-Verification failed for <shop@a.example>\n550-No such user here\n550 Sender verify failed",
+    "550-Verification failed for <shop@a.example>\n550-Unknown user\n550 Sender verify failed",
     "550 5.1.0 <shop@a.example>: Sender address rejected: User unknown in virtual mailbox table",
     "550 5.1.1 <shop@a.example>: Sender address rejected: User unknown in local recipient table",
     "550 5.1.8 <shop@a.example>: Sender address rejected: Domain not found",

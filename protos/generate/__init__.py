@@ -4,7 +4,8 @@ described                        reads the descriptor set: messages, comments, o
 ├── rules, schemas, trigger_body     messages → JSON Schema, with the rules of buf.validate
 ├── reasons, responses, examples     error reasons → responses of REST calls
 ├── openapi                          combines them in one document; page renders it as HTML
-└── errors_page, grpc_page           docs/reference/errors.md and grpc.md
+├── errors_page, grpc_page           docs/reference/errors.md and grpc.md
+└── members_table                    the table of members in docs/reference/rest.md
 
 The wheel contains the generated files, but not this package.
 """

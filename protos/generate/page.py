@@ -16,12 +16,14 @@ from .examples import DEMO_CAMPAIGNS, QUERIES, error_body
 from .reasons import Reason, phrase
 from .schemas import Schema
 
-__all__ = ["render"]
+__all__ = ["ONE_OF", "members_of", "render"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
 JSON = "application/json"
 FORMATS = {"idn-email": "email address", "date-time": "RFC 3339", "uuid": "UUID", "int64": "64-bit integer"}
 CODE = re.compile("`([^`]+)`")
+ONE_OF = "one of these is required"
+"""What a member is that others can replace."""
 
 Document = Mapping[str, Any]
 
@@ -77,7 +79,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
         "description": operation["description"],
         "parameters": [_parameter(one) for one in operation.get("parameters", [])],
         "about_body": _resolve(document, body["schema"])["description"] if body else "",
-        "body": _members(document, body["schema"]) if body else [],
+        "body": members_of(document, body["schema"]) if body else [],
         "examples": examples or [{"summary": "Try it", "curl": _curl(path, verb, operation, None)}],
         "answers": [_answer(document, int(s), one) for s, one in answers.items() if "$ref" not in one],
         "common": [status for status, one in answers.items() if "$ref" in one],
@@ -104,7 +106,7 @@ def _parameter(parameter: Document) -> dict[str, Any]:
     return {**_member(parameter["name"], kind, needed, words), "description": parameter["description"]}
 
 
-def _members(document: Document, schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
+def members_of(document: Document, schema: Schema, prefix: str = "") -> list[dict[str, Any]]:
     """Return the members of an object and of its nested objects, each with its path."""
     found = _resolve(document, schema)
     choices = {
@@ -115,12 +117,12 @@ def _members(document: Document, schema: Schema, prefix: str = "") -> list[dict[
     members = []
     for name, member in found.get("properties", {}).items():
         needed = "required" if name in found.get("required", []) else ""
-        needed = "one of these is required" if name in choices else needed
+        needed = ONE_OF if name in choices else needed
         target = _resolve(document, {**member, **choices.get(name, {})})
         shown = _member(f"{prefix}{name}", _type(target), needed, _limits(target))
         members.append({**shown, "description": member.get("description") or target["description"]})
         if "$ref" in member and prefix == "":
-            members += _members(document, member, f"{name}.")
+            members += members_of(document, member, f"{name}.")
     return members
 
 

@@ -12,12 +12,15 @@ import pytest
 from generate import page
 from generate.described import bindings, load, prose
 from generate.documents import ROOT, documents
+from generate.members_table import with_table
 from generate.reasons import reasons, violation_reasons
+from tests.kit.documented_schemas import DOCUMENT
 
 MADE = documents()
 HTML = MADE["protos/clarion/v1/docs.html"]
 ERRORS = MADE["docs/reference/errors.md"]
 GRPC = MADE["docs/reference/grpc.md"]
+REST = MADE["docs/reference/rest.md"]
 VOID_TAGS = {"meta"}
 
 
@@ -125,6 +128,19 @@ def test_grpc_md_shows_every_method_and_request() -> None:
         assert {method.input_type.name for method in service.methods} <= titles
     for binding in bindings(described):
         assert f"`{binding.verb.upper()} {binding.path}`" in GRPC
+
+
+def test_rest_md_lists_every_member_of_a_trigger() -> None:
+    user, body = (load().message(name).fields for name in ("EmailUser", "TriggerEmailRequest"))
+    in_body = [field.name for field in body if field.name not in {"campaign_id", "request_id"}]
+    for member in (*(f"user.{field.name}" for field in user), *in_body):
+        assert f"| `{member}` | " in REST, member
+    assert "| `user.phone` | required by its channel |" in REST
+
+
+def test_page_without_a_place_for_the_table_stops_the_build() -> None:
+    with pytest.raises(LookupError, match=r"rest\.md must have one generated part"):
+        with_table("# REST", DOCUMENT)
 
 
 @pytest.mark.parametrize("text", [ERRORS, GRPC], ids=["errors.md", "grpc.md"])

@@ -19,6 +19,7 @@ from .commands.common import Invocation, run
 from .config import LogSettings
 from .errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from .process import logs
+from .store.replication import NotReplicated
 from .store.schema.migrate import migrate as migrate_database
 from .up import demo
 
@@ -133,6 +134,9 @@ def main() -> None:
     except (ConfigError, GatewayError) as error:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_USAGE)
+    except NotReplicated as error:
+        click.echo(f"clarion: {error}", err=True)
+        sys.exit(_FAILED)
     except StoreUnavailable:
         click.echo(f"clarion: {DATABASE_AWAY}; check database.url (CLARION_DATABASE_URL)", err=True)
         sys.exit(_FAILED)

@@ -10,6 +10,7 @@ from ..domain.campaign import Campaign
 from ..errors import ConfigError
 from ..store.admin import campaigns as store
 from ..store.pool import reached
+from ..store.replication import changed
 from .common import Invocation, json_option, run, show_json, table
 from .preview import preview
 
@@ -36,7 +37,7 @@ def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
     providers = build_providers(invocation.settings())
 
     async def work() -> dict[int, str]:
-        async with invocation.database() as pool:
+        async with invocation.database() as pool, changed(pool):
             return (await apply_campaign_file(pool, file, providers))[1]
 
     results = run(work())

@@ -17,6 +17,7 @@ from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
 from ..store.records.waiting import find_lane_waits, find_waiting
+from ..store.replication import changed
 from .common import CHANNEL, MOMENT, Invocation, WordChoice, as_utc, echo, json_option, run, show_json, table
 from .common import as_json as to_json
 
@@ -164,7 +165,7 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
     ids = _ids(trigger_ids, every=every)
 
     async def work() -> int:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await lists.redrive(pool, _filter(chosen), ids or None)
 
     count = run(work())
@@ -194,7 +195,7 @@ def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every:
         )
 
     async def work() -> int:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await cancel_all(pool, _filter(chosen), ids or None)
 
     count = run(work())

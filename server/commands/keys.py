@@ -12,6 +12,7 @@ from ..domain.limit import OwnLimit
 from ..store.admin import keys as store
 from ..store.admin.projects import ensure_project
 from ..store.pool import reached
+from ..store.replication import changed
 from .common import Invocation, as_json, echo, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
 
@@ -68,7 +69,7 @@ def create(
     expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None
 
     async def work() -> ApiKey:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.create_key(
                 pool,
                 secret,
@@ -142,7 +143,7 @@ def limit_key(
     wanted = new_limit(rate, burst, default=default)
 
     async def work() -> ApiKey:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.limit_key(pool, key_id, wanted)
 
     key = run(work())
@@ -160,7 +161,7 @@ def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
     """Revoke a key, by its ID. All servers reject it within a second."""
 
     async def work() -> ApiKey:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.revoke_key(pool, key_id)
 
     key = run(work())

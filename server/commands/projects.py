@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
 from ..store.admin import projects as store
 from ..store.pool import reached
+from ..store.replication import changed
 from .common import Invocation, echo, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
 
@@ -59,7 +60,7 @@ def limit_project(
     wanted = new_limit(rate, burst, default=default)
 
     async def work() -> Project:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.limit_project(pool, name, wanted)
 
     project = run(work())
@@ -84,7 +85,7 @@ def set_timezone(invocation: Invocation, *, name: str, zone: str) -> None:
         raise ConfigError(f"time zone: {problem}")
 
     async def work() -> Project:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.set_timezone(pool, name, zone)
 
     project = run(work())

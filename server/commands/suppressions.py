@@ -12,6 +12,7 @@ from ..domain.campaign import Channel
 from ..errors import ConfigError
 from ..store.admin import suppressions as store
 from ..store.pool import reached
+from ..store.replication import changed
 from .common import CHANNEL, MOMENT, Invocation, as_utc, echo, json_option, run, show_json, table
 
 __all__ = ["suppressions"]
@@ -137,7 +138,7 @@ def remove(
         return
 
     async def work() -> store.Removed:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.remove_suppressions(pool, wanted, retry=retry)
 
     removed = run(work())

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..store.admin import webhook_log as store
 from ..store.admin.endpoints import find_endpoint
 from ..store.pool import Pool, reached
+from ..store.replication import changed
 from .common import Invocation, json_option, run, show_json, table
 
 __all__ = ["log", "require_active", "retry"]
@@ -115,7 +116,7 @@ def retry(
         raise ConfigError("give either message IDs, or --all-failed with an endpoint's ID")
 
     async def work() -> int:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             if endpoint_id:
                 await require_active(pool, endpoint_id)
             return await store.retry_messages(pool, ids=ids or None, endpoint_id=endpoint_id)

@@ -20,6 +20,7 @@ from ..domain.webhook import (
 from ..errors import ConfigError, TooManyEndpoints
 from ..store.admin import endpoints as store
 from ..store.pool import Pool, reached
+from ..store.replication import changed
 from .common import Invocation, as_json, json_option, run, show_json, table
 from .webhook_log import log, require_active, retry
 
@@ -73,7 +74,7 @@ def create(invocation: Invocation, *, project: str, url: str, events: tuple[str,
 
     async def work() -> Endpoint:
         await check_url(invocation.settings(), url)
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await store.create_endpoint(pool, project=project, url=url, events=wanted, secret=secret)
 
     try:
@@ -185,7 +186,7 @@ def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
     """Send the event `webhook.test` to an active endpoint."""
 
     async def work() -> uuid.UUID:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             await require_active(pool, webhook_id)
             return await store.send_test(pool, webhook_id)
 
@@ -202,7 +203,7 @@ def _changed(
     invocation: Invocation, webhook_id: uuid.UUID, change: Callable[[Pool], Awaitable[Endpoint]]
 ) -> Endpoint:
     async def work() -> Endpoint:
-        async with invocation.database() as pool, reached():
+        async with invocation.database() as pool, changed(pool):
             return await change(pool)
 
     return run(work())

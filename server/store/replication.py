@@ -7,17 +7,17 @@ reports success with a warning. A session that writes nothing waits for no repli
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncpg
 
 from ..errors import StoreUnavailable
-from .pool import Connection
+from .pool import Connection, Pool, reached
 from .sql import load
 
-__all__ = ["NotReplicated", "confirm_replicated", "replicated"]
+__all__ = ["NotReplicated", "changed", "confirm_replicated", "replicated"]
 
 _WAITING_CODE = "syncrep.c"
 """The source file of PostgreSQL that warns of an ended wait; the warning's text depends on the language."""
@@ -49,6 +49,19 @@ def replicated(connection: Connection) -> Iterator[None]:
             connection.remove_log_listener(note)
     if unconfirmed:
         raise NotReplicated
+
+
+@asynccontextmanager
+async def changed(pool: Pool) -> AsyncIterator[None]:
+    """Change the database in the block, and wait at its end until the synchronous replicas have the changes.
+
+    Raises:
+        StoreUnavailable: The database is unavailable, or no replica confirmed the changes.
+    """
+    async with reached():
+        yield
+        async with pool.acquire() as connection:
+            await confirm_replicated(connection)
 
 
 async def confirm_replicated(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool
 from server.store.records.project_slots import ProjectLimiter
 from server.store.records.reader import Records
-from server.store.replication import NotReplicated
+from server.store.replication import NotReplicated, changed
 from tests.kit.store import PLACE, a_trigger, accept, writing
 from tests.kit.until import until
 
@@ -142,6 +142,22 @@ async def _accept_on_the_primary_only(
     await standby.end_wait("pg_cancel_backend")
     with pytest.raises(StoreUnavailable):
         await adding
+
+
+async def test_change_by_a_command_waits_for_the_replica(pool: Pool, url: str) -> None:
+    """Its own wait is ended, but that of the confirmation at the end is not."""
+
+    async def work() -> None:
+        async with changed(pool):
+            await pool.execute("UPDATE project SET name = 'other' WHERE id = 2")
+
+    async with absent_standby(url) as standby:
+        changing = asyncio.create_task(work())
+        await standby.next_wait("pg_cancel_backend")
+        assert not changing.done()
+        await standby.end_wait("pg_cancel_backend")
+        with pytest.raises(NotReplicated, match="may or may not be kept"):
+            await changing
 
 
 async def test_cancellation_without_a_replica_is_in_doubt(pool: Pool, url: str) -> None:

@@ -5,8 +5,8 @@ a dispatcher that claims it from the old lane releases it to the new one. But th
 be down, slow or no longer configured. So every lane is also searched for triggers that are due and belong
 elsewhere.
 
-Scheduled triggers and retries stay where they are until they are due. Of those that are due, only so many are
-moved at a time as the dispatchers can use: a backlog of millions is not rewritten at once.
+Scheduled triggers and retries stay where they are until they are due. Those that are due move in small
+numbers, as the dispatchers have room for them: a backlog of millions is not rewritten at once.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ async def test_tls_is_verified_as_sslmode_says(sessions: PgBouncer, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("query", "database", "named"),
-    [("", "none", "no such database: none"), ("?user=nobody", "clarion", "SASL authentication failed")],
+    [("", "none", "no such database: none"), ("?user=unknown", "clarion", "SASL authentication failed")],
 )
 async def test_the_poolers_errors_are_named(
     sessions: PgBouncer, query: str, database: str, named: str

@@ -10,7 +10,7 @@ from .described import Binding, Described, bindings, example_of, sentence
 from .event_stream import event_stream
 from .examples import BATCH_BODY, BODIES, EVENTS, RESPONSES, TRIGGER_ID
 from .reasons import reasons_of
-from .responses import Responses, headers
+from .responses import Responses, header_components, headers
 from .rules import rules_of
 from .schemas import Schemas
 from .trigger_body import add_batch_body, add_trigger_body
@@ -92,6 +92,7 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "securitySchemes": {SCHEME: key},
             "schemas": {**schemas.components, **responses.schemas()},
             "responses": responses.components,
+            "headers": header_components(),
             "examples": responses.examples(),
         },
     }

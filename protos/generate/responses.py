@@ -10,7 +10,7 @@ from .examples import error_body
 from .reasons import CALL, REQUEST, ROUTE, Reason, phrase, reasons, violation_reasons
 from .schemas import Schema, ref
 
-__all__ = ["Responses", "headers"]
+__all__ = ["Responses", "header_components", "headers"]
 
 RPC = "type.googleapis.com/google.rpc"
 HEADERS = {
@@ -19,7 +19,6 @@ HEADERS = {
     "cache-control": "`no-cache`: each call has its own stream.",
     "location": "The path of the trigger's state: `/api/client/triggers/` and its ID.",
     "www-authenticate": "How to authenticate: `Bearer`.",
-    "allow": "The methods that the path supports.",
     "retry-after": "Seconds to wait before the same call can succeed.",
     "RateLimit": 'The limits that are exhausted, and in how many seconds that changes: `"key";r=0;t=1`.',
     "RateLimit-Policy": "The limits, each with its burst (q) and the seconds until it is replenished (w): "
@@ -27,7 +26,6 @@ HEADERS = {
 }
 HEADERS_OF = {
     401: ("www-authenticate",),
-    405: ("allow",),
     429: ("retry-after", "RateLimit", "RateLimit-Policy"),
     503: ("retry-after",),
 }
@@ -102,10 +100,13 @@ class Responses:
 
 
 def headers(*names: str) -> dict[str, Any]:
-    """Return these headers and x-request-id, which nearly every response has."""
-    return {
-        name: {"description": HEADERS[name], "schema": _type_of(name)} for name in ("x-request-id", *names)
-    }
+    """Return references to these headers and x-request-id, which nearly every response has."""
+    return {name: ref(name, "headers") for name in ("x-request-id", *names)}
+
+
+def header_components() -> dict[str, Any]:
+    """Return the headers of responses, for `components/headers`."""
+    return {name: {"description": about, "schema": _type_of(name)} for name, about in HEADERS.items()}
 
 
 def _type_of(header: str) -> Schema:

@@ -218,7 +218,7 @@ class Dispatcher(Generic[ClaimT]):
         waits = gate.locked()
         try:
             async with gate:
-                if self._stopping or (waits and not self._may_begin(claim)):
+                if self._stopping or not self._may_begin(claim, waited=waits):
                     self._recorder.released(Released(claim))
                     return
                 attempted = await self._attempts.attempt(claim)
@@ -235,9 +235,9 @@ class Dispatcher(Generic[ClaimT]):
         finally:
             self._router.ended(claim.provider, result)
 
-    def _may_begin(self, claim: ClaimT) -> bool:
-        """Return whether a claim that waited for a connection can still be sent."""
-        return self._leases.is_valid(claim) and self._router.may_begin(claim.provider)
+    def _may_begin(self, claim: ClaimT, *, waited: bool) -> bool:
+        """Return whether a claim, which may have waited for a connection, can still be sent."""
+        return self._leases.is_valid(claim) and self._router.may_begin(claim.provider, waited=waited)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Clean up after an attempt, and wake the loop if the free slot can be used.

@@ -192,10 +192,19 @@ class ProviderRouter:
         state = self._state(provider)
         return state.gate if state else _UNCONFIGURED_GATE
 
-    def may_begin(self, provider: str) -> bool:
-        """Return whether a message that waited may still be sent."""
+    def may_begin(self, provider: str, *, waited: bool) -> bool:
+        """Return whether a claimed message may still be sent: the breaker may have opened since the claim.
+
+        Args:
+            provider: The provider's name.
+            waited: Whether the message waited for others, so that it is not the one that a half-open breaker
+                lets through.
+        """
         state = self._state(provider)
-        return state is not None and state.breaker.state(self._now()) is BreakerState.CLOSED
+        if state is None:
+            return not waited
+        breaker = state.breaker.state(self._now())
+        return breaker is BreakerState.CLOSED or (breaker is BreakerState.HALF_OPEN and not waited)
 
     def breaker_states(self) -> dict[str, BreakerState]:
         """Return the state of each provider's breaker."""

@@ -303,11 +303,14 @@ def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     known["second"] = ScriptedProvider("second", concurrency=3, policy=policy)
     assert planned(traffic.plan([BOTH])) == {BOTH: ("second", 3)}
     assert traffic.gate("second") is traffic.gate("second") is not traffic.gate("first")
-    assert traffic.may_begin("second")
+    assert traffic.may_begin("second", waited=True)
     sent(traffic, "second", DOWN, DOWN)
     assert traffic.breaker_states() == {"second": OPEN}
-    assert not traffic.may_begin("second")
-    assert not traffic.may_begin("first")
+    assert not traffic.may_begin("second", waited=False)
+    assert not traffic.may_begin("first", waited=True)
+    clock.now += 10
+    assert traffic.may_begin("second", waited=False)
+    assert not traffic.may_begin("second", waited=True)
 
 
 def test_the_status_names_what_holds_a_provider(clock: FakeClock) -> None:

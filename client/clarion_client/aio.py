@@ -65,7 +65,7 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
         self._coalesce = coalesce and metadata is None
         self._coalescer = Coalescer(self._send_batch)
         self._batches: set[Coalescer] = set()
-        """The coalescers of batches that have metadata of their own."""
+        """The coalescers of batches whose metadata differs."""
         self._opened: _Channel | None = None
         self._streams: set[Any] = set()
 
@@ -197,7 +197,7 @@ class AsyncClient(BaseClient[Coroutine[Any, Any, Accepted]]):
 
     @contextmanager
     def _coalescer_of_batch(self) -> Iterator[Coalescer]:
-        """Return what sends a batch: one of its own if each task has its own metadata."""
+        """Return what sends a batch: a separate one if each task has its own metadata."""
         if self._more_metadata is None:
             yield self._coalescer
             return

@@ -1,4 +1,4 @@
-"""More metadata for the client's calls: each trigger gets that of its own task."""
+"""More metadata for the client's calls: each trigger gets its task's."""
 
 from __future__ import annotations
 

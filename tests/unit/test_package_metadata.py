@@ -37,7 +37,7 @@ def test_minimum_grpcio_is_what_stubs_need(project: str) -> None:
 
 @pytest.mark.parametrize("project", PROJECTS)
 def test_protobuf_range_is_what_stubs_accept(project: str) -> None:
-    """A runtime accepts stubs of its own and of the previous major version."""
+    """A runtime accepts stubs of the same and of the previous major version."""
     text = (STUBS / "trigger_pb2.py").read_text(encoding="utf-8")
     [found] = re.findall(r"Domain\.PUBLIC,\s+(\d+),\s+(\d+),\s+(\d+),", text)
     major, *_ = map(int, found)

@@ -54,18 +54,17 @@ class Http2:
         """Open a stream; return its number, or None if the gateway allows no more now.
 
         Args:
-            headers: All headers, with the pseudo-headers first.
+            headers: All headers, with the pseudo-headers first. A surrogate is a byte that is not UTF-8.
             data: Parts of the body.
             end: Whether the request is complete.
             empty_end: Whether an empty frame ends it, instead of the last frame with content.
         """
         if not self.open:
             return None
+        fields = [(name, value.encode(errors="surrogateescape")) for name, value in headers.items()]
         try:
             stream = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(
-                stream, list(headers.items()), end_stream=end and not data and not empty_end
-            )
+            self._h2.send_headers(stream, fields, end_stream=end and not data and not empty_end)
             for number, part in enumerate(data):
                 last = number == len(data) - 1
                 self._h2.send_data(stream, part, end_stream=end and last and not empty_end)

@@ -12,6 +12,10 @@ from ..config import LogSettings
 
 __all__ = ["configure"]
 
+GRPC_LOGGER = "grpc._cython.cygrpc"
+NOT_UTF8 = "Invalid encoding on"
+"""How the traceback begins that grpcio logs for each header value that is not UTF-8."""
+
 
 def configure(settings: LogSettings) -> None:
     """Set up logging for this process, warnings of libraries included."""
@@ -38,6 +42,12 @@ def configure(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger(GRPC_LOGGER).addFilter(_is_not_of_callers)
+
+
+def _is_not_of_callers(record: logging.LogRecord) -> bool:
+    """Return False for what every caller can make grpcio log, even without a key, to fill the disk."""
+    return not str(record.msg).startswith(NOT_UTF8)
 
 
 def _renderers(settings: LogSettings) -> list[structlog.typing.Processor]:

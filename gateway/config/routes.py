@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from ..settings import GatewaySettings
 from .cluster import KEYLESS
 from .cluster import NAME as CLUSTER
-from .contract import Contract, RestPath, built
+from .contract import Contract, RestPath
+from .documents import DOCS_PATH, Document, all_documents
 from .filters import (
     HEALTH_PATH,
     READY_PATH,
@@ -31,7 +31,6 @@ from .filters import (
     for_web_batch,
 )
 from .replies import (
-    JSON,
     KEY_MALFORMED,
     KEY_MISSING,
     NO_QUERY,
@@ -80,41 +79,16 @@ FINISHED_STREAM = "end"
 """The ID of the last event of a stream that has finished (server/api/sse.py)."""
 ENVOYS_OWN_LIMIT = 4096
 ONLY_POST = replace(NOT_ALLOWED, headers={"allow": "POST"})
-DOCS_PATH = "/docs"
-HTML = "text/html; charset=utf-8"
-READ_ANEW = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-NOTHING_BUT_TEXT = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A file that the gateway serves to every caller, with or without a key."""
-
-    path: str
-    file: Path
-    headers: dict[str, str]
 
 
 def route_config(settings: GatewaySettings, contract: Contract) -> Config:
     """Return `route_config`: the routes, and the largest file that they serve."""
-    documents = _documents()
+    documents = all_documents()
     largest = max(document.file.stat().st_size for document in documents)
     return {
         "max_direct_response_body_size_bytes": max(ENVOYS_OWN_LIMIT, largest),
         "virtual_hosts": [_virtual_host(settings, contract, documents)],
     }
-
-
-def _documents() -> list[Document]:
-    """Return the descriptions of the interface.
-
-    Raises:
-        GatewayError: A file is missing.
-    """
-    return [
-        Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
-        Document(DOCS_PATH, built("docs.html"), {"content-type": HTML, **READ_ANEW, **NOTHING_BUT_TEXT}),
-    ]
 
 
 def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list[Document]) -> Config:

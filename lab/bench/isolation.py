@@ -1,7 +1,6 @@
 """`python -m lab.bench.isolation`: how a provider that hangs affects the others. See docs/benchmarks.md.
 
-The provider hangs as real ones do: its process is stopped, so the kernel still accepts connections for it but
-nothing answers on them. Exit codes: 0; 2 if the run failed.
+Its process is stopped: the kernel still accepts connections, but nothing answers. Exit code 2: failure.
 """
 
 from __future__ import annotations
@@ -41,8 +40,7 @@ _SLOWEST = 20.0
 _SAMPLE_SECONDS = 0.01
 _SETTLE_SECONDS = 2.0
 _LAST_SECONDS = 60.0
-_WAVE_SECONDS = 0.1
-"""Seconds between the groups of triggers in the steady stream."""
+_WAVE_SECONDS = 0.1  # between the groups of triggers in the steady stream
 
 
 @dataclass(frozen=True, slots=True)

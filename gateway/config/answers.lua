@@ -6,6 +6,7 @@
 local ID = '{"trigger_id":"(' .. ("%x"):rep(8) .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. ("%x"):rep(12) .. ')"'
 local TRIGGERS = "/api/client/triggers/"
 local ACCEPTED, REPLAYED = "^" .. ID .. "}$", "^" .. ID .. ',"replayed":true}$'
+local REFUSED = '"reason":"HTTP_REFUSED"' -- not in what a caller sent: there, quotes are escaped
 local LENGTHS = { ["53"] = true, ["69"] = true }
 
 local function strip(answer)
@@ -33,8 +34,11 @@ function envoy_on_response(handle)
     return
   end
   if status == "400" then
-    -- INVALID_ARGUMENT and FAILED_PRECONDITION. Malformed HTTP is rejected before it has a route.
-    headers:replace(":status", "422")
+    -- INVALID_ARGUMENT and FAILED_PRECONDITION. Malformed HTTP stays 400; it has a route if only its body is malformed.
+    local body = handle:body()
+    if not (body and body:getBytes(0, body:length()):find(REFUSED, 1, true)) then
+      handle:headers():replace(":status", "422")
+    end
   elseif status == "401" then
     headers:replace("www-authenticate", 'Bearer realm="clarion"')
   elseif status == "200" and LENGTHS[headers:get("content-length")] then

@@ -16,6 +16,7 @@ from .replies import (
     LARGE_HEADERS,
     MALFORMED,
     MESSAGE_MISSING,
+    NO_BODY,
     NO_QUERY,
     NO_SUCH_PATH,
     NOT_ALLOWED,
@@ -41,7 +42,7 @@ def local_replies(settings: GatewaySettings) -> Config:
     """Return `local_reply_config`."""
     cases = [*_by_cause(settings), *_by_status(settings)]
     mappers = [mapper for condition, reply in cases for mapper in _mappers(condition, reply)]
-    return {"mappers": [_untranslatable(), *mappers]}
+    return {"mappers": [*_untranslatable(), *mappers]}
 
 
 def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
@@ -98,20 +99,22 @@ def _for_rest(condition: Config, reply: Reply) -> Config:
     }
 
 
-def _untranslatable() -> Config:
-    """Return a mapper for paths and queries that the transcoder cannot convert to a message.
+def _untranslatable() -> Iterator[Config]:
+    """Yield mappers for requests that the transcoder cannot convert to a message.
 
-    `answers.lua` changes its status 400 to 422, as for rejections by the servers.
+    The transcoder reads no body of calls that accept one, so a body that it cannot convert is not accepted.
     """
     # The transcoder's text says what is wrong, but not what is allowed. A percent sign is written twice here.
     why = "%LOCAL_REPLY_BODY%; /docs lists what is allowed; encode a + as %%2B"
     violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
     reply = replace(NO_QUERY, message=f"1 violation: query: {why}", violations=(violation,))
-    cause = _because("response.code_details.contains('grpc_json_transcode_failure')")
-    return {
-        "filter": _all(_has_status(HTTPStatus.BAD_REQUEST), cause),
-        "body_format_override": {"json_format": reply.as_json()},
-    }
+    cause = "response.code_details.contains('grpc_json_transcode_failure')"
+    for condition, answer in ((f"{cause} && request.size > 0", NO_BODY), (cause, reply)):
+        yield {
+            "filter": _all(_has_status(HTTPStatus.BAD_REQUEST), _because(condition)),
+            "status_code": int(answer.status),
+            "body_format_override": {"json_format": answer.as_json()},
+        }
 
 
 def _is_grpc() -> tuple[Config, Config]:

@@ -28,6 +28,7 @@ __all__ = [
     "NOT_ALLOWED",
     "NOT_JSON",
     "NOT_READY",
+    "NO_BODY",
     "NO_QUERY",
     "NO_SUCH_PATH",
     "OVERLOADED",
@@ -51,6 +52,7 @@ PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """Characters that `grpc-message` contains unencoded; others are percent-encoded (gRPC over HTTP/2)."""
 ONE_MESSAGE = "the call must have exactly one complete message"
 WITHOUT_QUERY = "is not accepted by this path"
+WITHOUT_BODY = "is not accepted by this call; omit it"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
 WAIT = Duration(seconds=1)
 """Before a retry; servers are checked every second."""
@@ -153,6 +155,11 @@ NO_QUERY = Reply(
     reasons.ERROR_REASON_INVALID_REQUEST,
     f"1 violation: query: {WITHOUT_QUERY}",
     violations=({"field": "query", "description": WITHOUT_QUERY, "reason": "UNKNOWN_FIELD"},),
+)
+NO_BODY = Reply(
+    reasons.ERROR_REASON_INVALID_REQUEST,
+    f"1 violation: body: {WITHOUT_BODY}",
+    violations=({"field": "", "description": WITHOUT_BODY, "reason": "UNKNOWN_FIELD"},),
 )
 OVERLOADED = Reply(
     reasons.ERROR_REASON_OVERLOADED,

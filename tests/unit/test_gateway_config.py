@@ -138,7 +138,7 @@ def test_grpc_trailers_equal_the_rest_body(reply: Reply) -> None:
 def test_every_local_reply_has_a_grpc_form() -> None:
     mappers = manager()["local_reply_config"]["mappers"]
     for_grpc = [mapper for mapper in mappers if mapper.get("status_code") == HTTPStatus.OK]
-    assert len(mappers) == 1 + 2 * len(for_grpc)  # the first is for REST alone
+    assert len(mappers) == 2 + 2 * len(for_grpc)  # the first two are for REST alone
     for mapper in for_grpc:
         names = {each["header"]["key"] for each in mapper["headers_to_add"]}
         assert names >= {"grpc-status", "grpc-message", "grpc-status-details-bin"}

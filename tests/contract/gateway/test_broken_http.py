@@ -24,6 +24,11 @@ from tests.kit.raw_http2 import Caller, headers, http2
         (b"GET / HTTP/1.1\r\nhost: a\r\nslow", 408, "REQUEST_TOO_SLOW"),
         (POST + b"content-type: application/json\r\ncontent-length: 9\r\n\r\n{", 408, "REQUEST_TOO_SLOW"),
         (POST + b"content-type: application/json\r\ntransfer-encoding: gzip\r\n\r\n{}", 400, "HTTP_REFUSED"),
+        (
+            POST + b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nz\r\n",
+            400,
+            "HTTP_REFUSED",
+        ),
         (POST + b"x: a\0b\r\ncontent-length: 2\r\n\r\n{}", 400, "HTTP_REFUSED"),
         (
             b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
@@ -50,6 +55,17 @@ async def test_body_of_ten_megabytes_is_413_at_the_gateway(toy_stack: ToyStack, 
     status, body = await say(toy_stack, words)
     assert (status, body["details"][0]["reason"]) == (413, "BODY_TOO_LARGE")
     assert toy_stack.toy.calls == before
+
+
+@pytest.mark.parametrize("body", [b"hello", b"[]", b'{"page_size": "x"}'])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_body_of_a_read_is_422(client: httpx.AsyncClient, method: str, body: bytes) -> None:
+    answer = await client.request(method, "/api/client/triggers", headers=KEY, content=body)
+    assert answer.status_code == 422
+    if method == "GET":
+        assert refused(answer, 422, "INVALID_REQUEST")["message"].startswith(
+            "1 violation: body: is not accepted"
+        )
 
 
 GOOD = POST + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n{}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+import yaml
 from msgspec.structs import asdict
 
 from ..channels import CHANNELS
@@ -62,8 +63,8 @@ def read(path: Path) -> CampaignFile:
     """
     decoders: Mapping[str, Callable[..., CampaignFile]] = {
         ".toml": msgspec.toml.decode,
-        ".yaml": msgspec.yaml.decode,
-        ".yml": msgspec.yaml.decode,
+        ".yaml": _decode_yaml,
+        ".yml": _decode_yaml,
     }
     decode = decoders.get(path.suffix)
     if decode is None:
@@ -72,8 +73,30 @@ def read(path: Path) -> CampaignFile:
         return decode(path.read_bytes(), type=CampaignFile)
     except OSError as error:
         raise ConfigError(f"cannot read the campaign file {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+class _UniqueNames(yaml.SafeLoader):
+    """Rejects duplicate names in a mapping, of which YAML libraries silently use the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping, or raise a YAMLError that names a duplicate and its place."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for name, _ in node.value:
+            if name.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f'"{name.value}" is given twice', problem_mark=name.start_mark
+                )
+            seen.add(name.value)
+        return node
+
+
+def _decode_yaml(text: bytes, **options: Any) -> CampaignFile:
+    found: CampaignFile = msgspec.yaml.decode(text, **options)
+    yaml.compose(text, _UniqueNames)
+    return found
 
 
 def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Provider]) -> list[Campaign]:

@@ -33,6 +33,13 @@ text = "{{ event.code }}!"
 """
 
 
+def test_duplicate_names_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "campaigns.yaml"
+    path.write_text(DEMO.read_text().replace("      es:\n", "      default:\n", 1))
+    with pytest.raises(ConfigError, match=r'"default" is given twice .*line \d+'):
+        read(path)
+
+
 @pytest.fixture
 def providers(tmp_path: Path) -> dict[str, Provider]:
     smtp = {"type": "smtp", "host": "localhost"}

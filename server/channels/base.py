@@ -30,7 +30,7 @@ class Message:
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
-        """Return the message made of the rendered parts, by name.
+        """Return the message made of the rendered parts; `parts` maps a part's name to its text.
 
         Raises:
             ProviderError: The campaign's sender cannot be used.

@@ -1,4 +1,4 @@
-"""Email: requirements of its campaigns, and its definition as a channel."""
+"""Defines the email channel, and checks its campaigns and templates."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def as_sent(address: str) -> str:
     server accepts.
 
     Raises:
-        ValueError: The domain of an address that was not checked before has no such form.
+        ValueError: The domain has no such form. A checked address never raises this.
     """
     if address.isascii():
         return address

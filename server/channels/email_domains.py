@@ -1,4 +1,4 @@
-"""Which domains can receive mail: not those that never resolve, nor those that the configuration refuses."""
+"""Checks whether a domain can receive mail: some never resolve, and the configuration can refuse others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ __all__ = ["domain_problem", "refuse_domains"]
 _DELIVERABLE = ("home.arpa", "local", "test")
 """Special-use domains in which local networks have mail servers (RFC 8375, 6762, 6761)."""
 _NEVER = ("alt", "arpa", "invalid", "localhost", "onion")
-"""Those of which no mail server can be looked up: https://www.iana.org/assignments/special-use-domain-names."""
+"""Special-use domains that never have a mail server:
+https://www.iana.org/assignments/special-use-domain-names."""
 _refused: tuple[str, ...] = ()
 
 
@@ -35,5 +36,5 @@ def domain_problem(domain: str) -> str | None:
 
 
 def _name_of(domain: str, names: Iterable[str]) -> str | None:
-    """Return the first of the names that the domain is, or is below."""
+    """Return the first name that equals the domain or is a parent domain of it, or None."""
     return next((name for name in names if domain == name or domain.endswith(f".{name}")), None)

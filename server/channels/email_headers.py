@@ -24,9 +24,9 @@ MAX_URL = 2000
 _MAX_LINE = 998
 """Maximum length of a line (RFC 5322 section 2.1.1)."""
 _FOLDED_LINE = 76
-"""Length from which headers are folded: the maximum of a line with encoded words (RFC 2047 section 2)."""
+"""Maximum length of a line with encoded words (RFC 2047 section 2); longer headers are folded."""
 _ENCODED_WORD = 39
-"""Octets in one encoded word: 52 in base64, 64 with its delimiters, which leaves room for `Subject: `."""
+"""Octets of text in one encoded word: 64 characters with base64 and delimiters, so `Subject: ` also fits."""
 _MAX_PLAIN = 66
 _PLAIN = re.compile(rf"(?!.*=\?)[\x20-\x7e]{{0,{_MAX_PLAIN}}}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
@@ -58,7 +58,7 @@ def text_header(name: str, text: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def mailbox_header(name: str, display_name: str, address: str) -> str:
-    """Return a header with one address, which is ASCII and without angle brackets."""
+    """Return a header with one mailbox; `address` must be ASCII, without angle brackets."""
     if not display_name:
         return header(name, address)
     words: Iterator[str] | tuple[str] = (display_name,)
@@ -80,9 +80,9 @@ def list_header(name: str, value: str) -> str:
 
 
 def list_headers(list_id: str, unsubscribe_url: str) -> dict[str, str]:
-    """Return the headers of an email that can be unsubscribed from; others have none of them.
+    """Return the `List-` headers of an email; empty without an unsubscribe URL.
 
-    RFC 2369 defines `List-Unsubscribe`, RFC 8058 its one click, and RFC 2919 `List-Id`.
+    RFC 2369 defines `List-Unsubscribe`, RFC 8058 one-click unsubscription, and RFC 2919 `List-Id`.
 
     Raises:
         ProviderError: The URL cannot be used in a header.

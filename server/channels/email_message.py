@@ -149,7 +149,7 @@ def _body(email: Email) -> tuple[str, bytes]:
 
 def _part(content: str, subtype: str) -> tuple[str, bytes]:
     """Return a part's first header and, after it, the rest of the part."""
-    # The final line end also selects the line ends that b2a_qp writes.
+    # b2a_qp writes the kind of line end that it finds in its input, so the input must have at least one.
     lines = content.replace("\r\n", "\n").replace("\r", "\n") + "\n"
     encoded = binascii.b2a_qp(lines.replace("\n", "\r\n").encode("utf-8", "replace"), istext=True)
     rest = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + encoded

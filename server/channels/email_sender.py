@@ -15,7 +15,7 @@ from .email_headers import one_line
 __all__ = ["Sender", "parse_sender", "sender_problem"]
 
 _NAMED = re.compile(r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<>]*))\s*<(?P<address>[^<>]*)>', re.DOTALL)
-# `shop@example.com (Shop)`, the form before RFC 822, which older versions accepted.
+# `shop@example.com (Shop)`: a form from before RFC 822 that older versions of Clarion accepted.
 _COMMENTED = re.compile(r"(?P<address>[^\s()<>]+)\s*\((?P<name>[^()<>]*)\)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SEVERAL = re.compile(r"@[^@]*[,;].*@", re.DOTALL)
@@ -34,10 +34,10 @@ def parse_sender(sender: str) -> Sender:
     """Split a sender into its name and address.
 
     The name needs no quotes, because the angle brackets show where it ends: `Shop, Inc. <shop@example.com>`.
-    Only an @ in it could also belong to a second address.
+    Only a name with an @ needs them, because the @ could belong to a second address.
 
     Raises:
-        ValueError: It is not one address. The text says what to write instead.
+        ValueError: It is not exactly one address. The message describes the expected form.
     """
     name, given = _split(sender)
     try:
@@ -50,7 +50,7 @@ def parse_sender(sender: str) -> Sender:
 
 
 def sender_problem(sender: str) -> str | None:
-    """Return why a campaign must not have this sender, or None: bounces must be able to reach its address."""
+    """Return why a campaign cannot use this sender, or None. Bounces must be able to reach its address."""
     try:
         _, address = _split(sender)
     except ValueError as error:
@@ -76,7 +76,7 @@ def _split(sender: str) -> tuple[str, str]:
 
 
 def _decoded(name: str) -> str:
-    """Return a name without encoded words (RFC 2047), in which it may have been copied from a header."""
+    """Return a name with its encoded words (RFC 2047) decoded; a name copied from a header may have some."""
     if "=?" not in name:
         return name
     try:

@@ -21,7 +21,7 @@ __all__ = ["CHANNEL", "Text", "is_plain_phone", "phone_pattern_problem", "phone_
 
 _NOT_DIGIT = re.compile("[^0-9]")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-# GSM 03.40 (9.1.2.5) limits names to 11 characters; printable ASCII is the part that networks agree on.
+# GSM 03.40 (9.1.2.5) limits names to 11 characters; all networks accept printable ASCII.
 _SENDER_NAME = re.compile(r"[!-~](?:[ -~]{0,9}[!-~])?")
 _MAX_SHORT_CODE = 8
 # Formatted dates and amounts contain non-breaking spaces. A single one would force UCS-2, which halves
@@ -41,7 +41,7 @@ class Text(Message):
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
-        """Return the text message, with plain spaces only."""
+        """Return the text message, with non-breaking spaces replaced."""
         body = parts["text"].strip().translate(_PLAIN_SPACES)
         return cls(trigger.id, campaign.sender, trigger.address, body)
 
@@ -115,19 +115,19 @@ def _sender_problem(sender: str) -> str | None:
 
 
 class _Numbering(NamedTuple):
-    """The numbering plan of a country, as far as a cheap check needs it."""
+    """The parts of a country's numbering plan that a cheap check needs."""
 
     start: int
     """The position in `+49301234567` of the first digit after the country code."""
     lengths: frozenset[int]
-    """How many digits may follow it."""
+    """How many digits may follow the country code."""
     prefix: re.Pattern[str]
-    """What the library would drop from these digits, if they begin with it."""
+    """Matches a prefix of these digits that the library would drop."""
 
 
 @functools.lru_cache(maxsize=1024)
 def _numbering(beginning: str) -> _Numbering | None:
-    """Return the numbering plan of the numbers that begin with a plus sign and these three digits."""
+    """Return the numbering plan for the first four characters of a number, such as `+491`, or None."""
     codes = (int(beginning[1:end]) for end in (2, 3, 4))
     code = next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), 0)
     region = phonenumbers.region_code_for_country_code(code)

@@ -1,1 +1,1 @@
-"""What Clarion is about, free of protocols and storage."""
+"""The domain: types and rules that do not depend on protocols or storage."""

@@ -26,7 +26,7 @@ DEFAULT_LOCALE = "default"
 
 
 class Channel(enum.StrEnum):
-    """How a campaign reaches its users. The module of the same name in `server.channels` defines each."""
+    """How a campaign reaches its users. Each is defined by the module of its name in `server.channels`."""
 
     EMAIL = "email"
     TEXT = "text"
@@ -51,8 +51,8 @@ class Undefined(enum.StrEnum):
 class Template(msgspec.Struct, frozen=True):
     """Liquid sources of one campaign in one locale. Which are used depends on the channel.
 
-    Email uses subject, text, and html or mjml (text or those may be empty, not both); text uses text;
-    push uses title and text. MJML becomes HTML when the message is rendered.
+    Email uses subject, text, and html or mjml; it needs text, html or mjml. Text messages use text. Push uses
+    title and text. MJML is converted to HTML when the message is rendered.
     """
 
     subject: str = ""
@@ -63,14 +63,14 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How often and how long a delivery is tried. Times in seconds."""
+    """Limits the attempts of a delivery, and the time between them. Times are in seconds."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     first_delay: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 2.0
     factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 3.0
     max_delay: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 3600.0
     ttl: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 0.0
-    """Counted from acceptance; after that a message is not sent any more. 0 means no limit."""
+    """Time from acceptance, or from `send_at`, after which the message is not sent; 0 means no limit."""
 
 
 Clock = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
@@ -85,7 +85,7 @@ class SendWindow(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One message that can be triggered. `revision` increases with each change, for caches."""
+    """A message that callers can trigger. `revision` increases with each change, so that caches notice it."""
 
     project_id: int
     id: int
@@ -97,7 +97,7 @@ class Campaign:
     sender: str = ""
     templates: Mapping[str, Template] = field(default_factory=dict)
     retry: RetryPolicy | None = None
-    """None for the provider's policy."""
+    """None means the provider's policy."""
     window: SendWindow | None = None
     unsubscribe_url: str = ""
     """A Liquid template, for the header List-Unsubscribe of an email."""

@@ -8,17 +8,17 @@ import msgspec
 
 __all__ = ["canonical"]
 
-# Numbers are compared by their text: templates print it, and no Python type holds all of them. The NUL, which
-# is in no accepted text, distinguishes them from strings.
+# Numbers are compared as text: templates print that text, and no Python type can hold every JSON number. The
+# NUL prefix distinguishes them from strings, because accepted texts contain no NUL.
 _number = "\0".__add__
 _decode = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def canonical(text: str) -> str:
-    """Return a JSON object with its members sorted, without blanks, and with each string escaped alike.
+    """Return a JSON object with its members sorted, without white space, and with uniform escapes.
 
     Args:
-        text: An object that the intake has accepted: without duplicate names, NUL, NaN and infinity.
+        text: An object that the intake has accepted: it has no duplicate names, NUL, NaN or infinity.
     """
     return _encode(_decode(text)).decode()

@@ -1,4 +1,4 @@
-"""The passage of time as an argument, so that tests can control it."""
+"""The clock, which is passed as an argument so that tests can control time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["SYSTEM_CLOCK", "Clock"]
 
 
 class Clock(Protocol):
-    """Measures and waits for time."""
+    """Measures time, and waits."""
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed moment; never affected by setting the system clock."""
+        """Return seconds since an arbitrary moment; setting the system clock does not change it."""
         ...
 
     def utc(self) -> dt.datetime:
-        """Return the time of day; it can jump when the system clock is set."""
+        """Return the current time in UTC; it jumps when the system clock is set."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -27,10 +27,10 @@ class Clock(Protocol):
         ...
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
-        """Return a context manager that cancels its block after this many seconds; None: never.
+        """Return a context manager that cancels its block after this many seconds; None means never.
 
         Raises:
-            TimeoutError: On exit, if the block was cancelled for that reason.
+            TimeoutError: When the block exits, if the time ran out.
         """
         ...
 

@@ -67,7 +67,7 @@ _OPEN = {DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING}
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Up to `slots` claims of a lane, to be sent through `provider`."""
+    """A request for up to `slots` claims from a lane, to be sent through `provider`."""
 
     lane: str
     provider: str
@@ -94,7 +94,7 @@ class Leased(Protocol):
 
     @property
     def doubts(self) -> int:
-        """The number of earlier attempts, of those that count as tries, that ended in doubt."""
+        """The number of earlier attempts since acceptance or the last redrive that ended in doubt."""
         ...
 
     @property
@@ -123,10 +123,10 @@ class Claim:
     leased_until: dt.datetime
     lane: str = ""
     earlier: int = 0
-    """Attempts before the last redrive: they are recorded, but no policy counts them."""
+    """Attempts before the last redrive; the retry policy does not count them."""
     expires_at: dt.datetime | None = None
     suppressed: str = ""
-    """Why nothing may be sent to this recipient, if so."""
+    """Why the recipient is suppressed; empty if it is not."""
     doubts: int = 0
     """Earlier attempts since the last redrive that ended in doubt."""
     may_have_arrived: bool = False
@@ -145,7 +145,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One recorded attempt to send a message. Duration in seconds."""
+    """One recorded attempt to send a message. `duration` is in seconds."""
 
     number: int
     provider: str
@@ -176,7 +176,7 @@ class Finished(Generic[ClaimT]):
     retry_in: float | None = None
     """Seconds until the next attempt (outcomes RETRY, LOST and IN_DOUBT), or None."""
     refusal: str = ""
-    """The provider's words if it refused the recipient for good, who is suppressed then."""
+    """The provider's message if it permanently refused the recipient, who is then suppressed."""
     reply: HttpReply | None = None
     """An endpoint's reply to a webhook message."""
 
@@ -191,13 +191,13 @@ class Released(Generic[ClaimT]):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How many triggers a search of a lane moved to another."""
+    """The result of a search for triggers to move to another lane: `count` were moved."""
 
     count: int
     at: dt.datetime
     """The database's time of the search."""
     reached: dt.datetime | None
-    """When the last of them was due."""
+    """When the last of the moved triggers was due; None if none was moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """Which triggers of a project are listed. All conditions must match; None matches everything."""
+    """Selects the triggers of a project to list. All conditions must match; None matches everything."""
 
     campaign_id: int | None = None
     external_id: str | None = None
@@ -232,7 +232,7 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class WatchFilter:
-    """Which triggers of a project are watched. All conditions must match; None matches everything."""
+    """Selects the triggers of a project to watch. All conditions must match; None matches everything."""
 
     campaign_id: int | None = None
     external_id: str | None = None

@@ -1,4 +1,4 @@
-"""Why an attempt failed.
+"""Errors of failed attempts.
 
 DeliveryError          an attempt failed
 ├── RenderError        the template could not be rendered
@@ -15,7 +15,7 @@ __all__ = ["DeliveryError", "ProviderError", "RenderError", "Verdict"]
 
 
 class Verdict(enum.StrEnum):
-    """What a provider decided about a message: the one thing that retries, breakers and routing depend on."""
+    """What a provider decided about a message. Retries, breakers and routing depend only on this."""
 
     SENT = "sent"
     """The provider accepted the message."""
@@ -24,15 +24,15 @@ class Verdict(enum.StrEnum):
     NEVER = "never"
     """Give up: the provider will never accept this message."""
     RECIPIENT_REFUSED = "recipient_refused"
-    """Give up and suppress the recipient: it is certain that nothing sent to this address will ever arrive,
-    whatever the settings, sender and campaign."""
+    """Give up and suppress the recipient: no message to this address can ever arrive, regardless of
+    settings, sender and campaign."""
     OPTED_OUT = "opted_out"
-    """Give up: the recipient refuses this sender, on a list that the provider keeps and applies."""
+    """Give up: the recipient has opted out of this sender's messages, and the provider enforces that."""
     PROVIDER_DOWN = "provider_down"
     """Retry: no message can be sent now (no connection, login refused, throttled); counts for the breaker."""
     IN_DOUBT = "in_doubt"
-    """The provider was given the whole message, but its answer is missing: the message may have arrived. The
-    provider's policy decides what follows; counts for the breaker."""
+    """The whole message was sent, but the provider's reply is missing: the message may have arrived. The
+    provider's policy decides whether to retry; counts for the breaker."""
 
     @property
     def blames_provider(self) -> bool:
@@ -71,8 +71,8 @@ class ProviderError(DeliveryError):
 
         Args:
             verdict: What the provider decided; anything but `SENT`.
-            message: The provider's words, or ours if it gave none.
-            retry_after: Seconds to wait at least before the next attempt, if the provider named them.
+            message: The provider's message, or Clarion's own if it sent none.
+            retry_after: Minimum seconds before the next attempt, if the provider specified them.
             reached_provider: False if Clarion rejected the message itself.
         """
         if verdict is Verdict.SENT:

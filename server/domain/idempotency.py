@@ -38,14 +38,14 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
         return cls(key, fingerprint(trigger))
 
     def is_same_call(self, trigger: Trigger, stored: bytes) -> bool:
-        """Return whether a stored fingerprint is that of the trigger with this key."""
+        """Return whether a stored fingerprint matches the trigger that was sent with this key."""
         return stored == self.content or stored == fingerprint_as_written(trigger)
 
 
 def fingerprint(trigger: Trigger) -> bytes:
-    """Return the SHA-256 of a trigger's content: two calls with one key must have the same.
+    """Return the SHA-256 of a trigger's content, which must be equal in all calls with the same key.
 
-    JSON objects are compared by value. Many callers build a repeated call anew, from maps without an order.
+    JSON objects are compared by value, because many callers rebuild a retry from unordered maps.
     """
     objects = {name: canonical(text) for name in JSON_OBJECTS if (text := getattr(trigger, name))}
     return fingerprint_as_written(msgspec.structs.replace(trigger, **objects) if objects else trigger)
@@ -62,8 +62,8 @@ def fingerprint_as_written(trigger: Trigger) -> bytes:
 
 
 def _named(name: str, value: object) -> object:
-    """Return a field that was added later, with its name: without, two fields could be confused.
+    """Return a later field's value with its name, so that equal values of different fields are distinct.
 
-    `send_at` was the first such field, and is stored without its name.
+    `send_at` was the first such field, and is hashed without its name.
     """
     return value if name == "send_at" else {name: value}

@@ -1,7 +1,7 @@
-"""How deep JSON may be nested and how many values it may have, checked before a decoder reads the text.
+"""Checks how deeply a JSON text is nested and how many values it has, before a decoder reads it.
 
-Python's own limit on recursion differs by version, and so would what is accepted. The number of values is
-limited because each costs the strict decoder several microseconds, however few bytes it has.
+Python's recursion limit depends on the version, so without this check the accepted texts would, too. The
+number of values is limited because the strict decoder needs several microseconds for each, even a short one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = [
 
 MAX_DEPTH = 32
 MAX_VALUES = 1000
-"""Members and elements, of all levels together. Empty objects and arrays count twice."""
-# An unterminated string extends to the end of the text: looking for its end at each quote in it would take
-# quadratic time.
+"""Members of objects and elements of arrays, on all levels. Empty objects and arrays count twice."""
+# An unterminated string matches up to the end of the text. Searching for its end at each later quote would
+# take quadratic time.
 STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _STRING_OR_MARK = re.compile(rf"{STRING}|[\[\]{{}},]", re.DOTALL)
 STRING_OR_BRACKET = re.compile(rf"{STRING}|[\[{{]|[\]}}]", re.DOTALL)
@@ -37,24 +37,24 @@ def exceeds_depth(text: str | bytes, most: int = MAX_DEPTH) -> bool:
 
 
 def exceeds_values(text: str, most: int = MAX_VALUES) -> bool:
-    """Return whether a JSON text has more than `most` values. It need not be valid."""
+    """Return whether a JSON text has more than `most` values. The text need not be valid."""
     if text.count("{") + text.count("[") + text.count(",") <= most:
-        return False  # most texts
+        return False  # true for most texts, without parsing
     return _first_excess(text, len(text), most) == "values"
 
 
 def is_deep_first(text: str, depth: int, values: int) -> bool:
-    """Return whether a JSON text, read from its start, exceeds a depth before a number of values.
+    """Return whether a JSON text, read from its start, exceeds `depth` before it exceeds `values`.
 
-    It reads no more than it needs, so the answer costs little for any text.
+    Reading stops at the first limit that is exceeded, so the check is cheap for any text.
     """
     if text.count("{") + text.count("[") <= depth:
-        return False  # most texts
+        return False  # true for most texts, without parsing
     return _first_excess(text, depth, values) == "depth"
 
 
 def _first_excess(text: str, depth: int, values: int) -> Literal["depth", "values"] | None:
-    """Return which limit a text exceeds first, if any. Nothing after that is read."""
+    """Return the limit that a text exceeds first, or None. The text after that is not read."""
     level = count = 0
     for match in _STRING_OR_MARK.finditer(text):
         mark = match[0]

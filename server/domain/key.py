@@ -59,7 +59,7 @@ def new_secret() -> str:
 
 
 def hash_secret(secret: str) -> bytes:
-    """Return the hash that is stored. Secrets are random, so a slow hash would add nothing."""
+    """Return the hash that is stored. Secrets are random, so a slow hash would not make them safer."""
     return hashlib.sha256(secret.encode()).digest()
 
 

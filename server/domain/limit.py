@@ -11,12 +11,12 @@ from .token_bucket import TOLERANCE, TokenBucket
 __all__ = ["NO_OWN_LIMIT", "Exceeded", "Limit", "OwnLimit", "RateLimiter"]
 
 _FIRST_SWEEP = 1024
-"""Buckets kept before full ones are first removed."""
+"""Number of stored buckets above which full ones are first removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Calls per second (rate) and at once (burst). A rate of 0 means no limit."""
+    """Calls per second (`rate`) and in one burst (`burst`). A rate of 0 means no limit."""
 
     rate: float
     burst: int
@@ -34,7 +34,7 @@ class OwnLimit:
     burst: int | None = None
 
     def over(self, default: Limit) -> Limit:
-        """Return the limit in force."""
+        """Return this limit, with the parts that are not set taken from `default`."""
         if self.rate is None and self.burst is None:
             return default
         return Limit(
@@ -58,8 +58,8 @@ class Exceeded:
 class RateLimiter:
     """Token buckets of keys and projects; each process grants its share of every limit.
 
-    Only buckets that are not full are kept. A changed share needs no conversion, because the fill time of a
-    bucket does not depend on it.
+    Only buckets that are not full are stored. When the share changes, they need no conversion, because the
+    time that a bucket takes to fill does not depend on the share.
 
     Args:
         per_key: The limit of keys without a separate one.
@@ -78,7 +78,7 @@ class RateLimiter:
         self._sweep_above = _FIRST_SWEEP
 
     def share_among(self, processes: int) -> None:
-        """Grant one of this many equal shares of each limit from now on."""
+        """Set the number of processes among which each limit is divided equally."""
         self._processes = processes
 
     def of_key(self, own: OwnLimit) -> Limit:
@@ -120,7 +120,7 @@ class RateLimiter:
     def _bucket(self, owner: Hashable, limit: Limit, now: float) -> TokenBucket:
         share = limit.rate / self._processes
         bucket = TokenBucket(share, max(1.0, limit.burst / self._processes), now)
-        # Stored under an earlier limit, it may be emptier than empty by this one.
+        # A level that was stored under an earlier limit can be below empty under this one.
         bucket.full_at = min(self._full_at.get(owner, now), now + bucket.fill_time)
         return bucket
 

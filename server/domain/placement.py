@@ -25,7 +25,7 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class ValidTrigger(NamedTuple):
-    """A trigger that was validated, as it is committed: with its position in the queue and its key."""
+    """A validated trigger with its position in the queue and its idempotency key, ready to commit."""
 
     trigger: Trigger
     placement: Placement
@@ -38,12 +38,12 @@ _due_at_once = functools.lru_cache(maxsize=1024)(Placement)
 def place(
     campaign: Campaign, timezone: str, fallback: str, now: dt.datetime, send_at: dt.datetime | None = None
 ) -> Placement:
-    """Return the position in the queue of a trigger that is accepted `now`.
+    """Return the queue position of a trigger that is accepted at the time `now`.
 
     Args:
         campaign: The campaign that is triggered.
         timezone: The user's IANA time zone, or empty.
-        fallback: The project's time zone.
+        fallback: The project's IANA time zone, for users whose time zone is unknown.
         now: The current time, with a time zone.
         send_at: When the caller wants it sent. The campaign's window and time to live count from then on.
     """

@@ -19,13 +19,13 @@ __all__ = ["Catalog", "ChangeFeed", "Records", "Writer"]
 
 
 class Catalog(Protocol):
-    """Keys and campaigns in memory. Look-ups raise StoreUnavailable when these are too old to trust."""
+    """An in-memory copy of keys and campaigns. Look-ups raise StoreUnavailable if it is too old to trust."""
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
-        """Return the key with this SHA-256."""
+        """Return the key whose secret has this SHA-256, or None."""
 
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        """Return the project's campaign."""
+        """Return the project's campaign, or None."""
 
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return the project's own rate limit."""
@@ -43,19 +43,19 @@ class Writer(Protocol):
         """Commit a trigger, unless an earlier one has the same key.
 
         Returns:
-            The id of the trigger that is on disk: of this one, or of the earlier one.
+            The id of the stored trigger: this one, or the earlier one with the same key.
 
         Raises:
-            IdempotencyKeyReused: An earlier trigger with other content has the key.
+            IdempotencyKeyReused: The key belongs to an earlier trigger with different content.
             Overloaded: Too many triggers are waiting.
             StoreUnavailable: The database cannot be reached.
         """
 
     async def add_all(self, triggers: Sequence[ValidTrigger], /) -> Sequence[uuid.UUID | Exception]:
-        """Commit all triggers at once.
+        """Commit all triggers together.
 
         Returns:
-            What `add` returns or raises for each.
+            For each trigger, what `add` would return or raise.
 
         Raises:
             Overloaded: Too many triggers are waiting.
@@ -65,10 +65,10 @@ class Writer(Protocol):
     async def earlier(
         self, triggers: Sequence[tuple[Trigger, IdempotencyKey]], /
     ) -> Sequence[uuid.UUID | Exception | None]:
-        """Look for earlier triggers with the same keys; commit nothing.
+        """Find earlier triggers with the same keys; commit nothing.
 
         Returns:
-            For each, the id of the earlier trigger, IdempotencyKeyReused if that has other content, or None.
+            For each, the id of the earlier trigger, IdempotencyKeyReused if its content differs, or None.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -76,10 +76,10 @@ class Writer(Protocol):
 
 
 class Records(Protocol):
-    """Reads and changes everything that is not on the hot path. Each call may raise StoreUnavailable."""
+    """Reads and changes data outside the hot path. Each call may raise StoreUnavailable."""
 
     async def find_delivery(self, trigger_id: uuid.UUID, project_id: int) -> Delivery | None:
-        """Return a trigger's delivery."""
+        """Return a trigger's delivery, or None."""
 
     async def list_triggers(
         self, project_id: int, listed: DeliveryFilter, *, after: uuid.UUID | None, limit: int
@@ -87,16 +87,16 @@ class Records(Protocol):
         """Return a page of deliveries, newest first, that are older than the trigger `after`."""
 
     async def cancel(self, trigger_id: uuid.UUID) -> bool:
-        """Cancel a trigger that is queued and not leased; return whether it was."""
+        """Cancel a trigger if it is queued and not leased; return whether it was cancelled."""
 
     async def confirm_replicated(self) -> None:
-        """Wait until the replicas of the store have everything that was read."""
+        """Wait until the synchronous replicas have everything that was read."""
 
     async def list_campaigns(self, project_id: int, *, after: int, limit: int) -> Sequence[Campaign]:
-        """Return a page of campaigns by id."""
+        """Return a page of campaigns with ids above `after`, by id."""
 
     async def find_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        """Return one campaign, with templates."""
+        """Return one campaign with its templates, or None."""
 
     async def list_keys(self, project_id: int) -> Sequence[ApiKey]:
         """Return the project's keys."""
@@ -126,11 +126,11 @@ class ChangeFeed(Protocol):
     async def after(
         self, position: Position, project_id: int, followed: WatchFilter, within: float
     ) -> Changes:
-        """Return the changes after a position; none if nothing changes `within` seconds.
+        """Return the changes after a position, or no changes if none occurs for `within` seconds.
 
         Raises:
             ServerEnding: This process is stopping.
         """
 
     def close(self) -> None:
-        """End all streams, now and from now on."""
+        """End all streams, and reject new ones."""

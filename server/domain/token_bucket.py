@@ -1,4 +1,4 @@
-"""The token bucket behind callers' limits and providers' rates. Pure."""
+"""Token buckets, which enforce callers' limits and providers' rates. Pure: callers pass the time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 __all__ = ["TOLERANCE", "TokenBucket"]
 
 TOLERANCE = 1e-6
-"""Seconds; far below what a caller can measure, far above accumulated rounding errors."""
+"""Seconds: too short for a caller to measure, but much longer than accumulated rounding errors."""
 
 
 @dataclass(slots=True)
 class TokenBucket:
     """A bucket that fills at `rate` tokens per second and holds at most `burst`; a rate of 0 means no limit.
 
-    The level is stored as `full_at`, the moment at which the bucket will be full. A bucket whose moment has
-    passed is full, like a new one, so it need not be kept. All times are seconds of one monotonic clock.
+    The level is stored as `full_at`, the time at which the bucket will be full. After that time, the bucket
+    equals a new one and need not be kept. All times are seconds of one monotonic clock.
     """
 
     rate: float
@@ -25,7 +25,7 @@ class TokenBucket:
 
     @property
     def fill_time(self) -> float:
-        """Seconds in which an empty bucket fills; 0 without a limit."""
+        """Seconds that an empty bucket takes to fill; 0 without a limit."""
         return self.burst / self.rate if self.rate else 0.0
 
     def tokens(self, now: float, most: int) -> int:
@@ -36,7 +36,7 @@ class TokenBucket:
         return min(most, math.floor(available * self.rate))
 
     def take(self, now: float, count: float = 1) -> None:
-        """Remove tokens, even more than there are; a negative count returns tokens."""
+        """Remove tokens, even if the bucket has fewer; a negative count puts tokens back."""
         if self.rate:
             self.full_at = max(self.full_at, now) + count / self.rate
 

@@ -24,5 +24,5 @@ def trace_context(header: str) -> str:
 
 
 def trace_id(context: str) -> str | None:
-    """Return the trace id, 32 hexadecimal digits, or None without a context."""
+    """Return the trace id, 32 hexadecimal digits, or None if the context is empty."""
     return context.split("-")[1] if context else None

@@ -20,7 +20,7 @@ JSON_OBJECTS = ("user_data", "event")
 def new_id() -> uuid.UUID:
     """Return a new id: a UUID of version 7, which sorts by time.
 
-    It is of the database driver's type, which takes a tenth of the time to create, format and send.
+    It has the database driver's UUID type, which is ten times as fast to create, format and send.
     """
     return UUID(uuid_utils.uuid7().bytes)
 
@@ -28,12 +28,12 @@ def new_id() -> uuid.UUID:
 class Trigger(msgspec.Struct, frozen=True, gc=False):
     """One accepted trigger: campaign `campaign_id` for one user.
 
-    `address` is the email address, E.164 number or device token, by channel. `event` and `user_data` are JSON
-    objects as text, exactly as the caller wrote them, or empty; `traceparent` is the caller's W3C trace
-    context, or empty. It is a msgspec struct because each call creates one, and a frozen dataclass with this
-    many fields takes ten times as long.
+    `address` is an email address, E.164 number or device token, depending on the channel. `event` and
+    `user_data` are JSON objects as text, exactly as the caller wrote them, or empty; `traceparent` is the
+    caller's W3C trace context, or empty. It is a msgspec struct because each call creates
+    one, and creating a frozen dataclass with this many fields takes ten times as long.
 
-    To add a field, see CONTRIBUTING.md. Every field is content for idempotency unless it is in
+    To add a field, see CONTRIBUTING.md. Every field is part of the idempotency fingerprint unless it is in
     `idempotency.NOT_CONTENT`.
     """
 
@@ -49,11 +49,11 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     event: str = ""
     traceparent: str = ""
     key_id: uuid.UUID | None = None
-    """The API key that it was accepted with; None before version 0.2."""
+    """The API key that the trigger was accepted with; None if a version before 0.2 accepted it."""
     send_at: dt.datetime | None = None
-    """When the caller wants it sent; None for at once."""
+    """When the caller wants the message sent; None means at once."""
     accepted_at: dt.datetime | None = None
 
     def __repr__(self) -> str:
-        """Leave out the recipient and the content, because reprs end up in logs."""
+        """Omit the recipient and the content, because a repr may be logged."""
         return f"Trigger({self.id}, campaign {self.campaign_id}, {self.channel})"

@@ -1,4 +1,4 @@
-"""Why a trigger waits, and until when. It is derived from the queue and from what dispatchers report."""
+"""Explains why a trigger waits, and until when, from the queue and the dispatchers' reports."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ __all__ = [
 ]
 
 MOST_AHEAD = 10_000
-"""Up to how many triggers before another one are counted."""
+"""Maximum number of triggers that are counted ahead of another one."""
 _SAME = dt.timedelta(seconds=5)
-"""A release to the next opening of a send window is due a little later: it was computed before the commit."""
+"""Maximum difference between a window's opening and the due time of a trigger that waits for it.
+
+The due time is a little later, because the wait is computed before the commit."""
 
 
 class Hold(enum.StrEnum):
-    """Why a dispatcher sends nothing more through a provider at the moment."""
+    """Why a dispatcher currently sends nothing more through a provider."""
 
     BREAKER = "breaker"
     RATE = "rate"
@@ -40,11 +42,11 @@ class Hold(enum.StrEnum):
 
 
 class ProviderStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A provider in one dispatcher at one moment."""
+    """The status of a provider in one dispatcher."""
 
     hold: Hold | None = None
     wait: float = 0.0
-    """Seconds until the hold may end; 0 if that is not known."""
+    """Seconds until the hold may end; 0 if unknown."""
     rate: float = 0.0
     """Messages per second of all dispatchers together; 0 means no limit."""
     error: str = ""
@@ -61,12 +63,12 @@ class DispatcherReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """What the database knows about a queued trigger, at the time `now` of its clock."""
+    """A queued trigger as the database describes it; `now` is the database's time."""
 
     now: dt.datetime
     due_at: dt.datetime
     lane: str
-    """The lane of its campaign, to which it will be moved if it is queued elsewhere."""
+    """The lane of its campaign. If the trigger is queued in another lane, it will be moved to this one."""
     sent_by: str = ""
     """The provider that it is being sent through, or empty."""
     ahead: int = 0
@@ -97,7 +99,7 @@ class Reason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The reason for which a trigger waits, in words for operators, and until when, if that is known."""
+    """Why a trigger waits, with an explanation for operators, and until when if that is known."""
 
     reason: Reason
     detail: str
@@ -109,13 +111,14 @@ def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:
 
     Args:
         queued: The trigger.
-        reports: Of all running dispatchers.
+        reports: The last report of each running dispatcher.
     """
     if queued.due_at <= queued.now:
         return why_due(queued.lane, queued.now, reports, queued.ahead)
     if queued.sent_by:
         detail = (
-            f"a dispatcher is sending it through {queued.sent_by}; if that dispatcher died, it is due then"
+            f"a dispatcher is sending it through {queued.sent_by}; "
+            "if that dispatcher died, it is due again then"
         )
         return Waiting(Reason.SENDING, detail, queued.due_at)
     return Waiting(*_why_not_due(queued), queued.due_at)
@@ -133,7 +136,7 @@ def _why_not_due(queued: Queued) -> tuple[Reason, str]:
         return Reason.RETRY, "the last attempt failed, and the next one is due then"
     return (
         Reason.NOT_DUE,
-        "its time was set when it was accepted; later changes do not move it",
+        "its due time was set when it was accepted; later changes to the campaign do not affect it",
     )
 
 
@@ -149,12 +152,12 @@ def _is_opening(queued: Queued) -> bool:
 def why_due(
     lane: str, now: dt.datetime, reports: Sequence[DispatcherReport], ahead: int | None = None
 ) -> Waiting:
-    """Return why a trigger that is due waits, or all those of a lane.
+    """Return why a due trigger waits, or why all due triggers of a lane wait.
 
     Args:
         lane: The lane.
         now: The database's time.
-        reports: Of all running dispatchers.
+        reports: The last report of each running dispatcher.
         ahead: How many triggers of the lane are due before this one; None for all of the lane.
     """
     if not reports:
@@ -168,7 +171,7 @@ def why_due(
     ]
     if not configured:
         return _without_provider(names, reports)
-    # Of the dispatchers, the one that sends soonest decides.
+    # Report the dispatcher that can send soonest.
     found = [first for _, providers in configured if (first := _first_working(providers))]
     if not found:
         return _breakers_open(configured, now)
@@ -182,7 +185,7 @@ _ORDER = {None: 0, Hold.SLOTS: 1, Hold.RATE: 2}
 def _without_provider(names: Sequence[str], reports: Sequence[DispatcherReport]) -> Waiting:
     if any(report.providers is None for report in reports):
         return Waiting(
-            Reason.DUE, "a dispatcher of an older version runs, which does not report its providers"
+            Reason.DUE, "a dispatcher of an older version is running and does not report its providers"
         )
     others = sorted({name for report in reports for name in report.providers or {}})
     wanted = f"the provider {names[0]}" if len(names) == 1 else f"any of the providers {', '.join(names)}"
@@ -210,7 +213,7 @@ def _waits(
 
 
 def _behind(name: str, status: ProviderStatus, ahead: int | None, now: dt.datetime) -> Waiting:
-    """Return what a trigger waits for whose provider works."""
+    """Return what a trigger waits for if its provider works."""
     before = "" if ahead is None else f"; {_count(ahead)} due before it"
     if status.hold is Hold.RATE or (status.rate and ahead):
         known = ahead is not None and ahead < MOST_AHEAD
@@ -218,7 +221,7 @@ def _behind(name: str, status: ProviderStatus, ahead: int | None, now: dt.dateti
         detail = f"{name} may send {status.rate:g} messages a second (`rate`){before}"
         return Waiting(Reason.RATE_LIMIT, detail, until)
     if status.hold is Hold.SLOTS:
-        return Waiting(Reason.CONCURRENCY, f"{name} is sending as many messages at once as it may{before}")
+        return Waiting(Reason.CONCURRENCY, f"{name} is sending the maximum of messages at once{before}")
     return Waiting(Reason.DUE, f"{name} can send it now{before}")
 
 

@@ -31,15 +31,15 @@ __all__ = [
 ]
 
 ENDPOINTS_AT_MOST = 10
-"""Endpoints that a project can have."""
+"""Maximum number of endpoints of a project."""
 DEFAULT_OVERLAP = "24h"
-"""How long the previous secret still signs after a rotation."""
+"""How long messages are also signed with the previous secret after a rotation."""
 TEST = "webhook.test"
-"""The type of the event that `clarion webhooks test` sends, whatever events the endpoint subscribes to."""
+"""The event type that `clarion webhooks test` sends; endpoints receive it without subscribing."""
 POLICY = RetryPolicy(max_attempts=15, first_delay=5.0, factor=3.0, max_delay=21_600.0, ttl=259_200.0)
-"""From up to 5 s to up to 6 h between attempts, with full jitter: 20 hours in total on average, 41 at most.
+"""Delays with full jitter, from at most 5 s up to at most 6 h: 20 hours in total on average, 41 at most.
 
-While an endpoint's breaker is open nothing is attempted, so messages also expire after three days."""
+No attempts are made while an endpoint's breaker is open, so messages also expire after three days."""
 
 _SECRET_BYTES = 32
 
@@ -82,16 +82,16 @@ class Endpoint:
     created_at: dt.datetime
     disabled_because: str = ""
     previous_until: dt.datetime | None = None
-    """Until when the secret from before the last rotation still signs."""
+    """When messages stop being signed with the previous secret; None if there is no previous secret."""
 
     def __repr__(self) -> str:
-        """Leave out the URL: its query may contain a secret, and a repr can be logged."""
+        """Omit the URL, because its query may contain a secret and a repr may be logged."""
         return f"Endpoint({self.id}, {self.state})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """The secrets that sign an endpoint's messages. Without a repr, because that could be logged."""
+    """The secrets that sign an endpoint's messages. The repr omits them, because it may be logged."""
 
     current: str
     previous: str = ""
@@ -105,7 +105,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """What is needed to send to an active endpoint. Without a repr, for the same reason."""
+    """The URL and the secrets of an active endpoint. The repr omits them, because it may be logged."""
 
     url: str
     secrets: Secrets
@@ -121,10 +121,10 @@ class WebhookClaim:
     body: str
     attempt: int
     earlier: int = 0
-    """Attempts before the last resend: they are recorded, but the policy does not count them."""
+    """Attempts before the last resend; the retry policy does not count them."""
     expires_at: dt.datetime | None = None
     traceparent: str = ""
-    """The trace context of the trigger that it is about, or empty."""
+    """The trace context of the trigger that the event is about, or empty."""
 
     @property
     def provider(self) -> str:
@@ -138,12 +138,12 @@ class WebhookClaim:
 
     @property
     def doubts(self) -> int:
-        """Not counted: a repeated message has the same ID, so receivers recognise it."""
+        """Always 0: receivers recognise a repeated message by its ID, so doubts are not counted."""
         return 0
 
     @property
     def may_have_arrived(self) -> bool:
-        """Not tracked, for the same reason."""
+        """Always False, for the same reason as `doubts`."""
         return False
 
     @property

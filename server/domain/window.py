@@ -1,4 +1,4 @@
-"""When a send window is open in the user's time zone, also across daylight saving changes."""
+"""Computes when a send window is open in the user's time zone, including daylight saving changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.da
     """Return `now` if the window is open in `zone`, otherwise the next instant at which it opens.
 
     If the local clock skips the opening time (spring), the window opens at the end of the gap, unless the
-    clock skips the closing time, too. If the clock shows it twice (autumn), the window opens the first time.
+    clock also skips the closing time. If the opening time occurs twice (autumn), the first one counts.
     """
     opens, closes = dt.time.fromisoformat(window.opens), dt.time.fromisoformat(window.closes)
     if _is_open(opens, closes, now.astimezone(zone).time()):
@@ -31,7 +31,7 @@ def next_opening(window: SendWindow, now: dt.datetime, zone: dt.tzinfo) -> dt.da
 
 
 def _instants(wall: dt.datetime, zone: dt.tzinfo) -> tuple[dt.datetime, ...]:
-    """Return the instants at which a local clock shows a time, or the end of the gap in which it skips it."""
+    """Return the instants at which the local clock is `wall`, or the end of the gap if it skips `wall`."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
     if first <= second:
         return first, second
@@ -39,7 +39,7 @@ def _instants(wall: dt.datetime, zone: dt.tzinfo) -> tuple[dt.datetime, ...]:
 
 
 def _change(before: dt.datetime, after: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """Return the instant between these at which the offset of a zone changes, to the second."""
+    """Return the instant, to the second, at which a zone's UTC offset changes between two instants."""
     offset = before.astimezone(zone).utcoffset()
     while after - before > dt.timedelta(seconds=1):
         middle = (before + (after - before) / 2).replace(microsecond=0)
@@ -58,7 +58,7 @@ def _is_open(opens: dt.time, closes: dt.time, wall: dt.time) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def zone_of(name: str, fallback: str = "UTC") -> dt.tzinfo:
-    """Return the IANA time zone of this name, or of the fallback if it is unknown, or UTC."""
+    """Return the IANA time zone `name`; if that is unknown, `fallback`; if both are, UTC."""
     for candidate in (name, fallback):
         try:
             return zoneinfo.ZoneInfo(candidate)

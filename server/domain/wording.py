@@ -1,4 +1,4 @@
-"""Formats values of callers for people: short, and harmless on a terminal."""
+"""Formats callers' values for display: short, and safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 __all__ = ["at_position", "printable", "quoted"]
 
-_MOST = 40  # bytes of a caller's value that a description repeats
+_MOST = 40  # maximum bytes of a caller's value that a message quotes
 _NAMED = {" ": "a space", "\t": "a tab", "\n": "a line break", "\r": "a line break", '"': "a double quote"}
 
 _HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -21,14 +21,14 @@ def printable(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a short value in quotes, for fields that name no recipient."""
+    """Return a value in quotes, shortened to 40 bytes. Not for fields that identify a recipient."""
     safe = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[: _MOST + 1])
     raw = safe.encode()
     return f'"{safe}"' if len(raw) <= _MOST else f'"{raw[: _MOST - 3].decode(errors="ignore")}…"'
 
 
 def at_position(text: str, index: int) -> str:
-    """Name one character, and where it stands, without what is around it."""
+    """Describe one character and its position, without the text around it."""
     char = text[index]
     plain = f'a "{char}"' if char.isascii() and char.isprintable() else f"the character U+{ord(char):04X}"
     return f"{_NAMED.get(char, plain)} at position {index + 1}"

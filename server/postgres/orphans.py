@@ -1,8 +1,8 @@
 """Ends processes that a killed PostgreSQL left behind, so that the next one can start.
 
 Backends that outlive their postmaster keep its shared memory. A stale `postmaster.pid` whose process id now
-belongs to another process (common in containers) looks like a running PostgreSQL. Clarion holds the lock of
-the folder, so no PostgreSQL should be running in it.
+belongs to another process (common in containers) looks like a running PostgreSQL. Clarion holds the
+folder's lock, so no PostgreSQL should be running in it.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def _noted_pid(file: Path) -> int | None:
 
 
 def _remove_stale_pidfile(file: Path) -> None:
-    """Remove the file if its process exists, because that is not a PostgreSQL of this cluster.
+    """Remove `postmaster.pid` if PostgreSQL would refuse to start because of it.
 
-    If the process does not exist, PostgreSQL itself recognises the file as stale. Because of a file without a
-    process ID, which a full disk or a crash leaves, it would refuse to start.
+    That happens if another process has the file's process ID by now, or if the file has no ID, as after a
+    full disk or a crash. If no process has the ID, PostgreSQL itself recognises the file as stale.
     """
     pid = _noted_pid(file)
     if pid is None:

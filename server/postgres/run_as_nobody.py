@@ -1,4 +1,4 @@
-"""Makes PostgreSQL run for root and for users without a name, without widening folder permissions."""
+"""Runs PostgreSQL for root and for users without a name, without widening folder permissions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Launch:
 
     Attributes:
         command: The prefix of the command line.
-        owner: The user that must own the folders of the program, or None if their owner can stay.
+        owner: ID of the user that must own the program's folders, or None to keep their owner.
     """
 
     command: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Launch:
         """Change the owner of Clarion's private folders to the user that the program runs as.
 
         Raises:
-            ConfigError: A folder is not private to Clarion, or that user cannot enter a folder above it.
+            ConfigError: A folder is not private to Clarion, or that user cannot write to it.
         """
         if self.owner is None:
             return
@@ -43,15 +43,15 @@ class Launch:
                 _give(folder, self.owner)
             if subprocess.run([*self.command, "test", "-w", str(folder)], check=False).returncode:
                 raise ConfigError(
-                    f"PostgreSQL may not run as root, and the user nobody cannot write to {folder}; {_CLUE}"
+                    f"PostgreSQL cannot run as root, and the user nobody cannot write to {folder}; {_CLUE}"
                 )
 
 
 def choose_launch(program: Path) -> Launch:
-    """Return how to run the program: as it is, in a user namespace, or as the user `nobody`.
+    """Return how to run the program: directly, in a user namespace, or as the user `nobody`.
 
     In its own user namespace the program sees the user `nobody`, while files on disk keep their owner.
-    Containers often forbid that.
+    Containers often forbid user namespaces.
 
     Raises:
         ConfigError: None of these is possible.
@@ -62,9 +62,9 @@ def choose_launch(program: Path) -> Launch:
     for launch in _ways_to_be_nobody(user):
         if _works([*launch.command, str(program), "--version"]):
             return launch
-    if user != 0:  # only initdb requires a name and reports it; an existing cluster runs
+    if user != 0:  # only initdb needs a user name, and reports a missing one
         return Launch()
-    raise ConfigError(f"PostgreSQL may not run as root, and its privileges cannot be dropped here; {_CLUE}")
+    raise ConfigError(f"PostgreSQL cannot run as root, and root privileges cannot be dropped here; {_CLUE}")
 
 
 def _has_a_name(user: int) -> bool:
@@ -85,7 +85,7 @@ def _ways_to_be_nobody(user: int) -> Iterator[Launch]:
         yield Launch((unshare, "--user", *seen, "--"))
     if user == 0 and (setpriv := shutil.which("setpriv")):
         became = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-        # Changing the user clears the parent death signal that the supervisor has set.
+        # Changing the user clears the parent death signal that the supervisor has set, so set it again.
         yield Launch((setpriv, *became, "--pdeathsig=QUIT", "--"), nobody.pw_uid)
 
 
@@ -97,10 +97,14 @@ def _works(command: list[str]) -> bool:
 
 
 def _give(folder: Path, owner: int) -> None:
-    """Change the owner of a folder that Clarion created: mode 0700, root's, and not a home directory."""
+    """Change the owner of a folder that Clarion created.
+
+    Raises:
+        ConfigError: It is not root's with mode 0700, or it is a home directory.
+    """
     found = folder.lstat()
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
     if not ours or folder == Path.home():
-        raise ConfigError(f"PostgreSQL may not run as root, and {folder} is not private to Clarion; {_CLUE}")
+        raise ConfigError(f"PostgreSQL cannot run as root, and {folder} is not private to Clarion; {_CLUE}")
     for path in (folder, *folder.glob("postgres/**/*"), *folder.glob("postgres")):
         os.chown(path, owner, -1, follow_symlinks=False)

@@ -1,1 +1,1 @@
-"""PostgreSQL: pool, migrations, the group committer, the queue, and one file an aggregate."""
+"""The store in PostgreSQL: connections, schema, acceptance, queues, records and administration."""

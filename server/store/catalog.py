@@ -1,4 +1,4 @@
-"""Keys, campaigns, projects and endpoints in memory, at most a second old."""
+"""An in-memory snapshot of keys, campaigns, projects and endpoints, refreshed when they change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Catalog:
         self._fresh_at = float("-inf")
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
-        """Return the key with this SHA-256, also if it has expired or was revoked.
+        """Return the key whose secret has this SHA-256, even if it has expired or was revoked.
 
         Raises:
             StoreUnavailable: The snapshot is too old.
@@ -80,12 +80,12 @@ class Catalog:
         return self._current().campaigns.get((project_id, campaign_id))
 
     async def newest_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        """Return the project's campaign, also if it is newer than the snapshot.
+        """Return the project's campaign, even if it is newer than the snapshot.
 
         A server with a newer snapshot may have accepted a trigger for it already.
 
         Raises:
-            StoreUnavailable: The snapshot is too old, or has to be reloaded and cannot be.
+            StoreUnavailable: The snapshot is too old, or reloading it failed.
         """
         found = self.campaign(project_id, campaign_id)
         if found is None:
@@ -105,7 +105,7 @@ class Catalog:
 
     @property
     def lanes(self) -> frozenset[str]:
-        """The lanes of all campaigns. An old snapshot will do: a claim checks the campaign again."""
+        """The lanes of all campaigns, even from an old snapshot: a claim checks the campaign again."""
         return self._snapshot.lanes
 
     @property
@@ -115,7 +115,7 @@ class Catalog:
 
     @property
     def webhooks(self) -> Mapping[str, Target]:
-        """The active webhook endpoints by id, also from an old snapshot."""
+        """The active webhook endpoints by id, even from an old snapshot."""
         return self._snapshot.webhooks
 
     @property

@@ -1,4 +1,4 @@
-"""Errors of new connections for which no retry helps: the URL or the server's configuration is wrong."""
+"""Recognises connection errors that no retry can fix: the URL or the server's configuration is wrong."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NO_SESSIONS = (
 )
 
 _STATES = ("28", "3D000", "42501", "42704", "22023", "55P02")
-"""SQLSTATE prefixes: login, no such database, no permission, and settings unknown or with a wrong value."""
+"""SQLSTATE prefixes: failed login, unknown database, no permission, and settings that cannot be applied."""
 _LOST_STATEMENT = ("26000", "42P05")
-"""A prepared statement is missing, or exists already: the session is another one than before."""
+"""A prepared statement is missing or already exists, so this is a different session than before."""
 _POOLER = ("unsupported startup parameter", "no such database", "no such user", "SASL", "SSL required")
-"""The first words of PgBouncer's errors that mean the configuration; all its errors are 08P01."""
+"""The first words of PgBouncer's configuration errors. All its errors have the SQLSTATE 08P01."""
 _TLS_REFUSED = "rejected SSL upgrade"
 
 
 @contextmanager
 def explained(database: DatabaseUrl) -> Iterator[None]:
-    """Raise ConfigError instead of errors that mean a wrong configuration; one line, without the password.
+    """Convert errors of a wrong configuration to a ConfigError with one line of text, without the password.
 
     Raises:
         ConfigError: The URL, a file that it names, or the server's configuration is wrong.
@@ -61,5 +61,5 @@ def _text(error: Exception) -> str | None:
     if isinstance(error, OSError):
         refused = _TLS_REFUSED in str(error)
         return "the server does not support TLS, which sslmode requires" if refused else None
-    is_login = "authentication" in str(error).lower()  # a method that the driver does not know
+    is_login = "authentication" in str(error).lower()  # the driver does not support the server's login method
     return str(error) if isinstance(error, ValueError) or is_login else None

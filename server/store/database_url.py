@@ -1,8 +1,8 @@
-"""The database's URL, in libpq's form: `postgresql://user:password@host:port/database?sslmode=verify-full`.
+"""Parses the database's URL, in libpq's form: `postgresql://user:password@host:5432/name?sslmode=require`.
 
-The driver passes parameters that it does not know to the server, which refuses them, and its errors quote
-parts of a malformed URL, which may be parts of the password. So the URL is read here first. Each parameter of
-libpq is honoured, by the driver or by Clarion, or refused by name.
+The driver would send unknown parameters to the server, which rejects them, and its errors quote parts of a
+malformed URL, possibly of the password. So Clarion parses the URL first. Every parameter of libpq is either
+supported, by the driver or by Clarion, or rejected by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import ConfigError
 __all__ = ["DatabaseUrl", "Host", "parse_database_url"]
 
 Host = Mapping[str, str | int]
-"""The arguments of `asyncpg.connect` for one host: `host` and `port`, or none for what the driver chooses."""
+"""The arguments of `asyncpg.connect` for one host: `host` and `port`, or none to use the driver's choice."""
 
 _EXAMPLE = "postgresql://user:password@host:5432/database?sslmode=verify-full"
 _FORM = re.compile(r"postgres(?:ql)?://([^/?#]*)(?:/([^?#]*))?(?:\?([^#]*))?")
@@ -34,10 +34,10 @@ _BY_DRIVER = {
     "passfile", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation",
     "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname", "gsslib",
 }  # fmt: skip
-"""Parameters that the driver honours."""
+"""Parameters that the driver supports."""
 _BY_CLARION = {"connect_timeout", "application_name", "options"}
 _PLACE = {"host", "port", "user", "password", "dbname"}
-"""Parameters that also have a place in the URL."""
+"""Parameters that can also be set by other parts of the URL."""
 _ALIASES = {"database": "dbname", "fallback_application_name": "application_name"}
 _VALUES = {
     "channel_binding": ("disable", "prefer"),
@@ -50,7 +50,7 @@ _VALUES = {
     "sslsni": ("1",),
     "target_session_attrs": ("any", "primary", "read-write"),
 }
-"""The values of parameters of which not all are supported. Clarion always connects to the primary."""
+"""The supported values of parameters that are only partly supported. Clarion always uses the primary."""
 _VARIABLES = {
     "PGHOST": "host",
     "PGPORT": "port",
@@ -74,19 +74,19 @@ _VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """What the URL, the service file and libpq's variables say."""
+    """The connection settings from the URL, the service file and libpq's variables."""
 
     driver_url: str = field(repr=False)
-    """A URL that the driver reads without surprises. It may contain the password."""
+    """A URL with only what the driver supports. It may contain the password."""
     hosts: Sequence[Host] = ({},)
-    """Each host, if there are several; otherwise one without arguments."""
+    """Each host if there are several; otherwise one entry without arguments."""
     application_name: str = "clarion"
     settings: Mapping[str, str] = field(default_factory=dict)
     """PostgreSQL's settings, from `options`."""
     exposed_password_file: str = ""
-    """The password file, if it is not read because others can read it, too."""
+    """The password file if it is ignored because other users can read it."""
     connect_timeout: float | None = None
-    """Seconds for a new connection, or None."""
+    """Seconds for a new connection; None if not set."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """The password in the forms in which an error could quote it."""
 
@@ -98,15 +98,15 @@ class DatabaseUrl:
 
 
 def parse_database_url(url: str, environ: Mapping[str, str] = os.environ) -> DatabaseUrl:
-    """Read the database's URL.
+    """Parse the database's URL.
 
     Args:
         url: The URL.
-        environ: Variables of libpq, for what the URL does not say. For a Unix socket they are not read,
-            because they may be meant for another database than the embedded one.
+        environ: libpq's variables, for what the URL does not set. They are ignored for a Unix socket,
+            which may be that of the embedded database, while they may be meant for another database.
 
     Raises:
-        ConfigError: The URL is malformed, or asks for something that Clarion cannot do.
+        ConfigError: The URL is malformed, or sets something that Clarion does not support.
     """
     given = _parameters_of(url)
     if not all(name.startswith("/") for name in given.get("host", "").split(",")):
@@ -129,7 +129,7 @@ def parse_database_url(url: str, environ: Mapping[str, str] = os.environ) -> Dat
 def _parameters_of(url: str) -> dict[str, str]:
     """Return the URL's parts and parameters by libpq's names.
 
-    Its errors quote nothing, because in a malformed URL anything may be a part of the password.
+    Errors quote nothing, because any part of a malformed URL may belong to the password.
     """
     match = _FORM.fullmatch(url.strip())
     if match is None:
@@ -158,7 +158,9 @@ def _query(query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:
-        raise _error(f"what follows the question mark is not name=value&name=value; {_ENCODE}") from None
+        raise _error(
+            f"the part after the question mark is not in the form name=value&name=value; {_ENCODE}"
+        ) from None
     found = {_ALIASES.get(name, name): value for name, value in pairs}
     if found.pop("ssl", "") == "true":  # the form of JDBC, which libpq accepts, too
         found.setdefault("sslmode", "require")
@@ -166,7 +168,7 @@ def _query(query: str) -> dict[str, str]:
 
 
 def _defaults(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the service and the variables say."""
+    """Return the parameters that the service file and libpq's variables set."""
     service = given.get("service") or environ.get("PGSERVICE", "")
     found = {name: environ[variable] for variable, name in _VARIABLES.items() if environ.get(variable)}
     return {**found, **(_service(service, environ) if service else {})}
@@ -180,7 +182,7 @@ def _service(name: str, environ: Mapping[str, str]) -> dict[str, str]:
         reader = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",))
         try:
             reader.read(path, encoding="utf-8")
-        except (configparser.Error, ValueError):  # their texts quote lines
+        except (configparser.Error, ValueError):  # these errors quote lines, which may hold a password
             raise _error(f'the service file "{path}" is malformed') from None
         if reader.has_section(name):
             return {_ALIASES.get(key, key): value for key, value in reader[name].items()}
@@ -210,7 +212,7 @@ def _check(given: Mapping[str, str]) -> None:
 
 
 def _exposed_password_file(given: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return the path of the password file if others can read it; like libpq, the driver ignores it then."""
+    """Return the password file's path if other users can read it; the driver, like libpq, then ignores it."""
     home = Path(environ.get("HOME", "~"))
     path = Path(given.get("passfile") or environ.get("PGPASSFILE") or home / ".pgpass")
     exposed = path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
@@ -223,7 +225,9 @@ def _settings_of(options: str) -> dict[str, str]:
     try:
         words = shlex.split(options)
     except ValueError:
-        raise _error("options: a quotation mark or backslash is not closed") from None
+        raise _error(
+            "options: a quotation mark is not closed, or a backslash is the last character"
+        ) from None
     while words:
         word = words.pop(0)
         if word == "-c" and words:
@@ -236,14 +240,14 @@ def _settings_of(options: str) -> dict[str, str]:
 
 
 def _timeout(text: str) -> float | None:
-    """Return the seconds; None means as configured, and so does 0, which waits without limit in libpq."""
+    """Return the seconds, or None for the default. 0 means the default, too; in libpq it means no limit."""
     if not text.strip().lstrip("-").isdecimal():
         raise _error(f'connect_timeout "{text}" is not a number of seconds')
     return float(text) if int(text) > 0 else None
 
 
 def _driver_url(given: Mapping[str, str]) -> str:
-    """Return the URL for the driver, with all that it honours, and the hosts where it expects them."""
+    """Return the URL for the driver, with the parameters it supports and the hosts where it expects them."""
     query = {name: given[name] for name in sorted(_BY_DRIVER & given.keys())}
     places = ""
     if "host" in given:
@@ -268,7 +272,7 @@ def _hosts(given: Mapping[str, str]) -> Sequence[Host]:
 def _names_and_ports(given: Mapping[str, str]) -> list[tuple[str, str]]:
     names, ports = given.get("host", "").split(","), given.get("port", "").split(",")
     if len(ports) not in {1, len(names)}:
-        raise _error(f"{len(names)} hosts need one port, or {len(names)}; there are {len(ports)}")
+        raise _error(f"{len(names)} hosts need 1 port or {len(names)} ports, not {len(ports)}")
     ports *= len(names) // len(ports)
     return list(zip(names, ports, strict=True))
 

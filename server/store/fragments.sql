@@ -2,9 +2,9 @@
 
 -- fragment: wait_for_replicas
 -- Makes the transaction wait until the synchronous replicas have everything that it could read. PostgreSQL waits only
--- at the end of a transaction that has a number and wrote to its log (WAL), and then for the log up to its own end. A
--- transaction becomes visible after its end is in the log, so what was read comes earlier in it. This empty
--- message is such a write: it needs no table, no lock and no rights, and standbys skip it.
+-- at the end of a transaction that has an ID and wrote to the WAL, and then for the WAL up to its commit record. A
+-- transaction becomes visible after its commit record is written, so what was read comes earlier in the WAL. This
+-- empty message is such a write: it needs no table, lock or privilege, and standbys ignore it.
 pg_logical_emit_message(true, 'clarion', ''::text)
 
 -- fragment: lost_attempt
@@ -14,16 +14,16 @@ trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at, extract(epoch FR
 
 -- fragment: event_id
 -- The ID of the message to the endpoint `subscribed` about a row of `news`: a UUID of version 8 (RFC 9562) made of the
--- SHA-256 of what the event is. So an event that is reported twice, such as by a dispatcher whose lease had ended, is
--- one message. A trigger can die again after a retry, so the attempt is part of that event.
+-- SHA-256 of the event's identity. So an event that is reported twice, such as by a dispatcher whose lease had ended,
+-- is one message. A trigger can become dead again after a redrive, so that event's identity includes the attempt.
 overlay(overlay(substr(encode(sha256(convert_to(
     concat_ws('/', subscribed.id, news.trigger_id, news.state, CASE news.state WHEN 'dead' THEN news.attempts END),
     'UTF8')), 'hex'), 1, 32) PLACING '8' FROM 13) PLACING '8' FROM 17)::uuid
 
 -- fragment: webhook_messages
--- Two parts of a WITH that queue a message about each row of its part `news` for every endpoint that is subscribed
--- to it. `news` has trigger_id, state, attempts, provider, provider_message_id and error (without the recipient).
--- While no project has an endpoint, `news` is not even read.
+-- Two CTEs that queue a message about each row of the CTE `news` for every subscribed endpoint. `news` has trigger_id,
+-- state, attempts, provider, provider_message_id and error (without the recipient). If there are no endpoints, `news` is
+-- not read.
 notified AS (
     INSERT INTO webhook_message (id, webhook_id, trigger_id, type, body)
     SELECT
@@ -56,7 +56,7 @@ notified AS (
 c.channel || '/' || array_to_string(c.providers, ',')
 
 -- fragment: current_lane
--- The lane that the campaign of a row of `queue` has now. A trigger without a campaign stays where it is.
+-- The lane that the campaign of a row of `queue` has now. If the campaign does not exist, the lane does not change.
 coalesce((
     SELECT
         -- include: lane_of_campaign
@@ -65,13 +65,13 @@ coalesce((
 
 -- fragment: was_delivered
 -- Whether the trigger `t` has been delivered. A cancellation or a last failure can be written at the same moment as
--- "delivered", neither transaction seeing the other; then "delivered" counts.
+-- "delivered", neither transaction seeing the other; "delivered" then takes precedence.
 'delivered' = ANY(ARRAY(SELECT a.outcome FROM attempt a WHERE a.trigger_id = t.id))
 
 -- fragment: delivery_state
 -- The state of the trigger `t`, from its rows q of queue, d of dead_letter, c of cancellation, and its last attempt.
 CASE
-    WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- later, its lease has ended
+    WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- after due_at, the lease has ended
     WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
     WHEN q.trigger_id IS NOT NULL THEN 'pending'
     WHEN d.trigger_id IS NOT NULL AND NOT
@@ -99,7 +99,7 @@ AND (:since::timestamptz IS NULL OR t.accepted_at >= :since)
 AND (:error::text IS NULL OR last.error ILIKE :error) AND (:project::text IS NULL OR p.name = :project)
 
 -- fragment: delivery_columns
--- All that a Delivery is made of. One statement reads it, so that all of it is of the same instant.
+-- The columns of a Delivery. One statement reads them all, so that they are consistent.
 t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, t.key_id, q.due_at,
 CASE WHEN NOT
     -- include: was_delivered
@@ -109,7 +109,7 @@ AS state,
 ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
 
 -- fragment: join_records
--- What else is on record of the trigger `t`. Each row is found on its own, so that no table is read whole.
+-- Joins the other records of the trigger `t`. Each row is looked up separately, so that no table is scanned.
 LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
 LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
 LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true

@@ -1,4 +1,4 @@
-"""The connection pool, and the meaning of its errors for callers."""
+"""Opens connections and pools, and converts the driver's errors for callers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ READING = {
 }
 """Settings of PostgreSQL for the connections of lists and watchers.
 
-Their statements end when a page is full, and should read no more rows than that takes: in the order of an
-index, with related rows looked up one by one. A statement that still takes too long is cancelled.
+These statements stop when a page is full. To read few rows until then, they follow an index and look up
+related rows one by one. A statement that still takes too long is cancelled.
 """
 
 log = structlog.get_logger(__name__)
@@ -44,28 +44,28 @@ warnings.filterwarnings("ignore", message="password file", module="asyncpg")  # 
 _SQL = load("pool.sql")
 _BACKEND = _SQL["backend"]
 _POOLING_CHECKS = 10
-"""How often to check whether two connections share a session; without other clients, once is enough."""
+"""Number of checks whether two connections share a session; without other clients, one is enough."""
 # SQLSTATE prefixes: connection errors (08), full disk and other exhausted resources (53), shutdown and crash
 # (57P), and a server that became a read-only replica in a failover (25006). Also errors for which a retry
 # helps: deadlocks (40), a lock_timeout (55P03) or statement_timeout (57014) that an operator has set, and I/O
-# errors (58). A missing column (42703) or table (42P01) means that the schema was migrated by a version that
-# this one cannot run next to: the server is not ready then.
+# errors (58). A missing column (42703) or table (42P01) means that a version of Clarion that
+# is incompatible with this one has migrated the schema: the server is then not ready.
 _OUTAGE_STATES = ("53", "57P", "25006", "08", "40", "55P03", "57014", "58", "42703", "42P01")
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the error means that the database is unavailable, and not that a statement is wrong."""
+    """Return whether the error means that the database is unavailable, not that a statement is wrong."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_OUTAGE_STATES)
     if isinstance(error, ValueError):  # asyncpg raises one for a bad URL that is also an InterfaceError
         return False
-    # asyncpg raises InternalClientError if a connection ends where it does not expect it.
+    # asyncpg raises InternalClientError if a connection ends unexpectedly.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 @asynccontextmanager
 async def reached() -> AsyncIterator[None]:
-    """Raise StoreUnavailable instead of errors that mean an outage.
+    """Convert errors that mean an outage to StoreUnavailable.
 
     Raises:
         StoreUnavailable: The database is unavailable.
@@ -80,12 +80,12 @@ async def reached() -> AsyncIterator[None]:
 
 
 async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: object) -> int:
-    """Run a statement until it returns fewer rows than the chunk; return how many rows in all.
+    """Run a statement until it returns fewer rows than the chunk; return the total number of rows.
 
     Args:
         pool: The database.
         statement: Returns a row for each row that it changes, up to its parameter `limit`.
-        chunk: The limit.
+        chunk: The value of `limit`.
         values: The statement's other parameters.
     """
     total = 0
@@ -97,11 +97,11 @@ async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: 
 
 
 async def connect(url: str, *, connect_timeout: float = 10.0) -> RawConnection:
-    """Open one connection, with the settings that the URL has.
+    """Open one connection, with the URL's settings.
 
     Args:
         url: The URL of the database.
-        connect_timeout: Seconds, unless the URL has another `connect_timeout`.
+        connect_timeout: Seconds, unless the URL sets `connect_timeout`.
 
     Raises:
         ConfigError: The URL is wrong, or the server rejects the login.
@@ -115,7 +115,7 @@ async def connect(url: str, *, connect_timeout: float = 10.0) -> RawConnection:
 
 
 async def _prepare(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Apply settings, and require durable commits without weakening a cluster that is configured for more.
+    """Apply settings, and require durable commits; a stricter setting of the cluster is kept.
 
     The settings are not startup parameters, because a connection pooler refuses those that it does not know.
     """
@@ -137,10 +137,10 @@ async def open_pool(
 
     Args:
         url: The URL of the database.
-        size: The number of connections at most.
-        connect_timeout: Seconds, unless the URL has another `connect_timeout`.
+        size: The maximum number of connections.
+        connect_timeout: Seconds, unless the URL sets `connect_timeout`.
         settings: Settings of PostgreSQL for each connection.
-        primary: Makes the connections; by default, the pool has its own.
+        primary: Opens the connections; by default, the pool creates its own.
 
     Raises:
         ConfigError: The URL is wrong, the server rejects the login, or a pooler does not keep sessions.
@@ -171,9 +171,9 @@ async def open_pool(
 
 
 async def _require_sessions(pool: Pool) -> None:
-    """Check that a connection keeps its session, which a pooler in transaction mode gives to others.
+    """Check that a connection keeps its session; a pooler in transaction mode shares sessions.
 
-    A server's process ID differs from the one that it sent at the start if a pooler is in between.
+    Without a pooler, the session's process ID is the one that the server sent at the start.
 
     Raises:
         ConfigError: The connection goes through a pooler in transaction mode.

@@ -1,4 +1,4 @@
-"""Counts the running server and dispatcher processes, which share rates between them."""
+"""Counts the running server and dispatcher processes, which divide limits and rates among themselves."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ _SQL = load("presence.sql")
 
 
 class Presence:
-    """Makes this process known to the others of its role, and counts them.
+    """Registers this process, and counts the processes of its role.
 
-    A process that stops leaves; one that is killed counts for 10 seconds more. The count falls one beat late:
-    otherwise the first process back after an outage would claim the whole rate.
+    A process that stops removes itself; one that is killed is counted for another 10 seconds. A lower count
+    takes effect one beat later: otherwise, the first process to reconnect after an outage would use the whole
+    rate.
 
     Args:
         pool: The database.
-        on_count: Is called with the number of processes of this role.
+        on_count: Called with the number of processes of this role.
         role: `server` or `dispatcher`.
         status: Returns the status of each provider, which a dispatcher reports.
         interval: Seconds between beats.
@@ -57,7 +58,7 @@ class Presence:
         self._lock = asyncio.Lock()
 
     async def beat(self) -> None:
-        """Record once that this process is running, and count.
+        """Record once that this process is running, and count the processes of its role.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -85,7 +86,7 @@ class Presence:
                 log.warning(f"{self._role} processes not counted", exc_info=None if expected else error)
 
     async def leave(self) -> None:
-        """Stop counting this process. Without a database, the others notice after 10 seconds."""
+        """Remove this process. If that fails, the others still count it for 10 seconds."""
         self._left = True
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(self._interval), self._lock, reached():

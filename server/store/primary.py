@@ -1,7 +1,7 @@
-"""Connects to the primary among the hosts of the database's URL, and leaves one that is silent or replaced.
+"""Connects to the primary among the URL's hosts, and leaves a primary that hangs or was replaced.
 
-A host that is stopped, or behind a broken network, accepts connections and never answers. So all hosts are
-tried at the same time, and a running process asks its primary once a second whether it is there.
+A host that is stopped, or behind a broken network, may accept connections but never answer. So all hosts are
+tried at the same time, and a running process checks once a second that its primary answers.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["Primary", "RawConnection", "ServerConnection", "exposed_to"]
 log = structlog.get_logger(__name__)
 
 _HOST_SECONDS = 2.0
-"""How long one of several hosts may take to answer a new connection."""
+"""Seconds that one of several hosts may take to answer a new connection."""
 _SILENCE = 2.0
 """Seconds without an answer after which a new connection decides whether the server hangs."""
 _INTERVAL = 1.0
-"""Seconds between two questions to the primary."""
+"""Seconds between two checks of the primary."""
 _SURVEY = 5.0
-"""Seconds between two looks at all hosts, which find a newer primary next to one that still runs."""
+"""Seconds between two checks of all hosts, to find a newer primary while the old one runs."""
 _SOCKET_OPTIONS = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
-"""Seconds and, for the last, milliseconds, so that a lost network ends a connection within about 10 s."""
+"""Seconds (for the last one, milliseconds), so that a lost network ends a connection within about 10 s."""
 _SQL = load("primary.sql")
 _IDENTIFY, _TIMELINE = _SQL["identify"], _SQL["timeline"]
 
@@ -46,7 +46,7 @@ class ServerConnection(asyncpg.Connection):  # generic in the stubs only
     """A connection that notices a lost network, and has no state to reset between uses.
 
     Attributes:
-        exposed_to: The address of a remote server with which it does not use TLS, or None.
+        exposed_to: The server's address if it is remote and TLS is not used, otherwise None.
     """
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
@@ -55,13 +55,13 @@ class ServerConnection(asyncpg.Connection):  # generic in the stubs only
         _notice_lost_network(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
-        """Return no statement, which saves a round trip."""
+        """Return an empty statement, which saves a round trip."""
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """One run of a PostgreSQL server. The cluster and its timeline are known if there are several hosts."""
+    """One run of a PostgreSQL server. `cluster` and `timeline` are set only if there are several hosts."""
 
     started_at: dt.datetime
     cluster: int = 0
@@ -79,11 +79,11 @@ class Primary:
 
     Args:
         url: The URL of the database, with one host or several.
-        connect_timeout: Seconds for a new connection, unless the URL has another `connect_timeout`.
+        connect_timeout: Seconds for a new connection, unless the URL sets `connect_timeout`.
 
     Attributes:
-        database: What the URL says.
-        startup: The settings with which connections start.
+        database: The parsed URL.
+        startup: The startup parameters of connections.
 
     Raises:
         ConfigError: The URL is invalid.
@@ -100,7 +100,7 @@ class Primary:
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
 
     async def connect(self, *_: object, timeout: float = 0, **options: Any) -> RawConnection:  # noqa: ASYNC109
-        """Connect to the primary, as `asyncpg.connect` does; the URL and the time limit are this object's.
+        """Connect to the primary, as `asyncpg.connect` does; URL and timeout are this object's.
 
         Raises:
             OSError: No host can be reached in time.
@@ -123,7 +123,7 @@ class Primary:
             await asyncio.sleep(_INTERVAL)
 
     def _warn_if_exposed(self, connection: ServerConnection) -> None:
-        """Warn once of a remote server without TLS: the network sees what is stored and who receives it."""
+        """Warn once if TLS is not used with a remote server: others can read messages and recipients."""
         if connection.exposed_to and not self._warned:
             self._warned = True
             log.warning(
@@ -136,21 +136,21 @@ class Primary:
         return len(self._hosts) > 1
 
     async def _ask(self, ours: _Found | None) -> _Found | None:
-        """Return the connection if its server answers; otherwise another one, or None."""
+        """Return the connection if its server answers; otherwise a new one, or None."""
         silent = False
         try:
             if ours and await self._identify(ours.connection, _SILENCE) == ours.server:
                 return ours
         except TimeoutError:
             silent = True
-        except Exception as error:  # it was closed, like the others, or only this one was
-            log.info("asking the primary failed", error=type(error).__name__)
+        except Exception as error:  # all connections were closed, or only this one
+            log.info("check of the primary failed", error=type(error).__name__)
         if ours:
             ours.connection.terminate()
         return await self._renew(None, silent=silent)
 
     async def _renew(self, ours: _Found | None, *, silent: bool) -> _Found | None:
-        """Look for the primary, and leave all other servers. If there is none, leave one that is silent.
+        """Find the primary, and disconnect from all other servers; if none is found, from a silent one.
 
         Returns:
             A connection to the primary, or the given one if no primary was found.
@@ -159,7 +159,7 @@ class Primary:
         try:
             found = await self._find(options, thorough=not silent)  # a silent server would delay the answer
         except Exception as error:  # of any kind: the watch must not end
-            log.warning("database not found", error=type(error).__name__, silent=silent)
+            log.warning("no primary found", error=type(error).__name__, silent=silent)
             if silent:
                 self._leave_all_but(None)
             return ours
@@ -169,21 +169,23 @@ class Primary:
         return found
 
     def _leave_all_but(self, server: _Server | None) -> None:
-        """Close the connections to other servers: what waits for an answer fails, and is tried again."""
+        """Close the connections to other servers. Statements in progress fail and are retried."""
         left = [connection for connection, other in self._servers.items() if other != server]
         for connection in left:
             del self._servers[connection]
             connection.terminate()
         if left:
-            log.warning("left a database server that is silent or was replaced", connections=len(left))
+            log.warning(
+                "disconnected from a database server that is silent or was replaced", connections=len(left)
+            )
 
     async def _find(self, options: dict[str, Any], *, thorough: bool) -> _Found:
         """Connect to all hosts at once.
 
         Args:
-            options: Of `asyncpg.connect`.
+            options: Arguments of `asyncpg.connect`.
             thorough: Wait for all hosts and return the newest primary; otherwise return the first that
-                answers. One that is older than a primary seen before is never returned.
+                answers. A primary older than one seen before is never returned.
         """
         attempts = [asyncio.create_task(self._try(host, options)) for host in self._hosts]
         found: list[_Found] = []
@@ -227,7 +229,7 @@ class Primary:
         return _Found(server, connection)
 
     async def _identify(self, connection: RawConnection, seconds: float | None = None) -> _Server:
-        """Return what server this is; raise an error if it is a standby."""
+        """Return the server's identity; raise an error if it is a standby."""
         async with asyncio.timeout(seconds):
             row = await connection.fetchrow(*_IDENTIFY())
             assert row  # noqa: S101 - a SELECT without FROM returns one row
@@ -241,7 +243,7 @@ class Primary:
 
 
 def _most_useful(errors: Sequence[BaseException]) -> BaseException:
-    """Return the error to show: that of a server that refuses the login, rather than of one that is away."""
+    """Return the error to show: that of a server that refused the login, not of an unreachable one."""
     answered = [one for one in errors if not isinstance(one, OSError | asyncpg.ReadOnlySQLTransactionError)]
     return (answered or errors)[0]
 
@@ -264,7 +266,7 @@ def exposed_to(transport: asyncio.BaseTransport) -> str | None:
 
 
 def _notice_lost_network(connected: socket.socket) -> None:
-    """Set the time limits of TCP that the system has; for a Unix socket there are none."""
+    """Set the TCP time limits that the system supports; do nothing for a Unix socket."""
     if connected.family == socket.AF_UNIX:
         return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

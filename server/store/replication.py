@@ -1,8 +1,8 @@
-"""Whether a commit is on the synchronous replicas, if the cluster has any.
+"""Checks that commits are on the synchronous replicas, if the cluster has any.
 
 PostgreSQL waits for them after it has committed on the primary's disk. If an operator, a time limit or a lost
-client ends that wait, the rows stay, other sessions read them, and a failover loses them. PostgreSQL then
-reports success with a warning. A session that writes nothing waits for no replica, whatever it has read.
+client ends that wait, the rows stay and other sessions read them, but a failover loses them. PostgreSQL then
+reports success with a warning. A session that only reads never waits for replicas.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .sql import load
 __all__ = ["NotReplicated", "changed", "confirm_replicated", "replicated"]
 
 _WAITING_CODE = "syncrep.c"
-"""The source file of PostgreSQL that warns of an ended wait; the warning's text depends on the language."""
+"""The PostgreSQL source file that emits the warning, whose text depends on the server's language."""
 _CONFIRM = load("replication.sql")["confirm"]
 
 
@@ -30,7 +30,7 @@ class NotReplicated(StoreUnavailable):
 
 @contextmanager
 def replicated(connection: Connection) -> Iterator[None]:
-    """Require that what the block commits on the connection is as durable as the cluster promises.
+    """Require that all commits of the block on this connection reach the synchronous replicas.
 
     Raises:
         NotReplicated: A commit stopped waiting for the synchronous replicas.

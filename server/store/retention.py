@@ -39,7 +39,7 @@ async def delete_messages(pool: Pool, older_than: float) -> int:
 
 
 async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
-    """Delete old keys every minute, until cancelled. A key that is too old has no effect even before that."""
+    """Delete old keys every minute, until cancelled. An expired key has no effect even before that."""
     await _every_minute(lambda: delete_keys(pool, older_than), "old idempotency keys not deleted")
 
 

@@ -8,8 +8,8 @@ A file is a sequence of blocks. A block begins with a line `-- name: find_key` f
         -- include: key_columns
     FROM api_key WHERE id = :key_id AND (:project_id::int8 IS NULL OR project_id = :project_id)
 
-A comment `-- include: NAME` is replaced by that fragment, which may include others. Fragments are those of
-the same file and of `fragments.sql`, which holds what several folders share. `:name` is a parameter.
+A comment `-- include: NAME` is replaced by that fragment, which may include others. A file can include
+its own fragments, and those of `fragments.sql`, which several folders share. `:name` is a parameter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent
 _SHARED = "fragments.sql"
 _BLOCK = re.compile(r"^-- (name|fragment): (\w+)\n", re.MULTILINE)
 _INCLUDE = re.compile(r"-- include: (\w+)")
-# Strings, comments and casts are matched first, so that no colon in them is taken for a parameter.
+# Strings, comments and casts are matched first, so that a colon in them does not start a parameter.
 _PARAMETER = re.compile(r"'[^']*'|--[^\n]*|::|:([a-z]\w*)")
 
 
@@ -34,7 +34,7 @@ class Statement:
     Call it with a value for each parameter and pass the result to asyncpg: `pool.fetch(*FIND(id=1))`.
 
     Attributes:
-        text: The statement as PostgreSQL takes it, with `$1`, `$2` and so on, and without comments.
+        text: The statement as sent to PostgreSQL, with `$1`, `$2` and so on, and without comments.
         parameters: The names of the parameters; the first is `$1`.
     """
 

@@ -52,7 +52,7 @@ def limited(hold: Hold | None = Hold.RATE) -> ProviderStatus:
             "no running dispatcher has any of the providers smtp, backup; configured are: fcm, sandbox",
         ),
         ([report()], Reason.NO_PROVIDER, "configured are: none"),
-        ([DispatcherReport(NOW, None)], Reason.DUE, "a dispatcher of an older version runs"),
+        ([DispatcherReport(NOW, None)], Reason.DUE, "a dispatcher of an older version is running"),
         ([DispatcherReport(NOW, None), report(smtp=FREE)], Reason.DUE, "smtp can send it now; 3 are due"),
         ([report(smtp=is_open(9))], Reason.BREAKER_OPEN, "the circuit breaker of smtp is open: SMTP 535 No"),
         ([report(smtp=is_open(9), backup=FREE)], Reason.DUE, "backup can send it now"),
@@ -67,7 +67,7 @@ def limited(hold: Hold | None = Hold.RATE) -> ProviderStatus:
         (
             [report(smtp=ProviderStatus(Hold.SLOTS), backup=FREE)],
             Reason.CONCURRENCY,
-            "smtp is sending as many messages at once as it may; 3 are due before it",
+            "smtp is sending the maximum of messages at once; 3 are due before it",
         ),
     ],
 )

@@ -1,7 +1,7 @@
-"""One commit: triggers, their places in the queue and their idempotency keys, all of them or none.
+"""One commit: triggers, their positions in the queue and their idempotency keys, all of them or none.
 
-A small commit is one statement, and so one round trip. A large one is a transaction with COPY, which costs
-the driver a third of what the statement's arrays cost.
+A small commit is one statement, and so one round trip. A large one is a transaction with COPY, which takes
+the driver a third of the time of the statement's arrays.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ log = structlog.get_logger(__name__)
 
 Prepared: TypeAlias = "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]"
 CommitResult: TypeAlias = uuid.UUID | Exception
-"""The result for one entry: the id of the trigger on disk, or the reason why there is none."""
+"""The result for one entry: the id of the trigger on disk, or the error."""
 Known: TypeAlias = dict[tuple[int, str], tuple[uuid.UUID, bytes]]
 """By project and key: the id of the trigger that the key belongs to, and the hash of its content."""
 
 _CONNECT_SECONDS = 5
 _COPY_FROM = 100
-"""Triggers in a commit from which COPY is cheaper than one statement, despite its extra round trips."""
+"""Minimum triggers in a commit for which COPY is cheaper than one statement, despite more round trips."""
 _CONNECTION_LOST = "The connection to the database was lost; the trigger may or may not have been accepted."
 _NOT_REPLICATED = "No database replica confirmed the trigger; it may or may not have been accepted."
 
@@ -132,7 +132,7 @@ class TriggerCommit:
         return await self._insert(entries, _INSERT)
 
     async def _second_try(self, entries: Sequence[ValidTrigger]) -> Known:
-        """Write entries that the first try may have written, or that a backend without a client still may."""
+        """Write entries that the first try may have written, or may still write without a client."""
         return await self._insert(entries, _INSERT_AGAIN)
 
     async def _insert(self, entries: Sequence[ValidTrigger], statement: Statement) -> Known:
@@ -179,7 +179,7 @@ class TriggerCommit:
 class _PinnedConnection:
     """One connection with its prepared statements, kept between commits.
 
-    It saves the round trips of acquiring one from the pool and of preparing the statements.
+    It saves the round trips of acquiring a connection from the pool and preparing the statements.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -269,8 +269,8 @@ def result_for(key: IdempotencyKey, trigger: Trigger, trigger_id: uuid.UUID, con
 
     Args:
         key: The key.
-        trigger: The trigger that was called with it.
-        trigger_id: The trigger that it belongs to.
+        trigger: The trigger that was sent with the key.
+        trigger_id: The stored trigger that the key belongs to.
         content: The fingerprint stored with the key.
     """
     if not key.is_same_call(trigger, content):

@@ -47,7 +47,7 @@ class TriggerWriter:
 
     Args:
         pool: The database to write to.
-        notifier: Is notified after each commit.
+        notifier: Notified after each commit.
         max_pending: Triggers that may wait for a commit; further calls are rejected.
         key_lifetime: Seconds after which an idempotency key may be used for another trigger.
         sleep: Replaces `asyncio.sleep` in tests.
@@ -127,7 +127,7 @@ class TriggerWriter:
         }
         async with reached(), self._pool.acquire() as connection:
             rows = await connection.fetch(*_FIND_EARLIER(**values))
-            if rows:  # their own commit may have been cut off before a replica had it
+            if rows:  # their commit may have stopped waiting before a replica had it
                 await confirm_replicated(connection)
         known = known_keys(rows)
         return [
@@ -150,7 +150,7 @@ class TriggerWriter:
             if crowded:
                 await self._sleep(_GATHER_SECONDS)
             crowded = len(self._waiting) > 1
-            # Nothing is stored for callers that gave up before their commit began: they get no answer.
+            # Skip callers that gave up before their commit began: they would not receive a result.
             await self._write([call for call in self._next_calls() if not call.done.done()])
 
     def _next_calls(self) -> list[_Call]:

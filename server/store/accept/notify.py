@@ -1,7 +1,7 @@
 """Notifies dispatchers of new work, outside the commit.
 
 NOTIFY inside the accepting transaction would serialise all commits of the cluster on one lock. A lost
-notification is harmless: dispatchers also look into the queue twice a second.
+notification is harmless: dispatchers also poll the queue twice a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
--- Accepting triggers, in one commit with their places in the queue and their idempotency keys. The fragments
+-- Accepts triggers, in one commit with their positions in the queue and their idempotency keys. The fragments
 -- `trigger_columns` and `given_triggers` come from the fields of Trigger; see statements.py.
 
 -- fragment: given_places
@@ -42,11 +42,11 @@ SELECT
     -- include: wait_for_replicas
 
 -- fragment: claim_keys
--- Of two entries with one key, also from different processes, the second waits for the first one's commit and then
--- reads what it wrote: the update without effect makes RETURNING include the existing row. A key older than its
--- lifetime is taken over. The statement can be sent again, because the key's row then names this very trigger. As it
--- always writes, the commit also waits until the replicas have what it found. The order prevents a deadlock between two
--- commits that have keys in common.
+-- If two entries have the same key, even in different processes, the second waits for the first to commit and then
+-- reads its row: the update without effect makes RETURNING include existing rows. A key older than its lifetime is
+-- reassigned. The statement can be sent again, because the key's row then refers to the same trigger. Because it always
+-- writes, the commit also waits until the replicas have the rows that it found. The sort order prevents deadlocks
+-- between commits that share keys.
 INSERT INTO idempotency AS known (project_id, key, content, trigger_id)
 SELECT project_id, key, content, id FROM given WHERE key IS NOT NULL ORDER BY project_id, key
 ON CONFLICT (project_id, key) DO UPDATE SET
@@ -87,8 +87,8 @@ SELECT project_id, key, claimed.trigger_id, claimed.content
 FROM given JOIN claimed USING (project_id, key) WHERE claimed.trigger_id <> given.id
 
 -- name: claim_keys
--- The keys of many triggers, which are then copied. The values are joined by spaces, which neither ids nor keys
--- contain: the driver needs 2 µs to write one element of an array.
+-- Claims the keys of many triggers, which COPY then inserts. The values are joined by spaces, which neither ids nor
+-- keys contain, because the driver takes 2 µs for each element of an array.
 WITH given AS (
     SELECT id, project_id, key, decode(hexadecimal, 'hex') AS content
     FROM unnest(

@@ -39,11 +39,11 @@ _SQL = load("admin/endpoints.sql")
 async def create_endpoint(
     pool: Pool, *, project: str, url: str, events: Iterable[EventType], secret: str
 ) -> Endpoint:
-    """Create an endpoint of the project. It receives events that occur from now on.
+    """Create an endpoint of the project. It receives only later events.
 
     Raises:
         ProjectNotFound: No project has this name.
-        TooManyEndpoints: The project has as many endpoints as it may have.
+        TooManyEndpoints: The project already has the maximum number of endpoints.
     """
     async with pool.acquire() as connection, connection.transaction():
         project_id = await connection.fetchval(*_SQL["lock_project"](name=project))

@@ -3,7 +3,7 @@ w.id, w.url, w.events, w.state, w.created_at, w.disabled_because, w.previous_unt
 (SELECT name FROM project WHERE project.id = w.project_id) AS project
 
 -- name: lock_project
--- The lock makes two calls at the same time count each other's endpoints.
+-- The lock makes concurrent calls count each other's endpoints.
 SELECT id FROM project WHERE name = :name FOR UPDATE
 
 -- name: count

@@ -20,7 +20,7 @@ _SQL = load("admin/keys.sql")
 
 
 async def all_by_hash(connection: Connection) -> Mapping[bytes, ApiKey]:
-    """Return all keys, revoked ones for 90 days, by the SHA-256 of their secrets."""
+    """Return all keys, including those revoked in the last 90 days, by the SHA-256 of their secrets."""
     return {row["secret_hash"]: _key(row) for row in await connection.fetch(*_SQL["keys_by_hash"]())}
 
 

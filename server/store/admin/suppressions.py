@@ -119,7 +119,7 @@ async def remove_suppressions(pool: Pool, wanted: SuppressionFilter, *, retry: b
     Args:
         pool: The database.
         wanted: Which suppressions.
-        retry: Whether to queue what each stopped: dead letters since then, and messages that were not sent.
+        retry: Whether to queue the messages that they stopped: dead letters since then, and unsent messages.
     """
     values = {**wanted.arguments(), "until": await pool.fetchval(*_SQL["now"]()), "limit": _REMOVED_AT_ONCE}
     removed = retried = 0
@@ -133,7 +133,7 @@ async def remove_suppressions(pool: Pool, wanted: SuppressionFilter, *, retry: b
 
 
 async def _retry_stopped(connection: Connection, rows: list[asyncpg.Record]) -> int:
-    """Queue the messages that removed suppressions stopped; return how many."""  # dispatchers poll for them
+    """Queue the messages that removed suppressions stopped; return how many. Dispatchers poll for them."""
     queued = await connection.fetch(
         *_SQL["retry_stopped"](
             projects=[row["project_id"] for row in rows],

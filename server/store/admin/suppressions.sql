@@ -37,8 +37,8 @@ WHERE (s.project_id, s.channel, s.address) = (chosen.project_id, chosen.channel,
 RETURNING s.project_id, s.channel, s.address, s.created_at
 
 -- fragment: chosen_to_retry
--- Two parts of a WITH that find what suppressions stopped, which its part `gone` lists: the dead letters since then, and
--- what was not sent. A dispatcher's clock, which `started_at` is by, may be behind.
+-- Two CTEs that find the messages stopped by the suppressions in the CTE `gone`: dead letters since then, and messages
+-- that were not sent. `started_at` is the time of a dispatcher's clock, which may be behind.
 stopped AS (
     SELECT trigger_id, died_at AS ended_at FROM dead_letter
     UNION

@@ -27,8 +27,8 @@ async def list_log(
     Args:
         pool: The database.
         endpoint_id: Only messages to this endpoint.
-        failed: Only messages whose last attempt failed, also if another attempt follows.
-        limit: The number of messages at most.
+        failed: Only messages whose last attempt failed, even if another attempt follows.
+        limit: The maximum number of messages.
     """
     statement = _SQL["log_of_failed" if failed else "log"](endpoint_id=endpoint_id, limit=limit)
     return [_logged(row) for row in await pool.fetch(*statement)]
@@ -39,8 +39,8 @@ async def retry_messages(
 ) -> int:
     """Retry messages that were given up or wait for another attempt; return how many.
 
-    They are due at once, with all attempts of the policy again. Messages that fail again meanwhile are not
-    retried; otherwise this would not end while an endpoint fails.
+    They become due at once, and the retry policy counts from zero. Messages that fail again meanwhile are not
+    retried again; otherwise this call would not end while an endpoint fails.
 
     Args:
         pool: The database.

@@ -25,7 +25,8 @@ FROM (
 -- include: join_log
 
 -- name: log_of_failed
--- The queue counts the attempt in progress. So a message that is being sent for the first time has one, but none failed.
+-- The queue also counts the attempt in progress, so a message that is being sent for the first time has one attempt but
+-- no failed one.
 SELECT
     -- include: log_columns
 FROM (
@@ -44,7 +45,7 @@ FROM (
 SELECT now()
 
 -- name: requeue
--- Queues messages that were given up. Those of deleted endpoints stay as they are.
+-- Queues failed messages again, except those of deleted endpoints.
 WITH chosen AS (
     SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
         WHERE a.message_id = m.id) AS attempts
@@ -60,8 +61,8 @@ SELECT id, webhook_id, now() + make_interval(secs => :message_ttl), attempts, at
 ON CONFLICT (message_id) DO NOTHING RETURNING message_id
 
 -- name: make_due
--- Makes messages that wait for a retry due now, with all attempts of the policy again. Those that are being sent, and
--- those that are due with all their attempts already, stay as they are.
+-- Makes messages that wait for a retry due now; the policy counts from zero again. Messages that are being sent, and
+-- due messages that have all their attempts left, do not change.
 UPDATE webhook_queue SET due_at = now(), expires_at = now() + make_interval(secs => :message_ttl), tries_from = attempt
 WHERE message_id = ANY(ARRAY(
     SELECT message_id FROM webhook_queue

@@ -1,1 +1,1 @@
-"""The queues: claim, lease, release, record."""
+"""The queues of triggers and webhook messages, from claim to outcome."""

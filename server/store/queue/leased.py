@@ -1,4 +1,4 @@
-"""What the queues of triggers and of webhook messages share: claims under a lease."""
+"""The base class of the queues of triggers and webhook messages, with claims under a lease."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
 
     Args:
         pool: The database, opened with the settings `SESSION` of `triggers.py`.
-        clock: Seconds, for the scan floors.
+        clock: Returns monotonic seconds, for the scan floors.
     """
 
     _sql: ClassVar[Mapping[str, Statement]]
@@ -60,7 +60,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
 
         Args:
             shares: The lanes, with the number of claims wanted from each.
-            lease: Seconds after which another dispatcher may claim the same.
+            lease: Seconds after which another dispatcher may claim the same rows.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -74,7 +74,9 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         except StoreUnavailable:
             self._floors.reset()
             raise
-        claims = [self._claim(row) for row in rows if row["id"] is not None]  # one row always has the time
+        claims = [
+            self._claim(row) for row in rows if row["id"] is not None
+        ]  # a row without an id only has the time
         counts = Counter(claim.lane for claim in claims)
         self._floors.record_scan(shares, counts, rows[0]["reached"], rows[0]["at"])
         return claims
@@ -93,8 +95,8 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         """Extend the leases of claims; return the IDs of those that this dispatcher still holds.
 
         Args:
-            claims: What is still being sent.
-            lease: Seconds from now after which another dispatcher may claim the same.
+            claims: The claims that are still being sent.
+            lease: Seconds from now after which another dispatcher may claim the same rows.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -123,7 +125,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
             await self._pool.execute(*self._sql["release"](**values, holder=self._holder))
 
     async def bury_expired(self, error: str, after_doubt: str) -> int:
-        """End rows that have expired and are not leased; return how many.
+        """Give up rows that have expired and are not leased; return how many.
 
         Args:
             error: The error to record for them.

@@ -1,14 +1,14 @@
-"""Where in a lane a claim starts to scan, so that dead rows at the front cost nothing.
+"""Computes where in a lane a claim starts to scan, so that it skips dead rows at the front.
 
 A claimed row moves to the end of its lease and leaves a dead index entry behind. Vacuum removes those, but
 not while an old transaction is open anywhere in the database: then every claim that starts at the front of
 the index steps over all rows that were ever claimed (published: claims of 3 ms grow to over 180 ms). But the
-rows in front of the last claim are known to be claimed, so the next one can start there: at the floor.
+rows before the last claim are known to be claimed, so the next claim can start there: at the floor.
 
-A row can appear below the floor: its transaction took the time when it began, and committed late. So some
-claims look further back, and a few start at the very front. A claim that found as much as its share allows is
-continued from where it ended: a whole batch may be late, and a provider with a rate limit has room for one at
-a time.
+A row can appear below the floor: its due time is when its transaction began, which may commit late. So some
+claims look further back, and a few start at the front. If such a claim fills its share, the next one
+continues where it ended: a whole batch may be late, and a provider with a rate limit may have room for only
+one message.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ...domain.delivery import ClaimRequest
 __all__ = ["FRONT", "ScanFloors"]
 
 FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-"""Earlier than any row is due."""
+"""A time before any row is due."""
 MARGIN = dt.timedelta(seconds=0.25)
-"""Longer than nearly every commit takes."""
+"""How far below the last claim the next one starts: longer than nearly every commit takes."""
 LOOK_BACK, LOOK_BACK_EVERY = dt.timedelta(seconds=15), 2.0
-"""Longer than a trigger's commit may take by default, and the seconds between such claims."""
+"""How far a look back goes, longer than a commit may take by default, and the seconds between look backs."""
 LOOK_AT_ALL_EVERY = 60.0
 """Seconds between claims from the front, for clocks that were set and other unforeseen cases."""
 
@@ -35,9 +35,9 @@ LOOK_AT_ALL_EVERY = 60.0
 @dataclass(slots=True)
 class _Lane:
     reached: dt.datetime = FRONT
-    """All rows that were due by then were seen claimed."""
+    """All rows that are due by this time are known to be claimed."""
     back_at: dt.datetime | None = None
-    """How far a look back has got, until it has caught up."""
+    """Where an unfinished look back continues; None if it has caught up."""
     looked_back_at: float = field(default=float("-inf"))
     looked_at_all_at: float = field(default=float("-inf"))
 
@@ -46,7 +46,7 @@ class ScanFloors:
     """The floors of all lanes, for one dispatcher.
 
     Args:
-        clock: Seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -76,7 +76,7 @@ class ScanFloors:
         """Record the result of a claim.
 
         Args:
-            shares: What was requested of each lane.
+            shares: What was requested from each lane.
             counts: The number of rows claimed, by lane.
             reached: For each share the due time of the last row claimed, or None.
             at: The database's time of the claim.

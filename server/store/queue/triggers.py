@@ -25,7 +25,7 @@ __all__ = ["SESSION", "PostgresQueue"]
 log = structlog.get_logger(__name__)
 
 _SEARCH_TIMEOUT = 300.0
-"""Seconds for a search through all that is due in a lane: about 10 s for a million triggers."""
+"""Seconds that a search through a lane's due triggers may take; a million triggers take about 10 s."""
 
 SESSION = {
     "enable_seqscan": "off",
@@ -36,9 +36,8 @@ SESSION = {
 }
 """Settings of PostgreSQL for the connections of a queue.
 
-A statement's plan is kept. It is made without knowing how few rows a batch has, and perhaps while the tables
-are small. So the statements find their rows by `= ANY` or OFFSET 0, which leaves only the index to find them
-by.
+PostgreSQL keeps a statement's plan. It makes the plan without knowing that a batch has few rows, and perhaps
+while the tables are small. So the statements use `= ANY` or OFFSET 0, which force it to use an index.
 """
 
 
@@ -47,7 +46,7 @@ class PostgresQueue(LeasedQueue[Claim]):
 
     Args:
         pool: The database, opened with the settings `SESSION`.
-        clock: Seconds, for the scan floors.
+        clock: Returns monotonic seconds, for the scan floors.
     """
 
     _sql = load("queue/triggers.sql")
@@ -73,7 +72,7 @@ class PostgresQueue(LeasedQueue[Claim]):
         Args:
             lane: The lane to search.
             floor: The due time from which to search.
-            limit: How many to move at most.
+            limit: The maximum number of triggers to move.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
@@ -101,11 +100,11 @@ class PostgresQueue(LeasedQueue[Claim]):
         """Stop listening."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            with suppress(asyncpg.InterfaceError):  # just lost
+            with suppress(asyncpg.InterfaceError):  # the connection was just lost
                 await listener.close()
 
     async def _listen(self) -> None:
-        """Keep a connection that listens; after a loss, the next `wait` opens another."""
+        """Open a listening connection if needed; after a loss, the next `wait` opens another."""
         if self._listener is not None:
             return
         try:
@@ -119,7 +118,7 @@ class PostgresQueue(LeasedQueue[Claim]):
         connection = await self._pool.acquire()
         try:
             await connection.add_listener(QUEUE_CHANNEL, lambda *_: self._notified.set())
-        except BaseException:  # also when the wait has timed out: the pool needs its slot back
+        except BaseException:  # including a timeout: the pool needs its slot back
             connection.terminate()
             raise
         connection.add_termination_listener(self._not_listening)

@@ -1,5 +1,5 @@
--- The queue of triggers. Statements find their rows by `= ANY` or OFFSET 0, which leaves PostgreSQL only the index to
--- find them by; see SESSION in triggers.py.
+-- The queue of triggers. Statements find their rows by `= ANY` or OFFSET 0, which force PostgreSQL to use an
+-- index; see SESSION in triggers.py.
 
 -- name: claim
 -- A row that is due although it is claimed belonged to a dispatcher that died: its attempt is recorded as lost.
@@ -49,7 +49,7 @@ ORDER BY found.id
 
 -- name: finish
 -- A dispatcher whose lease has ended may still report an outcome. "Delivered" is recorded even if another
--- dispatcher holds the row now; only the present holder may retry or give up.
+-- dispatcher holds the row now; only the current holder may retry or give up.
 WITH done AS (
     SELECT * FROM unnest(:ids::uuid[], :numbers::int4[], :providers::text[], :outcomes::text[],
         :started_at::timestamptz[], :durations::float8[], :provider_message_ids::text[], :errors::text[],
@@ -93,7 +93,7 @@ WITH done AS (
         WHERE id = done.trigger_id OFFSET 0) AS t
     WHERE done.refusal <> ''
     ON CONFLICT (project_id, channel, address) DO NOTHING
-), news AS ( -- "delivered" also if no row was queued any more: it is true, and recorded only once
+), news AS ( -- "delivered" counts even if the row is no longer queued; it is recorded only once
     SELECT trigger_id, outcome AS state, number AS attempts, provider, provider_message_id, error
     FROM recorded WHERE outcome = 'delivered'
     UNION ALL
@@ -152,8 +152,8 @@ RETURNING trigger_id
 
 -- name: move_misplaced
 -- Moves triggers that have been due for a second, and whose campaign has another lane now, to that lane. It reads each
--- due row of the lane from the floor on, but writes only those that it moves. They are due from now on, because rows
--- below the floors of their new lane would not be found.
+-- due row of the lane from the floor on, but writes only those that it moves. They become due now, because rows below
+-- the floors of their new lane would not be found.
 WITH misplaced AS MATERIALIZED (
     SELECT queue.trigger_id, queue.due_at FROM queue
     WHERE queue.lane = :lane AND queue.due_at >= :floor AND queue.due_at <= now() - interval '1 s' AND queue.lane <>
@@ -167,7 +167,7 @@ WITH misplaced AS MATERIALIZED (
 SELECT now() AS at, count(*) AS moved, max(due_at) AS reached FROM misplaced
 
 -- name: lanes
--- The distinct lanes, by one index look-up for each, however many rows they have.
+-- The distinct lanes, with one index look-up for each, regardless of the number of rows.
 WITH RECURSIVE lanes AS (
     (SELECT lane FROM queue ORDER BY lane LIMIT 1)
     UNION ALL

@@ -111,7 +111,7 @@ async def list_deliveries(
 async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
     """Put dead letters back into the queue, due at once; return how many.
 
-    Triggers that fail again meanwhile stay dead; otherwise this would not end while a provider rejects all.
+    Triggers that fail again meanwhile stay dead; otherwise, this would not end while a provider rejects all.
 
     Args:
         pool: The database.

@@ -1,9 +1,9 @@
 """The log of changes: ended attempts and cancellations, in the order of their transactions.
 
 The record itself is the log. Each row of `attempt` and `cancellation` has the number of the transaction that
-wrote it. Rows of transactions below pg_snapshot_xmin() are complete and do not change, so a reader that reads
-up to there misses none that commits late. A transaction that stays open for long after writing holds the log
-back.
+wrote it. Rows of transactions below pg_snapshot_xmin() are complete and do not change, so a reader that stops
+there misses no transaction that commits late. A transaction that stays open long after its writes delays the
+log.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class _Tip:
 class ChangeFeed:
     """Follows the log while there are watchers.
 
-    One query serves all watchers: it finds whose triggers changed. Each watcher then reads from its own
-    position, page by page, so a slow one does not delay others, and needs no more memory than a page.
+    One query serves all watchers: it finds the projects whose triggers changed. Each watcher then reads from
+    its own position, page by page, so a slow one does not delay others, and needs no more memory than a page.
 
     Args:
-        pool: A pool for this alone, opened with the settings `READING`.
-        max_watchers: The number of watchers at once. A project may have half of them, so that one key that
+        pool: A separate pool, opened with the settings `READING`.
+        max_watchers: The maximum number of watchers. A project may have half of them, so that one key that
             opens many streams leaves room for other projects.
     """
 
@@ -113,7 +113,7 @@ class ChangeFeed:
     async def after(
         self, position: Position, project_id: int, followed: WatchFilter, within: float
     ) -> Changes:
-        """Return the next changes after a position, or none if nothing changes within `within` seconds.
+        """Return the next changes after a position, or no changes if none occurs for `within` seconds.
 
         Each trigger is included once: as it is now, at the position of its last change among these.
 

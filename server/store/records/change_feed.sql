@@ -4,7 +4,7 @@
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8
 
 -- name: summarize
--- Whose triggers changed from the transaction `since` on.
+-- The projects whose triggers changed in the transaction `since` or later.
 SELECT horizon::text::int8 AS horizon, news.rows, news.projects
 FROM pg_snapshot_xmin(pg_current_snapshot()) AS horizon CROSS JOIN LATERAL (
     SELECT count(*) AS rows, coalesce(array_agg(DISTINCT t.project_id), '{}') AS projects
@@ -20,7 +20,7 @@ FROM pg_snapshot_xmin(pg_current_snapshot()) AS horizon CROSS JOIN LATERAL (
 
 -- name: read
 -- The next rows of the log, of any project, so that the number of rows read is bounded. A cancellation has the number
--- `cancelled`, which places it behind all attempts of its transaction.
+-- `cancelled`, which sorts it after all attempts of its transaction.
 WITH next AS (
     (SELECT xid, trigger_id, number FROM attempt
         WHERE xid >= :xid::int8::text::xid8 AND xid < :until::int8::text::xid8

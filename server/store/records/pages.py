@@ -1,8 +1,8 @@
 """Pages of a project's triggers, the newest first, each read from an index.
 
-Ids of triggers are UUIDs of version 7, so they are in the order of time. For each filter there is an index in
-the order of ids: of the campaign, of the user, or of the triggers in a state. The more triggers match the
-filter that the index covers, the fewer rows are read.
+Ids of triggers are UUIDs of version 7, so they are in the order of time. For each filter (campaign, user,
+state) there is an index in the order of ids. A list reads the index of the filter that the fewest triggers
+match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["list_triggers"]
 _CLOCK_DIFFERENCE = 60_000  # milliseconds
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NARROWER = "The list took too long; narrow it with external_id, campaign_id or accepted_since."
-_COUNT_LIMIT = 100_000  # rows: counting them takes some 10 ms, and reading as many 0.1 to 0.4 s
+_COUNT_LIMIT = 100_000  # rows: counting them takes about 10 ms, and reading them 0.1 to 0.4 s
 _SQL = load("records/pages.sql")
 _OF_STATE = {
     DeliveryState.PENDING: _SQL["page_of_queue"],
@@ -47,7 +47,7 @@ async def list_triggers(
         project_id: The project.
         listed: Which of its deliveries.
         after: Only triggers older than this one.
-        limit: The number of deliveries at most.
+        limit: The maximum number of deliveries.
 
     Raises:
         TimedOut: Too many rows would have to be read.
@@ -80,7 +80,7 @@ async def _statement(pool: Pool, project_id: int, listed: DeliveryFilter) -> Sta
 
 
 async def _fewer_in_state(pool: Pool, project_id: int, listed: DeliveryFilter) -> bool:
-    """Return whether no more triggers are in the state than the user, the campaign or the project has."""
+    """Return whether the state has no more triggers than the user, the campaign or the project."""
     assert listed.state is not None  # noqa: S101 - the caller has checked
     values = {**_owner(project_id, listed), "state": listed.state.value, "limit": _COUNT_LIMIT}
     fewer: bool = await pool.fetchval(*_SQL["fewer_in_state"](**values))

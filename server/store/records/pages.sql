@@ -42,7 +42,7 @@ ORDER BY s.id DESC LIMIT :limit
 
 -- name: page_of_queue
 -- Pages of all triggers in a state, of any project, in the order of the index on their ids.
--- All other states have too many triggers for this.
+-- Other states have too many triggers for this.
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (s.id) s.id FROM (
         SELECT id FROM (SELECT trigger_id AS id FROM queue) AS queued
@@ -82,7 +82,7 @@ WHERE
     -- include: id_in_range
 
 -- name: page
--- From all triggers of a campaign or a user.
+-- Reads the triggers of a campaign or a user.
 WITH chosen AS MATERIALIZED (
     SELECT t.id FROM (
         -- include: newest
@@ -105,7 +105,7 @@ WITH chosen AS MATERIALIZED (
 -- include: deliveries_of_chosen
 
 -- name: page_of_project
--- From all triggers of each campaign of the project. No more than a page of each is needed.
+-- Reads at most a page of triggers from each campaign of the project.
 WITH chosen AS MATERIALIZED (
     SELECT newest.id FROM campaign
     CROSS JOIN LATERAL (
@@ -136,8 +136,8 @@ WITH chosen AS MATERIALIZED (
 -- include: deliveries_of_chosen
 
 -- name: fewer_in_state
--- Whether at most as many triggers are in the state as belong to the user, the campaign or the project. Counts end at
--- the limit: what is more than that counts as equal. The conditions on :state leave one of the four tables.
+-- Whether the state has no more triggers than the user, the campaign or the project. Counts end at the limit, so larger
+-- counts are equal. The conditions on :state select one of the four tables.
 SELECT (SELECT count(*) FROM (
         SELECT FROM queue WHERE :state::text IN ('pending', 'sending', 'retrying')
         UNION ALL

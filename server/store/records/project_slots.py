@@ -13,11 +13,11 @@ __all__ = ["ProjectLimiter"]
 
 
 class ProjectLimiter:
-    """Lets a number of calls of each project run at once; further calls wait for a slot, but not for long.
+    """Limits each project's concurrent calls; further calls wait up to `patience` seconds for a slot.
 
     Args:
-        at_once: The slots of each project.
-        patience: Seconds that a call waits for a slot.
+        at_once: The maximum number of concurrent calls of each project.
+        patience: Maximum seconds that a call waits for a slot.
     """
 
     def __init__(self, at_once: int, patience: float) -> None:

@@ -24,8 +24,8 @@ class Records:
     """Reads and changes records. Each call raises StoreUnavailable if the database cannot be reached.
 
     Args:
-        pool: For single rows.
-        reading: For lists, opened with the settings `READING`.
+        pool: The pool for single rows.
+        reading: The pool for lists, opened with the settings `READING`.
         slots: Limits the lists that a project reads at once.
     """
 

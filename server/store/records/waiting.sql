@@ -1,5 +1,5 @@
 -- name: find_queued
--- What decides when a queued trigger is sent. Triggers before it are counted by the index of its lane.
+-- What determines when a queued trigger is sent. Triggers ahead of it are counted with its lane's index.
 SELECT now() AS now, queue.due_at, t.send_at, t.timezone, p.timezone AS project_timezone,
     c.send_window::text AS send_window, last.outcome AS last_outcome,
     CASE WHEN queue.claimed_by IS NOT NULL THEN queue.sent_by END AS sent_by,
@@ -14,7 +14,7 @@ LEFT JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
 WHERE queue.trigger_id = :id
 
 -- name: find_dispatchers
--- As in presence.sql, a dispatcher runs while it was seen in the last ten seconds. One row is always returned, because
--- it also holds the database's time.
+-- As in presence.sql, a dispatcher is running if it was seen in the last 10 seconds. One row is always returned,
+-- because it also holds the database's time.
 SELECT now() AS now, d.seen_at, d.providers FROM (SELECT) AS always
 LEFT JOIN server_process d ON d.role = 'dispatcher' AND d.seen_at > now() - interval '10 s'

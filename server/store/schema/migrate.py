@@ -25,7 +25,7 @@ async def migrate(url: str) -> str:
     """Bring the schema up to date and return its version. Several processes may run this at once.
 
     Raises:
-        ConfigError: The database is of a newer version, or its URL or its user's rights are wrong.
+        ConfigError: The schema is too new for this version, or the URL or its user's privileges are wrong.
         StoreUnavailable: The database cannot be reached.
     """
     # Imported here because they take 0.3 s, and only a migration needs them.
@@ -53,7 +53,7 @@ async def require_schema(url: str) -> None:
     """Check that this version can use the database's schema.
 
     Raises:
-        ConfigError: It cannot, or the URL is wrong, or its user may not log in or not read.
+        ConfigError: It cannot, the URL is wrong, or its user cannot log in or read the schema.
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
@@ -87,7 +87,7 @@ async def _read(connection: Pool | Connection) -> SchemaVersion:
 
 
 def _upgrade(connection: SyncConnection) -> str:
-    """Run the migrations that are missing, and return the version of the schema.
+    """Run the missing migrations, and return the version of the schema.
 
     A newer schema stays as it is.
 

@@ -2,7 +2,7 @@
 
 So a new version can be installed and migrated while the old one runs, and the old one can be restarted or
 installed again. A migration that removes something raises `schema_compatibility.oldest` to the first schema
-whose programs do without it; they must have been released before.
+whose version of Clarion does not need it; that version must have been released before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["HEAD", "SCRIPTS", "SchemaVersion"]
 
 SCRIPTS = Path(__file__).parent / "migrations"
 HEAD = max(script.name for script in (SCRIPTS / "versions").glob("*.py")).partition("_")[0]
-"""The schema of this version. Files are named for their revision, so Alembic is not needed to know it."""
+"""The schema of this version. File names start with the revision, so Alembic need not be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,6 @@ class SchemaVersion:
         if self.is_newer and self.oldest > HEAD:
             return (
                 f"a newer version of Clarion has migrated the database to schema {self.number}, which needs a"
-                f" version for schema {self.oldest} or later; this one is for {HEAD}; install the newer"
+                f" version for schema {self.oldest} or later; this one is for {HEAD}; install the newer one"
             )
         return ""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, in one transaction, on the connection that it is given."""
+"""Runs the migrations in one transaction, on the connection from Alembic's configuration."""
 
 from alembic import context
 

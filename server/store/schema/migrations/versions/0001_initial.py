@@ -15,5 +15,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: going back would drop accepted triggers."""
-    raise RuntimeError("there is nothing before the first migration")
+    """Raise an error: a downgrade would drop accepted triggers."""
+    raise RuntimeError("downgrades are not supported")

@@ -9,11 +9,11 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add them. The driver itself runs the file: it holds many statements."""
+    """Add the columns and the table. The driver itself runs the file: it holds many statements."""
     sql = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     op.get_bind().connection.run_async(lambda connection: connection.execute(sql))
 
 
 def downgrade() -> None:
-    """Refuse: migrations only add, so an older version runs on this schema too."""
-    raise RuntimeError("an older version of Clarion needs no older schema")
+    """Raise an error: migrations cannot be reverted, and an older version can use this schema."""
+    raise RuntimeError("downgrades are not supported; an older version of Clarion can use this schema")

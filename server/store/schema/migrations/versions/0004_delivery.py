@@ -15,5 +15,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: migrations only add."""
-    raise RuntimeError("there is no way back")
+    """Raise an error: migrations cannot be reverted."""
+    raise RuntimeError("downgrades are not supported; an older version of Clarion can use this schema")

@@ -6,17 +6,17 @@ ALTER TABLE campaign
     ADD COLUMN undefined       text NOT NULL DEFAULT 'empty' CHECK (undefined IN ('empty', 'strict'));
 UPDATE campaign SET providers = ARRAY[provider];
 
--- The clock of users whose time zone is not known.
+-- The time zone of users whose own is unknown.
 ALTER TABLE project ADD COLUMN timezone text NOT NULL DEFAULT 'UTC';
 
--- A lane is what one claim can serve: a channel and the providers in their order, `email/smtp,backup`. So a
--- provider that is out of order costs its lanes no claim, and the oldest trigger of each channel is one look-up.
+-- A lane is what one claim can serve: a channel and the providers in their order, `email/smtp,backup`. So no
+-- claims are wasted on a provider that does not work, and the oldest trigger of each channel is one look-up.
 ALTER TABLE queue RENAME COLUMN provider TO lane;
 UPDATE queue SET lane = trigger.channel || '/' || queue.lane FROM trigger WHERE trigger.id = queue.trigger_id;
 ALTER TABLE queue
     ADD COLUMN sent_by    text, -- the provider that the holder of the lease uses
     ADD COLUMN tries_from integer NOT NULL DEFAULT 0, -- attempts before the last redrive count for no policy
-    ADD COLUMN expires_at timestamptz; -- after it, the trigger is worth nothing to its user
+    ADD COLUMN expires_at timestamptz; -- when the trigger expires
 CREATE INDEX queue_expiring ON queue (expires_at) WHERE expires_at IS NOT NULL;
 
 ALTER TABLE attempt DROP CONSTRAINT attempt_outcome_check,

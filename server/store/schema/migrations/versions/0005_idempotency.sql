@@ -1,4 +1,4 @@
--- Which trigger an idempotency key stands for, and the SHA-256 of its content. Written with the trigger, in one
+-- The trigger that an idempotency key belongs to, and the SHA-256 of its content. Written with the trigger, in one
 -- commit; forgotten after a day (server.idempotency_ttl).
 CREATE TABLE idempotency (
     project_id bigint NOT NULL,

@@ -9,11 +9,11 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Change the tables."""
+    """Run the SQL file next to this module."""
     sql = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     op.get_bind().connection.run_async(lambda connection: connection.execute(sql))
 
 
 def downgrade() -> None:
-    """Refuse: migrations only add."""
-    raise RuntimeError("there is no way back")
+    """Raise an error: migrations cannot be reverted."""
+    raise RuntimeError("downgrades are not supported; an older version of Clarion can use this schema")

@@ -8,7 +8,7 @@ import uuid
 import httpx
 import pytest
 
-from server.domain.key import new_secret
+from server.domain.key import Scope, new_secret
 from server.store.admin import keys
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
@@ -42,7 +42,9 @@ async def test_revoking_a_key_is_logged(
     stack: Stack, http: httpx.AsyncClient, secrets: Keys, pool: Pool
 ) -> None:
     project = await pool.fetchval("SELECT id FROM project WHERE name = 'demo'")
-    doomed = await keys.create_key(pool, new_secret(), project_id=project, name="doomed", scopes=[])
+    doomed = await keys.create_key(
+        pool, new_secret(), project_id=project, name="doomed", scopes=[Scope.TRIGGER]
+    )
     gone = await http.delete(f"/api/client/keys/{doomed.id}", headers=stack.headers(secrets.reads))
     assert gone.status_code == 200
     await until_logged(stack, "key revoked", str(doomed.id), "by_key_id")

@@ -46,7 +46,7 @@ class RunnerProcess:
     def envoys(self) -> list[psutil.Process]:
         """Return those that serve, the oldest first; not those that only check a configuration."""
         found = psutil.Process(self.process.pid).children()
-        return sorted(filter(_serves, found), key=lambda one: one.pid)
+        return sorted(filter(_serves, found), key=psutil.Process.create_time)
 
     def renew(self, options: GatewaySettings | None = None) -> None:
         (self.folder / "options").write_text(repr(options or self.options))

@@ -176,7 +176,7 @@ async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: 
         clarion(demo.folder, "deliveries", "backlog", "--json"),
         clarion(demo.folder, "deliveries", "show", waiting),
     )
-    [lane] = [one for one in json.loads(backlog.out) if one["providers"] == "sandbox"]
+    [lane] = [one for one in json.loads(backlog.out) if one["channel"] == "push"]
     assert (lane["providers"], lane["due"], lane["later"], lane["sending"]) == ("sandbox", 0, 1, 0)
     assert re.search(r"^waiting until .*: the campaign's send window opens then", shown.out, re.MULTILINE)
     done = await clarion(demo.folder, "projects", "timezone", "lists", "Etc/GMT-2")

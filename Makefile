@@ -17,7 +17,7 @@ ARGS ?=
 CODE := server gateway client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-pythons bare interop lint format bench faults lock wheel clean
+.PHONY: help setup setup-dev proto run test test-long test-pythons bare interop lint format bench faults lock wheel clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ proto: $(BUILT) ## Build stubs, descriptors and the reference from protos/
 run: setup proto ## Start everything with an embedded PostgreSQL, a demo project, and your clarion.toml if there is one
 	@exec $(BIN)/clarion --config $(or $(wildcard clarion.toml),server/up/demo/clarion.toml) up --demo
 
-test: setup-dev proto ## Run all tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+test: setup-dev proto ## Run the tests against real Envoy, PostgreSQL and SMTP (under 5 minutes)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not long" $(ARGS)
+
+test-long: setup-dev proto ## Run the tests of benchmarks, attacks, restarts and set-up that `make test` leaves out
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m long $(ARGS)
 
 test-pythons: setup-dev proto ## Run the tests on each other supported Python that is installed (ARGS go to pytest)
 	@tools/test_pythons.sh -n 3 --dist loadgroup $(ARGS)

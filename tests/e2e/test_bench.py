@@ -95,6 +95,7 @@ async def test_bench_reports_every_variant(tmp_path: Path) -> None:
     assert not commands_naming(str(tmp_path))
 
 
+@pytest.mark.long
 async def test_ctrl_c_stops_all_processes(tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = await start("--history", "0", "--data", str(data), module="lab.bench.claims")
@@ -127,6 +128,7 @@ async def test_batch(core: Product, deployment: Deployment) -> None:
     assert list(report)[1:] == list(batch.VARIANTS)
 
 
+@pytest.mark.long
 async def test_client(core: Product, deployment: Deployment) -> None:
     samples, single = await client.measure(core, deployment, seconds=0.3, rounds=1)
     report = rows(client.as_text(samples, single))
@@ -135,6 +137,7 @@ async def test_client(core: Product, deployment: Deployment) -> None:
     assert float(report["coalesced"][0]) > 0
 
 
+@pytest.mark.long
 async def test_overload(
     core: Product, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,11 +150,13 @@ async def test_overload(
     assert rows(overload.as_text(samples))["twice the capacity"][:6] == ["2", "2", "0", "0", "1.0", "1.0"]
 
 
+@pytest.mark.long
 async def test_schedule(core: Product, deployment: Deployment) -> None:
     delays = await schedule.measure(core, deployment, 3, 1, 10)
     assert len(delays) == 3
 
 
+@pytest.mark.long
 async def test_claims(core: Product) -> None:
     server = EmbeddedPostgres(core.run.data, core.run.sockets)
     report = await claims.measure(server, 100, 1, 400, warmup=0.1)
@@ -159,6 +164,7 @@ async def test_claims(core: Product) -> None:
     assert "| from the floor | 1 |" in report
 
 
+@pytest.mark.long
 async def test_delivery_backlog(core: Product) -> None:
     report = rows(backlog.as_table(await backlog.measure(core, 300, 5, 1, [backlog.EMAIL])))
     for variant in (backlog.BARE, backlog.EMAIL):
@@ -171,6 +177,7 @@ async def test_delivery_idle(core: Product, deployment: Deployment) -> None:
     assert report["% of a core"] == ["envoy", "server", "postgres", "dispatcher"]
 
 
+@pytest.mark.long
 async def test_isolation(core: Product) -> None:
     settings = {"connections": 5, "timeout": 0.3, "breaker_pause": 0.2}
     samples, move = await isolation.measure(core, 100, 1, hang=0.6, rate=40, settle=0.5, **settings)
@@ -179,6 +186,7 @@ async def test_isolation(core: Product) -> None:
     assert int(report["failed attempts"][0]) > 0
 
 
+@pytest.mark.long
 def test_validation() -> None:
     result = CliRunner().invoke(validation.main, ["--rounds", "1"])
     assert "µs for each trigger; target" in result.output

@@ -48,6 +48,7 @@ async def test_kills_lose_nothing(system: System) -> None:
     assert phase.verdict.passed, phase.verdict
 
 
+@pytest.mark.long
 async def test_stopping_the_dispatcher_duplicates_nothing(system: System) -> None:
     phase = await stop_phase(system, PLAN, CHANCE)
 

@@ -27,7 +27,10 @@ async def system(
             yield run, made, deployment
 
 
-@pytest.mark.parametrize("attack", [*ATTACKS, *KEYED_ATTACKS])
+FIRST, *OTHERS = [*ATTACKS, *KEYED_ATTACKS]
+
+
+@pytest.mark.parametrize("attack", [FIRST, *(pytest.param(one, marks=pytest.mark.long) for one in OTHERS)])
 async def test_good_key_is_served_during(system: tuple[RunDir, Product, Deployment], attack: str) -> None:
     run, made, deployment = system
     other = await made.with_campaigns(write_campaigns(run.log), {})

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import httpx
 import psutil
+import pytest
 import trustme
 
 from clarion.v1 import trigger_pb2 as pb
@@ -148,6 +149,7 @@ async def _settings_that_do_not_work_change_nothing(stack: Stack) -> None:
     assert processes == {role: process.pid for role, process in stack.children().items()}
 
 
+@pytest.mark.long
 async def test_stopping_one_of_two_servers_fails_no_call(tmp_path: Path) -> None:
     async with running_stack(tmp_path, {"server": {"processes": 2}}) as stack:
         load = Load(stack)

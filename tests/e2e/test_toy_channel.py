@@ -17,6 +17,7 @@ MAX_FILES = 7
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.mark.long
 async def test_adding_a_channel_takes_few_files(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "scratch")
     changed = scratch.follow(PAGE, "## Steps")

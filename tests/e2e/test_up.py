@@ -276,6 +276,7 @@ async def test_ctrl_c_during_the_first_start_stops_everything(tmp_path: Path) ->
     await assert_nothing_left(stack, processes)
 
 
+@pytest.mark.long
 async def test_folder_name_may_be_long_with_spaces_and_quotes(tmp_path: Path) -> None:
     stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port())
     try:

@@ -68,12 +68,14 @@ def test_set_up_reports_its_cost_and_runs_once(project: Path) -> None:
     assert "packages from requirements.lock" in run(project)
 
 
+@pytest.mark.long
 def test_a_moved_folder_is_set_up_again(project: Path) -> None:
     bare_environment(project)
     moved = project.rename(project.with_name("moved"))
     assert ".venv was made in another folder: making it" in run(moved)
 
 
+@pytest.mark.long
 def test_two_set_ups_at_once_repair_an_interrupted_one(project: Path) -> None:
     bare_environment(project)
     both = [subprocess.Popen(command(project), stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -1,7 +1,7 @@
 """Runs `clarion` commands in forks of one process that has imported Clarion already.
 
-A command is still a process of its own, with its own folder, environment and output, but it does not spend
-most of its time on imports. The process that forks is `python -m tests.kit.forker SOCKET`,
+A command is still a separate process, with its own folder, environment and output, but it does not spend most
+of its time on imports. The process that forks is `python -m tests.kit.forker SOCKET`,
 which `run` starts once.
 """
 

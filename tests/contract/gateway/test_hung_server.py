@@ -18,7 +18,7 @@ from tests.kit.until import until
 
 
 class Relay:
-    """Passes bytes to a server until it is told to hang."""
+    """Passes bytes to a server until a test makes it hang."""
 
     def __init__(self, target: str) -> None:
         self._target = target

@@ -1,6 +1,8 @@
-"""Runs the real product to measure it (`lab.bench`) and to kill it (`lab.faults`).
+"""Runs the real product to measure it.
+
+`bench` measures it in normal use, `faults` while its processes are killed, `strangers` while it is attacked.
 
 `product` starts single parts of it, `up` runs `clarion up`. `sink` receives the messages, `load` and `h2load`
-send the calls, `report` has what all reports share. Tests may import the lab; the lab never imports tests, so
-that it runs without pytest.
+send the calls, and `report` contains what all reports share. Tests may import the lab; the lab never imports
+tests, so that it runs without pytest.
 """

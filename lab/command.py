@@ -1,4 +1,4 @@
-"""What the commands of the lab share: a data folder, an orderly end, exit codes."""
+"""Provides what the lab's commands share: a data folder, an orderly shutdown and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error that ends a run."""
+"""Defines the error that ends a run."""
 
 from __future__ import annotations
 

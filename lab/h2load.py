@@ -1,4 +1,4 @@
-"""An open load by h2load: requests are sent by the clock, whether or not earlier ones were answered.
+"""Generates an open load with h2load: requests at a fixed rate, whether or not earlier ones were answered.
 
 Many independent callers behave like that. A closed loop would slow down with the server.
 """
@@ -67,7 +67,7 @@ class H2Load:
         self._body.write_text(BODY)
 
     async def closed(self, port: int, seconds: float, connections: int) -> Answers:
-        """Send on connections that each wait for their answer."""
+        """Send on each connection as soon as its last request was answered."""
         return await self._run(port, seconds, "-D", str(round(seconds)), "-c", str(connections), "-m", "1")
 
     async def open(self, port: int, seconds: float, rate: float) -> Answers:

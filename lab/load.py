@@ -1,4 +1,4 @@
-"""Load generators: keep-alive connections from this process, and wrk."""
+"""Provides load generators: keep-alive connections from this process, and wrk."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Connection:
 
 
 class Loader(Protocol):
-    """Sends the documented example again and again on keep-alive connections."""
+    """Sends the documented example repeatedly on keep-alive connections."""
 
     async def run(self, port: int, seconds: float) -> Load:
         """Load the gateway on this port for this many seconds."""
@@ -190,7 +190,7 @@ class _Wrk:
 
 
 class _Builtin:
-    """Sends from this process. It needs no program, but several times the CPU of wrk."""
+    """Sends from this process. It needs no other program, but uses several times the CPU of wrk."""
 
     def __init__(self, key: str, connections: int) -> None:
         self._key = key

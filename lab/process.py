@@ -1,4 +1,4 @@
-"""Child processes that write to a log file and end with the block, or the process, that started them."""
+"""Runs child processes that write to a log file and end with the block, or the process, that started them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Process:
         """End the process with a signal.
 
         Raises:
-            LabError: it ended another way, perhaps earlier.
+            LabError: it ended in another way or earlier.
         """
         self.send_signal(number)
         code = await self._running().wait()

@@ -40,7 +40,7 @@ __all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product
 
 _READY_SECONDS = 30.0
 NO_LIMITS: Mapping[str, Any] = {"max_concurrent_per_server": 100_000, "latency_target": 60.0}
-"""Gateway settings that never refuse a call. A configuration file may not contain them."""
+"""Gateway settings with which no call is rejected. A configuration file must not contain them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Product:
         return int((await self.rows(sql))[0][0])
 
     async def clear(self) -> None:
-        """Delete all triggers and their messages, and flush the disk, so that every round starts alike.
+        """Delete all triggers and their messages, and flush the disk, so that all rounds start equal.
 
         Call it before a dispatcher starts: claims lock the same tables in another order, which deadlocks.
         """
@@ -182,7 +182,7 @@ async def product_on(
     campaigns: Path = demo.CAMPAIGNS,
     settings: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Product]:
-    """Put the schema, campaigns and an API key into a database that runs already.
+    """Create the schema, campaigns and an API key in a running database.
 
     Args:
         run: the folder of the run.

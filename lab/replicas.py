@@ -1,4 +1,4 @@
-"""Two real PostgreSQL servers, one the standby of the other, that can hang and be promoted."""
+"""Runs a PostgreSQL primary and its standby, which can be suspended and promoted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Replica:
         await self.execute("SELECT pg_promote()")
 
     def freeze(self) -> None:
-        """Stop all processes of the server: it accepts connections, and never answers."""
+        """Suspend all processes of the server: it accepts connections, but never answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:

@@ -1,8 +1,7 @@
 """A sink for messages: an SMTP or HTTP server that accepts everything and counts it.
 
-`python -m lab.sink smtp|http COUNTS [OPTIONS]` runs one. It understands just enough for a client that makes
-no mistakes. The counts are in a file that other processes map into memory, so reading them costs the sink
-nothing.
+`python -m lab.sink smtp|http COUNTS [OPTIONS]` runs one. It implements only what a correct client needs.
+The counts are in a file that other processes map into memory, so reading them costs the sink nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Counts:
 
     @property
     def last_at(self) -> float:
-        """When the last `DATA`, or request, arrived: seconds of `time.monotonic`, equal in all processes."""
+        """When the last `DATA` or request arrived: seconds of the system-wide `time.monotonic`."""
         return self._numbers[_LAST_AT] / 1e9
 
     def begin_message(self) -> None:
@@ -90,7 +89,7 @@ class Counts:
         self._numbers[_LAST_AT] = time.monotonic_ns()
 
     def count_message(self) -> int:
-        """Count a message; return its number."""
+        """Count a message and return its number."""
         self._numbers[_MESSAGES] += 1
         return self._numbers[_MESSAGES]
 
@@ -221,7 +220,7 @@ class Sink:
         """Wait until the sink has received this number of messages.
 
         Raises:
-            LabError: it has not in time.
+            LabError: they did not arrive in time.
         """
         if not await until(lambda: self.counts.messages >= messages, seconds):
             raise LabError(f"{self.counts.messages} of {messages} messages arrived within {seconds:.0f} s")

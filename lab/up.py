@@ -1,6 +1,6 @@
 """Starts `clarion up` of any checkout, as an operator would.
 
-Tests and the comparison of two checkouts use it. `lab.product` starts single parts instead.
+Used by tests and by the comparison of two checkouts. `lab.product` starts single parts instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .errors import LabError
 __all__ = ["ClarionUp"]
 
 _UP = "Ctrl-C"
-"""The last line of `clarion up` once everything runs has this text."""
+"""Text in the last line that `clarion up` prints once everything is running."""
 _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and the gateway would refuse some
 
 

@@ -1,4 +1,4 @@
-"""The command line `clarion`. `server/commands/` has a module for each group of commands.
+"""Defines the command line `clarion`. Each group of commands has a module in `server/commands/`.
 
 Modules that are slow to import are imported only by the commands that need them: a group's module when the
 group is used, `wiring` and `up` inside the commands.
@@ -35,13 +35,13 @@ GROUPS = (
     "trigger",
     "webhooks",
 )
-"""The groups of commands, each in a module of this name."""
-_USAGE = 2  # exit code: the configuration or the arguments are wrong
+"""The command groups. Each is defined in the module of the same name."""
+_USAGE = 2  # exit code for an invalid configuration or invalid arguments
 _FAILED = 1
 
 
 class _Groups(click.Group):
-    """The commands of this file and of `commands/`, whose modules have the names of their commands."""
+    """Finds commands in this file and in `commands/`, whose modules are imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -128,7 +128,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit code 1: it failed; 2: the configuration or the arguments are wrong."""
+    """Run the command line. Exit with 1 after a failure, 2 for an invalid configuration or arguments."""
     try:
         cli(prog_name="clarion")
     except (ConfigError, GatewayError) as error:
@@ -144,6 +144,6 @@ def main() -> None:
         click.echo(f"clarion: {error}", err=True)
         sys.exit(_FAILED)
     except BrokenPipeError:
-        # The reader of our output has gone. Without this, Python would report it again at exit.
+        # The reader of our output closed the pipe. Without this, Python would report a second error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_FAILED)

@@ -1,4 +1,4 @@
-"""The configuration: one TOML file plus environment variables, validated and frozen.
+"""Loads the configuration from one TOML file and environment variables, validates it and freezes it.
 
 Each setting `[section] name` can be given as the environment variable `CLARION_SECTION_NAME`, which overrides
 the file. Settings of providers are `CLARION_PROVIDERS_<NAME>_<SETTING>`, so that a file need not contain
@@ -139,7 +139,7 @@ _SECTIONS = {
     if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
 _LISTS = {"gateway.upstreams", "server.refused_domains", "webhooks.allow"}
-"""Settings whose variables are comma-separated lists."""
+"""Settings that are lists, given as comma-separated values in environment variables."""
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # Variables that `clarion` reads itself.
@@ -150,7 +150,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     """Load the settings: the defaults, overridden by a TOML file, overridden by `CLARION_*` variables.
 
     Args:
-        path: the TOML file; None: no file.
+        path: the TOML file, or None for no file.
         environ: the environment variables.
 
     Raises:

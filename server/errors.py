@@ -1,4 +1,4 @@
-"""The error tree.
+"""Defines the error tree.
 
 ClarionError
 ├── ConfigError                 a setting, file or argument is wrong: exit code 2
@@ -66,7 +66,7 @@ __all__ = [
 
 
 DATABASE_AWAY = "the database cannot be reached"
-"""What a process that needs the database writes when it ends without one; `clarion up` recognises it."""
+"""The message of a process that exits because it cannot reach the database. `clarion up` recognises it."""
 _SHOWN = 3  # violations that the message of an error names
 
 
@@ -74,7 +74,7 @@ class ClarionError(Exception):
     """Clarion failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        """Use the message, or the class's docstring if there is none."""
+        """Use the message, or the class's docstring if the message is empty."""
         super().__init__(message or type(self).__doc__)
 
 
@@ -176,7 +176,7 @@ class CampaignForbidden(RequestError):
 
 
 class NotFound(RequestError):
-    """There is no such thing."""
+    """The requested resource does not exist."""
 
     thing = "thing"
     """Noun for the message; with `_id` it is the key of the ID in the metadata."""

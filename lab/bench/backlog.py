@@ -31,7 +31,7 @@ from .deliveries import Deliveries, Route, deliveries, example_trigger
 __all__ = ["BARE", "EMAIL", "TARGET", "VARIANTS", "Sample", "as_table", "measure", "ratio"]
 
 TARGET = 0.7
-"""Emails per second, as a share of the bare loop's."""
+"""Target: emails per second, as a share of the bare loop's."""
 BARE, EMAIL = "bare aiosmtplib", "email by SMTP"
 ROLES = ("sender", "postgres", "sink")
 _ROUTES = {
@@ -45,7 +45,7 @@ VARIANTS = tuple(_ROUTES)
 """What is compared with the bare loop."""
 _SINKS = {"plain": ("smtp",), "pipelined": ("smtp", PIPELINING), "twilio": ("http",), "fcm": ("http",)}
 _SLOWEST = 20.0
-"""Messages per second; anything slower is an error."""
+"""Lowest accepted rate, in messages per second; a slower run is an error."""
 _START_SECONDS = 30.0
 
 

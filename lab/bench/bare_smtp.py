@@ -2,7 +2,7 @@
 
 `python -m lab.bench.bare_smtp PORT CONNECTIONS MESSAGES FILE`.
 
-It sends one ready-made message again and again over open connections. It has no queue, template or record.
+It sends one prepared message repeatedly over open connections, without a queue, templates or records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def _send_part(port: int, content: bytes, numbers: Iterator[int]) -> None:
 async def _send(port: int, connections: int, messages: int, content: bytes) -> None:
     numbers = iter(range(messages))  # shared by all connections
     await asyncio.gather(*(_send_part(port, content, numbers) for _ in range(connections)))
-    await asyncio.Event().wait()  # until the parent has read the CPU time
+    await asyncio.Event().wait()  # the parent reads the CPU time first
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Senders of ready-made batches, and the bare INSERT that they are compared with."""
+"""Sends prepared batches, and runs the bare INSERT that they are compared with."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def rest_batch_body(count: int, *, keys: bool) -> bytes:
 
 
 class RestBatch:
-    """Sends a batch again and again on one connection."""
+    """Sends a batch repeatedly on one connection."""
 
     _numbers = itertools.count(time.time_ns() % 10**11)
 

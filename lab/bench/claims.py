@@ -108,7 +108,7 @@ async def _run_cycles(databases: Sequence[Database], rate: int, seconds: float) 
 async def _cycle(databases: Sequence[Database], seconds: float, *, probe: bool) -> None:
     """Insert triggers, then claim all of them in steps spread over the time, alternating databases.
 
-    The order of large and small claims is random, so that whatever runs periodically affects both.
+    The order of large and small claims is random, so that periodic activity on the machine affects both.
     """
     began = time.monotonic()
     for one in databases:

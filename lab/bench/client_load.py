@@ -1,7 +1,7 @@
 """`python -m lab.bench.client_load`: a service that triggers through the Python client, as its own process.
 
-It prints a line when it starts and stops measuring, so that others can measure over the same time, and then
-the figures as JSON. The API key is in CLARION_API_KEY.
+It prints a line when it starts and stops measuring, so that the benchmark can measure other processes over
+the same time, and then the figures as JSON. The API key is in CLARION_API_KEY.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ _ROOT = Path(__file__).parents[2]
 _CONNECTIONS = 16
 _WARMUP_TRIGGERS = 200
 _SLOWEST = 20.0
-"""Mails per second; anything slower is an error."""
+"""Lowest accepted rate, in mails per second; a slower run is an error."""
 _CATALOG_SECONDS = 2.0
-"""Until the servers and the dispatcher know the campaign and the key."""
+"""Seconds until the servers and the dispatcher have loaded the campaign and the key."""
 _RECORD_SECONDS = 0.3
-"""After the last mail, until its attempt is recorded."""
+"""Seconds after the last mail until its attempt is recorded."""
 _CAMPAIGNS = {
     "project": "compare",
     "campaigns": [
@@ -132,7 +132,7 @@ async def compare(
             await checkout.sample(min(triggers, _WARMUP_TRIGGERS))
         samples: dict[str, list[Sample]] = {name: [] for name in started}
         for number in range(rounds):
-            # The first of a round may find the machine in another state than the second.
+            # The state of the machine may differ between the first and the second run of a round.
             for name in sorted(started, reverse=bool(number % 2)):
                 samples[name].append(await started[name].sample(triggers))
                 log(f"round {number + 1}/{rounds}  {name}")

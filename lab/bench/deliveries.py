@@ -1,6 +1,6 @@
-"""What the benchmarks of delivery share: campaigns with chosen providers, and backlogs of triggers.
+"""Provides what the delivery benchmarks share: campaigns with chosen providers, and backlogs of triggers.
 
-Waiting is by polling, because PostgreSQL and other processes raise no event here.
+It polls to wait, because PostgreSQL and other processes do not notify it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m lab.bench.validation`: microseconds that accepting one trigger takes. See docs/benchmarks.md.
 
-No server runs: the functions are called that the server calls. Every call gets its own request, so that
-nothing is cached from the one before, except where a row says so.
+No server runs: the benchmark calls the server's functions directly. Each call has a different request, so
+that nothing is cached from earlier calls, except where a row says so.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _singles_and_items(rounds: int) -> tuple[list[Row], list[float]]:
 
 
 def _alternated(one: Measured, other: Measured, rounds: int) -> tuple[float, float]:
-    """Return the costs of two functions that take turns, so that other load on the machine affects both."""
+    """Return the costs of two functions, measured alternately so that other load affects both."""
     costs = [(_cost(*one, 1), _cost(*other, 1)) for _ in range(rounds)]
     return min(cost for cost, _ in costs), min(cost for _, cost in costs)
 

@@ -41,9 +41,11 @@ _START_SECONDS, _ROUND_SECONDS = 300.0, 30.0
     "--hangs",
     type=click.IntRange(0, 1_000),
     default=3,
-    help="Rounds in which the mail server hangs for longer than it has to answer.",
+    help="Rounds in which the mail server hangs for longer than the provider's timeout.",
 )
-@click.option("--seed", type=int, help="Seed of all random choices, to repeat a run.  [default: random]")
+@click.option(
+    "--seed", type=int, help="Seed of all random choices; set it to repeat a run.  [default: random]"
+)
 @click.option(
     "--victims",
     "targets",
@@ -55,7 +57,7 @@ _START_SECONDS, _ROUND_SECONDS = 300.0, 30.0
 @click.option("--callers", type=click.IntRange(1, 100), default=6, help="Concurrent callers.")
 @data_option
 def main(*, seed: int | None, data: Path, **options: Any) -> None:
-    """Kill processes under load, and check what became of each accepted trigger."""
+    """Kill processes under load, and check whether each accepted trigger was delivered."""
     plan = Plan(seed=random.randrange(10**6) if seed is None else seed, **options)  # noqa: S311
     log(f"seed {plan.seed}; to repeat the random choices: --seed {plan.seed}")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`python -m lab.faults.database`: break a replicated PostgreSQL under load; look for each accepted trigger.
+"""`python -m lab.faults.database`: break a replicated PostgreSQL under load; check each accepted trigger.
 
 Exit codes: 0; 1 if a guarantee failed; 2 if the run failed.
 """
@@ -51,14 +51,14 @@ class Broken:
     load: RecordedLoad
 
     async def hang(self) -> None:
-        """Stop the primary: it accepts connections, and never answers."""
+        """Suspend the primary: it accepts connections, but never answers."""
         self.first.freeze()
 
     async def replace(self) -> None:
-        """Let the primary run on, without its replica, while that is promoted: as in a broken network."""
+        """Keep the primary running while its replica is promoted, as in a network partition."""
 
     async def end_waits(self) -> None:
-        """Stop the replica, end waits for it, and let the primary hang: only it has some of the triggers."""
+        """Stop the replica, end the waits for it, and suspend the primary: some triggers exist only there."""
         await self.second.process.stop()
         connection = await asyncpg.connect(self.first.server.url)
         try:
@@ -79,20 +79,20 @@ SCENARIOS: Mapping[str, Callable[[Broken], Awaitable[None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of the accepted triggers of one scenario."""
+    """The result of one scenario: which accepted triggers are missing, and how long the outage lasted."""
 
     scenario: str
     accepted: int
     missing: int
-    """Triggers that got a 204 and that the new primary does not have."""
+    """Number of triggers that were answered with 204 but are missing in the new primary."""
     seconds: float
-    """From the promotion to the first 204."""
+    """Seconds from the promotion to the first 204."""
     other: Mapping[str, int]
     """Other answers."""
 
     @property
     def passed(self) -> bool:
-        """Whether no trigger is missing and the service was back in time."""
+        """Whether no trigger is missing and the service recovered in time."""
         return not self.missing and self.seconds <= LIMIT
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class Result:
 
 
 async def break_database(scenario: str, folder: Path) -> Result:
-    """Break the primary under load, promote its replica, and look there for what was accepted.
+    """Break the primary under load, promote its replica, and check it for the accepted triggers.
 
     Raises:
         LabError: Nothing was accepted within two minutes.
@@ -170,7 +170,7 @@ async def _ids(server: Replica) -> set[str]:
 )
 @data_option
 def main(*, scenarios: tuple[str, ...], data: Path) -> None:
-    """Break a replicated PostgreSQL under load, and look for each accepted trigger."""
+    """Break a replicated PostgreSQL under load, and check that no accepted trigger is lost."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="database-", dir=data))
     run_command(_run(scenarios, folder), name="faults")

@@ -33,16 +33,16 @@ from ..up import ClarionUp
 __all__ = ["Result", "fill_disk", "main"]
 
 _SIZE_MIB, _LEFT_MIB = 256, 9
-"""The size of the disk, and what is left for PostgreSQL: less than the 16 MiB of one more file of its log."""
+"""The size of the disk, and the space left for PostgreSQL: less than one more log file, which has 16 MiB."""
 _FILL = "SELECT pg_logical_emit_message(true, 'fill', repeat(md5(random()::text), 100000))"
 _PATIENCE = 120.0
-_REPEAT = 0.1  # seconds between two calls
+_REPEAT = 0.1  # seconds between calls
 _CALLS_WHILE_FULL = 20
 _BODY = json.dumps({"user": {"external_id": "user-1", "email": "user-1@faults.example"}}).encode()
 
 
 class Result:
-    """What calls were answered, and which triggers are missing at the end."""
+    """The answers to calls, and the number of triggers missing at the end."""
 
     def __init__(self) -> None:
         self.accepted: set[str] = set()
@@ -50,7 +50,7 @@ class Result:
         """Answers while PostgreSQL could not start."""
         self.missing = 0
         self.seconds = 0.0
-        """From free space to the first 204."""
+        """Seconds from the time that space was freed to the first 204."""
 
     @property
     def passed(self) -> bool:
@@ -67,7 +67,7 @@ class Result:
 
 
 async def fill_disk(folder: Path) -> Result:
-    """Run `clarion up` on a small disk, fill that until PostgreSQL ends, and free it again.
+    """Run `clarion up` on a small disk, fill the disk until PostgreSQL ends, and free it again.
 
     Args:
         folder: The empty file system.

@@ -1,4 +1,4 @@
-"""Callers that trigger all the time, and record which calls were accepted."""
+"""Triggers continuously from several callers, and records which calls were accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .system import System
 __all__ = ["PAUSE", "RecordedLoad"]
 
 PAUSE = 0.04
-"""Seconds between two calls of a caller."""
+"""Seconds between the calls of one caller."""
 _TIMEOUT = 15.0
 _USER = {"external_id": "user-1", "email": "user-1@faults.example"}
 
@@ -44,7 +44,7 @@ class RecordedLoad:
 
     @asynccontextmanager
     async def running(self, callers: int) -> AsyncIterator[None]:
-        """Call for the block. At its end every caller waits for its last answer."""
+        """Call until the block ends; then every caller waits for its last answer."""
         ending = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):

@@ -1,4 +1,4 @@
-"""Phases under load: processes are killed, the dispatcher is stopped, the mail server hangs."""
+"""Runs phases under load: processes are killed, the dispatcher is stopped, the mail server hangs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Plan:
     stops: int = 10
     """Number of rounds that stop the dispatcher with SIGTERM."""
     hangs: int = 3
-    """Number of rounds in which the mail server hangs for longer than it has to answer."""
+    """Number of rounds in which the mail server hangs for longer than the provider's timeout."""
     targets: tuple[str, ...] = ("dispatcher", "server", "both")
     callers: int = 6
     longest: float = 4.0
@@ -48,7 +48,7 @@ class Phase:
 
     load: RecordedLoad
     rounds: Counter[str] = field(default_factory=Counter)
-    """Number of rounds by what they ended."""
+    """Number of rounds by the process that they killed or stopped."""
     begun: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     kills: list[Kill] = field(default_factory=list)
     """Kills of processes that send messages or record attempts, and hangs of the mail server."""
@@ -56,7 +56,7 @@ class Phase:
 
 
 async def kill_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
-    """Kill random processes again and again, and restart them.
+    """Repeatedly kill random processes and restart them.
 
     Raises:
         LabError: a process did not restart, or the queue did not drain.
@@ -73,7 +73,7 @@ async def kill_phase(system: System, plan: Plan, chance: random.Random) -> Phase
 
 
 async def stop_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
-    """Stop the dispatcher with SIGTERM again and again, and restart it.
+    """Repeatedly stop the dispatcher with SIGTERM and restart it.
 
     Raises:
         LabError: the dispatcher did not end in an orderly way, or the queue did not drain.
@@ -93,9 +93,9 @@ async def stop_phase(system: System, plan: Plan, chance: random.Random) -> Phase
 
 
 async def hang_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
-    """Stop the mail server again and again for longer than it has to answer, and let it continue.
+    """Repeatedly suspend the mail server for longer than the provider's timeout, and let it continue.
 
-    What it had received without an answer is in doubt: held, and repeated once.
+    Messages that it received and did not answer are in doubt: they are held and repeated once.
 
     Raises:
         LabError: the queue did not drain.
@@ -116,7 +116,7 @@ async def hang_phase(system: System, plan: Plan, chance: random.Random) -> Phase
 
 
 async def _kill(system: System, phase: Phase, target: str) -> float:
-    """Kill one or several processes at the same time; return the seconds until they work again."""
+    """Kill one or more processes at the same time; return the seconds until they are ready again."""
     processes = [system.processes[name] for name in TARGETS[target]]
     begun, since = time.time(), time.monotonic()
     await asyncio.gather(*(process.end(signal.SIGKILL) for process in processes))

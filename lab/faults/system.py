@@ -23,9 +23,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "postgres": ("postgres",),
     "all": ("postgres", "server", "dispatcher"),
 }
-"""What a round can kill, in the order in which it is restarted."""
+"""The processes that a round can kill, in the order in which they are restarted."""
 LEASE, ANSWER_TIMEOUT, HOLD = 3.0, 4.0, 6.0
-"""Seconds; short, so that what a killed dispatcher held, or what is in doubt, is soon sent again."""
+"""In seconds. They are short, so that messages of a killed dispatcher, or in doubt, are soon sent again."""
 _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and rejected ones would not load the product
 _CAMPAIGNS = """
 project: faults

@@ -1,4 +1,4 @@
-"""Compares what was accepted with what arrived. Pure functions."""
+"""Compares accepted calls with received mails. All functions are pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Duplicate:
     call: str
     mails: tuple[Mail, ...]
     explained: bool
-    """Whether it was in flight at as many kills as it has extra mails."""
+    """Whether it was in flight at one kill for each extra mail."""
 
     @property
     def is_recognisable(self) -> bool:

@@ -1,1 +1,1 @@
-"""Attacks by callers without a key, and what a good key still gets while each one runs."""
+"""Attacks Clarion without a valid key or from another project, and measures the calls of a valid key."""

@@ -1,4 +1,4 @@
-"""`python -m lab.strangers`: what a good key gets while others attack. See docs/benchmarks.md.
+"""`python -m lab.strangers`: how attacks affect the calls of a valid key. See docs/benchmarks.md.
 
 Exit codes: 0; 1 if a target was missed; 2 if the run failed.
 """
@@ -27,7 +27,7 @@ __all__ = ["main"]
 _ALL = [*ATTACKS, *KEYED_ATTACKS]
 _RATE = 10
 _PATIENCE = 5.0
-# What was not delivered yet counts as delivered now.
+# Triggers that are not delivered yet count as delivered now.
 _DELIVERY_MS = """
     SELECT 1000 * percentile_cont(0.5) WITHIN GROUP (
         ORDER BY coalesce(
@@ -40,20 +40,20 @@ _DELIVERY_MS = """
 """
 _SETTLE_SECONDS = 2.0
 MIN_SHARE = 0.99
-"""The least share of a good key's triggers that are accepted."""
+"""The minimum share of the valid key's triggers that must be accepted."""
 MAX_SLOWDOWN = 3.0
-"""The greatest ratio of the 99th percentile during the attack to that before it."""
+"""The maximum ratio of the 99th percentile during the attack to that before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a good key got."""
+    """How the calls of the valid key were answered."""
 
     sent: int
     accepted: int
     p99_ms: float
     delivery_ms: float = 0.0
-    """Median time from a trigger's commit to its delivery; 0 if not measured."""
+    """Median milliseconds from a trigger's commit to its delivery; 0 if not measured."""
 
     @property
     def share(self) -> float:
@@ -63,7 +63,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An attack with what a good key got before and during it."""
+    """An attack, and the answers to the valid key's calls before and during it."""
 
     attack: str
     quiet: Served
@@ -82,7 +82,7 @@ class Result:
 @click.option("--attack", "names", type=click.Choice(_ALL), multiple=True, help="Repeatable.  [default: all]")
 @data_option
 def main(*, seconds: int, names: Sequence[str], data: Path) -> None:
-    """Attack without a key or with that of another project, and measure what a good key gets."""
+    """Attack without a key or with another project's key, and measure the calls of a valid key."""
     run_command(_run(names or _ALL, seconds, data), name="strangers")
 
 
@@ -113,7 +113,7 @@ async def _run(names: Sequence[str], seconds: int, data: Path) -> int:
 
 
 async def _measure(made: Product, port: int, seconds: float) -> Served:
-    """Send triggers with the good key, and measure their deliveries, too."""
+    """Send triggers with the valid key, and also measure their deliveries."""
     [(since,)] = await made.rows("SELECT clock_timestamp()")
     served = await serve_good_key(port, made.key, seconds)
     [(delivery_ms,)] = await made.rows(_DELIVERY_MS, made.project_id, since)
@@ -121,7 +121,7 @@ async def _measure(made: Product, port: int, seconds: float) -> Served:
 
 
 async def serve_good_key(port: int, key: str, seconds: float) -> Served:
-    """Send 10 triggers a second with a good key, each on a new connection."""
+    """Send 10 triggers a second with the valid key, each on a new connection."""
     started = time.monotonic()
     calls = []
     for number in range(round(seconds * _RATE)):

@@ -1,4 +1,4 @@
-"""The attacks. Each runs until it is cancelled, without a good key, and holds as much as it can."""
+"""Defines attacks without a valid key. Each runs until cancelled and occupies as many resources as it can."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .keyed import KEYED_ATTACKS
 __all__ = ["ATTACKS", "Attack"]
 
 Attack = Callable[[int, Counter[str]], Coroutine[Any, Any, None]]
-"""Takes the gateway's port, and counts answers by status."""
+"""An attack on the gateway at this port, which counts answers by status."""
 
 _TRIGGER = "/clarion.v1.TriggerService/TriggerEmail"
 _CHECK = "/grpc.health.v1.Health/Check"
@@ -60,7 +60,7 @@ async def calls_without_a_message(port: int, answers: Counter[str]) -> None:
 
 
 async def streams_without_an_end(port: int, answers: Counter[str]) -> None:
-    """Hold 1,000 streams each of health and reflection."""
+    """Keep 1,000 health check streams and 1,000 reflection streams open."""
     async with http2(port) as health, http2(port) as reflection:
         try:
             while health.open or reflection.open:

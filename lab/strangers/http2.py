@@ -1,4 +1,4 @@
-"""An HTTP/2 connection that can do what well-behaved clients never do."""
+"""Provides an HTTP/2 connection that can send what a well-behaved client never sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Http2:
         Args:
             reader: From the gateway.
             writer: To the gateway.
-            window: Bytes that the gateway may send on each stream before it must wait for more room.
+            window: Bytes that the gateway may send on each stream before it must wait for a window update.
         """
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)

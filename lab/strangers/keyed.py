@@ -1,4 +1,4 @@
-"""The attacks with a good key, which belongs to another project than the key that is measured."""
+"""Defines attacks with a valid key of another project than that of the measured key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..load import PATH, Connection
 __all__ = ["KEYED_ATTACKS", "KeyedAttack", "write_campaigns"]
 
 KeyedAttack = Callable[[int, str, Counter[str]], Coroutine[Any, Any, None]]
-"""Takes the gateway's port and the key, and counts answers by status."""
+"""An attack on the gateway at this port with this key, which counts answers by status."""
 
 _BATCH_PATH = "/api/client/triggers:batch"
 _USER = {"external_id": "attacker", "email": "attacker@test.com"}

@@ -1,1 +1,1 @@
-"""The command line's commands, one group a file; each is thin and calls the rest."""
+"""Defines the commands, one group per module. The work itself is done by other packages."""

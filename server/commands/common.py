@@ -1,4 +1,4 @@
-"""What the commands share: settings, the database, and output as JSON or a table."""
+"""Provides what commands share: settings, the database, and output as JSON or a table."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ T = TypeVar("T")
 
 
 class WordChoice(click.Choice[str]):
-    """A choice of the words of an enum, which also accepts their names in gRPC (`DELIVERY_STATE_DEAD`)."""
+    """Accepts an enum's values, also in the form of their gRPC names (`DELIVERY_STATE_DEAD`)."""
 
     def __init__(self, words: Iterable[str], prefix: str) -> None:
-        """Name the words, and the prefix of their names in gRPC."""
+        """Set the allowed values and the prefix of their gRPC names."""
         super().__init__(list(words))
         self._prefix = prefix
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the word of a value."""
+        """Convert a value, or its gRPC name, to the value."""
         word = value.removeprefix(self._prefix).lower() if value.startswith(self._prefix) else value
         return super().convert(word, param, ctx)
 
@@ -112,7 +112,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def as_utc(moment: dt.datetime | None) -> dt.datetime | None:
-    """Return a moment that was entered; without an offset it is UTC."""
+    """Return the time that the user entered, in UTC if it has no offset."""
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
@@ -127,12 +127,12 @@ def show_json(value: object) -> None:
 
 
 def echo(text: str) -> None:
-    """Print a line, or several, that may contain values of callers or providers."""
+    """Print text that may contain values from callers or providers."""
     click.echo(printable(text))
 
 
 def table(rows: Sequence[Mapping[str, object]], things: str) -> None:
-    """Print rows as aligned columns, or that no such things were found."""
+    """Print rows as aligned columns, or a message if there are no rows."""
     if not rows:
         click.echo(f"No {things} found.")
         return
@@ -146,5 +146,5 @@ def table(rows: Sequence[Mapping[str, object]], things: str) -> None:
 
 
 def _cell(value: object) -> str:
-    """Return the text of a cell. A line break would look like another row."""
+    """Return the text of a cell, with line breaks escaped because they would look like another row."""
     return "-" if value is None else printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")

@@ -46,7 +46,7 @@ def deliveries() -> None:
 @json_option
 @click.pass_obj
 def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> None:
-    """Show a trigger's state and attempts, and why it waits."""
+    """Show a trigger's state and attempts, and why it is waiting."""
 
     async def work() -> tuple[Delivery | None, Waiting | None]:
         async with invocation.database() as pool, reached():
@@ -88,15 +88,17 @@ def _filters(command: F) -> F:
             "campaign_id",
             type=click.IntRange(1, 2**63 - 1),
             metavar="ID",
-            help="Only of this campaign.",
+            help="Only deliveries of this campaign.",
         ),
-        click.option("--channel", type=CHANNEL, help="Only on this channel."),
-        click.option("--external-id", help="Only of this user."),
+        click.option("--channel", type=CHANNEL, help="Only deliveries on this channel."),
+        click.option("--external-id", help="Only deliveries to the user with this external ID."),
         click.option(
-            "--since", type=MOMENT, help="Only accepted since this time (UTC), such as 2026-01-31T08:00:00."
+            "--since",
+            type=MOMENT,
+            help="Only deliveries accepted since this time (UTC), such as 2026-01-31T08:00:00.",
         ),
         click.option("--error", help="Only if the last error contains this text."),
-        click.option("--project", help="Only of this project."),
+        click.option("--project", help="Only deliveries of this project."),
     )
     for option in reversed(options):
         command = option(command)
@@ -113,7 +115,7 @@ def _filter(chosen: dict[str, Any]) -> lists.AdminFilter:
 
 
 @deliveries.command(name="list")
-@click.option("--state", type=_STATE, help="Only in this state.")
+@click.option("--state", type=_STATE, help="Only deliveries in this state.")
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
@@ -185,8 +187,8 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
 def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
     """Cancel waiting triggers, by ID or --all that match.
 
-    Cancels those with TRIGGER_IDS, or with --all those that match the options. Triggers that are being sent
-    at the moment are not cancelled; those that wait for a retry are.
+    Cancels those with TRIGGER_IDS, or with --all those that match the options. Triggers that are waiting
+    for a retry are cancelled; triggers that are being sent right now are not.
     """
     ids = _ids(trigger_ids, every=every)
     if every and all(value is None for value in chosen.values()):
@@ -224,7 +226,7 @@ def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
 def backlog(invocation: Invocation, *, as_json: bool) -> None:
     """Show how many triggers are waiting, by channel and providers.
 
-    Includes the age of the oldest trigger that is due, and why the due ones wait.
+    Also shows the age of the oldest due trigger, and why due triggers are not being sent.
     """
 
     async def work() -> tuple[list[lists.Backlog], dict[str, Waiting]]:

@@ -13,7 +13,7 @@ from .common import Invocation, run
 
 __all__ = ["gateway"]
 
-_SIGNALLED = 128  # exit codes above it name a signal, as in a shell
+_SIGNALLED = 128  # as in a shell, an exit code above 128 is 128 plus the number of the signal
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""Options and display of rate limits, for `clarion keys` and `clarion projects`."""
+"""Defines the options for rate limits and formats them, for `clarion keys` and `clarion projects`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def limit_options(command: F) -> F:
         "--rate",
         type=click.FloatRange(0, _MOST),
         callback=_check_rate,
-        help="Calls per second over all servers; 0: no limit.",
+        help="Calls per second, for all servers together; 0 means no limit.",
     )
     burst = click.option(
         "--burst", type=click.IntRange(1, _MOST), help="Calls allowed at once after a quiet period."
@@ -52,6 +52,6 @@ def in_words(limit: OwnLimit) -> str:
 
 
 def _check_rate(_context: click.Context, _option: click.Parameter, rate: float | None) -> float | None:
-    if rate is not None and rate != 0 and not rate >= _SLOWEST:  # "nan", too
+    if rate is not None and rate != 0 and not rate >= _SLOWEST:  # also rejects "nan"
         raise click.BadParameter(f"must be 0 or at least {_SLOWEST}")
     return rate

@@ -60,7 +60,7 @@ def preview(
 ) -> None:
     """Render CAMPAIGN_ID with sample data and print it, without sending it.
 
-    Set what your templates read of the user by --user, such as '{"data": {"plan": "gold"}}'.
+    Use --user for user fields that your templates read, such as '{"data": {"plan": "gold"}}'.
     """
     if file:
         campaign, zone = _from_file(file, campaign_id, project), "UTC"

@@ -28,13 +28,13 @@ def suppressions() -> None:
 def _filters(command: F) -> F:
     """Add the options that select suppressions to a command."""
     options = (
-        click.option("--project", help="Only in this project."),
-        click.option("--provider", help="Only those that this provider refused."),
+        click.option("--project", help="Only recipients of this project."),
+        click.option("--provider", help="Only recipients that this provider refused."),
         click.option("--reason", help="Only if the provider's reason contains this text."),
         click.option(
             "--since",
             type=MOMENT,
-            help="Only suppressed since this time (UTC), such as 2026-01-31T08:00:00.",
+            help="Only recipients suppressed since this time (UTC), such as 2026-01-31T08:00:00.",
         ),
     )
     for option in reversed(options):
@@ -54,12 +54,12 @@ def _as_stored(address: str) -> str:
     """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
     try:
         return CHANNELS[Channel.EMAIL].address.as_sent(address) if "@" in address else address
-    except ValueError:  # not an email address, so that it is found nowhere
+    except ValueError:  # not an email address, so it will match nothing
         return address
 
 
 @suppressions.command(name="list")
-@click.option("--channel", type=CHANNEL, help="Only on this channel.")
+@click.option("--channel", type=CHANNEL, help="Only recipients on this channel.")
 @click.option("--address", help="Only this recipient.")
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
@@ -123,7 +123,7 @@ def remove(
 ) -> None:
     """Allow messages to ADDRESS on CHANNEL again, or to --all that match.
 
-    Holds from the next trigger on. With --retry, the messages that the suppressions stopped are due at once:
+    Takes effect with the next trigger. With --retry, messages that the suppressions stopped are due at once:
     the dead letters of these recipients since they were suppressed, and messages that ended as suppressed.
     """
     if every == bool(channel) or bool(channel) != bool(address) or (only_channel and not every):

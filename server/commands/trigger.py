@@ -1,4 +1,4 @@
-"""`clarion trigger`: a client for trying things out that uses the typed gRPC calls."""
+"""Defines `clarion trigger`, a client for trying out Clarion through its typed gRPC calls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _address_options(command: _Command) -> _Command:
 
 
 def _other_options(command: _Command) -> _Command:
-    """Add an option for each text field of users that has no option with a more helpful text."""
+    """Add an option for each text field of users that does not have its own option."""
     for name, field in reversed(list(USER_FIELDS.items())):
         if field.kind is Kind.TEXT and name not in _OWN_OPTIONS:
             option = "--" + name.replace("_", "-")
@@ -161,16 +161,18 @@ def _call(
 
 
 def _explain(error: grpc.RpcError, target: str) -> str:
-    """Return the answer's message and every violation, a line each."""
+    """Return the error's message and its violations, one per line."""
     assert isinstance(error, grpc.Call)  # noqa: S101 - every RpcError of a stub is one
     status = rpc_status.from_call(error)
     if status is None and error.code() is grpc.StatusCode.UNAVAILABLE:
         if any(word in str(error.details()).lower() for word in ("ssl", "certificate", "handshake")):
             return (
-                f"no TLS connection to {target} that can be trusted: --ca-file names the certificates to "
-                "trust, and --target a host that the gateway's certificate is for"
+                f"cannot verify the TLS certificate of {target}: set --ca-file to the certificates to "
+                "trust, and --target to a host name in the gateway's certificate"
             )
-        return f"nothing answers at {target}: is `clarion up` running? --target names another place"
+        return (
+            f"cannot connect to {target}; start Clarion with `clarion up`, or set --target to another address"
+        )
     lines = [f"{error.code().name}: {error.details()}"]
     for detail in status.details if status else ():
         bad = error_details_pb2.BadRequest()

@@ -1,4 +1,4 @@
-"""`clarion webhooks log` and `retry`."""
+"""Defines `clarion webhooks log` and `clarion webhooks retry`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _must_be_known(pool: Pool, endpoint_id: uuid.UUID) -> None:
 
 
 async def require_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
-    """Reject an endpoint to which nothing would be sent.
+    """Reject a disabled endpoint, because nothing would be sent to it.
 
     Raises:
         ConfigError: The endpoint is disabled.

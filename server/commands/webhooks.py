@@ -1,4 +1,4 @@
-"""`clarion webhooks`: endpoints."""
+"""Defines `clarion webhooks`, which manages endpoints."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def create(invocation: Invocation, *, project: str, url: str, events: tuple[str,
 
 
 @webhooks.command(name="list")
-@click.option("--project", help="Only of this project.")
+@click.option("--project", help="Only endpoints of this project.")
 @json_option
 @click.pass_obj
 def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool) -> None:
@@ -129,7 +129,7 @@ def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool
     default=DEFAULT_OVERLAP,
     show_default=True,
     callback=_duration,
-    help="How long the old secret signs too, such as 30m or 7d; 0s: not at all.",
+    help="How long messages are also signed with the old secret, such as 30m or 7d; 0s to stop at once.",
 )
 @json_option
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""Connections for HTTP whose names are resolved by our own resolver, and httpx's use of them."""
+"""Opens HTTP connections to names that our own resolver resolves, and lets httpx use them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ResolvedConnections(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Refuse: no URL refers to a socket."""
+        """Raise an error, because URLs do not refer to Unix sockets."""
         raise httpcore.ConnectError("URLs do not refer to Unix sockets")
 
     async def sleep(self, seconds: float) -> None:
@@ -90,8 +90,8 @@ class _Body(httpx.AsyncByteStream):
 class ResolvingTransport(httpx.AsyncBaseTransport):
     """The transport of an httpx client. Its errors are those of httpcore, see `BROKEN`.
 
-    httpx's own transport resolves names in the event loop's threads, of which a name that cannot be resolved
-    occupies one for half a minute: a few would stop all providers.
+    httpx's own transport resolves names in the event loop's thread pool. A name that cannot be resolved
+    occupies a thread for half a minute, so a few such names would stop all providers.
 
     Args:
         tls: How to check the server's certificate.

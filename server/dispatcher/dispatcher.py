@@ -122,7 +122,7 @@ class Dispatcher(Generic[ClaimT]):
         self._short_of_slots = short
 
     async def _housekeep(self) -> None:
-        """Regularly look for lanes that no current campaign has, and bury messages that expired."""
+        """Regularly look for lanes without a campaign, and turn expired messages into dead letters."""
         while True:
             try:
                 lanes = await self._queue.lanes()

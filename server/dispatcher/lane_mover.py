@@ -1,4 +1,4 @@
-"""Moves waiting triggers to the lane that their campaign has now, after its providers were changed.
+"""Moves waiting triggers to their campaign's current lane after its providers have changed.
 
 A trigger is queued in the lane that its campaign has when it is accepted. If the campaign's providers change,
 a dispatcher that claims it from the old lane releases it to the new one. But the provider of the old lane may
@@ -32,7 +32,7 @@ CHUNK = 500
 INTERVAL = 1.0
 """Seconds between searches for what became due."""
 UNHURRIED = 5.0
-"""Seconds after which more is moved although no dispatcher has asked for it."""
+"""Seconds after which more triggers are moved even if no dispatcher has requested it."""
 SETTLED = 30.0
 """Seconds after a change until every server has noticed it and every commit that began before has ended."""
 FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -55,7 +55,7 @@ class Movable(Protocol):
         Args:
             lane: The lane to search.
             floor: The due time from which to search.
-            limit: How many to move at most.
+            limit: The maximum number of triggers to move.
         """
         ...
 
@@ -78,14 +78,14 @@ class LaneMover:
         self._log = structlog.get_logger("clarion.dispatch").bind()
         self._wanted = asyncio.Event()
         self._unfinished: set[str] = set()
-        """The lanes from which more is to be moved."""
+        """The lanes from which more triggers must be moved."""
         self._known: LanesByCampaign = {}
         self._search_again_at: float | None = None
         self._floors: dict[str, dt.datetime] = {}
-        """For each lane, the due time up to which nothing is misplaced."""
+        """For each lane, the due time up to which no trigger is misplaced."""
 
     def want(self, lanes: Collection[str]) -> None:
-        """Move more at once if it may be of use.
+        """Move more triggers at once if these lanes could get some.
 
         Args:
             lanes: Lanes that have fewer triggers than could be sent.
@@ -94,7 +94,7 @@ class LaneMover:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Move what is misplaced until cancelled."""
+        """Move misplaced triggers until cancelled."""
         while True:
             self._wanted.clear()
             self._unfinished.clear()
@@ -109,10 +109,10 @@ class LaneMover:
             await (self._until_wanted() if self._unfinished else self._clock.sleep(INTERVAL))
 
     def _forget_floors_after_changes(self) -> None:
-        """Search from the front when campaigns have changed their lanes, and again when that has settled."""
+        """Search from the start after campaigns have changed lanes, and again once the change has settled."""
         current, now = self._lanes_by_campaign(), self._clock.monotonic()
         settled = self._search_again_at is not None and now >= self._search_again_at
-        # Usually it is the same mapping, and thousands of campaigns need not be compared each second.
+        # Usually it is the same object, so that thousands of campaigns need not be compared every second.
         changed = current is not self._known and current != self._known
         self._known = current
         if changed:
@@ -134,7 +134,7 @@ class LaneMover:
             self._floors[lane] = moved.at - MARGIN
 
     async def _until_wanted(self) -> None:
-        """Wait until a dispatcher wants more, or for `UNHURRIED`."""
+        """Wait until a dispatcher requests more triggers, or for `UNHURRIED`."""
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(UNHURRIED):
                 await self._wanted.wait()

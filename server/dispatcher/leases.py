@@ -1,4 +1,4 @@
-"""Keeps the leases of messages that are being sent, so that a slow provider does not cause a second send."""
+"""Renews the leases of messages that are being sent, so that a slow provider does not cause a second send."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .store_health import StoreHealth
 __all__ = ["Leases"]
 
 _CHECKS = 6
-"""How often in the time of a lease the leases are checked. Those with less than half of their time left are
-renewed, so that a renewal can fail twice without a lease ending."""
+"""Number of checks during the term of a lease. Leases with less than half of their term left are renewed, so
+that a renewal can fail twice before a lease ends."""
 
 
 class Leases(Generic[ClaimT]):
@@ -45,11 +45,11 @@ class Leases(Generic[ClaimT]):
         return claim_id in self._held
 
     def add(self, claim: ClaimT) -> None:
-        """Begin to keep the lease of a claim that was just made."""
+        """Start renewing the lease of a claim that was just made."""
         self._held[claim.id] = (claim, self._clock.monotonic() + self._lease)
 
     def remove(self, claim: ClaimT) -> None:
-        """Stop keeping the lease of a claim."""
+        """Stop renewing the lease of a claim."""
         self._held.pop(claim.id, None)
 
     def is_valid(self, claim: ClaimT) -> bool:

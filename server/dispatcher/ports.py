@@ -1,4 +1,4 @@
-"""The dispatcher's interfaces: a queue with leases, the lanes in use, and a sender per kind of message."""
+"""Defines the dispatcher's interfaces: the queue with leases, the lanes in use, a sender per message kind."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class SendResult:
 
 @dataclass(frozen=True, slots=True)
 class DoubtPolicy:
-    """What follows when a message may have arrived: see `SendingPolicy.in_doubt`."""
+    """What to do when a message may have arrived: see `SendingPolicy.in_doubt`."""
 
     action: Literal["repeat", "hold", "give_up"] = "repeat"
     hold: float = 0.0
@@ -131,7 +131,7 @@ class SendPlan:
     spare_attempts: int = 0
     """Additional attempts, used only for failures of the provider."""
     in_doubt: DoubtPolicy = DoubtPolicy()
-    """What follows if the message may have arrived."""
+    """What to do if the message may have arrived."""
     suppressed: str = ""
     """If the recipient is suppressed, the error with which a provider refused it."""
     wait: float = 0.0

@@ -1,7 +1,7 @@
-"""Renders messages without holding up other deliveries.
+"""Renders messages without delaying other deliveries.
 
-Nearly every message renders in 0.1 ms, on the event loop. One that takes longer is started again in a thread,
-where its project has one turn at a time. Its campaign's next messages go there directly, until one is quick.
+Nearly every message renders in 0.1 ms, on the event loop. One that takes longer is rendered again in a thread
+that projects use in turn. The campaign's next messages are rendered there directly, until one is quick.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RETRY_SECONDS = 2.0
 
 
 class FairRenderer:
-    """Renders on the event loop what is quick, and the rest in a thread, fairly between projects."""
+    """Renders quick messages on the event loop, and slow ones in a thread that projects share fairly."""
 
     def __init__(self) -> None:
         self._quick = Renderer(seconds=_LOOP_SECONDS)

@@ -33,7 +33,7 @@ class Plan:
 
     shares: list[ClaimRequest]
     starved: frozenset[str]
-    """Providers without room although lanes would send through them."""
+    """Providers that lanes would send through but that have no room."""
     left_out: frozenset[str]
     """Lanes that got no slot although their provider has room. They may get slots that others do not use."""
 

@@ -15,7 +15,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """How the dispatcher works. Times in seconds."""
 
     lease: Seconds = 60.0
-    """How long a claim belongs to a dispatcher that died. While a message is being sent, it is renewed."""
+    """How long a dead dispatcher's claims stay reserved. Leases are renewed while messages are being sent."""
     poll_interval: Seconds = 0.5
     """How often to look for due retries and scheduled triggers. New triggers are announced at once."""
     shutdown_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 25.0

@@ -1,4 +1,4 @@
-"""Stops suppressing recipients while a provider refuses too many of them for its replies to be believed.
+"""Pauses suppression while a provider refuses too many recipients for its replies to be credible.
 
 A wrong setting, or a fault of the provider, can refuse every recipient in the words of an unknown one. On 15
 December 2020, for example, Gmail replied `550 5.1.1` to mail for existing accounts for hours. Each dispatcher

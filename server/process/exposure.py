@@ -1,4 +1,4 @@
-"""What exposes a process or its secrets to other users of the machine."""
+"""Finds what exposes a process or its secrets to other users of the machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def exposures(config: Path | None) -> list[str]:
         if names:
             found.append(f"other users can read {names} in {config}; run `chmod 600 {config}`")
     if os.geteuid() == 0:
-        found.append("Clarion runs as root, which it does not need; run it as an ordinary user")
+        found.append("Clarion does not need to run as root; run it as an ordinary user")
     return found
 
 

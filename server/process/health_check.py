@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["wait_serving"]
 
-# By default gRPC reconnects after 1 s, then 1.6 s, which would delay every start by as much.
+# By default gRPC reconnects after 1 s, then 1.6 s, which would delay every start.
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
 
 

@@ -14,13 +14,13 @@ __all__ = ["configure"]
 
 GRPC_LOGGER = "grpc._cython.cygrpc"
 NOT_UTF8 = "Invalid encoding on"
-"""How the traceback begins that grpcio logs for each header value that is not UTF-8."""
+"""The start of the traceback that grpcio logs for each header value that is not valid UTF-8."""
 
 
 def configure(settings: LogSettings) -> None:
     """Set up logging for this process, warnings of libraries included."""
-    # The core of gRPC writes lines of another format, which quote what strangers send. It reads this when the
-    # first server or channel is created.
+    # gRPC's core logs lines in another format that quote data from any caller. It reads this variable when
+    # the first server or channel is created.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
@@ -46,7 +46,7 @@ def configure(settings: LogSettings) -> None:
 
 
 def _is_not_of_callers(record: logging.LogRecord) -> bool:
-    """Return False for what every caller can make grpcio log, even without a key, to fill the disk."""
+    """Return False for records with which callers without a key could fill the disk."""
     return not str(record.msg).startswith(NOT_UTF8)
 
 

@@ -21,7 +21,7 @@ def address(listen: str) -> tuple[str, int]:
     """Parse `host:port`.
 
     Raises:
-        ConfigError: the text has another form.
+        ConfigError: the text is not `host:port`.
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP's largest

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 _INTERVAL = 0.5
 _MAX_AGE = 2.0
-"""Seconds. Calls use an older catalog too: in a short outage, serving them is better than rejecting them."""
+"""In seconds. Calls use an older catalog, too, because in a short outage that is better than an error."""
 _SCHEMA_INTERVAL = 5.0
 
 
@@ -47,7 +47,7 @@ async def report_readiness(
 
 
 async def _answer(schema_is_usable: Callable[[], Awaitable[bool]]) -> bool:
-    """Return whether the schema can be used: False, too, after a timeout or an error."""
+    """Return whether the schema can be used, or False after a timeout or an error."""
     try:
         async with asyncio.timeout(_MAX_AGE):
             return await schema_is_usable()

@@ -1,4 +1,4 @@
-"""The background tasks of a process, and its end by a signal."""
+"""Runs the background tasks of a process until it receives a signal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tasks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, *work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-        """Start coroutines as tasks and return these."""
+        """Start coroutines as tasks and return the tasks."""
         started = [asyncio.create_task(one) for one in work]
         self._tasks += started
         return started

@@ -1,4 +1,4 @@
-"""What `clarion up` prints once everything runs."""
+"""Formats what `clarion up` prints once everything is running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data folder of one `clarion up`: its lock, and a folder where paths of sockets are short enough."""
+"""Locks the data folder of `clarion up`, and finds a folder in which socket paths are short enough."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RunDir:
         if self._lock < 0:
             return
         _remove_sockets(self.sockets)
-        with suppress(OSError):  # it contains something that is not ours
+        with suppress(OSError):  # it contains files of another program
             self.sockets.rmdir()
         os.close(self._lock)
         self._lock = -1
@@ -75,13 +75,13 @@ class RunDir:
 def _lock(data: Path) -> int:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The file is never removed: otherwise two processes could lock two different files.
+        # Never remove the file: otherwise two processes could lock two different files.
         lock = os.open(data / "clarion.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise ConfigError(f"cannot write to the data folder {data}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with suppress(OSError):  # a full disk: the number is only for the message of a second start
+        with suppress(OSError):  # the disk may be full; the ID is only for the error of a second start
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The environment of the child processes: each gets only the settings that it reads.
+"""Builds the environments of child processes. Each contains only the settings that the process reads.
 
-Envoy, which callers from outside reach, must not have the passwords of providers and of the database in its
-environment.
+Envoy, which is exposed to outside callers, must not have the passwords of providers and of the database in
+its environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RUNTIME = ("PYTHON", "GRPC_", "OPENSSL_", "SSL_CERT_")
 
 
 def child_environment(sections: frozenset[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what a child that reads these sections needs of the environment."""
+    """Return the environment variables that a child needs if it reads these sections."""
     prefixes = (*_RUNTIME, _POSTGRES) if "DATABASE" in sections else _RUNTIME
     read = {
         name: value

@@ -1,4 +1,4 @@
-"""`clarion up`: which processes run, and how they find each other."""
+"""Plans the processes of `clarion up`, and how they find each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DEMO_KEY_FILE = "demo-key"
 _DEMO_SCOPES = {Scope.TRIGGER, Scope.DELIVERIES_READ, Scope.CAMPAIGNS_READ}
 _READY_TIMEOUT = 30.0  # seconds
 _RECOVERY_TIMEOUT = 600.0
-"""Seconds. After a crash, PostgreSQL reads up to `max_wal_size` of its log; if stopped, it begins again."""
+"""Seconds. After a crash, PostgreSQL replays up to `max_wal_size` of its log; if stopped, it starts over."""
 
 Say = Callable[[str], None]
 
@@ -47,7 +47,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
 
     Args:
         settings: the settings.
-        config: the configuration file that the processes read; None: none.
+        config: the configuration file that the processes read, if any.
         with_demo: create the demo project at the first start.
         say: called with each message for the operator.
 
@@ -62,7 +62,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     _check_providers(settings, with_demo=with_demo)
     _check_gateway(settings)
-    with RunDir(settings.data_dir) as run:  # before the port: the more helpful error for a second start
+    with RunDir(settings.data_dir) as run:  # first, for the more helpful error on a second start
         gateway.check_port(settings.gateway)
         plan = _Plan(settings, config, run, say, with_demo=with_demo)
         supervisor = Supervisor(
@@ -127,7 +127,7 @@ class _Plan:
         self._say("Press Ctrl-C to stop.")
 
     def _database(self) -> Child:
-        assert self._postgres is not None  # noqa: S101 - only called if there is one
+        assert self._postgres is not None  # noqa: S101 - only called with an embedded database
         return Child(
             name="postgres",
             command=self._postgres.command(),
@@ -149,7 +149,7 @@ class _Plan:
             prepare=self._prepare_database if path == self._servers[0] else None,
             ready=lambda: wait_serving(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
-            stop_signal=signal.SIGINT,  # the gateway has ended, so no lame-duck period
+            stop_signal=signal.SIGINT,  # no lame-duck period, because the gateway has already ended
             stop_timeout=2.0,
             restart_signal=signal.SIGTERM,
             restart_timeout=server.lame_duck + server.shutdown_grace + 1,

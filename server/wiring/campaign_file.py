@@ -22,15 +22,15 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class _Template(Template, frozen=True, forbid_unknown_fields=True):
-    """As in the domain, but unknown members are errors, because people write these files."""
+    """Adds that unknown members are errors, because people write these files."""
 
 
 class _RetryPolicy(RetryPolicy, frozen=True, forbid_unknown_fields=True):
-    """As in the domain, but strict."""
+    """Adds that unknown members are errors."""
 
 
 class _SendWindow(SendWindow, frozen=True, forbid_unknown_fields=True):
-    """As in the domain, but strict."""
+    """Adds that unknown members are errors."""
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -147,7 +147,7 @@ def _locale(written: str) -> str:
 
 
 def _same_locales(entry: _Entry) -> list[str]:
-    """Return a problem for each locale that is written in several ways: all but one would be lost."""
+    """Return a problem for each locale that is spelled in several ways, because only one would be kept."""
     spellings: dict[str, list[str]] = {}
     for written in entry.templates:
         spellings.setdefault(_locale(written), []).append(repr(written))

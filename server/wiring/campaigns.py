@@ -25,7 +25,7 @@ async def apply_campaign_file(
         The project's ID, and what happened to each campaign by its ID.
 
     Raises:
-        ConfigError: the file is wrong; nothing is written.
+        ConfigError: the file is invalid; nothing is written.
         StoreUnavailable: the database cannot be reached.
     """
     file = read(path)

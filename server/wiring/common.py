@@ -61,7 +61,7 @@ async def opened_pool(
 
 
 def primary_of(settings: Settings) -> Primary:
-    """Return what connects to the database; a long-running process also awaits its `watch`.
+    """Return the object that connects to the database. A long-running process also awaits its `watch`.
 
     Raises:
         ConfigError: no database is configured, or its URL is wrong.

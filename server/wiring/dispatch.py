@@ -1,4 +1,4 @@
-"""The dispatcher process: claims due triggers and webhook messages, and sends them."""
+"""Runs the dispatcher process, which claims due triggers and webhook messages, and sends them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
     running = tasks.start(*(dispatcher.run() for dispatcher in dispatchers))
     try:
         await tasks.until_signal()
-    finally:  # even if another task failed, what is in flight must be recorded
+    finally:  # even after a failure, the outcomes of messages in flight must be recorded
         for dispatcher in dispatchers:
             dispatcher.stop()
         await asyncio.wait(running)

@@ -32,11 +32,11 @@ __all__ = ["serve"]
 
 log = structlog.get_logger(__name__)
 
-# Lists and watchers have their own connections, so that they take none from triggers or from each other. One
-# project's slow lists leave a connection to the other projects.
+# List calls and watch streams have their own connections, so they cannot exhaust those of triggers or of each
+# other. The limit per project is one lower, so one project's slow lists cannot block other projects.
 _FOR_LISTS, _FOR_WATCHERS = 3, 2
 _LISTS_OF_A_PROJECT = _FOR_LISTS - 1
-_PATIENCE = 1.0  # seconds that a list waits for a connection
+_PATIENCE = 1.0  # seconds that a list call waits for a connection
 
 
 async def serve(settings: Settings, config: Path | None) -> None:
@@ -86,11 +86,11 @@ async def serve(settings: Settings, config: Path | None) -> None:
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))
-        gc.freeze()  # these objects live until the end, so the collector can skip them
+        gc.freeze()  # these objects are never freed, so the garbage collector can skip them
         log_exposures(config)
         log.info("serving", listen=settings.server.listen, port=port)
         number = await tasks.until_signal()
-        # SIGINT comes from Ctrl-C, or after the gateway has ended: no gateway needs a warning.
+        # SIGINT means Ctrl-C or that the gateway has ended, so no gateway has to notice the shutdown first.
         lame_duck = settings.server.lame_duck if number == signal.SIGTERM else 0
         leaving = asyncio.create_task(presence.leave())
         await server.stop(lame_duck=lame_duck, grace=settings.server.shutdown_grace)

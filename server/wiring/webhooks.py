@@ -26,7 +26,7 @@ async def check_url(settings: Settings, url: str) -> None:
     """Reject a URL to which no message could be sent from this machine.
 
     Raises:
-        ConfigError: Everything that is wrong with it.
+        ConfigError: The URL is invalid. The text lists every problem.
     """
     if problems := await problems_of(url, AddressPolicy(settings.webhooks.allow), SHARED):
         raise ConfigError(f"the URL: {'; '.join(problems)}")

@@ -162,7 +162,7 @@ async def test_a_silent_token_endpoint_is_retried(harness: Harness, google: Goog
     provider = harness.provider(timeout=0.1)
     google.to_token.append(Reply(200, {}, after=30))
     errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
-    silent = "the token endpoint failed: fire was sent the request and gave no answer in time"
+    silent = "the token endpoint failed: fire: the request was sent, but no answer arrived in time"
     assert [str(error) for error in errors] == [silent] * 3
     assert {getattr(error, "verdict", error) for error in errors} == {Verdict.PROVIDER_DOWN}
     await provider.send(push())

@@ -217,7 +217,7 @@ async def test_a_cancelled_send_blocks_no_other(kind: HttpProvider, tmp_path: Pa
     async with connected(kind, tmp_path, timeout=0.1, concurrency=1) as (provider, server):
         assert provider.timeout == 0.1
         server.answer(500, after=60)
-        with pytest.raises(ProviderError, match="was sent the request and gave no answer in time") as caught:
+        with pytest.raises(ProviderError, match="request was sent, but no answer arrived in time") as caught:
             async with asyncio.timeout(1):
                 await provider.send(kind.message("Hello"))
         assert caught.value.verdict is Verdict.IN_DOUBT

@@ -245,7 +245,7 @@ async def test_broken_mail_server_is_retried_then_dead(system: System, campaign:
         (Reply(raw=b"\x00\xff nonsense\r\n\r\n"), IN_DOUBT + "twilio gave no answer"),
         (Reply(503, b"<html>no JSON", close=True), "Twilio HTTP 503: no readable error"),
         (Reply(201, {"sid": "SM1"}, cut=30), IN_DOUBT + "twilio gave no answer"),
-        (Reply(after=3), IN_DOUBT + "twilio was sent the request and gave no answer in time"),
+        (Reply(after=3), IN_DOUBT + "twilio: the request was sent, but no answer arrived in time"),
     ],
     ids=["garbage", "no JSON", "closes in the middle", "never answers"],
 )

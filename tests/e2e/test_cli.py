@@ -277,7 +277,7 @@ async def test_trigger_with_wrong_key_or_target_is_one_line(demo: Stack) -> None
     no_key = await clarion(demo.folder, "trigger", "44", "--email", "a@e2e.example", "--key-file", "none")
 
     assert (unknown.code, unknown.err.split(":")[1]) == (1, " UNAUTHENTICATED")
-    assert (unreachable.code, unreachable.err.split(":")[1]) == (1, " nothing answers at 127.0.0.1")
+    assert (unreachable.code, unreachable.err.split(":")[1]) == (1, " cannot connect to 127.0.0.1")
     assert (nothing.code, nothing.err) == (2, "clarion: give one of --email, --phone, --device-token\n")
     assert (no_key.code, no_key.err.count("\n")) == (2, 1)
 

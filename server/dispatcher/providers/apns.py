@@ -68,7 +68,7 @@ _BY_STATUS_AND_REASON = {
     (400, "InvalidPushType"): Verdict.PROVIDER_DOWN,
     (400, "MissingTopic"): Verdict.PROVIDER_DOWN,
     (400, "TopicDisallowed"): Verdict.PROVIDER_DOWN,
-    (400, ""): Verdict.PROVIDER_DOWN,  # no readable reason: not an answer of APNs
+    (400, ""): Verdict.PROVIDER_DOWN,  # no readable reason, so the answer is not from APNs
     (410, ""): Verdict.PROVIDER_DOWN,
     (429, "TooManyProviderTokenUpdates"): Verdict.PROVIDER_DOWN,
 }

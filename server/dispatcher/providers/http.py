@@ -64,7 +64,7 @@ class Answer:
 
 
 class RequestProgress:
-    """Follows how far a request got. Pass it to httpx or httpcore as the extension `trace`.
+    """Tracks how much of a request has been sent. Pass it to httpx or httpcore as the extension `trace`.
 
     Attributes:
         is_sent: Whether the server may have the whole request. An incomplete one has no effect.
@@ -74,10 +74,10 @@ class RequestProgress:
         self.is_sent = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """Receive an event, whose name is that of the protocol followed by the step and how it went."""
+        """Handle an event. Its name consists of the protocol, the step and how the step ended."""
         _, step, how = event.split(".")
         if step == "send_request_body":
-            # A cancelled write may have reached the server, one that failed has not.
+            # A cancelled write may have reached the server; a failed write has not.
             self.is_sent = how != "failed" or isinstance(info["exception"], asyncio.CancelledError)
 
 
@@ -143,7 +143,7 @@ class HttpApi:
             return await self._exchange(request, basic)
         except asyncio.CancelledError:
             if progress.is_sent:
-                text = f"{self._name} was sent the request and gave no answer in time"
+                text = f"{self._name}: the request was sent, but no answer arrived in time"
                 raise ProviderError(Verdict.IN_DOUBT, text) from None
             raise
         except self._BROKEN as error:
@@ -183,8 +183,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def verdict_of_other(status: int) -> Verdict:
     """Return the verdict for an answer that the API does not document, such as that of a proxy before it.
 
-    A success without the documented body may be one all the same. With 502 and 504, a gateway says that it
-    has no answer from the server, which may have the request (RFC 9110 sections 15.6.3 and 15.6.5).
+    A success status without the documented body may still mean success. With 502 and 504, a gateway
+    reports no answer from the server, which may have the request (RFC 9110 sections 15.6.3 and 15.6.5).
     """
     gateway = {httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT}
     in_doubt = httpx.codes.is_success(status) or status in gateway
@@ -192,7 +192,7 @@ def verdict_of_other(status: int) -> Verdict:
 
 
 async def _read(answer: httpx.Response) -> bytes | None:
-    """Return the body, or None if it is truncated. The provider then has only the status to go by."""
+    """Return the body, or None if it is truncated. The provider must then rely on the status alone."""
     read = b""
     with contextlib.suppress(httpx.HTTPError, httpx.StreamError, *BROKEN):  # BROKEN includes TimeoutError
         async with asyncio.timeout(BODY_TIMEOUT):

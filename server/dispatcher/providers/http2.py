@@ -1,4 +1,4 @@
-"""The HTTP/2 client. All messages share one connection, so it must be replaced if it may be broken."""
+"""Posts over HTTP/2. All messages share one connection, which is replaced if it may be broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The active endpoints as destinations: each has its own slots and breaker."""
+"""Presents active endpoints as destinations, each with its own slots and breaker."""
 
 from __future__ import annotations
 

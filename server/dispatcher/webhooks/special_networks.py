@@ -1,10 +1,10 @@
-"""Tables of the special networks: which addresses are public, and which of IPv6 contain an IPv4 address.
+"""Lists special networks: which addresses are not public, and which IPv6 addresses contain IPv4 addresses.
 
 The source is IANA's IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) as of October 2025. The
 `is_global` of Python's ipaddress is not used, because it changes with Python's patch level.
 
-A network is listed unless the registry calls it globally reachable as a place for hosts. `192.0.0.0/24` and
-`2001::/23` are listed as a whole, because their reachable parts are anycast addresses of network services.
+A network is listed unless the registry marks it as globally reachable and it contains hosts. `192.0.0.0/24`
+and `2001::/23` are listed whole, because their reachable parts are anycast addresses of network services.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the supervisor needs to know about one child process."""
+"""Describes a child process to the supervisor."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Child:
         command: the program, by name or path, and its arguments.
         env: the whole environment; None: that of the supervisor.
         prepare: awaited before each start.
-        ready: returns when the child is ready, or raises what is wrong. None: ready once started.
+        ready: returns when the child is ready, or raises an error. None: ready once started.
         ready_timeout: for `ready`.
-        stop_signal: asks the child to end.
+        stop_signal: stops the child.
         stop_timeout: between `stop_signal` and SIGKILL.
-        extra_stop_timeout: added to `stop_timeout` for a child with work that would otherwise be done twice.
-        restart_signal: asks the child to end for a requested restart; None: it is not restarted then.
+        extra_stop_timeout: added to `stop_timeout` for a child whose interrupted work would be repeated.
+        restart_signal: stops the child in a requested restart; None: the child keeps running.
         restart_timeout: between `restart_signal` and SIGKILL.
-        restarts_itself: `restart_signal` does not end the child; it renews itself.
+        restarts_itself: on `restart_signal`, the child restarts its own work instead of ending.
         in_use: returns when other processes use the child; a restart waits for it before the next child.
         death_signal: sent to the child if the supervisor is killed (Linux only), but not to the child's own
             children.

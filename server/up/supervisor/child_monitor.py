@@ -100,12 +100,12 @@ class ChildMonitor:
             await self.child.in_use()
 
     def _must_wait(self, end: str, lived: float) -> bool:
-        """Return whether something outside the child has to change first; say so once."""
+        """Return whether the child must wait for an obstacle outside it, and report a new obstacle once."""
         if lived >= self._policy.steady_after:
             self._obstacle = ""
         report = self._report(end, "")
         obstacle = find_obstacle(report, self._output.path.parent)
-        # At the first start, the address of a database that is away is more likely to be wrong.
+        # At the first start, an unreachable database more likely means that its address is wrong.
         if obstacle is None or (obstacle.startswith(DATABASE_AWAY) and not self.up.is_set()):
             self._obstacle = ""
             return False

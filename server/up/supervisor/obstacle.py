@@ -1,4 +1,4 @@
-"""What a child that died has to wait for: space on the disk, or the database."""
+"""Finds what a dead child has to wait for: free disk space, or the database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...errors import DATABASE_AWAY
 __all__ = ["find_obstacle"]
 
 _NEEDED_MIB = 32
-"""Free space below which PostgreSQL cannot add two files to its log (WAL), which have 16 MiB each."""
+"""Free space below which PostgreSQL cannot add two files of 16 MiB each to its write-ahead log."""
 _FULL = re.compile("No space left on device|Disk quota exceeded")
 
 
@@ -33,5 +33,5 @@ def find_obstacle(report: str, data: Path) -> str | None:
 def _free_mib(folder: Path) -> int:
     try:
         return shutil.disk_usage(folder).free >> 20
-    except OSError:  # the disk itself is away
+    except OSError:  # the disk itself is not available
         return 0

@@ -1,4 +1,4 @@
-"""A child's output: a bounded log file, and the last lines in memory for reports."""
+"""Keeps a child's output in a bounded log file, and the last lines in memory for reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["LineReader", "Output"]
 
 LONGEST_LINE = 8192
-"""Bytes; longer lines are split, so that output without line breaks does not fill the memory."""
+"""Bytes; longer lines are split, so that output without line breaks cannot exhaust memory."""
 
 _LONGEST_SHOWN = 300
 _LINES_SHOWN = 10
@@ -47,7 +47,7 @@ class Output:
 
 
 class LineReader(asyncio.Protocol):
-    """Writes what arrives by a pipe to an `Output`, line by line, until every process has closed it."""
+    """Copies a pipe to an `Output`, line by line, until every process has closed the pipe."""
 
     def __init__(self, output: Output) -> None:
         self.ended = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""When to restart a child that died: pure decisions."""
+"""Decides when to restart a child that died. It does no I/O and reads no clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RestartPolicy:
     Attributes:
         first: delay after the first death.
         longest: maximum delay.
-        steady_after: a child that lived this long starts counting from one again.
+        steady_after: after a child has lived this long, its next death counts as the first.
         quick_deaths: after this many consecutive deaths, each before `steady_after`, the supervisor gives up.
         retry: delay after a death with an obstacle, which does not count.
     """

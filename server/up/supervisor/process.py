@@ -1,4 +1,4 @@
-"""One run of a child: started in its own session, watched, stopped."""
+"""Runs a child once: starts it in its own session, waits for its end, and stops it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .output import LineReader, Output
 
 __all__ = ["ChildProcess"]
 
-_OUTPUT_SECONDS = 0.5  # how long output may still arrive after the end
-_KILL_SECONDS = 0.5  # how long the kernel may need for a SIGKILL
+_OUTPUT_SECONDS = 0.5  # seconds for output to arrive after the process has ended
+_KILL_SECONDS = 0.5  # seconds for the kernel to end a process after SIGKILL
 
 
 class ChildProcess:

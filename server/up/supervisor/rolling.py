@@ -1,4 +1,4 @@
-"""A requested restart: one child after another, so that the service stays available."""
+"""Restarts one child after another on request, so that the service stays available."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Rolling:
                 async with self._spare_running():
                     await self._restart_each()
                 self._say("all processes were restarted")
-            except Exception as error:  # errors of hooks included: what runs keeps running
+            except Exception as error:  # also errors of hooks: the running processes must keep running
                 self._say(f"the restart was abandoned: {error}")
 
     async def _restart_each(self) -> None:
@@ -79,7 +79,7 @@ class Rolling:
 
 
 async def _until_in_use(monitor: ChildMonitor, running: asyncio.Task[None]) -> None:
-    """Wait until the stand-in is in_use.
+    """Wait until the spare child is in use.
 
     Raises:
         ClarionError: it cannot be started.

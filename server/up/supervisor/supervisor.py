@@ -162,7 +162,7 @@ class Supervisor:
                 loop.remove_signal_handler(number)
 
     def _say(self, text: str) -> None:
-        with suppress(OSError):  # a closed terminal must not keep us from stopping the children
+        with suppress(OSError):  # a closed terminal must not prevent stopping the children
             self._say_to(text)
 
 

@@ -1,4 +1,4 @@
-"""The verdict on a message for each SMTP reply.
+"""Classifies SMTP replies: the verdict on a message for each reply.
 
 Codes: RFC 5321 section 4.2.3, RFC 4954 section 6 (login), RFC 7504 (521, 556). Enhanced codes: RFC 3463 and
 the IANA registry of SMTP enhanced status codes. Where the enhanced code contradicts the class of the basic
@@ -156,7 +156,7 @@ def _enhanced(code: int, text: str) -> tuple[str, str]:
 def _with_words(known: Verdict, status: str, worded: Verdict | None) -> Verdict:
     """Return the verdict of the codes, made more precise by that of the words.
 
-    Words never contradict a code that names something else than the recipient, apart from those about our
+    Words never contradict a code that is about something other than the recipient, apart from those about our
     access to the server, such as `454 4.7.1 Relay access denied`.
     """
     if known is _DOWN or worded is None:

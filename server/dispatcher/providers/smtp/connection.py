@@ -19,14 +19,14 @@ __all__ = ["CONTENT_SECONDS", "Connection", "TimeLimits"]
 
 T = TypeVar("T")
 CONTENT_SECONDS = 180.0
-"""Time for the server to take the content (RFC 5321 section 4.5.3.2.5)."""
+"""Seconds for the server to accept the content (RFC 5321 section 4.5.3.2.5)."""
 _GO_AHEAD = 354
 _DONE = frozenset(range(200, 300))
 """Any code with this first digit, because clients must accept unknown codes (RFC 5321 section 4.2.1)."""
 
 
 _ANSWERS = _DONE | frozenset(range(400, 600))
-"""The codes that say what became of the content."""
+"""The codes that report whether the server accepted the content."""
 
 
 class _Step(NamedTuple):
@@ -115,7 +115,7 @@ class Connection:
         return await self._deliver(protocol)
 
     async def _deliver(self, protocol: PipelinedProtocol) -> str:
-        """Wait until the content has left, and for the reply to it."""
+        """Wait until the content has been sent, and for the server's reply to it."""
         await _within(CONTENT_SECONDS, protocol.flush())
         self.is_in_doubt = protocol.is_flushed
         reply = await _within(self._limits.answer, protocol.read())

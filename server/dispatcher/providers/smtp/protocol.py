@@ -24,7 +24,7 @@ _INVALID = -1
 class PipelinedProtocol(asyncio.Protocol):
     """Writes commands and reads their replies.
 
-    It counts the expected replies. Otherwise an unsolicited reply would be taken for the next command's.
+    It counts the expected replies. Otherwise an unsolicited one would count as the next command's reply.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -38,7 +38,9 @@ class PipelinedProtocol(asyncio.Protocol):
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         transport.set_protocol(self)
-        transport.set_write_buffer_limits(high=0)  # so that `resume_writing` means that all data has left
+        transport.set_write_buffer_limits(
+            high=0
+        )  # so that `resume_writing` means that all data has been sent
 
     @property
     def is_open(self) -> bool:
@@ -62,11 +64,11 @@ class PipelinedProtocol(asyncio.Protocol):
 
     @property
     def is_flushed(self) -> bool:
-        """Whether the system has taken all commands, so that the server may have them."""
+        """Whether all commands were passed to the operating system, so that the server may have them."""
         return not self._transport.get_write_buffer_size()
 
     async def flush(self) -> None:
-        """Wait until the system has taken all commands, or until the server replies before that.
+        """Wait until all commands were passed to the operating system, or until the server replies earlier.
 
         Raises:
             SMTPServerDisconnected: The connection is closed.
@@ -112,7 +114,7 @@ class PipelinedProtocol(asyncio.Protocol):
         self._wake()
 
     def resume_writing(self) -> None:
-        """Record that all data has left."""
+        """Record that all data has been sent."""
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -29,7 +29,7 @@ __all__ = ["SmtpProvider", "SmtpSettings"]
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _STEPS = 6
-"""The most waits before the content: to open the session, for RSET, MAIL, RCPT, DATA, and for the rest."""
+"""Maximum number of waits before the content: to open the session, for RSET, MAIL, RCPT, DATA, the rest."""
 _LARGE = 100_000
 """Size in octets from which an email is signed in a thread. It would block the event loop for 2 ms."""
 

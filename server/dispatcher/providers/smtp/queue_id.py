@@ -1,4 +1,4 @@
-"""Finds a server's own ID for a message in its reply: its operators find the message in their logs by it."""
+"""Finds the server's ID for a message in its reply. The server's operators can search their logs for it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from ...resolver import connect
 __all__ = ["Offers", "SessionOptions", "default_name", "is_full_name", "open_session"]
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# The last label has a letter: without one it would be an address. Machines without a name have the other two.
+# The last label must contain a letter, unlike in an IP address. `localhost` and `localdomain` are defaults of
+# machines without a configured name.
 _FULL_NAME = re.compile(
     rf"(?:{_LABEL}\.)+(?!local(?:host|domain)\Z)(?=[0-9-]*[A-Za-z]){_LABEL}", re.IGNORECASE
 )

@@ -113,7 +113,7 @@ async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.Asyn
 
     async with demo.pool() as pool:
         await apply(pool, Undefined.EMPTY)
-    await asyncio.sleep(1)  # until the dispatcher knows the campaign, which it shows by nothing
+    await demo.until_in_force()
     again = await clarion(demo.folder, "deliveries", "retry", first, first)
     assert (again.code, again.out) == (0, "retrying 1 delivery\n"), again.err
     assert await attempts(rest, first, "delivered") == 2

@@ -132,7 +132,7 @@ async def _by_command(stack: Stack) -> str:
     """Trigger by `clarion trigger`, and see what it says of a certificate that it cannot trust."""
     words = ("trigger", "44", "--email", "test@test.com")
     refused = await clarion(stack.folder, *words)
-    assert "no TLS connection" in refused.err
+    assert "cannot verify the TLS certificate" in refused.err
     assert "--ca-file" in refused.err
     done = await clarion(stack.folder, *words, "--ca-file", "ca.pem")
     assert done.code == 0, done.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import textwrap
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -122,17 +123,27 @@ class Stack(ClarionUp):
             await until(known, "the server knows the key")
 
     async def until_in_force(self) -> None:
-        """Return when all server processes know every key, limit and campaign stored before this call.
+        """Return when all processes know every key, limit, campaign and time zone stored before this call.
 
-        A new key is a marker: a server reads all of them at once.
+        A new key is a marker: a server reads all of them at once. The dispatcher logs the version that it
+        has read.
         """
         secret = new_secret()
         async with self.pool() as pool:
             project = await projects.ensure_project(pool, "markers")
             await keys.create_key(pool, secret, project_id=project, name="marker", scopes={Scope.TRIGGER})
+            version = await pool.fetchval("SELECT version FROM catalog_version")
         for path in self.server_socket.parent.glob("server-*.sock"):
             async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
                 await until(lambda: self._knows(channel, secret), f"{path.name} knows the last change")
+        await until(lambda: self._dispatcher_version() >= version, "the dispatcher knows the last change")
+
+    def _dispatcher_version(self) -> int:
+        """Return the version of the catalog that the dispatcher has."""
+        loaded = re.findall(
+            r'^{"version": (\d+), .*"event": "catalog loaded"', self.log("dispatcher"), re.MULTILINE
+        )
+        return int(loaded[-1]) if loaded else -1
 
     async def _knows(self, channel: grpc.aio.Channel, secret: str) -> bool:
         try:

@@ -9,10 +9,11 @@ import asyncio
 import gc
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from ..config import Settings
+from ..config import ServerSettings, Settings
 from ..domain.limit import Limit, RateLimiter
 from ..process.exposure import log_exposures
 from ..process.readiness import report_readiness
@@ -29,6 +30,9 @@ from ..store.schema.migrate import is_usable
 from .common import build_catalog, opened_pool, primary_of
 
 __all__ = ["serve"]
+
+if TYPE_CHECKING:
+    from ..api.server import RpcServer
 
 log = structlog.get_logger(__name__)
 
@@ -89,13 +93,20 @@ async def serve(settings: Settings, config: Path | None) -> None:
         gc.freeze()  # these objects are never freed, so the garbage collector can skip them
         log_exposures(config)
         log.info("serving", listen=settings.server.listen, port=port)
-        number = await tasks.until_signal()
-        # SIGINT means Ctrl-C or that the gateway has ended, so no gateway has to notice the shutdown first.
-        lame_duck = settings.server.lame_duck if number == signal.SIGTERM else 0
-        leaving = asyncio.create_task(presence.leave())
-        await server.stop(lame_duck=lame_duck, grace=settings.server.shutdown_grace)
-        await leaving
-        log.info("server stopped")
+        await _stop_on_signal(server, settings.server, tasks, presence)
+
+
+async def _stop_on_signal(
+    server: RpcServer, settings: ServerSettings, tasks: Tasks, presence: Presence
+) -> None:
+    """Wait for a signal, then let the server finish its calls."""
+    number = await tasks.until_signal()
+    # SIGINT means Ctrl-C or that the gateway has ended, so no gateway has to notice the shutdown first.
+    lame_duck = settings.lame_duck if number == signal.SIGTERM else 0
+    leaving = asyncio.create_task(presence.leave())
+    await server.stop(lame_duck=lame_duck, grace=settings.shutdown_grace)
+    await leaving
+    log.info("server stopped")
 
 
 def _rate_limiter(settings: Settings) -> RateLimiter:

@@ -23,7 +23,7 @@ from tests.contract.conftest import Keys
 from tests.kit.documented_errors import check_rest
 from tests.kit.stack import EXAMPLE, Stack
 
-pytestmark = pytest.mark.xdist_group("contract")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("contract")]
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CHECKS = (

@@ -72,6 +72,7 @@ async def deployment(core: Product) -> AsyncIterator[Deployment]:
         yield running
 
 
+@pytest.mark.long
 async def test_bench_reports_every_variant(tmp_path: Path) -> None:
     as_json, as_markdown, data = tmp_path / "report.json", tmp_path / "report.md", tmp_path / "data"
     files = ("--data", str(data), "--json", str(as_json), "--markdown", str(as_markdown))

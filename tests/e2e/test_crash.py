@@ -116,6 +116,7 @@ class _Load:
         return None
 
 
+@pytest.mark.long
 async def test_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "orphan", free_port(), {"dispatch": {"lease": LEASE}})
     try:

@@ -93,6 +93,7 @@ def hang_up(stack: Stack) -> int:
     return since
 
 
+@pytest.mark.long
 async def test_restart_under_load_fails_no_call(tmp_path: Path) -> None:
     ca, settings = trustme.CA(), {"gateway": {"tls_certificate": "pair.pem", "tls_key": "pair.key"}}
     stack = Stack(tmp_path, free_port(), dict(settings))

@@ -59,6 +59,7 @@ def run(project: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_set_up_reports_its_cost_and_runs_once(project: Path) -> None:
     report = run(project)
     assert ".venv is missing: making it" in report

@@ -27,6 +27,7 @@ from server.dispatcher.webhooks.signing import signed_headers
 from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
 from tests.kit.commands import clarion
+from tests.kit.processes import is_listened_on
 from tests.kit.stack import Stack, free_port
 from tests.kit.triggers import accepted
 from tests.kit.until import until
@@ -61,7 +62,7 @@ async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asynci
         stderr=(folder / "errors").open("wb"),
     )
     try:
-        await until(lambda: _listens(port), "the receiver listens")
+        await until(lambda: is_listened_on(port), "the receiver listens")
         assert process.stdout
         _, silent = await asyncio.open_connection("127.0.0.1", port)
         yield process.stdout
@@ -69,15 +70,6 @@ async def receiver(folder: Path, port: int, secret: str) -> AsyncIterator[asynci
     finally:
         process.kill()
         await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def status_of(port: int, request: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from server.postgres.run_as_nobody import choose_launch
+from tests.kit.processes import is_listened_on
 from tests.kit.stack import free_port
 from tests.kit.tcp_postgres import ENCODED, PASSWORD, TcpPostgres
 from tests.kit.until import until
@@ -68,18 +69,9 @@ async def pgbouncer(folder: Path, postgres: TcpPostgres, **settings: str) -> Asy
         start_new_session=True,
     )
     try:
-        await until(lambda: _listens(port), "PgBouncer listens")
+        await until(lambda: is_listened_on(port), "PgBouncer listens")
         yield PgBouncer(port)
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROTOS := $(wildcard protos/clarion/v1/*.proto) protos/build.py
+PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) protos/build.py
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
 GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
 # Made from the descriptors, the last only in part, and committed: a changed one is made again.
@@ -83,7 +83,7 @@ wheel: setup proto ## Build the wheels of server and client into dist/
 	cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
-	rm -rf $(VENV) $(VENV)-3.* $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* \
+	rm -rf $(VENV) $(VENV)-3.* $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
 		$(DESCRIPTORS) $(BUILT) protos/clarion/v1/docs.html
 
 # Checked in each run: the script does nothing if all is up to date, and repairs what is not.

@@ -37,7 +37,7 @@ def validate_descriptors() -> bytes:
 
 def main() -> int:
     """Build everything and return the exit code of protoc."""
-    ours = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("clarion/v1/*.proto"))
+    ours = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("clarion/**/*.proto"))
     common = Path(next(iter(google.rpc.__path__))).parent.parent
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     with tempfile.NamedTemporaryFile(suffix=".binpb") as rules:

@@ -30,6 +30,7 @@ GROUPS = (
     "deliveries",
     "gateway",
     "keys",
+    "operators",
     "projects",
     "suppressions",
     "trigger",

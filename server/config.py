@@ -143,7 +143,7 @@ _LISTS = {"gateway.upstreams", "server.refused_domains", "webhooks.allow"}
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # Variables that `clarion` reads itself.
-_NOT_SETTINGS = {"CLARION_CONFIG", "CLARION_API_KEY", "CLARION_TARGET"}
+_NOT_SETTINGS = {"CLARION_CONFIG", "CLARION_ADMIN_KEY", "CLARION_API_KEY", "CLARION_TARGET"}
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:

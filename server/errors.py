@@ -15,8 +15,15 @@ ClarionError
 │   │   ├── CampaignNotFound
 │   │   ├── DeliveryNotFound
 │   │   ├── KeyNotFound
-│   │   ├── ProjectNotFound     command line only
-│   │   └── EndpointNotFound    command line only
+│   │   └── ResourceNotFound    of the admin API
+│   │       ├── ProjectNotFound
+│   │       ├── EndpointNotFound
+│   │       ├── AdminKeyNotFound
+│   │       └── SessionNotFound
+│   ├── RoleMissing
+│   ├── EtagMismatch
+│   ├── ResourceExists
+│   ├── WrongState
 │   ├── MethodUnknown           gRPC only: over REST it is an unknown path
 │   ├── BodyTooLarge
 │   ├── RateLimited
@@ -36,6 +43,7 @@ from typing import Self
 
 __all__ = [
     "DATABASE_AWAY",
+    "AdminKeyNotFound",
     "BodyTooLarge",
     "CampaignForbidden",
     "CampaignNotFound",
@@ -46,6 +54,7 @@ __all__ = [
     "CredentialsMissing",
     "DeliveryNotFound",
     "EndpointNotFound",
+    "EtagMismatch",
     "IdempotencyKeyReused",
     "InvalidRequest",
     "KeyNotFound",
@@ -55,13 +64,18 @@ __all__ = [
     "ProjectNotFound",
     "RateLimited",
     "RequestError",
+    "ResourceExists",
+    "ResourceNotFound",
+    "RoleMissing",
     "ScopeMissing",
     "ServerEnding",
+    "SessionNotFound",
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
     "TooManyEndpoints",
     "Violation",
+    "WrongState",
 ]
 
 
@@ -179,12 +193,15 @@ class NotFound(RequestError):
     """The requested resource does not exist."""
 
     thing = "thing"
-    """Noun for the message; with `_id` it is the key of the ID in the metadata."""
+    """Noun for the message; with `_id`, and `_` for spaces, it is the key of the ID in the metadata."""
 
     @classmethod
     def of(cls, number: object) -> Self:
         """Return an error that names the requested ID."""
-        return cls(f"There is no {cls.thing} {number}.", metadata={f"{cls.thing}_id": str(number)})
+        return cls(
+            f"There is no {cls.thing} {number}.",
+            metadata={f"{cls.thing.replace(' ', '_')}_id": str(number)},
+        )
 
 
 class CampaignNotFound(NotFound):
@@ -208,16 +225,58 @@ class KeyNotFound(NotFound):
     thing = "key"
 
 
-class ProjectNotFound(NotFound):
+class ResourceNotFound(NotFound):
+    """There is no such resource, or the caller may not see it."""
+
+    reason = "RESOURCE_NOT_FOUND"
+
+
+class ProjectNotFound(ResourceNotFound):
     """There is no project with this name."""
 
     thing = "project"
 
 
-class EndpointNotFound(NotFound):
+class EndpointNotFound(ResourceNotFound):
     """There is no webhook endpoint with this id."""
 
     thing = "endpoint"
+
+
+class AdminKeyNotFound(ResourceNotFound):
+    """There is no admin key with this id."""
+
+    thing = "admin key"
+
+
+class SessionNotFound(ResourceNotFound):
+    """There is no session with this id, or it has ended."""
+
+    thing = "session"
+
+
+class RoleMissing(RequestError):
+    """The caller lacks the role that this call needs."""
+
+    reason = "ROLE_MISSING"
+
+
+class EtagMismatch(RequestError):
+    """The resource has changed since the caller read it; read it again."""
+
+    reason = "ETAG_MISMATCH"
+
+
+class ResourceExists(RequestError):
+    """There is already a resource with this name."""
+
+    reason = "RESOURCE_EXISTS"
+
+
+class WrongState(RequestError):
+    """The resource's state does not allow this change."""
+
+    reason = "RESOURCE_STATE"
 
 
 class MethodUnknown(RequestError):

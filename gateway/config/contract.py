@@ -25,6 +25,7 @@ __all__ = ["BATCH_PATH", "COLON", "Contract", "RestPath", "built", "descriptor_p
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
 BATCH_PATH, BATCH_METHOD = ":batch", "Batch"
+ADMIN_PATH = "/api/admin/"
 COLON = "(?::|%3[Aa])"
 """Many URL libraries encode the colon of a custom verb such as `:batch`, as RFC 3986 (2.2) allows."""
 ONE_SEGMENT, MANY_SEGMENTS = "[^/]+", ".+"
@@ -49,6 +50,11 @@ class RestPath:
         return self.regex.endswith(BATCH_PATH.replace(":", COLON))
 
     @property
+    def is_admin(self) -> bool:
+        """Whether it belongs to the admin API, which has its own keys."""
+        return self.regex.startswith(ADMIN_PATH)
+
+    @property
     def has_verb(self) -> bool:
         """Whether it ends with a custom verb (https://google.aip.dev/136)."""
         return COLON in self.regex
@@ -64,13 +70,14 @@ class RestPath:
         return tuple(sorted({*self.methods, *(("HEAD",) if self.accepts_head else ())}))
 
     @property
-    def takes_query(self) -> bool:
-        """Whether the path accepts a query.
+    def methods_without_query(self) -> tuple[str, ...]:
+        """The methods that do not accept a query.
 
-        A path with a variable does not: with `/campaigns/44?campaign_id=55`, in any spelling of the name, the
-        transcoder would replace 44 by 55. A method with a body accepts only the body.
+        With a variable in the path none does: with `/campaigns/44?campaign_id=55`, in any spelling of the
+        name, the transcoder would replace 44 by 55. A method with a body accepts only the body.
         """
-        return not self.body_methods and ONE_SEGMENT not in self.regex and MANY_SEGMENTS not in self.regex
+        has_variable = ONE_SEGMENT in self.regex or MANY_SEGMENTS in self.regex
+        return self.allowed if has_variable else self.body_methods
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from clarion.v1 import error_reason_pb2 as reasons
 from clarion.v1 import options_pb2
 
 __all__ = [
+    "ADMIN_KEY_MALFORMED",
+    "ADMIN_KEY_MISSING",
     "FAULT",
     "KEY_MALFORMED",
     "KEY_MISSING",
@@ -135,6 +137,16 @@ KEY_MISSING = Reply(
 KEY_MALFORMED = Reply(
     reasons.ERROR_REASON_CREDENTIALS_INVALID,
     "The API key is invalid; send the header `Authorization: Bearer sk_…` with a valid key.",
+    CHALLENGE,
+)
+ADMIN_KEY_MISSING = Reply(
+    reasons.ERROR_REASON_CREDENTIALS_MISSING,
+    "The request has no admin key; send the header `Authorization: Bearer ak_…`.",
+    CHALLENGE,
+)
+ADMIN_KEY_MALFORMED = Reply(
+    reasons.ERROR_REASON_CREDENTIALS_INVALID,
+    "The admin key or session is invalid; send `Authorization: Bearer ak_…` with a valid key.",
     CHALLENGE,
 )
 KEY_UNKNOWN_TOO_OFTEN = Reply(

@@ -31,6 +31,8 @@ from .filters import (
     for_web_batch,
 )
 from .replies import (
+    ADMIN_KEY_MALFORMED,
+    ADMIN_KEY_MISSING,
     KEY_MALFORMED,
     KEY_MISSING,
     NO_QUERY,
@@ -49,6 +51,8 @@ __all__ = ["route_config"]
 Config = dict[str, Any]
 
 BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
+ADMIN_BEARER = r"(?i:bearer) +a[ks]_[!-~]{36} *"
+"""An admin key, or the token of a session in the portal."""
 # Other parameters of a content type do not change what JSON means (RFC 8259, 11), so they are not checked.
 JSON_TYPE = r"(?i:application/json)[ \t]*(;.*)?"
 CHARSET = r"(?i:.*;[ \t]*charset[ \t]*=.*)"
@@ -185,8 +189,13 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     """Yield the routes of a path: rejections in the order of the contract, then the route to a server."""
     allow = replace(NOT_ALLOWED, headers={"allow": ", ".join(path.allowed)})
     yield _refusal(path, [_no(_method_of(path.allowed))], allow)
-    yield _refusal(path, [{"name": "authorization", "present_match": False}], KEY_MISSING)
-    yield _refusal(path, [_no(_regex("authorization", BEARER))], KEY_MALFORMED)
+    bearer, missing, malformed = (
+        (ADMIN_BEARER, ADMIN_KEY_MISSING, ADMIN_KEY_MALFORMED)
+        if path.is_admin
+        else (BEARER, KEY_MISSING, KEY_MALFORMED)
+    )
+    yield _refusal(path, [{"name": "authorization", "present_match": False}], missing)
+    yield _refusal(path, [_no(_regex("authorization", bearer))], malformed)
     if path.body_methods:
         takes_body = _method_of(path.body_methods)
         yield _refusal(path, [takes_body, _no(_regex("content-type", JSON_TYPE))], NOT_JSON)
@@ -195,8 +204,9 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
         yield _refusal(path, [takes_body, _no(_regex("content-encoding", NOT_COMPRESSED))], NOT_JSON)
     most = settings.max_batch_bytes if path.is_batch else settings.max_body_bytes
     yield _refusal(path, [_longer_than(most)], too_large(most))
-    if not path.takes_query:
-        yield _refusal(path, [_regex(":path", r".*\?.+")], NO_QUERY)
+    if path.methods_without_query:
+        methods = _method_of(path.methods_without_query)
+        yield _refusal(path, [methods, _regex(":path", r".*\?.+")], NO_QUERY)
     if path.streams:
         yield _finished(path)
     yield from _rest_calls(settings, path)
@@ -242,7 +252,7 @@ def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:
         return for_batch(settings)
     if path.streams:
         return for_events()
-    return for_rest() if path.body_methods else for_reading()
+    return for_rest() if path.body_methods and not path.is_admin else for_reading()
 
 
 def _retries() -> Config:

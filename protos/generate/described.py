@@ -44,7 +44,7 @@ Named: TypeAlias = (
 Path_: TypeAlias = tuple[int, ...]
 
 DESCRIPTORS = Path(__file__).parents[1] / "clarion/v1/clarion.binpb"
-PACKAGE = "clarion/"
+PACKAGE = "clarion/v1/"
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 ALWAYS_PRESENT: Any = options_pb2.always_present
 EXAMPLE: Any = options_pb2.example

@@ -15,6 +15,7 @@ from .described import Binding, Described, sentence
 
 __all__ = [
     "CALL",
+    "OF_ADMIN",
     "REQUEST",
     "ROUTE",
     "Reason",
@@ -29,6 +30,7 @@ ANSWER: Any = options_pb2.answer
 Scope = options_pb2.MetBy.Scope
 REQUEST, CALL = Scope.SCOPE_EVERY_REQUEST, Scope.SCOPE_EVERY_CALL
 ROUTE = Scope.SCOPE_UNKNOWN_ROUTES
+OF_ADMIN = Scope.SCOPE_EVERY_ADMIN_CALL
 # Names from RFC 9110, section 15.5. Python's http module has them from 3.13 on.
 NEWER_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 

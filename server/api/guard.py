@@ -7,7 +7,7 @@ turns every exception into a gRPC status.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from .deadline import Deadline
 from .rate_limit import take_tokens
 from .rejection import Context, MethodHandler, decode, reject
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "GuardedCall", "read_headers", "time_left"]
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +64,10 @@ class _Method:
         return decode(self.handler, raw)
 
 
-class _GuardedCall:
+class GuardedCall:
     """The handler of one call, which knows the call's headers. It has the interface of RpcMethodHandler.
 
-    `Guard.service` creates one for each call, because gRPC passes it the headers. Reading them from the
+    A guard creates one for each call, because gRPC passes it the headers. Reading them from the
     context of the call would be slower: gRPC would build them again.
     """
 
@@ -77,12 +77,15 @@ class _GuardedCall:
     request_deserializer = None  # the guard decodes, so that it can report an invalid message
     stream_unary = stream_stream = None
 
-    def __init__(
-        self, method: _Method, serve: Callable[..., Awaitable[Any]], headers: Mapping[str, str]
-    ) -> None:
-        serving = partial(serve, method, headers)
-        self.response_serializer = method.handler.response_serializer
-        self.response_streaming = method.handler.response_streaming
+    def __init__(self, handler: MethodHandler, serving: Callable[..., Awaitable[Any]]) -> None:
+        """Create the handler of a call.
+
+        Args:
+            handler: The handler that generated code registered.
+            serving: Serves the call. It receives the request's bytes and the context.
+        """
+        self.response_serializer = handler.response_serializer
+        self.response_streaming = handler.response_streaming
         self.unary_unary = None if self.response_streaming else serving
         self.unary_stream = serving if self.response_streaming else None
 
@@ -137,7 +140,8 @@ class Guard(grpc.GenericRpcHandler):
         if method is None:
             return None
         serve = self._serve_stream if method.handler.response_streaming else self._serve
-        return _GuardedCall(method, serve, _read_headers(handler_call_details.invocation_metadata))
+        headers = read_headers(handler_call_details.invocation_metadata)
+        return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
         admitted = False
@@ -147,7 +151,7 @@ class Guard(grpc.GenericRpcHandler):
             if not admitted:
                 raise Overloaded
             self._in_flight += 1
-            with Deadline(_time_left(context, self._deadline)):
+            with Deadline(time_left(context, self._deadline)):
                 serve: Any = method.handler.unary_unary
                 return await serve(method.decode(raw), call)
         except Exception as error:
@@ -192,16 +196,19 @@ class Guard(grpc.GenericRpcHandler):
         return key
 
 
-def _time_left(context: Context, deadline: float) -> float:
+def time_left(context: Context, deadline: float) -> float:
+    """Return the seconds until the caller's deadline, but at most `deadline`."""
     given = context.time_remaining()
     return deadline if given is None else min(given, deadline)
 
 
-def _read_headers(metadata: Iterable[tuple[str, str | bytes]] | None) -> Mapping[str, str]:
-    """Return the headers in READ_HEADERS. Values of repeated headers are joined by commas, as in HTTP."""
+def read_headers(
+    metadata: Iterable[tuple[str, str | bytes]] | None, names: Collection[str] = READ_HEADERS
+) -> Mapping[str, str]:
+    """Return the headers in `names`. Values of repeated headers are joined by commas, as in HTTP."""
     headers: dict[str, str] = {}
     for name, value in metadata or ():
-        if name in READ_HEADERS:
+        if name in names:
             text = value if isinstance(value, str) else value.decode("ascii", "replace")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers

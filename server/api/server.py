@@ -70,6 +70,7 @@ class RpcServer:
         limits: RateLimiter,
         max_concurrent: int,
         reflect: bool,
+        guards: Mapping[str, grpc.GenericRpcHandler],
     ) -> None:
         """Prepare the server.
 
@@ -82,12 +83,16 @@ class RpcServer:
             limits: The rate limits of keys and projects.
             max_concurrent: Maximum number of concurrent calls, not counting streams.
             reflect: Whether to serve gRPC reflection.
+            guards: Further services by full name, and what guards each.
         """
         guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
         self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
         public: Any = PublicMethods()  # generated code expects a server, of which it has what is needed
-        self._server.add_generic_rpc_handlers((guard, public, UnknownMethods()))
+        self._services = (*_SERVICES, *guards)
+        self._server.add_generic_rpc_handlers(
+            (guard, *dict.fromkeys(guards.values()), public, UnknownMethods())
+        )
         self._health = health.aio.HealthServicer()
         self._ending = False
         trigger_pb2_grpc.add_TriggerServiceServicer_to_server(
@@ -99,7 +104,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, public)
         if reflect:
             health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            add_reflection([*_SERVICES, health_service], public)
+            add_reflection([*self._services, health_service], public)
 
     async def start(self, listen: str) -> int:
         """Listen on `host:port` or `unix:/path`.
@@ -125,7 +130,7 @@ class RpcServer:
         process accepts calls. The gateway routes by it, so that callers reach a server even during a database
         outage, and get its specific errors.
         """
-        for name in _SERVICES:
+        for name in self._services:
             await self._health.set(name, _SERVING if ready and not self._ending else _NOT_SERVING)
 
     async def stop(self, *, lame_duck: float, grace: float) -> None:
@@ -139,7 +144,7 @@ class RpcServer:
             grace: Seconds after that for calls to finish; calls that take longer are cancelled.
         """
         self._ending = True
-        for name in ("", *_SERVICES):
+        for name in ("", *self._services):
             await self._health.set(name, _NOT_SERVING)
         await asyncio.sleep(lame_duck)
         self._feed.close()

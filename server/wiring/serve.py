@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# List calls and watch streams have their own connections, so they cannot exhaust those of triggers or of each
-# other. The limit per project is one lower, so one project's slow lists cannot block other projects.
-_FOR_LISTS, _FOR_WATCHERS = 3, 2
+# List calls, watch streams and operators have their own connections, so they cannot exhaust those of triggers
+# or of each other. The limit of lists per project is one lower, so one project's lists cannot block others.
+_FOR_LISTS, _FOR_WATCHERS, _FOR_OPERATORS = 3, 2, 4
 _LISTS_OF_A_PROJECT = _FOR_LISTS - 1
 _PATIENCE = 1.0  # seconds that a list call waits for a connection
 
@@ -54,7 +54,9 @@ async def serve(settings: Settings, config: Path | None) -> None:
         ConfigError: a setting is wrong, or the database is not migrated.
         StoreUnavailable: the database cannot be reached at the start.
     """
-    from ..api.server import RpcServer  # noqa: PLC0415 - see above
+    from ..admin.guard import admin_guards  # noqa: PLC0415 - see above
+    from ..admin.services import Backend  # noqa: PLC0415
+    from ..api.server import RpcServer  # noqa: PLC0415
     from ..channels.email_address import set_refused_domains  # noqa: PLC0415
 
     set_refused_domains(settings.server.refused_domains)
@@ -63,6 +65,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
         opened_pool(settings, migrated=True, primary=primary) as pool,
         opened_pool(settings, READING, size=_FOR_LISTS, primary=primary) as reading,
         opened_pool(settings, READING, size=_FOR_WATCHERS, primary=primary) as watching,
+        opened_pool(settings, size=_FOR_OPERATORS, primary=primary) as for_operators,
         Tasks() as tasks,
     ):
         catalog = build_catalog(pool, settings)
@@ -87,6 +90,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             limits=limits,
             max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
+            guards=admin_guards(Backend(for_operators), deadline=settings.server.deadline),
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))

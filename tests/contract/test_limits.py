@@ -26,6 +26,7 @@ from server.process.health_check import wait_serving
 from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.store import limit_project
 from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -169,7 +170,7 @@ async def test_keys_of_a_project_share_its_limit(make: Make, stack: Stack, pool:
     one = await make(OwnLimit(0), "shared")
     other = await make(OwnLimit(0.5, 100), "shared")
     stranger = await make(OwnLimit(0))
-    assert await projects.limit_project(pool, "shared", OwnLimit(0.01, 4))
+    await limit_project(pool, "shared", OwnLimit(0.01, 4))
     await stack.until_in_force()
     assert [(await one.read()).status_code for _ in range(3)] == [200] * 3
     assert (await other.read()).status_code == 200
@@ -184,7 +185,7 @@ async def test_keys_of_a_project_share_its_limit(make: Make, stack: Stack, pool:
 
 async def test_longer_wait_of_two_limits_counts(make: Make, stack: Stack, pool: Pool) -> None:
     caller = await make(OwnLimit(0.1, 1), "twice")
-    await projects.limit_project(pool, "twice", OwnLimit(0.01, 1))
+    await limit_project(pool, "twice", OwnLimit(0.01, 1))
     await stack.until_in_force()
     assert (await caller.read()).status_code == 200
     answer = await caller.read()
@@ -211,9 +212,9 @@ async def test_changed_limits_come_into_force(make: Make, pool: Pool) -> None:
     await caller.until(429)
     await keys.limit_key(pool, caller.key.id, OwnLimit(0))
     await caller.until(200)
-    await projects.limit_project(pool, "changing", ONCE)
+    await limit_project(pool, "changing", ONCE)
     await caller.until(429)
-    await projects.limit_project(pool, "changing", OwnLimit())
+    await limit_project(pool, "changing", OwnLimit())
     await caller.until(200)
 
 

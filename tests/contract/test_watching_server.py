@@ -54,7 +54,15 @@ async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
     unlimited = RateLimiter(Limit(0, 1), Limit(0, 1))
     nothing: Any = None  # streams neither write nor read records
     server = RpcServer(
-        catalog, nothing, nothing, feed, deadline=0.2, limits=unlimited, max_concurrent=1, reflect=False
+        catalog,
+        nothing,
+        nothing,
+        feed,
+        deadline=0.2,
+        limits=unlimited,
+        max_concurrent=1,
+        reflect=False,
+        guards={},
     )
     port = await server.start("127.0.0.1:0")
     looking = asyncio.create_task(feed.run())

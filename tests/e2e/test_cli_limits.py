@@ -56,7 +56,8 @@ async def test_project_limit_is_set_by_name(demo: Stack) -> None:
     await created(demo, "crowded")
     assert await cell(demo, "projects", "crowded") == "default"
     limited = await shown(demo, "projects", "limit", "crowded", "--rate", "7", "--burst", "9")
-    assert (limited["name"], limited["limit"]) == ("crowded", {"rate": 7.0, "burst": 9})
+    assert limited["project"] == "crowded"
+    assert (limited["requests_per_second"], limited["burst"]) == (7, 9)
     assert limited in await shown(demo, "projects", "list")
     assert await cell(demo, "projects", "crowded") == "7/s, burst 9"
     plain = await clarion(demo.folder, "projects", "limit", "crowded", "--default")

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -13,10 +14,13 @@ import uuid_utils.compat
 
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.delivery import Attempt, AttemptOutcome, Claim, ClaimRequest, Finished
+from server.domain.limit import OwnLimit
 from server.domain.placement import Placement
+from server.domain.project import Project
 from server.domain.trigger import Trigger
 from server.store.accept.group_commit import TriggerWriter
 from server.store.accept.notify import Notifier
+from server.store.admin import projects
 from server.store.pool import Connection, Pool
 
 TABLES = (
@@ -53,6 +57,23 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
         **changes,
     }
     return Campaign(**facts)
+
+
+async def set_timezone(pool: Pool, name: str, timezone: str) -> Project:
+    """Change the time zone of a project."""
+    return await _update(pool, name, timezone=timezone)
+
+
+async def limit_project(pool: Pool, name: str, limit: OwnLimit) -> Project:
+    """Change the rate limit of a project."""
+    return await _update(pool, name, limit=limit)
+
+
+async def _update(pool: Pool, name: str, **changes: Any) -> Project:
+    async with pool.acquire() as connection:
+        project = await projects.find_project(connection, name)
+        assert project
+        return await projects.update_project(connection, replace(project, **changes))
 
 
 def ended(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
@@ -22,9 +23,16 @@ def test_protoc_needs_only_the_descriptor_set(tmp_path: Path) -> None:
         assert (tmp_path / name.replace(".proto", "_pb2.py")).exists()
 
 
-def test_stubs_of_go_and_java_are_one_package() -> None:
+@pytest.mark.parametrize(
+    ("folder", "go", "java"),
+    [
+        ("clarion/v1/", "clarion/v1;clarionv1", "com.clarion.v1"),
+        ("clarion/admin/v1/", "clarion/admin/v1;clarionadminv1", "com.clarion.admin.v1"),
+    ],
+)
+def test_stubs_of_go_and_java_are_one_package(folder: str, go: str, java: str) -> None:
     """Without `go_package`, protoc-gen-go fails; in one package, the files import nothing from each other."""
     described = descriptor_pb2.FileDescriptorSet.FromString(descriptor_path().read_bytes())
-    ours = [file.options for file in described.file if file.name.startswith("clarion/")]
-    assert {one.go_package for one in ours} == {"clarion/v1;clarionv1"}
-    assert {(one.java_package, one.java_multiple_files) for one in ours} == {("com.clarion.v1", True)}
+    ours = [file.options for file in described.file if file.name.startswith(folder)]
+    assert {one.go_package for one in ours} == {go}
+    assert {(one.java_package, one.java_multiple_files) for one in ours} == {(java, True)}

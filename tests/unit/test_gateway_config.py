@@ -60,10 +60,10 @@ def test_paths_come_from_the_annotations() -> None:
 
 
 def test_a_path_with_a_variable_takes_no_query() -> None:
-    queries = {path.regex: path.takes_query for path in contract.load().paths}
-    assert queries["/api/client/campaigns"]
-    assert not queries["/api/client/keys/[^/]+"]
-    assert not queries[BATCH]
+    without = {path.regex: path.methods_without_query for path in contract.load().paths}
+    assert without["/api/client/campaigns"] == ()
+    assert without["/api/client/keys/[^/]+"] == ("DELETE",)
+    assert without[BATCH] == without["/api/admin/v1/projects"] == ("POST",)
 
 
 @pytest.mark.parametrize(

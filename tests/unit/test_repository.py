@@ -31,6 +31,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.intake": {"server.channels", "server.domain"},
     "server.api": {"server.channels", "server.domain", "server.intake"},
     "server.templates": {"server.channels", "server.domain"},
+    "server.admin": {
+        "server.api",
+        "server.channels",
+        "server.domain",
+        "server.intake",
+        "server.store",
+        "server.store.admin",
+        "server.store.queue",
+        "server.store.records",
+        "server.templates",
+    },
     "server.dispatcher": {
         "server.channels",
         "server.dispatcher.providers",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import asyncpg
 
 from ...domain.limit import OwnLimit
 from ...domain.project import Project
-from ...errors import ProjectNotFound
 from ..pool import Connection, Pool
 from ..sql import load
 
-__all__ = ["all_projects", "ensure_project", "limit_project", "list_projects", "set_timezone"]
+__all__ = [
+    "all_projects",
+    "create_project",
+    "ensure_project",
+    "find_project",
+    "list_page",
+    "list_projects",
+    "project_names",
+    "update_project",
+]
 
 _SQL = load("admin/projects.sql")
 
@@ -34,28 +42,42 @@ async def all_projects(connection: Connection) -> Mapping[int, Project]:
     return {row["id"]: _project(row) for row in await connection.fetch(*_SQL["all"]())}
 
 
-async def limit_project(pool: Pool, name: str, limit: OwnLimit) -> Project:
-    """Change the limit of a project and return the project.
+async def project_names(connection: Connection | Pool) -> dict[int, str]:
+    """Return the names of all projects by id."""
+    return {row["id"]: row["name"] for row in await connection.fetch(*_SQL["list"]())}
 
-    Raises:
-        ProjectNotFound: No project has this name.
+
+async def find_project(connection: Connection | Pool, name: str, *, lock: bool = False) -> Project | None:
+    """Return the project with this name, or None.
+
+    Args:
+        connection: The database.
+        name: The name.
+        lock: Whether to lock the row until the end of the transaction.
     """
-    row = await pool.fetchrow(*_SQL["limit"](name=name, rate=limit.rate, burst=limit.burst))
-    return _found(row, name)
+    row = await connection.fetchrow(*_SQL["lock" if lock else "find"](name=name))
+    return _project(row) if row else None
 
 
-async def set_timezone(pool: Pool, name: str, timezone: str) -> Project:
-    """Change the time zone (IANA) of a project and return the project.
-
-    Raises:
-        ProjectNotFound: No project has this name.
-    """
-    return _found(await pool.fetchrow(*_SQL["set_timezone"](name=name, timezone=timezone)), name)
+async def list_page(pool: Pool, ids: Collection[int] | None, *, after: str, limit: int) -> list[Project]:
+    """Return projects whose names follow `after`, by name; only those in `ids`, unless it is None."""
+    chosen = None if ids is None else sorted(ids)
+    return [_project(row) for row in await pool.fetch(*_SQL["page"](ids=chosen, after=after, limit=limit))]
 
 
-def _found(row: asyncpg.Record | None, name: str) -> Project:
-    if row is None:
-        raise ProjectNotFound.of(name)
+async def create_project(connection: Connection, name: str, timezone: str) -> Project | None:
+    """Create a project and return it; None if the name is taken."""
+    row = await connection.fetchrow(*_SQL["insert"](name=name, timezone=timezone))
+    return _project(row) if row else None
+
+
+async def update_project(connection: Connection, project: Project) -> Project:
+    """Store the limit and the time zone of an existing project, and return it."""
+    limit = project.limit
+    row = await connection.fetchrow(
+        *_SQL["update"](id=project.id, rate=limit.rate, burst=limit.burst, timezone=project.timezone)
+    )
+    assert row is not None  # noqa: S101 - projects are never deleted
     return _project(row)
 
 

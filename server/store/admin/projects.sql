@@ -17,12 +17,27 @@ SELECT
     -- include: project_columns
 FROM project
 
--- name: limit
-UPDATE project SET rate = :rate, burst = :burst WHERE name = :name
+-- name: find
+SELECT
+    -- include: project_columns
+FROM project WHERE name = :name
+
+-- name: lock
+SELECT
+    -- include: project_columns
+FROM project WHERE name = :name FOR UPDATE
+
+-- name: page
+SELECT
+    -- include: project_columns
+FROM project WHERE (:ids::int8[] IS NULL OR id = ANY(:ids)) AND name > :after ORDER BY name LIMIT :limit
+
+-- name: insert
+INSERT INTO project (name, timezone) VALUES (:name, :timezone) ON CONFLICT (name) DO NOTHING
 RETURNING
     -- include: project_columns
 
--- name: set_timezone
-UPDATE project SET timezone = :timezone WHERE name = :name
+-- name: update
+UPDATE project SET rate = :rate, burst = :burst, timezone = :timezone WHERE id = :id
 RETURNING
     -- include: project_columns

@@ -1,0 +1,139 @@
+"""The guard of the admin API: authenticates callers, checks their roles, bounds number and time of calls."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+
+from ..api.call import CALLER
+from ..api.deadline import Deadline
+from ..api.guard import MAX_MESSAGE_BYTES, GuardedCall, read_headers, time_left
+from ..api.rejection import Context, MethodHandler, decode, reject
+from ..domain.operator import Role
+from ..errors import BodyTooLarge, Overloaded, RoleMissing
+from .call import AdminCall, required_role
+from .credentials import Credentials
+from .services import DESCRIPTORS, SERVICES, Backend
+
+__all__ = ["AdminGuard", "admin_guards"]
+
+_REQUEST_ID = "x-request-id"
+_HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER})
+_MAX_CALLS, _MAX_STREAMS = 32, 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    handler: MethodHandler
+    role: Role | None
+
+
+class AdminGuard(grpc.GenericRpcHandler):
+    """Guards the services of the admin API.
+
+    Like `api.guard.Guard`, it collects the handlers that generated code registers. It has its own limits, so
+    that operators and callers of triggers cannot exclude each other.
+
+    Args:
+        services: The services, whose options state the roles.
+        credentials: Authenticates callers.
+        deadline: Seconds that a call may take, except streams.
+    """
+
+    def __init__(
+        self, services: Mapping[str, ServiceDescriptor], credentials: Credentials, *, deadline: float
+    ) -> None:
+        self._services = services
+        self._credentials = credentials
+        self._deadline = deadline
+        self._calls = self._streams = 0
+        self._methods: dict[str, _Method] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Do nothing: generated code also passes the same handlers by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, MethodHandler]) -> None:
+        """Guard the methods of a service."""
+        described = self._services[service].methods_by_name
+        for name, handler in handlers.items():
+            self._methods[f"/{service}/{name}"] = _Method(handler, required_role(described[name]))
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Return the handler of a call, or None if the method is not guarded."""
+        method = self._methods.get(handler_call_details.method)
+        if method is None:
+            return None
+        serve = self._serve_stream if method.handler.response_streaming else self._serve
+        headers = read_headers(handler_call_details.invocation_metadata, _HEADERS)
+        return GuardedCall(method.handler, partial(serve, method, headers))
+
+    async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
+        admitted = False
+        try:
+            with Deadline(time_left(context, self._deadline)):
+                call = await self._call(method, headers)  # first, so that strangers take no place
+                admitted = self._calls < _MAX_CALLS
+                if not admitted:
+                    raise Overloaded
+                self._calls += 1
+                serve: Any = method.handler.unary_unary
+                return await serve(_decoded(method, raw), call)
+        except Exception as error:
+            await reject(error, context)
+        finally:
+            self._calls -= admitted
+
+    async def _serve_stream(
+        self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
+    ) -> None:
+        """Serve a method that returns a stream. It has no deadline except the caller's."""
+        admitted = False
+        try:
+            call = await self._call(method, headers)
+            admitted = self._streams < _MAX_STREAMS
+            if not admitted:
+                raise Overloaded
+            self._streams += 1
+            serve: Any = method.handler.unary_stream
+            async with aclosing(serve(_decoded(method, raw), call)) as messages:
+                async for message in messages:
+                    await context.write(message)
+        except Exception as error:
+            await reject(error, context)
+        finally:
+            self._streams -= admitted
+
+    async def _call(self, method: _Method, headers: Mapping[str, str]) -> AdminCall:
+        actor = await self._credentials.actor(headers.get("authorization"))
+        if method.role and not actor.may_somewhere(method.role):
+            raise RoleMissing(
+                f"This call needs the role {method.role}.", metadata={"role": method.role.value}
+            )
+        request_id = headers.get(_REQUEST_ID) or str(uuid.uuid4())
+        return AdminCall(actor, method.role, headers.get(CALLER, "unknown"), request_id, headers)
+
+
+def admin_guards(backend: Backend, *, deadline: float) -> Mapping[str, grpc.GenericRpcHandler]:
+    """Return the guard of the admin API by the full name of each of its services.
+
+    Args:
+        backend: What the services work with.
+        deadline: Seconds that a call may take, except streams.
+    """
+    guard = AdminGuard(DESCRIPTORS, Credentials(backend.pool), deadline=deadline)
+    for service in SERVICES.values():
+        service.add(service.build(backend), guard)
+    return dict.fromkeys(DESCRIPTORS, guard)
+
+
+def _decoded(method: _Method, raw: bytes) -> Any:
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
+    return decode(method.handler, raw)

@@ -1,0 +1,70 @@
+"""All services of the admin API. A new service is one entry in `SERVICES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from clarion.admin.v1 import operator_pb2, operator_pb2_grpc, project_pb2, project_pb2_grpc
+
+from ..store.pool import Pool
+from .operators import AdminKeyServicer, SessionServicer
+from .projects import ProjectServicer
+
+__all__ = ["DESCRIPTORS", "SERVICES", "Backend", "Service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What the services work with.
+
+    Attributes:
+        pool: The database.
+    """
+
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of the admin API.
+
+    Attributes:
+        descriptor: Its description.
+        build: Creates the servicer.
+        add: The generated function that adds the servicer to a server.
+        stub: The generated client.
+    """
+
+    descriptor: ServiceDescriptor
+    build: Callable[[Backend], Any]
+    add: Callable[[Any, Any], None]
+    stub: Callable[[Any], Any]
+
+
+SERVICES: Mapping[str, Service] = {
+    "projects": Service(
+        project_pb2.DESCRIPTOR.services_by_name["ProjectService"],
+        lambda backend: ProjectServicer(backend.pool),
+        project_pb2_grpc.add_ProjectServiceServicer_to_server,
+        project_pb2_grpc.ProjectServiceStub,
+    ),
+    "admin_keys": Service(
+        operator_pb2.DESCRIPTOR.services_by_name["AdminKeyService"],
+        lambda backend: AdminKeyServicer(backend.pool),
+        operator_pb2_grpc.add_AdminKeyServiceServicer_to_server,
+        operator_pb2_grpc.AdminKeyServiceStub,
+    ),
+    "sessions": Service(
+        operator_pb2.DESCRIPTOR.services_by_name["SessionService"],
+        lambda backend: SessionServicer(backend.pool),
+        operator_pb2_grpc.add_SessionServiceServicer_to_server,
+        operator_pb2_grpc.SessionServiceStub,
+    ),
+}
+"""The services, by the name that `AdminClient` has for each."""
+
+DESCRIPTORS = {service.descriptor.full_name: service.descriptor for service in SERVICES.values()}

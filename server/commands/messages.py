@@ -1,0 +1,33 @@
+"""Converts messages of the admin API for output."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from ..api.proto_messages import as_json
+from ..domain.limit import OwnLimit
+
+__all__ = ["as_data", "limit_of"]
+
+
+class _Limited(Protocol):
+    requests_per_second: float
+    burst: int
+
+    def HasField(self, field_name: Any, /) -> bool: ...  # noqa: N802 - protobuf's name
+
+
+def as_data(message: Message) -> Any:
+    """Return a message as data for JSON, in the form of REST, with fields that are empty."""
+    return json.loads(as_json(message, always=True))
+
+
+def limit_of(message: _Limited) -> OwnLimit:
+    """Return the rate limit in a message."""
+    return OwnLimit(
+        message.requests_per_second if message.HasField("requests_per_second") else None,
+        message.burst if message.HasField("burst") else None,
+    )

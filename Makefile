@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) protos/build.py
+PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) protos/build.py protos/generate/raw_bodies.py
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
 GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
 # Made from the descriptors, the last only in part, and committed: a changed one is made again.

@@ -17,9 +17,11 @@ import grpc_tools
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
+from generate.raw_bodies import with_raw_bodies
 
 ROOT = Path(__file__).parent
 DESCRIPTORS = ROOT / "clarion/v1/clarion.binpb"
+FOR_GATEWAY = ROOT / "clarion/v1/gateway.binpb"
 # Envoy responds with 400 and an empty body to errors with a detail whose type is not in the descriptor set.
 ALSO_DESCRIBED = ["google/rpc/status.proto", "google/rpc/error_details.proto"]
 
@@ -51,7 +53,10 @@ def main() -> int:
             [*known, *python, "buf/validate/validate.proto"],
             [*known, *described, *ours, *ALSO_DESCRIBED],
         ]
-        return next((code for run in runs if (code := protoc.main(["protoc", *run]))), 0)
+        code = next((code for run in runs if (code := protoc.main(["protoc", *run]))), 0)
+    if not code:
+        FOR_GATEWAY.write_bytes(with_raw_bodies(DESCRIPTORS.read_bytes()))
+    return code
 
 
 if __name__ == "__main__":

@@ -20,7 +20,16 @@ from clarion.v1 import trigger_pb2
 
 from ..errors import GatewayError
 
-__all__ = ["BATCH_PATH", "COLON", "Contract", "RestPath", "built", "descriptor_path", "load"]
+__all__ = [
+    "BATCH_PATH",
+    "COLON",
+    "Contract",
+    "RestPath",
+    "built",
+    "descriptor_path",
+    "gateway_descriptor_path",
+    "load",
+]
 
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
@@ -71,13 +80,13 @@ class RestPath:
 
     @property
     def methods_without_query(self) -> tuple[str, ...]:
-        """The methods that do not accept a query.
+        """The methods that do not accept a query: those that accept a body."""
+        return self.body_methods
 
-        With a variable in the path none does: with `/campaigns/44?campaign_id=55`, in any spelling of the
-        name, the transcoder would replace 44 by 55. A method with a body accepts only the body.
-        """
-        has_variable = ONE_SEGMENT in self.regex or MANY_SEGMENTS in self.regex
-        return self.allowed if has_variable else self.body_methods
+    @property
+    def has_variable(self) -> bool:
+        """Whether the path has a variable."""
+        return ONE_SEGMENT in self.regex or MANY_SEGMENTS in self.regex
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,11 @@ def built(name: str) -> Path:
 def descriptor_path() -> Path:
     """Return the path of the descriptor set."""
     return built("clarion.binpb")
+
+
+def gateway_descriptor_path() -> Path:
+    """Return the path of the descriptor set for the transcoder (`protos/generate/raw_bodies.py`)."""
+    return built("gateway.binpb")
 
 
 @cache

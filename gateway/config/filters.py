@@ -8,7 +8,7 @@ from typing import Any
 from ..settings import GatewaySettings
 from .cluster import NAME as CLUSTER
 from .cluster import READY
-from .contract import Contract, descriptor_path
+from .contract import Contract, gateway_descriptor_path
 from .correlation import COPY, correlation
 from .words import tables
 
@@ -40,6 +40,7 @@ KEYS = "clarion.keys"
 MESSAGES = "clarion.messages"
 HEADS = "clarion.heads"
 COLONS = "clarion.colons"
+QUERIES = "clarion.queries"
 WORDS = "clarion.words"
 DOCUMENTS = "envoy.filters.http.local_ratelimit"
 HEALTH = "envoy.filters.http.health_check"
@@ -77,6 +78,7 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
         {"name": HEADS, "disabled": True, "typed_config": _lua("heads.lua")},
         {"name": COLONS, "disabled": True, "typed_config": _lua("colons.lua")},
+        {"name": QUERIES, "disabled": True, "typed_config": _lua("queries.lua")},
         {"name": WORDS, "disabled": True, "typed_config": _lua("words.lua", tables(contract))},
         {"name": LUA, "disabled": True, "typed_config": _lua("answers.lua")},
         {"name": DOCUMENTS, "disabled": True, "typed_config": _documents()},
@@ -103,7 +105,7 @@ def for_rest() -> Config:
 
 def for_reading() -> Config:
     """Return the `typed_per_filter_config` of calls without a body, whose responses have words."""
-    return {**for_rest(), WORDS: ON}
+    return {**for_rest(), QUERIES: ON, WORDS: ON}
 
 
 def for_batch(settings: GatewaySettings) -> Config:
@@ -120,7 +122,7 @@ def for_batch(settings: GatewaySettings) -> Config:
 
 def for_events() -> Config:
     """Return the same for event streams, without the adaptive limit: their duration does not measure load."""
-    found = for_rest()
+    found = {**for_rest(), QUERIES: ON}
     del found[ADMISSION]
     of_grpc = {"key_matcher": {"prefix": "grpc-"}}
     found[NAMES]["mutations"]["response_trailers_mutations"] = [{"remove_on_match": of_grpc}]
@@ -271,15 +273,11 @@ def _transcoder(contract: Contract) -> Config:
     """
     return {
         "@type": f"{EXTENSIONS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
-        "proto_descriptor": str(descriptor_path()),
+        "proto_descriptor": str(gateway_descriptor_path()),
         "services": list(contract.services),
         "match_incoming_request_route": True,
         "convert_grpc_status": True,
-        "query_param_unescape_plus": True,  # forms and most libraries encode a space as +
-        "request_validation_options": {
-            "reject_unknown_method": True,
-            "reject_unknown_query_parameters": True,
-        },
+        "request_validation_options": {"reject_unknown_method": True},
         "print_options": {"preserve_proto_field_names": True},
         "max_response_body_size": MAX_ANSWER_BYTES,
     }

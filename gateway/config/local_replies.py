@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +16,6 @@ from .replies import (
     MALFORMED,
     MESSAGE_MISSING,
     NO_BODY,
-    NO_QUERY,
     NO_SUCH_PATH,
     NOT_ALLOWED,
     NOT_READY,
@@ -25,6 +23,7 @@ from .replies import (
     TIMED_OUT,
     TOO_SLOW,
     UNREACHABLE,
+    UNREADABLE,
     UPGRADE,
     Reply,
     header,
@@ -102,14 +101,11 @@ def _for_rest(condition: Config, reply: Reply) -> Config:
 def _untranslatable() -> Iterator[Config]:
     """Yield mappers for requests that the transcoder cannot convert to a message.
 
-    The transcoder reads no body of calls that accept one, so a body that it cannot convert is not accepted.
+    It converts neither queries nor bodies of calls that accept them (server/intake/rest_message.py), so what
+    it cannot convert is a body that the call does not accept, or a variable of the path.
     """
-    # The transcoder's text says what is wrong, but not what is allowed. A percent sign is written twice here.
-    why = "%LOCAL_REPLY_BODY%; /docs lists what is allowed; encode a + as %%2B"
-    violation = {"field": "query", "description": why, "reason": "INVALID_FORMAT"}
-    reply = replace(NO_QUERY, message=f"1 violation: query: {why}", violations=(violation,))
     cause = "response.code_details.contains('grpc_json_transcode_failure')"
-    for condition, answer in ((f"{cause} && request.size > 0", NO_BODY), (cause, reply)):
+    for condition, answer in ((f"{cause} && request.size > 0", NO_BODY), (cause, UNREADABLE)):
         yield {
             "filter": _all(_has_status(HTTPStatus.BAD_REQUEST), _because(condition)),
             "status_code": int(answer.status),

@@ -30,6 +30,7 @@ __all__ = [
     "NOT_ALLOWED",
     "NOT_JSON",
     "NOT_READY",
+    "NOT_UTF_8",
     "NO_BODY",
     "NO_QUERY",
     "NO_SUCH_PATH",
@@ -37,6 +38,7 @@ __all__ = [
     "TIMED_OUT",
     "TOO_SLOW",
     "UNREACHABLE",
+    "UNREADABLE",
     "UPGRADE",
     "Reply",
     "direct_response",
@@ -54,6 +56,8 @@ PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 """Characters that `grpc-message` contains unencoded; others are percent-encoded (gRPC over HTTP/2)."""
 ONE_MESSAGE = "the call must have exactly one complete message"
 WITHOUT_QUERY = "is not accepted by this path"
+ENCODING = "is not UTF-8 in percent-encoding"
+NOT_A_VALUE = "has a value of the wrong type; /docs lists what is allowed"
 WITHOUT_BODY = "is not accepted by this call; omit it"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
 WAIT = Duration(seconds=1)
@@ -167,6 +171,16 @@ NO_QUERY = Reply(
     reasons.ERROR_REASON_INVALID_REQUEST,
     f"1 violation: query: {WITHOUT_QUERY}",
     violations=({"field": "query", "description": WITHOUT_QUERY, "reason": "UNKNOWN_FIELD"},),
+)
+NOT_UTF_8 = Reply(
+    reasons.ERROR_REASON_INVALID_REQUEST,
+    f"1 violation: path: {ENCODING}",
+    violations=({"field": "path", "description": ENCODING, "reason": "INVALID_FORMAT"},),
+)
+UNREADABLE = Reply(
+    reasons.ERROR_REASON_INVALID_REQUEST,
+    f"1 violation: path: {NOT_A_VALUE}",
+    violations=({"field": "path", "description": NOT_A_VALUE, "reason": "INVALID_FORMAT"},),
 )
 NO_BODY = Reply(
     reasons.ERROR_REASON_INVALID_REQUEST,

@@ -40,6 +40,7 @@ from .replies import (
     NOT_ALLOWED,
     NOT_JSON,
     NOT_READY,
+    NOT_UTF_8,
     Reply,
     direct_response,
     header,
@@ -58,6 +59,12 @@ JSON_TYPE = r"(?i:application/json)[ \t]*(;.*)?"
 CHARSET = r"(?i:.*;[ \t]*charset[ \t]*=.*)"
 UTF_8 = r"(?i:.*;[ \t]*charset=[\"']?(utf-?8|us-ascii)[\"']?[ \t]*(;.*)?)"
 NOT_COMPRESSED = "(?i:(identity)?)"
+# Percent-encoded UTF-8 (RFC 3629, 4), but for what OVERLONG matches: Envoy limits the size of an expression.
+# The server decodes the query.
+UTF_8_PATH = (
+    r"(?i:[!-$&->@-~]|%[0-7][0-9a-f]|%c[2-9a-f]T|%d[0-9a-f]T|%e[0-9a-f]TT|%f[0-4]TTT)*(\?.*)?"
+).replace("T", "%[89ab][0-9a-f]")
+OVERLONG = "(?i:[^?]*%(e0%[89]|ed%[ab]|f0%8|f4%9).*)"
 ENCODED_COLON = r"[^?]*%3[Aa].*"
 LARGEST = 2**63 - 1
 # Servers do not use these headers, or would mistake them for those of a gRPC caller, and each header costs
@@ -207,6 +214,9 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     if path.methods_without_query:
         methods = _method_of(path.methods_without_query)
         yield _refusal(path, [methods, _regex(":path", r".*\?.+")], NO_QUERY)
+    if path.has_variable:
+        yield _refusal(path, [_no(_regex(":path", UTF_8_PATH))], NOT_UTF_8)
+        yield _refusal(path, [_regex(":path", OVERLONG)], NOT_UTF_8)
     if path.streams:
         yield _finished(path)
     yield from _rest_calls(settings, path)

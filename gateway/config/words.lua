@@ -1,21 +1,8 @@
 -- Writes enum values and 64-bit integers of responses as the other interfaces do: `"state":"dead"` instead of
 -- `"DELIVERY_STATE_DEAD"`, `"campaign_id":44` instead of `"44"`. The transcoder knows only the JSON of proto3.
--- In queries, both forms are accepted. The tables before this script come from words.py.
+-- The tables before this script come from words.py.
 
 local WORD, INTEGER, LIST = '^"([%u_]+)"', '^"(%-?%d+)"', '^(%[[%d",-]+%])'
-
-local function in_query(state, name, value)
-  local known = IN_QUERIES[name]
-  return known and known[value] and state .. name .. "=" .. known[value]
-end
-
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local path, query = headers:get(":path"):match("^([^?]*)(%?.*)$")
-  if query then
-    headers:replace(":path", path .. query:gsub("([?&])([%w_]+)=([%w_]+)", in_query))
-  end
-end
 
 -- Replace the values of all members with a name. In JSON, a quote inside a text has a backslash, so a name with its
 -- quotes and colon is always a member. Searching for it costs much less than a pattern for all names.

@@ -22,25 +22,20 @@ _WELL_KNOWN = "google.protobuf."  # these types have a special form in JSON
 
 
 def tables(contract: Contract) -> str:
-    """Return the Lua tables of the fields in responses and queries.
+    """Return the Lua tables of the fields in responses.
 
-    `WORDS` has the words of enum values by field and name, `IN_QUERIES` the names by field and word, and
-    `INTEGERS` and `INTEGER_LISTS` the fields that hold 64-bit integers.
+    `WORDS` has the words of enum values by field and name; `INTEGERS` and `INTEGER_LISTS` have the fields
+    that hold 64-bit integers.
     """
     pool = _pool()
     methods = [method for name in contract.services for method in pool.FindServiceByName(name).methods]
     answers = list(_fields({method.output_type for method in methods}))
-    asked = list(_fields({method.input_type for method in methods}))
     words: dict[str, Any] = {}
-    names: dict[str, Any] = {}
     for field, value in _enum_values(answers):
         words.setdefault(field.name, {})[value.name] = _word(value)
-    for field, value in _enum_values(asked):
-        names.setdefault(field.name, {})[_word(value)] = value.name
     integers = [field for field in answers if field.type in _INTEGERS]
     named = {
         "WORDS": words,
-        "IN_QUERIES": names,
         "INTEGERS": {field.name: True for field in integers if not field.is_repeated},
         "INTEGER_LISTS": {field.name: True for field in integers if field.is_repeated},
     }

@@ -5,7 +5,8 @@ described                        reads the descriptor set: messages, comments, o
 ├── reasons, responses, examples     error reasons → responses of REST calls
 ├── openapi                          combines them in one document; page renders it as HTML
 ├── errors_page, grpc_page           docs/reference/errors.md and grpc.md
-└── members_table                    the table of members in docs/reference/rest.md
+├── members_table                    the table of members in docs/reference/rest.md
+└── raw_bodies                       changes the descriptor set for the gateway
 
 The wheel contains the generated files, but not this package.
 """

@@ -18,6 +18,7 @@ from ..api.guard import MAX_MESSAGE_BYTES, GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
 from ..domain.operator import Role
 from ..errors import BodyTooLarge, Overloaded, RoleMissing
+from ..intake.rest_message import QUERY
 from .call import AdminCall, required_role
 from .credentials import Credentials
 from .services import DESCRIPTORS, SERVICES, Backend
@@ -25,7 +26,7 @@ from .services import DESCRIPTORS, SERVICES, Backend
 __all__ = ["AdminGuard", "admin_guards"]
 
 _REQUEST_ID = "x-request-id"
-_HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER})
+_HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER, QUERY})
 _MAX_CALLS, _MAX_STREAMS = 32, 100
 
 
@@ -84,7 +85,7 @@ class AdminGuard(grpc.GenericRpcHandler):
                     raise Overloaded
                 self._calls += 1
                 serve: Any = method.handler.unary_unary
-                return await serve(_decoded(method, raw), call)
+                return await serve(_decoded(method, raw, headers), call)
         except Exception as error:
             await reject(error, context)
         finally:
@@ -102,7 +103,7 @@ class AdminGuard(grpc.GenericRpcHandler):
                 raise Overloaded
             self._streams += 1
             serve: Any = method.handler.unary_stream
-            async with aclosing(serve(_decoded(method, raw), call)) as messages:
+            async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
                 async for message in messages:
                     await context.write(message)
         except Exception as error:
@@ -133,7 +134,7 @@ def admin_guards(backend: Backend, *, deadline: float) -> Mapping[str, grpc.Gene
     return dict.fromkeys(DESCRIPTORS, guard)
 
 
-def _decoded(method: _Method, raw: bytes) -> Any:
+def _decoded(method: _Method, raw: bytes, headers: Mapping[str, str]) -> Any:
     if len(raw) > MAX_MESSAGE_BYTES:
         raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
-    return decode(method.handler, raw)
+    return decode(method.handler, raw, headers)

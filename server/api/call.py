@@ -12,6 +12,7 @@ from ..domain.ports import Catalog
 from ..domain.trace import trace_context
 from ..intake.caller import Caller
 from ..intake.idempotency_key import HEADER
+from ..intake.rest_message import QUERY
 
 __all__ = ["CALLER", "LAST_EVENT_ID", "READ_HEADERS", "Call"]
 
@@ -20,7 +21,7 @@ CALLER = "x-clarion-caller"
 it has recently seen accepted: those are not logged, and each header costs a server CPU time."""
 LAST_EVENT_ID = "last-event-id"
 """The header with which a client resumes a stream of server-sent events: the cursor of the last event."""
-READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID, CALLER})
+READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID, CALLER, QUERY})
 """The only request headers (gRPC metadata) that Clarion reads."""
 
 

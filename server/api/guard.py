@@ -52,7 +52,7 @@ class _Method:
     scope: Scope
     max_bytes: int
 
-    def decode(self, raw: bytes) -> Any:
+    def decode(self, raw: bytes, headers: Mapping[str, str]) -> Any:
         """Return the request.
 
         Raises:
@@ -61,7 +61,7 @@ class _Method:
         """
         if len(raw) > self.max_bytes:
             raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {self.max_bytes} are allowed.")
-        return decode(self.handler, raw)
+        return decode(self.handler, raw, headers)
 
 
 class GuardedCall:
@@ -153,7 +153,7 @@ class Guard(grpc.GenericRpcHandler):
             self._in_flight += 1
             with Deadline(time_left(context, self._deadline)):
                 serve: Any = method.handler.unary_unary
-                return await serve(method.decode(raw), call)
+                return await serve(method.decode(raw, headers), call)
         except Exception as error:
             await reject(error, context)
         finally:
@@ -166,7 +166,7 @@ class Guard(grpc.GenericRpcHandler):
         try:
             call = self._call(method, headers)
             serve: Any = method.handler.unary_stream
-            async with aclosing(serve(method.decode(raw), call)) as messages:
+            async with aclosing(serve(method.decode(raw, headers), call)) as messages:
                 async for message in messages:
                     await context.write(message)
         except Exception as error:

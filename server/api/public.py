@@ -80,7 +80,7 @@ def _unary(handler: MethodHandler) -> Callable[..., Any]:
 
     async def checked(raw: bytes, context: Context) -> Any:
         async with _rejecting(context):
-            return await serve(decode(handler, raw), context)
+            return await serve(decode(handler, raw, {}), context)
 
     return checked
 
@@ -90,7 +90,7 @@ def _stream(handler: MethodHandler) -> Callable[..., Any]:
 
     async def checked(raw: bytes, context: Context) -> None:
         async with _rejecting(context):
-            await serve(decode(handler, raw), context)
+            await serve(decode(handler, raw, {}), context)
 
     return checked
 
@@ -102,7 +102,7 @@ def _streams(handler: MethodHandler) -> Callable[..., Any]:
     async def checked(raws: AsyncIterator[bytes], context: Context) -> None:
         async with _rejecting(context):
             async for raw in raws:
-                async for answer in serve(_one(decode(handler, raw)), context):
+                async for answer in serve(_one(decode(handler, raw, {})), context):
                     await context.write(answer)
 
     return checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,6 +11,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ..errors import InvalidRequest, RequestError, Violation
+from ..intake.rest_message import QUERY, complete
 from .status import abort
 
 __all__ = ["INTERNAL_MESSAGE", "Context", "MethodHandler", "decode", "reject"]
@@ -21,19 +23,27 @@ MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-def decode(handler: MethodHandler, raw: bytes) -> Any:
+def decode(handler: MethodHandler, raw: bytes, headers: Mapping[str, str]) -> Any:
     """Return the request of a method.
 
+    Args:
+        handler: The handler of the method.
+        raw: The request as it was received.
+        headers: The headers that are read of the request. Over REST, QUERY is among them.
+
     Raises:
-        InvalidRequest: It is not the protobuf message that the method accepts.
+        InvalidRequest: It is not the protobuf message that the method accepts; over REST, its query or body
+            is invalid.
     """
     deserialize = handler.request_deserializer
     assert deserialize is not None  # noqa: S101 - generated code always has one
     try:
-        return deserialize(raw)
+        message = deserialize(raw)
+        complete(message, raw, headers.get(QUERY))
     except DecodeError as error:
         violation = Violation("", "is not the protobuf message that this method accepts", "INVALID_FORMAT")
         raise InvalidRequest([violation]) from error
+    return message
 
 
 async def reject(error: Exception, context: Context) -> None:

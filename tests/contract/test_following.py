@@ -185,7 +185,12 @@ async def test_invalid_timestamp_is_422(http: httpx.AsyncClient, stack: Stack, n
     message = check_rest(answer)["message"]
     assert answer.status_code == 422
     assert name in message
-    assert message.endswith("; /docs lists what is allowed; encode a + as %2B")
+    assert message.endswith(f'must be an RFC 3339 time such as 2026-12-24T18:00:00Z, found "{value}"')
+
+
+async def test_plus_that_became_a_space_is_explained(http: httpx.AsyncClient, stack: Stack) -> None:
+    answer = await listed(http, stack, accepted_since="2026-11-23T00:00:00 01:00")
+    assert check_rest(answer)["message"].endswith('found "2026-11-23T00:00:00 01:00"; write + as %2B')
 
 
 async def test_query_decodes_both_forms_of_a_space(http: httpx.AsyncClient, stack: Stack, user: str) -> None:

@@ -27,7 +27,10 @@ from clarion.v1 import (
     trigger_pb2,
     trigger_pb2_grpc,
 )
+from server.api.rejection import reject
 from server.api.server import OPTIONS
+from server.errors import InvalidRequest
+from server.intake.rest_message import QUERY, complete
 
 __all__ = ["READY_SERVICE", "TRIGGER_ID", "Toy", "running"]
 
@@ -76,6 +79,14 @@ def packed(detail: Any) -> any_pb2.Any:
     wrapped = any_pb2.Any()
     wrapped.Pack(detail)
     return wrapped
+
+
+async def add_rest(request: Any, context: Any) -> None:
+    """Complete a request from its query and body, as the server's guard does."""
+    try:
+        complete(request, request.SerializeToString(), dict(context.invocation_metadata()).get(QUERY))
+    except InvalidRequest as error:
+        await reject(error, context)
 
 
 class Toy(trigger_pb2_grpc.TriggerServiceServicer):
@@ -139,6 +150,7 @@ class Deliveries(delivery_pb2_grpc.DeliveryServiceServicer):
         return delivery_pb2.GetTriggerResponse(delivery=self.delivery)
 
     async def ListTriggers(self, request: Any, context: Any) -> delivery_pb2.ListTriggersResponse:
+        await add_rest(request, context)
         found = delivery_pb2.Delivery(state=request.state, external_id=request.external_id)
         return delivery_pb2.ListTriggersResponse(deliveries=[found])
 
@@ -155,6 +167,7 @@ class Campaigns(campaign_pb2_grpc.CampaignServiceServicer):
     """Knows as many campaigns as a page holds."""
 
     async def ListCampaigns(self, request: Any, context: Any) -> campaign_pb2.ListCampaignsResponse:
+        await add_rest(request, context)
         names = [
             campaign_pb2.Campaign(campaign_id=n + 1, display_name="x" * 200) for n in range(request.page_size)
         ]

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-from google.protobuf import json_format
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, json_format
 from google.rpc import status_pb2
 
 import gateway
@@ -23,7 +24,10 @@ from gateway.config import contract, replies
 from gateway.config.contract import built, path_regex
 from gateway.config.replies import Reply, too_large
 from gateway.run.command import command
+from generate import raw_bodies
+from server.intake.rest_message import RAW_BODY
 
+HTTP: Any = annotations_pb2.http
 ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 EVENTS = f"/api/client/triggers{contract.COLON}watch"
 BATCH = f"/api/client/triggers{contract.COLON}batch"
@@ -59,11 +63,23 @@ def test_paths_come_from_the_annotations() -> None:
     assert paths["/api/client/campaigns"].body_methods == ()
 
 
-def test_a_path_with_a_variable_takes_no_query() -> None:
-    without = {path.regex: path.methods_without_query for path in contract.load().paths}
-    assert without["/api/client/campaigns"] == ()
-    assert without["/api/client/keys/[^/]+"] == ("DELETE",)
-    assert without[BATCH] == without["/api/admin/v1/projects"] == ("POST",)
+def test_methods_with_a_body_take_no_query() -> None:
+    without_query = {path.regex: path.methods_without_query for path in contract.load().paths}
+    assert without_query["/api/client/campaigns"] == without_query["/api/client/keys/[^/]+"] == ()
+    assert without_query[BATCH] == without_query["/api/admin/v1/projects"] == ("POST",)
+
+
+def test_server_knows_the_field_of_raw_bodies() -> None:
+    assert raw_bodies.NUMBER == RAW_BODY
+
+
+def test_other_bodies_are_not_supported() -> None:
+    described = descriptor_pb2.FileDescriptorSet.FromString(contract.descriptor_path().read_bytes())
+    method = next(m for f in described.file for s in f.service for m in s.method if m.name == "ListTriggers")
+    rule: Any = method.options.Extensions[HTTP]
+    rule.body = "external_id"
+    with pytest.raises(ValueError, match="ListTriggers"):
+        raw_bodies.with_raw_bodies(described.SerializeToString())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -255,13 +256,56 @@ async def test_queries_take_both_forms(client: httpx.AsyncClient, state: str) ->
 
 async def test_unknown_state_in_a_query_is_422(client: httpx.AsyncClient) -> None:
     answer = await client.get("/api/client/triggers?state=gone", headers=KEY)
-    assert "gone" in refused(answer, 422, "INVALID_REQUEST")["message"]
+    [violation] = refused(answer, 422, "INVALID_REQUEST")["details"][1]["field_violations"]
+    assert violation["field"] == "state"
+    words = "pending, sending, retrying, delivered, dead, suppressed, cancelled"
+    assert violation["description"] == f'must be one of {words}, found "gone"'
 
 
-@pytest.mark.parametrize("query", ["page_size=many", "nope=1", 'nope="'])
-async def test_invalid_query_is_422(client: httpx.AsyncClient, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("page_size=many", "page_size"),
+        ("page_size=1&page_size=2", "page_size"),
+        ("nope=1", "nope"),
+        ('nope="', "nope"),
+        ("http_body=x", "http_body"),
+        ("page_size=%ff", "page_size"),
+        ("%ff=1", "query"),
+        pytest.param("x" * 9000, "x" * 77 + "…", id="long"),
+    ],
+)
+async def test_invalid_query_is_422(client: httpx.AsyncClient, query: str, field: str) -> None:
     body = refused(await client.get(f"/api/client/campaigns?{query}", headers=KEY), 422, "INVALID_REQUEST")
-    assert body["details"][1]["field_violations"][0]["field"] == "query"
+    assert [one["field"] for one in body["details"][1]["field_violations"]] == [field]
+
+
+@pytest.mark.parametrize("query", ["?", "?&", ""])
+async def test_empty_query_is_no_query(client: httpx.AsyncClient, query: str) -> None:
+    assert (await client.get(f"/api/client/campaigns{query}", headers=KEY)).json() == {}
+
+
+@pytest.mark.parametrize("value", ["%ff", "a%C3", "%c0%80", "%ed%a0%80", "%f4%90%80%80", "%E2%82"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "triggers/{}"), ("DELETE", "keys/{}"), ("POST", "campaigns/{}/trigger")],
+)
+async def test_path_must_be_utf_8(client: httpx.AsyncClient, method: str, path: str, value: str) -> None:
+    url = f"/api/client/{path.format(value)}"
+    answer = await client.request(method, url, headers={**KEY, **JSON})
+    [violation] = refused(answer, 422, "INVALID_REQUEST")["details"][1]["field_violations"]
+    assert (violation["field"], violation["reason"]) == ("path", "INVALID_FORMAT")
+
+
+@pytest.mark.parametrize("value", ["é", "€", "𝄞", "%24", "a%20b", "%3A"])
+async def test_path_may_have_any_character(client: httpx.AsyncClient, value: str) -> None:
+    answer = await client.delete(f"/api/client/keys/{value}", headers=KEY)
+    assert answer.json()["api_key"]["key_id"] == unquote(value)
+
+
+async def test_gateway_alone_sets_the_query(client: httpx.AsyncClient) -> None:
+    forged = {**KEY, "x-clarion-query": "page_size=3"}
+    assert (await client.get("/api/client/campaigns", headers=forged)).json() == {}
 
 
 @pytest.mark.parametrize("query", ["campaign_id=55", "campaignId=55", "%63ampaign_id=55", "x=1"])

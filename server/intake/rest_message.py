@@ -33,7 +33,8 @@ QUERY = "x-clarion-query"
 RAW_BODY = 536_870_911
 """The field with the JSON body of a REST call: the largest number that a field can have."""
 _AS_TEXT = {f"google.protobuf.{name}" for name in ("Duration", "FieldMask", "Timestamp")}
-_TAG = b"\xfa\xff\xff\xff\x0f"  # how RAW_BODY begins on the wire: (number << 3 | 2) as a varint
+_LENGTH_DELIMITED = 2  # the wire type of messages: https://protobuf.dev/programming-guides/encoding/
+_TAG = b"\xfa\xff\xff\xff\x0f"  # how RAW_BODY begins on the wire: (number << 3 | wire type) as a varint
 
 
 def complete(message: Any, raw: bytes, query: str | None) -> None:
@@ -61,7 +62,9 @@ def complete(message: Any, raw: bytes, query: str | None) -> None:
 
 def _raw_body(message: Message) -> bytes | None:
     unknown: Any = UnknownFieldSet(message)  # its .pyi file lacks __iter__
-    fields = [one.data for one in unknown if one.field_number == RAW_BODY]
+    fields = [
+        one.data for one in unknown if (one.field_number, one.wire_type) == (RAW_BODY, _LENGTH_DELIMITED)
+    ]
     return httpbody_pb2.HttpBody.FromString(fields[-1]).data if fields else None
 
 

@@ -148,3 +148,11 @@ def test_maps_are_read() -> None:
     assert dict(from_body('{"metadata": {"a": "b"}}', kind).metadata) == {"a": "b"}
     assert [one.field for one in body_violations('{"metadata": {"a": 5}}', kind)] == ["metadata.a"]
     assert [one.field for one in body_violations('{"metadata": []}', kind)] == ["metadata"]
+
+
+def test_other_unknown_fields_are_no_body() -> None:
+    number = _varint(RAW_BODY << 3) + b"\x05"  # an integer
+    raw = number + _varint(1000 << 3 | 2) + b"\x05" + _varint(RAW_BODY << 3 | 2)
+    message: Any = delivery_pb2.ListTriggersRequest.FromString(raw)
+    complete(message, raw, None)
+    assert not message.ListFields()

@@ -17,6 +17,7 @@ import grpc_tools
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
+
 from generate.raw_bodies import with_raw_bodies
 
 ROOT = Path(__file__).parent

@@ -1,9 +1,9 @@
 """Completes the message of a REST call from its query and its JSON body.
 
-Envoy's transcoder rejects a wrong query in its own words, and drops unknown fields of a JSON body without a
-word. So it converts only the path. The query arrives in a header (`gateway/config/queries.lua`), and a body
-for an ordinary message arrives as it was sent, in the field RAW_BODY that `protos/generate/raw_bodies.py` adds for the
-gateway. Here, both are decoded by the descriptor of the message, and every violation is named at once.
+Envoy's transcoder rejects a wrong query in its own words, and drops unknown fields of a JSON body silently.
+So it converts only the path. The query arrives in a header (`gateway/config/queries.lua`), and a body for an
+ordinary message arrives as it was sent, in the field RAW_BODY, which `protos/generate/raw_bodies.py` adds for
+the gateway. Here, both are decoded by the descriptor of the message, and every violation is named at once.
 
 A method needs nothing for this but its `google.api.http` option. Variables in its path must be strings, and
 its body `"*"`. A field that was set by the path cannot be set again.

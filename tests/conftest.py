@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import structlog
+import trustme
 from hypothesis import HealthCheck, settings
 
 from tests.kit.cluster import share_clusters
@@ -23,6 +25,16 @@ def _shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Name the folder that the workers of a run share: the parent of each worker's own."""
     base = tmp_path_factory.getbasetemp()
     share_clusters(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust one authority instead of all public ones, whose certificates take up to 50 ms for each client."""
+    file = tmp_path_factory.mktemp("authorities") / "one.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(autouse=True)

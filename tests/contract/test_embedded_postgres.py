@@ -90,9 +90,12 @@ def owner_of(pid: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "a b", 'it\'s "quoted", 100% é', "deep/" + "d" * 120 + "/" + "e" * 120]
+    ("name", "create"),
+    [("a b", False), ('it\'s "quoted", 100% é', True), ("deep/" + "d" * 120 + "/" + "e" * 120, False)],
 )
-async def test_restart_keeps_the_data(short: Path, name: str) -> None:
+async def test_restart_keeps_the_data(short: Path, made: Path, name: str, *, create: bool) -> None:
+    if not create:
+        shutil.copytree(made, short / name / "postgres")
     for expected in (None, 1):
         with RunDir(short / name) as run:
             postgres = EmbeddedPostgres(run.data, run.sockets)
@@ -226,11 +229,17 @@ async def test_pid_file_of_another_process_is_ignored(short: Path, made: Path) -
 
 
 @pytest.mark.parametrize("garbled", ["", "\n", "\0" * 30, "-1", "9" * 30])
-async def test_garbled_pid_file_is_ignored(short: Path, made: Path, garbled: str) -> None:
+def test_garbled_pid_file_is_removed(tmp_path: Path, garbled: str) -> None:
+    (tmp_path / "postmaster.pid").write_text(garbled)
+    asyncio.run(leftovers.end_leftovers(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+async def test_garbled_pid_file_is_ignored(short: Path, made: Path) -> None:
     """As a full disk or a power failure leaves it, next to the socket's."""
     shutil.copytree(made, short / "postgres")
-    (short / "postgres" / "postmaster.pid").write_text(garbled)
-    (short / ".s.PGSQL.5432.lock").write_text(garbled)
+    (short / "postgres" / "postmaster.pid").write_text("\0" * 30)
+    (short / ".s.PGSQL.5432.lock").write_text("\0" * 30)
     async with EmbeddedPostgres(short, short).running() as url:
         assert await ask(url, "SELECT 1") == 1
 

@@ -12,7 +12,7 @@ from lab.faults.load import RecordedLoad
 from lab.faults.phases import Plan, kill_phase, stop_phase
 from lab.faults.system import System, running_system
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("faults")]  # test_crash.py is the short form
 PLAN = Plan(seed=1, kills=2, stops=2, targets=("dispatcher", "both"), callers=8, longest=0.6)
 CHANCE = random.Random(PLAN.seed)  # noqa: S311 - when to kill is not a secret
 
@@ -48,7 +48,6 @@ async def test_kills_lose_nothing(system: System) -> None:
     assert phase.verdict.passed, phase.verdict
 
 
-@pytest.mark.long
 async def test_stopping_the_dispatcher_duplicates_nothing(system: System) -> None:
     phase = await stop_phase(system, PLAN, CHANCE)
 

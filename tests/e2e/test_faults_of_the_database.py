@@ -22,6 +22,7 @@ def short() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.long  # tests/contract/store/test_failover.py and test_replication.py are its short forms
 async def test_a_204_survives_the_loss_of_the_primary(short: Path) -> None:
     """Also if an operator ends waits for the replica."""
     result = await break_database("ended waits", short / "run")

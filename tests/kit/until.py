@@ -13,7 +13,9 @@ __all__ = ["TIMEOUT", "until"]
 TIMEOUT = 30.0
 """Seconds. Generous, because waiting longer costs nothing when the test passes."""
 INTERVAL = 0.01
-"""Seconds between two looks at the condition."""
+"""Seconds between the first looks at the condition."""
+PATIENCE = 0.05
+"""The part of the time waited so far after which to look again: looking often costs what is waited for."""
 
 T = TypeVar("T")
 
@@ -48,12 +50,14 @@ async def until(
         what: What is awaited, for the failure: "the key is known". A function is called at the failure, for
             details such as a log.
         timeout: Seconds until the test fails.
-        interval: Seconds between two looks at the condition.
+        interval: Seconds between the first looks at the condition; it grows with the time waited.
 
     Raises:
         AssertionError: The condition did not hold in time.
     """
     value: T | None = None
+    clock = asyncio.get_running_loop().time
+    start = clock()
     try:
         async with asyncio.timeout(timeout) as scope:
             while True:
@@ -61,7 +65,7 @@ async def until(
                 value = await found if inspect.isawaitable(found) else found
                 if value:
                     return value
-                await asyncio.sleep(interval)
+                await asyncio.sleep(max(interval, PATIENCE * (clock() - start)))
     except TimeoutError:
         if not scope.expired():
             raise  # the condition's own

@@ -14,6 +14,7 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message_factory import GetMessageClass
 
 from ..domain.wording import quoted
@@ -34,6 +35,7 @@ WELL_KNOWN = frozenset(
 _NUMBERS = {"an integer", "a number"}
 _INTEGER = re.compile("-?[0-9]{1,20}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+_MASK = re.compile(r"([a-z][a-z0-9_.]*(,[a-z][a-z0-9_.]*)*)?", re.ASCII)
 _F = FieldDescriptor
 _SIGNED = {_F.TYPE_INT32: 32, _F.TYPE_SINT32: 32, _F.TYPE_SFIXED32: 32}
 _SIGNED |= {_F.TYPE_INT64: 64, _F.TYPE_SINT64: 64, _F.TYPE_SFIXED64: 64}
@@ -140,10 +142,24 @@ def _word_of(enum: EnumDescriptor, name: str) -> str:
 def _well_known(kind: Descriptor, path: str, value: Any) -> Any:
     """Return a message of a type with its own form in JSON, such as a timestamp."""
     try:
+        if kind.full_name == FieldMask.DESCRIPTOR.full_name:
+            return _field_mask(value)
         return json_format.ParseDict(value, GetMessageClass(kind)())
     except (json_format.ParseError, TypeError, ValueError, AttributeError):
         expected = _EXAMPLES.get(kind.name, f"a {kind.name}")
         return _wrong(path, expected, value) if isinstance(value, str) else wrong_type(path, expected, value)
+
+
+def _field_mask(text: str) -> FieldMask:
+    """Return the mask that a text states. Its names are those of the contract, unlike in the JSON of proto3.
+
+    Raises:
+        ValueError: The text is not a mask.
+        TypeError: It is not a text.
+    """
+    if not _MASK.fullmatch(text):
+        raise ValueError(text)
+    return FieldMask(paths=text.split(",") if text else ())
 
 
 def _range(field: FieldDescriptor) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from google.api import httpbody_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
 
+from clarion.admin.v1 import project_pb2
 from clarion.v1 import delivery_pb2, options_pb2, trigger_pb2
 from server.errors import InvalidRequest, Violation
 from server.intake.rest_message import RAW_BODY, complete
@@ -156,3 +157,18 @@ def test_other_unknown_fields_are_no_body() -> None:
     message: Any = delivery_pb2.ListTriggersRequest.FromString(raw)
     complete(message, raw, None)
     assert not message.ListFields()
+
+
+@pytest.mark.parametrize(
+    ("mask", "paths"),
+    [("burst", ["burst"]), ("requests_per_second,burst", ["requests_per_second", "burst"]), ("", [])],
+)
+def test_field_mask_has_the_names_of_the_contract(mask: str, paths: list[str]) -> None:
+    made = from_body(f'{{"update_mask": "{mask}"}}', project_pb2.UpdateProjectRequest)
+    assert list(made.update_mask.paths) == paths
+
+
+@pytest.mark.parametrize("mask", ["a b", ",", "burst,", "Burst-"])
+def test_wrong_field_mask_is_named(mask: str) -> None:
+    [violation] = body_violations(f'{{"update_mask": "{mask}"}}', project_pb2.UpdateProjectRequest)
+    assert (violation.field, violation.reason) == ("update_mask", "INVALID_FORMAT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -9,9 +10,11 @@ import click
 from ..domain.campaign import Campaign
 from ..errors import ConfigError
 from ..store.admin import campaigns as store
+from ..store.admin.projects import project_names
 from ..store.pool import reached
 from ..store.replication import changed
 from .common import Invocation, json_option, run, show_json, table
+from .common import as_json as to_json
 from .preview import preview
 
 __all__ = ["campaigns"]
@@ -52,16 +55,16 @@ def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
 @click.pass_obj
 def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
     """List campaigns."""
-    found = run(_list(invocation))
+    found, projects = run(_list(invocation))
     if as_json:
-        show_json(found)
+        show_json([{**to_json(one), "project": projects[one.project_id]} for one in found])
         return
     table(
         [
             {
                 "ID": one.id,
                 "NAME": one.name,
-                "PROJECT": one.project_id,
+                "PROJECT": projects[one.project_id],
                 "CHANNEL": one.channel,
                 "STATE": one.state,
                 "PROVIDERS": ",".join(one.providers),
@@ -78,13 +81,14 @@ def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
 @click.pass_obj
 def show(invocation: Invocation, *, campaign_id: int) -> None:
     """Show a campaign and its templates as JSON."""
-    found = [one for one in run(_list(invocation)) if one.id == campaign_id]
+    found = [one for one in run(_list(invocation))[0] if one.id == campaign_id]
     if not found:
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
     show_json(found[0] if len(found) == 1 else found)
 
 
-async def _list(invocation: Invocation) -> list[Campaign]:
+async def _list(invocation: Invocation) -> tuple[list[Campaign], Mapping[int, str]]:
+    """Return all campaigns, and the names of the projects by ID."""
     async with invocation.database() as pool, reached(), pool.acquire() as connection:
         found = await store.all_campaigns(connection, templates=True)
-    return sorted(found, key=lambda one: (one.project_id, one.id))
+        return sorted(found, key=lambda one: (one.project_id, one.id)), await project_names(connection)

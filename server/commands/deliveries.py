@@ -161,8 +161,9 @@ def list_deliveries(
 def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
     """Retry dead letters, by ID or --all that match.
 
-    Retries those with TRIGGER_IDS, or with --all those that match the options. They are due immediately, get
-    all attempts of their retry policy, and do not expire.
+    Retries those with TRIGGER_IDS, or with --all those that match the options. By ID, it also retries
+    suppressed messages, once their recipient is no longer suppressed (`clarion suppressions remove`). They
+    are due immediately, get all attempts of their retry policy, and do not expire.
     """
     ids = _ids(trigger_ids, every=every)
 
@@ -173,8 +174,9 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
     count = run(work())
     if ids and count < len(ids):
         raise ConfigError(
-            f"retrying {count} of {len(ids)}; the others are not dead letters, or have no campaign: "
-            "see `clarion deliveries show`"
+            f"retrying {count} of {len(ids)}; the others are neither dead nor suppressed, have no campaign, "
+            "or are to a recipient who is still suppressed: see `clarion deliveries show` and "
+            "`clarion suppressions list`"
         )
     click.echo(f"retrying {count} {'delivery' if count == 1 else 'deliveries'}")
 

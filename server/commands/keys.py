@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 
 import click
 
 from ..domain.key import ApiKey, Scope, new_secret
 from ..domain.limit import OwnLimit
 from ..store.admin import keys as store
-from ..store.admin.projects import ensure_project
+from ..store.admin.projects import ensure_project, project_names
 from ..store.pool import reached
 from ..store.replication import changed
 from .common import Invocation, as_json, echo, json_option, run, show_json, table
 from .limits import in_words, limit_options, new_limit
 
 __all__ = ["keys"]
+
+_MAX_DAYS = 36_500
+"""The longest that a key can be valid; later dates would leave the range that Python supports."""
 
 
 @click.group()
@@ -40,12 +44,13 @@ def keys() -> None:
     "--campaign",
     "campaign_ids",
     multiple=True,
-    type=int,
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="ID",
     help="Restrict triggering and cancelling (not reading) to this campaign; repeatable.  [default: all]",
 )
 @click.option(
     "--expires-in",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, _MAX_DAYS),
     metavar="DAYS",
     help="Days until the key expires.  [default: never]",
 )
@@ -96,20 +101,20 @@ def create(
 def list_keys(invocation: Invocation, *, as_json: bool) -> None:
     """List keys, the newest first."""
 
-    async def work() -> list[ApiKey]:
+    async def work() -> tuple[list[ApiKey], Mapping[int, str]]:
         async with invocation.database() as pool, reached():
-            return await store.list_keys(pool)
+            return await store.list_keys(pool), await project_names(pool)
 
-    found = run(work())
+    found, projects = run(work())
     if as_json:
-        show_json([_shown(key) for key in found])
+        show_json([{**_shown(key), "project": projects[key.project_id]} for key in found])
         return
     table(
         [
             {
                 "ID": key.id,
                 "NAME": key.name,
-                "PROJECT": key.project_id,
+                "PROJECT": projects[key.project_id],
                 "LIMIT": in_words(key.limit),
                 "SCOPES": ",".join(sorted(key.scopes)),
                 "CAMPAIGNS": ",".join(map(str, sorted(key.campaign_ids))) or "all",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 
 from .limit import NO_OWN_LIMIT, OwnLimit
 
-__all__ = ["Project"]
+__all__ = ["Project", "name_problem"]
+
+_MAX_NAME = 100
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)  # as CreateProjectRequest in project.proto
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +24,10 @@ class Project:
     limit: OwnLimit = NO_OWN_LIMIT
     timezone: str = "UTC"
     """The IANA time zone of users whose own time zone is unknown."""
+
+
+def name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a new project, or None."""
+    if _NAME.fullmatch(name) and len(name) <= _MAX_NAME:
+        return None
+    return f"must be at most {_MAX_NAME} letters, digits, `.`, `_` and `-`, and start with a letter or digit"

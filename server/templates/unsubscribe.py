@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from ..channels.email_headers import MAX_URL
 from ..domain.delivery_errors import RenderError
@@ -30,4 +31,14 @@ def checked_url(text: str) -> str:
         )
     if not _URL.fullmatch(url):
         raise RenderError("must start with https:// and a host, or with mailto: and an address")
+    if not _has_valid_host(url):
+        raise RenderError("must have a valid host, and a port between 1 and 65535 if it has one")
     return url
+
+
+def _has_valid_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "mailto" or (bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        return False

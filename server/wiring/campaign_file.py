@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from ..channels import CHANNELS
 from ..dispatcher.providers.base import Provider
 from ..domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
+from ..domain.wording import at_position, printable
 from ..errors import ConfigError
 from ..templates.render import check_templates
 
@@ -70,11 +71,28 @@ def read(path: Path) -> CampaignFile:
     if decode is None:
         raise ConfigError(f"{path}: the name of a campaign file must end in .yaml, .yml or .toml")
     try:
-        return decode(path.read_bytes(), type=CampaignFile)
+        file = decode(path.read_bytes(), type=CampaignFile)
     except OSError as error:
         raise ConfigError(f"cannot read the campaign file {path}: {error.strerror}") from error
     except (msgspec.DecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    problems = list(_impossible_texts(msgspec.to_builtins(file), ""))
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return file
+
+
+def _impossible_texts(value: object, place: str) -> Iterator[str]:
+    """Yield a problem for each text that contains NUL, which neither the database nor a message can hold."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from _impossible_texts(name, place)
+            yield from _impossible_texts(member, f"{place}.{name}" if place else name)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _impossible_texts(member, f"{place}[{index}]")
+    elif isinstance(value, str) and "\0" in value:
+        yield f"{printable(place)}: {at_position(value, value.index(chr(0)))} is not allowed in text"
 
 
 class _UniqueNames(yaml.SafeLoader):

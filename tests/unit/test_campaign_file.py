@@ -235,3 +235,27 @@ def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
         read(write(tmp_path, "{}", "campaigns.json"))
     with pytest.raises(ConfigError, match="No such file"):
         read(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('text: "', 'text: "\\0', "campaigns[0].templates.default.text"),
+        ("name: Hello", 'name: "a\\0b"', "campaigns[0].name"),
+        ("default:", '"\\x00":', "campaigns[0].templates"),
+    ],
+)
+def test_impossible_characters_are_named(tmp_path: Path, old: str, new: str, place: str) -> None:
+    text = """project: demo
+campaigns:
+  - id: 1
+    name: Hello
+    channel: push
+    provider: sandbox
+    templates:
+      default:
+        text: "hi"
+"""
+    with pytest.raises(ConfigError) as caught:
+        read(write(tmp_path, text.replace(old, new, 1)))
+    assert f"{place}: the character U+0000 at position" in str(caught.value)

@@ -52,6 +52,11 @@ def test_the_url_is_rendered_into_the_email(source: str, expected: str) -> None:
         "https://bücher.example",
         "https://x.example/\\u0000",
         "https://x.example/" + "y" * 1983,
+        "https://x.example:99999/",
+        "https://x.example:0/",
+        "https://x.example:a/",
+        "https://[::1/",
+        "https://[x]/",
     ],
 )
 def test_unusable_urls_are_rejected_and_not_quoted(value: str) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 import asyncpg
 
 from ...domain.limit import OwnLimit
-from ...domain.project import Project
+from ...domain.project import Project, name_problem
+from ...domain.wording import quoted
+from ...errors import ConfigError
 from ..pool import Connection, Pool
 from ..sql import load
 
@@ -26,9 +28,17 @@ _SQL = load("admin/projects.sql")
 
 
 async def ensure_project(pool: Pool, name: str) -> int:
-    """Return the id of the project with this name; create the project if it does not exist."""
-    await pool.execute(*_SQL["create"](name=name))
-    found: int = await pool.fetchval(*_SQL["find_id"](name=name))
+    """Return the id of the project with this name; create the project if it does not exist.
+
+    Raises:
+        ConfigError: There is no such project, and none can have this name.
+    """
+    problem = name_problem(name)
+    if not problem:
+        await pool.execute(*_SQL["create"](name=name))
+    found: int | None = await pool.fetchval(*_SQL["find_id"](name=name))
+    if found is None:
+        raise ConfigError(f"project: the name {problem}, found {quoted(name)}")
     return found
 
 

@@ -37,7 +37,7 @@ _LISTS = {
     DeliveryState.SUPPRESSED: _SQL["list_suppressed"],
     DeliveryState.CANCELLED: _SQL["list_cancelled"],
 }
-_REDRIVE = _SQL["redrive"]
+_REDRIVE, _REDRIVE_SUPPRESSED = _SQL["redrive"], _SQL["redrive_suppressed"]
 _REDRIVEN_AT_ONCE = 1000
 
 
@@ -111,16 +111,18 @@ async def list_deliveries(
 async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
     """Put dead letters back into the queue, due at once; return how many.
 
-    Triggers that fail again meanwhile stay dead; otherwise, this would not end while a provider rejects all.
+    With `ids`, messages that were not sent because their recipient was suppressed return, too, unless the
+    recipient still is. Triggers that fail again meanwhile stay dead; otherwise, this would not end while a
+    provider rejects all.
 
     Args:
         pool: The database.
         wanted: Which dead letters.
         ids: Only these of them.
     """
+    selected = {**wanted.arguments(), "ids": list(ids) if ids is not None else None}
     values = {
-        **wanted.arguments(),
-        "ids": list(ids) if ids is not None else None,
+        **selected,
         "died_by": await pool.fetchval(*_SQL["now"]()),
         "limit": _REDRIVEN_AT_ONCE,
     }
@@ -128,6 +130,7 @@ async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | No
     while True:
         async with pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(*_REDRIVE(**values))
+            rows += await connection.fetch(*_REDRIVE_SUPPRESSED(**selected)) if ids else []
             await connection.execute(*NOTIFY)
         total += len(rows)
         if len(rows) < _REDRIVEN_AT_ONCE:

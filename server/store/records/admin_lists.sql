@@ -73,6 +73,29 @@ INSERT INTO queue (trigger_id, lane, attempt, tries_from)
 SELECT id, lane, attempts, attempts FROM chosen
 ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
 
+-- name: redrive_suppressed
+-- Like a dead letter, a message that was not sent because its recipient was suppressed returns to the queue; but only
+-- once the recipient is no longer suppressed.
+WITH chosen AS (
+    SELECT t.id, last.number AS attempts,
+        -- include: lane_of_campaign
+        AS lane
+    FROM trigger t JOIN project p ON p.id = t.project_id
+    JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+    -- include: join_last_attempt
+    WHERE t.id = ANY(:ids::uuid[]) AND last.outcome = 'suppressed' AND
+        -- include: matches_admin_filter
+        AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id)
+        AND NOT EXISTS (SELECT FROM suppression s WHERE (s.project_id, s.channel, s.address)
+            = (t.project_id, t.channel, suppression_address(t.channel, t.address)))
+        AND NOT
+        -- include: was_delivered
+    FOR UPDATE OF t
+)
+INSERT INTO queue (trigger_id, lane, attempt, tries_from)
+SELECT id, lane, attempts, attempts FROM chosen
+ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
+
 -- name: now
 SELECT now()
 

@@ -14,7 +14,7 @@ import pytest
 from server.domain.campaign import CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
 from server.domain.delivery import AttemptOutcome, DeliveryState
 from server.domain.key import Scope, hash_secret, new_secret
-from server.errors import KeyNotFound, StoreUnavailable
+from server.errors import ConfigError, KeyNotFound, StoreUnavailable
 from server.store.admin import campaigns, keys, projects
 from server.store.catalog import Catalog
 from server.store.pool import Pool, open_pool
@@ -280,3 +280,15 @@ async def test_a_snapshot_that_is_too_old_answers_nothing(url: str, pool: Pool) 
 
 async def _is_stale(catalog: Catalog) -> bool:
     return not catalog.is_fresh
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "-x", "ü", "a\n", "x" * 101, "a/b", "\x1b[2J"])
+async def test_odd_names_of_projects_are_rejected(pool: Pool, name: str) -> None:
+    with pytest.raises(ConfigError, match="start with a letter or digit"):
+        await projects.ensure_project(pool, name)
+
+
+async def test_existing_project_may_have_an_odd_name(pool: Pool) -> None:
+    """Earlier releases did not restrict names."""
+    await pool.execute("INSERT INTO project (name) VALUES ('My shop')")
+    assert await projects.ensure_project(pool, "My shop") > 0

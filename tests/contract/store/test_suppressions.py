@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from dataclasses import replace
 from typing import Any
@@ -24,10 +25,11 @@ from server.store.admin.suppressions import (
 )
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
+from server.store.records.admin_lists import AdminFilter, redrive
 from server.store.records.find import find_delivery
 from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
 
-DEAD, SUPPRESSED = AttemptOutcome.DEAD, AttemptOutcome.SUPPRESSED
+DEAD, SUPPRESSED, DELIVERED = AttemptOutcome.DEAD, AttemptOutcome.SUPPRESSED, AttemptOutcome.DELIVERED
 NUMBER = "+15551234567"
 
 
@@ -118,6 +120,25 @@ async def test_suppressed_trigger_is_not_a_dead_letter(pool: Pool) -> None:
     assert [(one.number, one.outcome) for one in found.attempts] == [(1, SUPPRESSED)]
     assert await pool.fetchval("SELECT count(*) FROM dead_letter WHERE trigger_id = $1", trigger.id) == 0
     assert await pool.fetchval("SELECT count(*) FROM queue") == 0
+
+
+async def test_suppressed_trigger_can_be_retried_after_removal(pool: Pool) -> None:
+    await apply_campaigns(pool, [a_campaign()])
+    await refuse(pool, a_trigger())
+    trigger, queue = a_trigger(), PostgresQueue(pool)
+    await accept(pool, trigger)
+    [claim] = await queue.claim(shares(sandbox=1), 60)
+    await queue.finish([ended(claim, SUPPRESSED, error="550 unknown")])
+    assert await redrive(pool, AdminFilter(), [trigger.id]) == 0
+    assert await removed(pool, channel=Channel.EMAIL, address=trigger.address) == 1
+    assert await redrive(pool, AdminFilter()) == 1  # the refused one; --all retries dead letters only
+    counts = await asyncio.gather(*(redrive(pool, AdminFilter(), [trigger.id]) for _ in range(3)))
+    assert sorted(counts) == [0, 0, 1]
+    claims = await queue.claim(shares(sandbox=2), 60)
+    [again] = [one for one in claims if one.trigger.id == trigger.id]
+    assert (again.attempt, again.suppressed) == (2, "")
+    await queue.finish([ended(again, DELIVERED)])
+    assert await redrive(pool, AdminFilter(), [trigger.id]) == 0
 
 
 async def test_lost_lease_cannot_suppress_for_the_holder(pool: Pool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from gateway import GatewayError
 
 from .commands.common import Invocation, run
 from .config import LogSettings
+from .domain.wording import quoted
 from .errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from .process import logs
 from .store.replication import NotReplicated
@@ -128,9 +130,23 @@ def _say(text: str) -> None:
     click.echo(text)
 
 
+def _require_utf_8(arguments: Sequence[str]) -> None:
+    """Check that the arguments are text, which the database and gRPC require.
+
+    Raises:
+        ConfigError: One is not; in Python, its bytes that are not UTF-8 are halves of surrogate pairs.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"the argument {quoted(argument)} is not UTF-8") from error
+
+
 def main() -> None:
     """Run the command line. Exit with 1 after a failure, 2 for an invalid configuration or arguments."""
     try:
+        _require_utf_8(sys.argv[1:])
         cli(prog_name="clarion")
     except (ConfigError, GatewayError) as error:
         click.echo(f"clarion: {error}", err=True)

@@ -53,8 +53,24 @@ class WordChoice(click.Choice[str]):
         return super().convert(word, param, ctx)
 
 
+class Moment(click.DateTime):
+    """Accepts a date or a time, with or without an offset, between the years 1 and 9999 in UTC."""
+
+    def __init__(self) -> None:
+        """Accept the formats that the help of options shows."""
+        super().__init__(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert a value to a time; in UTC, if it has an offset."""
+        moment: dt.datetime = super().convert(value, param, ctx)
+        try:
+            return moment.astimezone(dt.UTC) if moment.tzinfo else moment
+        except OverflowError:
+            self.fail(f"{value!r} is not between the years 1 and 9999 in UTC", param, ctx)
+
+
 CHANNEL = WordChoice([channel.value for channel in Channel], "CHANNEL_")
-MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+MOMENT = Moment()
 
 _LISTINGS: Mapping[type[NotFound], str] = {
     EndpointNotFound: "clarion webhooks list",

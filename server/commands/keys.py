@@ -22,6 +22,14 @@ __all__ = ["keys"]
 _MAX_DAYS = 36_500
 """The longest that a key can be valid; later dates would leave the range that Python supports."""
 
+_MAX_NAME = 100
+
+
+def _check_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+        raise click.BadParameter(f"must be 1 to {_MAX_NAME} printable characters")
+    return name
+
 
 @click.group()
 def keys() -> None:
@@ -30,7 +38,7 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--project", required=True, help="Name of the project, which is created if it does not exist.")
-@click.option("--name", required=True, help="What the key is used for.")
+@click.option("--name", required=True, callback=_check_name, help="What the key is used for.")
 @click.option(
     "--scope",
     "scopes",

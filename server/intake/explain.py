@@ -9,6 +9,7 @@ import protovalidate
 
 from ..channels import BY_ADDRESS_FIELD, CHANNELS
 from ..domain.campaign import Campaign, Channel
+from ..domain.project import name_problem
 from ..domain.wording import at_position, quoted
 from ..errors import Violation
 from . import strict_json
@@ -106,7 +107,7 @@ def _name(element: Any) -> str:
     return f"{element.field_name}[{index.value}]" if index else str(element.field_name)
 
 
-def _external_id_problem(text: str) -> str:
+def _control_problem(text: str) -> str:
     index = next((index for index, char in enumerate(text) if _is_control(char)), 0)
     return f"contains {at_position(text, index)}, control characters are not allowed"
 
@@ -124,7 +125,9 @@ _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
 }
 # Descriptions, because a regular expression would not help a person.
 _PATTERNS: dict[str, Callable[[str], str]] = {
-    "external_id": _external_id_problem,
+    "external_id": _control_problem,
+    "display_name": _control_problem,
+    "project": lambda name: f"{name_problem(name)}, found {quoted(name)}",
     "request_id": lambda text: f"must be printable ASCII characters without spaces, found {quoted(text)}",
     "locale": locale_problem,
 } | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from server.cli import cli
+from server.cli import cli, main
 from server.errors import ConfigError
 from tests.kit.commands import clarion
 from tests.kit.stack import Stack, client
@@ -63,6 +64,30 @@ async def test_invalid_argument_shows_usage(tmp_path: Path) -> None:
 
     assert done.code == 2
     assert "'forty-four' is not a valid integer" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("keys create --project x --name a --campaign 99999999999999999999", "is not in the range"),
+        ("keys create --project x --name a --expires-in 99999999999", "is not in the range"),
+        (f"keys create --project x --name {'y' * 101}", "must be 1 to 100 printable characters"),
+        ("keys create --project x --name \x1b", "must be 1 to 100 printable characters"),
+        ("deliveries list --since 9999-12-31T23:59:59-0100", "is not between the years 1 and 9999 in UTC"),
+        ("suppressions list --since 0001-01-01T00:00:00+0100", "is not between the years 1 and 9999 in UTC"),
+    ],
+)
+def test_options_out_of_range_are_named(words: str, problem: str) -> None:
+    result = CliRunner().invoke(cli, words.split(" "))
+    assert (result.exit_code, problem in result.output) == (2, True), result.output
+
+
+@pytest.mark.parametrize("words", [["projects", "create", "a\udcff"], ["campaigns", "apply", "\udcff.yaml"]])
+def test_arguments_must_be_utf_8(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["clarion", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
 
 
 async def _key(stack: Stack, project: str, *words: str) -> tuple[str, str]:
@@ -197,6 +222,7 @@ async def test_invalid_campaign_file_changes_nothing(demo: Stack) -> None:
 
     done = await clarion(demo.folder, "campaigns", "apply", "wrong.yaml")
     listed = await clarion(demo.folder, "campaigns", "list")
+    assert "demo" in listed.out
 
     assert done.code == 2
     for number in range(601, 607):

@@ -84,6 +84,10 @@ class Campaigns(Lanes, Protocol):
         """Return the campaign's current revision, or None if it was deleted. May raise `StoreUnavailable`."""
         ...
 
+    async def current_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return the same, but not out of date; the project's time zone is then current, too."""
+        ...
+
     def timezone(self, project_id: int) -> str:
         """Return the IANA time zone of users whose own time zone is unknown."""
         ...

@@ -59,6 +59,10 @@ class TriggerSender:
         """
         trigger = claim.trigger
         campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
+        wait = self._wait_for_window(trigger, campaign, now)
+        if wait:  # perhaps for a window that was changed just before the trigger was accepted
+            campaign = await self._campaigns.current_campaign(trigger.project_id, trigger.campaign_id)
+            wait = self._wait_for_window(trigger, campaign, now)
         if campaign is not None and campaign.lane != claim.lane:
             return Released(claim)
         if campaign is not None and self._renderer.is_behind(campaign):
@@ -71,7 +75,7 @@ class TriggerSender:
             spare_attempts=self._spare_attempts(claim),
             in_doubt=self._doubt_policy(claim),
             suppressed=claim.suppressed,
-            wait=self._wait_for_window(trigger, campaign, now),
+            wait=wait,
             address=trigger.address,
         )
 

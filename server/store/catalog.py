@@ -62,6 +62,7 @@ class Catalog:
         self._endpoints = endpoints
         self._snapshot = _Snapshot()
         self._fresh_at = float("-inf")
+        self._refreshing = asyncio.Lock()
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         """Return the key whose secret has this SHA-256, even if it has expired or was revoked.
@@ -92,6 +93,20 @@ class Catalog:
             await self.refresh()
             found = self.campaign(project_id, campaign_id)
         return found
+
+    async def current_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        """Return the project's campaign as it was when this was called, or later.
+
+        Calls at the same time share a check for changes.
+
+        Raises:
+            StoreUnavailable: The check failed.
+        """
+        called_at = time.monotonic()
+        async with self._refreshing:
+            if self._fresh_at < called_at:
+                await self.refresh()
+        return self.campaign(project_id, campaign_id)
 
     def project_limit(self, project_id: int) -> OwnLimit:
         """Return the project's own limit."""

@@ -49,6 +49,9 @@ class _CatalogCampaigns:
     async def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         return await self._catalog.newest_campaign(project_id, campaign_id)
 
+    async def current_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        return await self._catalog.current_campaign(project_id, campaign_id)
+
     def timezone(self, project_id: int) -> str:
         return self._catalog.project_timezone(project_id)
 

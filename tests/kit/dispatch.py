@@ -190,6 +190,9 @@ class MemoryCampaigns:
             raise StoreUnavailable
         return self.all.get((project_id, campaign_id))
 
+    async def current_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+        return await self.campaign(project_id, campaign_id)
+
     def timezone(self, project_id: int) -> str:
         return self.zone.key
 

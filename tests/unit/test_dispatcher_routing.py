@@ -12,7 +12,7 @@ from server.dispatcher import dispatcher as worker
 from server.dispatcher.attempt import EXPIRED
 from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
 from server.dispatcher.settings import DispatchSettings
-from server.domain.campaign import RetryPolicy, SendWindow
+from server.domain.campaign import Campaign, RetryPolicy, SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import StoreUnavailable
@@ -159,6 +159,23 @@ async def test_a_closed_window_delays_without_an_attempt() -> None:
     row = queue.rows[elsewhere.id]
     assert row.attempt == 0
     assert row.due - queue.clock.now == pytest.approx(7200 - 60, abs=60)
+
+
+async def test_outdated_window_delays_nothing() -> None:
+    """The window was opened just before the trigger was accepted, and this dispatcher does not know yet."""
+
+    class Outdated(MemoryCampaigns):
+        async def current_campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
+            return make_campaign()
+
+    queue, provider = MemoryQueue(), ScriptedProvider()
+    opens, closes = (queue.clock.utc() + dt.timedelta(minutes=minutes) for minutes in (120, 180))
+    window = SendWindow(f"{opens:%H:%M}", f"{closes:%H:%M}")
+    async with running(queue, provider, campaigns=Outdated(make_campaign(window=window))):
+        queue.add(make_trigger(timezone="UTC"))
+        await queue.until_attempts(1)
+    assert outcomes(queue) == [DELIVERED]
+    assert not queue.released
 
 
 async def test_the_projects_time_zone_is_the_fallback() -> None:

@@ -51,6 +51,21 @@ async def test_unknown_campaign_is_looked_up_before_it_is_refused(
     assert found is catalog.campaign(1, 44)
 
 
+async def test_current_campaign_is_not_out_of_date(pool: Pool) -> None:
+    catalog = Catalog(pool, interval=60, max_age=60, templates=True)
+    await campaigns.apply_campaigns(pool, [a_campaign(44)])
+    await catalog.refresh()
+    changed = a_campaign(44, window=SendWindow("09:00", "17:00"))
+    await campaigns.apply_campaigns(pool, [changed])
+    await set_timezone(pool, "one", "Asia/Tokyo")
+    stale = catalog.campaign(1, 44)
+    assert stale is not None
+    assert (stale.window, catalog.project_timezone(1)) == (None, "UTC")
+    found = await asyncio.gather(*(catalog.current_campaign(1, 44) for _ in range(20)))
+    assert {one.window for one in found if one} == {changed.window}
+    assert catalog.project_timezone(1) == "Asia/Tokyo"
+
+
 async def test_a_key_comes_back_as_it_was_created(pool: Pool) -> None:
     secret, end = new_secret(), dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
     key = await keys.create_key(

@@ -34,6 +34,7 @@ from clarion_client import (
 )
 from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
+from tests.kit.cases import each_case
 from tests.kit.cut_connections import losing_answers
 from tests.kit.stack import Stack, free_port
 
@@ -118,7 +119,7 @@ BAD: dict[str, tuple[Message, type[ClarionError], dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+@each_case("case", BAD)
 async def test_rejection_is_an_exception_with_details(clarion: Trigger, case: str) -> None:
     message, kind, metadata = BAD[case]
     with pytest.raises(kind) as caught:

@@ -19,6 +19,7 @@ from server.domain.key import Scope, new_secret
 from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
+from tests.kit.cases import each_case
 from tests.kit.documented_errors import check_call, check_rest, reason_of
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
@@ -55,8 +56,8 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("header", [None, *MALFORMED])
-@pytest.mark.parametrize("content", [json.dumps(EXAMPLE), "not json", "x" * 70_000])
+@each_case("header", [None, *MALFORMED])
+@each_case("content", [json.dumps(EXAMPLE), "not json", "x" * 70_000])
 async def test_call_without_valid_key_is_401(
     header: str | None, content: str, http: httpx.AsyncClient
 ) -> None:
@@ -83,8 +84,8 @@ async def test_bearer_is_case_insensitive(scheme: str, http: httpx.AsyncClient, 
     assert (await http.post(TRIGGER, json=EXAMPLE, headers=headers)).status_code == 204
 
 
-@pytest.mark.parametrize("way", ["gateway", "server"])
-@pytest.mark.parametrize("header", [None, *MALFORMED])
+@each_case("way", ["gateway", "server"])
+@each_case("header", [None, *MALFORMED])
 async def test_grpc_call_without_valid_key_is_unauthenticated(
     way: str, header: str | None, channels: dict[str, grpc.aio.Channel]
 ) -> None:

@@ -18,6 +18,7 @@ from server.domain.key import Scope, new_secret
 from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.contract.conftest import Keys
+from tests.kit.cases import each_case
 from tests.kit.documented_errors import check_call, check_rest, fields_of, reason_of
 from tests.kit.event_stream import Event, listening
 from tests.kit.stack import EXAMPLE, Stack
@@ -319,7 +320,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("query", "fields"), REFUSED, ids=lambda one: str(one)[:40])
+@each_case(("query", "fields"), REFUSED, ids=lambda one: str(one)[:40])
 async def test_invalid_watches_get_the_same_error(
     http: httpx.AsyncClient,
     stack: Stack,

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from lab.strangers.http2 import http2
+from tests.kit.cases import each_case
 from tests.kit.stack import Stack
 from tests.kit.until import until
 
@@ -43,7 +44,7 @@ CASES: Mapping[str, tuple[Mapping[str, str], bytes, grpc.StatusCode]] = {
 }
 
 
-@pytest.mark.parametrize(("headers", "data", "code"), CASES.values(), ids=CASES.keys())
+@each_case(("headers", "data", "code"), CASES.values(), ids=CASES.keys())
 async def test_malformed_call(
     stack: Stack, headers: Mapping[str, str], data: bytes, code: grpc.StatusCode
 ) -> None:

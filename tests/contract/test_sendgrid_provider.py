@@ -17,6 +17,7 @@ from server.dispatcher.providers import build, http
 from server.dispatcher.providers.base import Provider
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
+from tests.kit.cases import each_case
 from tests.kit.http_api import Api, Reply, http_api
 from tests.kit.sendgrid_api import ADDRESS, KEY, MESSAGE_ID, make_email, refusal, sendgrid
 
@@ -140,7 +141,7 @@ async def test_categories_are_sent() -> None:
 TO = "personalizations.0.to.0.email"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "expected"),
     [
         (refusal(400, "Does not contain a valid address.", TO), Verdict.RECIPIENT_REFUSED),

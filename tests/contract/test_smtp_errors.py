@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.domain.delivery_errors import Verdict
+from tests.kit.cases import each_case
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import converse, mail_server, scripted_server
 
@@ -136,7 +137,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "answer", "expected"), ANSWERS, ids=lambda value: str(value)[:24])
+@each_case(("command", "answer", "expected"), ANSWERS, ids=lambda value: str(value)[:24])
 async def test_verdict_of_each_answer(command: str, answer: str, expected: str) -> None:
     async with mail_server(pipelining=True) as server, provider_for(server.port) as provider:
         getattr(server, f"to_{command}").append(answer)

@@ -12,6 +12,7 @@ from server.dispatcher.providers import build
 from server.dispatcher.providers.smtp.provider import SmtpSettings
 from server.domain.delivery_errors import Verdict
 from server.errors import ConfigError
+from tests.kit.cases import each_case
 from tests.kit.smtp_provider import ADDRESS, failure, make_email, provider_for
 from tests.kit.smtp_servers import CERTIFICATE, authenticator, mail_server, server_tls
 from tests.kit.verdicts import raises
@@ -207,7 +208,7 @@ def test_the_password_is_in_no_repr() -> None:
     assert "sesame" not in str(list(settings.__rich_repr__()))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("table", "expected"),
     [
         ({}, "providers.mail.type: must be one of"),

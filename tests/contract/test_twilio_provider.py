@@ -16,6 +16,7 @@ from server.dispatcher.providers.base import Provider
 from server.dispatcher.providers.twilio import TwilioSettings
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
+from tests.kit.cases import each_case
 from tests.kit.http_api import Api, Reply, Request, http_api
 from tests.kit.twilio_api import (
     ACCOUNT,
@@ -138,7 +139,7 @@ CODES = (
 )
 
 
-@pytest.mark.parametrize(("code", "expected"), CODES)
+@each_case(("code", "expected"), CODES)
 async def test_verdict_of_each_code(*, code: int, expected: Verdict) -> None:
     async with provider_and_api(refusal(400, code), failed(code)) as (provider, _):
         for status in (400, 201):
@@ -148,7 +149,7 @@ async def test_verdict_of_each_code(*, code: int, expected: Verdict) -> None:
         await provider.send(make_text())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "expected"),
     [
         (refusal(400, 29999), Verdict.NEVER),
@@ -231,7 +232,7 @@ WITH_TOKEN = {"account_sid": ACCOUNT, "auth_token": TOKEN}
 WITH_SENDER = {"account_sid": ACCOUNT, "from_number": FROM}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("table", "expected"),
     [
         ({}, "providers.sms.account_sid: is required"),

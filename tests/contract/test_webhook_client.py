@@ -23,6 +23,7 @@ from server.dispatcher.webhooks.client import MAX_BODY, Poster
 from server.dispatcher.webhooks.url_check import problems_of
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
+from tests.kit.cases import each_case
 from tests.kit.http_api import Reply, http_api
 
 LOOPBACK = "127.0.0.0/8"
@@ -241,7 +242,7 @@ async def test_a_failed_lookup_is_reported_and_not_cached(
         assert all(address.is_loopback for address in await resolver.addresses("localhost"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "problems"),
     [
         ("https://8.8.8.8/hook?x=1", []),

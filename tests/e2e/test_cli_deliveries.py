@@ -22,6 +22,7 @@ from server.domain.key import Scope, new_secret
 from server.errors import ConfigError
 from server.store.admin import campaigns, keys, projects
 from server.store.pool import Pool
+from tests.kit.cases import each_case
 from tests.kit.commands import clarion
 from tests.kit.smtp_servers import MailServer
 from tests.kit.stack import Stack, client
@@ -220,7 +221,7 @@ async def test_unknown_project_is_named(demo: Stack) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "problem"),
     [
         ("projects timezone lists europe/berlin", "did you mean Europe/Berlin?"),

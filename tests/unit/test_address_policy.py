@@ -8,6 +8,7 @@ import pytest
 
 from server.dispatcher.webhooks.address_policy import ALLOWED, AddressPolicy
 from server.errors import ConfigError
+from tests.kit.cases import each_case
 
 PUBLIC = (
     "8.8.8.8",
@@ -86,13 +87,13 @@ def test_public_addresses_need_https(text: str) -> None:
     assert guard.refusal(address, plain=True).startswith("http:// is only allowed for the networks")
 
 
-@pytest.mark.parametrize("text", NOT_PUBLIC)
+@each_case("text", NOT_PUBLIC)
 def test_other_addresses_are_refused(text: str) -> None:
     refusal = AddressPolicy([]).refusal(ipaddress.ip_address(text), plain=False)
     assert refusal.endswith(f"is not a public address; to allow it, add its network to {ALLOWED}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "passes"),
     [
         ("10.1.2.3", True),
@@ -105,7 +106,7 @@ def test_other_addresses_are_refused(text: str) -> None:
         ("127.0.0.1", False),
     ],
 )
-@pytest.mark.parametrize("plain", [False, True])
+@each_case("plain", [False, True])
 def test_allowed_networks_work_with_and_without_tls(text: str, *, passes: bool, plain: bool) -> None:
     guard = AddressPolicy(["10.1.0.0/16", "fd00:1::/64"])
     assert (guard.refusal(ipaddress.ip_address(text), plain=plain) == "") is passes

@@ -15,6 +15,7 @@ from server.errors import InvalidRequest, Violation
 from server.intake import batch_body
 from server.intake.batch_body import split
 from server.intake.strict_body import parse_item
+from tests.kit.cases import each_case
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -40,7 +41,7 @@ def test_items_are_split_as_written(written: list[str], between: str) -> None:
     assert items(body) == [item.encode() for item in written]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "found"),
     [
         ("", ("", "MALFORMED_JSON")),

@@ -29,6 +29,7 @@ from clarion_client import (
 )
 from clarion_client.errors import error_of, final, timed_out
 from clarion_client.retry import Retries, attempt_timeout, pause_before_retry
+from tests.kit.cases import each_case
 
 ANSWER: Any = options_pb2.answer
 KINDS: dict[str, type[ClarionError]] = {
@@ -65,7 +66,7 @@ def status(reason: str, *details: Any) -> status_pb2.Status:
     return made
 
 
-@pytest.mark.parametrize("reason", KINDS)
+@each_case("reason", KINDS)
 def test_exception_and_retry_of_each_reason(reason: str) -> None:
     error = error_of(status(reason))
     assert type(error) is KINDS[reason]

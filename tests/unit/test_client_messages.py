@@ -18,6 +18,7 @@ from clarion.v1 import trigger_pb2
 from clarion_client import Email, Message, Push, Text
 from clarion_client.messages import Options
 from clarion_client.prepare import portion, prepare, prepare_all
+from tests.kit.cases import each_case
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -108,7 +109,7 @@ def test_repr_hides_addresses_and_data() -> None:
     assert not [part for part in ("test@test.com", "+1202", "secret") if part in shown]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "error", "named"),
     [
         ({"event": {"a": float("nan")}}, ValueError, "event"),

@@ -12,6 +12,7 @@ from asyncpg import connect_utils
 from server.errors import ConfigError
 from server.store.database_url import DatabaseUrl, parse_database_url
 from server.store.primary import exposed_to
+from tests.kit.cases import each_case
 
 SECRET = "s3cret"
 
@@ -110,7 +111,7 @@ def test_values_that_change_nothing_are_accepted() -> None:
     assert "?" not in parse(f"postgresql://h/d?{query}").driver_url
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("query", "named"),
     [
         ("channel_binding=require", 'channel_binding="require"'),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
+from tests.kit.cases import each_case
 from tests.unit.test_documented_commands import PAGES, ROOT
 
 LINK = r"\]\(([^)#\s:]*)(?:#([^)\s]+))?\)"
@@ -19,7 +18,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each_case("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_resolve(page: Path) -> None:
     for path, anchor in re.findall(LINK, page.read_text()):
         target = (page.parent / path).resolve() if path else page

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-import pytest
-
 from clarion.v1 import error_reason_pb2, options_pb2
 from gateway import GatewaySettings
 from gateway.config import replies
 from gateway.config.replies import Reply, too_large
 from server import errors
+from tests.kit.cases import each_case
 
 ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 SETTINGS = GatewaySettings(upstreams=("127.0.0.1:1",))
@@ -40,7 +39,7 @@ def server_errors() -> dict[str, str]:
 GATEWAY, SERVER = gateway_replies(), server_errors()
 
 
-@pytest.mark.parametrize("reason", sorted(set(GATEWAY) - OF_THE_CALL))
+@each_case("reason", sorted(set(GATEWAY) - OF_THE_CALL))
 def test_example_is_a_real_answer(reason: str) -> None:
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
     example = value.GetOptions().Extensions[ANSWER].example

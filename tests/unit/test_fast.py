@@ -23,6 +23,7 @@ from server.intake.caller import Caller
 from server.intake.fast import accept_body, accept_item, accept_message
 from server.intake.strict_body import parse_body, parse_item
 from server.intake.validate import validate_body, validate_item, validate_message
+from tests.kit.cases import each_case
 
 NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 SOON = "2026-11-26T09:00:00+01:00"
@@ -104,7 +105,7 @@ EVERYDAY = [
 ]
 
 
-@pytest.mark.parametrize("data", EVERYDAY, ids=range(len(EVERYDAY)))
+@each_case("data", EVERYDAY, ids=range(len(EVERYDAY)))
 def test_an_everyday_item_takes_the_fast_path(data: bytes) -> None:
     fast = accept_item(CALLER, data)
     assert fast is not None
@@ -162,7 +163,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("data", ODD, ids=range(len(ODD)))
+@each_case("data", ODD, ids=range(len(ODD)))
 def test_an_invalid_or_unusual_item_is_validated(data: bytes) -> None:
     assert accept_item(CALLER, data) is None
 
@@ -232,7 +233,7 @@ def test_an_everyday_body_takes_the_fast_path() -> None:
 USER = '"user": {"external_id": "a", "email": "a@b.co"}'
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         '{"user": {"external_id": "a", "email": "a@b.co", "email": "a@b.co"}, "event": {}}',

@@ -17,6 +17,7 @@ from server.domain.canonical_json import canonical
 from server.domain.idempotency import NOT_CONTENT, IdempotencyKey, fingerprint
 from server.domain.trigger import JSON_OBJECTS, Trigger
 from server.intake.contract import OBJECTS
+from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
@@ -87,8 +88,8 @@ def test_json_is_compared_by_value(name: str, one: str, other: str) -> None:
     assert with_json(name, one) == with_json(name, other)
 
 
-@pytest.mark.parametrize("name", JSON_OBJECTS)
-@pytest.mark.parametrize(
+@each_case("name", JSON_OBJECTS)
+@each_case(
     ("one", "other"),
     [
         ('{"a": 1}', '{"a": 2}'),
@@ -139,7 +140,7 @@ def test_all_json_objects_are_named() -> None:
     assert set(JSON_OBJECTS) == {path.replace("user.", "user_") for path in OBJECTS}
 
 
-@pytest.mark.parametrize("name", Trigger.__struct_fields__)
+@each_case("name", Trigger.__struct_fields__)
 def test_each_field_is_content_or_opted_out(name: str) -> None:
     changed = msgspec.structs.replace(
         EMAIL, **{name: OTHER_VALUES.get(name, OTHER_JSON if name in JSON_OBJECTS else "other")}

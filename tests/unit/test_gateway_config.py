@@ -26,6 +26,7 @@ from gateway.config.replies import Reply, too_large
 from gateway.run.command import command
 from generate import raw_bodies
 from server.intake.rest_message import RAW_BODY
+from tests.kit.cases import each_case
 
 HTTP: Any = annotations_pb2.http
 ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
@@ -128,7 +129,7 @@ def test_direct_responses_have_one_error_info() -> None:
 REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "reply",
     [*REPLIES, too_large(OPTIONS.max_body_bytes)],
     ids=lambda reply: f"{reply.status} {reply.message[:20]}",
@@ -142,7 +143,7 @@ def test_reply_matches_the_options_of_its_reason(reply: Reply) -> None:
     assert reply.rich.details[0].type_url.endswith("/google.rpc.ErrorInfo")
 
 
-@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: f"{reply.status} {reply.message[:20]}")
+@each_case("reply", REPLIES, ids=lambda reply: f"{reply.status} {reply.message[:20]}")
 def test_grpc_trailers_equal_the_rest_body(reply: Reply) -> None:
     sent = reply.trailers
     status = status_pb2.Status.FromString(base64.b64decode(sent["grpc-status-details-bin"]))

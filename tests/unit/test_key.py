@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from server.domain.key import ApiKey, hash_secret, new_secret, secret_from_header
+from tests.kit.cases import each_case
 
 SECRET = "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
@@ -21,7 +22,7 @@ def test_the_scheme_may_stand_in_any_case(header: str) -> None:
     assert secret_from_header(header) == SECRET
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         "",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import pytest
 
+from tests.kit.cases import each_case
 from tests.kit.clock import FakeClock
 from tests.kit.until import until
 
@@ -73,3 +75,25 @@ async def test_clock_runs_through_repeated_sleeps() -> None:
     ticking.cancel()
     assert readings == [1.0, 2.0, 3.0]
     assert clock() == 3.5
+
+
+def test_every_failing_case_is_named() -> None:
+    @each_case("number, expected", [(1, 1), (2, 3), (3, 3), (4, 5)])
+    def check(number: int, expected: int) -> None:
+        assert number == expected
+
+    with pytest.raises(AssertionError, match=r"^2 of 4 cases failed\n---- 1: 2-3 ----\n") as failed:
+        check()
+    assert "---- 3: 4-5 ----" in str(failed.value)
+    assert "assert number == expected" in str(failed.value)
+
+
+async def test_every_failing_case_is_awaited() -> None:
+    @each_case("number", [0, 7, 0], ids=lambda number: f"the {number}")
+    async def check(number: int, fixture: int) -> None:
+        await asyncio.sleep(0)
+        assert number == fixture
+
+    with pytest.raises(AssertionError, match=r"^1 of 3 cases failed\n---- 1: the 7 ----\n"):
+        await check(fixture=0)
+    assert list(inspect.signature(check).parameters) == ["fixture"]

@@ -15,6 +15,7 @@ from server.domain.delivery_errors import RenderError
 from server.templates.environment import environment_for, render_text
 from server.templates.limits import Budget, Recipient
 from server.templates.render import check_templates
+from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign
 from tests.kit.rendering import render, text_of
 
@@ -70,7 +71,7 @@ TEXT_FILTERS = {
 }
 
 
-@pytest.mark.parametrize("expression", TEXT_FILTERS)
+@each_case("expression", TEXT_FILTERS)
 def test_arguments_print_as_text(expression: str) -> None:
     assert shown("{{ event.word | " + expression + " }}") == TEXT_FILTERS[expression]
 
@@ -87,8 +88,8 @@ ONE_VALUE = [
 ]
 
 
-@pytest.mark.parametrize("name", ONE_VALUE)
-@pytest.mark.parametrize(("value", "expected"), [("null", ""), ("true", "true"), ("false", "false")])
+@each_case("name", ONE_VALUE)
+@each_case(("value", "expected"), [("null", ""), ("true", "true"), ("false", "false")])
 def test_nil_and_booleans_print_alike_in_every_filter(name: str, value: str, expected: str) -> None:
     event = f'{{"v": {value}, "l": []}}'
     assert text_of("[{{ event.v | " + name + " }}]", event=event) == f"[{expected}]"
@@ -135,7 +136,7 @@ def test_other_values_are_not_blank(value: str) -> None:
     assert shown("{% case " + value + " %}{% when blank %}yes{% else %}no{% endcase %}") == "no"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("expression", "expected"),
     [
         ("2.5 | round", "3"),
@@ -172,7 +173,7 @@ def test_numbers_are_calculated_in_decimal(expression: str, expected: str) -> No
     assert shown("{{ " + expression + " }}") == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("expression", "expected"),
     [
         ("rows | sort: 'n' | map: 'n' | join: '+'", "C+a+b++"),

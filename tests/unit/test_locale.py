@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from server.domain.locale import normal_locale
 from server.templates.locales import locale_chain
+from tests.kit.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("tag", "normal"),
     [
         ("", ""),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from babel.localedata import locale_identifiers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +9,11 @@ from hypothesis import strategies as st
 from server.domain.campaign import Template
 from server.templates.locales import babel_locale, locale_chain
 from server.templates.render import Renderer, chosen_locale
+from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign, make_trigger
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("locale", "chain"),
     [
         ("", ()),
@@ -46,7 +46,7 @@ def test_locales_fall_back_as_cldr_says(locale: str, chain: tuple[str, ...]) -> 
     assert locale_chain(locale) == chain
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("locale", "available", "chosen"),
     [
         ("", "default de", "default"),
@@ -76,7 +76,7 @@ def test_the_template_of_the_nearest_locale_is_chosen(locale: str, available: st
     assert chosen_locale(campaign, locale) == chosen
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("locale", "template", "expected"),
     [
         ("zh-HK", "zh-hant", "2026年7月15日 1,234.5"),

@@ -7,11 +7,12 @@ import pytest
 from server.domain.campaign import Template
 from server.domain.delivery_errors import RenderError
 from server.templates.render import check_templates
+from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign
 from tests.kit.rendering import STRICT, render, text_of
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("source", "column", "name"),
     [
         ("{{ event.total }}", 4, "event.total is undefined"),
@@ -45,7 +46,7 @@ def test_the_part_is_reported(part: str) -> None:
         render(Template(**{"text": "x", part: "{{ event.x }}"}), undefined=STRICT)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("source", "expected"),
     [
         ("{{ event.x | default: 'y' }}", "y"),

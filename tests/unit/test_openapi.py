@@ -28,6 +28,7 @@ from server.api.proto_messages import as_json
 from server.intake import strict_json
 from tests.contract.parity.cases import ACCEPTED, REFUSED
 from tests.contract.parity.cases.case import Case
+from tests.kit.cases import each_case
 from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
 from tests.kit.documented_schemas import DOCUMENT, validator
 
@@ -87,7 +88,7 @@ def test_document_has_examples_of_everything() -> None:
         assert [path for path in EXAMPLES if part in path]
 
 
-@pytest.mark.parametrize("path", EXAMPLES)
+@each_case("path", EXAMPLES)
 def test_example_is_valid(path: str) -> None:
     schema, value = EXAMPLES[path]
     validator(schema).validate(value)
@@ -113,7 +114,7 @@ def test_schemas_are_used() -> None:
     assert {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]} <= refs
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@each_case("name", OPERATIONS)
 def test_operation_has_texts_and_errors(name: str) -> None:
     operation = OPERATIONS[name]
     assert operation["summary"].endswith(".")
@@ -232,7 +233,7 @@ def with_names(value: Any) -> Any:
     }
 
 
-@pytest.mark.parametrize("name", DOCUMENT["components"]["examples"])
+@each_case("name", DOCUMENT["components"]["examples"])
 def test_example_error_is_the_json_of_a_status(name: str) -> None:
     value = DOCUMENT["components"]["examples"][name]["value"]
     status = json_format.ParseDict(
@@ -279,13 +280,13 @@ def test_there_are_enough_cases() -> None:
     assert len(MALFORMED) > 50
 
 
-@pytest.mark.parametrize("case", VALID, ids=lambda case: case.name)
+@each_case("case", VALID, ids=lambda case: case.name)
 def test_accepted_body_is_valid(case: Case) -> None:
     body = without_nulls(parsed(case))
     BODY.validate({**body, "user": without_nulls(body["user"])})
 
 
-@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.name)
+@each_case("case", MALFORMED, ids=lambda case: case.name)
 def test_malformed_body_is_invalid(case: Case) -> None:
     assert not BODY.is_valid(parsed(case))
 

@@ -21,6 +21,7 @@ from server.domain.key import ApiKey, Scope
 from server.domain.limit import Limit
 from server.domain.webhook import TEST, EventType
 from server.errors import CampaignNotFound
+from tests.kit.cases import each_case
 from tests.kit.documented_schemas import DOCUMENT, validator
 
 SCHEMAS: dict[str, dict[str, Any]] = DOCUMENT["components"]["schemas"]
@@ -59,7 +60,7 @@ for message in sent():
     SENT.setdefault(message.DESCRIPTOR.name, []).append(json.loads(as_json(message)))
 
 
-@pytest.mark.parametrize("name", SENT)
+@each_case("name", SENT)
 def test_members_that_are_never_omitted_are_required(name: str) -> None:
     for shown in SENT[name]:
         validator(SCHEMAS[name]).validate(shown)

@@ -11,6 +11,7 @@ import pytest
 
 from server.api.page_tokens import cursor_of, last_of_page, page_token, position_of
 from server.domain.delivery import DeliveryFilter, DeliveryState, Position
+from tests.kit.cases import each_case
 
 ID = uuid.UUID("01a2060c-9761-7301-8fd1-e542347e86e5")
 MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -39,7 +40,7 @@ def test_a_page_token_is_of_no_use_to_another_query(project: int, listed: Delive
     assert last_of_page(page_token(ID, 1, LISTED), project, listed) is None
 
 
-@pytest.mark.parametrize("place", range(32))
+@each_case("place", range(32))
 def test_a_damaged_page_token_leads_nowhere(place: int) -> None:
     token = page_token(ID, 1, LISTED)
     damaged = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from server.dispatcher.providers.smtp.queue_id import queue_id
+from tests.kit.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reply", "expected"),
     [
         ("2.0.0 Ok: queued as 4F1A2B", "4F1A2B"),

@@ -17,6 +17,7 @@ from server.domain.delivery_errors import RenderError, Verdict
 from server.domain.trigger import Trigger
 from server.intake.contract import USER_FIELDS_OF
 from server.templates.render import Renderer, _namespace, check_templates
+from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 from tests.kit.dispatch import make_campaign, make_trigger
 from tests.kit.verdicts import raises
@@ -95,7 +96,7 @@ def test_locale_falls_back_to_language_then_default() -> None:
     assert texts == {"pt-BR": "olá", "de-AT": "servus", "de_AT": "servus", "de-CH": "hello", "": "hello"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("at", "timezone", "expected"),
     [
         ("2026-01-15T12:00:00Z", "Europe/Berlin", "2026-01-15 13:00"),

@@ -15,6 +15,7 @@ from server.errors import Violation
 from server.intake.contract import MAX_CAMPAIGN_ID
 from server.intake.rules import check
 from server.intake.strict_body import StrictBody, parse_body, parse_campaign_id, to_request
+from tests.kit.cases import each_case
 from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
 
 USER = '"user": {"external_id": "a", "email": "a@b.co"}'
@@ -62,7 +63,7 @@ def test_every_violation_is_named() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "field", "reason", "description"),
     [
         (b"", "", "MALFORMED_JSON", "expecting value at line 1, column 1"),
@@ -145,8 +146,8 @@ def test_escaped_names_are_the_same_names() -> None:
     assert body.user == {"email": "a@b.co", "data": '{"a": 1}'}
 
 
-@pytest.mark.parametrize("levels", [33, 34, 35, 36, 500, 10_000])
-@pytest.mark.parametrize("opening", ["[", '{"d":'])
+@each_case("levels", [33, 34, 35, 36, 500, 10_000])
+@each_case("opening", ["[", '{"d":'])
 def test_too_deep_values_are_named_with_other_violations(levels: int, opening: str) -> None:
     inner = opening * (levels - 1) + "0" + ("]" if opening == "[" else "}") * (levels - 1)
     deep = f'{{"d": {inner}}}'
@@ -185,7 +186,7 @@ def test_a_campaign_id_is_a_positive_integer(text: str) -> None:
     assert parse_campaign_id(text) == int(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     ["", "0", "-1", "+1", "01", "1.0", "1e3", "abc", " 1", "1\n", "٣", str(MAX_CAMPAIGN_ID + 1), "9" * 5000],
 )

@@ -13,6 +13,7 @@ from server.dispatcher.retry import decide, expires_at
 from server.domain.campaign import RetryPolicy
 from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.domain.delivery_errors import RenderError, Verdict
+from tests.kit.cases import each_case
 from tests.kit.dispatch import ADDRESS, make_claim, make_trigger
 
 POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0)
@@ -28,7 +29,7 @@ def asked_to_wait(seconds: float) -> SendResult:
     return SendResult(Verdict.PROVIDER_DOWN, "busy", retry_after=seconds)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "attempt", "jitter", "expected"),
     [
         (BUSY, 1, 0.0, 0.0),

@@ -16,6 +16,7 @@ from server.errors import Violation
 from server.intake.rules import check
 from server.intake.strict_body import parse_body, to_request
 from server.intake.typed import TriggerRequest
+from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 
 
@@ -77,7 +78,7 @@ def test_these_are_email_addresses(address: str) -> None:
     assert problems(email=address) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     "address",
     [
         "plain",
@@ -142,7 +143,7 @@ def test_a_phone_number_is_one_that_its_country_can_have(phone: str) -> None:
     assert of_phone(phone) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     "phone",
     [
         "12345678900",
@@ -164,7 +165,7 @@ def test_any_other_phone_number_is_refused(phone: str) -> None:
     assert of_phone(phone) == [("user.phone", "INVALID_FORMAT")]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("token", "reasons"),
     [
         ("DEVICE_TOKEN", []),
@@ -187,7 +188,7 @@ def test_a_locale_is_a_language_tag(locale: str) -> None:
     assert problems(locale=locale) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     "locale",
     [
         "e",
@@ -234,8 +235,8 @@ def test_a_timezone_that_is_too_long_is_named_once() -> None:
     assert problems(timezone="x" * 65) == [("user.timezone", "OUT_OF_RANGE")]
 
 
-@pytest.mark.parametrize("field", ["event", "user.data"])
-@pytest.mark.parametrize(
+@each_case("field", ["event", "user.data"])
+@each_case(
     ("text", "reason"),
     [
         ("", None),
@@ -295,7 +296,7 @@ def one(field: str, value: object) -> Violation:
 _TOKENS = "only letters, digits, _ : and - are allowed"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("field", "value", "description"),
     [
         ("campaign_id", 0, "is required, but missing or empty"),

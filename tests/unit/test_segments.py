@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.channels.sms_segments import Segments, segments
+from tests.kit.cases import each_case
 
 # 3GPP TS 23.038, table 6.2.1, row by row as printed: a row has the lower four bits of the code in common.
 TABLE = [
@@ -31,7 +31,7 @@ BASIC = [character for row in TABLE for character in row if character]
 EXTENSION = ["\f", "^", "{", "}", "\\", "[", "~", "]", "|", "€"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         ("", Segments("GSM-7", 0, 1)),

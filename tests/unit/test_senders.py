@@ -13,10 +13,11 @@ from server.channels import CHANNELS
 from server.channels.email_headers import mailbox_header
 from server.channels.email_sender import parse_sender, sender_problem
 from server.domain.campaign import Channel
+from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sender", "name", "address"),
     [
         ("shop@example.com", "", "shop@example.com"),
@@ -45,7 +46,7 @@ def test_name_and_address_of_a_sender(sender: str, name: str, address: str) -> N
     assert (found.display_name, found.addr_spec) == (name, address)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sender", "problem"),
     [
         ("not an address", '"not an address" is not an email address: it has no @; write one address'),

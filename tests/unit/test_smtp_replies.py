@@ -7,6 +7,7 @@ import pytest
 
 from server.dispatcher.providers.smtp.classify import Stage, classify
 from server.domain.delivery_errors import Verdict
+from tests.kit.cases import each_case
 
 RECIPIENT = "zoe.sommer@example.org"
 
@@ -167,7 +168,7 @@ def verdict(reply: str, stage: Stage) -> Verdict:
     return classify(error, stage, RECIPIENT).verdict
 
 
-@pytest.mark.parametrize(("reply", "expected"), TABLE, ids=lambda value: str(value)[:50])
+@each_case(("reply", "expected"), TABLE, ids=lambda value: str(value)[:50])
 def test_a_reply_to_rcpt(reply: str, expected: Verdict) -> None:
     assert verdict(reply, Stage.RECIPIENT) is expected
 
@@ -187,7 +188,7 @@ def test_a_reply_to_the_content(reply: str, expected: Verdict) -> None:
     assert verdict(reply, Stage.CONTENT) is expected
 
 
-@pytest.mark.parametrize("reply", THE_MAILBOX_DOES_NOT_EXIST)
+@each_case("reply", THE_MAILBOX_DOES_NOT_EXIST)
 def test_a_refused_sender_suppresses_no_recipient(reply: str) -> None:
     assert verdict(reply, Stage.SENDER) is Verdict.LATER
 

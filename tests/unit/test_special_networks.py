@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import server
 from server.dispatcher.webhooks.address_policy import AddressPolicy
 from server.dispatcher.webhooks.special_networks import NOT_PUBLIC, Address, embedded, is_public
+from tests.kit.cases import each_case
 
 # Each network with the addresses just outside it, and whether those are public.
 EDGES = {
@@ -75,7 +76,7 @@ def test_each_network_has_edges() -> None:
     assert list(EDGES) == [str(network) for network in NOT_PUBLIC]
 
 
-@pytest.mark.parametrize("network", NOT_PUBLIC, ids=str)
+@each_case("network", NOT_PUBLIC, ids=str)
 def test_a_network_is_refused_up_to_its_edges(network: IPv4Network | IPv6Network) -> None:
     for address in (network[0], network[1], network[network.num_addresses // 2], network[-1]):
         assert not is_public(address)

@@ -8,6 +8,7 @@ import pytest
 
 from server.store import sql
 from server.store.sql import Statement, load
+from tests.kit.cases import each_case
 
 STORE = Path(sql.__file__).parent
 FILES = sorted(
@@ -68,7 +69,7 @@ def test_wrong_files_are_rejected(folder: Path, text: str, problem: str) -> None
         load("a.sql")
 
 
-@pytest.mark.parametrize("file", FILES)
+@each_case("file", FILES)
 def test_every_statement_is_used(file: str) -> None:
     """Each name is quoted in a module of the file's folder."""
     modules = "".join(path.read_text() for path in (STORE / file).parent.glob("*.py"))

@@ -14,6 +14,7 @@ from clarion.v1 import error_reason_pb2
 from server import errors
 from server.api.status import to_status
 from server.errors import InvalidRequest, RateLimited, RequestError, StoreUnavailable, Violation
+from tests.kit.cases import each_case
 
 SERVER = Path(errors.__file__).parent
 SOURCES = [*SERVER.glob("api/*.py"), *SERVER.glob("intake/*.py")]
@@ -43,7 +44,7 @@ def wire_bytes(status: status_pb2.Status) -> int:
     return len(quote(status.message)) + len(status.SerializeToString()) * 4 // 3 + 4
 
 
-@pytest.mark.parametrize("kind", sorted(set(subclasses(RequestError)), key=str))
+@each_case("kind", sorted(set(subclasses(RequestError)), key=str))
 def test_every_error_has_a_documented_reason(kind: type[RequestError]) -> None:
     assert f"ERROR_REASON_{kind.reason}" in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
     assert kind.__doc__

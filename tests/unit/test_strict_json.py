@@ -18,6 +18,7 @@ from server.intake.strict_json import (
     type_name,
     without_trailing_commas,
 )
+from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 
 JSON = st.recursive(
@@ -27,7 +28,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "problem"),
     [
         ("NaN", "NaN is not a JSON value"),
@@ -164,7 +165,7 @@ def _dump(value: object, comma: str) -> str:
     return json.dumps(value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "unit", ['"', "\\", ",", '\\"', '",', ", ", '["\\', "[ ", "{ ,", ',"', "]", '"\\\\', ",\n", '[",]']
 )
 def test_hostile_text_takes_linear_time(unit: str) -> None:

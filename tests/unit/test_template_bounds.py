@@ -10,6 +10,7 @@ from liquid.exceptions import ResourceLimitError
 from server.domain.campaign import Template
 from server.domain.delivery_errors import RenderError
 from server.templates.limits import MAX_OUTPUT, Budget
+from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 from tests.kit.rendering import render, text_of
 
@@ -79,7 +80,7 @@ def test_variables_are_limited_to_one_mebibyte() -> None:
         text_of(source, event=event)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "expression",
     [
         *("join", "sort_natural", "sort_natural: 'k'", "uniq", "uniq: 'k'", "json", "json: 2", "append: ''"),

@@ -8,6 +8,7 @@ from server.channels.email_message import Email
 from server.domain.campaign import Channel, Template, Undefined
 from server.domain.delivery_errors import RenderError
 from server.templates.render import Renderer, check_templates
+from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign, make_trigger
 
 
@@ -37,7 +38,7 @@ def test_the_url_is_rendered_into_the_email(source: str, expected: str) -> None:
     assert url_of(source, event='{"t": "T1"}') == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         "http://x.example",

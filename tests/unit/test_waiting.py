@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
-import pytest
-
 from server.domain.campaign import SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.domain.waiting import (
@@ -19,6 +17,7 @@ from server.domain.waiting import (
     why_due,
     why_waiting,
 )
+from tests.kit.cases import each_case
 
 RETRY = AttemptOutcome.RETRY
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -42,7 +41,7 @@ def limited(hold: Hold | None = Hold.RATE) -> ProviderStatus:
     return ProviderStatus(hold, 0.5, rate=2.0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reports", "reason", "detail"),
     [
         ([], Reason.NO_DISPATCHER, "no dispatcher is running"),
@@ -100,7 +99,7 @@ def test_a_lane_waits_without_a_position() -> None:
 WINDOW = SendWindow("09:00", "10:00")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "reason"),
     [
         ({"due_at": after(60), "sent_by": "smtp"}, Reason.SENDING),

@@ -8,11 +8,12 @@ import httpx
 import pytest
 from h2.settings import SettingCodes
 
+from tests.kit.cases import each_case
 from tests.kit.gateway import JSON, KEY, POST, ToyStack, refused, say, trigger
 from tests.kit.raw_http2 import Caller, headers, http2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "status", "reason"),
     [
         (b"nonsense\r\n\r\n", 400, "HTTP_REFUSED"),
@@ -57,8 +58,8 @@ async def test_body_of_ten_megabytes_is_413_at_the_gateway(toy_stack: ToyStack, 
     assert toy_stack.toy.calls == before
 
 
-@pytest.mark.parametrize("body", [b"hello", b"[]", b'{"page_size": "x"}'])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@each_case("body", [b"hello", b"[]", b'{"page_size": "x"}'])
+@each_case("method", ["GET", "HEAD"])
 async def test_body_of_a_read_is_422(client: httpx.AsyncClient, method: str, body: bytes) -> None:
     answer = await client.request(method, "/api/client/triggers", headers=KEY, content=body)
     assert answer.status_code == 422

@@ -8,6 +8,7 @@ import grpc
 import httpx
 import pytest
 
+from tests.kit.cases import each_case
 from tests.kit.gateway import JSON, KEY, ToyStack, call, trigger
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -23,7 +24,7 @@ async def test_caller_keeps_its_request_id(toy_stack: ToyStack, client: httpx.As
     assert "x-clarion-request-id" not in toy_stack.toy.metadata
 
 
-@pytest.mark.parametrize("sent", ["", "-", "a b", 'a"b', "a,b", "a" * 129, "é", "<script>"])
+@each_case("sent", ["", "-", "a b", 'a"b', "a,b", "a" * 129, "é", "<script>"])
 async def test_unsafe_request_id_is_replaced(
     toy_stack: ToyStack, client: httpx.AsyncClient, sent: str
 ) -> None:

@@ -14,6 +14,7 @@ from google.api import httpbody_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from clarion.v1 import trigger_pb2
+from tests.kit.cases import each_case
 from tests.kit.gateway import KEY, TRIGGER, running_toy_stack
 from tests.kit.toy_upstream import TRIGGER_ID
 
@@ -74,8 +75,8 @@ async def test_valid_call_has_message_and_trailers(client: httpx.AsyncClient, ki
     assert trailers["grpc-status"] == "0"
 
 
-@pytest.mark.parametrize("kind", [BINARY, TEXT])
-@pytest.mark.parametrize(
+@each_case("kind", [BINARY, TEXT])
+@each_case(
     ("campaign", "code", "reason"),
     [
         ("bad", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import grpc
 import httpx
-import pytest
 from grpc_health.v1 import health_pb2
 
 from gateway import running
 from gateway.run.admin import start_draining
+from tests.kit.cases import each_case
 from tests.kit.gateway import (
     ToyStack,
     call,
@@ -30,8 +30,8 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz?verbose"])
+@each_case("method", ["GET", "HEAD"])
+@each_case("path", ["/healthz", "/readyz", "/readyz?verbose"])
 async def test_gateway_with_a_ready_server_is_ready(
     client: httpx.AsyncClient, method: str, path: str
 ) -> None:
@@ -39,8 +39,8 @@ async def test_gateway_with_a_ready_server_is_ready(
     assert (answer.status_code, answer.content, hidden(answer)) == (200, b"", [])
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+@each_case("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@each_case("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
 async def test_health_paths_are_read_only(client: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await client.request(method, path)
     refused(answer, 405, "METHOD_NOT_ALLOWED")

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
+from tests.kit.cases import each_case
 from tests.kit.gateway import JSON, KEY, ToyStack, hidden, refused, trigger
 from tests.kit.toy_upstream import TRIGGER_ID
 
@@ -37,7 +38,7 @@ async def test_body_and_metadata_arrive_unchanged(toy_stack: ToyStack, client: h
     assert toy_stack.toy.metadata["x-request-id"] == answer.headers["x-request-id"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("campaign", "status", "reason"),
     [
         ("bad", 422, "INVALID_REQUEST"),
@@ -68,9 +69,9 @@ async def test_violations_are_listed(client: httpx.AsyncClient) -> None:
     assert details[1]["field_violations"] == [violation]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"x" * 70_000])
-@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-@pytest.mark.parametrize(
+@each_case("content", [b"", b"{", b"x" * 70_000])
+@each_case("kind", ["application/json", "text/plain"])
+@each_case(
     ("credentials", "reason"),
     [
         ({}, "CREDENTIALS_MISSING"),
@@ -145,7 +146,7 @@ async def test_head_of_a_stream_is_405(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         {"content-type": "text/plain"},
@@ -165,7 +166,7 @@ async def test_other_content_type_is_415(client: httpx.AsyncClient, headers: dic
     refused(await trigger(client, headers={**KEY, **headers}), 415, "CONTENT_TYPE_UNSUPPORTED")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "kind",
     [
         "Application/JSON",
@@ -332,7 +333,7 @@ async def test_forged_headers_have_no_effect(toy_stack: ToyStack, client: httpx.
     refused(await trigger(client, "sleep", headers={**KEY, **JSON, **forged}), 504, "TIMED_OUT")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "value"),
     [
         ("grpc-timeout", "x"),

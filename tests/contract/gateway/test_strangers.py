@@ -11,6 +11,7 @@ from google.api import httpbody_pb2
 
 from clarion.v1 import trigger_pb2
 from lab.strangers.http2 import Http2, http2
+from tests.kit.cases import each_case
 from tests.kit.gateway import KEY, TRIGGER, ToyStack, refused, running_toy_stack, trigger
 from tests.kit.until import until
 
@@ -51,8 +52,8 @@ INCOMPLETE = {
 }
 
 
-@pytest.mark.parametrize("path", [TRIGGER, CHECK, WATCH, FOLLOW])
-@pytest.mark.parametrize("data", INCOMPLETE.values(), ids=INCOMPLETE.keys())
+@each_case("path", [TRIGGER, CHECK, WATCH, FOLLOW])
+@each_case("data", INCOMPLETE.values(), ids=INCOMPLETE.keys())
 async def test_call_without_one_message(toy_stack: ToyStack, path: str, data: tuple[bytes, ...]) -> None:
     before = toy_stack.toy.calls
     async with http2(toy_stack.options.port) as caller:

@@ -11,6 +11,7 @@ import pytest
 from server.domain.key import Scope, new_secret
 from server.store.admin import keys, projects
 from server.store.pool import Pool
+from tests.kit.cases import each_case
 from tests.kit.documented_errors import check_rest, fields_of, reason_of
 from tests.kit.stack import EXAMPLE, Stack
 
@@ -47,7 +48,7 @@ async def _grpc(ways: Ways, way: str, read: Read, secret: str) -> Answer:
     return Answer(f"gRPC at the {way}", **made)
 
 
-@pytest.mark.parametrize("read", READS, ids=ids)
+@each_case("read", READS, ids=ids)
 async def test_reads_get_the_same_answer(read: Read, ways: Ways) -> None:
     answers = await ask(ways, read)
     answer = the_same(answers)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from server.store.pool import Pool
+from tests.kit.cases import each_case
 from tests.kit.documented_errors import fields_of, reason_of
 from tests.kit.stack import Stack
 
@@ -36,7 +37,7 @@ def test_case_names_are_unique() -> None:
         assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=ids)
+@each_case("case", REFUSED, ids=ids)
 async def test_rejections_are_the_same(case: Case, ways: Ways) -> None:
     answer = the_same(await ways.trigger(case))
     check_refusal(case, answer.refusal)
@@ -53,13 +54,13 @@ async def test_violation_lists_are_truncated_the_same_way(name: str, ways: Ways)
     assert len(listed) > 5
 
 
-@pytest.mark.parametrize("case", TYPED_ALONE, ids=ids)
+@each_case("case", TYPED_ALONE, ids=ids)
 async def test_typed_rejections_are_the_same_without_the_gateway(case: Case, ways: Ways) -> None:
     answer = the_same(await ways.trigger_typed(case))
     check_refusal(case, answer.refusal)
 
 
-@pytest.mark.parametrize("case", ACCEPTED, ids=ids)
+@each_case("case", ACCEPTED, ids=ids)
 async def test_accepted_triggers_are_stored_the_same_way(
     case: Case, ways: Ways, stack: Stack, pool: Pool
 ) -> None:

@@ -43,6 +43,13 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 @pytest.fixture(scope="session")
+async def breakable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Run a stack with two server processes for the tests of the group `breakable`, which stop its parts."""
+    async with running_stack(tmp_path_factory.mktemp("breakable"), {"server": {"processes": 2}}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 async def pool(stack: Stack) -> AsyncIterator[Pool]:
     async with stack.pool() as opened:
         yield opened

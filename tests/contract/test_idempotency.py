@@ -15,10 +15,10 @@ from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 from clarion_client import AsyncClient
 from tests.kit.documented_errors import check_call, check_rest, fields_of, reason_of
-from tests.kit.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("idempotency")
+pytestmark = pytest.mark.xdist_group("breakable")
 
 TRIGGER = "/api/client/campaigns/44/trigger"
 BATCH = "/api/client/triggers:batch"
@@ -27,10 +27,9 @@ CALLERS = 200
 
 
 @pytest.fixture(scope="module")
-async def twice(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+def twice(breakable: Stack) -> Stack:
     """A product with two server processes."""
-    async with running_stack(tmp_path_factory.mktemp("twice"), {"server": {"processes": 2}}) as running:
-        yield running
+    return breakable
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,19 +10,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.kit.documented_errors import check_rest, reason_of
-from tests.kit.stack import Stack, client, running_stack
+from tests.kit.stack import Stack, client
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("readiness")
+pytestmark = pytest.mark.xdist_group("breakable")
 
 SERVICE = "clarion.v1.TriggerService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-@pytest.fixture
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("readiness")) as running:
-        yield running
 
 
 async def until_ready_says(http: httpx.AsyncClient, status: int) -> httpx.Response:
@@ -42,9 +35,9 @@ async def health(channel: grpc.aio.Channel, service: str) -> int:
     return int(answer.status)
 
 
-async def test_server_without_database_is_live_but_not_ready(stack: Stack) -> None:
-    postmaster = stack.children()["postgres"]
-    async with client(stack) as http, grpc.aio.insecure_channel(stack.target) as channel:
+async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -> None:
+    postmaster = breakable.children()["postgres"]
+    async with client(breakable) as http, grpc.aio.insecure_channel(breakable.target) as channel:
         await until_ready_says(http, 200)
         assert await health(channel, SERVICE) == SERVING
         stopped = [postmaster, *postmaster.children(recursive=True)]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("contract")
 # The one fixture that is made anew for a test sets up logging: examples need none of it.
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 bounded = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=FIXTURES
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=FIXTURES
 )
 
 FAULTS = {"INVALID_REQUEST", "BODY_TOO_LARGE", "CAMPAIGN_NOT_FOUND"}

@@ -26,7 +26,7 @@ def each_case(
     names: str | Iterable[str],
     rows: Iterable[Any],
     *,
-    ids: Callable[[Any], str] | Iterable[str] | None = None,
+    ids: _Ids = None,
 ) -> Callable[[_Test], _Test]:
     """Run a test for each row of a table, with the arguments of `pytest.mark.parametrize`, as one test.
 

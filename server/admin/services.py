@@ -8,11 +8,19 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from clarion.admin.v1 import operator_pb2, operator_pb2_grpc, project_pb2, project_pb2_grpc
+from clarion.admin.v1 import (
+    operator_pb2,
+    operator_pb2_grpc,
+    project_pb2,
+    project_pb2_grpc,
+    suppression_pb2,
+    suppression_pb2_grpc,
+)
 
 from ..store.pool import Pool
 from .operators import AdminKeyServicer, SessionServicer
 from .projects import ProjectServicer
+from .suppressions import SuppressionServicer
 
 __all__ = ["DESCRIPTORS", "SERVICES", "Backend", "Service"]
 
@@ -63,6 +71,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: SessionServicer(backend.pool),
         operator_pb2_grpc.add_SessionServiceServicer_to_server,
         operator_pb2_grpc.SessionServiceStub,
+    ),
+    "suppressions": Service(
+        suppression_pb2.DESCRIPTOR.services_by_name["SuppressionService"],
+        lambda backend: SuppressionServicer(backend.pool),
+        suppression_pb2_grpc.add_SuppressionServiceServicer_to_server,
+        suppression_pb2_grpc.SuppressionServiceStub,
     ),
 }
 """The services, by the name that `AdminClient` has for each."""

@@ -17,7 +17,15 @@ import uvloop
 from ..config import Settings, load
 from ..domain.campaign import Channel
 from ..domain.wording import printable
-from ..errors import ConfigError, EndpointNotFound, KeyNotFound, NotFound, ProjectNotFound, StoreUnavailable
+from ..errors import (
+    ConfigError,
+    EndpointNotFound,
+    InvalidRequest,
+    KeyNotFound,
+    NotFound,
+    ProjectNotFound,
+    StoreUnavailable,
+)
 from ..postgres.embedded import EmbeddedPostgres
 from ..store.pool import Pool
 from ..up.data_folder import sockets_folder
@@ -117,10 +125,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine and return its result.
 
     Raises:
-        ConfigError: The store has no such key, project or endpoint.
+        ConfigError: A value is invalid, or the store has no such key, project or endpoint.
     """
     try:
         return uvloop.run(work)
+    except InvalidRequest as error:
+        problems = (f"{one.field}: {one.description}".removeprefix(": ") for one in error.violations)
+        raise ConfigError("; ".join(problems) or str(error)) from error
     except tuple(_LISTINGS) as error:
         [number] = error.metadata.values()
         listing = _LISTINGS[type(error)]

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..channels import CHANNELS
-from ..domain.campaign import Channel
+from clarion.admin.v1 import suppression_pb2 as pb
+
+from ..admin.client import AdminClient
+from ..domain.wording import printable
 from ..errors import ConfigError
-from ..store.admin import suppressions as store
-from ..store.pool import reached
-from ..store.replication import changed
-from .common import CHANNEL, MOMENT, Invocation, as_utc, echo, json_option, run, show_json, table
+from .common import CHANNEL, MOMENT, as_utc, echo, json_option, run, show_json, table
+from .messages import as_data, moment, word
+from .remote import Admin, admin_options
 
 __all__ = ["suppressions"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SERVICE = "suppressions"
+_PAGE = 1000
+_QUOTE = "'"
+_FORMULAS = ("=", "@", "-")
+_COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
 
 
 @click.group()
 def suppressions() -> None:
-    """List and remove suppressed recipients, to whom nothing is sent."""
+    """List, add and remove suppressed recipients, to whom nothing is sent."""
 
 
 def _filters(command: F) -> F:
@@ -30,7 +40,7 @@ def _filters(command: F) -> F:
     options = (
         click.option("--project", help="Only recipients of this project."),
         click.option("--provider", help="Only recipients that this provider refused."),
-        click.option("--reason", help="Only if the provider's reason contains this text."),
+        click.option("--reason", help="Only if the reason contains this text."),
         click.option(
             "--since",
             type=MOMENT,
@@ -42,20 +52,24 @@ def _filters(command: F) -> F:
     return command
 
 
-def _filter(channel: str | None, address: str | None, chosen: dict[str, Any]) -> store.SuppressionFilter:
-    return store.SuppressionFilter(
-        channel=Channel(channel) if channel else None,
-        address=_as_stored(address) if address else None,
-        **{**chosen, "since": as_utc(chosen["since"])},
-    )
+def _channel(channel: str | None) -> str | None:
+    return channel and f"CHANNEL_{channel.upper()}"
 
 
-def _as_stored(address: str) -> str:
-    """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
-    try:
-        return CHANNELS[Channel.EMAIL].address.as_sent(address) if "@" in address else address
-    except ValueError:  # not an email address, so it will match nothing
-        return address
+async def _pages(
+    client: AdminClient, request: pb.ListSuppressionsRequest, limit: int | None
+) -> AsyncIterator[pb.Suppression]:
+    """Yield suppressions page by page, up to a limit."""
+    left = limit
+    while left is None or left > 0:
+        request.page_size = _PAGE if left is None else min(_PAGE, left)
+        page: pb.ListSuppressionsResponse = await client.call(_SERVICE, "ListSuppressions", request)
+        for one in page.suppressions:
+            yield one
+        if not page.next_page_token:
+            return
+        left = None if left is None else left - len(page.suppressions)
+        request.page_token = page.next_page_token
 
 
 @suppressions.command(name="list")
@@ -64,41 +78,128 @@ def _as_stored(address: str) -> str:
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
-@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
+@admin_options
 def list_suppressions(
-    invocation: Invocation,
-    *,
-    channel: str | None,
-    address: str | None,
-    limit: int,
-    as_json: bool,
-    **chosen: Any,
+    *, admin: Admin, channel: str | None, address: str | None, limit: int, as_json: bool, **chosen: Any
 ) -> None:
-    """List suppressed recipients, the newest first, with the provider's reason."""
+    """List suppressed recipients, the newest first, with the reason."""
+    request = pb.ListSuppressionsRequest(channel=_channel(channel), address=address, **_chosen(chosen))
 
-    async def work() -> list[store.Suppression]:
-        async with invocation.database() as pool, reached():
-            return await store.list_suppressions(pool, _filter(channel, address, chosen), limit)
+    async def work() -> list[pb.Suppression]:
+        async with admin.opened() as client:
+            return [one async for one in _pages(client, request, limit)]
 
     found = run(work())
     if as_json:
-        show_json(found)
+        show_json([as_data(one) for one in found])
         return
     table(
         [
             {
                 "PROJECT": one.project,
-                "CHANNEL": one.channel,
+                "CHANNEL": word(one, "channel"),
                 "RECIPIENT": one.address,
-                "SINCE": one.created_at.isoformat(timespec="seconds"),
-                "PROVIDER": one.provider,
-                "TRIGGER": one.trigger_id,
+                "SINCE": moment(one.create_time),
+                "PROVIDER": one.provider or None,
+                "TRIGGER": one.trigger_id or None,
                 "REASON": one.reason,
             }
             for one in found
         ],
         "suppressed recipients",
     )
+
+
+@suppressions.command()
+@click.argument("channel", type=CHANNEL)
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--project", required=True, help="Name of the project.")
+@click.option("--reason", required=True, help="Why, for other operators.")
+@admin_options
+def add(*, admin: Admin, channel: str, addresses: tuple[str, ...], project: str, reason: str) -> None:
+    """Suppress ADDRESSES on CHANNEL: no campaign of the project sends to them."""
+    request = pb.AddSuppressionsRequest(project=project, channel=channel, addresses=addresses, reason=reason)
+    added = _called(admin, "AddSuppressions", request).added
+    echo(f"added {_count(added, 'suppression')}; {len(addresses) - added} existed already")
+
+
+@suppressions.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--project", required=True, help="Name of the project.")
+@click.option("--reason", default="imported", show_default=True, help="Reason where the file has none.")
+@admin_options
+def import_file(*, admin: Admin, file: Path, project: str, reason: str) -> None:
+    """Suppress the recipients in FILE, a CSV file with the columns channel, address and, if known, reason.
+
+    Recipients that are suppressed already stay as they are, so an interrupted import can be repeated.
+    """
+    groups = _read_csv(file, reason)
+
+    async def work() -> int:
+        added = 0
+        async with admin.opened() as client:
+            for (channel, why), addresses in groups.items():
+                for start in range(0, len(addresses), _PAGE):
+                    part = addresses[start : start + _PAGE]
+                    request = pb.AddSuppressionsRequest(
+                        project=project, channel=channel, addresses=part, reason=why
+                    )
+                    added += (await client.call(_SERVICE, "AddSuppressions", request)).added
+        return added
+
+    total = sum(map(len, groups.values()))
+    added = run(work())
+    echo(f"added {_count(added, 'suppression')}; {total - added} existed already")
+
+
+def _read_csv(file: Path, reason: str) -> dict[tuple[str, str], list[str]]:
+    """Return the addresses in a file by channel and reason.
+
+    Raises:
+        ConfigError: The file is not CSV in UTF-8, or lacks a column or a value.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{file} is not a CSV file in UTF-8: {error}") from error
+    groups: dict[tuple[str, str], list[str]] = {}
+    for number, row in enumerate(rows, start=2):
+        channel, address = row.get("channel"), row.get("address")
+        if not channel or not address:
+            raise ConfigError(
+                f"{file}, line {number}: channel and address are required; the first line names the columns"
+            )
+        groups.setdefault((channel, row.get("reason") or reason), []).append(_without_quote(address))
+    return groups
+
+
+@suppressions.command()
+@click.option("--channel", type=CHANNEL, help="Only recipients on this channel.")
+@_filters
+@admin_options
+def export(*, admin: Admin, channel: str | None, **chosen: Any) -> None:
+    """Print suppressed recipients as CSV, the newest first."""
+    request = pb.ListSuppressionsRequest(channel=_channel(channel), **_chosen(chosen))
+    out = csv.writer(sys.stdout, lineterminator="\n")
+
+    async def work() -> None:
+        out.writerow(_COLUMNS)
+        async with admin.opened() as client:
+            async for one in _pages(client, request, None):
+                data = as_data(one)
+                out.writerow([_cell(data[name]) for name in _COLUMNS])
+
+    run(work())
+
+
+def _cell(text: str) -> str:
+    """Return a cell that spreadsheets do not take for a formula (OWASP: CSV injection)."""
+    shown = printable(text)
+    return f"{_QUOTE}{shown}" if shown.startswith(_FORMULAS) else shown
+
+
+def _without_quote(cell: str) -> str:
+    return cell[1:] if cell.startswith(tuple(_QUOTE + one for one in _FORMULAS)) else cell
 
 
 @suppressions.command()
@@ -109,10 +210,10 @@ def list_suppressions(
 @_filters
 @click.option("--retry", is_flag=True, help="Also retry the messages that the suppressions stopped.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed, by reason.")
-@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
+@admin_options
 def remove(
-    invocation: Invocation,
     *,
+    admin: Admin,
     channel: str | None,
     address: str | None,
     every: bool,
@@ -132,47 +233,63 @@ def remove(
         raise ConfigError(
             "--all alone would remove those of every project; add an option such as --provider smtp"
         )
-    wanted = _filter(channel or only_channel, address, chosen)
+    where = channel or only_channel
     if dry_run:
-        _show_dry_run(invocation, wanted, retry=retry)
+        counted = pb.CountSuppressionsRequest(channel=_channel(where), address=address, **_chosen(chosen))
+        _show_dry_run(_called(admin, "CountSuppressions", counted), retry=retry)
         return
-
-    async def work() -> store.Removed:
-        async with invocation.database() as pool, changed(pool):
-            return await store.remove_suppressions(pool, wanted, retry=retry)
-
-    removed = run(work())
-    if address and not removed.suppressions:
+    request = pb.RemoveSuppressionsRequest(channel=where, address=address, retry=retry, **_chosen(chosen))
+    removed, retried = run(_remove_all(admin, request))
+    if address and not removed:
         raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
-    counted = _count(removed.suppressions, "suppression")
-    done = f"{address} is no longer suppressed for {channel}" if address else f"removed {counted}"
-    echo(f"{done}; retrying {_count(removed.retried, 'message')}" if retry else done)
+    counted_text = _count(removed, "suppression")
+    done = f"{address} is no longer suppressed for {channel}" if address else f"removed {counted_text}"
+    echo(f"{done}; retrying {_count(retried, 'message')}" if retry else done)
 
 
-def _show_dry_run(invocation: Invocation, wanted: store.SuppressionFilter, *, retry: bool) -> None:
-    async def work() -> tuple[list[store.SuppressionCount], int]:
-        async with invocation.database() as pool, reached():
-            found = await store.count_suppressions(pool, wanted)
-            return found, await store.count_stopped(pool, wanted) if retry else 0
+async def _remove_all(admin: Admin, request: pb.RemoveSuppressionsRequest) -> tuple[int, int]:
+    """Remove suppressions until none is left that matches; return how many, and how many messages retry."""
+    removed = retried = 0
+    async with admin.opened() as client:
+        while True:
+            part = await client.call(_SERVICE, "RemoveSuppressions", request)
+            removed, retried = removed + part.removed, retried + part.retried
+            if part.done:
+                return removed, retried
+            request.until.CopyFrom(part.until)
 
-    found, stopped = run(work())
+
+def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool) -> None:
     table(
         [
             {
                 "RECIPIENTS": one.recipients,
                 "PROJECT": one.project,
-                "CHANNEL": one.channel,
-                "PROVIDER": one.provider,
-                "FIRST": one.first_at.isoformat(timespec="seconds"),
-                "LAST": one.last_at.isoformat(timespec="seconds"),
+                "CHANNEL": word(one, "channel"),
+                "PROVIDER": one.provider or None,
+                "FIRST": moment(one.first_time),
+                "LAST": moment(one.last_time),
                 "REASON": one.reason,
             }
-            for one in found
+            for one in found.counts
         ],
         "suppressed recipients",
     )
-    would = f"would remove {_count(sum(one.recipients for one in found), 'suppression')}"
-    click.echo(f"dry run: {would} and retry {_count(stopped, 'message')}" if retry else f"dry run: {would}")
+    would = f"would remove {_count(found.recipients, 'suppression')}"
+    stopped = _count(found.stopped_messages, "message")
+    click.echo(f"dry run: {would} and retry {stopped}" if retry else f"dry run: {would}")
+
+
+def _chosen(chosen: dict[str, Any]) -> dict[str, Any]:
+    return {**chosen, "since": as_utc(chosen["since"])}
+
+
+def _called(admin: Admin, method: str, request: Any) -> Any:
+    async def work() -> Any:
+        async with admin.opened() as client:
+            return await client.call(_SERVICE, method, request)
+
+    return run(work())
 
 
 def _count(number: int, noun: str) -> str:

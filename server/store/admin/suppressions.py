@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,33 +15,42 @@ from ..pool import Connection, Pool
 from ..sql import load
 
 __all__ = [
+    "NO_TRIGGER",
+    "REMOVED_AT_ONCE",
     "Removed",
     "Suppression",
     "SuppressionCount",
     "SuppressionFilter",
+    "add_suppressions",
+    "count_all",
     "count_stopped",
     "count_suppressions",
+    "database_time",
     "list_suppressions",
     "remove_suppressions",
 ]
 
 _SQL = load("admin/suppressions.sql")
 _REMOVE = _SQL["remove"]
-_REMOVED_AT_ONCE = 1000
+REMOVED_AT_ONCE = 1000
+NO_TRIGGER = uuid.UUID(int=0)
+"""Stands for the trigger of a suppression that an operator added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
     """A suppressed recipient of one project."""
 
+    project_id: int
     project: str
     channel: Channel
     address: str
     reason: str
-    """The provider's message."""
+    """The provider's message, or what an operator gave as the reason."""
     provider: str
+    """Empty if an operator added it."""
     trigger_id: uuid.UUID
-    """The trigger that the provider rejected."""
+    """The trigger that the provider rejected; NO_TRIGGER if an operator added it."""
     created_at: dt.datetime
 
     def __repr__(self) -> str:
@@ -62,6 +72,8 @@ class SuppressionFilter:
     """Text that the provider's message contains, in any case."""
     since: dt.datetime | None = None
     """The earliest time of suppression."""
+    visible: frozenset[int] | None = None
+    """The IDs of the projects to which the operation is restricted."""
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for the fragment `matches`."""
@@ -72,6 +84,7 @@ class SuppressionFilter:
             "provider": self.provider,
             "reason": self.reason,
             "since": self.since,
+            "visible": None if self.visible is None else sorted(self.visible),
         }
 
 
@@ -95,16 +108,49 @@ class Removed(NamedTuple):
     retried: int
 
 
-async def list_suppressions(pool: Pool, wanted: SuppressionFilter, limit: int) -> list[Suppression]:
-    """Return the newest suppressions that match."""
-    rows = await pool.fetch(*_SQL["list"](**wanted.arguments(), limit=limit))
+async def list_suppressions(
+    pool: Pool, wanted: SuppressionFilter, limit: int, before: Suppression | None = None
+) -> list[Suppression]:
+    """Return the newest suppressions that match and are older than `before`, the newest first."""
+    rows = await pool.fetch(
+        *_SQL["list"](
+            **wanted.arguments(),
+            before=before and before.created_at,
+            before_project=before and before.project_id,
+            before_channel=before and before.channel.value,
+            before_address=before and before.address,
+            limit=limit,
+        )
+    )
     return [Suppression(**{**row, "channel": Channel(row["channel"])}) for row in rows]
 
 
-async def count_suppressions(pool: Pool, wanted: SuppressionFilter) -> list[SuppressionCount]:
+async def add_suppressions(
+    connection: Connection, project_id: int, channel: Channel, addresses: Sequence[str], reason: str
+) -> int:
+    """Suppress recipients, given by their addresses as stored; return how many were not suppressed before."""
+    rows = await connection.fetch(
+        *_SQL["add"](
+            project_id=project_id,
+            channel=channel.value,
+            addresses=list(addresses),
+            reason=reason,
+            no_trigger=NO_TRIGGER,
+        )
+    )
+    return len(rows)
+
+
+async def count_suppressions(pool: Pool, wanted: SuppressionFilter, limit: int) -> list[SuppressionCount]:
     """Return the number of suppressions that match by reason, the most frequent first."""
-    rows = await pool.fetch(*_SQL["count"](**wanted.arguments()))
+    rows = await pool.fetch(*_SQL["count"](**wanted.arguments(), limit=limit))
     return [SuppressionCount(**{**row, "channel": Channel(row["channel"])}) for row in rows]
+
+
+async def count_all(pool: Pool, wanted: SuppressionFilter) -> int:
+    """Return the number of suppressions that match."""
+    count: int = await pool.fetchval(*_SQL["count_all"](**wanted.arguments()))
+    return count
 
 
 async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> int:
@@ -113,23 +159,26 @@ async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> int:
     return count
 
 
-async def remove_suppressions(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> Removed:
-    """Remove the suppressions that match; those that are added meanwhile stay.
+async def database_time(connection: Connection | Pool) -> dt.datetime:
+    """Return the database's time, by which suppressions are dated."""
+    now: dt.datetime = await connection.fetchval(*_SQL["now"]())
+    return now
+
+
+async def remove_suppressions(
+    connection: Connection, wanted: SuppressionFilter, until: dt.datetime, *, retry: bool = False
+) -> Removed:
+    """Remove up to REMOVED_AT_ONCE suppressions that match; fewer are removed only if no more match.
 
     Args:
-        pool: The database.
+        connection: The database, in a transaction.
         wanted: Which suppressions.
+        until: The time after which suppressions stay, so that removing ends while others are added.
         retry: Whether to queue the messages that they stopped: dead letters since then, and unsent messages.
     """
-    values = {**wanted.arguments(), "until": await pool.fetchval(*_SQL["now"]()), "limit": _REMOVED_AT_ONCE}
-    removed = retried = 0
-    while True:
-        async with pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(*_REMOVE(**values))
-            retried += await _retry_stopped(connection, rows) if retry and rows else 0
-        removed += len(rows)
-        if len(rows) < _REMOVED_AT_ONCE:
-            return Removed(removed, retried)
+    values = {**wanted.arguments(), "until": until, "limit": REMOVED_AT_ONCE}
+    rows = await connection.fetch(*_REMOVE(**values))
+    return Removed(len(rows), await _retry_stopped(connection, rows) if retry and rows else 0)
 
 
 async def _retry_stopped(connection: Connection, rows: list[asyncpg.Record]) -> int:

@@ -1,17 +1,21 @@
 -- fragment: matches
 -- Whether the suppression `s` of project `p` matches; a parameter that is NULL matches all.
-(:project::text IS NULL OR p.name = :project) AND (:channel::text IS NULL OR s.channel = :channel)
+(:project::text IS NULL OR p.name = :project) AND (:visible::int8[] IS NULL OR p.id = ANY(:visible))
+AND (:channel::text IS NULL OR s.channel = :channel)
 AND (:address::text IS NULL OR s.address = suppression_address(s.channel, :address))
 AND (:provider::text IS NULL OR s.provider = :provider)
 AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
 AND (:since::timestamptz IS NULL OR s.created_at >= :since)
 
 -- name: list
-SELECT p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
+SELECT s.project_id, p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
     -- include: matches
-ORDER BY s.created_at DESC, s.address LIMIT :limit
+    AND (:before::timestamptz IS NULL OR
+        (s.created_at, s.project_id, s.channel, s.address)
+        < (:before, :before_project::int8, :before_channel::text, :before_address::text))
+ORDER BY s.created_at DESC, s.project_id DESC, s.channel DESC, s.address DESC LIMIT :limit
 
 -- name: count
 SELECT p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipients,
@@ -19,7 +23,18 @@ SELECT p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipient
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
     -- include: matches
-GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at
+GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at LIMIT :limit
+
+-- name: count_all
+SELECT count(*) FROM suppression s JOIN project p ON p.id = s.project_id
+WHERE
+    -- include: matches
+
+-- name: add
+INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
+SELECT DISTINCT :project_id::int8, :channel::text, suppression_address(:channel, address), :reason::text, '', :no_trigger::uuid
+FROM unnest(:addresses::text[]) AS address
+ON CONFLICT (project_id, channel, address) DO NOTHING RETURNING address
 
 -- name: now
 SELECT now()

@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 
-import httpx
-
 from server.domain.key import new_secret
 from server.domain.operator import new_admin_secret
 from server.store.pool import Pool
 from tests.contract.admin.conftest import Operator
+from tests.kit.admin import reason_of
 from tests.kit.until import until
-
-
-def reason_of(response: httpx.Response) -> str:
-    reason: str = response.json()["details"][0]["reason"]
-    return reason
 
 
 def a_name() -> str:

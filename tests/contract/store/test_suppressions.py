@@ -15,11 +15,13 @@ from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.admin.campaigns import apply_campaigns
 from server.store.admin.suppressions import (
+    REMOVED_AT_ONCE,
     Removed,
     Suppression,
     SuppressionFilter,
     count_stopped,
     count_suppressions,
+    database_time,
     list_suppressions,
     remove_suppressions,
 )
@@ -55,8 +57,20 @@ async def listed(pool: Pool, *, limit: int = 100, **wanted: Any) -> list[Suppres
     return await list_suppressions(pool, SuppressionFilter(**wanted), limit)
 
 
+async def remove(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> Removed:
+    """Remove all suppressions that match."""
+    until = await database_time(pool)
+    total = Removed(0, 0)
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            part = await remove_suppressions(connection, wanted, until, retry=retry)
+        total = Removed(total.suppressions + part.suppressions, total.retried + part.retried)
+        if part.suppressions < REMOVED_AT_ONCE:
+            return total
+
+
 async def removed(pool: Pool, **wanted: Any) -> int:
-    return (await remove_suppressions(pool, SuppressionFilter(**wanted))).suppressions
+    return (await remove(pool, SuppressionFilter(**wanted))).suppressions
 
 
 async def test_refused_recipient_is_suppressed_in_the_same_commit(pool: Pool) -> None:
@@ -229,7 +243,7 @@ async def _four(pool: Pool) -> None:
 async def test_suppressions_that_match_are_removed(pool: Pool, wanted: dict[str, Any], gone: str) -> None:
     if "since" in wanted:
         wanted = {**wanted, "since": dt.datetime.now(dt.UTC) - wanted["since"]}
-    counts = await count_suppressions(pool, SuppressionFilter(**wanted))
+    counts = await count_suppressions(pool, SuppressionFilter(**wanted), 100)
     assert sum(one.recipients for one in counts) == len(gone)
     assert len(await listed(pool, **wanted)) == len(gone)
     assert len(await listed(pool)) == 4  # counting and listing remove nothing
@@ -241,7 +255,7 @@ async def test_suppressions_that_match_are_removed(pool: Pool, wanted: dict[str,
 async def test_suppressions_are_counted_by_reason(pool: Pool) -> None:
     await refuse(pool, *[a_trigger(address=f"{n}@example.com") for n in range(3)])
     await refuse(pool, a_trigger(address="x@example.com"), words="550 other")
-    found = await count_suppressions(pool, SuppressionFilter())
+    found = await count_suppressions(pool, SuppressionFilter(), 100)
     assert [(one.reason, one.recipients, one.channel) for one in found] == [
         ("550 unknown", 3, Channel.EMAIL), ("550 other", 1, Channel.EMAIL),
     ]  # fmt: skip
@@ -275,8 +289,8 @@ async def test_what_a_suppression_stopped_is_retried(pool: Pool) -> None:
     await end(pool, later, orphan)
     wanted = SuppressionFilter(address=refused.address)
     assert await count_stopped(pool, wanted) == 2
-    assert await remove_suppressions(pool, wanted, retry=True) == Removed(1, 2)
-    assert await remove_suppressions(pool, wanted, retry=True) == Removed(0, 0)
+    assert await remove(pool, wanted, retry=True) == Removed(1, 2)
+    assert await remove(pool, wanted, retry=True) == Removed(0, 0)
     assert await states(pool, before, refused, later, other, orphan) == [
         "dead", "retrying", "retrying", "dead", "suppressed",
     ]  # fmt: skip
@@ -292,7 +306,7 @@ async def test_removal_without_retry_leaves_messages_alone(pool: Pool) -> None:
     refused, later = a_trigger(), a_trigger()
     await refuse(pool, refused)
     await end(pool, later)
-    assert await remove_suppressions(pool, SuppressionFilter()) == Removed(1, 0)
+    assert await remove(pool, SuppressionFilter()) == Removed(1, 0)
     assert await states(pool, refused, later) == ["dead", "suppressed"]
 
 
@@ -301,5 +315,5 @@ async def test_many_suppressions_are_removed_in_batches(pool: Pool) -> None:
         "INSERT INTO suppression SELECT 1, 'text', '+1' || n, 'no', 'sms', gen_random_uuid(), now()"
         " FROM generate_series(1, 2001) AS n"
     )
-    assert await remove_suppressions(pool, SuppressionFilter(), retry=True) == Removed(2001, 0)
+    assert await remove(pool, SuppressionFilter(), retry=True) == Removed(2001, 0)
     assert await listed(pool) == []

@@ -1,0 +1,282 @@
+"""SuppressionService."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from clarion.admin.v1 import suppression_pb2 as pb
+from clarion.admin.v1 import suppression_pb2_grpc
+from clarion.v1 import campaign_pb2
+
+from ..api.proto_messages import timestamp
+from ..channels import CHANNELS
+from ..domain.campaign import Channel
+from ..errors import InvalidRequest, Violation
+from ..intake.rules import check_rules, require_valid
+from ..store.admin import suppressions as store
+from ..store.pool import Pool, reached
+from .call import AdminCall
+from .change import changing
+from .paging import page_start, page_token
+
+__all__ = ["SuppressionServicer"]
+
+_DEFAULT_PAGE = 100
+_MAX_COUNTS = 1000
+_CHUNKS_OF_A_CALL = 10
+_FILTERS = ("project", "channel", "address", "provider", "reason", "since")
+_NO_FILTER = Violation(
+    "", f"needs at least one of {', '.join(_FILTERS)}, or it would remove all suppressions", "REQUIRED"
+)
+
+
+class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
+    """Manages suppressed recipients.
+
+    Args:
+        pool: The database.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ListSuppressions(  # noqa: N802 - gRPC's name
+        self, request: pb.ListSuppressionsRequest, call: AdminCall
+    ) -> pb.ListSuppressionsResponse:
+        """Return a page of suppressions."""
+        require_valid(request)
+        size = request.page_size or _DEFAULT_PAGE
+        start = page_start(request)
+        async with reached():
+            wanted = await self._filter(call, request)
+            found = await store.list_suppressions(
+                self._pool, wanted, size + 1, _last_of_page(start) if start else None
+            )
+        token = page_token(request, _key(found[size - 1])) if len(found) > size else ""
+        return pb.ListSuppressionsResponse(suppressions=map(_message, found[:size]), next_page_token=token)
+
+    async def CountSuppressions(  # noqa: N802 - gRPC's name
+        self, request: pb.CountSuppressionsRequest, call: AdminCall
+    ) -> pb.CountSuppressionsResponse:
+        """Return the number of suppressions by reason."""
+        require_valid(request)
+        async with reached():
+            wanted = await self._filter(call, request)
+            counts = await store.count_suppressions(self._pool, wanted, _MAX_COUNTS)
+            recipients = await store.count_all(self._pool, wanted)
+            stopped = await store.count_stopped(self._pool, wanted)
+        return pb.CountSuppressionsResponse(
+            counts=map(_count, counts), recipients=recipients, stopped_messages=stopped
+        )
+
+    async def AddSuppressions(  # noqa: N802 - gRPC's name
+        self, request: pb.AddSuppressionsRequest, call: AdminCall
+    ) -> pb.AddSuppressionsResponse:
+        """Suppress recipients of one project and channel."""
+        channel, addresses = _recipients(request)
+        async with changing(self._pool, call) as change:
+            project = await call.project(change.connection, request.project)
+            added = await store.add_suppressions(
+                change.connection, project.id, channel, addresses, request.reason
+            )
+            after = {"channel": channel, "reason": request.reason, "recipients": added}
+            resource = f"suppressions/{project.name}"
+            await change.record("suppressions.add", resource, project_id=project.id, after=after)
+        return pb.AddSuppressionsResponse(added=added)
+
+    async def RemoveSuppressions(  # noqa: N802 - gRPC's name
+        self, request: pb.RemoveSuppressionsRequest, call: AdminCall
+    ) -> pb.RemoveSuppressionsResponse:
+        """Remove suppressions, in transactions of a thousand."""
+        require_valid(request)
+        if not any(field.name in _FILTERS for field, _ in request.ListFields()):
+            raise InvalidRequest([_NO_FILTER])
+        async with reached():
+            wanted = await self._filter(call, request)
+            until = (
+                _moment(request, "until")
+                if request.HasField("until")
+                else await store.database_time(self._pool)
+            )
+        removed = retried = 0
+        done = False
+        for _ in range(_CHUNKS_OF_A_CALL):
+            part = await self._remove(call, wanted, until, request)
+            removed, retried = removed + part.suppressions, retried + part.retried
+            done = part.suppressions < store.REMOVED_AT_ONCE
+            if done:
+                break
+        return pb.RemoveSuppressionsResponse(
+            removed=removed, retried=retried, done=done, until=timestamp(until)
+        )
+
+    async def _remove(
+        self,
+        call: AdminCall,
+        wanted: store.SuppressionFilter,
+        until: dt.datetime,
+        request: pb.RemoveSuppressionsRequest,
+    ) -> store.Removed:
+        """Remove up to a thousand suppressions, with an audit event that counts them."""
+        async with changing(self._pool, call) as change:
+            part = await store.remove_suppressions(change.connection, wanted, until, retry=request.retry)
+            if part.suppressions:
+                # The address is the only filter that is a recipient's data: it is needed to undo the change.
+                before = {
+                    name: str(getattr(request, name))
+                    for name in _FILTERS
+                    if name != "since" and getattr(request, name)
+                }
+                after = {"removed": part.suppressions, "retried": part.retried}
+                project = await call.project(change.connection, request.project) if request.project else None
+                await change.record(
+                    "suppressions.remove",
+                    f"suppressions/{project.name if project else '*'}",
+                    project_id=project.id if project else None,
+                    before=before,
+                    after=after,
+                )
+        return part
+
+    async def _filter(self, call: AdminCall, request: Any) -> store.SuppressionFilter:
+        """Return the filter that a request states, restricted to what the caller may use.
+
+        Raises:
+            InvalidRequest: The channel does not exist.
+            ProjectNotFound, RoleMissing: The caller may not use the project.
+        """
+        if request.project:
+            await call.project(self._pool, request.project)
+        channel = _channel(request.channel)
+        return store.SuppressionFilter(
+            project=request.project or None,
+            channel=channel,
+            address=_as_stored(channel, request.address) if request.address else None,
+            provider=request.provider or None,
+            reason=request.reason or None,
+            since=_moment(request, "since") if request.HasField("since") else None,
+            visible=call.visible,
+        )
+
+
+def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]:
+    """Return the channel and the addresses as they are stored.
+
+    Raises:
+        InvalidRequest: Fields are invalid; every violation is included.
+    """
+    violations = check_rules(request)
+    if violations:
+        raise InvalidRequest(violations)
+    channel = _channel(request.channel)
+    assert channel  # noqa: S101 - the field is required
+    check = CHANNELS[channel].address
+    stored: list[str] = []
+    for place, address in enumerate(request.addresses):
+        problem = check.problem(address)
+        if problem:
+            violations.append(Violation(f"addresses[{place}]", problem, "INVALID_FORMAT"))
+        else:
+            stored.append(check.as_sent(address))
+    if violations:
+        raise InvalidRequest(violations)
+    return channel, stored
+
+
+def _channel(value: str | int) -> Channel | None:
+    """Return the channel that a request names, by its word or by its number; None if it names none."""
+    word = (
+        campaign_pb2.Channel.Name(campaign_pb2.Channel.ValueType(value)).removeprefix("CHANNEL_").lower()
+        if isinstance(value, int) and value
+        else value
+    )
+    if not word:
+        return None
+    try:
+        return Channel(word)
+    except ValueError:
+        description = f"must be one of {', '.join(Channel)}"
+        raise InvalidRequest([Violation("channel", description, "UNKNOWN_VALUE")]) from None
+
+
+def _as_stored(channel: Channel | None, address: str) -> str:
+    """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
+    if channel is None and "@" in address:
+        channel = Channel.EMAIL
+    try:
+        return CHANNELS[channel].address.as_sent(address) if channel else address
+    except ValueError:  # not an address of the channel, so it will match nothing
+        return address
+
+
+def _moment(request: Any, field: str) -> dt.datetime:
+    """Return the time in a field.
+
+    Raises:
+        InvalidRequest: It is outside the years 1 to 9999.
+    """
+    try:
+        moment: dt.datetime = getattr(request, field).ToDatetime(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(
+            [Violation(field, "must be between the years 1 and 9999", "OUT_OF_RANGE")]
+        ) from None
+    return moment
+
+
+def _key(suppression: store.Suppression) -> list[object]:
+    """Return the sort key of a suppression."""
+    one = suppression
+    return [one.created_at.isoformat(), one.project_id, one.channel.value, one.address]
+
+
+def _last_of_page(key: object) -> store.Suppression:
+    """Return a suppression with this sort key, after which the page starts."""
+    sort_key: Any = key  # the token's digest vouches for its form
+    created_at, project_id, channel, address = sort_key
+    return replace(
+        _ANY,
+        created_at=dt.datetime.fromisoformat(created_at),
+        project_id=project_id,
+        channel=Channel(channel),
+        address=address,
+    )
+
+
+_ANY = store.Suppression(
+    project_id=0,
+    project="",
+    channel=Channel.EMAIL,
+    address="",
+    reason="",
+    provider="",
+    trigger_id=uuid.UUID(int=0),
+    created_at=dt.datetime.min.replace(tzinfo=dt.UTC),
+)
+
+
+def _message(one: store.Suppression) -> pb.Suppression:
+    return pb.Suppression(
+        project=one.project,
+        channel=f"CHANNEL_{one.channel.name}",
+        address=one.address,
+        reason=one.reason,
+        provider=one.provider,
+        trigger_id="" if one.trigger_id == store.NO_TRIGGER else str(one.trigger_id),
+        create_time=timestamp(one.created_at),
+    )
+
+
+def _count(one: store.SuppressionCount) -> pb.SuppressionCount:
+    return pb.SuppressionCount(
+        project=one.project,
+        channel=f"CHANNEL_{one.channel.name}",
+        provider=one.provider,
+        reason=one.reason,
+        recipients=one.recipients,
+        first_time=timestamp(one.first_at),
+        last_time=timestamp(one.last_at),
+    )

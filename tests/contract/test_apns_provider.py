@@ -21,6 +21,7 @@ from server.errors import ConfigError
 from tests.kit.apns_server import KEY_ID, TEAM_ID, TOPIC, ApnsReply, ApnsServer, apns_server
 from tests.kit.clock import FakeClock
 from tests.kit.smtp_servers import CERTIFICATE
+from tests.kit.until import until
 from tests.kit.verdicts import raises
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -256,9 +257,10 @@ async def test_a_closed_idle_connection_is_replaced(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
         apns.script.append(ApnsReply(then="leave"))
-        for _ in range(3):
-            await provider.send(push())
-            await asyncio.sleep(0.02)
+        await provider.send(push())
+        await until(lambda: apns.open_now == 0, "the server has closed the connection")
+        await provider.send(push())
+        await provider.send(push())
     assert [one.connection for one in apns.received] == [1, 2, 2]
 
 
@@ -266,7 +268,7 @@ async def test_a_goaway_fails_only_the_messages_in_flight(harness: Harness) -> N
     async with apns_server(KEY) as apns:
         provider = harness.provider(apns)
         await provider.send(push())
-        apns.script += [*[ApnsReply(after=5)] * 9, ApnsReply(then="goaway", after=0.05)]
+        apns.script += [*[ApnsReply(after=60)] * 9, ApnsReply(then="goaway", after=0.05)]
         ends = await asyncio.gather(*(provider.send(push()) for _ in range(10)), return_exceptions=True)
         await asyncio.gather(*(provider.send(push()) for _ in range(10)))
     assert {getattr(end, "verdict", end) for end in ends} == {Verdict.LATER}
@@ -308,10 +310,19 @@ async def test_a_restarted_server_is_used_again(harness: Harness) -> None:
     assert len(apns.accepted) == 1
 
 
-async def cancelled(provider: ApnsProvider, after: float) -> None:
+async def in_flight(provider: ApnsProvider, apns: ApnsServer) -> asyncio.Task[str]:
+    """Start to send a notification; return once the server has it."""
+    before = apns.requests
+    sending = asyncio.create_task(provider.send(push()))
+    await until(lambda: apns.requests > before, "the server has the notification")
+    return sending
+
+
+async def cancel(sending: asyncio.Task[str]) -> None:
+    """Cancel a send, as at the end of its time limit; it must be in doubt."""
+    sending.cancel()
     with raises(Verdict.IN_DOUBT):
-        async with asyncio.timeout(after):
-            await provider.send(push())
+        await sending
 
 
 async def test_cancelling_a_slow_send_blocks_no_other(harness: Harness) -> None:
@@ -319,10 +330,9 @@ async def test_cancelling_a_slow_send_blocks_no_other(harness: Harness) -> None:
         provider = harness.provider(apns, timeout=0.2)
         assert provider.timeout == 0.2
         apns.script.append(ApnsReply(then="silence"))
-        slow = asyncio.create_task(cancelled(provider, 0.2))
-        await asyncio.sleep(0.05)
+        slow = await in_flight(provider, apns)
         await asyncio.gather(*(provider.send(push()) for _ in range(5)))
-        await slow
+        await cancel(slow)
     assert (apns.connections, len(apns.accepted)) == (1, 5)
 
 
@@ -331,26 +341,27 @@ async def test_a_silent_connection_is_replaced(harness: Harness) -> None:
         provider = harness.provider(apns)
         apns.script += [ApnsReply(), ApnsReply(then="silent connection")]
         await provider.send(push())
-        stuck = [asyncio.create_task(cancelled(provider, 0.1)) for _ in range(5)]
-        await asyncio.sleep(0.15)
-        await asyncio.gather(provider.send(push()), *stuck)
+        stuck = [await in_flight(provider, apns) for _ in range(5)]
+        for one in stuck:
+            await cancel(one)
+        await provider.send(push())
         assert (apns.connections, len(apns.accepted)) == (2, 1)
-        await asyncio.sleep(0.05)
-        assert apns.open_now == 1
+        await until(lambda: apns.open_now == 1, "the silent connection is closed")
 
 
 async def test_messages_on_a_replaced_connection_finish(harness: Harness) -> None:
     async with apns_server(KEY) as apns:
-        provider = harness.provider(apns)
-        apns.script += [ApnsReply(then="silence"), *[ApnsReply(after=0.2)] * 3]
-        left = asyncio.create_task(cancelled(provider, 0.1))
-        await asyncio.sleep(0.02)
-        under_way = [asyncio.create_task(provider.send(push())) for _ in range(3)]
-        await left
+        provider, held = harness.provider(apns), asyncio.Event()
+        apns.script += [ApnsReply(then="silence"), *[ApnsReply(held=held)] * 3]
+        left = await in_flight(provider, apns)
+        under_way = [await in_flight(provider, apns) for _ in range(3)]
+        await cancel(left)
         await provider.send(push())
+        assert (apns.connections, apns.open_now) == (2, 2)
+        held.set()
         await asyncio.gather(*under_way)
-        await asyncio.sleep(0.05)
-        assert (apns.connections, apns.open_now) == (2, 1)
+        await until(lambda: apns.open_now == 1, "the replaced connection is closed")
+        assert apns.connections == 2
 
 
 def test_the_repr_leaves_out_the_file(key_file: Path) -> None:

@@ -29,6 +29,7 @@ from tests.kit.fcm_api import (
 )
 from tests.kit.http_api import Reply, Request, http_api
 from tests.kit.smtp_servers import CERTIFICATE
+from tests.kit.until import until
 from tests.kit.verdicts import raises
 
 pytestmark = [
@@ -147,12 +148,13 @@ async def test_an_access_token_rejected_twice(harness: Harness, google: Google) 
 
 
 async def test_a_cancelled_send_does_not_cancel_the_fetch(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
+    provider, google.held = harness.provider(), asyncio.Event()
     left = asyncio.create_task(provider.send(push()))
-    await asyncio.sleep(0.01)
+    await until(lambda: google.issued, "the token endpoint has the request")
     others = [asyncio.create_task(provider.send(push())) for _ in range(5)]
     await asyncio.sleep(0)
     left.cancel()
+    google.held.set()
     await asyncio.gather(*others)
     assert left.cancelled()
     assert (len(google.issued), len(google.messages)) == (1, 5)
@@ -171,11 +173,13 @@ async def test_a_silent_token_endpoint_is_retried(harness: Harness, google: Goog
 
 async def test_closing_cancels_a_fetch(harness: Harness, google: Google) -> None:
     provider = harness.provider()
-    google.to_token.append(Reply(200, {}, after=30))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await provider.send(push())
-    await asyncio.wait_for(provider.aclose(), 1)
+    google.held = asyncio.Event()
+    sending = asyncio.create_task(provider.send(push()))
+    await until(lambda: google.issued, "the token endpoint has the request")
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert sending.cancelled()
+    await asyncio.wait_for(provider.aclose(), 60)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ class ApnsReply:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     after: float = 0.0
+    held: asyncio.Event | None = None
     then: str = ""
 
     def content(self) -> bytes:
@@ -82,6 +83,8 @@ class ApnsServer:
         self.script: list[ApnsReply] = []
         self.accepted: list[Notification] = []
         self.received: list[Notification] = []
+        self.requests = 0
+        """How many arrived, including those on a connection that has fallen silent."""
         self.connections = 0
         self.open_now = 0
         self.busiest = 0
@@ -184,10 +187,13 @@ class _Connection:
     async def _answer(self, stream: int) -> None:
         headers, body = self._open[stream]
         assert headers[":method"] == "POST"
+        self._server.requests += 1
         if self._silent:
             return
         say = self._server.answer(Notification(headers[":path"], headers, bytes(body), self._number))
         await asyncio.sleep(say.after)
+        if say.held:
+            await say.held.wait()
         if say.then.startswith("silen"):
             self._silent = say.then == "silent connection"
             return

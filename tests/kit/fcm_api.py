@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping
@@ -49,6 +50,8 @@ class Google:
         self.to_token: list[Reply] = []
         self.to_send: list[Reply] = []
         self.lifetime = 3599
+        self.held: asyncio.Event | None = None
+        """What the token endpoint waits for before it answers."""
 
     def clock(self) -> float:
         return self.now
@@ -84,7 +87,7 @@ class Google:
         assert claims["iat"] <= self.now <= claims["exp"] <= claims["iat"] + 3600
         self.issued.append(f"ya29.token-{len(self.issued)}")
         grant = {"access_token": self.issued[-1], "expires_in": self.lifetime, "token_type": "Bearer"}
-        return Reply(200, grant, after=0.02)
+        return Reply(200, grant, held=self.held)
 
 
 def refusal(status: int, canonical: str, *details: Mapping[str, Any], message: str = "No.") -> Reply:

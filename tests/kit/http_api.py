@@ -67,14 +67,16 @@ class Request:
 class Reply:
     """A reply: a status with a body (JSON, or bytes unchanged), or `raw` bytes instead of HTTP.
 
-    `after`: seconds before the reply. `cut`: the number of bytes after which the connection is dropped. The
-    connection is also closed after `raw`, and if `close` is set.
+    `after`: seconds before the reply. `held`: an event to wait for before the reply. `cut`: the number of
+    bytes after which the connection is dropped. The connection is also closed after `raw`, and if `close` is
+    set.
     """
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     after: float = 0.0
+    held: asyncio.Event | None = None
     cut: int | None = None
     raw: bytes | None = None
     close: bool = False
@@ -123,6 +125,8 @@ class Api:
             reply = self.script.pop(0) if self.script else self._answer(request)
             if reply.after:
                 await asyncio.sleep(reply.after)
+            if reply.held:
+                await reply.held.wait()
             writer.write(reply.encode())
             await writer.drain()
             if reply.closes:

@@ -38,7 +38,7 @@ async def serving(listen: str) -> AsyncIterator[asyncio.Task[None]]:
 
 async def figures(listen: str) -> dict[str, float]:
     """Return what Prometheus would read."""
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(5):
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx.ConnectError):
                 text = (await client.get(f"http://{listen}/metrics")).text
@@ -59,7 +59,7 @@ async def test_an_invalid_address_is_a_config_error(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["no-such-host.invalid:9464", "192.0.2.1:9464"])
 async def test_a_foreign_address_is_a_config_error(listen: str) -> None:
     with pytest.raises(ConfigError, match=rf"dispatch\.metrics: cannot listen at {listen}: "):
-        await asyncio.wait_for(serve_metrics(listen), 5)
+        await asyncio.wait_for(serve_metrics(listen), 60)
 
 
 async def test_a_port_in_use_is_waited_for_and_logged_once(

@@ -134,7 +134,7 @@ async def test_two_writers_of_one_batch_keep_one_trigger_per_key(pool: Pool) -> 
             backward = [*reversed(entries(size, keys=f"r{number}"))]
             single = entries(1, keys=f"r{number}")[0]
             adding = (one.add_all(forward), other.add_all(backward), other.add(*single))
-            kept, reverse, alone = await asyncio.wait_for(asyncio.gather(*adding), 10)
+            kept, reverse, alone = await asyncio.wait_for(asyncio.gather(*adding), 60)
             assert list(kept) == [*reversed(reverse)]
             assert kept[0] == alone
     total = 3 * FEW + 2 * MANY
@@ -215,7 +215,7 @@ async def test_a_batch_whose_backend_was_killed_is_made_again_once(pool: Pool, u
             [pid] = await waiting_backends(holder)
             await holder.execute("SELECT pg_terminate_backend($1)", pid)
             await until(lambda: _others(holder, pid), "another statement waits for the lock")
-        assert list(await asyncio.wait_for(adding, 10)) == ids(given)
+        assert list(await asyncio.wait_for(adding, 60)) == ids(given)
     assert await counts(pool) == (MANY,) * 3
 
 
@@ -229,7 +229,7 @@ async def test_batch_with_a_lost_answer_is_not_repeated(pool: Pool, url: str, ke
             [pid] = await waiting_backends(holder)
             _lose_connections(pool)
             await until(lambda: _others(holder, pid), "another statement waits for the lock")
-        kept: Sequence[CommitResult] = await asyncio.wait_for(adding, 10)
+        kept: Sequence[CommitResult] = await asyncio.wait_for(adding, 60)
     assert list(kept) == ids(given)
     assert await counts(pool) == (MANY,) * 3
 

@@ -237,7 +237,7 @@ async def test_what_dies_again_meanwhile_is_not_sent_again_and_again(
     monkeypatch.setattr(delivery_lists, "_REDRIVEN_AT_ONCE", 3)
     await buried(pool, *(a_trigger() for _ in range(9)))
     async with all_refused(pool):
-        assert await asyncio.wait_for(redrive(pool, ANY), 5) == 9
+        assert await asyncio.wait_for(redrive(pool, ANY), 60) == 9
 
 
 @pytest.mark.usefixtures("_campaigns")

@@ -230,7 +230,7 @@ async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPath
             pool = await open_pool(url, size=2, connect_timeout=2)
         async with writing(pool) as writer:
             with pytest.raises(StoreUnavailable):
-                await asyncio.wait_for(writer.add(a_trigger(), PLACE), 10)
+                await asyncio.wait_for(writer.add(a_trigger(), PLACE), 60)
         with pytest.raises(StoreUnavailable):
             await require_schema(url)
         pool.terminate()

@@ -56,7 +56,7 @@ async def test_writers_with_common_keys_do_not_deadlock(pool: Pool) -> None:
             backward = [
                 other.add(t := a_trigger(), PLACE, IdempotencyKey.of(key, t)) for key in reversed(keys)
             ]
-            await asyncio.wait_for(asyncio.gather(*forward, *backward), 10)
+            await asyncio.wait_for(asyncio.gather(*forward, *backward), 60)
     assert await queued(pool) == len(keys)
 
 
@@ -101,7 +101,7 @@ async def test_commit_on_a_dead_connection_keeps_one_trigger(pool: Pool, url: st
             await until(is_waiting, "the commit waits for the lock")
             for pid in await waiting_backends(onlooker):
                 await onlooker.execute("SELECT pg_terminate_backend($1)", pid)
-        assert await asyncio.wait_for(adding, 10) == [trigger.id]
+        assert await asyncio.wait_for(adding, 60) == [trigger.id]
         assert await add(writer, a_trigger()) == [trigger.id]
     assert await queued(pool) == 1
 

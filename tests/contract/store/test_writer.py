@@ -97,7 +97,7 @@ async def test_a_commit_whose_backend_was_killed_is_made_again_once(pool: Pool, 
             [pid] = await waiting_backends(holder)
             await holder.execute("SELECT pg_terminate_backend($1)", pid)
             await until(lambda: _another_waits(holder, pid), "another statement waits for the lock")
-        await asyncio.wait_for(adding, 10)
+        await asyncio.wait_for(adding, 60)
     assert await counts(pool) == (10, 10, 10)
 
 
@@ -115,7 +115,7 @@ async def test_commit_with_a_lost_answer_is_not_repeated(pool: Pool, url: str) -
             _lose_connections(pool)
             await until(lambda: _another_waits(holder, pid), "another statement waits for the lock")
             assert pid in await waiting_backends(holder)
-        await asyncio.wait_for(adding, 10)
+        await asyncio.wait_for(adding, 60)
     assert await counts(pool) == (10, 10, 10)
 
 
@@ -149,5 +149,5 @@ async def test_callers_are_not_left_waiting_when_the_writer_ends(pool: Pool, url
             await until(lambda: waiting_backends(holder), "a statement waits for the lock")
             second = asyncio.create_task(writer.add(a_trigger(), PLACE))
             await asyncio.sleep(0)
-        results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+        results = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 60)
     assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]

@@ -16,7 +16,7 @@ from ..store.pool import reached
 from ..store.records import admin_lists as lists
 from ..store.records import find as store
 from ..store.records.cancel import cancel_all
-from ..store.records.waiting import find_lane_waits, find_waiting
+from ..store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
 from ..store.replication import changed
 from .common import CHANNEL, MOMENT, Invocation, WordChoice, as_utc, echo, json_option, run, show_json, table
 from .common import as_json as to_json
@@ -48,11 +48,12 @@ def deliveries() -> None:
 def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> None:
     """Show a trigger's state and attempts, and why it is waiting."""
 
-    async def work() -> tuple[Delivery | None, Waiting | None]:
+    async def work() -> tuple[Delivery | None, Waiting | None, set[str]]:
         async with invocation.database() as pool, reached():
-            return await store.find_delivery(pool, trigger_id), await find_waiting(pool, trigger_id)
+            found = await store.find_delivery(pool, trigger_id)
+            return found, await find_waiting(pool, trigger_id), await find_suppression_paused(pool)
 
-    found, waiting = run(work())
+    found, waiting, paused = run(work())
     if found is None:
         raise ConfigError(
             f"there is no trigger {trigger_id}; its ID is in the response's x-trigger-id header"
@@ -70,6 +71,8 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
     if waiting:
         until = f" until {waiting.until.isoformat(timespec='seconds')}" if waiting.until else ""
         echo(f"waiting{until}: {waiting.detail}")
+    for name in sorted(paused & {attempt.provider for attempt in found.attempts}):
+        echo(f"{name} refuses so many recipients that none are suppressed now; see its dispatcher's log")
     if found.cancelled_at:
         click.echo(f"cancelled {found.cancelled_at.isoformat()}")
 

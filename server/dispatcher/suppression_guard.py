@@ -71,6 +71,11 @@ class SuppressionGuards:
         self._paused: set[str] = set()
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
+    def paused(self) -> set[str]:
+        """Return the names of the providers for which suppression is paused now."""
+        now = self._clock.monotonic()
+        return {name for name, guard in self._guards.items() if guard.is_paused(now)}
+
     def sent(self, provider: Provider) -> None:
         """Record that the provider accepted a message."""
         self._record(provider, refused=False)

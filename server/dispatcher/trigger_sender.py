@@ -98,6 +98,10 @@ class TriggerSender:
             **({"trace_id": trace_id(trigger.traceparent)} if trigger.traceparent else {}),
         )
 
+    def suppression_paused(self) -> set[str]:
+        """Return the names of the providers that refuse too many recipients for them to be suppressed."""
+        return self._guards.paused()
+
     def expired(self, count: int) -> None:
         """Count triggers that expired in the queue."""
         metrics.expired(count)

@@ -21,6 +21,7 @@ __all__ = [
     "Queued",
     "Reason",
     "Waiting",
+    "suppression_paused",
     "why_due",
     "why_waiting",
 ]
@@ -51,6 +52,8 @@ class ProviderStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Messages per second of all dispatchers together; 0 means no limit."""
     error: str = ""
     """The provider's last failure, if its breaker is open."""
+    suppression_paused: bool = False
+    """Whether no recipient is suppressed now, because the provider refuses too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,12 @@ class Waiting:
     reason: Reason
     detail: str
     until: dt.datetime | None = None
+
+
+def suppression_paused(reports: Sequence[DispatcherReport]) -> set[str]:
+    """Return the providers that refuse so many recipients that a dispatcher has paused suppression."""
+    statuses = (one for report in reports if report.providers for one in report.providers.items())
+    return {name for name, status in statuses if status.suppression_paused}
 
 
 def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:

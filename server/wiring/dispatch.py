@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from ..config import Settings
 from ..dispatcher import metrics
@@ -21,6 +22,7 @@ from ..dispatcher.webhooks.client import Poster
 from ..dispatcher.webhooks.endpoints import AHEAD, Endpoints
 from ..dispatcher.webhooks.sender import WebhookSender
 from ..domain.campaign import Campaign, Channel
+from ..domain.waiting import ProviderStatus
 from ..domain.webhook import WebhookClaim
 from ..process.exposure import log_exposures
 from ..process.metrics_server import address, serve_metrics
@@ -86,7 +88,10 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
         router = ProviderRouter(providers, ahead=1)
-        presence = Presence(pool, router.share_among, role="dispatcher", status=router.statuses)
+        campaigns = _CatalogCampaigns(catalog)
+        sender = TriggerSender(campaigns, providers)
+        status = partial(_statuses, router, sender)
+        presence = Presence(pool, router.share_among, role="dispatcher", status=status)
         await presence.beat()
         stack.push_async_callback(presence.leave)
         tasks.start(primary.watch(), catalog.run(), presence.run())
@@ -96,8 +101,6 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
             tasks.start(serve_metrics(settings.dispatch.metrics))
             tasks.start(metrics.report(read_backlog, router.breaker_states))
             tasks.start(metrics.report_webhooks(messages.waiting))
-        campaigns = _CatalogCampaigns(catalog)
-        sender = TriggerSender(campaigns, providers)
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
         triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.want)
         tasks.start(mover.run())
@@ -105,6 +108,15 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         log.info("dispatching", providers=sorted(providers))
         await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
         log.info("dispatcher stopped")
+
+
+def _statuses(router: ProviderRouter, sender: TriggerSender) -> Mapping[str, ProviderStatus]:
+    """Return the status of each provider, for the reports that commands show."""
+    paused = sender.suppression_paused()
+    return {
+        name: structs.replace(status, suppression_paused=name in paused)
+        for name, status in router.statuses().items()
+    }
 
 
 def webhook_dispatcher(

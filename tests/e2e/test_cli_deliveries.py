@@ -19,9 +19,11 @@ from click.testing import CliRunner
 from server.cli import cli
 from server.domain.campaign import Campaign, Channel, SendWindow, Template, Undefined
 from server.domain.key import Scope, new_secret
+from server.domain.waiting import ProviderStatus
 from server.errors import ConfigError
 from server.store.admin import campaigns, keys, projects
 from server.store.pool import Pool
+from server.store.presence import Presence
 from tests.kit.cases import each_case
 from tests.kit.commands import clarion
 from tests.kit.smtp_servers import MailServer
@@ -110,7 +112,7 @@ async def test_dead_letters_are_listed_and_retried(demo: Stack, rest: httpx.Asyn
     ]
 
     assert (wrong.code, wrong.out) == (2, "")
-    assert wrong.err.startswith("clarion: retrying 0 of 2; the others are not dead letters")
+    assert wrong.err.startswith("clarion: retrying 0 of 2; the others are neither dead nor suppressed")
 
     async with demo.pool() as pool:
         await apply(pool, Undefined.EMPTY)
@@ -169,6 +171,18 @@ async def test_suppression_holds_until_it_is_removed(
         f"clarion: {GONE} is not suppressed for email; see `clarion suppressions list`\n",
     )
     assert [await attempts(rest, number, "delivered") for number in (refused, suppressed)] == [2, 2]
+
+
+@pytest.mark.usefixtures("mail")
+async def test_paused_suppression_is_shown(demo: Stack, rest: httpx.AsyncClient) -> None:
+    number = await made(rest, 822, "delivered")
+    status = {"smtp": ProviderStatus(suppression_paused=True)}
+    async with demo.pool() as pool:
+        presence = Presence(pool, lambda _: None, role="dispatcher", status=lambda: status)
+        await presence.beat()
+        shown = await clarion(demo.folder, "deliveries", "show", number)
+        await presence.leave()
+    assert "smtp refuses so many recipients that none are suppressed now" in shown.out
 
 
 async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:

@@ -121,3 +121,12 @@ def test_only_answers_about_messages_count(*, by_provider: bool) -> None:
             for error in others * WINDOW:
                 assert guards.judge(provider, error) is error
     assert verdicts == [Verdict.RECIPIENT_REFUSED] * LIMIT + [Verdict.NEVER]
+
+
+def test_paused_providers_are_named() -> None:
+    guards = SuppressionGuards()
+    for name, refused in (("waved", LIMIT + 1), ("usual", LIMIT)):
+        provider = ScriptedProvider(name)
+        for _ in range(refused):
+            guards.judge(provider, ProviderError(Verdict.RECIPIENT_REFUSED, REFUSED))
+    assert guards.paused() == {"waved"}

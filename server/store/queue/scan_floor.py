@@ -2,8 +2,8 @@
 
 A claimed row moves to the end of its lease and leaves a dead index entry behind. Vacuum removes those, but
 not while an old transaction is open anywhere in the database: then every claim that starts at the front of
-the index steps over all rows that were ever claimed (published: claims of 3 ms grow to over 180 ms). But the
-rows before the last claim are known to be claimed, so the next claim can start there: at the floor.
+the index steps over all rows that were claimed since, and takes ever longer. But the rows before the last
+claim are known to be claimed, so the next claim can start there: at the floor.
 
 A row can appear below the floor: its due time is when its transaction began, which may commit late. So some
 claims look further back, and a few start at the front. If such a claim fills its share, the next one

@@ -17,13 +17,14 @@ from ...domain.waiting import (
     ProviderStatus,
     Queued,
     Waiting,
+    suppression_paused,
     why_due,
     why_waiting,
 )
 from ..pool import Pool
 from ..sql import load
 
-__all__ = ["find_lane_waits", "find_waiting"]
+__all__ = ["find_lane_waits", "find_suppression_paused", "find_waiting"]
 
 _SQL = load("records/waiting.sql")
 _providers = msgspec.json.Decoder(dict[str, ProviderStatus])
@@ -40,6 +41,11 @@ async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiti
     """Return what the due triggers of each lane wait for."""
     now, reports = await _reports(pool)
     return {lane: why_due(lane, now, reports) for lane in lanes}
+
+
+async def find_suppression_paused(pool: Pool) -> set[str]:
+    """Return the providers for which a running dispatcher has paused suppression."""
+    return suppression_paused((await _reports(pool))[1])
 
 
 async def _reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:

@@ -16,7 +16,7 @@ from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.presence import Presence
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.waiting import find_lane_waits, find_waiting
+from server.store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
 from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
 
 HOUR = dt.timedelta(hours=1)
@@ -115,3 +115,10 @@ async def test_lanes_wait_like_their_triggers(pool: Pool) -> None:
     await report(pool, sandbox=ProviderStatus())
     found = await find_lane_waits(pool, lanes)
     assert [found[lane].reason for lane in lanes] == [Reason.DUE, Reason.NO_PROVIDER]
+
+
+async def test_paused_suppression_is_reported(pool: Pool) -> None:
+    assert await find_suppression_paused(pool) == set()
+    await report(pool, smtp=ProviderStatus(suppression_paused=True), sandbox=ProviderStatus())
+    await report(pool, sandbox=ProviderStatus())
+    assert await find_suppression_paused(pool) == {"smtp"}

@@ -44,6 +44,8 @@ from server.intake.strict_body import parse_body, to_request
 from server.intake.timezones import timezone_problem
 from server.intake.validate import validate_body
 
+from .worst_bodies import WORST, answered
+
 __all__ = ["main"]
 
 TARGET = 60.0
@@ -111,7 +113,7 @@ def main(rounds: int, markdown: bool) -> None:  # noqa: FBT001 - click passes it
     """Measure what accepting a trigger costs; exit with 1 if a target is missed."""
     wholes = [row for channel in Channel for row in _whole(channel, rounds)]
     singles, ratios = _singles_and_items(rounds)
-    found = [*_parts(rounds), *wholes, *singles, _with_key(rounds), _guarded(rounds)]
+    found = [*_parts(rounds), *wholes, *singles, _with_key(rounds), _guarded(rounds), *_worst(rounds)]
     for name, cost in [("check", None), *found]:
         text = "µs" if cost is None else f"{cost:.2f}"
         click.echo(f"| {name} | {text} |" if markdown else f"{name:<52}{text:>8}")
@@ -266,6 +268,11 @@ def _parts(rounds: int) -> list[Row]:
         row("event as text, 80 bytes", strict_json.decode, (f'{{"n": {n}, {_EVENT}}}' for n in numbers)),
         row("event as text, 59,910 bytes", strict_json.decode, [large] * 50),
     ]
+
+
+def _worst(rounds: int) -> list[Row]:
+    called = answered(_single(Channel.EMAIL))
+    return [(f"worst body: {name}", _cost(called, [body], rounds)) for name, body in WORST.items()]
 
 
 def _requests(channel: Channel) -> list[Any]:

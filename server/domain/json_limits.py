@@ -17,11 +17,14 @@ __all__ = [
     "exceeds_depth",
     "exceeds_values",
     "is_deep_first",
+    "is_hopeless",
 ]
 
 MAX_DEPTH = 32
 MAX_VALUES = 1000
 """Members of objects and elements of arrays, on all levels. Empty objects and arrays count twice."""
+_HOPELESS_DEPTH = 4 * MAX_DEPTH
+_HOPELESS_VALUES = 3 * MAX_VALUES  # more than a body within its limits can have
 # An unterminated string matches up to the end of the text. Searching for its end at each later quote would
 # take quadratic time.
 STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
@@ -51,6 +54,14 @@ def is_deep_first(text: str, depth: int, values: int) -> bool:
     if text.count("{") + text.count("[") <= depth:
         return False  # true for most texts, without parsing
     return _first_excess(text, depth, values) == "depth"
+
+
+def is_hopeless(text: str) -> bool:
+    """Return whether a deep JSON text is so deep, or has so many values, that all of it is rejected.
+
+    Reading stops there, so the check is cheap for any text, unlike telling what else is wrong with it.
+    """
+    return _first_excess(text, _HOPELESS_DEPTH, _HOPELESS_VALUES) is not None
 
 
 def _first_excess(text: str, depth: int, values: int) -> Literal["depth", "values"] | None:

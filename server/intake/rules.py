@@ -96,7 +96,9 @@ def _check_object(field: str, text: str) -> Violation | None:
     if not text:
         return None
     try:
-        if not is_deep_first(text, strict_json.MAX_DEPTH, MAX_VALUES):
+        if is_deep_first(text, strict_json.MAX_DEPTH, MAX_VALUES):
+            strict_json.check_worth_reading(text)
+        else:
             strict_json.check_values(text)
         value = strict_json.decode(strict_json.blank_below(text, _READ_DEPTH), depth=_READ_DEPTH)
         if isinstance(value, dict):

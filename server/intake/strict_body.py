@@ -85,6 +85,7 @@ def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
     try:
         text = strict_json.text_of(data)
         if is_deep_first(text, _MAX_DEPTH, _MAX_OTHER_VALUES):
+            strict_json.check_worth_reading(text)
             text = strict_json.blank_below(text, _MAX_DEPTH)
         text, violations = _without_large_objects(text)
         text = strict_json.blank_below(text, _MAX_DEPTH)

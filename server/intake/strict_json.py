@@ -21,6 +21,7 @@ from ..domain.json_limits import (
     STRING_OR_BRACKET,
     exceeds_depth,
     exceeds_values,
+    is_hopeless,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "blank_below",
     "check_depth",
     "check_values",
+    "check_worth_reading",
     "decode",
     "forgiving",
     "text_of",
@@ -143,7 +145,17 @@ def check_depth(text: str, most: int = MAX_DEPTH) -> None:
         TooDeep: The text is nested more than `most` levels deep.
     """
     if exceeds_depth(text, most):
-        raise TooDeep(f"is nested deeper than {most} levels, which is the limit")
+        raise TooDeep(_too_deep(most))
+
+
+def check_worth_reading(text: str) -> None:
+    """Check that a text that is too deep is worth reading on, to find what else is wrong with it.
+
+    Raises:
+        TooDeep: It is far too deep, or too deep and far too long.
+    """
+    if is_hopeless(text):
+        raise TooDeep(_too_deep(MAX_DEPTH))
 
 
 def check_values(text: str, most: int = MAX_VALUES) -> None:
@@ -177,6 +189,10 @@ def blank_below(text: str, most: int) -> str:
                 kept = match.start()
             depth -= 1
     return "".join(pieces) + (text[kept:] if depth < most else "")
+
+
+def _too_deep(most: int) -> str:
+    return f"is nested deeper than {most} levels, which is the limit"
 
 
 def type_name(value: object) -> str:

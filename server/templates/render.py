@@ -47,7 +47,10 @@ class _Compiled:
         try:
             text = _with_line_feeds(render_text(self.parts[part], namespace, recipient, budget))
             post_process = _POST_PROCESSING.get(part)
-            return post_process(text) if post_process else text
+            if post_process:
+                text = post_process(text)
+                budget.check()  # a conversion cannot be interrupted, but what follows it can
+            return text
         except TimeLimitError as error:
             raise TooSlow(describe(self.locale, part, error)) from error
         except LiquidError as error:

@@ -40,6 +40,18 @@ def test_all_parts_share_the_time_limit() -> None:
         render(Template(subject=slow, text=slow, html=slow), seconds=once * 1.8)
 
 
+def test_mjml_counts_toward_the_time_limit() -> None:
+    """Its conversion cannot be interrupted, but the message is rejected after it."""
+    images = '<mj-carousel-image src="https://a.example/b.png" />' * 120
+    column = f"<mj-column><mj-carousel>{images}</mj-carousel></mj-column>"
+    template = Template(mjml=f"<mjml><mj-body><mj-section>{column}</mj-section></mj-body></mjml>")
+    begin = time.thread_time()
+    render(template, seconds=10)
+    once = time.thread_time() - begin
+    with pytest.raises(RenderError, match=r"^default mjml.*: takes too long"):
+        render(template, seconds=once / 3)
+
+
 def test_only_cpu_time_counts() -> None:
     budget, begin = Budget(0.05), time.thread_time()
     time.sleep(0.1)

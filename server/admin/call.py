@@ -53,6 +53,11 @@ class AdminCall:
         """The projects for which the actor has the method's role; None means all projects."""
         return self.actor.projects(self.role or Role.VIEWER)
 
+    @property
+    def changes(self) -> bool:
+        """Whether the method changes something: it needs more than the role of a viewer."""
+        return self.role is not None and self.role is not Role.VIEWER
+
     async def project(self, connection: Connection | Pool, name: str) -> Project:
         """Return a project for which the actor has the method's role.
 

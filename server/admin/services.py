@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,15 @@ from clarion.admin.v1 import (
     project_pb2_grpc,
     suppression_pb2,
     suppression_pb2_grpc,
+    webhook_pb2,
+    webhook_pb2_grpc,
 )
 
 from ..store.pool import Pool
 from .operators import AdminKeyServicer, SessionServicer
 from .projects import ProjectServicer
 from .suppressions import SuppressionServicer
+from .webhooks import WebhookServicer
 
 __all__ = ["DESCRIPTORS", "SERVICES", "Backend", "Service"]
 
@@ -31,9 +34,11 @@ class Backend:
 
     Attributes:
         pool: The database.
+        url_problems: Returns every problem of a webhook's URL.
     """
 
     pool: Pool
+    url_problems: Callable[[str], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: SuppressionServicer(backend.pool),
         suppression_pb2_grpc.add_SuppressionServiceServicer_to_server,
         suppression_pb2_grpc.SuppressionServiceStub,
+    ),
+    "webhooks": Service(
+        webhook_pb2.DESCRIPTOR.services_by_name["WebhookService"],
+        lambda backend: WebhookServicer(backend.pool, backend.url_problems),
+        webhook_pb2_grpc.add_WebhookServiceServicer_to_server,
+        webhook_pb2_grpc.WebhookServiceStub,
     ),
 }
 """The services, by the name that `AdminClient` has for each."""

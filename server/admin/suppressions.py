@@ -20,6 +20,7 @@ from ..store.admin import suppressions as store
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
+from .moments import moment_in
 from .paging import page_start, page_token
 
 __all__ = ["SuppressionServicer"]
@@ -97,7 +98,7 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         async with reached():
             wanted = await self._filter(call, request)
             until = (
-                _moment(request, "until")
+                moment_in(request, "until")
                 if request.HasField("until")
                 else await store.database_time(self._pool)
             )
@@ -157,7 +158,7 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
             address=_as_stored(channel, request.address) if request.address else None,
             provider=request.provider or None,
             reason=request.reason or None,
-            since=_moment(request, "since") if request.HasField("since") else None,
+            since=moment_in(request, "since") if request.HasField("since") else None,
             visible=call.visible,
         )
 
@@ -210,21 +211,6 @@ def _as_stored(channel: Channel | None, address: str) -> str:
         return CHANNELS[channel].address.as_sent(address) if channel else address
     except ValueError:  # not an address of the channel, so it will match nothing
         return address
-
-
-def _moment(request: Any, field: str) -> dt.datetime:
-    """Return the time in a field.
-
-    Raises:
-        InvalidRequest: It is outside the years 1 to 9999.
-    """
-    try:
-        moment: dt.datetime = getattr(request, field).ToDatetime(tzinfo=dt.UTC)
-    except (ValueError, OverflowError):
-        raise InvalidRequest(
-            [Violation(field, "must be between the years 1 and 9999", "OUT_OF_RANGE")]
-        ) from None
-    return moment
 
 
 def _key(suppression: store.Suppression) -> list[object]:

@@ -14,7 +14,6 @@ import click
 import grpc
 
 from ..admin.client import AdminClient, LocalAdmin, RemoteAdmin
-from ..admin.services import Backend
 from ..errors import ConfigError
 from .common import Invocation
 
@@ -49,9 +48,11 @@ class Admin:
         Raises:
             ConfigError: The database or the admin key is missing, or a file cannot be read.
         """
+        from ..wiring.operators import build_backend  # noqa: PLC0415 - see server/cli.py
+
         if self.target is None:
             async with self.invocation.database() as pool:
-                yield LocalAdmin(Backend(pool))
+                yield LocalAdmin(build_backend(self.invocation.settings(), pool))
             return
         secret = _read(self.key_file).strip() if self.key_file else os.environ.get(ADMIN_KEY, "")
         if not secret:

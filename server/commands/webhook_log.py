@@ -1,21 +1,24 @@
-"""Defines `clarion webhooks log` and `clarion webhooks retry`."""
+"""Defines `clarion webhooks log`, `retry` and `replay`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterator
 
 import click
 
-from ..domain.webhook import EndpointState, Logged
-from ..errors import ConfigError
-from ..store.admin import webhook_log as store
-from ..store.admin.endpoints import find_endpoint
-from ..store.pool import Pool, reached
-from ..store.replication import changed
-from .common import Invocation, json_option, run, show_json, table
+from clarion.admin.v1 import webhook_pb2 as pb
 
-__all__ = ["log", "require_active", "retry"]
+from ..errors import ConfigError
+from .common import MOMENT, as_utc, json_option, run, show_json, table
+from .messages import as_data, moment
+from .remote import Admin, admin_options
+
+__all__ = ["log", "next_attempt", "replay", "retry"]
+
+_SERVICE = "webhooks"
+_PAGE = 1000
 
 
 @click.command()
@@ -29,71 +32,58 @@ __all__ = ["log", "require_active", "retry"]
     help="Maximum number of messages.",
 )
 @json_option
-@click.pass_obj
-def log(
-    invocation: Invocation, *, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool
-) -> None:
+@admin_options
+def log(*, admin: Admin, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool) -> None:
     """Show the newest messages with all their attempts, the latest first.
 
     With WEBHOOK_ID, show only messages to that endpoint.
     """
+    request = pb.ListWebhookMessagesRequest(webhook_id=str(webhook_id or ""), failed=failed)
 
-    async def work() -> list[Logged]:
-        async with invocation.database() as pool, reached():
-            if webhook_id:
-                await _must_be_known(pool, webhook_id)
-            return await store.list_log(pool, webhook_id, failed=failed, limit=limit)
+    async def work() -> list[pb.WebhookMessage]:
+        found: list[pb.WebhookMessage] = []
+        async with admin.opened() as client:
+            while len(found) < limit:
+                request.page_size = min(_PAGE, limit - len(found))
+                page = await client.call(_SERVICE, "ListWebhookMessages", request)
+                found += page.webhook_messages
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    break
+        return found
 
     found = run(work())
     if as_json:
-        show_json(found)
+        show_json([as_data(one) for one in found])
     else:
-        table([_row(one) for one in found], "webhook messages")
+        table([row for one in found for row in _rows(one)], "webhook messages")
 
 
-async def _must_be_known(pool: Pool, endpoint_id: uuid.UUID) -> None:
-    """Reject an endpoint that never existed. The log of a deleted one remains."""
-    if not await store.list_log(pool, endpoint_id, limit=1):
-        await find_endpoint(pool, endpoint_id)
+def _rows(message: pb.WebhookMessage) -> Iterator[dict[str, object]]:
+    """Yield a row for each attempt of a message, or one without attempts."""
+    for attempt in message.webhook_attempts or (None,):
+        yield {
+            "MESSAGE": message.message_id,
+            "ENDPOINT": message.webhook_id,
+            "TYPE": message.type,
+            "TRIGGER": message.trigger_id or None,
+            "STATE": message.message_state,
+            "NEXT": next_attempt(message),
+            "ATTEMPT": attempt.number if attempt else None,
+            "AT": moment(attempt.start_time if attempt else message.create_time),
+            "STATUS": (attempt.status or None) if attempt else None,
+            "TOOK": f"{attempt.duration.ToMilliseconds()} ms" if attempt else None,
+            "ERROR": " | ".join(filter(None, (attempt.error, attempt.answer)))
+            if attempt and attempt.error
+            else None,
+        }
 
 
-async def require_active(pool: Pool, endpoint_id: uuid.UUID) -> None:
-    """Reject a disabled endpoint, because nothing would be sent to it.
-
-    Raises:
-        ConfigError: The endpoint is disabled.
-        EndpointNotFound: No endpoint has this id.
-    """
-    endpoint = await find_endpoint(pool, endpoint_id)
-    if endpoint.state is EndpointState.DISABLED:
-        raise ConfigError(
-            f"endpoint {endpoint_id} is disabled ({endpoint.disabled_because});"
-            f" run `clarion webhooks enable {endpoint_id}` first"
-        )
-
-
-def _row(one: Logged) -> dict[str, object]:
-    attempt = one.attempt
-    return {
-        "MESSAGE": one.message_id,
-        "ENDPOINT": one.endpoint_id,
-        "TYPE": one.type,
-        "TRIGGER": one.trigger_id,
-        "STATE": one.state,
-        "NEXT": next_attempt(one),
-        "ATTEMPT": attempt.number if attempt else None,
-        "AT": (attempt.started_at if attempt else one.created_at).isoformat(timespec="seconds"),
-        "STATUS": one.status,
-        "TOOK": f"{attempt.duration * 1000:.0f} ms" if attempt else None,
-        "ERROR": " | ".join(filter(None, (attempt.error, one.answer))) if attempt and attempt.error else None,
-    }
-
-
-def next_attempt(one: Logged) -> str | None:
+def next_attempt(message: pb.WebhookMessage) -> str | None:
     """Return the time of the next attempt, or "due" if it waits for its endpoint's concurrency limit."""
-    due = one.next_attempt_at
-    if due is None:
+    if not message.HasField("next_attempt_time"):
         return None
+    due = message.next_attempt_time.ToDatetime(tzinfo=dt.UTC)
     return due.isoformat(timespec="seconds") if due > dt.datetime.now(dt.UTC) else "due"
 
 
@@ -102,24 +92,29 @@ def next_attempt(one: Logged) -> str | None:
 @click.option(
     "--all-failed", "endpoint_id", type=click.UUID, metavar="ID", help="All failed messages to this endpoint."
 )
-@click.pass_obj
-def retry(
-    invocation: Invocation, *, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None
-) -> None:
+@admin_options
+def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None) -> None:
     """Retry failed messages, by ID or all of an endpoint.
 
     Retries dead messages and those that wait for another attempt. They are due immediately, get all attempts
     again, and keep their `webhook-id`.
     """
-    ids = list(dict.fromkeys(message_ids))
+    ids = [str(one) for one in dict.fromkeys(message_ids)]
     if bool(ids) == (endpoint_id is not None):
         raise ConfigError("give either message IDs, or --all-failed with an endpoint's ID")
+    request = pb.RetryWebhookMessagesRequest(message_ids=ids, webhook_id=str(endpoint_id or ""))
 
     async def work() -> int:
-        async with invocation.database() as pool, changed(pool):
-            if endpoint_id:
-                await require_active(pool, endpoint_id)
-            return await store.retry_messages(pool, ids=ids or None, endpoint_id=endpoint_id)
+        total = 0
+        async with admin.opened() as client:
+            while True:
+                part: pb.RetryWebhookMessagesResponse = await client.call(
+                    _SERVICE, "RetryWebhookMessages", request
+                )
+                total += part.retried
+                if part.done:
+                    return total
+                request.until.CopyFrom(part.until)
 
     count = run(work())
     if ids and count < len(ids):
@@ -128,4 +123,39 @@ def retry(
             f"{which}; only failed messages that are not queued or in flight and whose endpoint exists are"
             " retried: see `clarion webhooks log`"
         )
-    click.echo(f"retrying {count} {'message' if count == 1 else 'messages'}")
+    click.echo(f"retrying {_messages(count)}")
+
+
+@click.command()
+@click.argument("webhook_id", type=click.UUID)
+@click.option(
+    "--since",
+    type=MOMENT,
+    required=True,
+    help="The time of the earliest event (UTC), such as 2026-01-31T08:00:00.",
+)
+@admin_options
+def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime) -> None:
+    """Send all messages of an endpoint since a time again, delivered or not.
+
+    They keep their `webhook-id`, by which a receiver recognises those that it has processed.
+    """
+    request = pb.ReplayWebhookMessagesRequest(webhook_id=str(webhook_id), since=as_utc(since))
+
+    async def work() -> int:
+        total = 0
+        async with admin.opened() as client:
+            while True:
+                part: pb.ReplayWebhookMessagesResponse = await client.call(
+                    _SERVICE, "ReplayWebhookMessages", request
+                )
+                total += part.replayed
+                request.after = part.after
+                if part.done:
+                    return total
+
+    click.echo(f"replaying {_messages(run(work()))}")
+
+
+def _messages(count: int) -> str:
+    return f"{count} {'message' if count == 1 else 'messages'}"

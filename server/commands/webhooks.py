@@ -5,24 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 import click
 
-from ..domain.webhook import (
-    DEFAULT_OVERLAP,
-    ENDPOINTS_AT_MOST,
-    Endpoint,
-    EndpointState,
-    EventType,
-    new_secret,
-)
-from ..errors import ConfigError, TooManyEndpoints
-from ..store.admin import endpoints as store
-from ..store.pool import Pool, reached
-from ..store.replication import changed
-from .common import Invocation, as_json, json_option, run, show_json, table
-from .webhook_log import log, require_active, retry
+from clarion.admin.v1 import webhook_pb2 as pb
+
+from ..domain.webhook import DEFAULT_OVERLAP, EventType
+from .common import json_option, run, show_json, table
+from .messages import as_data, moment
+from .remote import Admin, admin_options
+from .webhook_log import log, replay, retry
 
 __all__ = ["webhooks"]
 
@@ -47,8 +40,8 @@ def webhooks() -> None:
     """Manage webhook endpoints: URLs that are notified of deliveries."""
 
 
-webhooks.add_command(log)
-webhooks.add_command(retry)
+for _command in (log, retry, replay):
+    webhooks.add_command(_command)
 
 
 @webhooks.command()
@@ -62,55 +55,47 @@ webhooks.add_command(retry)
     help="Send only this event; repeatable.  [default: all events]",
 )
 @json_option
-@click.pass_obj
-def create(invocation: Invocation, *, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
+@admin_options
+def create(*, admin: Admin, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
     """Create an endpoint and print its secret, which is shown only once.
 
     The secret signs the messages to the endpoint.
     """
-    from ..wiring.webhooks import check_url  # noqa: PLC0415 - see server/cli.py
-
-    secret, wanted = new_secret(), [EventType(event) for event in events] or list(EventType)
-
-    async def work() -> Endpoint:
-        await check_url(invocation.settings(), url)
-        async with invocation.database() as pool, changed(pool):
-            return await store.create_endpoint(pool, project=project, url=url, events=wanted, secret=secret)
-
-    try:
-        endpoint = run(work())
-    except TooManyEndpoints as error:
-        raise ConfigError(
-            f"project {project} already has {ENDPOINTS_AT_MOST} endpoints, which is the maximum;"
-            " delete one with `clarion webhooks delete`"
-        ) from error
+    made = _called(admin, "CreateWebhook", pb.CreateWebhookRequest(project=project, url=url, events=events))
     if as_json:
-        show_json({**_shown(endpoint), "secret": secret})
+        show_json({**as_data(made.webhook), "secret": made.secret})
         return
-    click.echo(secret)
-    about = f"Endpoint ID: {endpoint.id}. Save the secret above: it is not shown again."
+    click.echo(made.secret)
+    about = f"Endpoint ID: {made.webhook.webhook_id}. Save the secret above: it is not shown again."
     click.echo(f"{about} The endpoint receives events from now on.", err=True)
 
 
 @webhooks.command(name="list")
-@click.option("--project", help="Only endpoints of this project.")
+@click.option("--project", default="", help="Only endpoints of this project.")
 @json_option
-@click.pass_obj
-def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool) -> None:
+@admin_options
+def list_endpoints(*, admin: Admin, project: str, as_json: bool) -> None:
     """List endpoints, the newest first."""
+    request = pb.ListWebhooksRequest(project=project, page_size=1000)
 
-    async def work() -> list[Endpoint]:
-        async with invocation.database() as pool, reached():
-            return await store.list_endpoints(pool, project)
+    async def work() -> list[pb.Webhook]:
+        found: list[pb.Webhook] = []
+        async with admin.opened() as client:
+            while True:
+                page = await client.call("webhooks", "ListWebhooks", request)
+                found += page.webhooks
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    return found
 
     found = run(work())
     if as_json:
-        show_json([_shown(endpoint) for endpoint in found])
+        show_json([as_data(one) for one in found])
         return
     table(
         [
             {
-                "ID": one.id,
+                "ID": one.webhook_id,
                 "PROJECT": one.project,
                 "URL": one.url,
                 "EVENTS": ",".join(event.removeprefix("trigger.") for event in one.events),
@@ -132,83 +117,67 @@ def list_endpoints(invocation: Invocation, *, project: str | None, as_json: bool
     help="How long messages are also signed with the old secret, such as 30m or 7d; 0s to stop at once.",
 )
 @json_option
-@click.pass_obj
-def rotate(invocation: Invocation, *, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
+@admin_options
+def rotate(*, admin: Admin, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
     """Replace an endpoint's secret; the new one is shown only once. Takes effect within a second."""
-    secret = new_secret()
-    endpoint = _changed(
-        invocation, webhook_id, lambda pool: store.rotate_secret(pool, webhook_id, secret, overlap)
-    )
+    request = pb.RotateWebhookSecretRequest(webhook_id=str(webhook_id), overlap=overlap)
+    made = _called(admin, "RotateWebhookSecret", request)
     if as_json:
-        show_json({**_shown(endpoint), "secret": secret})
+        show_json({**as_data(made.webhook), "secret": made.secret})
         return
-    click.echo(secret)
-    until = endpoint.previous_until
-    rest = f"also signs until {until.isoformat(timespec='seconds')}" if until else "is no longer used"
+    click.echo(made.secret)
+    until = made.webhook.HasField("previous_secret_until")
+    rest = f"also signs until {moment(made.webhook.previous_secret_until)}" if until else "is no longer used"
     click.echo(f"Save the secret above: it is not shown again. The previous secret {rest}.", err=True)
 
 
 @webhooks.command()
 @click.argument("webhook_id", type=click.UUID)
-@click.pass_obj
-def disable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+@admin_options
+def disable(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Stop sending to an endpoint.
 
     Events that occur while it is disabled are not delivered later; messages already queued stay queued.
     """
-    _set_state(invocation, webhook_id, EndpointState.DISABLED)
+    _show_state(_called(admin, "DisableWebhook", pb.DisableWebhookRequest(webhook_id=str(webhook_id))))
 
 
 @webhooks.command()
 @click.argument("webhook_id", type=click.UUID)
-@click.pass_obj
-def enable(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+@admin_options
+def enable(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Enable a disabled endpoint.
 
     This includes endpoints that were disabled because they answered 410.
     """
-    _set_state(invocation, webhook_id, EndpointState.ACTIVE)
+    _show_state(_called(admin, "EnableWebhook", pb.EnableWebhookRequest(webhook_id=str(webhook_id))))
 
 
 @webhooks.command()
 @click.argument("webhook_id", type=click.UUID)
-@click.pass_obj
-def delete(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+@admin_options
+def delete(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Delete an endpoint and its queued messages, but not its log."""
-    endpoint = _changed(invocation, webhook_id, lambda pool: store.delete_endpoint(pool, webhook_id))
-    click.echo(f"deleted {endpoint.id}")
+    _called(admin, "DeleteWebhook", pb.DeleteWebhookRequest(webhook_id=str(webhook_id)))
+    click.echo(f"deleted {webhook_id}")
 
 
 @webhooks.command()
 @click.argument("webhook_id", type=click.UUID)
-@click.pass_obj
-def test(invocation: Invocation, *, webhook_id: uuid.UUID) -> None:
+@admin_options
+def test(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Send the event `webhook.test` to an active endpoint."""
-
-    async def work() -> uuid.UUID:
-        async with invocation.database() as pool, changed(pool):
-            await require_active(pool, webhook_id)
-            return await store.send_test(pool, webhook_id)
-
-    click.echo(run(work()))
+    click.echo(_called(admin, "TestWebhook", pb.TestWebhookRequest(webhook_id=str(webhook_id))).message_id)
     click.echo(f"See `clarion webhooks log {webhook_id}` for the result.", err=True)
 
 
-def _set_state(invocation: Invocation, webhook_id: uuid.UUID, state: EndpointState) -> None:
-    endpoint = _changed(invocation, webhook_id, lambda pool: store.set_state(pool, webhook_id, state))
-    click.echo(f"{endpoint.id} is {endpoint.state}")
+def _show_state(response: Any) -> None:
+    click.echo(f"{response.webhook.webhook_id} is {response.webhook.state}")
 
 
-def _changed(
-    invocation: Invocation, webhook_id: uuid.UUID, change: Callable[[Pool], Awaitable[Endpoint]]
-) -> Endpoint:
-    async def work() -> Endpoint:
-        async with invocation.database() as pool, changed(pool):
-            return await change(pool)
+def _called(admin: Admin, method: str, request: Any) -> Any:
+    async def work() -> Any:
+        async with admin.opened() as client:
+            return await client.call("webhooks", method, request)
 
     return run(work())
-
-
-def _shown(endpoint: Endpoint) -> dict[str, object]:
-    shown: dict[str, object] = as_json(endpoint)
-    return shown

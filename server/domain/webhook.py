@@ -75,6 +75,7 @@ class Endpoint:
     """A URL of a project that receives events, without its secrets."""
 
     id: uuid.UUID
+    project_id: int
     project: str
     url: str
     events: tuple[EventType, ...]

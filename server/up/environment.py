@@ -14,7 +14,7 @@ from gateway import basic_environment
 __all__ = ["DISPATCHER", "GATEWAY", "SERVER", "child_environment"]
 
 _PREFIX = "CLARION_"
-SERVER = frozenset({"DATABASE", "SERVER", "LIMITS", "LOG"})
+SERVER = frozenset({"DATABASE", "SERVER", "LIMITS", "WEBHOOKS", "LOG"})
 """The sections of the configuration that a server reads."""
 DISPATCHER = frozenset({"DATABASE", "SERVER", "DISPATCH", "WEBHOOKS", "PROVIDERS", "LOG"})
 GATEWAY = frozenset({"GATEWAY", "LOG"})

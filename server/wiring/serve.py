@@ -55,9 +55,9 @@ async def serve(settings: Settings, config: Path | None) -> None:
         StoreUnavailable: the database cannot be reached at the start.
     """
     from ..admin.guard import admin_guards  # noqa: PLC0415 - see above
-    from ..admin.services import Backend  # noqa: PLC0415
     from ..api.server import RpcServer  # noqa: PLC0415
     from ..channels.email_address import set_refused_domains  # noqa: PLC0415
+    from .operators import build_backend  # noqa: PLC0415
 
     set_refused_domains(settings.server.refused_domains)
     primary = primary_of(settings)
@@ -90,7 +90,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             limits=limits,
             max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
-            guards=admin_guards(Backend(for_operators), deadline=settings.server.deadline),
+            guards=admin_guards(build_backend(settings, for_operators), deadline=settings.server.deadline),
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))

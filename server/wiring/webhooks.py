@@ -7,9 +7,8 @@ from ..dispatcher.resolver import SHARED
 from ..dispatcher.webhooks.address_policy import AddressPolicy
 from ..dispatcher.webhooks.client import Poster
 from ..dispatcher.webhooks.url_check import problems_of
-from ..errors import ConfigError
 
-__all__ = ["build_poster", "check_url"]
+__all__ = ["build_poster", "url_problems"]
 
 
 def build_poster(settings: Settings) -> Poster:
@@ -22,11 +21,6 @@ def build_poster(settings: Settings) -> Poster:
     return Poster(AddressPolicy(webhooks.allow), timeout=webhooks.timeout, ca_file=webhooks.ca_file)
 
 
-async def check_url(settings: Settings, url: str) -> None:
-    """Reject a URL to which no message could be sent from this machine.
-
-    Raises:
-        ConfigError: The URL is invalid. The text lists every problem.
-    """
-    if problems := await problems_of(url, AddressPolicy(settings.webhooks.allow), SHARED):
-        raise ConfigError(f"the URL: {'; '.join(problems)}")
+async def url_problems(settings: Settings, url: str) -> list[str]:
+    """Return every problem of a URL to which messages would be sent; an empty list if there is none."""
+    return await problems_of(url, AddressPolicy(settings.webhooks.allow), SHARED)

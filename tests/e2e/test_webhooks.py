@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from clarion.admin.v1 import webhook_pb2 as pb
 from server.cli import cli
 from server.commands.webhook_log import next_attempt
 from server.dispatcher.webhooks.signing import signed_headers
-from server.domain.webhook import Logged, MessageState
 from server.errors import ConfigError
 from tests.kit.commands import clarion
 from tests.kit.processes import is_listened_on
@@ -143,22 +142,29 @@ async def test_example_receiver_accepts_only_signed_messages(
         # One line for each of the two messages: rejected and repeated messages printed none.
         assert [(await printed.readline()).decode() for _ in range(2)] == ["trigger.dead t-1\n"] * 2
 
-        rotated = await shown(demo, "rotate", made["id"])
-        await asyncio.to_thread(invoked, demo, "test", made["id"])
+        rotated = await shown(demo, "rotate", made["webhook_id"])
+        await asyncio.to_thread(invoked, demo, "test", made["webhook_id"])
         await until_said(printed, "webhook.test None")  # the old secret still signs
     assert rotated["secret"] != made["secret"]
     await check_lists(demo, made, number)
-    assert (await asyncio.to_thread(invoked, demo, "delete", made["id"])).output == f"deleted {made['id']}\n"
+    assert (
+        await asyncio.to_thread(invoked, demo, "delete", made["webhook_id"])
+    ).output == f"deleted {made['webhook_id']}\n"
 
 
 async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
     """Check what the log and the list say of the endpoint, and that nothing says its secrets."""
-    logged = await shown(demo, "log", made["id"])
+    logged = await shown(demo, "log", made["webhook_id"])
     found = {one["trigger_id"]: one for one in logged}
-    assert (found[number]["type"], found[None]["type"]) == ("trigger.delivered", "webhook.test")
-    for one in (found[number], found[None]):
-        assert (one["state"], one["status"], one["attempt"]["number"]) == ("delivered", 204, 1)
-    [listed] = [one for one in await shown(demo, "list", "--project", "demo") if one["id"] == made["id"]]
+    assert (found[number]["type"], found[""]["type"]) == ("trigger.delivered", "webhook.test")
+    for one in (found[number], found[""]):
+        [attempt] = one["webhook_attempts"]
+        assert (one["message_state"], attempt["status"], attempt["number"]) == ("delivered", 204, 1)
+    [listed] = [
+        one
+        for one in await shown(demo, "list", "--project", "demo")
+        if one["webhook_id"] == made["webhook_id"]
+    ]
     assert (listed["url"], listed["state"], len(listed["events"])) == (made["url"], "active", 4)
     assert "whsec" not in json.dumps([listed, logged])
     for text in (demo.log("dispatcher"), demo.log("server-0")):
@@ -167,21 +173,23 @@ async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "problem"),
+    ("project", "url", "problem"),
     [
         (
+            "demo",
             "ftp://user:pw@8.8.8.8/#x",
-            r"the URL: must start with https:// .*; must not contain a user name .*; must not have a",
+            r"url: must start with https:// .*; must not contain a user name .*; must not have a",
         ),
         (
+            "demo",
             "https://10.1.2.3/",
-            r"the URL: 10\.1\.2\.3 is not a public address; to allow it, .* \(CLARION_WEBHOOKS_ALLOW",
+            r"url: 10\.1\.2\.3 is not a public address; to allow it, .* \(CLARION_WEBHOOKS_ALLOW",
         ),
-        ("https://8.8.8.8/", r"there is no project unknown; `clarion projects list` shows them"),
+        ("unknown", "https://8.8.8.8/", r"there is no project unknown; `clarion projects list` shows them"),
     ],
 )
-def test_invalid_endpoint_is_rejected(demo: Stack, url: str, problem: str) -> None:
-    done = invoked(demo, "create", "--project", "unknown", "--url", url)
+def test_invalid_endpoint_is_rejected(demo: Stack, project: str, url: str, problem: str) -> None:
+    done = invoked(demo, "create", "--project", project, "--url", url)
     assert isinstance(done.exception, ConfigError)
     assert re.match(problem, str(done.exception))
 
@@ -234,18 +242,18 @@ def test_disabled_endpoint_suggests_enabling_it(demo: Stack) -> None:
     made = json.loads(
         invoked(demo, "create", "--project", "demo", "--url", "http://127.0.0.1:1/", "--json").stdout
     )
-    invoked(demo, "disable", made["id"])
-    said = f"endpoint {made['id']} is disabled (by hand); run `clarion webhooks enable {made['id']}` first"
-    assert str(invoked(demo, "test", made["id"]).exception) == said
-    assert str(invoked(demo, "retry", "--all-failed", made["id"]).exception) == said
-    assert invoked(demo, "log", made["id"]).output == "No webhook messages found.\n"
-    invoked(demo, "delete", made["id"])
+    invoked(demo, "disable", made["webhook_id"])
+    said = f"Endpoint {made['webhook_id']} is disabled (by hand); enable it first."
+    assert str(invoked(demo, "test", made["webhook_id"]).exception) == said
+    assert str(invoked(demo, "retry", "--all-failed", made["webhook_id"]).exception) == said
+    assert invoked(demo, "log", made["webhook_id"]).output == "No webhook messages found.\n"
+    invoked(demo, "delete", made["webhook_id"])
 
 
 def test_log_shows_the_next_attempt() -> None:
-    now = dt.datetime.now(dt.UTC)
-    one = Logged(uuid.uuid4(), uuid.uuid4(), "webhook.test", None, now, MessageState.RETRYING, now, None)
-    later = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
+    one = pb.WebhookMessage()
+    assert next_attempt(one) is None
+    one.next_attempt_time.FromDatetime(dt.datetime.now(dt.UTC))
     assert next_attempt(one) == "due"
-    assert next_attempt(replace(one, next_attempt_at=later)) == "9999-01-01T00:00:00+00:00"
-    assert next_attempt(replace(one, next_attempt_at=None)) is None
+    one.next_attempt_time.FromDatetime(dt.datetime(9999, 1, 1, tzinfo=dt.UTC))
+    assert next_attempt(one) == "9999-01-01T00:00:00+00:00"

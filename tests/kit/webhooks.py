@@ -10,6 +10,7 @@ from server.domain.delivery import Attempt, AttemptOutcome, ClaimRequest, Finish
 from server.domain.trigger import Trigger
 from server.domain.webhook import Endpoint, EventType, WebhookClaim, new_secret
 from server.store.admin.endpoints import create_endpoint
+from server.store.admin.webhook_log import database_time, retry_messages
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.queue.webhooks import WebhookQueue
@@ -22,7 +23,16 @@ URL = "https://hooks.example/clarion"
 async def an_endpoint(pool: Pool, *events: EventType, project: str = "one", url: str = URL) -> Endpoint:
     """Create an endpoint that receives these events, or all."""
     wanted = events or tuple(EventType)
-    return await create_endpoint(pool, project=project, url=url, events=wanted, secret=new_secret())
+    async with pool.acquire() as connection, connection.transaction():
+        return await create_endpoint(connection, project=project, url=url, events=wanted, secret=new_secret())
+
+
+async def retried(pool: Pool, **which: Any) -> int:
+    """Retry failed messages; return how many."""
+    async with pool.acquire() as connection, connection.transaction():
+        count, done = await retry_messages(connection, await database_time(pool), **which)
+    assert done
+    return count
 
 
 async def happened(

@@ -73,6 +73,7 @@ def test_no_repr_shows_a_secret_or_a_url() -> None:
     url = "https://example.com/?token=1"
     created = Endpoint(
         id=uuid.uuid4(),
+        project_id=1,
         project="p",
         url=url,
         events=(EventType.DEAD,),

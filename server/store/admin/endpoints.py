@@ -30,6 +30,7 @@ __all__ = [
     "list_endpoints",
     "rotate_secret",
     "send_test",
+    "set_events",
     "set_state",
 ]
 
@@ -37,46 +38,67 @@ _SQL = load("admin/endpoints.sql")
 
 
 async def create_endpoint(
-    pool: Pool, *, project: str, url: str, events: Iterable[EventType], secret: str
+    connection: Connection, *, project: str, url: str, events: Iterable[EventType], secret: str
 ) -> Endpoint:
     """Create an endpoint of the project. It receives only later events.
+
+    Args:
+        connection: The database, in a transaction.
+        project: The name of an existing project.
+        url: Where messages are posted to.
+        events: The events that it receives.
+        secret: Signs the messages.
 
     Raises:
         ProjectNotFound: No project has this name.
         TooManyEndpoints: The project already has the maximum number of endpoints.
     """
-    async with pool.acquire() as connection, connection.transaction():
-        project_id = await connection.fetchval(*_SQL["lock_project"](name=project))
-        if project_id is None:
-            raise ProjectNotFound.of(project)
-        if await connection.fetchval(*_SQL["count"](project_id=project_id)) >= ENDPOINTS_AT_MOST:
-            raise TooManyEndpoints
-        row = await connection.fetchrow(
-            *_SQL["create"](project_id=project_id, url=url, events=sorted(events), secret=secret)
-        )
+    project_id = await connection.fetchval(*_SQL["lock_project"](name=project))
+    if project_id is None:
+        raise ProjectNotFound.of(project)
+    if await connection.fetchval(*_SQL["count"](project_id=project_id)) >= ENDPOINTS_AT_MOST:
+        raise TooManyEndpoints
+    row = await connection.fetchrow(
+        *_SQL["create"](project_id=project_id, url=url, events=sorted(events), secret=secret)
+    )
     assert row is not None  # noqa: S101 - just written
     return _endpoint(row)
 
 
-async def list_endpoints(pool: Pool, project: str | None = None) -> list[Endpoint]:
-    """Return the endpoints of one project, or of all, the newest first."""
-    return [_endpoint(row) for row in await pool.fetch(*_SQL["list"](project=project))]
+async def list_endpoints(
+    database: Pool | Connection, projects: Iterable[int] | None = None
+) -> list[Endpoint]:
+    """Return the endpoints of these projects, or of all, the newest first. A project has at most ten."""
+    ids = None if projects is None else sorted(projects)
+    return [_endpoint(row) for row in await database.fetch(*_SQL["list"](projects=ids))]
 
 
-async def find_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
+async def find_endpoint(database: Pool | Connection, endpoint_id: uuid.UUID) -> Endpoint:
     """Return an endpoint.
 
     Raises:
         EndpointNotFound: No endpoint has this id.
     """
-    return _found(await pool.fetchrow(*_SQL["find"](id=endpoint_id)), endpoint_id)
+    return _found(await database.fetchrow(*_SQL["find"](id=endpoint_id)), endpoint_id)
 
 
-async def rotate_secret(pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta) -> Endpoint:
+async def set_events(connection: Connection, endpoint_id: uuid.UUID, events: Iterable[EventType]) -> Endpoint:
+    """Change which events an endpoint receives, and return the endpoint.
+
+    Raises:
+        EndpointNotFound: No endpoint has this id.
+    """
+    row = await connection.fetchrow(*_SQL["set_events"](id=endpoint_id, events=sorted(events)))
+    return _found(row, endpoint_id)
+
+
+async def rotate_secret(
+    database: Pool | Connection, endpoint_id: uuid.UUID, secret: str, overlap: dt.timedelta
+) -> Endpoint:
     """Replace the secret of an endpoint and return the endpoint.
 
     Args:
-        pool: The database.
+        database: The database.
         endpoint_id: The endpoint.
         secret: The new secret.
         overlap: How long the previous secret also signs. If zero, it is deleted.
@@ -84,43 +106,42 @@ async def rotate_secret(pool: Pool, endpoint_id: uuid.UUID, secret: str, overlap
     Raises:
         EndpointNotFound: No endpoint has this id.
     """
-    row = await pool.fetchrow(
+    row = await database.fetchrow(
         *_SQL["rotate_secret"](id=endpoint_id, secret=secret, overlap=overlap, keep_previous=bool(overlap))
     )
     return _found(row, endpoint_id)
 
 
-async def set_state(pool: Pool, endpoint_id: uuid.UUID, state: EndpointState) -> Endpoint:
+async def set_state(database: Pool | Connection, endpoint_id: uuid.UUID, state: EndpointState) -> Endpoint:
     """Disable an endpoint, or enable it again; return the endpoint.
 
     Raises:
         EndpointNotFound: No endpoint has this id.
     """
     because = "" if state is EndpointState.ACTIVE else "by hand"
-    row = await pool.fetchrow(*_SQL["set_state"](id=endpoint_id, state=state.value, because=because))
+    row = await database.fetchrow(*_SQL["set_state"](id=endpoint_id, state=state.value, because=because))
     return _found(row, endpoint_id)
 
 
-async def delete_endpoint(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
+async def delete_endpoint(connection: Connection, endpoint_id: uuid.UUID) -> Endpoint:
     """Delete an endpoint and its queued messages, but not its log; return the endpoint.
 
     Raises:
         EndpointNotFound: No endpoint has this id.
     """
-    async with pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(*_SQL["delete"](id=endpoint_id))
-        await connection.execute(*_SQL["delete_queued"](id=endpoint_id))
+    row = await connection.fetchrow(*_SQL["delete"](id=endpoint_id))
+    await connection.execute(*_SQL["delete_queued"](id=endpoint_id))
     return _found(row, endpoint_id)
 
 
-async def send_test(pool: Pool, endpoint_id: uuid.UUID) -> uuid.UUID:
+async def send_test(database: Pool | Connection, endpoint_id: uuid.UUID) -> uuid.UUID:
     """Queue a test message for an active endpoint; return the message's id.
 
     Raises:
         EndpointNotFound: No active endpoint has this id.
     """
     statement = _SQL["send_test"](id=endpoint_id, type=TEST, message_ttl=POLICY.ttl)
-    message_id: uuid.UUID | None = await pool.fetchval(*statement)
+    message_id: uuid.UUID | None = await database.fetchval(*statement)
     if message_id is None:
         raise EndpointNotFound.of(endpoint_id)
     return message_id
@@ -145,6 +166,7 @@ def _found(row: asyncpg.Record | None, endpoint_id: uuid.UUID) -> Endpoint:
 def _endpoint(row: asyncpg.Record) -> Endpoint:
     return Endpoint(
         id=row["id"],
+        project_id=row["project_id"],
         project=row["project"],
         url=row["url"],
         events=tuple(EventType(event) for event in row["events"]),

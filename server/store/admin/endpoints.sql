@@ -1,5 +1,5 @@
 -- fragment: endpoint_columns
-w.id, w.url, w.events, w.state, w.created_at, w.disabled_because, w.previous_until,
+w.id, w.project_id, w.url, w.events, w.state, w.created_at, w.disabled_because, w.previous_until,
 (SELECT name FROM project WHERE project.id = w.project_id) AS project
 
 -- name: lock_project
@@ -17,8 +17,12 @@ RETURNING
 -- name: list
 SELECT
     -- include: endpoint_columns
-FROM webhook w JOIN project p ON p.id = w.project_id
-WHERE :project::text IS NULL OR p.name = :project ORDER BY w.created_at DESC, w.id
+FROM webhook w WHERE :projects::int8[] IS NULL OR w.project_id = ANY(:projects) ORDER BY w.created_at DESC, w.id
+
+-- name: set_events
+UPDATE webhook w SET events = :events WHERE id = :id
+RETURNING
+    -- include: endpoint_columns
 
 -- name: find
 SELECT

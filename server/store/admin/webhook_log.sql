@@ -13,14 +13,22 @@ END AS state
 -- fragment: join_log
 LEFT JOIN webhook_queue q ON q.message_id = m.id
 LEFT JOIN webhook_attempt a ON a.message_id = m.id
-ORDER BY m.created_at DESC, m.id, a.number DESC
+ORDER BY m.created_at DESC, m.id DESC, a.number DESC
+
+-- fragment: is_wanted
+-- The endpoint may have been deleted: its messages are then visible to those who may see all projects.
+(:endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id)
+AND (:projects::int8[] IS NULL
+    OR EXISTS (SELECT FROM webhook w WHERE w.id = m.webhook_id AND w.project_id = ANY(:projects)))
+AND (:before::timestamptz IS NULL OR (m.created_at, m.id) < (:before, :before_id::uuid))
 
 -- name: log
 SELECT
     -- include: log_columns
 FROM (
-    SELECT * FROM webhook_message WHERE :endpoint_id::uuid IS NULL OR webhook_id = :endpoint_id
-    ORDER BY created_at DESC, id LIMIT :limit
+    SELECT * FROM webhook_message m WHERE
+        -- include: is_wanted
+    ORDER BY created_at DESC, id DESC LIMIT :limit
 ) AS m
 -- include: join_log
 
@@ -36,8 +44,9 @@ FROM (
         SELECT message_id FROM webhook_queue
         WHERE attempt > (claimed_by IS NOT NULL AND due_at > now())::int
     ) AS failed JOIN webhook_message m USING (id)
-    WHERE :endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id
-    ORDER BY m.created_at DESC, m.id LIMIT :limit
+    WHERE
+        -- include: is_wanted
+    ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
 ) AS m
 -- include: join_log
 
@@ -50,7 +59,7 @@ WITH chosen AS (
     SELECT m.id, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
         WHERE a.message_id = m.id) AS attempts
     FROM webhook_message m JOIN webhook w ON w.id = m.webhook_id
-    WHERE m.failed_at <= :before AND (:ids::uuid[] IS NULL OR m.id = ANY(:ids))
+    WHERE m.failed_at <= :before AND (:projects::int8[] IS NULL OR w.project_id = ANY(:projects)) AND (:ids::uuid[] IS NULL OR m.id = ANY(:ids))
         AND (:endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id)
     ORDER BY m.created_at LIMIT :limit FOR UPDATE OF m SKIP LOCKED
 ), requeued AS (
@@ -65,10 +74,33 @@ ON CONFLICT (message_id) DO NOTHING RETURNING message_id
 -- due messages that have all their attempts left, do not change.
 UPDATE webhook_queue SET due_at = now(), expires_at = now() + make_interval(secs => :message_ttl), tries_from = attempt
 WHERE message_id = ANY(ARRAY(
-    SELECT message_id FROM webhook_queue
-    WHERE attempt > 0 AND claimed_by IS NULL AND claimed_at <= :before
+    SELECT message_id FROM webhook_queue q
+    WHERE (:projects::int8[] IS NULL
+            OR EXISTS (SELECT FROM webhook w WHERE w.id = q.webhook_id AND w.project_id = ANY(:projects)))
+        AND attempt > 0 AND claimed_by IS NULL AND claimed_at <= :before
         AND (due_at > now() OR tries_from < attempt)
         AND (:ids::uuid[] IS NULL OR message_id = ANY(:ids))
         AND (:endpoint_id::uuid IS NULL OR webhook_id = :endpoint_id)
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING message_id
+
+-- name: replay
+-- Queues messages again, the oldest first, whatever became of them. Those that are queued stay as they are. Returns the
+-- last of the chosen ones, and how many were queued.
+WITH chosen AS (
+    SELECT m.id, m.created_at, m.webhook_id, (SELECT coalesce(max(number), 0) FROM webhook_attempt a
+        WHERE a.message_id = m.id) AS attempts
+    FROM webhook_message m
+    WHERE m.webhook_id = :endpoint_id AND m.created_at >= :since AND m.created_at <= :until
+        AND (:after_id::uuid IS NULL OR (m.created_at, m.id) > (:after, :after_id))
+    ORDER BY m.created_at, m.id LIMIT :limit
+), requeued AS (
+    UPDATE webhook_message SET failed_at = NULL
+    WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND failed_at IS NOT NULL
+), queued AS (
+    INSERT INTO webhook_queue (message_id, webhook_id, expires_at, attempt, tries_from)
+    SELECT id, webhook_id, now() + make_interval(secs => :message_ttl), attempts, attempts FROM chosen
+    ON CONFLICT (message_id) DO NOTHING RETURNING message_id
+)
+SELECT created_at, id, (SELECT count(*) FROM chosen) AS chosen, (SELECT count(*) FROM queued) AS queued
+FROM chosen ORDER BY created_at DESC, id DESC LIMIT 1

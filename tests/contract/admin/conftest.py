@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from server.admin.client import LocalAdmin
-from server.admin.services import Backend
+from server.config import load
 from server.store.pool import Pool
+from server.wiring.operators import build_backend
 from tests.kit.admin import create_admin_key
 from tests.kit.stack import Stack, client
 
@@ -35,7 +36,7 @@ class Operator:
 
 @pytest.fixture(scope="session")
 async def local(pool: Pool) -> LocalAdmin:
-    return LocalAdmin(Backend(pool))
+    return LocalAdmin(build_backend(load(None, {}), pool))
 
 
 @pytest.fixture

@@ -9,20 +9,25 @@ import uuid
 import pytest
 
 from server.domain.delivery import AttemptOutcome, Released
-from server.domain.webhook import POLICY, EndpointState, MessageState, WebhookClaim
+from server.domain.webhook import POLICY, Endpoint, EndpointState, MessageState, WebhookClaim
 from server.errors import EndpointNotFound
 from server.store.admin.endpoints import delete_endpoint, list_endpoints, rotate_secret, send_test, set_state
-from server.store.admin.webhook_log import list_log, retry_messages
+from server.store.admin.webhook_log import list_log
 from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.store.retention import delete_messages
 from tests.kit.documented_schemas import check_webhook
-from tests.kit.webhooks import an_endpoint, answered, claimed, happened
+from tests.kit.webhooks import an_endpoint, answered, claimed, happened, retried
 
 DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 DAY = 86_400.0
+
+
+async def deleted(pool: Pool, endpoint_id: uuid.UUID) -> Endpoint:
+    async with pool.acquire() as connection, connection.transaction():
+        return await delete_endpoint(connection, endpoint_id)
 
 
 async def one_message(pool: Pool, *, lease: float = 60) -> tuple[WebhookQueue, WebhookClaim]:
@@ -131,13 +136,13 @@ async def test_retried_message_gets_a_full_count_of_attempts(
     queue, claim = await one_message(pool)
     await happened(pool)
     assert await list_log(pool, failed=True) == []  # one is on its way for the first time, one waits for it
-    assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
+    assert await retried(pool, endpoint_id=claim.endpoint_id) == 0
     await queue.finish([answered(claim, 500, retry_in=retry_in)])
     await pool.execute("UPDATE webhook_queue SET expires_at = now() WHERE message_id = $1", claim.id)
     [failed] = await list_log(pool, claim.endpoint_id, failed=True)
     assert (failed.message_id, failed.state, failed.answer) == (claim.id, state, "said")
-    assert await retry_messages(pool, ids=[claim.id, uuid.uuid4()]) == 1
-    assert await retry_messages(pool, ids=[claim.id]) == 0
+    assert await retried(pool, ids=[claim.id, uuid.uuid4()]) == 1
+    assert await retried(pool, ids=[claim.id]) == 0
     [waits] = await list_log(pool, failed=True)
     assert (waits.message_id, waits.state) == (claim.id, MessageState.RETRYING)
     assert await queue.bury_expired("too late", "too late, in doubt") == 0
@@ -159,7 +164,7 @@ async def test_only_failed_messages_of_an_endpoint_are_retried(pool: Pool) -> No
         ]
     )
     failed = await list_log(pool, one.id, failed=True)
-    assert await retry_messages(pool, endpoint_id=one.id) == len(failed) >= 2
+    assert await retried(pool, endpoint_id=one.id) == len(failed) >= 2
     assert {again.id for again in await claimed(queue, one, other)} == {found.message_id for found in failed}
 
 
@@ -227,12 +232,12 @@ async def test_deleted_endpoint_gets_nothing_and_keeps_its_log(pool: Pool) -> No
     queue, claim = await one_message(pool)
     await queue.finish([answered(claim, 500)])
     await happened(pool)
-    assert await delete_endpoint(pool, claim.endpoint_id)
+    assert await deleted(pool, claim.endpoint_id)
     with pytest.raises(EndpointNotFound):
-        await delete_endpoint(pool, claim.endpoint_id)
+        await deleted(pool, claim.endpoint_id)
     assert await queue.waiting() == 0
     assert {one.state for one in await list_log(pool)} == {MessageState.DEAD}
-    assert await retry_messages(pool, endpoint_id=claim.endpoint_id) == 0
+    assert await retried(pool, endpoint_id=claim.endpoint_id) == 0
 
 
 async def test_test_message_ignores_the_chosen_events(pool: Pool) -> None:

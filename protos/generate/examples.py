@@ -74,7 +74,7 @@ QUERIES = {"DeliveryService_StreamTriggers": f"?trigger_ids={TRIGGER_ID}"}
 BATCH_BODY = {
     "triggers": [
         {"campaign_id": 44, **BODIES["email"], "request_id": REQUEST_ID},
-        {"campaign_id": 99, **BODIES["text"], "send_at": "2026-12-24T18:00:00+01:00"},
+        {"campaign_id": 99, **BODIES["text"]},
     ]
 }
 BATCH = [

@@ -71,6 +71,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
         }
         for name, one in body.get("examples", {}).items()
     ]
+    only = [{"summary": "Try it", "curl": _curl(path, verb, operation, body.get("example"))}]
     return {
         "id": operation["operationId"],
         "verb": verb.upper(),
@@ -80,7 +81,7 @@ def _call(document: Document, path: str, verb: str, operation: Document) -> dict
         "parameters": [_parameter(one) for one in operation.get("parameters", [])],
         "about_body": _resolve(document, body["schema"])["description"] if body else "",
         "body": members_of(document, body["schema"]) if body else [],
-        "examples": examples or [{"summary": "Try it", "curl": _curl(path, verb, operation, None)}],
+        "examples": examples or only,
         "answers": [_answer(document, int(s), one) for s, one in answers.items() if "$ref" not in one],
         "common": [status for status, one in answers.items() if "$ref" in one],
     }

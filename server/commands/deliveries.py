@@ -72,7 +72,7 @@ def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> Non
         until = f" until {waiting.until.isoformat(timespec='seconds')}" if waiting.until else ""
         echo(f"waiting{until}: {waiting.detail}")
     for name in sorted(paused & {attempt.provider for attempt in found.attempts}):
-        echo(f"{name} refuses so many recipients that none are suppressed now; see its dispatcher's log")
+        echo(f"{name} refuses too many recipients, so none are suppressed now; see the log of the dispatcher")
     if found.cancelled_at:
         click.echo(f"cancelled {found.cancelled_at.isoformat()}")
 

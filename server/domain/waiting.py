@@ -110,7 +110,7 @@ class Waiting:
 
 
 def suppression_paused(reports: Sequence[DispatcherReport]) -> set[str]:
-    """Return the providers that refuse so many recipients that a dispatcher has paused suppression."""
+    """Return the providers that refuse too many recipients, so that a dispatcher has paused suppression."""
     statuses = (one for report in reports if report.providers for one in report.providers.items())
     return {name for name, status in statuses if status.suppression_paused}
 

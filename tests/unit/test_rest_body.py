@@ -175,7 +175,7 @@ def test_unclosed_brackets_are_malformed() -> None:
     ids=["unclosed", "closed", "objects", "groups"],
 )
 def test_far_too_deep_body_is_not_read_further(event: str) -> None:
-    """Telling what else is wrong with it would take up to 30 ms."""
+    """Finding out what else is wrong with it would take up to 30 ms."""
     text = f'{{"event": {event}, "user": {{}}}}'.encode()
     assert found(parse_body(text)) == [("", "OUT_OF_RANGE")]
     assert parse_body(text).violations[0].description == "is nested deeper than 32 levels, which is the limit"

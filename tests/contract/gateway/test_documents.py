@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import httpx
 import pytest
 
@@ -31,9 +34,12 @@ async def test_documents_answer_head_requests(
     assert answer.headers["content-length"] == str(built(file).stat().st_size)
 
 
-async def test_documentation_page_loads_and_runs_nothing(client: httpx.AsyncClient) -> None:
-    policy = (await client.get("/docs")).headers["content-security-policy"]
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+async def test_documentation_page_runs_only_its_own_script(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    script = page.text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert page.headers["content-security-policy"] == policy
 
 
 async def test_root_leads_to_the_documentation(client: httpx.AsyncClient) -> None:

@@ -74,12 +74,7 @@ class PipelinedProtocol(asyncio.Protocol):
             SMTPServerDisconnected: The connection is closed.
             SMTPResponseException: The server sent an invalid reply.
         """
-        while not self._replies:
-            if self._error:
-                raise self._error
-            if self.is_flushed:
-                return
-            await self._news()
+        await self._reply(or_flushed=True)
 
     async def read(self) -> SMTPResponse:
         """Wait for the next reply.
@@ -88,15 +83,17 @@ class PipelinedProtocol(asyncio.Protocol):
             SMTPServerDisconnected: The connection is closed.
             SMTPResponseException: The server sent an invalid reply.
         """
+        await self._reply()
+        return self._replies.popleft()
+
+    async def _reply(self, *, or_flushed: bool = False) -> None:
         while not self._replies:
             if self._error:
                 raise self._error
-            await self._news()
-        return self._replies.popleft()
-
-    async def _news(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
+            if or_flushed and self.is_flushed:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""

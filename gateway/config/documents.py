@@ -37,9 +37,7 @@ def all_documents() -> list[Document]:
     page = built("docs.html")
     return [
         Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
-        Document(
-            DOCS_PATH, built("docs.html"), {"content-type": HTML, **READ_ANEW, **_policy(built("docs.html"))}
-        ),
+        Document(DOCS_PATH, page, {"content-type": HTML, **READ_ANEW, **_policy(page)}),
     ]
 
 

@@ -18,7 +18,7 @@ ARGS ?=
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 WORKERS := -n 3 --dist loadgroup
 # What linters read, as in [tool.mypy] files: not the scratch files that a user keeps at the top.
-CODE := server gateway client lab tests tools protos pyproject.toml
+CODE := server gateway portal client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev proto run test test-long test-pythons bare interop lint format bench faults lock wheel clean

@@ -33,17 +33,21 @@ class Upstream:
     port: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Upstream:
+    def parse(cls, text: str, setting: str = "upstreams") -> Upstream:
         """Parse `unix:/path`, `host:port` or `[::1]:port`.
+
+        Args:
+            text: The address.
+            setting: The setting that it is from, for the error.
 
         Raises:
             GatewaySettingsError: the text is none of these.
         """
         if text.startswith(UNIX):
-            return cls(path=_socket_path(text.removeprefix(UNIX), "upstreams"))
+            return cls(path=_socket_path(text.removeprefix(UNIX), setting))
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
-            raise GatewaySettingsError(f"upstreams: {text!r} must be unix:/path or host:port")
+            raise GatewaySettingsError(f"{setting}: {text!r} must be unix:/path or host:port")
         return cls(host=host.strip("[]"), port=int(port))
 
     @property
@@ -71,6 +75,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """The servers, one entry for each process: `unix:/path` or `host:port`."""
     spare: str = ""
     """One more server, which listens only while another restarts. It does not raise the limit of calls."""
+    portal: str = ""
+    """The portal, `unix:/path` or `host:port`; empty: none."""
+    portal_path: Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-]+)+$", max_length=100)] = "/portal"
+    """The path under which browsers reach it: its `base_path`."""
     admin_socket: str = ""
     """Path of Envoy's admin socket (mode 0600). Without it, stopping does not wait for calls in flight."""
     tls_certificate: str = ""
@@ -144,6 +152,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise GatewaySettingsError(
                 f"{missing}: is missing; set both tls_certificate and tls_key, or neither"
             )
+        if self.portal:
+            Upstream.parse(self.portal, "portal")
         if self.admin_socket:
             _socket_path(self.admin_socket, "admin_socket")
 

@@ -116,6 +116,17 @@ def dispatch(invocation: Invocation) -> None:
 
 @cli.command()
 @click.pass_obj
+def portal(invocation: Invocation) -> None:
+    """Run the portal, the pages for operators. It calls the servers and needs no database."""
+    from portal.run import run_portal  # noqa: PLC0415
+
+    settings = invocation.settings()
+    logs.configure(settings.log)
+    run(run_portal(settings.portal))
+
+
+@cli.command()
+@click.pass_obj
 def migrate(invocation: Invocation) -> None:
     """Update the database's schema."""
     settings = invocation.settings()

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gateway import GatewaySettings
+from portal import PortalSettings
 
 from .dispatcher.settings import DispatchSettings
 from .errors import ConfigError
@@ -28,6 +29,7 @@ __all__ = [
     "GatewaySettings",
     "LimitSettings",
     "LogSettings",
+    "PortalSettings",
     "ServerSettings",
     "Settings",
     "WebhookSettings",
@@ -122,6 +124,7 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     gateway: GatewaySettings = GatewaySettings()
+    portal: PortalSettings = PortalSettings()
     dispatch: DispatchSettings = DispatchSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
@@ -138,7 +141,7 @@ _SECTIONS = {
     for field in msgspec.structs.fields(Settings)
     if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
-_LISTS = {"gateway.upstreams", "server.refused_domains", "webhooks.allow"}
+_LISTS = {"gateway.upstreams", "portal.servers", "server.refused_domains", "webhooks.allow"}
 """Settings that are lists, given as comma-separated values in environment variables."""
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")

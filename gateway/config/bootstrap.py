@@ -11,6 +11,7 @@ from .cluster import clusters
 from .correlation import copies
 from .filters import filters
 from .local_replies import local_replies
+from .portal import portal_clusters
 from .routes import route_config
 from .tls import transport_socket
 
@@ -66,7 +67,10 @@ def build(settings: GatewaySettings) -> Config:
     """Return the whole bootstrap configuration for Envoy."""
     bootstrap: Config = {
         "node": {"id": "clarion", "cluster": "clarion"},  # required for TLS certificates from a file
-        "static_resources": {"listeners": [_listener(settings)], "clusters": clusters(settings)},
+        "static_resources": {
+            "listeners": [_listener(settings)],
+            "clusters": [*clusters(settings), *portal_clusters(settings)],
+        },
         "overload_manager": _overload(settings),
         "layered_runtime": {"layers": [HEAP_AS_USED]},
     }

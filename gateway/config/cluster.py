@@ -7,7 +7,7 @@ from typing import Any
 
 from ..settings import GatewaySettings, Upstream
 
-__all__ = ["KEYLESS", "NAME", "READY", "clusters"]
+__all__ = ["KEYLESS", "NAME", "READY", "clusters", "endpoint", "limits"]
 
 Config = dict[str, Any]
 
@@ -33,8 +33,8 @@ def clusters(settings: GatewaySettings) -> list[Config]:
     ordinary = {"DEFAULT": settings.max_concurrent, "HIGH": HIGH_AT_ONCE}
     keyless = {"DEFAULT": KEYLESS_STREAMS, "HIGH": KEYLESS_CALLS}
     return [
-        {**_cluster(settings, NAME, service=""), "circuit_breakers": _limits(ordinary)},
-        {**_cluster(settings, KEYLESS, service=""), "circuit_breakers": _limits(keyless)},
+        {**_cluster(settings, NAME, service=""), "circuit_breakers": limits(ordinary)},
+        {**_cluster(settings, KEYLESS, service=""), "circuit_breakers": limits(keyless)},
         _cluster(settings, READY, service=READY_SERVICE),
     ]
 
@@ -56,7 +56,7 @@ def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
         "outlier_detection": _outlier_detection(),
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [_endpoint(upstream) for upstream in upstreams]}],
+            "endpoints": [{"lb_endpoints": [endpoint(upstream) for upstream in upstreams]}],
         },
     }
 
@@ -108,7 +108,7 @@ def _outlier_detection() -> Config:
     }
 
 
-def _limits(at_once: Mapping[str, int]) -> Config:
+def limits(at_once: Mapping[str, int]) -> Config:
     """Return how many calls of each priority may be in progress; one more is rejected immediately."""
     return {"thresholds": [_threshold(priority, most) for priority, most in at_once.items()]}
 
@@ -123,7 +123,8 @@ def _threshold(priority: str, at_once: int) -> Config:
     }
 
 
-def _endpoint(upstream: Upstream) -> Config:
+def endpoint(upstream: Upstream) -> Config:
+    """Return an endpoint of a cluster."""
     return {"endpoint": {"address": _address(upstream)}}
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "for_grpc_batch",
     "for_head",
     "for_keyless",
+    "for_portal",
     "for_readiness",
     "for_reading",
     "for_rest",
@@ -64,6 +65,8 @@ MAX_GRPC_BYTES = 512 * 1024
 MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
 """The same for batches."""
 MAX_KEYLESS_BYTES = 4096
+MAX_PORTAL_BYTES = 1024 * 1024
+"""Of a form (portal/security.py). A form that arrives slowly waits here and not in the portal."""
 DOCUMENTS_AT_ONCE = 50
 DOCUMENTS_PER_SECOND = 20
 """A document has less than 128 KiB, and a caller who does not read is cut off after `flush_timeout`."""
@@ -157,6 +160,11 @@ def for_stream() -> Config:
 def for_keyless() -> Config:
     """Return the `typed_per_filter_config` of native gRPC that needs no key."""
     return {BUFFER: _buffer_of(MAX_KEYLESS_BYTES), MESSAGES: ON}
+
+
+def for_portal() -> Config:
+    """Return the `typed_per_filter_config` of the portal's pages."""
+    return {BUFFER: _buffer_of(MAX_PORTAL_BYTES)}
 
 
 def for_document() -> Config:

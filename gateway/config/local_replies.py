@@ -8,6 +8,7 @@ from typing import Any
 
 from ..settings import GatewaySettings
 from .contract import BATCH_PATH
+from .portal import SECURITY, portal_replies
 from .replies import (
     FAULT,
     JSON,
@@ -41,7 +42,7 @@ def local_replies(settings: GatewaySettings) -> Config:
     """Return `local_reply_config`."""
     cases = [*_by_cause(settings), *_by_status(settings)]
     mappers = [mapper for condition, reply in cases for mapper in _mappers(condition, reply)]
-    return {"mappers": [*_untranslatable(), *mappers]}
+    return {"mappers": [*_for_browsers(settings), *_untranslatable(), *mappers]}
 
 
 def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
@@ -96,6 +97,18 @@ def _for_rest(condition: Config, reply: Reply) -> Config:
         "body_format_override": text,
         "headers_to_add": [header(*one) for one in reply.headers.items()],
     }
+
+
+def _for_browsers(settings: GatewaySettings) -> Iterator[Config]:
+    """Yield mappers to pages, for the paths of the portal."""
+    for condition, status, page in portal_replies(settings):
+        text = {"text_format_source": {"inline_string": page}, "content_type": SECURITY["content-type"]}
+        yield {
+            "filter": _because(condition),
+            "status_code": int(status),
+            "body_format_override": text,
+            "headers_to_add": [header(*one) for one in SECURITY.items()],
+        }
 
 
 def _untranslatable() -> Iterator[Config]:

@@ -30,6 +30,7 @@ from .filters import (
     for_web,
     for_web_batch,
 )
+from .portal import portal_routes
 from .replies import (
     ADMIN_KEY_MALFORMED,
     ADMIN_KEY_MISSING,
@@ -116,6 +117,7 @@ def _virtual_host(settings: GatewaySettings, contract: Contract, documents: list
             *_page(READY_PATH, {**direct_response(NOT_READY), "typed_per_filter_config": for_readiness()}),
             *(route for one in documents for route in _page(one.path, _file(one))),
             *(route for path in contract.paths for route in _rest_routes(settings, path)),
+            *portal_routes(settings),
             {"match": {"prefix": "/"}, **direct_response(NO_SUCH_PATH)},
         ],
     }

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 
 from gateway import basic_environment
 
-__all__ = ["DISPATCHER", "GATEWAY", "SERVER", "child_environment"]
+__all__ = ["DISPATCHER", "GATEWAY", "PORTAL", "SERVER", "child_environment"]
 
 _PREFIX = "CLARION_"
 SERVER = frozenset({"DATABASE", "SERVER", "LIMITS", "WEBHOOKS", "LOG"})
 """The sections of the configuration that a server reads."""
 DISPATCHER = frozenset({"DATABASE", "SERVER", "DISPATCH", "WEBHOOKS", "PROVIDERS", "LOG"})
 GATEWAY = frozenset({"GATEWAY", "LOG"})
+PORTAL = frozenset({"PORTAL", "LOG"})
 _EVERYWHERE = frozenset({"CLARION_DATA_DIR"})
 _POSTGRES = "PG"
 """Variables of libpq, such as PGSSLROOTCERT."""

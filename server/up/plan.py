@@ -28,7 +28,7 @@ from ..wiring.common import build_providers, opened_pool, with_database
 from . import demo
 from .banner import demo_text, in_url, next_steps, waiting_text
 from .data_folder import RunDir
-from .environment import DISPATCHER, GATEWAY, SERVER, child_environment
+from .environment import DISPATCHER, GATEWAY, PORTAL, SERVER, child_environment
 from .supervisor import Child, Supervisor
 
 __all__ = ["DEMO_KEY_FILE", "up"]
@@ -93,12 +93,14 @@ class _Plan:
         self._servers = [run.socket(f"server-{n}.sock") for n in range(settings.server.processes)]
         self._spare = run.socket("server-spare.sock")
         self._admin = run.socket("envoy-admin.sock")
+        self._portal = run.socket("portal.sock") if settings.portal.enabled else None
 
     def children(self) -> list[Child]:
         """Return the children in start order."""
         postgres = [self._database()] if self._postgres else []
         servers = [self._server(f"server-{number}", path) for number, path in enumerate(self._servers)]
-        return [*postgres, *servers, self._dispatcher(), self._gateway()]
+        portal = [self._portal_process(self._portal)] if self._portal else []
+        return [*postgres, *servers, self._dispatcher(), *portal, self._gateway()]
 
     def spare(self) -> Child:
         """Return the server that runs only while others restart."""
@@ -120,6 +122,8 @@ class _Plan:
         scheme = "https" if self._settings.gateway.tls_certificate else "http"
         url = f"{scheme}://{in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
         self._say(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
+        if self._portal:
+            self._say(f"  Portal: {url}{self._settings.portal.base_path}")
         self._say(f"  Logs: {self._run.log}")
         self._say(demo_text(url, self._demo_secret, self._run.data) if self._with_demo else next_steps(url))
         for warning in exposures(self._config):
@@ -168,6 +172,17 @@ class _Plan:
             restart_timeout=grace + 2.5,
         )
 
+    def _portal_process(self, path: Path) -> Child:
+        servers = ",".join(f"unix:{one}" for one in (*self._servers, self._spare))
+        return Child(
+            name="portal",
+            command=self._command("portal"),
+            env=self._env(PORTAL, CLARION_PORTAL_LISTEN=f"unix:{path}", CLARION_PORTAL_SERVERS=servers),
+            stop_timeout=3.0,
+            restart_signal=signal.SIGTERM,
+            restart_timeout=5.0,
+        )
+
     def _gateway(self) -> Child:
         upstreams = ",".join(f"unix:{path}" for path in self._servers)
         return Child(
@@ -177,6 +192,8 @@ class _Plan:
                 GATEWAY,
                 CLARION_GATEWAY_UPSTREAMS=upstreams,
                 CLARION_GATEWAY_SPARE=f"unix:{self._spare}",
+                CLARION_GATEWAY_PORTAL=f"unix:{self._portal}" if self._portal else "",
+                CLARION_GATEWAY_PORTAL_PATH=self._settings.portal.base_path,
                 CLARION_GATEWAY_ADMIN_SOCKET=str(self._admin),
                 TMPDIR=str(self._run.data / "tmp"),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import basic_environment
-from server.up.environment import DISPATCHER, GATEWAY, SERVER, child_environment
+from server.up.environment import DISPATCHER, GATEWAY, PORTAL, SERVER, child_environment
 
 GIVEN = {
     "PATH": "/bin",
@@ -27,8 +27,8 @@ GIVEN = {
 
 @pytest.mark.parametrize(
     ("sections", "secrets"),
-    [(SERVER, {"s3"}), (DISPATCHER, {"s3", "s4"}), (GATEWAY, set())],
-    ids=["server", "dispatcher", "gateway"],
+    [(SERVER, {"s3"}), (DISPATCHER, {"s3", "s4"}), (GATEWAY, set()), (PORTAL, set())],
+    ids=["server", "dispatcher", "gateway", "portal"],
 )
 def test_secrets_reach_only_their_readers(sections: frozenset[str], secrets: set[str]) -> None:
     text = str(child_environment(sections, GIVEN))

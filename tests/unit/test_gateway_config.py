@@ -23,6 +23,7 @@ from gateway import GatewayError, GatewaySettings, build, render
 from gateway.config import contract, replies
 from gateway.config.contract import built, path_regex
 from gateway.config.replies import Reply, too_large
+from gateway.errors import GatewaySettingsError
 from gateway.run.command import command
 from generate import raw_bodies
 from server.intake.rest_message import RAW_BODY
@@ -115,7 +116,8 @@ def test_every_reason_is_one_of_the_published_ones() -> None:
 
 
 def test_direct_responses_have_one_error_info() -> None:
-    direct = [route["direct_response"] for route in routes() if "direct_response" in route]
+    api = [route for route in routes() if route["match"].get("path_separated_prefix") != "/portal"]
+    direct = [route["direct_response"] for route in api if "direct_response" in route]
     bodies = [
         json.loads(one["body"]["inline_string"]) for one in direct if one["status"] >= HTTPStatus.BAD_REQUEST
     ]
@@ -124,6 +126,28 @@ def test_direct_responses_have_one_error_info() -> None:
         infos = [d for d in body["details"] if d["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"]
         assert [info["domain"] for info in infos] == ["clarion"]
         assert body["message"]
+
+
+def test_browsers_read_that_no_portal_is_configured() -> None:
+    (page,) = [one for one in routes() if one["match"].get("path_separated_prefix") == "/portal"]
+    assert page["direct_response"]["status"] == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "clarion portal" in page["direct_response"]["body"]["inline_string"]
+
+
+def test_the_portal_has_its_own_limits_and_path() -> None:
+    options = GatewaySettings(portal="unix:/run/clarion/portal.sock", portal_path="/ops/clarion")
+    (portal,) = [one for one in build(options)["static_resources"]["clusters"] if one["name"] == "portal"]
+    most = {one["priority"]: one["max_requests"] for one in portal["circuit_breakers"]["thresholds"]}
+    assert most == {"DEFAULT": 64, "HIGH": 100}
+    mine = [one for one in routes(options) if one.get("route", {}).get("cluster") == "portal"]
+    assert [one["match"]["path_separated_prefix"] for one in mine] == ["/ops/clarion/live", "/ops/clarion"]
+    assert all(one["request_headers_to_add"][0]["header"]["key"] == "x-clarion-caller" for one in mine)
+
+
+@pytest.mark.parametrize("value", ["somewhere", "unix:relative.sock", "host:99999"])
+def test_the_portals_address_is_checked(value: str) -> None:
+    with pytest.raises(GatewaySettingsError, match="portal"):
+        GatewaySettings(portal=value)
 
 
 REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]

@@ -17,14 +17,14 @@ import pytest
 import clarion_client
 
 ROOT = Path(__file__).parents[2]
-OURS = ("server", "gateway", "clarion_client")
+OURS = ("server", "gateway", "portal", "clarion_client")
 HOMES = {"clarion_client": "client"}
 # What each part may import of ours, in addition to itself and server.errors. `api` and `dispatcher` never
 # import each other. The parts in JOINING assemble the others and may import anything.
 MAY_IMPORT: dict[str, set[str]] = {
     "server.errors": set(),
     "server.domain": set(),
-    "server.config": {"gateway", "server.dispatcher"},
+    "server.config": {"gateway", "portal", "server.dispatcher"},
     "server.process": {"server.config"},
     "server.postgres": set(),
     "server.channels": {"server.domain"},
@@ -70,6 +70,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway.config": {"gateway"},
     "gateway.run": {"gateway", "gateway.config"},
     "clarion_client": set(),
+    "portal": {"portal.pages"},
+    "portal.pages": {"portal"},
 }
 JOINING = {"server.cli", "server.commands", "server.up", "server.wiring"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")

@@ -1,0 +1,138 @@
+"""Forms: what was sent, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from .errors import ApiError, TooLarge
+from .security import MAX_BODY_BYTES
+
+__all__ = ["CSRF", "KEPT", "RESTORED", "Form", "kept_fields", "read_form"]
+
+CSRF, RESTORED, KEPT = "csrf_token", "restored", "kept"
+_OWN = frozenset({CSRF, RESTORED})
+_MAX_FIELDS, _MAX_FILES = 1000, 4
+_SHOWN_IN_THE_FORM = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Errors after which the form is shown again, so that nothing that was typed is lost."""
+
+
+class Form:
+    """The fields of a form, which are named like the fields of the API's request.
+
+    Attributes:
+        is_sent: Whether to carry it out: it was sent, and not only brought back after signing in again.
+        is_restored: Whether it was brought back after signing in again.
+        problem: What is wrong with all of it; empty if nothing is.
+        errors: What is wrong, by field.
+        status: The status of the page that shows it.
+
+    Args:
+        data: The fields that were sent; None if none were.
+        start: The values to show in a form that was not sent.
+    """
+
+    def __init__(self, data: FormData | None = None, start: Mapping[str, Any] | None = None) -> None:
+        self._data = data
+        self._start = dict(start or {})
+        self.is_restored = data is not None and RESTORED in data
+        self.is_sent = data is not None and not self.is_restored
+        self.problem = ""
+        self.errors: dict[str, str] = {}
+        self.status = HTTPStatus.OK
+        self.reason = ""
+
+    def __getitem__(self, name: str) -> str:
+        """Return a field's text without surrounding spaces; empty if it was not sent."""
+        return self.text(name).strip()
+
+    def text(self, name: str) -> str:
+        """Return a field's text as it was sent, with line ends of Unix."""
+        value = self._start.get(name, "") if self._data is None else self._data.get(name, "")
+        return "" if isinstance(value, UploadFile) else str(value).replace("\r\n", "\n")
+
+    def all(self, name: str) -> list[str]:
+        """Return the texts of all fields with a name, such as checkboxes."""
+        if self._data is None:
+            return [str(one) for one in self._start.get(name, ())]
+        return [one for one in self._data.getlist(name) if isinstance(one, str)]
+
+    def file(self, name: str) -> UploadFile | None:
+        """Return an uploaded file, or None if none was chosen."""
+        value = self._data.get(name) if self._data else None
+        return value if isinstance(value, UploadFile) and value.filename else None
+
+    def is_checked(self, name: str) -> bool:
+        """Return whether a checkbox is checked."""
+        return bool(self[name])
+
+    def start(self, **values: Any) -> Form:
+        """Set the values to show if the form was not sent; return the form."""
+        self._start.update(values)
+        return self
+
+    def fail(self, field: str, description: str) -> None:
+        """Note what is wrong with a field; with an empty name, with the form."""
+        if field:
+            self.errors.setdefault(field, description)
+        else:
+            self.problem = self.problem or description
+        if self.status is HTTPStatus.OK:
+            self.status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Run the block; if the API rejects a call, note why in the form, and continue after the block."""
+        try:
+            yield
+        except ApiError as error:
+            if error.status not in _SHOWN_IN_THE_FORM:
+                raise
+            self.status, self.reason = error.status, error.reason
+            for one in error.violations:
+                self.fail(one.field, one.description)
+            if not error.violations:
+                self.fail("", str(error))
+
+    def kept(self) -> str:
+        """Return the texts of the form, to bring them back after signing in again. Files are not kept."""
+        items = self._data.multi_items() if self._data else []
+        return urlencode([(name, text) for name, text in items if isinstance(text, str) and name not in _OWN])
+
+
+def kept_fields(kept: str) -> list[tuple[str, str]]:
+    """Return the fields that `Form.kept` encoded."""
+    fields = parse_qsl(kept, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    return [(name, text) for name, text in fields if name not in _OWN]
+
+
+async def read_form(request: Request) -> Form:
+    """Return the form that a request sends; an empty one for GET.
+
+    Raises:
+        TooLarge: It has too many fields or bytes.
+    """
+    if request.method != "POST":
+        return Form()
+    try:
+        data = await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FILES, max_part_size=MAX_BODY_BYTES)
+    except HTTPException as error:
+        raise TooLarge(f"The form cannot be read: {error.detail}") from error
+    return Form(data)

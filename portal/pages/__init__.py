@@ -1,0 +1,18 @@
+"""The pages: one module per subject, each with its `PAGES` and its entry `SECTION` in the navigation."""
+
+from __future__ import annotations
+
+from ..visit import Page, Section
+from . import access, overview, projects
+
+__all__ = ["NAVIGATION", "PAGES"]
+
+_SUBJECTS = (
+    overview,
+    projects,
+    access,
+)
+"""In the order of the navigation. A new subject is one line here."""
+
+NAVIGATION: tuple[Section, ...] = tuple(subject.SECTION for subject in _SUBJECTS)
+PAGES: tuple[Page, ...] = tuple(page for subject in _SUBJECTS for page in subject.PAGES)

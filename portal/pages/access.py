@@ -1,0 +1,61 @@
+"""Who may use the portal: sessions and admin keys."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from clarion.admin.v1 import operator_pb2 as pb
+
+from ..errors import PageNotFound
+from ..visit import Page, Section, Visit
+
+__all__ = ["PAGES", "SECTION"]
+
+SECTION = Section("Access", "/access", role="admin")
+
+
+async def access(visit: Visit) -> Response:
+    """List sessions and admin keys."""
+    sessions: pb.ListSessionsResponse = await visit.call(pb.ListSessionsRequest())
+    keys: pb.ListAdminKeysResponse = await visit.call(pb.ListAdminKeysRequest())
+    return visit.page("access.html", "Access", sessions=sessions.sessions, keys=keys.admin_keys)
+
+
+async def end_session(visit: Visit) -> Response:
+    """End a session."""
+    session_id = visit.path("session_id")
+    found: pb.ListSessionsResponse = await visit.call(pb.ListSessionsRequest())
+    session = next((one for one in found.sessions if one.session_id == session_id), None)
+    if session is None:
+        raise PageNotFound("This session has ended already.")
+    if visit.form.is_sent:
+        with visit.form.checked():
+            await visit.call(pb.RevokeSessionRequest(session_id=session_id))
+            return visit.redirect("/access", f"The session of {session.display_name} was ended.")
+    text = f"{session.display_name} must sign in again to continue. What they have typed is kept."
+    return visit.confirm("End session", text, "End this session", crumbs=[SECTION])
+
+
+async def revoke_key(visit: Visit) -> Response:
+    """Revoke an admin key."""
+    key_id = visit.path("key_id")
+    found: pb.ListAdminKeysResponse = await visit.call(pb.ListAdminKeysRequest())
+    key = next((one for one in found.admin_keys if one.admin_key_id == key_id), None)
+    if key is None:
+        raise PageNotFound("This admin key does not exist.")
+    if visit.form.is_sent:
+        with visit.form.checked():
+            await visit.call(pb.RevokeAdminKeyRequest(admin_key_id=key_id))
+            return visit.redirect("/access", f"The admin key {key.display_name} was revoked.")
+    text = (
+        f"{key.display_name} ({key.secret_hint}) stops working within a second, and so do the sessions that "
+        "were started with it. This cannot be undone."
+    )
+    return visit.confirm("Revoke admin key", text, "Revoke this key", crumbs=[SECTION])
+
+
+PAGES = (
+    Page("/access", access),
+    Page("/access/sessions/{session_id}/end", end_session, has_form=True),
+    Page("/access/keys/{key_id}/revoke", revoke_key, has_form=True),
+)

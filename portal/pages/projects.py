@@ -1,0 +1,90 @@
+"""Projects: list, create, change."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.responses import Response
+
+from clarion.admin.v1 import project_pb2 as pb
+
+from ..forms import Form
+from ..visit import Page, Section, Visit
+
+__all__ = ["PAGES", "SECTION"]
+
+SECTION = Section("Projects", "/projects")
+_PAGE = 50
+_NOT_A_NUMBER = "Enter a number, such as 20, or leave it empty for the default."
+
+
+async def list_projects(visit: Visit) -> Response:
+    """List projects."""
+    request = pb.ListProjectsRequest(page_size=_PAGE, page_token=visit.query("page"))
+    found: pb.ListProjectsResponse = await visit.call(request)
+    can_create = visit.can(pb.CreateProjectRequest) and visit.may_everywhere("admin")
+    return visit.page("projects.html", "Projects", found=found, can_create=can_create)
+
+
+async def new_project(visit: Visit) -> Response:
+    """Create a project."""
+    form = visit.form
+    if form.is_sent:
+        with form.checked():
+            request = pb.CreateProjectRequest(project=form["project"], timezone=form["timezone"])
+            name = (await visit.call(request)).project.project
+            return visit.redirect(f"/projects/{name}", f"Project {name} was created.")
+    return visit.page("project_new.html", "New project", crumbs=[SECTION])
+
+
+async def project(visit: Visit) -> Response:
+    """Show a project and change it."""
+    form = visit.form
+    name = visit.path("name")
+    if form.is_sent:
+        with form.checked():
+            request = _update(name, form)
+            if not form.errors:
+                await visit.call(request)
+                return visit.redirect(f"/projects/{name}", f"Project {name} was changed.")
+    current: pb.Project = (await visit.call(pb.GetProjectRequest(project=name))).project
+    form.start(
+        timezone=current.timezone,
+        requests_per_second=_text(current, "requests_per_second"),
+        burst=_text(current, "burst"),
+    )
+    return visit.page(
+        "project.html",
+        f"Project {name}",
+        crumbs=[SECTION],
+        project=current,
+        can_change=visit.can(pb.UpdateProjectRequest, name),
+    )
+
+
+PAGES = (
+    Page("/projects", list_projects),
+    Page("/projects/new", new_project, has_form=True),
+    Page("/projects/{name}", project, has_form=True),
+)
+
+
+def _update(name: str, form: Form) -> pb.UpdateProjectRequest:
+    """Return the request of the form; notes in it which numbers are not numbers."""
+    request = pb.UpdateProjectRequest(project=name, timezone=form["timezone"], etag=form["etag"])
+    request.update_mask.paths.extend(("timezone", "requests_per_second", "burst"))
+    for field in ("requests_per_second", "burst"):
+        if not form[field]:
+            continue
+        try:
+            number = float(form[field])
+            if not math.isfinite(number) or abs(number) >= 2**31:
+                raise ValueError
+            setattr(request, field, int(form[field]) if field == "burst" else number)
+        except ValueError:
+            form.fail(field, _NOT_A_NUMBER)
+    return request
+
+
+def _text(project: pb.Project, field: str) -> str:
+    return f"{getattr(project, field):g}" if project.HasField(field) else ""

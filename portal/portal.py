@@ -1,0 +1,38 @@
+"""What all requests share: settings, the client of the API, cookies and templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .api import AdminApi
+from .render import StaticFiles, environment
+from .session import Cookies
+from .settings import PortalSettings
+from .throttle import Throttle
+
+__all__ = ["Portal"]
+
+
+class Portal:
+    """The portal of one process.
+
+    Args:
+        settings: Its settings.
+        navigation: The entries of the navigation.
+    """
+
+    def __init__(self, settings: PortalSettings, navigation: Sequence[Any]) -> None:
+        self.settings = settings
+        self.base = settings.base_path
+        self.api = AdminApi(settings.servers)
+        self.cookies = Cookies(settings)
+        self.static = StaticFiles(self.base)
+        self.throttle = Throttle()
+        self._templates = environment(
+            static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only
+        )
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a rendered template."""
+        return self._templates.get_template(template).render(**values)

@@ -1,0 +1,61 @@
+"""Runs the portal until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+import uvicorn
+
+from .app import create_app
+from .settings import PortalSettings
+
+__all__ = ["run_portal"]
+
+_UNIX = "unix:"
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than the gateway keeps an unused connection (gateway/config/portal.py), which therefore ends it."""
+_AT_ONCE = 400
+"""Requests and live tails; the gateway allows fewer."""
+_GRACE_SECONDS = 2
+
+
+async def run_portal(settings: PortalSettings) -> None:
+    """Serve the portal on `settings.listen`."""
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="none",  # it runs already
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_AT_ONCE,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    listening = _listen(settings.listen)
+    try:
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def _listen(address: str) -> socket.socket:
+    """Return a listening socket; a Unix socket is for this user only."""
+    if address.startswith(_UNIX):
+        path = Path(address.removeprefix(_UNIX))
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()  # of a portal that was killed
+        found = socket.socket(socket.AF_UNIX)
+        found.bind(str(path))
+        path.chmod(0o600)
+        return found
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((host.strip("[]"), int(port)))
+    return found

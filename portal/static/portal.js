@@ -1,0 +1,98 @@
+// The portal's only script. Every page works without it.
+"use strict";
+
+// Times: in the viewer's zone, with UTC on hover.
+function showLocalTimes(root) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    time.dataset.local = "yes";
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
+function showCopyButtons() {
+  if (!navigator.clipboard) {
+    return; // without TLS, except on localhost
+  }
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const label = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = label; }, 2000);
+    });
+  }
+}
+
+// A live tail. It stops while the tab is hidden or the person pauses it, and continues after the last row.
+function startTail(box) {
+  const rows = document.getElementById(box.dataset.target);
+  const state = box.querySelector("[data-live-state]");
+  const button = box.querySelector("[data-live-switch]");
+  let events = null;
+  let last = "";
+  let paused = false;
+
+  function say(text) {
+    state.textContent = text;
+  }
+
+  function stop(text) {
+    if (events) {
+      events.close();
+      events = null;
+    }
+    say(text);
+  }
+
+  function start() {
+    const url = new URL(box.dataset.live, location.href);
+    if (last) {
+      url.searchParams.set("after", last);
+    }
+    events = new EventSource(url);
+    events.onopen = () => say("Live");
+    events.onerror = () => {
+      say("Connecting again");
+      if (events.readyState === EventSource.CLOSED) { // an answer that is not a stream: the browser gives up
+        events = null;
+        setTimeout(update, 3000);
+      }
+    };
+    events.addEventListener("end", () => { // the server ended the tail, which happens when it restarts
+      stop("Connecting again");
+      setTimeout(update, 1000);
+    });
+    events.onmessage = (event) => {
+      last = event.lastEventId;
+      rows.insertAdjacentHTML("afterbegin", event.data);
+      showLocalTimes(rows);
+      while (rows.children.length > Number(box.dataset.limit)) {
+        rows.lastElementChild.remove();
+      }
+    };
+  }
+
+  function update() {
+    const wanted = !paused && !document.hidden;
+    if (wanted && !events) {
+      start();
+    } else if (!wanted) {
+      stop("Paused");
+    }
+  }
+
+  box.hidden = false;
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.textContent = paused ? "Continue" : "Pause";
+    update();
+  });
+  document.addEventListener("visibilitychange", update);
+  update();
+}
+
+showLocalTimes(document);
+showCopyButtons();
+document.querySelectorAll("[data-live]").forEach(startTail);

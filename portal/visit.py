@@ -1,0 +1,246 @@
+"""One request to a page by a person who is signed in: what the page reads, calls and answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from google.protobuf.message import Message
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from clarion.admin.v1 import operator_pb2, project_pb2
+
+from .api import AdminApi, Caller, is_write, required_role
+from .errors import PortalError, ReadOnly
+from .forms import Form
+from .portal import Portal
+from .session import csrf_token
+
+__all__ = ["ROLES", "LiveRow", "Page", "Section", "Visit"]
+
+ROLES = ("viewer", "operator", "author", "admin")
+_SHOWN_PROJECTS = 100
+_LIVE = {"x-accel-buffering": "no", "cache-control": "no-cache"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry of the navigation.
+
+    Attributes:
+        title: What it is called.
+        path: The page that it leads to.
+        role: The role that the page needs.
+    """
+
+    title: str
+    path: str
+    role: str = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """A row of a live tail.
+
+    Attributes:
+        id: Where the tail continues after this row, as `Last-Event-ID`.
+        html: The row, made by `Visit.fragment`.
+    """
+
+    id: str
+    html: str
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request by a person who is signed in.
+
+    Attributes:
+        portal: The portal.
+        request: The request.
+        caller: On whose behalf the API is called.
+        who: Who that is, and what they may do.
+        form: What was sent; empty for GET.
+        projects: The projects to choose from, by name; at most the first 100.
+    """
+
+    portal: Portal
+    request: Request
+    caller: Caller
+    who: operator_pb2.GetCallerResponse
+    form: Form
+    projects: list[str] = field(default_factory=list)
+
+    @property
+    def api(self) -> AdminApi:
+        """The client of the admin API."""
+        return self.portal.api
+
+    @property
+    def csrf(self) -> str:
+        """The token for the page's forms."""
+        return csrf_token(self.caller.secret)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed here."""
+        return self.portal.settings.read_only
+
+    @property
+    def project(self) -> str:
+        """The chosen project: the one in the URL, or the only one; empty for all."""
+        only = self.projects[0] if len(self.projects) == 1 else ""
+        return self.request.path_params.get("project") or self.query("project") or only
+
+    def query(self, name: str) -> str:
+        """Return a parameter of the URL; empty if it is missing."""
+        return self.request.query_params.get(name, "").strip()
+
+    def path(self, name: str) -> str:
+        """Return a variable of the page's path."""
+        return str(self.request.path_params[name])
+
+    def url(self, path: str, **query: object) -> str:
+        """Return the URL of a page of the portal; parameters that are empty are left out."""
+        given = {name: value for name, value in query.items() if value not in ("", None)}
+        return f"{self.portal.base}{path}{'?' + urlencode(given, doseq=True) if given else ''}"
+
+    def same_url(self, **changed: object) -> str:
+        """Return this page's URL with other parameters."""
+        query: dict[str, object] = {
+            name: self.request.query_params.getlist(name) for name in self.request.query_params
+        }
+        return self.url(self.here, **{**query, **changed})
+
+    @property
+    def here(self) -> str:
+        """This page's path within the portal."""
+        return self.request.url.path.removeprefix(self.portal.base)
+
+    def may(self, role: str, project: str = "") -> bool:
+        """Return whether the person has a role: for a project, or for any."""
+        level = ROLES.index(role)
+        return any(
+            ROLES.index(grant.role) >= level and (not project or grant.project in ("", project))
+            for grant in self.who.grants
+        )
+
+    def may_everywhere(self, role: str) -> bool:
+        """Return whether the person has a role for all projects."""
+        level = ROLES.index(role)
+        return any(ROLES.index(grant.role) >= level and not grant.project for grant in self.who.grants)
+
+    def can(self, request: type[Message], project: str = "") -> bool:
+        """Return whether to offer what a request does: the person has its role, and may change things."""
+        role = required_role(request)
+        return not (self.read_only and is_write(request)) and (not role or self.may(role, project))
+
+    async def call(self, request: Message) -> Any:
+        """Call the method of the admin API that takes this request.
+
+        Raises:
+            ApiError: The call failed.
+            ReadOnly: It would change something in read-only mode.
+        """
+        self._require_writable(request)
+        return await self.api.call(request, self.caller)
+
+    def stream(self, request: Message) -> AsyncIterator[Any]:
+        """Return the messages of the stream that takes this request."""
+        self._require_writable(request)
+        return self.api.stream(request, self.caller)
+
+    def _require_writable(self, request: Message) -> None:
+        if self.read_only and is_write(request):
+            raise ReadOnly
+
+    def page(self, template: str, title: str, *, crumbs: Iterable[Section] = (), **values: Any) -> Response:
+        """Return a page.
+
+        Args:
+            template: Its name in `templates/`.
+            title: The page's title and first heading.
+            crumbs: The pages above it, the highest first, for the way back.
+            values: What the template shows.
+        """
+        notice = self.portal.cookies.notice(self.request, self.caller.secret)
+        shown = {"form": self.form, **values, "visit": self, "title": title, "crumbs": list(crumbs)}
+        text = self.portal.render(template, **shown, notice=notice)
+        response = Response(text, int(self.form.status), media_type="text/html; charset=utf-8")
+        if notice:
+            self.portal.cookies.drop_notice(self.request, response)
+        return response
+
+    def confirm(self, title: str, text: str, button: str, *, crumbs: Iterable[Section] = ()) -> Response:
+        """Return a page that asks whether to do something dangerous; its button sends POST to this URL."""
+        return self.page("confirm.html", title, crumbs=crumbs, text=text, button=button)
+
+    def fragment(self, template: str, **values: Any) -> str:
+        """Return a part of a page, for a live tail."""
+        return self.portal.render(template, **values, visit=self)
+
+    def redirect(self, path: str, notice: str = "", **query: object) -> Response:
+        """Return a redirect to a page of the portal, which shows a notice."""
+        response = RedirectResponse(self.url(path, **query), HTTPStatus.SEE_OTHER)
+        if notice:
+            self.portal.cookies.put_notice(self.request, response, self.caller.secret, notice)
+        return response
+
+    def live(self, rows: AsyncIterator[LiveRow]) -> Response:
+        """Return a stream of server-sent events; its path must begin with `/live/`."""
+        return StreamingResponse(_events(rows), media_type="text/event-stream", headers=_LIVE)
+
+    async def load_projects(self) -> None:
+        """Read the projects to choose from."""
+        request = project_pb2.ListProjectsRequest(page_size=_SHOWN_PROJECTS)
+        if self.may("viewer"):
+            found: project_pb2.ListProjectsResponse = await self.call(request)
+            self.projects = [one.project for one in found.projects]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page and its forms.
+
+    Attributes:
+        path: Its path within the portal, with variables such as `{project}`.
+        serve: Answers GET, and POST if it has a form.
+        has_form: Whether it accepts POST.
+    """
+
+    path: str
+    serve: Callable[[Visit], Awaitable[Response]]
+    has_form: bool = False
+
+    @property
+    def methods(self) -> list[str]:
+        """The HTTP methods that it accepts."""
+        return ["GET", "POST"] if self.has_form else ["GET"]
+
+
+async def _events(rows: AsyncIterator[LiveRow]) -> AsyncIterator[str]:
+    """Yield server-sent events, with a comment whenever the tail is silent, so that nobody cuts it off."""
+    yield ": connected\n\n"
+    waiting = asyncio.ensure_future(anext(rows))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=_SILENT_SECONDS)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            row = waiting.result()
+            data = "".join(f"data: {line}\n" for line in row.html.splitlines())
+            yield f"id: {row.id}\n{data}\n"
+            waiting = asyncio.ensure_future(anext(rows))
+    except (StopAsyncIteration, PortalError):
+        yield "event: end\ndata:\n\n"
+    finally:
+        waiting.cancel()
+
+
+_SILENT_SECONDS = 15.0

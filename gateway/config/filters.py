@@ -58,6 +58,7 @@ READY_PATH = "/readyz"
 NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
 """Header names that are valid in HTTP but not in gRPC. Names with a colon are pseudo-headers of HTTP/2."""
 BASE64_TO_GRPC = ".*-bin"
+"""Headers that must be base64 in gRPC. Servers read none of them, but grpcio rejects malformed ones."""
 SOME_PERCENT = 1
 """One healthy server of up to a hundred. Envoy rounds fractions down to 0."""
 MAX_GRPC_BYTES = 512 * 1024
@@ -97,13 +98,8 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
 
 
 def for_rest() -> Config:
-    """Return the `typed_per_filter_config` that enables the REST filters.
-
-    Headers whose names end in `-bin` are dropped: in gRPC their values must be base64.
-    """
-    kind = f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute"
-    filters = dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
-    return {**filters, NAMES: {"@type": kind, **_dropped(BASE64_TO_GRPC)}}
+    """Return the `typed_per_filter_config` that enables the REST filters."""
+    return dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
 
 
 def for_reading() -> Config:
@@ -128,7 +124,10 @@ def for_events() -> Config:
     found = {**for_rest(), QUERIES: ON}
     del found[ADMISSION]
     of_grpc = {"key_matcher": {"prefix": "grpc-"}}
-    found[NAMES]["mutations"]["response_trailers_mutations"] = [{"remove_on_match": of_grpc}]
+    found[NAMES] = {
+        "@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute",
+        "mutations": {"response_trailers_mutations": [{"remove_on_match": of_grpc}]},
+    }
     return found
 
 
@@ -224,15 +223,13 @@ def _buffer_of(size: int) -> Config:
 
 
 def _names() -> Config:
-    """Return the filter that drops headers with names that gRPC rejects, and the copy of the request ID."""
-    found = {"@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation", **_dropped(NO_NAME_OF_GRPC)}
-    found["mutations"]["request_mutations"].append({"remove": COPY})
-    return found
-
-
-def _dropped(name: str) -> Config:
-    matcher = {"key_matcher": {"safe_regex": {"regex": name}}}
-    return {"mutations": {"request_mutations": [{"remove_on_match": matcher}]}}
+    """Return the filter that drops headers that gRPC or grpcio rejects, and the copy of the request ID."""
+    matchers = ({"safe_regex": {"regex": name}} for name in (NO_NAME_OF_GRPC, BASE64_TO_GRPC))
+    dropped = [{"remove_on_match": {"key_matcher": matcher}} for matcher in matchers]
+    return {
+        "@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutation",
+        "mutations": {"request_mutations": [*dropped, {"remove": COPY}]},
+    }
 
 
 def _health() -> Config:

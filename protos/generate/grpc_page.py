@@ -29,6 +29,10 @@ The gateway serves gRPC and REST on one port, by default `127.0.0.1:8080`. Every
 metadata, `authorization: Bearer sk_…`, and should have a deadline. Requests may have up to 256 KiB, batches 2
 MiB, and metadata 12 KiB. Errors have the same code, message and details as over REST: [errors.md](errors.md).
 
+Messages may be compressed with gzip or deflate. The server's gRPC library decompresses them before Clarion
+sees the call, so a message that is damaged, or has another encoding, gets `INTERNAL` in the words of that
+library and without details. A retry does not help. Metadata whose names end in `-bin` is ignored.
+
 Programs without HTTP/2 can use gRPC-Web, binary or text. Browsers cannot call Clarion (there is no CORS),
 because an API key in a browser is public. If `[gateway] tls_certificate` is set, the port accepts only
 [TLS](../how-to/use-tls.md); omit `-plaintext` below.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 import gateway as envoy
 
+from ..process.exposure import exposures
 from .common import Invocation, run
 
 __all__ = ["gateway"]
@@ -49,7 +50,10 @@ def run_gateway(context: click.Context) -> None:
             settings: envoy.GatewaySettings = context.obj.settings().gateway
             return replace(settings, admin_socket=settings.admin_socket or f"{folder}/admin.sock")
 
-        code = run(envoy.run_gateway(load(), workdir=folder, reload=load))
+        settings = load()
+        for warning in exposures(context.obj.config):
+            click.echo(f"clarion: warning: {warning}", err=True)
+        code = run(envoy.run_gateway(settings, workdir=folder, reload=load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)

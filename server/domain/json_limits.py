@@ -57,9 +57,9 @@ def is_deep_first(text: str, depth: int, values: int) -> bool:
 
 
 def is_hopeless(text: str) -> bool:
-    """Return whether a deep JSON text is so deep, or has so many values, that all of it is rejected.
+    """Return whether a deep JSON text is too deep, or has too many values, to read on.
 
-    Reading stops there, so the check is cheap for any text, unlike telling what else is wrong with it.
+    The check stops there, so it is cheap for any text. Finding out what else is wrong with it is not.
     """
     return _first_excess(text, _HOPELESS_DEPTH, _HOPELESS_VALUES) is not None
 

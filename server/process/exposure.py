@@ -33,7 +33,9 @@ def exposures(config: Path | None) -> list[str]:
         if names:
             found.append(f"other users can read {names} in {config}; run `chmod 600 {config}`")
     if os.geteuid() == 0:
-        found.append("Clarion does not need to run as root; run it as an ordinary user")
+        found.append(
+            "Clarion does not need to run as root, and Envoy keeps root's rights; run it as an ordinary user"
+        )
     return found
 
 

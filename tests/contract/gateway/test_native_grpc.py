@@ -91,6 +91,13 @@ async def test_malformed_metadata_does_not_affect_later_calls(
     assert await status_of_raw_call(toy_stack, {name: good}) == "0"
 
 
+@pytest.mark.parametrize("name", ["grpc-trace-bin", "custom-bin"])
+async def test_malformed_base64_is_dropped(toy_stack: ToyStack, name: str) -> None:
+    """Otherwise grpcio itself would reject the call, in its own words."""
+    assert await status_of_raw_call(toy_stack, {name: "!"}) == "0"
+    assert name not in toy_stack.toy.metadata
+
+
 async def test_server_side_deadline_keeps_the_connection() -> None:
     async with running_toy_stack(request_timeout=9.0) as toy_stack:
         for _ in range(3):

@@ -27,7 +27,24 @@ TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
     ", webhook, webhook_message, webhook_queue, webhook_attempt"
 )
+_LARGE = 64 * 1024
+"""Bytes of a table from which it is truncated, so that what was deleted does not slow the tests down."""
 PLACE = Placement("email/sandbox")
+
+
+async def empty(pool: Pool) -> None:
+    """Delete all rows. TRUNCATE, which makes new files, takes 70 ms of CPU; deleting a few rows takes 10."""
+    names = TABLES.split(", ")
+    largest = "SELECT max(pg_relation_size(name::regclass)) FROM unnest($1::text[]) AS name"
+    if await pool.fetchval(largest, names) > _LARGE:
+        await truncate(pool)
+    else:
+        await pool.execute("; ".join(f"DELETE FROM {name}" for name in reversed(names)))  # noqa: S608 - ours
+
+
+async def truncate(pool: Pool) -> None:
+    """Make the tables as new: without deleted rows and statistics, which would change query plans."""
+    await pool.execute(f"TRUNCATE {TABLES}")
 
 
 def a_trigger(**changes: Any) -> Trigger:

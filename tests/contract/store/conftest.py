@@ -11,7 +11,7 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION
 from server.up.data_folder import RunDir
 from tests.kit.cluster import copy_cluster
-from tests.kit.store import TABLES
+from tests.kit.store import empty, truncate
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +24,15 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def pool(url: str) -> AsyncIterator[Pool]:
+def new_tables() -> None:
+    """Make `pool` start with new tables, for tests of query plans."""
+
+
+@pytest.fixture
+async def pool(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     """Open a pool as dispatchers and servers do, on empty tables."""
     pool = await open_pool(url, size=6, connect_timeout=5, settings=SESSION)
-    await pool.execute(f"TRUNCATE {TABLES}")
+    await (truncate if "new_tables" in request.fixturenames else empty)(pool)
     await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one'), (2, 'two')")
     await pool.execute("ALTER TABLE project ALTER COLUMN id RESTART WITH 3")
     yield pool

@@ -158,6 +158,7 @@ async def test_rows_locked_by_a_claim_are_not_waited_for(pool: Pool, url: str) -
     assert moved.count == 1
 
 
+@pytest.mark.usefixtures("new_tables")
 async def test_a_search_reads_by_indexes(pool: Pool) -> None:
     text = load("queue/triggers.sql")["move_misplaced"].text
     await change(pool, a_campaign(44))

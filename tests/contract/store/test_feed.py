@@ -234,6 +234,7 @@ async def test_watching_goes_on_when_the_database_was_away(url: str, pool: Pool,
     pytest.fail("it did not reconnect")
 
 
+@pytest.mark.usefixtures("new_tables")
 @pytest.mark.parametrize("analyzed", [False, True])
 async def test_a_look_reads_only_what_is_new(url: str, pool: Pool, *, analyzed: bool) -> None:
     for _ in range(20):

@@ -35,6 +35,7 @@ async def claim_plan(connection: Connection) -> dict[str, Any]:
     return plan
 
 
+@pytest.mark.usefixtures("new_tables")
 @pytest.mark.parametrize("analyzed", [False, True])
 async def test_a_claim_reads_only_what_it_claims(pool: Pool, *, analyzed: bool) -> None:
     async with pool.acquire() as connection:

@@ -20,7 +20,10 @@ from server.store.replication import NotReplicated, changed
 from tests.kit.store import PLACE, a_trigger, accept, writing
 from tests.kit.until import until
 
-WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' ORDER BY query_start"
+# Not of autovacuum, which waits for the standby, too.
+WAITS = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'"
+WAITING = f"SELECT pid {WAITS} ORDER BY query_start"
+LATER = f"SELECT count(*) {WAITS} AND query_start > $1"
 END = ("pg_terminate_backend", "pg_cancel_backend")
 
 
@@ -47,10 +50,9 @@ class AbsentStandby:
     async def next_wait(self, how: str) -> None:
         """End the wait of the one backend that waits, and return once the next statement waits."""
         [pid] = await self.waiting()
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start > $1"
         since = await self._connection.fetchval("SELECT clock_timestamp()")
         await self._connection.execute(f"SELECT {how}($1)", pid)
-        await until(lambda: self._connection.fetchval(query, since), "the second try waits for the standby")
+        await until(lambda: self._connection.fetchval(LATER, since), "the second try waits for the standby")
 
 
 @asynccontextmanager

@@ -179,6 +179,7 @@ MANY = QUERIES[: 2 * len(STATES)]
 QUERIES += [replace(one, since=MIDDLE) for one in MANY] + [replace(one, before=MIDDLE) for one in MANY]
 
 
+@pytest.mark.usefixtures("new_tables")
 async def test_a_page_is_read_from_an_index_whatever_is_asked_for(url: str, pool: Pool) -> None:
     await pool.execute(FILL)
     async with reading(url) as lists:
@@ -199,6 +200,7 @@ def at_most(project: int, listed: DeliveryFilter) -> int:
     return 200 if project == 2 else 510  # the queue has three states; project 1 has 500 triggers in all
 
 
+@pytest.mark.usefixtures("new_tables")
 @pytest.mark.parametrize(("waiting", "of_project"), [(2, 40), (40, 2)])
 async def test_what_is_fewer_is_looked_through(url: str, pool: Pool, waiting: int, of_project: int) -> None:
     """Either what waits, whosever it is, or what the project has."""

@@ -174,6 +174,7 @@ async def test_the_message_and_the_state_are_one_commit(pool: Pool, url: str) ->
     assert [message.type for message in await claimed(messages, endpoint)] == ["trigger.delivered"]
 
 
+@pytest.mark.usefixtures("new_tables")
 @pytest.mark.parametrize("endpoints", [0, 1])
 async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) -> None:
     for _ in range(endpoints):

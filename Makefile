@@ -21,7 +21,7 @@ WORKERS := -n 3 --dist loadgroup
 CODE := server gateway portal client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-long test-pythons bare interop lint format bench faults lock wheel clean
+.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-pythons: setup-dev proto ## Run the tests on each other supported Python th
 
 bare: ## Run both README commands on bare Debian 12 and 13 (needs root and debootstrap; takes about 20 minutes a release)
 	@tools/bare.sh $(ARGS)
+
+browser: ## Install what the browser tests need (Chromium as root with apt; axe-core with npm)
+	@tools/browser.sh
 
 interop: setup-dev proto ## Run other makers' linters and generators of clients on the contract (needs npm; downloads 250 MB once)
 	$(PYTEST) -rs tests/interop $(ARGS)

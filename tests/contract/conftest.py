@@ -38,7 +38,7 @@ class Keys:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("stack")) as running:
+    async with running_stack(tmp_path_factory.mktemp("stack"), {"portal": {"enabled": True}}) as running:
         yield running
 
 

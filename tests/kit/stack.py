@@ -167,7 +167,8 @@ class Stack(ClarionUp):
 @contextlib.asynccontextmanager
 async def running_stack(folder: Path, settings: dict[str, object] | None = None) -> AsyncIterator[Stack]:
     """Run a stack for the block."""
-    stack = Stack(folder, free_port(), settings or {})
+    # Most tests do not need the portal, whose process takes CPU time to start.
+    stack = Stack(folder, free_port(), {"portal": {"enabled": False}, **(settings or {})})
     try:
         await stack.start()
         yield stack

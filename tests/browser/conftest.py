@@ -1,0 +1,75 @@
+"""One running Clarion and one browser for the browser tests of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from server.admin.client import LocalAdmin
+from server.config import load
+from server.wiring.operators import build_backend
+from tests.kit.admin import create_admin_key
+from tests.kit.browser import new_page, running_browser
+from tests.kit.stack import Stack, running_stack
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these tests on one worker, so that Clarion and the browser start once."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with running_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Run Clarion, unless the tests are skipped."""
+    settings: dict[str, object] = {"portal": {"enabled": True}}
+    async with running_stack(tmp_path_factory.mktemp("browser"), settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def admin_key(stack: Stack) -> str:
+    """Return an admin key with the role admin for all projects."""
+    return await create_key(stack, "admin")
+
+
+async def create_key(stack: Stack, role: str, project: str = "") -> str:
+    """Create an admin key."""
+    async with stack.pool() as pool:
+        return await create_admin_key(LocalAdmin(build_backend(load(None, {}), pool)), role, project=project)
+
+
+@pytest.fixture
+async def stranger(browser: Browser) -> AsyncIterator[Page]:
+    """A page of someone who is not signed in."""
+    context = await browser.new_context(viewport={"width": 1100, "height": 800})
+    yield await new_page(context)
+    await context.close()
+
+
+async def sign_in(page: Page, stack: Stack, key: str) -> None:
+    """Sign in, as a person does."""
+    await page.goto(f"{stack.url}/portal/sign-in")
+    await page.get_by_label("Admin key").fill(key)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url(f"{stack.url}/portal/")
+
+
+@pytest.fixture
+async def page(stranger: Page, stack: Stack, admin_key: str) -> Page:
+    """A page of an admin of all projects, who has just signed in."""
+    await sign_in(stranger, stack, admin_key)
+    return stranger

@@ -1,0 +1,116 @@
+"""The portal as people use it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import create_key, sign_in
+from tests.kit.browser import check_page, screenshot
+from tests.kit.stack import Stack
+from tests.kit.until import until
+
+
+async def test_signing_in_leads_back_to_the_page(stranger: Page, stack: Stack, admin_key: str) -> None:
+    await stranger.goto(f"{stack.url}/portal/projects?project=demo")
+    await check_page(stranger)
+    await stranger.get_by_label("Admin key").fill("ak_wrong")
+    await stranger.get_by_role("button", name="Sign in").click()
+    await expect(stranger.get_by_label("Admin key")).to_have_attribute("aria-invalid", "true")
+    await check_page(stranger)
+    await stranger.get_by_label("Admin key").fill(admin_key)
+    await stranger.get_by_role("button", name="Sign in").click()
+    await stranger.wait_for_url(f"{stack.url}/portal/projects?project=demo")
+    await stranger.get_by_role("button", name="Sign out").click()
+    await stranger.wait_for_url(f"{stack.url}/portal/sign-in")
+    await stranger.goto(f"{stack.url}/portal/projects")
+    await expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/projects", "/projects/new", "/projects/demo", "/access", "/nothing", "/projects/unknown"]
+)
+async def test_every_page_is_accessible(page: Page, stack: Stack, path: str) -> None:
+    await page.goto(f"{stack.url}/portal{path}")
+    await check_page(page)
+
+
+async def test_a_project_is_created_and_changed(page: Page, stack: Stack) -> None:
+    await page.goto(f"{stack.url}/portal/projects")
+    await page.get_by_role("link", name="New project").click()
+    await page.get_by_label("Name").fill("a shop")
+    await page.get_by_label("Time zone").fill("Europe/Berlin")
+    await page.get_by_role("button", name="Create project").click()
+    await expect(page.get_by_label("Name")).to_have_value("a shop")
+    await check_page(page)
+    await page.get_by_label("Name").fill("shop")
+    await page.get_by_role("button", name="Create project").click()
+    await expect(page.get_by_role("status")).to_have_text("Project shop was created.")
+    await check_page(page)
+    await page.get_by_label("Calls per second").fill("12.5")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("status")).to_have_text("Project shop was changed.")
+    await screenshot(page, "portal-project")
+    await page.reload()
+    await expect(page.get_by_role("status")).to_have_count(0)
+    await expect(page.get_by_label("Calls per second")).to_have_value("12.5")
+
+
+async def test_the_second_editor_loses_nothing(page: Page, stack: Stack) -> None:
+    first, second = page, await page.context.new_page()
+    for one in (first, second):
+        await one.goto(f"{stack.url}/portal/projects/demo")
+    await first.get_by_label("Burst").fill("7")
+    await first.get_by_role("button", name="Save").click()
+    await expect(first.get_by_role("status")).to_have_text("Project demo was changed.")
+    await second.get_by_label("Time zone").fill("Asia/Tokyo")
+    await second.get_by_role("button", name="Save").click()
+    await expect(second.get_by_role("alert")).to_contain_text("has changed since you read it")
+    await expect(second.get_by_label("Time zone")).to_have_value("Asia/Tokyo")
+    await expect(second.locator(".facts")).to_contain_text("7")
+    await second.get_by_role("button", name="Save").click()
+    await expect(second.get_by_role("status")).to_have_text("Project demo was changed.")
+
+
+async def test_a_form_survives_the_end_of_its_session(page: Page, stack: Stack, admin_key: str) -> None:
+    await page.goto(f"{stack.url}/portal/projects/new")
+    await page.get_by_label("Name").fill("kept & <b>bold</b>")
+    cookies = await page.context.cookies()
+    await page.context.clear_cookies()
+    await page.get_by_role("button", name="Create project").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
+    await check_page(page)
+    await page.get_by_label("Admin key").fill(admin_key)
+    await page.get_by_role("button", name="Sign in").click()
+    await check_page(page)
+    await page.get_by_role("button", name="Return to the form").click()
+    await expect(page.get_by_label("Name")).to_have_value("kept & <b>bold</b>")
+    await expect(page.get_by_role("status")).to_contain_text("Nothing was sent yet")
+    assert page.url == f"{stack.url}/portal/projects/new"
+    assert {one["value"] for one in cookies}.isdisjoint(one["value"] for one in await page.context.cookies())
+
+
+async def test_times_are_local_with_utc_on_hover(page: Page, stack: Stack) -> None:
+    await page.goto(f"{stack.url}/portal/projects")
+    time = page.locator("tbody time").first
+    await expect(time).to_have_attribute("data-local", "yes")
+    assert (await time.get_attribute("title") or "").endswith("UTC")
+
+
+async def test_an_ended_session_must_sign_in_again(page: Page, stack: Stack, admin_key: str) -> None:
+    context = await page.context.browser.new_context()  # type: ignore[union-attr]
+    other = await context.new_page()
+    await sign_in(other, stack, await create_key(stack, "viewer"))
+    await page.goto(f"{stack.url}/portal/access")
+    row = page.locator("table").first.locator("tr", has_text="a test's viewer")
+    await row.get_by_role("link", name="End").first.click()
+    await check_page(page)
+    await page.get_by_role("button", name="End this session").click()
+    await expect(page.get_by_role("status")).to_contain_text("was ended")
+
+    async def signed_out() -> bool:
+        await other.goto(f"{stack.url}/portal/projects")
+        return other.url.startswith(f"{stack.url}/portal/sign-in")
+
+    await until(signed_out, "the ended session is rejected")
+    await context.close()

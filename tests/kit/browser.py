@@ -60,7 +60,7 @@ async def check_page(page: Page) -> None:
     assert await page.locator("a.brand").count() == 1
     await _check_reflow(page)
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         await _check_accessibility(page, scheme)
     await page.emulate_media(color_scheme="light")
     assert _errors[page] == []

@@ -207,7 +207,8 @@ def _guarded(rounds: int) -> Row:
     """Return the cost of a REST call from gRPC's bytes to the writer, with the guard."""
     limits = RateLimiter(per_key=Limit(1e9, 10**9), per_project=Limit(1e9, 10**9))
     scopes = {"clarion.v1.TriggerService": Scope.TRIGGER}
-    guard = Guard(_CATALOG, scopes, deadline=10, limits=limits, max_concurrent=10)
+    used: set[uuid.UUID] = set()
+    guard = Guard(_CATALOG, scopes, deadline=10, limits=limits, max_concurrent=10, note_use=used.add)
     unused: Any = None
     servicer = TriggerServicer(_CATALOG, _Writer(), unused, limits)
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(servicer, guard)

@@ -17,6 +17,7 @@ from ..store.admin import projects as store
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import Change, changing
+from .masks import fields_to_change
 from .paging import etag_of, page_start, page_token, require_etag
 
 __all__ = ["ProjectServicer"]
@@ -77,7 +78,7 @@ class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
     ) -> pb.UpdateProjectResponse:
         """Change the limits or the time zone of a project."""
         require_valid(request)
-        fields = _fields_to_change(request)
+        fields = _checked_fields(request)
         async with changing(self._pool, call) as change:
             await call.project(change.connection, request.project)
             project = await store.find_project(change.connection, request.project, lock=True)
@@ -91,20 +92,13 @@ class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
         return pb.UpdateProjectResponse(project=_message(wanted))
 
 
-def _fields_to_change(request: pb.UpdateProjectRequest) -> set[str]:
-    """Return the fields in the update mask or, without one, those that are present.
+def _checked_fields(request: pb.UpdateProjectRequest) -> set[str]:
+    """Return the fields to change.
 
     Raises:
         InvalidRequest: The mask names another field, or a value is wrong.
     """
-    fields = set(request.update_mask.paths)
-    if not fields:
-        present = {field.name for field, _ in request.ListFields()}
-        fields = present & set(_CHANGEABLE)
-    unknown = fields - set(_CHANGEABLE)
-    if unknown:
-        description = f"may list {', '.join(_CHANGEABLE)}; found {', '.join(sorted(unknown))}"
-        raise InvalidRequest([Violation("update_mask", description, "UNKNOWN_VALUE")])
+    fields = fields_to_change(request, _CHANGEABLE)
     if "timezone" in fields and not request.timezone:
         raise InvalidRequest([Violation("timezone", "is required, but missing or empty", "REQUIRED")])
     _require_timezone(request.timezone)

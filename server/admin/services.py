@@ -9,6 +9,8 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 
 from clarion.admin.v1 import (
+    api_key_pb2,
+    api_key_pb2_grpc,
     operator_pb2,
     operator_pb2_grpc,
     project_pb2,
@@ -20,6 +22,7 @@ from clarion.admin.v1 import (
 )
 
 from ..store.pool import Pool
+from .api_keys import ApiKeyServicer
 from .operators import AdminKeyServicer, SessionServicer
 from .projects import ProjectServicer
 from .suppressions import SuppressionServicer
@@ -76,6 +79,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: SessionServicer(backend.pool),
         operator_pb2_grpc.add_SessionServiceServicer_to_server,
         operator_pb2_grpc.SessionServiceStub,
+    ),
+    "api_keys": Service(
+        api_key_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
+        lambda backend: ApiKeyServicer(backend.pool),
+        api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server,
+        api_key_pb2_grpc.ApiKeyServiceStub,
     ),
     "suppressions": Service(
         suppression_pb2.DESCRIPTOR.services_by_name["SuppressionService"],

@@ -7,6 +7,7 @@ turns every exception into a gRPC status.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class Guard(grpc.GenericRpcHandler):
         deadline: float,
         limits: RateLimiter,
         max_concurrent: int,
+        note_use: Callable[[uuid.UUID], object],
     ) -> None:
         """Create a guard without methods.
 
@@ -115,12 +117,14 @@ class Guard(grpc.GenericRpcHandler):
             deadline: Seconds that a call may take.
             limits: The rate limits of keys and projects.
             max_concurrent: Maximum number of concurrent calls, not counting streams.
+            note_use: Called with the ID of the key of each call that is accepted.
         """
         self._catalog = catalog
         self._scopes = scopes
         self._deadline = deadline
         self._limits = limits
         self._max_concurrent = max_concurrent
+        self._note_use = note_use
         self._in_flight = 0
         self._rejected_keys = RejectedKeys()
         self._methods: dict[str, _Method] = {}
@@ -183,6 +187,7 @@ class Guard(grpc.GenericRpcHandler):
         if method.scope not in key.scopes:
             message = f"The API key lacks the scope {method.scope}."
             raise ScopeMissing(message, metadata={"scope": method.scope.value})
+        self._note_use(key.id)
         return Call(key, headers, partial(self._working_key, header, caller))
 
     def _working_key(self, header: str | None, caller: str | None) -> ApiKey:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -70,6 +71,7 @@ class RpcServer:
         limits: RateLimiter,
         max_concurrent: int,
         reflect: bool,
+        note_use: Callable[[uuid.UUID], object],
         guards: Mapping[str, grpc.GenericRpcHandler],
     ) -> None:
         """Prepare the server.
@@ -83,9 +85,17 @@ class RpcServer:
             limits: The rate limits of keys and projects.
             max_concurrent: Maximum number of concurrent calls, not counting streams.
             reflect: Whether to serve gRPC reflection.
+            note_use: Called with the ID of the key of each call that is accepted.
             guards: Further services by full name, and what guards each.
         """
-        guard = Guard(catalog, _SERVICES, deadline=deadline, limits=limits, max_concurrent=max_concurrent)
+        guard = Guard(
+            catalog,
+            _SERVICES,
+            deadline=deadline,
+            limits=limits,
+            max_concurrent=max_concurrent,
+            note_use=note_use,
+        )
         self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
         public: Any = PublicMethods()  # generated code expects a server, of which it has what is needed

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from ..domain.key import ApiKey, Scope, new_secret
-from ..domain.limit import OwnLimit
-from ..store.admin import keys as store
-from ..store.admin.projects import ensure_project, project_names
-from ..store.pool import reached
-from ..store.replication import changed
-from .common import Invocation, as_json, echo, json_option, run, show_json, table
+from clarion.admin.v1 import api_key_pb2 as pb
+from clarion.admin.v1 import project_pb2
+
+from ..admin.client import AdminClient
+from ..domain.key import KeyState, Scope
+from ..errors import RequestError, ResourceNotFound
+from .common import echo, json_option, run, show_json, table
+from .durations import duration
 from .limits import in_words, limit_options, new_limit
+from .messages import as_data, limit_of, moment
+from .remote import Admin, admin_options
 
 __all__ = ["keys"]
 
+_PAGE = 1000
 _MAX_DAYS = 36_500
 """The longest that a key can be valid; later dates would leave the range that Python supports."""
-
-_MAX_NAME = 100
-
-
-def _check_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
-    if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-        raise click.BadParameter(f"must be 1 to {_MAX_NAME} printable characters")
-    return name
+_LONGEST_OVERLAP = dt.timedelta(days=90)
 
 
 @click.group()
 def keys() -> None:
-    """Create, list, limit and revoke API keys."""
+    """Create, list, limit, rotate and revoke API keys."""
 
 
 @keys.command()
 @click.option("--project", required=True, help="Name of the project, which is created if it does not exist.")
-@click.option("--name", required=True, callback=_check_name, help="What the key is used for.")
+@click.option("--name", required=True, help="What the key is used for.")
 @click.option(
     "--scope",
     "scopes",
@@ -64,10 +61,10 @@ def keys() -> None:
 )
 @limit_options
 @json_option
-@click.pass_obj
+@admin_options
 def create(
-    invocation: Invocation,
     *,
+    admin: Admin,
     project: str,
     name: str,
     scopes: tuple[str, ...],
@@ -78,60 +75,80 @@ def create(
     as_json: bool,
 ) -> None:
     """Create a key and print its secret, which is shown only once."""
-    secret = new_secret()
-    expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None
+    request = pb.CreateApiKeyRequest(
+        project=project,
+        display_name=name,
+        scopes=scopes,
+        campaign_ids=campaign_ids,
+        expire_time=dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None,
+        requests_per_second=rate,
+        burst=burst,
+    )
 
-    async def work() -> ApiKey:
-        async with invocation.database() as pool, changed(pool):
-            return await store.create_key(
-                pool,
-                secret,
-                project_id=await ensure_project(pool, project),
-                name=name,
-                scopes=[Scope(scope) for scope in scopes],
-                campaign_ids=campaign_ids,
-                expires_at=expires_at,
-                limit=OwnLimit(rate, burst),
-            )
+    async def work() -> pb.CreateApiKeyResponse:
+        async with admin.opened() as client:
+            await _ensure_project(client, project)
+            made: pb.CreateApiKeyResponse = await client.call("api_keys", "CreateApiKey", request)
+            return made
 
-    key = run(work())
+    made = run(work())
     if as_json:
-        show_json({**_shown(key), "secret": secret})
+        show_json({**as_data(made.api_key), "secret": made.secret})
         return
-    click.echo(secret)
-    about = f"Key ID: {key.id}. Save the secret above: Clarion stores only its hash and cannot show it again."
-    click.echo(f"{about} The key is valid within a second.", err=True)
+    click.echo(made.secret)
+    click.echo(f"{_about(made.api_key)} The key is valid within a second.", err=True)
+
+
+async def _ensure_project(client: AdminClient, name: str) -> None:
+    try:
+        await client.call("projects", "GetProject", project_pb2.GetProjectRequest(project=name))
+    except RequestError as error:
+        if error.reason != ResourceNotFound.reason:
+            raise
+        await client.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=name))
 
 
 @keys.command(name="list")
+@click.option("--project", default="", help="Only keys of this project.")
+@click.option(
+    "--state", type=click.Choice([state.value for state in KeyState]), help="Only keys in this state."
+)
 @json_option
-@click.pass_obj
-def list_keys(invocation: Invocation, *, as_json: bool) -> None:
+@admin_options
+def list_keys(*, admin: Admin, project: str, state: str | None, as_json: bool) -> None:
     """List keys, the newest first."""
+    request = pb.ListApiKeysRequest(project=project, key_state=state, page_size=_PAGE)
 
-    async def work() -> tuple[list[ApiKey], Mapping[int, str]]:
-        async with invocation.database() as pool, reached():
-            return await store.list_keys(pool), await project_names(pool)
+    async def work() -> list[pb.ApiKey]:
+        found: list[pb.ApiKey] = []
+        async with admin.opened() as client:
+            while True:
+                page = await client.call("api_keys", "ListApiKeys", request)
+                found += page.api_keys
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    return found
 
-    found, projects = run(work())
+    found = run(work())
     if as_json:
-        show_json([{**_shown(key), "project": projects[key.project_id]} for key in found])
-        return
-    table(
-        [
-            {
-                "ID": key.id,
-                "NAME": key.name,
-                "PROJECT": projects[key.project_id],
-                "LIMIT": in_words(key.limit),
-                "SCOPES": ",".join(sorted(key.scopes)),
-                "CAMPAIGNS": ",".join(map(str, sorted(key.campaign_ids))) or "all",
-                "STATE": "active" if key.works_at(dt.datetime.now(dt.UTC)) else "ended",
-            }
-            for key in found
-        ],
-        "keys",
-    )
+        show_json([as_data(key) for key in found])
+    else:
+        table([_row(key) for key in found], "keys")
+
+
+def _row(key: pb.ApiKey) -> dict[str, object]:
+    return {
+        "ID": key.key_id,
+        "NAME": key.display_name,
+        "PROJECT": key.project,
+        "SECRET": key.secret_hint or None,
+        "LIMIT": in_words(limit_of(key)),
+        "SCOPES": ",".join(key.scopes),
+        "CAMPAIGNS": ",".join(map(str, key.campaign_ids)) or "all",
+        "STATE": key.key_state,
+        "EXPIRES": moment(key.expire_time) if key.HasField("expire_time") else None,
+        "LAST USED": moment(key.last_use_time) if key.HasField("last_use_time") else None,
+    }
 
 
 @keys.command(name="limit")
@@ -139,10 +156,10 @@ def list_keys(invocation: Invocation, *, as_json: bool) -> None:
 @limit_options
 @click.option("--default", is_flag=True, help="Reset to the limits of the configuration.")
 @json_option
-@click.pass_obj
+@admin_options
 def limit_key(
-    invocation: Invocation,
     *,
+    admin: Admin,
     key_id: uuid.UUID,
     rate: float | None,
     burst: int | None,
@@ -154,36 +171,63 @@ def limit_key(
     Takes effect within a second. Omitted options are reset to their defaults.
     """
     wanted = new_limit(rate, burst, default=default)
-
-    async def work() -> ApiKey:
-        async with invocation.database() as pool, changed(pool):
-            return await store.limit_key(pool, key_id, wanted)
-
-    key = run(work())
+    request = pb.UpdateApiKeyRequest(key_id=str(key_id), requests_per_second=wanted.rate, burst=wanted.burst)
+    request.update_mask.paths.extend(("requests_per_second", "burst"))
+    key = _called(admin, "UpdateApiKey", request).api_key
     if as_json:
-        show_json(_shown(key))
+        show_json(as_data(key))
     else:
-        echo(f"limit of key {key.id} ({key.name}): {in_words(key.limit)}")
+        echo(f"limit of key {key.key_id} ({key.display_name}): {in_words(limit_of(key))}")
+
+
+@keys.command()
+@click.argument("key_id", type=click.UUID)
+@click.option(
+    "--overlap",
+    default="24h",
+    show_default=True,
+    callback=duration(_LONGEST_OVERLAP),
+    help="How long the old key still works, such as 30m or 7d; 0s to end it at once.",
+)
+@json_option
+@admin_options
+def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
+    """Create a successor of a key, and print its secret, which is shown only once.
+
+    It has the same rights and limits. The old key works until the overlap ends.
+    """
+    request = pb.RotateApiKeyRequest(key_id=str(key_id), overlap=overlap)
+    made = _called(admin, "RotateApiKey", request)
+    if as_json:
+        old = {"previous_key": as_data(made.previous_key)}
+        show_json({**as_data(made.api_key), **old, "secret": made.secret})
+        return
+    click.echo(made.secret)
+    ends = f"The old key {made.previous_key.key_id} works until {moment(made.previous_key.expire_time)}."
+    click.echo(f"{_about(made.api_key)} {ends}", err=True)
 
 
 @keys.command()
 @click.argument("key_id", type=click.UUID)
 @json_option
-@click.pass_obj
-def revoke(invocation: Invocation, *, key_id: uuid.UUID, as_json: bool) -> None:
+@admin_options
+def revoke(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
     """Revoke a key, by its ID. All servers reject it within a second."""
-
-    async def work() -> ApiKey:
-        async with invocation.database() as pool, changed(pool):
-            return await store.revoke_key(pool, key_id)
-
-    key = run(work())
+    key = _called(admin, "RevokeApiKey", pb.RevokeApiKeyRequest(key_id=str(key_id))).api_key
     if as_json:
-        show_json(_shown(key))
+        show_json(as_data(key))
     else:
-        echo(f"revoked {key.id} ({key.name})")
+        echo(f"revoked {key.key_id} ({key.display_name})")
 
 
-def _shown(key: ApiKey) -> dict[str, object]:
-    shown: dict[str, object] = as_json(key)
-    return shown
+def _about(key: pb.ApiKey) -> str:
+    saved = "Save the secret above: Clarion stores only its hash and cannot show it again."
+    return f"Key ID: {key.key_id}. {saved}"
+
+
+def _called(admin: Admin, method: str, request: Any) -> Any:
+    async def work() -> Any:
+        async with admin.opened() as client:
+            return await client.call("api_keys", method, request)
+
+    return run(work())

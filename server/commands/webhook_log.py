@@ -136,9 +136,10 @@ def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid
 )
 @admin_options
 def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime) -> None:
-    """Send all messages of an endpoint since a time again, delivered or not.
+    """Send the messages of an endpoint since a time again.
 
-    They keep their `webhook-id`, by which a receiver recognises those that it has processed.
+    They are sent whether they were delivered or not, and keep their `webhook-id`, by which
+    a receiver recognises those that it has processed.
     """
     request = pb.ReplayWebhookMessagesRequest(webhook_id=str(webhook_id), since=as_utc(since))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import uuid
 from typing import Any
 
@@ -13,26 +12,14 @@ from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..domain.webhook import DEFAULT_OVERLAP, EventType
 from .common import json_option, run, show_json, table
+from .durations import duration
 from .messages import as_data, moment
 from .remote import Admin, admin_options
 from .webhook_log import log, replay, retry
 
 __all__ = ["webhooks"]
 
-_DURATION = re.compile(r"([0-9]{1,7})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST = dt.timedelta(days=30)
-
-
-def _duration(_context: click.Context, _option: click.Parameter, text: str) -> dt.timedelta:
-    """Parse a duration such as 30m."""
-    found = _DURATION.fullmatch(text)
-    if not found:
-        raise click.BadParameter(f"{text!r} is not a duration; use a form such as 90s, 30m, 24h or 7d")
-    duration = dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
-    if duration > _LONGEST:
-        raise click.BadParameter(f"{text!r} is too long; the maximum is {_LONGEST.days}d")
-    return duration
 
 
 @click.group()
@@ -113,7 +100,7 @@ def list_endpoints(*, admin: Admin, project: str, as_json: bool) -> None:
     "--overlap",
     default=DEFAULT_OVERLAP,
     show_default=True,
-    callback=_duration,
+    callback=duration(_LONGEST),
     help="How long messages are also signed with the old secret, such as 30m or 7d; 0s to stop at once.",
 )
 @json_option

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .limit import NO_OWN_LIMIT, OwnLimit
 
-__all__ = ["ApiKey", "Scope", "hash_secret", "new_secret", "secret_from_header"]
+__all__ = ["ApiKey", "KeyState", "Scope", "hash_secret", "hint_of", "new_secret", "secret_from_header"]
 
 
 class Scope(enum.StrEnum):
@@ -21,6 +21,20 @@ class Scope(enum.StrEnum):
     DELIVERIES_READ = "deliveries.read"
     CAMPAIGNS_READ = "campaigns.read"
     KEYS_MANAGE = "keys.manage"
+
+
+class KeyState(enum.StrEnum):
+    """Whether a key works, and for how long."""
+
+    ACTIVE = "active"
+    EXPIRING = "expiring"
+    """It expires within `WARNING`."""
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+WARNING = dt.timedelta(days=7)
+_HINT_START, _HINT_END = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,19 @@ class ApiKey:
     expires_at: dt.datetime | None = None
     revoked_at: dt.datetime | None = None
     limit: OwnLimit = NO_OWN_LIMIT
+    hint: str = ""
+    """How the secret begins and ends; empty if an older version created the key."""
+    created_by: str = ""
+    successor_id: uuid.UUID | None = None
+    """The key that replaces this one."""
+
+    def state_at(self, now: dt.datetime) -> KeyState:
+        """Return the state of the key at `now`."""
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if self.expires_at is None or self.expires_at > now + WARNING:
+            return KeyState.ACTIVE
+        return KeyState.EXPIRING if self.expires_at > now else KeyState.EXPIRED
 
     def works_at(self, now: dt.datetime) -> bool:
         """Return whether the key is neither revoked nor expired at `now`."""
@@ -56,6 +83,11 @@ _HEADER = re.compile(
 def new_secret() -> str:
     """Return a new secret with 122 random bits."""
     return f"sk_{uuid.uuid4()}"
+
+
+def hint_of(secret: str) -> str:
+    """Return how a secret begins and ends, by which people recognise it."""
+    return f"{secret[:_HINT_START]}…{secret[-_HINT_END:]}"
 
 
 def hash_secret(secret: str) -> bytes:

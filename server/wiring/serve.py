@@ -23,6 +23,7 @@ from ..store.accept.notify import Notifier
 from ..store.pool import READING
 from ..store.presence import Presence
 from ..store.records.change_feed import ChangeFeed
+from ..store.records.key_use import KeyUse
 from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
 from ..store.retention import run_idempotency_retention
@@ -79,8 +80,9 @@ async def serve(settings: Settings, config: Path | None) -> None:
         presence = Presence(pool, limits.share_among)
         await presence.beat()
         tasks.start(primary.watch(), catalog.run(), notifier.run(), writer.run(), presence.run())
+        key_use = KeyUse(pool)
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
-        tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run())
+        tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
         server = RpcServer(
             catalog,
             writer,
@@ -90,6 +92,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             limits=limits,
             max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
+            note_use=key_use.note,
             guards=admin_guards(build_backend(settings, for_operators), deadline=settings.server.deadline),
         )
         port = await server.start(settings.server.listen)

@@ -26,7 +26,7 @@ from server.process.health_check import wait_serving
 from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
-from tests.kit.store import limit_project
+from tests.kit.store import limit_key, limit_project
 from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -82,7 +82,7 @@ async def made(
     caller = Caller(stack, http, secret, key)
     await caller.until(200)
     if limit.rate:
-        await keys.limit_key(pool, caller.key.id, limit)
+        await limit_key(pool, caller.key.id, limit)
         await stack.until_in_force()  # a call with the key itself would count
     return caller
 
@@ -208,9 +208,9 @@ async def test_call_after_the_promised_wait_succeeds(make: Make) -> None:
 
 async def test_changed_limits_come_into_force(make: Make, pool: Pool) -> None:
     caller = await make(OwnLimit(0), "changing")
-    await keys.limit_key(pool, caller.key.id, ONCE)
+    await limit_key(pool, caller.key.id, ONCE)
     await caller.until(429)
-    await keys.limit_key(pool, caller.key.id, OwnLimit(0))
+    await limit_key(pool, caller.key.id, OwnLimit(0))
     await caller.until(200)
     await limit_project(pool, "changing", ONCE)
     await caller.until(429)

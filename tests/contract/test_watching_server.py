@@ -62,6 +62,7 @@ async def served(stack: Stack, pool: Pool) -> AsyncIterator[Served]:
         limits=unlimited,
         max_concurrent=1,
         reflect=False,
+        note_use=lambda _: None,
         guards={},
     )
     port = await server.start("127.0.0.1:0")

@@ -15,7 +15,7 @@ from tests.kit.stack import Stack, client
 from tests.kit.triggers import post
 from tests.kit.until import until
 
-DEFAULT = {"rate": None, "burst": None}
+DEFAULT = (None, None)
 
 
 async def shown(demo: Stack, *words: str) -> Any:
@@ -23,6 +23,10 @@ async def shown(demo: Stack, *words: str) -> Any:
     done = await clarion(demo.folder, *words, "--json")
     assert done.code == 0, done.err
     return json.loads(done.out)
+
+
+def limit_of(shown: dict[str, Any]) -> tuple[float | None, int | None]:
+    return shown.get("requests_per_second"), shown.get("burst")
 
 
 async def created(demo: Stack, project: str, *words: str) -> Any:
@@ -39,17 +43,14 @@ async def cell(demo: Stack, group: str, row: str) -> str:
 
 async def test_key_limit_is_set_and_changed(demo: Stack) -> None:
     made = await created(demo, "limits", "--rate", "50", "--burst", "100")
-    assert made["limit"] == {"rate": 50.0, "burst": 100}
-    assert await cell(demo, "keys", made["id"]) == "50/s, burst 100"
-    assert (await shown(demo, "keys", "limit", made["id"], "--rate", "2.5"))["limit"] == {
-        "rate": 2.5,
-        "burst": None,
-    }
-    assert await cell(demo, "keys", made["id"]) == "2.5/s"
-    plain = await clarion(demo.folder, "keys", "limit", made["id"], "--rate", "0")
-    assert plain.out == f"limit of key {made['id']} (limited): none\n"
-    assert (await shown(demo, "keys", "limit", made["id"], "--default"))["limit"] == DEFAULT
-    assert await cell(demo, "keys", made["id"]) == "default"
+    assert limit_of(made) == (50, 100)
+    assert await cell(demo, "keys", made["key_id"]) == "50/s, burst 100"
+    assert limit_of(await shown(demo, "keys", "limit", made["key_id"], "--rate", "2.5")) == (2.5, None)
+    assert await cell(demo, "keys", made["key_id"]) == "2.5/s"
+    plain = await clarion(demo.folder, "keys", "limit", made["key_id"], "--rate", "0")
+    assert plain.out == f"limit of key {made['key_id']} (limited): none\n"
+    assert limit_of(await shown(demo, "keys", "limit", made["key_id"], "--default")) == DEFAULT
+    assert await cell(demo, "keys", made["key_id"]) == "default"
 
 
 async def test_project_limit_is_set_by_name(demo: Stack) -> None:
@@ -69,7 +70,7 @@ async def test_changed_limit_applies_at_once(demo: Stack) -> None:
     async with client(demo) as session:
         session.headers.update(demo.headers(secret))
         await answers(session, 429)
-        await shown(demo, "keys", "limit", key["id"], "--rate", "0")
+        await shown(demo, "keys", "limit", key["key_id"], "--rate", "0")
         await answers(session, 204)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,13 +15,14 @@ import uuid_utils.compat
 
 from server.domain.campaign import Campaign, Channel, Template
 from server.domain.delivery import Attempt, AttemptOutcome, Claim, ClaimRequest, Finished
+from server.domain.key import ApiKey
 from server.domain.limit import OwnLimit
 from server.domain.placement import Placement
 from server.domain.project import Project
 from server.domain.trigger import Trigger
 from server.store.accept.group_commit import TriggerWriter
 from server.store.accept.notify import Notifier
-from server.store.admin import projects
+from server.store.admin import keys, projects
 from server.store.pool import Connection, Pool
 
 TABLES = (
@@ -79,6 +81,11 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
 async def set_timezone(pool: Pool, name: str, timezone: str) -> Project:
     """Change the time zone of a project."""
     return await _update(pool, name, timezone=timezone)
+
+
+async def limit_key(pool: Pool, key_id: uuid.UUID, limit: OwnLimit) -> ApiKey:
+    """Change the rate limit of a key."""
+    return await keys.update_key(pool, replace(await keys.find_key(pool, key_id), limit=limit))
 
 
 async def limit_project(pool: Pool, name: str, limit: OwnLimit) -> Project:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import asyncpg
 
-from ...domain.key import ApiKey, Scope, hash_secret
+from ...domain.key import WARNING, ApiKey, KeyState, Scope, hash_secret, hint_of
 from ...domain.limit import NO_OWN_LIMIT, OwnLimit
 from ...errors import KeyNotFound
 from ..pool import Connection, Pool
 from ..sql import load
 
-__all__ = ["all_by_hash", "create_key", "limit_key", "list_keys", "revoke_key"]
+__all__ = [
+    "all_by_hash",
+    "create_key",
+    "find_key",
+    "last_use",
+    "list_keys",
+    "list_page",
+    "note_use",
+    "revoke_key",
+    "update_key",
+]
 
 _SQL = load("admin/keys.sql")
 
@@ -25,7 +35,7 @@ async def all_by_hash(connection: Connection) -> Mapping[bytes, ApiKey]:
 
 
 async def create_key(
-    pool: Pool,
+    database: Pool | Connection,
     secret: str,
     *,
     project_id: int,
@@ -34,10 +44,11 @@ async def create_key(
     campaign_ids: Iterable[int] = (),
     expires_at: dt.datetime | None = None,
     limit: OwnLimit = NO_OWN_LIMIT,
+    created_by: str = "",
 ) -> ApiKey:
     """Store a key under the hash of its secret. If the secret has a key already, return that one."""
     secret_hash = hash_secret(secret)
-    await pool.execute(
+    await database.execute(
         *_SQL["create"](
             id=uuid.uuid4(),
             project_id=project_id,
@@ -48,9 +59,11 @@ async def create_key(
             expires_at=expires_at,
             rate=limit.rate,
             burst=limit.burst,
+            hint=hint_of(secret),
+            created_by=created_by,
         )
     )
-    row = await pool.fetchrow(*_SQL["find_by_hash"](secret_hash=secret_hash))
+    row = await database.fetchrow(*_SQL["find_by_hash"](secret_hash=secret_hash))
     assert row is not None  # noqa: S101 - just written, and keys are never deleted
     return _key(row)
 
@@ -69,14 +82,72 @@ async def revoke_key(pool: Pool | Connection, key_id: uuid.UUID, project_id: int
     return _found(await pool.fetchrow(*_SQL["revoke"](id=key_id, project_id=project_id)), key_id)
 
 
-async def limit_key(pool: Pool, key_id: uuid.UUID, limit: OwnLimit) -> ApiKey:
-    """Change the limit of a key and return the key.
+async def find_key(database: Pool | Connection, key_id: uuid.UUID, *, lock: bool = False) -> ApiKey:
+    """Return a key.
+
+    Args:
+        database: The database.
+        key_id: The key.
+        lock: Whether to lock the row until the end of the transaction.
 
     Raises:
         KeyNotFound: No key has this id.
     """
-    row = await pool.fetchrow(*_SQL["limit"](id=key_id, rate=limit.rate, burst=limit.burst))
-    return _found(row, key_id)
+    return _found(await database.fetchrow(*_SQL["lock" if lock else "find"](id=key_id)), key_id)
+
+
+async def list_page(
+    pool: Pool,
+    projects: Collection[int] | None,
+    state: KeyState | None,
+    *,
+    before: tuple[dt.datetime, uuid.UUID] | None,
+    limit: int,
+) -> list[ApiKey]:
+    """Return keys, the newest first.
+
+    Args:
+        pool: The database.
+        projects: Only keys of these projects.
+        state: Only keys in this state.
+        before: Creation time and id of a key: only older ones.
+        limit: The maximum number of keys.
+    """
+    statement = _SQL["page"](
+        projects=None if projects is None else sorted(projects),
+        state=state,
+        warning=WARNING,
+        before=before and before[0],
+        before_id=before and before[1],
+        limit=limit,
+    )
+    return [_key(row) for row in await pool.fetch(*statement)]
+
+
+async def update_key(database: Pool | Connection, key: ApiKey) -> ApiKey:
+    """Store the name, the expiry, the limit and the successor of an existing key, and return it."""
+    row = await database.fetchrow(
+        *_SQL["update"](
+            id=key.id,
+            name=key.name,
+            expires_at=key.expires_at,
+            rate=key.limit.rate,
+            burst=key.limit.burst,
+            successor_id=key.successor_id,
+        )
+    )
+    return _found(row, key.id)
+
+
+async def last_use(database: Pool | Connection, ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, dt.datetime]:
+    """Return when keys were last used, by id; keys that never were are missing."""
+    rows = await database.fetch(*_SQL["last_use"](ids=list(ids)))
+    return {row["key_id"]: row["used_at"] for row in rows}
+
+
+async def note_use(pool: Pool, ids: Iterable[uuid.UUID]) -> None:
+    """Record that keys were used in this minute."""
+    await pool.execute(*_SQL["note_use"](ids=sorted(ids)))
 
 
 def _found(row: asyncpg.Record | None, key_id: uuid.UUID) -> ApiKey:
@@ -96,4 +167,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         limit=OwnLimit(row["rate"], row["burst"]),
+        hint=row["hint"],
+        created_by=row["created_by"],
+        successor_id=row["successor_id"],
     )

@@ -1,5 +1,6 @@
 -- fragment: key_columns
-id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst
+id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst, hint, created_by,
+successor_id
 
 -- name: keys_by_hash
 -- Revoked keys stay for a while, so that servers can log which one is still used.
@@ -8,8 +9,11 @@ SELECT secret_hash,
 FROM api_key WHERE revoked_at IS NULL OR revoked_at > now() - interval '90 days'
 
 -- name: create
-INSERT INTO api_key (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst)
-VALUES (:id, :project_id, :name, :secret_hash, :scopes, :campaign_ids, :expires_at, :rate, :burst)
+INSERT INTO api_key
+    (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst, hint, created_by)
+VALUES (
+    :id, :project_id, :name, :secret_hash, :scopes, :campaign_ids, :expires_at, :rate, :burst, :hint, :created_by
+)
 ON CONFLICT (secret_hash) DO NOTHING
 
 -- name: find_by_hash
@@ -29,7 +33,39 @@ WHERE id = :id AND (:project_id::int8 IS NULL OR project_id = :project_id)
 RETURNING
     -- include: key_columns
 
--- name: limit
-UPDATE api_key SET rate = :rate, burst = :burst WHERE id = :id
+-- name: find
+SELECT
+    -- include: key_columns
+FROM api_key WHERE id = :id
+
+-- name: lock
+SELECT
+    -- include: key_columns
+FROM api_key WHERE id = :id FOR UPDATE
+
+-- name: page
+-- The newest first. The states are those of `ApiKey.state_at` in server/domain/key.py.
+SELECT
+    -- include: key_columns
+FROM api_key
+WHERE (:projects::int8[] IS NULL OR project_id = ANY(:projects))
+    AND (:state::text IS NULL OR :state = CASE
+        WHEN revoked_at IS NOT NULL THEN 'revoked'
+        WHEN expires_at IS NULL OR expires_at > now() + :warning::interval THEN 'active'
+        WHEN expires_at > now() THEN 'expiring'
+        ELSE 'expired' END)
+    AND (:before::timestamptz IS NULL OR (created_at, id) < (:before, :before_id::uuid))
+ORDER BY created_at DESC, id DESC LIMIT :limit
+
+-- name: update
+UPDATE api_key SET name = :name, expires_at = :expires_at, rate = :rate, burst = :burst, successor_id = :successor_id
+WHERE id = :id
 RETURNING
     -- include: key_columns
+
+-- name: last_use
+SELECT key_id, used_at FROM key_use WHERE key_id = ANY(:ids)
+
+-- name: note_use
+INSERT INTO key_use (key_id, used_at) SELECT unnest(:ids::uuid[]), date_trunc('minute', now())
+ON CONFLICT (key_id) DO UPDATE SET used_at = greatest(key_use.used_at, excluded.used_at)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import asyncpg
 import msgspec
 
-from ...domain.key import hash_secret
+from ...domain.key import hash_secret, hint_of
 from ...domain.operator import (
     SESSION_IDLE,
     SESSION_LIFETIME,
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _SQL = load("admin/operators.sql")
-_HINT_END = 4
 
 
 async def find_credential(pool: Pool, secret: str) -> Credential | None:
@@ -72,7 +71,7 @@ async def create_key(
         *_SQL["create_key"](
             id=uuid.uuid4(),
             name=name,
-            hint=f"{secret[:3]}…{secret[-_HINT_END:]}",
+            hint=hint_of(secret),
             secret_hash=hash_secret(secret),
             grants=_encoded(grants),
             created_by=created_by,

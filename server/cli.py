@@ -134,6 +134,7 @@ def migrate(invocation: Invocation) -> None:
         raise ConfigError(
             "database.url is empty; set it, or use `clarion up`, which migrates its embedded database"
         )
+    logs.configure(LogSettings(level="info", format="text"))  # warnings, and the indexes that it builds
     click.echo(f"the database has schema version {run(migrate_database(settings.database.url))}")
 
 

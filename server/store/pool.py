@@ -96,18 +96,21 @@ async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: 
             return total
 
 
-async def connect(url: str, *, connect_timeout: float = 10.0) -> RawConnection:
+async def connect(
+    url: str, *, connect_timeout: float = 10.0, primary: Primary | None = None
+) -> RawConnection:
     """Open one connection, with the URL's settings.
 
     Args:
         url: The URL of the database.
         connect_timeout: Seconds, unless the URL sets `connect_timeout`.
+        primary: The primary of this URL, if there are several connections, so that it warns once.
 
     Raises:
         ConfigError: The URL is wrong, or the server rejects the login.
         OSError: The server cannot be reached.
     """
-    primary = Primary(url, connect_timeout=connect_timeout)
+    primary = primary or Primary(url, connect_timeout=connect_timeout)
     with explained(primary.database):
         connection = await primary.connect(server_settings=primary.startup)
         await _prepare(connection, primary.database.settings)

@@ -1,4 +1,7 @@
-"""Migrations after 0013 leave what the version before uses, or say from which version on they can be used."""
+"""Migrations after 0013 leave what the version before uses, and do not block the tables that are large.
+
+A migration that the version before cannot use says from which version on it can be used.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from server.store.schema.indexes import INDEXES
 from server.store.schema.version import HEAD, SCRIPTS, SchemaVersion
 
 FIRST = "0013"
@@ -17,6 +21,24 @@ RESTRICTS = re.compile(
     r"|\bADD (CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b|\bCREATE UNIQUE INDEX\b",
     re.IGNORECASE,
 )
+LARGE = r"(?:trigger|attempt|queue)"
+BLOCKS = re.compile(
+    rf"\bCREATE (UNIQUE )?INDEX (?!CONCURRENTLY)[^;]*\bON (ONLY )?{LARGE}\b"
+    rf"|\bUPDATE (ONLY )?{LARGE}\b|\bDELETE FROM (ONLY )?{LARGE}\b"
+    rf"|\b(REINDEX|CLUSTER|LOCK|VACUUM|TRUNCATE)\b[^;]*\b{LARGE}\b"
+    rf"|\bALTER TABLE (IF EXISTS )?(ONLY )?{LARGE}\b[^;]*("
+    r"\bTYPE\b|\bSET NOT NULL\b|\bSTORED\b|\bIDENTITY\b|\bSERIAL\b|\bADD (PRIMARY|UNIQUE|EXCLUDE)\b"
+    r"|\bADD (COLUMN )?[^;]*\b(UNIQUE|PRIMARY KEY|REFERENCES|CHECK)\b(?![^;]*\bNOT VALID\b)"
+    r"|\bDEFAULT [^;]*\b(random|gen_random_uuid|clock_timestamp|nextval)\b)",
+    re.IGNORECASE,
+)
+"""What rewrites or scans a large table while others cannot write to it, or wait for its rows."""
+
+
+def blocking(sql: str) -> str:
+    """Return the first part of a migration that blocks a large table for long, or nothing."""
+    found = BLOCKS.search(re.sub(r"--.*", "", sql))
+    return found[0] if found else ""
 
 
 def restriction(sql: str) -> str:
@@ -73,6 +95,58 @@ def test_migrations_leave_what_the_version_before_uses() -> None:
         sql = script.read_text(encoding="utf-8")
         declares = "UPDATE schema_compatibility" in sql
         assert declares or not restriction(sql), f"{script.name}: {restriction(sql)!r} needs a new `oldest`"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE INDEX trigger_by_address ON trigger (address)",
+        "CREATE INDEX IF NOT EXISTS by_provider ON attempt USING btree (provider)",
+        "CREATE UNIQUE INDEX ON queue (trigger_id)",
+        "UPDATE trigger SET event = ''",
+        "DELETE FROM attempt",
+        "LOCK TABLE queue",
+        "REINDEX TABLE trigger",
+        "ALTER TABLE trigger ALTER COLUMN event TYPE json",
+        "ALTER TABLE trigger ALTER COLUMN event SET NOT NULL",
+        "ALTER TABLE attempt ADD CONSTRAINT short CHECK (length(detail) < 9)",
+        "ALTER TABLE attempt ADD COLUMN twin uuid REFERENCES trigger",
+        "ALTER TABLE queue ADD COLUMN id uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE trigger ADD COLUMN n text GENERATED ALWAYS AS (lower(address)) STORED",
+    ],
+)
+def test_what_blocks_a_large_table_is_found(sql: str) -> None:
+    assert blocking(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE INDEX webhook_age ON webhook (created_at)",
+        "ALTER TABLE trigger ADD COLUMN salutation text NOT NULL DEFAULT ''",
+        "ALTER TABLE attempt ADD CONSTRAINT short CHECK (length(detail) < 9) NOT VALID",
+        "DROP INDEX trigger_by_address",
+        "CREATE TRIGGER only_once BEFORE UPDATE ON audit_event EXECUTE FUNCTION f()",
+        "-- UPDATE trigger is for later\nSELECT 1",
+    ],
+)
+def test_short_locks_are_accepted(sql: str) -> None:
+    assert not blocking(sql)
+
+
+def test_migrations_do_not_block_large_tables() -> None:
+    for script in scripts():
+        found = blocking(script.read_text(encoding="utf-8"))
+        assert not found, (
+            f"{script.name}: {found!r} blocks a large table; build indexes in schema/indexes.sql"
+        )
+
+
+def test_indexes_are_built_concurrently_under_their_name() -> None:
+    """Not unique: a duplicate would stop the migration, and the version before."""
+    for name, statement in INDEXES.items():
+        assert statement.text.startswith(f"CREATE INDEX CONCURRENTLY {name} ON "), name
+        assert not statement.parameters
 
 
 @pytest.mark.parametrize(

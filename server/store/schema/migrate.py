@@ -1,4 +1,4 @@
-"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction."""
+"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction; then the indexes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from ...errors import ConfigError
 from ..connection_errors import explained
 from ..database_url import parse_database_url
 from ..pool import Connection, Pool, connect, reached
+from ..primary import Primary
 from ..sql import load
+from .indexes import INDEXES, build_indexes
 from .version import HEAD, SCRIPTS, SchemaVersion
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ __all__ = ["is_usable", "migrate", "require_schema"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
+_CONNECT_TIMEOUT = 10.0
+"""Seconds, unless the URL sets `connect_timeout`."""
 _SQL = load("schema/migrate.sql")
 
 
@@ -33,20 +37,33 @@ async def migrate(url: str) -> str:
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
+    primary = Primary(url, connect_timeout=_CONNECT_TIMEOUT)
+
     async def creator() -> Any:
-        return await connect(url)
+        return await connect(url, primary=primary)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
     try:
         async with reached():
-            with explained(parse_database_url(url)):
+            with explained(primary.database):
                 try:
                     async with engine.begin() as connection:
-                        return await connection.run_sync(_upgrade)
+                        version = await connection.run_sync(_upgrade)
                 except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
                     raise (error.orig and error.orig.__cause__) or error  # noqa: B904 - its cause is lost
+                await _complete(url, primary)
     finally:
         await engine.dispose()
+    return version
+
+
+async def _complete(url: str, primary: Primary) -> None:
+    """Build the indexes that are not ready, which needs a connection outside the transaction."""
+    connection = await connect(url, primary=primary)
+    try:
+        await build_indexes(connection, INDEXES)
+    finally:
+        await connection.close()
 
 
 async def require_schema(url: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from server.cli import cli
 from server.errors import ConfigError, StoreUnavailable
+from server.store import primary
 from server.store.pool import open_pool
 from server.store.schema.migrate import migrate, require_schema
 from tests.kit.commands import clarion
@@ -115,3 +119,16 @@ async def test_a_server_that_is_away_is_an_outage(postgres: TcpPostgres) -> None
         await open_pool(f"postgresql://u@127.0.0.1:{free_port()}/d", size=2, connect_timeout=5)
     with pytest.raises(StoreUnavailable):
         await require_schema(f"postgresql://u@127.0.0.1:{free_port()}/d")
+
+
+async def test_migrate_warns_once_of_a_remote_server_without_tls(
+    postgres: TcpPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every test runs on loopback, which needs no TLS, so its address is replaced."""
+    monkeypatch.setattr(primary, "exposed_to", lambda _: "192.0.2.7")
+    monkeypatch.setenv("CLARION_DATABASE_URL", postgres.url())
+    ran = await asyncio.to_thread(CliRunner().invoke, cli, ["migrate"])
+    assert ran.exit_code == 0, ran.output
+    assert ran.stderr.count("the connection to the database is not encrypted") == 1
+    assert "192.0.2.7" in ran.stderr
+    assert ran.stdout.startswith("the database has schema version")

@@ -19,8 +19,10 @@ from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter, redrive
 from server.store.schema import migrate as migrating
+from server.store.schema.indexes import build_indexes
 from server.store.schema.migrate import is_usable, migrate, require_schema
 from server.store.schema.version import HEAD
+from server.store.sql import Statement
 from server.up.data_folder import RunDir
 from tests.kit.store import PLACE, a_trigger, ended, writing
 
@@ -255,3 +257,47 @@ async def test_suppressions_from_before_version_0011_are_by_domain(empty: str) -
     assert [tuple(row) for row in rows] == [
         ("A@example.com", "first"), ("b@example.com", "as it was"), ("Token@A", "no domain"),
     ]  # fmt: skip
+
+
+BY_ADDRESS = {"by_address": Statement("CREATE INDEX CONCURRENTLY by_address ON trigger (address)")}
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('by_address')"
+
+
+async def until_building(connection: asyncpg.Connection[asyncpg.Record]) -> int:
+    """Return the process that builds the index, once it waits for a transaction."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE INDEX CONC%'"
+    )
+    while not (pid := await connection.fetchval(query)):
+        await asyncio.sleep(0.02)
+    return int(pid)
+
+
+async def test_an_index_killed_halfway_is_built_again(empty: str) -> None:
+    """While it is built, others write to the table, and a second process waits for the first."""
+    await migrate(empty)
+    writer, watcher, *builders = [await asyncpg.connect(empty) for _ in range(5)]
+    writing_now = writer.transaction()
+    await writing_now.start()
+    await writer.execute("LOCK TABLE trigger IN ROW EXCLUSIVE MODE")
+    first = asyncio.create_task(build_indexes(builders[0], BY_ADDRESS))
+    pid = await asyncio.wait_for(until_building(watcher), 60)
+    await watcher.execute("DELETE FROM trigger")
+    await watcher.execute("SELECT pg_terminate_backend($1)", pid)
+    with pytest.raises((asyncpg.PostgresError, OSError)):
+        await first
+    assert await watcher.fetchval(IS_VALID) is False
+    both = asyncio.gather(*(build_indexes(one, BY_ADDRESS) for one in builders[1:]))
+    await writing_now.rollback()
+    await asyncio.wait_for(both, 60)
+    assert await watcher.fetchval(IS_VALID) is True
+    for connection in (writer, watcher, *builders):
+        await connection.close()
+
+
+async def test_migrate_builds_missing_indexes(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "INDEXES", BY_ADDRESS)
+    await asyncio.gather(*(migrate(empty) for _ in range(3)))
+    connection = await asyncpg.connect(empty)
+    assert await connection.fetchval(IS_VALID) is True
+    await connection.close()

@@ -1,0 +1,2 @@
+-- Indexes of tables that may be large, each built without blocking writers, after the migrations.
+-- The name of a statement is that of its index. Built once: for another definition, use another name.

@@ -51,11 +51,13 @@ class Caller:
         secret: A session's token, an admin key or an API key.
         address: The browser's address.
         request_id: The ID of the browser's request.
+        idempotency_key: Makes a call of the trigger API safe to repeat; empty for none.
     """
 
     secret: str
     address: str
     request_id: str
+    idempotency_key: str = ""
 
     def __repr__(self) -> str:
         """Leave out the secret."""
@@ -64,11 +66,12 @@ class Caller:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The headers of a call."""
-        return (
+        found = (
             ("authorization", f"Bearer {self.secret}"),
             (CALLER, self.address),
             (REQUEST_ID, self.request_id),
         )
+        return (*found, ("idempotency-key", self.idempotency_key)) if self.idempotency_key else found
 
 
 class AdminApi:

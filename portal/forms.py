@@ -19,6 +19,8 @@ __all__ = ["CSRF", "KEPT", "RESTORED", "Form", "kept_fields", "read_form"]
 
 CSRF, RESTORED, KEPT = "csrf_token", "restored", "kept"
 _OWN = frozenset({CSRF, RESTORED})
+_SECRETS = frozenset({"key", "secret", "password", "token"})
+"""Fields that are not kept, because that would write them into a page."""
 _MAX_FIELDS, _MAX_FILES = 1000, 4
 _SHOWN_IN_THE_FORM = frozenset(
     {
@@ -112,9 +114,11 @@ class Form:
                 self.fail("", str(error))
 
     def kept(self) -> str:
-        """Return the texts of the form, to bring them back after signing in again. Files are not kept."""
+        """Return the texts to bring back after signing in again, without secrets and files."""
         items = self._data.multi_items() if self._data else []
-        return urlencode([(name, text) for name, text in items if isinstance(text, str) and name not in _OWN])
+        return urlencode(
+            [(name, text) for name, text in items if isinstance(text, str) and name not in _OWN | _SECRETS]
+        )
 
 
 def kept_fields(kept: str) -> list[tuple[str, str]]:

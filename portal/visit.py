@@ -92,6 +92,12 @@ class Visit:
         return self.portal.settings.read_only
 
     @property
+    def origin(self) -> str:
+        """Scheme and host of the gateway, as browsers reach it."""
+        scheme = "https" if self.portal.cookies.is_secure(self.request) else "http"
+        return self.portal.settings.public_url or f"{scheme}://{self.request.headers.get('host', '')}"
+
+    @property
     def project(self) -> str:
         """The chosen project: the one in the URL, or the only one; empty for all."""
         only = self.projects[0] if len(self.projects) == 1 else ""
@@ -140,15 +146,19 @@ class Visit:
         role = required_role(request)
         return not (self.read_only and is_write(request)) and (not role or self.may(role, project))
 
-    async def call(self, request: Message) -> Any:
-        """Call the method of the admin API that takes this request.
+    async def call(self, request: Message, caller: Caller | None = None) -> Any:
+        """Call the method of the API that takes this request.
+
+        Args:
+            request: The request.
+            caller: The caller, if it is not the person who is signed in.
 
         Raises:
             ApiError: The call failed.
             ReadOnly: It would change something in read-only mode.
         """
         self._require_writable(request)
-        return await self.api.call(request, self.caller)
+        return await self.api.call(request, caller or self.caller)
 
     def stream(self, request: Message) -> AsyncIterator[Any]:
         """Return the messages of the stream that takes this request."""

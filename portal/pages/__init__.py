@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..visit import Page, Section
-from . import access, overview, projects
+from . import access, overview, projects, try_it
 
 __all__ = ["NAVIGATION", "PAGES"]
 
@@ -11,6 +11,7 @@ _SUBJECTS = (
     overview,
     projects,
     access,
+    try_it,
 )
 """In the order of the navigation. A new subject is one line here."""
 

@@ -89,7 +89,7 @@ def trigger(
     Give the address of the campaign's channel. The API key comes from CLARION_API_KEY, from
     --key-file, or is the demo's.
     """
-    from ..up.plan import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
+    from ..up.demo_project import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
 
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from ..domain.campaign import Campaign
 
-__all__ = ["demo_text", "in_url", "next_steps", "waiting_text"]
+__all__ = ["DEMO_ADMIN_KEY_FILE", "demo_text", "in_url", "next_steps", "waiting_text"]
+
+DEMO_ADMIN_KEY_FILE = "demo-admin-key"
+"""The file in the data folder with the admin key of the demo."""
 
 
 def waiting_text(project: str, campaign: Campaign) -> str:
@@ -28,6 +31,7 @@ def next_steps(url: str) -> str:
     """Return what to do after the first start without the demo."""
     return f"""
   Next, in another terminal in this folder:
+    clarion operators create --name me --role admin        # prints the admin key that signs in to the portal
     clarion campaigns apply campaigns.yaml                 # in the format of server/up/demo/campaigns.yaml
     clarion keys create --project NAME --name my-service   # prints the API key
     export CLARION_API_KEY=sk_…                            # that key
@@ -42,6 +46,7 @@ def demo_text(url: str, secret: str, data: Path) -> str:
         ' "locale": "en"}, "event": {"random_field": "value"}}'
     )
     return f"""
+  To sign in to the portal: cat {data / DEMO_ADMIN_KEY_FILE}
   API key: {secret}
 
   Try it (the answer is 204 with an x-trigger-id):

@@ -15,26 +15,22 @@ from msgspec import structs
 import gateway
 
 from ..config import Settings, load
-from ..domain.key import Scope, new_secret
 from ..errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..process.exposure import exposures
 from ..process.health_check import wait_serving
-from ..store.admin import campaigns, keys, projects
+from ..store.admin import campaigns, projects
 from ..store.schema.migrate import migrate
 from ..wiring import webhooks as webhook_wiring
-from ..wiring.campaigns import apply_campaign_file
 from ..wiring.common import build_providers, opened_pool, with_database
-from . import demo
 from .banner import demo_text, in_url, next_steps, waiting_text
 from .data_folder import RunDir
+from .demo_project import prepare_demo
 from .environment import DISPATCHER, GATEWAY, PORTAL, SERVER, child_environment
 from .supervisor import Child, Supervisor
 
-__all__ = ["DEMO_KEY_FILE", "up"]
+__all__ = ["up"]
 
-DEMO_KEY_FILE = "demo-key"
-_DEMO_SCOPES = {Scope.TRIGGER, Scope.DELIVERIES_READ, Scope.CAMPAIGNS_READ}
 _READY_TIMEOUT = 30.0  # seconds
 _RECOVERY_TIMEOUT = 600.0
 """Seconds. After a crash, PostgreSQL replays up to `max_wal_size` of its log; if stopped, it starts over."""
@@ -221,7 +217,7 @@ class _Plan:
             raise ClarionError(f"{DATABASE_AWAY}; check database.url") from error
         self._say(f"the database has schema version {version}")
         if self._with_demo:
-            self._demo_secret = await self._prepare_demo()
+            self._demo_secret = await prepare_demo(with_database(self._settings, self._url), self._run.data)
         await self._report_missing_providers()
 
     async def _report_missing_providers(self) -> None:
@@ -238,28 +234,6 @@ class _Plan:
         gateway.remove_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-
-    async def _prepare_demo(self) -> str:
-        """Create the demo's project, campaigns and key, or find those of the last start."""
-        secret = _demo_secret(self._run.data / DEMO_KEY_FILE)
-        settings = with_database(self._settings, self._url)
-        async with opened_pool(settings) as pool:
-            project_id = await projects.ensure_project(pool, demo.PROJECT)
-            if not await campaigns.list_campaigns(pool, project_id, limit=1):
-                # Only at the first start: later changes to the demo's campaigns are kept.
-                await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))
-            await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_DEMO_SCOPES)
-        return secret
-
-
-def _demo_secret(path: Path) -> str:
-    """Return the demo's key. A new one is written to disk before it becomes valid."""
-    if path.exists() and (kept := path.read_text().strip()):
-        return kept
-    secret = new_secret()
-    path.touch(mode=0o600)
-    path.write_text(f"{secret}\n")
-    return secret
 
 
 def _check_providers(settings: Settings, *, with_demo: bool) -> None:

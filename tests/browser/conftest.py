@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, StorageState
 
 from server.admin.client import LocalAdmin
 from server.config import load
@@ -68,8 +68,21 @@ async def sign_in(page: Page, stack: Stack, key: str) -> None:
     await page.wait_for_url(f"{stack.url}/portal/")
 
 
+@pytest.fixture(scope="session")
+async def signed_in(browser: Browser, stack: Stack, admin_key: str) -> StorageState:
+    """Return the cookies of an admin of all projects; the tests of `page` share the session."""
+    context = await browser.new_context()
+    await sign_in(await context.new_page(), stack, admin_key)
+    state = await context.storage_state()
+    await context.close()
+    return state
+
+
 @pytest.fixture
-async def page(stranger: Page, stack: Stack, admin_key: str) -> Page:
-    """A page of an admin of all projects, who has just signed in."""
-    await sign_in(stranger, stack, admin_key)
-    return stranger
+async def page(browser: Browser, stack: Stack, signed_in: StorageState) -> AsyncIterator[Page]:
+    """A page of an admin of all projects who is signed in. Do not end its session."""
+    context = await browser.new_context(viewport={"width": 1100, "height": 800}, storage_state=signed_in)
+    opened = await new_page(context)
+    await opened.goto(f"{stack.url}/portal/")
+    yield opened
+    await context.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import create_key, sign_in
@@ -27,12 +26,18 @@ async def test_signing_in_leads_back_to_the_page(stranger: Page, stack: Stack, a
     await expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/projects", "/projects/new", "/projects/demo", "/access", "/nothing", "/projects/unknown"]
-)
-async def test_every_page_is_accessible(page: Page, stack: Stack, path: str) -> None:
-    await page.goto(f"{stack.url}/portal{path}")
-    await check_page(page)
+async def test_every_page_is_accessible(page: Page, stack: Stack) -> None:
+    for path in (
+        "/",
+        "/projects",
+        "/projects/new",
+        "/projects/demo",
+        "/access",
+        "/nothing",
+        "/projects/none",
+    ):
+        await page.goto(f"{stack.url}/portal{path}")
+        await check_page(page)
 
 
 async def test_a_project_is_created_and_changed(page: Page, stack: Stack) -> None:
@@ -114,3 +119,27 @@ async def test_an_ended_session_must_sign_in_again(page: Page, stack: Stack, adm
 
     await until(signed_out, "the ended session is rejected")
     await context.close()
+
+
+async def test_the_first_page_leads_to_the_first_trigger(page: Page, stack: Stack) -> None:
+    await page.get_by_role("link", name="Send a trigger").click()
+    await check_page(page)
+    await page.get_by_label("API key").fill("sk_00000000-0000-0000-0000-000000000000")
+    await page.get_by_role("button", name="Send trigger").click()
+    await expect(page.get_by_label("API key")).to_have_attribute("aria-invalid", "true")
+    await check_page(page)
+    await page.get_by_label("API key").fill(stack.key)
+    await page.get_by_label("Body").fill('{"user": {"external_id": "x", "email": "nobody"}}')
+    await page.get_by_role("button", name="Send trigger").click()
+    await expect(page.locator("#error-body")).to_contain_text("user.email")
+    await page.get_by_label("Body").fill('{"user": {"external_id": "x", "email": "it\'s@test.com"}}')
+    await page.get_by_label("API key").fill(stack.key)
+    await page.get_by_role("button", name="Send trigger").click()
+    await expect(page.get_by_role("status")).to_contain_text("The trigger was accepted")
+    await screenshot(page, "portal-api")
+    await check_page(page)
+    trigger_id = await page.locator(".notice code").inner_text()
+    await stack.delivered("email", trigger_id)
+    curl = await page.locator("pre").inner_text()
+    assert "it'\"'\"'s@test.com" in curl
+    assert stack.key not in await page.content()

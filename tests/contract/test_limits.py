@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -16,75 +13,22 @@ import httpx
 import pytest
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clarion.v1 import api_key_pb2, api_key_pb2_grpc, trigger_pb2_grpc
-from clarion.v1 import trigger_pb2 as pb
-from server.domain.key import ApiKey, Scope, new_secret
+from server.domain.key import new_secret
 from server.domain.limit import OwnLimit
-from server.process.health_check import wait_serving
-from server.store.admin import keys, projects
 from server.store.pool import Pool
-from tests.kit.stack import EXAMPLE, Stack, client, running_stack
+from tests.kit.limits import KEYS, TRIGGER, Caller, email, info_of, made, scope_of
+from tests.kit.stack import Stack
 from tests.kit.store import limit_key, limit_project
-from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("contract")
 
-TRIGGER = "/api/client/campaigns/44/trigger"
-KEYS = "/api/client/keys"
 ONCE = OwnLimit(0.001, 1)
 """One call, and the next after 1000 seconds."""
 
-MAX_CONCURRENT = 12
 
-_names = itertools.count()
 Make = Callable[..., Awaitable["Caller"]]
-
-
-@dataclass
-class Caller:
-    """A key with its secret, and calls by it."""
-
-    stack: Stack
-    http: httpx.AsyncClient
-    secret: str
-    key: ApiKey
-    headers: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.headers = self.stack.headers(self.secret)
-
-    async def read(self) -> httpx.Response:
-        return await self.http.get(KEYS, headers=self.headers)
-
-    async def trigger(self) -> httpx.Response:
-        return await self.http.post(TRIGGER, json=EXAMPLE, headers=self.headers)
-
-    async def until(self, status: int) -> None:
-        """Read until the answer has this status."""
-
-        async def answered() -> bool:
-            return (await self.read()).status_code == status
-
-        await until(answered, f"{status} for a read")
-
-
-async def made(
-    stack: Stack, pool: Pool, http: httpx.AsyncClient, limit: OwnLimit, project: str | None = None
-) -> Caller:
-    """Create a key with all scopes. On return, it works and none of its calls has been counted."""
-    secret = new_secret()
-    number = await projects.ensure_project(pool, project or f"limited-{next(_names)}")
-    key = await keys.create_key(
-        pool, secret, project_id=number, name="limited", scopes=set(Scope), limit=OwnLimit(0)
-    )
-    caller = Caller(stack, http, secret, key)
-    await caller.until(200)
-    if limit.rate:
-        await limit_key(pool, caller.key.id, limit)
-        await stack.until_in_force()  # a call with the key itself would count
-    return caller
 
 
 @pytest.fixture
@@ -93,18 +37,6 @@ def make(stack: Stack, pool: Pool, http: httpx.AsyncClient) -> Make:
         return await made(stack, pool, http, limit, project)
 
     return make_one
-
-
-def info_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the ErrorInfo of a REST answer."""
-    details = answer.json()["details"]
-    return next(one for one in details if one["@type"].endswith("ErrorInfo"))
-
-
-def scope_of(answer: httpx.Response) -> str:
-    """Check that a rate limit refused the call; return which limit."""
-    assert (answer.status_code, info_of(answer)["reason"]) == (429, "RATE_LIMITED")
-    return str(info_of(answer)["metadata"]["limit"])
 
 
 def without_seconds(text: str) -> str:
@@ -149,10 +81,6 @@ async def refused_by_grpc(
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     sent = dict(raised.value.trailing_metadata() or ())
     return status_pb2.Status.FromString(sent["grpc-status-details-bin"]), sent
-
-
-def email() -> pb.TriggerEmailRequest:
-    return pb.TriggerEmailRequest(campaign_id=44, user=pb.EmailUser(external_id="x", email="test@test.com"))
 
 
 async def test_only_calls_with_a_valid_key_count(make: Make, stack: Stack) -> None:
@@ -229,145 +157,3 @@ async def test_keys_show_their_limit(make: Make, channels: dict[str, grpc.aio.Ch
     free = await make(OwnLimit(0))
     [shown] = (await free.read()).json()["api_keys"]
     assert "rate_limit" not in shown
-
-
-# ---- a separate stack with two server processes ----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    settings: dict[str, object] = {
-        "server": {"processes": 2, "max_concurrent": MAX_CONCURRENT},
-        "limits": {"per_project": 5000, "per_project_burst": 6000},
-    }
-    async with running_stack(tmp_path_factory.mktemp("pair"), settings) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def pair_pool(pair: Stack) -> AsyncIterator[Pool]:
-    async with pair.pool() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def twelve(pair: Stack, pair_pool: Pool) -> AsyncIterator[Caller]:
-    """Return a key with a burst of 12 calls, which refills so slowly that the test sees none of it."""
-    async with client(pair) as http:
-        yield await made(pair, pair_pool, http, OwnLimit(0.001, 12))
-
-
-async def counted(pair: Stack, count: int) -> None:
-    """Return when the last count of both servers is this."""
-    await until(
-        lambda: all(last_count(pair.log(f"server-{number}")) == count for number in range(2)),
-        f"both servers count {count} processes",
-    )
-
-
-def last_count(log: str) -> int | None:
-    lines = [line for line in log.splitlines() if "server processes counted" in line]
-    return int(json.loads(lines[-1])["count"]) if lines else None
-
-
-async def assert_twelve_served(caller: Caller) -> None:
-    """Call until both servers together have served 12 calls; check that they serve no more."""
-    served = 0
-
-    async def all_served() -> bool:
-        nonlocal served
-        answer = await caller.read()
-        assert answer.status_code in {200, 429}
-        served += answer.status_code == 200
-        return served == 12
-
-    await until(all_served, lambda: f"12 calls are served; {served} were", interval=0)
-    for _ in range(40):  # Envoy spreads them over both servers
-        refused = await caller.read()
-        assert scope_of(refused) == "key"
-        assert refused.headers["ratelimit-policy"] == '"key";q=12;w=12000, "project";q=6000;w=2'
-
-
-async def test_two_processes_keep_one_limit(pair: Stack, twelve: Caller) -> None:
-    await counted(pair, 2)
-    await assert_twelve_served(twelve)
-
-
-async def test_a_restarted_process_keeps_the_limit(pair: Stack, pair_pool: Pool, twelve: Caller) -> None:
-    await counted(pair, 2)
-    before = await processes(pair_pool)
-    pair.children()["serve"].terminate()
-
-    async def replaced() -> bool:
-        now = await processes(pair_pool)
-        return len(now) == 2 and now != before
-
-    await until(replaced, "another process is on record")
-    await pair.until_printed("restarting")
-    await counted(pair, 2)
-    await both_ready(pair)
-    await assert_twelve_served(twelve)
-
-
-async def processes(pool: Pool) -> set[object]:
-    return {row["id"] for row in await pool.fetch("SELECT id FROM server_process")}
-
-
-async def both_ready(pair: Stack) -> None:
-    for number in range(2):
-        await wait_serving(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
-
-
-async def test_key_is_checked_before_the_load(pair: Stack, pair_pool: Pool) -> None:
-    await both_ready(pair)
-    targets = [f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}" for number in range(2)]
-    async with (
-        client(pair) as http,
-        grpc.aio.insecure_channel(targets[0]) as first,
-        grpc.aio.insecure_channel(targets[1]) as second,
-    ):
-        stubs = [trigger_pb2_grpc.TriggerServiceStub(channel) for channel in (first, second)]
-        async with pair_pool.acquire() as connection, connection.transaction():
-            await connection.execute("LOCK TABLE trigger IN ACCESS EXCLUSIVE MODE")
-            calls = [
-                stub.TriggerEmail(email(), metadata=pair.metadata())
-                for stub in stubs
-                for _ in range(MAX_CONCURRENT)
-            ]
-            rest = await until_overloaded(pair, http)
-            assert info_of(rest)["reason"] == "OVERLOADED"
-            assert rest.headers["retry-after"] == "1"
-            error = await until(lambda: overloaded(stubs[0], pair.metadata()), "OVERLOADED by gRPC")
-            assert error
-            assert ("retry-after", "1") in list(error.trailing_metadata() or ())
-            check: Any = health_pb2_grpc.HealthStub(first)  # its type stubs know no methods
-            health = await check.Check(health_pb2.HealthCheckRequest())
-            assert health.status == health_pb2.HealthCheckResponse.SERVING
-        answers = await asyncio.gather(*calls)
-        assert all(answer.trigger_id for answer in answers)
-        answer = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers())
-        assert answer.status_code == 204
-
-
-async def until_overloaded(pair: Stack, http: httpx.AsyncClient) -> httpx.Response:
-    """Return the first answer that is about the load, after one that shows that an unknown key is not."""
-
-    async def refused() -> httpx.Response | None:
-        stranger = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers(new_secret()))
-        assert stranger.status_code == 401
-        answer = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers())
-        return answer if answer.status_code == 503 and info_of(answer)["reason"] == "OVERLOADED" else None
-
-    answer = await until(refused, "OVERLOADED by REST")
-    assert answer
-    return answer
-
-
-async def overloaded(stub: Any, metadata: Any) -> grpc.aio.AioRpcError | None:
-    """Call with a malformed key, then with a good one; return the error if it is about the load."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub.TriggerEmail(email(), metadata=(("authorization", "nonsense"),))
-    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await stub.TriggerEmail(email(), metadata=metadata)
-    return raised.value if raised.value.code() is grpc.StatusCode.UNAVAILABLE else None

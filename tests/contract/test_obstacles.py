@@ -14,7 +14,8 @@ import pytest
 from server.errors import DATABASE_AWAY
 from server.up.supervisor import Child, RestartPolicy, Supervisor
 from server.up.supervisor.obstacle import find_obstacle
-from tests.contract.test_supervisor import Messages, stopped, written
+from tests.contract.test_supervisor import Messages, stopped
+from tests.kit.children import written
 
 QUICK = RestartPolicy(first=0.01, longest=0.02, quick_deaths=3, retry=0.01)
 

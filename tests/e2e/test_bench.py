@@ -115,8 +115,10 @@ async def test_ctrl_c_stops_all_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "missing"),
-    [("lab.bench", WRK_MISSING), ("lab.bench.overload", H2LOAD_MISSING)],
-    ids=["wrk", "h2load"],
+    [
+        pytest.param("lab.bench", WRK_MISSING, id="wrk"),
+        pytest.param("lab.bench.overload", H2LOAD_MISSING, id="h2load", marks=pytest.mark.long),
+    ],
 )
 async def test_missing_load_generator(module: str, missing: str, tmp_path: Path) -> None:
     process = await start("--data", str(tmp_path), module=module, PATH=str(tmp_path))
@@ -172,6 +174,7 @@ async def test_delivery_backlog(core: Product) -> None:
         assert float(report[variant][0]) > 0, variant
 
 
+@pytest.mark.long
 async def test_delivery_idle(core: Product, deployment: Deployment) -> None:
     report = rows(idle.as_table(await idle.measure(core, deployment, 2, 0.2)))
     assert all(float(figure) > 0 for figure in report["POST to DATA"])

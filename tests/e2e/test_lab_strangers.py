@@ -27,10 +27,8 @@ async def system(
             yield run, made, deployment
 
 
-FIRST, *OTHERS = [*ATTACKS, *KEYED_ATTACKS]
-
-
-@pytest.mark.parametrize("attack", [FIRST, *(pytest.param(one, marks=pytest.mark.long) for one in OTHERS)])
+@pytest.mark.long  # tests/contract/gateway/test_strangers.py and test_greedy_callers.py are the short forms
+@pytest.mark.parametrize("attack", [*ATTACKS, *KEYED_ATTACKS])
 async def test_good_key_is_served_during(system: tuple[RunDir, Product, Deployment], attack: str) -> None:
     run, made, deployment = system
     other = await made.with_campaigns(write_campaigns(run.log), {})

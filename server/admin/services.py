@@ -11,6 +11,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from clarion.admin.v1 import (
     api_key_pb2,
     api_key_pb2_grpc,
+    delivery_pb2,
+    delivery_pb2_grpc,
     operator_pb2,
     operator_pb2_grpc,
     project_pb2,
@@ -23,6 +25,7 @@ from clarion.admin.v1 import (
 
 from ..store.pool import Pool
 from .api_keys import ApiKeyServicer
+from .deliveries import DeliveryServicer
 from .operators import AdminKeyServicer, SessionServicer
 from .projects import ProjectServicer
 from .suppressions import SuppressionServicer
@@ -85,6 +88,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: ApiKeyServicer(backend.pool),
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server,
         api_key_pb2_grpc.ApiKeyServiceStub,
+    ),
+    "deliveries": Service(
+        delivery_pb2.DESCRIPTOR.services_by_name["DeliveryService"],
+        lambda backend: DeliveryServicer(backend.pool),
+        delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
+        delivery_pb2_grpc.DeliveryServiceStub,
     ),
     "suppressions": Service(
         suppression_pb2.DESCRIPTOR.services_by_name["SuppressionService"],

@@ -24,7 +24,7 @@ from .change import changing
 from .moments import moment_in
 from .paging import page_start, page_token
 
-__all__ = ["WebhookMessages"]
+__all__ = ["WebhookMessages", "message_of"]
 
 _DEFAULT_PAGE = 50
 _STEPS_OF_A_CALL = 10
@@ -65,7 +65,7 @@ class WebhookMessages:
         last = messages[size - 1][0] if len(messages) > size else None
         token = page_token(request, [last.created_at.isoformat(), str(last.message_id)]) if last else ""
         return pb.ListWebhookMessagesResponse(
-            webhook_messages=map(_message, messages[:size]), next_page_token=token
+            webhook_messages=map(message_of, messages[:size]), next_page_token=token
         )
 
     async def RetryWebhookMessages(  # noqa: N802 - gRPC's name
@@ -173,7 +173,7 @@ def _continued(text: str) -> tuple[dt.datetime, tuple[dt.datetime, uuid.UUID]] |
         raise InvalidRequest([_BAD_AFTER]) from None
 
 
-def _message(rows: Sequence[Logged]) -> pb.WebhookMessage:
+def message_of(rows: Sequence[Logged]) -> pb.WebhookMessage:
     """Return a message of the rows of its attempts."""
     first = rows[0]
     return pb.WebhookMessage(

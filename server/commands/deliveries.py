@@ -8,22 +8,21 @@ from typing import Any, TypeVar
 
 import click
 
-from ..domain.campaign import Channel
-from ..domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
-from ..domain.waiting import Reason, Waiting
-from ..errors import ConfigError
-from ..store.pool import reached
-from ..store.records import admin_lists as lists
-from ..store.records import find as store
-from ..store.records.cancel import cancel_all
-from ..store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
-from ..store.replication import changed
-from .common import CHANNEL, MOMENT, Invocation, WordChoice, as_utc, echo, json_option, run, show_json, table
-from .common import as_json as to_json
+from clarion.admin.v1 import delivery_pb2 as pb
+from clarion.v1 import delivery_pb2 as client_pb
+
+from ..domain.delivery import AttemptOutcome, DeliveryState
+from ..domain.waiting import Reason
+from ..errors import ConfigError, DeliveryNotFound, RequestError
+from .common import CHANNEL, MOMENT, WordChoice, as_utc, echo, json_option, run, show_json, table
+from .messages import as_data, moment, word
+from .remote import Admin, admin_options
 
 __all__ = ["deliveries"]
 
 _STATE = WordChoice([one.value for one in DeliveryState], "DELIVERY_STATE_")
+_SERVICE = "deliveries"
+_PAGE = 500
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
@@ -44,43 +43,44 @@ def deliveries() -> None:
 @deliveries.command()
 @click.argument("trigger_id", type=click.UUID)
 @json_option
-@click.pass_obj
-def show(invocation: Invocation, *, trigger_id: uuid.UUID, as_json: bool) -> None:
+@admin_options
+def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
     """Show a trigger's state and attempts, and why it is waiting."""
-
-    async def work() -> tuple[Delivery | None, Waiting | None, set[str]]:
-        async with invocation.database() as pool, reached():
-            found = await store.find_delivery(pool, trigger_id)
-            return found, await find_waiting(pool, trigger_id), await find_suppression_paused(pool)
-
-    found, waiting, paused = run(work())
-    if found is None:
+    request = pb.GetDeliveryRequest(trigger_id=str(trigger_id))
+    try:
+        found: pb.DeliveryDetail = _called(admin, "GetDelivery", request).delivery
+    except RequestError as error:
+        if error.reason != DeliveryNotFound.reason:
+            raise
         raise ConfigError(
             f"there is no trigger {trigger_id}; its ID is in the response's x-trigger-id header"
-        )
+        ) from error
     if as_json:
-        show_json({**to_json(found), "waiting": waiting})
+        show_json(as_data(found))
         return
-    echo(f"{found.state}: campaign {found.campaign_id} ({found.channel}) for {found.external_id}")
+    one = found.summary
+    echo(f"{word(one, 'state')}: campaign {one.campaign_id} ({word(one, 'channel')}) for {one.external_id}")
     with_key = f" with the API key {found.key_id}" if found.key_id else ""
-    click.echo(f"accepted {found.accepted_at.isoformat()}{with_key}")
-    if found.send_at:
-        click.echo(f"scheduled for {found.send_at.isoformat()}")
+    click.echo(f"accepted {moment(one.accept_time)}{with_key}")
+    if found.HasField("send_at"):
+        click.echo(f"scheduled for {moment(found.send_at)}")
     for attempt in found.attempts:
-        echo(_delivery_row(attempt))
-    if waiting:
-        until = f" until {waiting.until.isoformat(timespec='seconds')}" if waiting.until else ""
+        echo(_attempt_row(attempt))
+    if found.HasField("waiting"):
+        waiting = found.waiting
+        until = f" until {moment(waiting.until)}" if waiting.HasField("until") else ""
         echo(f"waiting{until}: {waiting.detail}")
-    for name in sorted(paused & {attempt.provider for attempt in found.attempts}):
+    for name in found.paused_suppressions:
         echo(f"{name} refuses too many recipients, so none are suppressed now; see the log of the dispatcher")
-    if found.cancelled_at:
-        click.echo(f"cancelled {found.cancelled_at.isoformat()}")
+    if found.HasField("cancel_time"):
+        click.echo(f"cancelled {moment(found.cancel_time)}")
 
 
-def _delivery_row(attempt: Attempt) -> str:
+def _attempt_row(attempt: client_pb.Attempt) -> str:
     detail = attempt.error or attempt.provider_message_id
-    head = f"attempt {attempt.number}: {attempt.started_at.isoformat()} {attempt.provider}"
-    return f"{head}: {_ENDED[attempt.outcome]} after {attempt.duration * 1000:.0f} ms: {detail}".rstrip(" :")
+    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {attempt.provider}"
+    ended = _ENDED[AttemptOutcome(word(attempt, "outcome"))]
+    return f"{head}: {ended} after {attempt.duration.ToMilliseconds()} ms: {detail}".rstrip(" :")
 
 
 def _filters(command: F) -> F:
@@ -108,45 +108,59 @@ def _filters(command: F) -> F:
     return command
 
 
-def _filter(chosen: dict[str, Any]) -> lists.AdminFilter:
-    since, channel = chosen.pop("since"), chosen.pop("channel")
-    return lists.AdminFilter(
-        **chosen,
-        since=as_utc(since),
-        channel=Channel(channel) if channel else None,
-    )
+def _filter(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that the options set."""
+    channel, campaign_id = chosen["channel"], chosen["campaign_id"]
+    return {
+        "campaign_id": str(campaign_id) if campaign_id else None,
+        "channel": f"CHANNEL_{channel.upper()}" if channel else None,
+        "external_id": chosen["external_id"],
+        "accepted_since": as_utc(chosen["since"]),
+        "error": chosen["error"],
+        "project": chosen["project"],
+    }
 
 
 @deliveries.command(name="list")
 @click.option("--state", type=_STATE, help="Only deliveries in this state.")
+@click.option("--address", help="Only deliveries to this address.")
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
-@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
+@admin_options
 def list_deliveries(
-    invocation: Invocation, *, state: str | None, limit: int, as_json: bool, **chosen: Any
+    *, admin: Admin, state: str | None, address: str | None, limit: int, as_json: bool, **chosen: Any
 ) -> None:
     """List deliveries, the newest first. `--state dead` lists the dead letters."""
+    request = pb.ListDeliveriesRequest(
+        state=f"DELIVERY_STATE_{state.upper()}" if state else None, address=address, **_filter(chosen)
+    )
 
-    async def work() -> list[lists.DeliveryRow]:
-        async with invocation.database() as pool, reached():
-            return await lists.list_deliveries(
-                pool, DeliveryState(state) if state else None, _filter(chosen), limit
-            )
+    async def work() -> list[pb.DeliverySummary]:
+        found: list[pb.DeliverySummary] = []
+        async with admin.opened() as client:
+            while len(found) < limit:
+                request.page_size = min(_PAGE, limit - len(found))
+                page = await client.call(_SERVICE, "ListDeliveries", request)
+                found += page.deliveries
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    break
+        return found
 
     found = run(work())
     if as_json:
-        show_json(found)
+        show_json([as_data(one) for one in found])
         return
     table(
         [
             {
                 "TRIGGER": one.trigger_id,
-                "STATE": one.state,
+                "STATE": word(one, "state"),
                 "CAMPAIGN": one.campaign_id,
                 "USER": one.external_id,
-                "ACCEPTED": one.accepted_at.isoformat(timespec="seconds"),
-                "ATTEMPTS": one.attempts,
+                "ACCEPTED": moment(one.accept_time),
+                "ATTEMPTS": one.attempt_count,
                 "PROVIDER": one.provider or "-",
                 "ERROR": one.error or "-",
             }
@@ -157,11 +171,45 @@ def list_deliveries(
 
 
 @deliveries.command()
+@click.option("--project", default="", help="Only dead letters of this project.")
+@json_option
+@admin_options
+def groups(*, admin: Admin, project: str, as_json: bool) -> None:
+    """Show the newest 10,000 dead letters, grouped by error."""
+    found = _called(admin, "ListDeadLetterGroups", pb.ListDeadLetterGroupsRequest(project=project))
+    if as_json:
+        show_json([as_data(one) for one in found.dead_letter_groups])
+        return
+    table(
+        [
+            {
+                "DEAD": one.dead_letters,
+                "PROJECT": one.project,
+                "CAMPAIGN": one.campaign_id,
+                "PROVIDER": one.provider or "-",
+                "FIRST": moment(one.first_time),
+                "LAST": moment(one.last_time),
+                "EXAMPLE": one.sample_trigger_id,
+                "ERROR": one.error,
+            }
+            for one in found.dead_letter_groups
+        ],
+        "dead letters",
+    )
+
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Only count what would change (at most 100,000).")
+
+
+@deliveries.command()
 @click.argument("trigger_ids", type=click.UUID, nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All dead letters that match the options below.")
 @_filters
-@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
-def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
+@_dry_run
+@admin_options
+def retry(
+    *, admin: Admin, trigger_ids: tuple[uuid.UUID, ...], every: bool, dry_run: bool, **chosen: Any
+) -> None:
     """Retry dead letters, by ID or --all that match.
 
     Retries those with TRIGGER_IDS, or with --all those that match the options. By ID, it also retries
@@ -169,43 +217,64 @@ def retry(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: 
     are due immediately, get all attempts of their retry policy, and do not expire.
     """
     ids = _ids(trigger_ids, every=every)
+    _require_options("retry dead letters", every=every, chosen=chosen)
+    request = pb.RetryDeliveriesRequest(trigger_ids=ids, dry_run=dry_run, **_filter(chosen))
 
     async def work() -> int:
-        async with invocation.database() as pool, changed(pool):
-            return await lists.redrive(pool, _filter(chosen), ids or None)
+        total = 0
+        async with admin.opened() as client:
+            while True:
+                part: pb.RetryDeliveriesResponse = await client.call(_SERVICE, "RetryDeliveries", request)
+                total += part.retried
+                if part.done:
+                    return total
+                request.until.CopyFrom(part.until)
 
     count = run(work())
+    if dry_run:
+        click.echo(f"would retry {_deliveries(count)}")
+        return
     if ids and count < len(ids):
         raise ConfigError(
             f"retrying {count} of {len(ids)}; the others are neither dead nor suppressed, have no campaign, "
             "or are to a recipient who is still suppressed: see `clarion deliveries show` and "
             "`clarion suppressions list`"
         )
-    click.echo(f"retrying {count} {'delivery' if count == 1 else 'deliveries'}")
+    click.echo(f"retrying {_deliveries(count)}")
 
 
 @deliveries.command()
 @click.argument("trigger_ids", type=click.UUID, nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All waiting triggers that match the options below.")
 @_filters
-@click.pass_obj  # type: ignore[arg-type]  # click's types do not support `**chosen`
-def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every: bool, **chosen: Any) -> None:
+@_dry_run
+@admin_options
+def cancel(
+    *, admin: Admin, trigger_ids: tuple[uuid.UUID, ...], every: bool, dry_run: bool, **chosen: Any
+) -> None:
     """Cancel waiting triggers, by ID or --all that match.
 
     Cancels those with TRIGGER_IDS, or with --all those that match the options. Triggers that are waiting
     for a retry are cancelled; triggers that are being sent right now are not.
     """
     ids = _ids(trigger_ids, every=every)
-    if every and all(value is None for value in chosen.values()):
-        raise ConfigError(
-            "--all alone would cancel triggers of every project; add an option such as --campaign 44"
-        )
+    _require_options("cancel triggers", every=every, chosen=chosen)
+    request = pb.CancelDeliveriesRequest(trigger_ids=ids, dry_run=dry_run, **_filter(chosen))
 
     async def work() -> int:
-        async with invocation.database() as pool, changed(pool):
-            return await cancel_all(pool, _filter(chosen), ids or None)
+        total = 0
+        async with admin.opened() as client:
+            while True:
+                part: pb.CancelDeliveriesResponse = await client.call(_SERVICE, "CancelDeliveries", request)
+                total += part.cancelled
+                request.after = part.after
+                if part.done:
+                    return total
 
     count = run(work())
+    if dry_run:
+        click.echo(f"would cancel {count} {'trigger' if count == 1 else 'triggers'}")
+        return
     if ids and count < len(ids):
         raise ConfigError(
             f"cancelled {count} of {len(ids)}; the others are not waiting: see `clarion deliveries show`"
@@ -213,46 +282,49 @@ def cancel(invocation: Invocation, *, trigger_ids: tuple[uuid.UUID, ...], every:
     click.echo(f"cancelled {count} {'trigger' if count == 1 else 'triggers'}")
 
 
-def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[uuid.UUID]:
+def _deliveries(count: int) -> str:
+    return f"{count} {'delivery' if count == 1 else 'deliveries'}"
+
+
+def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[str]:
     """Return the given IDs without duplicates; empty means all.
 
     Raises:
         ConfigError: neither IDs nor --all is given, or both.
     """
-    ids = list(dict.fromkeys(given))
+    ids = [str(one) for one in dict.fromkeys(given)]
     if bool(ids) == every:
         raise ConfigError("give either trigger IDs, or --all with options that select triggers")
     return ids
 
 
+def _require_options(what: str, *, every: bool, chosen: dict[str, Any]) -> None:
+    if every and all(value is None for value in chosen.values()):
+        raise ConfigError(f"--all alone would {what} of every project; add an option such as --campaign 44")
+
+
 @deliveries.command()
 @json_option
-@click.pass_obj
-def backlog(invocation: Invocation, *, as_json: bool) -> None:
+@admin_options
+def backlog(*, admin: Admin, as_json: bool) -> None:
     """Show how many triggers are waiting, by channel and providers.
 
     Also shows the age of the oldest due trigger, and why due triggers are not being sent.
     """
-
-    async def work() -> tuple[list[lists.Backlog], dict[str, Waiting]]:
-        async with invocation.database() as pool, reached():
-            found = await lists.backlog(pool)
-            return found, await find_lane_waits(pool, [one.lane for one in found if one.due])
-
-    found, waits = run(work())
+    found = _called(admin, "ListBacklog", pb.ListBacklogRequest()).backlog
     if as_json:
-        show_json([{**to_json(one), "waiting": waits.get(one.lane)} for one in found])
+        show_json([as_data(one) for one in found])
         return
     table(
         [
             {
-                "CHANNEL": one.channel,
+                "CHANNEL": word(one, "channel"),
                 "PROVIDERS": one.providers,
                 "DUE": one.due,
-                "OLDEST DUE": f"{one.oldest_due:.1f} s",
+                "OLDEST DUE": f"{one.oldest_due_seconds:.1f} s",
                 "LATER": one.later,
                 "SENDING": one.sending,
-                "WAITING": _why(waits.get(one.lane)),
+                "WAITING": _why(one),
             }
             for one in found
         ],
@@ -260,6 +332,15 @@ def backlog(invocation: Invocation, *, as_json: bool) -> None:
     )
 
 
-def _why(waiting: Waiting | None) -> str | None:
+def _why(one: pb.Backlog) -> str | None:
     """Return why due triggers are not being sent; None if they are."""
-    return waiting.detail if waiting and waiting.reason is not Reason.DUE else None
+    is_held = one.HasField("waiting") and one.waiting.waiting_reason != Reason.DUE
+    return one.waiting.detail if is_held else None
+
+
+def _called(admin: Admin, method: str, request: Any) -> Any:
+    async def work() -> Any:
+        async with admin.opened() as client:
+            return await client.call(_SERVICE, method, request)
+
+    return run(work())

@@ -97,6 +97,7 @@ LEFT JOIN LATERAL (
 AND (:external_id::text IS NULL OR t.external_id = :external_id)
 AND (:since::timestamptz IS NULL OR t.accepted_at >= :since)
 AND (:error::text IS NULL OR last.error ILIKE :error) AND (:project::text IS NULL OR p.name = :project)
+AND (:visible::int8[] IS NULL OR t.project_id = ANY(:visible))
 
 -- fragment: delivery_columns
 -- The columns of a Delivery. One statement reads them all, so that they are consistent.

@@ -225,7 +225,7 @@ async def test_scheduled_trigger_can_be_repeated_by_request_id(demo: Stack) -> N
     assert (first.code, first.out) == (0, again.out), first.err
     shown = await demo.json("deliveries", "show", first.out.strip(), "--json")
     assert isinstance(shown, dict)
-    assert shown["state"] == "pending"
+    assert shown["summary"]["state"] == "pending"
 
 
 def test_invalid_send_at_is_rejected_before_sending() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,14 @@ import asyncpg
 import uuid_utils.compat
 
 from server.domain.campaign import Campaign, Channel, Template
-from server.domain.delivery import Attempt, AttemptOutcome, Claim, ClaimRequest, Finished
+from server.domain.delivery import (
+    Attempt,
+    AttemptOutcome,
+    Claim,
+    ClaimRequest,
+    DeliveryState,
+    Finished,
+)
 from server.domain.key import ApiKey
 from server.domain.limit import OwnLimit
 from server.domain.placement import Placement
@@ -24,6 +31,10 @@ from server.store.accept.group_commit import TriggerWriter
 from server.store.accept.notify import Notifier
 from server.store.admin import keys, projects
 from server.store.pool import Connection, Pool
+from server.store.records import admin_lists
+from server.store.records.admin_lists import AdminFilter
+from server.store.records.admin_pages import DeliveryRow, list_page
+from server.store.records.cancel import FIRST, cancel_some
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
@@ -76,6 +87,35 @@ def a_campaign(number: int = 44, **changes: Any) -> Campaign:
         **changes,
     }
     return Campaign(**facts)
+
+
+async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
+    """Put all dead letters that match back into the queue; return how many."""
+    died_by, total = await admin_lists.database_time(pool), 0
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            count = await admin_lists.redrive(connection, wanted, died_by, ids)
+        total += count
+        if count < admin_lists.AT_ONCE:
+            return total
+
+
+async def cancel_all(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
+    """Cancel all waiting triggers that match; return how many."""
+    after: uuid.UUID | None = FIRST
+    total = 0
+    while after is not None:
+        async with pool.acquire() as connection, connection.transaction():
+            count, after = await cancel_some(connection, wanted, after, ids)
+        total += count
+    return total
+
+
+async def list_deliveries(
+    pool: Pool, state: DeliveryState | None, wanted: AdminFilter, limit: int
+) -> Sequence[DeliveryRow]:
+    """Return the newest deliveries that match."""
+    return (await list_page(pool, wanted, state=state, limit=limit)).rows
 
 
 async def set_timezone(pool: Pool, name: str, timezone: str) -> Project:

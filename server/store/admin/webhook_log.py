@@ -38,6 +38,7 @@ async def list_log(
     database: Pool | Connection,
     endpoint_id: uuid.UUID | None = None,
     *,
+    trigger_id: uuid.UUID | None = None,
     failed: bool = False,
     projects: Collection[int] | None = None,
     before: tuple[dt.datetime, uuid.UUID] | None = None,
@@ -48,6 +49,7 @@ async def list_log(
     Args:
         database: The database.
         endpoint_id: Only messages to this endpoint.
+        trigger_id: Only messages about this trigger.
         failed: Only messages whose last attempt failed, even if another attempt follows.
         projects: Only messages to endpoints of these projects.
         before: Time and id of a message: only older ones.
@@ -55,6 +57,7 @@ async def list_log(
     """
     statement = _SQL["log_of_failed" if failed else "log"](
         endpoint_id=endpoint_id,
+        trigger_id=trigger_id,
         projects=None if projects is None else sorted(projects),
         before=before and before[0],
         before_id=before and before[1],

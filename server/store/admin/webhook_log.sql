@@ -18,6 +18,7 @@ ORDER BY m.created_at DESC, m.id DESC, a.number DESC
 -- fragment: is_wanted
 -- The endpoint may have been deleted: its messages are then visible to those who may see all projects.
 (:endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id)
+AND (:trigger_id::uuid IS NULL OR m.trigger_id = :trigger_id)
 AND (:projects::int8[] IS NULL
     OR EXISTS (SELECT FROM webhook w WHERE w.id = m.webhook_id AND w.project_id = ANY(:projects)))
 AND (:before::timestamptz IS NULL OR (m.created_at, m.id) < (:before, :before_id::uuid))

@@ -1,4 +1,4 @@
-"""Operations on many deliveries: lists by state, redriving dead letters, and the size of the backlog."""
+"""Operations on many deliveries: redriving dead letters, counts, and the size of the backlog."""
 
 from __future__ import annotations
 
@@ -7,38 +7,29 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from ...domain.campaign import Channel
-from ...domain.delivery import DeliveryState
 from ..accept.notify import NOTIFY
-from ..pool import Pool
+from ..pool import Connection, Pool
 from ..sql import load
 
 __all__ = [
+    "AT_ONCE",
     "AdminFilter",
     "Backlog",
-    "DeliveryRow",
     "backlog",
+    "count_dead",
+    "count_queued",
+    "database_time",
     "dead_letters",
-    "list_deliveries",
     "oldest_due",
     "redrive",
 ]
 
 _SQL = load("records/admin_lists.sql")
-_LISTS = {
-    None: _SQL["list_all"],
-    DeliveryState.PENDING: _SQL["list_queued"],
-    DeliveryState.SENDING: _SQL["list_queued"],
-    DeliveryState.RETRYING: _SQL["list_queued"],
-    DeliveryState.DELIVERED: _SQL["list_all"],
-    DeliveryState.DEAD: _SQL["list_dead"],
-    DeliveryState.SUPPRESSED: _SQL["list_suppressed"],
-    DeliveryState.CANCELLED: _SQL["list_cancelled"],
-}
 _REDRIVE, _REDRIVE_SUPPRESSED = _SQL["redrive"], _SQL["redrive_suppressed"]
-_REDRIVEN_AT_ONCE = 1000
+AT_ONCE = 1000
+"""The number of triggers that one statement changes."""
+_REDRIVE = _SQL["redrive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +45,8 @@ class AdminFilter:
     """Text that the last error contains, in any case."""
     project: str | None = None
     """The project's name."""
+    visible: frozenset[int] | None = None
+    """The IDs of the projects to which the operation is restricted."""
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for the fragment `matches_admin_filter`."""
@@ -64,22 +57,8 @@ class AdminFilter:
             "since": self.since,
             "error": f"%{_escape_like(self.error)}%" if self.error else None,
             "project": self.project,
+            "visible": None if self.visible is None else sorted(self.visible),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
-    """One delivery in a list."""
-
-    trigger_id: uuid.UUID
-    campaign_id: int
-    channel: Channel
-    external_id: str
-    state: DeliveryState
-    accepted_at: dt.datetime
-    attempts: int
-    provider: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,41 +79,51 @@ class Backlog:
         return f"{self.channel}/{self.providers}"
 
 
-async def list_deliveries(
-    pool: Pool, state: DeliveryState | None, wanted: AdminFilter, limit: int
-) -> list[DeliveryRow]:
-    """Return the newest deliveries that match, in one state or (None) in any."""
-    values = {**wanted.arguments(), "state": state.value if state else None, "limit": limit}
-    return [_delivery_row(row) for row in await pool.fetch(*_LISTS[state](**values))]
+async def redrive(
+    connection: Connection, wanted: AdminFilter, died_by: dt.datetime, ids: Sequence[uuid.UUID] | None = None
+) -> int:
+    """Put up to AT_ONCE dead letters back into the queue, due at once.
 
-
-async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
-    """Put dead letters back into the queue, due at once; return how many.
-
-    With `ids`, messages that were not sent because their recipient was suppressed return, too, unless the
-    recipient still is. Triggers that fail again meanwhile stay dead; otherwise, this would not end while a
-    provider rejects all.
+    By ID, also suppressed messages, if their recipient is no longer suppressed.
 
     Args:
-        pool: The database.
-        wanted: Which dead letters.
+        connection: The database, in a transaction.
+        wanted: Which deliveries.
+        died_by: Triggers that die after this time stay dead; otherwise, repeating this call would not end
+            while a provider rejects all.
         ids: Only these of them.
+
+    Returns:
+        How many; fewer than AT_ONCE only if no dead letter is left.
     """
-    selected = {**wanted.arguments(), "ids": list(ids) if ids is not None else None}
-    values = {
-        **selected,
-        "died_by": await pool.fetchval(*_SQL["now"]()),
-        "limit": _REDRIVEN_AT_ONCE,
-    }
-    total = 0
-    while True:
-        async with pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(*_REDRIVE(**values))
-            rows += await connection.fetch(*_REDRIVE_SUPPRESSED(**selected)) if ids else []
-            await connection.execute(*NOTIFY)
-        total += len(rows)
-        if len(rows) < _REDRIVEN_AT_ONCE:
-            return total
+    chosen = None if ids is None else list(ids)
+    values = {**wanted.arguments(), "ids": chosen, "died_by": died_by, "limit": AT_ONCE}
+    count = len(await connection.fetch(*_REDRIVE(**values)))
+    if chosen:
+        suppressed = _SQL["redrive_suppressed"](**wanted.arguments(), ids=chosen)
+        count += len(await connection.fetch(*suppressed))
+    await connection.execute(*NOTIFY)
+    return count
+
+
+async def database_time(database: Pool | Connection) -> dt.datetime:
+    """Return the database's time, by which dead letters are dated."""
+    now: dt.datetime = await database.fetchval(*_SQL["now"]())
+    return now
+
+
+async def count_dead(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None, limit: int) -> int:
+    """Return how many dead letters match, at most `limit`."""
+    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": limit}
+    count: int = await pool.fetchval(*_SQL["count_dead"](**values))
+    return count
+
+
+async def count_queued(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None, limit: int) -> int:
+    """Return how many waiting triggers match, at most `limit`."""
+    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": limit}
+    count: int = await pool.fetchval(*_SQL["count_queued"](**values))
+    return count
 
 
 async def oldest_due(pool: Pool, lanes: Sequence[str]) -> dict[Channel, float]:
@@ -167,17 +156,3 @@ async def backlog(pool: Pool) -> list[Backlog]:
 def _escape_like(text: str) -> str:
     """Return a LIKE pattern that matches exactly this text."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _delivery_row(row: asyncpg.Record) -> DeliveryRow:
-    return DeliveryRow(
-        trigger_id=row["id"],
-        campaign_id=row["campaign_id"],
-        channel=Channel(row["channel"]),
-        external_id=row["external_id"],
-        state=DeliveryState(row["state"]),
-        accepted_at=row["accepted_at"],
-        attempts=row["attempts"],
-        provider=row["provider"],
-        error=row["error"],
-    )

@@ -1,55 +1,4 @@
--- Lists of deliveries by state. Each state has the FROM clause that finds its deliveries without reading all others.
-
--- fragment: row_columns
-t.id, t.campaign_id, t.channel, t.external_id, t.accepted_at,
--- include: delivery_state
-AS state,
-coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider, coalesce(last.error, '') AS error
-
--- fragment: matching_rows
-JOIN project p ON p.id = t.project_id
--- include: join_last_attempt
-WHERE
-    -- include: matches_admin_filter
-    AND (:state::text IS NULL OR
-        -- include: delivery_state
-        = :state)
-ORDER BY t.id DESC LIMIT :limit
-
--- name: list_queued
-SELECT
-    -- include: row_columns
-FROM queue q JOIN trigger t ON t.id = q.trigger_id LEFT JOIN dead_letter d ON false LEFT JOIN cancellation c ON false
--- include: matching_rows
-
--- name: list_all
-SELECT
-    -- include: row_columns
-FROM trigger t LEFT JOIN queue q ON q.trigger_id = t.id
-LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON c.trigger_id = t.id
--- include: matching_rows
-
--- name: list_dead
-SELECT
-    -- include: row_columns
-FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id
-LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN cancellation c ON false
--- include: matching_rows
-
--- name: list_suppressed
-SELECT
-    -- include: row_columns
-FROM (SELECT DISTINCT trigger_id FROM attempt WHERE outcome = 'suppressed') s
-JOIN trigger t ON t.id = s.trigger_id LEFT JOIN queue q ON q.trigger_id = t.id
-LEFT JOIN dead_letter d ON d.trigger_id = t.id LEFT JOIN cancellation c ON false
--- include: matching_rows
-
--- name: list_cancelled
-SELECT
-    -- include: row_columns
-FROM cancellation c JOIN trigger t ON t.id = c.trigger_id
-LEFT JOIN queue q ON q.trigger_id = t.id LEFT JOIN dead_letter d ON false
--- include: matching_rows
+-- Operations on many deliveries.
 
 -- name: redrive
 -- A dead letter returns to the lane that its campaign has now. Its attempts stay on record, but the retry policy counts
@@ -95,6 +44,24 @@ WITH chosen AS (
 INSERT INTO queue (trigger_id, lane, attempt, tries_from)
 SELECT id, lane, attempts, attempts FROM chosen
 ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
+
+-- name: count_dead
+-- At most `limit` of the dead letters that match.
+SELECT count(*) FROM (
+    SELECT FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
+    -- include: join_last_attempt
+    WHERE (:ids::uuid[] IS NULL OR d.trigger_id = ANY(:ids)) AND
+        -- include: matches_admin_filter
+    LIMIT :limit) AS counted
+
+-- name: count_queued
+-- At most `limit` of the queued triggers that match.
+SELECT count(*) FROM (
+    SELECT FROM queue q JOIN trigger t ON t.id = q.trigger_id JOIN project p ON p.id = t.project_id
+    -- include: join_last_attempt
+    WHERE (:ids::uuid[] IS NULL OR q.trigger_id = ANY(:ids)) AND (q.claimed_by IS NULL OR q.due_at <= now()) AND
+        -- include: matches_admin_filter
+    LIMIT :limit) AS counted
 
 -- name: now
 SELECT now()

@@ -10,10 +10,10 @@ from ..pool import Connection, Pool
 from ..sql import load
 from .admin_lists import AdminFilter
 
-__all__ = ["cancel", "cancel_all"]
+__all__ = ["AT_ONCE", "FIRST", "cancel", "cancel_some"]
 
-_AT_ONCE = 1000
-_NIL = uuid.UUID(int=0)
+AT_ONCE = 1000
+FIRST = uuid.UUID(int=0)
 _SQL = load("records/cancel.sql")
 _CANCEL, _CHOOSE_QUEUED = _SQL["cancel"], _SQL["choose_queued"]
 
@@ -24,18 +24,24 @@ async def cancel(pool: Pool | Connection, trigger_id: uuid.UUID) -> bool:
     return cancelled is not None
 
 
-async def cancel_all(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None = None) -> int:
-    """Cancel all queued triggers that match; return how many.
+async def cancel_some(
+    connection: Connection, wanted: AdminFilter, after: uuid.UUID, ids: Sequence[uuid.UUID] | None = None
+) -> tuple[int, uuid.UUID | None]:
+    """Cancel up to AT_ONCE waiting triggers that match, the oldest first.
 
     Args:
-        pool: The database.
+        connection: The database, in a transaction.
         wanted: Which triggers.
+        after: Only triggers newer than this one, which the previous call returned; FIRST at the beginning.
         ids: Only these of them.
+
+    Returns:
+        How many were cancelled, and the last trigger that was tried; None if none is left.
     """
-    total, after = 0, _NIL
-    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": _AT_ONCE}
-    while rows := await pool.fetch(*_CHOOSE_QUEUED(**values, after=after)):
-        chosen = [row["trigger_id"] for row in rows]
-        total += len(await pool.fetch(*_CANCEL(ids=chosen, message_ttl=POLICY.ttl)))
-        after = chosen[-1]
-    return total
+    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": AT_ONCE}
+    rows = await connection.fetch(*_CHOOSE_QUEUED(**values, after=after))
+    if not rows:
+        return 0, None
+    chosen = [row["trigger_id"] for row in rows]
+    cancelled = await connection.fetch(*_CANCEL(ids=chosen, message_ttl=POLICY.ttl))
+    return len(cancelled), chosen[-1] if len(chosen) == AT_ONCE else None

@@ -18,10 +18,10 @@ from ..pool import Pool
 from ..sql import Statement, load
 from .find import delivery_of
 
-__all__ = ["list_triggers"]
+__all__ = ["CLOCK_DIFFERENCE", "first_id_at", "list_triggers"]
 
-# An id is made shortly before its trigger is accepted, and by another clock than `accepted_at`.
-_CLOCK_DIFFERENCE = 60_000  # milliseconds
+CLOCK_DIFFERENCE = 60_000
+"""Milliseconds: an ID is made shortly before its trigger is accepted, and by another clock."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NARROWER = "The list took too long; narrow it with external_id, campaign_id or accepted_since."
 _COUNT_LIMIT = 100_000  # rows: counting them takes about 10 ms, and reading them 0.1 to 0.4 s
@@ -57,8 +57,8 @@ async def list_triggers(
         "since": listed.since,
         "before": listed.before,
         "after": after,
-        "first_id": _first_id_at(listed.since, -_CLOCK_DIFFERENCE) if listed.since else None,
-        "end_id": _first_id_at(listed.before, _CLOCK_DIFFERENCE) if listed.before else None,
+        "first_id": first_id_at(listed.since, -CLOCK_DIFFERENCE) if listed.since else None,
+        "end_id": first_id_at(listed.before, CLOCK_DIFFERENCE) if listed.before else None,
         "limit": limit,
     }
     if listed.state:
@@ -95,7 +95,7 @@ def _owner(project_id: int, listed: DeliveryFilter) -> dict[str, object]:
     }
 
 
-def _first_id_at(moment: dt.datetime, offset: int) -> uuid.UUID:
+def first_id_at(moment: dt.datetime, offset: int) -> uuid.UUID:
     """Return the lowest UUID of version 7 at a time (https://www.rfc-editor.org/rfc/rfc9562#section-5.7).
 
     Args:

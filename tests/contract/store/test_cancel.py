@@ -11,10 +11,10 @@ from server.domain.delivery import AttemptOutcome, Claim, Delivery, DeliveryStat
 from server.domain.trigger import Trigger
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
-from server.store.records.admin_lists import AdminFilter, list_deliveries
-from server.store.records.cancel import cancel, cancel_all
+from server.store.records.admin_lists import AdminFilter
+from server.store.records.cancel import cancel
 from server.store.records.find import find_delivery
-from tests.kit.store import a_trigger, accept, ended, shares, waiting_backends
+from tests.kit.store import a_trigger, accept, cancel_all, ended, list_deliveries, shares, waiting_backends
 from tests.kit.until import until
 
 DELIVERED, RETRY, DEAD, LOST = (

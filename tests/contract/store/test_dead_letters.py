@@ -18,9 +18,9 @@ from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records import admin_lists as delivery_lists
-from server.store.records.admin_lists import AdminFilter, dead_letters, redrive
+from server.store.records.admin_lists import AdminFilter, dead_letters
 from server.store.records.find import find_delivery
-from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
+from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
 
 DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 EXPIRED = "its time to live ended"
@@ -208,7 +208,7 @@ async def test_they_are_sent_again_by_what_they_have_in_common(
 async def test_more_than_one_round_takes_are_all_sent_again(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_lists, "_REDRIVEN_AT_ONCE", 3)
+    monkeypatch.setattr(delivery_lists, "AT_ONCE", 3)
     await buried(pool, *(a_trigger() for _ in range(9)), a_trigger(campaign_id=99))
     assert await redrive(pool, ANY) == 9
 
@@ -234,7 +234,7 @@ async def all_refused(pool: Pool) -> AsyncIterator[None]:
 async def test_what_dies_again_meanwhile_is_not_sent_again_and_again(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_lists, "_REDRIVEN_AT_ONCE", 3)
+    monkeypatch.setattr(delivery_lists, "AT_ONCE", 3)
     await buried(pool, *(a_trigger() for _ in range(9)))
     async with all_refused(pool):
         assert await asyncio.wait_for(redrive(pool, ANY), 60) == 9

@@ -18,12 +18,11 @@ from server.store.records.admin_lists import (
     Backlog,
     backlog,
     dead_letters,
-    list_deliveries,
     oldest_due,
 )
 from server.store.records.cancel import cancel
 from server.store.records.find import find_delivery
-from tests.kit.store import a_trigger, accept, ended, shares
+from tests.kit.store import a_trigger, accept, ended, list_deliveries, shares
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 PENDING, SENDING, RETRYING = DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING

@@ -17,14 +17,14 @@ from server.postgres.embedded import EmbeddedPostgres
 from server.store.admin import campaigns, projects
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.admin_lists import AdminFilter, redrive
+from server.store.records.admin_lists import AdminFilter
 from server.store.schema import migrate as migrating
 from server.store.schema.indexes import build_indexes
 from server.store.schema.migrate import is_usable, migrate, require_schema
 from server.store.schema.version import HEAD
 from server.store.sql import Statement
 from server.up.data_folder import RunDir
-from tests.kit.store import PLACE, a_trigger, ended, writing
+from tests.kit.store import PLACE, a_trigger, ended, redrive, writing
 
 _numbers = itertools.count()
 

@@ -27,9 +27,9 @@ from server.store.admin.suppressions import (
 )
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.admin_lists import AdminFilter, redrive
+from server.store.records.admin_lists import AdminFilter
 from server.store.records.find import find_delivery
-from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
+from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
 
 DEAD, SUPPRESSED, DELIVERED = AttemptOutcome.DEAD, AttemptOutcome.SUPPRESSED, AttemptOutcome.DELIVERED
 NUMBER = "+15551234567"

@@ -1,0 +1,206 @@
+"""DeliveryService of the admin API: reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from itertools import groupby
+
+from clarion.admin.v1 import delivery_pb2 as pb
+from clarion.admin.v1 import delivery_pb2_grpc
+from clarion.v1 import delivery_pb2 as client_pb
+
+from ..api.proto_messages import delivery_message, timestamp
+from ..domain.delivery import DeliveryState
+from ..domain.waiting import Reason, Waiting
+from ..errors import DeliveryNotFound
+from ..intake.rules import require_valid
+from ..store.admin.webhook_log import list_log
+from ..store.pool import Pool, reached
+from ..store.records import admin_lists, admin_pages
+from ..store.records.admin_pages import DeliveryRow
+from ..store.records.find import find_delivery
+from ..store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
+from .call import AdminCall
+from .delivery_changes import DeliveryChanges
+from .delivery_filters import admin_filter, as_stored
+from .moments import moment_in
+from .paging import page_start, page_token
+from .webhook_messages import message_of
+
+__all__ = ["DeliveryServicer"]
+
+_DEFAULT_PAGE = 50
+_MESSAGES = 50
+_TIME_BITS = 80  # a UUID of version 7 begins with 48 bits of milliseconds (RFC 9562, 5.7)
+
+
+class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceServicer):
+    """Finds deliveries, and retries and cancels them.
+
+    Args:
+        pool: The database.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._pool = pool
+
+    async def ListDeliveries(  # noqa: N802 - gRPC's name
+        self, request: pb.ListDeliveriesRequest, call: AdminCall
+    ) -> pb.ListDeliveriesResponse:
+        """Return a page of deliveries."""
+        require_valid(request)
+        start = page_start(request)
+        before = moment_in(request, "accepted_before") if request.HasField("accepted_before") else None
+        state = _state(request.state)
+        async with reached():
+            wanted = await admin_filter(self._pool, call, request)
+            page = await admin_pages.list_page(
+                self._pool,
+                wanted,
+                state=state,
+                address=as_stored(request.address) if request.address else None,
+                before=before,
+                after=uuid.UUID(str(start)) if start else None,
+                limit=request.page_size or _DEFAULT_PAGE,
+            )
+        last = page.next_after
+        return pb.ListDeliveriesResponse(
+            deliveries=map(_summary, page.rows),
+            next_page_token=page_token(request, str(last)) if last else "",
+            searched_back_to=timestamp(_time_of(last)) if last else None,
+        )
+
+    async def GetDelivery(  # noqa: N802 - gRPC's name
+        self, request: pb.GetDeliveryRequest, call: AdminCall
+    ) -> pb.GetDeliveryResponse:
+        """Return one delivery with its history."""
+        require_valid(request)
+        trigger_id = uuid.UUID(request.trigger_id)
+        async with reached():
+            found = await find_delivery(self._pool, trigger_id)
+            facts = await admin_pages.find_facts(self._pool, trigger_id)
+            if found is None or facts is None or not call.may_see(found.project_id):
+                raise DeliveryNotFound.of(request.trigger_id)
+            waiting = await find_waiting(self._pool, trigger_id)
+            paused = await find_suppression_paused(self._pool)
+            logged = await list_log(self._pool, trigger_id=trigger_id, limit=_MESSAGES)
+        common = delivery_message(found)
+        last = found.attempts[-1] if found.attempts else None
+        detail = pb.DeliveryDetail(
+            summary=pb.DeliverySummary(
+                trigger_id=common.trigger_id,
+                project=facts.project,
+                campaign_id=common.campaign_id,
+                channel=common.channel,
+                external_id=common.external_id,
+                address=facts.address,
+                state=common.state,
+                accept_time=common.accept_time,
+                attempt_count=len(found.attempts),
+                provider=last.provider if last else "",
+                error=last.error if last else "",
+            ),
+            attempts=common.attempts,
+            send_at=timestamp(found.send_at),
+            cancel_time=timestamp(found.cancelled_at),
+            next_attempt_time=timestamp(found.next_attempt_at),
+            key_id=str(found.key_id or ""),
+            key_name=facts.key_name,
+            traceparent=facts.traceparent,
+            waiting=_waiting(waiting),
+            webhook_messages=[
+                message_of(list(rows)) for _, rows in groupby(logged, key=lambda row: row.message_id)
+            ],
+            paused_suppressions=sorted(paused & {attempt.provider for attempt in found.attempts}),
+        )
+        return pb.GetDeliveryResponse(delivery=detail)
+
+    async def ListDeadLetterGroups(  # noqa: N802 - gRPC's name
+        self, request: pb.ListDeadLetterGroupsRequest, call: AdminCall
+    ) -> pb.ListDeadLetterGroupsResponse:
+        """Return the groups of the newest dead letters."""
+        require_valid(request)
+        async with reached():
+            if request.project:
+                await call.project(self._pool, request.project)
+            wanted = admin_lists.AdminFilter(project=request.project or None, visible=call.visible)
+            groups = await admin_pages.dead_letter_groups(self._pool, wanted)
+            everything = call.visible is None and not request.project
+            total = await admin_lists.dead_letters(self._pool) if everything else 0
+        return pb.ListDeadLetterGroupsResponse(
+            dead_letter_groups=[
+                pb.DeadLetterGroup(
+                    project=one.project,
+                    campaign_id=one.campaign_id,
+                    provider=one.provider,
+                    error=one.error,
+                    dead_letters=one.dead_letters,
+                    first_time=timestamp(one.first_at),
+                    last_time=timestamp(one.last_at),
+                    sample_trigger_id=str(one.sample_id),
+                )
+                for one in groups
+            ],
+            total=total,
+        )
+
+    async def ListBacklog(  # noqa: N802 - gRPC's name
+        self, request: pb.ListBacklogRequest, call: AdminCall
+    ) -> pb.ListBacklogResponse:
+        """Return how many triggers wait, and why."""
+        require_valid(request)
+        call.require()  # lanes are shared by projects
+        async with reached():
+            found = await admin_lists.backlog(self._pool)
+            waits = await find_lane_waits(self._pool, [one.lane for one in found if one.due])
+        return pb.ListBacklogResponse(
+            backlog=[
+                pb.Backlog(
+                    channel=f"CHANNEL_{one.channel.name}",
+                    providers=one.providers,
+                    due=one.due,
+                    later=one.later,
+                    sending=one.sending,
+                    oldest_due_seconds=one.oldest_due,
+                    waiting=_waiting(waits.get(one.lane)),
+                )
+                for one in found
+            ]
+        )
+
+
+def _state(value: int) -> DeliveryState | None:
+    if not value:
+        return None
+    name = client_pb.DeliveryState.Name(client_pb.DeliveryState.ValueType(value))
+    return DeliveryState(name.removeprefix("DELIVERY_STATE_").lower())
+
+
+def _time_of(trigger_id: uuid.UUID) -> dt.datetime:
+    """Return the time in a UUID of version 7."""
+    return dt.datetime.fromtimestamp((trigger_id.int >> _TIME_BITS) / 1000, dt.UTC)
+
+
+def _waiting(waiting: Waiting | None) -> pb.Waiting | None:
+    if waiting is None:
+        return None
+    reason: Reason = waiting.reason
+    return pb.Waiting(waiting_reason=reason.value, detail=waiting.detail, until=timestamp(waiting.until))
+
+
+def _summary(row: DeliveryRow) -> pb.DeliverySummary:
+    return pb.DeliverySummary(
+        trigger_id=str(row.trigger_id),
+        project=row.project,
+        campaign_id=row.campaign_id,
+        channel=f"CHANNEL_{row.channel.name}",
+        external_id=row.external_id,
+        address=row.address,
+        state=f"DELIVERY_STATE_{row.state.name}",
+        accept_time=timestamp(row.accepted_at),
+        attempt_count=row.attempts,
+        provider=row.provider,
+        error=row.error,
+    )

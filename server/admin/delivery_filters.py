@@ -1,0 +1,62 @@
+"""The filters of deliveries in requests of the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clarion.v1 import campaign_pb2
+
+from ..channels import CHANNELS
+from ..domain.campaign import Channel
+from ..errors import InvalidRequest, Violation
+from ..intake.contract import MAX_CAMPAIGN_ID
+from ..store.pool import Pool
+from ..store.records.admin_lists import AdminFilter
+from .call import AdminCall
+from .moments import moment_in
+
+__all__ = ["admin_filter", "as_stored"]
+
+
+async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter:
+    """Return the filter that a request states, restricted to the projects that the caller may use.
+
+    Args:
+        pool: The database.
+        call: The call.
+        request: A request that satisfies the rules in the protos.
+
+    Raises:
+        InvalidRequest: The campaign ID is too large, or a time out of range.
+        ProjectNotFound, RoleMissing: The caller may not use the project.
+    """
+    if request.project:
+        await call.project(pool, request.project)
+    campaign_id = int(request.campaign_id) if request.campaign_id else None
+    if campaign_id is not None and campaign_id > MAX_CAMPAIGN_ID:
+        description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}"
+        raise InvalidRequest([Violation("campaign_id", description, "WRONG_TYPE")])
+    return AdminFilter(
+        campaign_id=campaign_id,
+        channel=_channel(request.channel),
+        external_id=request.external_id or None,
+        since=moment_in(request, "accepted_since") if request.HasField("accepted_since") else None,
+        error=request.error or None,
+        project=request.project or None,
+        visible=call.visible,
+    )
+
+
+def as_stored(address: str) -> str:
+    """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
+    try:
+        return CHANNELS[Channel.EMAIL].address.as_sent(address) if "@" in address else address
+    except ValueError:  # not an email address, so it will match nothing
+        return address
+
+
+def _channel(value: int) -> Channel | None:
+    if not value:
+        return None
+    name = campaign_pb2.Channel.Name(campaign_pb2.Channel.ValueType(value))
+    return Channel(name.removeprefix("CHANNEL_").lower())

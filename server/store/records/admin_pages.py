@@ -1,0 +1,196 @@
+"""Pages of deliveries of several projects, the newest first; each looks at a bounded number of triggers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import asyncpg
+
+from ...domain.campaign import Channel
+from ...domain.delivery import DeliveryState
+from ..pool import READING, Connection, Pool
+from ..sql import Statement, load
+from .admin_lists import AdminFilter
+from .pages import CLOCK_DIFFERENCE, first_id_at
+
+__all__ = [
+    "DeadLetterGroup",
+    "DeliveryPage",
+    "DeliveryRow",
+    "Facts",
+    "dead_letter_groups",
+    "find_facts",
+    "list_page",
+]
+
+_SQL = load("records/admin_pages.sql")
+_LOCAL = load("pool.sql")["apply_local_settings"]
+_SCANNED = 5_000
+"""Triggers that a page looks at: 30 to 100 ms, depending on what is in memory."""
+_GROUPED = 10_000
+_GROUPS = 100
+_OF_STATE = {
+    DeliveryState.PENDING: _SQL["of_queue"],
+    DeliveryState.SENDING: _SQL["of_queue"],
+    DeliveryState.RETRYING: _SQL["of_queue"],
+    DeliveryState.DEAD: _SQL["of_dead_letters"],
+    DeliveryState.SUPPRESSED: _SQL["of_suppressed"],
+    DeliveryState.CANCELLED: _SQL["of_cancelled"],
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveryRow:
+    """One delivery in a list. The repr omits it, because it has an address."""
+
+    trigger_id: uuid.UUID
+    project_id: int
+    project: str
+    campaign_id: int
+    channel: Channel
+    external_id: str
+    address: str
+    state: DeliveryState
+    accepted_at: dt.datetime
+    attempts: int
+    provider: str
+    error: str
+
+
+class DeliveryPage(NamedTuple):
+    """A page, and the trigger after which the next one starts; None on the last page."""
+
+    rows: Sequence[DeliveryRow]
+    next_after: uuid.UUID | None
+
+
+class DeadLetterGroup(NamedTuple):
+    """Dead letters with the same project, campaign, provider and error, but for its digits."""
+
+    project: str
+    campaign_id: int
+    provider: str
+    error: str
+    dead_letters: int
+    first_at: dt.datetime
+    last_at: dt.datetime
+    sample_id: uuid.UUID
+
+
+class Facts(NamedTuple):
+    """What the record knows of a trigger besides its delivery."""
+
+    address: str
+    traceparent: str
+    project: str
+    key_name: str
+
+
+async def list_page(
+    pool: Pool,
+    wanted: AdminFilter,
+    *,
+    state: DeliveryState | None = None,
+    address: str | None = None,
+    before: dt.datetime | None = None,
+    after: uuid.UUID | None = None,
+    limit: int,
+) -> DeliveryPage:
+    """Return a page of the deliveries that match. It may be short, or empty, although more pages follow.
+
+    Args:
+        pool: The database.
+        wanted: Which deliveries.
+        state: Only deliveries in this state.
+        address: Only deliveries to this address, as it is stored.
+        before: Only triggers that were accepted before this time.
+        after: Only triggers older than this one.
+        limit: The maximum number of deliveries.
+    """
+    async with _reading(pool) as connection:
+        projects = await _project_ids(connection, wanted)
+        values = {
+            **wanted.arguments(),
+            "state": state,
+            "address": address,
+            "before": before,
+            "after": after,
+            "first_id": first_id_at(wanted.since, -CLOCK_DIFFERENCE) if wanted.since else None,
+            "end_id": first_id_at(before, CLOCK_DIFFERENCE) if before else None,
+            "scan": _SCANNED,
+            "limit": limit,
+        }
+        statement = _statement(wanted, state, address)
+        if "projects" in statement.parameters:
+            values["projects"] = projects
+        rows = await connection.fetch(*statement(**values))
+    return _page(rows, limit)
+
+
+async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetterGroup]:
+    """Return the groups of the newest 10,000 dead letters of the filter's projects, the largest first."""
+    async with _reading(pool) as connection:
+        projects = await _project_ids(connection, wanted)
+        statement = _SQL["dead_letter_groups"](projects=projects, scan=_GROUPED, limit=_GROUPS)
+        return [DeadLetterGroup(**row) for row in await connection.fetch(*statement)]
+
+
+async def find_facts(pool: Pool, trigger_id: uuid.UUID) -> Facts | None:
+    """Return what else is known of a trigger, or None if it does not exist."""
+    row = await pool.fetchrow(*_SQL["facts"](id=trigger_id))
+    return Facts(**row) if row else None
+
+
+def _statement(wanted: AdminFilter, state: DeliveryState | None, address: str | None) -> Statement:
+    """Return the statement that is expected to look at the fewest triggers."""
+    if wanted.external_id is not None:
+        return _SQL["of_user"]
+    if address is not None:
+        return _SQL["of_address"]
+    if state in _OF_STATE:
+        return _OF_STATE[state]
+    return _SQL["of_all" if wanted.campaign_id is None else "of_campaign"]
+
+
+async def _project_ids(connection: Connection, wanted: AdminFilter) -> Collection[int]:
+    visible = wanted.arguments()["visible"]
+    rows = await connection.fetch(*_SQL["project_ids"](visible=visible, project=wanted.project))
+    return [row["id"] for row in rows]
+
+
+@asynccontextmanager
+async def _reading(pool: Pool) -> AsyncIterator[Connection]:
+    """Use a connection with the settings READING for the block."""
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await connection.execute(*_LOCAL(names=list(READING), values=list(READING.values())))
+        yield connection
+
+
+def _page(rows: Sequence[asyncpg.Record], limit: int) -> DeliveryPage:
+    found = [_row(row) for row in rows if row["id"]]
+    looked_at = rows[0]
+    if len(found) == limit:
+        return DeliveryPage(found, found[-1].trigger_id)
+    return DeliveryPage(found, looked_at["last_scanned"] if looked_at["scanned"] == _SCANNED else None)
+
+
+def _row(row: asyncpg.Record) -> DeliveryRow:
+    return DeliveryRow(
+        trigger_id=row["id"],
+        project_id=row["project_id"],
+        project=row["project"],
+        campaign_id=row["campaign_id"],
+        channel=Channel(row["channel"]),
+        external_id=row["external_id"],
+        address=row["address"],
+        state=DeliveryState(row["state"]),
+        accepted_at=row["accepted_at"],
+        attempts=row["attempts"],
+        provider=row["provider"],
+        error=row["error"],
+    )

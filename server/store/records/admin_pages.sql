@@ -1,0 +1,121 @@
+-- Pages of deliveries of several projects, the newest first, for operators. `scanned` is a bounded number of triggers
+-- from the index that fits the filters best; those that match are returned. So no page takes long, however few match.
+-- The statements are run with the settings READING of pool.py and planned anew for each call.
+
+-- fragment: in_range
+(:after::uuid IS NULL OR id < :after) AND (:first_id::uuid IS NULL OR id >= :first_id)
+AND (:end_id::uuid IS NULL OR id < :end_id)
+
+-- fragment: matching
+-- The rows of `scanned` that match, and one row in any case: with the last trigger that was scanned, and how many.
+SELECT found.*, looked_at.last AS last_scanned, looked_at.count AS scanned
+FROM (SELECT count(*) AS count, (array_agg(id ORDER BY id))[1] AS last FROM scanned) AS looked_at
+LEFT JOIN (
+    SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.accepted_at,
+        -- include: delivery_state
+        AS state,
+        coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider,
+        coalesce(last.error, '') AS error
+    FROM (SELECT id FROM scanned ORDER BY id DESC) AS s
+    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = s.id OFFSET 0) AS t
+    CROSS JOIN LATERAL (SELECT name FROM project WHERE id = t.project_id OFFSET 0) AS p
+    -- include: join_records
+    WHERE
+        -- include: matches_admin_filter
+        AND (:address::text IS NULL OR t.address = :address)
+        AND (:before::timestamptz IS NULL OR t.accepted_at < :before)
+        AND (:state::text IS NULL OR
+            -- include: delivery_state
+            = :state)
+    LIMIT :limit
+) AS found ON true
+ORDER BY found.id DESC
+
+-- name: project_ids
+SELECT id FROM project WHERE (:visible::int8[] IS NULL OR id = ANY(:visible)) AND (:project::text IS NULL OR name = :project)
+
+-- name: of_user
+WITH scanned AS MATERIALIZED (
+    SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
+        SELECT id FROM trigger WHERE project_id = one AND external_id = :external_id AND
+            -- include: in_range
+        ORDER BY id DESC LIMIT :scan) AS s
+    ORDER BY s.id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_campaign
+WITH scanned AS MATERIALIZED (
+    SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
+        SELECT id FROM trigger WHERE project_id = one AND campaign_id = :campaign_id AND
+            -- include: in_range
+        ORDER BY id DESC LIMIT :scan) AS s
+    ORDER BY s.id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_address
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM trigger WHERE address = :address AND
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_all
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM trigger WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_queue
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM (SELECT trigger_id AS id FROM queue) AS queued WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_dead_letters
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM (SELECT trigger_id AS id FROM dead_letter) AS dead WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_cancelled
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM (SELECT trigger_id AS id FROM cancellation) AS cancelled WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: of_suppressed
+WITH scanned AS MATERIALIZED (
+    SELECT DISTINCT ON (id) id FROM (SELECT trigger_id AS id FROM attempt WHERE outcome = 'suppressed') AS suppressed WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: matching
+
+-- name: dead_letter_groups
+-- Groups of the newest dead letters. Digits differ between messages of the same cause.
+SELECT p.name AS project, t.campaign_id, coalesce(last.provider, '') AS provider,
+    regexp_replace(d.error, '[0-9]+', '#', 'g') AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
+    max(d.died_at) AS last_at, (array_agg(t.id ORDER BY d.died_at DESC))[1] AS sample_id
+FROM (SELECT * FROM dead_letter ORDER BY died_at DESC LIMIT :scan) AS d
+CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = d.trigger_id OFFSET 0) AS t
+CROSS JOIN LATERAL (SELECT name FROM project WHERE id = t.project_id OFFSET 0) AS p
+-- include: join_last_attempt
+WHERE t.project_id = ANY(:projects)
+GROUP BY 1, 2, 3, 4 ORDER BY dead_letters DESC, last_at DESC LIMIT :limit
+
+-- name: facts
+-- What the record knows of a trigger besides its delivery.
+SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name
+FROM trigger t JOIN project p ON p.id = t.project_id LEFT JOIN api_key k ON k.id = t.key_id
+WHERE t.id = :id

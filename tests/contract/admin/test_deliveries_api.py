@@ -1,0 +1,213 @@
+"""DeliveryService of the admin API: search, history, groups, retries and cancellations, roles."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from server.domain.campaign import Channel
+from server.domain.key import Scope, new_secret
+from server.store.admin import campaigns, keys, projects
+from server.store.pool import Pool
+from tests.contract.admin.conftest import Operator
+from tests.kit.admin import reason_of
+from tests.kit.stack import Stack
+from tests.kit.store import a_campaign
+from tests.kit.until import until
+
+CAMPAIGN = 4400
+
+
+class Shop:
+    """A project of its own, whose campaign has no provider, so that its triggers wait."""
+
+    def __init__(self, http: Any, name: str, secret: str) -> None:
+        self._http = http
+        self.name = name
+        self._headers = {"authorization": f"Bearer {secret}"}
+
+    async def accept(self, user: str) -> str:
+        body = {"user": {"external_id": user, "email": f"{user}@example.com"}}
+        path = f"/api/client/campaigns/{CAMPAIGN}/trigger"
+        answer = await self._http.post(path, json=body, headers=self._headers)
+        assert answer.status_code == 204, answer.text
+        return str(answer.headers["x-trigger-id"])
+
+
+@pytest.fixture
+async def shop(stack: Stack, pool: Pool, admin: Operator) -> Shop:
+    name = f"shop-{uuid.uuid4()}"
+    project = await projects.ensure_project(pool, name)
+    await campaigns.apply_campaigns(pool, [a_campaign(CAMPAIGN, project_id=project, providers=("absent",))])
+    secret = new_secret()
+    await keys.create_key(pool, secret, project_id=project, name="till", scopes={Scope.TRIGGER})
+    await stack.until_in_force()
+    return Shop(admin.http, name, secret)
+
+
+async def bury(pool: Pool, error: str, *trigger_ids: str) -> None:
+    """Make waiting triggers dead letters."""
+    for one in map(uuid.UUID, trigger_ids):
+        await pool.execute("DELETE FROM queue WHERE trigger_id = $1", one)
+        await pool.execute(
+            "INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration,"
+            " provider_message_id, error) VALUES ($1, 1, 'absent', 'dead', now(), 0.1, '', $2)",
+            one,
+            error,
+        )
+        await pool.execute("INSERT INTO dead_letter (trigger_id, error) VALUES ($1, $2)", one, error)
+
+
+async def found(caller: Operator, **params: str) -> list[str]:
+    """Return the external IDs of all deliveries that match, page by page."""
+    users: list[str] = []
+    while True:
+        answer = await caller.call("GET", "/deliveries", params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        users += [one["external_id"] for one in page.get("deliveries", [])]
+        if "next_page_token" not in page:
+            return users
+        params["page_token"] = page["next_page_token"]
+
+
+async def test_deliveries_are_found_by_each_filter(admin: Operator, pool: Pool, shop: Shop) -> None:
+    first, second, third = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
+    await bury(pool, "550 <script>alert(1)</script>", second)
+    project = {"project": shop.name}
+    assert await found(admin, **project) == ["cyd", "bob", "ann"]
+    assert await found(admin, page_size="1", **project) == ["cyd", "bob", "ann"]
+    assert await found(admin, state="dead", **project) == ["bob"]
+    assert await found(admin, state="pending", **project) == ["cyd", "ann"]
+    assert await found(admin, state="delivered", **project) == []
+    assert await found(admin, external_id="ann", **project) == ["ann"]
+    assert await found(admin, address="bob@EXAMPLE.com".replace("EXAMPLE", "example"), **project) == ["bob"]
+    assert await found(admin, error="SCRIPT", **project) == ["bob"]
+    assert await found(admin, campaign_id=str(CAMPAIGN), channel="email", **project) == ["cyd", "bob", "ann"]
+    assert await found(admin, channel=Channel.TEXT.value, **project) == []
+    assert await found(admin, accepted_since="2099-01-01T00:00:00Z", **project) == []
+    assert await found(admin, accepted_before="2020-01-01T00:00:00Z", **project) == []
+    assert {first, third} <= {
+        one["trigger_id"]
+        for one in (await admin.call("GET", "/deliveries?page_size=500")).json()["deliveries"]
+    }
+
+
+async def test_one_delivery_has_its_history(admin: Operator, pool: Pool, shop: Shop) -> None:
+    waiting, dead = await shop.accept("ann"), await shop.accept("bob")
+    await bury(pool, "550 user unknown", dead)
+    shown = (await admin.call("GET", f"/deliveries/{waiting}")).json()["delivery"]
+    assert (shown["summary"]["state"], shown["summary"]["address"]) == ("pending", "ann@example.com")
+    assert (shown["key_name"], shown["waiting"]["waiting_reason"]) == ("till", "no_provider")
+    shown = (await admin.call("GET", f"/deliveries/{dead}")).json()["delivery"]
+    assert (shown["summary"]["error"], shown["attempts"][0]["outcome"]) == ("550 user unknown", "dead")
+    unknown = await admin.call("GET", f"/deliveries/{uuid.uuid4()}")
+    assert (unknown.status_code, reason_of(unknown)) == (404, "DELIVERY_NOT_FOUND")
+
+
+async def test_dead_letters_are_grouped_and_retried_by_filter(
+    admin: Operator, pool: Pool, shop: Shop
+) -> None:
+    one, two, other = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
+    await bury(pool, "451 try in 17 s", one)
+    await bury(pool, "451 try in 300 s", two)
+    await bury(pool, "550 unknown", other)
+    project = {"project": shop.name}
+    groups = (await admin.call("GET", "/deadLetterGroups", params=project)).json()["dead_letter_groups"]
+    assert [(group["error"], group["dead_letters"]) for group in groups] == [
+        ("# try in # s", 2),
+        ("# unknown", 1),
+    ]
+    which = {**project, "error": "try in"}
+    counted = (await admin.call("POST", "/deliveries:retry", {**which, "dry_run": True})).json()
+    assert (counted["retried"], await found(admin, state="dead", **project)) == (2, ["cyd", "bob", "ann"])
+    retried = (await admin.call("POST", "/deliveries:retry", which)).json()
+    assert (retried["retried"], retried["done"]) == (2, True)
+    assert await found(admin, state="dead", **project) == ["cyd"]
+    again = (await admin.call("POST", "/deliveries:retry", which)).json()
+    assert "retried" not in again
+    row = await pool.fetchrow(
+        "SELECT * FROM audit_event WHERE action = 'deliveries.retry' ORDER BY id DESC LIMIT 1"
+    )
+    assert row
+    assert '"count": 2' in row["after"]
+
+
+async def test_waiting_triggers_are_cancelled(admin: Operator, shop: Shop) -> None:
+    one, two, three = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
+    cancelled = (await admin.call("POST", "/deliveries:cancel", {"trigger_ids": [one, one]})).json()
+    assert (cancelled["cancelled"], cancelled["done"]) == (1, True)
+    rest = {"project": shop.name}
+    counted = (await admin.call("POST", "/deliveries:cancel", {**rest, "dry_run": True})).json()
+    assert counted["cancelled"] == 2
+    assert (await admin.call("POST", "/deliveries:cancel", rest)).json()["cancelled"] == 2
+    assert await found(admin, state="cancelled", **rest) == ["cyd", "bob", "ann"]
+    assert (
+        "cancelled"
+        not in (await admin.call("POST", "/deliveries:cancel", {"trigger_ids": [two, three]})).json()
+    )
+
+
+async def test_five_thousand_dead_letters_are_retried_by_filter(
+    admin: Operator, pool: Pool, shop: Shop
+) -> None:
+    project = await pool.fetchval("SELECT id FROM project WHERE name = $1", shop.name)
+    await pool.execute(
+        "WITH made AS (INSERT INTO trigger (id, project_id, campaign_id, channel, external_id, address,"
+        " timezone, locale, user_data, event) SELECT gen_random_uuid(), $1, $2, 'email', 'many',"
+        " 'm@example.com', '', '', '', '' FROM generate_series(1, 5000) RETURNING id)"
+        " INSERT INTO dead_letter (trigger_id, error) SELECT id, 'many' FROM made",
+        project,
+        CAMPAIGN,
+    )
+    retried = (await admin.call("POST", "/deliveries:retry", {"project": shop.name})).json()
+    assert (retried["retried"], retried["done"]) == (5000, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/deliveries:retry", {}),
+        ("POST", "/deliveries:retry", {"dry_run": True}),
+        ("POST", "/deliveries:cancel", {"after": str(uuid.UUID(int=1))}),
+        ("POST", "/deliveries:cancel", {"trigger_ids": ["x"]}),
+        ("POST", "/deliveries:retry", {"campaign_id": "99999999999999999999"}),
+        ("POST", "/deliveries:retry", {"channel": "fax"}),
+        ("GET", "/deliveries?page_token=x", None),
+        ("GET", "/deliveries?state=lost", None),
+        ("GET", "/deliveries?page_size=501", None),
+        ("GET", "/deliveries?accepted_since=yesterday", None),
+        ("GET", "/deliveries/x", None),
+    ],
+)
+async def test_wrong_requests_are_named(admin: Operator, method: str, path: str, body: object) -> None:
+    refused = await admin.call(method, path, body)
+    assert (refused.status_code, reason_of(refused)) == (422, "INVALID_REQUEST"), refused.text
+
+
+async def test_roles_restrict_deliveries(viewer: Operator, demo_admin: Operator, shop: Shop) -> None:
+    theirs = await shop.accept("ann")
+    assert (await viewer.call("GET", f"/deliveries/{theirs}")).status_code == 200
+    for verb in ("retry", "cancel"):
+        refused = await viewer.call("POST", f"/deliveries:{verb}", {"trigger_ids": [theirs]})
+        assert (refused.status_code, reason_of(refused)) == (403, "ROLE_MISSING")
+    assert (await demo_admin.call("GET", f"/deliveries/{theirs}")).status_code == 404
+    assert await found(demo_admin, external_id="ann", page_size="500", campaign_id=str(CAMPAIGN)) == []
+    nothing = (await demo_admin.call("POST", "/deliveries:cancel", {"trigger_ids": [theirs]})).json()
+    assert "cancelled" not in nothing
+    hidden = await demo_admin.call("POST", "/deliveries:cancel", {"project": shop.name})
+    assert (hidden.status_code, reason_of(hidden)) == (404, "RESOURCE_NOT_FOUND")
+    assert (await demo_admin.call("GET", "/backlog")).status_code == 403
+
+
+async def test_backlog_says_why_triggers_wait(admin: Operator, shop: Shop) -> None:
+    await shop.accept("ann")
+
+    async def is_shown() -> bool:
+        lanes = (await admin.call("GET", "/backlog")).json()["backlog"]
+        [lane] = [one for one in lanes if one["providers"] == "absent"]
+        return bool(lane["due"]) and lane["waiting"]["waiting_reason"] == "no_provider"
+
+    await until(is_shown, "the backlog is shown")

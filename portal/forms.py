@@ -68,7 +68,9 @@ class Form:
     def text(self, name: str) -> str:
         """Return a field's text as it was sent, with line ends of Unix."""
         value = self._start.get(name, "") if self._data is None else self._data.get(name, "")
-        return "" if isinstance(value, UploadFile) else str(value).replace("\r\n", "\n")
+        text = "" if isinstance(value, UploadFile) else str(value)
+        # Some encodings that a sender may name decode to what UTF-8 cannot express.
+        return text.replace("\r\n", "\n").encode(errors="replace").decode()
 
     def all(self, name: str) -> list[str]:
         """Return the texts of all fields with a name, such as checkboxes."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -16,16 +16,16 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from clarion.admin.v1 import operator_pb2, project_pb2
 
 from .api import AdminApi, Caller, is_write, required_role
-from .errors import PortalError, ReadOnly
+from .errors import ReadOnly
 from .forms import Form
+from .live import LIVE_HEADERS, LiveRow, events
 from .portal import Portal
 from .session import csrf_token
 
-__all__ = ["ROLES", "LiveRow", "Page", "Section", "Visit"]
+__all__ = ["ROLES", "Page", "Section", "Visit"]
 
 ROLES = ("viewer", "operator", "author", "admin")
 _SHOWN_PROJECTS = 100
-_LIVE = {"x-accel-buffering": "no", "cache-control": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,6 @@ class Section:
     title: str
     path: str
     role: str = "viewer"
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRow:
-    """A row of a live tail.
-
-    Attributes:
-        id: Where the tail continues after this row, as `Last-Event-ID`.
-        html: The row, made by `Visit.fragment`.
-    """
-
-    id: str
-    html: str
 
 
 @dataclass(slots=True)
@@ -203,7 +190,8 @@ class Visit:
 
     def live(self, rows: AsyncIterator[LiveRow]) -> Response:
         """Return a stream of server-sent events; its path must begin with `/live/`."""
-        return StreamingResponse(_events(rows), media_type="text/event-stream", headers=_LIVE)
+        checked = partial(self.api.call, operator_pb2.GetCallerRequest(), self.caller)
+        return StreamingResponse(events(rows, checked), media_type="text/event-stream", headers=LIVE_HEADERS)
 
     async def load_projects(self) -> None:
         """Read the projects to choose from."""
@@ -231,26 +219,3 @@ class Page:
     def methods(self) -> list[str]:
         """The HTTP methods that it accepts."""
         return ["GET", "POST"] if self.has_form else ["GET"]
-
-
-async def _events(rows: AsyncIterator[LiveRow]) -> AsyncIterator[str]:
-    """Yield server-sent events, with a comment whenever the tail is silent, so that nobody cuts it off."""
-    yield ": connected\n\n"
-    waiting = asyncio.ensure_future(anext(rows))
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=_SILENT_SECONDS)
-            if not done:
-                yield ": still here\n\n"
-                continue
-            row = waiting.result()
-            data = "".join(f"data: {line}\n" for line in row.html.splitlines())
-            yield f"id: {row.id}\n{data}\n"
-            waiting = asyncio.ensure_future(anext(rows))
-    except (StopAsyncIteration, PortalError):
-        yield "event: end\ndata:\n\n"
-    finally:
-        waiting.cancel()
-
-
-_SILENT_SECONDS = 15.0

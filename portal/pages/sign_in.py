@@ -17,6 +17,7 @@ from clarion.admin.v1 import operator_pb2 as pb
 from ..api import Caller
 from ..errors import ApiError, NotFromThePortal
 from ..forms import CSRF, KEPT, Form, kept_fields
+from ..live import LIVE, signed_out
 from ..portal import Portal
 from ..session import csrf_token, is_csrf_token
 
@@ -48,6 +49,8 @@ class Stranger:
 def to_sign_in(portal: Portal, request: Request, form: Form) -> Response:
     """Return the way to the sign-in page, which leads back here. What was typed is kept."""
     here = request.url.path.removeprefix(portal.base)
+    if here.startswith(LIVE):
+        return signed_out()
     query = f"?{request.url.query}" if request.url.query else ""
     if request.method == "POST":
         kept = Form(None, {"next": here + query, KEPT: form.kept()})

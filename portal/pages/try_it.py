@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
+import re
 import shlex
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from google.api import httpbody_pb2
 from starlette.responses import Response
 
+from clarion.admin.v1 import api_key_pb2
 from clarion.v1 import trigger_pb2 as pb
 
 from ..errors import ApiError
@@ -18,6 +24,10 @@ from ..visit import Page, Section, Visit
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("API", "/api")
+_KEY_LIFETIME = dt.timedelta(minutes=10)
+_KEY_TRIES, _KEY_PAUSE = 30, 0.1
+"""Servers know a new key within a second."""
+_CAMPAIGN_ID = re.compile("[0-9]{1,18}")
 _EXAMPLE = """{
   "user": {
     "external_id": "EXTERNAL_ID",
@@ -31,7 +41,7 @@ _EXAMPLE = """{
 
 async def try_it(visit: Visit) -> Response:
     """Show the form, or send the trigger."""
-    form = visit.form.start(campaign_id=visit.query("campaign_id"), body=_EXAMPLE)
+    form = visit.form.start(project=visit.project, campaign_id=visit.query("campaign_id"), body=_EXAMPLE)
     sent = await _send(visit, form) if form.is_sent else None
     return visit.page(
         "try_it.html",
@@ -42,6 +52,7 @@ async def try_it(visit: Visit) -> Response:
         # Sending the same form twice, or reloading its answer, sends one trigger.
         idempotency_key=str(uuid.uuid4()) if sent or not form.is_sent else form["idempotency_key"],
         can_send=not visit.read_only,
+        can_create_key=visit.can(api_key_pb2.CreateApiKeyRequest),
     )
 
 
@@ -49,26 +60,71 @@ PAGES = (Page("/api", try_it, has_form=True),)
 
 
 async def _send(visit: Visit, form: Form) -> pb.TriggerCampaignResponse | None:
-    """Send the trigger with the API key in the form; note in the form what is wrong."""
-    body = httpbody_pb2.HttpBody(content_type="application/json", data=form["body"].encode())
-    request = pb.TriggerCampaignRequest(campaign_id=form["campaign_id"], body=body)
-    caller = replace(visit.caller, secret=form["key"], idempotency_key=form["idempotency_key"])
+    """Send the trigger with the API key in the form, or with one made for it; note in it what is wrong."""
     try:
-        accepted: pb.TriggerCampaignResponse = await visit.call(request, caller)
+        if form["key"]:
+            return await _trigger(visit, form, form["key"])
+        if not visit.can(api_key_pb2.CreateApiKeyRequest, form["project"]):
+            form.fail("key", "Enter an API key.")
+            return None
+        if not _CAMPAIGN_ID.fullmatch(form["campaign_id"]):
+            form.fail("campaign_id", "Enter the ID of a campaign, such as 44.")
+            return None
+        async with _one_off_key(visit, form) as secret:
+            return await _trigger(visit, form, secret, tries=_KEY_TRIES)
     except ApiError as error:
         _note(form, error)
         return None
-    return accepted
+
+
+async def _trigger(visit: Visit, form: Form, secret: str, tries: int = 1) -> pb.TriggerCampaignResponse:
+    """Send the trigger; a key that is not known yet is tried again.
+
+    Raises:
+        ApiError: The trigger was not accepted.
+    """
+    body = httpbody_pb2.HttpBody(content_type="application/json", data=form["body"].encode())
+    request = pb.TriggerCampaignRequest(campaign_id=form["campaign_id"], body=body)
+    caller = replace(visit.caller, secret=secret, idempotency_key=form["idempotency_key"])
+    while True:
+        tries -= 1
+        try:
+            accepted: pb.TriggerCampaignResponse = await visit.call(request, caller)
+        except ApiError as error:
+            if not (error.is_signed_out and tries):
+                raise
+            await asyncio.sleep(_KEY_PAUSE)
+        else:
+            return accepted
+
+
+@asynccontextmanager
+async def _one_off_key(visit: Visit, form: Form) -> AsyncIterator[str]:
+    """Create an API key for this campaign, and revoke it after the block. It expires even if that fails."""
+    request = api_key_pb2.CreateApiKeyRequest(
+        project=form["project"],
+        display_name="test trigger from the portal",
+        scopes=["trigger"],
+        campaign_ids=[int(form["campaign_id"])],
+    )
+    request.expire_time.FromDatetime(dt.datetime.now(dt.UTC) + _KEY_LIFETIME)
+    made: api_key_pb2.CreateApiKeyResponse = await visit.call(request)
+    try:
+        yield made.secret
+    finally:
+        await visit.call(api_key_pb2.RevokeApiKeyRequest(key_id=made.api_key.key_id))
 
 
 def _note(form: Form, error: ApiError) -> None:
     """Note an error of the trigger API beside the field that it is about."""
+    if error.is_signed_out and not form["key"]:
+        raise error  # the session has ended
     if error.is_signed_out or error.reason == "SCOPE_MISSING":
         form.fail("key", str(error))
     elif error.reason.startswith("CAMPAIGN"):
         form.fail("campaign_id", str(error))
     for one in error.violations:
-        about = one.field if one.field == "campaign_id" else "body"
+        about = one.field if one.field in ("campaign_id", "project") else "body"
         form.fail(about, "; ".join(_about(one.field, one.description) for one in error.violations))
     if not form.errors:
         form.fail("", str(error))

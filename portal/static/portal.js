@@ -64,6 +64,11 @@ function startTail(box) {
       stop("Connecting again");
       setTimeout(update, 1000);
     });
+    events.addEventListener("signed-out", () => {
+      paused = true;
+      stop("You are signed out. Reload the page to sign in again.");
+      button.hidden = true;
+    });
     events.onmessage = (event) => {
       last = event.lastEventId;
       rows.insertAdjacentHTML("afterbegin", event.data);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import create_key, sign_in
 from tests.kit.browser import check_page, screenshot
@@ -33,6 +33,7 @@ async def test_every_page_is_accessible(page: Page, stack: Stack) -> None:
         "/projects/new",
         "/projects/demo",
         "/access",
+        "/api",
         "/nothing",
         "/projects/none",
     ):
@@ -124,6 +125,9 @@ async def test_an_ended_session_must_sign_in_again(page: Page, stack: Stack, adm
 async def test_the_first_page_leads_to_the_first_trigger(page: Page, stack: Stack) -> None:
     await page.get_by_role("link", name="Send a trigger").click()
     await check_page(page)
+    await page.get_by_role("button", name="Send trigger").click()
+    await expect(page.get_by_role("status")).to_contain_text("The trigger was accepted")
+    await stack.delivered("email", await page.locator(".notice code").inner_text())
     await page.get_by_label("API key").fill("sk_00000000-0000-0000-0000-000000000000")
     await page.get_by_role("button", name="Send trigger").click()
     await expect(page.get_by_label("API key")).to_have_attribute("aria-invalid", "true")
@@ -143,3 +147,42 @@ async def test_the_first_page_leads_to_the_first_trigger(page: Page, stack: Stac
     curl = await page.locator("pre").inner_text()
     assert "it'\"'\"'s@test.com" in curl
     assert stack.key not in await page.content()
+
+
+TAIL = """<!doctype html><html lang="en"><head><title>Tail | Clarion</title><script src="{script}" defer></script>
+</head><body><table><tbody id="rows"></tbody></table>
+<p data-live="/portal/live/test" data-target="rows" data-limit="2" hidden><span data-live-state></span>
+<button type="button" data-live-switch>Pause</button></p></body></html>"""
+
+
+async def test_a_tail_pauses_and_continues_after_the_last_row(page: Page, stack: Stack) -> None:
+    """The script alone, before a made-up stream: each connection brings two rows and ends."""
+    script = await page.locator("script").get_attribute("src") or ""
+    asked: list[str] = []
+
+    async def stream(route: Route) -> None:
+        asked.append(route.request.url.partition("?")[2])
+        first = 2 * len(asked)
+        rows = "".join(f"id: {n}\ndata: <tr><td>row {n}</td></tr>\n\n" for n in (first - 1, first))
+        await route.fulfill(body=f"{rows}event: end\ndata:\n\n", content_type="text/event-stream")
+
+    await page.route("**/portal/live/test*", stream)
+    await page.route(
+        "**/portal/tail",
+        lambda route: route.fulfill(body=TAIL.format(script=script), content_type="text/html"),
+    )
+    await page.goto(f"{stack.url}/portal/tail")
+    await expect(page.locator("#rows tr").first).to_have_text("row 4")
+    await expect(page.locator("#rows tr")).to_have_count(2)
+    assert asked[:2] == ["", "after=2"]
+    await page.get_by_role("button", name="Pause").click()
+    await expect(page.locator("[data-live-state]")).to_have_text("Paused")
+    last = await page.locator("#rows tr").first.inner_text()
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.locator("#rows tr").first).not_to_have_text(last)
+    await page.unroute("**/portal/live/test*")
+    await page.route(
+        "**/portal/live/test*",
+        lambda route: route.fulfill(body="event: signed-out\ndata:\n\n", content_type="text/event-stream"),
+    )
+    await expect(page.locator("[data-live-state]")).to_contain_text("You are signed out")

@@ -45,7 +45,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, on whose behalf the portal does.
+    """The caller of the API, on whose behalf the portal calls.
 
     Attributes:
         secret: A session's token, an admin key or an API key.

@@ -51,7 +51,7 @@ class Visit:
         portal: The portal.
         request: The request.
         caller: On whose behalf the API is called.
-        who: Who that is, and what they may do.
+        who: That person's name and roles.
         form: What was sent; empty for GET.
         projects: The projects to choose from, by name; at most the first 100.
     """

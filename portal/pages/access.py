@@ -1,4 +1,4 @@
-"""Who may use the portal: sessions and admin keys."""
+"""Access to the portal: sessions and admin keys."""
 
 from __future__ import annotations
 

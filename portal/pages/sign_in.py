@@ -37,7 +37,7 @@ class Stranger:
         portal: The portal.
         request: The request.
         form: What was sent.
-        caller: Who calls the API; without a session, its secret is empty.
+        caller: The caller of the API; without a session, its secret is empty.
     """
 
     portal: Portal

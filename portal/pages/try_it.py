@@ -116,7 +116,7 @@ async def _one_off_key(visit: Visit, form: Form) -> AsyncIterator[str]:
 
 
 def _note(form: Form, error: ApiError) -> None:
-    """Note an error of the trigger API beside the field that it is about."""
+    """Note an error of the trigger API next to the field that it is about."""
     if error.is_signed_out and not form["key"]:
         raise error  # the session has ended
     if error.is_signed_out or error.reason == "SCOPE_MISSING":

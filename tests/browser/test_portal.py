@@ -56,7 +56,6 @@ async def test_a_project_is_created_and_changed(page: Page, stack: Stack) -> Non
     await page.get_by_label("Calls per second").fill("12.5")
     await page.get_by_role("button", name="Save").click()
     await expect(page.get_by_role("status")).to_have_text("Project shop was changed.")
-    await screenshot(page, "portal-project")
     await page.reload()
     await expect(page.get_by_role("status")).to_have_count(0)
     await expect(page.get_by_label("Calls per second")).to_have_value("12.5")
@@ -149,8 +148,8 @@ async def test_the_first_page_leads_to_the_first_trigger(page: Page, stack: Stac
     assert stack.key not in await page.content()
 
 
-TAIL = """<!doctype html><html lang="en"><head><title>Tail | Clarion</title><script src="{script}" defer></script>
-</head><body><table><tbody id="rows"></tbody></table>
+TAIL = """<!doctype html><html lang="en"><head><title>Tail</title>
+<script src="{script}" defer></script></head><body><table><tbody id="rows"></tbody></table>
 <p data-live="/portal/live/test" data-target="rows" data-limit="2" hidden><span data-live-state></span>
 <button type="button" data-live-switch>Pause</button></p></body></html>"""
 

@@ -1,4 +1,4 @@
-"""What somebody would try against the portal."""
+"""Attacks on the portal."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_signing_in_stays_in_the_portal(admin: Visitor, target: str) -> No
 
 
 async def test_a_session_is_not_fixed(admin: Visitor, stack: Stack) -> None:
-    """Signing in starts another session and ends the one before, whoever set its cookie."""
+    """Signing in starts another session and ends the one before."""
     before = admin.http.cookies["clarion-session"]
     await admin.sign_in()
     assert admin.http.cookies["clarion-session"] != before

@@ -1,4 +1,4 @@
-"""The portal's settings, without a process and a gateway of its own: the application before real servers."""
+"""The settings of the portal: the application in this process, before real servers."""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..visit import Page, Section
-from . import access, overview, projects, try_it
+from . import access, deliveries, keys, overview, projects, try_it
 
 __all__ = ["NAVIGATION", "PAGES"]
 
 _SUBJECTS = (
     overview,
+    deliveries,
+    keys,
     projects,
     access,
     try_it,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 from starlette.responses import Response
 
 from clarion.admin.v1 import project_pb2 as pb
 
 from ..forms import Form
+from ..numbers import number_in
 from ..visit import Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Projects", "/projects")
 _PAGE = 50
-_NOT_A_NUMBER = "Enter a number, such as 20, or leave it empty for the default."
 
 
 async def list_projects(visit: Visit) -> Response:
@@ -73,16 +71,11 @@ def _update(name: str, form: Form) -> pb.UpdateProjectRequest:
     """Return the request of the form; notes in it which numbers are not numbers."""
     request = pb.UpdateProjectRequest(project=name, timezone=form["timezone"], etag=form["etag"])
     request.update_mask.paths.extend(("timezone", "requests_per_second", "burst"))
-    for field in ("requests_per_second", "burst"):
-        if not form[field]:
-            continue
-        try:
-            number = float(form[field])
-            if not math.isfinite(number) or abs(number) >= 2**31:
-                raise ValueError
-            setattr(request, field, int(form[field]) if field == "burst" else number)
-        except ValueError:
-            form.fail(field, _NOT_A_NUMBER)
+    rate, burst = number_in(form, "requests_per_second"), number_in(form, "burst")
+    if rate is not None:
+        request.requests_per_second = rate
+    if burst is not None:
+        request.burst = int(burst)
     return request
 
 

@@ -1,0 +1,206 @@
+"""Deliveries: search, one delivery, dead letters, retry and cancel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from starlette.responses import Response
+
+from clarion.admin.v1 import delivery_pb2 as pb
+from clarion.v1 import campaign_pb2, delivery_pb2
+
+from ..errors import PageNotFound
+from ..visit import Page, Section, Visit
+from ..words import word_of
+
+__all__ = ["PAGES", "SECTION"]
+
+SECTION = Section("Deliveries", "/deliveries")
+_PAGE = 50
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TEXTS = ("campaign_id", "external_id", "address", "error")
+_TIMES = ("accepted_since", "accepted_before")
+_BULK = ("campaign_id", "external_id", "error", "channel", "accepted_since")
+_ENUMS: Mapping[str, Any] = {"state": delivery_pb2.DeliveryState, "channel": campaign_pb2.Channel}
+_ACTIONS: Mapping[str, tuple[Callable[..., Message], str, str]] = {
+    "retry": (pb.RetryDeliveriesRequest, "retried", "dead letter"),
+    "cancel": (pb.CancelDeliveriesRequest, "cancelled", "waiting trigger"),
+}
+
+
+async def list_deliveries(visit: Visit) -> Response:
+    """Search deliveries. A trigger ID leads to its delivery."""
+    wanted = visit.query("q")
+    if _ID.fullmatch(wanted):
+        return visit.redirect(f"/deliveries/{wanted.lower()}")
+    request = pb.ListDeliveriesRequest(
+        project=visit.project, page_size=_PAGE, page_token=visit.query("page"), **_filters(visit)
+    )
+    if "@" in wanted or wanted.startswith("+"):
+        request.address = wanted
+    elif wanted:
+        request.external_id = wanted
+    found: pb.ListDeliveriesResponse = await visit.call(request)
+    return visit.page(
+        "deliveries.html",
+        "Deliveries",
+        found=found,
+        states=_options(delivery_pb2.DeliveryState),
+        channels=_options(campaign_pb2.Channel),
+        word=word_of,
+        bulk={name: visit.query(name) for name in (*_BULK, "project") if visit.query(name)},
+        can_retry=visit.can(pb.RetryDeliveriesRequest, visit.project),
+        can_cancel=visit.can(pb.CancelDeliveriesRequest, visit.project),
+    )
+
+
+async def delivery(visit: Visit) -> Response:
+    """Show one delivery with its history."""
+    found: pb.DeliveryDetail = (
+        await visit.call(pb.GetDeliveryRequest(trigger_id=visit.path("trigger_id")))
+    ).delivery
+    state = word_of(found.summary, "state")
+    return visit.page(
+        "delivery.html",
+        f"Delivery to {found.summary.external_id}",
+        crumbs=[SECTION],
+        one=found.summary,
+        detail=found,
+        word=word_of,
+        can_retry=state in ("dead", "suppressed")
+        and visit.can(pb.RetryDeliveriesRequest, found.summary.project),
+        can_cancel=state in ("pending", "retrying")
+        and visit.can(pb.CancelDeliveriesRequest, found.summary.project),
+    )
+
+
+async def change_one(visit: Visit) -> Response:
+    """Retry or cancel one delivery."""
+    trigger_id, action = visit.path("trigger_id"), visit.path("action")
+    if action not in _ACTIONS:
+        raise PageNotFound
+    kind, counted, _ = _ACTIONS[action]
+    if visit.form.is_sent:
+        with visit.form.checked():
+            changed = await visit.call(kind(trigger_ids=[trigger_id]))
+            done = getattr(changed, counted)
+            notice = f"The delivery was {counted}." if done else _unchanged(action)
+            return visit.redirect(f"/deliveries/{trigger_id}", notice)
+    text = {
+        "retry": "The message is due at once and gets all attempts of its campaign's policy again.",
+        "cancel": "The message is not sent. This cannot be undone.",
+    }[action]
+    return visit.confirm(f"{action.title()} delivery", text, f"{action.title()} it", crumbs=[SECTION])
+
+
+async def change_all(visit: Visit) -> Response:
+    """Retry or cancel all deliveries that match, after showing how many there are.
+
+    A call changes up to 10,000. If more are left, the page says so and continues with a button, so that no
+    request takes long.
+    """
+    action = visit.path("action")
+    if action not in _ACTIONS:
+        raise PageNotFound
+    kind, counted, noun = _ACTIONS[action]
+    form = visit.form
+    fields: dict[str, Any] = {"project": visit.project, **_bulk_filters(visit)}
+    if form.is_sent:
+        with form.checked():
+            changed = await visit.call(kind(**fields, **_continued(action, form["after"])))
+            total = int(form["total"] or 0) + getattr(changed, counted)
+            if changed.done:
+                return visit.redirect("/deliveries", f"{total:,} deliveries were {counted}.")
+            after = changed.until.ToJsonString() if action == "retry" else changed.after
+            return visit.page(
+                "deliveries_more.html", f"{action.title()} all", crumbs=[SECTION], total=total, after=after
+            )
+    found = await visit.call(kind(**fields, dry_run=True))
+    number = getattr(found, counted)
+    chosen = {name: visit.query(name) for name in _BULK if visit.query(name)}
+    return visit.page(
+        "deliveries_bulk.html",
+        f"{action.title()} all that match",
+        crumbs=[SECTION],
+        number=number,
+        noun=noun,
+        action=action,
+        chosen={"project": visit.project or "all", **chosen},
+    )
+
+
+async def dead_letters(visit: Visit) -> Response:
+    """Show dead letters grouped by error."""
+    found: pb.ListDeadLetterGroupsResponse = await visit.call(
+        pb.ListDeadLetterGroupsRequest(project=visit.project)
+    )
+    return visit.page("dead_letters.html", "Dead letters", found=found)
+
+
+PAGES = (
+    Page("/deliveries", list_deliveries),
+    Page("/deliveries/all/{action}", change_all, has_form=True),
+    Page("/deliveries/{trigger_id}", delivery),
+    Page("/deliveries/{trigger_id}/{action}", change_one, has_form=True),
+    Page("/dead-letters", dead_letters),
+)
+
+
+def _unchanged(action: str) -> str:
+    if action == "retry":
+        return "Nothing was retried: it is not a dead letter, or its recipient is still suppressed."
+    return "Nothing was cancelled: it is being sent, or its delivery has ended."
+
+
+def _continued(action: str, after: str) -> dict[str, Any]:
+    """Return the field with which a further call continues."""
+    if not after:
+        return {}
+    if action == "cancel":
+        return {"after": after}
+    until = Timestamp()
+    until.FromJsonString(after)
+    return {"until": until}
+
+
+def _filters(visit: Visit) -> dict[str, Any]:
+    """Return the filters in the URL; those that cannot be read are ignored."""
+    return {
+        **{name: visit.query(name) for name in _TEXTS if visit.query(name)},
+        **{name: at for name in _TIMES if (at := _moment(visit.query(name)))},
+        **_enum(visit, "state", "DELIVERY_STATE_"),
+        **_enum(visit, "channel", "CHANNEL_"),
+    }
+
+
+def _bulk_filters(visit: Visit) -> dict[str, Any]:
+    return {name: value for name, value in _filters(visit).items() if name in _BULK}
+
+
+def _enum(visit: Visit, name: str, prefix: str) -> dict[str, str]:
+    word = visit.query(name)
+    known = {value for value, _ in _options(_ENUMS[name])}
+    return {name: f"{prefix}{word.upper()}"} if word and word in known else {}
+
+
+def _options(enum: Any) -> list[tuple[str, str]]:
+    unspecified, *names = enum.keys()
+    prefix = unspecified.removesuffix("UNSPECIFIED")
+    words = [name.removeprefix(prefix).lower() for name in names]
+    return [("", "all"), *((word, word) for word in words)]
+
+
+def _moment(text: str) -> Timestamp | None:
+    """Return a time, or a day at midnight in UTC, as a field of a browser sends it; None if it is neither."""
+    if not text:
+        return None
+    stamp = Timestamp()
+    try:
+        stamp.FromJsonString(f"{text}:00Z" if "T" in text else f"{text}T00:00:00Z")
+    except ValueError:
+        return None
+    return stamp

@@ -1,0 +1,148 @@
+"""API keys: list, create, rotate, revoke."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from google.protobuf.duration_pb2 import Duration
+from starlette.responses import Response
+
+from clarion.admin.v1 import api_key_pb2 as pb
+
+from ..forms import Form
+from ..numbers import number_in
+from ..visit import Page, Section, Visit
+
+__all__ = ["PAGES", "SECTION"]
+
+SECTION = Section("Keys", "/keys")
+_PAGE = 50
+_SCOPES = (
+    ("trigger", "Trigger campaigns, and cancel triggers"),
+    ("deliveries.read", "Read deliveries"),
+    ("campaigns.read", "Read campaigns"),
+    ("keys.manage", "List and revoke the project's keys"),
+)
+_STATES = ("", "active", "expiring", "expired", "revoked")
+_OVERLAPS = (
+    ("0", "None: it ends at once"),
+    ("1", "1 hour"),
+    ("24", "1 day"),
+    ("168", "7 days"),
+    ("720", "30 days"),
+)
+_NOT_A_CAMPAIGN = "Enter campaign IDs, such as 44, separated by commas."
+_NOT_A_DATE = "Enter a day, such as 2027-06-30."
+
+
+async def list_keys(visit: Visit) -> Response:
+    """List keys, the newest first."""
+    state = visit.query("key_state")
+    request = pb.ListApiKeysRequest(
+        project=visit.project,
+        key_state=state if state in _STATES else "",
+        page_size=_PAGE,
+        page_token=visit.query("page"),
+    )
+    found: pb.ListApiKeysResponse = await visit.call(request)
+    return visit.page(
+        "keys.html",
+        "Keys",
+        found=found,
+        states=[(one, one or "all") for one in _STATES],
+        can_create=visit.can(pb.CreateApiKeyRequest, visit.project),
+    )
+
+
+async def new_key(visit: Visit) -> Response:
+    """Create a key and show its secret once, in the answer to the form."""
+    form = visit.form
+    if form.is_sent:
+        with form.checked():
+            request = _request(form)
+            if not form.errors:
+                made: pb.CreateApiKeyResponse = await visit.call(request)
+                return _secret(visit, "New key", made.api_key, made.secret)
+    form.start(project=visit.project or (visit.projects[0] if visit.projects else ""), scopes=["trigger"])
+    return visit.page("key_new.html", "New key", crumbs=[SECTION], scopes=_SCOPES)
+
+
+async def key(visit: Visit) -> Response:
+    """Show a key."""
+    found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=visit.path("key_id")))).api_key
+    title = f"Key {found.display_name}"
+    works = found.key_state in ("active", "expiring")
+    can_change = visit.can(pb.RevokeApiKeyRequest, found.project) and works
+    return visit.page("key.html", title, crumbs=[SECTION], key=found, can_change=can_change)
+
+
+async def rotate(visit: Visit) -> Response:
+    """Create the successor of a key and show its secret once, in the answer to the form."""
+    form, key_id = visit.form, visit.path("key_id")
+    if form.is_sent:
+        with form.checked():
+            hours = int(form["overlap"]) if form["overlap"].isdecimal() else 24
+            overlap = Duration(seconds=min(hours, 24 * 90) * 3600)
+            made: pb.RotateApiKeyResponse = await visit.call(
+                pb.RotateApiKeyRequest(key_id=key_id, overlap=overlap)
+            )
+            return _secret(visit, "Key rotated", made.api_key, made.secret, previous=made.previous_key)
+    found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=key_id))).api_key
+    form.start(overlap="24")
+    title = f"Rotate {found.display_name}"
+    return visit.page("key_rotate.html", title, crumbs=[SECTION], key=found, overlaps=_OVERLAPS)
+
+
+async def revoke(visit: Visit) -> Response:
+    """Revoke a key."""
+    key_id = visit.path("key_id")
+    found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=key_id))).api_key
+    if visit.form.is_sent:
+        with visit.form.checked():
+            await visit.call(pb.RevokeApiKeyRequest(key_id=key_id))
+            return visit.redirect("/keys", f"The key {found.display_name} was revoked.")
+    text = (
+        f"Every server rejects {found.display_name} ({found.secret_hint or found.key_id}) within a second. "
+        "Triggers that were accepted with it are still sent. This cannot be undone."
+    )
+    return visit.confirm("Revoke key", text, "Revoke this key", crumbs=[SECTION])
+
+
+PAGES = (
+    Page("/keys", list_keys),
+    Page("/keys/new", new_key, has_form=True),
+    Page("/keys/{key_id}", key),
+    Page("/keys/{key_id}/rotate", rotate, has_form=True),
+    Page("/keys/{key_id}/revoke", revoke, has_form=True),
+)
+
+
+def _secret(
+    visit: Visit, title: str, made: pb.ApiKey, secret: str, previous: pb.ApiKey | None = None
+) -> Response:
+    return visit.page("key_secret.html", title, crumbs=[SECTION], key=made, secret=secret, previous=previous)
+
+
+def _request(form: Form) -> pb.CreateApiKeyRequest:
+    """Return the request of the form; notes in it which values cannot be read."""
+    request = pb.CreateApiKeyRequest(
+        project=form["project"], display_name=form["display_name"], scopes=form.all("scopes")
+    )
+    for text in filter(None, (one.strip() for one in form["campaign_ids"].split(","))):
+        if not text.isascii() or not text.isdecimal() or int(text) >= 2**63:
+            form.fail("campaign_ids", _NOT_A_CAMPAIGN)
+            break
+        request.campaign_ids.append(int(text))
+    if form["expire_time"]:
+        try:
+            day = dt.date.fromisoformat(form["expire_time"])
+            end = dt.datetime.combine(day, dt.time(23, 59, 59), dt.UTC)
+            request.expire_time.FromDatetime(end)
+        except ValueError:
+            form.fail("expire_time", _NOT_A_DATE)
+    rate, burst = number_in(form, "requests_per_second"), number_in(form, "burst")
+    if rate is not None:
+        request.requests_per_second = rate
+    if burst is not None:
+        request.burst = int(burst)
+    return request

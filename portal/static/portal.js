@@ -25,6 +25,32 @@ function showCopyButtons() {
   }
 }
 
+// Forms: what the browser finds wrong stands next to the field, as the server's findings do.
+function checkFields() {
+  for (const field of document.querySelectorAll("form.stacked .field :is(input, select, textarea)")) {
+    const box = field.closest(".field");
+    const note = document.createElement("p");
+    note.className = "error";
+    note.id = `check-${field.id}`;
+    const described = field.getAttribute("aria-describedby") ?? "";
+    const show = () => {
+      const text = field.validationMessage;
+      note.textContent = text;
+      box.classList.toggle("wrong", text !== "");
+      field.setAttribute("aria-invalid", String(text !== ""));
+      field.setAttribute("aria-describedby", text ? `${described} ${note.id}` : described);
+      if (text) {
+        box.querySelector(".error")?.remove(); // of the server, about the text before
+        field.before(note);
+      } else {
+        note.remove();
+      }
+    };
+    field.addEventListener("change", show);
+    field.addEventListener("invalid", show);
+  }
+}
+
 // A live tail. It stops while the tab is hidden or the person pauses it, and continues after the last row.
 function startTail(box) {
   const rows = document.getElementById(box.dataset.target);
@@ -100,4 +126,5 @@ function startTail(box) {
 
 showLocalTimes(document);
 showCopyButtons();
+checkFields();
 document.querySelectorAll("[data-live]").forEach(startTail);

@@ -185,3 +185,16 @@ async def test_a_tail_pauses_and_continues_after_the_last_row(page: Page, stack:
         lambda route: route.fulfill(body="event: signed-out\ndata:\n\n", content_type="text/event-stream"),
     )
     await expect(page.locator("[data-live-state]")).to_contain_text("You are signed out")
+
+
+async def test_fields_are_checked_before_the_form_is_sent(page: Page, stack: Stack) -> None:
+    await page.goto(f"{stack.url}/portal/projects/new")
+    await page.get_by_role("button", name="Create project").click()
+    name = page.get_by_label("Name")
+    await expect(name).to_have_attribute("aria-invalid", "true")
+    await expect(page.locator(".field.wrong .error")).to_have_count(1)
+    await check_page(page)
+    await name.fill("fine")
+    await page.get_by_label("Time zone").focus()
+    await expect(name).to_have_attribute("aria-invalid", "false")
+    await expect(page.locator(".error")).to_have_count(0)

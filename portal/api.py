@@ -98,16 +98,12 @@ class AdminApi:
             ApiError: The call failed.
         """
         method = method_of(request.DESCRIPTOR)
-        for is_last in (is_write(request), True):
-            channel = await self._reachable()
-            call = channel.unary_unary(_path(method), _serialize, _response_class(method).FromString)
-            try:
-                return await call(request, metadata=caller.metadata, timeout=_CALL_SECONDS)
-            except grpc.aio.AioRpcError as error:
-                converted = api_error(error)
-                if is_last or not isinstance(converted, ServersUnreachable):
-                    raise converted from error
-        raise AssertionError("unreachable")
+        try:
+            return await self._call_once(method, request, caller)
+        except ServersUnreachable:
+            if is_write(request):  # it may have taken effect
+                raise
+            return await self._call_once(method, request, caller)
 
     async def stream(self, request: Message, caller: Caller) -> AsyncIterator[Any]:
         """Yield the messages of the stream that takes this request.
@@ -126,6 +122,18 @@ class AdminApi:
             raise api_error(error) from error
         finally:
             messages.cancel()
+
+    async def _call_once(self, method: MethodDescriptor, request: Message, caller: Caller) -> Any:
+        channel = await self._reachable()
+        call = channel.unary_unary(_path(method), _serialize, _response_class(method).FromString)
+        try:
+            return await call(request, metadata=caller.metadata, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            converted = api_error(error)
+            if isinstance(converted, ServersUnreachable):  # try the others first from now on
+                self._channels.remove(channel)
+                self._channels.append(channel)
+            raise converted from error
 
     async def _reachable(self) -> grpc.aio.Channel:
         """Return a channel with a connection.

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from clarion.admin.v1 import operator_pb2
@@ -52,15 +52,16 @@ def create_app(settings: PortalSettings) -> ASGIApp:
     ]
     top: list[BaseRoute] = [
         Route(portal.base, _to_overview(portal)),
-        Mount(portal.base, routes=routes),
+        Mount(portal.base, Router(routes, redirect_slashes=False)),
     ]
     handlers: Mapping[Any, Any] = {
         PortalError: _problem_handler(portal),
         HTTPException: _problem_handler(portal),
         Exception: _problem_handler(portal),
     }
-    # Outermost, so that it also protects pages of errors.
-    return Protected(Starlette(routes=top, exception_handlers=handlers, lifespan=lifespan))
+    app = Starlette(routes=top, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # Starlette would redirect to http:// behind TLS
+    return Protected(app)  # outermost, so that it also protects pages of errors
 
 
 def _to_overview(portal: Portal) -> Endpoint:
@@ -76,8 +77,8 @@ def _open(portal: Portal, serve: Callable[[sign_in.Stranger], Awaitable[Response
     async def endpoint(request: Request) -> Response:
         if request.method == "POST":
             require_same_origin(request, portal.settings.public_url)
-        form = await read_form(request)
         token = portal.cookies.token(request) or ""
+        form = await read_form(request, is_stranger=token not in portal.recent_tokens)
         return await serve(sign_in.Stranger(portal, request, form, _caller(request, token)))
 
     return endpoint
@@ -89,9 +90,11 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         if request.method == "POST":
             require_same_origin(request, portal.settings.public_url)
-        form = await read_form(request)
+        form = None
         try:
-            visit = await _begin(portal, request, form)
+            caller, who = await _identified(portal, request)
+            form = await read_form(request, is_stranger=False)
+            visit = await _begin(portal, request, caller, who, form)
             request.state.visit = visit
             return await page.serve(visit)
         except ApiError as error:
@@ -99,24 +102,38 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
                 raise
         except SignedOut:
             pass
-        return sign_in.to_sign_in(portal, request, form)
+        is_stranger = portal.cookies.token(request) not in portal.recent_tokens
+        kept = form or await read_form(request, is_stranger=is_stranger)
+        return sign_in.to_sign_in(portal, request, kept)
 
     return endpoint
 
 
-async def _begin(portal: Portal, request: Request, form: Form) -> Visit:
+async def _identified(portal: Portal, request: Request) -> tuple[Caller, operator_pb2.GetCallerResponse]:
     """Find out who sends the request.
 
     Raises:
         SignedOut: There is no session.
-        NotFromThePortal: The form does not have the session's token.
+        ApiError: It has ended, or no server can be reached.
     """
     token = portal.cookies.token(request)
     if token is None:
         raise SignedOut
     caller = _caller(request, token)
     who: operator_pb2.GetCallerResponse = await portal.api.call(operator_pb2.GetCallerRequest(), caller)
-    if request.method == "POST" and not is_csrf_token(form[CSRF], token):
+    portal.recent_tokens.add(token)
+    return caller, who
+
+
+async def _begin(
+    portal: Portal, request: Request, caller: Caller, who: operator_pb2.GetCallerResponse, form: Form
+) -> Visit:
+    """Return the visit.
+
+    Raises:
+        NotFromThePortal: The form does not have the session's token.
+    """
+    if request.method == "POST" and not is_csrf_token(form[CSRF], caller.secret):
         raise NotFromThePortal
     visit = Visit(portal, request, caller, who, form)
     await visit.load_projects()

@@ -41,6 +41,8 @@ __all__ = [
 _ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 _SIGNED_OUT = {"CREDENTIALS_MISSING", "CREDENTIALS_INVALID"}
 _PREFIX = "ERROR_REASON_"
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""Statuses of gRPC itself: the servers' own errors have a reason."""
 
 
 class PortalError(Exception):
@@ -143,7 +145,7 @@ def api_error(error: grpc.aio.AioRpcError) -> ApiError:
     for detail in rich.details if rich else ():
         _ = detail.Unpack(info) or detail.Unpack(bad)
     if not info.reason:
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        if error.code() in _AWAY:
             return ServersUnreachable()
         return ApiError("INTERNAL_FAULT", error.details() or "The server failed unexpectedly.")
     violations = tuple(Violation(one.field, one.description) for one in bad.field_violations)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from .errors import ApiError, TooLarge
-from .security import MAX_BODY_BYTES
+from .security import MAX_BODY_BYTES, MAX_STRANGERS_BYTES
 
 __all__ = ["CSRF", "KEPT", "RESTORED", "Form", "kept_fields", "read_form"]
 
@@ -22,6 +22,10 @@ _OWN = frozenset({CSRF, RESTORED})
 _SECRETS = frozenset({"key", "secret", "password", "token"})
 """Fields that are not kept, because that would write them into a page."""
 _MAX_FIELDS, _MAX_FILES = 1000, 4
+_LARGE_OF_STRANGERS = (
+    "You are not signed in, and the form is too large to keep. Go back in your browser, copy what you typed, "
+    "and sign in."
+)
 _SHOWN_IN_THE_FORM = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
@@ -118,25 +122,35 @@ class Form:
     def kept(self) -> str:
         """Return the texts to bring back after signing in again, without secrets and files."""
         items = self._data.multi_items() if self._data else []
-        return urlencode(
+        return json.dumps(
             [(name, text) for name, text in items if isinstance(text, str) and name not in _OWN | _SECRETS]
         )
 
 
 def kept_fields(kept: str) -> list[tuple[str, str]]:
     """Return the fields that `Form.kept` encoded."""
-    fields = parse_qsl(kept, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    return [(name, text) for name, text in fields if name not in _OWN]
+    try:
+        fields = json.loads(kept)
+        return [(str(name), str(text)) for name, text in fields if name not in _OWN]
+    except (ValueError, TypeError, RecursionError):
+        return []
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: Request, *, is_stranger: bool) -> Form:
     """Return the form that a request sends; an empty one for GET.
+
+    Args:
+        request: The request.
+        is_stranger: Whether the sender may never have had a session.
 
     Raises:
         TooLarge: It has too many fields or bytes.
     """
     if request.method != "POST":
         return Form()
+    length = request.headers.get("content-length", "")
+    if is_stranger and not (length.isascii() and length.isdecimal() and int(length) <= MAX_STRANGERS_BYTES):
+        raise TooLarge(_LARGE_OF_STRANGERS)
     try:
         data = await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FILES, max_part_size=MAX_BODY_BYTES)
     except HTTPException as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .api import AdminApi
 from .render import StaticFiles, environment
-from .session import Cookies
+from .session import Cookies, RecentTokens
 from .settings import PortalSettings
 from .throttle import Throttle
 
@@ -29,6 +29,7 @@ class Portal:
         self.cookies = Cookies(settings)
         self.static = StaticFiles(self.base)
         self.throttle = Throttle()
+        self.recent_tokens = RecentTokens()
         self._templates = environment(
             static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only
         )

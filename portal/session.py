@@ -13,18 +13,20 @@ import base64
 import hashlib
 import hmac
 import re
+from collections import OrderedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from .settings import PortalSettings
 
-__all__ = ["Cookies", "csrf_token", "is_csrf_token"]
+__all__ = ["Cookies", "RecentTokens", "csrf_token", "is_csrf_token"]
 
 _TOKEN = re.compile(r"as_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FORM, _NOTICE = b"clarion portal form", b"clarion portal notice"
 _NOTICE_SECONDS = 60
 _MAX_NOTICE = 500
+_MAX_TOKENS = 10_000
 
 
 def csrf_token(session_token: str) -> str:
@@ -35,6 +37,25 @@ def csrf_token(session_token: str) -> str:
 def is_csrf_token(given: str, session_token: str) -> bool:
     """Return whether a form contains the session's token."""
     return hmac.compare_digest(given.encode(), csrf_token(session_token).encode())
+
+
+class RecentTokens:
+    """Remembers, by hash, the tokens that have worked, so that strangers cannot send large forms."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def add(self, token: str) -> None:
+        """Remember a token."""
+        hashed = hashlib.sha256(token.encode()).digest()
+        self._known[hashed] = None
+        self._known.move_to_end(hashed)
+        if len(self._known) > _MAX_TOKENS:
+            self._known.popitem(last=False)
+
+    def __contains__(self, token: str | None) -> bool:
+        """Return whether a token has worked."""
+        return token is not None and hashlib.sha256(token.encode()).digest() in self._known
 
 
 class Cookies:

@@ -109,6 +109,7 @@ async def started(stranger: Stranger, token: str) -> Response:
     else:
         response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
     portal.cookies.sign_in(request, response, token)
+    portal.recent_tokens.add(token)
     return response
 
 

@@ -136,6 +136,8 @@ async def test_what_was_kept_is_escaped(stranger: Visitor, admin: Visitor) -> No
     assert ended.status_code == 401
     found = re.search('name="kept" value="(.*?)"', ended.text)
     assert found
+    for damaged in ("{", "[1]", '[["a"]]', "[" * 100_000):
+        assert (await admin.sign_in(next="/", kept=damaged)).status_code == 200
     resumed = await admin.sign_in(next="/projects/new", kept=html.unescape(found[1]))
     assert SCRIPT not in resumed.text
     restored = await admin.post("/projects/new", {"project": SCRIPT, "restored": "yes"})
@@ -190,6 +192,13 @@ async def test_large_forms_are_rejected(admin: Visitor) -> None:
         assert answer.status_code == 413
         assert "Nothing was changed" in answer.text
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    stranger = {"key": admin.key, "kept": "x" * 65 * 1024}
+    admin.http.cookies.clear()
+    for path in ("/sign-in", "/projects/new"):
+        answer = await admin.http.post(f"/portal{path}", data=stranger, headers=SAME)
+        assert answer.status_code == 413
+        assert "too large to keep" in answer.text
+    await admin.sign_in()
     many = "&".join(f"a{n}=1" for n in range(20_000))
     answer = await admin.http.post(
         "/portal/projects/new",

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import NotFromThePortal, TooLarge
 
-__all__ = ["CSP", "MAX_BODY_BYTES", "MAX_STRANGERS_BYTES", "Protected", "require_same_origin"]
+__all__ = ["CSP", "MAX_BODY_BYTES", "MAX_STRANGERS_BYTES", "SANDBOX", "Protected", "require_same_origin"]
 
 MAX_BODY_BYTES = 1024 * 1024
 """As much as the gateway passes on (gateway/config/portal.py)."""
@@ -20,6 +20,11 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+SANDBOX = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
+)
+"""For a message in a frame: it runs nothing, loads nothing, links nowhere, and has an origin of its own."""
 _HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",

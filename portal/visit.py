@@ -20,6 +20,7 @@ from .errors import ReadOnly
 from .forms import Form
 from .live import LIVE_HEADERS, LiveRow, events
 from .portal import Portal
+from .security import SANDBOX
 from .session import csrf_token
 
 __all__ = ["ROLES", "Page", "Section", "Visit"]
@@ -180,6 +181,11 @@ class Visit:
     def fragment(self, template: str, **values: Any) -> str:
         """Return a part of a page, for a live tail."""
         return self.portal.render(template, **values, visit=self)
+
+    def sandboxed(self, html: str) -> Response:
+        """Return HTML from outside, such as the preview of a message, for `ui.frame`."""
+        headers = {"content-security-policy": SANDBOX, "x-frame-options": "SAMEORIGIN"}
+        return Response(html, headers=headers, media_type="text/html; charset=utf-8")
 
     def redirect(self, path: str, notice: str = "", **query: object) -> Response:
         """Return a redirect to a page of the portal, which shows a notice."""

@@ -59,6 +59,7 @@ function startTail(box) {
   let events = null;
   let last = "";
   let paused = false;
+  let signedOut = false;
 
   function say(text) {
     state.textContent = text;
@@ -91,7 +92,7 @@ function startTail(box) {
       setTimeout(update, 1000);
     });
     events.addEventListener("signed-out", () => {
-      paused = true;
+      signedOut = true;
       stop("You are signed out. Reload the page to sign in again.");
       button.hidden = true;
     });
@@ -106,6 +107,9 @@ function startTail(box) {
   }
 
   function update() {
+    if (signedOut) {
+      return;
+    }
     const wanted = !paused && !document.hidden;
     if (wanted && !events) {
       start();

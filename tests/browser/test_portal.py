@@ -146,6 +146,13 @@ async def test_the_first_page_leads_to_the_first_trigger(page: Page, stack: Stac
     curl = await page.locator("pre").inner_text()
     assert "it'\"'\"'s@test.com" in curl
     assert stack.key not in await page.content()
+    await page.get_by_role("link", name="See what happens to it").click()
+
+    async def delivered() -> bool:
+        await page.reload()
+        return await page.locator("main").get_by_text("delivered", exact=True).count() > 0
+
+    await until(delivered, "the page of the delivery shows it as delivered")
 
 
 TAIL = """<!doctype html><html lang="en"><head><title>Tail</title>

@@ -6,20 +6,25 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from .errors import ApiError, PortalError
 
-__all__ = ["LIVE", "LIVE_HEADERS", "LiveRow", "events", "signed_out"]
+__all__ = ["LIVE", "LIVE_HEADERS", "LiveRow", "SharedPolls", "changed_rows", "events", "signed_out"]
 
 LIVE = "/live/"
 """Paths of tails begin with this; the gateway gives them no time limit (gateway/config/portal.py)."""
 LIVE_HEADERS = {"x-accel-buffering": "no", "cache-control": "no-store"}
 _CHECK_SECONDS = 5.0
 """How often a tail checks its session, which may have ended, and writes a sign of life."""
+POLL_SECONDS = 1.0
+"""How often a tail reads its list."""
+_MAX_POLLS = 100
 _SIGNED_OUT = "event: signed-out\ndata:\n\n"
 _END = "event: end\ndata:\n\n"
 
@@ -29,12 +34,67 @@ class LiveRow:
     """A row of a live tail.
 
     Attributes:
-        id: Where the tail continues after this row, as `Last-Event-ID`.
-        html: The row, made by `Visit.fragment`.
+        id: What it shows, such as a trigger's ID.
+        html: The row, made by `Visit.fragment`; it replaces the row with the same attribute `id`.
     """
 
     id: str
     html: str
+
+
+class SharedPolls:
+    """Reads a list once for all tails of the same list, so that more viewers cost little more.
+
+    Args:
+        clock: Returns seconds.
+        seconds: For how long an answer is used.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, seconds: float = POLL_SECONDS / 2
+    ) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._found: OrderedDict[Hashable, tuple[float, Sequence[LiveRow]]] = OrderedDict()
+        self._locks: dict[Hashable, asyncio.Lock] = {}
+
+    async def get(self, key: Hashable, load: Callable[[], Awaitable[Sequence[LiveRow]]]) -> Sequence[LiveRow]:
+        """Return the rows of a list.
+
+        Args:
+            key: The list, and what decides who may see it.
+            load: Reads it; an error is that of this caller only.
+        """
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            at, rows = self._found.get(key, (0.0, ()))
+            if key in self._found and self._clock() - at < self._seconds:
+                return rows
+            rows = await load()
+            self._found[key] = (self._clock(), rows)
+            self._found.move_to_end(key)
+        while len(self._found) > _MAX_POLLS:
+            dropped, _ = self._found.popitem(last=False)
+            self._locks.pop(dropped, None)
+        return rows
+
+
+async def changed_rows(
+    load: Callable[[], Awaitable[Sequence[LiveRow]]], seconds: float = POLL_SECONDS
+) -> AsyncIterator[LiveRow]:
+    """Yield the rows of a list that are new or have changed, again and again.
+
+    Args:
+        load: Reads the list, newest first.
+        seconds: How long to wait before it is read again.
+    """
+    shown: dict[str, str] = {}
+    while True:
+        found = await load()
+        for row in reversed(found):
+            if shown.get(row.id) != row.html:
+                yield row
+        shown = {row.id: row.html for row in found}
+        await asyncio.sleep(seconds)
 
 
 async def events(

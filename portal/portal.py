@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .api import AdminApi
+from .live import SharedPolls
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
 from .settings import PortalSettings
@@ -30,6 +31,7 @@ class Portal:
         self.static = StaticFiles(self.base)
         self.throttle = Throttle()
         self.recent_tokens = RecentTokens()
+        self.polls = SharedPolls()
         self._templates = environment(
             static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only
         )

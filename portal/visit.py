@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from clarion.admin.v1 import operator_pb2, project_pb2
 from .api import AdminApi, Caller, is_write, required_role
 from .errors import ReadOnly
 from .forms import Form
-from .live import LIVE_HEADERS, LiveRow, events
+from .live import LIVE_HEADERS, LiveRow, changed_rows, events
 from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
@@ -198,6 +198,21 @@ class Visit:
         """Return a stream of server-sent events; its path must begin with `/live/`."""
         checked = partial(self.api.call, operator_pb2.GetCallerRequest(), self.caller)
         return StreamingResponse(events(rows, checked), media_type="text/event-stream", headers=LIVE_HEADERS)
+
+    def tail(self, request: Message, rows: Callable[[Any], Sequence[LiveRow]]) -> Response:
+        """Return a live tail of a list: the rows that are new or have changed.
+
+        Args:
+            request: Requests the list, newest first.
+            rows: Returns the rows of a response. Viewers with the same roles share them.
+        """
+        grants = tuple(sorted((one.role, one.project) for one in self.who.grants))
+        key = (grants, type(request), request.SerializeToString(deterministic=True))
+
+        async def load() -> Sequence[LiveRow]:
+            return rows(await self.call(request))
+
+        return self.live(changed_rows(lambda: self.portal.polls.get(key, load)))
 
     async def load_projects(self) -> None:
         """Read the projects to choose from."""

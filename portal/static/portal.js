@@ -98,7 +98,15 @@ function startTail(box) {
     });
     events.onmessage = (event) => {
       last = event.lastEventId;
-      rows.insertAdjacentHTML("afterbegin", event.data);
+      const made = document.createElement("template");
+      made.innerHTML = event.data;
+      const row = made.content.firstElementChild;
+      const before = row.id && document.getElementById(row.id);
+      if (before) {
+        before.replaceWith(row);
+      } else {
+        rows.prepend(row);
+      }
       showLocalTimes(rows);
       while (rows.children.length > Number(box.dataset.limit)) {
         rows.lastElementChild.remove();

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from portal.errors import ApiError, ServersUnreachable
-from portal.live import LiveRow, events
+from portal.live import LiveRow, SharedPolls, changed_rows, events
 
 OFTEN = 0.001  # seconds
+ROW_1, ROW_2, ROW_3 = (LiveRow(number, f"<tr>{number}</tr>") for number in "123")
 
 
 async def rows(*found: LiveRow, then_wait: bool = False) -> AsyncIterator[LiveRow]:
@@ -60,3 +63,45 @@ async def test_a_busy_tail_checks_its_session_too() -> None:
 
     found = [one async for one in events(endless(), away, OFTEN)]
     assert found[-1] == "event: end\ndata:\n\n"
+
+
+async def test_changed_rows_are_shown_again_oldest_first() -> None:
+    lists = iter([[ROW_2, ROW_1], [ROW_2, ROW_1], [ROW_3, LiveRow("2", "<tr>changed</tr>"), ROW_1]])
+
+    async def load() -> list[LiveRow]:
+        return next(lists)
+
+    tail = changed_rows(load, 0)
+    found = [await anext(tail) for _ in range(4)]
+    assert [(one.id, one.html) for one in found] == [
+        ("1", "<tr>1</tr>"),
+        ("2", "<tr>2</tr>"),
+        ("2", "<tr>changed</tr>"),
+        ("3", "<tr>3</tr>"),
+    ]
+
+
+async def test_viewers_of_one_list_share_a_read() -> None:
+    now, reads = 0.0, 0
+    polls = SharedPolls(lambda: now, 1.0)
+
+    async def load() -> list[LiveRow]:
+        nonlocal reads
+        reads += 1
+        return [ROW_1]
+
+    async def fails() -> list[LiveRow]:
+        raise ServersUnreachable
+
+    await asyncio.gather(*(polls.get("a", load) for _ in range(20)))
+    assert reads == 1
+    await polls.get("b", load)
+    assert reads == 2
+    now = 1.0
+    with pytest.raises(ServersUnreachable):
+        await polls.get("a", fails)
+    assert await polls.get("a", load) == [ROW_1]
+    assert reads == 3
+    for number in range(1000):
+        await polls.get(number, load)
+    assert len(polls._found) == len(polls._locks) <= 100

@@ -52,7 +52,7 @@ __all__ = ["route_config"]
 
 Config = dict[str, Any]
 
-BEARER = r"(?i:bearer) +sk_[!-~]{36} *"
+BEARER = r"(?i:bearer) +sk_(test_)?[!-~]{36} *"
 ADMIN_BEARER = r"(?i:bearer) +a[ks]_[!-~]{36} *"
 """An admin key, or the token of a session in the portal."""
 # Other parameters of a content type do not change what JSON means (RFC 8259, 11), so they are not checked.

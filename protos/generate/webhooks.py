@@ -58,6 +58,7 @@ DELIVERED = {
     "provider": "smtp",
     "provider_message_id": "<m-1@mx.example>",
     "error": None,
+    "test": False,
     "accepted_at": "2026-11-25T18:05:52.207402Z",
 }
 
@@ -121,6 +122,7 @@ def _data(described: Described) -> Schema:
         "provider": {**or_null, "description": "The provider of the last attempt."},
         "provider_message_id": {**or_null, "description": "The provider's ID of the message."},
         "error": {**or_null, "description": "What went wrong, without the recipient's address."},
+        "test": {"type": "boolean", "description": "Whether a test key triggered it; nothing was sent."},
         "accepted_at": {**time, "description": "When the trigger was accepted."},
     }
     return _object("What happened to the trigger. It has neither the address nor the `event`.", members)

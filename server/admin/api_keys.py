@@ -27,6 +27,7 @@ from .paging import etag_of, page_start, page_token, require_etag
 __all__ = ["ApiKeyServicer"]
 
 _DEFAULT_PAGE = 100
+_LIVE, _TEST = "live", "test"
 _OVERLAP, _LONGEST_OVERLAP = dt.timedelta(hours=24), dt.timedelta(days=90)
 _CHANGEABLE = ("display_name", "expire_time", "requests_per_second", "burst")
 
@@ -54,7 +55,12 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 wanted = frozenset({(await call.project(self._pool, request.project)).id})
             state = KeyState(request.key_state) if request.key_state else None
             found = await store.list_page(
-                self._pool, wanted, state, before=_place(start) if start else None, limit=size + 1
+                self._pool,
+                wanted,
+                state,
+                test=request.kind == _TEST if request.kind else None,
+                before=_place(start) if start else None,
+                limit=size + 1,
             )
             messages = await self._messages(found[:size])
         last = found[size - 1] if len(found) > size else None
@@ -76,7 +82,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> pb.CreateApiKeyResponse:
         """Create a key."""
         scopes, expires_at = _new_key(request)
-        secret = new_secret()
+        secret = new_secret(test=request.kind == _TEST)
         async with changing(self._pool, call) as change:
             project = await call.project(change.connection, request.project)
             key = await store.create_key(
@@ -123,9 +129,9 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         if not dt.timedelta() <= overlap <= _LONGEST_OVERLAP:
             description = f"must be from 0 s to {_LONGEST_OVERLAP.days} days"
             raise InvalidRequest([Violation("overlap", description, "OUT_OF_RANGE")])
-        secret = new_secret()
         async with changing(self._pool, call) as change:
             before = await _find(change.connection, call, request.key_id, lock=True)
+            secret = new_secret(test=before.test)
             now = dt.datetime.now(dt.UTC)
             _require_rotatable(before, now)
             successor = await _successor(change.connection, before, secret, call.actor.name)
@@ -217,6 +223,9 @@ def _new_key(request: pb.CreateApiKeyRequest) -> tuple[list[Scope], dt.datetime 
         for place, one in enumerate(request.scopes)
         if one not in known
     ]
+    if request.kind == _TEST and Scope.KEYS_MANAGE.value in request.scopes:
+        description = f"a test key cannot have {Scope.KEYS_MANAGE}, because it could revoke live keys"
+        violations.append(Violation("scopes", description, "UNKNOWN_VALUE"))
     if violations:
         raise InvalidRequest(violations)
     scopes = [Scope(one) for one in dict.fromkeys(request.scopes)] or [Scope.TRIGGER]
@@ -261,6 +270,7 @@ async def _record(change: Change, action: str, before: ApiKey | None, after: Api
 def _values(key: ApiKey) -> dict[str, object]:
     return {
         "display_name": key.name,
+        "kind": _TEST if key.test else _LIVE,
         "scopes": sorted(key.scopes),
         "campaign_ids": sorted(key.campaign_ids),
         "expire_time": key.expires_at,
@@ -284,6 +294,7 @@ def _message(key: ApiKey, names: Mapping[int, str], used: Mapping[uuid.UUID, dt.
     return pb.ApiKey(
         key_id=str(key.id),
         project=names[key.project_id],
+        kind=_TEST if key.test else _LIVE,
         display_name=key.name,
         secret_hint=key.hint,
         scopes=sorted(key.scopes),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ..domain.delivery import Delivery
 from ..domain.key import ApiKey
 from ..domain.ports import Catalog
 from ..domain.trace import trace_context
@@ -38,6 +39,15 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     def project_id(self) -> int:
         """The project of the key."""
         return self.key.project_id
+
+    @property
+    def tests_only(self) -> bool | None:
+        """Whether the caller sees only tests; None if it sees all triggers of its project."""
+        return self.key.test or None
+
+    def sees(self, delivery: Delivery) -> bool:
+        """Return whether the caller may read and cancel a trigger of its project: a test key only tests."""
+        return delivery.test or not self.key.test
 
     @property
     def idempotency_key(self) -> str | None:

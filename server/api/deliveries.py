@@ -81,7 +81,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     ) -> pb.ListTriggersResponse:
         """Return a page of the caller's project's triggers."""
         project = call.project_id
-        query, after = _list_query(request, project)
+        query, after = _list_query(request, call)
         size = request.page_size or _DEFAULT_PAGE
         deliveries = await self._records.list_triggers(project, query, after=after, limit=size + 1)
         page = list(_fit_page(deliveries[:size]))
@@ -130,18 +130,18 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     def _watch(
         self, call: Call, request: pb.WatchTriggersRequest
     ) -> AsyncGenerator[list[pb.WatchTriggersResponse]]:
-        followed, start = _watch_query(request)
+        followed, start = _watch_query(request, call)
         return watch(self._feed, call.project_id, followed, start, call.require_working_key)
 
     async def _find(self, call: Call, request: Message, trigger_id: str) -> Delivery:
         require_valid(request)
         delivery = await self._records.find_delivery(uuid.UUID(trigger_id), call.project_id)
-        if delivery is None:
+        if delivery is None or not call.sees(delivery):
             raise DeliveryNotFound.of(trigger_id)
         return delivery
 
 
-def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[DeliveryFilter, uuid.UUID | None]:
+def _list_query(request: pb.ListTriggersRequest, call: Call) -> tuple[DeliveryFilter, uuid.UUID | None]:
     """Return the filter of a list, and the last trigger of the previous page.
 
     Raises:
@@ -160,8 +160,9 @@ def _list_query(request: pb.ListTriggersRequest, project_id: int) -> tuple[Deliv
         state=DeliveryState(name) if request.state else None,
         since=since,
         before=before,
+        test=call.tests_only,
     )
-    after = last_of_page(request.page_token, project_id, query) if request.page_token else None
+    after = last_of_page(request.page_token, call.project_id, query) if request.page_token else None
     if request.page_token and after is None:
         raise InvalidRequest([_INVALID_TOKEN])
     return query, after
@@ -178,7 +179,7 @@ def _fit_page(deliveries: Sequence[Delivery]) -> Iterator[pb.Delivery]:
         yield message
 
 
-def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Position | None]:
+def _watch_query(request: pb.WatchTriggersRequest, call: Call) -> tuple[WatchFilter, Position | None]:
     """Return the filter of a stream, and the position at which it starts.
 
     Raises:
@@ -200,6 +201,7 @@ def _watch_query(request: pb.WatchTriggersRequest) -> tuple[WatchFilter, Positio
         campaign_id=campaign_id,
         external_id=request.external_id or None,
         trigger_ids=ids or None,
+        test=call.tests_only,
     )
     return followed, start
 

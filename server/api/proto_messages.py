@@ -78,6 +78,7 @@ def delivery_message(delivery: Delivery) -> delivery_pb2.Delivery:
         attempts=[_attempt(attempt) for attempt in delivery.attempts],
         send_at=timestamp(delivery.send_at),
         cancel_time=timestamp(delivery.cancelled_at),
+        test=delivery.test,
     )
 
 

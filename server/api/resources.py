@@ -119,6 +119,7 @@ def _api_key(key: ApiKey, limit: Limit) -> api_key_pb2.ApiKey:
         expire_time=timestamp(key.expires_at),
         revoke_time=timestamp(key.revoked_at),
         rate_limit=_rate_limit(limit),
+        test=key.test,
     )
 
 

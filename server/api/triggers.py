@@ -118,7 +118,7 @@ class TriggerServicer(trigger_pb2_grpc.TriggerServiceServicer):
     async def _state(self, call: Call, trigger_id: uuid.UUID) -> DeliveryState:
         """Return the state of a trigger that the caller may cancel."""
         delivery = await self._records.find_delivery(trigger_id, call.project_id)
-        if delivery is None:
+        if delivery is None or not call.sees(delivery):
             raise DeliveryNotFound.of(trigger_id)
         if not call.key.may_trigger(delivery.campaign_id):
             raise CampaignForbidden(

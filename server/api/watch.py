@@ -99,6 +99,6 @@ async def _current(feed: ChangeFeed, project_id: int, followed: WatchFilter) -> 
     ids = followed.trigger_ids or ()
     found = await feed.present(ids, project_id) if ids else {}
     for trigger_id in ids:
-        if trigger_id not in found:
+        if trigger_id not in found or followed.test not in (None, found[trigger_id].test):
             raise DeliveryNotFound.of(trigger_id)
     return [found[trigger_id] for trigger_id in ids]

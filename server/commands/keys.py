@@ -30,7 +30,7 @@ _LONGEST_OVERLAP = dt.timedelta(days=90)
 
 @click.group()
 def keys() -> None:
-    """Create, list, limit, rotate and revoke API keys."""
+    """Create, list, show, limit, rotate and revoke API keys."""
 
 
 @keys.command()
@@ -59,6 +59,7 @@ def keys() -> None:
     metavar="DAYS",
     help="Days until the key expires.  [default: never]",
 )
+@click.option("--test", is_flag=True, help="Create a test key, whose messages are never sent.")
 @limit_options
 @json_option
 @admin_options
@@ -70,6 +71,7 @@ def create(
     scopes: tuple[str, ...],
     campaign_ids: tuple[int, ...],
     expires_in: int | None,
+    test: bool,
     rate: float | None,
     burst: int | None,
     as_json: bool,
@@ -83,6 +85,7 @@ def create(
         expire_time=dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in) if expires_in else None,
         requests_per_second=rate,
         burst=burst,
+        kind="test" if test else "live",
     )
 
     async def work() -> pb.CreateApiKeyResponse:
@@ -113,11 +116,12 @@ async def _ensure_project(client: AdminClient, name: str) -> None:
 @click.option(
     "--state", type=click.Choice([state.value for state in KeyState]), help="Only keys in this state."
 )
+@click.option("--kind", type=click.Choice(["live", "test"]), help="Only keys of this kind.")
 @json_option
 @admin_options
-def list_keys(*, admin: Admin, project: str, state: str | None, as_json: bool) -> None:
+def list_keys(*, admin: Admin, project: str, state: str | None, kind: str | None, as_json: bool) -> None:
     """List keys, the newest first."""
-    request = pb.ListApiKeysRequest(project=project, key_state=state, page_size=_PAGE)
+    request = pb.ListApiKeysRequest(project=project, key_state=state, kind=kind, page_size=_PAGE)
 
     async def work() -> list[pb.ApiKey]:
         found: list[pb.ApiKey] = []
@@ -141,6 +145,7 @@ def _row(key: pb.ApiKey) -> dict[str, object]:
         "ID": key.key_id,
         "NAME": key.display_name,
         "PROJECT": key.project,
+        "KIND": key.kind,
         "SECRET": key.secret_hint or None,
         "LIMIT": in_words(limit_of(key)),
         "SCOPES": ",".join(key.scopes),
@@ -149,6 +154,26 @@ def _row(key: pb.ApiKey) -> dict[str, object]:
         "EXPIRES": moment(key.expire_time) if key.HasField("expire_time") else None,
         "LAST USED": moment(key.last_use_time) if key.HasField("last_use_time") else None,
     }
+
+
+@keys.command()
+@click.argument("key_id", type=click.UUID)
+@json_option
+@admin_options
+def show(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
+    """Show a key, by its ID."""
+    key = _called(admin, "GetApiKey", pb.GetApiKeyRequest(key_id=str(key_id))).api_key
+    if as_json:
+        show_json(as_data(key))
+        return
+    more = {
+        "CREATED": moment(key.create_time),
+        "CREATED BY": key.created_by or None,
+        "SUCCESSOR": key.successor_id or None,
+    }
+    for name, value in {**_row(key), **more}.items():
+        if value is not None:
+            echo(f"{name.capitalize()}: {value}")
 
 
 @keys.command(name="limit")

@@ -23,6 +23,7 @@ from .redact import safe_traceback
 from .rendering import RETRY_SECONDS, FairRenderer
 from .retry import expires_at
 from .suppression_guard import SuppressionGuards
+from .test_recipients import TEST_RETRIES, answer
 
 __all__ = ["TriggerSender"]
 
@@ -63,7 +64,7 @@ class TriggerSender:
         if wait:  # perhaps for a window that was changed just before the trigger was accepted
             campaign = await self._campaigns.current_campaign(trigger.project_id, trigger.campaign_id)
             wait = self._wait_for_window(trigger, campaign, now)
-        if campaign is not None and campaign.lane != claim.lane:
+        if campaign is not None and campaign.lane_for(test=trigger.test) != claim.lane:
             return Released(claim)
         if campaign is not None and self._renderer.is_behind(campaign):
             return Released(claim, RETRY_SECONDS)
@@ -82,7 +83,8 @@ class TriggerSender:
     def report(self, finished: Finished) -> None:
         """Log the attempt in one line, without the recipient or the content, and count it."""
         trigger, attempt = finished.claim.trigger, finished.attempt
-        metrics.attempted(trigger.channel, attempt)
+        if not trigger.test:
+            metrics.attempted(trigger.channel, attempt)
         log = self._log.info if attempt.outcome is AttemptOutcome.DELIVERED else self._log.warning
         log(
             "attempt",
@@ -95,6 +97,7 @@ class TriggerSender:
             duration_ms=round(attempt.duration * 1000, 1),
             next_retry_in_s=None if finished.retry_in is None else round(finished.retry_in, 1),
             error=attempt.error,
+            **({"test": True} if trigger.test else {}),
             **({"trace_id": trace_id(trigger.traceparent)} if trigger.traceparent else {}),
         )
 
@@ -110,8 +113,10 @@ class TriggerSender:
         """Return the campaign's retry policy, or that of its first provider.
 
         The first provider's policy applies even if another provider sends the message. If the first is not
-        configured here, the policy of the provider that sends applies.
+        configured here, the policy of the provider that sends applies. Tests have their own policy.
         """
+        if claim.trigger.test:
+            return TEST_RETRIES
         first = self._providers.get(providers_of(claim.lane)[0]) or self._providers.get(claim.provider)
         of_provider = first.policy.retry if first else None
         return (campaign.retry if campaign else None) or of_provider or _DEFAULT_POLICY
@@ -148,6 +153,8 @@ class TriggerSender:
         """
         if campaign is None:
             raise _rejected(f"campaign {claim.trigger.campaign_id} no longer exists")
+        if claim.trigger.test:
+            return await self._test(claim, campaign)
         provider = self._provider(claim)
         message = await self._render(claim, campaign)
         try:
@@ -160,6 +167,13 @@ class TriggerSender:
             raise self._guards.judge(provider, error) from None
         self._guards.sent(provider)
         return SendResult(Verdict.SENT, message_id=message_id)
+
+    async def _test(self, claim: Claim, campaign: Campaign) -> SendResult:
+        """Render the message of a test, and do what its recipient stands for. No provider is involved."""
+        trigger = claim.trigger
+        await self._render(claim, campaign)
+        answer(trigger.channel, trigger.address, claim.tries)
+        return SendResult(Verdict.SENT, message_id=f"test-{trigger.id}")
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.provider)

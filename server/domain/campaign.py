@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 __all__ = [
+    "TEST_PROVIDER",
     "Campaign",
     "CampaignState",
     "Channel",
@@ -18,11 +19,14 @@ __all__ = [
     "Template",
     "Undefined",
     "channel_of",
+    "is_test_lane",
     "lane_of",
     "providers_of",
 ]
 
 DEFAULT_LOCALE = "default"
+TEST_PROVIDER = "_test"
+"""Stands for the provider of tests. The names of real providers begin with a letter."""
 
 
 class Channel(enum.StrEnum):
@@ -109,6 +113,15 @@ class Campaign:
     def __post_init__(self) -> None:
         """Compute the lane once: every trigger of the campaign needs it."""
         object.__setattr__(self, "lane", lane_of(self.channel, self.providers))
+
+    def lane_for(self, *, test: bool) -> str:
+        """Return the lane of a trigger of this campaign; no provider ever serves that of tests."""
+        return lane_of(self.channel, (TEST_PROVIDER,)) if test else self.lane
+
+
+def is_test_lane(lane: str) -> bool:
+    """Return whether the triggers of a lane are tests."""
+    return lane.endswith(f"/{TEST_PROVIDER}")
 
 
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:

@@ -217,6 +217,8 @@ class Delivery:
     key_id: uuid.UUID | None = None
     """The API key that it was accepted with."""
     cancelled_at: dt.datetime | None = None
+    test: bool = False
+    """Whether a test key triggered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ class DeliveryFilter:
     state: DeliveryState | None = None
     since: dt.datetime | None = None
     before: dt.datetime | None = None
+    test: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +240,7 @@ class WatchFilter:
     campaign_id: int | None = None
     external_id: str | None = None
     trigger_ids: tuple[uuid.UUID, ...] | None = None
+    test: bool | None = None
 
 
 class Position(NamedTuple):

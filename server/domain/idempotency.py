@@ -13,7 +13,10 @@ from .trigger import JSON_OBJECTS, Trigger
 
 __all__ = ["NOT_CONTENT", "IdempotencyKey", "fingerprint", "fingerprint_as_written"]
 
-NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "key_id", "accepted_at"})
+_OF_TESTS = "test\t"
+"""Precedes the keys of tests, so that a live call never gets the ID of a test. No caller's key has a tab."""
+
+NOT_CONTENT = frozenset({"id", "project_id", "traceparent", "key_id", "accepted_at", "test"})
 """Fields of a trigger that may differ between two calls with the same key. All others are content."""
 _CONTENT = [name for name in Trigger.__struct_fields__ if name not in NOT_CONTENT]
 # Stored fingerprints must keep matching. The fields up to `event` are hashed by position; a field that was
@@ -35,7 +38,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, key: str, trigger: Trigger) -> Self:
         """Return the key as it is stored with a trigger."""
-        return cls(key, fingerprint(trigger))
+        return cls(_OF_TESTS + key if trigger.test else key, fingerprint(trigger))
 
     def is_same_call(self, trigger: Trigger, stored: bytes) -> bool:
         """Return whether a stored fingerprint matches the trigger that was sent with this key."""

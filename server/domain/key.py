@@ -1,4 +1,4 @@
-"""API keys: `sk_` and a UUID, stored as a SHA-256, with scopes and an expiry time."""
+"""API keys: `sk_` or `sk_test_` and a UUID, stored as a SHA-256, with scopes and an expiry time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from .limit import NO_OWN_LIMIT, OwnLimit
 
-__all__ = ["ApiKey", "KeyState", "Scope", "hash_secret", "hint_of", "new_secret", "secret_from_header"]
+__all__ = [
+    "ApiKey",
+    "KeyState",
+    "Scope",
+    "hash_secret",
+    "hint_of",
+    "is_test_secret",
+    "new_secret",
+    "secret_from_header",
+]
 
 
 class Scope(enum.StrEnum):
@@ -34,7 +43,8 @@ class KeyState(enum.StrEnum):
 
 
 WARNING = dt.timedelta(days=7)
-_HINT_START, _HINT_END = 3, 4
+_PREFIX, _TEST_PREFIX = "sk_", "test_"
+_HINT_END = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class ApiKey:
     created_by: str = ""
     successor_id: uuid.UUID | None = None
     """The key that replaces this one."""
+    test: bool = False
+    """Whether it is a test key: messages that it triggers are never sent."""
 
     def state_at(self, now: dt.datetime) -> KeyState:
         """Return the state of the key at `now`."""
@@ -76,18 +88,24 @@ class ApiKey:
 
 
 _HEADER = re.compile(
-    r"bearer +(sk_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}) *", re.IGNORECASE
+    r"bearer +(sk_(?:test_)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}) *", re.IGNORECASE
 )
 
 
-def new_secret() -> str:
+def new_secret(*, test: bool = False) -> str:
     """Return a new secret with 122 random bits."""
-    return f"sk_{uuid.uuid4()}"
+    return f"{_PREFIX}{_TEST_PREFIX if test else ''}{uuid.uuid4()}"
+
+
+def is_test_secret(secret: str) -> bool:
+    """Return whether a secret is that of a test key."""
+    return secret.startswith(_PREFIX + _TEST_PREFIX)
 
 
 def hint_of(secret: str) -> str:
     """Return how a secret begins and ends, by which people recognise it."""
-    return f"{secret[:_HINT_START]}…{secret[-_HINT_END:]}"
+    prefix, _, _ = secret.rpartition("_")
+    return f"{prefix}_…{secret[-_HINT_END:]}"
 
 
 def hash_secret(secret: str) -> bytes:

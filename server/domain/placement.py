@@ -36,7 +36,13 @@ _due_at_once = functools.lru_cache(maxsize=1024)(Placement)
 
 
 def place(
-    campaign: Campaign, timezone: str, fallback: str, now: dt.datetime, send_at: dt.datetime | None = None
+    campaign: Campaign,
+    timezone: str,
+    fallback: str,
+    now: dt.datetime,
+    send_at: dt.datetime | None = None,
+    *,
+    test: bool = False,
 ) -> Placement:
     """Return the queue position of a trigger that is accepted at the time `now`.
 
@@ -46,14 +52,16 @@ def place(
         fallback: The project's IANA time zone, for users whose time zone is unknown.
         now: The current time, with a time zone.
         send_at: When the caller wants it sent. The campaign's window and time to live count from then on.
+        test: Whether a test key triggers it.
     """
     ttl = campaign.retry.ttl if campaign.retry else 0.0
+    lane = campaign.lane_for(test=True) if test else campaign.lane
     if campaign.window is None and not ttl and send_at is None:
-        return _due_at_once(campaign.lane)
+        return _due_at_once(lane)
     start = max(now, send_at) if send_at else now
     opening = next_opening(campaign.window, start, zone_of(timezone, fallback)) if campaign.window else start
     return Placement(
-        campaign.lane,
+        lane,
         opening if opening > now else None,
         start + dt.timedelta(seconds=ttl) if ttl else None,
     )

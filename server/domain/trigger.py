@@ -53,6 +53,8 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     send_at: dt.datetime | None = None
     """When the caller wants the message sent; None means at once."""
     accepted_at: dt.datetime | None = None
+    test: bool = False
+    """Whether a test key triggered it, so that it is never sent."""
 
     def __repr__(self) -> str:
         """Omit the recipient and the content, because a repr may be logged."""

@@ -19,7 +19,7 @@ __all__ = ["assemble"]
 
 _COMPUTED = (
     *("id", "project_id", "campaign_id", "channel", "address", "locale"),
-    *("traceparent", "key_id", "send_at", "accepted_at"),
+    *("traceparent", "key_id", "send_at", "accepted_at", "test"),
 )
 """Fields of a trigger that are not copied from the request as they are."""
 _CONSUMED = {"user", "send_at", "user.locale", *(f"user.{field}" for field in BY_ADDRESS_FIELD)}
@@ -80,7 +80,7 @@ def assemble(
     """
     computed = (
         *(new_id(), campaign.project_id, campaign.id, campaign.channel, address, locale),
-        *(caller.traceparent, caller.key.id, send_at, None),
+        *(caller.traceparent, caller.key.id, send_at, None, caller.key.test),
     )
     # JSON objects were decoded from REST to the bytes that the caller wrote, and from messages to text.
     objects = [one if type(one) is str else str(one, "utf-8") for one in _objects(request)]

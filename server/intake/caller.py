@@ -45,4 +45,4 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     def place(self, campaign: Campaign, timezone: str, send_at: dt.datetime | None) -> Placement:
         """Return the position in the queue of a trigger of the campaign, for a user in this time zone."""
         fallback = self.catalog.project_timezone(campaign.project_id) if campaign.window else ""
-        return place(campaign, timezone, fallback, self.now, send_at)
+        return place(campaign, timezone, fallback, self.now, send_at, test=self.key.test)

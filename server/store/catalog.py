@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -180,7 +180,7 @@ class Catalog:
             keys=by_hash,
             campaigns={(c.project_id, c.id): c for c in found},
             lanes_by_campaign=lanes,
-            lanes=frozenset(lanes.values()),
+            lanes=frozenset(lanes.values()) | _test_lanes(found, by_hash.values()),
             projects=by_id,
             webhooks=targets,
         )
@@ -189,3 +189,9 @@ class Catalog:
         if not self.is_fresh:
             raise StoreUnavailable
         return self._snapshot
+
+
+def _test_lanes(found: Iterable[Campaign], known: Iterable[ApiKey]) -> frozenset[str]:
+    """Return the lanes of tests in projects with a test key, so that tests are claimed at once."""
+    tested = {key.project_id for key in known if key.test and key.revoked_at is None}
+    return frozenset(one.lane_for(test=True) for one in found if one.project_id in tested)

@@ -36,7 +36,7 @@ notified AS (
             'external_id', t.external_id, 'state', news.state, 'attempts', news.attempts,
             'provider', nullif(news.provider, ''),
             'provider_message_id', nullif(news.provider_message_id, ''),
-            'error', nullif(news.error, ''),
+            'error', nullif(news.error, ''), 'test', t.test,
             'accepted_at', to_char(t.accepted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text
     FROM news
     CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = news.trigger_id OFFSET 0) AS t
@@ -52,8 +52,8 @@ notified AS (
 )
 
 -- fragment: lane_of_campaign
--- The lane of the campaign `c`, as `lane_of` in server/domain/campaign.py.
-c.channel || '/' || array_to_string(c.providers, ',')
+-- The lane of the trigger `t` of the campaign `c`, as `Campaign.lane_for` in server/domain/campaign.py.
+c.channel || '/' || CASE WHEN t.test THEN '_test' ELSE array_to_string(c.providers, ',') END
 
 -- fragment: current_lane
 -- The lane that the campaign of a row of `queue` has now. If the campaign does not exist, the lane does not change.
@@ -101,7 +101,7 @@ AND (:visible::int8[] IS NULL OR t.project_id = ANY(:visible))
 
 -- fragment: delivery_columns
 -- The columns of a Delivery. One statement reads them all, so that they are consistent.
-t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, t.key_id, q.due_at,
+t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, t.key_id, t.test, q.due_at,
 CASE WHEN NOT
     -- include: was_delivered
     THEN c.cancelled_at END AS cancelled_at,

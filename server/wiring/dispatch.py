@@ -17,11 +17,12 @@ from ..dispatcher import metrics
 from ..dispatcher.dispatcher import Dispatcher
 from ..dispatcher.lane_mover import LaneMover
 from ..dispatcher.router import ProviderRouter
+from ..dispatcher.test_recipients import SimulatedProvider
 from ..dispatcher.trigger_sender import TriggerSender
 from ..dispatcher.webhooks.client import Poster
 from ..dispatcher.webhooks.endpoints import AHEAD, Endpoints
 from ..dispatcher.webhooks.sender import WebhookSender
-from ..domain.campaign import Campaign, Channel
+from ..domain.campaign import TEST_PROVIDER, Campaign, Channel, is_test_lane
 from ..domain.waiting import ProviderStatus
 from ..domain.webhook import WebhookClaim
 from ..process.exposure import log_exposures
@@ -87,7 +88,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         await catalog.refresh()
         queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
-        router = ProviderRouter(providers, ahead=1)
+        router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=1)
         campaigns = _CatalogCampaigns(catalog)
         sender = TriggerSender(campaigns, providers)
         status = partial(_statuses, router, sender)
@@ -145,4 +146,5 @@ async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
 
 async def _read_backlog(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
     async with reached():
-        return await oldest_due(pool, sorted(await queue.lanes())), await dead_letters(pool)
+        lanes = [lane for lane in await queue.lanes() if not is_test_lane(lane)]
+        return await oldest_due(pool, sorted(lanes)), await dead_letters(pool)

@@ -28,6 +28,7 @@ _SET_BY_THE_DATABASE = "accepted_at"
 _TYPES: Mapping[object, str] = {
     uuid.UUID: "uuid",
     uuid.UUID | None: "uuid",
+    bool: "bool",
     int: "int8",
     str: "text",
     Channel: "text",

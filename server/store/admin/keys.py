@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import asyncpg
 
-from ...domain.key import WARNING, ApiKey, KeyState, Scope, hash_secret, hint_of
+from ...domain.key import WARNING, ApiKey, KeyState, Scope, hash_secret, hint_of, is_test_secret
 from ...domain.limit import NO_OWN_LIMIT, OwnLimit
 from ...errors import KeyNotFound
 from ..pool import Connection, Pool
@@ -61,6 +61,7 @@ async def create_key(
             burst=limit.burst,
             hint=hint_of(secret),
             created_by=created_by,
+            test=is_test_secret(secret),
         )
     )
     row = await database.fetchrow(*_SQL["find_by_hash"](secret_hash=secret_hash))
@@ -101,6 +102,7 @@ async def list_page(
     projects: Collection[int] | None,
     state: KeyState | None,
     *,
+    test: bool | None,
     before: tuple[dt.datetime, uuid.UUID] | None,
     limit: int,
 ) -> list[ApiKey]:
@@ -110,12 +112,14 @@ async def list_page(
         pool: The database.
         projects: Only keys of these projects.
         state: Only keys in this state.
+        test: Only test keys, or only live keys.
         before: Creation time and id of a key: only older ones.
         limit: The maximum number of keys.
     """
     statement = _SQL["page"](
         projects=None if projects is None else sorted(projects),
         state=state,
+        test=test,
         warning=WARNING,
         before=before and before[0],
         before_id=before and before[1],
@@ -170,4 +174,5 @@ def _key(row: asyncpg.Record) -> ApiKey:
         hint=row["hint"],
         created_by=row["created_by"],
         successor_id=row["successor_id"],
+        test=row["test"],
     )

@@ -1,6 +1,6 @@
 -- fragment: key_columns
 id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst, hint, created_by,
-successor_id
+successor_id, test
 
 -- name: keys_by_hash
 -- Revoked keys stay for a while, so that servers can log which one is still used.
@@ -10,9 +10,9 @@ FROM api_key WHERE revoked_at IS NULL OR revoked_at > now() - interval '90 days'
 
 -- name: create
 INSERT INTO api_key
-    (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst, hint, created_by)
+    (id, project_id, name, secret_hash, scopes, campaign_ids, expires_at, rate, burst, hint, created_by, test)
 VALUES (
-    :id, :project_id, :name, :secret_hash, :scopes, :campaign_ids, :expires_at, :rate, :burst, :hint, :created_by
+    :id, :project_id, :name, :secret_hash, :scopes, :campaign_ids, :expires_at, :rate, :burst, :hint, :created_by, :test
 )
 ON CONFLICT (secret_hash) DO NOTHING
 
@@ -54,6 +54,7 @@ WHERE (:projects::int8[] IS NULL OR project_id = ANY(:projects))
         WHEN expires_at IS NULL OR expires_at > now() + :warning::interval THEN 'active'
         WHEN expires_at > now() THEN 'expiring'
         ELSE 'expired' END)
+    AND (:test::boolean IS NULL OR test = :test)
     AND (:before::timestamptz IS NULL OR (created_at, id) < (:before, :before_id::uuid))
 ORDER BY created_at DESC, id DESC LIMIT :limit
 

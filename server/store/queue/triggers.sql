@@ -70,11 +70,11 @@ WITH done AS (
         AND (done.outcome = 'delivered' OR
             (done.outcome IN ('dead', 'suppressed', 'in_doubt') AND done.retry_in IS NULL
                 AND queue.attempt = done.number AND queue.claimed_by = :holder))
-    RETURNING done.trigger_id, done.number, done.provider, done.error,
+    RETURNING done.trigger_id, done.number, done.provider, done.error, queue.lane LIKE '%/\_test' AS test,
         CASE done.outcome WHEN 'in_doubt' THEN 'dead' ELSE done.outcome END AS outcome
 ), dead AS (
-    INSERT INTO dead_letter (trigger_id, error)
-    SELECT trigger_id, error FROM removed WHERE outcome = 'dead'
+    INSERT INTO dead_letter (trigger_id, error, test)
+    SELECT trigger_id, error, test FROM removed WHERE outcome = 'dead'
     ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
 ), no_longer_dead AS (
     DELETE FROM dead_letter USING done
@@ -128,7 +128,7 @@ WITH expired AS (
         SELECT trigger_id FROM queue
         WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
-    RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by,
+    RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by, lane LIKE '%/\_test' AS test,
         CASE WHEN claimed_by IS NOT NULL OR ARRAY['lost', 'in_doubt']
                 && ARRAY(SELECT outcome FROM attempt WHERE attempt.trigger_id = queue.trigger_id)
             THEN :after_doubt::text ELSE :error::text END AS error
@@ -146,7 +146,7 @@ WITH expired AS (
     FROM expired
 ),
 -- include: webhook_messages
-INSERT INTO dead_letter (trigger_id, error) SELECT trigger_id, error FROM expired
+INSERT INTO dead_letter (trigger_id, error, test) SELECT trigger_id, error, test FROM expired
 ON CONFLICT (trigger_id) DO UPDATE SET died_at = now(), error = excluded.error
 RETURNING trigger_id
 

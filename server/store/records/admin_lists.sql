@@ -84,4 +84,4 @@ SELECT split_part(lane, '/', 1) AS channel, split_part(lane, '/', 2) AS provider
 FROM queue GROUP BY lane ORDER BY lane
 
 -- name: count_dead_letters
-SELECT count(*) FROM dead_letter
+SELECT count(*) FROM dead_letter WHERE NOT test

@@ -194,6 +194,7 @@ class ChangeFeed:
             "project_id": project_id,
             "campaign_id": followed.campaign_id,
             "external_id": followed.external_id,
+            "test": followed.test,
             "ids": list(followed.trigger_ids) if followed.trigger_ids is not None else None,
         }
         async with reached():

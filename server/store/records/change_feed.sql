@@ -39,5 +39,6 @@ FROM next LEFT JOIN LATERAL (
     SELECT id FROM trigger WHERE id = next.trigger_id AND project_id = :project_id
         AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id)
         AND (:external_id::text IS NULL OR external_id = :external_id)
+        AND (:test::boolean IS NULL OR test = :test)
         AND (:ids::uuid[] IS NULL OR id = ANY(:ids)) OFFSET 0) AS t ON true
 ORDER BY next.xid, next.trigger_id, next.number

@@ -48,6 +48,7 @@ def delivery_of(row: asyncpg.Record) -> Delivery:
         send_at=row["send_at"],
         key_id=row["key_id"],
         cancelled_at=row["cancelled_at"],
+        test=row["test"],
     )
 
 

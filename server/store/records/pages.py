@@ -92,6 +92,7 @@ def _owner(project_id: int, listed: DeliveryFilter) -> dict[str, object]:
         "project_id": project_id,
         "campaign_id": listed.campaign_id,
         "external_id": listed.external_id,
+        "test": listed.test,
     }
 
 

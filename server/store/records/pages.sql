@@ -7,6 +7,7 @@
 project_id = :project_id
 AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id)
 AND (:external_id::text IS NULL OR external_id = :external_id)
+AND (:test::boolean IS NULL OR test = :test)
 
 -- fragment: matches_filter
 -- include: matches_owner

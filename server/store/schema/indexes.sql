@@ -8,3 +8,7 @@ CREATE INDEX CONCURRENTLY trigger_of_address ON trigger (address, id)
 -- name: webhook_message_about
 -- A delivery shows the messages about it.
 CREATE INDEX CONCURRENTLY webhook_message_about ON webhook_message (trigger_id) WHERE trigger_id IS NOT NULL
+
+-- name: trigger_of_tests
+-- A test key lists only tests.
+CREATE INDEX CONCURRENTLY trigger_of_tests ON trigger (project_id, id) WHERE test

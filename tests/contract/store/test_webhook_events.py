@@ -44,6 +44,7 @@ async def test_delivery_event_has_facts_but_no_recipient(pool: Pool) -> None:
         "provider": "sandbox",
         "provider_message_id": "m-1",
         "error": None,
+        "test": False,
     }
     assert accepted_at <= timestamp
     assert (len(timestamp), timestamp[-1]) == (27, "Z")

@@ -101,6 +101,7 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                 attempt_count=len(found.attempts),
                 provider=last.provider if last else "",
                 error=last.error if last else "",
+                test=found.test,
             ),
             attempts=common.attempts,
             send_at=timestamp(found.send_at),
@@ -203,4 +204,5 @@ def _summary(row: DeliveryRow) -> pb.DeliverySummary:
         attempt_count=row.attempts,
         provider=row.provider,
         error=row.error,
+        test=row.test,
     )

@@ -60,6 +60,8 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
         return
     one = found.summary
     echo(f"{word(one, 'state')}: campaign {one.campaign_id} ({word(one, 'channel')}) for {one.external_id}")
+    if one.test:
+        click.echo("test: the message is not sent")
     with_key = f" with the API key {found.key_id}" if found.key_id else ""
     click.echo(f"accepted {moment(one.accept_time)}{with_key}")
     if found.HasField("send_at"):

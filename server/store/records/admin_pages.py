@@ -60,6 +60,7 @@ class DeliveryRow:
     attempts: int
     provider: str
     error: str
+    test: bool
 
 
 class DeliveryPage(NamedTuple):
@@ -193,4 +194,5 @@ def _row(row: asyncpg.Record) -> DeliveryRow:
         attempts=row["attempts"],
         provider=row["provider"],
         error=row["error"],
+        test=row["test"],
     )

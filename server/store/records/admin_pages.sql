@@ -11,7 +11,7 @@ AND (:end_id::uuid IS NULL OR id < :end_id)
 SELECT found.*, looked_at.last AS last_scanned, looked_at.count AS scanned
 FROM (SELECT count(*) AS count, (array_agg(id ORDER BY id))[1] AS last FROM scanned) AS looked_at
 LEFT JOIN (
-    SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.accepted_at,
+    SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.test, t.accepted_at,
         -- include: delivery_state
         AS state,
         coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider,
@@ -103,11 +103,11 @@ WITH scanned AS MATERIALIZED (
 -- include: matching
 
 -- name: dead_letter_groups
--- Groups of the newest dead letters. Digits differ between messages of the same cause.
+-- Groups of the newest dead letters, without tests. Digits differ between messages of the same cause.
 SELECT p.name AS project, t.campaign_id, coalesce(last.provider, '') AS provider,
     regexp_replace(d.error, '[0-9]+', '#', 'g') AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
     max(d.died_at) AS last_at, (array_agg(t.id ORDER BY d.died_at DESC))[1] AS sample_id
-FROM (SELECT * FROM dead_letter ORDER BY died_at DESC LIMIT :scan) AS d
+FROM (SELECT * FROM dead_letter WHERE NOT test ORDER BY died_at DESC LIMIT :scan) AS d
 CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = d.trigger_id OFFSET 0) AS t
 CROSS JOIN LATERAL (SELECT name FROM project WHERE id = t.project_id OFFSET 0) AS p
 -- include: join_last_attempt

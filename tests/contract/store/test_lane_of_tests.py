@@ -10,8 +10,8 @@ from server.domain.placement import Placement
 from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.admin_lists import AdminFilter, dead_letters, redrive
-from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
+from server.store.records.admin_lists import AdminFilter, dead_letters
+from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
 
 OF_TESTS = Placement("email/_test")
 LANE = "SELECT lane FROM queue WHERE trigger_id = $1"
@@ -31,7 +31,7 @@ async def test_redrive_returns_tests_to_their_lane(pool: Pool) -> None:
     await queue.finish([ended(claim, AttemptOutcome.DEAD, error="no") for claim in claims])
     assert await dead_letters(pool) == 1
     await apply_campaigns(pool, [a_campaign(providers=("other",))])
-    assert await redrive(pool, AdminFilter(), None) == 2
+    assert await redrive(pool, AdminFilter()) == 2
     assert await pool.fetchval(LANE, test.id) == "email/_test"
     assert await pool.fetchval(LANE, live.id) == "email/other"
 

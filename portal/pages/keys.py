@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from clarion.admin.v1 import api_key_pb2 as pb
 
+from ..curl import trigger_call
 from ..forms import Form
 from ..numbers import number_in
 from ..visit import Page, Section, Visit
@@ -23,6 +24,7 @@ _SCOPES = (
     ("campaigns.read", "Read campaigns"),
     ("keys.manage", "List and revoke the project's keys"),
 )
+_KINDS = (("live", "Live: messages are sent"), ("test", "Test: nothing is sent"))
 _STATES = ("", "active", "expiring", "expired", "revoked")
 _OVERLAPS = (
     ("0", "None: it ends at once"),
@@ -31,16 +33,18 @@ _OVERLAPS = (
     ("168", "7 days"),
     ("720", "30 days"),
 )
+_BODY = '{"user": {"external_id": "1", "email": "delivered@clarion.test"}}'
 _NOT_A_CAMPAIGN = "Enter campaign IDs, such as 44, separated by commas."
 _NOT_A_DATE = "Enter a day, such as 2027-06-30."
 
 
 async def list_keys(visit: Visit) -> Response:
     """List keys, the newest first."""
-    state = visit.query("key_state")
+    state, kind = visit.query("key_state"), visit.query("kind")
     request = pb.ListApiKeysRequest(
         project=visit.project,
         key_state=state if state in _STATES else "",
+        kind=kind if kind in dict(_KINDS) else "",
         page_size=_PAGE,
         page_token=visit.query("page"),
     )
@@ -50,6 +54,7 @@ async def list_keys(visit: Visit) -> Response:
         "Keys",
         found=found,
         states=[(one, one or "all") for one in _STATES],
+        kinds=[("", "all"), *((one, one) for one, _ in _KINDS)],
         can_create=visit.can(pb.CreateApiKeyRequest, visit.project),
     )
 
@@ -64,7 +69,7 @@ async def new_key(visit: Visit) -> Response:
                 made: pb.CreateApiKeyResponse = await visit.call(request)
                 return _secret(visit, "New key", made.api_key, made.secret)
     form.start(project=visit.project or (visit.projects[0] if visit.projects else ""), scopes=["trigger"])
-    return visit.page("key_new.html", "New key", crumbs=[SECTION], scopes=_SCOPES)
+    return visit.page("key_new.html", "New key", crumbs=[SECTION], scopes=_SCOPES, kinds=_KINDS)
 
 
 async def key(visit: Visit) -> Response:
@@ -120,13 +125,22 @@ PAGES = (
 def _secret(
     visit: Visit, title: str, made: pb.ApiKey, secret: str, previous: pb.ApiKey | None = None
 ) -> Response:
-    return visit.page("key_secret.html", title, crumbs=[SECTION], key=made, secret=secret, previous=previous)
+    curl = ""
+    if "trigger" in made.scopes:
+        campaign = str(made.campaign_ids[0]) if made.campaign_ids else "CAMPAIGN_ID"
+        curl = f"export CLARION_API_KEY={secret}\n{trigger_call(visit.origin, campaign, _BODY)}"
+    return visit.page(
+        "key_secret.html", title, crumbs=[SECTION], key=made, secret=secret, previous=previous, curl=curl
+    )
 
 
 def _request(form: Form) -> pb.CreateApiKeyRequest:
     """Return the request of the form; notes in it which values cannot be read."""
     request = pb.CreateApiKeyRequest(
-        project=form["project"], display_name=form["display_name"], scopes=form.all("scopes")
+        project=form["project"],
+        display_name=form["display_name"],
+        kind=form["kind"],
+        scopes=form.all("scopes"),
     )
     for text in filter(None, (one.strip() for one in form["campaign_ids"].split(","))):
         if not text.isascii() or not text.isdecimal() or int(text) >= 2**63:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
-import shlex
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import api_key_pb2
 from clarion.v1 import trigger_pb2 as pb
 
+from ..curl import trigger_call
 from ..errors import ApiError
 from ..forms import Form
 from ..visit import Page, Section, Visit
@@ -48,7 +48,7 @@ async def try_it(visit: Visit) -> Response:
         "API",
         sent=sent,
         origin=visit.origin,
-        curl=_curl(visit.origin, form["campaign_id"] or "CAMPAIGN_ID", form["body"]),
+        curl=trigger_call(visit.origin, form["campaign_id"] or "CAMPAIGN_ID", form["body"]),
         # Sending the same form twice, or reloading its answer, sends one trigger.
         idempotency_key=str(uuid.uuid4()) if sent or not form.is_sent else form["idempotency_key"],
         can_send=not visit.read_only,
@@ -132,14 +132,3 @@ def _note(form: Form, error: ApiError) -> None:
 
 def _about(field: str, description: str) -> str:
     return f"{field}: {description}" if field else description
-
-
-def _curl(origin: str, campaign_id: str, body: str) -> str:
-    """Return the call for a shell. The key stays out of it."""
-    path = f"{origin}/api/client/campaigns/{campaign_id}/trigger"
-    return (
-        f"curl -i {shlex.quote(path)} \\\n"
-        '  -H "Authorization: Bearer $CLARION_API_KEY" \\\n'
-        "  -H 'Content-Type: application/json' \\\n"
-        f"  -d {shlex.quote(body)}"
-    )

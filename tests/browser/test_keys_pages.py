@@ -90,6 +90,30 @@ async def test_key_is_rotated_with_an_overlap(page: Page, stack: Stack) -> None:
     await until(both_work, "both keys work")
 
 
+async def test_test_key_sends_nothing(page: Page, stack: Stack) -> None:
+    """Its page has a call for a shell, and its deliveries are shown as tests."""
+    await page.goto(f"{stack.url}/portal/keys/new?project=demo")
+    await page.get_by_label("Name").fill(f"staging {uuid.uuid4().hex[:6]}")
+    await page.get_by_label("Kind").select_option("test")
+    await page.get_by_role("checkbox", name="Read deliveries").check()
+    await page.get_by_role("button", name="Create key").click()
+    secret = (await page.locator("code").filter(has_text=re.compile("^sk_test_")).inner_text()).strip()
+    await expect(page.locator("pre")).to_contain_text(f"export CLARION_API_KEY={secret}\ncurl -i")
+    await check_page(page)
+
+    async def accepted() -> bool:
+        return (await trigger(stack, secret)).status_code == 204
+
+    await until(accepted, "the key works")
+    trigger_id = (await trigger(stack, secret)).headers["x-trigger-id"]
+    await page.goto(f"{stack.url}/portal/deliveries/{trigger_id}")
+    await expect(page.get_by_text("A test key sent it")).to_be_visible()
+    await page.goto(f"{stack.url}/portal/keys?kind=test")
+    await expect(page.get_by_role("cell", name="sk_test_…")).not_to_have_count(0)
+    await check_page(page)
+    assert secret not in await page.content()
+
+
 async def test_wrong_values_stay_in_the_form(page: Page, stack: Stack) -> None:
     await page.goto(f"{stack.url}/portal/keys/new?project=demo")
     await page.get_by_label("Name").fill("till")

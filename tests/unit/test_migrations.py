@@ -145,7 +145,7 @@ def test_migrations_do_not_block_large_tables() -> None:
 def test_indexes_are_built_concurrently_under_their_name() -> None:
     """Not unique: a duplicate would stop the migration, and the version before."""
     for name, statement in INDEXES.items():
-        assert statement.text.startswith(f"CREATE INDEX CONCURRENTLY {name} ON "), name
+        assert statement.text.lstrip().startswith(f"CREATE INDEX CONCURRENTLY {name} ON "), name
         assert not statement.parameters
 
 

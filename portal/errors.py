@@ -6,6 +6,7 @@ PortalError
 ├── SignedOut            there is no session
 ├── PageNotFound
 ├── ReadOnly
+├── NotAllowed           the person's roles do not allow it
 ├── NotFromThePortal     a form of another origin, or an outdated one
 ├── TooLarge
 └── TooManyAttempts
@@ -26,6 +27,7 @@ from clarion.v1 import error_reason_pb2, options_pb2
 
 __all__ = [
     "ApiError",
+    "NotAllowed",
     "NotFromThePortal",
     "PageNotFound",
     "PortalError",
@@ -74,6 +76,13 @@ class ReadOnly(PortalError):
 
     status = HTTPStatus.FORBIDDEN
     title = "Read-only mode"
+
+
+class NotAllowed(PortalError):
+    """Your roles do not allow this. Nothing was changed."""
+
+    status = HTTPStatus.FORBIDDEN
+    title = "Not allowed"
 
 
 class NotFromThePortal(PortalError):

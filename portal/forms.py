@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from .errors import ApiError, TooLarge
+from .errors import ApiError, TooLarge, Violation
 from .security import MAX_BODY_BYTES, MAX_STRANGERS_BYTES
 
 __all__ = ["CSRF", "KEPT", "RESTORED", "Form", "kept_fields", "read_form"]
@@ -26,6 +27,9 @@ _LARGE_OF_STRANGERS = (
     "You are not signed in, and the form is too large to keep. Go back in your browser, copy what you typed, "
     "and sign in."
 )
+_ITEM = re.compile(r"([a-z_]+)\[(\d+)\]")
+"""The field of a violation in an item of a list, such as `addresses[3]`."""
+_MAX_ITEMS_SHOWN = 20
 _SHOWN_IN_THE_FORM = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
@@ -58,6 +62,7 @@ class Form:
     def __init__(self, data: FormData | None = None, start: Mapping[str, Any] | None = None) -> None:
         self._data = data
         self._start = dict(start or {})
+        self._put: dict[str, str] = {}
         self.is_restored = data is not None and RESTORED in data
         self.is_sent = data is not None and not self.is_restored
         self.problem = ""
@@ -72,6 +77,7 @@ class Form:
     def text(self, name: str) -> str:
         """Return a field's text as it was sent, with line ends of Unix."""
         value = self._start.get(name, "") if self._data is None else self._data.get(name, "")
+        value = self._put.get(name, value)
         text = "" if isinstance(value, UploadFile) else str(value)
         # Some encodings that a sender may name decode to what UTF-8 cannot express.
         return text.replace("\r\n", "\n").encode(errors="replace").decode()
@@ -105,19 +111,41 @@ class Form:
         if self.status is HTTPStatus.OK:
             self.status = HTTPStatus.UNPROCESSABLE_ENTITY
 
+    def put(self, name: str, text: str) -> None:
+        """Set the text that a field shows, such as that of an uploaded file."""
+        self._put[name] = text
+
     @contextmanager
-    def checked(self) -> Iterator[None]:
-        """Run the block; if the API rejects a call, note why in the form, and continue after the block."""
+    def checked(self, lines: Sequence[int] = ()) -> Iterator[None]:
+        """Run the block; if the API rejects a call, note why in the form, and continue after the block.
+
+        Args:
+            lines: The line from which each item of a list was read, for what is wrong with an item.
+        """
         try:
             yield
         except ApiError as error:
             if error.status not in _SHOWN_IN_THE_FORM:
                 raise
             self.status, self.reason = error.status, error.reason
-            for one in error.violations:
-                self.fail(one.field, one.description)
+            self.note(error.violations, lines)
             if not error.violations:
                 self.fail("", str(error))
+
+    def note(self, violations: Sequence[Violation], lines: Sequence[int] = ()) -> None:
+        """Note what is wrong; for an item of a list, at the list's field, with its line."""
+        of_items: dict[str, list[str]] = {}
+        for one in violations:
+            item = _ITEM.match(one.field)
+            if item is None:
+                self.fail(one.field, one.description)
+                continue
+            place = int(item[2])
+            line = lines[place] if place < len(lines) else place + 1
+            of_items.setdefault(item[1], []).append(f"Line {line}: {one.description}.")
+        for name, texts in of_items.items():
+            more = len(texts) - _MAX_ITEMS_SHOWN
+            self.fail(name, " ".join(texts[:_MAX_ITEMS_SHOWN]) + (f" {more} more." if more > 0 else ""))
 
     def kept(self) -> str:
         """Return the texts to bring back after signing in again, without secrets and files."""

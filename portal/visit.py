@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from clarion.admin.v1 import operator_pb2, project_pb2
 
 from .api import AdminApi, Caller, is_write, required_role
-from .errors import ReadOnly
+from .errors import NotAllowed, ReadOnly
 from .forms import Form
 from .live import LIVE_HEADERS, LiveRow, changed_rows, events
 from .portal import Portal
@@ -133,6 +133,17 @@ class Visit:
         """Return whether to offer what a request does: the person has its role, and may change things."""
         role = required_role(request)
         return not (self.read_only and is_write(request)) and (not role or self.may(role, project))
+
+    def require(self, request: type[Message], project: str = "") -> None:
+        """Check that `can` allows to offer what a request does, before its form is shown or read.
+
+        Raises:
+            NotAllowed: The person lacks its role.
+            ReadOnly: It would change something in read-only mode.
+        """
+        if self.can(request, project):
+            return
+        raise ReadOnly if self.read_only else NotAllowed
 
     async def call(self, request: Message, caller: Caller | None = None) -> Any:
         """Call the method of the API that takes this request.

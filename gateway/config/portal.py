@@ -18,13 +18,13 @@ Config = dict[str, Any]
 NAME = "portal"
 PAGES_AT_ONCE = 64
 """Requests that the portal serves at once; more get the page below. A flood cannot occupy more of it."""
-TAILS_AT_ONCE = 100
-"""Live tails, which have the priority HIGH, so that they take no place of pages."""
-LIVE = "/live"
-"""The portal's streams are below this path (portal/visit.py)."""
+STREAMS_AT_ONCE = 100
+"""Live tails and downloads, which have the priority HIGH, so that they take no place of pages."""
+STREAMS = ("/live", "/export")
+"""The portal's live tails and downloads are below these paths (portal/live.py, portal/csv_files.py)."""
 PAGE_SECONDS = 30
-TAIL_IDLE_SECONDS = 60
-"""The portal writes a comment every 15 seconds."""
+STREAM_IDLE_SECONDS = 60
+"""In a live tail, the portal writes a comment every 15 seconds."""
 IDLE_SECONDS = 60
 """Less than the portal keeps an unused connection (portal/run.py)."""
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -63,7 +63,7 @@ def portal_clusters(settings: GatewaySettings) -> list[Config]:
             "type": "STRICT_DNS" if upstream.is_name else "STATIC",
             "connect_timeout": "1s",
             "typed_extension_protocol_options": {HTTP_OPTIONS: protocol},
-            "circuit_breakers": limits({"DEFAULT": PAGES_AT_ONCE, "HIGH": TAILS_AT_ONCE}),
+            "circuit_breakers": limits({"DEFAULT": PAGES_AT_ONCE, "HIGH": STREAMS_AT_ONCE}),
             "load_assignment": {
                 "cluster_name": NAME,
                 "endpoints": [{"lb_endpoints": [endpoint(upstream)]}],
@@ -73,13 +73,14 @@ def portal_clusters(settings: GatewaySettings) -> list[Config]:
 
 
 def portal_routes(settings: GatewaySettings) -> Iterator[Config]:
-    """Yield the routes to the portal: live tails, then all other pages."""
+    """Yield the routes to the portal: streams, then all other pages."""
     path = settings.portal_path
     if not settings.portal:
         yield {"match": {"path_separated_prefix": path}, **_direct(HTTPStatus.SERVICE_UNAVAILABLE, MISSING)}
         return
-    tail = {"timeout": "0s", "idle_timeout": f"{TAIL_IDLE_SECONDS}s", "priority": "HIGH"}
-    yield _route(f"{path}{LIVE}", tail)
+    stream = {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
+    for below in STREAMS:
+        yield _route(f"{path}{below}", stream)
     yield _route(path, {"timeout": f"{PAGE_SECONDS}s"})
 
 

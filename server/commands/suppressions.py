@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SERVICE = "suppressions"
 _PAGE = 1000
 _QUOTE = "'"
-_FORMULAS = ("=", "@", "-")
+_FORMULA = re.compile(r"[=@-]|\+(?![0-9]+$)")
+"""What spreadsheets take for a formula (OWASP: CSV injection); telephone numbers are none."""
 _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
 
 
@@ -193,13 +195,13 @@ def export(*, admin: Admin, channel: str | None, **chosen: Any) -> None:
 
 
 def _cell(text: str) -> str:
-    """Return a cell that spreadsheets do not take for a formula (OWASP: CSV injection)."""
+    """Return a cell that spreadsheets do not take for a formula."""
     shown = printable(text)
-    return f"{_QUOTE}{shown}" if shown.startswith(_FORMULAS) else shown
+    return f"{_QUOTE}{shown}" if _FORMULA.match(shown) else shown
 
 
 def _without_quote(cell: str) -> str:
-    return cell[1:] if cell.startswith(tuple(_QUOTE + one for one in _FORMULAS)) else cell
+    return cell[1:] if cell.startswith(_QUOTE) and _FORMULA.match(cell[1:]) else cell
 
 
 @suppressions.command()

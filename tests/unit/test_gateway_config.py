@@ -140,7 +140,8 @@ def test_the_portal_has_its_own_limits_and_path() -> None:
     most = {one["priority"]: one["max_requests"] for one in portal["circuit_breakers"]["thresholds"]}
     assert most == {"DEFAULT": 64, "HIGH": 100}
     mine = [one for one in routes(options) if one.get("route", {}).get("cluster") == "portal"]
-    assert [one["match"]["path_separated_prefix"] for one in mine] == ["/ops/clarion/live", "/ops/clarion"]
+    paths = [one["match"]["path_separated_prefix"] for one in mine]
+    assert paths == ["/ops/clarion/live", "/ops/clarion/export", "/ops/clarion"]
     assert all(one["request_headers_to_add"][0]["header"]["key"] == "x-clarion-caller" for one in mine)
 
 

@@ -1,0 +1,81 @@
+"""Files of comma-separated values: downloads that are made while they are sent, and uploads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+__all__ = ["EXPORT", "BadCsv", "csv_download", "csv_rows"]
+
+EXPORT = "/export/"
+"""Paths of downloads begin with this; the gateway gives them no time limit (gateway/config/portal.py)."""
+_QUOTE = "'"
+_FORMULA = re.compile(r"[=@-]|\+(?![0-9]+$)")
+"""What spreadsheets take for a formula (OWASP: CSV injection); telephone numbers are none."""
+
+
+class BadCsv(Exception):
+    """A file is not CSV in UTF-8."""
+
+
+def csv_download(
+    name: str, columns: Sequence[str], pages: AsyncIterator[Iterable[Sequence[str]]]
+) -> Response:
+    """Return a file that the browser saves.
+
+    If a page fails, the connection is cut, so that the browser reports an incomplete file.
+
+    Args:
+        name: The file's name.
+        columns: The first line.
+        pages: The other lines, page by page.
+    """
+
+    async def text() -> AsyncIterator[str]:
+        yield _lines([columns])
+        async for page in pages:
+            yield _lines([[_cell(one) for one in row] for row in page])
+
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(text(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number of the line and the values by column of each row; the first line names the columns.
+
+    Values may be separated by commas or, as some spreadsheets do, by semicolons.
+
+    Raises:
+        BadCsv: The text is not CSV.
+    """
+    first = text.partition("\n")[0]
+    separator = ";" if ";" in first and "," not in first else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        columns = [one.strip().lower() for one in next(reader, [])]
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                cells = (_without_quote(cell.strip()) for cell in row)
+                yield reader.line_num, dict(zip(columns, cells, strict=False))
+    except csv.Error as error:
+        raise BadCsv(f"Line {reader.line_num} is not CSV: {error}.") from error
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return a cell without control characters, which spreadsheets do not take for a formula."""
+    shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+    return f"{_QUOTE}{shown}" if _FORMULA.match(shown) else shown
+
+
+def _without_quote(cell: str) -> str:
+    return cell[1:] if cell.startswith(_QUOTE) and _FORMULA.match(cell[1:]) else cell

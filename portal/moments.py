@@ -1,0 +1,27 @@
+"""Times that people enter."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+__all__ = ["NOT_A_TIME", "parse_moment"]
+
+NOT_A_TIME = "Enter a date, or a date and a time (UTC), such as 2026-01-31 or 2026-01-31T08:00."
+
+
+def parse_moment(text: str) -> Timestamp:
+    """Return the time that a text states in ISO 8601; in UTC if it names no zone.
+
+    Raises:
+        ValueError: It states none, or one that the API cannot express.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(text)
+        utc = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
+    found = Timestamp()
+    found.FromDatetime(utc)
+    return found

@@ -1,0 +1,54 @@
+"""Files of comma-separated values in the portal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import pytest
+
+from portal.csv_files import BadCsv, csv_download, csv_rows
+from server.commands.suppressions import _cell, _without_quote
+
+CELLS = ["=1+1", "@a", "-1", "+cmd|' /C calc'!A0", "+12345678900", 'plain, "quoted"', "a\nb\u202e"]
+
+
+async def lines(rows: list[list[str]]) -> str:
+    async def pages() -> AsyncIterator[Iterable[Sequence[str]]]:
+        yield rows
+
+    response = csv_download("a.csv", ["cell"], pages())
+    body = response.body_iterator  # type: ignore[attr-defined]
+    return "".join([part async for part in body])
+
+
+async def test_cells_are_not_formulas() -> None:
+    text = await lines([[cell] for cell in CELLS])
+    assert [row["cell"] for _, row in csv_rows(text)] == [*CELLS[:6], "a\\u000ab\\u202e"]
+    for cell in CELLS[:4]:
+        assert f"'{cell}" in text
+    assert "\n+12345678900\n" in text
+
+
+@pytest.mark.parametrize("cell", CELLS[:6])
+async def test_the_command_line_writes_the_same_cells(cell: str) -> None:
+    assert [row["cell"] for _, row in csv_rows(f'cell\n"{_cell(cell).replace(chr(34), chr(34) * 2)}"\n')] == [
+        cell
+    ]
+    assert _without_quote(_cell(cell)) == cell
+    assert (_cell(cell) != cell) == (cell in CELLS[:4])
+
+
+def test_rows_have_their_lines() -> None:
+    text = 'channel;address\r\nemail;a@test.com\r\n\r\nemail;"b,\nc"\r\nemail\r\n'
+    assert list(csv_rows(text)) == [
+        (2, {"channel": "email", "address": "a@test.com"}),
+        (5, {"channel": "email", "address": "b,\nc"}),
+        (6, {"channel": "email"}),
+    ]
+    assert list(csv_rows("")) == []
+
+
+@pytest.mark.parametrize("text", ['a,b\n"x', f"a\n{'x' * 200_000}"])
+def test_what_is_not_csv_is_named(text: str) -> None:
+    with pytest.raises(BadCsv, match="is not CSV"):
+        list(csv_rows(text))

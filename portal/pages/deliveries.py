@@ -14,6 +14,7 @@ from clarion.admin.v1 import delivery_pb2 as pb
 from clarion.v1 import campaign_pb2, delivery_pb2
 
 from ..errors import PageNotFound
+from ..live import LiveRow
 from ..visit import Page, Section, Visit
 from ..words import word_of
 
@@ -21,6 +22,7 @@ __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Deliveries", "/deliveries")
 _PAGE = 50
+_FOLLOWED = 25  # read once a second for all viewers of a list
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TEXTS = ("campaign_id", "external_id", "address", "error")
 _TIMES = ("accepted_since", "accepted_before")
@@ -37,18 +39,14 @@ async def list_deliveries(visit: Visit) -> Response:
     wanted = visit.query("q")
     if _ID.fullmatch(wanted):
         return visit.redirect(f"/deliveries/{wanted.lower()}")
-    request = pb.ListDeliveriesRequest(
-        project=visit.project, page_size=_PAGE, page_token=visit.query("page"), **_filters(visit)
-    )
-    if "@" in wanted or wanted.startswith("+"):
-        request.address = wanted
-    elif wanted:
-        request.external_id = wanted
+    request = _list_request(visit, _PAGE)
+    is_latest = not (request.page_token or request.HasField("accepted_before"))
     found: pb.ListDeliveriesResponse = await visit.call(request)
     return visit.page(
         "deliveries.html",
         "Deliveries",
         found=found,
+        live=visit.url("/live/deliveries", **visit.request.query_params) if is_latest else "",
         states=_options(delivery_pb2.DeliveryState),
         channels=_options(campaign_pb2.Channel),
         word=word_of,
@@ -56,6 +54,18 @@ async def list_deliveries(visit: Visit) -> Response:
         can_retry=visit.can(pb.RetryDeliveriesRequest, visit.project),
         can_cancel=visit.can(pb.CancelDeliveriesRequest, visit.project),
     )
+
+
+async def follow_deliveries(visit: Visit) -> Response:
+    """Follow the latest deliveries that match the filters in the URL."""
+
+    def rows(found: pb.ListDeliveriesResponse) -> list[LiveRow]:
+        return [
+            LiveRow(one.trigger_id, visit.fragment("delivery_row.html", one=one, word=word_of))
+            for one in found.deliveries
+        ]
+
+    return visit.tail(_list_request(visit, _FOLLOWED), rows)
 
 
 async def delivery(visit: Visit) -> Response:
@@ -143,11 +153,25 @@ async def dead_letters(visit: Visit) -> Response:
 
 PAGES = (
     Page("/deliveries", list_deliveries),
+    Page("/live/deliveries", follow_deliveries),
     Page("/deliveries/all/{action}", change_all, has_form=True),
     Page("/deliveries/{trigger_id}", delivery),
     Page("/deliveries/{trigger_id}/{action}", change_one, has_form=True),
     Page("/dead-letters", dead_letters),
 )
+
+
+def _list_request(visit: Visit, size: int) -> pb.ListDeliveriesRequest:
+    """Return the request of the list with the filters in the URL."""
+    request = pb.ListDeliveriesRequest(
+        project=visit.project, page_size=size, page_token=visit.query("page"), **_filters(visit)
+    )
+    wanted = visit.query("q")
+    if "@" in wanted or wanted.startswith("+"):
+        request.address = wanted
+    elif wanted:
+        request.external_id = wanted
+    return request
 
 
 def _unchanged(action: str) -> str:

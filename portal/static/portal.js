@@ -101,6 +101,7 @@ function startTail(box) {
       const made = document.createElement("template");
       made.innerHTML = event.data;
       const row = made.content.firstElementChild;
+      document.querySelector(".empty")?.remove();
       const before = row.id && document.getElementById(row.id);
       if (before) {
         before.replaceWith(row);

@@ -34,6 +34,8 @@ GROUPS = (
     "keys",
     "operators",
     "projects",
+    "providers",
+    "statistics",
     "suppressions",
     "trigger",
     "webhooks",

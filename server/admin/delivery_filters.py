@@ -15,7 +15,7 @@ from ..store.records.admin_lists import AdminFilter
 from .call import AdminCall
 from .moments import moment_in
 
-__all__ = ["admin_filter", "as_stored"]
+__all__ = ["admin_filter", "as_stored", "campaign_id_in", "channel_of"]
 
 
 async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter:
@@ -32,19 +32,28 @@ async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter
     """
     if request.project:
         await call.project(pool, request.project)
-    campaign_id = int(request.campaign_id) if request.campaign_id else None
-    if campaign_id is not None and campaign_id > MAX_CAMPAIGN_ID:
-        description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}"
-        raise InvalidRequest([Violation("campaign_id", description, "WRONG_TYPE")])
     return AdminFilter(
-        campaign_id=campaign_id,
-        channel=_channel(request.channel),
+        campaign_id=campaign_id_in(request),
+        channel=channel_of(request.channel),
         external_id=request.external_id or None,
         since=moment_in(request, "accepted_since") if request.HasField("accepted_since") else None,
         error=request.error or None,
         project=request.project or None,
         visible=call.visible,
     )
+
+
+def campaign_id_in(request: Any) -> int | None:
+    """Return the campaign ID in a request, or None if it has none.
+
+    Raises:
+        InvalidRequest: It is too large.
+    """
+    campaign_id = int(request.campaign_id) if request.campaign_id else None
+    if campaign_id is not None and campaign_id > MAX_CAMPAIGN_ID:
+        description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}"
+        raise InvalidRequest([Violation("campaign_id", description, "WRONG_TYPE")])
+    return campaign_id
 
 
 def as_stored(address: str) -> str:
@@ -55,7 +64,8 @@ def as_stored(address: str) -> str:
         return address
 
 
-def _channel(value: int) -> Channel | None:
+def channel_of(value: int) -> Channel | None:
+    """Return the channel of an enum value of the API, or None if it is not set."""
     if not value:
         return None
     name = campaign_pb2.Channel.Name(campaign_pb2.Channel.ValueType(value))

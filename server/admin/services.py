@@ -17,6 +17,10 @@ from clarion.admin.v1 import (
     operator_pb2_grpc,
     project_pb2,
     project_pb2_grpc,
+    provider_pb2,
+    provider_pb2_grpc,
+    statistics_pb2,
+    statistics_pb2_grpc,
     suppression_pb2,
     suppression_pb2_grpc,
     webhook_pb2,
@@ -28,6 +32,8 @@ from .api_keys import ApiKeyServicer
 from .deliveries import DeliveryServicer
 from .operators import AdminKeyServicer, SessionServicer
 from .projects import ProjectServicer
+from .providers import ProviderServicer
+from .statistics import StatisticsServicer
 from .suppressions import SuppressionServicer
 from .webhooks import WebhookServicer
 
@@ -106,6 +112,18 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: WebhookServicer(backend.pool, backend.url_problems),
         webhook_pb2_grpc.add_WebhookServiceServicer_to_server,
         webhook_pb2_grpc.WebhookServiceStub,
+    ),
+    "statistics": Service(
+        statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"],
+        lambda backend: StatisticsServicer(backend.pool),
+        statistics_pb2_grpc.add_StatisticsServiceServicer_to_server,
+        statistics_pb2_grpc.StatisticsServiceStub,
+    ),
+    "providers": Service(
+        provider_pb2.DESCRIPTOR.services_by_name["ProviderService"],
+        lambda backend: ProviderServicer(backend.pool),
+        provider_pb2_grpc.add_ProviderServiceServicer_to_server,
+        provider_pb2_grpc.ProviderServiceStub,
     ),
 }
 """The services, by the name that `AdminClient` has for each."""

@@ -62,6 +62,7 @@ class DispatcherReport:
 
     at: dt.datetime
     providers: Mapping[str, ProviderStatus] | None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Statement:
             name = match[1]
             return f"${numbers.setdefault(name, len(numbers) + 1)}" if name else match[0]
 
-        self.text = _PARAMETER.sub(number, text)
+        self.text = _PARAMETER.sub(number, text).strip()
         self.parameters = tuple(numbers)
 
     def __call__(self, **values: object) -> tuple[str, *tuple[object, ...]]:

@@ -28,6 +28,7 @@ from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
 from ..store.retention import run_idempotency_retention
 from ..store.schema.migrate import is_usable
+from ..store.statistics.rollup import Rollup
 from .common import build_catalog, opened_pool, primary_of
 
 __all__ = ["serve"]
@@ -83,6 +84,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
         key_use = KeyUse(pool)
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
+        tasks.start(Rollup(watching).run())
         server = RpcServer(
             catalog,
             writer,

@@ -38,7 +38,7 @@ from server.store.records.cancel import FIRST, cancel_some
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
-    ", webhook, webhook_message, webhook_queue, webhook_attempt"
+    ", webhook, webhook_message, webhook_queue, webhook_attempt, statistic, provider_result"
 )
 _LARGE = 64 * 1024
 """Bytes of a table from which it is truncated, so that what was deleted does not slow the tests down."""

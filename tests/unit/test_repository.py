@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server.store.admin",
         "server.store.queue",
         "server.store.records",
+        "server.store.statistics",
         "server.templates",
     },
     "server.dispatcher": {
@@ -66,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server.store.admin",
         "server.store.queue",
     },
+    "server.store.statistics": {"server.domain", "server.store", "server.store.records"},
     "gateway": {"gateway.config", "gateway.run"},
     "gateway.config": {"gateway"},
     "gateway.run": {"gateway", "gateway.config"},

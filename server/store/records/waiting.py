@@ -24,7 +24,7 @@ from ...domain.waiting import (
 from ..pool import Pool
 from ..sql import load
 
-__all__ = ["find_lane_waits", "find_suppression_paused", "find_waiting"]
+__all__ = ["find_lane_waits", "find_reports", "find_suppression_paused", "find_waiting"]
 
 _SQL = load("records/waiting.sql")
 _providers = msgspec.json.Decoder(dict[str, ProviderStatus])
@@ -34,21 +34,21 @@ _window = msgspec.json.Decoder(SendWindow | None)
 async def find_waiting(pool: Pool, trigger_id: uuid.UUID) -> Waiting | None:
     """Return what a trigger waits for, or None if it is not queued."""
     row = await pool.fetchrow(*_SQL["find_queued"](id=trigger_id, most_ahead=MOST_AHEAD))
-    return why_waiting(_queued(row), (await _reports(pool))[1]) if row else None
+    return why_waiting(_queued(row), (await find_reports(pool))[1]) if row else None
 
 
 async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiting]:
     """Return what the due triggers of each lane wait for."""
-    now, reports = await _reports(pool)
+    now, reports = await find_reports(pool)
     return {lane: why_due(lane, now, reports) for lane in lanes}
 
 
 async def find_suppression_paused(pool: Pool) -> set[str]:
     """Return the providers for which a running dispatcher has paused suppression."""
-    return suppression_paused((await _reports(pool))[1])
+    return suppression_paused((await find_reports(pool))[1])
 
 
-async def _reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:
+async def find_reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:
     """Return the database's time and the last report of each running dispatcher."""
     rows = await pool.fetch(*_SQL["find_dispatchers"]())
     return rows[0]["now"], [_report(row) for row in rows if row["seen_at"]]
@@ -56,7 +56,9 @@ async def _reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:
 
 def _report(row: asyncpg.Record) -> DispatcherReport:
     providers = row["providers"]
-    return DispatcherReport(row["seen_at"], _providers.decode(providers) if providers else None)
+    return DispatcherReport(
+        row["seen_at"], _providers.decode(providers) if providers else None, str(row["id"])
+    )
 
 
 def _queued(row: asyncpg.Record) -> Queued:

@@ -16,5 +16,5 @@ WHERE queue.trigger_id = :id
 -- name: find_dispatchers
 -- As in presence.sql, a dispatcher is running if it was seen in the last 10 seconds. One row is always returned,
 -- because it also holds the database's time.
-SELECT now() AS now, d.seen_at, d.providers FROM (SELECT) AS always
+SELECT now() AS now, d.id, d.seen_at, d.providers FROM (SELECT) AS always
 LEFT JOIN server_process d ON d.role = 'dispatcher' AND d.seen_at > now() - interval '10 s'

@@ -1,0 +1,1 @@
+"""Counts what happens to messages, and reads the counts."""

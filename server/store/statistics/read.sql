@@ -1,0 +1,65 @@
+-- Reads the counts; see read.py.
+
+-- fragment: matches
+-- Whether a row matches; a parameter that is NULL matches all.
+(:project_id::int8 IS NULL OR project_id = :project_id) AND (:visible::int8[] IS NULL OR project_id = ANY(:visible))
+AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id) AND (:channel::text IS NULL OR channel = :channel)
+
+-- name: series
+-- The counts of each step for the largest groups. Accepted triggers that are not counted yet are counted here, except
+-- if counting is far behind. A column that does not group is the same for all rows.
+WITH counted AS (
+    SELECT starts_at, project_id, campaign_id, channel, provider, kind, bucket, count FROM statistic
+    WHERE resolution = :resolution AND starts_at >= :start AND starts_at < :end
+        AND (:provider::text IS NULL OR provider = :provider) AND
+        -- include: matches
+    UNION ALL
+    SELECT accepted_at, project_id, campaign_id, channel, '', 'accepted', 0, 1 FROM trigger
+    WHERE id > greatest(:recent::uuid, (SELECT accepted_id FROM statistic_position))
+        AND NOT test AND accepted_at >= :start AND accepted_at < :end AND :provider::text IS NULL AND
+        -- include: matches
+), grouped AS (
+    SELECT date_bin(:step * interval '1 s', starts_at, :start) AS at, kind, bucket,
+        CASE WHEN :group_by::text = 'channel' THEN channel ELSE '' END AS channel,
+        CASE WHEN :group_by = 'provider' THEN provider ELSE '' END AS provider,
+        CASE WHEN :group_by IN ('campaign', 'project') THEN project_id ELSE 0 END AS project_id,
+        CASE WHEN :group_by = 'campaign' THEN campaign_id ELSE 0 END AS campaign_id,
+        sum(count)::int8 AS count
+    FROM counted GROUP BY 1, 2, 3, 4, 5, 6, 7
+), largest AS (
+    SELECT channel, provider, project_id, campaign_id, sum(count) AS size, count(*) OVER () AS groups
+    FROM grouped GROUP BY 1, 2, 3, 4 ORDER BY size DESC, 1, 2, 3, 4 LIMIT :most
+)
+SELECT grouped.*, largest.groups, p.name AS project
+FROM largest JOIN grouped USING (channel, provider, project_id, campaign_id)
+LEFT JOIN project p ON p.id = project_id
+ORDER BY largest.size DESC, channel, provider, project_id, campaign_id, at
+
+-- name: now
+SELECT now()
+
+-- name: oldest_due
+-- For each channel, seconds since its oldest due trigger of the projects became due. It is searched among the first of
+-- each lane, because lanes are not divided by projects.
+SELECT split_part(lane, '/', 1) AS channel, extract(epoch FROM now() - min(oldest))::float8 AS age
+FROM unnest(:lanes::text[]) AS lane CROSS JOIN LATERAL (
+    SELECT first.due_at AS oldest FROM (
+        SELECT trigger_id, due_at FROM queue WHERE queue.lane = lane.lane AND due_at <= now()
+        ORDER BY due_at LIMIT :most) AS first
+    WHERE EXISTS (SELECT FROM trigger WHERE id = first.trigger_id AND NOT test
+        AND (:project_id::int8 IS NULL OR project_id = :project_id)
+        AND (:visible::int8[] IS NULL OR project_id = ANY(:visible)) OFFSET 0)
+    ORDER BY first.due_at LIMIT 1) AS front
+GROUP BY 1
+
+-- name: provider_counts
+-- What each provider did in the last hour.
+SELECT provider, kind, sum(count)::int8 AS count FROM statistic
+WHERE resolution = 60 AND starts_at > now() - interval '1 hour' AND provider <> '' GROUP BY 1, 2
+
+-- name: provider_results
+SELECT provider, error, first_at, last_at, count, trigger_id FROM (
+    SELECT *, row_number() OVER (PARTITION BY provider ORDER BY last_at DESC, error) AS place FROM provider_result
+    WHERE error <> '' AND last_at > now() - interval '1 hour'
+    UNION ALL SELECT *, 0 FROM provider_result WHERE error = '') AS ordered
+WHERE place <= :most ORDER BY provider, place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 from pathlib import Path
@@ -19,10 +20,14 @@ _KEEP_ALIVE_SECONDS = 75
 _AT_ONCE = 400
 """Requests and live tails; the gateway allows fewer."""
 _GRACE_SECONDS = 2
+_NICENESS = 5
+"""A third of the CPU time of servers and dispatchers that compete with it (sched(7)): a flood of requests for
+pages, which need no key, cannot slow triggers much."""
 
 
 async def run_portal(settings: PortalSettings) -> None:
-    """Serve the portal on `settings.listen`."""
+    """Serve the portal on `settings.listen`, at a lower priority than the processes that serve triggers."""
+    os.nice(_NICENESS)
     config = uvicorn.Config(
         create_app(settings),
         loop="none",  # it runs already

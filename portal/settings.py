@@ -27,3 +27,10 @@ class PortalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Scheme and host by which browsers reach the gateway; empty: as each request says."""
     base_path: BasePath = "/portal"
     read_only: bool = False
+    oidc_client_secret: str = ""
+    """The secret with which the portal gets ID tokens from the OpenID provider; empty for none."""
+
+    def __repr__(self) -> str:
+        """Leave out the secret, because reprs end up in logs."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "oidc_client_secret"}
+        return f"PortalSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -20,6 +20,7 @@ import msgspec
 from gateway import GatewaySettings
 from portal import PortalSettings
 
+from .admin.oidc.settings import OidcSettings
 from .dispatcher.settings import DispatchSettings
 from .errors import ConfigError
 
@@ -29,6 +30,7 @@ __all__ = [
     "GatewaySettings",
     "LimitSettings",
     "LogSettings",
+    "OidcSettings",
     "PortalSettings",
     "ServerSettings",
     "Settings",
@@ -125,6 +127,7 @@ class Settings(_Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     gateway: GatewaySettings = GatewaySettings()
     portal: PortalSettings = PortalSettings()
+    oidc: OidcSettings = OidcSettings()
     dispatch: DispatchSettings = DispatchSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
@@ -141,7 +144,7 @@ _SECTIONS = {
     for field in msgspec.structs.fields(Settings)
     if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
-_LISTS = {"gateway.upstreams", "portal.servers", "server.refused_domains", "webhooks.allow"}
+_LISTS = {"gateway.upstreams", "oidc.scopes", "portal.servers", "server.refused_domains", "webhooks.allow"}
 """Settings that are lists, given as comma-separated values in environment variables."""
 _PROVIDER_TYPE = re.compile(r"CLARION_PROVIDERS_(.+)_TYPE")
 _PROVIDER_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")

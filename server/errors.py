@@ -24,6 +24,7 @@ ClarionError
 │   ├── EtagMismatch
 │   ├── ResourceExists
 │   ├── WrongState
+│   ├── SignInUnavailable       the OpenID provider is down, or does not behave
 │   ├── MethodUnknown           gRPC only: over REST it is an unknown path
 │   ├── BodyTooLarge
 │   ├── RateLimited
@@ -70,6 +71,7 @@ __all__ = [
     "ScopeMissing",
     "ServerEnding",
     "SessionNotFound",
+    "SignInUnavailable",
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
@@ -277,6 +279,13 @@ class WrongState(RequestError):
     """The resource's state does not allow this change."""
 
     reason = "RESOURCE_STATE"
+
+
+class SignInUnavailable(RequestError):
+    """The OpenID provider cannot be used. Try again shortly, or use an admin key."""
+
+    reason = "SIGN_IN_UNAVAILABLE"
+    retry_after = 5.0
 
 
 class MethodUnknown(RequestError):

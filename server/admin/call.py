@@ -16,15 +16,21 @@ from ..errors import ProjectNotFound, RoleMissing
 from ..store.admin.projects import find_project
 from ..store.pool import Connection, Pool
 
-__all__ = ["AdminCall", "required_role"]
+__all__ = ["AdminCall", "is_open", "required_role"]
 
 _REQUIRED_ROLE: Any = options_pb2.required_role  # its .pyi file predates typed extensions
+_IS_OPEN: Any = options_pb2.is_open
 
 
 def required_role(method: MethodDescriptor) -> Role | None:
     """Return the role in a method's options, or None if the method needs only valid credentials."""
     name = method.GetOptions().Extensions[_REQUIRED_ROLE]
     return Role(name) if name else None
+
+
+def is_open(method: MethodDescriptor) -> bool:
+    """Return whether a method's options let everyone call it, without credentials."""
+    return bool(method.GetOptions().Extensions[_IS_OPEN])
 
 
 @dataclass(frozen=True, slots=True)

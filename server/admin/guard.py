@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,10 +16,10 @@ from ..api.call import CALLER
 from ..api.deadline import Deadline
 from ..api.guard import MAX_MESSAGE_BYTES, GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
-from ..domain.operator import Role
+from ..domain.operator import STRANGER, Role
 from ..errors import BodyTooLarge, Overloaded, RoleMissing
 from ..intake.rest_message import QUERY
-from .call import AdminCall, required_role
+from .call import AdminCall, is_open, required_role
 from .credentials import Credentials
 from .services import DESCRIPTORS, SERVICES, Backend
 
@@ -28,12 +28,42 @@ __all__ = ["AdminGuard", "admin_guards"]
 _REQUEST_ID = "x-request-id"
 _HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER, QUERY})
 _MAX_CALLS, _MAX_STREAMS = 32, 100
+_MAX_OPEN_CALLS = 8
+"""Calls of methods without credentials, which must not take the places of operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Method:
     handler: MethodHandler
     role: Role | None
+    is_open: bool
+
+
+class _Places:
+    """A number of calls that may be served at once.
+
+    Args:
+        most: The number.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take a place for the duration of the block.
+
+        Raises:
+            Overloaded: All are taken.
+        """
+        if self._taken >= self._most:
+            raise Overloaded
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
 
 
 class AdminGuard(grpc.GenericRpcHandler):
@@ -54,7 +84,9 @@ class AdminGuard(grpc.GenericRpcHandler):
         self._services = services
         self._credentials = credentials
         self._deadline = deadline
-        self._calls = self._streams = 0
+        self._calls, self._open_calls, self._streams = map(
+            _Places, (_MAX_CALLS, _MAX_OPEN_CALLS, _MAX_STREAMS)
+        )
         self._methods: dict[str, _Method] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -64,7 +96,8 @@ class AdminGuard(grpc.GenericRpcHandler):
         """Guard the methods of a service."""
         described = self._services[service].methods_by_name
         for name, handler in handlers.items():
-            self._methods[f"/{service}/{name}"] = _Method(handler, required_role(described[name]))
+            method = described[name]
+            self._methods[f"/{service}/{name}"] = _Method(handler, required_role(method), is_open(method))
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a call, or None if the method is not guarded."""
@@ -76,43 +109,32 @@ class AdminGuard(grpc.GenericRpcHandler):
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
-        admitted = False
         try:
             with Deadline(time_left(context, self._deadline)):
                 call = await self._call(method, headers)  # first, so that strangers take no place
-                admitted = self._calls < _MAX_CALLS
-                if not admitted:
-                    raise Overloaded
-                self._calls += 1
-                serve: Any = method.handler.unary_unary
-                return await serve(_decoded(method, raw, headers), call)
+                with (self._open_calls if method.is_open else self._calls).taken():
+                    serve: Any = method.handler.unary_unary
+                    return await serve(_decoded(method, raw, headers), call)
         except Exception as error:
             await reject(error, context)
-        finally:
-            self._calls -= admitted
 
     async def _serve_stream(
         self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
     ) -> None:
         """Serve a method that returns a stream. It has no deadline except the caller's."""
-        admitted = False
         try:
             call = await self._call(method, headers)
-            admitted = self._streams < _MAX_STREAMS
-            if not admitted:
-                raise Overloaded
-            self._streams += 1
-            serve: Any = method.handler.unary_stream
-            async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
-                async for message in messages:
-                    await context.write(message)
+            with self._streams.taken():
+                serve: Any = method.handler.unary_stream
+                async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
+                    async for message in messages:
+                        await context.write(message)
         except Exception as error:
             await reject(error, context)
-        finally:
-            self._streams -= admitted
 
     async def _call(self, method: _Method, headers: Mapping[str, str]) -> AdminCall:
-        actor = await self._credentials.actor(headers.get("authorization"))
+        given = headers.get("authorization")
+        actor = STRANGER if method.is_open else await self._credentials.actor(given)
         if method.role and not actor.may_somewhere(method.role):
             raise RoleMissing(
                 f"This call needs the role {method.role}.", metadata={"role": method.role.value}

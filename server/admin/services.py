@@ -28,11 +28,13 @@ from clarion.admin.v1 import (
 )
 
 from ..store.pool import Pool
+from .admin_keys import AdminKeyServicer
 from .api_keys import ApiKeyServicer
 from .deliveries import DeliveryServicer
-from .operators import AdminKeyServicer, SessionServicer
+from .oidc.sign_in import SignIn
 from .projects import ProjectServicer
 from .providers import ProviderServicer
+from .sessions import SessionServicer
 from .statistics import StatisticsServicer
 from .suppressions import SuppressionServicer
 from .webhooks import WebhookServicer
@@ -47,10 +49,12 @@ class Backend:
     Attributes:
         pool: The database.
         url_problems: Returns every problem of a webhook's URL.
+        sign_in: Identifies people by OpenID Connect.
     """
 
     pool: Pool
     url_problems: Callable[[str], Awaitable[list[str]]]
+    sign_in: SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ SERVICES: Mapping[str, Service] = {
     ),
     "sessions": Service(
         operator_pb2.DESCRIPTOR.services_by_name["SessionService"],
-        lambda backend: SessionServicer(backend.pool),
+        lambda backend: SessionServicer(backend.pool, backend.sign_in),
         operator_pb2_grpc.add_SessionServiceServicer_to_server,
         operator_pb2_grpc.SessionServiceStub,
     ),

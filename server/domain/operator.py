@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from .identity import Identity
+
 __all__ = [
     "ALL_PROJECTS",
     "COMMAND_LINE",
+    "STRANGER",
     "Actor",
     "ActorKind",
     "AdminKey",
@@ -108,6 +111,10 @@ COMMAND_LINE = (Grant(Role.ADMIN),)
 """The grants of someone with access to the database."""
 
 
+STRANGER = Actor(ActorKind.PERSON, "stranger", ())
+"""Someone who is about to sign in."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdminKey:
     """An admin key without its secret."""
@@ -135,6 +142,7 @@ class Session:
     used_at: dt.datetime
     user_agent: str = ""
     key_id: uuid.UUID | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
     from ..admin.guard import admin_guards  # noqa: PLC0415 - see above
     from ..api.server import RpcServer  # noqa: PLC0415
     from ..channels.email_address import set_refused_domains  # noqa: PLC0415
-    from .operators import build_backend  # noqa: PLC0415
+    from .operators import build_backend, end_lost_sessions  # noqa: PLC0415
 
     set_refused_domains(settings.server.refused_domains)
     primary = primary_of(settings)
@@ -85,6 +85,8 @@ async def serve(settings: Settings, config: Path | None) -> None:
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
         tasks.start(Rollup(watching).run())
+        backend = build_backend(settings, for_operators)
+        await end_lost_sessions(backend)
         server = RpcServer(
             catalog,
             writer,
@@ -95,7 +97,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
             note_use=key_use.note,
-            guards=admin_guards(build_backend(settings, for_operators), deadline=settings.server.deadline),
+            guards=admin_guards(backend, deadline=settings.server.deadline),
         )
         port = await server.start(settings.server.listen)
         tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))

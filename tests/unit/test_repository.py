@@ -24,7 +24,7 @@ HOMES = {"clarion_client": "client"}
 MAY_IMPORT: dict[str, set[str]] = {
     "server.errors": set(),
     "server.domain": set(),
-    "server.config": {"gateway", "portal", "server.dispatcher"},
+    "server.config": {"gateway", "portal", "server.admin", "server.dispatcher"},
     "server.process": {"server.config"},
     "server.postgres": set(),
     "server.channels": {"server.domain"},

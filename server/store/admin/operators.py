@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import asyncpg
 import msgspec
 
+from ...domain.identity import Identity
 from ...domain.key import hash_secret, hint_of
 from ...domain.operator import (
     SESSION_IDLE,
@@ -106,10 +107,26 @@ async def create_session(
     *,
     name: str,
     grants: Iterable[Grant],
-    key_id: uuid.UUID | None,
+    key_id: uuid.UUID | None = None,
     user_agent: str,
-) -> Session:
-    """Store a session under the hash of its token, and return it."""
+    identity: Identity | None = None,
+    token_used: bytes | None = None,
+) -> Session | None:
+    """Store a session under the hash of its token, and return it.
+
+    Args:
+        connection: The connection, in a transaction.
+        token: The session's token.
+        name: Who signs in.
+        grants: What the session may do.
+        key_id: The admin key that starts it.
+        user_agent: The browser.
+        identity: The person whom the OpenID provider identified.
+        token_used: The hash of the ID token that starts it.
+
+    Returns:
+        The session; None if the ID token has started one before.
+    """
     row = await connection.fetchrow(
         *_SQL["create_session"](
             id=uuid.uuid4(),
@@ -119,10 +136,11 @@ async def create_session(
             key_id=key_id,
             user_agent=user_agent,
             expires_at=dt.datetime.now(dt.UTC) + SESSION_LIFETIME,
+            identity=msgspec.json.encode(identity).decode() if identity else None,
+            token_used=token_used,
         )
     )
-    assert row is not None  # noqa: S101 - INSERT … RETURNING returns the row or raises
-    return _session(row)
+    return _session(row) if row else None
 
 
 async def list_sessions(pool: Pool) -> list[Session]:
@@ -136,9 +154,9 @@ async def find_session(connection: Connection, session_id: uuid.UUID) -> Session
     return _session(row) if row else None
 
 
-async def revoke_session(connection: Connection, session_id: uuid.UUID) -> None:
-    """End a session."""
-    await connection.execute(*_SQL["revoke_session"](id=session_id))
+async def revoke_session(connection: Connection, session_id: uuid.UUID) -> bool:
+    """End a session; return whether it had not ended before."""
+    return await connection.fetchval(*_SQL["revoke_session"](id=session_id)) is not None
 
 
 def _encoded(grants: Iterable[Grant]) -> str:
@@ -171,4 +189,6 @@ def _key(row: asyncpg.Record) -> AdminKey:
 
 
 def _session(row: asyncpg.Record) -> Session:
-    return Session(**{**row, "grants": _decoded(row["grants"])})
+    given = row["identity"]
+    identity = msgspec.json.decode(given, type=Identity) if given else None
+    return Session(**{**row, "grants": _decoded(row["grants"]), "identity": identity})

@@ -2,7 +2,7 @@
 id, name, hint, grants, created_by, created_at, expires_at, revoked_at, used_at
 
 -- fragment: session_columns
-id, name, grants, created_at, expires_at, used_at, user_agent, key_id
+id, name, grants, created_at, expires_at, used_at, user_agent, key_id, identity
 
 -- fragment: is_current
 session.revoked_at IS NULL AND session.expires_at > now() AND session.used_at > now() - :idle::interval
@@ -43,8 +43,13 @@ RETURNING
     -- include: key_columns
 
 -- name: create_session
-INSERT INTO operator_session (id, token_hash, name, grants, key_id, user_agent, expires_at)
-VALUES (:id, :token_hash, :name, :grants::text::jsonb, :key_id, :user_agent, :expires_at)
+INSERT INTO operator_session (
+    id, token_hash, name, grants, key_id, user_agent, expires_at, identity, token_used
+)
+VALUES (
+    :id, :token_hash, :name, :grants::text::jsonb, :key_id, :user_agent, :expires_at, :identity::text::jsonb, :token_used
+)
+ON CONFLICT (token_used) DO NOTHING
 RETURNING
     -- include: session_columns
 
@@ -63,6 +68,7 @@ FROM operator_session AS session WHERE id = :id AND
 
 -- name: revoke_session
 UPDATE operator_session SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL
+RETURNING id
 
 -- name: touch_key
 UPDATE admin_key SET used_at = now() WHERE id = :id

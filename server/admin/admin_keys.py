@@ -1,4 +1,4 @@
-"""AdminKeyService and SessionService."""
+"""AdminKeyService."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from clarion.admin.v1 import operator_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.operator import (
-    Actor,
     AdminKey,
     Grant,
     Role,
-    Session,
     may_grant,
     new_admin_secret,
-    new_session_token,
 )
 from ..errors import (
     AdminKeyNotFound,
-    CredentialsInvalid,
     InvalidRequest,
     ProjectNotFound,
     RoleMissing,
-    SessionNotFound,
     Violation,
 )
 from ..intake.rules import require_valid
@@ -35,8 +30,9 @@ from ..store.admin.projects import find_project, project_names
 from ..store.pool import Connection, Pool, reached
 from .call import AdminCall
 from .change import changing
+from .grants import grant_messages, manages
 
-__all__ = ["AdminKeyServicer", "SessionServicer"]
+__all__ = ["AdminKeyServicer"]
 
 _DEFAULT_DAYS = 90
 
@@ -58,7 +54,7 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         async with reached():
             names = await project_names(self._pool)
             keys = await store.list_keys(self._pool)
-        shown = [_key(key, names) for key in keys if _manages(call.actor, key.grants)]
+        shown = [_key(key, names) for key in keys if manages(call.actor, key.grants)]
         return pb.ListAdminKeysResponse(admin_keys=shown)
 
     async def CreateAdminKey(  # noqa: N802 - gRPC's name
@@ -70,7 +66,7 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=request.expires_in_days or _DEFAULT_DAYS)
         async with changing(self._pool, call) as change:
             grants = await _grants(change.connection, request.grants)
-            if not _manages(call.actor, grants) or not may_grant(call.actor, grants):
+            if not manages(call.actor, grants) or not may_grant(call.actor, grants):
                 raise RoleMissing("You cannot grant more than you have.", metadata={"role": Role.ADMIN.value})
             key = await store.create_key(
                 change.connection,
@@ -92,7 +88,7 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         require_valid(request)
         async with changing(self._pool, call) as change:
             key = await store.find_key(change.connection, uuid.UUID(request.admin_key_id))
-            if key is None or not _manages(call.actor, key.grants):
+            if key is None or not manages(call.actor, key.grants):
                 raise AdminKeyNotFound.of(request.admin_key_id)
             revoked = await store.revoke_key(change.connection, key.id)
             names = await project_names(change.connection)
@@ -101,84 +97,6 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
                 resource = f"admin_key/{key.id}"
                 await change.record("admin_key.revoke", resource, project_id=None, before=before, after=after)
         return pb.RevokeAdminKeyResponse(admin_key=_key(revoked, names))
-
-
-class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
-    """Signs people in and out.
-
-    Args:
-        pool: The database.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def GetCaller(  # noqa: N802 - gRPC's name
-        self, request: pb.GetCallerRequest, call: AdminCall
-    ) -> pb.GetCallerResponse:
-        """Return who the caller is."""
-        actor = call.actor
-        async with reached():
-            names = await project_names(self._pool)
-        return pb.GetCallerResponse(
-            kind=actor.kind.value,
-            display_name=actor.name,
-            grants=_grant_messages(actor.grants, names),
-            session_id=str(actor.session_id or ""),
-            expire_time=timestamp(actor.expires_at),
-        )
-
-    async def CreateSession(  # noqa: N802 - gRPC's name
-        self, request: pb.CreateSessionRequest, call: AdminCall
-    ) -> pb.CreateSessionResponse:
-        """Start a session with the rights of the caller's admin key."""
-        require_valid(request)
-        actor = call.actor
-        if actor.key_id is None or actor.session_id is not None:
-            raise CredentialsInvalid("A session starts with an admin key, not with another session.")
-        token = new_session_token()
-        async with changing(self._pool, call) as change:
-            session = await store.create_session(
-                change.connection,
-                token,
-                name=actor.name,
-                grants=actor.grants,
-                key_id=actor.key_id,
-                user_agent=request.user_agent,
-            )
-            names = await project_names(change.connection)
-            await change.record("session.create", f"session/{session.id}", project_id=None)
-        return pb.CreateSessionResponse(session=_session(session, names), token=token)
-
-    async def ListSessions(  # noqa: N802 - gRPC's name
-        self, request: pb.ListSessionsRequest, call: AdminCall
-    ) -> pb.ListSessionsResponse:
-        """Return the current sessions that the caller may end."""
-        async with reached():
-            names = await project_names(self._pool)
-            sessions = await store.list_sessions(self._pool)
-        shown = [_session(one, names) for one in sessions if _manages(call.actor, one.grants)]
-        return pb.ListSessionsResponse(sessions=shown)
-
-    async def RevokeSession(  # noqa: N802 - gRPC's name
-        self, request: pb.RevokeSessionRequest, call: AdminCall
-    ) -> pb.RevokeSessionResponse:
-        """End a session: the caller's own, or one that the caller may manage."""
-        require_valid(request)
-        async with changing(self._pool, call) as change:
-            session = await store.find_session(change.connection, uuid.UUID(request.session_id))
-            is_own = session is not None and session.id == call.actor.session_id
-            if session is None or not (is_own or _manages(call.actor, session.grants)):
-                raise SessionNotFound.of(request.session_id)
-            await store.revoke_session(change.connection, session.id)
-            before = {"name": session.name}
-            await change.record("session.revoke", f"session/{session.id}", project_id=None, before=before)
-        return pb.RevokeSessionResponse()
-
-
-def _manages(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Return whether an actor is an admin of everything that the grants cover."""
-    return all(actor.may(Role.ADMIN, grant.project_id) for grant in grants)
 
 
 async def _grants(connection: Connection, messages: Iterable[pb.Grant]) -> list[Grant]:
@@ -200,36 +118,17 @@ async def _grants(connection: Connection, messages: Iterable[pb.Grant]) -> list[
     return grants
 
 
-def _grant_messages(grants: Iterable[Grant], names: Mapping[int, str]) -> list[pb.Grant]:
-    return [
-        pb.Grant(role=grant.role.value, project=names[grant.project_id] if grant.project_id else "")
-        for grant in grants
-    ]
-
-
 def _key(key: AdminKey, names: Mapping[int, str]) -> pb.AdminKey:
     return pb.AdminKey(
         admin_key_id=str(key.id),
         display_name=key.name,
         secret_hint=key.hint,
-        grants=_grant_messages(key.grants, names),
+        grants=grant_messages(key.grants, names),
         created_by=key.created_by,
         create_time=timestamp(key.created_at),
         expire_time=timestamp(key.expires_at),
         revoke_time=timestamp(key.revoked_at),
         last_use_time=timestamp(key.used_at),
-    )
-
-
-def _session(session: Session, names: Mapping[int, str]) -> pb.Session:
-    return pb.Session(
-        session_id=str(session.id),
-        display_name=session.name,
-        grants=_grant_messages(session.grants, names),
-        create_time=timestamp(session.created_at),
-        expire_time=timestamp(session.expires_at),
-        last_use_time=timestamp(session.used_at),
-        user_agent=session.user_agent,
     )
 
 

@@ -1,0 +1,94 @@
+"""Signing in by OpenID Connect: what strangers may make a server do, and who may do what afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ...domain.identity import Identity
+from ...domain.operator import Grant
+from ...domain.token_bucket import TokenBucket
+from ...errors import Overloaded, WrongState
+from .allow import grants_of
+from .settings import OidcSettings
+
+if TYPE_CHECKING:
+    from .provider import Provider, ProviderData
+
+__all__ = ["SignIn", "token_hash"]
+
+_PER_SECOND, _BURST = 10.0, 30
+"""Attempts of everyone together; each may cost a millisecond for the signature."""
+
+
+class SignIn:
+    """Identifies people by ID tokens.
+
+    Args:
+        settings: The settings.
+        clock: Returns seconds.
+    """
+
+    def __init__(self, settings: OidcSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._bucket = TokenBucket(_PER_SECOND, _BURST, clock())
+        self._provider: Provider | None = None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a provider."""
+        return bool(self.settings.issuer)
+
+    async def provider(self) -> ProviderData:
+        """Return what the provider publishes.
+
+        Raises:
+            SignInUnavailable: The provider cannot be used.
+        """
+        return await self._provider_client().data()
+
+    async def identify(self, token: str, verifier: str) -> Identity:
+        """Return the person in an ID token.
+
+        Args:
+            token: The ID token.
+            verifier: The secret of which the token has the hash.
+
+        Raises:
+            CredentialsInvalid: The token is invalid.
+            Overloaded: Too many try to sign in.
+            SignInUnavailable: The provider cannot be used.
+            WrongState: No provider is configured.
+        """
+        from .tokens import verify  # noqa: PLC0415 - see server/cli.py: commands do not need cryptography
+
+        if not self.is_configured:
+            raise WrongState(
+                "No OpenID provider is configured; set [oidc] issuer, or sign in with an admin key."
+            )
+        now = self._clock()
+        if not self._bucket.tokens(now, 1):
+            raise Overloaded
+        self._bucket.take(now)
+        return await verify(token, verifier, self.settings, self._provider_client())
+
+    def grants(self, identity: Identity, projects: Mapping[int, str]) -> tuple[Grant, ...]:
+        """Return what the person may do now; nothing if they were identified by another provider."""
+        if identity.issuer != self.settings.issuer:
+            return ()
+        return grants_of(identity, self.settings.allow, {name: one for one, name in projects.items()})
+
+    def _provider_client(self) -> Provider:
+        from .provider import Provider  # noqa: PLC0415 - see above
+
+        if self._provider is None:
+            self._provider = Provider(self.settings, self._clock)
+        return self._provider
+
+
+def token_hash(token: str) -> bytes:
+    """Return the hash of what is signed: the same signature can be written in several ways."""
+    return hashlib.sha256(token.rpartition(".")[0].encode()).digest()

@@ -73,8 +73,9 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 
-faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 11 minutes)
+faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 15 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
+	$(BIN)/python -m lab.faults.scenarios
 	$(BIN)/python -m lab.faults.database
 	$(BIN)/python -m lab.faults.full_disk
 	$(BIN)/python -m lab.strangers

@@ -34,7 +34,7 @@ from server.wiring.campaigns import apply_campaign_file
 from server.wiring.common import build_providers, opened_pool, with_database
 
 from .errors import LabError
-from .process import Process, free_port
+from .process import Process, free_port, module_env
 
 __all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product_on", "serve"]
 
@@ -107,14 +107,23 @@ class Product:
             yield dataclasses.replace(deployment, port=port, pids=pids)
 
     @asynccontextmanager
-    async def dispatching(self, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Process]:
+    async def dispatching(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        name: str = "dispatcher",
+        program: Sequence[str] | None = None,
+    ) -> AsyncIterator[Process]:
         """Run a dispatcher.
 
         Args:
             settings: settings for the dispatcher only, as nested tables.
+            name: the name of its log.
+            program: what to run instead of `clarion`.
         """
-        env = {**self.env, **_as_env(settings or {})}
-        process = Process("dispatcher", _clarion("dispatch"), self.run.log, env=env, ready="dispatching")
+        env = {**module_env(), **self.env, **_as_env(settings or {})}
+        command = [*program, "dispatch"] if program else _clarion("dispatch")
+        process = Process(name, command, self.run.log, env=env, ready="dispatching")
         async with process.running():
             yield process
 
@@ -144,6 +153,12 @@ class Product:
         await self.rows("TRUNCATE trigger, queue, attempt, dead_letter, suppression, idempotency")
         await self.rows("CHECKPOINT")
         await asyncio.to_thread(shutil.rmtree, self.run.data / "outbox", ignore_errors=True)
+
+    def gateway_process(self, port: int, upstreams: Sequence[str], env: Mapping[str, str]) -> Process:
+        """Return a process that runs `clarion gateway run`, with more environment variables."""
+        settings = _as_env({"gateway": {"port": port, "upstreams": ",".join(upstreams)}})
+        command = [*_clarion("gateway"), "run"]
+        return Process("gateway", command, self.run.log, env={**self.env, **settings, **env})
 
     def _server(self, number: int, address: str) -> Process:
         return Process(

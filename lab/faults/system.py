@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from server.up.data_folder import RunDir
 
 from ..process import Process
 from ..product import Product, product
-from ..sink import Mail, read_mails, sink
+from ..sink import Mail, Sink, read_mails, sink
 
-__all__ = ["TARGETS", "System", "running_system"]
+__all__ = ["LATENCY_TARGET", "LEASE", "MAILS", "TARGETS", "System", "mail_server", "running_system"]
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "dispatcher": ("dispatcher",),
@@ -24,9 +25,11 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "all": ("postgres", "server", "dispatcher"),
 }
 """The processes that a round can kill, in the order in which they are restarted."""
+MAILS = "mails"
+"""The file with the received mails, in the folder of the run."""
 LEASE, ANSWER_TIMEOUT, HOLD = 3.0, 4.0, 6.0
 """In seconds. They are short, so that messages of a killed dispatcher, or in doubt, are soon sent again."""
-_LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and rejected ones would not load the product
+LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and rejected ones would not load the product
 _CAMPAIGNS = """
 project: faults
 campaigns:
@@ -64,26 +67,33 @@ class System:
 
 
 @asynccontextmanager
-async def running_system(run: RunDir, seed: int) -> AsyncIterator[System]:
-    """Run everything for the block.
+async def mail_server(run: RunDir, seed: int | None) -> AsyncIterator[tuple[Sink, Path, dict[str, Any]]]:
+    """Run a sink for mails for the block; return it, a campaign file, and settings to send to it.
 
     Args:
         run: the folder of the run.
         seed: seed of the sink's random delays. With them, kills meet mails that are received but not yet
-            answered.
+            answered. None: it replies at once, and does not record the mails.
     """
-    mails, campaigns = run.data / "mails", run.data / "campaigns.yaml"
+    campaigns = run.data / "campaigns.yaml"
     campaigns.write_text(_CAMPAIGNS)
-    async with sink(run.data, "sink", "smtp", "--mails", mails, "--seed", seed) as end:
+    options = () if seed is None else ("--mails", run.data / MAILS, "--seed", seed)
+    async with sink(run.data, "sink", "smtp", *options) as end:
         doubt = {"answer_timeout": ANSWER_TIMEOUT, "in_doubt_hold": HOLD}
         provider = {**end.smtp_settings, "timeout": ANSWER_TIMEOUT, "breaker_pause": 1.0, **doubt}
-        settings = {"dispatch": {"lease": LEASE}, "providers": {"sandbox": provider}}
-        async with (
-            product(run, campaigns=campaigns, settings=settings) as core,
-            core.serving(latency_target=_LATENCY_TARGET) as deployment,
-            core.dispatching() as dispatcher,
-        ):
-            server = deployment.servers[0]
-            processes = {"postgres": core.postgres, "server": server, "dispatcher": dispatcher}
-            processes["mail server"] = end.process
-            yield System(core, deployment.port, processes, mails)
+        yield end, campaigns, {"dispatch": {"lease": LEASE}, "providers": {"sandbox": provider}}
+
+
+@asynccontextmanager
+async def running_system(run: RunDir, seed: int) -> AsyncIterator[System]:
+    """Run everything for the block; the arguments are those of `mail_server`."""
+    async with (
+        mail_server(run, seed) as (end, campaigns, settings),
+        product(run, campaigns=campaigns, settings=settings) as core,
+        core.serving(latency_target=LATENCY_TARGET) as deployment,
+        core.dispatching() as dispatcher,
+    ):
+        server = deployment.servers[0]
+        processes = {"postgres": core.postgres, "server": server, "dispatcher": dispatcher}
+        processes["mail server"] = end.process
+        yield System(core, deployment.port, processes, run.data / MAILS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.faults.finding import finding
 from lab.faults.verdict import Kill, Lost, Verdict, judge
 from lab.sink import Mail
 
@@ -77,3 +78,12 @@ def test_attempt_lost_without_a_kill_fails() -> None:
     found = verdict(ONE, TWO, lost=(Lost("id-1", 10.0, 20.0),))
     assert found.lost_without_kill == 1
     assert not found.passed
+
+
+def test_a_scenario_names_each_guarantee_that_failed() -> None:
+    found = finding(
+        "hung server", {"accepted": 9, "left after (s)": 2.04}, {"left in time": False, "kept": True}
+    )
+    assert not found.passed
+    assert str(found) == "hung server: accepted: 9, left after (s): 2.0\n  FAILED: left in time"
+    assert finding("hung server", {}, {"kept": True}).passed

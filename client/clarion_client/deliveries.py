@@ -91,6 +91,8 @@ class Delivery:
     cancelled_at: dt.datetime | None
     attempts: tuple[Attempt, ...]
     """Oldest first."""
+    test: bool = False
+    """Whether a test key triggered it: then the message is never sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def delivery_of(message: pb.Delivery) -> Delivery:
         send_at=_moment(message, "send_at"),
         cancelled_at=_moment(message, "cancel_time"),
         attempts=tuple(map(_attempt, message.attempts)),
+        test=message.test,
     )
 
 

@@ -73,7 +73,12 @@ def build(described: Described, version: str) -> dict[str, Any]:
         found = {"200": _found(kind), **responses.of_endpoint(path)}
         paths[path] = {"get": _open_operation(name, summary, found)}
     webhooks = add_webhooks(schemas, described)
-    key = {"type": "http", "scheme": "bearer", "bearerFormat": "sk_ and a UUID", "description": "An API key."}
+    key = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "sk_ or sk_test_ and a UUID",
+        "description": "An API key.",
+    }
     return {
         "openapi": "3.1.0",
         "info": {

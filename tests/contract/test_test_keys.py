@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from clarion_client import AsyncClient, Client
 from server.domain.campaign import Campaign, Channel, SendWindow, Template
 from server.domain.delivery import DeliveryState
 from server.domain.key import Scope, new_secret
@@ -162,6 +163,35 @@ async def test_batches_of_both_kinds_share_commits(
         await stack.delivered("email", trigger_id)
     await asyncio.gather(*(ended(http, test_key, one) for one in (*tests[-3:], *few)))
     assert left(stack, *tests, *few) == []
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_python_client_follows_tests(
+    stack: Stack, test_key: str, kind: type[Client | AsyncClient]
+) -> None:
+    """The example of the reference, for a recipient of every outcome."""
+    expected = {"delivered": "delivered", "refused": "dead", "throttled": "delivered", "dead": "dead"}
+    client = kind(stack.url, test_key)
+    try:
+        for name, state in expected.items():
+            address = f"{name}@clarion.test"
+            if isinstance(client, AsyncClient):
+                accepted = await client.trigger_email(44, external_id="grace", email=address)
+                changes = [one async for one in client.watch(trigger_ids=[accepted.trigger_id])]
+            else:
+                accepted = await asyncio.to_thread(
+                    client.trigger_email, 44, external_id="grace", email=address
+                )
+                ids = [accepted.trigger_id]
+                changes = await asyncio.to_thread(lambda: list(client.watch(trigger_ids=ids)))  # noqa: B023
+            last = changes[-1].delivery
+            assert (last.state, last.test) == (state, True), name
+            assert left(stack, last.trigger_id) == []
+    finally:
+        if isinstance(client, AsyncClient):
+            await client.aclose()
+        else:
+            client.close()
 
 
 async def test_test_key_sees_and_cancels_only_tests(

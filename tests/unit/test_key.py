@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.domain.key import ApiKey, hash_secret, new_secret, secret_from_header
+from server.domain.key import ApiKey, hash_secret, hint_of, is_test_secret, new_secret, secret_from_header
 from tests.kit.cases import each_case
 
 SECRET = "sk_dbf68c87-e579-4dac-b083-77fed0294e67"
@@ -20,6 +20,13 @@ KEY = ApiKey(uuid.uuid4(), 1, "a key", frozenset(), NOW)
 @pytest.mark.parametrize("header", [f"Bearer {SECRET}", f"bearer {SECRET}", f"BEARER   {SECRET}  "])
 def test_the_scheme_may_stand_in_any_case(header: str) -> None:
     assert secret_from_header(header) == SECRET
+
+
+def test_secrets_of_test_keys_are_recognised() -> None:
+    secret = new_secret(test=True)
+    assert secret_from_header(f"Bearer {secret}") == secret
+    assert (is_test_secret(secret), is_test_secret(SECRET)) == (True, False)
+    assert hint_of(secret) == f"sk_test_…{secret[-4:]}"
 
 
 @each_case(
@@ -39,6 +46,9 @@ def test_the_scheme_may_stand_in_any_case(header: str) -> None:
         f"Bearer {SECRET}\n",
         f"Bearer {SECRET}, Bearer {SECRET}",
         f"Bearer {SECRET[3:]}",
+        f"Bearer sk_live_{SECRET[3:]}",
+        f"Bearer sk_test_test_{SECRET[3:]}",
+        "Bearer sk_test_",
     ],
 )
 def test_any_other_header_holds_no_secret(header: str) -> None:

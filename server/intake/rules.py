@@ -24,6 +24,7 @@ from .typed import TriggerRequest, channel_of
 
 __all__ = ["check", "check_rules", "require_valid"]
 
+_HAS_NUL = "must not contain the character U+0000"
 _READ_DEPTH = strict_json.MAX_DEPTH + 1
 _objects_of = operator.attrgetter(*OBJECTS)
 
@@ -39,14 +40,32 @@ def check_rules(message: Message) -> list[Violation]:
 
 
 def require_valid(message: Message) -> None:
-    """Check a message against the rules in the protos.
+    """Check a message against the rules in the protos, and that the database can store its texts.
 
     Raises:
         InvalidRequest: It breaks some, all of which are named.
     """
     violations = check_rules(message)
+    broken = {violation.field for violation in violations}
+    violations += [
+        Violation(one, _HAS_NUL, "INVALID_FORMAT") for one in _with_nul(message) if one not in broken
+    ]
     if violations:
         raise InvalidRequest(violations)
+
+
+def _with_nul(message: Message, above: str = "") -> Iterator[str]:
+    """Yield the fields whose text contains NUL, which no text in PostgreSQL can."""
+    for field, value in message.ListFields():
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            continue
+        values = enumerate(value) if field.is_repeated else [(None, value)]
+        for place, one in values:
+            name = above + (field.name if place is None else f"{field.name}[{place}]")
+            if isinstance(one, Message):
+                yield from _with_nul(one, f"{name}.")
+            elif isinstance(one, str) and "\0" in one:
+                yield name
 
 
 def check(request: TriggerRequest, *, decoded: bool = False) -> list[Violation]:

@@ -22,8 +22,10 @@ import asyncpg
 
 import gateway
 from gateway import GatewaySettings
+from server.admin.client import command_line_call
 from server.config import load
 from server.domain.key import Scope, new_secret
+from server.domain.operator import Role
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.health_check import wait_serving
 from server.store.admin import keys
@@ -278,7 +280,9 @@ async def _prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[i
     settings = with_database(load(None, env), url)
     secret = new_secret()
     async with opened_pool(settings) as pool:
-        project_id, _ = await apply_campaign_file(pool, campaigns, build_providers(settings))
+        project_id, _ = await apply_campaign_file(
+            pool, campaigns, build_providers(settings), command_line_call(Role.AUTHOR)
+        )
         await keys.create_key(pool, secret, project_id=project_id, name="lab", scopes={Scope.TRIGGER})
     return project_id, secret
 

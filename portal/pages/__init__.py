@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..visit import Page, Section
-from . import access, deliveries, keys, overview, projects, suppressions, try_it
+from . import access, campaigns, deliveries, keys, overview, projects, suppressions, try_it
 
 __all__ = ["NAVIGATION", "PAGES"]
 
 _SUBJECTS = (
     overview,
     deliveries,
+    campaigns,
     suppressions,
     keys,
     projects,

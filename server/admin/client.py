@@ -15,12 +15,12 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from ..domain.operator import COMMAND_LINE, Actor, ActorKind
+from ..domain.operator import COMMAND_LINE, Actor, ActorKind, Role
 from ..errors import ClarionError, RequestError
 from .call import AdminCall, required_role
 from .services import SERVICES, Backend
 
-__all__ = ["AdminClient", "LocalAdmin", "RemoteAdmin"]
+__all__ = ["AdminClient", "LocalAdmin", "RemoteAdmin", "command_line_call"]
 
 _ADDRESS = "command line"
 _SECONDS = 60.0
@@ -37,6 +37,12 @@ class AdminClient(Protocol):
         """
 
 
+def command_line_call(role: Role | None) -> AdminCall:
+    """Return the context of a call by someone who runs a command with access to the database."""
+    actor = Actor(ActorKind.COMMAND_LINE, _user(), COMMAND_LINE)
+    return AdminCall(actor, role, _ADDRESS, str(uuid.uuid4()))
+
+
 class LocalAdmin:
     """Serves the calls in this process, for someone with access to the database.
 
@@ -46,12 +52,11 @@ class LocalAdmin:
 
     def __init__(self, backend: Backend) -> None:
         self._servicers = {name: service.build(backend) for name, service in SERVICES.items()}
-        self._actor = Actor(ActorKind.COMMAND_LINE, _user(), COMMAND_LINE)
 
     async def call(self, service: str, method: str, request: Any) -> Any:
         """Serve a call; see `AdminClient.call`."""
         described = SERVICES[service].descriptor.methods_by_name[method]
-        call = AdminCall(self._actor, required_role(described), _ADDRESS, str(uuid.uuid4()))
+        call = command_line_call(required_role(described))
         serve: Callable[..., Awaitable[Any]] = getattr(self._servicers[service], method)
         return await serve(request, call)
 

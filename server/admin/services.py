@@ -11,6 +11,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from clarion.admin.v1 import (
     api_key_pb2,
     api_key_pb2_grpc,
+    campaign_pb2,
+    campaign_pb2_grpc,
     delivery_pb2,
     delivery_pb2_grpc,
     operator_pb2,
@@ -30,6 +32,7 @@ from clarion.admin.v1 import (
 from ..store.pool import Pool
 from .admin_keys import AdminKeyServicer
 from .api_keys import ApiKeyServicer
+from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
 from .projects import ProjectServicer
@@ -98,6 +101,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: ApiKeyServicer(backend.pool),
         api_key_pb2_grpc.add_ApiKeyServiceServicer_to_server,
         api_key_pb2_grpc.ApiKeyServiceStub,
+    ),
+    "campaigns": Service(
+        campaign_pb2.DESCRIPTOR.services_by_name["CampaignService"],
+        lambda backend: CampaignServicer(backend.pool),
+        campaign_pb2_grpc.add_CampaignServiceServicer_to_server,
+        campaign_pb2_grpc.CampaignServiceStub,
     ),
     "deliveries": Service(
         delivery_pb2.DESCRIPTOR.services_by_name["DeliveryService"],

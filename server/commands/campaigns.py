@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..domain.campaign import Campaign
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..domain.operator import Role
 from ..errors import ConfigError
-from ..store.admin import campaigns as store
-from ..store.admin.projects import project_names
-from ..store.pool import reached
-from ..store.replication import changed
 from .common import Invocation, json_option, run, show_json, table
-from .common import as_json as to_json
+from .messages import as_data, moment
 from .preview import preview
+from .remote import Admin, admin_options
 
 __all__ = ["campaigns"]
+
+_SERVICE = "campaigns"
+_PAGE = 1000
+_ID = click.IntRange(1, 2**63 - 1)
+_project = click.option(
+    "--project", default="", help="The campaign's project, if several projects have a campaign with this ID."
+)
 
 
 @click.group()
 def campaigns() -> None:
-    """Apply, list, show and preview campaigns."""
+    """Apply, list, show, preview, pause and roll back campaigns."""
 
 
 campaigns.add_command(preview)
@@ -30,18 +36,24 @@ campaigns.add_command(preview)
 
 @campaigns.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace campaigns that were changed in the portal.")
 @json_option
 @click.pass_obj
-def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
-    """Write the campaigns of a YAML or TOML FILE to the database; if one is invalid, write none."""
+def apply(invocation: Invocation, *, file: Path, overwrite: bool, as_json: bool) -> None:
+    """Write the campaigns of a YAML or TOML FILE to the database; if one is invalid, write none.
+
+    They are then managed by the file, and read-only in the portal until they are released there.
+    """
+    from ..admin.client import command_line_call  # noqa: PLC0415 - see server/cli.py
     from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415
-    from ..wiring.common import build_providers  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.common import build_providers  # noqa: PLC0415
 
     providers = build_providers(invocation.settings())
+    call = command_line_call(Role.AUTHOR)
 
     async def work() -> dict[int, str]:
-        async with invocation.database() as pool, changed(pool):
-            return (await apply_campaign_file(pool, file, providers))[1]
+        async with invocation.database() as pool:
+            return (await apply_campaign_file(pool, file, providers, call, overwrite=overwrite))[1]
 
     results = run(work())
     if as_json:
@@ -50,25 +62,60 @@ def apply(invocation: Invocation, *, file: Path, as_json: bool) -> None:
         table([{"CAMPAIGN": number, "RESULT": result} for number, result in results.items()], "campaigns")
 
 
-@campaigns.command(name="list")
+@campaigns.command()
+@click.argument("file", type=click.Path(path_type=Path))
 @json_option
 @click.pass_obj
-def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
-    """List campaigns."""
-    found, projects = run(_list(invocation))
+def diff(invocation: Invocation, *, file: Path, as_json: bool) -> None:
+    """Show how the campaigns of FILE differ from the database. Change nothing."""
+    from ..wiring.campaigns import compare_campaign_file  # noqa: PLC0415 - see server/cli.py
+    from ..wiring.common import build_providers  # noqa: PLC0415
+
+    providers = build_providers(invocation.settings())
+
+    async def work() -> dict[int, list[str]]:
+        async with invocation.database() as pool:
+            return await compare_campaign_file(pool, file, providers)
+
+    found = run(work())
     if as_json:
-        show_json([{**to_json(one), "project": projects[one.project_id]} for one in found])
+        show_json(found)
+        return
+    table(
+        [
+            {"CAMPAIGN": number, "DIFFERS IN": ", ".join(fields) or "nothing"}
+            for number, fields in found.items()
+        ],
+        "campaigns",
+    )
+
+
+@campaigns.command(name="list")
+@click.option("--project", default="", help="Only campaigns of this project.")
+@click.option(
+    "--state",
+    type=click.Choice(["active", "paused", "archived"]),
+    help="Only campaigns in this state.  [default: all that are not archived]",
+)
+@json_option
+@admin_options
+def list_campaigns(*, admin: Admin, project: str, state: str | None, as_json: bool) -> None:
+    """List campaigns."""
+    found = run(_list(admin, pb.ListCampaignsRequest(project=project, campaign_state=state)))
+    if as_json:
+        show_json([as_data(one) for one in found])
         return
     table(
         [
             {
-                "ID": one.id,
-                "NAME": one.name,
-                "PROJECT": projects[one.project_id],
-                "CHANNEL": one.channel,
-                "STATE": one.state,
-                "PROVIDERS": ",".join(one.providers),
-                "LOCALES": ",".join(sorted(one.templates)),
+                "ID": one.campaign_id,
+                "NAME": one.content.display_name,
+                "PROJECT": one.project,
+                "CHANNEL": one.content.campaign_channel,
+                "STATE": one.campaign_state,
+                "PROVIDERS": ",".join(one.content.providers),
+                "VERSION": one.version,
+                "MANAGED BY": one.managed_by or None,
             }
             for one in found
         ],
@@ -77,18 +124,127 @@ def list_campaigns(invocation: Invocation, *, as_json: bool) -> None:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=int)
-@click.pass_obj
-def show(invocation: Invocation, *, campaign_id: int) -> None:
+@click.argument("campaign_id", type=_ID)
+@_project
+@admin_options
+def show(*, admin: Admin, campaign_id: int, project: str) -> None:
     """Show a campaign and its templates as JSON."""
-    found = [one for one in run(_list(invocation))[0] if one.id == campaign_id]
-    if not found:
+    show_json(as_data(run(_changed(admin, "GetCampaign", campaign_id, project))))
+
+
+@campaigns.command()
+@click.argument("campaign_id", type=_ID)
+@_project
+@json_option
+@admin_options
+def versions(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
+    """List the versions of a campaign, the newest first."""
+
+    async def work() -> list[pb.CampaignVersion]:
+        found: list[pb.CampaignVersion] = []
+        where = project or await _project_of(admin, campaign_id)
+        request = pb.ListCampaignVersionsRequest(project=where, campaign_id=str(campaign_id), page_size=100)
+        async with admin.opened() as client:
+            while True:
+                page = await client.call(_SERVICE, "ListCampaignVersions", request)
+                found += page.campaign_versions
+                request.page_token = page.next_page_token
+                if not page.next_page_token:
+                    return found
+
+    found = run(work())
+    if as_json:
+        show_json([as_data(one) for one in found])
+        return
+    table(
+        [
+            {
+                "VERSION": one.version,
+                "CREATED": moment(one.create_time) if one.HasField("create_time") else None,
+                "BY": one.created_by or None,
+                "NAME": one.content.display_name,
+            }
+            for one in found
+        ],
+        "versions",
+    )
+
+
+def _state_command(name: str, method: str, text: str) -> None:
+    """Add a command that changes the state of a campaign."""
+
+    @campaigns.command(name=name, help=text)
+    @click.argument("campaign_id", type=_ID)
+    @_project
+    @json_option
+    @admin_options
+    def change(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
+        found = run(_changed(admin, method, campaign_id, project))
+        _show(found, as_json=as_json)
+
+
+_state_command("pause", "PauseCampaign", "Reject triggers of a campaign. What waits is still sent.")
+_state_command("resume", "ResumeCampaign", "Accept triggers of a paused or archived campaign again.")
+_state_command("archive", "ArchiveCampaign", "Pause a campaign, and hide it from lists.")
+_state_command("release", "ReleaseCampaign", "Make a campaign of a file editable in the portal.")
+
+
+@campaigns.command(name="rollback")
+@click.argument("campaign_id", type=_ID)
+@click.argument("version", type=_ID)
+@_project
+@json_option
+@admin_options
+def roll_back(*, admin: Admin, campaign_id: int, version: int, project: str, as_json: bool) -> None:
+    """Make the content of VERSION the next version of a campaign."""
+    found = run(_changed(admin, "RollBackCampaign", campaign_id, project, version=version))
+    _show(found, as_json=as_json)
+
+
+def _show(campaign: pb.Campaign, *, as_json: bool) -> None:
+    if as_json:
+        show_json(as_data(campaign))
+    else:
+        click.echo(
+            f"campaign {campaign.campaign_id} is {campaign.campaign_state}, version {campaign.version}"
+        )
+
+
+async def _changed(admin: Admin, method: str, campaign_id: int, project: str, **more: Any) -> pb.Campaign:
+    """Call a method that takes and returns one campaign."""
+    kind = getattr(pb, f"{method}Request")
+    where = project or await _project_of(admin, campaign_id)
+    async with admin.opened() as client:
+        request = kind(project=where, campaign_id=str(campaign_id), **more)
+        campaign: pb.Campaign = (await client.call(_SERVICE, method, request)).campaign
+        return campaign
+
+
+async def _project_of(admin: Admin, campaign_id: int) -> str:
+    """Return the name of the only project that has a campaign with this ID.
+
+    Raises:
+        ConfigError: None has one, or several have.
+    """
+    everything = await _list(admin, pb.ListCampaignsRequest())
+    everything += await _list(admin, pb.ListCampaignsRequest(campaign_state="archived"))
+    names = sorted(one.project for one in everything if one.campaign_id == campaign_id)
+    if not names:
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
-    show_json(found[0] if len(found) == 1 else found)
+    if len(names) > 1:
+        raise ConfigError(
+            f"several projects have a campaign {campaign_id}; add --project, one of {', '.join(names)}"
+        )
+    return names[0]
 
 
-async def _list(invocation: Invocation) -> tuple[list[Campaign], Mapping[int, str]]:
-    """Return all campaigns, and the names of the projects by ID."""
-    async with invocation.database() as pool, reached(), pool.acquire() as connection:
-        found = await store.all_campaigns(connection, templates=True)
-        return sorted(found, key=lambda one: (one.project_id, one.id)), await project_names(connection)
+async def _list(admin: Admin, request: pb.ListCampaignsRequest) -> list[pb.Campaign]:
+    found: list[pb.Campaign] = []
+    request.page_size = _PAGE
+    async with admin.opened() as client:
+        while True:
+            page = await client.call(_SERVICE, "ListCampaigns", request)
+            found += page.campaigns
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ __all__ = [
     "TEST_PROVIDER",
     "Campaign",
     "CampaignState",
+    "CampaignVersion",
     "Channel",
     "RetryPolicy",
     "SendWindow",
@@ -107,6 +109,10 @@ class Campaign:
     """A Liquid template, for the header List-Unsubscribe of an email."""
     undefined: Undefined = Undefined.EMPTY
     revision: int = 0
+    managed_by: str | None = None
+    """The file that it was applied from; empty if it is edited in the portal, None if that is not known."""
+    archived_at: dt.datetime | None = None
+    """When it was archived. An archived campaign is also paused."""
     lane: str = field(init=False, compare=False)
     """The queue's lane of this campaign."""
 
@@ -122,6 +128,16 @@ class Campaign:
 def is_test_lane(lane: str) -> bool:
     """Return whether the triggers of a lane are tests."""
     return lane.endswith(f"/{TEST_PROVIDER}")
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignVersion:
+    """One version of a campaign, whose `revision` is its number."""
+
+    campaign: Campaign
+    created_at: dt.datetime | None
+    """None if an older version of Clarion created it."""
+    created_by: str
 
 
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:

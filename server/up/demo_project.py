@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clarion.admin.v1 import operator_pb2
 
-from ..admin.client import LocalAdmin
+from ..admin.client import LocalAdmin, command_line_call
 from ..config import Settings
 from ..domain.key import Scope, new_secret
 from ..domain.operator import Role
@@ -43,7 +43,8 @@ async def prepare_demo(settings: Settings, data: Path) -> str:
         project_id = await projects.ensure_project(pool, demo.PROJECT)
         if not await campaigns.list_campaigns(pool, project_id, limit=1):
             # Only at the first start: later changes to the demo's campaigns are kept.
-            await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings))
+            call = command_line_call(Role.AUTHOR)
+            await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings), call)
         await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_SCOPES)
         if not _kept(data / DEMO_ADMIN_KEY_FILE):
             _keep(data / DEMO_ADMIN_KEY_FILE, await _create_admin_key(settings, pool))

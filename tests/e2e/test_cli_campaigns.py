@@ -17,8 +17,12 @@ async def test_campaign_files_create_and_change_campaigns(demo: Stack) -> None:
 
     results = [
         json.loads((await clarion(demo.folder, "campaigns", "apply", name, "--json")).out)
-        for name in ("shop.yaml", "shop.yaml", "shop.toml")
+        for name in ("shop.yaml", "shop.yaml")
     ]
+    other = await clarion(demo.folder, "campaigns", "apply", "shop.toml")
+    differs = json.loads((await clarion(demo.folder, "campaigns", "diff", "shop.toml", "--json")).out)
+    overwriting = ("campaigns", "apply", "shop.toml", "--overwrite", "--json")
+    results.append(json.loads((await clarion(demo.folder, *overwriting)).out))
     plain = await clarion(demo.folder, "campaigns", "apply", "shop.toml")
     listed = json.loads((await clarion(demo.folder, "campaigns", "list", "--json")).out)
     shown = json.loads((await clarion(demo.folder, "campaigns", "show", "501")).out)
@@ -29,8 +33,28 @@ async def test_campaign_files_create_and_change_campaigns(demo: Stack) -> None:
         {"501": "changed"},
     ]
     assert plain.out.split() == ["CAMPAIGN", "RESULT", "501", "unchanged"]
-    assert {one["id"] for one in listed} >= {44, 45, 46, 501, 502}
-    assert (shown["name"], shown["templates"]["default"]["text"]) == ("Shop, by TOML", "Hello from TOML")
+    assert other.code == 2
+    assert "campaign 501 is managed by the file shop.yaml; see `clarion campaigns diff FILE`" in other.err
+    assert differs == {"501": ["display_name", "default.text"]}
+    assert {one["campaign_id"] for one in listed} >= {44, 45, 46, 501, 502}
+    assert (shown["content"]["display_name"], shown["managed_by"]) == ("Shop, by TOML", "shop.toml")
+    assert shown["content"]["templates"][0]["text"] == "Hello from TOML"
+
+
+async def test_campaign_is_paused_and_rolled_back(demo: Stack) -> None:
+    (demo.folder / "states.yaml").write_text(_YAML.replace("501", "511").replace("502", "512"))
+    await clarion(demo.folder, "campaigns", "apply", "states.yaml")
+    paused = await clarion(demo.folder, "campaigns", "pause", "511")
+    assert paused.out == "campaign 511 is paused, version 2\n", paused.err
+    read_only = await clarion(demo.folder, "campaigns", "rollback", "511", "1")
+    assert "is managed by the file states.yaml" in read_only.err
+    await clarion(demo.folder, "campaigns", "release", "511")
+    rolled = await clarion(demo.folder, "campaigns", "rollback", "511", "1", "--json")
+    assert json.loads(rolled.out)["campaign_state"] == "paused", rolled.err
+    shown = json.loads((await clarion(demo.folder, "campaigns", "versions", "511", "--json")).out)
+    assert [one["version"] for one in shown] == list(range(len(shown), 0, -1))
+    unknown = await clarion(demo.folder, "campaigns", "pause", "99999")
+    assert "there is no campaign 99999; `clarion campaigns list` shows them" in unknown.err
 
 
 _YAML = """

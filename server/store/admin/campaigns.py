@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import asyncpg
 import msgspec
 
-from ...domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow, Template, Undefined
+from ...domain.campaign import (
+    Campaign,
+    CampaignState,
+    CampaignVersion,
+    Channel,
+    RetryPolicy,
+    SendWindow,
+    Template,
+    Undefined,
+)
 from ..pool import Connection, Pool
 from ..sql import load
 
-__all__ = ["all_campaigns", "apply_campaigns", "find_campaign", "list_campaigns"]
+__all__ = [
+    "all_campaigns",
+    "apply_campaign",
+    "apply_campaigns",
+    "find_campaign",
+    "find_version",
+    "list_campaigns",
+    "list_page",
+    "list_versions",
+    "release",
+    "set_state",
+]
 
 _SQL = load("admin/campaigns.sql")
 _templates = msgspec.json.Decoder(dict[str, Template])
@@ -19,7 +41,7 @@ _retry = msgspec.json.Decoder(RetryPolicy | None)
 _window = msgspec.json.Decoder(SendWindow | None)
 
 
-def _campaign(row: asyncpg.Record) -> Campaign:
+def _campaign(row: asyncpg.Record | Mapping[str, Any]) -> Campaign:
     return Campaign(
         project_id=row["project_id"],
         id=row["id"],
@@ -34,6 +56,8 @@ def _campaign(row: asyncpg.Record) -> Campaign:
         unsubscribe_url=row["unsubscribe_url"],
         undefined=Undefined(row["undefined"]),
         revision=row["revision"],
+        managed_by=row["managed_by"],
+        archived_at=row["archived_at"],
     )
 
 
@@ -43,9 +67,19 @@ async def all_campaigns(connection: Connection, *, templates: bool) -> list[Camp
     return [_campaign(row) for row in await connection.fetch(*statement())]
 
 
-async def find_campaign(pool: Pool, project_id: int, campaign_id: int) -> Campaign | None:
-    """Return one campaign of a project."""
-    row = await pool.fetchrow(*_SQL["find"](project_id=project_id, id=campaign_id))
+async def find_campaign(
+    database: Pool | Connection, project_id: int, campaign_id: int, *, lock: bool = False
+) -> Campaign | None:
+    """Return one campaign of a project.
+
+    Args:
+        database: The database.
+        project_id: The project.
+        campaign_id: The campaign.
+        lock: Whether to lock the row until the end of the transaction.
+    """
+    statement = _SQL["lock" if lock else "find"](project_id=project_id, id=campaign_id)
+    row = await database.fetchrow(*statement)
     return _campaign(row) if row else None
 
 
@@ -57,14 +91,127 @@ async def list_campaigns(
     return [_campaign(row) for row in rows]
 
 
-async def apply_campaigns(pool: Pool, campaigns: Iterable[Campaign]) -> dict[int, str]:
+async def list_page(
+    pool: Pool,
+    projects: Collection[int] | None,
+    *,
+    state: str | None,
+    channel: Channel | None,
+    name: str | None,
+    after: tuple[int, int],
+    limit: int,
+) -> list[Campaign]:
+    """Return campaigns without templates, by project and ID.
+
+    Args:
+        pool: The database.
+        projects: Only campaigns of these projects.
+        state: `active`, `paused` or `archived`; None for all that are not archived.
+        channel: Only campaigns of this channel.
+        name: Text that the name contains, in any case.
+        after: The project and the ID after which to start.
+        limit: The maximum number of campaigns.
+    """
+    statement = _SQL["page"](
+        projects=None if projects is None else sorted(projects),
+        state=state,
+        channel=channel,
+        name=name,
+        after_project=after[0],
+        after=after[1],
+        limit=limit,
+    )
+    return [_campaign(row) for row in await pool.fetch(*statement)]
+
+
+async def apply_campaigns(pool: Pool, campaigns: Iterable[Campaign], author: str = "") -> dict[int, str]:
     """Create or change campaigns in one transaction; return `created`, `changed` or `unchanged` by id."""
-    results: dict[int, str] = {}
     async with pool.acquire() as connection, connection.transaction():
-        for campaign in campaigns:
-            revision = await connection.fetchval(*_SQL["apply"](**_values(campaign)))
-            results[campaign.id] = {None: "unchanged", 1: "created"}.get(revision, "changed")
-    return results
+        return {one.id: await apply_campaign(connection, one, author) for one in campaigns}
+
+
+async def apply_campaign(connection: Connection, campaign: Campaign, author: str) -> str:
+    """Create or change a campaign, and keep the result as a version.
+
+    Args:
+        connection: The database, in a transaction.
+        campaign: The campaign; its revision is ignored.
+        author: The name of who makes the change.
+
+    Returns:
+        `created`, `changed` or `unchanged`.
+    """
+    revision = await connection.fetchval(*_SQL["apply"](**_values(campaign)))
+    if revision is None:
+        return "unchanged"
+    await _keep_version(connection, campaign.project_id, campaign.id, author)
+    return "created" if revision == 1 else "changed"
+
+
+async def set_state(
+    connection: Connection, campaign: Campaign, state: CampaignState, author: str, *, archived: bool = False
+) -> Campaign:
+    """Pause, resume or archive an existing campaign, and return it."""
+    return await _set(connection, campaign, author, state=state, managed_by=None, archived=archived)
+
+
+async def release(connection: Connection, campaign: Campaign, author: str) -> Campaign:
+    """Make a campaign that a file manages editable in the portal, and return it."""
+    archived = campaign.archived_at is not None
+    return await _set(connection, campaign, author, state=campaign.state, managed_by="", archived=archived)
+
+
+async def list_versions(
+    pool: Pool, project_id: int, campaign_id: int, *, before: int | None, limit: int
+) -> list[CampaignVersion]:
+    """Return the versions of a campaign with numbers below `before`, the newest first."""
+    statement = _SQL["versions"](project_id=project_id, campaign_id=campaign_id, before=before, limit=limit)
+    return [_version(row) for row in await pool.fetch(*statement)]
+
+
+async def find_version(
+    connection: Connection, project_id: int, campaign_id: int, number: int
+) -> CampaignVersion | None:
+    """Return a version of a campaign, or None."""
+    statement = _SQL["version"](project_id=project_id, campaign_id=campaign_id, number=number)
+    row = await connection.fetchrow(*statement)
+    return _version(row) if row else None
+
+
+async def _set(
+    connection: Connection,
+    campaign: Campaign,
+    author: str,
+    *,
+    state: CampaignState,
+    managed_by: str | None,
+    archived: bool,
+) -> Campaign:
+    row = await connection.fetchrow(
+        *_SQL["set_state"](
+            project_id=campaign.project_id,
+            id=campaign.id,
+            state=state.value,
+            managed_by=managed_by,
+            archived=archived,
+        )
+    )
+    assert row is not None  # noqa: S101 - campaigns are never deleted
+    await _keep_version(connection, campaign.project_id, campaign.id, author)
+    return _campaign(row)
+
+
+async def _keep_version(connection: Connection, project_id: int, campaign_id: int, author: str) -> None:
+    await connection.execute(*_SQL["keep_version"](project_id=project_id, id=campaign_id, author=author))
+
+
+def _version(row: asyncpg.Record) -> CampaignVersion:
+    content = msgspec.json.decode(row["content"])
+    archived_at = content.get("archived_at")
+    content["archived_at"] = dt.datetime.fromisoformat(archived_at) if archived_at else None
+    # Versions that were kept when the table was made lack its newest columns.
+    campaign = _campaign({"managed_by": None, **content})
+    return CampaignVersion(campaign, row["created_at"], row["created_by"])
 
 
 def _values(campaign: Campaign) -> dict[str, object]:
@@ -82,4 +229,5 @@ def _values(campaign: Campaign) -> dict[str, object]:
         "send_window": msgspec.json.encode(campaign.window).decode(),
         "unsubscribe_url": campaign.unsubscribe_url,
         "undefined": campaign.undefined.value,
+        "managed_by": campaign.managed_by,
     }

@@ -24,7 +24,13 @@ from ...domain.waiting import (
 from ..pool import Pool
 from ..sql import load
 
-__all__ = ["find_lane_waits", "find_reports", "find_suppression_paused", "find_waiting"]
+__all__ = [
+    "find_lane_waits",
+    "find_providers",
+    "find_reports",
+    "find_suppression_paused",
+    "find_waiting",
+]
 
 _SQL = load("records/waiting.sql")
 _providers = msgspec.json.Decoder(dict[str, ProviderStatus])
@@ -46,6 +52,14 @@ async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiti
 async def find_suppression_paused(pool: Pool) -> set[str]:
     """Return the providers for which a running dispatcher has paused suppression."""
     return suppression_paused((await find_reports(pool))[1])
+
+
+async def find_providers(pool: Pool) -> set[str] | None:
+    """Return the providers that a running dispatcher has; None if none runs, or one does not report them."""
+    reports = (await find_reports(pool))[1]
+    if not reports or any(report.providers is None for report in reports):
+        return None
+    return {name for report in reports for name in report.providers or ()}
 
 
 async def find_reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:

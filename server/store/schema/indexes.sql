@@ -1,12 +1,12 @@
 -- Indexes of tables that may be large, each built without blocking writers, after the migrations.
 -- The name of a statement is that of its index. Built once: for another definition, use another name.
 
--- name: trigger_of_address
 -- An operator looks for the messages to an address.
+-- name: trigger_of_address
 CREATE INDEX CONCURRENTLY trigger_of_address ON trigger (address, id)
 
+-- A delivery shows the webhook messages about it.
 -- name: webhook_message_about
--- A delivery shows the messages about it.
 CREATE INDEX CONCURRENTLY webhook_message_about ON webhook_message (trigger_id) WHERE trigger_id IS NOT NULL
 
 -- name: trigger_of_tests

@@ -1,0 +1,242 @@
+"""Converts campaigns to and from messages of the admin API, and checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import msgspec
+
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..channels import CHANNELS
+from ..domain.campaign import Campaign, Channel, RetryPolicy, SendWindow, Template, Undefined
+from ..errors import InvalidRequest, Violation
+from ..intake.rules import check_rules
+from ..templates.check import check_templates
+from .paging import etag_of
+
+__all__ = [
+    "campaign_message",
+    "changed_fields",
+    "content_message",
+    "etag_of_campaign",
+    "state_of",
+    "to_campaign",
+    "values_of",
+    "with_content_of",
+]
+
+_PARTS = ("subject", "text", "html", "mjml", "title")
+
+
+def to_campaign(
+    request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest | pb.PreviewCampaignRequest,
+    current: Campaign,
+    providers: Collection[str] | None,
+) -> Campaign:
+    """Return a campaign with the content of a request.
+
+    Args:
+        request: The request.
+        current: The campaign whose project, ID and state it gets.
+        providers: The configured providers; None if they are not known.
+
+    Raises:
+        InvalidRequest: The content is invalid; every violation is included.
+    """
+    violations = check_rules(request)
+    content = request.content
+    channel = _channel(content.campaign_channel, violations)
+    if violations or channel is None:
+        raise InvalidRequest(violations)
+    campaign = Campaign(
+        project_id=current.project_id,
+        id=current.id,
+        name=content.display_name,
+        channel=channel,
+        providers=tuple(content.providers),
+        state=current.state,
+        sender=content.sender,
+        templates={_locale(one.locale): _template(one) for one in content.templates},
+        retry=_retry(content),
+        window=_window(content, violations),
+        unsubscribe_url=content.unsubscribe_url,
+        undefined=Undefined.STRICT if content.strict_variables else Undefined.EMPTY,
+        revision=current.revision,
+        managed_by="",
+    )
+    violations += _problems(content, campaign, providers)
+    if violations:
+        raise InvalidRequest(violations)
+    return campaign
+
+
+def campaign_message(campaign: Campaign, project: str) -> pb.Campaign:
+    """Return a campaign as a message."""
+    return pb.Campaign(
+        project=project,
+        campaign_id=campaign.id,
+        content=content_message(campaign),
+        campaign_state=state_of(campaign),
+        version=campaign.revision,
+        managed_by=campaign.managed_by or "",
+        etag=etag_of_campaign(campaign),
+    )
+
+
+def content_message(campaign: Campaign) -> pb.CampaignContent:
+    """Return what a campaign sends and how."""
+    retry, window = campaign.retry, campaign.window
+    return pb.CampaignContent(
+        display_name=campaign.name,
+        campaign_channel=campaign.channel.value,
+        providers=campaign.providers,
+        sender=campaign.sender,
+        templates=[
+            pb.CampaignTemplate(locale=locale, **{part: getattr(one, part) for part in _PARTS})
+            for locale, one in sorted(campaign.templates.items())
+        ],
+        retry_policy=pb.RetryPolicy(
+            max_attempts=retry.max_attempts,
+            first_delay_seconds=retry.first_delay,
+            factor=retry.factor,
+            max_delay_seconds=retry.max_delay,
+            ttl_seconds=retry.ttl,
+        )
+        if retry
+        else None,
+        window_opens=window.opens if window else "",
+        window_closes=window.closes if window else "",
+        unsubscribe_url=campaign.unsubscribe_url,
+        strict_variables=campaign.undefined is Undefined.STRICT,
+    )
+
+
+def with_content_of(version: Campaign, current: Campaign) -> Campaign:
+    """Return the current campaign with the content of a version; its state stays as it is."""
+    return replace(
+        version,
+        state=current.state,
+        revision=current.revision,
+        managed_by=current.managed_by,
+        archived_at=current.archived_at,
+    )
+
+
+def changed_fields(before: Campaign, after: Campaign) -> list[str]:
+    """Return the names of what differs in the content or the state of two versions of a campaign."""
+    old, new = content_message(before), content_message(after)
+    names = [field.name for field in pb.CampaignContent.DESCRIPTOR.fields if field.name != "templates"]
+    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
+    if before.state is not after.state:
+        changed.append("campaign_state")
+    for locale in sorted({*before.templates, *after.templates}):
+        one, other = before.templates.get(locale, Template()), after.templates.get(locale, Template())
+        changed += [f"{locale}.{part}" for part in _PARTS if getattr(one, part) != getattr(other, part)]
+    return changed
+
+
+def state_of(campaign: Campaign) -> str:
+    """Return the state of a campaign as a word."""
+    return "archived" if campaign.archived_at else campaign.state.value
+
+
+def etag_of_campaign(campaign: Campaign) -> str:
+    """Return the identifier of the campaign's version."""
+    return etag_of({"version": campaign.revision})
+
+
+def values_of(campaign: Campaign) -> Mapping[str, object]:
+    """Return what the audit log records; templates are in the versions."""
+    return {
+        "version": campaign.revision,
+        "name": campaign.name,
+        "channel": campaign.channel,
+        "providers": campaign.providers,
+        "state": state_of(campaign),
+        "sender": campaign.sender,
+        "locales": sorted(campaign.templates),
+        "managed_by": campaign.managed_by,
+    }
+
+
+def _problems(
+    content: pb.CampaignContent, campaign: Campaign, providers: Collection[str] | None
+) -> list[Violation]:
+    """Return everything else that is wrong with the content."""
+    spec = CHANNELS[campaign.channel]
+    unknown = sorted(set(campaign.providers) - set(providers)) if providers is not None else []
+    found = [
+        Violation(
+            "content.providers",
+            f"no running dispatcher has {', '.join(unknown)}; configured are: "
+            f"{', '.join(sorted(providers or ())) or 'none'}",
+            "UNKNOWN_VALUE",
+        )
+        for _ in unknown[:1]
+    ]
+    if len(set(campaign.providers)) < len(campaign.providers):
+        found.append(Violation("content.providers", "names a provider twice", "ALREADY_USED"))
+    if len(campaign.templates) < len(content.templates):
+        found.append(Violation("content.templates", "has a locale twice", "ALREADY_USED"))
+    if not campaign.templates:
+        found.append(Violation("content.templates", "needs at least the locale default", "REQUIRED"))
+    found += [
+        Violation(_field_of(problem), problem.partition(": ")[2] or problem, "INVALID_FORMAT")
+        for problem in spec.campaign_problems(campaign)
+    ]
+    found += [
+        Violation("content.templates", problem, "INVALID_FORMAT") for problem in check_templates(campaign)
+    ]
+    return found
+
+
+def _field_of(problem: str) -> str:
+    """Return the field of a problem, whose text begins with the name that a campaign file has for it."""
+    name = problem.partition(":")[0]
+    return f"content.{name}" if name in pb.CampaignContent.DESCRIPTOR.fields_by_name else "content"
+
+
+def _channel(word: str, violations: list[Violation]) -> Channel | None:
+    try:
+        return Channel(word)
+    except ValueError:
+        if word:
+            description = f"must be one of {', '.join(Channel)}"
+            violations.append(Violation("content.campaign_channel", description, "UNKNOWN_VALUE"))
+        return None
+
+
+def _locale(written: str) -> str:
+    return written.replace("_", "-").lower()
+
+
+def _template(one: pb.CampaignTemplate) -> Template:
+    return Template(**{part: getattr(one, part) for part in _PARTS})
+
+
+def _retry(content: pb.CampaignContent) -> RetryPolicy | None:
+    if not content.HasField("retry_policy"):
+        return None
+    given = content.retry_policy
+    return RetryPolicy(
+        max_attempts=given.max_attempts or RetryPolicy().max_attempts,
+        first_delay=given.first_delay_seconds,
+        factor=given.factor,
+        max_delay=given.max_delay_seconds,
+        ttl=given.ttl_seconds,
+    )
+
+
+def _window(content: pb.CampaignContent, violations: list[Violation]) -> SendWindow | None:
+    opens, closes = content.window_opens, content.window_closes
+    if bool(opens) != bool(closes):
+        missing = "closes" if opens else "opens"
+        violations.append(Violation(f"content.window_{missing}", "is required with the other", "REQUIRED"))
+    if not (opens and closes):
+        return None
+    if opens == closes:
+        description = "equals window_opens; leave both empty to send at any time"
+        violations.append(Violation("content.window_closes", description, "OUT_OF_RANGE"))
+    return msgspec.convert({"opens": opens, "closes": closes}, SendWindow)

@@ -1,0 +1,129 @@
+"""Renders previews of campaigns in a thread, so that an expensive template does not delay other calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..channels import CHANNELS
+from ..channels.base import Message
+from ..domain.campaign import Campaign
+from ..domain.delivery_errors import DeliveryError
+from ..domain.json_limits import MAX_DEPTH, exceeds_depth
+from ..domain.locale import normal_locale
+from ..domain.trigger import Trigger
+from ..errors import InvalidRequest, Overloaded, Violation
+from ..intake.timezones import timezone_problem
+from ..templates.limits import Cost
+from ..templates.render import Renderer, chosen_locale
+
+__all__ = ["Previews"]
+
+_MAX_WAITING = 4
+
+
+class Previews:
+    """Renders one preview at a time, each within the CPU time that a message may take."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
+        self._waiting = 0
+
+    async def render(
+        self, campaign: Campaign, request: pb.PreviewCampaignRequest, timezone: str
+    ) -> pb.PreviewCampaignResponse:
+        """Return the message of a sample trigger.
+
+        Args:
+            campaign: The campaign, with its templates.
+            request: The sample data.
+            timezone: The time zone of users without one.
+
+        Raises:
+            InvalidRequest: The sample data is invalid, or a template cannot be rendered with it.
+            Overloaded: Too many previews wait.
+        """
+        trigger = _sample(campaign, request)
+        if self._waiting >= _MAX_WAITING:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            message, cost = await asyncio.get_running_loop().run_in_executor(
+                self._thread, _rendered, campaign, trigger, timezone
+            )
+        except DeliveryError as error:
+            raise InvalidRequest([Violation("content.templates", str(error), "INVALID_FORMAT")]) from error
+        finally:
+            self._waiting -= 1
+        return _response(campaign, trigger, message, cost)
+
+
+def _rendered(campaign: Campaign, trigger: Trigger, timezone: str) -> tuple[Message, Cost]:
+    return Renderer(capacity=1).render_with_cost(campaign, trigger, timezone_fallback=timezone)
+
+
+def _sample(campaign: Campaign, request: pb.PreviewCampaignRequest) -> Trigger:
+    """Return a trigger with the data of a request and sample data for the rest.
+
+    Raises:
+        InvalidRequest: The data is invalid; every violation is included.
+    """
+    violations = [
+        *_object_violations("event", request.event),
+        *_object_violations("user_data", request.user_data),
+    ]
+    if request.timezone and (problem := timezone_problem(request.timezone)):
+        violations.append(Violation("timezone", problem, "UNKNOWN_VALUE"))
+    locale = ""
+    try:
+        locale = normal_locale(request.locale) if request.locale else ""
+    except ValueError:
+        violations.append(Violation("locale", "is not a BCP 47 tag, such as pt-BR", "INVALID_FORMAT"))
+    if violations:
+        raise InvalidRequest(violations)
+    return Trigger(
+        uuid.UUID(int=0),
+        campaign.project_id,
+        campaign.id,
+        campaign.channel,
+        external_id="EXTERNAL_ID",
+        address=CHANNELS[campaign.channel].address.sample,
+        timezone=request.timezone,
+        locale=locale,
+        user_data=request.user_data,
+        event=request.event,
+    )
+
+
+def _object_violations(field: str, text: str) -> list[Violation]:
+    if not text:
+        return []
+    if exceeds_depth(text):
+        description = f"is nested deeper than {MAX_DEPTH} levels, which is the limit"
+        return [Violation(field, description, "OUT_OF_RANGE")]
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        return [Violation(field, f"is not valid JSON: {error}", "MALFORMED_JSON")]
+    return [] if isinstance(value, dict) else [Violation(field, "must be a JSON object", "WRONG_TYPE")]
+
+
+def _response(
+    campaign: Campaign, trigger: Trigger, message: Message, cost: Cost
+) -> pb.PreviewCampaignResponse:
+    segments = message.segments
+    text = getattr(message, "text", "") or getattr(message, "body", "")
+    return pb.PreviewCampaignResponse(
+        chosen_locale=chosen_locale(campaign, trigger.locale),
+        subject=getattr(message, "subject", ""),
+        text=text,
+        html=getattr(message, "html", ""),
+        title=getattr(message, "title", ""),
+        sms_segments=segments.count if segments else 0,
+        sms_encoding=segments.encoding if segments else "",
+        cpu_milliseconds=cost.seconds * 1000,
+    )

@@ -1,0 +1,127 @@
+"""Campaigns in the portal: create, edit, preview, roll back, states, conflicts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import create_key, sign_in
+from tests.kit.browser import check_page, screenshot
+from tests.kit.stack import EXAMPLE, Stack, client
+from tests.kit.until import until
+
+
+async def create(page: Page, stack: Stack) -> str:
+    """Create an email campaign of the project demo; return its number."""
+    number = str(uuid.uuid4().int % 10**9 + 1000)
+    await page.goto(f"{stack.url}/portal/campaigns/new?project=demo")
+    await check_page(page)
+    await page.get_by_label("ID", exact=True).fill(number)
+    await page.get_by_label("Name").fill("Welcome")
+    await page.get_by_label("Providers").fill("sandbox")
+    await page.get_by_label("Sender").fill("Shop <shop@example.com>")
+    await page.get_by_label("Subject, for email").fill("Hello")
+    await page.get_by_label("Text", exact=True).fill("Hello {{ event.random_field }}")
+    await page.get_by_role("button", name="Create campaign").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(f"Campaign {number}: Welcome")
+    return number
+
+
+async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    await check_page(page)
+    await page.get_by_role("link", name="Edit").click()
+    await check_page(page)
+    text = page.get_by_label("Plain text")
+    await text.fill("Broken {% if %}")
+    await page.get_by_role("button", name="Save as the next version").click()
+    await expect(page.get_by_text("line 1")).not_to_have_count(0)
+    await expect(text).to_have_value("Broken {% if %}")
+    await check_page(page)
+    await text.fill("Changed {{ event.random_field }} <script>alert(1)</script>")
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.get_by_text("Changed value <script>")).not_to_have_count(0)
+    await check_page(page)
+    await screenshot(page, "portal-campaign-edit")
+    await page.get_by_role("button", name="Save as the next version").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 2 is in force within a second.")
+    assert "Changed value" in await delivered(stack, number)
+    await page.get_by_role("link", name="Roll back to version 1").click()
+    await check_page(page)
+    await page.get_by_role("button", name="Roll back").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 3 has the content of 1.")
+    assert "Hello value" in await delivered(stack, number)
+    await page.goto(f"{stack.url}/portal/campaigns?name=welcome")
+    await check_page(page)
+
+
+async def delivered(stack: Stack, number: str) -> str:
+    """Trigger a campaign once all processes know its last version; return the email."""
+    await stack.until_in_force()
+    async with client(stack) as http:
+        path = f"/api/client/campaigns/{number}/trigger"
+        answer = await http.post(path, json=EXAMPLE, headers=stack.headers())
+        assert answer.status_code == 204, answer.text
+    return (await stack.delivered("email", answer.headers["x-trigger-id"])).read_text()
+
+
+async def test_campaign_is_paused_and_archived(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    await page.get_by_role("link", name="Pause").click()
+    await check_page(page)
+    await page.get_by_role("button", name="Pause it").click()
+    await expect(page.get_by_role("status")).to_have_text(f"Campaign {number} was paused.")
+
+    async def rejected() -> bool:
+        async with client(stack) as http:
+            path = f"/api/client/campaigns/{number}/trigger"
+            return (await http.post(path, json=EXAMPLE, headers=stack.headers())).status_code == 422
+
+    await until(rejected, "the paused campaign rejects triggers")
+    await page.get_by_role("link", name="Archive").click()
+    await page.get_by_role("button", name="Archive it").click()
+    await page.goto(f"{stack.url}/portal/campaigns?campaign_state=archived")
+    await expect(page.get_by_role("cell", name=number)).to_have_count(1)
+    await page.goto(f"{stack.url}/portal/campaigns")
+    await expect(page.get_by_role("cell", name=number)).to_have_count(0)
+
+
+async def test_second_editor_sees_the_conflict(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    other = await page.context.new_page()
+    for one in (page, other):
+        await one.goto(f"{stack.url}/portal/campaigns/demo/{number}/edit")
+    await page.get_by_label("Name").fill("First")
+    await page.get_by_role("button", name="Save as the next version").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 2 is in force within a second.")
+    await other.get_by_label("Name").fill("Second")
+    await other.get_by_role("button", name="Save as the next version").click()
+    await expect(other.get_by_text("Someone else has saved a change")).to_be_visible()
+    await expect(other.get_by_label("Name")).to_have_value("Second")
+    await other.get_by_role("button", name="Save as the next version").click()
+    await expect(other.get_by_role("status")).to_have_text("Version 3 is in force within a second.")
+
+
+async def test_campaign_of_a_file_is_released_first(page: Page, stack: Stack) -> None:
+    await page.goto(f"{stack.url}/portal/campaigns/demo/44")
+    await expect(page.get_by_text("The file campaigns.yaml manages this campaign")).to_be_visible()
+    await expect(page.get_by_role("link", name="Edit")).to_have_count(0)
+    await check_page(page)
+    await screenshot(page, "portal-campaign")
+    await page.get_by_role("link", name="Preview").click()
+    await page.get_by_label("Event").fill(json.dumps({"random_field": "<b>bold</b>"}))
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator("iframe.message")).to_have_count(1)
+    await check_page(page)
+
+
+async def test_viewer_cannot_change_campaigns(stranger: Page, stack: Stack) -> None:
+    await sign_in(stranger, stack, await create_key(stack, "viewer"))
+    await stranger.goto(f"{stack.url}/portal/campaigns/demo/45")
+    await expect(stranger.get_by_role("link", name="Pause")).to_have_count(0)
+    await check_page(stranger)
+    await stranger.goto(f"{stack.url}/portal/campaigns/demo/45/pause")
+    await stranger.get_by_role("button", name="Pause it").click()
+    await expect(stranger.get_by_text("needs the role author")).to_be_visible()

@@ -37,6 +37,7 @@ def _failures(verdict: Verdict) -> list[str]:
     failures = {
         "accepted and not delivered": verdict.missing,
         "duplicates without a kill": verdict.unexplained,
+        f"delivered more than {verdict.most_copies} times": verdict.excessive,
         "duplicates with different Message-IDs": verdict.unrecognisable,
         "mails with another trigger ID": verdict.mismatched,
         "attempts lost without a kill": [verdict.lost_without_kill] if verdict.lost_without_kill else [],

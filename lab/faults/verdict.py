@@ -69,6 +69,14 @@ class Verdict:
     duplicates: tuple[Duplicate, ...]
     mismatched: tuple[str, ...]
     """Calls whose mail does not have their trigger ID in its Message-ID."""
+    most_copies: int | None = None
+    """How often a message may be delivered at most; None if only kills limit it."""
+
+    @property
+    def excessive(self) -> tuple[Duplicate, ...]:
+        """Triggers that were delivered too often."""
+        most = self.most_copies
+        return tuple(one for one in self.duplicates if most is not None and len(one.mails) > most)
 
     @property
     def unexplained(self) -> tuple[Duplicate, ...]:
@@ -87,13 +95,18 @@ class Verdict:
             self.missing
             or self.unexplained
             or self.unrecognisable
+            or self.excessive
             or self.mismatched
             or self.lost_without_kill
         )
 
 
 def judge(
-    accepted: Mapping[str, str], mails: Sequence[Mail], lost: Sequence[Lost], kills: Sequence[Kill]
+    accepted: Mapping[str, str],
+    mails: Sequence[Mail],
+    lost: Sequence[Lost],
+    kills: Sequence[Kill],
+    most_copies: int | None = None,
 ) -> Verdict:
     """Compare accepted calls with received mails, and duplicates with kills.
 
@@ -102,6 +115,7 @@ def judge(
         mails: what the sink received.
         lost: attempts without an outcome.
         kills: when processes were killed.
+        most_copies: how often a message may be delivered at most.
     """
     by_call: dict[str, list[Mail]] = defaultdict(list)
     for mail in mails:
@@ -118,6 +132,7 @@ def judge(
         mismatched=tuple(
             call for call, trigger_id in accepted.items() if _trigger_ids(by_call.get(call)) - {trigger_id}
         ),
+        most_copies=most_copies,
     )
 
 

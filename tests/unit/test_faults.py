@@ -68,6 +68,16 @@ def test_one_kill_does_not_explain_three_mails() -> None:
     assert len(found.unexplained) == 1
 
 
+def test_third_copy_fails_where_two_are_allowed() -> None:
+    """Also if a hang explains each of them."""
+    lost = [Lost("id-2", 99.0, 101.0), Lost("id-2", 99.5, 102.0)]
+    two, three = (judge(ACCEPTED, [ONE, *[TWO] * copies], lost, [KILL], 2) for copies in (2, 3))
+    assert two.passed
+    assert [duplicate.call for duplicate in three.excessive] == ["two"]
+    assert not three.unexplained
+    assert not three.passed
+
+
 def test_duplicate_with_another_message_id_fails() -> None:
     found = verdict(ONE, TWO, mail("two", "id-9"), lost=(Lost("id-2", 99.0, 101.0),))
     assert len(found.unrecognisable) == len(found.mismatched) == 1

@@ -66,6 +66,7 @@ def environment(**values: Any) -> Environment:
     )
     found.filters["moment"] = moment
     found.filters["number"] = _number
+    found.filters["duration"] = _duration
     found.globals.update(values)
     return found
 
@@ -89,3 +90,13 @@ def moment(value: Timestamp | dt.datetime | None) -> Mapping[str, str] | None:
 def _number(value: float) -> str:
     """Return a number with separators of thousands."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in its largest unit, such as `3 min`."""
+    if seconds < 1:
+        return f"{max(1, round(seconds * 1000))} ms"
+    for limit, size, unit in ((100, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{_number(round(seconds / size, 1))} {unit}"
+    return f"{_number(round(seconds / 86_400, 1))} days"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..visit import Page, Section
-from . import access, campaigns, deliveries, keys, overview, projects, suppressions, try_it
+from . import access, campaigns, deliveries, keys, overview, projects, providers, suppressions, try_it
 
 __all__ = ["NAVIGATION", "PAGES"]
 
@@ -12,6 +12,7 @@ _SUBJECTS = (
     deliveries,
     campaigns,
     suppressions,
+    providers,
     keys,
     projects,
     access,

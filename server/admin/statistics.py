@@ -10,7 +10,7 @@ from ..domain.campaign import is_test_lane
 from ..domain.statistics import HOUR, Counts, Window, quantile
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
-from ..store.pool import Pool, reached
+from ..store.pool import Pool, reached, reading
 from ..store.queue.triggers import PostgresQueue
 from ..store.statistics import read
 from .call import AdminCall
@@ -51,6 +51,8 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
         period = _PERIODS[request.period]
         step = _step(request, period)
         campaign_id = campaign_id_in(request)
+        grouping = pb.StatisticsGrouping.Name(request.group_by).removeprefix("STATISTICS_GROUPING_")
+        group_by = grouping.lower() if request.group_by else ""
         async with reached():
             project = await call.project(self._pool, request.project) if request.project else None
             wanted = read.StatisticsFilter(
@@ -60,12 +62,13 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
                 channel=channel_of(request.channel),
                 provider=request.provider or None,
             )
-            window = Window(await read.database_time(self._pool), period, step)
-            grouping = pb.StatisticsGrouping.Name(request.group_by).removeprefix("STATISTICS_GROUPING_")
-            group_by = grouping.lower() if request.group_by else ""
-            series = await read.read_series(self._pool, wanted, window, group_by=group_by, most=_MOST_GROUPS)
             lanes = [one for one in await PostgresQueue(self._pool).lanes() if not is_test_lane(one)]
-            oldest = await read.oldest_due(self._pool, lanes, wanted)
+            async with reading(self._pool, enable_hashjoin="on") as connection:
+                window = Window(await read.database_time(connection), period, step)
+                series = await read.read_series(
+                    connection, wanted, window, group_by=group_by, most=_MOST_GROUPS
+                )
+                oldest = await read.oldest_due(connection, lanes, wanted)
         groups = series.groups or ([] if group_by else [read.Group("", "", "", 0)])
         return pb.QueryStatisticsResponse(
             start_time=timestamp(window.start),

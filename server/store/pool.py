@@ -17,7 +17,17 @@ from .connection_errors import NO_SESSIONS, explained
 from .primary import Primary, RawConnection, ServerConnection
 from .sql import Statement, load
 
-__all__ = ["READING", "Connection", "Pool", "connect", "is_outage", "open_pool", "reached", "run_in_chunks"]
+__all__ = [
+    "READING",
+    "Connection",
+    "Pool",
+    "connect",
+    "is_outage",
+    "open_pool",
+    "reached",
+    "reading",
+    "run_in_chunks",
+]
 
 # Generic in the type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -77,6 +87,17 @@ async def reached() -> AsyncIterator[None]:
             raise
         log.warning("store unavailable", error=type(error).__name__)
         raise StoreUnavailable from error
+
+
+@asynccontextmanager
+async def reading(pool: Pool, **settings: str) -> AsyncIterator[Connection]:
+    """Use a connection with the settings READING, and others, in one transaction for the block."""
+    chosen = {**READING, **settings}
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await connection.execute(
+            *_SQL["apply_local_settings"](names=list(chosen), values=list(chosen.values()))
+        )
+        yield connection
 
 
 async def run_in_chunks(pool: Pool, statement: Statement, chunk: int, **values: object) -> int:

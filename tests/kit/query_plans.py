@@ -31,6 +31,8 @@ class Explained:
         self.most = 0
         self.most_of_all = 0
         self.kinds: set[str] = set()
+        self.scanned: set[str] = set()
+        """Tables that were read from end to end."""
 
     async def fetchrow(self, text: str, *arguments: object) -> Any:
         return (await self.fetch(text, *arguments))[0]
@@ -44,4 +46,5 @@ class Explained:
         self.most = max(node["Actual Rows"] * node["Actual Loops"] for node in found)
         self.most_of_all = max(self.most, self.most_of_all)
         self.kinds |= {node["Node Type"] for node in found}
+        self.scanned |= {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
         return await self.pool.fetch(text, *arguments)

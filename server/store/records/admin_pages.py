@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import asyncpg
 
 from ...domain.campaign import Channel
 from ...domain.delivery import DeliveryState
-from ..pool import READING, Connection, Pool
+from ..pool import Connection, Pool, reading
 from ..sql import Statement, load
 from .admin_lists import AdminFilter
 from .pages import CLOCK_DIFFERENCE, first_id_at
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 _SQL = load("records/admin_pages.sql")
-_LOCAL = load("pool.sql")["apply_local_settings"]
 _SCANNED = 5_000
 """Triggers that a page looks at: 30 to 100 ms, depending on what is in memory."""
 _GROUPED = 10_000
@@ -113,7 +111,7 @@ async def list_page(
         after: Only triggers older than this one.
         limit: The maximum number of deliveries.
     """
-    async with _reading(pool) as connection:
+    async with reading(pool) as connection:
         projects = await _project_ids(connection, wanted)
         values = {
             **wanted.arguments(),
@@ -135,7 +133,7 @@ async def list_page(
 
 async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetterGroup]:
     """Return the groups of the newest 10,000 dead letters of the filter's projects, the largest first."""
-    async with _reading(pool) as connection:
+    async with reading(pool) as connection:
         projects = await _project_ids(connection, wanted)
         statement = _SQL["dead_letter_groups"](projects=projects, scan=_GROUPED, limit=_GROUPS)
         return [DeadLetterGroup(**row) for row in await connection.fetch(*statement)]
@@ -162,14 +160,6 @@ async def _project_ids(connection: Connection, wanted: AdminFilter) -> Collectio
     visible = wanted.arguments()["visible"]
     rows = await connection.fetch(*_SQL["project_ids"](visible=visible, project=wanted.project))
     return [row["id"] for row in rows]
-
-
-@asynccontextmanager
-async def _reading(pool: Pool) -> AsyncIterator[Connection]:
-    """Use a connection with the settings READING for the block."""
-    async with pool.acquire() as connection, connection.transaction(readonly=True):
-        await connection.execute(*_LOCAL(names=list(READING), values=list(READING.values())))
-        yield connection
 
 
 def _page(rows: Sequence[asyncpg.Record], limit: int) -> DeliveryPage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ...domain.campaign import Channel
 from ...domain.statistics import HOUR, MINUTE, Counts, Kind, Window
-from ..pool import Pool
+from ..pool import Connection, Pool
 from ..records.pages import first_id_at
 from ..sql import load
 from .rollup import LAG
@@ -92,19 +92,19 @@ class ProviderResults:
     last_success: dt.datetime | None = None
 
 
-async def database_time(pool: Pool) -> dt.datetime:
+async def database_time(database: Connection | Pool) -> dt.datetime:
     """Return the database's time."""
-    now: dt.datetime = await pool.fetchval(*_SQL["now"]())
+    now: dt.datetime = await database.fetchval(*_SQL["now"]())
     return now
 
 
 async def read_series(
-    pool: Pool, wanted: StatisticsFilter, window: Window, *, group_by: str, most: int
+    database: Connection | Pool, wanted: StatisticsFilter, window: Window, *, group_by: str, most: int
 ) -> Series:
     """Return the counts between two times.
 
     Args:
-        pool: The database.
+        database: The database, with the settings READING; hash joins may be allowed.
         wanted: Which messages.
         window: When.
         group_by: `channel`, `provider`, `campaign`, `project` or empty.
@@ -121,7 +121,7 @@ async def read_series(
         "end": window.end,
         "step": window.step,
     }
-    rows = await pool.fetch(*_SQL["series"](**values, group_by=group_by, most=most))
+    rows = await database.fetch(*_SQL["series"](**values, group_by=group_by, most=most))
     groups: dict[tuple[object, ...], Group] = {}
     for row in rows:
         key = (row["channel"], row["provider"], row["project_id"], row["campaign_id"])
@@ -134,19 +134,21 @@ async def read_series(
     return Series(list(groups.values()), rows[0]["groups"] if rows else 0)
 
 
-async def oldest_due(pool: Pool, lanes: Sequence[str], wanted: StatisticsFilter) -> dict[Channel, float]:
+async def oldest_due(
+    database: Connection | Pool, lanes: Sequence[str], wanted: StatisticsFilter
+) -> dict[Channel, float]:
     """Return for each channel the seconds since its oldest due trigger became due."""
     statement = _SQL["oldest_due"](lanes=list(lanes), most=_FIRST_OF_LANE, **wanted.of_projects())
-    return {Channel(row["channel"]): row["age"] for row in await pool.fetch(*statement)}
+    return {Channel(row["channel"]): row["age"] for row in await database.fetch(*statement)}
 
 
-async def provider_results(pool: Pool) -> dict[str, ProviderResults]:
+async def provider_results(database: Connection | Pool) -> dict[str, ProviderResults]:
     """Return what each provider did in the last hour."""
     found: dict[str, ProviderResults] = {}
-    for row in await pool.fetch(*_SQL["provider_counts"]()):
+    for row in await database.fetch(*_SQL["provider_counts"]()):
         results = found.setdefault(row["provider"], ProviderResults())
         results.counts.add(Kind(row["kind"]), 0, row["count"])
-    for row in await pool.fetch(*_SQL["provider_results"](most=_MOST_ERRORS)):
+    for row in await database.fetch(*_SQL["provider_results"](most=_MOST_ERRORS)):
         results = found.setdefault(row["provider"], ProviderResults())
         if row["error"]:
             results.errors.append(

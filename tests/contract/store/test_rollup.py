@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -17,13 +18,20 @@ from server.store.records.cancel import cancel
 from server.store.records.pages import first_id_at
 from server.store.statistics import read
 from server.store.statistics.rollup import Rollup
-from tests.kit.query_plans import reading
+from tests.kit.query_plans import Explained, reading
 from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.until import until
 
 DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, IN_DOUBT = AttemptOutcome
 ALL = read.StatisticsFilter()
 NO_LAG = dt.timedelta(0)
+OLD_TRIGGERS = """
+    INSERT INTO trigger
+        (id, project_id, campaign_id, channel, external_id, address, timezone, locale, user_data, event)
+    SELECT overlay(gen_random_uuid()::text PLACING '00000000' FROM 1)::uuid, 1, 44, 'email', '', '', '', '',
+        '', ''
+    FROM generate_series(1, $1::int4)
+"""
 AGED = """
     INSERT INTO statistic
     VALUES ($1, now() - make_interval(secs => $2::int4), 1, 1, 'email', '', 'accepted', 0, 1)
@@ -183,6 +191,25 @@ async def test_tests_do_not_count(pool: Pool, counting: Pool) -> None:
         assert await read.oldest_due(pool, ["email/sandbox"], ALL) == {}
         await all_counted(counting)
     assert await read.provider_results(pool) == {}
+
+
+@pytest.mark.usefixtures("new_tables")
+async def test_no_query_reads_all_triggers(url: str, pool: Pool, counting: Pool) -> None:
+    """Nor does counting. Triggers that were counted long ago are not read again."""
+    await pool.execute(OLD_TRIGGERS, 3000)
+    for _ in range(3):
+        queue, claim = await claimed(pool)
+        await queue.finish([ended(claim, DELIVERED)])
+    await pool.execute("ANALYZE")
+    window = Window(await read.database_time(pool), 3600, 60)
+    async with reading(url, enable_hashjoin="on") as opened:
+        explained: Any = Explained(opened)
+        found = await read.read_series(explained, ALL, window, group_by="channel", most=20)
+        assert (found.groups[0].total.of[Kind.ACCEPTED], explained.most_of_all <= 3) == (3, True)
+        await read.oldest_due(explained, ["email/sandbox"], ALL)
+        assert explained.scanned <= {"statistic_position"}  # one row
+    await all_counted(counting)
+    assert await totals(pool) == {Kind.ACCEPTED: 3, Kind.DELIVERED: 3}
 
 
 async def test_groups_and_filters(pool: Pool, counting: Pool) -> None:

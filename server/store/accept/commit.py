@@ -22,9 +22,8 @@ from ..pool import Connection, Pool, is_outage
 from ..replication import NotReplicated, replicated
 from ..sql import Statement
 from .statements import (
-    COLUMNS,
     SQL,
-    column_values,
+    columns_of,
     joined_key_arguments,
     key_arguments,
     place_arguments,
@@ -47,7 +46,6 @@ _COPY_FROM = 100
 _CONNECTION_LOST = "The connection to the database was lost; the trigger may or may not have been accepted."
 _NOT_REPLICATED = "No database replica confirmed the trigger; it may or may not have been accepted."
 
-_INSERT, _INSERT_AGAIN, _INSERT_WITH_KEYS = SQL["insert"], SQL["insert_again"], SQL["insert_with_keys"]
 _CLAIM_KEYS, _QUEUE = SQL["claim_keys"], SQL["queue"]
 
 
@@ -129,26 +127,28 @@ class TriggerCommit:
     async def _first_try(self, entries: Sequence[ValidTrigger]) -> Known:
         if len(entries) >= _COPY_FROM:
             return await self._copy(entries)
-        return await self._insert(entries, _INSERT)
+        return await self._insert(entries, "insert")
 
     async def _second_try(self, entries: Sequence[ValidTrigger]) -> Known:
         """Write entries that the first try may have written, or may still write without a client."""
-        return await self._insert(entries, _INSERT_AGAIN)
+        return await self._insert(entries, "insert_again")
 
-    async def _insert(self, entries: Sequence[ValidTrigger], statement: Statement) -> Known:
-        values = trigger_arguments(entries) | place_arguments(entries)
+    async def _insert(self, entries: Sequence[ValidTrigger], name: str) -> Known:
+        columns = columns_of(entries)
+        values = trigger_arguments(entries, columns) | place_arguments(entries)
         if any(entry.key for entry in entries):
             values |= key_arguments(entries) | {"lifetime": self._key_lifetime}
-            return known_keys(await self._fetch(_INSERT_WITH_KEYS, **values))
-        await self._fetch(statement, **values)
+            return known_keys(await self._fetch(columns.sql["insert_with_keys"], **values))
+        await self._fetch(columns.sql[name], **values)
         return {}
 
     async def _copy(self, entries: Sequence[ValidTrigger]) -> Known:
         async with self._pinned.transaction() as connection:
             known = await self._claim_keys([entry for entry in entries if entry.key])
             new = _without_duplicates(entries, known)
+            columns = columns_of(new)
             await connection.copy_records_to_table(
-                "trigger", records=(column_values(entry.trigger) for entry in new), columns=COLUMNS
+                "trigger", records=(columns.values(entry.trigger) for entry in new), columns=columns.names
             )
             await self._queue(connection, new)
         return known

@@ -7,7 +7,7 @@ PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) 
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
 GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
 # Made from the descriptors, the last only in part, and committed: a changed one is made again.
-REFERENCE := docs/reference/errors.md docs/reference/grpc.md docs/reference/rest.md
+REFERENCE := docs/reference/errors.md docs/reference/grpc.md docs/reference/rest.md docs/reference/roles.md
 # The last that is written, so that make sees by it whether all is up to date.
 BUILT := protos/clarion/v1/openapi.json
 # What the last release promised: a new contract must still read and write it.

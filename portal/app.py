@@ -104,7 +104,7 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
             pass
         is_stranger = portal.cookies.token(request) not in portal.recent_tokens
         kept = form or await read_form(request, is_stranger=is_stranger)
-        return sign_in.to_sign_in(portal, request, kept)
+        return await sign_in.to_sign_in(portal, _caller(request, ""), request, kept)
 
     return endpoint
 

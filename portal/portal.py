@@ -7,6 +7,7 @@ from typing import Any
 
 from .api import AdminApi
 from .live import SharedPolls
+from .oidc import KeptForms, OidcClient
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
 from .settings import PortalSettings
@@ -30,6 +31,8 @@ class Portal:
         self.cookies = Cookies(settings)
         self.static = StaticFiles(self.base)
         self.throttle = Throttle()
+        self.oidc = OidcClient(self.api, settings.oidc_client_secret)
+        self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()
         self.polls = SharedPolls()
         self._templates = environment(

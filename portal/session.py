@@ -25,6 +25,7 @@ __all__ = ["Cookies", "RecentTokens", "csrf_token", "is_csrf_token"]
 _TOKEN = re.compile(r"as_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FORM, _NOTICE = b"clarion portal form", b"clarion portal notice"
 _NOTICE_SECONDS = 60
+_ATTEMPT_SECONDS = 600
 _MAX_NOTICE = 500
 _MAX_TOKENS = 10_000
 
@@ -108,6 +109,23 @@ class Cookies:
     def drop_notice(self, request: Request, response: Response) -> None:
         """Delete the text of the previous page."""
         self._set(request, response, "notice", "", max_age=0)
+
+    def put_attempt(self, request: Request, response: Response, value: str) -> None:
+        """Keep an attempt to sign in at the OpenID provider."""
+        self._set(request, response, "oidc", value, max_age=_ATTEMPT_SECONDS)
+
+    def attempt(self, request: Request) -> str:
+        """Return the attempt to sign in at the OpenID provider, or an empty text."""
+        return request.cookies.get(self._name(request, "oidc"), "")
+
+    def drop_attempt(self, request: Request, response: Response) -> None:
+        """Delete the attempt to sign in at the OpenID provider."""
+        self._set(request, response, "oidc", "", max_age=0)
+
+    def origin(self, request: Request) -> str:
+        """Return scheme and host of the gateway, as browsers reach it."""
+        scheme = "https" if self.is_secure(request) else "http"
+        return self._settings.public_url or f"{scheme}://{request.headers.get('host', '')}"
 
     def _name(self, request: Request, what: str) -> str:
         return f"{'__Host-' if self.is_secure(request) else ''}clarion-{what}"

@@ -82,8 +82,7 @@ class Visit:
     @property
     def origin(self) -> str:
         """Scheme and host of the gateway, as browsers reach it."""
-        scheme = "https" if self.portal.cookies.is_secure(self.request) else "http"
-        return self.portal.settings.public_url or f"{scheme}://{self.request.headers.get('host', '')}"
+        return self.portal.cookies.origin(self.request)
 
     @property
     def project(self) -> str:

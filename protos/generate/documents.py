@@ -6,7 +6,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from . import errors_page, grpc_page, members_table, openapi, page
+from . import errors_page, grpc_page, members_table, openapi, page, roles_page
 from .described import load
 from .reasons import reasons
 
@@ -24,6 +24,7 @@ def documents() -> dict[str, str]:
     return {
         "docs/reference/errors.md": errors_page.render(described),
         "docs/reference/grpc.md": grpc_page.render(described),
+        "docs/reference/roles.md": roles_page.render(described),
         members_table.PAGE: members_table.with_table(by_hand, document),
         "protos/clarion/v1/docs.html": page.render(document, reasons(described).values()),
         "protos/clarion/v1/openapi.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",

@@ -52,7 +52,7 @@ class _Places:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Take a place for the duration of the block.
+        """Occupy a place during the block.
 
         Raises:
             Overloaded: All are taken.

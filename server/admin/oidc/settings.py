@@ -55,7 +55,7 @@ class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if "openid" not in self.scopes:
             raise ValueError("scopes: must contain openid")
         if not self.allow:
-            raise ValueError("allow: is empty, so nobody could sign in; add an email or a group")
+            raise ValueError("allow: is empty; add at least one email or group")
 
 
 def is_safe_url(url: str) -> bool:

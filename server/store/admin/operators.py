@@ -117,7 +117,7 @@ async def create_session(
     Args:
         connection: The connection, in a transaction.
         token: The session's token.
-        name: Who signs in.
+        name: The name of the person.
         grants: What the session may do.
         key_id: The admin key that starts it.
         user_agent: The browser.

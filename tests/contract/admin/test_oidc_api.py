@@ -122,7 +122,7 @@ async def test_no_start_ends_sessions_of_admin_keys(pool: Pool, viewer: Operator
     assert (await replace(viewer, secret=made["token"]).call("GET", "/caller")).status_code == 200
 
 
-async def test_without_a_provider_nobody_signs_in_by_it(pool: Pool) -> None:
+async def test_sign_in_needs_a_provider(pool: Pool) -> None:
     with pytest.raises(WrongState, match="No OpenID provider"):
         await create(admin_of(pool, load(None, {})), "a.b.c")
 

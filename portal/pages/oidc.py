@@ -1,0 +1,117 @@
+"""Signing in at the OpenID provider: the way there, and back."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse, Response
+
+from clarion.admin.v1 import operator_pb2 as pb
+
+from ..errors import ApiError
+from ..forms import KEPT, Form
+from ..oidc import Attempt, SignInFailed
+from .stranger import MAX_AGENT, OpenPage, Stranger, show_sign_in, started
+
+__all__ = ["OPEN_PAGES"]
+
+_CALLBACK = "/sign-in/oidc/callback"
+_OUTDATED = "This sign-in is outdated, or was not begun in this browser. Start again."
+_MAX_SHOWN = 200
+
+
+async def begin(stranger: Stranger) -> Response:
+    """Lead to the provider."""
+    portal, query = stranger.portal, stranger.request.query_params
+    provider, problem = await portal.oidc.provider(stranger.caller)
+    if problem or not provider.issuer:
+        return await _failed(stranger, problem or "No OpenID provider is configured.")
+    attempt = Attempt.begin(query.get("next", ""), query.get(KEPT, ""))
+    url = portal.oidc.url(provider, attempt, _redirect_uri(stranger))
+    response = RedirectResponse(url, HTTPStatus.SEE_OTHER)
+    portal.cookies.put_attempt(stranger.request, response, attempt.encoded())
+    return response
+
+
+async def finish(stranger: Stranger) -> Response:
+    """Start a session for the person whom the provider has signed in."""
+    portal, request = stranger.portal, stranger.request
+    attempt = Attempt.decoded(portal.cookies.attempt(request))
+    try:
+        token = await _session(stranger, attempt)
+    except (SignInFailed, ApiError) as error:
+        return await _failed(stranger, str(error), error.status, attempt)
+    assert attempt is not None  # noqa: S101 - without one, there is no session
+    values = {"next": attempt.next, KEPT: portal.kept_forms.take(attempt.kept)}
+    response = await started(replace(stranger, form=Form(None, values)), token)
+    portal.cookies.drop_attempt(request, response)
+    return response
+
+
+async def _session(stranger: Stranger, attempt: Attempt | None) -> str:
+    """Return the token of a new session.
+
+    Raises:
+        SignInFailed: The provider has not signed the person in, or this is not the browser that began.
+        ApiError: The servers do not accept the ID token, or it has no access.
+    """
+    portal, query = stranger.portal, stranger.request.query_params
+    if attempt is None or not hmac.compare_digest(query.get("state", "").encode(), attempt.state.encode()):
+        raise SignInFailed(_OUTDATED)
+    provider, problem = await portal.oidc.provider(stranger.caller)
+    if problem or not provider.issuer:
+        raise SignInFailed(problem or "No OpenID provider is configured.")
+    if query.get("iss", provider.issuer) != provider.issuer:  # RFC 9207
+        raise SignInFailed("The answer is from another provider. Start again.")
+    code = query.get("code", "")
+    if not code:
+        why = query.get("error_description") or query.get("error") or "it sent no code"
+        raise SignInFailed(f"The provider did not sign you in: {why[:_MAX_SHOWN]}")
+    address = stranger.caller.address
+    portal.throttle.check(address)
+    try:
+        return await _exchanged(stranger, provider, code, attempt)
+    except (SignInFailed, ApiError):
+        portal.throttle.failed(address)
+        raise
+
+
+async def _exchanged(stranger: Stranger, provider: pb.GetSignInResponse, code: str, attempt: Attempt) -> str:
+    """Return the token of a new session for a code of the provider."""
+    portal = stranger.portal
+    id_token = await portal.oidc.id_token(provider, code, attempt, _redirect_uri(stranger))
+    made: pb.CreateSessionByOidcResponse = await portal.api.call(
+        pb.CreateSessionByOidcRequest(
+            id_token=id_token,
+            nonce_verifier=attempt.nonce_verifier,
+            user_agent=stranger.request.headers.get("user-agent", "")[:MAX_AGENT],
+        ),
+        stranger.caller,
+    )
+    return made.token
+
+
+async def _failed(
+    stranger: Stranger,
+    why: str,
+    status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE,
+    attempt: Attempt | None = None,
+) -> Response:
+    """Return the sign-in page with what went wrong. What was typed is still kept."""
+    form = Form(None, {"next": attempt.next if attempt else ""})
+    form.fail("", why)
+    form.status = status
+    kept = attempt.kept if attempt else ""
+    response = await show_sign_in(stranger.portal, stranger.caller, form, kept=kept)
+    stranger.portal.cookies.drop_attempt(stranger.request, response)
+    return response
+
+
+def _redirect_uri(stranger: Stranger) -> str:
+    portal = stranger.portal
+    return f"{portal.cookies.origin(stranger.request)}{portal.base}{_CALLBACK}"
+
+
+OPEN_PAGES: tuple[OpenPage, ...] = (("/sign-in/oidc", begin), (_CALLBACK, finish))

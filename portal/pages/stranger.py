@@ -1,0 +1,119 @@
+"""People who are not signed in: their requests, the sign-in page, and how their session starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from clarion.admin.v1 import operator_pb2 as pb
+
+from ..api import Caller
+from ..errors import ApiError
+from ..forms import KEPT, Form, kept_fields
+from ..portal import Portal
+from ..session import csrf_token
+
+__all__ = ["MAX_AGENT", "OpenPage", "Stranger", "end_session", "show_sign_in", "started"]
+
+_LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x1f\x7f]*")
+_MAX_NEXT = 2000
+MAX_AGENT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A request by a person who need not be signed in.
+
+    Attributes:
+        portal: The portal.
+        request: The request.
+        form: What was sent.
+        caller: The caller of the API; without a session, its secret is empty.
+    """
+
+    portal: Portal
+    request: Request
+    form: Form
+    caller: Caller
+
+
+OpenPage: TypeAlias = tuple[str, Callable[[Stranger], Awaitable[Response]]]
+"""The path of a page that needs no session, and what serves it."""
+
+
+async def started(stranger: Stranger, token: str) -> Response:
+    """Return the answer that sets the cookie of a new session and leads to where the person wanted to go.
+
+    Any session before is ended: a new session never continues another.
+    """
+    portal, request = stranger.portal, stranger.request
+    await end_session(portal, stranger.caller)
+    target = portal.base + _local(stranger.form["next"])
+    kept = stranger.form.text(KEPT)
+    response: Response
+    if kept:
+        text = portal.render(
+            "resume.html",
+            **_outside("Signed in again"),
+            target=target,
+            fields=kept_fields(kept),
+            csrf=csrf_token(token),
+        )
+        response = Response(text, media_type="text/html; charset=utf-8")
+    else:
+        response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+    portal.cookies.sign_in(request, response, token)
+    portal.recent_tokens.add(token)
+    return response
+
+
+async def end_session(portal: Portal, caller: Caller) -> None:
+    """End the caller's session, if it has one that has not ended."""
+    if not caller.secret:
+        return
+    try:
+        who: pb.GetCallerResponse = await portal.api.call(pb.GetCallerRequest(), caller)
+        await portal.api.call(pb.RevokeSessionRequest(session_id=who.session_id), caller)
+    except ApiError as error:
+        if not error.is_signed_out:
+            raise
+
+
+async def show_sign_in(portal: Portal, caller: Caller, form: Form, *, kept: str = "") -> Response:
+    """Return the sign-in page.
+
+    Args:
+        portal: The portal.
+        caller: Who asks.
+        form: The form; with what was typed before the session ended, if there is any.
+        kept: The ID under which that is kept already.
+    """
+    provider, problem = await portal.oidc.provider(caller)
+    kept = kept or (portal.kept_forms.put(form.text(KEPT)) if provider.issuer else "")
+    query = {name: text for name, text in (("next", form["next"]), (KEPT, kept)) if text}
+    text = portal.render(
+        "sign_in.html",
+        **_outside("Sign in"),
+        form=form,
+        provider=urlsplit(provider.issuer).netloc,
+        provider_problem=problem,
+        oidc_url=f"{portal.base}/sign-in/oidc?{urlencode(query)}".rstrip("?"),
+    )
+    return Response(text, int(form.status), media_type="text/html; charset=utf-8")
+
+
+def _outside(title: str) -> dict[str, Any]:
+    """Return what the layout needs outside a session."""
+    return {"visit": None, "title": title, "crumbs": [], "notice": ""}
+
+
+def _local(path: str) -> str:
+    """Return a path within the portal; the overview for anything else."""
+    return path if len(path) <= _MAX_NEXT and _LOCAL.fullmatch(path) else "/"

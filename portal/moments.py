@@ -6,7 +6,9 @@ import datetime as dt
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["NOT_A_TIME", "parse_moment"]
+from .errors import ApiError
+
+__all__ = ["NOT_A_TIME", "parse_moment", "read_moment"]
 
 NOT_A_TIME = "Enter a date, or a date and a time (UTC), such as 2026-01-31 or 2026-01-31T08:00."
 
@@ -24,4 +26,18 @@ def parse_moment(text: str) -> Timestamp:
         raise ValueError(text) from error
     found = Timestamp()
     found.FromDatetime(utc)
+    return found
+
+
+def read_moment(text: str) -> Timestamp:
+    """Return the time that a page put into its form.
+
+    Raises:
+        ApiError: The form was changed.
+    """
+    found = Timestamp()
+    try:
+        found.FromJsonString(text)
+    except ValueError as error:
+        raise ApiError("INVALID_REQUEST", "This form is outdated; open it again.", status=422) from error
     return found

@@ -28,6 +28,7 @@ from .up import demo
 __all__ = ["GROUPS", "main"]
 
 GROUPS = (
+    "audit",
     "campaigns",
     "deliveries",
     "gateway",

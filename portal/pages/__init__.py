@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ..visit import Page, Section
-from . import access, campaigns, deliveries, keys, overview, projects, providers, suppressions, try_it
+from . import (
+    access,
+    audit,
+    campaigns,
+    deliveries,
+    keys,
+    overview,
+    projects,
+    providers,
+    suppressions,
+    try_it,
+    webhooks,
+)
 
 __all__ = ["NAVIGATION", "PAGES"]
 
@@ -12,10 +24,12 @@ _SUBJECTS = (
     deliveries,
     campaigns,
     suppressions,
+    webhooks,
     providers,
     keys,
     projects,
     access,
+    audit,
     try_it,
 )
 """In the order of the navigation. A new subject is one line here."""

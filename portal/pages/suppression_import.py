@@ -60,7 +60,7 @@ async def import_suppressions(visit: Visit) -> Response:
                     notice = f"Suppressed {added:,} more; {rows - added:,} were suppressed already."
                     return visit.redirect("/suppressions", notice, project=visit.query("project"))
                 form.fail("", "There are many recipients. Send the form again to continue with the rest.")
-            _say_how_many(form, added)
+            _note_progress(form, added)
     return visit.page("suppressions_import.html", "Import suppressions", crumbs=[_SUPPRESSIONS])
 
 
@@ -134,7 +134,7 @@ def _in_file(violation: Violation, part: _Part) -> Violation:
     return Violation(f"csv[{line - 1}]", f"{name.removesuffix('es')}: {violation.description}")
 
 
-def _say_how_many(form: Form, added: int) -> None:
-    """Say in the form what was done, though not all was."""
+def _note_progress(form: Form, added: int) -> None:
+    """Note in the form how much of the file was done before the error."""
     done = f"{added:,} recipients of the file are suppressed; send the corrected file again for the rest."
     form.problem = " ".join(filter(None, (form.problem, done if added else "")))

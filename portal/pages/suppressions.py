@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 
 from clarion.admin.v1 import suppression_pb2 as pb
@@ -13,7 +12,7 @@ from clarion.admin.v1 import suppression_pb2 as pb
 from ..bulk import until_done
 from ..csv_files import EXPORT, csv_download
 from ..errors import ApiError
-from ..moments import NOT_A_TIME, parse_moment
+from ..moments import NOT_A_TIME, parse_moment, read_moment
 from ..visit import Page, Section, Visit
 from ..words import word_of
 from .suppression_import import IMPORT_PAGES
@@ -115,7 +114,7 @@ async def _remove(visit: Visit, totals: dict[str, int]) -> bool:
     if filters.HasField("since"):
         request.since.CopyFrom(filters.since)
     if form["until"]:
-        request.until.CopyFrom(_until(form["until"]))
+        request.until.CopyFrom(read_moment(form["until"]))
 
     async def step() -> bool:
         part: pb.RemoveSuppressionsResponse = await visit.call(request)
@@ -182,20 +181,6 @@ def _filtered(visit: Visit, kind: type[FilteredT]) -> FilteredT | None:
 
 def _is_filtered(visit: Visit) -> bool:
     return any(visit.query(name) for name in ("project", *_FILTERS))
-
-
-def _until(text: str) -> Timestamp:
-    """Return the time at which a removal began, from the form.
-
-    Raises:
-        ApiError: The form was changed.
-    """
-    found = Timestamp()
-    try:
-        found.FromJsonString(text)
-    except ValueError as error:
-        raise ApiError("INVALID_REQUEST", "This form is outdated; open it again.", status=422) from error
-    return found
 
 
 def _row(one: pb.Suppression) -> list[str]:

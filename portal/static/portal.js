@@ -137,6 +137,15 @@ function startTail(box) {
   update();
 }
 
+// A page that answered a form with a secret: reloading it must not send the form again.
+function leaveForm() {
+  const page = document.querySelector("[data-reload]");
+  if (page) {
+    history.replaceState(null, "", page.dataset.reload);
+  }
+}
+
+leaveForm();
 showLocalTimes(document);
 showCopyButtons();
 checkFields();

@@ -11,6 +11,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from clarion.admin.v1 import (
     api_key_pb2,
     api_key_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
     campaign_pb2,
     campaign_pb2_grpc,
     delivery_pb2,
@@ -32,6 +34,7 @@ from clarion.admin.v1 import (
 from ..store.pool import Pool
 from .admin_keys import AdminKeyServicer
 from .api_keys import ApiKeyServicer
+from .audit_log import AuditServicer
 from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
@@ -137,6 +140,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: ProviderServicer(backend.pool),
         provider_pb2_grpc.add_ProviderServiceServicer_to_server,
         provider_pb2_grpc.ProviderServiceStub,
+    ),
+    "audit": Service(
+        audit_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        lambda backend: AuditServicer(backend.pool),
+        audit_pb2_grpc.add_AuditServiceServicer_to_server,
+        audit_pb2_grpc.AuditServiceStub,
     ),
 }
 """The services, by the name that `AdminClient` has for each."""

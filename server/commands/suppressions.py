@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,9 +14,9 @@ import click
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..admin.client import AdminClient
-from ..domain.wording import printable
 from ..errors import ConfigError
 from .common import CHANNEL, MOMENT, as_utc, echo, json_option, run, show_json, table
+from .csv_cells import cell, without_quote
 from .messages import as_data, moment, word
 from .remote import Admin, admin_options
 
@@ -26,9 +25,6 @@ __all__ = ["suppressions"]
 F = TypeVar("F", bound=Callable[..., Any])
 _SERVICE = "suppressions"
 _PAGE = 1000
-_QUOTE = "'"
-_FORMULA = re.compile(r"[=@-]|\+(?![0-9]+$)")
-"""What spreadsheets take for a formula (OWASP: CSV injection); telephone numbers are none."""
 _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
 
 
@@ -171,7 +167,7 @@ def _read_csv(file: Path, reason: str) -> dict[tuple[str, str], list[str]]:
             raise ConfigError(
                 f"{file}, line {number}: channel and address are required; the first line names the columns"
             )
-        groups.setdefault((channel, row.get("reason") or reason), []).append(_without_quote(address))
+        groups.setdefault((channel, row.get("reason") or reason), []).append(without_quote(address))
     return groups
 
 
@@ -189,19 +185,9 @@ def export(*, admin: Admin, channel: str | None, **chosen: Any) -> None:
         async with admin.opened() as client:
             async for one in _pages(client, request, None):
                 data = as_data(one)
-                out.writerow([_cell(data[name]) for name in _COLUMNS])
+                out.writerow([cell(data[name]) for name in _COLUMNS])
 
     run(work())
-
-
-def _cell(text: str) -> str:
-    """Return a cell that spreadsheets do not take for a formula."""
-    shown = printable(text)
-    return f"{_QUOTE}{shown}" if _FORMULA.match(shown) else shown
-
-
-def _without_quote(cell: str) -> str:
-    return cell[1:] if cell.startswith(_QUOTE) and _FORMULA.match(cell[1:]) else cell
 
 
 @suppressions.command()

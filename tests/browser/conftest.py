@@ -35,7 +35,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Run Clarion, unless the tests are skipped."""
-    settings: dict[str, object] = {"portal": {"enabled": True}}
+    settings: dict[str, object] = {"portal": {"enabled": True}, "webhooks": {"allow": ["127.0.0.0/8"]}}
     async with running_stack(tmp_path_factory.mktemp("browser"), settings) as running:
         yield running
 

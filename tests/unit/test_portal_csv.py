@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import pytest
 
 from portal.csv_files import BadCsv, csv_download, csv_rows
-from server.commands.suppressions import _cell, _without_quote
+from server.commands.csv_cells import cell as cell_of
+from server.commands.csv_cells import without_quote
 
 CELLS = ["=1+1", "@a", "-1", "+cmd|' /C calc'!A0", "+12345678900", 'plain, "quoted"', "a\nb\u202e"]
 
@@ -31,11 +32,11 @@ async def test_cells_are_not_formulas() -> None:
 
 @pytest.mark.parametrize("cell", CELLS[:6])
 async def test_the_command_line_writes_the_same_cells(cell: str) -> None:
-    assert [row["cell"] for _, row in csv_rows(f'cell\n"{_cell(cell).replace(chr(34), chr(34) * 2)}"\n')] == [
-        cell
-    ]
-    assert _without_quote(_cell(cell)) == cell
-    assert (_cell(cell) != cell) == (cell in CELLS[:4])
+    assert [
+        row["cell"] for _, row in csv_rows(f'cell\n"{cell_of(cell).replace(chr(34), chr(34) * 2)}"\n')
+    ] == [cell]
+    assert without_quote(cell_of(cell)) == cell
+    assert (cell_of(cell) != cell) == (cell in CELLS[:4])
 
 
 def test_rows_have_their_lines() -> None:

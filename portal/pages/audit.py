@@ -1,0 +1,91 @@
+"""The audit log: every change that operators made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from starlette.responses import Response
+
+from clarion.admin.v1 import audit_pb2 as pb
+
+from ..csv_files import EXPORT, csv_download
+from ..errors import ApiError
+from ..moments import NOT_A_TIME, parse_moment
+from ..visit import Page, Section, Visit
+
+__all__ = ["PAGES", "SECTION"]
+
+SECTION = Section("Audit log", "/audit", role="admin")
+_PAGE, _EXPORTED_PAGE = 50, 1000
+_TEXTS = ("project", "actor", "action", "resource")
+_TIMES = ("since", "before")
+
+
+async def list_events(visit: Visit) -> Response:
+    """List changes, the newest first."""
+    visit.require(pb.ListAuditEventsRequest)
+    found = pb.ListAuditEventsResponse()
+    with visit.form.checked():
+        request = _filtered(visit)
+        if request is not None:
+            request.page_size, request.page_token = _PAGE, visit.query("page")
+            found = await visit.call(request)
+    return visit.page(
+        "audit.html",
+        "Audit log",
+        found=found,
+        filters={name: visit.query(name) for name in (*_TEXTS, *_TIMES)},
+        export=f"{EXPORT}audit.csv",
+    )
+
+
+async def export_events(visit: Visit) -> Response:
+    """Return all that match the filters as CSV."""
+    visit.require(pb.ListAuditEventsRequest)
+    request = _filtered(visit)
+    if request is None:
+        raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
+    request.page_size = _EXPORTED_PAGE
+    first: pb.ListAuditEventsResponse = await visit.call(request)
+    columns = [field.name for field in pb.AuditEvent.DESCRIPTOR.fields]
+    return csv_download("audit.csv", columns, _pages(visit, request, first))
+
+
+PAGES = (
+    Page("/audit", list_events),
+    Page(f"{EXPORT}audit.csv", export_events),
+)
+
+
+async def _pages(
+    visit: Visit, request: pb.ListAuditEventsRequest, page: pb.ListAuditEventsResponse
+) -> AsyncIterator[Iterable[Sequence[str]]]:
+    yield map(_row, page.audit_events)
+    while page.next_page_token:
+        request.page_token = page.next_page_token
+        page = await visit.call(request)
+        yield map(_row, page.audit_events)
+
+
+def _row(one: pb.AuditEvent) -> list[str]:
+    values = (getattr(one, field.name) for field in pb.AuditEvent.DESCRIPTOR.fields)
+    return [value if isinstance(value, str) else value.ToJsonString() for value in values]
+
+
+def _filtered(visit: Visit) -> pb.ListAuditEventsRequest | None:
+    """Return the request with the filters in the URL, or None with what is wrong noted in the form."""
+    request = pb.ListAuditEventsRequest(
+        project=visit.query("project"),
+        actor=visit.query("actor"),
+        action=visit.query("action"),
+        resource=visit.query("resource"),
+    )
+    for name in _TIMES:
+        if not visit.query(name):
+            continue
+        try:
+            getattr(request, name).CopyFrom(parse_moment(visit.query(name)))
+        except ValueError:
+            visit.form.fail("", f"{name.title()}: {NOT_A_TIME}")
+            return None
+    return request

@@ -26,6 +26,7 @@ __all__ = [
     "open_pool",
     "reached",
     "reading",
+    "require_session",
     "run_in_chunks",
 ]
 
@@ -203,11 +204,19 @@ async def _require_sessions(pool: Pool) -> None:
         ConfigError: The connection goes through a pooler in transaction mode.
     """
     async with pool.acquire() as ours:
-        backend = await ours.fetchval(*_BACKEND())
-        if backend == ours.get_server_pid():
-            return
-        async with pool.acquire() as other:
-            for _ in range(_POOLING_CHECKS):
-                others = await other.fetchval(*_BACKEND())
-                if others == backend or await ours.fetchval(*_BACKEND()) != backend:
-                    raise ConfigError(f"database.url: {NO_SESSIONS}")
+        if await ours.fetchval(*_BACKEND()) != ours.get_server_pid():
+            async with pool.acquire() as other:
+                await require_session(ours, other)
+
+
+async def require_session(ours: Connection, other: Connection) -> None:
+    """Check that two connections have a session each.
+
+    Raises:
+        ConfigError: They share sessions, because they go through a pooler in transaction mode.
+    """
+    backend = await ours.fetchval(*_BACKEND())
+    for _ in range(_POOLING_CHECKS):
+        others = await other.fetchval(*_BACKEND())
+        if others == backend or await ours.fetchval(*_BACKEND()) != backend:
+            raise ConfigError(f"database.url: {NO_SESSIONS}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConfigError
 from ..connection_errors import explained
 from ..database_url import parse_database_url
-from ..pool import Connection, Pool, connect, reached
+from ..pool import Connection, Pool, connect, reached, require_session
 from ..primary import Primary
 from ..sql import load
-from .indexes import INDEXES, build_indexes
+from .indexes import INDEXES, build_indexes, unfinished
 from .version import HEAD, SCRIPTS, SchemaVersion
 
 if TYPE_CHECKING:
@@ -58,10 +58,20 @@ async def migrate(url: str) -> str:
 
 
 async def _complete(url: str, primary: Primary) -> None:
-    """Build the indexes that are not ready, which needs a connection outside the transaction."""
+    """Build the indexes that are not ready, which needs a session outside the transaction.
+
+    Raises:
+        ConfigError: A pooler in transaction mode would leave the lock of the builds in a shared session.
+    """
     connection = await connect(url, primary=primary)
     try:
-        await build_indexes(connection, INDEXES)
+        if await unfinished(connection, INDEXES):
+            other = await connect(url, primary=primary)
+            try:
+                await require_session(connection, other)
+            finally:
+                await other.close()
+            await build_indexes(connection, INDEXES)
     finally:
         await connection.close()
 

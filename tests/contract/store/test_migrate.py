@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from server.domain.campaign import RetryPolicy, Undefined
 from server.domain.delivery import AttemptOutcome, ClaimRequest
@@ -284,8 +285,9 @@ async def test_an_index_killed_halfway_is_built_again(empty: str) -> None:
     pid = await asyncio.wait_for(until_building(watcher), 60)
     await watcher.execute("DELETE FROM trigger")
     await watcher.execute("SELECT pg_terminate_backend($1)", pid)
-    with pytest.raises((asyncpg.PostgresError, OSError)):
+    with pytest.raises((asyncpg.PostgresError, OSError)), capture_logs() as logs:
         await first
+    assert "index not built; run `clarion migrate` again" in [one["event"] for one in logs]
     assert await watcher.fetchval(IS_VALID) is False
     both = asyncio.gather(*(build_indexes(one, BY_ADDRESS) for one in builders[1:]))
     await writing_now.rollback()

@@ -15,7 +15,9 @@ from server.errors import ConfigError
 from server.store.accept.notify import NOTIFY
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION, PostgresQueue
+from server.store.schema import migrate as migrating
 from server.store.schema.migrate import migrate, require_schema
+from server.store.sql import Statement
 from tests.kit.pgbouncer import CERTIFICATE, PgBouncer, needs_pgbouncer, pgbouncer
 from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.tcp_postgres import PASSWORD, TcpPostgres, tcp_postgres
@@ -118,8 +120,19 @@ async def test_transaction_mode_is_refused_under_load(transactions: PgBouncer) -
         await asyncio.gather(*load, return_exceptions=True)
 
 
-async def test_migrating_works_in_either_mode(sessions: PgBouncer, transactions: PgBouncer) -> None:
+async def test_migrating_again_works_in_either_mode(sessions: PgBouncer, transactions: PgBouncer) -> None:
     assert await migrate(sessions.url()) == await migrate(transactions.url())
+
+
+async def test_indexes_are_not_built_in_transaction_mode(
+    transactions: PgBouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the build would stay in a session that others use."""
+    monkeypatch.setattr(
+        migrating, "INDEXES", {"late": Statement("CREATE INDEX CONCURRENTLY late ON webhook (id)")}
+    )
+    with pytest.raises(ConfigError, match=REFUSED):
+        await migrate(transactions.url())
 
 
 async def test_tls_is_verified_as_sslmode_says(sessions: PgBouncer, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ ClarionError
 │   │       ├── ProjectNotFound
 │   │       ├── EndpointNotFound
 │   │       ├── AdminKeyNotFound
+│   │       ├── OperationNotFound
 │   │       └── SessionNotFound
 │   ├── RoleMissing
 │   ├── EtagMismatch
@@ -61,6 +62,7 @@ __all__ = [
     "KeyNotFound",
     "MethodUnknown",
     "NotFound",
+    "OperationNotFound",
     "Overloaded",
     "ProjectNotFound",
     "RateLimited",
@@ -249,6 +251,12 @@ class AdminKeyNotFound(ResourceNotFound):
     """There is no admin key with this id."""
 
     thing = "admin key"
+
+
+class OperationNotFound(ResourceNotFound):
+    """There is no operation with this id."""
+
+    thing = "operation"
 
 
 class SessionNotFound(ResourceNotFound):

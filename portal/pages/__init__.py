@@ -9,6 +9,7 @@ from . import (
     campaigns,
     deliveries,
     keys,
+    operations,
     overview,
     projects,
     providers,
@@ -35,4 +36,4 @@ _SUBJECTS = (
 """In the order of the navigation. A new subject is one line here."""
 
 NAVIGATION: tuple[Section, ...] = tuple(subject.SECTION for subject in _SUBJECTS)
-PAGES: tuple[Page, ...] = tuple(page for subject in _SUBJECTS for page in subject.PAGES)
+PAGES: tuple[Page, ...] = tuple(page for subject in (*_SUBJECTS, operations) for page in subject.PAGES)

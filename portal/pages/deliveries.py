@@ -24,9 +24,9 @@ SECTION = Section("Deliveries", "/deliveries")
 _PAGE = 50
 _FOLLOWED = 25  # read once a second for all viewers of a list
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_TEXTS = ("campaign_id", "external_id", "address", "error")
+_TEXTS = ("campaign_id", "external_id", "address", "provider", "error", "error_group")
 _TIMES = ("accepted_since", "accepted_before")
-_BULK = ("campaign_id", "external_id", "error", "channel", "accepted_since")
+_BULK = (*_TEXTS, *_TIMES, "channel")
 _ENUMS: Mapping[str, Any] = {"state": delivery_pb2.DeliveryState, "channel": campaign_pb2.Channel}
 _ACTIONS: Mapping[str, tuple[Callable[..., Message], str, str]] = {
     "retry": (pb.RetryDeliveriesRequest, "retried", "dead letter"),
@@ -42,6 +42,10 @@ async def list_deliveries(visit: Visit) -> Response:
     request = _list_request(visit, _PAGE)
     is_latest = not (request.page_token or request.HasField("accepted_before"))
     found: pb.ListDeliveriesResponse = await visit.call(request)
+    bulk = {name: visit.query(name) for name in (*_BULK, "project") if visit.query(name)}
+    if wanted:
+        name = "address" if request.address == wanted else "external_id"
+        bulk[name] = wanted
     return visit.page(
         "deliveries.html",
         "Deliveries",
@@ -50,7 +54,7 @@ async def list_deliveries(visit: Visit) -> Response:
         states=_options(delivery_pb2.DeliveryState),
         channels=_options(campaign_pb2.Channel),
         word=word_of,
-        bulk={name: visit.query(name) for name in (*_BULK, "project") if visit.query(name)},
+        bulk=bulk,
         can_retry=visit.can(pb.RetryDeliveriesRequest, visit.project),
         can_cancel=visit.can(pb.CancelDeliveriesRequest, visit.project),
     )
@@ -108,27 +112,16 @@ async def change_one(visit: Visit) -> Response:
 
 
 async def change_all(visit: Visit) -> Response:
-    """Retry or cancel all deliveries that match, after showing how many there are.
-
-    A call changes up to 10,000. If more are left, the page says so and continues with a button, so that no
-    request takes long.
-    """
+    """Retry or cancel all deliveries that match, after showing how many there are."""
     action = visit.path("action")
     if action not in _ACTIONS:
         raise PageNotFound
     kind, counted, noun = _ACTIONS[action]
-    form = visit.form
     fields: dict[str, Any] = {"project": visit.project, **_bulk_filters(visit)}
-    if form.is_sent:
-        with form.checked():
-            changed = await visit.call(kind(**fields, **_continued(action, form["after"])))
-            total = int(form["total"] or 0) + getattr(changed, counted)
-            if changed.done:
-                return visit.redirect("/deliveries", f"{total:,} deliveries were {counted}.")
-            after = changed.until.ToJsonString() if action == "retry" else changed.after
-            return visit.page(
-                "deliveries_more.html", f"{action.title()} all", crumbs=[SECTION], total=total, after=after
-            )
+    if visit.form.is_sent:
+        with visit.form.checked():
+            started = await visit.call(kind(**fields))
+            return visit.redirect(f"/operations/{started.operation.operation_id}")
     found = await visit.call(kind(**fields, dry_run=True))
     number = getattr(found, counted)
     chosen = {name: visit.query(name) for name in _BULK if visit.query(name)}
@@ -180,17 +173,6 @@ def _unchanged(action: str) -> str:
     return "Nothing was cancelled: it is being sent, or its delivery has ended."
 
 
-def _continued(action: str, after: str) -> dict[str, Any]:
-    """Return the field with which a further call continues."""
-    if not after:
-        return {}
-    if action == "cancel":
-        return {"after": after}
-    until = Timestamp()
-    until.FromJsonString(after)
-    return {"until": until}
-
-
 def _filters(visit: Visit) -> dict[str, Any]:
     """Return the filters in the URL; those that cannot be read are ignored."""
     return {
@@ -202,7 +184,15 @@ def _filters(visit: Visit) -> dict[str, Any]:
 
 
 def _bulk_filters(visit: Visit) -> dict[str, Any]:
-    return {name: value for name, value in _filters(visit).items() if name in _BULK}
+    """Return the filters in the URL; one that was ignored would change more than the person chose.
+
+    Raises:
+        PageNotFound: A filter cannot be read.
+    """
+    found = {name: value for name, value in _filters(visit).items() if name in _BULK}
+    if any(visit.query(name) and name not in found for name in _BULK):
+        raise PageNotFound
+    return found
 
 
 def _enum(visit: Visit, name: str, prefix: str) -> dict[str, str]:

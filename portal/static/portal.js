@@ -137,6 +137,17 @@ function startTail(box) {
   update();
 }
 
+// A page about something that changes: read again while the tab is visible.
+function refreshLater(box) {
+  setTimeout(() => {
+    if (document.hidden) {
+      document.addEventListener("visibilitychange", () => location.reload(), { once: true });
+    } else {
+      location.reload();
+    }
+  }, Number(box.dataset.refresh));
+}
+
 // A page that answered a form with a secret: reloading it must not send the form again.
 function leaveForm() {
   const page = document.querySelector("[data-reload]");
@@ -150,3 +161,4 @@ showLocalTimes(document);
 showCopyButtons();
 checkFields();
 document.querySelectorAll("[data-live]").forEach(startTail);
+document.querySelectorAll("[data-refresh]").forEach(refreshLater);

@@ -13,7 +13,7 @@ from ..store.pool import Connection, Pool, reached
 from ..store.replication import replicated
 from .call import AdminCall
 
-__all__ = ["Change", "changing"]
+__all__ = ["Change", "changing", "replicated_transaction"]
 
 log = structlog.get_logger("clarion.audit")
 
@@ -65,7 +65,18 @@ async def changing(pool: Pool, call: AdminCall) -> AsyncIterator[Change]:
     Raises:
         StoreUnavailable: The database is unavailable, or no replica confirmed the change.
     """
+    async with replicated_transaction(pool) as connection:
+        yield Change(connection, call)
+
+
+@asynccontextmanager
+async def replicated_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Open a transaction that all synchronous replicas get.
+
+    Raises:
+        StoreUnavailable: The database is unavailable, or no replica confirmed the change.
+    """
     async with reached(), pool.acquire() as connection:
         with replicated(connection):
             async with connection.transaction():
-                yield Change(connection, call)
+                yield connection

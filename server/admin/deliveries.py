@@ -23,8 +23,7 @@ from ..store.records.find import find_delivery
 from ..store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
 from .call import AdminCall
 from .delivery_changes import DeliveryChanges
-from .delivery_filters import admin_filter, as_stored
-from .moments import moment_in
+from .delivery_filters import admin_filter
 from .paging import page_start, page_token
 from .webhook_messages import message_of
 
@@ -52,7 +51,6 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
         """Return a page of deliveries."""
         require_valid(request)
         start = page_start(request)
-        before = moment_in(request, "accepted_before") if request.HasField("accepted_before") else None
         state = _state(request.state)
         async with reached():
             wanted = await admin_filter(self._pool, call, request)
@@ -60,8 +58,6 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                 self._pool,
                 wanted,
                 state=state,
-                address=as_stored(request.address) if request.address else None,
-                before=before,
                 after=uuid.UUID(str(start)) if start else None,
                 limit=request.page_size or _DEFAULT_PAGE,
             )

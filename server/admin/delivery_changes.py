@@ -1,4 +1,4 @@
-"""The part of DeliveryService that retries and cancels deliveries, one or all that match."""
+"""The part of DeliveryService that retries and cancels deliveries: some by ID, or all that match."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import uuid
 from typing import Any
 
 from clarion.admin.v1 import delivery_pb2 as pb
+from clarion.admin.v1 import operation_pb2
 
-from ..api.proto_messages import timestamp
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin.projects import find_project
 from ..store.pool import Pool, reached
 from ..store.records import admin_lists as lists
+from ..store.records.admin_lists import AdminFilter
 from ..store.records.cancel import FIRST, cancel_some
+from ..store.records.operations import Kind, create_operation
 from .call import AdminCall
 from .change import Change, changing
-from .delivery_filters import admin_filter
-from .moments import moment_in
+from .delivery_filters import admin_filter, shown_filter
+from .operations import operation_message, project_of
 
 __all__ = ["DeliveryChanges"]
 
-_STEPS_OF_A_CALL = 10
 _COUNTED = 100_000
-_FILTERS = ("project", "campaign_id", "channel", "external_id", "accepted_since", "error", "trigger_ids")
-_NO_FILTER = Violation(
-    "", f"needs at least one of {', '.join(_FILTERS)}, or it would apply to all deliveries", "REQUIRED"
-)
+_NOT_FILTERS = ("dry_run",)
 
 
 class DeliveryChanges:
-    """Retries and cancels deliveries in transactions of a thousand, each with an audit event.
+    """Retries and cancels deliveries. By ID, at once; otherwise, an operation is stored.
 
     Args:
         pool: The database.
@@ -46,23 +44,18 @@ class DeliveryChanges:
         ids = _checked_ids(request)
         async with reached():
             wanted = await admin_filter(self._changes, call, request)
-            until = (
-                moment_in(request, "until")
-                if request.HasField("until")
-                else await lists.database_time(self._changes)
-            )
-            if request.dry_run:
+            if request.dry_run or not ids:
                 count = await lists.count_dead(self._changes, wanted, ids, _COUNTED)
-                return pb.RetryDeliveriesResponse(retried=count, done=True, until=timestamp(until))
-        total, done = 0, False
-        for _ in range(_STEPS_OF_A_CALL):
-            async with changing(self._changes, call) as change:
-                count = await lists.redrive(change.connection, wanted, until, ids)
-                await _record(change, "deliveries.retry", request, count)
-            total, done = total + count, count < lists.AT_ONCE
-            if done:
-                break
-        return pb.RetryDeliveriesResponse(retried=total, done=done, until=timestamp(until))
+        if request.dry_run:
+            return pb.RetryDeliveriesResponse(retried=count)
+        if not ids:
+            operation = await self._started(Kind.RETRY, call, wanted, count)
+            return pb.RetryDeliveriesResponse(operation=operation)
+        async with changing(self._changes, call) as change:
+            now = await lists.database_time(change.connection)
+            count = await lists.redrive(change.connection, wanted, now, ids)
+            await _record(change, "deliveries.retry", request, count)
+        return pb.RetryDeliveriesResponse(retried=count)
 
     async def CancelDeliveries(  # noqa: N802 - gRPC's name
         self, request: pb.CancelDeliveriesRequest, call: AdminCall
@@ -71,20 +64,41 @@ class DeliveryChanges:
         ids = _checked_ids(request)
         async with reached():
             wanted = await admin_filter(self._changes, call, request)
-            if request.dry_run:
+            if request.dry_run or not ids:
                 count = await lists.count_queued(self._changes, wanted, ids, _COUNTED)
-                return pb.CancelDeliveriesResponse(cancelled=count, done=True)
-        after: uuid.UUID | None = uuid.UUID(request.after) if request.after else FIRST
-        total = 0
-        for _ in range(_STEPS_OF_A_CALL):
-            assert after is not None  # noqa: S101 - the loop ends at the end
-            async with changing(self._changes, call) as change:
-                count, after = await cancel_some(change.connection, wanted, after, ids)
-                await _record(change, "deliveries.cancel", request, count)
-            total += count
-            if after is None:
-                break
-        return pb.CancelDeliveriesResponse(cancelled=total, done=after is None, after=str(after or ""))
+        if request.dry_run:
+            return pb.CancelDeliveriesResponse(cancelled=count)
+        if not ids:
+            operation = await self._started(Kind.CANCEL, call, wanted, count)
+            return pb.CancelDeliveriesResponse(operation=operation)
+        async with changing(self._changes, call) as change:
+            count, _ = await cancel_some(change.connection, wanted, FIRST, ids)
+            await _record(change, "deliveries.cancel", request, count)
+        return pb.CancelDeliveriesResponse(cancelled=count)
+
+    async def _started(
+        self, kind: Kind, call: AdminCall, wanted: AdminFilter, matching: int
+    ) -> operation_pb2.Operation:
+        """Store an operation for the projects that the caller may use, or for the chosen one."""
+        async with changing(self._changes, call) as change:
+            project = await find_project(change.connection, wanted.project) if wanted.project else None
+            operation = await create_operation(
+                change.connection,
+                kind,
+                wanted,
+                projects=[project.id] if project else call.visible,
+                matching=matching,
+                actor=call.actor,
+                address=call.address,
+                request_id=call.request_id,
+            )
+            await change.record(
+                "operation.start",
+                f"operation/{operation.id}",
+                project_id=project_of(operation),
+                after={"kind": kind, "filter": shown_filter(wanted), "matching": matching},
+            )
+        return operation_message(operation)
 
 
 def _checked_ids(request: Any) -> list[uuid.UUID] | None:
@@ -94,27 +108,22 @@ def _checked_ids(request: Any) -> list[uuid.UUID] | None:
         InvalidRequest: The request breaks a rule, or has no filter.
     """
     require_valid(request)
-    if not any(field.name in _FILTERS for field, _ in request.ListFields()):
-        raise InvalidRequest([_NO_FILTER])
+    if not any(field.name not in _NOT_FILTERS for field, _ in request.ListFields()):
+        names = [field.name for field in request.DESCRIPTOR.fields if field.name not in _NOT_FILTERS]
+        text = f"needs at least one of {', '.join(names)}, or it would apply to all deliveries"
+        raise InvalidRequest([Violation("", text, "REQUIRED")])
     return [uuid.UUID(one) for one in dict.fromkeys(request.trigger_ids)] or None
 
 
 async def _record(change: Change, action: str, request: Any, count: int) -> None:
-    """Record what was chosen and how many deliveries were changed; nothing if there were none."""
+    """Record which deliveries were chosen and how many were changed; nothing if there were none."""
     if not count:
         return
-    one = request.trigger_ids[0] if len(request.trigger_ids) == 1 else ""
+    ids = list(dict.fromkeys(request.trigger_ids))
     project = await find_project(change.connection, request.project) if request.project else None
-    chosen = {name: _shown(getattr(request, name)) for name in _FILTERS if getattr(request, name)}
     await change.record(
         action,
-        f"delivery/{one}" if one else "deliveries",
+        f"delivery/{ids[0]}" if len(ids) == 1 else "deliveries",
         project_id=project.id if project else None,
-        after={"count": count, "filter": chosen},
+        after={"count": count, "trigger_ids": ids},
     )
-
-
-def _shown(value: Any) -> object:
-    if isinstance(value, str | int):
-        return value
-    return value.ToJsonString() if hasattr(value, "ToJsonString") else list(value)

@@ -15,7 +15,7 @@ from ..store.records.admin_lists import AdminFilter
 from .call import AdminCall
 from .moments import moment_in
 
-__all__ = ["admin_filter", "as_stored", "campaign_id_in", "channel_of"]
+__all__ = ["admin_filter", "as_stored", "campaign_id_in", "channel_of", "shown_filter"]
 
 
 async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter:
@@ -40,6 +40,10 @@ async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter
         error=request.error or None,
         project=request.project or None,
         visible=call.visible,
+        before=moment_in(request, "accepted_before") if request.HasField("accepted_before") else None,
+        address=as_stored(request.address) if request.address else None,
+        provider=request.provider or None,
+        error_group=request.error_group or None,
     )
 
 
@@ -54,6 +58,23 @@ def campaign_id_in(request: Any) -> int | None:
         description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}"
         raise InvalidRequest([Violation("campaign_id", description, "WRONG_TYPE")])
     return campaign_id
+
+
+def shown_filter(wanted: AdminFilter) -> list[str]:
+    """Return what a filter selects by, such as `campaign_id: 44`, in the words of the API."""
+    named = {
+        "project": wanted.project,
+        "campaign_id": wanted.campaign_id,
+        "channel": wanted.channel,
+        "external_id": wanted.external_id,
+        "address": wanted.address,
+        "provider": wanted.provider,
+        "error": wanted.error,
+        "error_group": wanted.error_group,
+        "accepted_since": wanted.since.isoformat() if wanted.since else None,
+        "accepted_before": wanted.before.isoformat() if wanted.before else None,
+    }
+    return [f"{name}: {value}" for name, value in named.items() if value is not None]
 
 
 def as_stored(address: str) -> str:

@@ -17,6 +17,8 @@ from clarion.admin.v1 import (
     campaign_pb2_grpc,
     delivery_pb2,
     delivery_pb2_grpc,
+    operation_pb2,
+    operation_pb2_grpc,
     operator_pb2,
     operator_pb2_grpc,
     project_pb2,
@@ -38,6 +40,7 @@ from .audit_log import AuditServicer
 from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
+from .operations import OperationServicer
 from .projects import ProjectServicer
 from .providers import ProviderServicer
 from .sessions import SessionServicer
@@ -116,6 +119,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: DeliveryServicer(backend.pool),
         delivery_pb2_grpc.add_DeliveryServiceServicer_to_server,
         delivery_pb2_grpc.DeliveryServiceStub,
+    ),
+    "operations": Service(
+        operation_pb2.DESCRIPTOR.services_by_name["OperationService"],
+        lambda backend: OperationServicer(backend.pool),
+        operation_pb2_grpc.add_OperationServiceServicer_to_server,
+        operation_pb2_grpc.OperationServiceStub,
     ),
     "suppressions": Service(
         suppression_pb2.DESCRIPTOR.services_by_name["SuppressionService"],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from clarion.admin.v1 import delivery_pb2 as pb
+from clarion.admin.v1 import operation_pb2
 from clarion.v1 import delivery_pb2 as client_pb
 
 from ..domain.delivery import AttemptOutcome, DeliveryState
@@ -23,6 +27,7 @@ __all__ = ["deliveries"]
 _STATE = WordChoice([one.value for one in DeliveryState], "DELIVERY_STATE_")
 _SERVICE = "deliveries"
 _PAGE = 500
+_POLL = 0.2  # seconds between looks at an operation
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
@@ -102,7 +107,15 @@ def _filters(command: F) -> F:
             type=MOMENT,
             help="Only deliveries accepted since this time (UTC), such as 2026-01-31T08:00:00.",
         ),
+        click.option(
+            "--before",
+            type=MOMENT,
+            help="Only deliveries accepted before this time (UTC), such as 2026-01-31T08:00:00.",
+        ),
+        click.option("--address", help="Only deliveries to this address."),
+        click.option("--provider", help="Only if the last attempt was by this provider."),
         click.option("--error", help="Only if the last error contains this text."),
+        click.option("--error-group", help="Only with this last error, as `groups` shows it."),
         click.option("--project", help="Only deliveries of this project."),
     )
     for option in reversed(options):
@@ -118,24 +131,25 @@ def _filter(chosen: dict[str, Any]) -> dict[str, Any]:
         "channel": f"CHANNEL_{channel.upper()}" if channel else None,
         "external_id": chosen["external_id"],
         "accepted_since": as_utc(chosen["since"]),
+        "accepted_before": as_utc(chosen["before"]),
+        "address": chosen["address"],
+        "provider": chosen["provider"],
         "error": chosen["error"],
+        "error_group": chosen["error_group"],
         "project": chosen["project"],
     }
 
 
 @deliveries.command(name="list")
 @click.option("--state", type=_STATE, help="Only deliveries in this state.")
-@click.option("--address", help="Only deliveries to this address.")
 @_filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
 @admin_options
-def list_deliveries(
-    *, admin: Admin, state: str | None, address: str | None, limit: int, as_json: bool, **chosen: Any
-) -> None:
+def list_deliveries(*, admin: Admin, state: str | None, limit: int, as_json: bool, **chosen: Any) -> None:
     """List deliveries, the newest first. `--state dead` lists the dead letters."""
     request = pb.ListDeliveriesRequest(
-        state=f"DELIVERY_STATE_{state.upper()}" if state else None, address=address, **_filter(chosen)
+        state=f"DELIVERY_STATE_{state.upper()}" if state else None, **_filter(chosen)
     )
 
     async def work() -> list[pb.DeliverySummary]:
@@ -201,6 +215,7 @@ def groups(*, admin: Admin, project: str, as_json: bool) -> None:
 
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Only count what would change (at most 100,000).")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @deliveries.command()
@@ -208,41 +223,17 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only count what would c
 @click.option("--all", "every", is_flag=True, help="All dead letters that match the options below.")
 @_filters
 @_dry_run
+@_yes
+@json_option
 @admin_options
-def retry(
-    *, admin: Admin, trigger_ids: tuple[uuid.UUID, ...], every: bool, dry_run: bool, **chosen: Any
-) -> None:
+def retry(**given: Any) -> None:
     """Retry dead letters, by ID or --all that match.
 
     Retries those with TRIGGER_IDS, or with --all those that match the options. By ID, it also retries
     suppressed messages, once their recipient is no longer suppressed (`clarion suppressions remove`). They
     are due immediately, get all attempts of their retry policy, and do not expire.
     """
-    ids = _ids(trigger_ids, every=every)
-    _require_options("retry dead letters", every=every, chosen=chosen)
-    request = pb.RetryDeliveriesRequest(trigger_ids=ids, dry_run=dry_run, **_filter(chosen))
-
-    async def work() -> int:
-        total = 0
-        async with admin.opened() as client:
-            while True:
-                part: pb.RetryDeliveriesResponse = await client.call(_SERVICE, "RetryDeliveries", request)
-                total += part.retried
-                if part.done:
-                    return total
-                request.until.CopyFrom(part.until)
-
-    count = run(work())
-    if dry_run:
-        click.echo(f"would retry {_deliveries(count)}")
-        return
-    if ids and count < len(ids):
-        raise ConfigError(
-            f"retrying {count} of {len(ids)}; the others are neither dead nor suppressed, have no campaign, "
-            "or are to a recipient who is still suppressed: see `clarion deliveries show` and "
-            "`clarion suppressions list`"
-        )
-    click.echo(f"retrying {_deliveries(count)}")
+    _change(_RETRY, **given)
 
 
 @deliveries.command()
@@ -250,42 +241,112 @@ def retry(
 @click.option("--all", "every", is_flag=True, help="All waiting triggers that match the options below.")
 @_filters
 @_dry_run
+@_yes
+@json_option
 @admin_options
-def cancel(
-    *, admin: Admin, trigger_ids: tuple[uuid.UUID, ...], every: bool, dry_run: bool, **chosen: Any
-) -> None:
+def cancel(**given: Any) -> None:
     """Cancel waiting triggers, by ID or --all that match.
 
     Cancels those with TRIGGER_IDS, or with --all those that match the options. Triggers that are waiting
     for a retry are cancelled; triggers that are being sent right now are not.
     """
+    _change(_CANCEL, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """What a command does with deliveries.
+
+    Attributes:
+        method: The method of the API.
+        request: Its request.
+        verb: For people.
+        done: The verb for what was done.
+        noun: What it changes, one and several.
+        counted: The field of the response that has the number.
+        others: Why a delivery may not have been changed.
+    """
+
+    method: str
+    request: Callable[..., Any]
+    verb: str
+    done: str
+    noun: tuple[str, str]
+    counted: str
+    others: str
+
+    def number(self, count: int) -> str:
+        return f"{count} {self.noun[count != 1]}"
+
+
+_RETRY = _Action(
+    "RetryDeliveries",
+    pb.RetryDeliveriesRequest,
+    "retry",
+    "retrying",
+    ("delivery", "deliveries"),
+    "retried",
+    "are neither dead nor suppressed, have no campaign, or are to a recipient who is still suppressed: see "
+    "`clarion deliveries show` and `clarion suppressions list`",
+)
+_CANCEL = _Action(
+    "CancelDeliveries",
+    pb.CancelDeliveriesRequest,
+    "cancel",
+    "cancelled",
+    ("trigger", "triggers"),
+    "cancelled",
+    "are not waiting: see `clarion deliveries show`",
+)
+
+
+def _change(
+    action: _Action,
+    *,
+    admin: Admin,
+    trigger_ids: tuple[uuid.UUID, ...],
+    every: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     ids = _ids(trigger_ids, every=every)
-    _require_options("cancel triggers", every=every, chosen=chosen)
-    request = pb.CancelDeliveriesRequest(trigger_ids=ids, dry_run=dry_run, **_filter(chosen))
-
-    async def work() -> int:
-        total = 0
-        async with admin.opened() as client:
-            while True:
-                part: pb.CancelDeliveriesResponse = await client.call(_SERVICE, "CancelDeliveries", request)
-                total += part.cancelled
-                request.after = part.after
-                if part.done:
-                    return total
-
-    count = run(work())
+    _require_options(f"{action.verb} {action.noun[1]}", every=every, chosen=chosen)
+    request = action.request(trigger_ids=ids, **_filter(chosen))
+    if not ids and not dry_run and not yes and sys.stdin.isatty():
+        request.dry_run = True
+        count = getattr(_called(admin, action.method, request), action.counted)
+        click.confirm(f"{action.verb} {action.number(count)}?", abort=True)
+    request.dry_run = dry_run
+    changed = run(_changed(admin, action, request))
+    if as_json:
+        show_json(as_data(changed))
+        return
+    count = changed.operation.changed if changed.HasField("operation") else getattr(changed, action.counted)
     if dry_run:
-        click.echo(f"would cancel {count} {'trigger' if count == 1 else 'triggers'}")
+        click.echo(f"would {action.verb} {action.number(count)}")
         return
     if ids and count < len(ids):
+        raise ConfigError(f"{action.done} {count} of {len(ids)}; the others {action.others}")
+    click.echo(f"{action.done} {action.number(count)}")
+    if changed.operation.operation_state not in ("", "done"):
         raise ConfigError(
-            f"cancelled {count} of {len(ids)}; the others are not waiting: see `clarion deliveries show`"
+            f"operation {changed.operation.operation_id} is {changed.operation.operation_state}; "
+            "the other deliveries were not changed"
         )
-    click.echo(f"cancelled {count} {'trigger' if count == 1 else 'triggers'}")
 
 
-def _deliveries(count: int) -> str:
-    return f"{count} {'delivery' if count == 1 else 'deliveries'}"
+async def _changed(admin: Admin, action: _Action, request: Any) -> Any:
+    """Call the method and, if that starts an operation, wait for its end."""
+    async with admin.opened(operations=True) as client:
+        changed = await client.call(_SERVICE, action.method, request)
+        while changed.operation.operation_state == "running":
+            await asyncio.sleep(_POLL)
+            wanted = operation_pb2.GetOperationRequest(operation_id=changed.operation.operation_id)
+            found = await client.call("operations", "GetOperation", wanted)
+            changed.operation.CopyFrom(found.operation)
+        return changed
 
 
 def _ids(given: tuple[uuid.UUID, ...], *, every: bool) -> list[str]:

@@ -15,6 +15,7 @@ import grpc
 
 from ..admin.client import AdminClient, LocalAdmin, RemoteAdmin
 from ..errors import ConfigError
+from ..process.tasks import Tasks
 from .common import Invocation
 
 __all__ = ["ADMIN_KEY", "Admin", "admin_options"]
@@ -42,16 +43,22 @@ class Admin:
     key_file: Path | None
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[AdminClient]:
+    async def opened(self, *, operations: bool = False) -> AsyncIterator[AdminClient]:
         """Open the client for the duration of the block.
+
+        Args:
+            operations: With the database, also carry out operations during the block, as servers do.
 
         Raises:
             ConfigError: The database or the admin key is missing, or a file cannot be read.
         """
-        from ..wiring.operators import build_backend  # noqa: PLC0415 - see server/cli.py
+        from ..admin.operations import run_operations  # noqa: PLC0415 - see server/cli.py
+        from ..wiring.operators import build_backend  # noqa: PLC0415
 
         if self.target is None:
-            async with self.invocation.database() as pool:
+            async with self.invocation.database() as pool, Tasks() as tasks:
+                if operations:
+                    tasks.start(run_operations(pool))
                 yield LocalAdmin(build_backend(self.invocation.settings(), pool))
             return
         secret = _read(self.key_file).strip() if self.key_file else os.environ.get(ADMIN_KEY, "")

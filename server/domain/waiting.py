@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .campaign import SendWindow, providers_of
+from .campaign import TEST_PROVIDER, SendWindow, providers_of
 from .delivery import AttemptOutcome
 from .window import next_opening, zone_of
 
@@ -197,7 +197,8 @@ def _without_provider(names: Sequence[str], reports: Sequence[DispatcherReport])
         return Waiting(
             Reason.DUE, "a dispatcher of an older version is running and does not report its providers"
         )
-    others = sorted({name for report in reports for name in report.providers or {}})
+    reported = {name for report in reports for name in report.providers or {}}
+    others = sorted(name for name in reported if name != TEST_PROVIDER)
     wanted = f"the provider {names[0]}" if len(names) == 1 else f"any of the providers {', '.join(names)}"
     detail = f"no running dispatcher has {wanted}; configured are: {', '.join(others) or 'none'}"
     return Waiting(Reason.NO_PROVIDER, detail)

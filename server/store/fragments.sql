@@ -91,6 +91,10 @@ LEFT JOIN LATERAL (
     SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
     ORDER BY a.number DESC LIMIT 1) AS last ON true
 
+-- fragment: error_group
+-- The last error without what differs between messages of the same cause.
+regexp_replace(coalesce(last.error, (SELECT error FROM dead_letter WHERE trigger_id = t.id)), '[0-9]+', '#', 'g')
+
 -- fragment: matches_admin_filter
 -- Whether the trigger `t` of project `p` with its last attempt matches; a parameter that is NULL matches all.
 (:campaign_id::int8 IS NULL OR t.campaign_id = :campaign_id) AND (:channel::text IS NULL OR t.channel = :channel)
@@ -98,6 +102,11 @@ AND (:external_id::text IS NULL OR t.external_id = :external_id)
 AND (:since::timestamptz IS NULL OR t.accepted_at >= :since)
 AND (:error::text IS NULL OR last.error ILIKE :error) AND (:project::text IS NULL OR p.name = :project)
 AND (:visible::int8[] IS NULL OR t.project_id = ANY(:visible))
+AND (:before::timestamptz IS NULL OR t.accepted_at < :before) AND (:address::text IS NULL OR t.address = :address)
+AND (:provider::text IS NULL OR last.provider = :provider)
+AND (:error_group::text IS NULL OR
+    -- include: error_group
+    = :error_group)
 
 -- fragment: delivery_columns
 -- The columns of a Delivery. One statement reads them all, so that they are consistent.

@@ -57,6 +57,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
         StoreUnavailable: the database cannot be reached at the start.
     """
     from ..admin.guard import admin_guards  # noqa: PLC0415 - see above
+    from ..admin.operations import run_operations  # noqa: PLC0415
     from ..api.server import RpcServer  # noqa: PLC0415
     from ..channels.email_address import set_refused_domains  # noqa: PLC0415
     from .operators import build_backend, end_lost_sessions  # noqa: PLC0415
@@ -84,7 +85,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
         key_use = KeyUse(pool)
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
-        tasks.start(Rollup(watching).run())
+        tasks.start(Rollup(watching).run(), run_operations(for_operators))
         backend = build_backend(settings, for_operators)
         await end_lost_sessions(backend)
         server = RpcServer(

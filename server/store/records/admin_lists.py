@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 _SQL = load("records/admin_lists.sql")
-_REDRIVE, _REDRIVE_SUPPRESSED = _SQL["redrive"], _SQL["redrive_suppressed"]
 AT_ONCE = 1000
 """The number of triggers that one statement changes."""
 _REDRIVE = _SQL["redrive"]
@@ -47,6 +46,14 @@ class AdminFilter:
     """The project's name."""
     visible: frozenset[int] | None = None
     """The IDs of the projects to which the operation is restricted."""
+    before: dt.datetime | None = None
+    """The time before which they were accepted."""
+    address: str | None = None
+    """The whole address, as it is stored."""
+    provider: str | None = None
+    """The provider of the last attempt."""
+    error_group: str | None = None
+    """The whole last error, with digits replaced by #."""
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for the fragment `matches_admin_filter`."""
@@ -58,6 +65,10 @@ class AdminFilter:
             "error": f"%{_escape_like(self.error)}%" if self.error else None,
             "project": self.project,
             "visible": None if self.visible is None else sorted(self.visible),
+            "before": self.before,
+            "address": self.address,
+            "provider": self.provider,
+            "error_group": self.error_group,
         }
 
 
@@ -80,11 +91,14 @@ class Backlog:
 
 
 async def redrive(
-    connection: Connection, wanted: AdminFilter, died_by: dt.datetime, ids: Sequence[uuid.UUID] | None = None
+    connection: Connection,
+    wanted: AdminFilter,
+    died_by: dt.datetime,
+    ids: Sequence[uuid.UUID] | None = None,
+    *,
+    with_suppressed: bool = True,
 ) -> int:
     """Put up to AT_ONCE dead letters back into the queue, due at once.
-
-    By ID, also suppressed messages, if their recipient is no longer suppressed.
 
     Args:
         connection: The database, in a transaction.
@@ -92,6 +106,7 @@ async def redrive(
         died_by: Triggers that die after this time stay dead; otherwise, repeating this call would not end
             while a provider rejects all.
         ids: Only these of them.
+        with_suppressed: By ID, also suppressed messages, if their recipient is no longer suppressed.
 
     Returns:
         How many; fewer than AT_ONCE only if no dead letter is left.
@@ -99,7 +114,7 @@ async def redrive(
     chosen = None if ids is None else list(ids)
     values = {**wanted.arguments(), "ids": chosen, "died_by": died_by, "limit": AT_ONCE}
     count = len(await connection.fetch(*_REDRIVE(**values)))
-    if chosen:
+    if chosen and with_suppressed:
         suppressed = _SQL["redrive_suppressed"](**wanted.arguments(), ids=chosen)
         count += len(await connection.fetch(*suppressed))
     await connection.execute(*NOTIFY)

@@ -95,8 +95,6 @@ async def list_page(
     wanted: AdminFilter,
     *,
     state: DeliveryState | None = None,
-    address: str | None = None,
-    before: dt.datetime | None = None,
     after: uuid.UUID | None = None,
     limit: int,
 ) -> DeliveryPage:
@@ -106,8 +104,6 @@ async def list_page(
         pool: The database.
         wanted: Which deliveries.
         state: Only deliveries in this state.
-        address: Only deliveries to this address, as it is stored.
-        before: Only triggers that were accepted before this time.
         after: Only triggers older than this one.
         limit: The maximum number of deliveries.
     """
@@ -116,15 +112,13 @@ async def list_page(
         values = {
             **wanted.arguments(),
             "state": state,
-            "address": address,
-            "before": before,
             "after": after,
             "first_id": first_id_at(wanted.since, -CLOCK_DIFFERENCE) if wanted.since else None,
-            "end_id": first_id_at(before, CLOCK_DIFFERENCE) if before else None,
+            "end_id": first_id_at(wanted.before, CLOCK_DIFFERENCE) if wanted.before else None,
             "scan": _SCANNED,
             "limit": limit,
         }
-        statement = _statement(wanted, state, address)
+        statement = _statement(wanted, state)
         if "projects" in statement.parameters:
             values["projects"] = projects
         rows = await connection.fetch(*statement(**values))
@@ -145,11 +139,11 @@ async def find_facts(pool: Pool, trigger_id: uuid.UUID) -> Facts | None:
     return Facts(**row) if row else None
 
 
-def _statement(wanted: AdminFilter, state: DeliveryState | None, address: str | None) -> Statement:
+def _statement(wanted: AdminFilter, state: DeliveryState | None) -> Statement:
     """Return the statement that is expected to look at the fewest triggers."""
     if wanted.external_id is not None:
         return _SQL["of_user"]
-    if address is not None:
+    if wanted.address is not None:
         return _SQL["of_address"]
     if state in _OF_STATE:
         return _OF_STATE[state]

@@ -22,8 +22,6 @@ LEFT JOIN (
     -- include: join_records
     WHERE
         -- include: matches_admin_filter
-        AND (:address::text IS NULL OR t.address = :address)
-        AND (:before::timestamptz IS NULL OR t.accepted_at < :before)
         AND (:state::text IS NULL OR
             -- include: delivery_state
             = :state)
@@ -105,7 +103,8 @@ WITH scanned AS MATERIALIZED (
 -- name: dead_letter_groups
 -- Groups of the newest dead letters, without tests. Digits differ between messages of the same cause.
 SELECT p.name AS project, t.campaign_id, coalesce(last.provider, '') AS provider,
-    regexp_replace(d.error, '[0-9]+', '#', 'g') AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
+    -- include: error_group
+    AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
     max(d.died_at) AS last_at, (array_agg(t.id ORDER BY d.died_at DESC))[1] AS sample_id
 FROM (SELECT * FROM dead_letter WHERE NOT test ORDER BY died_at DESC LIMIT :scan) AS d
 CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = d.trigger_id OFFSET 0) AS t

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -73,6 +74,23 @@ async def found(caller: Operator, **params: str) -> list[str]:
         params["page_token"] = page["next_page_token"]
 
 
+async def ended(admin: Operator, verb: str, which: dict[str, str]) -> dict[str, Any]:
+    """Start an operation, and return it when it has ended."""
+    started = await admin.call("POST", f"/deliveries:{verb}", which)
+    assert started.status_code == 200, started.text
+    operation: dict[str, Any] = started.json()["operation"]
+    assert operation["operation_state"] == "running"
+
+    async def is_done() -> bool:
+        nonlocal operation
+        path = f"/operations/{operation['operation_id']}"
+        operation = (await admin.call("GET", path)).json()["operation"]
+        return str(operation["operation_state"]) == "done"
+
+    await until(is_done, "the operation is done")
+    return operation
+
+
 async def test_deliveries_are_found_by_each_filter(admin: Operator, pool: Pool, shop: Shop) -> None:
     first, second, third = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
     await bury(pool, "550 <script>alert(1)</script>", second)
@@ -85,6 +103,8 @@ async def test_deliveries_are_found_by_each_filter(admin: Operator, pool: Pool, 
     assert await found(admin, external_id="ann", **project) == ["ann"]
     assert await found(admin, address="bob@EXAMPLE.com".replace("EXAMPLE", "example"), **project) == ["bob"]
     assert await found(admin, error="SCRIPT", **project) == ["bob"]
+    assert await found(admin, provider="absent", **project) == ["bob"]
+    assert await found(admin, provider="other", **project) == []
     assert await found(admin, campaign_id=str(CAMPAIGN), channel="email", **project) == ["cyd", "bob", "ann"]
     assert await found(admin, channel=Channel.TEXT.value, **project) == []
     assert await found(admin, accepted_since="2099-01-01T00:00:00Z", **project) == []
@@ -123,26 +143,31 @@ async def test_dead_letters_are_grouped_and_retried_by_filter(
     which = {**project, "error": "try in"}
     counted = (await admin.call("POST", "/deliveries:retry", {**which, "dry_run": True})).json()
     assert (counted["retried"], await found(admin, state="dead", **project)) == (2, ["cyd", "bob", "ann"])
-    retried = (await admin.call("POST", "/deliveries:retry", which)).json()
-    assert (retried["retried"], retried["done"]) == (2, True)
+    exact = {**project, "error_group": "# try in # s"}
+    assert await found(admin, **exact) == ["bob", "ann"]
+    counted = (await admin.call("POST", "/deliveries:retry", {**exact, "dry_run": True})).json()
+    assert counted["retried"] == 2
+    operation = await ended(admin, "retry", which)
+    assert (operation["matching"], operation["changed"]) == (2, 2)
+    assert operation["filters"] == [f"project: {shop.name}", "error: try in"]
     assert await found(admin, state="dead", **project) == ["cyd"]
-    again = (await admin.call("POST", "/deliveries:retry", which)).json()
-    assert "retried" not in again
-    row = await pool.fetchrow(
-        "SELECT * FROM audit_event WHERE action = 'deliveries.retry' ORDER BY id DESC LIMIT 1"
+    assert "changed" not in await ended(admin, "retry", which)
+    events = await pool.fetch(
+        "SELECT action, after FROM audit_event WHERE resource = $1 ORDER BY id",
+        f"operation/{operation['operation_id']}",
     )
-    assert row
-    assert '"count": 2' in row["after"]
+    assert [one["action"] for one in events] == ["operation.start", "deliveries.retry"]
+    assert '"count": 2' in events[1]["after"]
 
 
 async def test_waiting_triggers_are_cancelled(admin: Operator, shop: Shop) -> None:
     one, two, three = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
     cancelled = (await admin.call("POST", "/deliveries:cancel", {"trigger_ids": [one, one]})).json()
-    assert (cancelled["cancelled"], cancelled["done"]) == (1, True)
+    assert cancelled == {"cancelled": 1}
     rest = {"project": shop.name}
     counted = (await admin.call("POST", "/deliveries:cancel", {**rest, "dry_run": True})).json()
     assert counted["cancelled"] == 2
-    assert (await admin.call("POST", "/deliveries:cancel", rest)).json()["cancelled"] == 2
+    assert (await ended(admin, "cancel", rest))["changed"] == 2
     assert await found(admin, state="cancelled", **rest) == ["cyd", "bob", "ann"]
     assert (
         "cancelled"
@@ -162,8 +187,10 @@ async def test_five_thousand_dead_letters_are_retried_by_filter(
         project,
         CAMPAIGN,
     )
-    retried = (await admin.call("POST", "/deliveries:retry", {"project": shop.name})).json()
-    assert (retried["retried"], retried["done"]) == (5000, True)
+    one, other = await asyncio.gather(
+        *(ended(admin, "retry", {"project": shop.name, "external_id": "many"}) for _ in range(2))
+    )
+    assert (one["matching"], one["changed"] + other.get("changed", 0)) == (5000, 5000)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +198,10 @@ async def test_five_thousand_dead_letters_are_retried_by_filter(
     [
         ("POST", "/deliveries:retry", {}),
         ("POST", "/deliveries:retry", {"dry_run": True}),
-        ("POST", "/deliveries:cancel", {"after": str(uuid.UUID(int=1))}),
+        ("POST", "/deliveries:cancel", {"error_group": "x" * 5000}),
+        ("GET", "/operations/x", None),
+        ("POST", "/operations/x:cancel", {}),
+        ("GET", "/operations?page_token=x", None),
         ("POST", "/deliveries:cancel", {"trigger_ids": ["x"]}),
         ("POST", "/deliveries:retry", {"campaign_id": "99999999999999999999"}),
         ("POST", "/deliveries:retry", {"channel": "fax"}),
@@ -200,6 +230,25 @@ async def test_roles_restrict_deliveries(viewer: Operator, demo_admin: Operator,
     hidden = await demo_admin.call("POST", "/deliveries:cancel", {"project": shop.name})
     assert (hidden.status_code, reason_of(hidden)) == (404, "RESOURCE_NOT_FOUND")
     assert (await demo_admin.call("GET", "/backlog")).status_code == 403
+
+
+async def test_roles_restrict_operations(
+    admin: Operator, viewer: Operator, demo_admin: Operator, shop: Shop
+) -> None:
+    operation = await ended(admin, "retry", {"project": shop.name})
+    path = f"/operations/{operation['operation_id']}"
+    assert (await viewer.call("GET", path)).status_code == 200
+    assert (await demo_admin.call("GET", path)).status_code == 404
+    listed = (await demo_admin.call("GET", "/operations?page_size=500")).json().get("operations", [])
+    assert operation["operation_id"] not in [one["operation_id"] for one in listed]
+    listed = (await admin.call("GET", "/operations?page_size=1")).json()
+    assert [one["operation_id"] for one in listed["operations"]] == [operation["operation_id"]]
+    refused = [await one.call("POST", f"{path}:cancel", {}) for one in (viewer, demo_admin, admin)]
+    assert [(one.status_code, reason_of(one)) for one in refused] == [
+        (403, "ROLE_MISSING"),
+        (404, "RESOURCE_NOT_FOUND"),
+        (422, "RESOURCE_STATE"),
+    ]
 
 
 async def test_backlog_says_why_triggers_wait(admin: Operator, shop: Shop) -> None:

@@ -1,0 +1,50 @@
+"""Operations: changes of many deliveries, their progress, and how to stop them."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from clarion.admin.v1 import operation_pb2 as pb
+
+from ..visit import Page, Visit
+from .deliveries import SECTION
+
+__all__ = ["PAGES"]
+
+_PAGE = 50
+
+
+async def list_operations(visit: Visit) -> Response:
+    """List operations, the newest first."""
+    request = pb.ListOperationsRequest(page_size=_PAGE, page_token=visit.query("page"))
+    return visit.page("operations.html", "Bulk operations", crumbs=[SECTION], found=await visit.call(request))
+
+
+async def operation(visit: Visit) -> Response:
+    """Show how far an operation is."""
+    found = await visit.call(pb.GetOperationRequest(operation_id=visit.path("operation_id")))
+    return visit.page(
+        "operation.html",
+        f"{found.operation.kind.title()} deliveries",
+        crumbs=[SECTION],
+        one=found.operation,
+        can_stop=visit.can(pb.CancelOperationRequest),
+    )
+
+
+async def stop(visit: Visit) -> Response:
+    """Stop an operation."""
+    operation_id = visit.path("operation_id")
+    if visit.form.is_sent:
+        with visit.form.checked():
+            await visit.call(pb.CancelOperationRequest(operation_id=operation_id))
+            return visit.redirect(f"/operations/{operation_id}", "The operation was stopped.")
+    text = "What it has changed stays changed."
+    return visit.confirm("Stop operation", text, "Stop it", crumbs=[SECTION])
+
+
+PAGES = (
+    Page("/operations", list_operations),
+    Page("/operations/{operation_id}", operation),
+    Page("/operations/{operation_id}/stop", stop, has_form=True),
+)

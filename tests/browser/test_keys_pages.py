@@ -74,7 +74,8 @@ async def test_key_is_made_used_seen_and_revoked(page: Page, stack: Stack) -> No
 
 
 async def test_key_is_rotated_with_an_overlap(page: Page, stack: Stack) -> None:
-    name = f"till {uuid.uuid4().hex[:6]}"
+    """Its name is shown as text, whatever it contains."""
+    name = f"till {SCRIPT} {uuid.uuid4().hex[:6]}"
     old = await new_key(page, stack, name)
     await page.goto(f"{stack.url}/portal/keys?project=demo")
     await page.get_by_role("link", name=name).click()

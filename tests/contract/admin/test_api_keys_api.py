@@ -109,6 +109,7 @@ async def test_changes_apply_to_the_fields_of_the_mask(admin: Operator) -> None:
         ({"expire_time": "soon"}, "expire_time"),
         ({"requests_per_second": "many"}, "requests_per_second"),
         ({"kind": "x"}, "kind"),
+        ({"kind": "test", "scopes": ["trigger", "keys.manage"]}, "scopes"),
     ],
 )
 async def test_invalid_keys_are_refused(admin: Operator, body: dict[str, object], field: str) -> None:
@@ -150,6 +151,32 @@ async def test_keys_are_listed_by_state_in_pages(admin: Operator) -> None:
     ).json()
     assert [page["api_keys"][0]["key_id"] for page in (first, second)] == [ids[2], ids[1]]
     assert "next_page_token" not in second
+
+
+async def test_test_keys_stay_test_keys(admin: Operator) -> None:
+    created = await made(admin, kind="test")
+    key, secret = created["api_key"], created["secret"]
+    assert (key["kind"], key["secret_hint"]) == ("test", f"sk_test_…{secret[-4:]}")
+    assert secret.startswith("sk_test_")
+    rotated = (await admin.call("POST", f"/keys/{key['key_id']}:rotate", {})).json()
+    assert rotated["secret"].startswith("sk_test_")
+    assert rotated["api_key"]["kind"] == rotated["previous_key"]["kind"] == "test"
+    live = (await made(admin))["api_key"]["key_id"]
+    listed = (await admin.call("GET", "/keys", params={"kind": "test", "page_size": "1000"})).json()[
+        "api_keys"
+    ]
+    ids = {one["key_id"] for one in listed}
+    assert {key["key_id"], rotated["api_key"]["key_id"]} <= ids
+    assert live not in ids
+
+
+async def test_killed_server_loses_only_what_was_not_stored(pool: Pool) -> None:
+    use, stored, lost = KeyUse(pool), uuid.uuid4(), uuid.uuid4()
+    use.note(stored)
+    await use.store()
+    use.note(lost)
+    del use  # as if the process had been killed
+    assert set(await store.last_use(pool, [stored, lost])) == {stored}
 
 
 async def test_last_use_is_recorded_to_the_minute(pool: Pool) -> None:

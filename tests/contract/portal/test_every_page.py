@@ -16,6 +16,8 @@ from tests.kit.stack import Stack
 
 KNOWN = {"name": "demo", "project": "demo", "action": "retry", "campaign_id": "44"}
 HOSTILE = {"project": "\0", "etag": "x" * 5000, "campaign_id": "9" * 99}
+PREVIEW = "/preview"
+"""The end of the paths of forms that only show something."""
 INLINE = r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)"
 
 
@@ -68,7 +70,7 @@ async def test_no_form_changes_anything_for_a_viewer(viewer: Visitor, pool: Pool
     before = await changes(pool)
     for path in addresses(forms=True):
         answer = await viewer.post(path, {"project": "demo", "name": "x", "display_name": "x"})
-        assert answer.status_code >= 400, path
+        assert answer.status_code >= 400 or path.endswith(PREVIEW), path
     assert await changes(pool) == before
 
 
@@ -78,7 +80,7 @@ async def test_no_form_changes_anything_in_read_only_mode(stack: Stack, admin: V
         before = await changes(pool)
         for path in addresses(forms=True):
             answer = await visitor.post(path, {"project": "demo", "display_name": "x", "timezone": "UTC"})
-            assert answer.status_code >= 400, path
+            assert answer.status_code >= 400 or path.endswith(PREVIEW), path
         assert await changes(pool) == before
 
 

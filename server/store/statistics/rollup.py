@@ -48,13 +48,15 @@ class Rollup:
     Args:
         pool: The database, opened with the settings `READING`.
         lag: Age of the youngest triggers that are counted.
-        at_once: Rows of a transaction.
+        at_once: The maximum number of rows of a transaction.
     """
 
     def __init__(self, pool: Pool, *, lag: dt.timedelta = LAG, at_once: int = _AT_ONCE) -> None:
         self._pool = pool
         self._lag = lag
         self._at_once = at_once
+        self.page = at_once
+        """Rows of the next transaction: fewer after one that took too long, as while the disk is slow."""
         self._next_deletion = 0.0
 
     async def run(self) -> None:
@@ -76,8 +78,12 @@ class Rollup:
         Raises:
             StoreUnavailable: The database cannot be reached.
         """
-        while await self.count_some():
-            pass
+        try:
+            while await self.count_some():
+                self.page = min(self._at_once, 2 * self.page)
+        except StoreUnavailable:
+            self.page = max(1, self.page // 2)
+            raise
 
     async def count_some(self) -> bool:
         """Count one page in a transaction; return whether more is left for this process.
@@ -116,11 +122,11 @@ class Rollup:
         ):  # the database was restored into a new cluster, whose transactions start again
             log.warning("statistics continue after the database was restored")
             return Position(until), False
-        values = {**position._asdict(), "until": until, "limit": self._at_once, "cancelled": _CANCELLED}
+        values = {**position._asdict(), "until": until, "limit": self.page, "cancelled": _CANCELLED}
         last = await connection.fetchrow(
             *_SQL["count_changes"](**values, buckets_of_an_octave=BUCKETS_OF_AN_OCTAVE)
         )
-        if last is None or last["rows"] < self._at_once:
+        if last is None or last["rows"] < self.page:
             return Position(until), False
         return Position(last["xid"], last["trigger_id"], last["number"]), True
 
@@ -130,9 +136,7 @@ class Rollup:
         """Count a page of triggers; return the last ID that is counted and whether more are left."""
         if until <= after:  # the clock was set back
             return after, False
-        last = await connection.fetchrow(
-            *_SQL["count_accepted"](after=after, until=until, limit=self._at_once)
-        )
-        if last is None or last["rows"] < self._at_once:
+        last = await connection.fetchrow(*_SQL["count_accepted"](after=after, until=until, limit=self.page))
+        if last is None or last["rows"] < self.page:
             return until, False
         return last["id"], True

@@ -12,6 +12,7 @@ import pytest
 from server.domain.campaign import Channel
 from server.domain.delivery import AttemptOutcome, Claim
 from server.domain.statistics import KEPT, Kind, Window, bucket_end
+from server.errors import StoreUnavailable
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.cancel import cancel
@@ -148,6 +149,25 @@ async def test_aborted_count_is_repeated(pool: Pool, counting: Pool, monkeypatch
     assert await pool.fetchval("SELECT count(*) FROM statistic") == 0
     await all_counted(counting)
     assert await totals(pool) == {Kind.ACCEPTED: 1, Kind.DELIVERED: 1}
+
+
+async def test_slow_page_is_repeated_with_fewer_rows(url: str, pool: Pool, counting: Pool) -> None:
+    for _ in range(3):
+        await accept(pool, a_trigger())
+    async with reading(url, statement_timeout="100ms") as slow:
+        rollup = Rollup(slow, lag=NO_LAG, at_once=4)
+        async with pool.acquire() as other, other.transaction():
+            await other.execute("LOCK TABLE statistic")
+            for page in (2, 1, 1):
+                with pytest.raises(StoreUnavailable):
+                    await rollup.count_all()
+                assert rollup.page == page
+    again = Rollup(counting, lag=NO_LAG, at_once=4)
+    again.page = 1
+    await again.count_all()
+    assert again.page > 1
+    await all_counted(counting)
+    assert await totals(pool) == {Kind.ACCEPTED: 3}
 
 
 async def test_only_one_process_counts(pool: Pool, counting: Pool) -> None:

@@ -7,9 +7,11 @@ PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) 
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
 GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
 # Made from the descriptors, the last only in part, and committed: a changed one is made again.
-REFERENCE := docs/reference/errors.md docs/reference/grpc.md docs/reference/rest.md docs/reference/roles.md
+REFERENCE := docs/reference/admin-api.md docs/reference/errors.md docs/reference/grpc.md docs/reference/rest.md \
+  docs/reference/roles.md
 # The last that is written, so that make sees by it whether all is up to date.
 BUILT := protos/clarion/v1/openapi.json
+FOR_OPERATORS := protos/clarion/v1/admin-openapi.json protos/clarion/v1/admin-docs.html
 # What the last release promised: a new contract must still read and write it.
 RELEASED := protos/released/clarion.binpb
 ARGS ?=
@@ -60,7 +62,7 @@ lint: setup-dev proto ## Check style, types and protos
 	$(BIN)/python tools/check_words.py
 	$(BIN)/buf lint $(DESCRIPTORS) --config protos/buf.yaml
 	$(BIN)/buf breaking $(DESCRIPTORS) --against $(RELEASED) --config protos/buf.yaml
-	$(BIN)/openapi-spec-validator $(BUILT)
+	$(BIN)/openapi-spec-validator $(BUILT) $(word 1,$(FOR_OPERATORS))
 
 format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix $(CODE)
@@ -92,7 +94,7 @@ wheel: setup proto ## Build the wheels of server and client into dist/
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
 	rm -rf $(VENV) $(VENV)-3.* $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
-		$(DESCRIPTORS) $(BUILT) protos/clarion/v1/docs.html
+		$(DESCRIPTORS) $(BUILT) $(FOR_OPERATORS) protos/clarion/v1/docs.html
 
 # Checked in each run: the script does nothing if all is up to date, and repairs what is not.
 $(VENV)/ready: FORCE

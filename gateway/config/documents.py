@@ -34,10 +34,14 @@ def all_documents() -> list[Document]:
     Raises:
         GatewayError: A file is missing.
     """
-    page = built("docs.html")
+    pages = {DOCS_PATH: built("docs.html"), f"{DOCS_PATH}/admin": built("admin-docs.html")}
+    files = {"/openapi.json": built("openapi.json"), "/openapi/admin.json": built("admin-openapi.json")}
     return [
-        Document("/openapi.json", built("openapi.json"), {"content-type": JSON, **READ_ANEW}),
-        Document(DOCS_PATH, page, {"content-type": HTML, **READ_ANEW, **_policy(page)}),
+        *(Document(path, file, {"content-type": JSON, **READ_ANEW}) for path, file in files.items()),
+        *(
+            Document(path, page, {"content-type": HTML, **READ_ANEW, **_policy(page)})
+            for path, page in pages.items()
+        ),
     ]
 
 

@@ -26,6 +26,8 @@ from google.protobuf.descriptor import (
 from clarion.v1 import options_pb2
 
 __all__ = [
+    "ADMIN",
+    "CLIENT",
     "Binding",
     "Described",
     "bindings",
@@ -44,12 +46,19 @@ Named: TypeAlias = (
 Path_: TypeAlias = tuple[int, ...]
 
 DESCRIPTORS = Path(__file__).parents[1] / "clarion/v1/clarion.binpb"
-PACKAGE = "clarion/v1/"
+CLIENT, ADMIN = "clarion.v1", "clarion.admin.v1"
+"""The packages of the API for callers and of that for operators."""
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 ALWAYS_PRESENT: Any = options_pb2.always_present
 EXAMPLE: Any = options_pb2.example
 JSON_OBJECT: Any = options_pb2.json_object
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]+)?\}")
+NUMBERS = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_DOUBLE,
+    FieldDescriptor.CPPTYPE_BOOL,
+}
 VERBS = ("get", "put", "post", "delete", "patch")
 # Comments start with the symbol's name, as is usual in Go. Next to the name they read better without it.
 NAME_AND_VERB = r"(?::| is| are| means that| means)? "
@@ -57,15 +66,28 @@ NAME_AND_VERB = r"(?::| is| are| means that| means)? "
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Clarion's own proto files, and the comments of all files by full name."""
+    """The proto files of one API, and the comments of all files by full name.
+
+    Attributes:
+        files: The files of its package, and after them those of the packages that these may use.
+        comments: The comments.
+        package: The package of its services.
+    """
 
     files: Sequence[FileDescriptor]
     comments: Mapping[str, str]
+    package: str = CLIENT
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it is the API for operators."""
+        return self.package == ADMIN
 
     @property
     def services(self) -> list[ServiceDescriptor]:
         """All services, TriggerService first."""
-        found = [service for file in self.files for service in file.services_by_name.values()]
+        own = [file for file in self.files if file.package == self.package]
+        found = [service for file in own for service in file.services_by_name.values()]
         return sorted(found, key=lambda service: (service.name != "TriggerService", service.name))
 
     def message(self, name: str) -> Descriptor:
@@ -108,15 +130,20 @@ class Binding:
 
 
 @cache
-def load() -> Described:
-    """Return the descriptor set that protoc wrote, and the stubs next to it."""
+def load(package: str = CLIENT) -> Described:
+    """Return the descriptor set that protoc wrote, and the stubs next to it.
+
+    Args:
+        package: Whose API: `CLIENT` or `ADMIN`.
+    """
     described = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
-    ours = [file.name for file in described.file if file.name.startswith(PACKAGE)]
+    packages = {CLIENT: (CLIENT,), ADMIN: (ADMIN, CLIENT)}[package]
+    names = [file.name for one in packages for file in described.file if file.package == one]
     modules = [
-        importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2") for name in ours
+        importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2") for name in names
     ]
     comments = {name: text for file in described.file for name, text in _comments(file)}
-    return Described([module.DESCRIPTOR for module in modules], comments)
+    return Described([module.DESCRIPTOR for module in modules], comments, package)
 
 
 def bindings(described: Described) -> Iterator[Binding]:
@@ -135,17 +162,18 @@ def bindings(described: Described) -> Iterator[Binding]:
 
 
 def example_of(field: FieldDescriptor) -> Any:
-    """Return the example of a field, as in the JSON of its message.
+    """Return the example of a field, as in the JSON of its message; of a boolean without one, `true`.
 
     Raises:
         LookupError: The field has no option `example`.
     """
     text = field.GetOptions().Extensions[EXAMPLE]
+    if not text and field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return True
     if not text:
         raise LookupError(f"{field.full_name} needs the option (example)")
-    if holds_json(field) or field.cpp_type == FieldDescriptor.CPPTYPE_INT32:
-        return json.loads(text)
-    return [text] if field.is_repeated else text
+    value = json.loads(text) if holds_json(field) or field.cpp_type in NUMBERS else text
+    return [value] if field.is_repeated else value
 
 
 def examples_of(message: Descriptor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from .described import Described
 from .examples import error_body
-from .reasons import Reason, phrase, reasons, violation_reasons
+from .reasons import OF_ADMIN, Reason, phrase, reasons, violation_reasons
 
 __all__ = ["render"]
 
@@ -77,11 +77,12 @@ def _row(status: str, reason: Reason) -> str:
 
 def _section(reason: Reason) -> str:
     statuses = ", ".join(f"{status} {phrase(status)}" for status in reason.statuses) or "gRPC only"
+    only = " · admin API only" if reason.is_met_by((OF_ADMIN,)) else ""
     facts = ", ".join(f"`{name}`" for name in sorted(reason.answer.example.metadata))
     lines = [
         f"### {reason.name}",
         "",
-        f"*{statuses} · {reason.code_name}*",
+        f"*{statuses} · {reason.code_name}{only}*",
         "",
         f"- **What happened:** {reason.happened}",
         f"- **What to do:** {reason.to_do}",

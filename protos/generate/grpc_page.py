@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from google.protobuf.descriptor import (
     Descriptor,
@@ -18,7 +18,7 @@ from .examples import BODIES
 from .openapi import scope_of
 from .rules import rules_of
 
-__all__ = ["render"]
+__all__ = ["render", "service_lines"]
 
 HEAD = """\
 # gRPC
@@ -77,7 +77,7 @@ def render(described: Described) -> str:
     parts = [HEAD.format(request=request) + "\n".join(rows)]
     shown: set[str] = set()
     for service in described.services:
-        parts += _service(described, service, shown)
+        parts += service_lines(described, service, shown)
     return "\n\n".join(parts) + "\n"
 
 
@@ -86,14 +86,28 @@ def _service_row(described: Described, service: ServiceDescriptor) -> str:
     return f"| `{service.full_name}` | `{scope_of(described, service)}` | {methods} |"
 
 
-def _service(described: Described, service: ServiceDescriptor, shown: set[str]) -> Iterator[str]:
-    """Yield a service's methods, each with the messages and enums that were not shown before."""
+def service_lines(
+    described: Described,
+    service: ServiceDescriptor,
+    shown: set[str],
+    needs: Callable[[MethodDescriptor], str] | None = None,
+) -> Iterator[str]:
+    """Yield a service's methods, each with the messages and enums that were not shown before.
+
+    Args:
+        described: The API.
+        service: The service.
+        shown: The full names of what was shown before; changed.
+        needs: Returns what a method needs, as a sentence; nothing is shown by default.
+    """
     yield f"## {service.name}"
     yield described.comment(service)
     for method in service.methods:
         yield f"### {method.name}"
         yield _signature(described, method)
         yield described.comment(method)
+        if needs:
+            yield needs(method)
         for kind in _reached(method):
             if kind.full_name not in shown:
                 shown.add(kind.full_name)

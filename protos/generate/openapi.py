@@ -16,7 +16,7 @@ from .schemas import Schemas
 from .trigger_body import add_batch_body, add_trigger_body
 from .webhooks import TAG, add_webhooks
 
-__all__ = ["build", "scope_of"]
+__all__ = ["LICENCE", "SERVERS", "build", "parameters", "scope_of"]
 
 SCHEME = "api_key"
 HTTP_BODY = "google.api.HttpBody"
@@ -52,6 +52,12 @@ calls over a limit return 429 `RATE_LIMITED`. Each item of a batch counts as a c
 
 Every call may have an `X-Request-ID` of up to 128 characters (letters, digits and `._~:/+=@-`, first a \
 letter or a digit), which is kept, and a W3C `traceparent`, which is returned and passed on."""
+SERVERS = [{"url": "/", "description": "The gateway that serves this document"}]
+LICENCE = {
+    "contact": {"name": "The operators of this gateway"},
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
+"""Members of every document's `info`."""
 OPERATIONS = "Operations"
 # The gateway's own endpoints: path → operationId, summary, content type of a 200.
 ENDPOINTS: dict[str, tuple[str, str, str]] = {
@@ -59,6 +65,8 @@ ENDPOINTS: dict[str, tuple[str, str, str]] = {
     "/readyz": ("Readyz", "Readiness probe: returns 200 if a server can accept calls.", ""),
     "/openapi.json": ("OpenApi", "Returns this document.", JSON),
     "/docs": ("Docs", "Returns this document as an HTML page.", "text/html"),
+    "/openapi/admin.json": ("AdminOpenApi", "Returns the document of the admin API, for operators.", JSON),
+    "/docs/admin": ("AdminDocs", "Returns the document of the admin API as an HTML page.", "text/html"),
 }
 
 
@@ -85,10 +93,9 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "title": "Clarion",
             "version": version,
             "description": ABOUT,
-            "contact": {"name": "The operators of this gateway"},
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            **LICENCE,
         },
-        "servers": [{"url": "/", "description": "The gateway that serves this document"}],
+        "servers": SERVERS,
         "tags": _tags(described),
         "security": [{SCHEME: []}],
         "paths": paths,
@@ -131,7 +138,7 @@ def _operation(
         "description": f"{more}\n\nNeeds an API key with the scope `{scope}`.".lstrip(),
         "security": [{SCHEME: []}],
         "x-scope": scope,
-        "parameters": _parameters(described, schemas, binding),
+        "parameters": parameters(described, schemas, binding),
         **({"requestBody": body} if body else {}),
         "responses": {
             **_success(described, schemas, binding),
@@ -152,7 +159,7 @@ def _open_operation(name: str, summary: str, found: dict[str, Any]) -> dict[str,
     }
 
 
-def _parameters(described: Described, schemas: Schemas, binding: Binding) -> list[dict[str, Any]]:
+def parameters(described: Described, schemas: Schemas, binding: Binding) -> list[dict[str, Any]]:
     """Return the parameters in headers, path and query. Without a body, all other fields are in the query."""
     fields = binding.method.input_type.fields
     in_query = [] if binding.body else [f for f in fields if f.name not in binding.variables]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from liquid import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from .described import Described
 from .event_stream import data_of
 from .examples import DEMO_CAMPAIGNS, QUERIES, error_body
-from .reasons import Reason, phrase
+from .reasons import Reason, phrase, reasons_in
 from .schemas import Schema
 
 __all__ = ["ONE_OF", "members_of", "render"]
@@ -26,18 +27,39 @@ ONE_OF = "one of these is required"
 """What a member is that others can replace."""
 
 Document = Mapping[str, Any]
+CLIENT_PAGE = {
+    "document": "openapi.json",
+    "other": "docs/admin",
+    "about_other": "admin API",
+    "key": "API key",
+    "demo_key": "demo-key",
+}
+ADMIN_PAGE = {
+    "document": "../openapi/admin.json",
+    "other": "../docs",
+    "about_other": "API for callers",
+    "key": "admin key",
+    "demo_key": "demo-admin-key",
+}
+"""What differs between the pages at `/docs` and `/docs/admin`, to which the links are relative."""
 
 
-def render(document: Document, reasons: Iterable[Reason]) -> str:
-    """Return the page."""
+def render(document: Document, described: Described) -> str:
+    """Return the page of one API.
+
+    Args:
+        document: Its OpenAPI document.
+        described: Its descriptors.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"prose": _prose, "inline": _inline}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         info=document["info"],
+        own=ADMIN_PAGE if described.is_admin else CLIENT_PAGE,
         common=_common(document),
         groups=[group for tag in document["tags"] if (group := _group(document, tag))["calls"]],
-        webhooks=[_webhook(name, verbs["post"]) for name, verbs in document["webhooks"].items()],
-        reasons=[_reason(reason) for reason in reasons if reason.statuses],
+        webhooks=[_webhook(name, verbs["post"]) for name, verbs in document.get("webhooks", {}).items()],
+        reasons=[_reason(reason) for reason in reasons_in(described).values() if reason.statuses],
         schemas=[
             _schema(document, name, schema) for name, schema in document["components"]["schemas"].items()
         ],

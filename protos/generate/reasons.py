@@ -11,23 +11,27 @@ from google.rpc import code_pb2
 
 from clarion.v1 import options_pb2
 
-from .described import Binding, Described, sentence
+from .described import Binding, Described, bindings, sentence
 
 __all__ = [
     "CALL",
     "OF_ADMIN",
+    "OF_CLIENT",
     "REQUEST",
     "ROUTE",
     "Reason",
+    "own_scope",
     "phrase",
     "problems",
     "reasons",
+    "reasons_in",
     "reasons_of",
     "violation_reasons",
 ]
 
 ANSWER: Any = options_pb2.answer
 Scope = options_pb2.MetBy.Scope
+OF_CLIENT = Scope.SCOPE_EVERY_CLIENT_CALL
 REQUEST, CALL = Scope.SCOPE_EVERY_REQUEST, Scope.SCOPE_EVERY_CALL
 ROUTE = Scope.SCOPE_UNKNOWN_ROUTES
 OF_ADMIN = Scope.SCOPE_EVERY_ADMIN_CALL
@@ -73,7 +77,12 @@ def reasons(described: Described) -> dict[str, Reason]:
         LookupError: The documentation of a reason is incomplete, or names an unknown call.
     """
     values = [value for value in described.enum("ErrorReason").values if value.number]
-    methods = {method.name for service in described.services for method in service.methods}
+    methods = {
+        method.name
+        for file in described.files
+        for service in file.services_by_name.values()
+        for method in service.methods
+    }
     found = [_reason(described, value) for value in values]
     for reason in found:
         if wrong := problems(reason, methods):
@@ -105,7 +114,25 @@ def problems(reason: Reason, methods: Collection[str]) -> list[str]:
 
 def reasons_of(described: Described, binding: Binding) -> list[str]:
     """Return the names of the reasons that a REST call can fail with."""
-    return [reason.name for reason in reasons(described).values() if _meets(binding, reason)]
+    own = own_scope(described)
+    return [reason.name for reason in reasons(described).values() if _meets(binding, reason, own)]
+
+
+def reasons_in(described: Described) -> dict[str, Reason]:
+    """Return the reasons that REST callers of this API can get."""
+    own, calls = own_scope(described), list(bindings(described))
+    return {
+        name: reason
+        for name, reason in reasons(described).items()
+        if reason.is_met_by((ROUTE,))
+        or any(_meets(call, reason, own) for call in calls)
+        or (reason.answer.met_by.paths and not described.is_admin)
+    }
+
+
+def own_scope(described: Described) -> int:
+    """Return the scope of all calls of this API."""
+    return OF_ADMIN if described.is_admin else OF_CLIENT
 
 
 def violation_reasons(described: Described) -> dict[str, str]:
@@ -127,10 +154,11 @@ def _reason(described: Described, value: Any) -> Reason:
     return Reason(value.name.removeprefix("ERROR_REASON_"), happened, to_do, retry, answer)
 
 
-def _meets(binding: Binding, reason: Reason) -> bool:
+def _meets(binding: Binding, reason: Reason, own: int) -> bool:
+    """Return whether a call can fail for a reason; `own` is the scope of all calls of its API."""
     met_by = reason.answer.met_by
     return (
-        reason.is_met_by((REQUEST, CALL))
+        reason.is_met_by((REQUEST, CALL, own))
         or (bool(binding.body) and reason.is_met_by((Scope.SCOPE_CALLS_WITH_BODY,)))
         or not set(binding.variables).isdisjoint(met_by.path_variables)
         or binding.method.name in met_by.methods

@@ -7,7 +7,7 @@ from typing import Any
 
 from .described import Described
 from .examples import error_body
-from .reasons import CALL, REQUEST, ROUTE, Reason, phrase, reasons, violation_reasons
+from .reasons import CALL, REQUEST, ROUTE, Reason, own_scope, phrase, reasons_in, violation_reasons
 from .schemas import Schema, ref
 
 __all__ = ["Responses", "header_components", "headers"]
@@ -36,9 +36,9 @@ class Responses:
 
     def __init__(self, described: Described) -> None:
         """Read the reasons from the descriptors."""
-        self.reasons: Mapping[str, Reason] = reasons(described)
+        self.reasons: Mapping[str, Reason] = reasons_in(described)
         self._violations = violation_reasons(described)
-        self._common = _by_status(self._met_by(REQUEST, CALL))
+        self._common = _by_status(self._met_by(REQUEST, CALL, own_scope(described)))
         self.components = {_key(status): self._response(status, met) for status, met in self._common.items()}
 
     def of_call(self, names: list[str]) -> dict[str, Any]:
@@ -104,9 +104,10 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: ref(name, "headers") for name in ("x-request-id", *names)}
 
 
-def header_components() -> dict[str, Any]:
-    """Return the headers of responses, for `components/headers`."""
-    return {name: {"description": about, "schema": _type_of(name)} for name, about in HEADERS.items()}
+def header_components(*names: str) -> dict[str, Any]:
+    """Return x-request-id and these headers for `components/headers`; without names, all headers."""
+    shown = ("x-request-id", *names) if names else tuple(HEADERS)
+    return {name: {"description": HEADERS[name], "schema": _type_of(name)} for name in shown}
 
 
 def _type_of(header: str) -> Schema:

@@ -17,7 +17,7 @@ from buf.validate import validate_pb2
 __all__ = ["Rules", "rules_of"]
 
 FIELD: Any = validate_pb2.field
-IN_GENERAL = {"required", "cel"}
+IN_GENERAL = {"required", "cel", "ignore"}
 MATCHES = re.compile(r"this\.matches\('((?:[^'\\]|\\.)*)'\)")
 HEX = re.compile(r"\\x(?:\{([0-9a-fA-F]{1,4})\}|([0-9a-fA-F]{2}))")
 
@@ -89,10 +89,11 @@ def _ecma(pattern: str) -> str:
 
 
 def _of_items(given: Any) -> tuple[str, object, str]:
-    """Return the rules for the items of a repeated string as one."""
-    rules = Rules(keywords={"type": "string"})
-    for kind, value in given.ListFields():
-        rules.add(*STRING[kind.name](value))
+    """Return the rules for the items of a repeated string or integer as one."""
+    [(of, rules_given)] = given.ListFields()
+    rules = Rules(keywords={"type": "string" if of.name == "string" else "integer"})
+    for kind, value in rules_given.ListFields():
+        rules.add(*KINDS[of.name][kind.name](value))
     return "items", rules.keywords, f"each {', '.join(rules.words)}"
 
 
@@ -104,12 +105,14 @@ STRING: dict[str, Rule] = {
     "max_bytes": lambda most: ("maxLength", most, f"at most {most:,} bytes"),
     "pattern": lambda pattern: ("pattern", _ecma(pattern), f"matches `{_ecma(pattern)}`"),
     "uuid": lambda _: ("format", "uuid", "a UUID"),
+    "in": lambda values: ("enum", [*values], f"one of {', '.join(f'`{one}`' for one in values)}"),
 }
 NUMBER: dict[str, Rule] = {
     "gt": lambda bound: ("exclusiveMinimum", bound, f"more than {bound:,}"),
     "gte": lambda bound: ("minimum", bound, f"at least {bound:,}"),
     "lt": lambda bound: ("exclusiveMaximum", bound, f"less than {bound:,}"),
     "lte": lambda bound: ("maximum", bound, f"at most {bound:,}"),
+    "finite": lambda _: ("type", "number", "finite"),
 }
 ENUM: dict[str, Rule] = {
     "defined_only": lambda _: ("type", "string", "one of its names"),
@@ -118,7 +121,7 @@ REPEATED: dict[str, Rule] = {
     "min_items": lambda least: ("minItems", least, f"at least {least:,}"),
     "max_items": lambda most: ("maxItems", most, f"at most {most:,}"),
     "unique": lambda _: ("uniqueItems", True, "none twice"),
-    "items": lambda items: _of_items(items.string),
+    "items": _of_items,
 }
 KINDS: dict[str, dict[str, Rule]] = {
     "string": STRING,

@@ -30,6 +30,7 @@ SCALARS: dict[int, Schema] = {
 WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+    "google.protobuf.FieldMask": {"type": "string"},  # names, joined by commas
     "google.protobuf.Struct": {"type": "object"},
     "google.rpc.Status": {"$ref": "#/components/schemas/Status"},  # as in errors: see responses.py
 }
@@ -52,11 +53,13 @@ class Schemas:
         """
         self._described = described
         self.components: dict[str, Schema] = {}
+        self._owners: dict[str, str] = {}
 
     def message(self, message: Descriptor) -> Schema:
         """Return the schema of a message, which is a reference except for well-known types."""
         if message.full_name in WELL_KNOWN:
             return dict(WELL_KNOWN[message.full_name])
+        self._own(message)
         if message.name not in self.components:
             self.components[message.name] = {}  # breaks the recursion if a message contains itself
             self.components[message.name] = self._object(message)
@@ -91,6 +94,7 @@ class Schemas:
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
         """Return a reference to an enum's names, without the first, which proto3 JSON omits."""
+        self._own(enum)
         if enum.name not in self.components:
             values = [value for value in enum.values if value.number]
             meanings = [f"- `{word_of(value)}`: {self._meaning(value)}" for value in values]
@@ -100,6 +104,11 @@ class Schemas:
                 "enum": [word_of(value) for value in values],
             }
         return ref(enum.name)
+
+    def _own(self, kind: Descriptor | EnumDescriptor) -> None:
+        """Check that a component's name belongs to one message or enum."""
+        if self._owners.setdefault(kind.name, kind.full_name) != kind.full_name:
+            raise NotImplementedError(f"{kind.full_name}: one document also has {self._owners[kind.name]}")
 
     def _meaning(self, value: EnumValueDescriptor) -> str:
         return self._described.comment(value).replace(f"{value.name} ", f"`{word_of(value)}` ")

@@ -9,21 +9,26 @@ from typing import Any
 
 import pytest
 
+from clarion.admin.v1 import options_pb2
 from gateway.config.documents import SCRIPT
 from generate import page
-from generate.described import bindings, load, prose
+from generate.described import ADMIN, bindings, load, prose
 from generate.documents import ROOT, documents
 from generate.examples import BATCH_BODY
 from generate.members_table import with_table
-from generate.reasons import reasons, violation_reasons
+from generate.reasons import reasons, reasons_in, violation_reasons
 from tests.kit.documented_schemas import DOCUMENT
 
 MADE = documents()
 HTML = MADE["protos/clarion/v1/docs.html"]
+ADMIN_HTML = MADE["protos/clarion/v1/admin-docs.html"]
+ADMIN_API = MADE["docs/reference/admin-api.md"]
 ERRORS = MADE["docs/reference/errors.md"]
 GRPC = MADE["docs/reference/grpc.md"]
 REST = MADE["docs/reference/rest.md"]
+REQUIRED_ROLE: Any = options_pb2.required_role  # its .pyi file predates typed extensions
 VOID_TAGS = {"meta"}
+of_both = pytest.mark.parametrize("html", [HTML, ADMIN_HTML], ids=["client", "admin"])
 
 
 class Page(HTMLParser):
@@ -57,31 +62,37 @@ def test_document_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name], "stale file: run make proto"
 
 
-def test_page_loads_no_resources() -> None:
-    shown = Page(HTML)
+@of_both
+def test_page_loads_no_resources(html: str) -> None:
+    shown = Page(html)
     tags = {tag for tag, _ in shown.tags}
     assert not tags & {"img", "link", "iframe", "object", "form", "svg", "base"}
     assert not shown.values("src")
     assert not shown.values("style")
-    assert "url(" not in HTML
-    assert "@import" not in HTML
+    assert "url(" not in html
+    assert "@import" not in html
     assert not [name for _, found in shown.tags for name in found if name.startswith("on")]
 
 
-def test_links_of_the_page_resolve() -> None:
-    shown = Page(HTML)
+@of_both
+def test_links_of_the_page_resolve(html: str) -> None:
+    shown = Page(html)
     anchors = shown.values("id")
     assert len(anchors) == len(set(anchors))
     links = set(shown.values("href"))
     assert {link.removeprefix("#") for link in links if link.startswith("#")} <= set(anchors)
-    assert {link for link in links if not link.startswith("#")} == {"openapi.json"}
+    others = {link for link in links if not link.startswith("#")}
+    assert others == (
+        {"openapi.json", "docs/admin"} if html is HTML else {"../openapi/admin.json", "../docs"}
+    )
 
 
-def test_page_shows_every_call_reason_and_schema() -> None:
-    anchors = set(Page(HTML).values("id"))
-    document = json.loads(MADE["protos/clarion/v1/openapi.json"])
+@pytest.mark.parametrize(("package", "name"), [("clarion.v1", ""), (ADMIN, "admin-")])
+def test_page_shows_every_call_reason_and_schema(package: str, name: str) -> None:
+    anchors = set(Page(MADE[f"protos/clarion/v1/{name}docs.html"]).values("id"))
+    document = json.loads(MADE[f"protos/clarion/v1/{name}openapi.json"])
     assert {one["operationId"] for verbs in document["paths"].values() for one in verbs.values()} <= anchors
-    assert {one.name for one in reasons(load()).values() if one.statuses} <= anchors
+    assert {one.name for one in reasons_in(load(package)).values() if one.statuses} <= anchors
     assert {f"object-{name}" for name in document["components"]["schemas"]} <= anchors
 
 
@@ -90,10 +101,11 @@ def test_page_supports_phones_and_dark_mode() -> None:
     assert "prefers-color-scheme: dark" in HTML
 
 
-def test_page_knows_its_own_address() -> None:
-    [script] = SCRIPT.findall(HTML.encode())
+@of_both
+def test_page_knows_its_own_address(html: str) -> None:
+    [script] = SCRIPT.findall(html.encode())
     assert b'getElementById("at").textContent = location.href' in script
-    assert '<span id="at">http://127.0.0.1:8080</span>' in HTML
+    assert '<span id="at">http://127.0.0.1:8080</span>' in html
 
 
 def test_page_shows_the_body_of_a_batch() -> None:
@@ -118,7 +130,7 @@ def test_comments_are_escaped() -> None:
     document["info"].update(description=evil, title=evil)
     for schema in document["components"]["schemas"].values():
         schema["description"] = evil
-    made = page.render(document, reasons(load()).values())
+    made = page.render(document, load())
     assert [tag for tag, _ in Page(made).tags if tag in {"script", "b"}] == ["script"]  # its own
     assert "&lt;script&gt;" in made
 
@@ -144,6 +156,18 @@ def test_grpc_md_shows_every_method_and_request() -> None:
         assert f"`{binding.verb.upper()} {binding.path}`" in GRPC
 
 
+def test_admin_api_md_shows_every_method_and_its_role() -> None:
+    described = load(ADMIN)
+    titles = set(re.findall(r"^#+ (.+)$", ADMIN_API, re.M))
+    for service in described.services:
+        assert {service.name, *(method.name for method in service.methods)} <= titles
+        for method in service.methods:
+            section = re.search(rf"^### {method.name}\n(.*?)(?=^###|\Z)", ADMIN_API, re.M | re.S)
+            assert section, method.name
+            role = method.GetOptions().Extensions[REQUIRED_ROLE]
+            assert (f"Needs the role `{role}`." in section[1]) == bool(role)
+
+
 def test_rest_md_lists_every_member_of_a_trigger() -> None:
     user, body = (load().message(name).fields for name in ("EmailUser", "TriggerEmailRequest"))
     in_body = [field.name for field in body if field.name not in {"campaign_id", "request_id"}]
@@ -157,7 +181,7 @@ def test_page_without_a_place_for_the_table_stops_the_build() -> None:
         with_table("# REST", DOCUMENT)
 
 
-@pytest.mark.parametrize("text", [ERRORS, GRPC], ids=["errors.md", "grpc.md"])
+@pytest.mark.parametrize("text", [ERRORS, GRPC, ADMIN_API], ids=["errors.md", "grpc.md", "admin-api.md"])
 def test_links_within_a_reference_resolve(text: str) -> None:
     titles = [title.lower() for title in re.findall(r"^#+ (.+)$", text, re.M)]
     assert len(titles) == len(set(titles))

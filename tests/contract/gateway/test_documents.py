@@ -13,6 +13,8 @@ from gateway.config.contract import built
 FILES = [
     ("/openapi.json", "openapi.json", "application/json"),
     ("/docs", "docs.html", "text/html; charset=utf-8"),
+    ("/openapi/admin.json", "admin-openapi.json", "application/json"),
+    ("/docs/admin", "admin-docs.html", "text/html; charset=utf-8"),
 ]
 
 
@@ -34,8 +36,9 @@ async def test_documents_answer_head_requests(
     assert answer.headers["content-length"] == str(built(file).stat().st_size)
 
 
-async def test_documentation_page_runs_only_its_own_script(client: httpx.AsyncClient) -> None:
-    page = await client.get("/docs")
+@pytest.mark.parametrize("path", ["/docs", "/docs/admin"])
+async def test_documentation_page_runs_only_its_own_script(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path)
     script = page.text.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

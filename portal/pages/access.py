@@ -7,11 +7,13 @@ from starlette.responses import Response
 from clarion.admin.v1 import operator_pb2 as pb
 
 from ..errors import PageNotFound
-from ..visit import Page, Section, Visit
+from ..visit import ROLES, Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Access", "/access", role="admin")
+_MAX_DAYS = 366
+_ROLE, _PROJECT = "grants[0].role", "grants[0].project"
 
 
 async def access(visit: Visit) -> Response:
@@ -19,6 +21,31 @@ async def access(visit: Visit) -> Response:
     sessions: pb.ListSessionsResponse = await visit.call(pb.ListSessionsRequest())
     keys: pb.ListAdminKeysResponse = await visit.call(pb.ListAdminKeysRequest())
     return visit.page("access.html", "Access", sessions=sessions.sessions, keys=keys.admin_keys)
+
+
+async def new_key(visit: Visit) -> Response:
+    """Create an admin key and show its secret once, in the answer to the form."""
+    form = visit.form
+    if form.is_sent:
+        days = form["expires_in_days"]
+        if days and not (days.isascii() and days.isdecimal() and 1 <= int(days[:9]) <= _MAX_DAYS):
+            form.fail("expires_in_days", f"This is not a number of days from 1 to {_MAX_DAYS}.")
+        else:
+            with form.checked():
+                grant = pb.Grant(role=form[_ROLE], project=form[_PROJECT])
+                made: pb.CreateAdminKeyResponse = await visit.call(
+                    pb.CreateAdminKeyRequest(
+                        display_name=form["display_name"], grants=[grant], expires_in_days=int(days or 0)
+                    )
+                )
+                key = made.admin_key
+                return visit.page(
+                    "admin_key_secret.html", "New admin key", crumbs=[SECTION], key=key, secret=made.secret
+                )
+    form.start(**{_ROLE: "viewer", _PROJECT: visit.project, "expires_in_days": "90"})
+    everywhere = [("", "All projects")] if visit.may_everywhere("admin") else []
+    projects = [*everywhere, *((one, one) for one in visit.projects if visit.may("admin", one))]
+    return visit.page("admin_key_new.html", "New admin key", crumbs=[SECTION], roles=ROLES, projects=projects)
 
 
 async def end_session(visit: Visit) -> Response:
@@ -56,6 +83,7 @@ async def revoke_key(visit: Visit) -> Response:
 
 PAGES = (
     Page("/access", access),
+    Page("/access/keys/new", new_key, has_form=True),
     Page("/access/sessions/{session_id}/end", end_session, has_form=True),
     Page("/access/keys/{key_id}/revoke", revoke_key, has_form=True),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -75,7 +76,7 @@ def list_keys(*, admin: Admin, as_json: bool) -> None:
                 "ID": key.admin_key_id,
                 "NAME": key.display_name,
                 "SECRET": key.secret_hint,
-                "GRANTS": ",".join(f"{one.role}@{one.project or 'all'}" for one in key.grants),
+                "GRANTS": _grants(key.grants),
                 "EXPIRES": key.expire_time.ToDatetime().date(),
                 "STATE": "revoked" if key.HasField("revoke_time") else "active",
             }
@@ -99,9 +100,57 @@ def revoke(*, admin: Admin, admin_key_id: uuid.UUID, as_json: bool) -> None:
         echo(f"revoked {key.admin_key_id} ({key.display_name})")
 
 
-def _called(admin: Admin, method: str, request: Any) -> Any:
+@operators.group()
+def sessions() -> None:
+    """List and end the sessions of people who are signed in to the portal."""
+
+
+@sessions.command(name="list")
+@json_option
+@admin_options
+def list_sessions(*, admin: Admin, as_json: bool) -> None:
+    """List the sessions that have not ended, the newest first."""
+    found = _called(admin, "ListSessions", pb.ListSessionsRequest(), service="sessions").sessions
+    if as_json:
+        show_json([as_data(one) for one in found])
+        return
+    table(
+        [
+            {
+                "ID": one.session_id,
+                "NAME": one.display_name,
+                "GRANTS": _grants(one.grants),
+                "STARTED": one.create_time.ToDatetime().isoformat(" ", "minutes"),
+                "LAST USED": one.last_use_time.ToDatetime().isoformat(" ", "minutes"),
+                "ENDS": one.expire_time.ToDatetime().isoformat(" ", "minutes"),
+            }
+            for one in found
+        ],
+        "sessions",
+    )
+
+
+@sessions.command()
+@click.argument("session_id", type=click.UUID)
+@json_option
+@admin_options
+def end(*, admin: Admin, session_id: uuid.UUID, as_json: bool) -> None:
+    """End a session, by its ID. All servers reject it within a second."""
+    request = pb.RevokeSessionRequest(session_id=str(session_id))
+    _called(admin, "RevokeSession", request, service="sessions")
+    if as_json:
+        show_json({"session_id": str(session_id)})
+    else:
+        echo(f"ended {session_id}")
+
+
+def _grants(grants: Iterable[pb.Grant]) -> str:
+    return ",".join(f"{one.role}@{one.project or 'all'}" for one in grants)
+
+
+def _called(admin: Admin, method: str, request: Any, *, service: str = "admin_keys") -> Any:
     async def work() -> Any:
         async with admin.opened() as client:
-            return await client.call("admin_keys", method, request)
+            return await client.call(service, method, request)
 
     return run(work())

@@ -34,6 +34,7 @@ async def test_every_page_is_accessible(page: Page, stack: Stack) -> None:
         "/projects/demo",
         "/access",
         "/audit?actor=nobody",
+        "/access/keys/new",
         "/api",
         "/nothing",
         "/projects/none",

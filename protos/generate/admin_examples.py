@@ -62,6 +62,7 @@ class Examples:
             for field in message.fields
             if is_always_present(field)
             or rules_of(field).required
+            or "minItems" in rules_of(field).keywords
             or (depth == 0 and field.message_type is not None)
         ]
         return {field.name: self._value(field, depth) for field in fields if depth < MAX_DEPTH}

@@ -15,17 +15,9 @@ ClarionError
 │   │   ├── CampaignNotFound
 │   │   ├── DeliveryNotFound
 │   │   ├── KeyNotFound
-│   │   └── ResourceNotFound    of the admin API
+│   │   └── ResourceNotFound    of the admin API; server/admin/errors.py has its other errors
 │   │       ├── ProjectNotFound
-│   │       ├── EndpointNotFound
-│   │       ├── AdminKeyNotFound
-│   │       ├── OperationNotFound
-│   │       └── SessionNotFound
-│   ├── RoleMissing
-│   ├── EtagMismatch
-│   ├── ResourceExists
-│   ├── WrongState
-│   ├── SignInUnavailable       the OpenID provider is down, or does not behave
+│   │       └── EndpointNotFound
 │   ├── MethodUnknown           gRPC only: over REST it is an unknown path
 │   ├── BodyTooLarge
 │   ├── RateLimited
@@ -45,7 +37,6 @@ from typing import Self
 
 __all__ = [
     "DATABASE_AWAY",
-    "AdminKeyNotFound",
     "BodyTooLarge",
     "CampaignForbidden",
     "CampaignNotFound",
@@ -56,30 +47,23 @@ __all__ = [
     "CredentialsMissing",
     "DeliveryNotFound",
     "EndpointNotFound",
-    "EtagMismatch",
     "IdempotencyKeyReused",
     "InvalidRequest",
     "KeyNotFound",
     "MethodUnknown",
     "NotFound",
-    "OperationNotFound",
     "Overloaded",
     "ProjectNotFound",
     "RateLimited",
     "RequestError",
-    "ResourceExists",
     "ResourceNotFound",
-    "RoleMissing",
     "ScopeMissing",
     "ServerEnding",
-    "SessionNotFound",
-    "SignInUnavailable",
     "StoreUnavailable",
     "TimedOut",
     "TooLateToCancel",
     "TooManyEndpoints",
     "Violation",
-    "WrongState",
 ]
 
 
@@ -245,55 +229,6 @@ class EndpointNotFound(ResourceNotFound):
     """There is no webhook endpoint with this id."""
 
     thing = "endpoint"
-
-
-class AdminKeyNotFound(ResourceNotFound):
-    """There is no admin key with this id."""
-
-    thing = "admin key"
-
-
-class OperationNotFound(ResourceNotFound):
-    """There is no operation with this id."""
-
-    thing = "operation"
-
-
-class SessionNotFound(ResourceNotFound):
-    """There is no session with this id, or it has ended."""
-
-    thing = "session"
-
-
-class RoleMissing(RequestError):
-    """The caller lacks the role that this call needs."""
-
-    reason = "ROLE_MISSING"
-
-
-class EtagMismatch(RequestError):
-    """The resource has changed since the caller read it; read it again."""
-
-    reason = "ETAG_MISMATCH"
-
-
-class ResourceExists(RequestError):
-    """There is already a resource with this name."""
-
-    reason = "RESOURCE_EXISTS"
-
-
-class WrongState(RequestError):
-    """The resource's state does not allow this change."""
-
-    reason = "RESOURCE_STATE"
-
-
-class SignInUnavailable(RequestError):
-    """The OpenID provider cannot be used. Try again shortly, or use an admin key."""
-
-    reason = "SIGN_IN_UNAVAILABLE"
-    retry_after = 5.0
 
 
 class MethodUnknown(RequestError):

@@ -17,19 +17,14 @@ from ..domain.operator import (
     may_grant,
     new_admin_secret,
 )
-from ..errors import (
-    AdminKeyNotFound,
-    InvalidRequest,
-    ProjectNotFound,
-    RoleMissing,
-    Violation,
-)
+from ..errors import InvalidRequest, ProjectNotFound, Violation
 from ..intake.rules import require_valid
 from ..store.admin import operators as store
 from ..store.admin.projects import find_project, project_names
 from ..store.pool import Connection, Pool, reached
 from .call import AdminCall
 from .change import changing
+from .errors import AdminKeyNotFound, RoleMissing
 from .grants import grant_messages, manages
 
 __all__ = ["AdminKeyServicer"]

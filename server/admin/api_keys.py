@@ -11,17 +11,17 @@ from clarion.admin.v1 import api_key_pb2 as pb
 from clarion.admin.v1 import api_key_pb2_grpc
 
 from ..api.proto_messages import timestamp
-from ..domain.key import ApiKey, KeyState, Scope, new_secret
-from ..domain.limit import OwnLimit
-from ..errors import InvalidRequest, KeyNotFound, Violation, WrongState
-from ..intake.rules import check_rules, require_valid
+from ..domain.key import ApiKey, KeyState, new_secret
+from ..errors import InvalidRequest, KeyNotFound, Violation
+from ..intake.rules import require_valid
 from ..store.admin import keys as store
 from ..store.admin.projects import project_names
 from ..store.pool import Connection, Pool, reached
+from .api_key_fields import changed_key, limit_of, new_key
 from .call import AdminCall
 from .change import Change, changing
+from .errors import WrongState
 from .masks import fields_to_change
-from .moments import moment_in
 from .paging import etag_of, page_start, page_token, require_etag
 
 __all__ = ["ApiKeyServicer"]
@@ -81,7 +81,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         self, request: pb.CreateApiKeyRequest, call: AdminCall
     ) -> pb.CreateApiKeyResponse:
         """Create a key."""
-        scopes, expires_at = _new_key(request)
+        scopes, expires_at = new_key(request)
         secret = new_secret(test=request.kind == _TEST)
         async with changing(self._pool, call) as change:
             project = await call.project(change.connection, request.project)
@@ -93,7 +93,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 scopes=scopes,
                 campaign_ids=set(request.campaign_ids),
                 expires_at=expires_at,
-                limit=_limit(request),
+                limit=limit_of(request),
                 created_by=call.actor.name,
             )
             await _record(change, "key.create", None, key)
@@ -113,7 +113,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
             require_etag(request.etag, _etag(before), f"Key {before.id}")
             if before.revoked_at is not None:
                 raise WrongState(f"Key {before.id} is revoked; create another key.")
-            after = _changed(before, request, fields)
+            after = changed_key(before, request, fields)
             if after != before:
                 await store.update_key(change.connection, after)
                 await _record(change, "key.update", before, after)
@@ -207,54 +207,6 @@ async def _find(database: Pool | Connection, call: AdminCall, key_id: str, *, lo
     names = await project_names(database)
     await call.project(database, names[key.project_id])
     return key
-
-
-def _new_key(request: pb.CreateApiKeyRequest) -> tuple[list[Scope], dt.datetime | None]:
-    """Return the scopes and the expiry of a new key.
-
-    Raises:
-        InvalidRequest: Fields are invalid; every violation is included.
-    """
-    violations = check_rules(request)
-    known = {scope.value for scope in Scope}
-    description = f"must be one of {', '.join(Scope)}"
-    violations += [
-        Violation(f"scopes[{place}]", description, "UNKNOWN_VALUE")
-        for place, one in enumerate(request.scopes)
-        if one not in known
-    ]
-    if request.kind == _TEST and Scope.KEYS_MANAGE.value in request.scopes:
-        description = f"a test key cannot have {Scope.KEYS_MANAGE}, because it could revoke live keys"
-        violations.append(Violation("scopes", description, "UNKNOWN_VALUE"))
-    if violations:
-        raise InvalidRequest(violations)
-    scopes = [Scope(one) for one in dict.fromkeys(request.scopes)] or [Scope.TRIGGER]
-    return scopes, _expiry(request) if request.HasField("expire_time") else None
-
-
-def _expiry(request: pb.CreateApiKeyRequest | pb.UpdateApiKeyRequest) -> dt.datetime:
-    moment = moment_in(request, "expire_time")
-    if moment <= dt.datetime.now(dt.UTC):
-        raise InvalidRequest([Violation("expire_time", "must be in the future", "OUT_OF_RANGE")])
-    return moment
-
-
-def _limit(request: pb.CreateApiKeyRequest | pb.UpdateApiKeyRequest) -> OwnLimit:
-    return OwnLimit(
-        request.requests_per_second if request.HasField("requests_per_second") else None,
-        request.burst if request.HasField("burst") else None,
-    )
-
-
-def _changed(key: ApiKey, request: pb.UpdateApiKeyRequest, fields: set[str]) -> ApiKey:
-    limit = _limit(request)
-    rate = limit.rate if "requests_per_second" in fields else key.limit.rate
-    burst = limit.burst if "burst" in fields else key.limit.burst
-    expires_at = key.expires_at
-    if "expire_time" in fields:
-        expires_at = _expiry(request) if request.HasField("expire_time") else None
-    name = request.display_name if "display_name" in fields else key.name
-    return replace(key, name=name, expires_at=expires_at, limit=OwnLimit(rate, burst))
 
 
 async def _record(change: Change, action: str, before: ApiKey | None, after: ApiKey) -> None:

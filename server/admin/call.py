@@ -12,9 +12,10 @@ from clarion.admin.v1 import options_pb2
 
 from ..domain.operator import Actor, Role
 from ..domain.project import Project
-from ..errors import ProjectNotFound, RoleMissing
+from ..errors import ProjectNotFound
 from ..store.admin.projects import find_project
 from ..store.pool import Connection, Pool
+from .errors import RoleMissing
 
 __all__ = ["AdminCall", "is_open", "required_role"]
 

@@ -11,7 +11,7 @@ from clarion.admin.v1 import campaign_pb2_grpc
 from ..api.proto_messages import timestamp
 from ..domain.campaign import Campaign, CampaignState, Channel
 from ..domain.project import Project
-from ..errors import CampaignNotFound, InvalidRequest, ResourceExists, Violation, WrongState
+from ..errors import CampaignNotFound, InvalidRequest, Violation
 from ..intake.contract import MAX_CAMPAIGN_ID
 from ..intake.rules import require_valid
 from ..store.admin import campaigns as store
@@ -28,6 +28,7 @@ from .campaign_content import (
     with_content_of,
 )
 from .change import Change, changing
+from .errors import ResourceExists, WrongState
 from .paging import page_start, page_token, require_etag
 from .previews import Previews
 
@@ -241,8 +242,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
 def _require_editable(campaign: Campaign) -> None:
     if campaign.managed_by:
         raise WrongState(
-            f"Campaign {campaign.id} is managed by the file {campaign.managed_by}; change it there,"
-            " or release it first."
+            f"The file {campaign.managed_by} manages campaign {campaign.id}; change it there, or release it."
         )
 
 

@@ -17,10 +17,11 @@ from ..api.deadline import Deadline
 from ..api.guard import MAX_MESSAGE_BYTES, GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
 from ..domain.operator import STRANGER, Role
-from ..errors import BodyTooLarge, Overloaded, RoleMissing
+from ..errors import BodyTooLarge, Overloaded
 from ..intake.rest_message import QUERY
 from .call import AdminCall, is_open, required_role
 from .credentials import Credentials
+from .errors import RoleMissing
 from .services import DESCRIPTORS, SERVICES, Backend
 
 __all__ = ["AdminGuard", "admin_guards"]

@@ -13,7 +13,7 @@ from clarion.admin.v1 import operation_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.operator import Role
-from ..errors import OperationNotFound, RoleMissing, StoreUnavailable, WrongState
+from ..errors import StoreUnavailable
 from ..intake.rules import require_valid
 from ..store.pool import Connection, Pool, reached
 from ..store.records import operations as store
@@ -21,6 +21,7 @@ from ..store.records.operations import BulkOperation, OperationState
 from .call import AdminCall
 from .change import Change, changing, replicated_transaction
 from .delivery_filters import shown_filter
+from .errors import OperationNotFound, RoleMissing, WrongState
 from .paging import page_start, page_token
 
 __all__ = ["OperationServicer", "operation_message", "project_of", "run_operations"]

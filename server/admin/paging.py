@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import msgspec
 from google.protobuf.message import Message
 
-from ..errors import EtagMismatch, InvalidRequest, Violation
+from ..errors import InvalidRequest, Violation
+from .errors import EtagMismatch
 
 __all__ = ["etag_of", "page_start", "page_token", "require_etag"]
 

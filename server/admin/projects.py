@@ -10,13 +10,14 @@ from clarion.admin.v1 import project_pb2_grpc
 from ..api.proto_messages import timestamp
 from ..domain.limit import OwnLimit
 from ..domain.project import Project
-from ..errors import InvalidRequest, ProjectNotFound, ResourceExists, Violation
+from ..errors import InvalidRequest, ProjectNotFound, Violation
 from ..intake.rules import require_valid
 from ..intake.timezones import timezone_problem
 from ..store.admin import projects as store
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import Change, changing
+from .errors import ResourceExists
 from .masks import fields_to_change
 from .paging import etag_of, page_start, page_token, require_etag
 

@@ -11,13 +11,14 @@ from clarion.admin.v1 import operator_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.operator import Actor, ActorKind, Session, new_session_token
-from ..errors import CredentialsInvalid, RoleMissing, SessionNotFound
+from ..errors import CredentialsInvalid
 from ..intake.rules import require_valid
 from ..store.admin import operators as store
 from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
+from .errors import RoleMissing, SessionNotFound
 from .grants import grant_messages, grant_words, manages
 from .oidc.sign_in import SignIn, token_hash
 

@@ -14,13 +14,14 @@ from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..api.proto_messages import timestamp
 from ..domain.webhook import EndpointState, Logged
-from ..errors import EndpointNotFound, InvalidRequest, Violation, WrongState
+from ..errors import EndpointNotFound, InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin import webhook_log as store
 from ..store.admin.endpoints import find_endpoint
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
+from .errors import WrongState
 from .moments import moment_in
 from .paging import page_start, page_token
 

@@ -13,12 +13,13 @@ from clarion.admin.v1 import webhook_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.webhook import ENDPOINTS_AT_MOST, Endpoint, EndpointState, EventType, new_secret
-from ..errors import EndpointNotFound, InvalidRequest, TooManyEndpoints, Violation, WrongState
+from ..errors import EndpointNotFound, InvalidRequest, TooManyEndpoints, Violation
 from ..intake.rules import require_valid
 from ..store.admin import endpoints as store
 from ..store.pool import Connection, Pool, reached
 from .call import AdminCall
 from .change import Change, changing
+from .errors import WrongState
 from .paging import etag_of, page_start, page_token, require_etag
 from .webhook_messages import WebhookMessages
 

@@ -15,13 +15,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from server.admin.errors import SignInUnavailable
 from server.admin.oidc.allow import grants_of
 from server.admin.oidc.settings import Allow, OidcSettings
 from server.admin.oidc.sign_in import SignIn, token_hash
 from server.admin.oidc.tokens import nonce_of
 from server.domain.identity import Identity
 from server.domain.operator import Grant, Role
-from server.errors import ClarionError, CredentialsInvalid, Overloaded, SignInUnavailable
+from server.errors import ClarionError, CredentialsInvalid, Overloaded
 from tests.kit.openid_provider import CLIENT_ID, OpenIdProvider, rsa_key, running_provider
 
 VERIFIER = "v" * 43

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from ...errors import SignInUnavailable
+from ..errors import SignInUnavailable
 from .settings import OidcSettings, is_safe_url
 
 __all__ = ["Provider", "ProviderData"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ...domain.identity import Identity
 from ...domain.operator import Grant
 from ...domain.token_bucket import TokenBucket
-from ...errors import Overloaded, WrongState
+from ...errors import Overloaded
+from ..errors import WrongState
 from .allow import grants_of
 from .settings import OidcSettings
 

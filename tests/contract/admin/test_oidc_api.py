@@ -13,11 +13,12 @@ import pytest
 from clarion.admin.v1 import operator_pb2 as pb
 from clarion.admin.v1 import operator_pb2_grpc
 from server.admin.client import LocalAdmin
+from server.admin.errors import RoleMissing, WrongState
 from server.admin.oidc.settings import Allow, OidcSettings
 from server.admin.oidc.tokens import nonce_of
 from server.config import Settings, load
 from server.domain.operator import Role
-from server.errors import CredentialsInvalid, InvalidRequest, RoleMissing, WrongState
+from server.errors import CredentialsInvalid, InvalidRequest
 from server.store.pool import Pool
 from server.wiring.operators import build_backend, end_lost_sessions
 from tests.contract.admin.conftest import Operator

@@ -60,7 +60,7 @@ JSON_TYPE = r"(?i:application/json)[ \t]*(;.*)?"
 CHARSET = r"(?i:.*;[ \t]*charset[ \t]*=.*)"
 UTF_8 = r"(?i:.*;[ \t]*charset=[\"']?(utf-?8|us-ascii)[\"']?[ \t]*(;.*)?)"
 NOT_COMPRESSED = "(?i:(identity)?)"
-# Percent-encoded UTF-8 (RFC 3629, 4) but for OVERLONG, as Envoy limits expressions; the server reads the query.
+# Percent-encoded UTF-8 (RFC 3629, 4) but for OVERLONG: Envoy limits expressions. The server reads the query.
 UTF_8_PATH = (
     r"(?i:[!-$&->@-~]|%[0-7][0-9a-f]|%c[2-9a-f]T|%d[0-9a-f]T|%e[0-9a-f]TT|%f[0-4]TTT)*(\?.*)?"
 ).replace("T", "%[89ab][0-9a-f]")

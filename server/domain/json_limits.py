@@ -18,12 +18,14 @@ __all__ = [
     "exceeds_values",
     "is_deep_first",
     "is_hopeless",
+    "path_of_hopeless",
 ]
 
 MAX_DEPTH = 32
 MAX_VALUES = 1000
 """Members of objects and elements of arrays, on all levels. Empty objects and arrays count twice."""
 _HOPELESS_DEPTH = 4 * MAX_DEPTH
+_LOOKED_BACK = 64  # characters between a colon and a bracket; with more blanks, the member is not named
 _HOPELESS_VALUES = 3 * MAX_VALUES  # more than a body within its limits can have
 # An unterminated string matches up to the end of the text. Searching for its end at each later quote would
 # take quadratic time.
@@ -62,6 +64,31 @@ def is_hopeless(text: str) -> bool:
     The check stops there, so it is cheap for any text. Finding out what else is wrong with it is not.
     """
     return _first_excess(text, _HOPELESS_DEPTH, _HOPELESS_VALUES) is not None
+
+
+def path_of_hopeless(text: str) -> str:
+    """Return the names of the members that contain what makes a text hopeless, such as `user.data`.
+
+    Names of at most two levels are returned; none if the text is hopeless outside of a member.
+    """
+    names = ["", ""]
+    level = count = 0
+    latest = ""
+    for match in _STRING_OR_MARK.finditer(text):
+        mark = match[0]
+        if mark in "]}":
+            level -= 1
+        elif mark in "[{,":
+            before = text[max(0, match.start() - _LOOKED_BACK) : match.start()]
+            if mark != "," and level in (1, 2) and before.rstrip().endswith(":"):
+                names[level - 1 :] = [latest, ""][: 3 - level]
+            count += 1
+            level += mark != ","
+            if level > _HOPELESS_DEPTH or count > _HOPELESS_VALUES:
+                break
+        elif level in (1, 2):
+            latest = mark[1:-1]
+    return ".".join(filter(None, names[: max(0, min(2, level - 1))]))
 
 
 def _first_excess(text: str, depth: int, values: int) -> Literal["depth", "values"] | None:

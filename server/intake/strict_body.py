@@ -14,7 +14,7 @@ import msgspec
 
 from ..channels import BY_ADDRESS_FIELD
 from ..domain.campaign import Channel
-from ..domain.json_limits import exceeds_values, is_deep_first
+from ..domain.json_limits import exceeds_values, is_deep_first, path_of_hopeless
 from ..domain.wording import quoted
 from ..errors import Violation
 from . import strict_json
@@ -46,6 +46,8 @@ class StrictBody(msgspec.Struct, frozen=True):
     violations: tuple[Violation, ...]
     campaign_id: int | Violation = 0
     """The campaign of an item, or what is wrong with it."""
+    is_unread: bool = False
+    """Whether the rest of the body was not read, so that nothing is known about its fields."""
 
     @property
     def given_channel(self) -> Channel | None:
@@ -90,6 +92,8 @@ def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
         text, violations = _without_large_objects(text)
         text = strict_json.blank_below(text, _MAX_DEPTH)
         text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
+    except strict_json.TooDeep as error:
+        return _unreadable(str(error), error.reason, _object_of(path_of_hopeless(text)))
     except strict_json.JsonError as error:
         return _unreadable(str(error), error.reason)
     if not isinstance(value, dict):
@@ -135,8 +139,13 @@ def _object_text(text: str, path: str) -> str:
     return found if found.startswith("{") else ""
 
 
-def _unreadable(description: str, reason: str = "MALFORMED_JSON") -> StrictBody:
-    return StrictBody({}, {}, (Violation("", description, reason),))
+def _object_of(path: str) -> str:
+    """Return the JSON object of a trigger that contains a path; an empty text if none does."""
+    return next((one for one in OBJECTS if f"{path}.".startswith(f"{one}.")), "")
+
+
+def _unreadable(description: str, reason: str = "MALFORMED_JSON", field: str = "") -> StrictBody:
+    return StrictBody({}, {}, (Violation(field, description, reason),), is_unread=True)
 
 
 def _checked(

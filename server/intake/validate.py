@@ -79,9 +79,9 @@ def validate_item(caller: Caller, item: StrictBody) -> ValidTrigger:
         RequestError: The item is invalid. The errors are those of a single call, except that a value that is
             not an object is reported as an item, not as a body.
     """
-    whole = [violation for violation in item.violations if not violation.field]
-    if whole:
-        raise InvalidRequest(whole, of="item" if whole[0].reason == "WRONG_TYPE" else "body")
+    if item.is_unread:
+        of = "item" if item.violations[0].reason == "WRONG_TYPE" else "body"
+        raise InvalidRequest(item.violations, of=of)
     return validate_body(caller, item.campaign_id, item)
 
 
@@ -131,7 +131,7 @@ def _send_at(
 
 def _body_violations(request: TriggerRequest, body: StrictBody) -> list[Violation]:
     """Join the violations of the JSON with those of the rules, at most one for each field."""
-    if any(violation.field == "" for violation in body.violations):
+    if body.is_unread:
         return list(body.violations)
     named = {violation.field for violation in body.violations}
     if "user" in named:

@@ -177,8 +177,24 @@ def test_unclosed_brackets_are_malformed() -> None:
 def test_far_too_deep_body_is_not_read_further(event: str) -> None:
     """Finding out what else is wrong with it would take up to 30 ms."""
     text = f'{{"event": {event}, "user": {{}}}}'.encode()
-    assert found(parse_body(text)) == [("", "OUT_OF_RANGE")]
+    assert found(parse_body(text)) == [("event", "OUT_OF_RANGE")]
     assert parse_body(text).violations[0].description == "is nested deeper than 32 levels, which is the limit"
+
+
+@each_case(
+    "body, field",
+    [
+        ('{"user": {"external_id": "]", "data": DEEP}}', "user.data"),
+        ('{"user": {"data": {}}, "event": DEEP}', "event"),
+        ('{"user": {"data": {}}, "event": {"a": DEEP}}', "event"),
+        ('{"event": {}, "other": DEEP}', ""),
+        ('{"user": DEEP}', ""),
+        ("DEEP", ""),
+    ],
+)
+def test_member_that_is_far_too_deep_is_named(body: str, field: str) -> None:
+    deep = "[" * 500 + "]" * 500
+    assert found(parse_body(body.replace("DEEP", deep).encode())) == [(field, "OUT_OF_RANGE")]
 
 
 def test_the_given_channel_is_that_of_the_first_address() -> None:

@@ -33,9 +33,7 @@ SYNTAX: dict[str, str | bytes] = {
     "one bracket too many": GOOD + "}",
     "two objects": GOOD + GOOD,
     "text after the object": GOOD + " x",
-    "5,000 opening brackets": '{"user": ' + "[" * 5000,
     "5,000 closing brackets": GOOD + "]" * 5000,
-    "5,000 brackets of the wrong kind": START + '"event": {"a": ' + "[" * 5000 + "}" * 5000 + "}}",
     "single quotes": GOOD.replace('"', "'"),
     "names without quotes": "{user: {}}",
     "a missing colon": '{"user" {}}',
@@ -91,7 +89,6 @@ SYNTAX: dict[str, str | bytes] = {
 OTHERS = {
     "an array": "[]",
     "an array of objects": f"[{GOOD}]",
-    "an array of 10,000 levels": "[" * 10_000 + "]" * 10_000,
     "a number": "5",
     "a number of 20 digits": "12345678901234567890",
     "text": '"user"',
@@ -106,6 +103,14 @@ DEEP = json.loads("[" * 100 + "]" * 100)
 REFUSED = [
     *(invalid(f"a body of {name}", content, MALFORMED) for name, content in SYNTAX.items()),
     *(invalid(f"a body that is {name}", content, NOT_OBJECT) for name, content in OTHERS.items()),
+    # Beyond 128 levels, nothing else is looked for.
+    invalid("a body of 5,000 opening brackets", '{"user": ' + "[" * 5000, ("", "OUT_OF_RANGE")),
+    invalid(
+        "a body of 5,000 brackets of the wrong kind",
+        START + '"event": {"a": ' + "[" * 5000 + "}" * 5000 + "}}",
+        ("event", "OUT_OF_RANGE"),
+    ),
+    invalid("a body that is an array of 10,000 levels", "[" * 10_000 + "]" * 10_000, ("", "OUT_OF_RANGE")),
     invalid("an unknown member of 100 levels", {**EXAMPLE, "x": DEEP}, ("x", "UNKNOWN_FIELD")),
     invalid("an unknown member of user of 100 levels", user(x=DEEP), ("user.x", "UNKNOWN_FIELD")),
     invalid("external_id of 100 levels", user(external_id=DEEP), ("user.external_id", "WRONG_TYPE")),

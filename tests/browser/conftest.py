@@ -16,6 +16,8 @@ from tests.kit.browser import new_page, running_browser
 from tests.kit.stack import Stack, running_stack
 
 HERE = Path(__file__).parent
+SHORT = {"test_signing_in_leads_back_to_the_page", "test_key_is_made_used_seen_and_revoked"}
+"""What `make test` runs of them; `make test-long` runs the others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
+            if item.name not in SHORT:
+                item.add_marker(pytest.mark.long)
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 

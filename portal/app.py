@@ -183,4 +183,6 @@ def _problem(error: Exception) -> PortalError:
         return error
     if isinstance(error, HTTPException):
         return PageNotFound() if error.status_code in (404, 405) else PortalError(error.detail)
-    return PortalError("The portal failed unexpectedly; the error has been logged.")
+    return PortalError(
+        "The portal failed unexpectedly. Try again, or search the portal's log for the request ID."
+    )

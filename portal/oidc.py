@@ -47,7 +47,7 @@ class Attempt:
     """What the browser keeps, in a cookie, while a person is at the provider.
 
     Attributes:
-        state: Comes back with the code, so that nobody else's code is used (RFC 6749, 10.12).
+        state: Returned with the code, so that another person's code is not used (RFC 6749, 10.12).
         code_verifier: Proves that the portal itself began this sign-in (RFC 7636).
         nonce_verifier: Proves the same to the servers; the ID token has its hash.
         next: Where the person wanted to go.

@@ -24,7 +24,7 @@ SANDBOX = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-"""For a message in a frame: it runs nothing, loads nothing, links nowhere, and has an origin of its own."""
+"""For a message in a frame: it runs nothing, loads nothing, links nowhere, and has its own origin."""
 _HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",

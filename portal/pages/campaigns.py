@@ -34,17 +34,21 @@ _PARTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{1,35}")
 _ACTIONS: Mapping[str, tuple[Any, str, str]] = {
-    "pause": (pb.PauseCampaignRequest, "paused", "It rejects triggers at once. What waits is still sent."),
+    "pause": (
+        pb.PauseCampaignRequest,
+        "paused",
+        "It rejects triggers at once. Waiting messages are still sent.",
+    ),
     "resume": (pb.ResumeCampaignRequest, "resumed", "It accepts triggers again."),
     "archive": (
         pb.ArchiveCampaignRequest,
         "archived",
-        "It rejects triggers and is hidden from the list. What waits is still sent.",
+        "It rejects triggers and is hidden from the list. Waiting messages are still sent.",
     ),
     "release": (
         pb.ReleaseCampaignRequest,
         "released",
-        "It can then be edited here. Applying its file again is refused, unless it is told to overwrite.",
+        "It can then be edited here. Applying its file again is refused without --overwrite.",
     ),
 }
 
@@ -117,7 +121,7 @@ async def roll_back(visit: Visit) -> Response:
             return visit.redirect(_path(changed), f"Version {changed.version} has the content of {number}.")
     text = (
         f"The content of version {number} becomes the next version. All dispatchers use it within a second, "
-        "also for triggers that wait. No version is lost."
+        "also for waiting triggers. No version is lost."
     )
     return visit.confirm(f"Roll back to version {number}", text, "Roll back", crumbs=[SECTION])
 
@@ -135,7 +139,7 @@ async def edit(visit: Visit) -> Response:
             else:
                 request = pb.UpdateCampaignRequest(**key, content=content, etag=form["etag"])
                 saved = (await visit.call(request)).campaign
-                return visit.redirect(_path(saved), f"Version {saved.version} is in force within a second.")
+                return visit.redirect(_path(saved), f"Version {saved.version} takes effect within a second.")
     _start(form, current.content)
     return visit.page(
         "campaign_edit.html",

@@ -105,7 +105,7 @@ async def change_one(visit: Visit) -> Response:
             notice = f"The delivery was {counted}." if done else _unchanged(action)
             return visit.redirect(f"/deliveries/{trigger_id}", notice)
     text = {
-        "retry": "The message is due at once and gets all attempts of its campaign's policy again.",
+        "retry": "The message becomes due at once, with all attempts of its campaign's retry policy.",
         "cancel": "The message is not sent. This cannot be undone.",
     }[action]
     return visit.confirm(f"{action.title()} delivery", text, f"{action.title()} it", crumbs=[SECTION])
@@ -169,8 +169,8 @@ def _list_request(visit: Visit, size: int) -> pb.ListDeliveriesRequest:
 
 def _unchanged(action: str) -> str:
     if action == "retry":
-        return "Nothing was retried: it is not a dead letter, or its recipient is still suppressed."
-    return "Nothing was cancelled: it is being sent, or its delivery has ended."
+        return "The delivery was not retried: it is not a dead letter, or its recipient is still suppressed."
+    return "The delivery was not cancelled: it is being sent, or has ended."
 
 
 def _filters(visit: Visit) -> dict[str, Any]:

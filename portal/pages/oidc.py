@@ -18,7 +18,8 @@ from .stranger import MAX_AGENT, OpenPage, Stranger, show_sign_in, started
 __all__ = ["OPEN_PAGES"]
 
 _CALLBACK = "/sign-in/oidc/callback"
-_OUTDATED = "This sign-in is outdated, or was not begun in this browser. Start again."
+_OUTDATED = "This sign-in has expired, or was started in another browser. Start again."
+_NO_PROVIDER = "No OpenID provider is configured. Sign in with an admin key."
 _MAX_SHOWN = 200
 
 
@@ -27,7 +28,7 @@ async def begin(stranger: Stranger) -> Response:
     portal, query = stranger.portal, stranger.request.query_params
     provider, problem = await portal.oidc.provider(stranger.caller)
     if problem or not provider.issuer:
-        return await _failed(stranger, problem or "No OpenID provider is configured.")
+        return await _failed(stranger, problem or _NO_PROVIDER)
     attempt = Attempt.begin(query.get("next", ""), query.get(KEPT, ""))
     url = portal.oidc.url(provider, attempt, _redirect_uri(stranger))
     response = RedirectResponse(url, HTTPStatus.SEE_OTHER)
@@ -62,9 +63,9 @@ async def _session(stranger: Stranger, attempt: Attempt | None) -> str:
         raise SignInFailed(_OUTDATED)
     provider, problem = await portal.oidc.provider(stranger.caller)
     if problem or not provider.issuer:
-        raise SignInFailed(problem or "No OpenID provider is configured.")
+        raise SignInFailed(problem or _NO_PROVIDER)
     if query.get("iss", provider.issuer) != provider.issuer:  # RFC 9207
-        raise SignInFailed("The answer is from another provider. Start again.")
+        raise SignInFailed("The response is from another OpenID provider. Start again.")
     code = query.get("code", "")
     if not code:
         why = query.get("error_description") or query.get("error") or "it sent no code"

@@ -39,7 +39,7 @@ async def stop(visit: Visit) -> Response:
         with visit.form.checked():
             await visit.call(pb.CancelOperationRequest(operation_id=operation_id))
             return visit.redirect(f"/operations/{operation_id}", "The operation was stopped.")
-    text = "What it has changed stays changed."
+    text = "Deliveries that it has already changed stay changed. The rest is not changed."
     return visit.confirm("Stop operation", text, "Stop it", crumbs=[SECTION])
 
 

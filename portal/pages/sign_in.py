@@ -24,7 +24,7 @@ from .stranger import MAX_AGENT, OpenPage, Stranger, end_session, show_sign_in, 
 __all__ = ["OPEN_PAGES", "Stranger", "to_sign_in"]
 
 _SECRET = re.compile(r"ak_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_WRONG = "This admin key does not work. It may be mistyped, revoked or expired."
+_WRONG = "This admin key does not work: it may be mistyped, revoked or expired. Check it, or use another."
 
 
 async def to_sign_in(portal: Portal, caller: Caller, request: Request, form: Form) -> Response:
@@ -53,7 +53,7 @@ async def sign_in(stranger: Stranger) -> Response:
     secret = form["key"]
     if not _SECRET.fullmatch(secret):
         portal.throttle.failed(stranger.caller.address)
-        form.fail("key", "An admin key begins with ak_ and has 39 characters.")
+        form.fail("key", "Enter the whole admin key: it begins with ak_ and has 39 characters.")
         return await show_sign_in(portal, stranger.caller, form)
     agent = stranger.request.headers.get("user-agent", "")[:MAX_AGENT]
     try:

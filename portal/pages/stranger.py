@@ -91,7 +91,7 @@ async def show_sign_in(portal: Portal, caller: Caller, form: Form, *, kept: str 
 
     Args:
         portal: The portal.
-        caller: Who asks.
+        caller: The caller of the API.
         form: The form; with what was typed before the session ended, if there is any.
         kept: The ID under which that is kept already.
     """

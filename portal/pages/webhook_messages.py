@@ -122,7 +122,7 @@ def _crumbs(endpoint: pb.Webhook, *, messages: bool = False) -> list[Section]:
 
 
 def _since(visit: Visit) -> Timestamp | None:
-    """Return the time in the form; None if it is none, which is noted in the form."""
+    """Return the time in the form; None if it is invalid, which is noted in the form."""
     try:
         return parse_moment(visit.form["since"])
     except ValueError:

@@ -79,7 +79,7 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
         until = f" until {moment(waiting.until)}" if waiting.HasField("until") else ""
         echo(f"waiting{until}: {waiting.detail}")
     for name in found.paused_suppressions:
-        echo(f"{name} refuses too many recipients, so none are suppressed now; see the log of the dispatcher")
+        echo(f"{name} refuses too many recipients, so suppression is paused; see the dispatcher's log")
     if found.HasField("cancel_time"):
         click.echo(f"cancelled {moment(found.cancel_time)}")
 

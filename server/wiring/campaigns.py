@@ -36,7 +36,7 @@ async def apply_campaign_file(
         pool: The database.
         path: The file.
         providers: The configured providers.
-        call: Who applies it, for the audit log.
+        call: The caller that applies it, for the audit log.
         overwrite: Whether to replace campaigns that were changed in the portal or by another file.
 
     Returns:

@@ -46,7 +46,7 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     await check_page(page)
     await screenshot(page, "portal-campaign-edit")
     await page.get_by_role("button", name="Save as the next version").click()
-    await expect(page.get_by_role("status")).to_have_text("Version 2 is in force within a second.")
+    await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
     assert "Changed value" in await delivered(stack, number)
     await page.get_by_role("link", name="Roll back to version 1").click()
     await check_page(page)
@@ -95,13 +95,13 @@ async def test_second_editor_sees_the_conflict(page: Page, stack: Stack) -> None
         await one.goto(f"{stack.url}/portal/campaigns/demo/{number}/edit")
     await page.get_by_label("Name").fill("First")
     await page.get_by_role("button", name="Save as the next version").click()
-    await expect(page.get_by_role("status")).to_have_text("Version 2 is in force within a second.")
+    await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
     await other.get_by_label("Name").fill("Second")
     await other.get_by_role("button", name="Save as the next version").click()
     await expect(other.get_by_text("Someone else has saved a change")).to_be_visible()
     await expect(other.get_by_label("Name")).to_have_value("Second")
     await other.get_by_role("button", name="Save as the next version").click()
-    await expect(other.get_by_role("status")).to_have_text("Version 3 is in force within a second.")
+    await expect(other.get_by_role("status")).to_have_text("Version 3 takes effect within a second.")
 
 
 async def test_campaign_of_a_file_is_released_first(page: Page, stack: Stack) -> None:

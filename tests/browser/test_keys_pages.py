@@ -108,7 +108,7 @@ async def test_test_key_sends_nothing(page: Page, stack: Stack) -> None:
     await until(accepted, "the key works")
     trigger_id = (await trigger(stack, secret)).headers["x-trigger-id"]
     await page.goto(f"{stack.url}/portal/deliveries/{trigger_id}")
-    await expect(page.get_by_text("A test key sent it")).to_be_visible()
+    await expect(page.get_by_text("Sent with a test key")).to_be_visible()
     await page.goto(f"{stack.url}/portal/keys?kind=test")
     await expect(page.get_by_role("cell", name="sk_test_…")).not_to_have_count(0)
     await check_page(page)

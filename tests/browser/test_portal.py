@@ -33,7 +33,7 @@ async def test_every_page_is_accessible(page: Page, stack: Stack) -> None:
         "/projects/new",
         "/projects/demo",
         "/access",
-        "/audit?actor=nobody",
+        "/audit?actor=unknown",
         "/access/keys/new",
         "/api",
         "/nothing",

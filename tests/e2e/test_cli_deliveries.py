@@ -182,7 +182,7 @@ async def test_paused_suppression_is_shown(demo: Stack, rest: httpx.AsyncClient)
         await presence.beat()
         shown = await clarion(demo.folder, "deliveries", "show", number)
         await presence.leave()
-    assert "smtp refuses too many recipients, so none are suppressed now" in shown.out
+    assert "smtp refuses too many recipients, so suppression is paused" in shown.out
 
 
 async def test_send_windows_use_the_time_zone_of_the_project(demo: Stack, rest: httpx.AsyncClient) -> None:

@@ -1,6 +1,6 @@
 """Many quick cases in one test: every case that fails is named, and none hides another.
 
-A test of its own costs 6 ms of CPU before it does anything: each worker collects it, and it is reported three
+A separate test costs 6 ms of CPU before it does anything: each worker collects it, and it is reported three
 times. Tables with dozens of cases that take less than that are therefore one test.
 """
 

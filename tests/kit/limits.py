@@ -1,4 +1,4 @@
-"""A caller whose key has a limit, and what it is told."""
+"""A caller whose key has a limit, and the responses it gets."""
 
 from __future__ import annotations
 

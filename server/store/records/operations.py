@@ -70,7 +70,7 @@ class BulkOperation:
         matching: How many deliveries matched when it was created, counted up to a limit.
         changed: How many it has changed so far.
         after: The last trigger that it has looked at.
-        actor: Who requested it, without grants.
+        actor: The caller that requested it, without grants.
         address: That caller's address.
         request_id: The request ID.
         created_at: When it was requested.

@@ -29,7 +29,7 @@ TWICE = [{"locale": "default", "text": "a"}, {"locale": "DEFAULT", "text": "b"}]
 
 
 class Campaigns:
-    """The campaigns of a project of its own."""
+    """The campaigns of one project."""
 
     def __init__(self, admin: Operator, project: str) -> None:
         self._admin = admin

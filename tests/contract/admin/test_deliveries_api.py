@@ -22,7 +22,7 @@ CAMPAIGN = 4400
 
 
 class Shop:
-    """A project of its own, whose campaign has no provider, so that its triggers wait."""
+    """A separate project, whose campaign has no provider, so that its triggers wait."""
 
     def __init__(self, http: Any, name: str, secret: str) -> None:
         self._http = http

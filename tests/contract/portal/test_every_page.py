@@ -22,7 +22,7 @@ INLINE = r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)"
 
 
 def addresses(*, forms: bool = False) -> list[str]:
-    """Return an address of each page that is no stream, with IDs that mostly do not exist."""
+    """Return an address of each page that is not a stream, with IDs that mostly do not exist."""
     return [
         re.sub(r"\{(\w+)(:\w+)?\}", lambda found: KNOWN.get(found[1], str(uuid.uuid4())), page.path)
         for page in PAGES

@@ -4,7 +4,7 @@ ALTER TABLE api_key
     ADD COLUMN created_by   text NOT NULL DEFAULT '',
     ADD COLUMN successor_id uuid;
 
--- When keys were last used, to the minute. A table of its own, so that no server reloads its keys because of it.
+-- When keys were last used, to the minute. In a separate table, so that servers do not reload keys because of it.
 CREATE TABLE key_use (
     key_id  uuid PRIMARY KEY,
     used_at timestamptz NOT NULL

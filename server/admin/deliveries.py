@@ -175,9 +175,12 @@ def _state(value: int) -> DeliveryState | None:
     return DeliveryState(name.removeprefix("DELIVERY_STATE_").lower())
 
 
-def _time_of(trigger_id: uuid.UUID) -> dt.datetime:
-    """Return the time in a UUID of version 7."""
-    return dt.datetime.fromtimestamp((trigger_id.int >> _TIME_BITS) / 1000, dt.UTC)
+def _time_of(trigger_id: uuid.UUID) -> dt.datetime | None:
+    """Return the time in a UUID of version 7; None if another program made an ID without one."""
+    try:
+        return dt.datetime.fromtimestamp((trigger_id.int >> _TIME_BITS) / 1000, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _waiting(waiting: Waiting | None) -> pb.Waiting | None:

@@ -35,11 +35,18 @@ async def health(channel: grpc.aio.Channel, service: str) -> int:
     return int(answer.status)
 
 
+async def until_serving(channel: grpc.aio.Channel) -> None:
+    async def is_serving() -> bool:
+        return await health(channel, SERVICE) == SERVING
+
+    await until(is_serving, "the service is serving")
+
+
 async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -> None:
     postmaster = breakable.children()["postgres"]
     async with client(breakable) as http, grpc.aio.insecure_channel(breakable.target) as channel:
         await until_ready_says(http, 200)
-        assert await health(channel, SERVICE) == SERVING
+        await until_serving(channel)
         stopped = [postmaster, *postmaster.children(recursive=True)]
         for process in stopped:
             process.suspend()
@@ -53,4 +60,4 @@ async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -
             for process in stopped:
                 process.resume()
         await until_ready_says(http, 200)
-        assert await health(channel, SERVICE) == SERVING
+        await until_serving(channel)

@@ -47,7 +47,7 @@ async def test_campaign_is_paused_and_rolled_back(demo: Stack) -> None:
     paused = await clarion(demo.folder, "campaigns", "pause", "511")
     assert paused.out == "campaign 511 is paused, version 2\n", paused.err
     read_only = await clarion(demo.folder, "campaigns", "rollback", "511", "1")
-    assert "is managed by the file states.yaml" in read_only.err
+    assert "The file states.yaml manages campaign 511" in read_only.err
     await clarion(demo.folder, "campaigns", "release", "511")
     rolled = await clarion(demo.folder, "campaigns", "rollback", "511", "1", "--json")
     assert json.loads(rolled.out)["campaign_state"] == "paused", rolled.err

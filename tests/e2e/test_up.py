@@ -160,7 +160,11 @@ async def test_delivery_is_shown_by_command_rest_and_grpc(demo: Stack, rest: htt
     assert by_rest["state"] == "delivered"
     assert [one["outcome"] for one in by_rest["attempts"]] == ["delivered"]
     assert by_grpc.delivery.state == delivery_pb2.DELIVERY_STATE_DELIVERED
-    assert (as_json["state"], as_json["campaign_id"], len(as_json["attempts"])) == ("delivered", 45, 1)
+    assert (as_json["summary"]["state"], as_json["summary"]["campaign_id"], len(as_json["attempts"])) == (
+        "delivered",
+        45,
+        1,
+    )
     assert shown.out.startswith("delivered: campaign 45 (text) for user-")
     assert "attempt 1: " in shown.out
 
@@ -209,8 +213,8 @@ async def test_signals_stop_everything_and_data_stays(tmp_path: Path) -> None:
         await stack.start()
         key, number = stack.key, await _trigger_one(stack)
         paused = stack.campaigns.read_text().replace("state: active", "state: paused", 1)
-        (stack.folder / "mine.yaml").write_text(paused)
-        applied = await clarion(stack.folder, "campaigns", "apply", "mine.yaml", "--json")
+        (stack.folder / "campaigns.yaml").write_text(paused)
+        applied = await clarion(stack.folder, "campaigns", "apply", "campaigns.yaml", "--json")
         assert json.loads(applied.out)["44"] == "changed"
         await _interrupt(stack)
 

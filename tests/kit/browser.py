@@ -67,8 +67,8 @@ async def check_page(page: Page) -> None:
 
 
 async def screenshot(page: Page, name: str) -> None:
-    """Write a picture for the documentation, if CLARION_SCREENSHOTS is set."""
-    if os.environ.get("CLARION_SCREENSHOTS"):
+    """Write a picture for the documentation, if SCREENSHOTS_TO_DOCS is set."""
+    if os.environ.get("SCREENSHOTS_TO_DOCS"):
         SCREENSHOTS.mkdir(exist_ok=True)
         await page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
@@ -98,7 +98,7 @@ async def _check_accessibility(page: Page, options: str) -> None:
 
 def _skip(reason: str) -> None:
     """Skip the test, or fail it where a browser is required, as in CI."""
-    if "browser" in os.environ.get("CLARION_TESTS_NEED", ""):
+    if "browser" in os.environ.get("TESTS_NEED", ""):
         pytest.fail(f"this test must not be skipped here: {reason}")
     pytest.skip(reason)
 

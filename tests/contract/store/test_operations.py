@@ -116,7 +116,9 @@ async def test_a_killed_server_leaves_no_half_step(pool: Pool) -> None:
         assert await store.make_step(connection, claimed) == 4
         assert await pool.fetchval("SELECT count(*) FROM queue") == 0  # not committed
         await pool.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(
+            (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+        ):
             await connection.execute("COMMIT")
     assert await dead_letters(pool) == COUNT
     async with servers(pool, 1):

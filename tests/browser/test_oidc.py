@@ -116,19 +116,19 @@ async def test_a_group_has_access_and_others_do_not(
 async def test_a_code_works_once_and_only_here(http: httpx.AsyncClient, stack: Stack) -> None:
     answer = await code(http)
     async with client(stack) as other:
-        assert "outdated" in (await problem(other, answer))[1]
+        assert "has expired" in (await problem(other, answer))[1]
     first = await http.get(CALLBACK, params=answer)
     assert (first.status_code, first.headers["location"]) == (303, "/portal/")
-    assert "outdated" in (await problem(http, answer))[1]
+    assert "has expired" in (await problem(http, answer))[1]
 
 
 async def test_wrong_answers_do_not_sign_in(http: httpx.AsyncClient, provider: OpenIdProvider) -> None:
     for change, expected in (
-        ({"state": "x"}, "outdated"),
+        ({"state": "x"}, "has expired"),
         ({"code": ""}, "it sent no code"),
         ({"code": "", "error_description": "<b>no</b>"}, "&lt;b&gt;no&lt;/b&gt;"),
         ({"code": "unknown"}, "invalid_grant"),
-        ({"iss": "https://evil.example.com"}, "another provider"),
+        ({"iss": "https://evil.example.com"}, "another OpenID provider"),
     ):
         status, found = await problem(http, {**await code(http), **change})
         assert (status, expected in found) == (400, True), (change, found)

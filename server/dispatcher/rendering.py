@@ -25,7 +25,7 @@ __all__ = ["RETRY_SECONDS", "FairRenderer"]
 
 ResultT = TypeVar("ResultT")
 _LOOP_SECONDS = 0.002
-"""CPU time that a message may take on the event loop, in seconds: twenty times that of the demo's email."""
+"""The default for `FairRenderer`: twenty times the CPU time of the demo's email, in seconds."""
 _SWITCH_SECONDS = 0.0005
 """How long the thread may keep the interpreter when the event loop needs it, in seconds. A send wakes the
 loop several times, and waits this long each time; Python's default is ten times as much."""
@@ -38,10 +38,15 @@ RETRY_SECONDS = 2.0
 
 
 class FairRenderer:
-    """Renders quick messages on the event loop, and slow ones in a thread that projects share fairly."""
+    """Renders quick messages on the event loop, and slow ones in a thread that projects share fairly.
 
-    def __init__(self) -> None:
-        self._quick = Renderer(seconds=_LOOP_SECONDS)
+    Args:
+        loop_seconds: The CPU time that a message may take on the event loop, in seconds.
+    """
+
+    def __init__(self, loop_seconds: float = _LOOP_SECONDS) -> None:
+        self._loop_seconds = loop_seconds
+        self._quick = Renderer(seconds=loop_seconds)
         self._slow = Renderer(seconds=MAX_SECONDS)  # the thread's own, because its cache is not locked
         # One thread: with more, the event loop would compete with all of them for the interpreter.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
@@ -81,7 +86,7 @@ class FairRenderer:
             return message, time.thread_time() - started
 
         message, seconds = await self._in_turn(campaign.project_id, work)
-        if seconds < _LOOP_SECONDS:
+        if seconds < self._loop_seconds:
             self._slow_campaigns.discard(key)
         return message
 

@@ -37,15 +37,20 @@ class TriggerSender:
         campaigns: The current campaigns.
         providers: The configured providers by name.
         clock: Cancels sends that exceed their provider's timeout.
+        renderer: Renders the messages; None for one of its own.
     """
 
     def __init__(
-        self, campaigns: Campaigns, providers: Mapping[str, Provider], clock: Clock = SYSTEM_CLOCK
+        self,
+        campaigns: Campaigns,
+        providers: Mapping[str, Provider],
+        clock: Clock = SYSTEM_CLOCK,
+        renderer: FairRenderer | None = None,
     ) -> None:
         self._campaigns = campaigns
         self._providers = providers
         self._clock = clock
-        self._renderer = FairRenderer()
+        self._renderer = renderer or FairRenderer()
         self._guards = SuppressionGuards(clock)
         self._log = structlog.get_logger("clarion.dispatch").bind()
 

@@ -17,6 +17,7 @@ from server.channels.base import Message
 from server.dispatcher.dispatcher import Dispatcher
 from server.dispatcher.ports import Queue
 from server.dispatcher.providers.base import Provider, SendingPolicy
+from server.dispatcher.rendering import FairRenderer
 from server.dispatcher.router import ProviderRouter
 from server.dispatcher.settings import DispatchSettings
 from server.dispatcher.trigger_sender import TriggerSender
@@ -25,6 +26,7 @@ from server.domain.clock import SYSTEM_CLOCK, Clock
 from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Released
 from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
+from server.templates.limits import MAX_SECONDS
 from tests.kit.clock import FakeClock
 
 ADDRESS = "zoe.sommer@example.org"
@@ -262,7 +264,8 @@ async def running(
     by_name = {provider.name: provider for provider in providers}
     known = campaigns or MemoryCampaigns(make_campaign())
     router = ProviderRouter(by_name, clock, ahead=ahead)
-    sender = TriggerSender(known, by_name, clock)
+    # Never in a thread: the fake clock does not wait for threads, and would move on without the message.
+    sender = TriggerSender(known, by_name, clock, FairRenderer(loop_seconds=MAX_SECONDS))
     dispatcher = Dispatcher(queue, known, sender, router, settings, clock=clock, on_room=on_room)
     task = asyncio.create_task(dispatcher.run())
     try:

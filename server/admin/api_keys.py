@@ -22,7 +22,7 @@ from .call import AdminCall
 from .change import Change, changing
 from .errors import WrongState
 from .masks import fields_to_change
-from .paging import etag_of, page_start, page_token, require_etag
+from .paging import etag_of, page_start, page_token, place_of, require_etag
 
 __all__ = ["ApiKeyServicer"]
 
@@ -59,7 +59,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 wanted,
                 state,
                 test=request.kind == _TEST if request.kind else None,
-                before=_place(start) if start else None,
+                before=place_of(start) if start else None,
                 limit=size + 1,
             )
             messages = await self._messages(found[:size])
@@ -235,11 +235,6 @@ def _values(key: ApiKey) -> dict[str, object]:
 
 def _etag(key: ApiKey) -> str:
     return etag_of(_values(key))
-
-
-def _place(start: object) -> tuple[dt.datetime, uuid.UUID]:
-    moment, key_id = start  # type: ignore[misc]  # the token's digest vouches for its form
-    return dt.datetime.fromisoformat(moment), uuid.UUID(key_id)  # type: ignore[has-type]
 
 
 def _message(key: ApiKey, names: Mapping[int, str], used: Mapping[uuid.UUID, dt.datetime]) -> pb.ApiKey:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
+import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from google.protobuf.message import Message
@@ -12,7 +15,7 @@ from google.protobuf.message import Message
 from ..errors import InvalidRequest, Violation
 from .errors import EtagMismatch
 
-__all__ = ["etag_of", "page_start", "page_token", "require_etag"]
+__all__ = ["etag_of", "page_start", "page_token", "place_of", "require_etag"]
 
 _DIGEST = 8  # bytes; it detects mistakes, not attacks, so 64 bits are enough
 _NOT_QUERY = ("page_size", "page_token")
@@ -51,6 +54,12 @@ def page_start(request: Message) -> object | None:
     except (ValueError, msgspec.DecodeError):
         pass
     raise InvalidRequest([_INVALID_TOKEN])
+
+
+def place_of(start: Any) -> tuple[dt.datetime, uuid.UUID]:
+    """Return the time and the ID in a sort key from `page_start`; the digest of its token vouches for it."""
+    moment, row_id = start
+    return dt.datetime.fromisoformat(moment), uuid.UUID(row_id)
 
 
 def etag_of(values: Mapping[str, object]) -> str:

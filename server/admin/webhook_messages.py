@@ -23,7 +23,7 @@ from .call import AdminCall
 from .change import changing
 from .errors import WrongState
 from .moments import moment_in
-from .paging import page_start, page_token
+from .paging import page_start, page_token, place_of
 
 __all__ = ["WebhookMessages", "message_of"]
 
@@ -57,7 +57,7 @@ class WebhookMessages:
                 endpoint_id,
                 failed=request.failed,
                 projects=call.visible,
-                before=_place(start) if start else None,
+                before=place_of(start) if start else None,
                 limit=size + 1,
             )
             if endpoint_id and not rows and start is None:
@@ -148,11 +148,6 @@ class WebhookMessages:
             raise WrongState(
                 f"Endpoint {endpoint_id} is disabled ({endpoint.disabled_because}); enable it first."
             )
-
-
-def _place(start: object) -> tuple[dt.datetime, uuid.UUID]:
-    moment, message_id = start  # type: ignore[misc]  # the token's digest vouches for its form
-    return dt.datetime.fromisoformat(moment), uuid.UUID(message_id)  # type: ignore[has-type]
 
 
 def _continuation(until: dt.datetime, after: tuple[dt.datetime, uuid.UUID]) -> str:

@@ -54,7 +54,7 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
     """Show a trigger's state and attempts, and why it is waiting."""
     request = pb.GetDeliveryRequest(trigger_id=str(trigger_id))
     try:
-        found: pb.DeliveryDetail = _called(admin, "GetDelivery", request).delivery
+        found: pb.DeliveryDetail = admin.call(_SERVICE, "GetDelivery", request).delivery
     except RequestError as error:
         if error.reason != DeliveryNotFound.reason:
             raise
@@ -143,7 +143,7 @@ def list_deliveries(*, admin: Admin, state: str | None, limit: int, as_json: boo
 @admin_options
 def groups(*, admin: Admin, project: str, as_json: bool) -> None:
     """Show the newest 10,000 dead letters, grouped by error."""
-    found = _called(admin, "ListDeadLetterGroups", pb.ListDeadLetterGroupsRequest(project=project))
+    found = admin.call(_SERVICE, "ListDeadLetterGroups", pb.ListDeadLetterGroupsRequest(project=project))
     if as_json:
         show_json([as_data(one) for one in found.dead_letter_groups])
         return
@@ -173,7 +173,7 @@ def backlog(*, admin: Admin, as_json: bool) -> None:
 
     Also shows the age of the oldest due trigger, and why due triggers are not being sent.
     """
-    found = _called(admin, "ListBacklog", pb.ListBacklogRequest()).backlog
+    found = admin.call(_SERVICE, "ListBacklog", pb.ListBacklogRequest()).backlog
     if as_json:
         show_json([as_data(one) for one in found])
         return
@@ -198,11 +198,3 @@ def _why(one: pb.Backlog) -> str | None:
     """Return why due triggers are not being sent; None if they are."""
     is_held = one.HasField("waiting") and one.waiting.waiting_reason != Reason.DUE
     return one.waiting.detail if is_held else None
-
-
-def _called(admin: Admin, method: str, request: Any) -> Any:
-    async def work() -> Any:
-        async with admin.opened() as client:
-            return await client.call(_SERVICE, method, request)
-
-    return run(work())

@@ -126,7 +126,7 @@ def _change(
     request = action.request(trigger_ids=ids, **filter_fields(chosen))
     if not ids and not dry_run and not yes and sys.stdin.isatty():
         request.dry_run = True
-        count = getattr(run(_dry_run_of(admin, action, request)), action.counted)
+        count = getattr(admin.call(_SERVICE, action.method, request), action.counted)
         click.confirm(f"{action.verb} {action.number(count)}?", abort=True)
     request.dry_run = dry_run
     changed = run(_changed(admin, action, request))
@@ -145,11 +145,6 @@ def _change(
             f"operation {changed.operation.operation_id} is {changed.operation.operation_state}; "
             "the other deliveries were not changed"
         )
-
-
-async def _dry_run_of(admin: Admin, action: _Action, request: Any) -> Any:
-    async with admin.opened() as client:
-        return await client.call(_SERVICE, action.method, request)
 
 
 async def _changed(admin: Admin, action: _Action, request: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Any
 
 import click
 
@@ -162,7 +161,7 @@ def _row(key: pb.ApiKey) -> dict[str, object]:
 @admin_options
 def show(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
     """Show a key, by its ID."""
-    key = _called(admin, "GetApiKey", pb.GetApiKeyRequest(key_id=str(key_id))).api_key
+    key = admin.call("api_keys", "GetApiKey", pb.GetApiKeyRequest(key_id=str(key_id))).api_key
     if as_json:
         show_json(as_data(key))
         return
@@ -198,7 +197,7 @@ def limit_key(
     wanted = new_limit(rate, burst, default=default)
     request = pb.UpdateApiKeyRequest(key_id=str(key_id), requests_per_second=wanted.rate, burst=wanted.burst)
     request.update_mask.paths.extend(("requests_per_second", "burst"))
-    key = _called(admin, "UpdateApiKey", request).api_key
+    key = admin.call("api_keys", "UpdateApiKey", request).api_key
     if as_json:
         show_json(as_data(key))
     else:
@@ -222,7 +221,7 @@ def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: b
     It has the same rights and limits. The old key works until the overlap ends.
     """
     request = pb.RotateApiKeyRequest(key_id=str(key_id), overlap=overlap)
-    made = _called(admin, "RotateApiKey", request)
+    made = admin.call("api_keys", "RotateApiKey", request)
     if as_json:
         old = {"previous_key": as_data(made.previous_key)}
         show_json({**as_data(made.api_key), **old, "secret": made.secret})
@@ -238,7 +237,7 @@ def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: b
 @admin_options
 def revoke(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
     """Revoke a key, by its ID. All servers reject it within a second."""
-    key = _called(admin, "RevokeApiKey", pb.RevokeApiKeyRequest(key_id=str(key_id))).api_key
+    key = admin.call("api_keys", "RevokeApiKey", pb.RevokeApiKeyRequest(key_id=str(key_id))).api_key
     if as_json:
         show_json(as_data(key))
     else:
@@ -248,11 +247,3 @@ def revoke(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
 def _about(key: pb.ApiKey) -> str:
     saved = "Save the secret above: Clarion stores only its hash and cannot show it again."
     return f"Key ID: {key.key_id}. {saved}"
-
-
-def _called(admin: Admin, method: str, request: Any) -> Any:
-    async def work() -> Any:
-        async with admin.opened() as client:
-            return await client.call("api_keys", method, request)
-
-    return run(work())

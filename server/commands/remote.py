@@ -16,7 +16,7 @@ import grpc
 from ..admin.client import AdminClient, LocalAdmin, RemoteAdmin
 from ..errors import ConfigError
 from ..process.tasks import Tasks
-from .common import Invocation
+from .common import Invocation, run
 
 __all__ = ["ADMIN_KEY", "Admin", "admin_options"]
 
@@ -69,6 +69,15 @@ class Admin:
             )
         async with self._channel(self.target) as channel:
             yield RemoteAdmin(channel, secret)
+
+    def call(self, service: str, method: str, request: Any) -> Any:
+        """Open the client, make one call, and return its response; see `AdminClient.call`."""
+
+        async def work() -> Any:
+            async with self.opened() as client:
+                return await client.call(service, method, request)
+
+        return run(work())
 
     def _channel(self, target: str) -> grpc.aio.Channel:
         address = target.removeprefix(_TLS).removeprefix(_PLAIN).rstrip("/")

@@ -117,7 +117,7 @@ def list_suppressions(
 def add(*, admin: Admin, channel: str, addresses: tuple[str, ...], project: str, reason: str) -> None:
     """Suppress ADDRESSES on CHANNEL: no campaign of the project sends to them."""
     request = pb.AddSuppressionsRequest(project=project, channel=channel, addresses=addresses, reason=reason)
-    added = _called(admin, "AddSuppressions", request).added
+    added = admin.call(_SERVICE, "AddSuppressions", request).added
     echo(f"added {_count(added, 'suppression')}; {len(addresses) - added} existed already")
 
 
@@ -224,7 +224,7 @@ def remove(
     where = channel or only_channel
     if dry_run:
         counted = pb.CountSuppressionsRequest(channel=_channel(where), address=address, **_chosen(chosen))
-        _show_dry_run(_called(admin, "CountSuppressions", counted), retry=retry)
+        _show_dry_run(admin.call(_SERVICE, "CountSuppressions", counted), retry=retry)
         return
     request = pb.RemoveSuppressionsRequest(channel=where, address=address, retry=retry, **_chosen(chosen))
     removed, retried = run(_remove_all(admin, request))
@@ -270,14 +270,6 @@ def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool) -> None:
 
 def _chosen(chosen: dict[str, Any]) -> dict[str, Any]:
     return {**chosen, "since": as_utc(chosen["since"])}
-
-
-def _called(admin: Admin, method: str, request: Any) -> Any:
-    async def work() -> Any:
-        async with admin.opened() as client:
-            return await client.call(_SERVICE, method, request)
-
-    return run(work())
 
 
 def _count(number: int, noun: str) -> str:

@@ -48,7 +48,9 @@ def create(*, admin: Admin, project: str, url: str, events: tuple[str, ...], as_
 
     The secret signs the messages to the endpoint.
     """
-    made = _called(admin, "CreateWebhook", pb.CreateWebhookRequest(project=project, url=url, events=events))
+    made = admin.call(
+        "webhooks", "CreateWebhook", pb.CreateWebhookRequest(project=project, url=url, events=events)
+    )
     if as_json:
         show_json({**as_data(made.webhook), "secret": made.secret})
         return
@@ -108,7 +110,7 @@ def list_endpoints(*, admin: Admin, project: str, as_json: bool) -> None:
 def rotate(*, admin: Admin, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
     """Replace an endpoint's secret; the new one is shown only once. Takes effect within a second."""
     request = pb.RotateWebhookSecretRequest(webhook_id=str(webhook_id), overlap=overlap)
-    made = _called(admin, "RotateWebhookSecret", request)
+    made = admin.call("webhooks", "RotateWebhookSecret", request)
     if as_json:
         show_json({**as_data(made.webhook), "secret": made.secret})
         return
@@ -126,7 +128,9 @@ def disable(*, admin: Admin, webhook_id: uuid.UUID) -> None:
 
     Events that occur while it is disabled are not delivered later; messages already queued stay queued.
     """
-    _show_state(_called(admin, "DisableWebhook", pb.DisableWebhookRequest(webhook_id=str(webhook_id))))
+    _show_state(
+        admin.call("webhooks", "DisableWebhook", pb.DisableWebhookRequest(webhook_id=str(webhook_id)))
+    )
 
 
 @webhooks.command()
@@ -137,7 +141,7 @@ def enable(*, admin: Admin, webhook_id: uuid.UUID) -> None:
 
     This includes endpoints that were disabled because they answered 410.
     """
-    _show_state(_called(admin, "EnableWebhook", pb.EnableWebhookRequest(webhook_id=str(webhook_id))))
+    _show_state(admin.call("webhooks", "EnableWebhook", pb.EnableWebhookRequest(webhook_id=str(webhook_id))))
 
 
 @webhooks.command()
@@ -145,7 +149,7 @@ def enable(*, admin: Admin, webhook_id: uuid.UUID) -> None:
 @admin_options
 def delete(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Delete an endpoint and its queued messages, but not its log."""
-    _called(admin, "DeleteWebhook", pb.DeleteWebhookRequest(webhook_id=str(webhook_id)))
+    admin.call("webhooks", "DeleteWebhook", pb.DeleteWebhookRequest(webhook_id=str(webhook_id)))
     click.echo(f"deleted {webhook_id}")
 
 
@@ -154,17 +158,11 @@ def delete(*, admin: Admin, webhook_id: uuid.UUID) -> None:
 @admin_options
 def test(*, admin: Admin, webhook_id: uuid.UUID) -> None:
     """Send the event `webhook.test` to an active endpoint."""
-    click.echo(_called(admin, "TestWebhook", pb.TestWebhookRequest(webhook_id=str(webhook_id))).message_id)
+    click.echo(
+        admin.call("webhooks", "TestWebhook", pb.TestWebhookRequest(webhook_id=str(webhook_id))).message_id
+    )
     click.echo(f"See `clarion webhooks log {webhook_id}` for the result.", err=True)
 
 
 def _show_state(response: Any) -> None:
     click.echo(f"{response.webhook.webhook_id} is {response.webhook.state}")
-
-
-def _called(admin: Admin, method: str, request: Any) -> Any:
-    async def work() -> Any:
-        async with admin.opened() as client:
-            return await client.call("webhooks", method, request)
-
-    return run(work())

@@ -8,8 +8,7 @@ import shutil
 import signal
 import stat
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,14 +27,6 @@ from tests.kit.processes import has_ended
 from tests.kit.until import until
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder whose path leaves room for sockets; pytest's own may not."""
-    folder = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +9,6 @@ import pytest
 from lab.faults.database import LIMIT, Result, break_database
 
 pytestmark = pytest.mark.xdist_group("failover")
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder whose path leaves room for sockets; pytest's own may not."""
-    folder = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.long  # tests/contract/store/test_failover.py and test_replication.py are its short forms

@@ -6,12 +6,10 @@ import datetime as dt
 import inspect
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from server import dispatcher
 from server.dispatcher.attempt import AttemptRunner
@@ -26,15 +24,11 @@ from server.store.queue.scan_floor import LOOK_BACK, LOOK_BACK_EVERY, ScanFloors
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import MemoryCampaigns, ScriptedProvider, make_campaign, make_claim
 
+pytestmark = pytest.mark.usefixtures("quiet_logs")
+
 DISPATCH = Path(dispatcher.__file__).parent
 NOON = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def _plain_logging() -> Iterator[None]:
-    with capture_logs():
-        yield
 
 
 class JumpingClock(FakeClock):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,78 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion.v1 import trigger_pb2 as pb
-from server.channels import CHANNELS
-from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow
-from server.domain.key import ApiKey, Scope
-from server.domain.limit import NO_OWN_LIMIT, OwnLimit
-from server.domain.placement import ValidTrigger
-from server.errors import RequestError
-from server.intake.caller import Caller
 from server.intake.fast import accept_body, accept_item, accept_message
-from server.intake.strict_body import parse_body, parse_item
-from server.intake.validate import validate_body, validate_item, validate_message
+from server.intake.strict_body import parse_body
+from server.intake.validate import validate_body
 from tests.kit.cases import each_case
-
-NOW = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
-SOON = "2026-11-26T09:00:00+01:00"
-CAMPAIGNS = {
-    campaign.id: campaign
-    for campaign in (
-        Campaign(1, 44, "email", Channel.EMAIL, ("a", "b")),
-        Campaign(1, 45, "text", Channel.TEXT, ("a",), window=SendWindow(opens="09:00", closes="10:00")),
-        Campaign(1, 46, "push", Channel.PUSH, ("a",), retry=RetryPolicy(ttl=60)),
-        Campaign(1, 47, "paused", Channel.EMAIL, ("a",), state=CampaignState.PAUSED),
-    )
-}
-KEY = ApiKey(uuid.uuid4(), 1, "key", frozenset({Scope.TRIGGER}), NOW)
-
-
-class Catalog:
-    """Four campaigns of one project."""
-
-    def key(self, secret_hash: bytes) -> ApiKey | None:
-        return None
-
-    def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        return CAMPAIGNS.get(campaign_id)
-
-    def project_limit(self, project_id: int) -> OwnLimit:
-        return NO_OWN_LIMIT
-
-    def project_timezone(self, project_id: int) -> str:
-        return "Europe/Berlin"
-
-
-CALLER = Caller(Catalog(), KEY, "00-trace-parent-01", NOW)
-
-
-def strict(data: bytes) -> ValidTrigger | None:
-    return validated(lambda: validate_item(CALLER, parse_item(data)))
-
-
-def validated(validate: Callable[[], ValidTrigger]) -> ValidTrigger | None:
-    try:
-        return validate()
-    except RequestError:
-        return None
-
-
-def same(one: ValidTrigger | None, other: ValidTrigger | None) -> bool:
-    """Return whether two paths made the same of an item, except for its id."""
-    facts = [valid and (fields_of(valid), valid.placement, valid.key) for valid in (one, other)]
-    return facts[0] == facts[1]
-
-
-def fields_of(valid: ValidTrigger) -> dict[str, object]:
-    names = valid.trigger.__struct_fields__
-    return {name: getattr(valid.trigger, name) for name in names if name != "id"}
-
-
-def item(campaign: int = 44, /, *, more: dict[str, Any] | None = None, **user: object) -> bytes:
-    members = {"external_id": "a", "email": "a@b.co", **user}
-    value = {"campaign_id": campaign, "user": members, "event": {"a": "b"}, **(more or {})}
-    return json.dumps(value, ensure_ascii=False).encode()
-
+from tests.kit.intake import CALLER, SOON, item, same, strict, validated
 
 EVERYDAY = [
     item(),
@@ -256,53 +186,6 @@ USER = '"user": {"external_id": "a", "email": "a@b.co"}'
 )
 def test_an_unusual_body_is_validated(body: str) -> None:
     assert accept_body(CALLER, 44, body.encode(), None) is None
-
-
-_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
-    "email": (pb.TriggerEmailRequest, pb.EmailUser),
-    "text": (pb.TriggerTextRequest, pb.TextUser),
-    "push": (pb.TriggerPushRequest, pb.PushUser),
-}
-encodable = st.text(st.characters(codec="utf-8"), max_size=6)
-typed_users = st.fixed_dictionaries(
-    {"external_id": encodable | st.just("a")},
-    optional={
-        "timezone": st.sampled_from(["UTC", "x"]),
-        "locale": st.sampled_from(["en", "zh_hans_cn", "!"]),
-        "data": st.sampled_from(['{"a": 1}', "[]", '{"a": 1, "a": 2}', '{"a": {}}', '{"u": "a:b"}']),
-    },
-)
-addresses = st.sampled_from(["a@b.co", "+12025550123", "TOKEN:1234", "short", ""])
-events = st.sampled_from(["", "{}", '{"a": 1}', '{"a": 1, "a": 2}', '{"a": "\\u0000"}', '{"a": [1]}', "5"])
-times = st.sampled_from([None, NOW, NOW + dt.timedelta(days=1), NOW - dt.timedelta(days=1)])
-campaigns = st.sampled_from([0, 44, 45, 46, 47])
-
-
-@given(st.sampled_from(sorted(_KINDS)), campaigns, typed_users, addresses, events, times)
-def test_both_paths_agree_on_typed_requests(  # noqa: PLR0917 - hypothesis passes them by position
-    kind: str, campaign: int, user: dict[str, str], address: str, event: str, send_at: dt.datetime | None
-) -> None:
-    request, recipient = _KINDS[kind]
-    who = recipient(**user, **{CHANNELS[Channel(kind)].address.field: address})
-    typed = request(campaign_id=campaign, user=who, event=event, request_id="k", send_at=send_at)
-    fast = accept_message(CALLER, typed, None)
-    assert fast is None or same(fast, validated(lambda: validate_message(CALLER, typed)))
-
-
-@pytest.mark.parametrize("send_at", [None, NOW + dt.timedelta(days=1)])
-def test_an_everyday_typed_request_takes_the_fast_path(send_at: dt.datetime | None) -> None:
-    user = pb.EmailUser(external_id="a", email="a@b.co", timezone="UTC", locale="en", data='{"a": "b:c"}')
-    typed = pb.TriggerEmailRequest(
-        campaign_id=44, user=user, event='{"a": 1}', request_id="k", send_at=send_at
-    )
-    fast = accept_message(CALLER, typed, None)
-    assert fast is not None
-    assert same(fast, validate_message(CALLER, typed))
-
-
-def test_a_request_of_another_channel_is_validated() -> None:
-    typed = pb.TriggerEmailRequest(campaign_id=45, user=pb.EmailUser(external_id="a", email="a@b.co"))
-    assert accept_message(CALLER, typed, None) is None
 
 
 @pytest.mark.parametrize("size", [59_990, 60_000, 60_001])

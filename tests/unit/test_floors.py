@@ -21,11 +21,6 @@ SECOND = dt.timedelta(seconds=1)
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def floors(clock: FakeClock) -> ScanFloors:
     """Floors that have looked at all of the lane `a` and found it claimed up to NOW."""
     made = ScanFloors(clock)

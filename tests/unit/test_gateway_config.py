@@ -3,129 +3,26 @@
 from __future__ import annotations
 
 import ast
-import base64
 import json
 import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 import pytest
-from google.api import annotations_pb2
-from google.protobuf import descriptor_pb2, json_format
-from google.rpc import status_pb2
 
 import gateway
-from clarion.v1 import error_reason_pb2, options_pb2, trigger_pb2
+from clarion.v1 import trigger_pb2
 from gateway import GatewayError, GatewaySettings, build, render
-from gateway.config import contract, replies
-from gateway.config.contract import built, path_regex
-from gateway.config.replies import Reply, too_large
+from gateway.config import contract
+from gateway.config.contract import built
 from gateway.errors import GatewaySettingsError
 from gateway.run.command import command
-from generate import raw_bodies
-from server.intake.rest_message import RAW_BODY
-from tests.kit.cases import each_case
+from tests.kit.gateway_config import BATCH, OPTIONS, cluster, clusters, manager, routes
 
-HTTP: Any = annotations_pb2.http
-ANSWER: Any = options_pb2.answer  # its .pyi file predates typed extensions
 EVENTS = f"/api/client/triggers{contract.COLON}watch"
-BATCH = f"/api/client/triggers{contract.COLON}batch"
 ADMISSION = "envoy.filters.http.adaptive_concurrency"
-OPTIONS = GatewaySettings(upstreams=("unix:/run/clarion/server-0.sock", "127.0.0.1:50051"))
-
-
-def manager(options: GatewaySettings = OPTIONS) -> dict[str, Any]:
-    listener = build(options)["static_resources"]["listeners"][0]
-    found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    return found
-
-
-def clusters(options: GatewaySettings = OPTIONS) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in build(options)["static_resources"]["clusters"]}
-
-
-def cluster(options: GatewaySettings = OPTIONS) -> dict[str, Any]:
-    return clusters(options)["server"]
-
-
-def routes(options: GatewaySettings = OPTIONS) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = manager(options)["route_config"]["virtual_hosts"][0]["routes"]
-    return found
-
-
-def test_paths_come_from_the_annotations() -> None:
-    paths = {path.regex: path for path in contract.load().paths}
-    trigger = paths["/api/client/campaigns/[^/]+/trigger"]
-    assert trigger.methods == ("POST",)
-    assert trigger.body_methods == ("POST",)
-    assert paths["/api/client/keys/[^/]+"].methods == ("DELETE",)
-    assert paths["/api/client/campaigns"].body_methods == ()
-
-
-def test_methods_with_a_body_take_no_query() -> None:
-    without_query = {path.regex: path.methods_without_query for path in contract.load().paths}
-    assert without_query["/api/client/campaigns"] == without_query["/api/client/keys/[^/]+"] == ()
-    assert without_query[BATCH] == without_query["/api/admin/v1/projects"] == ("POST",)
-
-
-def test_server_knows_the_field_of_raw_bodies() -> None:
-    assert raw_bodies.NUMBER == RAW_BODY
-
-
-def test_other_bodies_are_not_supported() -> None:
-    described = descriptor_pb2.FileDescriptorSet.FromString(contract.descriptor_path().read_bytes())
-    method = next(m for f in described.file for s in f.service for m in s.method if m.name == "ListTriggers")
-    rule: Any = method.options.Extensions[HTTP]
-    rule.body = "external_id"
-    with pytest.raises(ValueError, match="ListTriggers"):
-        raw_bodies.with_raw_bodies(described.SerializeToString())
-
-
-@pytest.mark.parametrize(
-    ("template", "path", "matches"),
-    [
-        ("/a/{id}/b", "/a/1/b", True),
-        ("/a/{id}/b", "/a/1/2/b", False),
-        ("/a/{id}/b", "/a//b", False),
-        ("/a/{id}", "/a/1/", False),
-        ("/v1/{name=a/*/b/*}", "/v1/a/1/b/2", True),
-        ("/v1/{name=a/*}", "/v1/b/1", False),
-        ("/v1/{name=**}", "/v1/a/b/c", True),
-        ("/a.b/{id}", "/aXb/1", False),
-        ("/a/{id}:stop", "/a/1:stop", True),
-    ],
-)
-def test_a_template_becomes_an_expression_for_whole_paths(template: str, path: str, matches: bool) -> None:  # noqa: FBT001
-    assert (re.fullmatch(path_regex(template), path) is not None) is matches
-
-
-def test_every_reason_is_one_of_the_published_ones() -> None:
-    known = {
-        name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
-    }
-    used = set(re.findall(r'\\?"reason\\?": ?\\?"([A-Z_]+)\\?"', render(OPTIONS)))
-    violations = {
-        name.removeprefix("VIOLATION_REASON_")
-        for name in error_reason_pb2.ViolationReason.DESCRIPTOR.values_by_name
-    }
-    assert used
-    assert used <= known | violations
-
-
-def test_direct_responses_have_one_error_info() -> None:
-    api = [route for route in routes() if route["match"].get("path_separated_prefix") != "/portal"]
-    direct = [route["direct_response"] for route in api if "direct_response" in route]
-    bodies = [
-        json.loads(one["body"]["inline_string"]) for one in direct if one["status"] >= HTTPStatus.BAD_REQUEST
-    ]
-    assert len(bodies) > 10
-    for body in bodies:
-        infos = [d for d in body["details"] if d["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"]
-        assert [info["domain"] for info in infos] == ["clarion"]
-        assert body["message"]
 
 
 def test_browsers_read_that_no_portal_is_configured() -> None:
@@ -149,41 +46,6 @@ def test_the_portal_has_its_own_limits_and_path() -> None:
 def test_the_portals_address_is_checked(value: str) -> None:
     with pytest.raises(GatewaySettingsError, match="portal"):
         GatewaySettings(portal=value)
-
-
-REPLIES = [reply for reply in vars(replies).values() if isinstance(reply, Reply)]
-
-
-@each_case(
-    "reply",
-    [*REPLIES, too_large(OPTIONS.max_body_bytes)],
-    ids=lambda reply: f"{reply.status} {reply.message[:20]}",
-)
-def test_reply_matches_the_options_of_its_reason(reply: Reply) -> None:
-    value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number[reply.reason]
-    promised = value.GetOptions().Extensions[ANSWER]
-    assert reply.status in promised.http_statuses
-    assert reply.rich.code == promised.code
-    assert json.loads(reply.body)["code"] == promised.code
-    assert reply.rich.details[0].type_url.endswith("/google.rpc.ErrorInfo")
-
-
-@each_case("reply", REPLIES, ids=lambda reply: f"{reply.status} {reply.message[:20]}")
-def test_grpc_trailers_equal_the_rest_body(reply: Reply) -> None:
-    sent = reply.trailers
-    status = status_pb2.Status.FromString(base64.b64decode(sent["grpc-status-details-bin"]))
-    assert json_format.MessageToDict(status, preserving_proto_field_name=True) == json.loads(reply.body)
-    assert (sent["grpc-status"], unquote(sent["grpc-message"])) == (str(status.code), status.message)
-    assert sent["grpc-message"].isascii()
-
-
-def test_every_local_reply_has_a_grpc_form() -> None:
-    mappers = manager()["local_reply_config"]["mappers"]
-    for_grpc = [mapper for mapper in mappers if mapper.get("status_code") == HTTPStatus.OK]
-    assert len(mappers) == 2 + 2 * len(for_grpc)  # the first two are for REST alone
-    for mapper in for_grpc:
-        names = {each["header"]["key"] for each in mapper["headers_to_add"]}
-        assert names >= {"grpc-status", "grpc-message", "grpc-status-details-bin"}
 
 
 def test_calls_and_streams_have_separate_limits() -> None:

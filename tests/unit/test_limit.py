@@ -18,11 +18,6 @@ MOMENT = 1e-5
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def limiter(clock: FakeClock) -> RateLimiter:
     return RateLimiter(FREE, FREE, clock)
 

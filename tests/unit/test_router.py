@@ -6,49 +6,12 @@ import math
 from collections import Counter
 
 import pytest
-from structlog.testing import capture_logs
 
-from server.dispatcher.circuit_breaker import BreakerState
-from server.dispatcher.ports import SendResult
 from server.dispatcher.providers.base import SendingPolicy
-from server.dispatcher.router import Plan, ProviderRouter
-from server.domain.delivery_errors import RenderError, Verdict
-from server.domain.waiting import Hold, ProviderStatus
+from server.dispatcher.router import ProviderRouter
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import ScriptedProvider
-
-CLOSED, OPEN, HALF_OPEN = BreakerState
-DOWN = SendResult(Verdict.PROVIDER_DOWN, "no connection")
-YES = SendResult(Verdict.SENT, message_id="1")
-UNKNOWN = SendResult(Verdict.RECIPIENT_REFUSED, "550 unknown")
-GREYLISTED = SendResult(Verdict.LATER, "451 greylisted")
-SPAM = SendResult(Verdict.NEVER, "554 spam")
-TOO_LARGE = SendResult(Verdict.NEVER, "too large", reached_provider=False)
-NOT_A_TOKEN = SendResult(Verdict.RECIPIENT_REFUSED, "not a token", reached_provider=False)
-UNRENDERED = SendResult.of(RenderError("no template"))
-BOTH = "email/first,second"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-def make_traffic(clock: FakeClock, *, slots: int = 4, rate: float = 0.0, failures: int = 2) -> ProviderRouter:
-    """Make traffic over two providers: `first`, with the given policy, and `second`, with none."""
-    policy = SendingPolicy(rate=rate, breaker_failures=failures, breaker_pause=10.0)
-    first = ScriptedProvider("first", concurrency=slots, policy=policy)
-    return ProviderRouter({"first": first, "second": ScriptedProvider("second", concurrency=slots)}, clock)
-
-
-def planned(plan: Plan) -> dict[str, tuple[str, int]]:
-    return {share.lane: (share.provider, share.slots) for share in plan.shares}
-
-
-def sent(traffic: ProviderRouter, provider: str, *results: SendResult | None) -> None:
-    for result in results:
-        traffic.began(provider)
-        traffic.ended(provider, result)
+from tests.kit.router import BOTH, DOWN, HALF_OPEN, OPEN, YES, make_traffic, planned, sent
 
 
 def test_a_lane_goes_through_its_first_provider() -> None:
@@ -223,77 +186,6 @@ def test_without_a_free_slot_the_rate_is_not_waited_for(clock: FakeClock) -> Non
     assert traffic.wait() == math.inf
 
 
-@pytest.mark.parametrize("silent", [None, UNRENDERED, TOO_LARGE])
-def test_a_send_that_did_not_happen_frees_slot_token_and_probe(
-    clock: FakeClock, silent: SendResult | None
-) -> None:
-    traffic = make_traffic(clock, rate=1, slots=1)
-    sent(traffic, "first", silent)
-    assert traffic.room("first") == 1
-    sent(traffic, "first", DOWN)
-    sent(traffic, "first", DOWN)
-    clock.advance(10)
-    sent(traffic, "first", silent)
-    assert traffic.breaker_states()["first"] is HALF_OPEN
-    assert traffic.room("first") == 1
-
-
-@pytest.mark.parametrize(
-    ("result", "state"),
-    [
-        (YES, CLOSED),
-        (UNKNOWN, CLOSED),
-        (GREYLISTED, CLOSED),
-        (SPAM, CLOSED),
-        (TOO_LARGE, OPEN),
-        (NOT_A_TOKEN, OPEN),
-        (UNRENDERED, OPEN),
-        (None, OPEN),
-        (DOWN, OPEN),
-    ],
-)
-def test_which_results_reset_the_failure_count(result: SendResult | None, state: BreakerState) -> None:
-    traffic = make_traffic(FakeClock())
-    sent(traffic, "first", DOWN, result, DOWN)
-    assert traffic.breaker_states()["first"] is state
-
-
-@pytest.mark.parametrize(
-    ("result", "state"),
-    [
-        (YES, CLOSED),
-        (SPAM, CLOSED),
-        (UNKNOWN, CLOSED),
-        (GREYLISTED, CLOSED),
-        (TOO_LARGE, HALF_OPEN),
-        (None, HALF_OPEN),
-        (DOWN, OPEN),
-    ],
-)
-def test_which_results_of_a_probe_close_the_breaker(
-    clock: FakeClock, result: SendResult | None, state: BreakerState
-) -> None:
-    traffic = make_traffic(clock)
-    sent(traffic, "first", DOWN, DOWN)
-    clock.advance(10)
-    sent(traffic, "first", result)
-    assert traffic.breaker_states()["first"] is state
-
-
-def test_opening_and_closing_are_logged_once_each(clock: FakeClock) -> None:
-    with capture_logs() as logs:
-        traffic = make_traffic(clock)
-        sent(
-            traffic, "first", DOWN, SendResult(Verdict.PROVIDER_DOWN, "slow down", retry_after=30), DOWN, DOWN
-        )
-        clock.now += 30
-        sent(traffic, "first", YES, YES)
-    assert logs == [
-        {"event": "breaker_opened", "log_level": "warning", "provider": "first", "pause_s": 30.0},
-        {"event": "breaker_closed", "log_level": "info", "provider": "first"},
-    ]
-
-
 def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     known: dict[str, ScriptedProvider] = {}
     traffic = ProviderRouter(known, clock)
@@ -311,27 +203,3 @@ def test_a_provider_can_be_added_later(clock: FakeClock) -> None:
     clock.now += 10
     assert traffic.may_begin("second", waited=False)
     assert not traffic.may_begin("second", waited=True)
-
-
-def test_the_status_names_what_holds_a_provider(clock: FakeClock) -> None:
-    traffic = make_traffic(clock, rate=2.0)
-    assert traffic.statuses()["second"] == ProviderStatus()
-    assert traffic.statuses()["first"] == ProviderStatus(rate=2.0)
-    traffic.began("first")
-    assert traffic.statuses()["first"] == ProviderStatus(Hold.RATE, 0.5, 2.0)
-    for _ in range(4):
-        traffic.began("second")
-    assert traffic.statuses()["second"] == ProviderStatus(Hold.SLOTS)
-
-
-def test_the_status_of_an_open_breaker_has_its_error(clock: FakeClock) -> None:
-    traffic = make_traffic(clock)
-    sent(traffic, "first", DOWN, DOWN)
-    clock.now += 4
-    assert traffic.statuses()["first"] == ProviderStatus(Hold.BREAKER, 6.0, error="no connection")
-    clock.now += 6
-    assert traffic.statuses()["first"].hold is None, "one message may be tried"
-    traffic.began("first")
-    assert traffic.statuses()["first"] == ProviderStatus(Hold.BREAKER, 0.0, error="no connection")
-    traffic.ended("first", YES)
-    assert traffic.statuses()["first"] == ProviderStatus()

@@ -1,27 +1,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from server.errors import ConfigError
 from server.up.data_folder import LONGEST_SOCKET_PATH, RunDir, sockets_folder
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder whose path leaves room for sockets; pytest's own may not."""
-    folder = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_the_folder_is_made_for_its_owner_alone(short: Path) -> None:

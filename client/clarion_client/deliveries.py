@@ -72,6 +72,8 @@ class Attempt:
     provider_message_id: str
     error: str
     """What went wrong, without the recipient's address; empty if nothing did."""
+    campaign_version: int | None = None
+    """The version of the campaign that the attempt used; None if there was nothing to render."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ def _attempt(message: pb.Attempt) -> Attempt:
         seconds=message.duration.ToNanoseconds() / 1e9,
         provider_message_id=message.provider_message_id,
         error=message.error,
+        campaign_version=message.campaign_version or None,
     )
 
 

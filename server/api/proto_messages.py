@@ -90,6 +90,7 @@ def _attempt(attempt: Attempt) -> delivery_pb2.Attempt:
         start_time=timestamp(attempt.started_at),
         provider_message_id=attempt.provider_message_id,
         error=attempt.error,
+        campaign_version=attempt.campaign_version or 0,
     )
     message.duration.FromMicroseconds(int(attempt.duration * 1_000_000))
     return message

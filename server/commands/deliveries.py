@@ -86,7 +86,8 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
 
 def _attempt_row(attempt: client_pb.Attempt) -> str:
     detail = attempt.error or attempt.provider_message_id
-    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {attempt.provider}"
+    version = f", version {attempt.campaign_version} of the campaign" if attempt.campaign_version else ""
+    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {attempt.provider}{version}"
     ended = _ENDED[AttemptOutcome(word(attempt, "outcome"))]
     return f"{head}: {ended} after {attempt.duration.ToMilliseconds()} ms: {detail}".rstrip(" :")
 

@@ -87,7 +87,9 @@ class AttemptRunner(Generic[ClaimT]):
         try:
             result = await self._send(claim, plan)
         except asyncio.CancelledError:
-            return self._reported(cut_off(claim, started_at, self._clock.monotonic() - start))
+            return self._reported(
+                cut_off(claim, started_at, self._clock.monotonic() - start, plan.campaign_version)
+            )
         duration = self._clock.monotonic() - start
         finished = conclude(
             claim, plan, result, jitter=self._jitter(), started_at=started_at, duration=duration
@@ -134,9 +136,14 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
     return Finished(claim, _attempt(claim, outcome, now, 0.0, error))
 
 
-def cut_off(claim: ClaimT, started_at: dt.datetime, duration: float) -> Finished[ClaimT]:
+def cut_off(
+    claim: ClaimT, started_at: dt.datetime, duration: float, campaign_version: int | None = None
+) -> Finished[ClaimT]:
     """Return what to record for an attempt that a shutdown cut off. The message is due again at once."""
-    return Finished(claim, _attempt(claim, AttemptOutcome.LOST, started_at, duration, CUT_OFF), 0.0)
+    attempt = _attempt(
+        claim, AttemptOutcome.LOST, started_at, duration, CUT_OFF, campaign_version=campaign_version
+    )
+    return Finished(claim, attempt, 0.0)
 
 
 def conclude(
@@ -158,8 +165,9 @@ def conclude(
         started_at: When the attempt started.
         duration: The duration of the attempt in seconds.
     """
+    version = plan.campaign_version
     if result.verdict is Verdict.SENT:
-        attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration)
+        attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration, campaign_version=version)
         attempt = replace(attempt, provider_message_id=result.message_id)
         return Finished(claim, attempt, reply=result.reply)
     now = started_at + dt.timedelta(seconds=duration)
@@ -171,7 +179,7 @@ def conclude(
         outcome, error = AttemptOutcome.IN_DOUBT, error + ARRIVED
     elif delay is None and claim.may_have_arrived:
         error += ARRIVED_EARLIER
-    attempt = _attempt(claim, outcome, started_at, duration, error + too_late)
+    attempt = _attempt(claim, outcome, started_at, duration, error + too_late, campaign_version=version)
     return Finished(claim, attempt, delay, refusal, result.reply)
 
 
@@ -195,6 +203,20 @@ def _given_up(verdict: Verdict) -> AttemptOutcome:
 
 
 def _attempt(
-    claim: Leased, outcome: AttemptOutcome, started_at: dt.datetime, duration: float, error: str = ""
+    claim: Leased,
+    outcome: AttemptOutcome,
+    started_at: dt.datetime,
+    duration: float,
+    error: str = "",
+    *,
+    campaign_version: int | None = None,
 ) -> Attempt:
-    return Attempt(claim.attempt, claim.provider, outcome, started_at, duration, error=error)
+    return Attempt(
+        claim.attempt,
+        claim.provider,
+        outcome,
+        started_at,
+        duration,
+        error=error,
+        campaign_version=campaign_version,
+    )

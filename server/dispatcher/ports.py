@@ -142,6 +142,8 @@ class SendPlan:
     """Seconds until the message may be sent. If it is above 0, the claim is released for that time."""
     address: str = ""
     """The recipient's address, which is removed from error texts."""
+    campaign_version: int | None = None
+    """The version of the campaign that the message is rendered with."""
 
 
 @dataclass(frozen=True, slots=True)

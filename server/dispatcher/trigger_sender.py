@@ -83,6 +83,7 @@ class TriggerSender:
             suppressed=claim.suppressed,
             wait=wait,
             address=trigger.address,
+            campaign_version=campaign.revision if campaign else None,
         )
 
     def report(self, finished: Finished) -> None:

@@ -154,6 +154,8 @@ class Attempt:
     duration: float
     provider_message_id: str = ""
     error: str = ""
+    campaign_version: int | None = None
+    """The version of the campaign that it used; None if there was nothing to render."""
 
 
 ClaimT = TypeVar("ClaimT", bound=Leased, default=Claim)

@@ -152,6 +152,7 @@ def ended(
         duration=0.125,
         provider_message_id="m-1" if outcome is AttemptOutcome.DELIVERED else "",
         error=error,
+        campaign_version=1,
     )
     return Finished(claim, attempt, retry_in)
 

@@ -61,4 +61,5 @@ def _attempt(row: asyncpg.Record) -> Attempt:
         duration=row["duration"],
         provider_message_id=row["provider_message_id"],
         error=row["error"],
+        campaign_version=row["campaign_version"],
     )

@@ -50,9 +50,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         start = page_start(request)
         async with reached():
-            wanted = call.visible
-            if request.project:
-                wanted = frozenset({(await call.project(self._pool, request.project)).id})
+            wanted = await call.scope(self._pool, request.project)
             state = KeyState(request.key_state) if request.key_state else None
             found = await store.list_page(
                 self._pool,
@@ -205,7 +203,7 @@ async def _find(database: Pool | Connection, call: AdminCall, key_id: str, *, lo
     if not call.may_see(key.project_id):
         raise KeyNotFound.of(key_id)
     names = await project_names(database)
-    await call.project(database, names[key.project_id])
+    call.require(key.project_id, names[key.project_id])
     return key
 
 

@@ -39,9 +39,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         start = page_start(request)
         async with reached():
-            projects = call.visible
-            if request.project:
-                projects = frozenset({(await call.project(self._pool, request.project)).id})
+            projects = await call.scope(self._pool, request.project)
             wanted = store.AuditFilter(
                 projects=projects,
                 actor=request.actor or None,

@@ -65,33 +65,50 @@ class AdminCall:
         """Whether the method changes something: it needs more than the role of a viewer."""
         return self.role is not None and self.role is not Role.VIEWER
 
-    async def project(self, connection: Connection | Pool, name: str) -> Project:
+    async def project(self, connection: Connection | Pool, name: str, *, lock: bool = False) -> Project:
         """Return a project for which the actor has the method's role.
+
+        Args:
+            connection: The database.
+            name: The name of the project.
+            lock: Whether to lock the row until the end of the transaction.
 
         Raises:
             ProjectNotFound: The project does not exist, or the actor may not see it.
             RoleMissing: The actor may see the project, but lacks the role.
         """
-        project = await find_project(connection, name)
+        project = await find_project(connection, name, lock=lock)
         if project is None or not self.actor.may(Role.VIEWER, project.id):
             raise ProjectNotFound.of(name)
-        self.require(project)
+        self.require(project.id, name)
         return project
+
+    async def scope(self, pool: Pool, name: str) -> frozenset[int] | None:
+        """Return the projects that a list is restricted to: the named one; without a name, all `visible`.
+
+        Raises:
+            ProjectNotFound, RoleMissing: The actor may not use the project; see `project`.
+        """
+        return frozenset({(await self.project(pool, name)).id}) if name else self.visible
 
     def may_see(self, project_id: int | None) -> bool:
         """Return whether the actor may read what belongs to the project; None means to all projects."""
         return self.actor.may(Role.VIEWER, project_id)
 
-    def require(self, project: Project | None = None) -> None:
+    def require(self, project_id: int | None = None, name: str = "") -> None:
         """Check that the actor has the method's role for a project, or for all projects.
+
+        Args:
+            project_id: The project; None for all projects.
+            name: The name of the project, for the error.
 
         Raises:
             RoleMissing: It lacks the role.
         """
         role = self.role or Role.VIEWER
-        if not self.actor.may(role, project.id if project else None):
-            where = f"project {project.name}" if project else "all projects"
+        if not self.actor.may(role, project_id):
+            where = f"project {name}" if name else "all projects"
             raise RoleMissing(
                 f"This call needs the role {role} for {where}.",
-                metadata={"role": role.value, **({"project": project.name} if project else {})},
+                metadata={"role": role.value, **({"project": name} if name else {})},
             )

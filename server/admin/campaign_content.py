@@ -10,11 +10,12 @@ import msgspec
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..channels import CHANNELS
-from ..domain.campaign import Campaign, Channel, RetryPolicy, SendWindow, Template, Undefined
+from ..domain.campaign import Campaign, RetryPolicy, SendWindow, Template, Undefined
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import check_rules
 from ..templates.check import check_templates
 from .paging import etag_of
+from .recipients import channel_named
 
 __all__ = [
     "campaign_message",
@@ -47,7 +48,11 @@ def to_campaign(
     """
     violations = check_rules(request)
     content = request.content
-    channel = _channel(content.campaign_channel, violations)
+    channel = None
+    try:
+        channel = channel_named(content.campaign_channel, "content.campaign_channel")
+    except InvalidRequest as error:
+        violations += error.violations
     if violations or channel is None:
         raise InvalidRequest(violations)
     campaign = Campaign(
@@ -196,16 +201,6 @@ def _field_of(problem: str) -> str:
     """Return the field of a problem, whose text begins with the name that a campaign file has for it."""
     name = problem.partition(":")[0]
     return f"content.{name}" if name in pb.CampaignContent.DESCRIPTOR.fields_by_name else "content"
-
-
-def _channel(word: str, violations: list[Violation]) -> Channel | None:
-    try:
-        return Channel(word)
-    except ValueError:
-        if word:
-            description = f"must be one of {', '.join(Channel)}"
-            violations.append(Violation("content.campaign_channel", description, "UNKNOWN_VALUE"))
-        return None
 
 
 def _locale(written: str) -> str:

@@ -28,9 +28,11 @@ from .campaign_content import (
     with_content_of,
 )
 from .change import Change, changing
+from .delivery_filters import campaign_id_in
 from .errors import ResourceExists, WrongState
 from .paging import page_start, page_token, require_etag
 from .previews import Previews
+from .recipients import channel_named
 
 __all__ = ["CampaignServicer"]
 
@@ -57,14 +59,13 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         start: Any = page_start(request)
         async with reached():
-            wanted = call.visible
-            if request.project:
-                wanted = frozenset({(await call.project(self._pool, request.project)).id})
+            wanted = await call.scope(self._pool, request.project)
             found = await store.list_page(
                 self._pool,
                 wanted,
                 state=request.campaign_state or None,
-                channel=_channel(request.campaign_channel),
+                campaign_id=campaign_id_in(request),
+                channel=channel_named(request.campaign_channel, "campaign_channel"),
                 name=request.name or None,
                 after=(int(start[0]), int(start[1])) if start else (0, 0),
                 limit=size + 1,
@@ -278,14 +279,6 @@ def _number(request: Any) -> int:
     if number > MAX_CAMPAIGN_ID:
         raise CampaignNotFound.of(request.campaign_id)
     return number
-
-
-def _channel(word: str) -> Channel | None:
-    try:
-        return Channel(word) if word else None
-    except ValueError:
-        description = f"must be one of {', '.join(Channel)}"
-        raise InvalidRequest([Violation("campaign_channel", description, "UNKNOWN_VALUE")]) from None
 
 
 async def _record(

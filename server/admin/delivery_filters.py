@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from clarion.v1 import campaign_pb2
-
-from ..channels import CHANNELS
-from ..domain.campaign import Channel
 from ..errors import InvalidRequest, Violation
 from ..intake.contract import MAX_CAMPAIGN_ID
 from ..store.pool import Pool
 from ..store.records.admin_lists import AdminFilter
 from .call import AdminCall
 from .moments import moment_in
+from .recipients import as_stored, channel_of
 
-__all__ = ["admin_filter", "as_stored", "campaign_id_in", "channel_of", "shown_filter"]
+__all__ = ["admin_filter", "campaign_id_in", "shown_filter"]
 
 
 async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter:
@@ -32,16 +29,17 @@ async def admin_filter(pool: Pool, call: AdminCall, request: Any) -> AdminFilter
     """
     if request.project:
         await call.project(pool, request.project)
+    channel = channel_of(request.channel)
     return AdminFilter(
         campaign_id=campaign_id_in(request),
-        channel=channel_of(request.channel),
+        channel=channel,
         external_id=request.external_id or None,
         since=moment_in(request, "accepted_since") if request.HasField("accepted_since") else None,
         error=request.error or None,
         project=request.project or None,
         visible=call.visible,
         before=moment_in(request, "accepted_before") if request.HasField("accepted_before") else None,
-        address=as_stored(request.address) if request.address else None,
+        address=as_stored(channel, request.address) if request.address else None,
         provider=request.provider or None,
         error_group=request.error_group or None,
     )
@@ -75,19 +73,3 @@ def shown_filter(wanted: AdminFilter) -> list[str]:
         "accepted_before": wanted.before.isoformat() if wanted.before else None,
     }
     return [f"{name}: {value}" for name, value in named.items() if value is not None]
-
-
-def as_stored(address: str) -> str:
-    """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
-    try:
-        return CHANNELS[Channel.EMAIL].address.as_sent(address) if "@" in address else address
-    except ValueError:  # not an email address, so it will match nothing
-        return address
-
-
-def channel_of(value: int) -> Channel | None:
-    """Return the channel of an enum value of the API, or None if it is not set."""
-    if not value:
-        return None
-    name = campaign_pb2.Channel.Name(campaign_pb2.Channel.ValueType(value))
-    return Channel(name.removeprefix("CHANNEL_").lower())

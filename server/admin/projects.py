@@ -10,7 +10,7 @@ from clarion.admin.v1 import project_pb2_grpc
 from ..api.proto_messages import timestamp
 from ..domain.limit import OwnLimit
 from ..domain.project import Project
-from ..errors import InvalidRequest, ProjectNotFound, Violation
+from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..intake.timezones import timezone_problem
 from ..store.admin import projects as store
@@ -81,10 +81,7 @@ class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
         require_valid(request)
         fields = _checked_fields(request)
         async with changing(self._pool, call) as change:
-            await call.project(change.connection, request.project)
-            project = await store.find_project(change.connection, request.project, lock=True)
-            if project is None:
-                raise ProjectNotFound.of(request.project)
+            project = await call.project(change.connection, request.project, lock=True)
             require_etag(request.etag, _etag(project), f"Project {project.name}")
             wanted = _changed(project, request, fields)
             if wanted != project:

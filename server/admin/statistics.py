@@ -14,7 +14,8 @@ from ..store.pool import Pool, reached, reading
 from ..store.queue.triggers import PostgresQueue
 from ..store.statistics import read
 from .call import AdminCall
-from .delivery_filters import campaign_id_in, channel_of
+from .delivery_filters import campaign_id_in
+from .recipients import channel_of
 
 __all__ = ["StatisticsServicer"]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from clarion.admin.v1 import suppression_pb2 as pb
 from clarion.admin.v1 import suppression_pb2_grpc
-from clarion.v1 import campaign_pb2
 
 from ..api.proto_messages import timestamp
 from ..channels import CHANNELS
@@ -22,6 +21,7 @@ from .call import AdminCall
 from .change import changing
 from .moments import moment_in
 from .paging import page_start, page_token
+from .recipients import as_stored, channel_named, channel_of
 
 __all__ = ["SuppressionServicer"]
 
@@ -151,11 +151,15 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         """
         if request.project:
             await call.project(self._pool, request.project)
-        channel = _channel(request.channel)
+        channel = (
+            channel_named(request.channel, "channel")
+            if isinstance(request.channel, str)
+            else channel_of(request.channel)
+        )
         return store.SuppressionFilter(
             project=request.project or None,
             channel=channel,
-            address=_as_stored(channel, request.address) if request.address else None,
+            address=as_stored(channel, request.address) if request.address else None,
             provider=request.provider or None,
             reason=request.reason or None,
             since=moment_in(request, "since") if request.HasField("since") else None,
@@ -172,7 +176,7 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     violations = check_rules(request)
     if violations:
         raise InvalidRequest(violations)
-    channel = _channel(request.channel)
+    channel = channel_named(request.channel, "channel")
     assert channel  # noqa: S101 - the field is required
     check = CHANNELS[channel].address
     stored: list[str] = []
@@ -185,32 +189,6 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     if violations:
         raise InvalidRequest(violations)
     return channel, stored
-
-
-def _channel(value: str | int) -> Channel | None:
-    """Return the channel that a request names, by its word or by its number; None if it names none."""
-    word = (
-        campaign_pb2.Channel.Name(campaign_pb2.Channel.ValueType(value)).removeprefix("CHANNEL_").lower()
-        if isinstance(value, int) and value
-        else value
-    )
-    if not word:
-        return None
-    try:
-        return Channel(word)
-    except ValueError:
-        description = f"must be one of {', '.join(Channel)}"
-        raise InvalidRequest([Violation("channel", description, "UNKNOWN_VALUE")]) from None
-
-
-def _as_stored(channel: Channel | None, address: str) -> str:
-    """Return an address in the form in which triggers store it: internationalised domains in ASCII."""
-    if channel is None and "@" in address:
-        channel = Channel.EMAIL
-    try:
-        return CHANNELS[channel].address.as_sent(address) if channel else address
-    except ValueError:  # not an address of the channel, so it will match nothing
-        return address
 
 
 def _key(suppression: store.Suppression) -> list[object]:

@@ -13,17 +13,16 @@ import msgspec
 from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..api.proto_messages import timestamp
-from ..domain.webhook import EndpointState, Logged
-from ..errors import EndpointNotFound, InvalidRequest, Violation
+from ..domain.webhook import Logged
+from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin import webhook_log as store
-from ..store.admin.endpoints import find_endpoint
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
-from .errors import WrongState
 from .moments import moment_in
 from .paging import page_start, page_token, place_of
+from .webhook_endpoints import find_endpoint, require_active
 
 __all__ = ["WebhookMessages", "message_of"]
 
@@ -140,14 +139,9 @@ class WebhookMessages:
             RoleMissing: The caller lacks the role.
             WrongState: Nothing is sent to the endpoint, because it is disabled.
         """
-        endpoint = await find_endpoint(self._messages, endpoint_id)
-        if not call.may_see(endpoint.project_id):
-            raise EndpointNotFound.of(endpoint_id)
-        await call.project(self._messages, endpoint.project)
-        if call.changes and endpoint.state is EndpointState.DISABLED:
-            raise WrongState(
-                f"Endpoint {endpoint_id} is disabled ({endpoint.disabled_because}); enable it first."
-            )
+        endpoint = await find_endpoint(self._messages, call, endpoint_id)
+        if call.changes:
+            require_active(endpoint)
 
 
 def _continuation(until: dt.datetime, after: tuple[dt.datetime, uuid.UUID]) -> str:

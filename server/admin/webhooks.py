@@ -13,14 +13,15 @@ from clarion.admin.v1 import webhook_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.webhook import ENDPOINTS_AT_MOST, Endpoint, EndpointState, EventType, new_secret
-from ..errors import EndpointNotFound, InvalidRequest, TooManyEndpoints, Violation
+from ..errors import InvalidRequest, TooManyEndpoints, Violation
 from ..intake.rules import require_valid
 from ..store.admin import endpoints as store
-from ..store.pool import Connection, Pool, reached
+from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import Change, changing
 from .errors import WrongState
 from .paging import etag_of, page_start, page_token, require_etag
+from .webhook_endpoints import find_endpoint, require_active
 from .webhook_messages import WebhookMessages
 
 __all__ = ["WebhookServicer"]
@@ -51,9 +52,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         skip = int(str(page_start(request) or 0))
         async with reached():
-            wanted = call.visible
-            if request.project:
-                wanted = frozenset({(await call.project(self._pool, request.project)).id})
+            wanted = await call.scope(self._pool, request.project)
             found = await store.list_endpoints(self._pool, wanted)
         token = page_token(request, skip + size) if len(found) > skip + size else ""
         page = map(_message, found[skip : skip + size])
@@ -65,7 +64,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         """Return one endpoint."""
         require_valid(request)
         async with reached():
-            endpoint = await self._find(self._pool, call, request.webhook_id)
+            endpoint = await find_endpoint(self._pool, call, uuid.UUID(request.webhook_id))
         return pb.GetWebhookResponse(webhook=_message(endpoint))
 
     async def CreateWebhook(  # noqa: N802 - gRPC's name
@@ -100,7 +99,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         require_valid(request)
         events = _events(request.events)
         async with changing(self._pool, call) as change:
-            before = await self._find(change.connection, call, request.webhook_id)
+            before = await find_endpoint(change.connection, call, uuid.UUID(request.webhook_id))
             require_etag(request.etag, _etag(before), f"Endpoint {before.id}")
             after = await store.set_events(change.connection, before.id, events)
             await _record(change, "webhook.update", before, after)
@@ -117,7 +116,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
             raise InvalidRequest([Violation("overlap", description, "OUT_OF_RANGE")])
         secret = new_secret()
         async with changing(self._pool, call) as change:
-            before = await self._find(change.connection, call, request.webhook_id)
+            before = await find_endpoint(change.connection, call, uuid.UUID(request.webhook_id))
             after = await store.rotate_secret(change.connection, before.id, secret, overlap)
             await _record(change, "webhook.rotate_secret", before, after)
         return pb.RotateWebhookSecretResponse(webhook=_message(after), secret=secret)
@@ -142,7 +141,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         """Delete an endpoint."""
         require_valid(request)
         async with changing(self._pool, call) as change:
-            endpoint = await self._find(change.connection, call, request.webhook_id)
+            endpoint = await find_endpoint(change.connection, call, uuid.UUID(request.webhook_id))
             await store.delete_endpoint(change.connection, endpoint.id)
             await _record(change, "webhook.delete", endpoint, None)
         return pb.DeleteWebhookResponse()
@@ -153,8 +152,8 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         """Send a test message to an active endpoint."""
         require_valid(request)
         async with changing(self._pool, call) as change:
-            endpoint = await self._find(change.connection, call, request.webhook_id)
-            _require_active(endpoint)
+            endpoint = await find_endpoint(change.connection, call, uuid.UUID(request.webhook_id))
+            require_active(endpoint)
             message_id = await store.send_test(change.connection, endpoint.id)
             await _record(change, "webhook.test", endpoint, endpoint)
         return pb.TestWebhookResponse(message_id=str(message_id))
@@ -164,31 +163,11 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
     ) -> Endpoint:
         require_valid(request)
         async with changing(self._pool, call) as change:
-            before = await self._find(change.connection, call, endpoint_id)
+            before = await find_endpoint(change.connection, call, uuid.UUID(endpoint_id))
             after = await store.set_state(change.connection, before.id, state)
             action = "webhook.enable" if state is EndpointState.ACTIVE else "webhook.disable"
             await _record(change, action, before, after)
         return after
-
-    async def _find(self, database: Pool | Connection, call: AdminCall, endpoint_id: str) -> Endpoint:
-        """Return an endpoint for whose project the caller has the role.
-
-        Raises:
-            EndpointNotFound: The endpoint does not exist, or the caller may not see it.
-            RoleMissing: The caller lacks the role.
-        """
-        endpoint = await store.find_endpoint(database, uuid.UUID(endpoint_id))
-        if not call.may_see(endpoint.project_id):
-            raise EndpointNotFound.of(endpoint_id)
-        await call.project(database, endpoint.project)
-        return endpoint
-
-
-def _require_active(endpoint: Endpoint) -> None:
-    if endpoint.state is EndpointState.DISABLED:
-        raise WrongState(
-            f"Endpoint {endpoint.id} is disabled ({endpoint.disabled_because}); enable it first."
-        )
 
 
 def _events(words: Iterable[str]) -> list[EventType]:

@@ -12,14 +12,13 @@ from clarion.admin.v1 import campaign_pb2 as pb
 from ..domain.operator import Role
 from ..errors import ConfigError
 from .common import Invocation, json_option, run, show_json, table
-from .messages import as_data, moment
+from .messages import as_data, moment, show_list, show_one
 from .preview import preview
 from .remote import Admin, admin_options
 
 __all__ = ["campaigns"]
 
 _SERVICE = "campaigns"
-_PAGE = 1000
 _ID = click.IntRange(1, 2**63 - 1)
 _project = click.option(
     "--project", default="", help="The campaign's project, if several projects have a campaign with this ID."
@@ -101,26 +100,21 @@ def diff(invocation: Invocation, *, file: Path, as_json: bool) -> None:
 @admin_options
 def list_campaigns(*, admin: Admin, project: str, state: str | None, as_json: bool) -> None:
     """List campaigns."""
-    found = run(_list(admin, pb.ListCampaignsRequest(project=project, campaign_state=state)))
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "ID": one.campaign_id,
-                "NAME": one.content.display_name,
-                "PROJECT": one.project,
-                "CHANNEL": one.content.campaign_channel,
-                "STATE": one.campaign_state,
-                "PROVIDERS": ",".join(one.content.providers),
-                "VERSION": one.version,
-                "MANAGED BY": one.managed_by or None,
-            }
-            for one in found
-        ],
-        "campaigns",
-    )
+    request = pb.ListCampaignsRequest(project=project, campaign_state=state)
+    show_list(admin.collect(_SERVICE, "ListCampaigns", request), _row, "campaigns", as_json=as_json)
+
+
+def _row(one: pb.Campaign) -> dict[str, object]:
+    return {
+        "ID": one.campaign_id,
+        "NAME": one.content.display_name,
+        "PROJECT": one.project,
+        "CHANNEL": one.content.campaign_channel,
+        "STATE": one.campaign_state,
+        "PROVIDERS": ",".join(one.content.providers),
+        "VERSION": one.version,
+        "MANAGED BY": one.managed_by or None,
+    }
 
 
 @campaigns.command()
@@ -129,7 +123,7 @@ def list_campaigns(*, admin: Admin, project: str, state: str | None, as_json: bo
 @admin_options
 def show(*, admin: Admin, campaign_id: int, project: str) -> None:
     """Show a campaign and its templates as JSON."""
-    show_json(as_data(run(_changed(admin, "GetCampaign", campaign_id, project))))
+    show_json(as_data(_changed(admin, "GetCampaign", campaign_id, project)))
 
 
 @campaigns.command()
@@ -139,35 +133,19 @@ def show(*, admin: Admin, campaign_id: int, project: str) -> None:
 @admin_options
 def versions(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """List the versions of a campaign, the newest first."""
+    where = project or _project_of(admin, campaign_id)
+    request = pb.ListCampaignVersionsRequest(project=where, campaign_id=str(campaign_id))
+    found = admin.collect(_SERVICE, "ListCampaignVersions", request)
+    show_list(found, _version_row, "versions", as_json=as_json)
 
-    async def work() -> list[pb.CampaignVersion]:
-        found: list[pb.CampaignVersion] = []
-        where = project or await _project_of(admin, campaign_id)
-        request = pb.ListCampaignVersionsRequest(project=where, campaign_id=str(campaign_id), page_size=100)
-        async with admin.opened() as client:
-            while True:
-                page = await client.call(_SERVICE, "ListCampaignVersions", request)
-                found += page.campaign_versions
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    return found
 
-    found = run(work())
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "VERSION": one.version,
-                "CREATED": moment(one.create_time) if one.HasField("create_time") else None,
-                "BY": one.created_by or None,
-                "NAME": one.content.display_name,
-            }
-            for one in found
-        ],
-        "versions",
-    )
+def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
+    return {
+        "VERSION": one.version,
+        "CREATED": moment(one.create_time) if one.HasField("create_time") else None,
+        "BY": one.created_by or None,
+        "NAME": one.content.display_name,
+    }
 
 
 def _state_command(name: str, method: str, text: str) -> None:
@@ -179,7 +157,7 @@ def _state_command(name: str, method: str, text: str) -> None:
     @json_option
     @admin_options
     def change(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
-        found = run(_changed(admin, method, campaign_id, project))
+        found = _changed(admin, method, campaign_id, project)
         _show(found, as_json=as_json)
 
 
@@ -197,38 +175,33 @@ _state_command("release", "ReleaseCampaign", "Make a campaign of a file editable
 @admin_options
 def roll_back(*, admin: Admin, campaign_id: int, version: int, project: str, as_json: bool) -> None:
     """Make the content of VERSION the next version of a campaign."""
-    found = run(_changed(admin, "RollBackCampaign", campaign_id, project, version=version))
+    found = _changed(admin, "RollBackCampaign", campaign_id, project, version=version)
     _show(found, as_json=as_json)
 
 
 def _show(campaign: pb.Campaign, *, as_json: bool) -> None:
-    if as_json:
-        show_json(as_data(campaign))
-    else:
-        click.echo(
-            f"campaign {campaign.campaign_id} is {campaign.campaign_state}, version {campaign.version}"
-        )
+    text = f"campaign {campaign.campaign_id} is {campaign.campaign_state}, version {campaign.version}"
+    show_one(campaign, text, as_json=as_json)
 
 
-async def _changed(admin: Admin, method: str, campaign_id: int, project: str, **more: Any) -> pb.Campaign:
+def _changed(admin: Admin, method: str, campaign_id: int, project: str, **more: Any) -> pb.Campaign:
     """Call a method that takes and returns one campaign."""
     kind = getattr(pb, f"{method}Request")
-    where = project or await _project_of(admin, campaign_id)
-    async with admin.opened() as client:
-        request = kind(project=where, campaign_id=str(campaign_id), **more)
-        campaign: pb.Campaign = (await client.call(_SERVICE, method, request)).campaign
-        return campaign
+    where = project or _project_of(admin, campaign_id)
+    request = kind(project=where, campaign_id=str(campaign_id), **more)
+    campaign: pb.Campaign = admin.call(_SERVICE, method, request).campaign
+    return campaign
 
 
-async def _project_of(admin: Admin, campaign_id: int) -> str:
+def _project_of(admin: Admin, campaign_id: int) -> str:
     """Return the name of the only project that has a campaign with this ID.
 
     Raises:
         ConfigError: None has one, or several have.
     """
-    everything = await _list(admin, pb.ListCampaignsRequest())
-    everything += await _list(admin, pb.ListCampaignsRequest(campaign_state="archived"))
-    names = sorted(one.project for one in everything if one.campaign_id == campaign_id)
+    request = pb.ListCampaignsRequest(campaign_id=str(campaign_id))
+    found = admin.collect(_SERVICE, "ListCampaigns", request)
+    names: list[str] = sorted(one.project for one in found)
     if not names:
         raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
     if len(names) > 1:
@@ -236,15 +209,3 @@ async def _project_of(admin: Admin, campaign_id: int) -> str:
             f"several projects have a campaign {campaign_id}; add --project, one of {', '.join(names)}"
         )
     return names[0]
-
-
-async def _list(admin: Admin, request: pb.ListCampaignsRequest) -> list[pb.Campaign]:
-    found: list[pb.Campaign] = []
-    request.page_size = _PAGE
-    async with admin.opened() as client:
-        while True:
-            page = await client.call(_SERVICE, "ListCampaigns", request)
-            found += page.campaigns
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                return found

@@ -14,17 +14,16 @@ from clarion.v1 import delivery_pb2 as client_pb
 from ..domain.delivery import AttemptOutcome, DeliveryState
 from ..domain.waiting import Reason
 from ..errors import ConfigError, DeliveryNotFound, RequestError
-from .common import WordChoice, echo, json_option, run, show_json, table
+from .common import WordChoice, echo, json_option, show_json
 from .delivery_changes import cancel, retry
 from .delivery_filters import delivery_filters, filter_fields
-from .messages import as_data, moment, word
+from .messages import as_data, enum_name, moment, show_list, word
 from .remote import Admin, admin_options
 
 __all__ = ["deliveries"]
 
 _STATE = WordChoice([one.value for one in DeliveryState], "DELIVERY_STATE_")
 _SERVICE = "deliveries"
-_PAGE = 500
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENDED = {
@@ -100,42 +99,22 @@ def _attempt_row(attempt: client_pb.Attempt) -> str:
 @admin_options
 def list_deliveries(*, admin: Admin, state: str | None, limit: int, as_json: bool, **chosen: Any) -> None:
     """List deliveries, the newest first. `--state dead` lists the dead letters."""
-    request = pb.ListDeliveriesRequest(
-        state=f"DELIVERY_STATE_{state.upper()}" if state else None, **filter_fields(chosen)
-    )
+    request = pb.ListDeliveriesRequest(state=enum_name("DELIVERY_STATE_", state), **filter_fields(chosen))
+    found = admin.collect(_SERVICE, "ListDeliveries", request, limit)
+    show_list(found, _row, "deliveries", as_json=as_json)
 
-    async def work() -> list[pb.DeliverySummary]:
-        found: list[pb.DeliverySummary] = []
-        async with admin.opened() as client:
-            while len(found) < limit:
-                request.page_size = min(_PAGE, limit - len(found))
-                page = await client.call(_SERVICE, "ListDeliveries", request)
-                found += page.deliveries
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    break
-        return found
 
-    found = run(work())
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "TRIGGER": one.trigger_id,
-                "STATE": word(one, "state"),
-                "CAMPAIGN": one.campaign_id,
-                "USER": one.external_id,
-                "ACCEPTED": moment(one.accept_time),
-                "ATTEMPTS": one.attempt_count,
-                "PROVIDER": one.provider or "-",
-                "ERROR": one.error or "-",
-            }
-            for one in found
-        ],
-        "deliveries",
-    )
+def _row(one: pb.DeliverySummary) -> dict[str, object]:
+    return {
+        "TRIGGER": one.trigger_id,
+        "STATE": word(one, "state"),
+        "CAMPAIGN": one.campaign_id,
+        "USER": one.external_id,
+        "ACCEPTED": moment(one.accept_time),
+        "ATTEMPTS": one.attempt_count,
+        "PROVIDER": one.provider or "-",
+        "ERROR": one.error or "-",
+    }
 
 
 @deliveries.command()
@@ -145,25 +124,20 @@ def list_deliveries(*, admin: Admin, state: str | None, limit: int, as_json: boo
 def groups(*, admin: Admin, project: str, as_json: bool) -> None:
     """Show the newest 10,000 dead letters, grouped by error."""
     found = admin.call(_SERVICE, "ListDeadLetterGroups", pb.ListDeadLetterGroupsRequest(project=project))
-    if as_json:
-        show_json([as_data(one) for one in found.dead_letter_groups])
-        return
-    table(
-        [
-            {
-                "DEAD": one.dead_letters,
-                "PROJECT": one.project,
-                "CAMPAIGN": one.campaign_id,
-                "PROVIDER": one.provider or "-",
-                "FIRST": moment(one.first_time),
-                "LAST": moment(one.last_time),
-                "EXAMPLE": one.sample_trigger_id,
-                "ERROR": one.error,
-            }
-            for one in found.dead_letter_groups
-        ],
-        "dead letters",
-    )
+    show_list(found.dead_letter_groups, _group_row, "dead letters", as_json=as_json)
+
+
+def _group_row(one: pb.DeadLetterGroup) -> dict[str, object]:
+    return {
+        "DEAD": one.dead_letters,
+        "PROJECT": one.project,
+        "CAMPAIGN": one.campaign_id,
+        "PROVIDER": one.provider or "-",
+        "FIRST": moment(one.first_time),
+        "LAST": moment(one.last_time),
+        "EXAMPLE": one.sample_trigger_id,
+        "ERROR": one.error,
+    }
 
 
 @deliveries.command()
@@ -175,24 +149,19 @@ def backlog(*, admin: Admin, as_json: bool) -> None:
     Also shows the age of the oldest due trigger, and why due triggers are not being sent.
     """
     found = admin.call(_SERVICE, "ListBacklog", pb.ListBacklogRequest()).backlog
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "CHANNEL": word(one, "channel"),
-                "PROVIDERS": one.providers,
-                "DUE": one.due,
-                "OLDEST DUE": f"{one.oldest_due_seconds:.1f} s",
-                "LATER": one.later,
-                "SENDING": one.sending,
-                "WAITING": _why(one),
-            }
-            for one in found
-        ],
-        "waiting triggers",
-    )
+    show_list(found, _backlog_row, "waiting triggers", as_json=as_json)
+
+
+def _backlog_row(one: pb.Backlog) -> dict[str, object]:
+    return {
+        "CHANNEL": word(one, "channel"),
+        "PROVIDERS": one.providers,
+        "DUE": one.due,
+        "OLDEST DUE": f"{one.oldest_due_seconds:.1f} s",
+        "LATER": one.later,
+        "SENDING": one.sending,
+        "WAITING": _why(one),
+    }
 
 
 def _why(one: pb.Backlog) -> str | None:

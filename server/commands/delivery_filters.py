@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from .common import CHANNEL, MOMENT, as_utc
+from .messages import enum_name
 
 __all__ = ["delivery_filters", "filter_fields"]
 
@@ -49,10 +50,10 @@ def delivery_filters(command: F) -> F:
 
 def filter_fields(chosen: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request that the options set."""
-    channel, campaign_id = chosen["channel"], chosen["campaign_id"]
+    campaign_id = chosen["campaign_id"]
     return {
         "campaign_id": str(campaign_id) if campaign_id else None,
-        "channel": f"CHANNEL_{channel.upper()}" if channel else None,
+        "channel": enum_name("CHANNEL_", chosen["channel"]),
         "external_id": chosen["external_id"],
         "accepted_since": as_utc(chosen["since"]),
         "accepted_before": as_utc(chosen["before"]),

@@ -13,15 +13,14 @@ from clarion.admin.v1 import project_pb2
 from ..admin.client import AdminClient
 from ..domain.key import KeyState, Scope
 from ..errors import RequestError, ResourceNotFound
-from .common import echo, json_option, run, show_json, table
+from .common import json_option, run
 from .durations import duration
 from .limits import in_words, limit_options, new_limit
-from .messages import as_data, limit_of, moment
+from .messages import as_data, in_lines, limit_of, moment, show_list, show_one, show_secret
 from .remote import Admin, admin_options
 
 __all__ = ["keys"]
 
-_PAGE = 1000
 _MAX_DAYS = 36_500
 """The longest that a key can be valid; later dates would leave the range that Python supports."""
 _LONGEST_OVERLAP = dt.timedelta(days=90)
@@ -94,11 +93,8 @@ def create(
             return made
 
     made = run(work())
-    if as_json:
-        show_json({**as_data(made.api_key), "secret": made.secret})
-        return
-    click.echo(made.secret)
-    click.echo(f"{_about(made.api_key)} The key is valid within a second.", err=True)
+    about = f"{_about(made.api_key)} The key is valid within a second."
+    show_secret(made.api_key, made.secret, about, as_json=as_json)
 
 
 async def _ensure_project(client: AdminClient, name: str) -> None:
@@ -120,23 +116,9 @@ async def _ensure_project(client: AdminClient, name: str) -> None:
 @admin_options
 def list_keys(*, admin: Admin, project: str, state: str | None, kind: str | None, as_json: bool) -> None:
     """List keys, the newest first."""
-    request = pb.ListApiKeysRequest(project=project, key_state=state, kind=kind, page_size=_PAGE)
-
-    async def work() -> list[pb.ApiKey]:
-        found: list[pb.ApiKey] = []
-        async with admin.opened() as client:
-            while True:
-                page = await client.call("api_keys", "ListApiKeys", request)
-                found += page.api_keys
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    return found
-
-    found = run(work())
-    if as_json:
-        show_json([as_data(key) for key in found])
-    else:
-        table([_row(key) for key in found], "keys")
+    request = pb.ListApiKeysRequest(project=project, key_state=state, kind=kind)
+    found = admin.collect("api_keys", "ListApiKeys", request)
+    show_list(found, _row, "keys", as_json=as_json)
 
 
 def _row(key: pb.ApiKey) -> dict[str, object]:
@@ -162,17 +144,12 @@ def _row(key: pb.ApiKey) -> dict[str, object]:
 def show(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
     """Show a key, by its ID."""
     key = admin.call("api_keys", "GetApiKey", pb.GetApiKeyRequest(key_id=str(key_id))).api_key
-    if as_json:
-        show_json(as_data(key))
-        return
     more = {
         "CREATED": moment(key.create_time),
         "CREATED BY": key.created_by or None,
         "SUCCESSOR": key.successor_id or None,
     }
-    for name, value in {**_row(key), **more}.items():
-        if value is not None:
-            echo(f"{name.capitalize()}: {value}")
+    show_one(key, in_lines({**_row(key), **more}), as_json=as_json)
 
 
 @keys.command(name="limit")
@@ -198,10 +175,8 @@ def limit_key(
     request = pb.UpdateApiKeyRequest(key_id=str(key_id), requests_per_second=wanted.rate, burst=wanted.burst)
     request.update_mask.paths.extend(("requests_per_second", "burst"))
     key = admin.call("api_keys", "UpdateApiKey", request).api_key
-    if as_json:
-        show_json(as_data(key))
-    else:
-        echo(f"limit of key {key.key_id} ({key.display_name}): {in_words(limit_of(key))}")
+    text = f"limit of key {key.key_id} ({key.display_name}): {in_words(limit_of(key))}"
+    show_one(key, text, as_json=as_json)
 
 
 @keys.command()
@@ -222,13 +197,9 @@ def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: b
     """
     request = pb.RotateApiKeyRequest(key_id=str(key_id), overlap=overlap)
     made = admin.call("api_keys", "RotateApiKey", request)
-    if as_json:
-        old = {"previous_key": as_data(made.previous_key)}
-        show_json({**as_data(made.api_key), **old, "secret": made.secret})
-        return
-    click.echo(made.secret)
     ends = f"The old key {made.previous_key.key_id} works until {moment(made.previous_key.expire_time)}."
-    click.echo(f"{_about(made.api_key)} {ends}", err=True)
+    old = {"previous_key": as_data(made.previous_key)}
+    show_secret(made.api_key, made.secret, f"{_about(made.api_key)} {ends}", as_json=as_json, more=old)
 
 
 @keys.command()
@@ -238,10 +209,7 @@ def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: b
 def revoke(*, admin: Admin, key_id: uuid.UUID, as_json: bool) -> None:
     """Revoke a key, by its ID. All servers reject it within a second."""
     key = admin.call("api_keys", "RevokeApiKey", pb.RevokeApiKeyRequest(key_id=str(key_id))).api_key
-    if as_json:
-        show_json(as_data(key))
-    else:
-        echo(f"revoked {key.key_id} ({key.display_name})")
+    show_one(key, f"revoked {key.key_id} ({key.display_name})", as_json=as_json)
 
 
 def _about(key: pb.ApiKey) -> str:

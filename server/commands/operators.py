@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
 from clarion.admin.v1 import operator_pb2 as pb
 
 from ..domain.operator import Role
-from .common import echo, json_option, run, show_json, table
-from .messages import as_data
+from .common import echo, json_option, show_json
+from .messages import moment, show_list, show_one, show_secret
 from .remote import Admin, admin_options
 
 __all__ = ["operators"]
@@ -49,16 +48,12 @@ def create(
         grants=[pb.Grant(role=role, project=project) for project in projects or ("",)],
         expires_in_days=expires_in,
     )
-    made = _called(admin, "CreateAdminKey", request)
-    if as_json:
-        show_json({**as_data(made.admin_key), "secret": made.secret})
-        return
-    click.echo(made.secret)
-    click.echo(
+    made = admin.call("admin_keys", "CreateAdminKey", request)
+    about = (
         f"Admin key ID: {made.admin_key.admin_key_id}. Save the secret above: Clarion stores only its hash"
-        f" and cannot show it again. It signs in to the portal, and expires in {expires_in} days.",
-        err=True,
+        f" and cannot show it again. It signs in to the portal, and expires in {expires_in} days."
     )
+    show_secret(made.admin_key, made.secret, about, as_json=as_json)
 
 
 @operators.command(name="list")
@@ -66,24 +61,19 @@ def create(
 @admin_options
 def list_keys(*, admin: Admin, as_json: bool) -> None:
     """List admin keys, the newest first."""
-    found = _called(admin, "ListAdminKeys", pb.ListAdminKeysRequest()).admin_keys
-    if as_json:
-        show_json([as_data(key) for key in found])
-        return
-    table(
-        [
-            {
-                "ID": key.admin_key_id,
-                "NAME": key.display_name,
-                "SECRET": key.secret_hint,
-                "GRANTS": _grants(key.grants),
-                "EXPIRES": key.expire_time.ToDatetime().date(),
-                "STATE": "revoked" if key.HasField("revoke_time") else "active",
-            }
-            for key in found
-        ],
-        "admin keys",
-    )
+    found = admin.call("admin_keys", "ListAdminKeys", pb.ListAdminKeysRequest()).admin_keys
+    show_list(found, _key_row, "admin keys", as_json=as_json)
+
+
+def _key_row(key: pb.AdminKey) -> dict[str, object]:
+    return {
+        "ID": key.admin_key_id,
+        "NAME": key.display_name,
+        "SECRET": key.secret_hint,
+        "GRANTS": _grants(key.grants),
+        "EXPIRES": key.expire_time.ToDatetime().date(),
+        "STATE": "revoked" if key.HasField("revoke_time") else "active",
+    }
 
 
 @operators.command()
@@ -93,11 +83,8 @@ def list_keys(*, admin: Admin, as_json: bool) -> None:
 def revoke(*, admin: Admin, admin_key_id: uuid.UUID, as_json: bool) -> None:
     """Revoke an admin key, by its ID, and end its sessions. All servers reject it within a second."""
     request = pb.RevokeAdminKeyRequest(admin_key_id=str(admin_key_id))
-    key = _called(admin, "RevokeAdminKey", request).admin_key
-    if as_json:
-        show_json(as_data(key))
-    else:
-        echo(f"revoked {key.admin_key_id} ({key.display_name})")
+    key = admin.call("admin_keys", "RevokeAdminKey", request).admin_key
+    show_one(key, f"revoked {key.admin_key_id} ({key.display_name})", as_json=as_json)
 
 
 @operators.group()
@@ -110,24 +97,19 @@ def sessions() -> None:
 @admin_options
 def list_sessions(*, admin: Admin, as_json: bool) -> None:
     """List the sessions that have not ended, the newest first."""
-    found = _called(admin, "ListSessions", pb.ListSessionsRequest(), service="sessions").sessions
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "ID": one.session_id,
-                "NAME": one.display_name,
-                "GRANTS": _grants(one.grants),
-                "STARTED": one.create_time.ToDatetime().isoformat(" ", "minutes"),
-                "LAST USED": one.last_use_time.ToDatetime().isoformat(" ", "minutes"),
-                "ENDS": one.expire_time.ToDatetime().isoformat(" ", "minutes"),
-            }
-            for one in found
-        ],
-        "sessions",
-    )
+    found = admin.call("sessions", "ListSessions", pb.ListSessionsRequest()).sessions
+    show_list(found, _session_row, "sessions", as_json=as_json)
+
+
+def _session_row(one: pb.Session) -> dict[str, object]:
+    return {
+        "ID": one.session_id,
+        "NAME": one.display_name,
+        "GRANTS": _grants(one.grants),
+        "STARTED": moment(one.create_time),
+        "LAST USED": moment(one.last_use_time),
+        "ENDS": moment(one.expire_time),
+    }
 
 
 @sessions.command()
@@ -137,7 +119,7 @@ def list_sessions(*, admin: Admin, as_json: bool) -> None:
 def end(*, admin: Admin, session_id: uuid.UUID, as_json: bool) -> None:
     """End a session, by its ID. All servers reject it within a second."""
     request = pb.RevokeSessionRequest(session_id=str(session_id))
-    _called(admin, "RevokeSession", request, service="sessions")
+    admin.call("sessions", "RevokeSession", request)
     if as_json:
         show_json({"session_id": str(session_id)})
     else:
@@ -146,11 +128,3 @@ def end(*, admin: Admin, session_id: uuid.UUID, as_json: bool) -> None:
 
 def _grants(grants: Iterable[pb.Grant]) -> str:
     return ",".join(f"{one.role}@{one.project or 'all'}" for one in grants)
-
-
-def _called(admin: Admin, method: str, request: Any, *, service: str = "admin_keys") -> Any:
-    async def work() -> Any:
-        async with admin.opened() as client:
-            return await client.call(service, method, request)
-
-    return run(work())

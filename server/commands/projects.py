@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from clarion.admin.v1 import project_pb2 as pb
 
-from .common import echo, json_option, run, show_json, table
+from .common import json_option
 from .limits import in_words, limit_options, new_limit
-from .messages import as_data, limit_of
+from .messages import in_lines, limit_of, moment, show_list, show_one
 from .remote import Admin, admin_options
 
 __all__ = ["projects"]
-
-_PAGE = 1000
 
 
 @click.group()
@@ -28,26 +24,23 @@ def projects() -> None:
 @admin_options
 def list_projects(*, admin: Admin, as_json: bool) -> None:
     """List projects, by name."""
+    found = admin.collect("projects", "ListProjects", pb.ListProjectsRequest())
+    show_list(found, _row, "projects", as_json=as_json)
 
-    async def work() -> list[pb.Project]:
-        found: list[pb.Project] = []
-        request = pb.ListProjectsRequest(page_size=_PAGE)
-        async with admin.opened() as client:
-            while True:
-                page = await client.call("projects", "ListProjects", request)
-                found += page.projects
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    return found
 
-    found = run(work())
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [{"NAME": one.project, "TIMEZONE": one.timezone, "LIMIT": in_words(limit_of(one))} for one in found],
-        "projects",
-    )
+def _row(one: pb.Project) -> dict[str, object]:
+    return {"NAME": one.project, "TIMEZONE": one.timezone, "LIMIT": in_words(limit_of(one))}
+
+
+@projects.command()
+@click.argument("name")
+@json_option
+@admin_options
+def show(*, admin: Admin, name: str, as_json: bool) -> None:
+    """Show project NAME."""
+    project = admin.call("projects", "GetProject", pb.GetProjectRequest(project=name)).project
+    facts = {**_row(project), "CREATED": moment(project.create_time)}
+    show_one(project, in_lines(facts), as_json=as_json)
 
 
 @projects.command()
@@ -58,8 +51,8 @@ def list_projects(*, admin: Admin, as_json: bool) -> None:
 def create(*, admin: Admin, name: str, timezone: str, as_json: bool) -> None:
     """Create project NAME."""
     request = pb.CreateProjectRequest(project=name, timezone=timezone)
-    project = _called(admin, "CreateProject", request)
-    _show(project, f"created project {project.project}", as_json=as_json)
+    project = admin.call("projects", "CreateProject", request).project
+    show_one(project, f"created project {project.project}", as_json=as_json)
 
 
 @projects.command(name="limit")
@@ -78,8 +71,8 @@ def limit_project(
     wanted = new_limit(rate, burst, default=default)
     request = pb.UpdateProjectRequest(project=name, requests_per_second=wanted.rate, burst=wanted.burst)
     request.update_mask.paths.extend(("requests_per_second", "burst"))
-    project = _called(admin, "UpdateProject", request)
-    _show(project, f"limit of project {project.project}: {in_words(limit_of(project))}", as_json=as_json)
+    project = admin.call("projects", "UpdateProject", request).project
+    show_one(project, f"limit of project {project.project}: {in_words(limit_of(project))}", as_json=as_json)
 
 
 @projects.command(name="timezone")
@@ -95,21 +88,5 @@ def set_timezone(*, admin: Admin, name: str, zone: str, as_json: bool) -> None:
     """
     request = pb.UpdateProjectRequest(project=name, timezone=zone)
     request.update_mask.paths.append("timezone")
-    project = _called(admin, "UpdateProject", request)
-    _show(project, f"time zone of project {project.project}: {project.timezone}", as_json=as_json)
-
-
-def _called(admin: Admin, method: str, request: Any) -> pb.Project:
-    async def work() -> pb.Project:
-        async with admin.opened() as client:
-            project: pb.Project = (await client.call("projects", method, request)).project
-            return project
-
-    return run(work())
-
-
-def _show(project: pb.Project, text: str, *, as_json: bool) -> None:
-    if as_json:
-        show_json(as_data(project))
-    else:
-        echo(text)
+    project = admin.call("projects", "UpdateProject", request).project
+    show_one(project, f"time zone of project {project.project}: {project.timezone}", as_json=as_json)

@@ -6,7 +6,7 @@ import click
 
 from clarion.admin.v1 import provider_pb2 as pb
 
-from .common import echo, json_option, run, show_json, table
+from .common import echo, json_option, show_json, table
 from .messages import as_data, moment
 from .remote import Admin, admin_options
 
@@ -18,15 +18,7 @@ __all__ = ["providers"]
 @admin_options
 def providers(*, admin: Admin, as_json: bool) -> None:
     """Show how each provider is doing: circuit breaker, rate, and the numbers and errors of the last hour."""
-
-    async def work() -> pb.ListProvidersResponse:
-        async with admin.opened() as client:
-            found: pb.ListProvidersResponse = await client.call(
-                "providers", "ListProviders", pb.ListProvidersRequest()
-            )
-            return found
-
-    found = run(work())
+    found = admin.call("providers", "ListProviders", pb.ListProvidersRequest())
     if as_json:
         show_json(as_data(found))
         return

@@ -13,17 +13,20 @@ from typing import Any, TypeVar, cast
 import click
 import grpc
 
+from buf.validate import validate_pb2
+
 from ..admin.client import AdminClient, LocalAdmin, RemoteAdmin
 from ..errors import ConfigError
 from ..process.tasks import Tasks
 from .common import Invocation, run
 
-__all__ = ["ADMIN_KEY", "Admin", "admin_options"]
+__all__ = ["ADMIN_KEY", "Admin", "admin_options", "pages"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 ADMIN_KEY = "CLARION_ADMIN_KEY"
 _TLS = "https://"
 _PLAIN = "http://"
+_RULES: Any = validate_pb2.field  # its .pyi file predates typed extensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,68 @@ class Admin:
 
         return run(work())
 
+    def collect(self, service: str, method: str, request: Any, limit: int | None = None) -> list[Any]:
+        """Return the rows of a list; see `pages`."""
+
+        async def work() -> list[Any]:
+            async with self.opened() as client:
+                return [row async for row in pages(client, service, method, request, limit)]
+
+        return run(work())
+
+    def repeat(self, service: str, method: str, request: Any, cursor: str) -> list[Any]:
+        """Repeat a call that makes its change in steps until it is done, and return the responses.
+
+        Args:
+            service: The service, as in `AdminClient.call`.
+            method: The method.
+            request: The first request.
+            cursor: The field of the response that says where the step ended, and of the next request.
+        """
+
+        async def work() -> list[Any]:
+            steps = []
+            async with self.opened() as client:
+                while True:
+                    steps.append(step := await client.call(service, method, request))
+                    if step.done:
+                        return steps
+                    request.MergeFrom(type(request)(**{cursor: getattr(step, cursor)}))
+
+        return run(work())
+
     def _channel(self, target: str) -> grpc.aio.Channel:
         address = target.removeprefix(_TLS).removeprefix(_PLAIN).rstrip("/")
         if not target.startswith(_TLS) and self.ca_file is None:
             return grpc.aio.insecure_channel(address)
         roots = _read(self.ca_file).encode() if self.ca_file else None
         return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(roots))
+
+
+async def pages(
+    client: AdminClient, service: str, method: str, request: Any, limit: int | None = None
+) -> AsyncIterator[Any]:
+    """Yield the rows of a list, which are read in the largest pages that the contract allows.
+
+    Args:
+        client: Calls the admin API.
+        service: The service, as in `AdminClient.call`.
+        method: A method that returns a page of rows and `next_page_token`.
+        request: The request of the first page.
+        limit: The maximum number of rows; None for all.
+    """
+    largest = request.DESCRIPTOR.fields_by_name["page_size"].GetOptions().Extensions[_RULES].int32.lte
+    left = limit
+    while left is None or left > 0:
+        request.page_size = largest if left is None else min(largest, left)
+        page = await client.call(service, method, request)
+        [rows] = (getattr(page, field.name) for field in page.DESCRIPTOR.fields if field.is_repeated)
+        for row in rows:
+            yield row
+        if not page.next_page_token:
+            return
+        left = None if left is None else left - len(rows)
+        request.page_token = page.next_page_token
 
 
 def admin_options(command: F) -> F:

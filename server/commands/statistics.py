@@ -6,8 +6,8 @@ import click
 
 from clarion.admin.v1 import statistics_pb2 as pb
 
-from .common import CHANNEL, json_option, run, show_json, table
-from .messages import as_data, word
+from .common import CHANNEL, json_option, show_json, table
+from .messages import as_data, enum_name, word
 from .remote import Admin, admin_options
 
 __all__ = ["statistics"]
@@ -45,20 +45,14 @@ def statistics(
     """
     request = pb.QueryStatisticsRequest(
         project=project,
-        channel=f"CHANNEL_{channel.upper()}" if channel else None,
+        channel=enum_name("CHANNEL_", channel),
         campaign_id=str(campaign) if campaign else None,
         provider=provider,
-        period=f"STATISTICS_PERIOD_{period.upper()}",
+        period=enum_name("STATISTICS_PERIOD_", period),
         step_seconds=step,
-        group_by=f"STATISTICS_GROUPING_{group_by.upper()}",
+        group_by=enum_name("STATISTICS_GROUPING_", group_by),
     )
-
-    async def work() -> pb.QueryStatisticsResponse:
-        async with admin.opened() as client:
-            found: pb.QueryStatisticsResponse = await client.call("statistics", "QueryStatistics", request)
-            return found
-
-    found = run(work())
+    found = admin.call("statistics", "QueryStatistics", request)
     if as_json:
         show_json(as_data(found))
         return

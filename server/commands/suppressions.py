@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +13,11 @@ import click
 
 from clarion.admin.v1 import suppression_pb2 as pb
 
-from ..admin.client import AdminClient
 from ..errors import ConfigError
-from .common import CHANNEL, MOMENT, as_utc, echo, json_option, run, show_json, table
+from .common import CHANNEL, MOMENT, as_utc, echo, json_option, run, table
 from .csv_cells import cell, without_quote
-from .messages import as_data, moment, word
-from .remote import Admin, admin_options
+from .messages import as_data, enum_name, moment, show_list, word
+from .remote import Admin, admin_options, pages
 
 __all__ = ["suppressions"]
 
@@ -50,26 +49,6 @@ def _filters(command: F) -> F:
     return command
 
 
-def _channel(channel: str | None) -> str | None:
-    return channel and f"CHANNEL_{channel.upper()}"
-
-
-async def _pages(
-    client: AdminClient, request: pb.ListSuppressionsRequest, limit: int | None
-) -> AsyncIterator[pb.Suppression]:
-    """Yield suppressions page by page, up to a limit."""
-    left = limit
-    while left is None or left > 0:
-        request.page_size = _PAGE if left is None else min(_PAGE, left)
-        page: pb.ListSuppressionsResponse = await client.call(_SERVICE, "ListSuppressions", request)
-        for one in page.suppressions:
-            yield one
-        if not page.next_page_token:
-            return
-        left = None if left is None else left - len(page.suppressions)
-        request.page_token = page.next_page_token
-
-
 @suppressions.command(name="list")
 @click.option("--channel", type=CHANNEL, help="Only recipients on this channel.")
 @click.option("--address", help="Only this recipient.")
@@ -81,31 +60,23 @@ def list_suppressions(
     *, admin: Admin, channel: str | None, address: str | None, limit: int, as_json: bool, **chosen: Any
 ) -> None:
     """List suppressed recipients, the newest first, with the reason."""
-    request = pb.ListSuppressionsRequest(channel=_channel(channel), address=address, **_chosen(chosen))
-
-    async def work() -> list[pb.Suppression]:
-        async with admin.opened() as client:
-            return [one async for one in _pages(client, request, limit)]
-
-    found = run(work())
-    if as_json:
-        show_json([as_data(one) for one in found])
-        return
-    table(
-        [
-            {
-                "PROJECT": one.project,
-                "CHANNEL": word(one, "channel"),
-                "RECIPIENT": one.address,
-                "SINCE": moment(one.create_time),
-                "PROVIDER": one.provider or None,
-                "TRIGGER": one.trigger_id or None,
-                "REASON": one.reason,
-            }
-            for one in found
-        ],
-        "suppressed recipients",
+    request = pb.ListSuppressionsRequest(
+        channel=enum_name("CHANNEL_", channel), address=address, **_chosen(chosen)
     )
+    found = admin.collect(_SERVICE, "ListSuppressions", request, limit)
+    show_list(found, _row, "suppressed recipients", as_json=as_json)
+
+
+def _row(one: pb.Suppression) -> dict[str, object]:
+    return {
+        "PROJECT": one.project,
+        "CHANNEL": word(one, "channel"),
+        "RECIPIENT": one.address,
+        "SINCE": moment(one.create_time),
+        "PROVIDER": one.provider or None,
+        "TRIGGER": one.trigger_id or None,
+        "REASON": one.reason,
+    }
 
 
 @suppressions.command()
@@ -177,13 +148,13 @@ def _read_csv(file: Path, reason: str) -> dict[tuple[str, str], list[str]]:
 @admin_options
 def export(*, admin: Admin, channel: str | None, **chosen: Any) -> None:
     """Print suppressed recipients as CSV, the newest first."""
-    request = pb.ListSuppressionsRequest(channel=_channel(channel), **_chosen(chosen))
+    request = pb.ListSuppressionsRequest(channel=enum_name("CHANNEL_", channel), **_chosen(chosen))
     out = csv.writer(sys.stdout, lineterminator="\n")
 
     async def work() -> None:
         out.writerow(_COLUMNS)
         async with admin.opened() as client:
-            async for one in _pages(client, request, None):
+            async for one in pages(client, _SERVICE, "ListSuppressions", request):
                 data = as_data(one)
                 out.writerow([cell(data[name]) for name in _COLUMNS])
 
@@ -223,28 +194,19 @@ def remove(
         )
     where = channel or only_channel
     if dry_run:
-        counted = pb.CountSuppressionsRequest(channel=_channel(where), address=address, **_chosen(chosen))
+        counted = pb.CountSuppressionsRequest(
+            channel=enum_name("CHANNEL_", where), address=address, **_chosen(chosen)
+        )
         _show_dry_run(admin.call(_SERVICE, "CountSuppressions", counted), retry=retry)
         return
     request = pb.RemoveSuppressionsRequest(channel=where, address=address, retry=retry, **_chosen(chosen))
-    removed, retried = run(_remove_all(admin, request))
+    steps = admin.repeat(_SERVICE, "RemoveSuppressions", request, "until")
+    removed, retried = sum(one.removed for one in steps), sum(one.retried for one in steps)
     if address and not removed:
         raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
     counted_text = _count(removed, "suppression")
     done = f"{address} is no longer suppressed for {channel}" if address else f"removed {counted_text}"
     echo(f"{done}; retrying {_count(retried, 'message')}" if retry else done)
-
-
-async def _remove_all(admin: Admin, request: pb.RemoveSuppressionsRequest) -> tuple[int, int]:
-    """Remove suppressions until none is left that matches; return how many, and how many messages retry."""
-    removed = retried = 0
-    async with admin.opened() as client:
-        while True:
-            part = await client.call(_SERVICE, "RemoveSuppressions", request)
-            removed, retried = removed + part.removed, retried + part.retried
-            if part.done:
-                return removed, retried
-            request.until.CopyFrom(part.until)
 
 
 def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool) -> None:

@@ -11,14 +11,13 @@ import click
 from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..errors import ConfigError
-from .common import MOMENT, as_utc, json_option, run, show_json, table
+from .common import MOMENT, as_utc, json_option, show_json, table
 from .messages import as_data, moment
 from .remote import Admin, admin_options
 
 __all__ = ["log", "next_attempt", "replay", "retry"]
 
 _SERVICE = "webhooks"
-_PAGE = 1000
 
 
 @click.command()
@@ -39,20 +38,7 @@ def log(*, admin: Admin, webhook_id: uuid.UUID | None, failed: bool, limit: int,
     With WEBHOOK_ID, show only messages to that endpoint.
     """
     request = pb.ListWebhookMessagesRequest(webhook_id=str(webhook_id or ""), failed=failed)
-
-    async def work() -> list[pb.WebhookMessage]:
-        found: list[pb.WebhookMessage] = []
-        async with admin.opened() as client:
-            while len(found) < limit:
-                request.page_size = min(_PAGE, limit - len(found))
-                page = await client.call(_SERVICE, "ListWebhookMessages", request)
-                found += page.webhook_messages
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    break
-        return found
-
-    found = run(work())
+    found = admin.collect(_SERVICE, "ListWebhookMessages", request, limit)
     if as_json:
         show_json([as_data(one) for one in found])
     else:
@@ -103,20 +89,8 @@ def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid
     if bool(ids) == (endpoint_id is not None):
         raise ConfigError("give either message IDs, or --all-failed with an endpoint's ID")
     request = pb.RetryWebhookMessagesRequest(message_ids=ids, webhook_id=str(endpoint_id or ""))
-
-    async def work() -> int:
-        total = 0
-        async with admin.opened() as client:
-            while True:
-                part: pb.RetryWebhookMessagesResponse = await client.call(
-                    _SERVICE, "RetryWebhookMessages", request
-                )
-                total += part.retried
-                if part.done:
-                    return total
-                request.until.CopyFrom(part.until)
-
-    count = run(work())
+    steps = admin.repeat(_SERVICE, "RetryWebhookMessages", request, "until")
+    count = sum(one.retried for one in steps)
     if ids and count < len(ids):
         which = f"message {ids[0]} is not retried" if len(ids) == 1 else f"retrying {count} of {len(ids)}"
         raise ConfigError(
@@ -142,20 +116,8 @@ def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime) -> None:
     a receiver recognises those that it has processed.
     """
     request = pb.ReplayWebhookMessagesRequest(webhook_id=str(webhook_id), since=as_utc(since))
-
-    async def work() -> int:
-        total = 0
-        async with admin.opened() as client:
-            while True:
-                part: pb.ReplayWebhookMessagesResponse = await client.call(
-                    _SERVICE, "ReplayWebhookMessages", request
-                )
-                total += part.replayed
-                request.after = part.after
-                if part.done:
-                    return total
-
-    click.echo(f"replaying {_messages(run(work()))}")
+    steps = admin.repeat(_SERVICE, "ReplayWebhookMessages", request, "after")
+    click.echo(f"replaying {_messages(sum(one.replayed for one in steps))}")
 
 
 def _messages(count: int) -> str:

@@ -96,6 +96,7 @@ async def list_page(
     projects: Collection[int] | None,
     *,
     state: str | None,
+    campaign_id: int | None,
     channel: Channel | None,
     name: str | None,
     after: tuple[int, int],
@@ -106,7 +107,8 @@ async def list_page(
     Args:
         pool: The database.
         projects: Only campaigns of these projects.
-        state: `active`, `paused` or `archived`; None for all that are not archived.
+        state: `active`, `paused` or `archived`; None for all that are not archived or, with an ID, for all.
+        campaign_id: Only campaigns with this ID.
         channel: Only campaigns of this channel.
         name: Text that the name contains, in any case.
         after: The project and the ID after which to start.
@@ -115,6 +117,7 @@ async def list_page(
     statement = _SQL["page"](
         projects=None if projects is None else sorted(projects),
         state=state,
+        id=campaign_id,
         channel=channel,
         name=name,
         after_project=after[0],

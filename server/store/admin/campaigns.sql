@@ -52,7 +52,8 @@ SELECT project_id, id, name, channel, provider, providers, state, sender, '{}' A
     unsubscribe_url, undefined, revision, managed_by, archived_at
 FROM campaign
 WHERE (:projects::int8[] IS NULL OR project_id = ANY(:projects)) AND (project_id, id) > (:after_project, :after)
-    AND CASE WHEN :state::text IS NULL THEN archived_at IS NULL
+    AND (:id::int8 IS NULL OR id = :id)
+    AND CASE WHEN :state::text IS NULL THEN archived_at IS NULL OR :id IS NOT NULL
         ELSE :state = CASE WHEN archived_at IS NULL THEN state ELSE 'archived' END END
     AND (:channel::text IS NULL OR channel = :channel)
     AND (:name::text IS NULL OR strpos(lower(name), lower(:name)) > 0)

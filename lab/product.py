@@ -86,20 +86,28 @@ class Product:
 
     @asynccontextmanager
     async def serving(
-        self, *, servers: int = 1, threads: int = 0, **options: Any
+        self, *, servers: int = 1, threads: int = 0, portal: bool = False, **options: Any
     ) -> AsyncIterator[Deployment]:
         """Run servers behind a gateway.
 
         Args:
             servers: number of server processes.
             threads: Envoy's worker threads; 0 for the default.
+            portal: whether to run the portal, too.
             options: other `GatewaySettings`.
         """
         sockets = [f"unix:{self.run.socket(f'server-{number}.sock')}" for number in range(servers)]
         processes = [self._server(number, address) for number, address in enumerate(sockets)]
-        async with serve(self.run, processes, sockets, threads=threads, **options) as deployment:
-            pids = {**deployment.pids, "postgres": [self.postgres.pid]}
-            yield dataclasses.replace(deployment, pids=pids)
+        pids: dict[str, Sequence[int]] = {"postgres": [self.postgres.pid]}
+        async with AsyncExitStack() as stack:
+            if portal:
+                options["portal"] = f"unix:{self.run.socket('portal.sock')}"
+                pages = await stack.enter_async_context(self._portal(options["portal"], sockets).running())
+                pids["portal"] = [pages.pid]
+            deployment = await stack.enter_async_context(
+                serve(self.run, processes, sockets, threads=threads, **options)
+            )
+            yield dataclasses.replace(deployment, pids={**deployment.pids, **pids})
 
     @asynccontextmanager
     async def another_gateway(self, deployment: Deployment, **options: Any) -> AsyncIterator[Deployment]:
@@ -161,6 +169,16 @@ class Product:
         settings = _as_env({"gateway": {"port": port, "upstreams": ",".join(upstreams)}})
         command = [*_clarion("gateway"), "run"]
         return Process("gateway", command, self.run.log, env={**self.env, **settings, **env})
+
+    def _portal(self, address: str, servers: Sequence[str]) -> Process:
+        settings = _as_env({"portal": {"listen": address, "servers": ",".join(servers)}})
+        return Process(
+            "portal",
+            _clarion("portal"),
+            self.run.log,
+            env={**self.env, **settings},
+            ready=lambda: _wait_connectable(address),
+        )
 
     def _server(self, number: int, address: str) -> Process:
         return Process(
@@ -285,6 +303,18 @@ async def _prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[i
         )
         await keys.create_key(pool, secret, project_id=project_id, name="lab", scopes={Scope.TRIGGER})
     return project_id, secret
+
+
+async def _wait_connectable(address: str) -> None:
+    """Wait until a process accepts connections on a Unix socket."""
+    while True:
+        try:
+            _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
 
 
 def _as_env(settings: Mapping[str, Any]) -> dict[str, str]:

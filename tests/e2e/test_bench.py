@@ -14,7 +14,19 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from lab.bench import backlog, batch, claims, client, idle, isolation, overload, schedule, validation
+from lab.bench import (
+    backlog,
+    batch,
+    claims,
+    client,
+    idle,
+    isolation,
+    overload,
+    portal,
+    portal_store,
+    schedule,
+    validation,
+)
 from lab.command import temporary_run
 from lab.h2load import MISSING as H2LOAD_MISSING
 from lab.load import BUILTIN, WRK_MISSING
@@ -188,6 +200,22 @@ async def test_isolation(core: Product) -> None:
     report = rows(isolation.as_text(samples, move, 0.6, 40))
     assert float(report[isolation.ALONE][0]) > 0
     assert int(report["failed attempts"][0]) > 0
+
+
+@pytest.mark.long
+async def test_portal(tmp_path: Path) -> None:
+    with temporary_run(tmp_path) as run:
+        async with product(run) as filled:
+            size = portal_store.Size(deliveries=2000, dead_letters=200, campaigns=100, others=120)
+            await portal_store.fill(filled.database_url, size)
+            [row] = await filled.rows(
+                "SELECT (SELECT count(*) FROM trigger), (SELECT count(*) FROM dead_letter)"
+            )
+            figures = await portal.measure(filled, rounds=1, depth=1)
+    assert tuple(row) == (2000, 198)  # the last percent waits
+    report = rows(portal.as_text(figures))
+    assert float(report["`/deliveries?state=dead and next pages`"][1]) > 0
+    assert [address for address, taken in figures.items() if taken.failed] == []
 
 
 @pytest.mark.long

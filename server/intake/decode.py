@@ -115,19 +115,32 @@ def decode_message(request: TriggerRequest) -> Body | None:
 
 
 def _decode(form: _Form, data: bytes) -> Body | None:
-    has_null = _NULL in data
     try:
-        body = form.decode_nulls(data) if has_null else form.decode(data)
+        body = form.decode(data)
+        if _kept_all(data, body) and _has_flat_objects(body):
+            return body
+    except _UNDECODABLE:
+        pass
+    return _decode_nulls(form, data) if _NULL in data else None  # most have none; searching takes time
+
+
+def _decode_nulls(form: _Form, data: bytes) -> Body | None:
+    """Decode a body with a null, which the usual struct does not have."""
+    try:
+        body = form.decode_nulls(data)
     except _UNDECODABLE:
         return None
     if not _kept_all(data, body):
         return None
-    if has_null:
-        body = form.without_nulls(body)
-    for raw in _objects_of(body):
+    body = form.without_nulls(body)
+    return body if _has_flat_objects(body) else None
+
+
+def _has_flat_objects(body: Body) -> bool:
+    for raw in _objects_of(body):  # noqa: SIM110 - a generator would take longer
         if raw and not _is_flat(bytes(raw)):
-            return None
-    return body
+            return False
+    return True
 
 
 def _is_flat(data: bytes) -> bool:

@@ -57,8 +57,8 @@ class StrictBody(msgspec.Struct, frozen=True):
 
 def parse_campaign_id(text: str) -> int | Violation:
     """Return the campaign id in a path, or what is wrong with it."""
-    if _ID.fullmatch(text) and int(text) <= MAX_CAMPAIGN_ID:
-        return int(text)
+    if _ID.fullmatch(text) and (number := int(text)) <= MAX_CAMPAIGN_ID:
+        return number
     description = f"must be an integer from 1 to {MAX_CAMPAIGN_ID}, found {quoted(text)}"
     return Violation("campaign_id", description, "WRONG_TYPE")
 

@@ -159,6 +159,8 @@ class Primary:
         try:
             found = await self._find(options, thorough=not silent)  # a silent server would delay the answer
         except Exception as error:  # of any kind: the watch must not end
+            # Nor does a server answer if it was silent before the watch had its first connection.
+            silent = silent or (ours is None and isinstance(error, TimeoutError))
             log.warning("no primary found", error=type(error).__name__, silent=silent)
             if silent:
                 self._leave_all_but(None)

@@ -128,9 +128,9 @@ async def test_new_gateway_accepts_many_concurrent_calls(fresh: ToyStack) -> Non
 async def test_slow_calls_lower_the_limit_for_a_while(fresh: ToyStack) -> None:
     least = fresh.options.min_concurrent
     async with crowd(fresh) as client, asyncio.timeout(90):
-        while (statuses := await slow_round(fresh, client)).count(204) > least:
+        # Envoy may count a call of the round before for a moment longer, so a round may have fewer.
+        while sorted(await slow_round(fresh, client)) != [204] * least + [503] * (MANY - least):
             pass
-        assert sorted(statuses) == [204] * least + [503] * (MANY - least)
         while True:  # quick calls raise the limit again
             for _ in range(20):
                 assert (await trigger(client)).status_code == 204

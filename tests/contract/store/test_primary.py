@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -55,15 +55,20 @@ async def test_user_without_rights_can_compare_timelines(url: str) -> None:
     await connection.close()
 
 
-async def test_silent_primary_fails_what_waits_for_it(url: str) -> None:
+@pytest.mark.parametrize("watched", [True, False], ids=["after the watch began", "before"])
+async def test_silent_primary_fails_what_waits_for_it(url: str, *, watched: bool) -> None:
     async with silent_proxy(folder_of(url) / ".s.PGSQL.5432") as proxy:
         through = f"postgresql://clarion@127.0.0.1:{proxy.port}/clarion?sslmode=disable"
         primary = Primary(through, connect_timeout=5)
         pool = await open_pool(through, size=3, connect_timeout=5, primary=primary)
-        watching = asyncio.create_task(primary.watch())
-        try:
-            await _watch_began(pool)
+        watch = primary.watch()
+        if watched:
+            watching = await _begun(watch, url)
             proxy.open.clear()
+        else:
+            proxy.open.clear()
+            watching = asyncio.create_task(watch)
+        try:
             waiting = asyncio.create_task(pool.fetchval("SELECT 1", timeout=300))
             with pytest.raises(asyncpg.ConnectionDoesNotExistError):
                 await asyncio.wait_for(waiting, 60)
@@ -75,9 +80,15 @@ async def test_silent_primary_fails_what_waits_for_it(url: str) -> None:
             pool.terminate()
 
 
-async def _watch_began(pool: Pool) -> None:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()"
-    await until(lambda: pool.fetchval(query, "%AS started_at%"), "the watch has its connection")
+async def _begun(watch: Coroutine[None, None, None], url: str) -> asyncio.Task[None]:
+    """Start a watch and wait until it has asked on a connection of its own."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%AS started_at%' AND backend_start > $1"
+    connection = await asyncpg.connect(url)
+    started = await connection.fetchval("SELECT clock_timestamp()")
+    watching = asyncio.create_task(watch)
+    await until(lambda: connection.fetchval(query, started), "the watch has its connection")
+    await connection.close()
+    return watching
 
 
 async def _answers(pool: Pool) -> bool:

@@ -13,25 +13,16 @@ from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..errors import PageNotFound
 from ..forms import Form
-from ..visit import Page, Section, Visit
+from ..visit import Page, Visit
+from . import campaign_versions
+from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path
 
 __all__ = ["PAGES", "SECTION"]
 
-SECTION = Section("Campaigns", "/campaigns")
 _PAGE = 50
 _VERSIONS = 20
 _CHANNELS = ("email", "text", "push")
 _STATES = ("active", "paused", "archived")
-_PARTS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "email": (
-        ("subject", "Subject"),
-        ("text", "Plain text"),
-        ("html", "HTML"),
-        ("mjml", "MJML, instead of HTML"),
-    ),
-    "text": (("text", "Text"),),
-    "push": (("title", "Title"), ("text", "Text")),
-}
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{1,35}")
 _ACTIONS: Mapping[str, tuple[Any, str, str]] = {
     "pause": (
@@ -77,7 +68,7 @@ async def list_campaigns(visit: Visit) -> Response:
 
 async def campaign(visit: Visit) -> Response:
     """Show a campaign and its versions."""
-    key = _key(visit)
+    key = campaign_key(visit)
     found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
     versions: pb.ListCampaignVersionsResponse = await visit.call(
         pb.ListCampaignVersionsRequest(**key, page_size=_VERSIONS, page_token=visit.query("page"))
@@ -87,9 +78,9 @@ async def campaign(visit: Visit) -> Response:
         f"Campaign {found.campaign_id}: {found.content.display_name}",
         crumbs=[SECTION],
         campaign=found,
-        parts=_PARTS[found.content.campaign_channel],
+        parts=PARTS[found.content.campaign_channel],
         versions=versions,
-        path=_path(found),
+        path=campaign_path(found),
         can_change=visit.can(pb.UpdateCampaignRequest, found.project),
     )
 
@@ -100,35 +91,18 @@ async def change(visit: Visit) -> Response:
     if action not in _ACTIONS:
         raise PageNotFound
     kind, done, text = _ACTIONS[action]
-    key = _key(visit)
+    key = campaign_key(visit)
     if visit.form.is_sent:
         with visit.form.checked():
             changed = (await visit.call(kind(**key))).campaign
-            return visit.redirect(_path(changed), f"Campaign {changed.campaign_id} was {done}.")
+            return visit.redirect(campaign_path(changed), f"Campaign {changed.campaign_id} was {done}.")
     title = f"{action.title()} campaign {key['campaign_id']}"
     return visit.confirm(title, text, f"{action.title()} it", crumbs=[SECTION])
 
 
-async def roll_back(visit: Visit) -> Response:
-    """Make an earlier version current again."""
-    key, number = _key(visit), visit.path("version")
-    if not number.isdecimal():
-        raise PageNotFound
-    if visit.form.is_sent:
-        with visit.form.checked():
-            request = pb.RollBackCampaignRequest(**key, version=int(number))
-            changed = (await visit.call(request)).campaign
-            return visit.redirect(_path(changed), f"Version {changed.version} has the content of {number}.")
-    text = (
-        f"The content of version {number} becomes the next version. All dispatchers use it within a second, "
-        "also for waiting triggers. No version is lost."
-    )
-    return visit.confirm(f"Roll back to version {number}", text, "Roll back", crumbs=[SECTION])
-
-
 async def edit(visit: Visit) -> Response:
     """Edit the content of a campaign, and preview it before saving."""
-    key, form = _key(visit), visit.form
+    key, form = campaign_key(visit), visit.form
     current: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
     content = _content(form, current.content) if form.is_sent else current.content
     shown = None
@@ -139,7 +113,8 @@ async def edit(visit: Visit) -> Response:
             else:
                 request = pb.UpdateCampaignRequest(**key, content=content, etag=form["etag"])
                 saved = (await visit.call(request)).campaign
-                return visit.redirect(_path(saved), f"Version {saved.version} takes effect within a second.")
+                notice = f"Version {saved.version} takes effect within a second."
+                return visit.redirect(campaign_path(saved), notice)
     _start(form, current.content)
     return visit.page(
         "campaign_edit.html",
@@ -147,7 +122,7 @@ async def edit(visit: Visit) -> Response:
         crumbs=[SECTION],
         campaign=current,
         locales=[one.locale for one in content.templates],
-        parts=_PARTS[current.content.campaign_channel],
+        parts=PARTS[current.content.campaign_channel],
         preview=shown,
     )
 
@@ -169,7 +144,7 @@ async def new_campaign(visit: Visit) -> Response:
             )
             made = (await visit.call(request)).campaign
             notice = f"Campaign {made.campaign_id} accepts triggers within a second."
-            return visit.redirect(_path(made), notice)
+            return visit.redirect(campaign_path(made), notice)
     first = visit.projects[0] if visit.projects else ""
     form.start(project=visit.project or first, campaign_channel="email")
     return visit.page("campaign_new.html", "New campaign", crumbs=[SECTION], channels=_CHANNELS)
@@ -177,7 +152,7 @@ async def new_campaign(visit: Visit) -> Response:
 
 async def preview(visit: Visit) -> Response:
     """Render a campaign with sample data."""
-    key, form = _key(visit), visit.form
+    key, form = campaign_key(visit), visit.form
     shown = None
     if form.is_sent:
         with form.checked():
@@ -193,24 +168,15 @@ async def preview(visit: Visit) -> Response:
     )
 
 
-_AT = "/campaigns/{project}/{campaign_id}"
 PAGES = (
     Page("/campaigns", list_campaigns),
     Page("/campaigns/new", new_campaign, has_form=True),
-    Page(_AT, campaign),
-    Page(f"{_AT}/edit", edit, has_form=True),
-    Page(f"{_AT}/preview", preview, has_form=True),
-    Page(f"{_AT}/versions/{{version}}/roll-back", roll_back, has_form=True),
-    Page(f"{_AT}/{{action}}", change, has_form=True),
+    Page(AT, campaign),
+    Page(f"{AT}/edit", edit, has_form=True),
+    Page(f"{AT}/preview", preview, has_form=True),
+    *campaign_versions.PAGES,
+    Page(f"{AT}/{{action}}", change, has_form=True),
 )
-
-
-def _key(visit: Visit) -> dict[str, str]:
-    return {"project": visit.path("project"), "campaign_id": visit.path("campaign_id")}
-
-
-def _path(found: pb.Campaign) -> str:
-    return f"/campaigns/{found.project}/{found.campaign_id}"
 
 
 async def _preview(
@@ -230,7 +196,7 @@ def _words(text: str) -> list[str]:
 
 def _first_template(form: Form) -> pb.CampaignTemplate:
     channel = form["campaign_channel"]
-    names = {name for name, _ in _PARTS.get(channel, ())} & {"subject", "title", "text"}
+    names = {name for name, _ in PARTS.get(channel, ())} & {"subject", "title", "text"}
     parts = {name: form.text(name) for name in names}
     return pb.CampaignTemplate(locale="default", **parts)
 
@@ -243,7 +209,7 @@ def _content(form: Form, current: pb.CampaignContent) -> pb.CampaignContent:
         setattr(content, name, form[name])
     content.strict_variables = form.is_checked("strict_variables")
     content.providers[:] = _words(form["providers"])
-    parts = _PARTS[current.campaign_channel]
+    parts = PARTS[current.campaign_channel]
     locales = [one for one in form.all("locales") if _LOCALE.fullmatch(one)]
     added = form["new_locale"]
     if added and _LOCALE.fullmatch(added) and added not in locales:
@@ -261,7 +227,7 @@ def _start(form: Form, content: pb.CampaignContent) -> None:
     sources = {
         f"{one.locale}.{name}": getattr(one, name)
         for one in content.templates
-        for name, _ in _PARTS[content.campaign_channel]
+        for name, _ in PARTS[content.campaign_channel]
     }
     form.start(
         display_name=content.display_name,

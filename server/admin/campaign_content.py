@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -22,6 +22,7 @@ __all__ = [
     "changed_fields",
     "content_message",
     "etag_of_campaign",
+    "field_texts",
     "state_of",
     "to_campaign",
     "values_of",
@@ -129,17 +130,32 @@ def with_content_of(version: Campaign, current: Campaign) -> Campaign:
     )
 
 
+def field_texts(campaign: Campaign) -> dict[str, str]:
+    """Return the texts of a campaign that are not empty, by name, such as `default.subject`."""
+    content = content_message(campaign)
+    names = [field.name for field in pb.CampaignContent.DESCRIPTOR.fields if field.name != "templates"]
+    texts = {name: _text(getattr(content, name)) for name in names}
+    texts["campaign_state"] = state_of(campaign)
+    for locale, template in sorted(campaign.templates.items()):
+        texts |= {f"{locale}.{part}": getattr(template, part) for part in _PARTS}
+    return {name: text for name, text in texts.items() if text}
+
+
 def changed_fields(before: Campaign, after: Campaign) -> list[str]:
     """Return the names of what differs in the content or the state of two versions of a campaign."""
-    old, new = content_message(before), content_message(after)
-    names = [field.name for field in pb.CampaignContent.DESCRIPTOR.fields if field.name != "templates"]
-    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
-    if before.state is not after.state:
-        changed.append("campaign_state")
-    for locale in sorted({*before.templates, *after.templates}):
-        one, other = before.templates.get(locale, Template()), after.templates.get(locale, Template())
-        changed += [f"{locale}.{part}" for part in _PARTS if getattr(one, part) != getattr(other, part)]
-    return changed
+    old, new = field_texts(before), field_texts(after)
+    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
+def _text(value: object) -> str:
+    """Return the value of a field as text; empty if it is the default."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else ""
+    if isinstance(value, pb.RetryPolicy):
+        return "\n".join(f"{field.name}: {given:g}" for field, given in value.ListFields())
+    return ", ".join(value) if isinstance(value, Iterable) else str(value)
 
 
 def state_of(campaign: Campaign) -> str:

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from clarion.admin.v1 import campaign_pb2 as pb
 from clarion.admin.v1 import campaign_pb2_grpc
 
-from ..api.proto_messages import timestamp
 from ..domain.campaign import Campaign, CampaignState, Channel
-from ..domain.project import Project
-from ..errors import CampaignNotFound, InvalidRequest, Violation
-from ..intake.contract import MAX_CAMPAIGN_ID
+from ..errors import CampaignNotFound
 from ..intake.rules import require_valid
 from ..store.admin import campaigns as store
 from ..store.admin.projects import project_names
-from ..store.pool import Connection, Pool, reached
+from ..store.pool import Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
-from .campaign_content import (
-    campaign_message,
-    content_message,
-    etag_of_campaign,
-    to_campaign,
-    values_of,
-    with_content_of,
-)
+from .campaign_changes import find, number_of, record, require_editable, reread
+from .campaign_content import campaign_message, to_campaign
+from .campaign_versions import CampaignVersions
 from .change import Change, changing
 from .delivery_filters import campaign_id_in
-from .errors import ResourceExists, WrongState
-from .paging import page_start, page_token, require_etag
+from .errors import ResourceExists
+from .paging import page_start, page_token
 from .previews import Previews
 from .recipients import channel_named
 
 __all__ = ["CampaignServicer"]
 
 _DEFAULT_PAGE = 100
-_DEFAULT_VERSIONS = 20
 
 
-class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
+class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServicer):
     """Manages campaigns.
 
     Args:
@@ -48,7 +39,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
     """
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._previews = Previews()
 
     async def ListCampaigns(  # noqa: N802 - gRPC's name
@@ -59,9 +50,9 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         size = request.page_size or _DEFAULT_PAGE
         start: Any = page_start(request)
         async with reached():
-            wanted = await call.scope(self._pool, request.project)
+            wanted = await call.scope(self.pool, request.project)
             found = await store.list_page(
-                self._pool,
+                self.pool,
                 wanted,
                 state=request.campaign_state or None,
                 campaign_id=campaign_id_in(request),
@@ -70,7 +61,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
                 after=(int(start[0]), int(start[1])) if start else (0, 0),
                 limit=size + 1,
             )
-            names = await project_names(self._pool)
+            names = await project_names(self.pool)
         last = found[size - 1] if len(found) > size else None
         token = page_token(request, [last.project_id, last.id]) if last else ""
         page = [campaign_message(one, names[one.project_id]) for one in found[:size]]
@@ -82,7 +73,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         """Return one campaign."""
         require_valid(request)
         async with reached():
-            project, campaign = await _find(self._pool, call, request)
+            project, campaign = await find(self.pool, call, request)
         return pb.GetCampaignResponse(campaign=campaign_message(campaign, project.name))
 
     async def CreateCampaign(  # noqa: N802 - gRPC's name
@@ -90,15 +81,15 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
     ) -> pb.CreateCampaignResponse:
         """Create a campaign."""
         require_valid(request)
-        async with changing(self._pool, call) as change:
+        async with changing(self.pool, call) as change:
             project = await call.project(change.connection, request.project)
-            number = _number(request)
+            number = number_of(request)
             empty = Campaign(project.id, number, "", Channel.EMAIL, ())
-            wanted = to_campaign(request, empty, await find_providers(self._pool))
+            wanted = to_campaign(request, empty, await find_providers(self.pool))
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
                 raise ResourceExists(f"Project {project.name} has already a campaign {number}.")
-            made = await _reread(change.connection, wanted)
-            await _record(change, "campaign.create", project, None, made)
+            made = await reread(change.connection, wanted)
+            await record(change, "campaign.create", project, None, made)
         return pb.CreateCampaignResponse(campaign=campaign_message(made, project.name))
 
     async def UpdateCampaign(  # noqa: N802 - gRPC's name
@@ -109,12 +100,12 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         providers = await self._providers()
 
         async def change_content(change: Change, before: Campaign) -> Campaign:
-            _require_editable(before)
+            require_editable(before)
             wanted = to_campaign(request, before, providers)
             await store.apply_campaign(change.connection, wanted, call.actor.name)
-            return await _reread(change.connection, wanted)
+            return await reread(change.connection, wanted)
 
-        message = await self._change(request, call, "campaign.update", change_content)
+        message = await self.change(request, call, "campaign.update", change_content)
         return pb.UpdateCampaignResponse(campaign=message)
 
     async def PauseCampaign(  # noqa: N802 - gRPC's name
@@ -149,53 +140,8 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
             return await store.release(change.connection, before, call.actor.name)
 
         return pb.ReleaseCampaignResponse(
-            campaign=await self._change(request, call, "campaign.release", release)
+            campaign=await self.change(request, call, "campaign.release", release)
         )
-
-    async def RollBackCampaign(  # noqa: N802 - gRPC's name
-        self, request: pb.RollBackCampaignRequest, call: AdminCall
-    ) -> pb.RollBackCampaignResponse:
-        """Make the content of an earlier version the next version. The state stays as it is."""
-        require_valid(request)
-
-        async def roll_back(change: Change, before: Campaign) -> Campaign:
-            _require_editable(before)
-            key = (before.project_id, before.id, request.version)
-            version = await store.find_version(change.connection, *key)
-            if version is None:
-                description = f"campaign {before.id} has no version {request.version}"
-                raise InvalidRequest([Violation("version", description, "UNKNOWN_VALUE")])
-            wanted = with_content_of(version.campaign, before)
-            await store.apply_campaign(change.connection, wanted, call.actor.name)
-            return await _reread(change.connection, wanted)
-
-        message = await self._change(request, call, "campaign.roll_back", roll_back)
-        return pb.RollBackCampaignResponse(campaign=message)
-
-    async def ListCampaignVersions(  # noqa: N802 - gRPC's name
-        self, request: pb.ListCampaignVersionsRequest, call: AdminCall
-    ) -> pb.ListCampaignVersionsResponse:
-        """Return a page of a campaign's versions."""
-        require_valid(request)
-        size = request.page_size or _DEFAULT_VERSIONS
-        start = page_start(request)
-        async with reached():
-            project, campaign = await _find(self._pool, call, request)
-            before = int(str(start)) if start else None
-            found = await store.list_versions(
-                self._pool, project.id, campaign.id, before=before, limit=size + 1
-            )
-        token = page_token(request, found[size - 1].campaign.revision) if len(found) > size else ""
-        versions = [
-            pb.CampaignVersion(
-                version=one.campaign.revision,
-                content=content_message(one.campaign),
-                create_time=timestamp(one.created_at),
-                created_by=one.created_by,
-            )
-            for one in found[:size]
-        ]
-        return pb.ListCampaignVersionsResponse(campaign_versions=versions, next_page_token=token)
 
     async def PreviewCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.PreviewCampaignRequest, call: AdminCall
@@ -203,10 +149,10 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         """Render a message with sample data."""
         require_valid(request)
         async with reached():
-            project = await call.project(self._pool, request.project)
-            campaign = await store.find_campaign(self._pool, project.id, _number(request))
+            project = await call.project(self.pool, request.project)
+            campaign = await store.find_campaign(self.pool, project.id, number_of(request))
             if request.HasField("content"):
-                current = campaign or Campaign(project.id, _number(request), "", Channel.EMAIL, ())
+                current = campaign or Campaign(project.id, number_of(request), "", Channel.EMAIL, ())
                 campaign = to_campaign(request, current, None)
             elif campaign is None:
                 raise CampaignNotFound.of(request.campaign_id)
@@ -220,74 +166,8 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
                 return before
             return await store.set_state(change.connection, before, state, call.actor.name, archived=archived)
 
-        return await self._change(request, call, action, change_state)
-
-    async def _change(
-        self, request: Any, call: AdminCall, action: str, apply: Callable[[Change, Campaign], Any]
-    ) -> pb.Campaign:
-        """Change a campaign, unless it has changed since the caller read it; return it as it is then."""
-        require_valid(request)
-        async with changing(self._pool, call) as change:
-            project, before = await _find(change.connection, call, request, lock=True)
-            require_etag(request.etag, etag_of_campaign(before), f"Campaign {before.id}")
-            after: Campaign = await apply(change, before)
-            if after != before:
-                await _record(change, action, project, before, after)
-        return campaign_message(after, project.name)
+        return await self.change(request, call, action, change_state)
 
     async def _providers(self) -> Collection[str] | None:
         async with reached():
-            return await find_providers(self._pool)
-
-
-def _require_editable(campaign: Campaign) -> None:
-    if campaign.managed_by:
-        raise WrongState(
-            f"The file {campaign.managed_by} manages campaign {campaign.id}; change it there, or release it."
-        )
-
-
-async def _find(
-    database: Pool | Connection, call: AdminCall, request: Any, *, lock: bool = False
-) -> tuple[Project, Campaign]:
-    """Return the project and the campaign that a request names.
-
-    Raises:
-        CampaignNotFound: The project has no such campaign.
-        ProjectNotFound, RoleMissing: The caller may not use the project.
-    """
-    project = await call.project(database, request.project)
-    campaign = await store.find_campaign(database, project.id, _number(request), lock=lock)
-    if campaign is None:
-        raise CampaignNotFound.of(request.campaign_id)
-    return project, campaign
-
-
-async def _reread(connection: Connection, campaign: Campaign) -> Campaign:
-    found = await store.find_campaign(connection, campaign.project_id, campaign.id)
-    assert found is not None  # noqa: S101 - just written
-    return found
-
-
-def _number(request: Any) -> int:
-    """Return the campaign ID of a request.
-
-    Raises:
-        CampaignNotFound: No campaign can have this ID.
-    """
-    number = int(request.campaign_id)
-    if number > MAX_CAMPAIGN_ID:
-        raise CampaignNotFound.of(request.campaign_id)
-    return number
-
-
-async def _record(
-    change: Change, action: str, project: Project, before: Campaign | None, after: Campaign
-) -> None:
-    await change.record(
-        action,
-        f"campaign/{project.name}/{after.id}",
-        project_id=project.id,
-        before=values_of(before) if before else None,
-        after=values_of(after),
-    )
+            return await find_providers(self.pool)

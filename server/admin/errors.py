@@ -12,6 +12,7 @@ __all__ = [
     "RoleMissing",
     "SessionNotFound",
     "SignInUnavailable",
+    "VersionNotFound",
     "WrongState",
 ]
 
@@ -32,6 +33,12 @@ class SessionNotFound(ResourceNotFound):
     """There is no session with this id, or it has ended."""
 
     thing = "session"
+
+
+class VersionNotFound(ResourceNotFound):
+    """The campaign has no version with this number."""
+
+    thing = "version"
 
 
 class RoleMissing(RequestError):

@@ -11,7 +11,7 @@ from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..domain.operator import Role
 from ..errors import ConfigError
-from .common import Invocation, json_option, run, show_json, table
+from .common import Invocation, echo, json_option, run, show_json, table
 from .messages import as_data, moment, show_list, show_one
 from .preview import preview
 from .remote import Admin, admin_options
@@ -19,6 +19,7 @@ from .remote import Admin, admin_options
 __all__ = ["campaigns"]
 
 _SERVICE = "campaigns"
+_MARKS = {"removed": "-", "added": "+", "same": " ", "skipped": "…"}
 _ID = click.IntRange(1, 2**63 - 1)
 _project = click.option(
     "--project", default="", help="The campaign's project, if several projects have a campaign with this ID."
@@ -146,6 +147,33 @@ def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
         "BY": one.created_by or None,
         "NAME": one.content.display_name,
     }
+
+
+@campaigns.command()
+@click.argument("campaign_id", type=_ID)
+@click.argument("older", type=_ID)
+@click.argument("newer", type=_ID)
+@_project
+@json_option
+@admin_options
+def compare(*, admin: Admin, campaign_id: int, older: int, newer: int, project: str, as_json: bool) -> None:
+    """Show what changed from version OLDER of a campaign to version NEWER."""
+    where = project or _project_of(admin, campaign_id)
+    request = pb.CompareCampaignVersionsRequest(
+        project=where, campaign_id=str(campaign_id), older_version=older, newer_version=newer
+    )
+    found: pb.CompareCampaignVersionsResponse = admin.call(_SERVICE, "CompareCampaignVersions", request)
+    if as_json:
+        show_json(as_data(found))
+        return
+    for change in found.changes:
+        echo(change.field_name)
+        for line in change.diff_lines:
+            echo(f"  {_MARKS[line.line_kind]} {line.text}".rstrip())
+    if not found.changes:
+        echo("They have the same content and state.")
+    if found.truncated:
+        echo("The differences are too large to show all of them.")
 
 
 def _state_command(name: str, method: str, text: str) -> None:

@@ -53,6 +53,8 @@ async def test_campaign_is_paused_and_rolled_back(demo: Stack) -> None:
     assert json.loads(rolled.out)["campaign_state"] == "paused", rolled.err
     shown = json.loads((await clarion(demo.folder, "campaigns", "versions", "511", "--json")).out)
     assert [one["version"] for one in shown] == list(range(len(shown), 0, -1))
+    differs = await clarion(demo.folder, "campaigns", "compare", "511", "1", "2")
+    assert differs.out == "campaign_state\n  - active\n  + paused\n", differs.err
     unknown = await clarion(demo.folder, "campaigns", "pause", "99999")
     assert "there is no campaign 99999; `clarion campaigns list` shows them" in unknown.err
 

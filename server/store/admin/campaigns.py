@@ -173,11 +173,11 @@ async def list_versions(
 
 
 async def find_version(
-    connection: Connection, project_id: int, campaign_id: int, number: int
+    database: Pool | Connection, project_id: int, campaign_id: int, number: int
 ) -> CampaignVersion | None:
     """Return a version of a campaign, or None."""
     statement = _SQL["version"](project_id=project_id, campaign_id=campaign_id, number=number)
-    row = await connection.fetchrow(*statement)
+    row = await database.fetchrow(*statement)
     return _version(row) if row else None
 
 

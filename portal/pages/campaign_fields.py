@@ -1,0 +1,40 @@
+"""What the pages of campaigns share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..visit import Section, Visit
+
+__all__ = ["AT", "PARTS", "SECTION", "campaign_key", "campaign_path", "campaign_section"]
+
+SECTION = Section("Campaigns", "/campaigns")
+AT = "/campaigns/{project}/{campaign_id}"
+PARTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "email": (
+        ("subject", "Subject"),
+        ("text", "Plain text"),
+        ("html", "HTML"),
+        ("mjml", "MJML, instead of HTML"),
+    ),
+    "text": (("text", "Text"),),
+    "push": (("title", "Title"), ("text", "Text")),
+}
+"""The fields of a template by channel, each with its label."""
+
+
+def campaign_key(visit: Visit) -> dict[str, str]:
+    """Return the fields that name the campaign in the URL."""
+    return {"project": visit.path("project"), "campaign_id": visit.path("campaign_id")}
+
+
+def campaign_path(found: pb.Campaign) -> str:
+    """Return the path of a campaign's page."""
+    return f"/campaigns/{found.project}/{found.campaign_id}"
+
+
+def campaign_section(found: pb.Campaign) -> Section:
+    """Return the page of a campaign, for the way back to it."""
+    return Section(f"Campaign {found.campaign_id}", campaign_path(found))

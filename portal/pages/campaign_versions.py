@@ -1,0 +1,94 @@
+"""Versions of a campaign: show, compare, roll back."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.responses import Response
+
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..errors import PageNotFound
+from ..visit import Page, Visit
+from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path, campaign_section
+
+__all__ = ["PAGES"]
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+async def version(visit: Visit) -> Response:
+    """Show one version of a campaign."""
+    key, number = campaign_key(visit), visit.path("version")
+    if not _VERSION.fullmatch(number):
+        raise PageNotFound
+    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    one: pb.CampaignVersion = (
+        await visit.call(pb.GetCampaignVersionRequest(**key, version=number))
+    ).campaign_version
+    return visit.page(
+        "campaign_version.html",
+        f"Version {one.version} of campaign {found.campaign_id}",
+        crumbs=[SECTION, campaign_section(found)],
+        campaign=found,
+        version=one,
+        parts=PARTS[one.content.campaign_channel],
+        path=campaign_path(found),
+        can_change=visit.can(pb.RollBackCampaignRequest, found.project),
+    )
+
+
+async def compare(visit: Visit) -> Response:
+    """Show how two versions of a campaign differ."""
+    key = campaign_key(visit)
+    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    newer = _number(visit.query("newer"), found.version)
+    older = _number(visit.query("older"), max(newer - 1, 1))
+    differences: pb.CompareCampaignVersionsResponse = await visit.call(
+        pb.CompareCampaignVersionsRequest(**key, older_version=older, newer_version=newer)
+    )
+    return visit.page(
+        "campaign_compare.html",
+        f"Versions {older} and {newer} of campaign {found.campaign_id}",
+        crumbs=[SECTION, campaign_section(found)],
+        differences=differences,
+        path=campaign_path(found),
+        older=older,
+        newer=newer,
+    )
+
+
+async def roll_back(visit: Visit) -> Response:
+    """Make an earlier version current again."""
+    key, number = campaign_key(visit), visit.path("version")
+    if not _VERSION.fullmatch(number):
+        raise PageNotFound
+    if visit.form.is_sent:
+        with visit.form.checked():
+            request = pb.RollBackCampaignRequest(**key, version=int(number))
+            changed = (await visit.call(request)).campaign
+            notice = f"Version {changed.version} has the content of {number}."
+            return visit.redirect(campaign_path(changed), notice)
+    text = (
+        f"The content of version {number} becomes the next version. All dispatchers use it within a second, "
+        "also for waiting triggers. No version is lost."
+    )
+    return visit.confirm(f"Roll back to version {number}", text, "Roll back", crumbs=[SECTION])
+
+
+PAGES = (
+    Page(f"{AT}/compare", compare),
+    Page(f"{AT}/versions/{{version}}", version),
+    Page(f"{AT}/versions/{{version}}/roll-back", roll_back, has_form=True),
+)
+
+
+def _number(text: str, otherwise: int) -> int:
+    """Return the number of a version in the URL.
+
+    Raises:
+        PageNotFound: No version can have it.
+    """
+    if text and not _VERSION.fullmatch(text):
+        raise PageNotFound
+    return int(text) if text else otherwise

@@ -103,8 +103,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
     """Concurrent HTTP/2 streams on one connection."""
     max_failed_keys: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
-    """Calls with an unknown key that one address (or IPv6 /64 network) may make per second and worker thread;
-    more are rejected with 429, unless their key was accepted within the last minute."""
+    """Calls with an unknown key that one address (or IPv6 /64 network) may make per second and worker thread.
+    After that, its calls are rejected with 429 for 10 seconds, each after a delay of a second, unless their
+    key was accepted within the last minute."""
     trusted_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     """How many proxies in front add an address to the header `x-forwarded-for`. With a wrong number, callers
     can forge their address, or all share that of the proxy."""

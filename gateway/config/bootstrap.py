@@ -37,6 +37,7 @@ MAX_HEADER_LIST_SIZE = 0x6
 # Headers by which a caller could control Envoy or pass for another kind of call.
 STEERING = (
     "x-clarion-caller",  # set by keys.lua
+    "x-clarion-flood",  # set by keys.lua
     "x-clarion-query",  # set by queries.lua
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",

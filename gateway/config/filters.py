@@ -10,6 +10,8 @@ from .cluster import NAME as CLUSTER
 from .cluster import READY
 from .contract import Contract, gateway_descriptor_path
 from .correlation import COPY, correlation
+from .floods import FLOODS, floods
+from .replies import BLOCK
 from .words import tables
 
 __all__ = [
@@ -80,6 +82,7 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
     return [
         *correlation(),
         {"name": KEYS, "disabled": True, "typed_config": _keys(settings)},
+        {"name": FLOODS, "disabled": True, "typed_config": floods()},
         {"name": HEADS, "disabled": True, "typed_config": _lua("heads.lua")},
         {"name": COLONS, "disabled": True, "typed_config": _lua("colons.lua")},
         {"name": QUERIES, "disabled": True, "typed_config": _lua("queries.lua")},
@@ -99,7 +102,7 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
 
 def for_rest() -> Config:
     """Return the `typed_per_filter_config` that enables the REST filters."""
-    return dict.fromkeys((KEYS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    return dict.fromkeys((KEYS, FLOODS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
 
 
 def for_reading() -> Config:
@@ -153,7 +156,7 @@ def for_grpc_batch() -> Config:
 
 def for_stream() -> Config:
     """Return the `typed_per_filter_config` of native gRPC whose answers are streams."""
-    return {KEYS: ON, BUFFER: _buffer_of(MAX_GRPC_BYTES), MESSAGES: ON}
+    return {KEYS: ON, FLOODS: ON, BUFFER: _buffer_of(MAX_GRPC_BYTES), MESSAGES: ON}
 
 
 def for_keyless() -> Config:
@@ -187,8 +190,9 @@ def for_web_batch() -> Config:
 
 
 def _keys(settings: GatewaySettings) -> Config:
-    """Return the filter that rejects floods of unknown keys."""
-    return _lua("keys.lua", f"local MAX_FAILED_KEYS = {settings.max_failed_keys}\n")
+    """Return the filter that finds floods of unknown keys."""
+    constants = f"local MAX_FAILED_KEYS, BLOCK_SECONDS = {settings.max_failed_keys}, {BLOCK}\n"
+    return _lua("keys.lua", constants)
 
 
 def _lua(name: str, constants: str = "") -> Config:

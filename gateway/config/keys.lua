@@ -1,8 +1,10 @@
--- Rejects a flood of unknown keys from one address before it reaches a server. The servers authenticate; here,
--- only the keys that they have just accepted are recognised, so that a good key is not affected by others.
+-- Finds a flood of unknown keys from one address, so that it reaches no server: the filter after this one delays and
+-- rejects the calls that are marked here. The servers authenticate; here, only the keys that they have just accepted
+-- are recognised, so that a good key is not affected by others.
 -- Each worker thread of Envoy has its own tables.
 
 local CALLER = "x-clarion-caller" -- see server/api/call.py
+local FLOOD = "x-clarion-flood" -- see floods.py
 local PENDING = "clarion.pending"
 local MAX_ENTRIES = 10000
 local KEEP_SECONDS = 60
@@ -10,6 +12,7 @@ local WATCHED_BYTES = 200 -- longer headers cannot be keys
 
 local accepted, accepted_before, accepted_count, accepted_since = {}, {}, 0, 0
 local failed, failed_count, failed_second = {}, 0, 0
+local blocked, blocked_count = {}, 0
 
 -- Whether a call is a trigger or a batch of them, over REST or gRPC. Servers log who makes other calls, and calls
 -- with keys that they reject.
@@ -47,6 +50,17 @@ local function failures(address)
   return failed[address] or 0
 end
 
+local function is_blocked(address)
+  return os.time() < (blocked[address] or 0)
+end
+
+local function block(address)
+  if blocked_count >= MAX_ENTRIES then
+    blocked, blocked_count = {}, 0
+  end
+  blocked[address], blocked_count = os.time() + BLOCK_SECONDS, blocked_count + 1
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local key = headers:get("authorization") or ""
@@ -64,8 +78,8 @@ function envoy_on_request(handle)
     return
   end
   local address = network(caller)
-  if failures(address) >= MAX_FAILED_KEYS then
-    handle:respond({ [":status"] = "429" }, "") -- see local_replies.py
+  if is_blocked(address) then
+    headers:add(FLOOD, "1")
     return
   end
   info:dynamicMetadata():set(PENDING, "address", address)
@@ -91,6 +105,9 @@ local function note(handle, is_unauthenticated, is_success)
     local count = failures(pending.address)
     failed_count = failed_count + (count == 0 and 1 or 0)
     failed[pending.address] = count + 1
+    if count + 1 == MAX_FAILED_KEYS then
+      block(pending.address)
+    end
   end
 end
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..settings import GatewaySettings
 from .contract import BATCH_PATH
+from .floods import CAUSE
 from .portal import SECURITY, portal_replies
 from .replies import (
     FAULT,
@@ -52,7 +53,7 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     yield _because("response.code_details == 'reached_concurrency_limit'"), OVERLOADED
     yield _because("response.code_details == 'local_rate_limited'"), OVERLOADED  # a document
     by_script = _because("response.code_details == 'lua_response'")
-    yield _all(_has_status(HTTPStatus.TOO_MANY_REQUESTS), by_script), KEY_UNKNOWN_TOO_OFTEN
+    yield _because(f"response.code_details == '{CAUSE}'"), KEY_UNKNOWN_TOO_OFTEN
     yield _all(_has_status(HTTPStatus.BAD_REQUEST), by_script), MESSAGE_MISSING
     sick = _because("response.code_details.startsWith('health_check')")  # its 200 has the same detail
     yield _all(_has_status(HTTPStatus.SERVICE_UNAVAILABLE), sick), NOT_READY

@@ -60,9 +60,11 @@ ENCODING = "is not UTF-8 in percent-encoding"
 NOT_A_VALUE = "has a value of the wrong type; /docs lists what is allowed"
 WITHOUT_BODY = "is not accepted by this call; omit it"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
-WAIT = Duration(seconds=1)
-"""Before a retry; servers are checked every second."""
-RETRY_AFTER = {"retry-after": str(WAIT.seconds)}
+WAIT = 1
+"""Seconds before a retry; servers are checked every second."""
+RETRY_AFTER = {"retry-after": str(WAIT)}
+BLOCK = 10
+"""Seconds for which unknown keys of an address are rejected after a flood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     violations: tuple[dict[str, str], ...] = ()
     """The violations of a `BadRequest`, if any."""
+    wait: int = WAIT
+    """The seconds of a `RetryInfo`, if any."""
     chosen: HTTPStatus | None = None
     """The HTTP status, for a reason that has several."""
 
@@ -98,7 +102,7 @@ class Reply:
         if self.violations:
             details.append(error_details_pb2.BadRequest(field_violations=self.violations))
         if self._answer.example.HasField("retry_delay"):
-            details.append(error_details_pb2.RetryInfo(retry_delay=WAIT))
+            details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=self.wait)))
         return status_pb2.Status(code=self.code, message=self.message, details=map(_packed, details))
 
     @property
@@ -155,8 +159,9 @@ ADMIN_KEY_MALFORMED = Reply(
 )
 KEY_UNKNOWN_TOO_OFTEN = Reply(
     reasons.ERROR_REASON_RATE_LIMITED,
-    "Too many calls from this address have an unknown API key; wait 1 s, and check the key.",
-    RETRY_AFTER,
+    f"Too many calls from this address have an unknown API key; wait {BLOCK} s, and check the key.",
+    {"retry-after": str(BLOCK)},
+    wait=BLOCK,
 )
 MESSAGE_MISSING = Reply(
     reasons.ERROR_REASON_INVALID_REQUEST,

@@ -15,8 +15,9 @@ from pathlib import Path
 import click
 
 from ..command import HELP, data_option, run_command, temporary_run
+from ..cpu import CpuMeter
 from ..load import BODY, PATH, Connection
-from ..process import lab_process
+from ..process import Process, lab_process
 from ..product import Product, product
 from ..report import percentile, table
 from .attacks import ATTACKS
@@ -42,7 +43,7 @@ _SETTLE_SECONDS = 2.0
 MIN_SHARE = 0.99
 """The minimum share of the valid key's triggers that must be accepted."""
 MAX_SLOWDOWN = 3.0
-"""The maximum ratio of the 99th percentile during the attack to that before it."""
+"""The maximum ratio of the 99th percentile during the attack to that next to an equally busy process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,21 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An attack, and the answers to the valid key's calls before and during it."""
+    """An attack, and the answers to the valid key's calls before, during and after it."""
 
     attack: str
     quiet: Served
     attacked: Served
+    baseline: Served
+    """Without the attack, but next to a process that uses as much CPU as the attacker did."""
+    attacker_cpu: float
+    """The share of one CPU that the attacker used."""
 
     @property
     def met(self) -> bool:
         """Whether all targets were met."""
-        late = self.attacked.delivery_ms > MAX_SLOWDOWN * self.quiet.delivery_ms
-        slow = late or self.attacked.p99_ms > MAX_SLOWDOWN * self.quiet.p99_ms
+        late = self.attacked.delivery_ms > MAX_SLOWDOWN * self.baseline.delivery_ms
+        slow = late or self.attacked.p99_ms > MAX_SLOWDOWN * self.baseline.p99_ms
         return self.attacked.share >= MIN_SHARE and not slow
 
 
@@ -92,24 +97,27 @@ async def _run(names: Sequence[str], seconds: int, data: Path) -> int:
         async with product(run) as made, made.serving() as deployment, made.dispatching():
             other = await made.with_campaigns(write_campaigns(run.log), {})
             for name in names:
-                quiet = await _measure(made, deployment.port, seconds)
-                attacker = lab_process(
-                    "attack",
-                    run.log,
-                    "strangers.attacks",
-                    name,
-                    deployment.port,
-                    other.key,
-                    ready="attacking",
-                )
-                async with attacker.running():
-                    await asyncio.sleep(_SETTLE_SECONDS)
-                    attacked = await _measure(made, deployment.port, seconds)
+                options = (name, deployment.port, other.key)
+                attacker = lab_process("attack", run.log, "strangers.attacks", *options, ready="attacking")
+                results.append(await _compare(name, made, deployment.port, attacker, seconds))
                 click.echo(attacker.log.read_text().splitlines()[-1], err=True)
-                results.append(Result(name, quiet, attacked))
-                await asyncio.sleep(_SETTLE_SECONDS)
     click.echo(as_table(results))
     return 0 if all(result.met for result in results) else 1
+
+
+async def _compare(name: str, made: Product, port: int, attacker: Process, seconds: float) -> Result:
+    """Measure the valid key before and during an attack, and next to a process as busy as the attacker."""
+    quiet = await _measure(made, port, seconds)
+    async with attacker.running():
+        await asyncio.sleep(_SETTLE_SECONDS)
+        cpu, began = CpuMeter({"attacker": [attacker.pid]}), time.monotonic()
+        attacked = await _measure(made, port, seconds)
+        share = cpu.used()["attacker"] / (time.monotonic() - began)
+    await asyncio.sleep(_SETTLE_SECONDS)
+    busy = lab_process("busy", made.run.log, "strangers.busy", share, ready="busy")
+    async with busy.running():
+        baseline = await _measure(made, port, seconds)
+    return Result(name, quiet, attacked, baseline, share)
 
 
 async def _measure(made: Product, port: int, seconds: float) -> Served:
@@ -153,10 +161,12 @@ def as_table(results: Sequence[Result]) -> str:
         "attack",
         "accepted, quiet",
         "accepted",
+        "attacker's CPU",
         "p99 quiet, ms",
+        "p99 at this CPU, ms",
         "p99, ms",
         "ratio",
-        "delivery quiet, ms",
+        "delivery at this CPU, ms",
         "delivery, ms",
         "met",
     )
@@ -167,10 +177,12 @@ def as_table(results: Sequence[Result]) -> str:
                 one.attack,
                 f"{one.quiet.share:.1%}",
                 f"{one.attacked.share:.1%}",
+                f"{one.attacker_cpu:.0%}",
                 f"{one.quiet.p99_ms:.1f}",
+                f"{one.baseline.p99_ms:.1f}",
                 f"{one.attacked.p99_ms:.1f}",
-                f"{one.attacked.p99_ms / one.quiet.p99_ms:.1f}",
-                f"{one.quiet.delivery_ms:.1f}",
+                f"{one.attacked.p99_ms / one.baseline.p99_ms:.1f}",
+                f"{one.baseline.delivery_ms:.1f}",
                 f"{one.attacked.delivery_ms:.1f}",
                 "yes" if one.met else "NO",
             )

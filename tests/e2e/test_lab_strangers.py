@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from lab.process import lab_process
 from lab.product import Deployment, Product, product
 from lab.strangers.__main__ import Result, Served, as_table, serve_good_key
 from lab.strangers.attacks import ATTACKS
+from lab.strangers.busy import be_busy
 from lab.strangers.keyed import KEYED_ATTACKS, write_campaigns
 from server.up.data_folder import RunDir
 
@@ -40,14 +43,23 @@ async def test_good_key_is_served_during(system: tuple[RunDir, Product, Deployme
     assert served.sent == served.accepted == 10
 
 
+def test_stand_in_for_an_attacker_uses_no_more_cpu() -> None:
+    share = 0.3
+    began = time.monotonic()
+    for used in itertools.takewhile(lambda used: used < 0.05, be_busy(share)):
+        assert used <= share * (time.monotonic() - began) + 0.001
+
+
 def test_table_names_missed_targets() -> None:
     quiet = Served(sent=100, accepted=100, p99_ms=10)
-    results = [
-        Result("slow", quiet, Served(sent=100, accepted=100, p99_ms=31)),
-        Result("refused", quiet, Served(sent=100, accepted=98, p99_ms=10)),
-        Result("late", replace(quiet, delivery_ms=5), replace(quiet, delivery_ms=16)),
-        Result("harmless", quiet, Served(sent=100, accepted=99, p99_ms=30)),
-    ]
+    baseline = replace(quiet, p99_ms=20, delivery_ms=5)
+    during = {
+        "slow": replace(baseline, p99_ms=61),
+        "refused": replace(baseline, accepted=98),
+        "late": replace(baseline, delivery_ms=16),
+        "harmless": replace(baseline, accepted=99, p99_ms=60),
+    }
+    results = [Result(name, quiet, attacked, baseline, 0.5) for name, attacked in during.items()]
     assert [one.met for one in results] == [False, False, False, True]
     assert [line.rsplit("|", 2)[1].strip() for line in as_table(results).splitlines()[2:]] == [
         "NO",

@@ -111,7 +111,7 @@ def test_filters_are_enabled_by_route() -> None:
                 set()
                 if "prefix" in route["match"] and keyless
                 else {"buffer", "messages"}
-                | (set() if keyless else {"keys"})
+                | (set() if keyless else {"keys", "fault"})
                 | ({"adaptive_concurrency"} if unary else set())
             )
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import create_autospec
 from urllib.parse import quote
 
+import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from clarion.v1 import error_reason_pb2
 from server import errors
-from server.api.status import to_status
-from server.errors import InvalidRequest, RateLimited, RequestError, StoreUnavailable, Violation
+from server.api.status import abort, to_status
+from server.errors import (
+    CampaignPaused,
+    InvalidRequest,
+    RateLimited,
+    RequestError,
+    StoreUnavailable,
+    Violation,
+)
 from tests.kit.cases import each_case
 
 SERVER = Path(errors.__file__).parent
@@ -124,3 +133,23 @@ def test_long_facts_are_cut() -> None:
     [info] = details(status, error_details_pb2.ErrorInfo)
     assert isinstance(info, error_details_pb2.ErrorInfo)
     assert info.metadata["request_id"].endswith("…")
+
+
+async def test_status_of_one_error_is_not_that_of_another() -> None:
+    """Although those of errors without details are kept."""
+    errors_of: list[Callable[[str], RequestError]] = [
+        RequestError,
+        CampaignPaused,
+        lambda text: RateLimited(1, text),
+        lambda text: RateLimited(2, text),
+        lambda text: RequestError(text, metadata={"campaign_id": text}),
+    ]
+    given = [make(str(number % 70)) for number in range(140) for make in errors_of]
+    context = create_autospec(grpc.aio.ServicerContext, instance=True)
+    for error in given:
+        await abort(context, error)
+    sent = [call.args[0].trailing_metadata for call in context.abort_with_status.await_args_list]
+    assert len(set(sent)) == 70 * len(errors_of)
+    for error, metadata in zip(given, sent, strict=True):
+        status = status_pb2.Status.FromString(dict(metadata)["grpc-status-details-bin"])
+        assert status == to_status(error)

@@ -136,16 +136,23 @@ class Form:
         """Note what is wrong; for an item of a list, at the list's field, with its line."""
         of_items: dict[str, list[str]] = {}
         for one in violations:
-            item = _ITEM.match(one.field)
+            name = self._name_of(one.field)
+            item = _ITEM.match(name)
             if item is None:
-                self.fail(one.field, one.description)
+                self.fail(name, one.description)
                 continue
             place = int(item[2])
             line = lines[place] if place < len(lines) else place + 1
-            of_items.setdefault(item[1], []).append(f"Line {line}: {one.description}.")
+            where = f"Line {line}: " if "\n" in self.text(item[1]) else ""
+            of_items.setdefault(item[1], []).append(f"{where}{one.description}.")
         for name, texts in of_items.items():
             more = len(texts) - _MAX_ITEMS_SHOWN
             self.fail(name, " ".join(texts[:_MAX_ITEMS_SHOWN]) + (f" {more} more." if more > 0 else ""))
+
+    def _name_of(self, field: str) -> str:
+        """Return the name that a field of the API has here: without the message that it is in, if any."""
+        inner = field.partition(".")[2]
+        return inner if self._data and inner.partition("[")[0] in self._data else field
 
     def kept(self) -> str:
         """Return the texts to bring back after signing in again, without secrets and files."""

@@ -6,9 +6,16 @@ import math
 
 from .forms import Form
 
-__all__ = ["number_in"]
+__all__ = ["number_in", "whole_number"]
 
 _NOT_A_NUMBER = "Enter a number, such as 20, or leave it empty for the default."
+
+
+def whole_number(text: str, most: int = 2**31 - 1) -> int | None:
+    """Return the number that a text consists of; None if it is anything else, or larger than `most`."""
+    # Checked first: Python refuses to read thousands of digits, and reads those of other scripts.
+    is_short = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    return number if is_short and (number := int(text)) <= most else None
 
 
 def number_in(form: Form, field: str) -> float | None:

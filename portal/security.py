@@ -52,7 +52,7 @@ class Protected:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received = 0
+        received, is_complete = 0, False
 
         async def bounded() -> Message:
             nonlocal received
@@ -63,13 +63,21 @@ class Protected:
             return message
 
         async def with_headers(message: Message) -> None:
+            nonlocal is_complete
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
+            is_complete = message["type"] == "http.response.body" and not message.get("more_body")
 
-        await self._app(scope, bounded, with_headers)
+        try:
+            await self._app(scope, bounded, with_headers)
+        except Exception:
+            # Starlette raises a fault again after its page. uvicorn would close the connection, on which the
+            # gateway may already send the next request.
+            if not is_complete:
+                raise
 
 
 def require_same_origin(request: Request, public_url: str) -> None:

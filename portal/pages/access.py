@@ -7,6 +7,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import operator_pb2 as pb
 
 from ..errors import PageNotFound
+from ..numbers import whole_number
 from ..visit import ROLES, Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
@@ -27,15 +28,15 @@ async def new_key(visit: Visit) -> Response:
     """Create an admin key and show its secret once, in the answer to the form."""
     form = visit.form
     if form.is_sent:
-        days = form["expires_in_days"]
-        if days and not (days.isascii() and days.isdecimal() and 1 <= int(days[:9]) <= _MAX_DAYS):
+        days = whole_number(form["expires_in_days"], _MAX_DAYS)
+        if form["expires_in_days"] and not days:
             form.fail("expires_in_days", f"This is not a number of days from 1 to {_MAX_DAYS}.")
         else:
             with form.checked():
                 grant = pb.Grant(role=form[_ROLE], project=form[_PROJECT])
                 made: pb.CreateAdminKeyResponse = await visit.call(
                     pb.CreateAdminKeyRequest(
-                        display_name=form["display_name"], grants=[grant], expires_in_days=int(days or 0)
+                        display_name=form["display_name"], grants=[grant], expires_in_days=days or 0
                     )
                 )
                 key = made.admin_key

@@ -11,13 +11,14 @@ from clarion.admin.v1 import api_key_pb2 as pb
 
 from ..curl import trigger_call
 from ..forms import Form
-from ..numbers import number_in
+from ..numbers import number_in, whole_number
 from ..visit import Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Keys", "/keys")
 _PAGE = 50
+_MAX_CAMPAIGN_ID = 2**63 - 1
 _SCOPES = (
     ("trigger", "Trigger campaigns, and cancel triggers"),
     ("deliveries.read", "Read deliveries"),
@@ -85,13 +86,15 @@ async def rotate(visit: Visit) -> Response:
     """Create the successor of a key and show its secret once, in the answer to the form."""
     form, key_id = visit.form, visit.path("key_id")
     if form.is_sent:
-        with form.checked():
-            hours = int(form["overlap"]) if form["overlap"].isdecimal() else 24
-            overlap = Duration(seconds=min(hours, 24 * 90) * 3600)
-            made: pb.RotateApiKeyResponse = await visit.call(
-                pb.RotateApiKeyRequest(key_id=key_id, overlap=overlap)
-            )
-            return _secret(visit, "Key rotated", made.api_key, made.secret, previous=made.previous_key)
+        if form["overlap"] not in dict(_OVERLAPS):
+            form.fail("overlap", "Choose one of these.")
+        else:
+            with form.checked():
+                overlap = Duration(seconds=int(form["overlap"]) * 3600)
+                made: pb.RotateApiKeyResponse = await visit.call(
+                    pb.RotateApiKeyRequest(key_id=key_id, overlap=overlap)
+                )
+                return _secret(visit, "Key rotated", made.api_key, made.secret, previous=made.previous_key)
     found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=key_id))).api_key
     form.start(overlap="24")
     title = f"Rotate {found.display_name}"
@@ -143,10 +146,11 @@ def _request(form: Form) -> pb.CreateApiKeyRequest:
         scopes=form.all("scopes"),
     )
     for text in filter(None, (one.strip() for one in form["campaign_ids"].split(","))):
-        if not text.isascii() or not text.isdecimal() or int(text) >= 2**63:
+        number = whole_number(text, _MAX_CAMPAIGN_ID)
+        if number is None:
             form.fail("campaign_ids", _NOT_A_CAMPAIGN)
             break
-        request.campaign_ids.append(int(text))
+        request.campaign_ids.append(number)
     if form["expire_time"]:
         try:
             day = dt.date.fromisoformat(form["expire_time"])

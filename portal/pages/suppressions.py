@@ -13,6 +13,7 @@ from ..bulk import until_done
 from ..csv_files import EXPORT, csv_download
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment, read_moment
+from ..numbers import whole_number
 from ..visit import Page, Section, Visit
 from ..words import word_of
 from .suppression_import import IMPORT_PAGES
@@ -71,7 +72,7 @@ async def remove_suppressions(visit: Visit) -> Response:
     """Remove all that match the filters in the URL, after showing how many they are."""
     visit.require(pb.RemoveSuppressionsRequest, visit.query("project"))
     form = visit.form.start(removed="0", retried="0")
-    totals = {name: int(form[name]) if form[name].isdecimal() else 0 for name in ("removed", "retried")}
+    totals = {name: whole_number(form[name]) or 0 for name in ("removed", "retried")}
     done = False
     if form.is_sent:
         with form.checked():

@@ -27,6 +27,8 @@ SECTION = Section("API", "/api")
 _KEY_LIFETIME = dt.timedelta(minutes=10)
 _KEY_TRIES, _KEY_PAUSE = 30, 0.1
 """Servers know a new key within a second."""
+_KEY = re.compile("[!-~]{1,100}")
+"""What a header may hold. Whether it is a key, the servers decide."""
 _CAMPAIGN_ID = re.compile("[0-9]{1,18}")
 _EXAMPLE = """{
   "user": {
@@ -62,6 +64,9 @@ PAGES = (Page("/api", try_it, has_form=True),)
 async def _send(visit: Visit, form: Form) -> pb.TriggerCampaignResponse | None:
     """Send the trigger with the API key in the form, or with one made for it; note in it what is wrong."""
     try:
+        if form["key"] and not _KEY.fullmatch(form["key"]):
+            form.fail("key", "Enter the whole API key: it begins with sk_.")
+            return None
         if form["key"]:
             return await _trigger(visit, form, form["key"])
         if not visit.can(api_key_pb2.CreateApiKeyRequest, form["project"]):

@@ -9,6 +9,7 @@ from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..bulk import until_done
 from ..moments import NOT_A_TIME, parse_moment, read_moment
+from ..numbers import whole_number
 from ..visit import Page, Section, Visit
 
 __all__ = ["MESSAGES_PAGES"]
@@ -46,7 +47,7 @@ async def retry(visit: Visit) -> Response:
         request.message_ids.append(form["message_id"])
     else:
         request.webhook_id = endpoint.webhook_id
-    total, done = _number(form["total"]), False
+    total, done = whole_number(form["total"]) or 0, False
     if form.is_sent:
         with form.checked():
             if form["until"]:
@@ -73,7 +74,7 @@ async def replay(visit: Visit) -> Response:
     endpoint = await _find(visit)
     visit.require(pb.ReplayWebhookMessagesRequest, endpoint.project)
     form = visit.form
-    total, done, since = _number(form["total"]), False, None
+    total, done, since = whole_number(form["total"]) or 0, False, None
     if form.is_sent:
         since = _since(visit)
     if since and form.is_checked("confirmed"):
@@ -128,10 +129,6 @@ def _since(visit: Visit) -> Timestamp | None:
     except ValueError:
         visit.form.fail("since", NOT_A_TIME)
         return None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def _due(number: int) -> str:

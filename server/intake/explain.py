@@ -92,7 +92,8 @@ def broken_rule(found: protovalidate.Violation) -> Violation:
         return Violation(field, f"{proto.message}, found {quoted(found.field_value)}", "WRONG_TYPE")
     if kind in {"int32", "int64"}:
         return Violation(field, f"is {found.field_value}, {proto.message}", "OUT_OF_RANGE")
-    describe = _PATTERNS.get(field.rpartition(".")[2]) if rule == "pattern" else None
+    name = field.rpartition(".")[2].partition("[")[0]
+    describe = _PATTERNS.get(name) if rule == "pattern" else None
     return Violation(field, describe(found.field_value) if describe else proto.message, "INVALID_FORMAT")
 
 
@@ -120,6 +121,7 @@ _NOT_A_CAMPAIGN_ID = "campaign_id.integer"  # has the same wording as in trigger
 _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
     "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are allowed",
     "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are required",
+    "min_items": lambda items, least: f"has {len(items)} items, at least {least} is required",
     "max_items": lambda items, most: f"has {len(items)} items, at most {most} are allowed",
     "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are allowed",
 }
@@ -130,6 +132,14 @@ _PATTERNS: dict[str, Callable[[str], str]] = {
     "project": lambda name: f"{name_problem(name)}, found {quoted(name)}",
     "request_id": lambda text: f"must be printable ASCII characters without spaces, found {quoted(text)}",
     "locale": locale_problem,
+    "providers": lambda name: (
+        "must begin with a lower-case letter, followed by lower-case letters, digits and `-`, "
+        f"found {quoted(name)}"
+    ),
+    **dict.fromkeys(
+        ("window_opens", "window_closes"),
+        lambda text: f"must be a time from 00:00 to 23:59, such as 08:00, found {quoted(text)}",
+    ),
 } | {
     field: spec.address.pattern_problem
     for field, spec in BY_ADDRESS_FIELD.items()

@@ -13,6 +13,7 @@ from server.admin.client import LocalAdmin
 from server.config import load
 from server.store.pool import Pool
 from server.wiring.operators import build_backend
+from tests.contract.portal.world import World, build_world
 from tests.kit.admin import create_admin_key
 from tests.kit.stack import Stack, client
 
@@ -74,3 +75,12 @@ async def viewer(stack: Stack, local: LocalAdmin) -> AsyncIterator[Visitor]:
         visitor = Visitor(http, await create_admin_key(local, "viewer"))
         await visitor.sign_in()
         yield visitor
+
+
+@pytest.fixture(scope="module")
+async def world(stack: Stack, pool: Pool, local: LocalAdmin) -> AsyncIterator[World]:
+    """One of everything, with markup in all texts."""
+    async with client(stack) as http:
+        yield await build_world(stack, pool, local, http)
+    await pool.execute("DELETE FROM server_process WHERE seen_at > now() + interval '10 minutes'")
+    await pool.execute("DELETE FROM provider_result WHERE provider LIKE '<%'")

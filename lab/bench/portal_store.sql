@@ -158,13 +158,13 @@ SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000 - n)::int8), 12, '0')
 FROM generate_series(1, least(1000, :number::int4)) AS n
 
 -- fragment: count_rows
--- Counts the CTE `counted` as server/store/statistics/rollup.sql does.
+-- Counts the CTE `counted` as server/store/statistics/rollup.sql does, in the order of time.
 INSERT INTO statistic (resolution, starts_at, project_id, campaign_id, channel, provider, kind, bucket, count)
-SELECT resolution, date_bin(resolution * interval '1 s', accepted_at, 'epoch'), project_id, campaign_id, channel,
-    provider, kind, bucket, count(*)
+SELECT resolution, date_bin(resolution * interval '1 s', accepted_at, 'epoch') AS starts_at, project_id, coalesce(campaign_id, 0),
+    channel, provider, kind, bucket, count(*)
 FROM counted CROSS JOIN unnest(ARRAY[60, 3600]) AS resolution
 WHERE resolution = 3600 OR accepted_at > now() - interval '3 days'
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+GROUP BY resolution, 2, project_id, channel, provider, kind, bucket, ROLLUP (campaign_id) ORDER BY starts_at
 
 -- name: count_accepted
 WITH counted AS (SELECT *, '' AS provider, 'accepted' AS kind, 0 AS bucket FROM trigger)

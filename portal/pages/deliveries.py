@@ -130,6 +130,7 @@ async def change_all(visit: Visit) -> Response:
         f"{action.title()} all that match",
         crumbs=[SECTION],
         number=number,
+        more=found.more,
         noun=noun,
         action=action,
         chosen={"project": visit.project or "all", **chosen},

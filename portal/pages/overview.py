@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from clarion.admin.v1 import delivery_pb2, provider_pb2, statistics_pb2
+from clarion.admin.v1 import provider_pb2, statistics_pb2
 from clarion.v1 import campaign_pb2
 
 from ..plots import Plot
@@ -54,7 +54,7 @@ async def overview(visit: Visit) -> Response:
         found=found,
         late=[one for one in channels if (one.oldest_due or 0) > _LATE],
         broken=await _open_breakers(visit),
-        dead_letters=await _dead_letters(visit),
+        dead_letters=found.dead_letters,
     )
 
 
@@ -64,13 +64,6 @@ async def _open_breakers(visit: Visit) -> list[provider_pb2.Provider]:
         return []
     found: provider_pb2.ListProvidersResponse = await visit.call(provider_pb2.ListProvidersRequest())
     return [one for one in found.providers if any(each.hold == "breaker" for each in one.dispatchers)]
-
-
-async def _dead_letters(visit: Visit) -> int:
-    """Return the number of dead letters, as far as they are grouped."""
-    request = delivery_pb2.ListDeadLetterGroupsRequest(project=visit.project)
-    found: delivery_pb2.ListDeadLetterGroupsResponse = await visit.call(request)
-    return found.total or sum(one.dead_letters for one in found.dead_letter_groups)
 
 
 def _channels(found: statistics_pb2.QueryStatisticsResponse) -> list[_Channel]:

@@ -14,6 +14,7 @@ from ..store.admin.projects import find_project
 from ..store.pool import Pool, reached
 from ..store.records import admin_lists as lists
 from ..store.records.admin_lists import AdminFilter
+from ..store.records.admin_pages import Count, count_changeable
 from ..store.records.cancel import FIRST, cancel_some
 from ..store.records.operations import Kind, create_operation
 from .call import AdminCall
@@ -23,7 +24,6 @@ from .operations import operation_message, project_of
 
 __all__ = ["DeliveryChanges"]
 
-_COUNTED = 100_000
 _NOT_FILTERS = ("dry_run",)
 
 
@@ -44,12 +44,14 @@ class DeliveryChanges:
         ids = _checked_ids(request)
         async with reached():
             wanted = await admin_filter(self._changes, call, request)
-            if request.dry_run or not ids:
-                count = await lists.count_dead(self._changes, wanted, ids, _COUNTED)
+            if ids and request.dry_run:
+                return pb.RetryDeliveriesResponse(retried=await lists.count_dead(self._changes, wanted, ids))
+            if not ids:
+                found = await count_changeable(self._changes, wanted, dead=True)
         if request.dry_run:
-            return pb.RetryDeliveriesResponse(retried=count)
+            return pb.RetryDeliveriesResponse(retried=found.matching, more=found.is_partial)
         if not ids:
-            operation = await self._started(Kind.RETRY, call, wanted, count)
+            operation = await self._started(Kind.RETRY, call, wanted, found)
             return pb.RetryDeliveriesResponse(operation=operation)
         async with changing(self._changes, call) as change:
             now = await lists.database_time(change.connection)
@@ -64,12 +66,15 @@ class DeliveryChanges:
         ids = _checked_ids(request)
         async with reached():
             wanted = await admin_filter(self._changes, call, request)
-            if request.dry_run or not ids:
-                count = await lists.count_queued(self._changes, wanted, ids, _COUNTED)
+            if ids and request.dry_run:
+                count = await lists.count_queued(self._changes, wanted, ids)
+                return pb.CancelDeliveriesResponse(cancelled=count)
+            if not ids:
+                found = await count_changeable(self._changes, wanted, dead=False)
         if request.dry_run:
-            return pb.CancelDeliveriesResponse(cancelled=count)
+            return pb.CancelDeliveriesResponse(cancelled=found.matching, more=found.is_partial)
         if not ids:
-            operation = await self._started(Kind.CANCEL, call, wanted, count)
+            operation = await self._started(Kind.CANCEL, call, wanted, found)
             return pb.CancelDeliveriesResponse(operation=operation)
         async with changing(self._changes, call) as change:
             count, _ = await cancel_some(change.connection, wanted, FIRST, ids)
@@ -77,7 +82,7 @@ class DeliveryChanges:
         return pb.CancelDeliveriesResponse(cancelled=count)
 
     async def _started(
-        self, kind: Kind, call: AdminCall, wanted: AdminFilter, matching: int
+        self, kind: Kind, call: AdminCall, wanted: AdminFilter, found: Count
     ) -> operation_pb2.Operation:
         """Store an operation for the projects that the caller may use, or for the chosen one."""
         async with changing(self._changes, call) as change:
@@ -87,7 +92,8 @@ class DeliveryChanges:
                 kind,
                 wanted,
                 projects=[project.id] if project else call.visible,
-                matching=matching,
+                matching=found.matching,
+                is_partial=found.is_partial,
                 actor=call.actor,
                 address=call.address,
                 request_id=call.request_id,
@@ -96,7 +102,7 @@ class DeliveryChanges:
                 "operation.start",
                 f"operation/{operation.id}",
                 project_id=project_of(operation),
-                after={"kind": kind, "filter": shown_filter(wanted), "matching": matching},
+                after={"kind": kind, "filter": shown_filter(wanted), "matching": found.matching},
             )
         return operation_message(operation)
 

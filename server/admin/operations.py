@@ -153,6 +153,7 @@ def operation_message(operation: BulkOperation) -> pb.Operation:
         operation_state=operation.state.value,
         filters=shown_filter(operation.filter),
         matching=operation.matching,
+        more=operation.is_partial,
         changed=operation.changed,
         requested_by=operation.actor.name,
         create_time=timestamp(operation.created_at),

@@ -70,6 +70,7 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
                     connection, wanted, window, group_by=group_by, most=_MOST_GROUPS
                 )
                 oldest = await read.oldest_due(connection, lanes, wanted)
+                dead = await read.dead_letters(connection, wanted)
         groups = series.groups or ([] if group_by else [read.Group("", "", "", 0)])
         return pb.QueryStatisticsResponse(
             start_time=timestamp(window.start),
@@ -81,6 +82,7 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
                 pb.OldestDue(channel=f"CHANNEL_{channel.name}", due_seconds=seconds)
                 for channel, seconds in sorted(oldest.items())
             ],
+            dead_letters=dead,
         )
 
 

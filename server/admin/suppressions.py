@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,8 @@ __all__ = ["SuppressionServicer"]
 _DEFAULT_PAGE = 100
 _MAX_COUNTS = 1000
 _CHUNKS_OF_A_CALL = 10
+_SECONDS_OF_A_CALL = 3.0
+"""After these, a call returns before all chunks are removed: retrying may take a second for each."""
 _FILTERS = ("project", "channel", "address", "provider", "reason", "since")
 _NO_FILTER = Violation(
     "", f"needs at least one of {', '.join(_FILTERS)}, or it would remove all suppressions", "REQUIRED"
@@ -66,11 +69,13 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         require_valid(request)
         async with reached():
             wanted = await self._filter(call, request)
-            counts = await store.count_suppressions(self._pool, wanted, _MAX_COUNTS)
-            recipients = await store.count_all(self._pool, wanted)
-            stopped = await store.count_stopped(self._pool, wanted)
+            counts, recipients = await store.count_suppressions(self._pool, wanted, _MAX_COUNTS)
+            stopped, more = await store.count_stopped(self._pool, wanted)
         return pb.CountSuppressionsResponse(
-            counts=map(_count, counts), recipients=recipients, stopped_messages=stopped
+            counts=map(_count, counts),
+            recipients=recipients,
+            stopped_messages=stopped,
+            more_stopped=more,
         )
 
     async def AddSuppressions(  # noqa: N802 - gRPC's name
@@ -104,11 +109,12 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
             )
         removed = retried = 0
         done = False
+        end = time.monotonic() + _SECONDS_OF_A_CALL
         for _ in range(_CHUNKS_OF_A_CALL):
             part = await self._remove(call, wanted, until, request)
             removed, retried = removed + part.suppressions, retried + part.retried
             done = part.suppressions < store.REMOVED_AT_ONCE
-            if done:
+            if done or time.monotonic() > end:
                 break
         return pb.RemoveSuppressionsResponse(
             removed=removed, retried=retried, done=done, until=timestamp(until)

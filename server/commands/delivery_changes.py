@@ -85,8 +85,11 @@ class _Action:
     counted: str
     others: str
 
-    def number(self, count: int) -> str:
-        return f"{count} {self.noun[count != 1]}"
+    def number(self, count: int, *, more: bool = False) -> str:
+        return f"{count} {'or more ' if more else ''}{self.noun[more or count != 1]}"
+
+    def counted_in(self, response: Any) -> str:
+        return self.number(getattr(response, self.counted), more=response.more)
 
 
 _RETRY = _Action(
@@ -126,8 +129,8 @@ def _change(
     request = action.request(trigger_ids=ids, **filter_fields(chosen))
     if not ids and not dry_run and not yes and sys.stdin.isatty():
         request.dry_run = True
-        count = getattr(admin.call(_SERVICE, action.method, request), action.counted)
-        click.confirm(f"{action.verb} {action.number(count)}?", abort=True)
+        counted = action.counted_in(admin.call(_SERVICE, action.method, request))
+        click.confirm(f"{action.verb} {counted}?", abort=True)
     request.dry_run = dry_run
     changed = run(_changed(admin, action, request))
     if as_json:
@@ -135,7 +138,7 @@ def _change(
         return
     count = changed.operation.changed if changed.HasField("operation") else getattr(changed, action.counted)
     if dry_run:
-        click.echo(f"would {action.verb} {action.number(count)}")
+        click.echo(f"would {action.verb} {action.counted_in(changed)}")
         return
     if ids and count < len(ids):
         raise ConfigError(f"{action.done} {count} of {len(ids)}; the others {action.others}")

@@ -26,7 +26,7 @@ ERROR = """
 """
 COUNTED = """
     INSERT INTO statistic
-    SELECT 60, date_bin('1 minute', now(), 'epoch') - n * interval '1 minute', id, 44, 'email', 'smtp', kind,
+    SELECT 60, date_bin('1 minute', now(), 'epoch') - n * interval '1 minute', id, 0, 'email', 'smtp', kind,
         CASE kind WHEN 'delivered' THEN 12 ELSE 0 END,
         CASE kind WHEN 'failed' THEN n % 7 WHEN 'accepted' THEN 120 + n * 37 % 41 ELSE 110 + n * 31 % 47 END
     FROM project, generate_series(1, 58) AS n, unnest(ARRAY['accepted', 'delivered', 'failed']) AS kind

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ...domain.campaign import Channel
-from ..pool import Connection, Pool
+from ..pool import Connection, Pool, reading
 from ..sql import load
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "SuppressionCount",
     "SuppressionFilter",
     "add_suppressions",
-    "count_all",
     "count_stopped",
     "count_suppressions",
     "database_time",
@@ -56,6 +55,10 @@ class Suppression:
     def __repr__(self) -> str:
         """Return the facts without the address, because a repr may be logged."""
         return f"Suppression({self.project}, {self.channel}, trigger {self.trigger_id})"
+
+
+_STOPPED = 5_000
+"""Dead letters, and unsent messages, that a count looks at: up to 80 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +144,35 @@ async def add_suppressions(
     return len(rows)
 
 
-async def count_suppressions(pool: Pool, wanted: SuppressionFilter, limit: int) -> list[SuppressionCount]:
-    """Return the number of suppressions that match by reason, the most frequent first."""
+async def count_suppressions(
+    pool: Pool, wanted: SuppressionFilter, limit: int
+) -> tuple[list[SuppressionCount], int]:
+    """Return the numbers of suppressions that match by reason, the most frequent first, and their total."""
     rows = await pool.fetch(*_SQL["count"](**wanted.arguments(), limit=limit))
-    return [SuppressionCount(**{**row, "channel": Channel(row["channel"])}) for row in rows]
+    counts = [
+        SuppressionCount(
+            row["project"],
+            Channel(row["channel"]),
+            row["provider"],
+            row["reason"],
+            row["recipients"],
+            row["first_at"],
+            row["last_at"],
+        )
+        for row in rows
+    ]
+    return counts, rows[0]["total"] if rows else 0
 
 
-async def count_all(pool: Pool, wanted: SuppressionFilter) -> int:
-    """Return the number of suppressions that match."""
-    count: int = await pool.fetchval(*_SQL["count_all"](**wanted.arguments()))
-    return count
+async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> tuple[int, bool]:
+    """Return how many messages `remove_suppressions` would retry, and whether there may be more.
 
-
-async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> int:
-    """Return how many messages `remove_suppressions` would retry."""
-    count: int = await pool.fetchval(*_SQL["count_stopped"](**wanted.arguments()))
-    return count
+    Only the newest dead letters and unsent messages are looked at.
+    """
+    async with reading(pool) as connection:
+        row = await connection.fetchrow(*_SQL["count_stopped"](**wanted.arguments(), scan=_STOPPED))
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return row["stopped"], row["scanned"] == _STOPPED
 
 
 async def database_time(connection: Connection | Pool) -> dt.datetime:

@@ -2,7 +2,8 @@
 -- Whether the suppression `s` of project `p` matches; a parameter that is NULL matches all.
 (:project::text IS NULL OR p.name = :project) AND (:visible::int8[] IS NULL OR p.id = ANY(:visible))
 AND (:channel::text IS NULL OR s.channel = :channel)
-AND (:address::text IS NULL OR s.address = suppression_address(s.channel, :address))
+AND (:address::text IS NULL OR (s.address = suppression_address(s.channel, :address)
+    AND s.address IN (:address, suppression_address('email', :address)))) -- for the index
 AND (:provider::text IS NULL OR s.provider = :provider)
 AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
 AND (:since::timestamptz IS NULL OR s.created_at >= :since)
@@ -19,16 +20,11 @@ ORDER BY s.created_at DESC, s.project_id DESC, s.channel DESC, s.address DESC LI
 
 -- name: count
 SELECT p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipients,
-    min(s.created_at) AS first_at, max(s.created_at) AS last_at
+    min(s.created_at) AS first_at, max(s.created_at) AS last_at, sum(count(*)) OVER ()::int8 AS total
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
     -- include: matches
 GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at LIMIT :limit
-
--- name: count_all
-SELECT count(*) FROM suppression s JOIN project p ON p.id = s.project_id
-WHERE
-    -- include: matches
 
 -- name: add
 INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
@@ -51,11 +47,45 @@ DELETE FROM suppression s USING chosen
 WHERE (s.project_id, s.channel, s.address) = (chosen.project_id, chosen.channel, chosen.address)
 RETURNING s.project_id, s.channel, s.address, s.created_at
 
--- fragment: chosen_to_retry
--- Two CTEs that find the messages stopped by the suppressions in the CTE `gone`: dead letters since then, and messages
--- that were not sent. `started_at` is the time of a dispatcher's clock, which may be behind.
-stopped AS (
-    SELECT trigger_id, died_at AS ended_at FROM dead_letter
+-- fragment: can_be_sent
+-- Whether the trigger `t` with its last attempt has ended, not been delivered, and not been cancelled.
+last.outcome IN ('dead', 'suppressed')
+AND NOT EXISTS (SELECT FROM queue WHERE trigger_id = t.id)
+AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id) AND NOT
+-- include: was_delivered
+
+-- name: count_stopped
+-- Run with the settings READING of pool.py. Among the newest messages, those that the suppressions have stopped; and how
+-- many were looked at.
+WITH stopped AS MATERIALIZED (
+    (SELECT trigger_id, died_at AS ended_at, true AS is_dead FROM dead_letter ORDER BY trigger_id DESC LIMIT :scan)
+    UNION ALL
+    (SELECT trigger_id, started_at + interval '1 minute', false FROM attempt WHERE outcome = 'suppressed'
+    ORDER BY trigger_id DESC LIMIT :scan)
+)
+SELECT (SELECT greatest(count(*) FILTER (WHERE is_dead), count(*) FILTER (WHERE NOT is_dead)) FROM stopped) AS scanned,
+    count(DISTINCT t.id) AS stopped
+FROM stopped CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = stopped.trigger_id OFFSET 0) AS t
+CROSS JOIN LATERAL (
+    SELECT * FROM suppression WHERE (project_id, channel, address)
+        = (t.project_id, t.channel, suppression_address(t.channel, t.address)) OFFSET 0) AS s
+JOIN project p ON p.id = s.project_id
+JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+-- include: join_last_attempt
+WHERE s.created_at <= stopped.ended_at AND
+    -- include: matches
+    AND
+    -- include: can_be_sent
+
+-- name: retry_stopped
+-- Like a redrive, it uses the lane that the campaign has now, keeps the attempts on record, and lets the retry policy
+-- count from zero. What they have stopped: dead letters since then, and messages that were not sent. `started_at` is the
+-- time of a dispatcher's clock, which may be behind.
+WITH gone AS MATERIALIZED (
+    SELECT * FROM unnest(:projects::int8[], :channels::text[], :addresses::text[], :since::timestamptz[])
+        AS g (project_id, channel, address, created_at)
+), stopped AS (
+    SELECT trigger_id, died_at AS ended_at FROM dead_letter WHERE died_at >= (SELECT min(created_at) FROM gone)
     UNION
     SELECT trigger_id, started_at + interval '1 minute' FROM attempt WHERE outcome = 'suppressed'
 ), chosen AS (
@@ -67,31 +97,9 @@ stopped AS (
         AND gone.address = suppression_address(t.channel, t.address) AND gone.created_at <= stopped.ended_at
     JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
     -- include: join_last_attempt
-    WHERE last.outcome IN ('dead', 'suppressed')
-        AND NOT EXISTS (SELECT FROM queue WHERE trigger_id = t.id)
-        AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id) AND NOT
-        -- include: was_delivered
-)
-
--- name: count_stopped
-WITH gone AS (
-    SELECT s.project_id, s.channel, s.address, s.created_at
-    FROM suppression s JOIN project p ON p.id = s.project_id
     WHERE
-        -- include: matches
-),
--- include: chosen_to_retry
-SELECT count(*) FROM chosen
-
--- name: retry_stopped
--- Like a redrive, it uses the lane that the campaign has now, keeps the attempts on record, and lets the retry policy
--- count from zero.
-WITH gone AS (
-    SELECT * FROM unnest(:projects::int8[], :channels::text[], :addresses::text[], :since::timestamptz[])
-        AS g (project_id, channel, address, created_at)
-),
--- include: chosen_to_retry
-, no_longer_dead AS (
+        -- include: can_be_sent
+), no_longer_dead AS (
     DELETE FROM dead_letter WHERE trigger_id = ANY(ARRAY(SELECT id FROM chosen))
 )
 INSERT INTO queue (trigger_id, lane, attempt, tries_from)

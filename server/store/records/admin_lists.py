@@ -127,17 +127,15 @@ async def database_time(database: Pool | Connection) -> dt.datetime:
     return now
 
 
-async def count_dead(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None, limit: int) -> int:
-    """Return how many dead letters match, at most `limit`."""
-    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": limit}
-    count: int = await pool.fetchval(*_SQL["count_dead"](**values))
+async def count_dead(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID]) -> int:
+    """Return how many of these triggers are dead letters that match."""
+    count: int = await pool.fetchval(*_SQL["count_dead"](**wanted.arguments(), ids=list(ids)))
     return count
 
 
-async def count_queued(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | None, limit: int) -> int:
-    """Return how many waiting triggers match, at most `limit`."""
-    values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": limit}
-    count: int = await pool.fetchval(*_SQL["count_queued"](**values))
+async def count_queued(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID]) -> int:
+    """Return how many of these triggers wait and match."""
+    count: int = await pool.fetchval(*_SQL["count_queued"](**wanted.arguments(), ids=list(ids)))
     return count
 
 
@@ -147,9 +145,9 @@ async def oldest_due(pool: Pool, lanes: Sequence[str]) -> dict[Channel, float]:
     return {Channel(row["channel"]): row["age"] for row in rows}
 
 
-async def dead_letters(pool: Pool) -> int:
+async def dead_letters(database: Pool | Connection) -> int:
     """Return the number of dead letters."""
-    count: int = await pool.fetchval(*_SQL["count_dead_letters"]())
+    count: int = await database.fetchval(*_SQL["count_dead_letters"]())
     return count
 
 

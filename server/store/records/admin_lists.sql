@@ -46,22 +46,16 @@ SELECT id, lane, attempts, attempts FROM chosen
 ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
 
 -- name: count_dead
--- At most `limit` of the dead letters that match.
-SELECT count(*) FROM (
-    SELECT FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
-    -- include: join_last_attempt
-    WHERE (:ids::uuid[] IS NULL OR d.trigger_id = ANY(:ids)) AND
-        -- include: matches_admin_filter
-    LIMIT :limit) AS counted
+SELECT count(*) FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
+-- include: join_last_attempt
+WHERE d.trigger_id = ANY(:ids::uuid[]) AND
+    -- include: matches_admin_filter
 
 -- name: count_queued
--- At most `limit` of the queued triggers that match.
-SELECT count(*) FROM (
-    SELECT FROM queue q JOIN trigger t ON t.id = q.trigger_id JOIN project p ON p.id = t.project_id
-    -- include: join_last_attempt
-    WHERE (:ids::uuid[] IS NULL OR q.trigger_id = ANY(:ids)) AND (q.claimed_by IS NULL OR q.due_at <= now()) AND
-        -- include: matches_admin_filter
-    LIMIT :limit) AS counted
+SELECT count(*) FROM queue q JOIN trigger t ON t.id = q.trigger_id JOIN project p ON p.id = t.project_id
+-- include: join_last_attempt
+WHERE q.trigger_id = ANY(:ids::uuid[]) AND (q.claimed_by IS NULL OR q.due_at <= now()) AND
+    -- include: matches_admin_filter
 
 -- name: now
 SELECT now()

@@ -1,4 +1,4 @@
-"""Pages of deliveries of several projects, the newest first; each looks at a bounded number of triggers."""
+"""Pages and counts of deliveries of several projects; each looks at a bounded number of triggers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from .admin_lists import AdminFilter
 from .pages import CLOCK_DIFFERENCE, first_id_at
 
 __all__ = [
+    "Count",
     "DeadLetterGroup",
     "DeliveryPage",
     "DeliveryRow",
     "Facts",
+    "count_changeable",
     "dead_letter_groups",
     "find_facts",
     "list_page",
@@ -30,6 +32,8 @@ __all__ = [
 _SQL = load("records/admin_pages.sql")
 _SCANNED = 5_000
 """Triggers that a page looks at: 30 to 100 ms, depending on what is in memory."""
+_COUNTED, _COUNTED_WITH_ATTEMPT = 20_000, 10_000
+"""Dead letters or waiting triggers that a count looks at: up to 100 ms."""
 _GROUPED = 10_000
 _GROUPS = 100
 _OF_STATE = {
@@ -66,6 +70,13 @@ class DeliveryPage(NamedTuple):
 
     rows: Sequence[DeliveryRow]
     next_after: uuid.UUID | None
+
+
+class Count(NamedTuple):
+    """How many deliveries match; more may if `is_partial`, because only the newest were looked at."""
+
+    matching: int
+    is_partial: bool
 
 
 class DeadLetterGroup(NamedTuple):
@@ -107,22 +118,37 @@ async def list_page(
         after: Only triggers older than this one.
         limit: The maximum number of deliveries.
     """
+    values = {**_scanning(wanted, after, _SCANNED), "state": state, "limit": limit}
     async with reading(pool) as connection:
-        projects = await _project_ids(connection, wanted)
-        values = {
-            **wanted.arguments(),
-            "state": state,
-            "after": after,
-            "first_id": first_id_at(wanted.since, -CLOCK_DIFFERENCE) if wanted.since else None,
-            "end_id": first_id_at(wanted.before, CLOCK_DIFFERENCE) if wanted.before else None,
-            "scan": _SCANNED,
-            "limit": limit,
-        }
         statement = _statement(wanted, state)
         if "projects" in statement.parameters:
-            values["projects"] = projects
+            values["projects"] = await _project_ids(connection, wanted)
         rows = await connection.fetch(*statement(**values))
     return _page(rows, limit)
+
+
+async def count_changeable(pool: Pool, wanted: AdminFilter, *, dead: bool) -> Count:
+    """Return how many deliveries match that can be retried or cancelled.
+
+    Args:
+        pool: The database.
+        wanted: Which deliveries.
+        dead: Whether to count dead letters, or triggers that wait.
+    """
+    needs_attempt = (wanted.error, wanted.provider, wanted.error_group) != (None, None, None)
+    scan = _COUNTED_WITH_ATTEMPT if needs_attempt else _COUNTED
+    name = "count_dead" if dead else "count_waiting"
+    if wanted.external_id is not None:
+        name += "_of_user"
+    elif wanted.address is not None:
+        name += "_of_address"
+    statement, values = _SQL[name], {**_scanning(wanted, None, scan), "needs_attempt": needs_attempt}
+    async with reading(pool, enable_hashjoin="on") as connection:  # of projects
+        if "projects" in statement.parameters:
+            values["projects"] = await _project_ids(connection, wanted)
+        row = await connection.fetchrow(*statement(**values))
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return Count(row["matching"], row["scanned"] == scan)
 
 
 async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetterGroup]:
@@ -137,6 +163,17 @@ async def find_facts(pool: Pool, trigger_id: uuid.UUID) -> Facts | None:
     """Return what else is known of a trigger, or None if it does not exist."""
     row = await pool.fetchrow(*_SQL["facts"](id=trigger_id))
     return Facts(**row) if row else None
+
+
+def _scanning(wanted: AdminFilter, after: uuid.UUID | None, scan: int) -> dict[str, object]:
+    """Return the arguments of all statements that scan a bounded number of triggers."""
+    return {
+        **wanted.arguments(),
+        "after": after,
+        "first_id": first_id_at(wanted.since, -CLOCK_DIFFERENCE) if wanted.since else None,
+        "end_id": first_id_at(wanted.before, CLOCK_DIFFERENCE) if wanted.before else None,
+        "scan": scan,
+    }
 
 
 def _statement(wanted: AdminFilter, state: DeliveryState | None) -> Statement:

@@ -1,10 +1,33 @@
--- Pages of deliveries of several projects, the newest first, for operators. `scanned` is a bounded number of triggers
+-- Pages and counts of deliveries of several projects, the newest first, for operators. `scanned` is a bounded number of triggers
 -- from the index that fits the filters best; those that match are returned. So no page takes long, however few match.
 -- The statements are run with the settings READING of pool.py and planned anew for each call.
 
 -- fragment: in_range
 (:after::uuid IS NULL OR id < :after) AND (:first_id::uuid IS NULL OR id >= :first_id)
 AND (:end_id::uuid IS NULL OR id < :end_id)
+
+-- fragment: scanned_of_user
+WITH scanned AS MATERIALIZED (
+    SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
+        SELECT id FROM trigger WHERE project_id = one AND external_id = :external_id AND
+            -- include: in_range
+        ORDER BY id DESC LIMIT :scan) AS s
+    ORDER BY s.id DESC LIMIT :scan
+)
+
+-- fragment: scanned_of_address
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM trigger WHERE address = :address AND
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+
+-- fragment: scanned_of_dead_letters
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM (SELECT trigger_id AS id FROM dead_letter) AS dead WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
 
 -- fragment: matching
 -- The rows of `scanned` that match, and one row in any case: with the last trigger that was scanned, and how many.
@@ -33,13 +56,7 @@ ORDER BY found.id DESC
 SELECT id FROM project WHERE (:visible::int8[] IS NULL OR id = ANY(:visible)) AND (:project::text IS NULL OR name = :project)
 
 -- name: of_user
-WITH scanned AS MATERIALIZED (
-    SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
-        SELECT id FROM trigger WHERE project_id = one AND external_id = :external_id AND
-            -- include: in_range
-        ORDER BY id DESC LIMIT :scan) AS s
-    ORDER BY s.id DESC LIMIT :scan
-)
+-- include: scanned_of_user
 -- include: matching
 
 -- name: of_campaign
@@ -53,11 +70,7 @@ WITH scanned AS MATERIALIZED (
 -- include: matching
 
 -- name: of_address
-WITH scanned AS MATERIALIZED (
-    SELECT id FROM trigger WHERE address = :address AND
-        -- include: in_range
-    ORDER BY id DESC LIMIT :scan
-)
+-- include: scanned_of_address
 -- include: matching
 
 -- name: of_all
@@ -77,11 +90,7 @@ WITH scanned AS MATERIALIZED (
 -- include: matching
 
 -- name: of_dead_letters
-WITH scanned AS MATERIALIZED (
-    SELECT id FROM (SELECT trigger_id AS id FROM dead_letter) AS dead WHERE
-        -- include: in_range
-    ORDER BY id DESC LIMIT :scan
-)
+-- include: scanned_of_dead_letters
 -- include: matching
 
 -- name: of_cancelled
@@ -99,6 +108,60 @@ WITH scanned AS MATERIALIZED (
     ORDER BY id DESC LIMIT :scan
 )
 -- include: matching
+
+-- fragment: counting
+-- How many of `scanned` match, and how many there are. The last attempt is read only if a filter needs it.
+SELECT (SELECT count(*) FROM scanned) AS scanned, count(*) AS matching
+FROM scanned CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = scanned.id OFFSET 0) AS t
+JOIN project p ON p.id = t.project_id
+LEFT JOIN LATERAL (
+    SELECT provider, error FROM attempt a WHERE :needs_attempt::boolean AND a.trigger_id = t.id
+    ORDER BY a.number DESC LIMIT 1) AS last ON true
+WHERE
+    -- include: matches_admin_filter
+
+-- fragment: is_waiting
+-- Whether a row of `queue` can be cancelled: it is not being sent.
+(claimed_by IS NULL OR due_at <= now())
+
+-- name: count_dead
+-- include: scanned_of_dead_letters
+-- include: counting
+
+-- name: count_dead_of_user
+-- include: scanned_of_user
+-- include: counting
+AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id)
+
+-- name: count_dead_of_address
+-- include: scanned_of_address
+-- include: counting
+AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id)
+
+-- name: count_waiting
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM (
+        SELECT trigger_id AS id FROM queue WHERE
+            -- include: is_waiting
+    ) AS queued WHERE
+        -- include: in_range
+    ORDER BY id DESC LIMIT :scan
+)
+-- include: counting
+
+-- name: count_waiting_of_user
+-- include: scanned_of_user
+-- include: counting
+AND EXISTS (SELECT FROM queue WHERE trigger_id = t.id AND
+    -- include: is_waiting
+)
+
+-- name: count_waiting_of_address
+-- include: scanned_of_address
+-- include: counting
+AND EXISTS (SELECT FROM queue WHERE trigger_id = t.id AND
+    -- include: is_waiting
+)
 
 -- name: dead_letter_groups
 -- Groups of the newest dead letters, without tests. Digits differ between messages of the same cause.

@@ -67,7 +67,8 @@ class BulkOperation:
         state: Its state.
         filter: Which deliveries.
         projects: The projects to which it is restricted; None means all.
-        matching: How many deliveries matched when it was created, counted up to a limit.
+        matching: How many deliveries matched when it was created.
+        is_partial: Whether only the newest were looked at for that, so that more may match.
         changed: How many it has changed so far.
         after: The last trigger that it has looked at.
         actor: The caller that requested it, without grants.
@@ -84,6 +85,7 @@ class BulkOperation:
     filter: AdminFilter
     projects: frozenset[int] | None
     matching: int
+    is_partial: bool
     changed: int
     after: uuid.UUID
     actor: Actor
@@ -101,6 +103,7 @@ async def create_operation(
     *,
     projects: Collection[int] | None,
     matching: int,
+    is_partial: bool,
     actor: Actor,
     address: str,
     request_id: str,
@@ -113,6 +116,7 @@ async def create_operation(
             filter=msgspec.json.encode(wanted).decode(),
             projects=None if projects is None else sorted(projects),
             matching=matching,
+            is_partial=is_partial,
             actor_kind=actor.kind,
             actor=actor.name,
             actor_key=actor.key_id,
@@ -212,6 +216,7 @@ def _operation(row: asyncpg.Record) -> BulkOperation:
         filter=msgspec.json.decode(row["filter"], type=AdminFilter),
         projects=None if projects is None else frozenset(projects),
         matching=row["matching"],
+        is_partial=row["is_partial"],
         changed=row["changed"],
         after=row["after"],
         actor=Actor(ActorKind(row["actor_kind"]), row["actor"], (), row["actor_key"], row["session_id"]),

@@ -2,8 +2,8 @@
 
 -- name: create
 INSERT INTO bulk_operation
-    (id, kind, filter, projects, matching, actor_kind, actor, actor_key, session_id, address, request_id)
-VALUES (:id, :kind, :filter::text::jsonb, :projects, :matching, :actor_kind, :actor, :actor_key, :session_id, :address,
+    (id, kind, filter, projects, matching, is_partial, actor_kind, actor, actor_key, session_id, address, request_id)
+VALUES (:id, :kind, :filter::text::jsonb, :projects, :matching, :is_partial, :actor_kind, :actor, :actor_key, :session_id, :address,
     :request_id)
 RETURNING *
 

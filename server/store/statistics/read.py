@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ...domain.campaign import Channel
 from ...domain.statistics import HOUR, MINUTE, Counts, Kind, Window
 from ..pool import Connection, Pool
+from ..records import admin_lists
 from ..records.pages import first_id_at
 from ..sql import load
 from .rollup import LAG
@@ -21,13 +22,14 @@ __all__ = [
     "Series",
     "StatisticsFilter",
     "database_time",
+    "dead_letters",
     "oldest_due",
     "provider_results",
     "read_series",
 ]
 
 _SQL = load("statistics/read.sql")
-_FIRST_OF_LANE = 10_000
+_FIRST_OF_LANE, _NEWEST_DEAD = 10_000, 10_000
 _MOST_ERRORS = 10  # of a provider
 _NOT_COUNTED = 2 * LAG
 """Age of the oldest triggers that are counted by the query, if the counts are that far behind."""
@@ -140,6 +142,15 @@ async def oldest_due(
     """Return for each channel the seconds since its oldest due trigger became due."""
     statement = _SQL["oldest_due"](lanes=list(lanes), most=_FIRST_OF_LANE, **wanted.of_projects())
     return {Channel(row["channel"]): row["age"] for row in await database.fetch(*statement)}
+
+
+async def dead_letters(database: Connection | Pool, wanted: StatisticsFilter) -> int:
+    """Return the number of dead letters of the filter's projects; of single projects, among the newest."""
+    if wanted.project_id is None and wanted.visible is None:
+        return await admin_lists.dead_letters(database)
+    statement = _SQL["dead_letters"](most=_NEWEST_DEAD, **wanted.of_projects())
+    count: int = await database.fetchval(*statement)
+    return count
 
 
 async def provider_results(database: Connection | Pool) -> dict[str, ProviderResults]:

@@ -6,11 +6,13 @@
 AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id) AND (:channel::text IS NULL OR channel = :channel)
 
 -- name: series
--- The counts of each step for the largest groups. Accepted triggers that are not counted yet are counted here, except
+-- The counts of each step for the largest groups. Those of single campaigns are read only if they matter; the others
+-- have the campaign 0. Accepted triggers that are not counted yet are counted here, except
 -- if counting is far behind. A column that does not group is the same for all rows.
 WITH counted AS (
     SELECT starts_at, project_id, campaign_id, channel, provider, kind, bucket, count FROM statistic
     WHERE resolution = :resolution AND starts_at >= :start AND starts_at < :end
+        AND (campaign_id <> 0) = (:campaign_id::int8 IS NOT NULL OR :group_by::text = 'campaign')
         AND (:provider::text IS NULL OR provider = :provider) AND
         -- include: matches
     UNION ALL
@@ -20,7 +22,7 @@ WITH counted AS (
         -- include: matches
 ), grouped AS (
     SELECT date_bin(:step * interval '1 s', starts_at, :start) AS at, kind, bucket,
-        CASE WHEN :group_by::text = 'channel' THEN channel ELSE '' END AS channel,
+        CASE WHEN :group_by = 'channel' THEN channel ELSE '' END AS channel,
         CASE WHEN :group_by = 'provider' THEN provider ELSE '' END AS provider,
         CASE WHEN :group_by IN ('campaign', 'project') THEN project_id ELSE 0 END AS project_id,
         CASE WHEN :group_by = 'campaign' THEN campaign_id ELSE 0 END AS campaign_id,
@@ -52,10 +54,16 @@ FROM unnest(:lanes::text[]) AS lane CROSS JOIN LATERAL (
     ORDER BY first.due_at LIMIT 1) AS front
 GROUP BY 1
 
+-- name: dead_letters
+-- The dead letters of the projects among the newest, without tests.
+SELECT count(*) FROM (SELECT trigger_id FROM dead_letter WHERE NOT test ORDER BY died_at DESC LIMIT :most) AS newest
+CROSS JOIN LATERAL (SELECT project_id FROM trigger WHERE id = newest.trigger_id OFFSET 0) AS t
+WHERE (:project_id::int8 IS NULL OR t.project_id = :project_id) AND (:visible::int8[] IS NULL OR t.project_id = ANY(:visible))
+
 -- name: provider_counts
 -- What each provider did in the last hour.
 SELECT provider, kind, sum(count)::int8 AS count FROM statistic
-WHERE resolution = 60 AND starts_at > now() - interval '1 hour' AND provider <> '' GROUP BY 1, 2
+WHERE resolution = 60 AND starts_at > now() - interval '1 hour' AND campaign_id = 0 AND provider <> '' GROUP BY 1, 2
 
 -- name: provider_results
 SELECT provider, error, first_at, last_at, count, trigger_id FROM (

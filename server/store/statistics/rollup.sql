@@ -1,15 +1,16 @@
 -- Counts the record by minute and hour; see rollup.py.
 
 -- fragment: add_counted
--- A CTE that adds the rows of the CTE `counted` to the counts of their minute and their hour. Sorted, so that the rows
--- are always locked in the same order.
+-- A CTE that adds the rows of the CTE `counted` to the counts of their minute and their hour: those of their campaign,
+-- and those of all campaigns, which have the campaign 0. Sorted, so that the rows are always locked in the same order.
 added AS (
     INSERT INTO statistic AS s
         (resolution, starts_at, project_id, campaign_id, channel, provider, kind, bucket, count)
-    SELECT resolution, date_bin(resolution * interval '1 s', at, 'epoch'), project_id, campaign_id, channel,
-        provider, kind, bucket, count(*)
+    SELECT resolution, date_bin(resolution * interval '1 s', at, 'epoch'), project_id, coalesce(campaign_id, 0),
+        channel, provider, kind, bucket, count(*)
     FROM counted CROSS JOIN unnest(ARRAY[60, 3600]) AS resolution
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
+    GROUP BY resolution, 2, project_id, channel, provider, kind, bucket, ROLLUP (campaign_id)
+    ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
     ON CONFLICT (resolution, starts_at, project_id, campaign_id, channel, provider, kind, bucket)
         DO UPDATE SET count = s.count + excluded.count
 )

@@ -16,9 +16,9 @@ from tests.kit.until import until
 
 COUNTED = """
     INSERT INTO statistic
-    SELECT resolution, date_bin(resolution * interval '1 s', now(), 'epoch'), id, 9, 'push', 'hidden',
+    SELECT resolution, date_bin(resolution * interval '1 s', now(), 'epoch'), id, campaign, 'push', 'hidden',
         'delivered', 3, 5
-    FROM project, unnest(ARRAY[60, 3600]) AS resolution WHERE name = $1
+    FROM project, unnest(ARRAY[60, 3600]) AS resolution, unnest(ARRAY[0, 9]) AS campaign WHERE name = $1
 """
 MESSAGE = {"user": {"external_id": "statistics", "email": "statistics@example.com"}}
 

@@ -55,6 +55,7 @@ async def started(pool: Pool, kind: Kind, wanted: AdminFilter) -> uuid.UUID:
             wanted,
             projects=None,
             matching=COUNT,
+            is_partial=False,
             actor=Actor(ActorKind.ROBOT, "night watch", ()),
             address="192.0.2.1",
             request_id="r",

@@ -243,8 +243,8 @@ async def _four(pool: Pool) -> None:
 async def test_suppressions_that_match_are_removed(pool: Pool, wanted: dict[str, Any], gone: str) -> None:
     if "since" in wanted:
         wanted = {**wanted, "since": dt.datetime.now(dt.UTC) - wanted["since"]}
-    counts = await count_suppressions(pool, SuppressionFilter(**wanted), 100)
-    assert sum(one.recipients for one in counts) == len(gone)
+    counts, total = await count_suppressions(pool, SuppressionFilter(**wanted), 100)
+    assert sum(one.recipients for one in counts) == total == len(gone)
     assert len(await listed(pool, **wanted)) == len(gone)
     assert len(await listed(pool)) == 4  # counting and listing remove nothing
     assert await removed(pool, **wanted) == len(gone)
@@ -255,11 +255,13 @@ async def test_suppressions_that_match_are_removed(pool: Pool, wanted: dict[str,
 async def test_suppressions_are_counted_by_reason(pool: Pool) -> None:
     await refuse(pool, *[a_trigger(address=f"{n}@example.com") for n in range(3)])
     await refuse(pool, a_trigger(address="x@example.com"), words="550 other")
-    found = await count_suppressions(pool, SuppressionFilter(), 100)
+    found, total = await count_suppressions(pool, SuppressionFilter(), 100)
+    assert total == 4
     assert [(one.reason, one.recipients, one.channel) for one in found] == [
         ("550 unknown", 3, Channel.EMAIL), ("550 other", 1, Channel.EMAIL),
     ]  # fmt: skip
     assert found[0].first_at <= found[0].last_at
+    assert await count_suppressions(pool, SuppressionFilter(), 1) == (found[:1], 4)
 
 
 async def end(pool: Pool, *triggers: Trigger, outcome: AttemptOutcome = SUPPRESSED) -> None:
@@ -288,7 +290,7 @@ async def test_what_a_suppression_stopped_is_retried(pool: Pool) -> None:
     await refuse(pool, refused, other)
     await end(pool, later, orphan)
     wanted = SuppressionFilter(address=refused.address)
-    assert await count_stopped(pool, wanted) == 2
+    assert await count_stopped(pool, wanted) == (2, False)
     assert await remove(pool, wanted, retry=True) == Removed(1, 2)
     assert await remove(pool, wanted, retry=True) == Removed(0, 0)
     assert await states(pool, before, refused, later, other, orphan) == [

@@ -1,6 +1,7 @@
 """`python -m lab.strangers.busy SHARE`: use a share of one CPU until terminated, and nothing else.
 
-It stands in for an attacker that runs on the same machine: what remains slow without it is due to the attack.
+It takes the place of an attacker on the same machine: what is faster then was slowed by the attack itself,
+and not by the attacker's use of the CPU.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
+from clarion.admin.v1 import campaign_draft_pb2 as draft_pb
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..channels import CHANNELS
@@ -33,7 +34,10 @@ _PARTS = ("subject", "text", "html", "mjml", "title")
 
 
 def to_campaign(
-    request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest | pb.PreviewCampaignRequest,
+    request: pb.CreateCampaignRequest
+    | pb.UpdateCampaignRequest
+    | pb.PreviewCampaignRequest
+    | draft_pb.SaveCampaignDraftRequest,
     current: Campaign,
     providers: Collection[str] | None,
 ) -> Campaign:

@@ -11,13 +11,14 @@ from ..domain.campaign import Campaign, CampaignVersion
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin import campaigns as store
+from ..store.admin.drafts import find_draft
 from ..store.pool import Connection, Pool, reached
 from .call import AdminCall
 from .campaign_changes import CampaignChanges, find, require_editable, reread
 from .campaign_content import content_message, with_content_of
 from .campaign_diff import compared
 from .change import Change
-from .errors import VersionNotFound
+from .errors import DraftNotFound, VersionNotFound
 from .paging import page_start, page_token
 
 __all__ = ["CampaignVersions"]
@@ -83,8 +84,21 @@ class CampaignVersions(CampaignChanges):
         async with reached():
             _, campaign = await find(self.pool, call, request)
             older = await _version(self.pool, campaign, request.older_version)
-            newer = await _version(self.pool, campaign, request.newer_version)
-        return await asyncio.to_thread(compared, older.campaign, newer.campaign)
+            newer = await self._newer(campaign, request.newer_version)
+        return await asyncio.to_thread(compared, older.campaign, newer)
+
+    async def _newer(self, campaign: Campaign, number: int) -> Campaign:
+        """Return a version of a campaign, or the campaign with the content of its draft if the number is 0.
+
+        Raises:
+            DraftNotFound, VersionNotFound: It has none.
+        """
+        if number:
+            return (await _version(self.pool, campaign, number)).campaign
+        draft = await find_draft(self.pool, campaign)
+        if draft is None:
+            raise DraftNotFound.of(campaign.id)
+        return with_content_of(draft.campaign, campaign)
 
 
 async def _version(database: Pool | Connection, campaign: Campaign, number: int) -> CampaignVersion:

@@ -6,6 +6,7 @@ from ..errors import RequestError, ResourceNotFound
 
 __all__ = [
     "AdminKeyNotFound",
+    "DraftNotFound",
     "EtagMismatch",
     "OperationNotFound",
     "ResourceExists",
@@ -33,6 +34,12 @@ class SessionNotFound(ResourceNotFound):
     """There is no session with this id, or it has ended."""
 
     thing = "session"
+
+
+class DraftNotFound(ResourceNotFound):
+    """The campaign has no draft."""
+
+    thing = "draft of campaign"
 
 
 class VersionNotFound(ResourceNotFound):

@@ -13,6 +13,8 @@ from clarion.admin.v1 import (
     api_key_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
+    campaign_draft_pb2,
+    campaign_draft_pb2_grpc,
     campaign_pb2,
     campaign_pb2_grpc,
     delivery_pb2,
@@ -37,6 +39,7 @@ from ..store.pool import Pool
 from .admin_keys import AdminKeyServicer
 from .api_keys import ApiKeyServicer
 from .audit_log import AuditServicer
+from .campaign_drafts import CampaignDraftServicer
 from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
@@ -113,6 +116,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: CampaignServicer(backend.pool),
         campaign_pb2_grpc.add_CampaignServiceServicer_to_server,
         campaign_pb2_grpc.CampaignServiceStub,
+    ),
+    "campaign_drafts": Service(
+        campaign_draft_pb2.DESCRIPTOR.services_by_name["CampaignDraftService"],
+        lambda backend: CampaignDraftServicer(backend.pool),
+        campaign_draft_pb2_grpc.add_CampaignDraftServiceServicer_to_server,
+        campaign_draft_pb2_grpc.CampaignDraftServiceStub,
     ),
     "deliveries": Service(
         delivery_pb2.DESCRIPTOR.services_by_name["DeliveryService"],

@@ -13,6 +13,7 @@ import msgspec
 __all__ = [
     "TEST_PROVIDER",
     "Campaign",
+    "CampaignDraft",
     "CampaignState",
     "CampaignVersion",
     "Channel",
@@ -138,6 +139,18 @@ class CampaignVersion:
     created_at: dt.datetime | None
     """None if an older version of Clarion created it."""
     created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDraft:
+    """The draft of a campaign: content that is not in force."""
+
+    campaign: Campaign
+    """The campaign with the content of the draft."""
+    base_version: int
+    """The version of the campaign that the draft was made from."""
+    saved_at: dt.datetime
+    saved_by: str
 
 
 def lane_of(channel: Channel, providers: Sequence[str]) -> str:

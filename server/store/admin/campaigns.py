@@ -26,6 +26,8 @@ __all__ = [
     "all_campaigns",
     "apply_campaign",
     "apply_campaigns",
+    "content_json",
+    "content_of_json",
     "find_campaign",
     "find_version",
     "list_campaigns",
@@ -208,13 +210,23 @@ async def _keep_version(connection: Connection, project_id: int, campaign_id: in
     await connection.execute(*_SQL["keep_version"](project_id=project_id, id=campaign_id, author=author))
 
 
-def _version(row: asyncpg.Record) -> CampaignVersion:
-    content = msgspec.json.decode(row["content"])
+def content_json(campaign: Campaign) -> str:
+    """Return a campaign as JSON, in the form in which its versions are kept."""
+    values = {**_values(campaign), "revision": campaign.revision, "archived_at": campaign.archived_at}
+    return msgspec.json.encode(values).decode()
+
+
+def content_of_json(text: str) -> Campaign:
+    """Return the campaign that `content_json`, or PostgreSQL when it kept a version, wrote."""
+    content = msgspec.json.decode(text)
     archived_at = content.get("archived_at")
     content["archived_at"] = dt.datetime.fromisoformat(archived_at) if archived_at else None
     # Versions that were kept when the table was made lack its newest columns.
-    campaign = _campaign({"managed_by": None, **content})
-    return CampaignVersion(campaign, row["created_at"], row["created_by"])
+    return _campaign({"managed_by": None, **content})
+
+
+def _version(row: asyncpg.Record) -> CampaignVersion:
+    return CampaignVersion(content_of_json(row["content"]), row["created_at"], row["created_by"])
 
 
 def _values(campaign: Campaign) -> dict[str, object]:

@@ -22,18 +22,19 @@ import asyncpg
 
 import gateway
 from gateway import GatewaySettings
-from server.admin.client import command_line_call
+from server.admin.client import LocalAdmin
 from server.config import load
 from server.domain.key import Scope, new_secret
-from server.domain.operator import Role
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.health_check import wait_serving
-from server.store.admin import keys
+from server.store.admin import keys, projects
 from server.store.schema.migrate import migrate
 from server.up import demo
 from server.up.data_folder import RunDir
+from server.wiring.campaign_file import read
 from server.wiring.campaigns import apply_campaign_file
 from server.wiring.common import build_providers, opened_pool, with_database
+from server.wiring.operators import build_backend
 
 from .errors import LabError
 from .process import Process, free_port, module_env
@@ -298,9 +299,9 @@ async def _prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[i
     settings = with_database(load(None, env), url)
     secret = new_secret()
     async with opened_pool(settings) as pool:
-        project_id, _ = await apply_campaign_file(
-            pool, campaigns, build_providers(settings), command_line_call(Role.AUTHOR)
-        )
+        admin = LocalAdmin(build_backend(settings, pool))
+        await apply_campaign_file(admin, campaigns, build_providers(settings))
+        project_id = await projects.ensure_project(pool, read(campaigns).project)
         await keys.create_key(pool, secret, project_id=project_id, name="lab", scopes={Scope.TRIGGER})
     return project_id, secret
 

@@ -33,6 +33,7 @@ GROUPS = (
     "deliveries",
     "gateway",
     "keys",
+    "operations",
     "operators",
     "projects",
     "providers",

@@ -37,6 +37,7 @@ def to_campaign(
     request: pb.CreateCampaignRequest
     | pb.UpdateCampaignRequest
     | pb.PreviewCampaignRequest
+    | pb.AppliedCampaign
     | draft_pb.SaveCampaignDraftRequest,
     current: Campaign,
     providers: Collection[str] | None,

@@ -18,6 +18,7 @@ from ..store.records.waiting import find_providers
 from .call import AdminCall
 from .campaign_changes import find, number_of, record, require_editable, reread
 from .campaign_content import campaign_message, to_campaign
+from .campaign_files import apply_campaigns
 from .campaign_versions import CampaignVersions
 from .change import Change, changing
 from .delivery_filters import campaign_id_in
@@ -81,11 +82,13 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
     ) -> pb.CreateCampaignResponse:
         """Create a campaign."""
         require_valid(request)
+        # Before the transaction, so that a call never holds a connection while it waits for another.
+        providers = await self._providers()
         async with changing(self.pool, call) as change:
             project = await call.project(change.connection, request.project)
             number = number_of(request)
             empty = Campaign(project.id, number, "", Channel.EMAIL, ())
-            wanted = to_campaign(request, empty, await find_providers(self.pool))
+            wanted = to_campaign(request, empty, providers)
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
                 raise ResourceExists(f"Project {project.name} has already a campaign {number}.")
             made = await reread(change.connection, wanted)
@@ -142,6 +145,12 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
         return pb.ReleaseCampaignResponse(
             campaign=await self.change(request, call, "campaign.release", release)
         )
+
+    async def ApplyCampaigns(  # noqa: N802 - gRPC's name
+        self, request: pb.ApplyCampaignsRequest, call: AdminCall
+    ) -> pb.ApplyCampaignsResponse:
+        """Create or replace the campaigns of a file, or compare them."""
+        return await apply_campaigns(self.pool, request, call)
 
     async def PreviewCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.PreviewCampaignRequest, call: AdminCall

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from ..domain.operator import COMMAND_LINE, Actor, ActorKind, Role
-from ..errors import ClarionError, RequestError
+from ..errors import ClarionError, InvalidRequest, RequestError, Violation
 from .call import AdminCall, required_role
 from .services import SERVICES, Backend
 
@@ -28,6 +28,9 @@ _SECONDS = 60.0
 
 class AdminClient(Protocol):
     """Calls methods of the admin API: `await client.call("projects", "GetProject", request)`."""
+
+    is_local: bool
+    """Whether calls stay in this process, where the gateway's limits do not apply."""
 
     async def call(self, service: str, method: str, request: Any) -> Any:
         """Call a method and return its response.
@@ -50,6 +53,8 @@ class LocalAdmin:
         backend: What the services work with.
     """
 
+    is_local = True
+
     def __init__(self, backend: Backend) -> None:
         self._servicers = {name: service.build(backend) for name, service in SERVICES.items()}
 
@@ -68,6 +73,8 @@ class RemoteAdmin:
         channel: A channel to the gateway.
         secret: An admin key.
     """
+
+    is_local = False
 
     def __init__(self, channel: grpc.aio.Channel, secret: str) -> None:
         self._stubs = {name: service.stub(channel) for name, service in SERVICES.items()}
@@ -88,12 +95,17 @@ def _converted() -> Iterator[None]:
     except grpc.aio.AioRpcError as error:
         call: Any = error  # the type stub does not know the errors of grpc.aio
         status = rpc_status.from_call(call)
-        info = error_details_pb2.ErrorInfo()
-        for detail in status.details if status else ():
-            if detail.Unpack(info):
-                converted = RequestError(error.details() or "", metadata=dict(info.metadata))
-                converted.reason = info.reason
-                raise converted from error
+        info, invalid = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        known = [
+            detail.Unpack(info) or detail.Unpack(invalid) for detail in (status.details if status else ())
+        ]
+        violations = [Violation(one.field, one.description, one.reason) for one in invalid.field_violations]
+        if violations:
+            raise InvalidRequest(violations) from error
+        if any(known):
+            converted = RequestError(error.details() or "", metadata=dict(info.metadata))
+            converted.reason = info.reason
+            raise converted from error
         raise ClarionError(f"the gateway cannot be called: {error.details()}") from error
 
 

@@ -9,12 +9,11 @@ import click
 
 from clarion.admin.v1 import campaign_pb2 as pb
 
-from ..domain.operator import Role
-from ..errors import ConfigError
-from .common import Invocation, echo, json_option, run, show_json, table
-from .messages import as_data, moment, show_list, show_one
+from .common import echo, json_option, run, show_json, table
+from .messages import as_data, in_lines, moment, show_list, show_one
 from .preview import preview
 from .remote import Admin, admin_options
+from .which_campaign import project_of
 
 __all__ = ["campaigns"]
 
@@ -38,22 +37,18 @@ campaigns.add_command(preview)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace campaigns that were changed in the portal.")
 @json_option
-@click.pass_obj
-def apply(invocation: Invocation, *, file: Path, overwrite: bool, as_json: bool) -> None:
-    """Write the campaigns of a YAML or TOML FILE to the database; if one is invalid, write none.
+@admin_options
+def apply(*, admin: Admin, file: Path, overwrite: bool, as_json: bool) -> None:
+    """Create or change the campaigns of a YAML or TOML FILE; if one is invalid, change none.
 
     They are then managed by the file, and read-only in the portal until they are released there.
     """
-    from ..admin.client import command_line_call  # noqa: PLC0415 - see server/cli.py
-    from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415
-    from ..wiring.common import build_providers  # noqa: PLC0415
-
-    providers = build_providers(invocation.settings())
-    call = command_line_call(Role.AUTHOR)
+    from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415 - see server/cli.py
 
     async def work() -> dict[int, str]:
-        async with invocation.database() as pool:
-            return (await apply_campaign_file(pool, file, providers, call, overwrite=overwrite))[1]
+        providers = admin.configured_providers()
+        async with admin.opened() as client:
+            return await apply_campaign_file(client, file, providers, overwrite=overwrite)
 
     results = run(work())
     if as_json:
@@ -65,17 +60,15 @@ def apply(invocation: Invocation, *, file: Path, overwrite: bool, as_json: bool)
 @campaigns.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-@click.pass_obj
-def diff(invocation: Invocation, *, file: Path, as_json: bool) -> None:
-    """Show how the campaigns of FILE differ from the database. Change nothing."""
+@admin_options
+def diff(*, admin: Admin, file: Path, as_json: bool) -> None:
+    """Show how the campaigns of FILE differ from those of its project. Change nothing."""
     from ..wiring.campaigns import compare_campaign_file  # noqa: PLC0415 - see server/cli.py
-    from ..wiring.common import build_providers  # noqa: PLC0415
-
-    providers = build_providers(invocation.settings())
 
     async def work() -> dict[int, list[str]]:
-        async with invocation.database() as pool:
-            return await compare_campaign_file(pool, file, providers)
+        providers = admin.configured_providers()
+        async with admin.opened() as client:
+            return await compare_campaign_file(client, file, providers)
 
     found = run(work())
     if as_json:
@@ -121,10 +114,30 @@ def _row(one: pb.Campaign) -> dict[str, object]:
 @campaigns.command()
 @click.argument("campaign_id", type=_ID)
 @_project
+@click.option("--version", type=_ID, metavar="NUMBER", help="Show this version.  [default: the current one]")
+@json_option
 @admin_options
-def show(*, admin: Admin, campaign_id: int, project: str) -> None:
-    """Show a campaign and its templates as JSON."""
-    show_json(as_data(_changed(admin, "GetCampaign", campaign_id, project)))
+def show(*, admin: Admin, campaign_id: int, project: str, version: int | None, as_json: bool) -> None:
+    """Show a campaign, or a version of it, and its templates."""
+    where = project or project_of(admin, campaign_id)
+    if version is None:
+        current = _changed(admin, "GetCampaign", campaign_id, where)
+        show_one(current, _in_full(_row(current), current.content), as_json=as_json)
+        return
+    request = pb.GetCampaignVersionRequest(project=where, campaign_id=str(campaign_id), version=str(version))
+    one: pb.CampaignVersion = admin.call(_SERVICE, "GetCampaignVersion", request).campaign_version
+    show_one(one, _in_full(_version_row(one), one.content), as_json=as_json)
+
+
+def _in_full(row: dict[str, object], content: pb.CampaignContent) -> str:
+    """Return the text of a row and of all templates."""
+    parts = [
+        f"\n--- {template.locale}.{field.name} ---\n{source}"
+        for template in content.templates
+        for field, source in template.ListFields()
+        if field.name != "locale"
+    ]
+    return "\n".join([in_lines({**row, "SENDER": content.sender or None}), *parts])
 
 
 @campaigns.command()
@@ -134,7 +147,7 @@ def show(*, admin: Admin, campaign_id: int, project: str) -> None:
 @admin_options
 def versions(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """List the versions of a campaign, the newest first."""
-    where = project or _project_of(admin, campaign_id)
+    where = project or project_of(admin, campaign_id)
     request = pb.ListCampaignVersionsRequest(project=where, campaign_id=str(campaign_id))
     found = admin.collect(_SERVICE, "ListCampaignVersions", request)
     show_list(found, _version_row, "versions", as_json=as_json)
@@ -158,7 +171,7 @@ def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
 @admin_options
 def compare(*, admin: Admin, campaign_id: int, older: int, newer: int, project: str, as_json: bool) -> None:
     """Show what changed from version OLDER of a campaign to version NEWER."""
-    where = project or _project_of(admin, campaign_id)
+    where = project or project_of(admin, campaign_id)
     request = pb.CompareCampaignVersionsRequest(
         project=where, campaign_id=str(campaign_id), older_version=older, newer_version=newer
     )
@@ -215,25 +228,7 @@ def _show(campaign: pb.Campaign, *, as_json: bool) -> None:
 def _changed(admin: Admin, method: str, campaign_id: int, project: str, **more: Any) -> pb.Campaign:
     """Call a method that takes and returns one campaign."""
     kind = getattr(pb, f"{method}Request")
-    where = project or _project_of(admin, campaign_id)
+    where = project or project_of(admin, campaign_id)
     request = kind(project=where, campaign_id=str(campaign_id), **more)
     campaign: pb.Campaign = admin.call(_SERVICE, method, request).campaign
     return campaign
-
-
-def _project_of(admin: Admin, campaign_id: int) -> str:
-    """Return the name of the only project that has a campaign with this ID.
-
-    Raises:
-        ConfigError: None has one, or several have.
-    """
-    request = pb.ListCampaignsRequest(campaign_id=str(campaign_id))
-    found = admin.collect(_SERVICE, "ListCampaigns", request)
-    names: list[str] = sorted(one.project for one in found)
-    if not names:
-        raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
-    if len(names) > 1:
-        raise ConfigError(
-            f"several projects have a campaign {campaign_id}; add --project, one of {', '.join(names)}"
-        )
-    return names[0]

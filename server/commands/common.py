@@ -41,6 +41,7 @@ __all__ = [
     "json_option",
     "run",
     "show_json",
+    "show_result",
     "table",
 ]
 
@@ -151,6 +152,14 @@ def as_json(value: object) -> Any:
 def show_json(value: object) -> None:
     """Print a value as JSON."""
     echo(json.dumps(as_json(value), indent=2, ensure_ascii=False))
+
+
+def show_result(values: Mapping[str, object], text: str, *, as_json: bool) -> None:
+    """Print what a command did: as JSON, or as the text that says the same to people."""
+    if as_json:
+        show_json(values)
+    else:
+        echo(text)
 
 
 def echo(text: str) -> None:

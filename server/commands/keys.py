@@ -8,11 +8,8 @@ import uuid
 import click
 
 from clarion.admin.v1 import api_key_pb2 as pb
-from clarion.admin.v1 import project_pb2
 
-from ..admin.client import AdminClient
 from ..domain.key import KeyState, Scope
-from ..errors import RequestError, ResourceNotFound
 from .common import json_option, run
 from .durations import duration
 from .limits import in_words, limit_options, new_limit
@@ -28,7 +25,7 @@ _LONGEST_OVERLAP = dt.timedelta(days=90)
 
 @click.group()
 def keys() -> None:
-    """Create, list, show, limit, rotate and revoke API keys."""
+    """Create, list, show, change, rotate and revoke API keys."""
 
 
 @keys.command()
@@ -86,24 +83,17 @@ def create(
         kind="test" if test else "live",
     )
 
+    from ..wiring.campaigns import ensure_project  # noqa: PLC0415 - see server/cli.py
+
     async def work() -> pb.CreateApiKeyResponse:
         async with admin.opened() as client:
-            await _ensure_project(client, project)
+            await ensure_project(client, project)
             made: pb.CreateApiKeyResponse = await client.call("api_keys", "CreateApiKey", request)
             return made
 
     made = run(work())
     about = f"{_about(made.api_key)} The key is valid within a second."
     show_secret(made.api_key, made.secret, about, as_json=as_json)
-
-
-async def _ensure_project(client: AdminClient, name: str) -> None:
-    try:
-        await client.call("projects", "GetProject", project_pb2.GetProjectRequest(project=name))
-    except RequestError as error:
-        if error.reason != ResourceNotFound.reason:
-            raise
-        await client.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=name))
 
 
 @keys.command(name="list")
@@ -177,6 +167,44 @@ def limit_key(
     key = admin.call("api_keys", "UpdateApiKey", request).api_key
     text = f"limit of key {key.key_id} ({key.display_name}): {in_words(limit_of(key))}"
     show_one(key, text, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id", type=click.UUID)
+@click.option("--name", help="What the key is used for.")
+@click.option(
+    "--expires-in",
+    type=click.IntRange(1, _MAX_DAYS),
+    metavar="DAYS",
+    help="Days from now until the key expires.",
+)
+@click.option("--never-expires", is_flag=True, help="Remove the key's expiry.")
+@json_option
+@admin_options
+def update(
+    *,
+    admin: Admin,
+    key_id: uuid.UUID,
+    name: str | None,
+    expires_in: int | None,
+    never_expires: bool,
+    as_json: bool,
+) -> None:
+    """Change the name or the expiry of a key, by its ID. Takes effect within a second."""
+    if expires_in is not None and never_expires:
+        raise click.UsageError("give either --expires-in or --never-expires")
+    if name is None and expires_in is None and not never_expires:
+        raise click.UsageError("give --name, --expires-in or --never-expires")
+    request = pb.UpdateApiKeyRequest(key_id=str(key_id), display_name=name)
+    if name is not None:
+        request.update_mask.paths.append("display_name")
+    if expires_in is not None:
+        request.expire_time.FromDatetime(dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in))
+    if expires_in is not None or never_expires:
+        request.update_mask.paths.append("expire_time")
+    key = admin.call("api_keys", "UpdateApiKey", request).api_key
+    expiry = f"expires {moment(key.expire_time)}" if key.HasField("expire_time") else "does not expire"
+    show_one(key, f"key {key.key_id} ({key.display_name}) {expiry}", as_json=as_json)
 
 
 @keys.command()

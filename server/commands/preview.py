@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..domain.campaign import Campaign
+from clarion.admin.v1 import campaign_pb2 as pb
+from clarion.admin.v1 import project_pb2
+
+from ..domain.campaign import Campaign, Channel
 from ..domain.delivery_errors import DeliveryError
 from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
-from ..store.admin import campaigns, projects
-from ..store.pool import reached
-from .common import Invocation, as_json, echo, json_option, run, show_json
+from .common import as_json, echo, json_option, show_json
+from .remote import Admin, admin_options
+from .which_campaign import project_of
 
 if TYPE_CHECKING:
     from ..channels.base import Message
@@ -33,12 +36,12 @@ _ONE_LINE = {"subject", "title", "unsubscribe_url"}
 
 
 @click.command()
-@click.argument("campaign_id", type=int)
+@click.argument("campaign_id", type=click.IntRange(1, 2**63 - 1))
 @click.option("--project", help="The campaign's project, if several projects have a campaign with this ID.")
 @click.option(
     "--file",
     type=click.Path(path_type=Path),
-    help="Read the campaign from this file, not the database.",
+    help="Read the campaign from this file.",
 )
 @click.option("--locale", default="", help="BCP 47 language tag of the user.")
 @click.option("--timezone", default="", help="IANA time zone of the user.")
@@ -46,11 +49,10 @@ _ONE_LINE = {"subject", "title", "unsubscribe_url"}
 @click.option("--event", default="{}", metavar="JSON|@FILE", help="Event of the trigger.")
 @click.option("--part", type=click.Choice(["html", "text", "subject", "title"]), help="Print only this part.")
 @json_option
-@click.pass_obj
+@admin_options
 def preview(
-    invocation: Invocation,
-    /,
     *,
+    admin: Admin,
     campaign_id: int,
     project: str | None,
     file: Path | None,
@@ -65,7 +67,7 @@ def preview(
     if file:
         campaign, zone = _from_file(file, campaign_id, project), "UTC"
     else:
-        campaign, zone = run(_from_database(invocation, campaign_id, project))
+        campaign, zone = _from_api(admin, campaign_id, project)
     trigger = _trigger(campaign, **data)
     message, cost = _rendered(campaign, trigger, zone)
     parts = {name: text for name in _PARTS if (text := getattr(message, _member(message, name), ""))}
@@ -93,21 +95,16 @@ def _from_file(path: Path, campaign_id: int, project: str | None) -> Campaign:
     return found
 
 
-async def _from_database(
-    invocation: Invocation, campaign_id: int, project: str | None
-) -> tuple[Campaign, str]:
+def _from_api(admin: Admin, campaign_id: int, project: str | None) -> tuple[Campaign, str]:
     """Return a campaign and its project's time zone."""
-    async with invocation.database() as pool, reached():
-        by_id = {one.id: one for one in await projects.list_projects(pool) if project in {None, one.name}}
-        async with pool.acquire() as connection:
-            everything = await campaigns.all_campaigns(connection, templates=True)
-    found = [one for one in everything if one.id == campaign_id and one.project_id in by_id]
-    if not found:
-        raise ConfigError(f"there is no campaign {campaign_id}; `clarion campaigns list` shows them")
-    if len(found) > 1:
-        names = ", ".join(sorted(by_id[one.project_id].name for one in found))
-        raise ConfigError(f"several projects have a campaign {campaign_id}; add --project, one of {names}")
-    return found[0], by_id[found[0].project_id].timezone
+    from ..admin.campaign_content import to_campaign  # noqa: PLC0415 - see server/cli.py
+
+    where = project or project_of(admin, campaign_id)
+    request = pb.GetCampaignRequest(project=where, campaign_id=str(campaign_id))
+    found: pb.Campaign = admin.call("campaigns", "GetCampaign", request).campaign
+    home = admin.call("projects", "GetProject", project_pb2.GetProjectRequest(project=where)).project
+    applied = pb.AppliedCampaign(campaign_id=str(campaign_id), content=found.content)
+    return to_campaign(applied, Campaign(0, campaign_id, "", Channel.EMAIL, ()), None), home.timezone
 
 
 def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event: str) -> Trigger:

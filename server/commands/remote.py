@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import grpc
@@ -19,6 +19,9 @@ from ..admin.client import AdminClient, LocalAdmin, RemoteAdmin
 from ..errors import ConfigError
 from ..process.tasks import Tasks
 from .common import Invocation, run
+
+if TYPE_CHECKING:
+    from ..dispatcher.providers.base import Provider
 
 __all__ = ["ADMIN_KEY", "Admin", "admin_options", "pages"]
 
@@ -111,6 +114,16 @@ class Admin:
                     request.MergeFrom(type(request)(**{cursor: getattr(step, cursor)}))
 
         return run(work())
+
+    def configured_providers(self) -> Mapping[str, Provider] | None:
+        """Return the providers of the settings; None with a gateway, whose servers know them.
+
+        Raises:
+            ConfigError: A setting is invalid.
+        """
+        from ..wiring.common import build_providers  # noqa: PLC0415 - see server/cli.py
+
+        return build_providers(self.invocation.settings()) if self.target is None else None
 
     def _channel(self, target: str) -> grpc.aio.Channel:
         address = target.removeprefix(_TLS).removeprefix(_PLAIN).rstrip("/")

@@ -14,7 +14,7 @@ import click
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..errors import ConfigError
-from .common import CHANNEL, MOMENT, as_utc, echo, json_option, run, table
+from .common import CHANNEL, MOMENT, as_utc, json_option, run, show_json, show_result, table
 from .csv_cells import cell, without_quote
 from .messages import as_data, enum_name, moment, show_list, word
 from .remote import Admin, admin_options, pages
@@ -84,20 +84,24 @@ def _row(one: pb.Suppression) -> dict[str, object]:
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--project", required=True, help="Name of the project.")
 @click.option("--reason", required=True, help="Why, for other operators.")
+@json_option
 @admin_options
-def add(*, admin: Admin, channel: str, addresses: tuple[str, ...], project: str, reason: str) -> None:
+def add(
+    *, admin: Admin, channel: str, addresses: tuple[str, ...], project: str, reason: str, as_json: bool
+) -> None:
     """Suppress ADDRESSES on CHANNEL: no campaign of the project sends to them."""
     request = pb.AddSuppressionsRequest(project=project, channel=channel, addresses=addresses, reason=reason)
     added = admin.call(_SERVICE, "AddSuppressions", request).added
-    echo(f"added {_count(added, 'suppression')}; {len(addresses) - added} existed already")
+    _show_added(added, len(addresses), as_json=as_json)
 
 
 @suppressions.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--project", required=True, help="Name of the project.")
 @click.option("--reason", default="imported", show_default=True, help="Reason where the file has none.")
+@json_option
 @admin_options
-def import_file(*, admin: Admin, file: Path, project: str, reason: str) -> None:
+def import_file(*, admin: Admin, file: Path, project: str, reason: str, as_json: bool) -> None:
     """Suppress the recipients in FILE, a CSV file with the columns channel, address and, if known, reason.
 
     Recipients that are suppressed already stay as they are, so an interrupted import can be repeated.
@@ -117,8 +121,13 @@ def import_file(*, admin: Admin, file: Path, project: str, reason: str) -> None:
         return added
 
     total = sum(map(len, groups.values()))
-    added = run(work())
-    echo(f"added {_count(added, 'suppression')}; {total - added} existed already")
+    _show_added(run(work()), total, as_json=as_json)
+
+
+def _show_added(added: int, total: int, *, as_json: bool) -> None:
+    existed = total - added
+    text = f"added {_count(added, 'suppression')}; {existed} existed already"
+    show_result({"added": added, "existed": existed}, text, as_json=as_json)
 
 
 def _read_csv(file: Path, reason: str) -> dict[tuple[str, str], list[str]]:
@@ -169,6 +178,7 @@ def export(*, admin: Admin, channel: str | None, **chosen: Any) -> None:
 @_filters
 @click.option("--retry", is_flag=True, help="Also retry the messages that the suppressions stopped.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed, by reason.")
+@json_option
 @admin_options
 def remove(
     *,
@@ -179,6 +189,7 @@ def remove(
     only_channel: str | None,
     retry: bool,
     dry_run: bool,
+    as_json: bool,
     **chosen: Any,
 ) -> None:
     """Allow messages to ADDRESS on CHANNEL again, or to --all that match.
@@ -197,7 +208,7 @@ def remove(
         counted = pb.CountSuppressionsRequest(
             channel=enum_name("CHANNEL_", where), address=address, **_chosen(chosen)
         )
-        _show_dry_run(admin.call(_SERVICE, "CountSuppressions", counted), retry=retry)
+        _show_dry_run(admin.call(_SERVICE, "CountSuppressions", counted), retry=retry, as_json=as_json)
         return
     request = pb.RemoveSuppressionsRequest(channel=where, address=address, retry=retry, **_chosen(chosen))
     steps = admin.repeat(_SERVICE, "RemoveSuppressions", request, "until")
@@ -206,10 +217,14 @@ def remove(
         raise ConfigError(f"{address} is not suppressed for {channel}; see `clarion suppressions list`")
     counted_text = _count(removed, "suppression")
     done = f"{address} is no longer suppressed for {channel}" if address else f"removed {counted_text}"
-    echo(f"{done}; retrying {_count(retried, 'message')}" if retry else done)
+    text = f"{done}; retrying {_count(retried, 'message')}" if retry else done
+    show_result({"removed": removed, "retried": retried}, text, as_json=as_json)
 
 
-def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool) -> None:
+def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool, as_json: bool) -> None:
+    if as_json:
+        show_json(as_data(found))
+        return
     table(
         [
             {

@@ -11,7 +11,7 @@ import click
 from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..errors import ConfigError
-from .common import MOMENT, as_utc, json_option, show_json, table
+from .common import MOMENT, as_utc, json_option, show_json, show_result, table
 from .messages import as_data, moment
 from .remote import Admin, admin_options
 
@@ -78,8 +78,11 @@ def next_attempt(message: pb.WebhookMessage) -> str | None:
 @click.option(
     "--all-failed", "endpoint_id", type=click.UUID, metavar="ID", help="All failed messages to this endpoint."
 )
+@json_option
 @admin_options
-def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None) -> None:
+def retry(
+    *, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid.UUID | None, as_json: bool
+) -> None:
     """Retry failed messages, by ID or all of an endpoint.
 
     Retries dead messages and those that wait for another attempt. They are due immediately, get all attempts
@@ -97,7 +100,7 @@ def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid
             f"{which}; only failed messages that are not queued or in flight and whose endpoint exists are"
             " retried: see `clarion webhooks log`"
         )
-    click.echo(f"retrying {_messages(count)}")
+    show_result({"retried": count}, f"retrying {_messages(count)}", as_json=as_json)
 
 
 @click.command()
@@ -108,8 +111,9 @@ def retry(*, admin: Admin, message_ids: tuple[uuid.UUID, ...], endpoint_id: uuid
     required=True,
     help="The time of the earliest event (UTC), such as 2026-01-31T08:00:00.",
 )
+@json_option
 @admin_options
-def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime) -> None:
+def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime, as_json: bool) -> None:
     """Send the messages of an endpoint since a time again.
 
     They are sent whether they were delivered or not, and keep their `webhook-id`, by which
@@ -117,7 +121,8 @@ def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime) -> None:
     """
     request = pb.ReplayWebhookMessagesRequest(webhook_id=str(webhook_id), since=as_utc(since))
     steps = admin.repeat(_SERVICE, "ReplayWebhookMessages", request, "after")
-    click.echo(f"replaying {_messages(sum(one.replayed for one in steps))}")
+    count = sum(one.replayed for one in steps)
+    show_result({"replayed": count}, f"replaying {_messages(count)}", as_json=as_json)
 
 
 def _messages(count: int) -> str:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from clarion.admin.v1 import operator_pb2
 
-from ..admin.client import LocalAdmin, command_line_call
+from ..admin.client import LocalAdmin
 from ..config import Settings
 from ..domain.key import Scope, new_secret
 from ..domain.operator import Role
 from ..store.admin import campaigns, keys, projects
-from ..store.pool import Pool
 from ..wiring.campaigns import apply_campaign_file
 from ..wiring.common import build_providers, opened_pool
 from ..wiring.operators import build_backend
@@ -40,23 +39,22 @@ async def prepare_demo(settings: Settings, data: Path) -> str:
         secret = new_secret()
         _keep(data / DEMO_KEY_FILE, secret)
     async with opened_pool(settings) as pool:
+        admin = LocalAdmin(build_backend(settings, pool))
         project_id = await projects.ensure_project(pool, demo.PROJECT)
         if not await campaigns.list_campaigns(pool, project_id, limit=1):
             # Only at the first start: later changes to the demo's campaigns are kept.
-            call = command_line_call(Role.AUTHOR)
-            await apply_campaign_file(pool, demo.CAMPAIGNS, build_providers(settings), call)
+            await apply_campaign_file(admin, demo.CAMPAIGNS, build_providers(settings))
         await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_SCOPES)
         if not _kept(data / DEMO_ADMIN_KEY_FILE):
-            _keep(data / DEMO_ADMIN_KEY_FILE, await _create_admin_key(settings, pool))
+            _keep(data / DEMO_ADMIN_KEY_FILE, await _create_admin_key(admin))
     return secret
 
 
-async def _create_admin_key(settings: Settings, pool: Pool) -> str:
+async def _create_admin_key(admin: LocalAdmin) -> str:
     """Create an admin key for the portal; return its secret."""
     request = operator_pb2.CreateAdminKeyRequest(
         display_name="demo", grants=[operator_pb2.Grant(role=Role.ADMIN)], expires_in_days=_ADMIN_DAYS
     )
-    admin = LocalAdmin(build_backend(settings, pool))
     made: operator_pb2.CreateAdminKeyResponse = await admin.call("admin_keys", "CreateAdminKey", request)
     return made.secret
 

@@ -117,8 +117,10 @@ def _decode_yaml(text: bytes, **options: Any) -> CampaignFile:
     return found
 
 
-def to_campaigns(file: CampaignFile, project_id: int, providers: Mapping[str, Provider]) -> list[Campaign]:
-    """Return the file's campaigns, checked against the configured providers.
+def to_campaigns(
+    file: CampaignFile, project_id: int, providers: Mapping[str, Provider] | None
+) -> list[Campaign]:
+    """Return the file's campaigns, checked against the configured providers, unless they are not known.
 
     Raises:
         ConfigError: the campaigns are invalid; one line for each problem.
@@ -178,7 +180,7 @@ def _both_given(entry: _Entry) -> list[str]:
     return ["set either provider or providers, not both"] if entry.provider and entry.providers else []
 
 
-def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
+def _problems(campaign: Campaign, providers: Mapping[str, Provider] | None) -> list[str]:
     problems = _provider_problems(campaign, providers)
     problems += CHANNELS[campaign.channel].campaign_problems(campaign)
     if not campaign.templates:
@@ -188,12 +190,14 @@ def _problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str
     return problems + check_templates(campaign)
 
 
-def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider]) -> list[str]:
+def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider] | None) -> list[str]:
     problems = []
     if not campaign.providers:
         problems.append("provider is missing; set it to a configured provider, or set providers to several")
     if len(set(campaign.providers)) < len(campaign.providers):
         problems.append("providers names a provider twice")
+    if providers is None:
+        return problems
     for name in campaign.providers:
         provider = providers.get(name)
         if provider is None:

@@ -1,106 +1,147 @@
-"""Applies campaign files to the database, and compares them with it."""
+"""Applies campaign files by the admin API, and compares them with what is there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from ..admin.call import AdminCall
-from ..admin.campaign_content import changed_fields, values_of
-from ..admin.change import changing
+from clarion.admin.v1 import campaign_pb2 as pb
+from clarion.admin.v1 import project_pb2
+
+from ..admin.campaign_content import content_message
+from ..admin.client import AdminClient
 from ..dispatcher.providers.base import Provider
 from ..domain.campaign import Campaign
-from ..errors import ConfigError
-from ..store.admin import campaigns as store
-from ..store.admin.projects import ensure_project, find_project
-from ..store.pool import Pool, reached
+from ..errors import ConfigError, InvalidRequest, RequestError, ResourceNotFound
 from .campaign_file import read, to_campaigns
 
-__all__ = ["apply_campaign_file", "compare_campaign_file"]
+__all__ = ["apply_campaign_file", "compare_campaign_file", "ensure_project"]
 
+_LARGEST_CALL = 60_000
+"""Bytes of a call through a gateway, whose limit is 65,536 by default."""
 _NO_PROJECT = 0
 
 
 async def apply_campaign_file(
-    pool: Pool,
+    client: AdminClient,
     path: Path,
-    providers: Mapping[str, Provider],
-    call: AdminCall,
+    providers: Mapping[str, Provider] | None,
     *,
     overwrite: bool = False,
-) -> tuple[int, dict[int, str]]:
-    """Write a file's campaigns to the database, which are then managed by the file.
+) -> dict[int, str]:
+    """Write a file's campaigns, which are then managed by the file.
 
     Args:
-        pool: The database.
+        client: Calls the admin API.
         path: The file.
-        providers: The configured providers.
-        call: The caller that applies it, for the audit log.
+        providers: The configured providers; None if only the servers know them.
         overwrite: Whether to replace campaigns that were changed in the portal or by another file.
 
     Returns:
-        The project's ID, and what happened to each campaign by its ID.
+        What happened to each campaign by its ID: `created`, `changed` or `unchanged`.
 
     Raises:
-        ConfigError: the file is invalid, or would overwrite changes; nothing is written.
-        StoreUnavailable: the database cannot be reached.
+        ConfigError: The file is invalid; nothing is written.
+        RequestError: The file would overwrite changes, or the caller may not apply it; nothing is written.
+        StoreUnavailable: The database cannot be reached.
     """
-    file = read(path)
-    checked = to_campaigns(file, _NO_PROJECT, providers)  # an invalid file creates no project
-    async with reached():
-        project_id = await ensure_project(pool, file.project)
-    results: dict[int, str] = {}
-    async with changing(pool, call) as change:
-        for one in checked:
-            wanted = replace(one, project_id=project_id, managed_by=path.name)
-            before = await store.find_campaign(change.connection, project_id, one.id, lock=True)
-            if before and not overwrite:
-                _require_managed(before, wanted)
-            results[one.id] = await store.apply_campaign(change.connection, wanted, call.actor.name)
-            if results[one.id] != "unchanged":
-                await change.record(
-                    "campaign.apply",
-                    f"campaign/{file.project}/{one.id}",
-                    project_id=project_id,
-                    before=values_of(before) if before else None,
-                    after=values_of(wanted),
-                )
-    return project_id, results
+    project, campaigns = _read(path, providers)  # an invalid file creates no project
+    await ensure_project(client, project)
+    calls = list(_calls(project, path, campaigns, one_call=client.is_local))
+    for call in calls if len(calls) > 1 else ():
+        await _applied(client, path, call, overwrite=overwrite, dry_run=True)
+    results = [
+        result
+        for call in calls
+        for result in await _applied(client, path, call, overwrite=overwrite, dry_run=False)
+    ]
+    return {one.campaign_id: one.result for one in results}
 
 
 async def compare_campaign_file(
-    pool: Pool, path: Path, providers: Mapping[str, Provider]
+    client: AdminClient, path: Path, providers: Mapping[str, Provider] | None
 ) -> dict[int, list[str]]:
-    """Return how each campaign of a file differs from the database, by ID: the fields, or `new`.
+    """Return how each campaign of a file differs from what is there, by ID: the fields, or `new`.
+
+    Args:
+        client: Calls the admin API.
+        path: The file.
+        providers: The configured providers; None if only the servers know them.
 
     Raises:
-        ConfigError: the file is invalid.
-        StoreUnavailable: the database cannot be reached.
+        ConfigError: The file is invalid.
+        RequestError: The caller may not compare it.
+        StoreUnavailable: The database cannot be reached.
     """
+    project, campaigns = _read(path, providers)
+    if not await _has_project(client, project):
+        return {one.id: ["new"] for one in campaigns}
+    results = [
+        result
+        for call in _calls(project, path, campaigns, one_call=client.is_local)
+        for result in await _applied(client, path, call, overwrite=True, dry_run=True)
+    ]
+    return {
+        one.campaign_id: ["new"] if one.result == "created" else list(one.changed_fields) for one in results
+    }
+
+
+async def ensure_project(client: AdminClient, name: str) -> None:
+    """Create a project if the caller sees none with this name."""
+    if not await _has_project(client, name):
+        await client.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=name))
+
+
+async def _has_project(client: AdminClient, name: str) -> bool:
+    try:
+        await client.call("projects", "GetProject", project_pb2.GetProjectRequest(project=name))
+    except RequestError as error:
+        if error.reason != ResourceNotFound.reason:
+            raise
+        return False
+    return True
+
+
+def _read(path: Path, providers: Mapping[str, Provider] | None) -> tuple[str, list[Campaign]]:
+    """Return the project and the campaigns of a file."""
     file = read(path)
-    checked = to_campaigns(file, _NO_PROJECT, providers)
-    found: dict[int, list[str]] = {}
-    async with reached():
-        project = await find_project(pool, file.project)
-        for one in checked:
-            current = await store.find_campaign(pool, project.id, one.id) if project else None
-            found[one.id] = changed_fields(current, one) if current else ["new"]
-    return found
+    return file.project, to_campaigns(file, _NO_PROJECT, providers)
 
 
-def _require_managed(current: Campaign, wanted: Campaign) -> None:
-    """Check that a campaign was not changed elsewhere. One that an older version applied has no known origin.
+def _calls(
+    project: str, path: Path, campaigns: Collection[Campaign], *, one_call: bool
+) -> Iterator[pb.ApplyCampaignsRequest]:
+    """Yield the calls that apply the campaigns: one, or as many as the gateway's limit needs."""
+    call = pb.ApplyCampaignsRequest(project=project, file_name=path.name)
+    for one in campaigns:
+        applied = pb.AppliedCampaign(
+            campaign_id=str(one.id), content=content_message(one), campaign_state=one.state.value
+        )
+        is_full = call.ByteSize() + applied.ByteSize() > _LARGEST_CALL
+        if is_full and call.campaigns and not one_call:
+            yield call
+            call = pb.ApplyCampaignsRequest(project=project, file_name=path.name)
+        call.campaigns.append(applied)
+    yield call
+
+
+async def _applied(
+    client: AdminClient, path: Path, call: pb.ApplyCampaignsRequest, *, overwrite: bool, dry_run: bool
+) -> list[pb.AppliedCampaignResult]:
+    """Make a call and return its results.
 
     Raises:
-        ConfigError: It was, and the file differs from it.
+        ConfigError: A campaign is invalid; one line for each problem.
     """
-    if current.managed_by in (None, wanted.managed_by) or not changed_fields(current, wanted):
-        return
-    where = (
-        f"is managed by the file {current.managed_by}" if current.managed_by else "was changed in the portal"
-    )
-    raise ConfigError(
-        f"campaign {current.id} {where}; see `clarion campaigns diff FILE`, then apply with --overwrite to"
-        " replace it"
-    )
+    call.overwrite, call.dry_run = overwrite, dry_run
+    try:
+        return list((await client.call("campaigns", "ApplyCampaigns", call)).results)
+    except InvalidRequest as error:
+        # The servers name the position in the call, which says nothing to people.
+        named = {f"campaigns[{place}]": one.campaign_id for place, one in enumerate(call.campaigns)}
+        lines = []
+        for one in error.violations:
+            place, _, field = one.field.partition(".")
+            where = f"campaign {named[place]}: {field}" if place in named else one.field
+            lines.append(f"{path.name}: {where}: {one.description}")
+        raise ConfigError("\n".join(lines)) from error

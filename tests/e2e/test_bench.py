@@ -138,6 +138,7 @@ async def test_missing_load_generator(module: str, missing: str, tmp_path: Path)
     assert (code, out, err) == (2, "", f"bench: {missing}\n")
 
 
+@pytest.mark.long
 async def test_batch(core: Product, deployment: Deployment) -> None:
     report = rows(batch.as_text(await batch.measure(core, deployment, 1, 0.1, BUILTIN)))
     assert list(report)[1:] == list(batch.VARIANTS)

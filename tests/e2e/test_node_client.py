@@ -18,6 +18,7 @@ from tests.kit.documented_errors import check_rest
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
 pytestmark = [
+    pytest.mark.long,  # test_client_package.py and test_curl_client.py are the short forms
     pytest.mark.xdist_group("clients"),
     pytest.mark.skipif(not shutil.which("node"), reason="node is not installed"),
     pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed"),

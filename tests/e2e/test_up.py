@@ -207,6 +207,7 @@ campaigns:
 """
 
 
+@pytest.mark.long
 async def test_signals_stop_everything_and_data_stays(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "again", free_port(), first_start=True)
     try:

@@ -190,6 +190,7 @@ def test_accepted_numbers_are_possible_and_international(number: str) -> None:
         assert len(problem) <= 120
 
 
+@pytest.mark.long
 def test_plain_numbers_are_those_without_problem() -> None:
     """Every country code, every length, and beginnings that the library might drop."""
     starts = ("", "0", "1", "8", "15", "90", "06", "11", "44", "2215", "180020", "9115")

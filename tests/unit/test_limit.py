@@ -80,10 +80,10 @@ def test_the_returned_wait_is_exact(limiter: RateLimiter, clock: FakeClock, limi
 def test_the_rate_is_kept_at_any_frequency_of_calls(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(50, 10)
     count = 0
-    for _ in range(20_000):
+    for _ in range(4000):
         count += not wait(limiter, limit)
         clock.advance(0.001)
-    assert count == pytest.approx(50 * 20 + 10, abs=1)
+    assert count == pytest.approx(50 * 4 + 10, abs=1)
 
 
 def test_each_key_has_its_own_bucket(limiter: RateLimiter) -> None:
@@ -175,7 +175,7 @@ def test_a_changed_share_keeps_the_level(limiter: RateLimiter) -> None:
 def test_full_buckets_are_dropped(limiter: RateLimiter, clock: FakeClock) -> None:
     limit = Limit(1, 10)
     most = 0
-    for number in range(50_000):
+    for number in range(10_000):
         wait(limiter, limit, number)
         clock.advance(0.01)
         most = max(most, len(limiter))

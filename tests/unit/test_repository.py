@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import shutil
@@ -104,7 +105,13 @@ def part_of(module: str) -> str:
     return next((prefix for prefix in prefixes if prefix in MAY_IMPORT), ".".join(names[:2]))
 
 
-def imports(module: str, path: Path) -> Iterator[str]:
+@functools.cache
+def imports(module: str, path: Path) -> tuple[str, ...]:
+    """Return the absolute names of our own modules and names that a module imports."""
+    return tuple(_imports(module, path))
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
     """Yield the absolute names of our own modules and names that a module imports."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

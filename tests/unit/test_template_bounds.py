@@ -15,10 +15,10 @@ from tests.kit.cpu import little_cpu
 from tests.kit.rendering import render, text_of
 
 SLOW = {
-    "if": "{% for i in (1..9999) %}" + "{% if a %}{% endif %}" * 3000 + "{% endfor %}x",
-    "increment": "{% for i in (1..9999) %}" + "{% increment n %}" * 3000 + "{% endfor %}",
-    "tablerow": "{% tablerow i in (1..4000) %}" + "{% if a %}{% endif %}" * 3000 + "{% endtablerow %}",
-    "filters": "{{ event.long | split: '' | sort | join: '' | size }}" * 2000,
+    "if": "{% for i in (1..9999) %}" + "{% if a %}{% endif %}" * 300 + "{% endfor %}x",
+    "increment": "{% for i in (1..9999) %}" + "{% increment n %}" * 300 + "{% endfor %}",
+    "tablerow": "{% tablerow i in (1..4000) %}" + "{% if a %}{% endif %}" * 300 + "{% endtablerow %}",
+    "filters": "{{ event.long | split: '' | sort | join: '' | size }}" * 200,
     "contains": "{% if event.long contains event.other %}x{% endif %}" * 4000,
 }
 

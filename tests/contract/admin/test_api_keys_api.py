@@ -208,6 +208,7 @@ async def two_servers(tmp_path: Path) -> AsyncIterator[Stack]:
         yield stack
 
 
+@pytest.mark.long
 async def test_changes_are_in_force_on_all_servers_within_a_second(two_servers: Stack) -> None:
     """Each of two servers accepts a new key, and rejects a revoked one and a revoked admin key."""
     code, admin_secret, err = await two_servers.run("operators", "create", "--name", "me", "--role", "admin")

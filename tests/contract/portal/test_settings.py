@@ -84,6 +84,7 @@ async def test_every_link_has_the_base_path(stack: Stack, admin: Visitor) -> Non
         assert (await http.get("/portal/")).status_code == 404
 
 
+@pytest.mark.long
 async def test_without_servers_pages_say_so(admin: Visitor) -> None:
     async with served(PortalSettings(servers=(NOWHERE,)), "") as visitor:
         visitor.http.cookies.set("clarion-session", admin.http.cookies["clarion-session"])

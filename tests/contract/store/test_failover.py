@@ -114,6 +114,7 @@ async def test_failover_from_a_hung_primary(pair: tuple[Replica, Replica]) -> No
     assert not {one.id for one in (after, *late)} & await stored(first)
 
 
+@pytest.mark.long
 async def test_replaced_primary_that_still_answers_is_left(pair: tuple[Replica, Replica]) -> None:
     """As after a broken network between the two: the standby was promoted, and the primary did not notice."""
     first, second = pair

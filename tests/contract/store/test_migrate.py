@@ -48,6 +48,7 @@ async def test_migrating_twice_is_migrating_once(empty: str) -> None:
     assert await migrate(empty) == version
 
 
+@pytest.mark.long
 async def test_several_processes_may_migrate_at_once(empty: str) -> None:
     assert len({*await asyncio.gather(*(migrate(empty) for _ in range(4)))}) == 1
     await require_schema(empty)
@@ -226,6 +227,7 @@ async def test_connections_insist_on_durable_commits(url: str) -> None:
     pool.terminate()
 
 
+@pytest.mark.long
 async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPathFactory) -> None:
     with RunDir(tmp_path_factory.mktemp("stopped")) as run:
         async with EmbeddedPostgres(run.data, run.sockets).running() as url:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -168,8 +168,9 @@ class OidcClient:
             "client_id": provider.client_id,
             "code_verifier": attempt.code_verifier,
         }
-        # RFC 6749, 2.3.1: both are form-encoded before they are joined.
-        pair = tuple(map(quote_plus, (provider.client_id, self._secret)))
+        # RFC 6749, 2.3.1: both are form-encoded before they are joined. A space as %20, because some servers,
+        # such as that of Authlib, do not decode `+`.
+        pair = tuple(quote(one, safe="") for one in (provider.client_id, self._secret))
         auth = httpx.BasicAuth(*pair) if self._secret else None
         try:
             async with asyncio.timeout(_EXCHANGE_SECONDS):

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import jwt
 import uvicorn
@@ -122,14 +122,13 @@ class OpenIdProvider:
         asked = self.codes.pop(str(form.get("code", "")), None)
         digest = hashlib.sha256(str(form.get("code_verifier", "")).encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        basic = f"{_form_encoded(CLIENT_ID)}:{_form_encoded(CLIENT_SECRET)}".encode()
         if (
             asked is None
             or asked["code_challenge_method"] != "S256"
             or asked["code_challenge"] != challenge
             or asked["redirect_uri"] != form.get("redirect_uri")
             or asked["client_id"] != CLIENT_ID
-            or request.headers.get("authorization") != f"Basic {base64.b64encode(basic).decode()}"
+            or _credentials(request) != [CLIENT_ID, CLIENT_SECRET]
         ):
             return JSONResponse({"error": "invalid_grant"}, 400)
         token = self.token(asked["nonce"])
@@ -166,5 +165,7 @@ def rsa_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
-def _form_encoded(text: str) -> str:
-    return urlencode({"": text})[1:]
+def _credentials(request: Request) -> list[str]:
+    """Return ID and secret of the client (RFC 6749, 2.3.1)."""
+    basic = request.headers.get("authorization", "").removeprefix("Basic ")
+    return [unquote_plus(one) for one in base64.b64decode(basic).decode().split(":")]

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
+from clarion.admin.v1 import campaign_draft_pb2 as draft_pb
 from clarion.admin.v1 import campaign_pb2 as pb
 
+from ..errors import ApiError
 from ..visit import Section, Visit
 
-__all__ = ["AT", "PARTS", "SECTION", "campaign_key", "campaign_path", "campaign_section"]
+__all__ = [
+    "AT",
+    "PARTS",
+    "SECTION",
+    "campaign_key",
+    "campaign_path",
+    "campaign_section",
+    "draft_of",
+    "words_of",
+]
 
 SECTION = Section("Campaigns", "/campaigns")
 AT = "/campaigns/{project}/{campaign_id}"
@@ -38,3 +51,21 @@ def campaign_path(found: pb.Campaign) -> str:
 def campaign_section(found: pb.Campaign) -> Section:
     """Return the page of a campaign, for the way back to it."""
     return Section(f"Campaign {found.campaign_id}", campaign_path(found))
+
+
+async def draft_of(visit: Visit, key: Mapping[str, str]) -> draft_pb.CampaignDraft | None:
+    """Return the draft of a campaign, or None if it has none."""
+    try:
+        draft: draft_pb.CampaignDraft = (
+            await visit.call(draft_pb.GetCampaignDraftRequest(**key))
+        ).campaign_draft
+    except ApiError as error:
+        if error.status is HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return draft
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words in a text that are separated by commas or spaces."""
+    return [one for one in re.split(r"[,\s]+", text) if one]

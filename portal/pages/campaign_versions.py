@@ -42,14 +42,15 @@ async def compare(visit: Visit) -> Response:
     """Show how two versions of a campaign differ."""
     key = campaign_key(visit)
     found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
-    newer = _number(visit.query("newer"), found.version)
-    older = _number(visit.query("older"), max(newer - 1, 1))
+    with_draft = visit.query("newer") == "draft"
+    newer = 0 if with_draft else _number(visit.query("newer"), found.version)
+    older = _number(visit.query("older"), found.version if with_draft else max(newer - 1, 1))
     differences: pb.CompareCampaignVersionsResponse = await visit.call(
         pb.CompareCampaignVersionsRequest(**key, older_version=older, newer_version=newer)
     )
     return visit.page(
         "campaign_compare.html",
-        f"Versions {older} and {newer} of campaign {found.campaign_id}",
+        f"Version {older} and {f'version {newer}' if newer else 'the draft'} of campaign {found.campaign_id}",
         crumbs=[SECTION, campaign_section(found)],
         differences=differences,
         path=campaign_path(found),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import Message
 from starlette.responses import Response
 
 from clarion.admin.v1 import campaign_pb2 as pb
@@ -14,8 +12,8 @@ from clarion.admin.v1 import campaign_pb2 as pb
 from ..errors import PageNotFound
 from ..forms import Form
 from ..visit import Page, Visit
-from . import campaign_versions
-from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path
+from . import campaign_editor, campaign_versions
+from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path, draft_of, words_of
 
 __all__ = ["PAGES", "SECTION"]
 
@@ -23,7 +21,7 @@ _PAGE = 50
 _VERSIONS = 20
 _CHANNELS = ("email", "text", "push")
 _STATES = ("active", "paused", "archived")
-_LOCALE = re.compile(r"[A-Za-z0-9_-]{1,35}")
+
 _ACTIONS: Mapping[str, tuple[Any, str, str]] = {
     "pause": (
         pb.PauseCampaignRequest,
@@ -80,6 +78,7 @@ async def campaign(visit: Visit) -> Response:
         campaign=found,
         parts=PARTS[found.content.campaign_channel],
         versions=versions,
+        draft=await draft_of(visit, key),
         path=campaign_path(found),
         can_change=visit.can(pb.UpdateCampaignRequest, found.project),
     )
@@ -100,33 +99,6 @@ async def change(visit: Visit) -> Response:
     return visit.confirm(title, text, f"{action.title()} it", crumbs=[SECTION])
 
 
-async def edit(visit: Visit) -> Response:
-    """Edit the content of a campaign, and preview it before saving."""
-    key, form = campaign_key(visit), visit.form
-    current: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
-    content = _content(form, current.content) if form.is_sent else current.content
-    shown = None
-    if form.is_sent:
-        with form.checked():
-            if form["action"] == "preview":
-                shown = await _preview(visit, key, content)
-            else:
-                request = pb.UpdateCampaignRequest(**key, content=content, etag=form["etag"])
-                saved = (await visit.call(request)).campaign
-                notice = f"Version {saved.version} takes effect within a second."
-                return visit.redirect(campaign_path(saved), notice)
-    _start(form, current.content)
-    return visit.page(
-        "campaign_edit.html",
-        f"Edit campaign {current.campaign_id}",
-        crumbs=[SECTION],
-        campaign=current,
-        locales=[one.locale for one in content.templates],
-        parts=PARTS[current.content.campaign_channel],
-        preview=shown,
-    )
-
-
 async def new_campaign(visit: Visit) -> Response:
     """Create a campaign with a first template; the editor has the rest."""
     form = visit.form
@@ -135,7 +107,7 @@ async def new_campaign(visit: Visit) -> Response:
             content = pb.CampaignContent(
                 display_name=form["display_name"],
                 campaign_channel=form["campaign_channel"],
-                providers=_words(form["providers"]),
+                providers=words_of(form["providers"]),
                 sender=form["sender"],
                 templates=[_first_template(form)],
             )
@@ -150,48 +122,14 @@ async def new_campaign(visit: Visit) -> Response:
     return visit.page("campaign_new.html", "New campaign", crumbs=[SECTION], channels=_CHANNELS)
 
 
-async def preview(visit: Visit) -> Response:
-    """Render a campaign with sample data."""
-    key, form = campaign_key(visit), visit.form
-    shown = None
-    if form.is_sent:
-        with form.checked():
-            shown = await _preview(visit, key, None)
-    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
-    form.start(event='{"random_field": "value"}', user_data="{}")
-    return visit.page(
-        "campaign_preview.html",
-        f"Preview of campaign {found.campaign_id}",
-        crumbs=[SECTION],
-        campaign=found,
-        preview=shown,
-    )
-
-
 PAGES = (
     Page("/campaigns", list_campaigns),
     Page("/campaigns/new", new_campaign, has_form=True),
     Page(AT, campaign),
-    Page(f"{AT}/edit", edit, has_form=True),
-    Page(f"{AT}/preview", preview, has_form=True),
+    *campaign_editor.PAGES,
     *campaign_versions.PAGES,
     Page(f"{AT}/{{action}}", change, has_form=True),
 )
-
-
-async def _preview(
-    visit: Visit, key: Mapping[str, str], content: pb.CampaignContent | None
-) -> pb.PreviewCampaignResponse:
-    form = visit.form
-    request: Message = pb.PreviewCampaignRequest(
-        **key, content=content, locale=form["locale"], event=form["event"], user_data=form["user_data"]
-    )
-    shown: pb.PreviewCampaignResponse = await visit.call(request)
-    return shown
-
-
-def _words(text: str) -> list[str]:
-    return [one for one in re.split(r"[,\s]+", text) if one]
 
 
 def _first_template(form: Form) -> pb.CampaignTemplate:
@@ -199,45 +137,3 @@ def _first_template(form: Form) -> pb.CampaignTemplate:
     names = {name for name, _ in PARTS.get(channel, ())} & {"subject", "title", "text"}
     parts = {name: form.text(name) for name in names}
     return pb.CampaignTemplate(locale="default", **parts)
-
-
-def _content(form: Form, current: pb.CampaignContent) -> pb.CampaignContent:
-    """Return the content of the editor's form: fields that it does not have stay as they are."""
-    content = pb.CampaignContent()
-    content.CopyFrom(current)
-    for name in ("display_name", "sender", "unsubscribe_url", "window_opens", "window_closes"):
-        setattr(content, name, form[name])
-    content.strict_variables = form.is_checked("strict_variables")
-    content.providers[:] = _words(form["providers"])
-    parts = PARTS[current.campaign_channel]
-    locales = [one for one in form.all("locales") if _LOCALE.fullmatch(one)]
-    added = form["new_locale"]
-    if added and _LOCALE.fullmatch(added) and added not in locales:
-        locales.append(added)
-    del content.templates[:]
-    for locale in locales:
-        sources = {name: form.text(f"{locale}.{name}") for name, _ in parts}
-        if any(sources.values()) or locale == added:
-            content.templates.add(locale=locale, **sources)
-    return content
-
-
-def _start(form: Form, content: pb.CampaignContent) -> None:
-    """Set what the form shows before it is sent."""
-    sources = {
-        f"{one.locale}.{name}": getattr(one, name)
-        for one in content.templates
-        for name, _ in PARTS[content.campaign_channel]
-    }
-    form.start(
-        display_name=content.display_name,
-        providers=", ".join(content.providers),
-        sender=content.sender,
-        unsubscribe_url=content.unsubscribe_url,
-        window_opens=content.window_opens,
-        window_closes=content.window_closes,
-        strict_variables=["yes"] if content.strict_variables else [],
-        event='{"random_field": "value"}',
-        user_data="{}",
-        **sources,
-    )

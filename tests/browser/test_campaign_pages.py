@@ -7,8 +7,12 @@ import uuid
 
 from playwright.async_api import Page, expect
 
+from clarion.admin.v1 import campaign_pb2 as pb
+from server.admin.client import LocalAdmin
+from server.config import load
+from server.wiring.operators import build_backend
 from tests.browser.conftest import create_key, sign_in
-from tests.kit.browser import check_page, screenshot
+from tests.kit.browser import check_page, new_page, screenshot
 from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
 
@@ -36,7 +40,7 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     await check_page(page)
     text = page.get_by_label("Plain text")
     await text.fill("Broken {% if %}")
-    await page.get_by_role("button", name="Save as the next version").click()
+    await page.get_by_role("button", name="Publish").click()
     await expect(page.get_by_text("line 1")).not_to_have_count(0)
     await expect(text).to_have_value("Broken {% if %}")
     await check_page(page)
@@ -45,9 +49,10 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     await expect(page.get_by_text("Changed value <script>")).not_to_have_count(0)
     await check_page(page)
     await screenshot(page, "portal-campaign-edit")
-    await page.get_by_role("button", name="Save as the next version").click()
+    await page.get_by_role("button", name="Publish").click()
     await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
     assert "Changed value" in await delivered(stack, number)
+    await sees_the_version(page, stack, number)
     await page.get_by_role("link", name="Roll back to version 1").click()
     await check_page(page)
     await page.get_by_role("button", name="Roll back").click()
@@ -55,6 +60,22 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     assert "Hello value" in await delivered(stack, number)
     await page.goto(f"{stack.url}/portal/campaigns?name=welcome")
     await check_page(page)
+
+
+async def sees_the_version(page: Page, stack: Stack, number: str) -> None:
+    """See which version the last delivery used, and what it changed; return to the campaign."""
+    await page.goto(f"{stack.url}/portal/deliveries?campaign_id={number}")
+    await page.get_by_role("table").get_by_role("link").first.click()
+    row = page.get_by_role("row", name="attempt 1")
+    await row.get_by_role("link", name="2", exact=True).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(f"Version 2 of campaign {number}")
+    await check_page(page)
+    await page.goto(f"{stack.url}/portal/campaigns/demo/{number}")
+    await page.get_by_role("link", name="What changed in version 2").click()
+    await expect(page.get_by_text("Removed: - Hello")).to_have_count(1)
+    await expect(page.get_by_text("Added: + Changed")).to_have_count(1)
+    await check_page(page)
+    await page.goto(f"{stack.url}/portal/campaigns/demo/{number}")
 
 
 async def delivered(stack: Stack, number: str) -> str:
@@ -90,18 +111,76 @@ async def test_campaign_is_paused_and_archived(page: Page, stack: Stack) -> None
 
 async def test_second_editor_sees_the_conflict(page: Page, stack: Stack) -> None:
     number = await create(page, stack)
-    other = await page.context.new_page()
+    other = await new_page(page.context)
     for one in (page, other):
         await one.goto(f"{stack.url}/portal/campaigns/demo/{number}/edit")
     await page.get_by_label("Name").fill("First")
-    await page.get_by_role("button", name="Save as the next version").click()
+    await page.get_by_role("button", name="Publish").click()
     await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
     await other.get_by_label("Name").fill("Second")
-    await other.get_by_role("button", name="Save as the next version").click()
+    await other.get_by_role("button", name="Publish").click()
     await expect(other.get_by_text("Someone else has saved a change")).to_be_visible()
+    await expect(other.get_by_role("heading", name="What changed from version 1 to 2")).to_be_visible()
+    await expect(other.get_by_text("Added: + First")).to_have_count(1)
     await expect(other.get_by_label("Name")).to_have_value("Second")
-    await other.get_by_role("button", name="Save as the next version").click()
+    await check_page(other)
+    await other.get_by_role("button", name="Publish").click()
     await expect(other.get_by_role("status")).to_have_text("Version 3 takes effect within a second.")
+
+
+async def test_draft_is_kept_until_it_is_published(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    address = f"{stack.url}/portal/campaigns/demo/{number}"
+    await page.goto(f"{address}/edit")
+    await page.get_by_label("Plain text").fill("Draft <b>{{ event.random_field }}</b>")
+    await page.get_by_role("button", name="Save draft").click()
+    await expect(page.get_by_role("status")).to_have_text(
+        "The draft was saved. It is not in force until it is published."
+    )
+    assert "Hello value" in await delivered(stack, number)
+    await check_page(page)
+    await page.get_by_role("link", name="Compare it with the current version").click()
+    await expect(page.get_by_text("Added: + Draft <b>")).to_have_count(1)
+    await check_page(page)
+    await page.goto(f"{address}/edit")
+    await expect(page.get_by_label("Plain text")).to_have_value("Draft <b>{{ event.random_field }}</b>")
+    await check_page(page)
+    other = await page.context.new_page()  # another author publishes a change of the sender by the API
+    await change_sender(stack, number)
+    await page.get_by_role("button", name="Publish").click()
+    await expect(page.get_by_text("has changed since the draft was made from version 1")).to_be_visible()
+    await expect(page.get_by_role("heading", name="What changed from version 1 to 2")).to_be_visible()
+    await other.goto(address)
+    await expect(other.get_by_text("saved a draft")).to_be_visible()
+    await page.get_by_role("button", name="Publish").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 3 takes effect within a second.")
+    assert "Draft <b>value</b>" in await delivered(stack, number)
+
+
+async def test_draft_is_discarded(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    await page.get_by_role("link", name="Edit").click()
+    await page.get_by_label("Name").fill("Draft")
+    await page.get_by_role("button", name="Save draft").click()
+    await page.get_by_role("link", name="discard the draft").click()
+    await check_page(page)
+    await page.get_by_role("button", name="Discard it").click()
+    await expect(page.get_by_role("status")).to_have_text("The draft was discarded.")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(f"Campaign {number}: Welcome")
+    await expect(page.get_by_text("saved a draft")).to_have_count(0)
+
+
+async def change_sender(stack: Stack, number: str) -> None:
+    """Change the sender of a campaign by the API, which publishes it."""
+    async with stack.pool() as pool:
+        admin = LocalAdmin(build_backend(load(None, {}), pool))
+        names = {"project": "demo", "campaign_id": number}
+        content = (
+            await admin.call("campaigns", "GetCampaign", pb.GetCampaignRequest(**names))
+        ).campaign.content
+        content.sender = "Other <other@example.com>"
+        request = pb.UpdateCampaignRequest(**names, content=content)
+        await admin.call("campaigns", "UpdateCampaign", request)
 
 
 async def test_campaign_of_a_file_is_released_first(page: Page, stack: Stack) -> None:

@@ -1,0 +1,197 @@
+"""The editor of a campaign: preview, draft, publish."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from google.protobuf.message import Message
+from starlette.responses import Response
+
+from clarion.admin.v1 import campaign_draft_pb2 as draft_pb
+from clarion.admin.v1 import campaign_pb2 as pb
+
+from ..forms import Form
+from ..visit import Page, Visit
+from .campaign_fields import (
+    AT,
+    PARTS,
+    SECTION,
+    campaign_key,
+    campaign_path,
+    campaign_section,
+    draft_of,
+    words_of,
+)
+
+__all__ = ["PAGES"]
+
+_LOCALE = re.compile(r"[A-Za-z0-9_-]{1,35}")
+_CONFLICT = "ETAG_MISMATCH"
+
+
+async def edit(visit: Visit) -> Response:
+    """Edit the draft of a campaign, preview it, and publish it."""
+    key, form = campaign_key(visit), visit.form
+    current: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    draft = await draft_of(visit, key)
+    saved = draft.content if draft else current.content
+    content = _content(form, saved) if form.is_sent else saved
+    shown, base = None, _base_version(form)
+    if form.is_sent:
+        with form.checked():
+            if form["action"] == "preview":
+                shown = await _preview(visit, key, content)
+            else:
+                draft = await _save(visit, key, content)
+                if form["action"] != "publish":
+                    notice = "The draft was saved. It is not in force until it is published."
+                    return visit.redirect(campaign_path(current), notice)
+                return await _publish(visit, key, draft)
+    _start(form, saved)
+    if form.reason == _CONFLICT or not base:
+        base = current.version if form.reason == _CONFLICT or not draft else draft.base_version
+    return visit.page(
+        "campaign_edit.html",
+        f"Edit campaign {current.campaign_id}",
+        crumbs=[SECTION, campaign_section(current)],
+        campaign=current,
+        draft=draft,
+        base=base,
+        conflicts=await _conflicts(visit, key, current) if form.reason == _CONFLICT else [],
+        locales=[one.locale for one in content.templates],
+        parts=PARTS[saved.campaign_channel],
+        preview=shown,
+        path=campaign_path(current),
+    )
+
+
+async def discard(visit: Visit) -> Response:
+    """Discard the draft of a campaign."""
+    key = campaign_key(visit)
+    if visit.form.is_sent:
+        with visit.form.checked():
+            await visit.call(draft_pb.DiscardCampaignDraftRequest(**key))
+            path = f"/campaigns/{key['project']}/{key['campaign_id']}"
+            return visit.redirect(path, "The draft was discarded.")
+    text = "The draft is deleted. The campaign and its versions stay as they are."
+    return visit.confirm(
+        f"Discard the draft of campaign {key['campaign_id']}", text, "Discard it", crumbs=[SECTION]
+    )
+
+
+async def preview(visit: Visit) -> Response:
+    """Render a campaign with sample data."""
+    key, form = campaign_key(visit), visit.form
+    shown = None
+    if form.is_sent:
+        with form.checked():
+            shown = await _preview(visit, key, None)
+    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    form.start(event='{"random_field": "value"}', user_data="{}")
+    return visit.page(
+        "campaign_preview.html",
+        f"Preview of campaign {found.campaign_id}",
+        crumbs=[SECTION],
+        campaign=found,
+        preview=shown,
+    )
+
+
+PAGES = (
+    Page(f"{AT}/edit", edit, has_form=True),
+    Page(f"{AT}/preview", preview, has_form=True),
+    Page(f"{AT}/draft/discard", discard, has_form=True),
+)
+
+
+async def _save(visit: Visit, key: Mapping[str, str], content: pb.CampaignContent) -> draft_pb.CampaignDraft:
+    request = draft_pb.SaveCampaignDraftRequest(
+        **key, content=content, etag=visit.form["etag"], base_version=_base_version(visit.form)
+    )
+    saved: draft_pb.CampaignDraft = (await visit.call(request)).campaign_draft
+    visit.form.put("etag", saved.etag)
+    return saved
+
+
+async def _publish(visit: Visit, key: Mapping[str, str], draft: draft_pb.CampaignDraft) -> Response:
+    request = draft_pb.PublishCampaignDraftRequest(**key, etag=draft.etag)
+    published: pb.Campaign = (await visit.call(request)).campaign
+    notice = f"Version {published.version} takes effect within a second."
+    return visit.redirect(campaign_path(published), notice)
+
+
+async def _conflicts(
+    visit: Visit, key: Mapping[str, str], current: pb.Campaign
+) -> list[tuple[str, pb.CompareCampaignVersionsResponse]]:
+    """Return what others have changed since the person opened the editor, each with a title."""
+    base, found = _base_version(visit.form), []
+    if base and base < current.version:
+        request = pb.CompareCampaignVersionsRequest(**key, older_version=base, newer_version=current.version)
+        title = f"What changed from version {base} to {current.version}"
+        found.append((title, await visit.call(request)))
+    other = await draft_of(visit, key)
+    if other and other.etag != visit.form["etag"]:
+        request = pb.CompareCampaignVersionsRequest(**key, older_version=current.version, newer_version=0)
+        title = f"How the draft that {other.saved_by} saved differs from version {current.version}"
+        found.append((title, await visit.call(request)))
+    return found
+
+
+def _base_version(form: Form) -> int:
+    """Return the version that the editor was opened with; 0 if the form does not have it."""
+    text = form["base_version"]
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+
+
+async def _preview(
+    visit: Visit, key: Mapping[str, str], content: pb.CampaignContent | None
+) -> pb.PreviewCampaignResponse:
+    form = visit.form
+    request: Message = pb.PreviewCampaignRequest(
+        **key, content=content, locale=form["locale"], event=form["event"], user_data=form["user_data"]
+    )
+    shown: pb.PreviewCampaignResponse = await visit.call(request)
+    return shown
+
+
+def _content(form: Form, current: pb.CampaignContent) -> pb.CampaignContent:
+    """Return the content of the editor's form: fields that it does not have stay as they are."""
+    content = pb.CampaignContent()
+    content.CopyFrom(current)
+    for name in ("display_name", "sender", "unsubscribe_url", "window_opens", "window_closes"):
+        setattr(content, name, form[name])
+    content.strict_variables = form.is_checked("strict_variables")
+    content.providers[:] = words_of(form["providers"])
+    parts = PARTS[current.campaign_channel]
+    locales = [one for one in form.all("locales") if _LOCALE.fullmatch(one)]
+    added = form["new_locale"]
+    if added and _LOCALE.fullmatch(added) and added not in locales:
+        locales.append(added)
+    del content.templates[:]
+    for locale in locales:
+        sources = {name: form.text(f"{locale}.{name}") for name, _ in parts}
+        if any(sources.values()) or locale == added:
+            content.templates.add(locale=locale, **sources)
+    return content
+
+
+def _start(form: Form, content: pb.CampaignContent) -> None:
+    """Set what the form shows before it is sent."""
+    sources = {
+        f"{one.locale}.{name}": getattr(one, name)
+        for one in content.templates
+        for name, _ in PARTS[content.campaign_channel]
+    }
+    form.start(
+        display_name=content.display_name,
+        providers=", ".join(content.providers),
+        sender=content.sender,
+        unsubscribe_url=content.unsubscribe_url,
+        window_opens=content.window_opens,
+        window_closes=content.window_closes,
+        strict_variables=["yes"] if content.strict_variables else [],
+        event='{"random_field": "value"}',
+        user_data="{}",
+        **sources,
+    )

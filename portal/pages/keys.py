@@ -1,4 +1,4 @@
-"""API keys: list, create, rotate, revoke."""
+"""API keys: list, create, change, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from clarion.admin.v1 import api_key_pb2 as pb
 
 from ..curl import trigger_call
 from ..forms import Form
-from ..numbers import number_in, whole_number
+from ..limits import limit_texts, read_limit
+from ..numbers import whole_number
 from ..visit import Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
@@ -82,6 +83,21 @@ async def key(visit: Visit) -> Response:
     return visit.page("key.html", title, crumbs=[SECTION], key=found, can_change=can_change)
 
 
+async def edit(visit: Visit) -> Response:
+    """Change the name, the expiry and the limits of a key."""
+    form = visit.form
+    current: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=visit.path("key_id")))).api_key
+    if form.is_sent:
+        request = _update(form, current)
+        if not form.errors:
+            with form.checked():
+                changed: pb.ApiKey = (await visit.call(request)).api_key
+                return visit.redirect(f"/keys/{changed.key_id}", "The changes take effect within a second.")
+    form.start(display_name=current.display_name, expire_time=_last_day(current), **limit_texts(current))
+    title = f"Edit {current.display_name}"
+    return visit.page("key_edit.html", title, crumbs=[SECTION], key=current)
+
+
 async def rotate(visit: Visit) -> Response:
     """Create the successor of a key and show its secret once, in the answer to the form."""
     form, key_id = visit.form, visit.path("key_id")
@@ -120,6 +136,7 @@ PAGES = (
     Page("/keys", list_keys),
     Page("/keys/new", new_key, has_form=True),
     Page("/keys/{key_id}", key),
+    Page("/keys/{key_id}/edit", edit, has_form=True),
     Page("/keys/{key_id}/rotate", rotate, has_form=True),
     Page("/keys/{key_id}/revoke", revoke, has_form=True),
 )
@@ -151,16 +168,34 @@ def _request(form: Form) -> pb.CreateApiKeyRequest:
             form.fail("campaign_ids", _NOT_A_CAMPAIGN)
             break
         request.campaign_ids.append(number)
-    if form["expire_time"]:
-        try:
-            day = dt.date.fromisoformat(form["expire_time"])
-            end = dt.datetime.combine(day, dt.time(23, 59, 59), dt.UTC)
-            request.expire_time.FromDatetime(end)
-        except ValueError:
-            form.fail("expire_time", _NOT_A_DATE)
-    rate, burst = number_in(form, "requests_per_second"), number_in(form, "burst")
-    if rate is not None:
-        request.requests_per_second = rate
-    if burst is not None:
-        request.burst = int(burst)
+    _read_expiry(form, request)
+    read_limit(form, request)
     return request
+
+
+def _update(form: Form, current: pb.ApiKey) -> pb.UpdateApiKeyRequest:
+    """Return the request of the form; notes in it which values cannot be read."""
+    request = pb.UpdateApiKeyRequest(
+        key_id=current.key_id, display_name=form["display_name"], etag=form["etag"]
+    )
+    request.update_mask.paths.extend(("display_name", "requests_per_second", "burst"))
+    if form["expire_time"] != _last_day(current):  # otherwise, the time of the day would be lost
+        request.update_mask.paths.append("expire_time")
+        _read_expiry(form, request)
+    read_limit(form, request)
+    return request
+
+
+def _read_expiry(form: Form, request: pb.CreateApiKeyRequest | pb.UpdateApiKeyRequest) -> None:
+    """Copy the last day to a request; note in the form if it is not a day."""
+    if not form["expire_time"]:
+        return
+    try:
+        day = dt.date.fromisoformat(form["expire_time"])
+        request.expire_time.FromDatetime(dt.datetime.combine(day, dt.time(23, 59, 59), dt.UTC))
+    except ValueError:
+        form.fail("expire_time", _NOT_A_DATE)
+
+
+def _last_day(key: pb.ApiKey) -> str:
+    return key.expire_time.ToDatetime(dt.UTC).date().isoformat() if key.HasField("expire_time") else ""

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import project_pb2 as pb
 
 from ..forms import Form
-from ..numbers import number_in
+from ..limits import limit_texts, read_limit
 from ..visit import Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
@@ -46,11 +46,7 @@ async def project(visit: Visit) -> Response:
                 await visit.call(request)
                 return visit.redirect(f"/projects/{name}", f"Project {name} was changed.")
     current: pb.Project = (await visit.call(pb.GetProjectRequest(project=name))).project
-    form.start(
-        timezone=current.timezone,
-        requests_per_second=_text(current, "requests_per_second"),
-        burst=_text(current, "burst"),
-    )
+    form.start(timezone=current.timezone, **limit_texts(current))
     return visit.page(
         "project.html",
         f"Project {name}",
@@ -71,13 +67,5 @@ def _update(name: str, form: Form) -> pb.UpdateProjectRequest:
     """Return the request of the form; notes in it which numbers are not numbers."""
     request = pb.UpdateProjectRequest(project=name, timezone=form["timezone"], etag=form["etag"])
     request.update_mask.paths.extend(("timezone", "requests_per_second", "burst"))
-    rate, burst = number_in(form, "requests_per_second"), number_in(form, "burst")
-    if rate is not None:
-        request.requests_per_second = rate
-    if burst is not None:
-        request.burst = int(burst)
+    read_limit(form, request)
     return request
-
-
-def _text(project: pb.Project, field: str) -> str:
-    return f"{getattr(project, field):g}" if project.HasField(field) else ""

@@ -9,20 +9,17 @@ import click
 
 from clarion.admin.v1 import campaign_pb2 as pb
 
+from .campaign_drafts import draft
 from .common import echo, json_option, run, show_json, table
-from .messages import as_data, in_lines, moment, show_list, show_one
+from .messages import as_data, in_lines, moment, show_list, show_one, sources
 from .preview import preview
 from .remote import Admin, admin_options
-from .which_campaign import project_of
+from .which_campaign import CAMPAIGN_ID, project_of, project_option
 
 __all__ = ["campaigns"]
 
 _SERVICE = "campaigns"
 _MARKS = {"removed": "-", "added": "+", "same": " ", "skipped": "…"}
-_ID = click.IntRange(1, 2**63 - 1)
-_project = click.option(
-    "--project", default="", help="The campaign's project, if several projects have a campaign with this ID."
-)
 
 
 @click.group()
@@ -30,7 +27,8 @@ def campaigns() -> None:
     """Apply, list, show, preview, pause and roll back campaigns."""
 
 
-campaigns.add_command(preview)
+for _command in (preview, draft):
+    campaigns.add_command(_command)
 
 
 @campaigns.command()
@@ -112,9 +110,11 @@ def _row(one: pb.Campaign) -> dict[str, object]:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=_ID)
-@_project
-@click.option("--version", type=_ID, metavar="NUMBER", help="Show this version.  [default: the current one]")
+@click.argument("campaign_id", type=CAMPAIGN_ID)
+@project_option
+@click.option(
+    "--version", type=CAMPAIGN_ID, metavar="NUMBER", help="Show this version.  [default: the current one]"
+)
 @json_option
 @admin_options
 def show(*, admin: Admin, campaign_id: int, project: str, version: int | None, as_json: bool) -> None:
@@ -131,18 +131,12 @@ def show(*, admin: Admin, campaign_id: int, project: str, version: int | None, a
 
 def _in_full(row: dict[str, object], content: pb.CampaignContent) -> str:
     """Return the text of a row and of all templates."""
-    parts = [
-        f"\n--- {template.locale}.{field.name} ---\n{source}"
-        for template in content.templates
-        for field, source in template.ListFields()
-        if field.name != "locale"
-    ]
-    return "\n".join([in_lines({**row, "SENDER": content.sender or None}), *parts])
+    return "\n".join([in_lines({**row, "SENDER": content.sender or None}), *sources(content)])
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=_ID)
-@_project
+@click.argument("campaign_id", type=CAMPAIGN_ID)
+@project_option
 @json_option
 @admin_options
 def versions(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
@@ -163,10 +157,10 @@ def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=_ID)
-@click.argument("older", type=_ID)
-@click.argument("newer", type=_ID)
-@_project
+@click.argument("campaign_id", type=CAMPAIGN_ID)
+@click.argument("older", type=CAMPAIGN_ID)
+@click.argument("newer", type=CAMPAIGN_ID)
+@project_option
 @json_option
 @admin_options
 def compare(*, admin: Admin, campaign_id: int, older: int, newer: int, project: str, as_json: bool) -> None:
@@ -193,8 +187,8 @@ def _state_command(name: str, method: str, text: str) -> None:
     """Add a command that changes the state of a campaign."""
 
     @campaigns.command(name=name, help=text)
-    @click.argument("campaign_id", type=_ID)
-    @_project
+    @click.argument("campaign_id", type=CAMPAIGN_ID)
+    @project_option
     @json_option
     @admin_options
     def change(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
@@ -209,9 +203,9 @@ _state_command("release", "ReleaseCampaign", "Make a campaign of a file editable
 
 
 @campaigns.command(name="rollback")
-@click.argument("campaign_id", type=_ID)
-@click.argument("version", type=_ID)
-@_project
+@click.argument("campaign_id", type=CAMPAIGN_ID)
+@click.argument("version", type=CAMPAIGN_ID)
+@project_option
 @json_option
 @admin_options
 def roll_back(*, admin: Admin, campaign_id: int, version: int, project: str, as_json: bool) -> None:

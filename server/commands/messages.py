@@ -11,6 +11,8 @@ import click
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clarion.admin.v1.campaign_pb2 import CampaignContent
+
 from ..api.proto_messages import as_json
 from ..domain.limit import OwnLimit
 from .common import echo, show_json, table
@@ -24,6 +26,7 @@ __all__ = [
     "show_list",
     "show_one",
     "show_secret",
+    "sources",
     "word",
 ]
 
@@ -61,6 +64,16 @@ def enum_name(prefix: str, word: str | None) -> str | None:
 def in_lines(facts: Mapping[str, object]) -> str:
     """Return the cells of a row as lines, without those that are empty."""
     return "\n".join(f"{name.capitalize()}: {value}" for name, value in facts.items() if value is not None)
+
+
+def sources(content: CampaignContent) -> list[str]:
+    """Return the sources of all templates, each below its locale and part."""
+    return [
+        f"\n--- {template.locale}.{field.name} ---\n{source}"
+        for template in content.templates
+        for field, source in template.ListFields()
+        if field.name != "locale"
+    ]
 
 
 def limit_of(message: _Limited) -> OwnLimit:

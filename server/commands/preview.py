@@ -23,7 +23,7 @@ from ..errors import ConfigError
 from ..intake.timezones import timezone_problem
 from .common import as_json, echo, json_option, show_json
 from .remote import Admin, admin_options
-from .which_campaign import project_of
+from .which_campaign import CAMPAIGN_ID, project_of
 
 if TYPE_CHECKING:
     from ..channels.base import Message
@@ -36,7 +36,7 @@ _ONE_LINE = {"subject", "title", "unsubscribe_url"}
 
 
 @click.command()
-@click.argument("campaign_id", type=click.IntRange(1, 2**63 - 1))
+@click.argument("campaign_id", type=CAMPAIGN_ID)
 @click.option("--project", help="The campaign's project, if several projects have a campaign with this ID.")
 @click.option(
     "--file",

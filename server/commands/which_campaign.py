@@ -1,13 +1,20 @@
-"""Finds the project of a campaign that the user named by its ID alone."""
+"""How commands name a campaign: by its ID and, if several projects have one with this ID, its project."""
 
 from __future__ import annotations
+
+import click
 
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..errors import ConfigError
 from .remote import Admin
 
-__all__ = ["project_of"]
+__all__ = ["CAMPAIGN_ID", "project_of", "project_option"]
+
+CAMPAIGN_ID = click.IntRange(1, 2**63 - 1)
+project_option = click.option(
+    "--project", default="", help="The campaign's project, if several projects have a campaign with this ID."
+)
 
 
 def project_of(admin: Admin, campaign_id: int) -> str:

@@ -18,10 +18,6 @@ WITHOUT_A_COMMAND = {
     "CreateCampaign": "campaigns apply",
     "UpdateCampaign": "campaigns apply",
     "PreviewCampaign": "campaigns preview renders by itself, also from a file",
-    **dict.fromkeys(
-        ("GetCampaignDraft", "SaveCampaignDraft", "PublishCampaignDraft", "DiscardCampaignDraft"),
-        "drafts are edited in the portal; a file under version control needs none",
-    ),
     "GetCaller": "the portal shows who is signed in",
     "CreateSession": "sign-in to the portal",
     "GetSignIn": "sign-in to the portal",

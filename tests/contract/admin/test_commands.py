@@ -39,6 +39,11 @@ campaigns archive 1 --project $project
 campaigns release 1 --project $project
 campaigns rollback 1 1 --project $project
 campaigns compare 1 1 2 --project $project
+campaigns draft save 1 campaigns.yaml --project $project
+campaigns draft show 1 --project $project
+campaigns draft publish 1 --project $project
+campaigns draft save 1 campaigns.yaml --project $project
+campaigns draft discard 1 --project $project
 keys create --project $project --name cli
 keys list --project $project
 keys show $key_id

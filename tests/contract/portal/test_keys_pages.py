@@ -1,0 +1,60 @@
+"""The form that changes a key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+
+from clarion.admin.v1 import api_key_pb2 as pb
+from server.admin.client import LocalAdmin
+from tests.contract.portal.conftest import Visitor
+
+
+async def _key(local: LocalAdmin, **fields: object) -> pb.ApiKey:
+    request = pb.CreateApiKeyRequest(project="demo", display_name=f"key {uuid.uuid4()}", **fields)  # type: ignore[arg-type]
+    made: pb.CreateApiKeyResponse = await local.call("api_keys", "CreateApiKey", request)
+    return made.api_key
+
+
+async def _reread(local: LocalAdmin, key: pb.ApiKey) -> pb.ApiKey:
+    found: pb.ApiKey = (
+        await local.call("api_keys", "GetApiKey", pb.GetApiKeyRequest(key_id=key.key_id))
+    ).api_key
+    return found
+
+
+async def test_a_key_is_changed_and_keeps_its_expiry(admin: Visitor, local: LocalAdmin) -> None:
+    expires = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=30)
+    key = await _key(local, expire_time=expires, requests_per_second=1234.567)
+    page = (await admin.get(f"/keys/{key.key_id}/edit")).text
+    names = ("etag", "display_name", "expire_time", "requests_per_second", "burst")
+    fields = {name: re.search(f'name="{name}"[^>]*value="([^"]*)"', page) for name in names}
+    sent = {name: found[1] for name, found in fields.items() if found}
+    assert (sent["requests_per_second"], sent["burst"]) == ("1234.567", "")
+    done = await admin.post(f"/keys/{key.key_id}/edit", {**sent, "burst": "7"})
+    assert done.status_code == 303, done.text
+    changed = await _reread(local, key)
+    assert (changed.burst, changed.requests_per_second) == (7, 1234.567)
+    assert changed.expire_time == key.expire_time
+    stale = await admin.post(f"/keys/{key.key_id}/edit", {**sent, "burst": "8"})
+    assert (stale.status_code, "Someone else has saved a change" in stale.text) == (409, True)
+    now = {**sent, "etag": changed.etag, "burst": "", "requests_per_second": "", "expire_time": ""}
+    assert (await admin.post(f"/keys/{key.key_id}/edit", now)).status_code == 303
+    unlimited = await _reread(local, key)
+    assert not any(unlimited.HasField(name) for name in ("burst", "requests_per_second", "expire_time"))
+
+
+async def test_wrong_values_of_a_key_are_named(admin: Visitor, local: LocalAdmin) -> None:
+    key = await _key(local)
+    for field, value in (
+        ("display_name", ""),
+        ("expire_time", "tomorrow"),
+        ("requests_per_second", "many"),
+        ("burst", "2.5"),
+        ("burst", "0"),
+    ):
+        answer = await admin.post(f"/keys/{key.key_id}/edit", {"display_name": "x", field: value})
+        assert answer.status_code == 422, (field, value)
+        assert f'<a href="#field-{field}">' in answer.text, (field, value)
+    assert (await _reread(local, key)).etag == key.etag

@@ -27,12 +27,29 @@ class Explained:
     """A pool that also explains each statement: its rows read and its plan nodes."""
 
     def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+        self.pool: Any = pool
         self.most = 0
         self.most_of_all = 0
         self.kinds: set[str] = set()
         self.scanned: set[str] = set()
         """Tables that were read from end to end."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Explained]:
+        """Use one connection, whose statements are explained, too."""
+        before = self.pool
+        async with before.acquire() as connection:
+            self.pool = connection
+            try:
+                yield self
+            finally:
+                self.pool = before
+
+    def transaction(self, **options: Any) -> Any:
+        return self.pool.transaction(**options)
+
+    async def execute(self, text: str, *arguments: object) -> Any:
+        return await self.pool.execute(text, *arguments)
 
     async def fetchrow(self, text: str, *arguments: object) -> Any:
         return (await self.fetch(text, *arguments))[0]

@@ -1,6 +1,6 @@
 -- fragment: matches
 -- Whether the suppression `s` of project `p` matches; a parameter that is NULL matches all.
-(:project::text IS NULL OR p.name = :project) AND (:visible::int8[] IS NULL OR p.id = ANY(:visible))
+(:project::text IS NULL OR s.project_id = (SELECT id FROM project WHERE name = :project)) AND (:visible::int8[] IS NULL OR p.id = ANY(:visible))
 AND (:channel::text IS NULL OR s.channel = :channel)
 AND (:address::text IS NULL OR (s.address = suppression_address(s.channel, :address)
     AND s.address IN (:address, suppression_address('email', :address)))) -- for the index
@@ -9,6 +9,7 @@ AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
 AND (:since::timestamptz IS NULL OR s.created_at >= :since)
 
 -- name: list
+-- Run with the settings READING of pool.py: an index has the order of the pages.
 SELECT s.project_id, p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
@@ -62,19 +63,20 @@ WITH stopped AS MATERIALIZED (
     UNION ALL
     (SELECT trigger_id, started_at + interval '1 minute', false FROM attempt WHERE outcome = 'suppressed'
     ORDER BY trigger_id DESC LIMIT :scan)
+), found AS MATERIALIZED (
+    SELECT t.* FROM stopped CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = stopped.trigger_id OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT * FROM suppression WHERE (project_id, channel, address)
+            = (t.project_id, t.channel, suppression_address(t.channel, t.address)) OFFSET 0) AS s
+    JOIN project p ON p.id = s.project_id
+    WHERE s.created_at <= stopped.ended_at AND
+        -- include: matches
 )
 SELECT (SELECT greatest(count(*) FILTER (WHERE is_dead), count(*) FILTER (WHERE NOT is_dead)) FROM stopped) AS scanned,
     count(DISTINCT t.id) AS stopped
-FROM stopped CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = stopped.trigger_id OFFSET 0) AS t
-CROSS JOIN LATERAL (
-    SELECT * FROM suppression WHERE (project_id, channel, address)
-        = (t.project_id, t.channel, suppression_address(t.channel, t.address)) OFFSET 0) AS s
-JOIN project p ON p.id = s.project_id
-JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
+FROM found t JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
 -- include: join_last_attempt
-WHERE s.created_at <= stopped.ended_at AND
-    -- include: matches
-    AND
+WHERE
     -- include: can_be_sent
 
 -- name: retry_stopped

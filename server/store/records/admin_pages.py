@@ -34,7 +34,7 @@ _SCANNED = 5_000
 """Triggers that a page looks at: 30 to 100 ms, depending on what is in memory."""
 _COUNTED, _COUNTED_WITH_ATTEMPT = 20_000, 10_000
 """Dead letters or waiting triggers that a count looks at: up to 100 ms."""
-_GROUPED = 10_000
+_GROUPED = 5_000
 _GROUPS = 100
 _OF_STATE = {
     DeliveryState.PENDING: _SQL["of_queue"],
@@ -152,7 +152,7 @@ async def count_changeable(pool: Pool, wanted: AdminFilter, *, dead: bool) -> Co
 
 
 async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetterGroup]:
-    """Return the groups of the newest 10,000 dead letters of the filter's projects, the largest first."""
+    """Return the groups of the newest 5,000 dead letters of the filter's projects, the largest first."""
     async with reading(pool) as connection:
         projects = await _project_ids(connection, wanted)
         statement = _SQL["dead_letter_groups"](projects=projects, scan=_GROUPED, limit=_GROUPS)

@@ -12,3 +12,7 @@ CREATE INDEX CONCURRENTLY webhook_message_about ON webhook_message (trigger_id) 
 -- name: trigger_of_tests
 -- A test key lists only tests.
 CREATE INDEX CONCURRENTLY trigger_of_tests ON trigger (project_id, id) WHERE test
+
+-- Suppressions of a project are listed, the newest first.
+-- name: suppression_of_project
+CREATE INDEX CONCURRENTLY suppression_of_project ON suppression (project_id, created_at, channel, address)

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _SQL = load("statistics/read.sql")
-_FIRST_OF_LANE, _NEWEST_DEAD = 10_000, 10_000
+_FIRST_OF_LANE, _NEWEST_DEAD = 10_000, 5_000
 _MOST_ERRORS = 10  # of a provider
 _NOT_COUNTED = 2 * LAG
 """Age of the oldest triggers that are counted by the query, if the counts are that far behind."""

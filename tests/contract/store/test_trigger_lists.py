@@ -187,7 +187,7 @@ async def test_a_page_is_read_from_an_index_whatever_is_asked_for(
     await pool.execute(FILL)
     if analyzed:
         await pool.execute("ANALYZE trigger, queue, attempt, dead_letter, cancellation, campaign")
-    async with reading(url) as lists:
+    async with reading(url, statement_timeout="60s") as lists:
         explained: Any = Explained(lists)
         for project in (1, 2):
             await check_plans(explained, project)

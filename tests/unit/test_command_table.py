@@ -17,7 +17,7 @@ AS_CSV = {("audit", "export"), ("suppressions", "export")}
 WITHOUT_A_COMMAND = {
     "CreateCampaign": "campaigns apply",
     "UpdateCampaign": "campaigns apply",
-    "PreviewCampaign": "campaigns preview renders by itself, also from a file",
+    "PreviewCampaign": "campaigns preview renders on its own, also from a file",
     "GetCaller": "the portal shows who is signed in",
     "CreateSession": "sign-in to the portal",
     "GetSignIn": "sign-in to the portal",

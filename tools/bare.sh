@@ -8,7 +8,6 @@ command -v debootstrap >/dev/null || { echo "skipped: needs debootstrap (sudo ap
 [ "$(id -u)" = 0 ] || { echo "skipped: debootstrap needs root (sudo make bare)"; exit 0; }
 [ $# -gt 0 ] || set -- bookworm trixie
 packages=ca-certificates,git,make,python3,python3-venv
-mirror=${MIRROR:-http://deb.debian.org/debian}
 
 root=$(mktemp -d)
 chmod 755 "$root"  # readable by the ordinary user
@@ -24,7 +23,7 @@ inside() { # a command as the ordinary user, in the clone
 
 for release in "$@"; do
     echo "== $release: making a bare system (about 400 MB)"
-    debootstrap --variant=minbase --include="$packages" "$release" "$root" "$mirror" >"$root.log" ||
+    debootstrap --variant=minbase --include="$packages" "$release" "$root" ${MIRROR:+"$MIRROR"} >"$root.log" ||
         { tail "$root.log" >&2; exit 1; }
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import httpx
@@ -19,6 +20,17 @@ from tests.kit.stack import Stack, client, running_stack
 
 OTHERS_CAMPAIGN = 901
 PAUSED_CAMPAIGN = 902
+HERE = Path(__file__).parent
+GROUPS = {"stack": "contract", "breakable": "breakable"}
+"""The group of the tests that use a fixture."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that share a stack on one worker, so that it starts once."""
+    for item in items:
+        if HERE in item.path.parents:
+            for fixture in GROUPS.keys() & set(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.xdist_group(GROUPS[fixture]))
 
 
 @dataclass

@@ -16,7 +16,7 @@ import pytest
 from clarion_client import AsyncClient
 from tests.kit.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("client")
+pytestmark = pytest.mark.xdist_group("demo")
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs/how-to/call-from-python.md"

@@ -16,7 +16,7 @@ from tests.kit.stack import Stack
 from tests.kit.triggers import CHANNELS
 
 pytestmark = [
-    pytest.mark.xdist_group("clients"),
+    pytest.mark.xdist_group("demo"),
     pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed"),
     pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed"),
 ]

@@ -1,4 +1,4 @@
-"""Signing in at an OpenID provider that is not ours, which reads the standards by itself."""
+"""Signing in at an OpenID provider that is not ours, with its own reading of the standards."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Field:
 
     Attributes:
         kind: Such as `hidden`, `text`, `textarea`, `select` or `checkbox`.
-        values: What is sent if nobody changes it; empty for an unchecked box.
+        values: What is sent if it is not changed; empty for an unchecked box.
         is_wrong: Whether it is marked as invalid.
     """
 
@@ -39,7 +39,7 @@ class PageForm:
     fields: list[Field] = field(default_factory=list)
 
     def data(self) -> dict[str, str | list[str]]:
-        """Return what is sent if nobody changes anything."""
+        """Return what is sent if nothing is changed."""
         found: dict[str, str | list[str]] = {}
         for one in self.fields:
             before = found.get(one.name, [])

@@ -10,9 +10,9 @@ import pytest
 from server.admin.client import LocalAdmin
 from server.config import load
 from server.wiring.operators import build_backend
-from tests.contract.portal.world import build_world
 from tests.kit.admin import create_admin_key
 from tests.kit.documented_errors import check_rest
+from tests.kit.portal_world import build_world
 from tests.kit.schemathesis_run import Run, run_schemathesis, unsuccessful
 from tests.kit.stack import Stack, client, running_stack
 

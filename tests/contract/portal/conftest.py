@@ -13,8 +13,8 @@ from server.admin.client import LocalAdmin
 from server.config import load
 from server.store.pool import Pool
 from server.wiring.operators import build_backend
-from tests.contract.portal.world import World, build_world
 from tests.kit.admin import create_admin_key
+from tests.kit.portal_world import World, build_world
 from tests.kit.stack import Stack, client
 
 __all__ = ["Visitor"]

@@ -13,8 +13,8 @@ from portal.pages import PAGES
 from server.store.pool import Pool
 from tests.contract.portal.conftest import SAME, Visitor
 from tests.contract.portal.test_every_page import changes
-from tests.contract.portal.world import World, mark
 from tests.kit.html_pages import Field, PageForm, PageOfHtml, read_page
+from tests.kit.portal_world import World, mark
 
 pytestmark = pytest.mark.long
 

@@ -1,4 +1,4 @@
-"""Markup in every text that a page shows, whoever chose it: stored, and in the address."""
+"""Markup in every text that a page shows: stored, and in the address."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from portal.csv_files import EXPORT
 from tests.contract.portal.conftest import Visitor
-from tests.contract.portal.world import World, mark
 from tests.kit.html_pages import read_page
+from tests.kit.portal_world import World, mark
 
 pytestmark = pytest.mark.long
 

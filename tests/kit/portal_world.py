@@ -98,7 +98,7 @@ def _actions(path: str, serve: Any) -> list[str]:
 
 
 async def build_world(stack: Stack, pool: Pool, local: LocalAdmin, http: httpx.AsyncClient) -> World:
-    """Make one of everything, in a project of its own."""
+    """Make one of everything, in its own project."""
     name = f"world-{uuid.uuid4().hex[:8]}"
     await local.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=name))
     grants = [operator_pb2.Grant(role="viewer")]

@@ -22,13 +22,14 @@ from .call import AdminCall
 from .change import Change, changing
 from .errors import WrongState
 from .masks import fields_to_change
+from .moments import overlap_in
 from .paging import etag_of, page_start, page_token, place_of, require_etag
 
 __all__ = ["ApiKeyServicer"]
 
 _DEFAULT_PAGE = 100
 _LIVE, _TEST = "live", "test"
-_OVERLAP, _LONGEST_OVERLAP = dt.timedelta(hours=24), dt.timedelta(days=90)
+_LONGEST_OVERLAP = dt.timedelta(days=90)
 _CHANGEABLE = ("display_name", "expire_time", "requests_per_second", "burst")
 
 
@@ -123,10 +124,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> pb.RotateApiKeyResponse:
         """Create a successor with the same rights; the old key ends after the overlap."""
         require_valid(request)
-        overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else _OVERLAP
-        if not dt.timedelta() <= overlap <= _LONGEST_OVERLAP:
-            description = f"must be from 0 s to {_LONGEST_OVERLAP.days} days"
-            raise InvalidRequest([Violation("overlap", description, "OUT_OF_RANGE")])
+        overlap = overlap_in(request, _LONGEST_OVERLAP)
         async with changing(self._pool, call) as change:
             before = await _find(change.connection, call, request.key_id, lock=True)
             secret = new_secret(test=before.test)

@@ -20,6 +20,7 @@ from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import Change, changing
 from .errors import WrongState
+from .moments import overlap_in
 from .paging import etag_of, page_start, page_token, require_etag
 from .webhook_endpoints import find_endpoint, require_active
 from .webhook_messages import WebhookMessages
@@ -27,7 +28,6 @@ from .webhook_messages import WebhookMessages
 __all__ = ["WebhookServicer"]
 
 _DEFAULT_PAGE = 100
-_OVERLAP = dt.timedelta(hours=24)
 _LONGEST_OVERLAP = dt.timedelta(days=30)
 
 
@@ -110,10 +110,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
     ) -> pb.RotateWebhookSecretResponse:
         """Replace the secret of an endpoint."""
         require_valid(request)
-        overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else _OVERLAP
-        if not dt.timedelta() <= overlap <= _LONGEST_OVERLAP:
-            description = f"must be from 0 s to {_LONGEST_OVERLAP.days} days"
-            raise InvalidRequest([Violation("overlap", description, "OUT_OF_RANGE")])
+        overlap = overlap_in(request, _LONGEST_OVERLAP)
         secret = new_secret()
         async with changing(self._pool, call) as change:
             before = await find_endpoint(change.connection, call, uuid.UUID(request.webhook_id))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from clarion.admin.v1 import audit_pb2 as pb
 
-from .common import MOMENT, as_utc, json_option, run
+from .common import MOMENT, as_utc, json_option, run, with_options
 from .csv_cells import cell
 from .messages import as_data, moment, show_list
 from .remote import Admin, admin_options, pages
 
 __all__ = ["audit"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -26,19 +23,15 @@ def audit() -> None:
     """List and export the changes that operators made."""
 
 
-def _filters(command: F) -> F:
-    """Add the options that select changes to a command."""
-    options = (
-        click.option("--project", help="Only changes of this project."),
-        click.option("--actor", help="Only changes by the caller with this name."),
-        click.option("--action", help="Only this action, such as project.update."),
-        click.option("--resource", help="Only changes of this, such as project/demo."),
-        click.option("--since", type=MOMENT, help="Only changes since this time (UTC)."),
-        click.option("--before", type=MOMENT, help="Only changes before this time (UTC)."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_filters = with_options(
+    click.option("--project", help="Only changes of this project."),
+    click.option("--actor", help="Only changes by the caller with this name."),
+    click.option("--action", help="Only this action, such as project.update."),
+    click.option("--resource", help="Only changes of this, such as project/demo."),
+    click.option("--since", type=MOMENT, help="Only changes since this time (UTC)."),
+    click.option("--before", type=MOMENT, help="Only changes before this time (UTC)."),
+)
+"""The options that select changes."""
 
 
 def _request(chosen: dict[str, Any]) -> pb.ListAuditEventsRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ from ..config import Settings, load
 from ..domain.campaign import Channel
 from ..domain.wording import printable
 from ..errors import (
+    CampaignNotFound,
     ConfigError,
-    EndpointNotFound,
     InvalidRequest,
     KeyNotFound,
-    NotFound,
-    ProjectNotFound,
+    RequestError,
+    ResourceNotFound,
     StoreUnavailable,
 )
 from ..postgres.embedded import EmbeddedPostgres
@@ -43,6 +43,7 @@ __all__ = [
     "show_json",
     "show_result",
     "table",
+    "with_options",
 ]
 
 T = TypeVar("T")
@@ -81,11 +82,31 @@ class Moment(click.DateTime):
 CHANNEL = WordChoice([channel.value for channel in Channel], "CHANNEL_")
 MOMENT = Moment()
 
-_LISTINGS: Mapping[type[NotFound], str] = {
-    EndpointNotFound: "clarion webhooks list",
-    KeyNotFound: "clarion keys list",
-    ProjectNotFound: "clarion projects list",
+_NOT_FOUND = {CampaignNotFound.reason, KeyNotFound.reason, ResourceNotFound.reason}
+_LISTINGS: Mapping[str, str] = {
+    "admin_key_id": "clarion operators list",
+    "campaign_id": "clarion campaigns list",
+    "endpoint_id": "clarion webhooks list",
+    "key_id": "clarion keys list",
+    "operation_id": "clarion operations list",
+    "project_id": "clarion projects list",
+    "session_id": "clarion operators sessions list",
 }
+"""The command that lists what is not found, by the name of its ID in the error's metadata."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds options to a command; the help shows them in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -126,17 +147,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine and return its result.
 
     Raises:
-        ConfigError: A value is invalid, or the store has no such key, project or endpoint.
+        ConfigError: A value is invalid, or what the command names does not exist.
     """
     try:
         return uvloop.run(work)
     except InvalidRequest as error:
         problems = (f"{one.field}: {one.description}".removeprefix(": ") for one in error.violations)
         raise ConfigError("; ".join(problems) or str(error)) from error
-    except tuple(_LISTINGS) as error:
-        [number] = error.metadata.values()
-        listing = _LISTINGS[type(error)]
-        raise ConfigError(f"there is no {error.thing} {number}; `{listing}` shows them") from error
+    except RequestError as error:
+        # Not by its class, which errors of a gateway lack.
+        for name in error.metadata.keys() & _LISTINGS.keys() if error.reason in _NOT_FOUND else ():
+            thing = name.removesuffix("_id").replace("_", " ")
+            hint = f"there is no {thing} {error.metadata[name]}; `{_LISTINGS[name]}` shows them"
+            raise ConfigError(hint) from error
+        raise
 
 
 def as_utc(moment: dt.datetime | None) -> dt.datetime | None:

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from .common import CHANNEL, MOMENT, as_utc
+from .common import CHANNEL, MOMENT, as_utc, with_options
 from .messages import enum_name
 
 __all__ = ["delivery_filters", "filter_fields"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def delivery_filters(command: F) -> F:
-    """Add the options that select deliveries to a command."""
-    options = (
-        click.option(
-            "--campaign",
-            "campaign_id",
-            type=click.IntRange(1, 2**63 - 1),
-            metavar="ID",
-            help="Only deliveries of this campaign.",
-        ),
-        click.option("--channel", type=CHANNEL, help="Only deliveries on this channel."),
-        click.option("--external-id", help="Only deliveries to the user with this external ID."),
-        click.option(
-            "--since",
-            type=MOMENT,
-            help="Only deliveries accepted since this time (UTC), such as 2026-01-31T08:00:00.",
-        ),
-        click.option(
-            "--before",
-            type=MOMENT,
-            help="Only deliveries accepted before this time (UTC), such as 2026-01-31T08:00:00.",
-        ),
-        click.option("--address", help="Only deliveries to this address."),
-        click.option("--provider", help="Only if the last attempt was by this provider."),
-        click.option("--error", help="Only if the last error contains this text."),
-        click.option("--error-group", help="Only with this last error, as `groups` shows it."),
-        click.option("--project", help="Only deliveries of this project."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+delivery_filters = with_options(
+    click.option(
+        "--campaign",
+        "campaign_id",
+        type=click.IntRange(1, 2**63 - 1),
+        metavar="ID",
+        help="Only deliveries of this campaign.",
+    ),
+    click.option("--channel", type=CHANNEL, help="Only deliveries on this channel."),
+    click.option("--external-id", help="Only deliveries to the user with this external ID."),
+    click.option(
+        "--since",
+        type=MOMENT,
+        help="Only deliveries accepted since this time (UTC), such as 2026-01-31T08:00:00.",
+    ),
+    click.option(
+        "--before",
+        type=MOMENT,
+        help="Only deliveries accepted before this time (UTC), such as 2026-01-31T08:00:00.",
+    ),
+    click.option("--address", help="Only deliveries to this address."),
+    click.option("--provider", help="Only if the last attempt was by this provider."),
+    click.option("--error", help="Only if the last error contains this text."),
+    click.option("--error-group", help="Only with this last error, as `groups` shows it."),
+    click.option("--project", help="Only deliveries of this project."),
+)
+"""The options that select deliveries."""
 
 
 def filter_fields(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..errors import ConfigError
-from .common import CHANNEL, MOMENT, as_utc, json_option, run, show_json, show_result, table
+from .common import CHANNEL, MOMENT, as_utc, json_option, run, show_json, show_result, table, with_options
 from .csv_cells import cell, without_quote
 from .messages import as_data, enum_name, moment, show_list, word
 from .remote import Admin, admin_options, pages
 
 __all__ = ["suppressions"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 _SERVICE = "suppressions"
 _PAGE = 1000
 _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
@@ -32,21 +30,17 @@ def suppressions() -> None:
     """List, add and remove suppressed recipients, to whom nothing is sent."""
 
 
-def _filters(command: F) -> F:
-    """Add the options that select suppressions to a command."""
-    options = (
-        click.option("--project", help="Only recipients of this project."),
-        click.option("--provider", help="Only recipients that this provider refused."),
-        click.option("--reason", help="Only if the reason contains this text."),
-        click.option(
-            "--since",
-            type=MOMENT,
-            help="Only recipients suppressed since this time (UTC), such as 2026-01-31T08:00:00.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_filters = with_options(
+    click.option("--project", help="Only recipients of this project."),
+    click.option("--provider", help="Only recipients that this provider refused."),
+    click.option("--reason", help="Only if the reason contains this text."),
+    click.option(
+        "--since",
+        type=MOMENT,
+        help="Only recipients suppressed since this time (UTC), such as 2026-01-31T08:00:00.",
+    ),
+)
+"""The options that select suppressions."""
 
 
 @suppressions.command(name="list")

@@ -174,3 +174,24 @@ async def test_a_large_file_is_applied_in_parts_or_not_at_all(
     assert json.loads(nothing.out) == []
     assert json.loads(applied.out) == {str(number): "created" for number in range(1, 101)}, applied.err
     assert set(map(tuple, json.loads(again.out).values())) == {()}
+
+
+@pytest.mark.parametrize(
+    ("words", "listing"),
+    [
+        ("keys show", "keys list"),
+        ("webhooks show", "webhooks list"),
+        ("operators revoke", "operators list"),
+        ("operators sessions end", "operators sessions list"),
+        ("operations show", "operations list"),
+        ("projects show", "projects list"),
+    ],
+)
+async def test_what_is_missing_is_named_with_its_list(
+    admin: Operator, stack: Stack, tmp_path: Path, words: str, listing: str
+) -> None:
+    missing = str(uuid.uuid4())
+    by_target = await _run(tmp_path, stack, admin, *words.split(), missing)
+    assert (by_target.code, missing in by_target.err) == (2, True), by_target
+    assert by_target.err.endswith(f"{missing}; `clarion {listing}` shows them\n")
+    assert await stack.run(*words.split(), missing) == (2, "", by_target.err)

@@ -74,7 +74,7 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	@echo "-m lab.bench.batch (batches compared with single calls and bare INSERTs),"
 	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
-	@echo "and of the portal: -m lab.bench.portal (how long each page takes with 2,000,000 deliveries)"
+	@echo "and of the portal: -m lab.bench.portal (pages with 2,000,000 deliveries), -m lab.bench.viewers (live tails)"
 
 faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 15 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)

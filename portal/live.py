@@ -25,6 +25,10 @@ _CHECK_SECONDS = 5.0
 POLL_SECONDS = 1.0
 """How often a tail reads its list."""
 _MAX_POLLS = 100
+_SHARE = 0.1
+"""The share of the time in which lists are read, one at a time: at most 5 % of two cores."""
+_LONGEST_SECONDS = 1.0
+"""Of a read that delays the next: a slow server must not stop all tails."""
 _SIGNED_OUT = "event: signed-out\ndata:\n\n"
 _END = "event: end\ndata:\n\n"
 
@@ -45,16 +49,26 @@ class LiveRow:
 class SharedPolls:
     """Reads a list once for all tails of the same list, so that more viewers cost little more.
 
+    Different lists are read one after the other, with pauses: with many of them, or if reads take long, each
+    list is read less often, so that viewers cannot take much of the servers' time.
+
     Args:
         clock: Returns seconds.
         seconds: For how long an answer is used.
+        sleep: Waits for so many seconds.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, seconds: float = POLL_SECONDS / 2
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        seconds: float = POLL_SECONDS / 2,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        self._next_at = 0.0
         self._found: OrderedDict[Hashable, tuple[float, Sequence[LiveRow]]] = OrderedDict()
         self._locks: dict[Hashable, asyncio.Lock] = {}
 
@@ -69,13 +83,26 @@ class SharedPolls:
             at, rows = self._found.get(key, (0.0, ()))
             if key in self._found and self._clock() - at < self._seconds:
                 return rows
-            rows = await load()
+            rows = await self._read(load)
             self._found[key] = (self._clock(), rows)
             self._found.move_to_end(key)
         while len(self._found) > _MAX_POLLS:
             dropped, _ = self._found.popitem(last=False)
             self._locks.pop(dropped, None)
         return rows
+
+    async def _read(self, load: Callable[[], Awaitable[Sequence[LiveRow]]]) -> Sequence[LiveRow]:
+        """Read a list when it is its turn."""
+        async with self._turn:
+            began = self._clock()
+            if began < self._next_at:
+                await self._sleep(self._next_at - began)
+                began = self._clock()
+            try:
+                return await load()
+            finally:
+                ended = self._clock()
+                self._next_at = ended + min(ended - began, _LONGEST_SECONDS) * (1 / _SHARE - 1)
 
 
 async def changed_rows(

@@ -26,10 +26,11 @@ from lab.bench import (
     portal_store,
     schedule,
     validation,
+    viewers,
 )
 from lab.command import temporary_run
 from lab.h2load import MISSING as H2LOAD_MISSING
-from lab.load import BUILTIN, WRK_MISSING
+from lab.load import BUILTIN, WRK_MISSING, make_loader
 from lab.product import Deployment, Product, product
 from server.postgres.embedded import EmbeddedPostgres
 
@@ -213,10 +214,13 @@ async def test_portal(tmp_path: Path) -> None:
                 "SELECT (SELECT count(*) FROM trigger), (SELECT count(*) FROM dead_letter)"
             )
             figures = await portal.measure(filled, rounds=1, depth=1)
+            load = make_loader(BUILTIN, run.data, filled.key, 2)
+            watched = rows(viewers.as_text(await viewers.measure(filled, load, 2, rounds=1, seconds=0.5)))
     assert tuple(row) == (2000, 198)  # the last percent waits
     report = rows(portal.as_text(figures))
     assert float(report["`/deliveries?state=dead and next pages`"][1]) > 0
     assert [address for address, taken in figures.items() if taken.failed] == []
+    assert all(float(watched[variant][0]) > 0 for variant in viewers.VARIANTS)
 
 
 @pytest.mark.long

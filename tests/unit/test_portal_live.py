@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -105,3 +105,49 @@ async def test_viewers_of_one_list_share_a_read() -> None:
     for number in range(1000):
         await polls.get(number, load)
     assert len(polls._found) == len(polls._locks) <= 100
+
+
+async def test_reads_take_a_tenth_of_the_time() -> None:
+    now, busy = 0.0, 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def reads_for(seconds: float) -> Callable[[], Awaitable[list[LiveRow]]]:
+        async def load() -> list[LiveRow]:
+            nonlocal now, busy
+            now, busy = now + seconds, busy + seconds
+            return [ROW_1]
+
+        return load
+
+    polls = SharedPolls(lambda: now, 0.5, sleep)
+    for number in range(100):
+        await polls.get(number % 20, reads_for(0.06))
+    assert busy / now == pytest.approx(0.1, rel=0.02)
+    before = now
+    await polls.get("slow", reads_for(15.0))
+    await polls.get("next", reads_for(0.0))
+    assert now - before < 15 + 9 + 1
+
+
+async def test_a_read_that_fails_delays_the_next() -> None:
+    waits: list[float] = []
+    now = 0.0
+
+    async def fails() -> list[LiveRow]:
+        nonlocal now
+        now += 0.5
+        raise ServersUnreachable
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        waits.append(seconds)
+
+    polls = SharedPolls(lambda: now, 0.5, sleep)
+    for _ in range(2):
+        with pytest.raises(ServersUnreachable):
+            await polls.get("a", fails)
+    assert waits == [pytest.approx(4.5)]

@@ -12,7 +12,7 @@ AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id) AND (:channel::te
 WITH counted AS (
     SELECT starts_at, project_id, campaign_id, channel, provider, kind, bucket, count FROM statistic
     WHERE resolution = :resolution AND starts_at >= :start AND starts_at < :end
-        AND (campaign_id <> 0) = (:campaign_id::int8 IS NOT NULL OR :group_by::text = 'campaign')
+        AND CASE WHEN :campaign_id::int8 IS NULL AND :group_by::text <> 'campaign' THEN campaign_id = 0 ELSE campaign_id <> 0 END
         AND (:provider::text IS NULL OR provider = :provider) AND
         -- include: matches
     UNION ALL

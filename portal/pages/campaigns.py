@@ -12,7 +12,7 @@ from clarion.admin.v1 import campaign_pb2 as pb
 from ..errors import PageNotFound
 from ..forms import Form
 from ..visit import Page, Visit
-from . import campaign_editor, campaign_versions
+from . import campaign_editor, campaign_tests, campaign_versions
 from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path, draft_of, words_of
 
 __all__ = ["PAGES", "SECTION"]
@@ -127,6 +127,7 @@ PAGES = (
     Page("/campaigns/new", new_campaign, has_form=True),
     Page(AT, campaign),
     *campaign_editor.PAGES,
+    *campaign_tests.PAGES,
     *campaign_versions.PAGES,
     Page(f"{AT}/{{action}}", change, has_form=True),
 )

@@ -14,6 +14,7 @@ from ..domain.project import Project
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin import campaigns, drafts
+from ..store.campaign_rows import content_json
 from ..store.pool import Connection, Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
@@ -26,6 +27,7 @@ from .campaign_content import (
     to_campaign,
     values_of,
 )
+from .campaign_tests import send_test
 from .change import Change, changing
 from .errors import DraftNotFound, EtagMismatch
 from .paging import etag_of, require_etag
@@ -37,7 +39,7 @@ _NAMED = 5
 
 
 class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer):
-    """Saves, publishes and discards the drafts of campaigns.
+    """Saves, publishes and discards the drafts of campaigns, and sends tests.
 
     Args:
         pool: The database.
@@ -114,6 +116,17 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
             await _record(change, "campaign.discard_draft", project, draft, None)
         return pb.DiscardCampaignDraftResponse()
 
+    async def SendCampaignTest(  # noqa: N802 - gRPC's name
+        self, request: pb.SendCampaignTestRequest, call: AdminCall
+    ) -> pb.SendCampaignTestResponse:
+        """Send one message of a campaign, or of its draft, to an address."""
+        require_valid(request)
+        async with changing(self._pool, call) as change:
+            trigger = await send_test(change, request)
+        return pb.SendCampaignTestResponse(
+            project=request.project, campaign_id=trigger.campaign_id, trigger_id=str(trigger.id)
+        )
+
 
 async def _draft(database: Pool | Connection, campaign: Campaign) -> CampaignDraft:
     """Return the draft of a campaign.
@@ -168,7 +181,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _etag(draft: CampaignDraft) -> str:
-    return etag_of({"saved_at": draft.saved_at, "content": campaigns.content_json(draft.campaign)})
+    return etag_of({"saved_at": draft.saved_at, "content": content_json(draft.campaign)})
 
 
 def _message(draft: CampaignDraft, project: Project) -> pb.CampaignDraft:

@@ -98,6 +98,7 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                 provider=last.provider if last else "",
                 error=last.error if last else "",
                 test=found.test,
+                test_send=facts.test_send,
             ),
             attempts=common.attempts,
             send_at=timestamp(found.send_at),
@@ -204,4 +205,5 @@ def _summary(row: DeliveryRow) -> pb.DeliverySummary:
         provider=row.provider,
         error=row.error,
         test=row.test,
+        test_send=row.test_send,
     )

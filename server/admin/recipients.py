@@ -8,7 +8,7 @@ from ..channels import CHANNELS
 from ..domain.campaign import Channel
 from ..errors import InvalidRequest, Violation
 
-__all__ = ["as_stored", "channel_named", "channel_of"]
+__all__ = ["as_stored", "channel_named", "channel_of", "masked"]
 
 
 def channel_of(value: int) -> Channel | None:
@@ -49,3 +49,9 @@ def as_stored(channel: Channel | None, address: str) -> str:
         return CHANNELS[channel].address.as_sent(address) if channel else address
     except ValueError:  # not an address of the channel, so it will match nothing
         return address
+
+
+def masked(address: str) -> str:
+    """Return what the audit log keeps of an address: `z…@example.com`, or the last four characters."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}" if at else f"…{address[-4:]}"

@@ -65,8 +65,8 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
         return
     one = found.summary
     echo(f"{word(one, 'state')}: campaign {one.campaign_id} ({word(one, 'channel')}) for {one.external_id}")
-    if one.test:
-        click.echo("test: the message is not sent")
+    for note in _tests(one):
+        click.echo(note)
     with_key = f" with the API key {found.key_id}" if found.key_id else ""
     click.echo(f"accepted {moment(one.accept_time)}{with_key}")
     if found.HasField("send_at"):
@@ -81,6 +81,15 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
         echo(f"{name} refuses too many recipients, so suppression is paused; see the dispatcher's log")
     if found.HasField("cancel_time"):
         click.echo(f"cancelled {moment(found.cancel_time)}")
+
+
+def _tests(one: pb.DeliverySummary) -> list[str]:
+    """Return what to say about a test."""
+    notes = {
+        "test: the message is not sent": one.test,
+        "test send: an author sent it to test the campaign": one.test_send,
+    }
+    return [note for note, applies in notes.items() if applies]
 
 
 def _attempt_row(attempt: client_pb.Attempt) -> str:

@@ -58,18 +58,21 @@ class TriggerSender:
         """Decide how to send a trigger, using the current revision of its campaign.
 
         If the campaign's providers were changed, release the trigger to the campaign's new lane. If too many
-        slow messages of its project wait to be rendered, release it for a while.
+        slow messages of its project wait to be rendered, release it for a while. What an author tests is sent
+        as it is, through the providers of its lane.
 
         Raises:
             StoreUnavailable: The campaign could not be read.
         """
         trigger = claim.trigger
-        campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
+        campaign = claim.content
+        if campaign is None:
+            campaign = await self._campaigns.campaign(trigger.project_id, trigger.campaign_id)
         wait = self._wait_for_window(trigger, campaign, now)
         if wait:  # perhaps for a window that was changed just before the trigger was accepted
             campaign = await self._campaigns.current_campaign(trigger.project_id, trigger.campaign_id)
             wait = self._wait_for_window(trigger, campaign, now)
-        if campaign is not None and campaign.lane_for(test=trigger.test) != claim.lane:
+        if campaign is not None and campaign.lane_for(test=trigger.test) != claim.lane and not claim.content:
             return Released(claim)
         if campaign is not None and self._renderer.is_behind(campaign):
             return Released(claim, RETRY_SECONDS)
@@ -83,7 +86,7 @@ class TriggerSender:
             suppressed=claim.suppressed,
             wait=wait,
             address=trigger.address,
-            campaign_version=campaign.revision if campaign else None,
+            campaign_version=campaign.revision if campaign and campaign.revision > 0 else None,
         )
 
     def report(self, finished: Finished) -> None:

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, Protocol
 
 from typing_extensions import TypeVar
 
-from .campaign import Channel
+from .campaign import Campaign, Channel
 from .trigger import Trigger
 
 __all__ = [
@@ -131,6 +131,8 @@ class Claim:
     """Earlier attempts since the last redrive that ended in doubt."""
     may_have_arrived: bool = False
     """Whether any earlier attempt was lost or ended in doubt."""
+    content: Campaign | None = None
+    """What an author sends as a test; None for the campaign in force."""
 
     @property
     def id(self) -> uuid.UUID:

@@ -56,12 +56,13 @@ notified AS (
 c.channel || '/' || CASE WHEN t.test THEN '_test' ELSE array_to_string(c.providers, ',') END
 
 -- fragment: current_lane
--- The lane that the campaign of a row of `queue` has now. If the campaign does not exist, the lane does not change.
+-- The lane that the campaign of a row of `queue` has now. If the campaign does not exist, or an author sends its content
+-- as a test, the lane does not change.
 coalesce((
     SELECT
         -- include: lane_of_campaign
     FROM trigger t JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
-    WHERE t.id = queue.trigger_id), queue.lane)
+    WHERE t.id = queue.trigger_id AND t.test_content IS NULL), queue.lane)
 
 -- fragment: was_delivered
 -- Whether the trigger `t` has been delivered. A cancellation or a last failure can be written at the same moment as

@@ -170,6 +170,27 @@ async def test_draft_is_discarded(page: Page, stack: Stack) -> None:
     await expect(page.get_by_text("saved a draft")).to_have_count(0)
 
 
+async def test_test_of_a_draft_is_sent(page: Page, stack: Stack) -> None:
+    await create(page, stack)
+    await page.get_by_role("link", name="Edit").click()
+    await page.get_by_label("Plain text").fill("Draft {{ event.random_field }}")
+    await page.get_by_role("button", name="Save draft").click()
+    await page.get_by_role("link", name="Send a test").click()
+    await check_page(page)
+    await page.get_by_label("Email address").fill("nowhere")
+    await page.get_by_role("button", name="Send the test").click()
+    await expect(page.locator("#error-address")).to_be_visible()
+    await page.get_by_label("Email address").fill("zoe@example.com")
+    await page.get_by_role("button", name="Send the test").click()
+    await expect(page.get_by_role("status")).to_have_text("The test is being sent.")
+    await expect(page.get_by_text("Sent by an author, to test the campaign.")).to_be_visible()
+    trigger_id = page.url.rpartition("/")[2]
+    assert "Draft value" in (await stack.delivered("email", trigger_id)).read_text()
+    await page.reload()
+    await expect(page.get_by_role("cell", name="draft", exact=True)).to_have_count(1)
+    await check_page(page)
+
+
 async def change_sender(stack: Stack, number: str) -> None:
     """Change the sender of a campaign by the API, which publishes it."""
     async with stack.pool() as pool:

@@ -50,7 +50,9 @@ class Keys:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path_factory.mktemp("stack"), {"portal": {"enabled": True}}) as running:
+    # Tests call with wrong keys as fast as they can; test_strangers.py has a gateway with a limit.
+    settings: dict[str, object] = {"portal": {"enabled": True}, "gateway": {"max_failed_keys": 100_000}}
+    async with running_stack(tmp_path_factory.mktemp("stack"), settings) as running:
         yield running
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import msgspec
 
+from server.channels.email_message import Email
 from server.dispatcher.attempt import cut_off
 from server.dispatcher.ports import SendPlan
 from server.dispatcher.trigger_sender import TriggerSender
+from server.domain.campaign import Template
 from server.domain.delivery import AttemptOutcome
 from server.domain.delivery_errors import ProviderError, Verdict
 from tests.kit.dispatch import (
@@ -58,3 +60,18 @@ async def test_a_suppressed_recipient_has_no_version() -> None:
 def test_an_attempt_cut_off_by_a_shutdown_has_its_version() -> None:
     finished = cut_off(make_claim(), dt.datetime.now(dt.UTC), 0.1, 7)
     assert (finished.attempt.outcome, finished.attempt.campaign_version) == (AttemptOutcome.LOST, 7)
+
+
+async def test_a_draft_that_is_tested_has_no_version() -> None:
+    """It is sent as it is, whatever the campaign's lane is now."""
+    campaigns = MemoryCampaigns(make_campaign(revision=7, providers=("other",)))
+    provider = ScriptedProvider()
+    draft = make_campaign(revision=-5, templates={"default": Template(text="Draft {{ event.id }}")})
+    claim = replace(make_claim(make_trigger(event='{"id": 7}')), content=draft)
+    plan = await TriggerSender(campaigns, {"mail": provider}).plan(claim, dt.datetime.now(dt.UTC))
+    assert isinstance(plan, SendPlan)
+    assert plan.campaign_version is None
+    await plan.send()
+    [message] = provider.sent
+    assert isinstance(message, Email)
+    assert message.text == "Draft 7"

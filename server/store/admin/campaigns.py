@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 import asyncpg
-import msgspec
 
 from ...domain.campaign import (
     Campaign,
     CampaignState,
     CampaignVersion,
     Channel,
-    RetryPolicy,
-    SendWindow,
-    Template,
-    Undefined,
 )
+from ..campaign_rows import campaign_of_row, content_of_json, row_values
 from ..pool import Connection, Pool
 from ..sql import load
 
@@ -26,8 +20,6 @@ __all__ = [
     "all_campaigns",
     "apply_campaign",
     "apply_campaigns",
-    "content_json",
-    "content_of_json",
     "find_campaign",
     "find_version",
     "list_campaigns",
@@ -38,35 +30,12 @@ __all__ = [
 ]
 
 _SQL = load("admin/campaigns.sql")
-_templates = msgspec.json.Decoder(dict[str, Template])
-_retry = msgspec.json.Decoder(RetryPolicy | None)
-_window = msgspec.json.Decoder(SendWindow | None)
-
-
-def _campaign(row: asyncpg.Record | Mapping[str, Any]) -> Campaign:
-    return Campaign(
-        project_id=row["project_id"],
-        id=row["id"],
-        name=row["name"],
-        channel=Channel(row["channel"]),
-        providers=tuple(row["providers"]),
-        state=CampaignState(row["state"]),
-        sender=row["sender"],
-        templates=_templates.decode(row["templates"]),
-        retry=_retry.decode(row["retry"]),
-        window=_window.decode(row["send_window"]),
-        unsubscribe_url=row["unsubscribe_url"],
-        undefined=Undefined(row["undefined"]),
-        revision=row["revision"],
-        managed_by=row["managed_by"],
-        archived_at=row["archived_at"],
-    )
 
 
 async def all_campaigns(connection: Connection, *, templates: bool) -> list[Campaign]:
     """Return all campaigns of all projects, with or without their templates."""
     statement = _SQL["all" if templates else "all_without_templates"]
-    return [_campaign(row) for row in await connection.fetch(*statement())]
+    return [campaign_of_row(row) for row in await connection.fetch(*statement())]
 
 
 async def find_campaign(
@@ -82,7 +51,7 @@ async def find_campaign(
     """
     statement = _SQL["lock" if lock else "find"](project_id=project_id, id=campaign_id)
     row = await database.fetchrow(*statement)
-    return _campaign(row) if row else None
+    return campaign_of_row(row) if row else None
 
 
 async def list_campaigns(
@@ -90,7 +59,7 @@ async def list_campaigns(
 ) -> list[Campaign]:
     """Return up to `limit` campaigns with ids above `after`, by id; of one project or of all."""
     rows = await pool.fetch(*_SQL["list"](project_id=project_id, after=after, limit=limit))
-    return [_campaign(row) for row in rows]
+    return [campaign_of_row(row) for row in rows]
 
 
 async def list_page(
@@ -126,7 +95,7 @@ async def list_page(
         after=after[1],
         limit=limit,
     )
-    return [_campaign(row) for row in await pool.fetch(*statement)]
+    return [campaign_of_row(row) for row in await pool.fetch(*statement)]
 
 
 async def apply_campaigns(pool: Pool, campaigns: Iterable[Campaign], author: str = "") -> dict[int, str]:
@@ -146,7 +115,7 @@ async def apply_campaign(connection: Connection, campaign: Campaign, author: str
     Returns:
         `created`, `changed` or `unchanged`.
     """
-    revision = await connection.fetchval(*_SQL["apply"](**_values(campaign)))
+    revision = await connection.fetchval(*_SQL["apply"](**row_values(campaign)))
     if revision is None:
         return "unchanged"
     await _keep_version(connection, campaign.project_id, campaign.id, author)
@@ -203,46 +172,12 @@ async def _set(
     )
     assert row is not None  # noqa: S101 - campaigns are never deleted
     await _keep_version(connection, campaign.project_id, campaign.id, author)
-    return _campaign(row)
+    return campaign_of_row(row)
 
 
 async def _keep_version(connection: Connection, project_id: int, campaign_id: int, author: str) -> None:
     await connection.execute(*_SQL["keep_version"](project_id=project_id, id=campaign_id, author=author))
 
 
-def content_json(campaign: Campaign) -> str:
-    """Return a campaign as JSON, in the form in which its versions are kept."""
-    values = {**_values(campaign), "revision": campaign.revision, "archived_at": campaign.archived_at}
-    return msgspec.json.encode(values).decode()
-
-
-def content_of_json(text: str) -> Campaign:
-    """Return the campaign that `content_json`, or PostgreSQL when it kept a version, wrote."""
-    content = msgspec.json.decode(text)
-    archived_at = content.get("archived_at")
-    content["archived_at"] = dt.datetime.fromisoformat(archived_at) if archived_at else None
-    # Versions that were kept when the table was made lack its newest columns.
-    return _campaign({"managed_by": None, **content})
-
-
 def _version(row: asyncpg.Record) -> CampaignVersion:
     return CampaignVersion(content_of_json(row["content"]), row["created_at"], row["created_by"])
-
-
-def _values(campaign: Campaign) -> dict[str, object]:
-    return {
-        "project_id": campaign.project_id,
-        "id": campaign.id,
-        "name": campaign.name,
-        "channel": campaign.channel.value,
-        "provider": campaign.providers[0],
-        "providers": campaign.providers,
-        "state": campaign.state.value,
-        "sender": campaign.sender,
-        "templates": msgspec.json.encode(campaign.templates, order="sorted").decode(),
-        "retry": msgspec.json.encode(campaign.retry).decode(),
-        "send_window": msgspec.json.encode(campaign.window).decode(),
-        "unsubscribe_url": campaign.unsubscribe_url,
-        "undefined": campaign.undefined.value,
-        "managed_by": campaign.managed_by,
-    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncpg
 
 from ...domain.campaign import Campaign, CampaignDraft
+from ..campaign_rows import content_json, content_of_json
 from ..pool import Connection, Pool
 from ..sql import load
-from .campaigns import content_json, content_of_json
 
 __all__ = ["delete_draft", "find_draft", "save_draft"]
 

@@ -16,6 +16,7 @@ from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Mo
 from ...domain.trigger import Trigger
 from ...domain.webhook import POLICY
 from ..accept.notify import NOTIFY, QUEUE_CHANNEL
+from ..campaign_rows import content_of_json
 from ..pool import Connection, Pool, is_outage, reached
 from ..sql import load
 from .leased import LeasedQueue
@@ -148,6 +149,7 @@ class PostgresQueue(LeasedQueue[Claim]):
             suppressed=row["reason"] or "",
             doubts=row["doubts"],
             may_have_arrived=row["may_have_arrived"],
+            content=content_of_json(row["test_content"]) if row["test_content"] else None,
         )
 
     @staticmethod

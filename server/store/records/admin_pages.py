@@ -63,6 +63,7 @@ class DeliveryRow:
     provider: str
     error: str
     test: bool
+    test_send: bool
 
 
 class DeliveryPage(NamedTuple):
@@ -99,6 +100,7 @@ class Facts(NamedTuple):
     traceparent: str
     project: str
     key_name: str
+    test_send: bool
 
 
 async def list_page(
@@ -219,4 +221,5 @@ def _row(row: asyncpg.Record) -> DeliveryRow:
         provider=row["provider"],
         error=row["error"],
         test=row["test"],
+        test_send=row["test_send"],
     )

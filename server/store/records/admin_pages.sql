@@ -35,6 +35,7 @@ SELECT found.*, looked_at.last AS last_scanned, looked_at.count AS scanned
 FROM (SELECT count(*) AS count, (array_agg(id ORDER BY id))[1] AS last FROM scanned) AS looked_at
 LEFT JOIN (
     SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.test, t.accepted_at,
+        t.test_content IS NOT NULL AS test_send,
         -- include: delivery_state
         AS state,
         coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider,
@@ -178,6 +179,6 @@ GROUP BY 1, 2, 3, 4 ORDER BY dead_letters DESC, last_at DESC LIMIT :limit
 
 -- name: facts
 -- What the record knows of a trigger besides its delivery.
-SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name
+SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name, t.test_content IS NOT NULL AS test_send
 FROM trigger t JOIN project p ON p.id = t.project_id LEFT JOIN api_key k ON k.id = t.key_id
 WHERE t.id = :id

@@ -10,7 +10,6 @@ from server.dispatcher.attempt import EXPIRED
 from server.dispatcher.providers.base import ProviderRetryPolicy, SendingPolicy
 from server.dispatcher.settings import DispatchSettings
 from server.domain.campaign import RetryPolicy
-from server.domain.delivery import AttemptOutcome
 from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import StoreUnavailable
 from tests.kit.dispatch import (
@@ -26,10 +25,10 @@ from tests.kit.dispatch import (
     running,
     sent_ids,
 )
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY, SUPPRESSED
 
 pytestmark = pytest.mark.usefixtures("quiet_logs")
 
-DELIVERED, RETRY, DEAD, _, SUPPRESSED, _ = AttemptOutcome
 BOTH = MemoryCampaigns(make_campaign(providers=("first", "second")))
 OPENS_AT_TWO = SendingPolicy(breaker_failures=2, breaker_pause=10.0)
 

@@ -8,7 +8,6 @@ import pytest
 
 from server.dispatcher.attempt import EXPIRED
 from server.domain.campaign import Campaign, SendWindow
-from server.domain.delivery import AttemptOutcome
 from server.domain.delivery_errors import ProviderError, Verdict
 from tests.kit.dispatch import (
     MemoryCampaigns,
@@ -20,6 +19,7 @@ from tests.kit.dispatch import (
     running,
     sent_ids,
 )
+from tests.kit.outcomes import DEAD, DELIVERED
 
 pytestmark = pytest.mark.usefixtures("quiet_logs")
 
@@ -57,7 +57,7 @@ async def test_outdated_window_delays_nothing() -> None:
     async with running(queue, provider, campaigns=Outdated(make_campaign(window=window))):
         queue.add(make_trigger(timezone="UTC"))
         await queue.until_attempts(1)
-    assert outcomes(queue) == [AttemptOutcome.DELIVERED]
+    assert outcomes(queue) == [DELIVERED]
     assert not queue.released
 
 
@@ -69,7 +69,7 @@ async def test_the_projects_time_zone_is_the_fallback() -> None:
     async with running(queue, provider, campaigns=MemoryCampaigns(make_campaign(window=window))):
         queue.add(make_trigger())
         await queue.until_attempts(1)
-    assert outcomes(queue) == [AttemptOutcome.DELIVERED]
+    assert outcomes(queue) == [DELIVERED]
 
 
 async def test_an_expired_trigger_is_not_sent() -> None:
@@ -78,7 +78,7 @@ async def test_an_expired_trigger_is_not_sent() -> None:
         queue.add(make_trigger(), expires_at=queue.clock.utc())
         queue.add(make_trigger(), expires_at=queue.clock.utc() + dt.timedelta(hours=1))
         await queue.until_attempts(2)
-    assert outcomes(queue) == [AttemptOutcome.DEAD, AttemptOutcome.DELIVERED]
+    assert outcomes(queue) == [DEAD, DELIVERED]
     assert [done.attempt.error for done in queue.dead] == [EXPIRED]
     assert len(provider.sent) == 1
 

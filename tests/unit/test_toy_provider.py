@@ -19,12 +19,12 @@ from server.config import load
 from server.dispatcher.providers import REGISTRY, build
 from server.dispatcher.providers.base import Provider
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome
 from server.domain.trigger import Trigger
 from server.errors import ConfigError
 from server.wiring.campaign_file import read, to_campaigns
 from tests.kit.dispatch import MemoryCampaigns, MemoryQueue, ScriptedProvider, outcomes, running
 from tests.kit.http_api import Api, Reply, http_api
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-provider.md"
 NUMBER = "+15551234567"
@@ -38,7 +38,6 @@ campaigns:
     retry: {max_attempts: 3, first_delay: 0}
     templates: {default: {text: "Your code is {{ event.code }}."}}
 """
-DELIVERED, RETRY, DEAD, *_ = AttemptOutcome
 
 
 def block(language: str, heading: str) -> str:

@@ -18,8 +18,8 @@ from server.domain.waiting import (
     why_waiting,
 )
 from tests.kit.cases import each_case
+from tests.kit.outcomes import RETRY
 
-RETRY = AttemptOutcome.RETRY
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 DUE = Queued(now=NOW, due_at=NOW, lane="email/smtp,backup")
 FREE = ProviderStatus()

@@ -11,6 +11,8 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import SESSION
 from server.up.data_folder import RunDir
 from tests.kit.cluster import copy_cluster
+from tests.kit.query_plans import reading
+from tests.kit.rollup import all_counted
 from tests.kit.store import empty, truncate
 
 
@@ -37,3 +39,12 @@ async def pool(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     await pool.execute("ALTER TABLE project ALTER COLUMN id RESTART WITH 3")
     yield pool
     pool.terminate()
+
+
+@pytest.fixture
+async def counting(url: str, pool: Pool) -> AsyncIterator[Pool]:
+    """The connections of a server's rollup, which has nothing left to count."""
+    async with reading(url) as opened:
+        await all_counted(opened)
+        await pool.execute("DELETE FROM statistic; DELETE FROM provider_result")
+        yield opened

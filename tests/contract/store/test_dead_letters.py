@@ -20,9 +20,9 @@ from server.store.queue.triggers import PostgresQueue
 from server.store.records import admin_lists as delivery_lists
 from server.store.records.admin_lists import AdminFilter, dead_letters
 from server.store.records.find import find_delivery
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY
 from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
 
-DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 EXPIRED = "its time to live ended"
 EXPIRED_IN_DOUBT = "its time to live ended; an earlier attempt may have delivered it"
 MINUTE = dt.timedelta(minutes=1)

@@ -17,10 +17,10 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.cancel import cancel
 from server.store.records.change_feed import ChangeFeed
+from tests.kit.outcomes import DEAD, DELIVERED, LOST, RETRY, SUPPRESSED
 from tests.kit.query_plans import Explained, reading
 from tests.kit.store import a_trigger, accept, ended, shares
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 ALL = WatchFilter()
 WRITE = """
     INSERT INTO attempt

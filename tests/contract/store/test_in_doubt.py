@@ -8,9 +8,9 @@ from server.domain.delivery import AttemptOutcome, Claim, DeliveryState
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
+from tests.kit.outcomes import IN_DOUBT, LOST, RETRY
 from tests.kit.store import a_trigger, accept, ended, shares
 
-IN_DOUBT, RETRY, LOST = AttemptOutcome.IN_DOUBT, AttemptOutcome.RETRY, AttemptOutcome.LOST
 TEXT = "no answer; the message may have arrived"
 
 

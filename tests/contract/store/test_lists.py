@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from server.domain.campaign import Channel
-from server.domain.delivery import AttemptOutcome, Claim, ClaimRequest, DeliveryState, Released
+from server.domain.delivery import Claim, ClaimRequest, DeliveryState, Released
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.pool import Pool
@@ -22,9 +22,9 @@ from server.store.records.admin_lists import (
 )
 from server.store.records.cancel import cancel
 from server.store.records.find import find_delivery
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY, SUPPRESSED
 from tests.kit.store import a_trigger, accept, ended, list_deliveries, shares
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 PENDING, SENDING, RETRYING = DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.RETRYING
 HOUR = dt.timedelta(hours=1)
 

@@ -1,4 +1,4 @@
-"""Migrations and the pool, against a real PostgreSQL."""
+"""Migrations, against a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from server.domain.campaign import RetryPolicy, Undefined
 from server.domain.delivery import AttemptOutcome, ClaimRequest
 from server.domain.idempotency import IdempotencyKey
 from server.errors import ConfigError, StoreUnavailable
-from server.postgres.embedded import EmbeddedPostgres
 from server.store.admin import campaigns, projects
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
@@ -24,7 +23,6 @@ from server.store.schema.indexes import build_indexes
 from server.store.schema.migrate import is_usable, migrate, require_schema
 from server.store.schema.version import HEAD
 from server.store.sql import Statement
-from server.up.data_folder import RunDir
 from tests.kit.store import PLACE, a_trigger, ended, redrive, writing
 
 _numbers = itertools.count()
@@ -196,49 +194,6 @@ async def test_a_column_that_is_missing_is_an_outage(empty: str) -> None:
         with pytest.raises(StoreUnavailable):
             await writer.add(a_trigger(), PLACE)
     pool.terminate()
-
-
-@pytest.mark.parametrize("wrong", ["nonsense", "mysql://u:hunter2@h/d", "postgresql://u:hunter2@h:port/d"])
-async def test_invalid_url_is_a_setting_error_without_the_url(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"database\.url: ") as raised:
-        await open_pool(wrong, size=2, connect_timeout=1)
-    assert "hunter2" not in str(raised.value)
-
-
-async def test_missing_database_is_a_setting_error(url: str) -> None:
-    with pytest.raises(ConfigError, match='database "nowhere" does not exist'):
-        await open_pool(url.replace("/clarion?", "/nowhere?"), size=2, connect_timeout=1)
-
-
-async def test_a_server_that_is_not_there_is_an_outage(tmp_path: Path) -> None:
-    for wrong in ("postgresql://u@127.0.0.1:1/d", f"postgresql://u@/d?host={tmp_path}"):
-        with pytest.raises(StoreUnavailable):
-            await open_pool(wrong, size=2, connect_timeout=1)
-        with pytest.raises(StoreUnavailable):
-            await migrate(wrong)
-
-
-async def test_connections_insist_on_durable_commits(url: str) -> None:
-    pool = await open_pool(url, size=2, connect_timeout=5, settings={"synchronous_commit": "off"})
-    assert await pool.fetchval("SHOW synchronous_commit") == "on"
-    pool.terminate()
-    pool = await open_pool(url, size=2, connect_timeout=5, settings={"synchronous_commit": "remote_apply"})
-    assert await pool.fetchval("SHOW synchronous_commit") == "remote_apply"
-    pool.terminate()
-
-
-@pytest.mark.long
-async def test_a_stopped_database_is_an_outage(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with RunDir(tmp_path_factory.mktemp("stopped")) as run:
-        async with EmbeddedPostgres(run.data, run.sockets).running() as url:
-            await migrate(url)
-            pool = await open_pool(url, size=2, connect_timeout=2)
-        async with writing(pool) as writer:
-            with pytest.raises(StoreUnavailable):
-                await asyncio.wait_for(writer.add(a_trigger(), PLACE), 60)
-        with pytest.raises(StoreUnavailable):
-            await require_schema(url)
-        pool.terminate()
 
 
 OF_0010 = """

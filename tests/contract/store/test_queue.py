@@ -17,10 +17,10 @@ from server.store.accept.notify import Notifier
 from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
+from tests.kit.outcomes import DEAD, DELIVERED, LOST, RETRY
 from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, writing
 from tests.kit.until import until
 
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 
 

@@ -22,10 +22,10 @@ from server.store.queue.webhooks import WebhookQueue
 from server.wiring.dispatch import webhook_dispatcher
 from server.wiring.webhooks import build_poster, url_problems
 from tests.kit.http_api import Reply, Request, http_api
+from tests.kit.outcomes import DEAD, DELIVERED, LOST, RETRY
 from tests.kit.until import until
 from tests.kit.webhooks import an_endpoint, happened
 
-DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 SETTINGS = {
     "CLARION_WEBHOOKS_ALLOW": "127.0.0.0/8",
     "CLARION_DISPATCH_POLL_INTERVAL": "0.05",

@@ -19,13 +19,13 @@ from server.store.queue.triggers import PostgresQueue
 from server.store.queue.webhooks import WebhookQueue
 from server.store.records.cancel import cancel
 from server.store.sql import load
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY, SUPPRESSED
 from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.webhooks import an_endpoint, claimed, events_of, happened
 
 from .test_plans import nodes
 
 FINISH = load("queue/triggers.sql")["finish"]
-DELIVERED, RETRY, DEAD, LOST, SUPPRESSED, *_ = AttemptOutcome
 
 
 async def test_delivery_event_has_facts_but_no_recipient(pool: Pool) -> None:

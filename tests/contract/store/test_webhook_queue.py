@@ -18,9 +18,9 @@ from server.store.pool import Pool
 from server.store.queue.webhooks import WebhookQueue
 from server.store.retention import delete_messages
 from tests.kit.documented_schemas import check_webhook
+from tests.kit.outcomes import DEAD, DELIVERED, LOST, RETRY
 from tests.kit.webhooks import an_endpoint, answered, claimed, happened, retried
 
-DELIVERED, RETRY, DEAD, LOST, *_ = AttemptOutcome
 OVER = 0.0  # a lease that has run out when it begins
 DAY = 86_400.0
 

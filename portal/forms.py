@@ -70,6 +70,10 @@ class Form:
         self.status = HTTPStatus.OK
         self.reason = ""
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether a field was sent."""
+        return self._data is not None and name in self._data
+
     def __getitem__(self, name: str) -> str:
         """Return a field's text without surrounding spaces; empty if it was not sent."""
         return self.text(name).strip()
@@ -137,7 +141,7 @@ class Form:
         of_items: dict[str, list[str]] = {}
         for one in violations:
             name = self._name_of(one.field)
-            item = _ITEM.match(name)
+            item = None if name in self else _ITEM.match(name)
             if item is None:
                 self.fail(name, one.description)
                 continue
@@ -152,7 +156,7 @@ class Form:
     def _name_of(self, field: str) -> str:
         """Return the name that a field of the API has here: without the message that it is in, if any."""
         inner = field.partition(".")[2]
-        return inner if self._data and inner.partition("[")[0] in self._data else field
+        return inner if inner.partition("[")[0] in self else field
 
     def kept(self) -> str:
         """Return the texts to bring back after signing in again, without secrets and files."""

@@ -52,12 +52,14 @@ class PageOfHtml:
     """What a page contains.
 
     Attributes:
+        ids: The IDs of its elements.
         alerts: The texts of elements with the role alert.
         unsafe: Elements and attributes that would run, or that no page of the portal has.
     """
 
     title: str = ""
     text: str = ""
+    ids: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     forms: list[PageForm] = field(default_factory=list)
     filters: list[str] = field(default_factory=list)
@@ -85,6 +87,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self._check(tag, given)
+        self.page.ids.add(given.get("id", ""))
         if tag not in _VOID:
             self._open.append((tag, given.get("role") == "alert"))
             if given.get("role") == "alert":

@@ -38,8 +38,8 @@ async def test_wrong_fields_are_named(admin: Visitor) -> None:
         ({"expires_in_days": "367"}, "expires_in_days"),
         ({"expires_in_days": "9" * 50}, "expires_in_days"),
         ({"expires_in_days": "\N{SUPERSCRIPT TWO}"}, "expires_in_days"),
-        ({"grants[0].role": "owner"}, "grants"),
-        ({"grants[0].project": "none"}, "grants"),
+        ({"grants[0].role": "owner"}, "grants[0].role"),
+        ({"grants[0].project": "none"}, "grants[0].project"),
     ):
         answer = await admin.post("/access/keys/new", {**KEY, **change})
         assert answer.status_code == 422, change

@@ -25,6 +25,7 @@ HOSTILE = (
     LARGE,
     "a\0b\x01\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}",
     mark("field"),
+    "{% if %}",
     "9" * 5000,
     "-1",
     "1e400",
@@ -94,6 +95,10 @@ def problems(one: Found, name: str, value: str, answer: httpx.Response) -> Itera
         return
     page = read_page(answer.text)
     yield from (f"{about} is unsafe: {text}" for text in page.unsafe)
+    kinds = {field.name: field.kind for field in one.fields}
+    broken = [link for link in page.links if link.startswith("#") and link[1:] not in page.ids]
+    broken = broken if kinds.get(name, "hidden") != "hidden" else []
+    yield from (f"{about} links to {link}, which does not exist" for link in broken)
     if answer.status_code < 400:
         return
     shown = [form for form in own_forms(page) if {name} <= {field.name for field in form.fields}]

@@ -55,7 +55,7 @@ class SharedPolls:
     Args:
         clock: Returns seconds.
         seconds: For how long an answer is used.
-        sleep: Waits for so many seconds.
+        sleep: Waits for this number of seconds.
     """
 
     def __init__(

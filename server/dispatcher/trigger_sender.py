@@ -37,7 +37,7 @@ class TriggerSender:
         campaigns: The current campaigns.
         providers: The configured providers by name.
         clock: Cancels sends that exceed their provider's timeout.
-        renderer: Renders the messages; None for one of its own.
+        renderer: Renders the messages; if None, it has its own.
     """
 
     def __init__(

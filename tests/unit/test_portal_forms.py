@@ -37,14 +37,14 @@ def test_violations_appear_next_to_their_fields() -> None:
             Violation("content.providers[0]", "is wrong"),
             Violation("content.display_name", "is missing"),
             Violation("content.templates", "is empty"),
-            Violation("addresses[1]", "is no address"),
+            Violation("addresses[1]", "is not an address"),
         ]
     )
     assert form.errors == {
         "providers": "is wrong.",
         "display_name": "is missing",
         "content.templates": "is empty",
-        "addresses": "Line 2: is no address.",
+        "addresses": "Line 2: is not an address.",
     }
 
 

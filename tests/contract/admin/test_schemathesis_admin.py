@@ -1,4 +1,4 @@
-"""The OpenAPI document of the admin API against a gateway of its own: what it says is what is answered."""
+"""The OpenAPI document of the admin API against its own gateway: what it says is what is answered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REFUSED = {"negative_data_rejection": {"expected-statuses": ["4xx", "5xx"]}}
 
 @pytest.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Run a stack of its own: the calls change all projects."""
+    """Run a separate stack: the calls change all projects."""
     async with running_stack(tmp_path_factory.mktemp("admin")) as running:
         yield running
 

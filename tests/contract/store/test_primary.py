@@ -81,7 +81,7 @@ async def test_silent_primary_fails_what_waits_for_it(url: str, *, watched: bool
 
 
 async def _begun(watch: Coroutine[None, None, None], url: str) -> asyncio.Task[None]:
-    """Start a watch and wait until it has asked on a connection of its own."""
+    """Start a watch and wait until it has asked on its own connection."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%AS started_at%' AND backend_start > $1"
     connection = await asyncpg.connect(url)
     started = await connection.fetchval("SELECT clock_timestamp()")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,10 @@ from server.domain.campaign import Campaign, CampaignState, Channel, Template
 from server.domain.key import Scope, new_secret
 from server.store.admin import campaigns, keys, projects
 from server.store.pool import Pool
+from tests.kit.apns_provider import KEY, ApnsProviders, pem
+from tests.kit.apns_server import KEY_ID
+from tests.kit.fcm_api import Google
+from tests.kit.fcm_provider import FcmProviders, fcm_providers
 from tests.kit.stack import Stack, client, running_stack
 
 OTHERS_CAMPAIGN = 901
@@ -138,3 +144,33 @@ async def channels(stack: Stack) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
         grpc.aio.insecure_channel(stack.server_target) as straight,
     ):
         yield {"gateway": through, "server": straight}
+
+
+@pytest.fixture
+def user() -> str:
+    """Return the external id of a user of this test alone."""
+    return f"user-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / f"AuthKey_{KEY_ID}.p8"
+    path.write_bytes(pem(KEY))
+    return path
+
+
+@pytest.fixture
+async def apple(key_file: Path) -> AsyncIterator[ApnsProviders]:
+    async with contextlib.AsyncExitStack() as closing:
+        yield ApnsProviders(key_file, closing)
+
+
+@pytest.fixture
+async def fcm(tmp_path: Path) -> AsyncIterator[FcmProviders]:
+    async with fcm_providers(tmp_path) as fcm:
+        yield fcm
+
+
+@pytest.fixture
+def google(fcm: FcmProviders) -> Google:
+    return fcm.google

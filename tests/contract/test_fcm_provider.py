@@ -1,35 +1,27 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.channels.push import Push
 from server.dispatcher.providers import build
-from server.dispatcher.providers.fcm import FcmProvider, FcmSettings
-from server.domain.delivery_errors import ProviderError, Verdict
+from server.dispatcher.providers.fcm import FcmSettings
+from server.domain.delivery_errors import Verdict
 from server.errors import ConfigError
 from tests.kit.fcm_api import (
     DEVICE,
     KEY,
     Google,
-    account_file,
     bad_request,
     fcm_error,
     pem,
     push,
     refusal,
 )
-from tests.kit.http_api import Reply, Request, http_api
-from tests.kit.smtp_servers import CERTIFICATE
-from tests.kit.until import until
+from tests.kit.fcm_provider import FcmProviders, failure
+from tests.kit.http_api import Reply
 from tests.kit.verdicts import raises
 
 pytestmark = [
@@ -37,60 +29,9 @@ pytestmark = [
 ]
 
 
-class Harness:
-    """A server that plays Google, and its providers, which are closed at the end."""
-
-    def __init__(self, google: Google, folder: Path, closing: contextlib.AsyncExitStack) -> None:
-        self.google = google
-        self.file = folder / "account.json"
-        self._closing = closing
-        self.write()
-
-    def write(self, **changes: object) -> None:
-        self.file.write_text(account_file(self.google.api.url, **changes))
-
-    def provider(self, **settings: object) -> FcmProvider:
-        table = {
-            "url": self.google.api.url,
-            "service_account_file": str(self.file),
-            "ca_file": str(CERTIFICATE),
-        } | settings
-        made = FcmProvider("fire", msgspec.convert(table, FcmSettings), Path(), clock=self.google.clock)
-        self._closing.push_async_callback(made.aclose)
-        return made
-
-
-@contextlib.asynccontextmanager
-async def running(folder: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Harness]:
-    google = Google()
-    async with http_api(google.answer, tls=tls) as google.api, contextlib.AsyncExitStack() as closing:
-        yield Harness(google, folder, closing)
-
-
-@pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    async with running(tmp_path) as harness:
-        yield harness
-
-
-@pytest.fixture
-def google(harness: Harness) -> Google:
-    return harness.google
-
-
-async def failure(provider: FcmProvider, message: Push | None = None) -> ProviderError:
-    with pytest.raises(ProviderError) as caught:
-        await asyncio.wait_for(provider.send(message or push()), 60)
-    assert "APA91b" not in str(caught.value)
-    assert "ya29" not in str(caught.value)
-    assert "eyJ" not in str(caught.value)
-    assert caught.value.__cause__ is None
-    return caught.value
-
-
-async def test_a_notification_arrives_unchanged(harness: Harness, google: Google) -> None:
+async def test_a_notification_arrives_unchanged(fcm: FcmProviders, google: Google) -> None:
     message = push()
-    message_id = await harness.provider(ttl=600, priority="normal").send(message)
+    message_id = await fcm.provider(ttl=600, priority="normal").send(message)
     assert message_id == "projects/news-46/messages/0:1%31bd1c96"
     assert google.messages == [
         {
@@ -107,131 +48,10 @@ async def test_a_notification_arrives_unchanged(harness: Harness, google: Google
     ]
 
 
-async def test_a_service_account_of_another_project(harness: Harness, google: Google) -> None:
-    harness.write(project_id="accounts-1")
-    await harness.provider(project_id="news-46").send(push())
+async def test_a_service_account_of_another_project(fcm: FcmProviders, google: Google) -> None:
+    fcm.write(project_id="accounts-1")
+    await fcm.provider(project_id="news-46").send(push())
     assert len(google.messages) == 1
-
-
-async def test_concurrent_sends_share_one_access_token(harness: Harness, google: Google) -> None:
-    provider = harness.provider(concurrency=50)
-    await asyncio.gather(*(provider.send(push()) for _ in range(50)))
-    await provider.send(push())
-    assert (len(google.issued), len(google.messages)) == (1, 51)
-
-
-async def test_an_access_token_is_renewed_a_minute_early(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
-    await provider.send(push())
-    google.now += google.lifetime - 61
-    await provider.send(push())
-    assert len(google.issued) == 1
-    google.now += 2
-    await provider.send(push())
-    assert len(google.issued) == 2
-
-
-async def test_a_rejected_access_token_is_renewed_once(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
-    await provider.send(push())
-    google.refused.update(google.issued)
-    await asyncio.gather(*(provider.send(push()) for _ in range(20)))
-    assert (len(google.issued), len(google.messages)) == (2, 21)
-
-
-async def test_an_access_token_rejected_twice(harness: Harness, google: Google) -> None:
-    google.refused = {f"ya29.token-{number}" for number in range(10)}
-    error = await failure(harness.provider())
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error) == "FCM HTTP 401 UNAUTHENTICATED: No."
-    assert len(google.issued) == 2
-
-
-async def test_a_cancelled_send_does_not_cancel_the_fetch(harness: Harness, google: Google) -> None:
-    provider, google.held = harness.provider(), asyncio.Event()
-    left = asyncio.create_task(provider.send(push()))
-    await until(lambda: google.issued, "the token endpoint has the request")
-    others = [asyncio.create_task(provider.send(push())) for _ in range(5)]
-    await asyncio.sleep(0)
-    left.cancel()
-    google.held.set()
-    await asyncio.gather(*others)
-    assert left.cancelled()
-    assert (len(google.issued), len(google.messages)) == (1, 5)
-
-
-async def test_a_silent_token_endpoint_is_retried(harness: Harness, google: Google) -> None:
-    provider = harness.provider(timeout=0.1)
-    google.to_token.append(Reply(200, {}, after=30))
-    errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
-    silent = "the token endpoint failed: fire: the request was sent, but no answer arrived in time"
-    assert [str(error) for error in errors] == [silent] * 3
-    assert {getattr(error, "verdict", error) for error in errors} == {Verdict.PROVIDER_DOWN}
-    await provider.send(push())
-    assert len(google.messages) == 1
-
-
-async def test_closing_cancels_a_fetch(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
-    google.held = asyncio.Event()
-    sending = asyncio.create_task(provider.send(push()))
-    await until(lambda: google.issued, "the token endpoint has the request")
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
-    assert sending.cancelled()
-    await asyncio.wait_for(provider.aclose(), 60)
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        (
-            Reply(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}),
-            "the token endpoint answered 400 invalid_grant Invalid JWT Signature.",
-        ),
-        (Reply(401, {"error": "invalid_client"}), "the token endpoint answered 401 invalid_client"),
-        (Reply(503, b"<html>"), "the token endpoint answered 503"),
-        (Reply(302, headers={"Location": "/elsewhere"}), "the token endpoint answered 302"),
-        (Reply(500, {"error": ["?"]}), "the token endpoint answered 500"),
-        (Reply(200, b"<html>"), "the token endpoint answered 200 without an access token"),
-        (Reply(200, {"id_token": "x"}), "the token endpoint answered 200 without an access token"),
-        (Reply(200, {"access_token": "a\r\nb"}), "the token endpoint answered 200 without an access token"),
-        (
-            Reply(200, {"access_token": "ya29", "expires_in": -1}),
-            "the token endpoint answered 200 without an access token",
-        ),
-        (Reply(cut=0), "the token endpoint failed: fire gave no answer: RemoteProtocolError"),
-        (Reply(200, {"access_token": "x"}, cut=60), "the token endpoint failed: fire gave no answer"),
-    ],
-)
-async def test_a_rejecting_token_endpoint_is_transient(
-    harness: Harness, google: Google, reply: Reply, expected: str
-) -> None:
-    provider = harness.provider()
-    google.to_token.append(reply)
-    error = await failure(provider)
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert str(error).startswith(expected)
-    await provider.send(push())
-    assert len(google.messages) == 1
-
-
-async def test_a_throttled_token_endpoint_has_a_retry_time(harness: Harness, google: Google) -> None:
-    google.to_token.append(Reply(429, {"error": "slow_down"}, headers={"Retry-After": "9"}))
-    error = await failure(harness.provider())
-    assert error.verdict is Verdict.PROVIDER_DOWN
-    assert error.retry_after == 9.0
-
-
-async def test_an_echoed_assertion_is_not_quoted(tmp_path: Path) -> None:
-    def echo(request: Request) -> Reply:
-        assertion = request.form()["assertion"]
-        return Reply(400, {"error": "invalid_grant", "error_description": f"bad: {assertion[5:]}"})
-
-    google = Google()
-    async with http_api(echo) as google.api, contextlib.AsyncExitStack() as closing:
-        error = await failure(Harness(google, tmp_path, closing).provider())
-    assert str(error) == "the token endpoint answered 400"
 
 
 @pytest.mark.parametrize(
@@ -267,9 +87,9 @@ async def test_an_echoed_assertion_is_not_quoted(tmp_path: Path) -> None:
     ],
 )
 async def test_verdict_of_each_answer(
-    harness: Harness, google: Google, reply: Reply, expected: Verdict
+    fcm: FcmProviders, google: Google, reply: Reply, expected: Verdict
 ) -> None:
-    provider = harness.provider()
+    provider = fcm.provider()
     google.to_send.append(reply)
     error = await failure(provider)
     assert error.verdict is expected
@@ -292,23 +112,23 @@ async def test_verdict_of_each_answer(
     ],
 )
 async def test_a_throttle_has_a_retry_time(
-    harness: Harness, google: Google, status: int, headers: dict[str, str], expected: float | None
+    fcm: FcmProviders, google: Google, status: int, headers: dict[str, str], expected: float | None
 ) -> None:
     google.to_send.append(Reply(status, {"error": {"status": "UNAVAILABLE"}}, headers=headers))
-    error = await failure(harness.provider())
+    error = await failure(fcm.provider())
     assert error.verdict is Verdict.PROVIDER_DOWN
     assert error.retry_after == expected
 
 
-async def test_tokens_in_an_answer_are_not_quoted(harness: Harness, google: Google) -> None:
+async def test_tokens_in_an_answer_are_not_quoted(fcm: FcmProviders, google: Google) -> None:
     words = f"no {DEVICE} for\r\n ya29.token-0"
     google.to_send.append(refusal(400, "INVALID_ARGUMENT", bad_request("message.data"), message=words))
     expected = "FCM HTTP 400 INVALID_ARGUMENT: no [recipient] for [secret] (message.data)"
-    assert str(await failure(harness.provider())) == expected
+    assert str(await failure(fcm.provider())) == expected
 
 
-async def test_a_truncated_answer_counts_by_its_status(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
+async def test_a_truncated_answer_counts_by_its_status(fcm: FcmProviders, google: Google) -> None:
+    provider = fcm.provider()
     yes = {"name": "projects/news-46/messages/0"}
     google.to_send += [
         Reply(200, yes, cut=100),
@@ -320,8 +140,8 @@ async def test_a_truncated_answer_counts_by_its_status(harness: Harness, google:
     assert str(error) == "FCM HTTP 400: no readable error"
 
 
-async def test_a_too_large_message_is_not_sent(harness: Harness, google: Google) -> None:
-    provider = harness.provider()
+async def test_a_too_large_message_is_not_sent(fcm: FcmProviders, google: Google) -> None:
+    provider = fcm.provider()
     await provider.send(push(title="t", body="b" * 4090, data={"key": "ü"}))
     error = await failure(provider, push(title="t", body="b" * 4090, data={"key": "üü"}))
     assert error.verdict is Verdict.NEVER
@@ -330,9 +150,9 @@ async def test_a_too_large_message_is_not_sent(harness: Harness, google: Google)
 
 
 @pytest.mark.parametrize("token", ["", "a b", f"{DEVICE}\n", "x" * 4097, "ü" * 20, 'a"b'])
-async def test_an_invalid_device_token_is_not_sent(harness: Harness, google: Google, token: str) -> None:
+async def test_an_invalid_device_token_is_not_sent(fcm: FcmProviders, google: Google, token: str) -> None:
     with raises(Verdict.NEVER, match="is not in the format of FCM tokens"):
-        await harness.provider().send(push(device_token=token))
+        await fcm.provider().send(push(device_token=token))
     assert google.api.connections == 0
 
 
@@ -361,11 +181,11 @@ _NOT_A_KEY = "is not a service account key"
     ],
 )
 async def test_an_invalid_service_account_is_rejected(
-    harness: Harness, changes: dict[str, object], expected: str
+    fcm: FcmProviders, changes: dict[str, object], expected: str
 ) -> None:
-    harness.write(**changes)
+    fcm.write(**changes)
     with pytest.raises(ConfigError) as caught:
-        harness.provider()
+        fcm.provider()
     assert str(caught.value).startswith(f"providers.fire.service_account_file: {expected}")
     assert "sesame" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -376,10 +196,10 @@ async def test_an_invalid_service_account_is_rejected(
     [b"", b"\xff\xfe", b"{", b'{"x":' + b"[" * 100_000],
     ids=["empty", "no text", "half", "deep"],
 )
-async def test_a_service_account_file_without_json(harness: Harness, content: bytes) -> None:
-    harness.file.write_bytes(content)
+async def test_a_service_account_file_without_json(fcm: FcmProviders, content: bytes) -> None:
+    fcm.file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"fire\.service_account_file: does not contain valid JSON"):
-        harness.provider()
+        fcm.provider()
 
 
 @pytest.mark.parametrize(

@@ -15,54 +15,13 @@ import grpc
 import httpx
 import psutil
 import pytest
-import trustme
 
 from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unavailable
 from gateway import Gateway, GatewayError, GatewaySettings, check, check_pair, render, running, wait_ready
-from gateway.config.tls import SECRET_FILE
-from gateway.run.tls import KeyPair
 from tests.kit import toy_upstream
-from tests.kit.gateway_process import TOY, call, options_for, short_folder, trigger
+from tests.kit.gateway_process import TOY, call, short_folder, trigger
+from tests.kit.tls import CA, issue, tls, trusting
 from tests.kit.toy_upstream import TRIGGER_ID
-from tests.kit.until import until
-
-CA = trustme.CA()
-
-
-def issue(folder: Path, name: str = "pair", **more: Any) -> trustme.LeafCert:
-    """Write a new certificate for localhost and its key as `name.pem` and `name.key`."""
-    pair = CA.issue_cert("localhost", "127.0.0.1", **more)
-    write(pair, folder, name)
-    return pair
-
-
-def write(pair: trustme.LeafCert, folder: Path, name: str = "pair") -> None:
-    chain = b"".join(blob.bytes() for blob in pair.cert_chain_pems)
-    (folder / f"{name}.pem").write_bytes(chain)
-    (folder / f"{name}.key").write_bytes(pair.private_key_pem.bytes())
-
-
-def serial_of(pair: trustme.LeafCert) -> bytes:
-    """Return the certificate itself, as a peer shows it."""
-    return ssl.PEM_cert_to_DER_cert(pair.cert_chain_pems[0].bytes().decode())
-
-
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
-    return context
-
-
-async def shown(options: GatewaySettings) -> bytes:
-    """Return the certificate that a new connection is shown."""
-    _, writer = await asyncio.open_connection("localhost", options.port, ssl=trusting())
-    found: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    writer.close()
-    return found.getpeercert(binary_form=True) or b""
-
-
-def tls(folder: Path, name: str = "pair", **more: Any) -> GatewaySettings:
-    return options_for(folder, tls_certificate=f"{folder}/{name}.pem", tls_key=f"{folder}/{name}.key", **more)
 
 
 @dataclass(frozen=True)
@@ -163,104 +122,6 @@ async def test_private_key_is_only_in_private_files(tls_gateway: TlsGateway) -> 
     files = [file for file in tls_gateway.folder.iterdir() if file.is_file()]
     left = {file.name for file in files if middle in file.read_text()}
     assert left == {"pair.key", "tls.json"}
-
-
-async def test_new_certificate_applies_to_new_connections() -> None:
-    async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
-        issue(folder)
-        options, said = tls(folder), list[str]()
-        async with (
-            running(options, workdir=folder, say=said.append) as gateway,
-            httpx.AsyncClient(
-                base_url=f"https://localhost:{options.port}", verify=trusting(), timeout=10
-            ) as client,
-        ):
-            pid, asking = gateway.pid, _Asking(client)
-            new = issue(folder)
-            await until(lambda: _shows(options, new), lambda: f"the new certificate; {said}")
-            assert await asking.stop() > 0
-            assert gateway.pid == pid
-            assert any("was renewed" in line for line in said)
-            assert asking.connections == 1
-
-
-async def _shows(options: GatewaySettings, pair: trustme.LeafCert) -> bool:
-    return await shown(options) == serial_of(pair)
-
-
-class _Asking:
-    """Keeps triggering on one connection; every answer must be a 204."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._streams: set[int] = set()
-        self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
-
-    @property
-    def connections(self) -> int:
-        return len(self._streams)
-
-    async def stop(self) -> int:
-        self._stop.set()
-        return await self._task
-
-    async def _run(self) -> int:
-        answered = 0
-        while not self._stop.is_set():
-            answer = await trigger(self._client)
-            assert answer.status_code == 204
-            self._streams.add(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
-            answered += 1
-            await asyncio.sleep(0.01)  # leave the processors to Envoy
-        return answered
-
-
-async def test_changed_symbolic_link_reloads_the_certificate() -> None:
-    async with short_folder() as folder:
-        for version in ("1", "2"):
-            (folder / version).mkdir()
-        issue(folder / "1")
-        second = issue(folder / "2")
-        (folder / "now").symlink_to("1")  # as Kubernetes does: files → now → version
-        for end in ("pem", "key"):
-            (folder / f"pair.{end}").symlink_to(f"now/pair.{end}")
-        options = tls(folder)
-        async with running(options, workdir=folder):
-            (folder / "next").symlink_to("2")
-            (folder / "next").rename(folder / "now")
-            await until(lambda: _shows(options, second), "the second certificate")
-
-
-async def test_mismatched_pair_keeps_the_old_certificate() -> None:
-    async with short_folder() as folder:
-        first, second = issue(folder), CA.issue_cert("localhost")
-        options, said = tls(folder), list[str]()
-        async with running(options, workdir=folder, say=said.append):
-            (folder / "pair.key").write_bytes(second.private_key_pem.bytes())
-            await until(lambda: said, "a message")
-            assert "the TLS certificate stays as it was: tls_key: " in said[0]
-            assert "does not match" in said[0]
-            assert await shown(options) == serial_of(first)
-            write(second, folder)  # the other half
-            await until(lambda: _shows(options, second), lambda: f"the second certificate; {said}")
-
-
-async def test_failed_write_is_retried_at_the_next_change(
-    tmp_path: Path,
-) -> None:
-    issue(tmp_path)
-    pair, said, missing = KeyPair.of(tls(tmp_path)), list[str](), tmp_path / "missing"
-    assert pair is not None
-    watching = asyncio.create_task(pair.watch(missing, (), said.append))
-    try:
-        await until(lambda: said, "a message")
-        assert "the TLS certificate stays as it was: " in said[0]
-        missing.mkdir()
-        issue(tmp_path)
-        await until((missing / SECRET_FILE).exists, lambda: f"the file for Envoy; {said}")
-    finally:
-        watching.cancel()
 
 
 def _without_certificate(folder: Path) -> None:

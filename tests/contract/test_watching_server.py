@@ -18,8 +18,8 @@ from server.domain.limit import Limit, RateLimiter
 from server.store.catalog import Catalog
 from server.store.pool import Pool
 from server.store.records.change_feed import ChangeFeed
-from tests.contract.test_following import until_it_ends
 from tests.kit.documented_errors import check_call, reason_of
+from tests.kit.following import until_it_ends
 from tests.kit.stack import Stack
 from tests.kit.until import until
 

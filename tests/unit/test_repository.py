@@ -81,6 +81,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 IN_GIT = shutil.which("git") is not None and (ROOT / ".git").exists()
 LONGEST_TEST_NAME = 60
+LONGEST_MODULE = 300
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -234,3 +235,12 @@ def test_names_of_tests_are_short() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     }
     assert not {name for name in names if len(name) > LONGEST_TEST_NAME}
+
+
+def test_modules_of_tests_are_short() -> None:
+    wrong = {
+        str(path.relative_to(ROOT)): lines
+        for path in python_files(ROOT / "tests")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+    }
+    assert wrong == {}, "split them by subject"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
@@ -11,34 +10,16 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.config import contract
 from generate.described import ADMIN, load
 from generate.reasons import OF_ADMIN, reasons
-from generate.schemas import word_of
 from server.admin.call import required_role
 from server.admin.services import DESCRIPTORS
 from server.api.proto_messages import as_json
 from tests.kit.documented_schemas import ADMIN_API, CLIENT_API
+from tests.kit.enum_names import enum_names, with_names
 
 DESCRIBED = load(ADMIN)
 METHODS = {f"{s.name}_{m.name}": m for s in DESCRIBED.services for m in s.methods}
 JSON = "application/json"
-NAMES = {
-    (field.name, word_of(value)): value.name
-    for file in DESCRIBED.files
-    for message in file.message_types_by_name.values()
-    for field in message.fields
-    for value in (field.enum_type.values if field.enum_type else ())
-}
-
-
-def with_names(value: Any) -> Any:
-    """Return JSON with the names of enum values instead of their words."""
-    if isinstance(value, list):
-        return [with_names(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: NAMES.get((name, one), one) if isinstance(one, str) else with_names(one)
-        for name, one in value.items()
-    }
+NAMES = enum_names(DESCRIBED.files)
 
 
 def test_paths_match_the_gateway() -> None:
@@ -79,7 +60,7 @@ def test_example_responses_are_the_json_of_their_messages() -> None:
         if JSON in content:
             example = content[JSON]["example"]
             message = GetMessageClass(METHODS[name].output_type)()
-            json_format.ParseDict(with_names(example), message)
+            json_format.ParseDict(with_names(example, NAMES), message)
             assert json.loads(as_json(message, always=True)).keys() >= example.keys(), name
 
 

@@ -20,7 +20,6 @@ from generate import examples, openapi
 from generate.described import load
 from generate.reasons import problems, reasons, reasons_in
 from generate.rules import rules_of
-from generate.schemas import word_of
 from server.api import server as rpc_service
 from server.api.page_tokens import position_of
 from server.api.proto_messages import as_json
@@ -30,6 +29,7 @@ from tests.contract.parity.cases.case import Case
 from tests.kit.cases import each_case
 from tests.kit.documented_bodies import EMAIL, PUSH, TEXT
 from tests.kit.documented_schemas import CLIENT_API, DOCUMENT, validator
+from tests.kit.enum_names import enum_names, with_names
 
 OPERATIONS, resolve = CLIENT_API.operations, CLIENT_API.resolve
 CALLS = {name: one for name, one in OPERATIONS.items() if one["security"]}
@@ -125,30 +125,12 @@ def test_trigger_returns_204_with_an_id() -> None:
 @pytest.mark.parametrize("name", examples.RESPONSES)
 def test_example_response_is_the_json_of_its_message(name: str) -> None:
     [message] = [getattr(file, name) for file in FILES if hasattr(file, name)]
-    parsed = json_format.ParseDict(with_names(examples.RESPONSES[name]), message())
+    parsed = json_format.ParseDict(with_names(examples.RESPONSES[name], NAMES), message())
     assert json.loads(as_json(parsed)) == examples.RESPONSES[name]
 
 
-NAMES = {
-    (field.name, word_of(value)): value.name
-    for file in FILES
-    for message in file.DESCRIPTOR.message_types_by_name.values()
-    for field in message.fields
-    for value in (field.enum_type.values if field.enum_type else ())
-}
+NAMES = enum_names(file.DESCRIPTOR for file in FILES)
 """The names of enum values by field and word."""
-
-
-def with_names(value: Any) -> Any:
-    """Return JSON of the REST interface as the protobuf library reads it."""
-    if isinstance(value, list):
-        return [with_names(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: NAMES.get((name, one), one) if isinstance(one, str) else with_names(one)
-        for name, one in value.items()
-    }
 
 
 @each_case("name", DOCUMENT["components"]["examples"])

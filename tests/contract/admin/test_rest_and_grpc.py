@@ -22,12 +22,12 @@ from generate.admin_examples import Examples
 from generate.admin_openapi import role_of
 from generate.described import ADMIN, Binding, bindings, load
 from generate.rules import rules_of
-from generate.schemas import word_of
 from server.api.proto_messages import as_json
 from tests.contract.admin.conftest import Operator
 from tests.kit.cases import each_case
 from tests.kit.documented_errors import check_call, check_rest, reason_of
 from tests.kit.documented_schemas import ADMIN_API
+from tests.kit.enum_names import enum_names, with_names
 from tests.kit.stack import Stack
 
 DESCRIBED = load(ADMIN)
@@ -48,13 +48,7 @@ NEED_A_FIELD = {
 CHANGES = {name: one for name, one in CALLS.items() if role_of(one.method) in {"operator", "author", "admin"}}
 NOWHERE = {"uuid": "00000000-0000-4000-8000-000000000000", "": "999999999"}
 """IDs of nothing, by format."""
-NAMES = {
-    (field.name, word_of(value)): value.name
-    for file in DESCRIBED.files
-    for message in file.message_types_by_name.values()
-    for field in message.fields
-    for value in (field.enum_type.values if field.enum_type else ())
-}
+NAMES = enum_names(DESCRIBED.files)
 """The names of enum values by field and word."""
 SECONDS = 20.0
 
@@ -85,7 +79,7 @@ class Both:
     async def by_grpc(self, binding: Binding, request: Mapping[str, Any], secret: str) -> Any:
         method = binding.method
         message: Message = GetMessageClass(method.input_type)()
-        json_format.ParseDict(with_names(dict(request)), message)
+        json_format.ParseDict(with_names(dict(request), NAMES), message)
         invoke: Any = self.channel.unary_unary(
             f"/{binding.service.full_name}/{method.name}",
             request_serializer=type(message).SerializeToString,
@@ -156,13 +150,6 @@ async def test_reads_answer_alike(both: Both, admin: Operator, name: str) -> Non
     else:
         for answer in (rest, rpc):
             ADMIN_API.validator(schema).validate(answer)
-
-
-def with_names(request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request with the names of enum values instead of their words."""
-    return {
-        name: NAMES.get((name, one), one) if isinstance(one, str) else one for name, one in request.items()
-    }
 
 
 def _text(value: Any) -> Any:

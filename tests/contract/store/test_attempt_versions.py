@@ -8,9 +8,8 @@ from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
+from tests.kit.outcomes import DELIVERED, LOST, RETRY
 from tests.kit.store import a_trigger, accept, ended, shares
-
-DELIVERED, RETRY, LOST = AttemptOutcome.DELIVERED, AttemptOutcome.RETRY, AttemptOutcome.LOST
 
 
 def with_version(claim: Claim, outcome: AttemptOutcome, version: int | None) -> Finished:

@@ -109,7 +109,8 @@ async def measure(core: Product, load: Loader, viewers: int, rounds: int, second
         running = deployment.with_dispatcher(dispatcher)
         cookie = "; ".join(f"{one.name}={one.value}" for one in browser.cookies.jar)
         for number in range(rounds):
-            for variant in sorted(VARIANTS, reverse=bool(number % 2)):  # in case the machine slows down
+            turn = number % len(VARIANTS)
+            for variant in (*VARIANTS[turn:], *VARIANTS[:turn]):  # each is first, second and last as often
                 async with _watching(running.port, cookie, _lists(variant, viewers)) as tails:
                     sample = await _sample(running, load, seconds, tails)
                 samples[variant].append(sample)

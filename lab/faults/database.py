@@ -10,6 +10,7 @@ import itertools
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from ..process import until
 from ..product import product_on
 from ..replicas import Replica, replicas, url_of
 from .load import RecordedLoad
-from .system import System
+from .phases import MOST_COPIES
+from .system import MAILS, System, mail_server
 
 __all__ = ["LIMIT", "SCENARIOS", "Broken", "Result", "break_database", "main"]
 
@@ -48,6 +50,7 @@ class Broken:
 
     first: Replica
     second: Replica
+    system: System
     load: RecordedLoad
 
     async def hang(self) -> None:
@@ -87,20 +90,27 @@ class Result:
     """Number of triggers that were answered with 204 but are missing in the new primary."""
     seconds: float
     """Seconds from the promotion to the first 204."""
+    undelivered: int
+    """Number of accepted triggers whose mail did not arrive, although the queue is empty."""
+    excessive: int
+    """Number of triggers that were delivered more than twice."""
     other: Mapping[str, int]
     """Other answers."""
 
     @property
     def passed(self) -> bool:
-        """Whether no trigger is missing and the service recovered in time."""
-        return not self.missing and self.seconds <= LIMIT
+        """Whether every trigger was kept and delivered, and the service recovered in time."""
+        return not (self.missing or self.undelivered or self.excessive) and self.seconds <= LIMIT
 
     def __str__(self) -> str:
         """Return one line."""
         other = ", ".join(f"{answer}: {count}" for answer, count in sorted(self.other.items()))
+        end = f" ({other})" if other else ""
         return (
-            f"{self.scenario}: {self.accepted} accepted, {self.missing} missing, first 204 after"
-            f" {self.seconds:.1f} s{f' ({other})' if other else ''}{'' if self.passed else '  FAILED'}"
+            f"{self.scenario}: {self.accepted} accepted, {self.missing} missing,"
+            f" {self.undelivered} undelivered,"
+            f" {self.excessive} delivered more than {MOST_COPIES} times,"
+            f" first 204 after {self.seconds:.1f} s{end}{'' if self.passed else '  FAILED'}"
         )
 
 
@@ -120,8 +130,19 @@ async def break_database(scenario: str, folder: Path) -> Result:
             seconds = time.monotonic() - promoted
             await _accepted(broken.load, len(broken.load.accepted) + _BEFORE)
         kept = await _ids(broken.second)
-    missing = set(broken.load.accepted.values()) - kept
-    return Result(scenario, len(broken.load.accepted), len(missing), seconds, broken.load.refused)
+        await _until_delivered(broken.second)
+        mails = broken.system.mails(f"{broken.load.name}-")
+    accepted = broken.load.accepted
+    copies = Counter(mail.subject for mail in mails)
+    return Result(
+        scenario,
+        len(accepted),
+        missing=len(set(accepted.values()) - kept),
+        seconds=seconds,
+        undelivered=len(accepted.keys() - copies.keys()),
+        excessive=sum(count > MOST_COPIES for count in copies.values()),
+        other=broken.load.refused,
+    )
 
 
 @asynccontextmanager
@@ -131,11 +152,15 @@ async def _running(folder: Path) -> AsyncIterator[Broken]:
         with RunDir(folder / "product") as run:
             run.log.mkdir(mode=0o700)
             async with (
-                product_on(run, first.process, url_of([first, second])) as core,
+                mail_server(run, 0) as (_, campaigns, settings),
+                product_on(
+                    run, first.process, url_of([first, second]), campaigns=campaigns, settings=settings
+                ) as core,
                 core.serving() as deployment,
+                core.dispatching(),
             ):
-                system = System(core, deployment.port, {}, run.data / "mails")
-                yield Broken(first, second, RecordedLoad(system, "database"))
+                system = System(core, deployment.port, {}, run.data / MAILS)
+                yield Broken(first, second, system, RecordedLoad(system, "database"))
 
 
 async def _accepted(load: RecordedLoad, count: int) -> None:
@@ -149,6 +174,23 @@ async def _end_wait(connection: asyncpg.Connection, how: str) -> None:
     async with asyncio.timeout(_PATIENCE):
         while not await connection.fetch(sql):  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.01)
+
+
+async def _until_delivered(server: Replica) -> None:
+    """Wait until the queue is empty.
+
+    Raises:
+        LabError: It was not within two minutes.
+    """
+    connection = await asyncpg.connect(server.server.url)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            while await connection.fetchval("SELECT count(*) FROM queue"):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise LabError(f"the queue is not empty {_PATIENCE:g} s after the promotion") from None
+    finally:
+        await connection.close()
 
 
 async def _ids(server: Replica) -> set[str]:

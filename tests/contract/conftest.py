@@ -27,7 +27,7 @@ from tests.kit.stack import Stack, client, running_stack
 OTHERS_CAMPAIGN = 901
 PAUSED_CAMPAIGN = 902
 HERE = Path(__file__).parent
-GROUPS = {"stack": "contract", "breakable": "breakable"}
+GROUPS = {"stack": "contract", "breakable": "breakable", "pair": "pair", "troubled": "troubled"}
 """The group of the tests that use a fixture."""
 
 

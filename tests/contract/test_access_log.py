@@ -6,7 +6,6 @@ import datetime as dt
 import uuid
 
 import httpx
-import pytest
 
 from server.domain.key import Scope, new_secret
 from server.store.admin import keys
@@ -14,8 +13,6 @@ from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.until import until
-
-pytestmark = pytest.mark.xdist_group("contract")
 
 TRIGGER = "/api/client/campaigns/44/trigger"
 FORGED = {"x-clarion-caller": "192.0.2.77", "x-forwarded-for": "192.0.2.78"}

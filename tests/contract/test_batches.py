@@ -24,8 +24,6 @@ from tests.kit.documented_errors import as_json, check_call, check_rest, fields_
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.store import a_trigger
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 PATH = "/api/client/triggers:batch"
 GOOD: dict[str, Any] = {"campaign_id": 44, **EXAMPLE}
 BAD = {**GOOD, "user": {**EXAMPLE["user"], "email": "missing-domain@"}}

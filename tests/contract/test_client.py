@@ -38,8 +38,6 @@ from tests.kit.cases import each_case
 from tests.kit.cut_connections import losing_answers
 from tests.kit.stack import Stack, free_port
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 USER: Any = {"external_id": "u-1", "email": "test@test.com"}
 TEXT: Any = {"external_id": "u-1", "phone": "+12025550123"}
 PUSH: Any = {"external_id": "u-1", "device_token": "abcdefgh"}

@@ -29,8 +29,6 @@ from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.kit.cut_connections import losing_answers
 from tests.kit.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 USER: Any = {"external_id": "u-1", "email": "test@test.com"}
 CALLERS = 500
 USED = f"used-{uuid.uuid4()}"

@@ -12,8 +12,6 @@ from clarion_client import Accepted, AsyncClient, Client, Email
 from server.store.pool import Pool
 from tests.kit.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 PARENT = "00-{:032x}-00f067aa0ba902b7-01"
 SPAN: ContextVar[int] = ContextVar("SPAN")
 

@@ -34,8 +34,6 @@ from tests.kit.cut_connections import losing_answers
 from tests.kit.stack import Stack, free_port
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 KINDS = pytest.mark.parametrize("kind", [Client, AsyncClient])
 TOMORROW = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
 

@@ -22,7 +22,6 @@ from tests.kit.edges import TRIGGER, email_request, reason, refused, until_statu
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
 JSON = {"content-type": "application/json"}
 
 

@@ -24,8 +24,6 @@ from tests.kit.event_stream import Event, listening
 from tests.kit.following import TRIGGERS, UNKNOWN_ID, WATCH, trigger, until_it_ends
 from tests.kit.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 
 async def key_with(pool: Pool, stack: Stack, *scopes: Scope) -> tuple[str, uuid.UUID]:
     project, secret = await projects.ensure_project(pool, "demo"), new_secret()

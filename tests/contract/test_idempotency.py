@@ -18,8 +18,6 @@ from tests.kit.documented_errors import check_call, check_rest, fields_of, reaso
 from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("breakable")
-
 TRIGGER = "/api/client/campaigns/44/trigger"
 BATCH = "/api/client/triggers:batch"
 USER: Any = {"external_id": "x", "email": "test@test.com"}

@@ -22,8 +22,6 @@ from tests.kit.limits import KEYS, TRIGGER, Caller, email, info_of, made, scope_
 from tests.kit.stack import Stack
 from tests.kit.store import limit_key, limit_project
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 ONCE = OwnLimit(0.001, 1)
 """One call, and the next after 1000 seconds."""
 

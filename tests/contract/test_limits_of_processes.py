@@ -21,8 +21,6 @@ from tests.kit.limits import TRIGGER, Caller, email, info_of, made, scope_of
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 MAX_CONCURRENT = 12
 
 

@@ -12,8 +12,6 @@ from tests.kit.documented_errors import check_rest, fields_of
 from tests.kit.following import TRIGGERS, trigger
 from tests.kit.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 
 async def listed(http: httpx.AsyncClient, stack: Stack, **query: Any) -> httpx.Response:
     return await http.get(TRIGGERS, params=query, headers=stack.headers())

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import grpc
-import pytest
 
 from lab.strangers.http2 import http2
 from tests.kit.cases import each_case
 from tests.kit.stack import Stack
 from tests.kit.until import until
-
-pytestmark = pytest.mark.xdist_group("contract")
 
 TRIGGER = "/clarion.v1.TriggerService/TriggerEmail"
 HEALTH = "/grpc.health.v1.Health/"

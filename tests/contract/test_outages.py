@@ -17,9 +17,6 @@ from tests.kit.edges import TRIGGER, email_request, reason, refused, until_statu
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
-
 # ---- limits and outages, on a separate stack -------------------------------------------------------
 
 

@@ -6,14 +6,11 @@ from typing import Any
 
 import grpc
 import httpx
-import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.kit.documented_errors import check_rest, reason_of
 from tests.kit.stack import Stack, client
 from tests.kit.until import until
-
-pytestmark = pytest.mark.xdist_group("breakable")
 
 SERVICE = "clarion.v1.TriggerService"
 SERVING = health_pb2.HealthCheckResponse.SERVING

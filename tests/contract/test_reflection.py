@@ -9,8 +9,6 @@ from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from server.api.reflection import V1, V1ALPHA
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 
 async def answer(
     channel: grpc.aio.Channel, service: str, request: pb.ServerReflectionRequest

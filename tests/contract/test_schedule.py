@@ -18,8 +18,6 @@ from tests.kit.documented_errors import check_call, check_rest, fields_of, reaso
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.triggers import delivery_in_state
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 HOUR = dt.timedelta(hours=1)
 IN_TIME = dt.timedelta(seconds=60)
 """Separates "soon" from "within the hour" on any machine; lab.bench.schedule measures the delay."""

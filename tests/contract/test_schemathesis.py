@@ -16,7 +16,7 @@ from tests.kit.documented_errors import check_rest
 from tests.kit.schemathesis_run import Run, run_schemathesis, unsuccessful
 from tests.kit.stack import EXAMPLE, Stack
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("contract")]
+pytestmark = pytest.mark.long
 
 # Of a batch, an item that breaks the schema is refused within a 200.
 BATCH = "POST /api/client/triggers:batch"

@@ -9,8 +9,6 @@ from server.store.pool import Pool
 from tests.contract.conftest import Keys
 from tests.kit.stack import EXAMPLE
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 PATH = "/api/client/campaigns/44/trigger"
 
 

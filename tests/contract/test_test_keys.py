@@ -20,8 +20,6 @@ from tests.kit.admin import reason_of
 from tests.kit.stack import Stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 TRIGGER = "/api/client/campaigns/{}/trigger"
 ENDED = {"delivered", "dead", "suppressed", "cancelled"}
 

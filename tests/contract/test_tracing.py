@@ -11,8 +11,6 @@ from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CONTEXT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 

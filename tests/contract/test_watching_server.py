@@ -23,8 +23,6 @@ from tests.kit.following import until_it_ends
 from tests.kit.stack import Stack
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 
 @dataclass
 class Served:

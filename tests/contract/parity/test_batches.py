@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-import pytest
 from google.api import httpbody_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -22,8 +21,6 @@ from .cases import ACCEPTED, REFUSED, TYPED_ALONE
 from .cases.case import Case
 from .test_triggers import STORED
 from .ways import Answer, Ways, call
-
-pytestmark = pytest.mark.xdist_group("contract")
 
 PATH, TYPED = "/api/client/triggers:batch", "/clarion.v1.TriggerService/BatchTrigger"
 GOOD = "Bearer {good}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from tests.kit.documented_errors import reason_of
@@ -13,8 +12,6 @@ from tests.kit.documented_errors import reason_of
 from .cases.case import Case, accepted
 from .cases.twins import CAMPAIGN_OF, EMAIL, PHONE, TOKEN
 from .ways import Ways, the_same
-
-pytestmark = pytest.mark.xdist_group("contract")
 
 # The one fixture that is made anew for a test sets up logging: examples need none of it.
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -18,8 +18,6 @@ from tests.kit.stack import EXAMPLE, Stack
 from .cases.reads import NAMES, READS, SCOPES, SERVICES, UNKNOWN_ID, Read
 from .ways import Answer, Ways, call, the_same
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 
 def ids(read: Read) -> str:
     return f"{read.name}-{'-'.join(str(one)[:12] for one in read.values.values())}".replace(" ", "-")

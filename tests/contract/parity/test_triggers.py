@@ -21,8 +21,6 @@ from .cases import ACCEPTED, REFUSED, TYPED_ALONE
 from .cases.case import Case, invalid
 from .ways import Ways, the_same
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 STORED = """SELECT campaign_id, channel, external_id, address, timezone, locale, user_data, event
 FROM trigger WHERE id = ANY($1::uuid[])"""
 

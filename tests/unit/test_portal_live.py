@@ -34,6 +34,12 @@ async def test_rows_are_events_with_ids() -> None:
     ]
 
 
+async def test_rows_of_one_read_are_written_at_once() -> None:
+    found = [one async for one in events(rows(*[ROW_1] * 120), passes)]
+    assert [one.count("id: 1\n") for one in found] == [0, 50, 50, 20, 0]
+    assert found[-1] == "event: end\ndata:\n\n"
+
+
 async def test_a_silent_tail_shows_signs_of_life() -> None:
     tail = events(rows(then_wait=True), passes, OFTEN)
     assert [await anext(tail) for _ in range(3)] == [

@@ -11,8 +11,7 @@ import dataclasses
 import os
 import shutil
 import signal
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +21,13 @@ import asyncpg
 
 import gateway
 from gateway import GatewaySettings
-from server.admin.client import LocalAdmin
-from server.config import load
-from server.domain.key import Scope, new_secret
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.health_check import wait_serving
-from server.store.admin import keys, projects
-from server.store.schema.migrate import migrate
 from server.up import demo
 from server.up.data_folder import RunDir
-from server.wiring.campaign_file import read
-from server.wiring.campaigns import apply_campaign_file
-from server.wiring.common import build_providers, opened_pool, with_database
-from server.wiring.operators import build_backend
 
 from .errors import LabError
+from .parts import as_env, clarion, prepare, wait_connectable
 from .process import Process, free_port, module_env
 
 __all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product_on", "serve"]
@@ -81,8 +72,8 @@ class Product:
             campaigns: the campaign file.
             settings: more settings of all processes, as nested tables.
         """
-        env = {**self.env, **_as_env(settings)}
-        project_id, key = await _prepare(self.database_url, env, campaigns)
+        env = {**self.env, **as_env(settings)}
+        project_id, key = await prepare(self.database_url, env, campaigns)
         return dataclasses.replace(self, project_id=project_id, key=key, env=env)
 
     @asynccontextmanager
@@ -132,8 +123,8 @@ class Product:
             name: the name of its log.
             program: what to run instead of `clarion`.
         """
-        env = {**module_env(), **self.env, **_as_env(settings or {})}
-        command = [*program, "dispatch"] if program else _clarion("dispatch")
+        env = {**module_env(), **self.env, **as_env(settings or {})}
+        command = [*program, "dispatch"] if program else clarion("dispatch")
         process = Process(name, command, self.run.log, env=env, ready="dispatching")
         async with process.running():
             yield process
@@ -167,24 +158,24 @@ class Product:
 
     def gateway_process(self, port: int, upstreams: Sequence[str], env: Mapping[str, str]) -> Process:
         """Return a process that runs `clarion gateway run`, with more environment variables."""
-        settings = _as_env({"gateway": {"port": port, "upstreams": ",".join(upstreams)}})
-        command = [*_clarion("gateway"), "run"]
+        settings = as_env({"gateway": {"port": port, "upstreams": ",".join(upstreams)}})
+        command = [*clarion("gateway"), "run"]
         return Process("gateway", command, self.run.log, env={**self.env, **settings, **env})
 
     def _portal(self, address: str, servers: Sequence[str]) -> Process:
-        settings = _as_env({"portal": {"listen": address, "servers": ",".join(servers)}})
+        settings = as_env({"portal": {"listen": address, "servers": ",".join(servers)}})
         return Process(
             "portal",
-            _clarion("portal"),
+            clarion("portal"),
             self.run.log,
             env={**self.env, **settings},
-            ready=lambda: _wait_connectable(address),
+            ready=lambda: wait_connectable(address),
         )
 
     def _server(self, number: int, address: str) -> Process:
         return Process(
             f"server-{number}",
-            _clarion("serve"),
+            clarion("serve"),
             self.run.log,
             env={**self.env, "CLARION_SERVER_LISTEN": address, "CLARION_SERVER_LAME_DUCK": "0"},
             ready=lambda: wait_serving(address, _READY_SECONDS),
@@ -229,8 +220,8 @@ async def product_on(
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
     paths = {"CLARION_DATA_DIR": str(run.data), "CLARION_DATABASE_URL": url}
-    env = {**kept, **paths, **_as_env(settings or {})}
-    project_id, key = await _prepare(url, env, campaigns)
+    env = {**kept, **paths, **as_env(settings or {})}
+    project_id, key = await prepare(url, env, campaigns)
     yield Product(run, process, url, project_id, key, env)
 
 
@@ -291,46 +282,3 @@ async def _gateway(
         except TimeoutError:
             raise LabError(f"the gateway found no healthy server within {_READY_SECONDS:g} s") from None
         yield port, envoy.pid
-
-
-async def _prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[int, str]:
-    """Create the schema, the project, its campaigns and a key; return the project's ID and the secret."""
-    await migrate(url)
-    settings = with_database(load(None, env), url)
-    secret = new_secret()
-    async with opened_pool(settings) as pool:
-        admin = LocalAdmin(build_backend(settings, pool))
-        await apply_campaign_file(admin, campaigns, build_providers(settings))
-        project_id = await projects.ensure_project(pool, read(campaigns).project)
-        await keys.create_key(pool, secret, project_id=project_id, name="lab", scopes={Scope.TRIGGER})
-    return project_id, secret
-
-
-async def _wait_connectable(address: str) -> None:
-    """Wait until a process accepts connections on a Unix socket."""
-    while True:
-        try:
-            _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            return
-
-
-def _as_env(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings as the environment variables that `server.config` reads."""
-    return dict(_variables("CLARION", settings))
-
-
-def _variables(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        variable = f"{prefix}_{name.upper()}"
-        if isinstance(value, Mapping):
-            yield from _variables(variable, value)
-        else:
-            yield variable, str(value)
-
-
-def _clarion(command: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "server", command]

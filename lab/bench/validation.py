@@ -29,13 +29,10 @@ from server.api.triggers import TriggerServicer
 from server.channels import CHANNELS
 from server.channels.email_address import email_problem
 from server.channels.text import phone_problem
-from server.domain.campaign import Campaign, Channel
-from server.domain.idempotency import IdempotencyKey
-from server.domain.key import ApiKey, Scope
-from server.domain.limit import NO_OWN_LIMIT, Limit, OwnLimit, RateLimiter
+from server.domain.campaign import Channel
+from server.domain.key import Scope
+from server.domain.limit import Limit, RateLimiter
 from server.domain.locale import normal_locale
-from server.domain.placement import Placement, ValidTrigger
-from server.domain.trigger import Trigger
 from server.intake import strict_json
 from server.intake.accept import accept_body, accept_item, accept_message
 from server.intake.caller import Caller
@@ -44,6 +41,7 @@ from server.intake.strict_body import parse_body, to_request
 from server.intake.timezones import timezone_problem
 from server.intake.validate import validate_body
 
+from .stand_ins import IDS, KEY, Catalog, Context, Details, Writer
 from .worst_bodies import WORST, answered
 
 __all__ = ["main"]
@@ -57,55 +55,13 @@ _SLICE = 200
 """Calls in a row of each of two functions that are compared; a divisor of `_CALLS`."""
 _EVENT = '"event": {"order_id": 1234567890123, "random_field": "value"}'
 _PACKAGES = ("protovalidate", "msgspec", "email-validator", "phonenumbers", "langcodes")
-_CAMPAIGNS = {
-    number: Campaign(1, number, str(channel), channel, ("sandbox",))
-    for number, channel in enumerate(Channel, start=44)
-}
-_IDS = {campaign.channel: number for number, campaign in _CAMPAIGNS.items()}
-_KEY = ApiKey(uuid.uuid4(), 1, "key", frozenset(Scope), dt.datetime.now(dt.UTC))
 
 Row = tuple[str, float]
 Measured = tuple[Callable[[Any], object], Sequence[Any]]
 """A function, and the inputs of its calls."""
 
 
-class _Catalog:
-    """A campaign for each channel, and one key."""
-
-    def key(self, secret_hash: bytes) -> ApiKey | None:
-        return _KEY
-
-    def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
-        return _CAMPAIGNS.get(campaign_id)
-
-    def project_limit(self, project_id: int) -> OwnLimit:
-        return NO_OWN_LIMIT
-
-    def project_timezone(self, project_id: int) -> str:
-        return "UTC"
-
-
-class _Writer:
-    """Commits nothing."""
-
-    async def add(self, trigger: Trigger, place: Placement, key: IdempotencyKey | None = None) -> uuid.UUID:
-        return trigger.id
-
-    async def add_all(self, entries: Sequence[ValidTrigger]) -> Sequence[uuid.UUID]:
-        return [entry.trigger.id for entry in entries]
-
-    async def earlier(self, asked: Sequence[tuple[Trigger, IdempotencyKey]]) -> Sequence[None]:
-        return [None] * len(asked)
-
-
-class _Context:
-    """The parts of gRPC's context that the guard uses."""
-
-    def time_remaining(self) -> float | None:
-        return None
-
-
-_CATALOG = _Catalog()
+_CATALOG = Catalog()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -146,12 +102,12 @@ def bodies(channel: Channel, *, locale: str = "en") -> list[bytes]:
 
 
 def _caller() -> Caller:
-    return Caller(_CATALOG, _KEY, "", dt.datetime.now(dt.UTC))
+    return Caller(_CATALOG, KEY, "", dt.datetime.now(dt.UTC))
 
 
 def _single(channel: Channel, key: str | None = None) -> Callable[[bytes], object]:
     """Return what the server does with the body of a REST call."""
-    campaign_id = str(_IDS[channel])
+    campaign_id = str(IDS[channel])
     return lambda body: accept_body(_caller(), campaign_id, body, key)
 
 
@@ -173,8 +129,8 @@ def _singles_and_items(rounds: int) -> tuple[list[Row], list[float]]:
     ratios = []
     for channel in Channel:
         singles = bodies(channel)
-        items = [b'{"campaign_id": %d, %s' % (_IDS[channel], body[1:]) for body in singles]
-        requests = [to_request(_IDS[channel], channel, parse_body(body)) for body in singles]
+        items = [b'{"campaign_id": %d, %s' % (IDS[channel], body[1:]) for body in singles]
+        requests = [to_request(IDS[channel], channel, parse_body(body)) for body in singles]
         of_batch = _caller()
         measured = {
             "REST": _alternated((_single(channel), singles), (partial(accept_item, of_batch), items), rounds),
@@ -220,32 +176,24 @@ def _guarded(rounds: int) -> Row:
     used: set[uuid.UUID] = set()
     guard = Guard(_CATALOG, scopes, deadline=10, limits=limits, max_concurrent=10, note_use=used.add)
     unused: Any = None
-    servicer = TriggerServicer(_CATALOG, _Writer(), unused, limits)
+    servicer = TriggerServicer(_CATALOG, Writer(), unused, limits)
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(servicer, guard)
     headers = (("authorization", f"Bearer sk_{uuid.uuid4()}"), ("user-agent", "bench"))
     requests = [
         pb.TriggerCampaignRequest(
-            campaign_id=str(_IDS[Channel.EMAIL]), body=httpbody_pb2.HttpBody(data=body)
+            campaign_id=str(IDS[Channel.EMAIL]), body=httpbody_pb2.HttpBody(data=body)
         ).SerializeToString()
         for body in bodies(Channel.EMAIL)
     ]
 
     async def call(raws: Sequence[bytes]) -> None:
-        details: Any = _Details("/clarion.v1.TriggerService/TriggerCampaign", headers)
+        details: Any = Details("/clarion.v1.TriggerService/TriggerCampaign", headers)
         for raw in raws:
             handler = guard.service(details)
-            handler.response_serializer(await handler.unary_unary(raw, _Context()))
+            handler.response_serializer(await handler.unary_unary(raw, Context()))
 
     cost = _cost(lambda raws: asyncio.run(call(raws)), [requests], rounds) / len(requests)
     return "REST, email, single call with the guard", cost
-
-
-class _Details:
-    """A call as gRPC passes it to the look-up of the handler."""
-
-    def __init__(self, method: str, metadata: tuple[tuple[str, str], ...]) -> None:
-        self.method = method
-        self.invocation_metadata = metadata
 
 
 def _parts(rounds: int) -> list[Row]:

@@ -19,6 +19,7 @@ from lab.process import free_port
 from lab.up import ClarionUp
 from server.config import load
 from server.domain.key import Scope, new_secret
+from server.errors import StoreUnavailable
 from server.postgres.embedded import EmbeddedPostgres
 from server.store.admin import keys, projects
 from server.store.pool import Pool
@@ -84,10 +85,21 @@ class Stack(ClarionUp):
     def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {key or self.key}"),)
 
-    def pool(self) -> contextlib.AbstractAsyncContextManager[Pool]:
-        """Open a pool on its own database."""
+    @contextlib.asynccontextmanager
+    async def pool(self) -> AsyncIterator[Pool]:
+        """Open a pool on its own database, which may be restarting after a test that stopped it."""
         url = EmbeddedPostgres(self.data, self.server_socket.parent).url
-        return opened_pool(load(None, {"CLARION_DATABASE_URL": url}))
+        settings = load(None, {"CLARION_DATABASE_URL": url})
+
+        async def opened() -> Pool | None:
+            with contextlib.suppress(StoreUnavailable):
+                return await stack.enter_async_context(opened_pool(settings))
+            return None
+
+        async with contextlib.AsyncExitStack() as stack:
+            found = await until(opened, "the database accepts connections")
+            assert found
+            yield found
 
     async def run(self, *words: str, **env: str) -> tuple[int, str, str]:
         """Run another `clarion` command in the stack's folder; return exit code, stdout and stderr."""

@@ -10,6 +10,7 @@ import click
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from .campaign_drafts import draft
+from .campaign_tests import test
 from .common import echo, json_option, run, show_json, table
 from .messages import as_data, in_lines, moment, show_list, show_one, sources
 from .preview import preview
@@ -27,7 +28,7 @@ def campaigns() -> None:
     """Apply, list, show, preview, pause and roll back campaigns."""
 
 
-for _command in (preview, draft):
+for _command in (preview, draft, test):
     campaigns.add_command(_command)
 
 

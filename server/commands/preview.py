@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..channels.base import Message
     from ..templates.limits import Cost
 
-__all__ = ["preview"]
+__all__ = ["json_object", "preview"]
 
 _PARTS = ("subject", "title", "text", "html", "unsubscribe_url")
 _ONE_LINE = {"subject", "title", "unsubscribe_url"}
@@ -116,7 +116,7 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
     fields = USER_FIELDS_OF[campaign.channel].values()
     sample = {field.name: "" for field in fields if field.kind is Kind.TEXT}
     sample |= {"external_id": "EXTERNAL_ID", address.field: address.sample}
-    given = _json_object("--user", user)
+    given = json_object("--user", user)
     if unknown := given.keys() - sample - {"data"}:
         raise ConfigError(
             f"--user: unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sample)}, data"
@@ -134,11 +134,16 @@ def _trigger(campaign: Campaign, *, locale: str, timezone: str, user: str, event
         address=member.pop(address.field),
         **member,
         user_data=json.dumps(given.get("data", {})),
-        event=json.dumps(_json_object("--event", event)),
+        event=json.dumps(json_object("--event", event)),
     )
 
 
-def _json_object(option: str, text: str) -> dict[str, Any]:
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """Return the JSON object in the text of an option, or in the file that `@FILE` names.
+
+    Raises:
+        ConfigError: It is something else, or nested too deep.
+    """
     try:
         given = Path(text[1:]).read_bytes() if text.startswith("@") else text
     except OSError as error:

@@ -18,7 +18,6 @@ WITHOUT_A_COMMAND = {
     "CreateCampaign": "campaigns apply",
     "UpdateCampaign": "campaigns apply",
     "PreviewCampaign": "campaigns preview renders on its own, also from a file",
-    "SendCampaignTest": "tests are sent from the portal's editor",
     "GetCaller": "the portal shows who is signed in",
     "CreateSession": "sign-in to the portal",
     "GetSignIn": "sign-in to the portal",

@@ -44,6 +44,7 @@ campaigns draft show 1 --project $project
 campaigns draft publish 1 --project $project
 campaigns draft save 1 campaigns.yaml --project $project
 campaigns draft discard 1 --project $project
+campaigns test 1 device-token-of-a-test --project $project
 keys create --project $project --name cli
 keys list --project $project
 keys show $key_id

@@ -21,6 +21,8 @@ from clarion.v1 import trigger_pb2
 from ..errors import GatewayError
 
 __all__ = [
+    "ADMIN_PATH",
+    "ADMIN_SERVICES",
     "BATCH_PATH",
     "COLON",
     "Contract",
@@ -34,7 +36,7 @@ __all__ = [
 HTTP: Any = annotations_pb2.http  # its .pyi file predates typed extensions
 VERBS = ("get", "put", "post", "delete", "patch")
 BATCH_PATH, BATCH_METHOD = ":batch", "Batch"
-ADMIN_PATH = "/api/admin/"
+ADMIN_PATH, ADMIN_SERVICES = "/api/admin/", "/clarion.admin."
 COLON = "(?::|%3[Aa])"
 """Many URL libraries encode the colon of a custom verb such as `:batch`, as RFC 3986 (2.2) allows."""
 ONE_SEGMENT, MANY_SEGMENTS = "[^/]+", ".+"

@@ -1,4 +1,4 @@
-"""The HTTP filters, and which of them each kind of route enables."""
+"""The HTTP filters. Most are disabled, and each kind of route enables what it needs: see per_route.py."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .replies import BLOCK
 from .words import tables
 
 __all__ = [
+    "ADMISSION",
+    "BUFFER",
+    "COLONS",
+    "DOCUMENTS",
+    "EXTENSIONS",
+    "HEADS",
+    "HEALTH",
     "HEALTH_PATH",
+    "KEYS",
+    "LUA",
+    "MESSAGES",
+    "NAMES",
+    "QUERIES",
     "READY_PATH",
+    "TRANSCODER",
+    "WEB",
+    "WORDS",
     "filters",
-    "for_batch",
-    "for_colon",
-    "for_document",
-    "for_events",
-    "for_grpc",
-    "for_grpc_batch",
-    "for_head",
-    "for_keyless",
-    "for_portal",
-    "for_readiness",
-    "for_reading",
-    "for_rest",
-    "for_stream",
-    "for_web",
-    "for_web_batch",
 ]
 
 Config = dict[str, Any]
@@ -54,7 +54,6 @@ ADMISSION = "envoy.filters.http.adaptive_concurrency"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 ROUTER = "envoy.filters.http.router"
 
-ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 HEALTH_PATH = "/healthz"
 READY_PATH = "/readyz"
 NO_NAME_OF_GRPC = r"[^:]*[^:a-z0-9_.-].*"
@@ -63,13 +62,6 @@ BASE64_TO_GRPC = ".*-bin"
 """Headers that must be base64 in gRPC. Servers read none of them, but grpcio rejects malformed ones."""
 SOME_PERCENT = 1
 """One healthy server of up to a hundred. Envoy rounds fractions down to 0."""
-MAX_GRPC_BYTES = 512 * 1024
-"""Twice what the servers accept, so that most callers who send too much get the servers' answer."""
-MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
-"""The same for batches."""
-MAX_KEYLESS_BYTES = 4096
-MAX_PORTAL_BYTES = 1024 * 1024
-"""Of a form (portal/security.py). A form that arrives slowly waits here and not in the portal."""
 DOCUMENTS_AT_ONCE = 50
 DOCUMENTS_PER_SECOND = 20
 """A document has less than 128 KiB, and a caller who does not read is cut off after `flush_timeout`."""
@@ -98,95 +90,6 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
         {"name": TRANSCODER, "disabled": True, "typed_config": _transcoder(contract)},
         {"name": ROUTER, "typed_config": _router()},
     ]
-
-
-def for_rest() -> Config:
-    """Return the `typed_per_filter_config` that enables the REST filters."""
-    return dict.fromkeys((KEYS, FLOODS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
-
-
-def for_reading() -> Config:
-    """Return the `typed_per_filter_config` of calls without a body, whose responses have words."""
-    return {**for_rest(), QUERIES: ON, WORDS: ON}
-
-
-def for_batch(settings: GatewaySettings) -> Config:
-    """Return the `typed_per_filter_config` of batches by REST.
-
-    Batches have their own size limit. The adaptive limit does not count them, because a batch takes longer
-    than `latency_target` even on an idle server.
-    """
-    found = for_rest()
-    del found[ADMISSION]
-    found[BUFFER] = _buffer_of(settings.max_batch_bytes)
-    return found
-
-
-def for_events() -> Config:
-    """Return the same for event streams, without the adaptive limit: their duration does not measure load."""
-    found = {**for_rest(), QUERIES: ON}
-    del found[ADMISSION]
-    of_grpc = {"key_matcher": {"prefix": "grpc-"}}
-    found[NAMES] = {
-        "@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute",
-        "mutations": {"response_trailers_mutations": [{"remove_on_match": of_grpc}]},
-    }
-    return found
-
-
-def for_head() -> Config:
-    """Return the `typed_per_filter_config` that is added to convert HEAD to GET."""
-    return {HEADS: ON}
-
-
-def for_colon() -> Config:
-    """Return the `typed_per_filter_config` that is added to convert `%3A` in the path to a colon."""
-    return {COLONS: ON}
-
-
-def for_grpc() -> Config:
-    """Return the `typed_per_filter_config` of native unary gRPC."""
-    return {**for_stream(), ADMISSION: ON}
-
-
-def for_grpc_batch() -> Config:
-    """Return the `typed_per_filter_config` of batches by native gRPC."""
-    return {**for_stream(), BUFFER: _buffer_of(MAX_GRPC_BATCH_BYTES)}
-
-
-def for_stream() -> Config:
-    """Return the `typed_per_filter_config` of native gRPC whose answers are streams."""
-    return {KEYS: ON, FLOODS: ON, BUFFER: _buffer_of(MAX_GRPC_BYTES), MESSAGES: ON}
-
-
-def for_keyless() -> Config:
-    """Return the `typed_per_filter_config` of native gRPC that needs no key."""
-    return {BUFFER: _buffer_of(MAX_KEYLESS_BYTES), MESSAGES: ON}
-
-
-def for_portal() -> Config:
-    """Return the `typed_per_filter_config` of the portal's pages."""
-    return {BUFFER: _buffer_of(MAX_PORTAL_BYTES)}
-
-
-def for_document() -> Config:
-    """Return the `typed_per_filter_config` of documents."""
-    return {DOCUMENTS: ON}
-
-
-def for_readiness() -> Config:
-    """Return the `typed_per_filter_config` of /readyz."""
-    return dict.fromkeys((LUA, HEALTH), ON)
-
-
-def for_web() -> Config:
-    """Return the `typed_per_filter_config` of gRPC-Web."""
-    return {WEB: ON, **for_grpc()}
-
-
-def for_web_batch() -> Config:
-    """Return the `typed_per_filter_config` of batches by gRPC-Web."""
-    return {WEB: ON, **for_grpc_batch()}
 
 
 def _keys(settings: GatewaySettings) -> Config:
@@ -219,11 +122,6 @@ def _documents() -> Config:
         "filter_enabled": {"default_value": every},
         "filter_enforced": {"default_value": every},
     }
-
-
-def _buffer_of(size: int) -> Config:
-    config = {"@type": f"{EXTENSIONS}.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": size}}
-    return {"@type": ON["@type"], "config": config}
 
 
 def _names() -> Config:

@@ -7,8 +7,9 @@ from http import HTTPStatus
 from typing import Any
 
 from ..settings import GatewaySettings
-from .contract import BATCH_PATH
+from .contract import ADMIN_PATH, BATCH_PATH
 from .floods import CAUSE
+from .per_route import MAX_ADMIN_BYTES
 from .portal import SECURITY, portal_replies
 from .replies import (
     FAULT,
@@ -61,7 +62,9 @@ def _by_cause(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:
     late = _because("response.code_details == 'max_duration_timeout'")
     yield _all(_has_status(HTTPStatus.REQUEST_TIMEOUT), late), TIMED_OUT
     batch = _because(f"request.url_path.endsWith('{BATCH_PATH}')")
-    yield _all(_has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE), batch), too_large(settings.max_batch_bytes)
+    large = _has_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    yield _all(large, batch), too_large(settings.max_batch_bytes)
+    yield _all(large, _because(f"request.url_path.startsWith('{ADMIN_PATH}')")), too_large(MAX_ADMIN_BYTES)
 
 
 def _by_status(settings: GatewaySettings) -> Iterator[tuple[Config, Reply]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..settings import GatewaySettings, Upstream
 from .cluster import endpoint, limits
-from .filters import for_portal
+from .per_route import for_portal
 from .replies import header
 
 __all__ = ["SECURITY", "portal_clusters", "portal_replies", "portal_routes"]

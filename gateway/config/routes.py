@@ -10,25 +10,24 @@ from typing import Any
 from ..settings import GatewaySettings
 from .cluster import KEYLESS
 from .cluster import NAME as CLUSTER
-from .contract import Contract, RestPath
+from .contract import ADMIN_SERVICES, Contract, RestPath
 from .documents import DOCS_PATH, Document, all_documents
-from .filters import (
-    HEALTH_PATH,
-    READY_PATH,
-    for_batch,
+from .filters import HEALTH_PATH, READY_PATH
+from .per_route import (
     for_colon,
     for_document,
-    for_events,
     for_grpc,
+    for_grpc_admin,
     for_grpc_batch,
     for_head,
     for_keyless,
     for_readiness,
-    for_reading,
-    for_rest,
+    for_rest_path,
     for_stream,
     for_web,
+    for_web_admin,
     for_web_batch,
+    max_bytes,
 )
 from .portal import portal_routes
 from .replies import (
@@ -149,6 +148,7 @@ def _grpc_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Conf
         yield _grpc_route({"path": path}, _no_end(), for_stream())
     for path in contract.batches:
         yield _grpc_route({"path": path}, longest, for_grpc_batch())
+    yield _grpc_route({"prefix": ADMIN_SERVICES}, longest, for_grpc_admin())
     yield _grpc_route({"prefix": "/"}, longest, for_grpc())
     yield {"match": {"prefix": "/", "grpc": {}}, **direct_response(ONLY_POST)}
 
@@ -183,6 +183,7 @@ def _web_routes(settings: GatewaySettings, contract: Contract) -> Iterator[Confi
     action = {"cluster": CLUSTER, "retry_policy": _retries(), **_longest_call(settings)}
     for match, filters in (
         *(({"path": path}, for_web_batch()) for path in contract.batches),
+        ({"prefix": ADMIN_SERVICES}, for_web_admin()),
         ({"prefix": "/"}, for_web()),
     ):
         yield {
@@ -210,7 +211,7 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
         charset = _regex("content-type", CHARSET)
         yield _refusal(path, [takes_body, charset, _no(_regex("content-type", UTF_8))], NOT_JSON)
         yield _refusal(path, [takes_body, _no(_regex("content-encoding", NOT_COMPRESSED))], NOT_JSON)
-    most = settings.max_batch_bytes if path.is_batch else settings.max_body_bytes
+    most = max_bytes(settings, path)
     yield _refusal(path, [_longer_than(most)], too_large(most))
     if path.methods_without_query:
         methods = _method_of(path.methods_without_query)
@@ -247,7 +248,7 @@ def _rest_calls(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
         "route": {"cluster": CLUSTER, "retry_policy": _retries(), **time},
         "request_headers_to_remove": list(NOT_FOR_THE_SERVER),
     }
-    usual = _rest_filters(settings, path)
+    usual = for_rest_path(settings, path)
     variants: list[tuple[list[Config], Config]] = [([], {})]
     if path.accepts_head:
         variants.insert(0, ([_method_of(("HEAD",))], for_head()))
@@ -256,14 +257,6 @@ def _rest_calls(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     for headers, more in variants:
         match = {**_match(path), "headers": headers}
         yield {"match": match, **call, "typed_per_filter_config": {**usual, **more}}
-
-
-def _rest_filters(settings: GatewaySettings, path: RestPath) -> Config:
-    if path.is_batch:
-        return for_batch(settings)
-    if path.streams:
-        return for_events()
-    return for_rest() if path.body_methods and not path.is_admin else for_reading()
 
 
 def _retries() -> Config:

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from ..api.call import CALLER
 from ..api.deadline import Deadline
-from ..api.guard import MAX_MESSAGE_BYTES, GuardedCall, read_headers, time_left
+from ..api.guard import GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
 from ..domain.operator import STRANGER, Role
 from ..errors import BodyTooLarge, Overloaded
@@ -29,6 +29,8 @@ __all__ = ["AdminGuard", "admin_guards"]
 _REQUEST_ID = "x-request-id"
 _HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER, QUERY})
 _MAX_CALLS, _MAX_STREAMS = 32, 100
+_MAX_BYTES = 1024 * 1024
+"""As in gateway/config/per_route.py. One locale of a campaign may have two templates of 256 Ki characters."""
 _MAX_OPEN_CALLS = 8
 """Calls of methods without credentials, which must not take the places of operators."""
 
@@ -158,6 +160,6 @@ def admin_guards(backend: Backend, *, deadline: float) -> Mapping[str, grpc.Gene
 
 
 def _decoded(method: _Method, raw: bytes, headers: Mapping[str, str]) -> Any:
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
+    if len(raw) > _MAX_BYTES:
+        raise BodyTooLarge(f"The message has {len(raw)} bytes; at most {_MAX_BYTES} are allowed.")
     return decode(method.handler, raw, headers)

@@ -17,8 +17,8 @@ from .campaign_file import read, to_campaigns
 
 __all__ = ["apply_campaign_file", "compare_campaign_file", "ensure_project"]
 
-_LARGEST_CALL = 60_000
-"""Bytes of a call through a gateway, whose limit is 65,536 by default."""
+_LARGEST_CALL = 1_000_000
+"""Bytes of a call through a gateway, whose limit is 1 MiB."""
 _NO_PROJECT = 0
 
 

@@ -12,6 +12,7 @@ import html
 import secrets
 import socket
 import time
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class OpenIdProvider:
             "aud": CLIENT_ID,
             "exp": now + 300,
             "iat": now,
+            "jti": str(uuid.uuid4()),  # so that no two tokens are equal
             "nonce": nonce,
             "email": "ada@example.com",
             "email_verified": True,

@@ -60,6 +60,16 @@ async def mine(admin: Operator) -> Campaigns:
     return Campaigns(admin, project)
 
 
+async def test_templates_may_be_as_large_as_documented(mine: Campaigns) -> None:
+    large = {"locale": "default", "subject": "s", "text": "t" * 262_144, "html": "h" * 262_144}
+    made = await mine.create(7, templates=[large])
+    assert made.status_code == 200, made.text[:500]
+    assert made.json()["campaign"]["content"]["templates"] == [large]
+    refused = await mine.create(8, templates=[large, {**large, "locale": "de"}])
+    assert (refused.status_code, reason_of(refused)) == (413, "BODY_TOO_LARGE")
+    assert "1048576 bytes" in refused.json()["message"]
+
+
 async def test_campaign_is_created_changed_and_rolled_back(
     admin: Operator, mine: Campaigns, pool: Pool
 ) -> None:

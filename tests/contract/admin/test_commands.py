@@ -158,9 +158,9 @@ async def test_an_invalid_file_names_campaign_and_field(
 async def test_a_large_file_is_applied_in_parts_or_not_at_all(
     admin: Operator, stack: Stack, tmp_path: Path
 ) -> None:
-    """The gateway accepts 64 KiB in a call."""
+    """The gateway accepts 1 MiB in a call."""
     project = f"large-{uuid.uuid4()}"
-    entry = CAMPAIGNS.strip().splitlines()[-1].replace("text: Hello", f"text: {'x' * 1500}")
+    entry = CAMPAIGNS.strip().splitlines()[-1].replace("text: Hello", f"text: {'x' * 15_000}")
     many = [entry.replace("id: 1", f"id: {number}") for number in range(1, 101)]
     wrong = [*many[:-1], many[-1].replace("sandbox", "pigeon")]
     head = f"project: {project}\ncampaigns:"

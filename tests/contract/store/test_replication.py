@@ -75,6 +75,8 @@ async def _set(connection: asyncpg.Connection, names: str) -> None:
         return bool(await connection.fetchval("SHOW synchronous_standby_names") == names)
 
     await until(is_set, "the setting is in effect")
+    # Commits wait only once the checkpointer has read the setting too, which it does before a checkpoint.
+    await connection.execute("CHECKPOINT")
 
 
 def entries(count: int, *, keys: bool) -> list[ValidTrigger]:

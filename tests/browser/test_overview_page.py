@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -65,7 +66,8 @@ async def test_overview_shows_what_happens(page: Page, stack: Stack) -> None:
         await expect(page.locator("h1")).to_have_text("Providers")
         await expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
         row = page.locator("tr", has=page.locator("th", has_text="smtp"))
-        await expect(row).to_contain_text("1 of 2")
+        # Of all dispatchers: others may have run until a moment ago.
+        await expect(row).to_contain_text(re.compile(r"1 of \d"))
         await expect(page.locator("main")).to_contain_text("451 4.3.2 <i>try</i> later")
         await check_page(page)
     for period in ("24 hours", "7 days"):

@@ -17,7 +17,7 @@ from tests.kit.edges import TRIGGER, email_request, reason, refused, until_statu
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 from tests.kit.until import until
 
-# ---- limits and outages, on a separate stack -------------------------------------------------------
+pytestmark = pytest.mark.long  # tests/contract/gateway and test_limits.py have the short form
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from tests.kit.stack import Stack, client, running_stack
 from tests.kit.triggers import accepted
 from tests.kit.until import until
 
-pytestmark = pytest.mark.xdist_group("bad input")
+# The tests of providers and templates are the short form.
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("bad input")]
 SHORT = 0.4  # seconds until a provider that does not answer is given up
 IN_DOUBT = "in doubt: "
 RETRY = {"max_attempts": 2, "first_delay": 0.0}

@@ -155,6 +155,7 @@ async def test_an_invalid_file_names_campaign_and_field(
     )
 
 
+@pytest.mark.long
 async def test_a_large_file_is_applied_in_parts_or_not_at_all(
     admin: Operator, stack: Stack, tmp_path: Path
 ) -> None:

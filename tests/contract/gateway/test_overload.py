@@ -125,6 +125,7 @@ async def test_new_gateway_accepts_many_concurrent_calls(fresh: ToyStack) -> Non
         assert await slow_round(fresh, client) == [204] * MANY
 
 
+@pytest.mark.long
 async def test_slow_calls_lower_the_limit_for_a_while(fresh: ToyStack) -> None:
     least = fresh.options.min_concurrent
     async with crowd(fresh) as client, asyncio.timeout(90):

@@ -55,7 +55,13 @@ async def test_user_without_rights_can_compare_timelines(url: str) -> None:
     await connection.close()
 
 
-@pytest.mark.parametrize("watched", [True, False], ids=["after the watch began", "before"])
+@pytest.mark.parametrize(
+    "watched",
+    [
+        pytest.param(True, id="after the watch began", marks=pytest.mark.long),
+        pytest.param(False, id="before"),
+    ],
+)
 async def test_silent_primary_fails_what_waits_for_it(url: str, *, watched: bool) -> None:
     async with silent_proxy(folder_of(url) / ".s.PGSQL.5432") as proxy:
         through = f"postgresql://clarion@127.0.0.1:{proxy.port}/clarion?sslmode=disable"

@@ -12,7 +12,7 @@ packages=ca-certificates,git,make,python3,python3-venv
 root=$(mktemp -d)
 chmod 755 "$root"  # readable by the ordinary user
 cleanup() {
-    for folder in dev/shm dev proc; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
+    for folder in dev/shm dev/pts dev proc; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
     rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT
@@ -27,7 +27,10 @@ for release in "$@"; do
         { tail "$root.log" >&2; exit 1; }
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
+    mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
     mount -t tmpfs tmpfs "$root/dev/shm"
+    # As the installer of a real machine writes it.
+    printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n' >"$root/etc/hosts"
     cp /etc/resolv.conf "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
     # Behind a proxy with its own certificate authority, pip in the bare system must trust it as well.

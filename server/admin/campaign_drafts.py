@@ -87,8 +87,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
         async with changing(self._pool, call) as change:
             project, before = await find(change.connection, call, request, lock=True)
             require_editable(before)
-            draft = await _draft(change.connection, before)
-            require_etag(request.etag, _etag(draft), f"The draft of campaign {before.id}")
+            draft = await _draft_as_read(change.connection, before, request.etag)
             await _require_unchanged(change.connection, draft, before)
             # Checked again, because providers and rules may have changed since it was saved.
             update = campaign_pb2.UpdateCampaignRequest(
@@ -110,8 +109,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
         require_valid(request)
         async with changing(self._pool, call) as change:
             project, campaign = await find(change.connection, call, request, lock=True)
-            draft = await _draft(change.connection, campaign)
-            require_etag(request.etag, _etag(draft), f"The draft of campaign {campaign.id}")
+            draft = await _draft_as_read(change.connection, campaign, request.etag)
             await drafts.delete_draft(change.connection, campaign)
             await _record(change, "campaign.discard_draft", project, draft, None)
         return pb.DiscardCampaignDraftResponse()
@@ -137,6 +135,18 @@ async def _draft(database: Pool | Connection, campaign: Campaign) -> CampaignDra
     draft = await drafts.find_draft(database, campaign)
     if draft is None:
         raise DraftNotFound.of(campaign.id)
+    return draft
+
+
+async def _draft_as_read(connection: Connection, campaign: Campaign, etag: str) -> CampaignDraft:
+    """Return the draft of a campaign that the caller has read, whose etag it sent.
+
+    Raises:
+        DraftNotFound: It has none.
+        EtagMismatch: The draft has changed since.
+    """
+    draft = await _draft(connection, campaign)
+    require_etag(etag, _etag(draft), f"The draft of campaign {campaign.id}")
     return draft
 
 
@@ -211,5 +221,4 @@ async def _record(
 
 def _values(draft: CampaignDraft) -> dict[str, object]:
     """Return what the audit log records."""
-    values = dict(values_of(draft.campaign))
-    return {**values, "version": "draft", "base_version": draft.base_version}
+    return {**values_of(draft.campaign), "version": "draft", "base_version": draft.base_version}

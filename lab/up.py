@@ -152,6 +152,26 @@ class ClarionUp:
                     found.setdefault(role, child)
         return found
 
+    async def child(self, role: str, *, after: psutil.Process | None = None) -> psutil.Process:
+        """Return a child process, once the supervisor has (re)started it.
+
+        Args:
+            role: A key of `children()`.
+            after: The process that this one replaces.
+
+        Raises:
+            LabError: there was none within `start_seconds`.
+        """
+        try:
+            async with asyncio.timeout(self.start_seconds):
+                while True:
+                    found = self.children().get(role)
+                    if found is not None and found != after:
+                        return found
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise LabError(f"no {role} was started:\n{''.join(self.output)}") from None
+
     def _command(self, *words: str) -> list[str]:
         return [str(self.python), "-P", "-m", "server", "--config", str(self.config), *words]
 

@@ -199,7 +199,7 @@ async def test_client_retries_through_a_killed_server(twice: Stack, key: str) ->
     async with AsyncClient(twice.url, twice.key, timeout=20) as clarion:
         first = asyncio.create_task(trigger_for(clarion, key, seconds=1.0))
         await asyncio.sleep(0.3)  # any moment in the middle of the calls will do
-        twice.children()["serve"].kill()
+        (await twice.child("serve")).kill()
         results = await first
     async with twice.pool() as pool:
         kept = await pool.fetch("SELECT id::text FROM trigger WHERE event LIKE $1", f"%{key}%")
@@ -222,7 +222,9 @@ async def trigger_for(clarion: AsyncClient, mark: str, seconds: float) -> list[s
 
 async def test_keys_survive_a_database_crash(twice: Stack, rest: httpx.AsyncClient, key: str) -> None:
     first, _ = accepted(await post(rest, twice, key))
-    twice.children()["postgres"].kill()
+    killed = await twice.child("postgres")
+    killed.kill()
+    await twice.child("postgres", after=killed)  # until then, its backends may still answer
 
     async def answered() -> httpx.Response | None:
         answer = await post(rest, twice, key)

@@ -88,7 +88,7 @@ async def test_two_processes_keep_one_limit(pair: Stack, twelve: Caller) -> None
 async def test_a_restarted_process_keeps_the_limit(pair: Stack, pair_pool: Pool, twelve: Caller) -> None:
     await counted(pair, 2)
     before = await processes(pair_pool)
-    pair.children()["serve"].terminate()
+    (await pair.child("serve")).terminate()
 
     async def replaced() -> bool:
         now = await processes(pair_pool)

@@ -96,7 +96,7 @@ async def until_unavailable(http: httpx.AsyncClient, stack: Stack) -> httpx.Resp
 
 
 async def test_gateway_without_server_is_503_with_retry_after(troubled: Stack) -> None:
-    server = troubled.children()["serve"]
+    server = await troubled.child("serve")
     server.suspend()
     try:
         async with client(troubled) as http:

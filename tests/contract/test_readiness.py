@@ -40,7 +40,7 @@ async def until_serving(channel: grpc.aio.Channel) -> None:
 
 
 async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -> None:
-    postmaster = breakable.children()["postgres"]
+    postmaster = await breakable.child("postgres")
     async with client(breakable) as http, grpc.aio.insecure_channel(breakable.target) as channel:
         await until_ready_says(http, 200)
         await until_serving(channel)

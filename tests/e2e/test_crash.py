@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.kit.processes import assert_nothing_left, is_running, process_tree
@@ -19,8 +17,7 @@ from tests.kit.until import until
 
 pytestmark = pytest.mark.xdist_group("crash")
 
-CHILDREN = ("postgres", "server-0", "dispatcher", "gateway")
-WORDS = {"server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
+CHILDREN = {"postgres": "postgres", "server-0": "serve", "dispatcher": "dispatch", "gateway": "gateway"}
 LEASE = 5.5  # seconds; the sandbox's own timeout is 5
 AT_ONCE, EACH = 16, 5
 
@@ -39,25 +36,6 @@ async def rest(sturdy: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield session
 
 
-async def child(stack: Stack, name: str) -> psutil.Process:
-    """Return one of the supervisor's children by the name it has in the output, once it is there."""
-    assert stack.process is not None
-    found: list[psutil.Process] = []
-
-    def is_there() -> bool:
-        found[:] = [one for one in psutil.Process(stack.process.pid).children() if _is(one, name)]  # type: ignore[union-attr]
-        return bool(found)
-
-    await until(is_there, f"{name} runs")
-    return found[0]
-
-
-def _is(process: psutil.Process, name: str) -> bool:
-    with suppress(psutil.Error):
-        return process.name() == name or WORDS.get(name) in process.cmdline()
-    return False
-
-
 @pytest.mark.parametrize(
     "name",
     [name if name == "server-0" else pytest.param(name, marks=pytest.mark.long) for name in CHILDREN],
@@ -70,14 +48,14 @@ async def test_killed_process_restarts_and_loses_nothing(
         for _ in range(AT_ONCE):
             group.create_task(load.run())
         await until(lambda: len(load.accepted) > AT_ONCE * EACH // 4, "a quarter of the load is accepted")
-        killed = await child(sturdy, name)
+        killed = await sturdy.child(CHILDREN[name])
         below = killed.children(recursive=True)
         killed.kill()
         report = await sturdy.until_printed(f"{name} ended: ", since=since)
     assert "killed by SIGKILL; restarting in " in report
     assert f"{sturdy.data / 'log' / name}.log" in report or "it wrote nothing" in report
     await sturdy.until_printed(f"{name} is ready", since=since)
-    assert (await child(sturdy, name)).pid != killed.pid
+    assert await sturdy.child(CHILDREN[name]) != killed
     assert not [process for process in below if is_running(process)]
 
     outbox = sturdy.data / "outbox" / "email"

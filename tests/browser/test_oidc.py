@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.kit.browser import check_page, new_page
+from tests.kit.http_client import http_client
 from tests.kit.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.kit.stack import Stack, client, running_stack
 
@@ -60,7 +61,7 @@ async def sign_in(page: Page) -> None:
 async def code(http: httpx.AsyncClient) -> dict[str, str]:
     """Begin to sign in; return the parameters with which the provider sends the browser back."""
     to_provider = (await http.get("/portal/sign-in/oidc")).headers["location"]
-    async with httpx.AsyncClient(trust_env=False) as other:
+    async with http_client() as other:
         back = (await other.post(to_provider)).headers["location"]
     assert urlsplit(back).path == CALLBACK
     return {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
@@ -146,6 +147,6 @@ async def test_wrong_answers_do_not_sign_in(http: httpx.AsyncClient, provider: O
 async def test_sign_in_leads_only_to_the_portal(http: httpx.AsyncClient) -> None:
     for target in ("https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "/" + "x" * 5000):
         sent = await http.get("/portal/sign-in/oidc", params={"next": target})
-        async with httpx.AsyncClient(trust_env=False) as other:
+        async with http_client() as other:
             back = (await other.post(sent.headers["location"])).headers["location"]
         assert (await http.get(back)).headers["location"] == "/portal/"

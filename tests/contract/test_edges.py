@@ -19,6 +19,7 @@ from tests.contract.conftest import Keys
 from tests.kit.cases import each_case
 from tests.kit.documented_errors import check_call, reason_of
 from tests.kit.edges import TRIGGER, email_request, reason, refused, until_status
+from tests.kit.http_client import http_client
 from tests.kit.stack import EXAMPLE, Stack
 from tests.kit.until import until
 
@@ -203,7 +204,7 @@ async def test_concurrent_bad_requests_get_clear_errors(stack: Stack, http: http
         b'{"user": {}, "x": 1}',
     ]
     limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=stack.url, limits=limits, timeout=60, trust_env=False) as many:
+    async with http_client(stack.url, limits=limits) as many:
         posts = (many.post(TRIGGER, content=bodies[n % 5], headers=stack.headers()) for n in range(200))
         answers = await asyncio.gather(*posts)
     assert {(answer.status_code, reason(answer)) for answer in answers} == {(422, "INVALID_REQUEST")}

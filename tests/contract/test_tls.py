@@ -20,6 +20,7 @@ from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unava
 from gateway import Gateway, GatewayError, GatewaySettings, check, check_pair, render, running, wait_ready
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, call, short_folder, trigger
+from tests.kit.http_client import http_client
 from tests.kit.tls import CA, issue, tls, trusting
 from tests.kit.toy_upstream import TRIGGER_ID
 
@@ -47,9 +48,7 @@ async def tls_gateway() -> AsyncIterator[TlsGateway]:
 
 @pytest.mark.parametrize("http2", [False, True])
 async def test_rest_is_served_over_http1_and_http2(tls_gateway: TlsGateway, http2: bool) -> None:  # noqa: FBT001
-    async with httpx.AsyncClient(
-        base_url=tls_gateway.url, verify=trusting(), http1=not http2, http2=http2
-    ) as client:
+    async with http_client(tls_gateway.url, verify=trusting(), http1=not http2, http2=http2) as client:
         answer = await trigger(client)
     assert answer.status_code == 204
     assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
@@ -85,7 +84,7 @@ async def triggered(client: Client | AsyncClient) -> Accepted:
 
 
 async def test_plain_http_is_not_served(tls_gateway: TlsGateway) -> None:
-    async with httpx.AsyncClient(base_url=tls_gateway.url.replace("https", "http")) as client:
+    async with http_client(tls_gateway.url.replace("https", "http")) as client:
         with pytest.raises(httpx.TransportError):
             await trigger(client)
 

@@ -13,6 +13,7 @@ from gateway.config.tls import SECRET_FILE
 from gateway.run.tls import KeyPair
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, short_folder, trigger
+from tests.kit.http_client import http_client
 from tests.kit.tls import CA, issue, serial_of, shown, tls, trusting, write
 from tests.kit.until import until
 
@@ -23,9 +24,7 @@ async def test_new_certificate_applies_to_new_connections() -> None:
         options, said = tls(folder), list[str]()
         async with (
             running(options, workdir=folder, say=said.append) as gateway,
-            httpx.AsyncClient(
-                base_url=f"https://localhost:{options.port}", verify=trusting(), timeout=10
-            ) as client,
+            http_client(f"https://localhost:{options.port}", verify=trusting()) as client,
         ):
             pid, asking = gateway.pid, _Asking(client)
             new = issue(folder)

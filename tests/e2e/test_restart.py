@@ -18,6 +18,7 @@ import trustme
 from clarion.v1 import trigger_pb2 as pb
 from clarion.v1 import trigger_pb2_grpc
 from tests.kit.commands import clarion
+from tests.kit.http_client import http_client
 from tests.kit.processes import process_tree
 from tests.kit.stack import Stack, free_port, running_stack
 from tests.kit.triggers import accepted
@@ -61,7 +62,7 @@ class Load:
             self._ca.configure_trust(trust)
             url = url.replace("http:", "https:")
         headers = self._stack.headers()
-        return httpx.AsyncClient(base_url=url, headers=headers, verify=trust, timeout=20, trust_env=False)
+        return http_client(url, headers=headers, verify=trust)
 
     def _channel(self) -> grpc.aio.Channel:
         if self._ca is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.kit.http_client import http_client
 from tests.kit.scratch import Scratch, ScratchStack
 from tests.kit.stack import Stack, free_port
 
@@ -41,7 +41,7 @@ async def test_adding_a_channel_takes_few_files(tmp_path: Path) -> None:
 async def _is_delivered(stack: Stack) -> None:
     """Trigger over REST, in a batch and over gRPC; each is written to the outbox."""
     user = {"external_id": "u-1", "handle": "ada_lovelace"}
-    async with httpx.AsyncClient(base_url=stack.url, headers=stack.headers()) as http:
+    async with http_client(stack.url, headers=stack.headers()) as http:
         answer = await http.post("/api/client/campaigns/47/trigger", json={"user": user})
         assert answer.status_code == 204, answer.text
         items = {"triggers": [{"campaign_id": 47, "user": user}]}
@@ -56,7 +56,7 @@ async def _is_delivered(stack: Stack) -> None:
 
 async def _is_explained(stack: Stack) -> None:
     """A wrong address, and one of another channel, get their violations."""
-    async with httpx.AsyncClient(base_url=stack.url, headers=stack.headers()) as http:
+    async with http_client(stack.url, headers=stack.headers()) as http:
         for address in ({"handle": "NOT A HANDLE"}, {"phone": "+12345678900"}):
             user = {"external_id": "u-1", **address}
             answer = await http.post("/api/client/campaigns/47/trigger", json={"user": user})

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from tests.kit.http_client import http_client
 from tests.kit.scratch import Scratch, ScratchStack
 from tests.kit.stack import Stack, free_port
 
@@ -72,7 +73,7 @@ def _body(salutation: str) -> dict[str, Any]:
 
 
 def _http(stack: Stack) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=stack.url, headers=stack.headers(), timeout=30, trust_env=False)
+    return http_client(stack.url, headers=stack.headers())
 
 
 async def _is_stored_and_rendered(stack: Stack, scratch: Scratch) -> None:

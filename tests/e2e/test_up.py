@@ -23,6 +23,7 @@ from clarion.v1 import delivery_pb2, delivery_pb2_grpc, trigger_pb2_grpc
 from clarion.v1 import trigger_pb2 as pb
 from lab.errors import LabError
 from tests.kit.commands import clarion
+from tests.kit.http_client import http_client
 from tests.kit.processes import assert_nothing_left, process_tree
 from tests.kit.smtp_servers import MailServer
 from tests.kit.stack import Stack, client, free_port, stub
@@ -141,7 +142,7 @@ async def test_printed_curl_command_works(demo: Stack) -> None:
 async def _by_httpx(words: list[str]) -> httpx.Response:
     url = next(word for word in words if word.startswith("http"))
     headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
-    async with httpx.AsyncClient(trust_env=False) as session:
+    async with http_client() as session:
         return await session.post(url, headers=headers, content=words[words.index("-d") + 1])
 
 

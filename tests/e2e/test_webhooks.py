@@ -26,6 +26,7 @@ from server.commands.webhook_log import next_attempt
 from server.dispatcher.webhooks.signing import signed_headers
 from server.errors import ConfigError
 from tests.kit.commands import clarion
+from tests.kit.http_client import http_client
 from tests.kit.processes import is_listened_on
 from tests.kit.stack import Stack, free_port
 from tests.kit.triggers import accepted
@@ -121,7 +122,7 @@ async def test_example_receiver_accepts_only_signed_messages(
     made = json.loads(created.out)
     async with (
         receiver(tmp_path, port, made["secret"]) as printed,
-        httpx.AsyncClient(trust_env=False) as other,
+        http_client() as other,
     ):
         number = await accepted(rest)
         await until_said(printed, f"trigger.delivered {number}")

@@ -20,11 +20,13 @@ from grpc_status import rpc_status
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from gateway import Gateway, GatewaySettings, running
 from tests.kit import toy_upstream
+from tests.kit.http_client import PATIENCE, http_client
 from tests.kit.stack import free_port
 from tests.kit.toy_upstream import Toy
 from tests.kit.until import until
 
 __all__ = [
+    "IMPATIENT",
     "JSON",
     "KEY",
     "POST",
@@ -48,6 +50,8 @@ KEY = {"authorization": "Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67"}
 JSON = {"content-type": "application/json"}
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 TRIGGER = "/clarion.v1.TriggerService/TriggerCampaign"
+IMPATIENT: dict[str, Any] = {"request_timeout": 1.0, "header_timeout": 1.0, "body_timeout": 1.0}
+"""Options with which every time limit ends soon: only for calls that must exceed one."""
 POST = (
     b"POST /api/client/campaigns/44/trigger HTTP/1.1\r\nhost: a\r\n"
     b"authorization: Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67\r\n"
@@ -68,14 +72,15 @@ class ToyStack:
 
 
 def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewaySettings:
+    """Return options for a gateway in this folder, which by default waits for callers and servers."""
     chosen: dict[str, Any] = {
         "port": free_port(),
         "upstreams": upstreams,
         "admin_socket": str(folder / "admin.sock"),
         "threads": 1,
-        "request_timeout": 1.0,
-        "header_timeout": 1.0,
-        "body_timeout": 1.0,
+        "request_timeout": PATIENCE,
+        "header_timeout": PATIENCE,
+        "body_timeout": PATIENCE,
         "drain_grace": 0.0,
     }
     return GatewaySettings(**{**chosen, **more})
@@ -95,7 +100,7 @@ async def running_toy_stack(**more: Any) -> AsyncIterator[ToyStack]:
 
 async def until_readyz_says(status: int, options: GatewaySettings) -> None:
     url = f"http://127.0.0.1:{options.port}/readyz"
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
 
         async def says_so() -> bool:
             return (await client.get(url)).status_code == status

@@ -17,6 +17,7 @@ import httpx
 from gateway import GatewaySettings
 from tests.kit import gateway as gateway_kit
 from tests.kit.gateway import trigger
+from tests.kit.http_client import PATIENCE, http_client
 from tests.kit.until import until
 
 __all__ = ["TOY", "call", "options_for", "ready_runner", "short_folder", "trigger"]
@@ -43,8 +44,7 @@ async def short_folder() -> AsyncIterator[Path]:
 
 def options_for(folder: Path, **more: Any) -> GatewaySettings:
     """Return options for a gateway in front of the toy server of this folder."""
-    patient = {"request_timeout": 5.0, "header_timeout": 10.0, "body_timeout": 30.0, "drain_timeout": 3.0}
-    return gateway_kit.options_for(folder, f"unix:{folder / TOY}", **{**patient, **more})
+    return gateway_kit.options_for(folder, f"unix:{folder / TOY}", **{"drain_timeout": 3.0, **more})
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def ready_runner(options: GatewaySettings, folder: Path) -> AsyncIterator[
 async def _is_open(options: GatewaySettings) -> bool:
     context: ssl.SSLContext | bool = False
     scheme = "https" if options.tls_certificate else "http"
-    async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+    async with http_client(verify=context) as client:
         try:
             url = f"{scheme}://127.0.0.1:{options.port}/readyz"
             return bool((await client.get(url)).headers.get("server") == "clarion")
@@ -79,4 +79,4 @@ async def _is_open(options: GatewaySettings) -> bool:
 
 async def call(channel: grpc.aio.Channel, campaign: str = "44") -> str:
     """Trigger over gRPC; return the id."""
-    return str((await gateway_kit.call(channel, campaign, timeout=10)).trigger_id)
+    return str((await gateway_kit.call(channel, campaign, timeout=PATIENCE)).trigger_id)

@@ -16,7 +16,7 @@ from tests.kit.gateway import JSON, KEY, ToyStack, trigger_path
 __all__ = ["Caller", "Received", "headers", "http2"]
 
 QUESTION = {":method": "POST", ":scheme": "http", ":authority": "a", ":path": trigger_path("44")}
-SECONDS = 10
+SECONDS = 60
 HEADERS_FRAME, END_HEADERS = 0x1, 0x4
 
 

@@ -28,6 +28,7 @@ from server.up.demo import CAMPAIGNS
 from server.wiring.common import opened_pool
 from tests.kit import forker
 from tests.kit.cluster import copy_cluster
+from tests.kit.http_client import http_client
 from tests.kit.until import until
 
 __all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
@@ -196,9 +197,7 @@ def stub(target: str) -> tuple[grpc.aio.Channel, trigger_pb2_grpc.TriggerService
 
 def client(stack: Stack, *, http2: bool = False) -> httpx.AsyncClient:
     """Return an HTTP client for the stack's REST side."""
-    return httpx.AsyncClient(
-        base_url=stack.url, http1=not http2, http2=http2, timeout=30, trust_env=False, verify=_NO_TLS
-    )
+    return http_client(stack.url, http1=not http2, http2=http2)
 
 
 def dedented(text: str) -> str:

@@ -20,6 +20,7 @@ from server.errors import ConfigError, StoreUnavailable
 from server.process import metrics_server as monitoring
 from server.process.metrics_server import serve_metrics
 from tests.kit.clock import FakeClock
+from tests.kit.http_client import http_client
 from tests.kit.stack import free_port
 
 LES = (0.01, 0.025)
@@ -38,7 +39,7 @@ async def serving(listen: str) -> AsyncIterator[asyncio.Task[None]]:
 
 async def figures(listen: str) -> dict[str, float]:
     """Return what Prometheus would read."""
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
+    async with http_client() as client, asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx.ConnectError):
                 text = (await client.get(f"http://{listen}/metrics")).text

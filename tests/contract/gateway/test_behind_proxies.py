@@ -19,6 +19,7 @@ import trustme
 
 from clarion.v1 import trigger_pb2
 from tests.kit.gateway import JSON, KEY, running_toy_stack, trigger
+from tests.kit.http_client import http_client
 from tests.kit.stack import free_port
 from tests.kit.toy_upstream import TRIGGER_ID
 from tests.kit.until import until
@@ -94,7 +95,7 @@ async def test_documented_proxy_passes_all_calls(kind: str, tmp_path: Path) -> N
     CA.configure_trust(trusted)
     async with (
         proxied(kind, documented(kind), tmp_path) as port,
-        httpx.AsyncClient(base_url=f"https://localhost:{port}", verify=trusted, timeout=20) as client,
+        http_client(f"https://localhost:{port}", verify=trusted) as client,
     ):
         await until(partial(is_ready, client), f"{kind} answers")
         assert (await trigger(client)).headers["x-trigger-id"] == TRIGGER_ID
@@ -108,7 +109,7 @@ async def test_documented_proxy_passes_all_calls(kind: str, tmp_path: Path) -> N
 async def test_nginx_without_settings_passes_rest_calls(tmp_path: Path) -> None:
     async with (
         proxied("nginx", DEFAULTS_OF_NGINX, tmp_path) as port,
-        httpx.AsyncClient(base_url=f"http://localhost:{port}", timeout=20) as client,
+        http_client(f"http://localhost:{port}") as client,
     ):
         await until(partial(is_ready, client), "nginx answers")
         assert (await trigger(client)).headers["x-trigger-id"] == TRIGGER_ID

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from clarion.v1 import trigger_pb2
 from tests.kit.cases import each_case
 from tests.kit.gateway import KEY, TRIGGER, running_toy_stack
+from tests.kit.http_client import http_client
 from tests.kit.toy_upstream import TRIGGER_ID
 
 BINARY, TEXT = "application/grpc-web+proto", "application/grpc-web-text+proto"
@@ -81,7 +82,6 @@ async def test_valid_call_has_message_and_trailers(client: httpx.AsyncClient, ki
     [
         ("bad", grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
         ("limited", grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
-        ("sleep", grpc.StatusCode.DEADLINE_EXCEEDED, "TIMED_OUT"),
     ],
 )
 async def test_errors_keep_their_details(
@@ -92,6 +92,12 @@ async def test_errors_keep_their_details(
     assert trailers.get("retry-after") == ("7" if campaign == "limited" else None)
 
 
+@each_case("kind", [BINARY, TEXT])
+async def test_slow_server_is_deadline_exceeded(impatient_client: httpx.AsyncClient, kind: str) -> None:
+    _, trailers = await ask(impatient_client, "sleep", kind)
+    assert rich(trailers) == (grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "TIMED_OUT")
+
+
 async def test_unknown_method_is_unimplemented(client: httpx.AsyncClient) -> None:
     _, trailers = await ask(client, "44", path="/clarion.v1.Nothing/AtAll")
     assert int(trailers["grpc-status"]) == grpc.StatusCode.UNIMPLEMENTED.value[0]
@@ -100,7 +106,7 @@ async def test_unknown_method_is_unimplemented(client: httpx.AsyncClient) -> Non
 async def test_gateway_errors_have_details() -> None:
     async with (
         running_toy_stack() as toy_stack,
-        httpx.AsyncClient(base_url=f"http://{toy_stack.address}") as client,
+        http_client(f"http://{toy_stack.address}") as client,
     ):
         await toy_stack.toy.stop()
         _, trailers = await ask(client, "44")

@@ -24,6 +24,7 @@ from tests.kit.gateway import (
     trigger,
     until_readyz_says,
 )
+from tests.kit.http_client import http_client
 from tests.kit.toy_upstream import READY_SERVICE
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -52,7 +53,7 @@ async def test_gateway_without_a_server_is_live_but_not_ready() -> None:
         options = options_for(Path(folder), f"unix:{folder}/missing.sock")
         async with running(options, workdir=Path(folder)):
             url = f"http://127.0.0.1:{options.port}"
-            async with httpx.AsyncClient(base_url=url) as client:
+            async with http_client(url) as client:
                 answer = await trigger(client)
                 refused(answer, 503, "SERVER_UNAVAILABLE")
                 assert answer.headers["retry-after"] == "1"
@@ -95,7 +96,7 @@ async def test_server_that_is_not_serving_is_not_ready(toy_stack: ToyStack) -> N
 async def test_draining_gateway_is_live_but_not_ready() -> None:
     async with (
         running_toy_stack() as toy_stack,
-        httpx.AsyncClient(base_url=f"http://{toy_stack.address}") as client,
+        http_client(f"http://{toy_stack.address}") as client,
     ):
         assert toy_stack.options.admin_path
         await start_draining(toy_stack.options.admin_path)

@@ -63,7 +63,6 @@ async def test_response_by_http10_is_not_chunked(toy_stack: ToyStack) -> None:
             b"413",
             "BODY_TOO_LARGE",
         ),
-        (AUTHORIZED + b"content-type: application/json\r\ncontent-length: 9\r\n", b"408", "REQUEST_TOO_SLOW"),
         (b"transfer-encoding: chunked\r\ncontent-length: 2\r\n", b"400", "HTTP_REFUSED"),
     ],
 )
@@ -73,6 +72,13 @@ async def test_http10_has_the_usual_refusals(
     first, _, body = await ask(toy_stack, TRIGGER + more + b"\r\n")
     assert first.split()[1] == status
     assert json.loads(body)["details"][0]["reason"] == reason
+
+
+async def test_incomplete_http10_body_is_408(impatient: ToyStack) -> None:
+    head = TRIGGER + AUTHORIZED + b"content-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    first, _, body = await ask(impatient, head)
+    assert first.split()[1] == b"408"
+    assert json.loads(body)["details"][0]["reason"] == "REQUEST_TOO_SLOW"
 
 
 @pytest.mark.parametrize("wish", [b"", b"connection: keep-alive\r\n"])

@@ -8,12 +8,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
-
 from gateway import running
 from gateway.run.admin import healthy_upstreams
 from tests.kit import breaking_upstream, toy_upstream
 from tests.kit.gateway import options_for, trigger, until_readyz_says
+from tests.kit.http_client import http_client
 from tests.kit.until import until
 
 
@@ -54,7 +53,7 @@ async def test_a_hung_server_gets_no_calls() -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
         hung, well = f"{folder}/hung.sock", f"{folder}/well.sock"
-        options = options_for(folder, f"unix:{hung}", f"unix:{well}", request_timeout=30.0)
+        options = options_for(folder, f"unix:{hung}", f"unix:{well}")
         relay = Relay(well)
         admin = options.admin_path
         assert admin
@@ -72,7 +71,7 @@ async def test_a_hung_server_gets_no_calls() -> None:
             toy_upstream.running(f"unix:{well}"),
             relay.running(hung),
             running(options, workdir=folder),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.port}", timeout=60) as client,
+            http_client(f"http://127.0.0.1:{options.port}") as client,
         ):
             await until(both, "both servers are used")
             relay.hang()
@@ -87,14 +86,14 @@ async def test_a_server_whose_calls_hang_is_left_out() -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
         hung, well = f"{folder}/hung.sock", f"{folder}/well.sock"
-        options = options_for(folder, f"unix:{hung}", f"unix:{well}", request_timeout=0.2)
+        options = options_for(folder, f"unix:{hung}", f"unix:{well}", request_timeout=1.0)
         admin = options.admin_path
         assert admin
         async with (
             toy_upstream.running(f"unix:{well}"),
             breaking_upstream.running(hung, None),
             running(options, workdir=folder),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.port}", timeout=60) as client,
+            http_client(f"http://127.0.0.1:{options.port}") as client,
         ):
             await until_readyz_says(200, options)
 

@@ -20,6 +20,7 @@ from gateway.run.folder import private_folder
 from gateway.run.service import keep_running
 from gateway.run.shared_memory import ID_FILE, SHARED_MEMORY
 from tests.kit.gateway import ToyStack, options_for, trigger
+from tests.kit.http_client import http_client
 from tests.kit.until import until
 
 HOLDER = """
@@ -38,7 +39,7 @@ async def test_a_killed_envoy_is_started_again(toy_stack: ToyStack) -> None:
         async with running(options, workdir=Path(path)) as gateway:
             kept = asyncio.create_task(keep_running(gateway, said.append))
             killed = set[int]()
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.port}") as client:
+            async with http_client(f"http://127.0.0.1:{options.port}") as client:
 
                 async def serves_again() -> bool:
                     try:

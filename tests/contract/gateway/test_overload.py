@@ -24,6 +24,7 @@ from tests.kit.gateway import (
     trigger,
     until_calls,
 )
+from tests.kit.http_client import http_client
 from tests.kit.until import until
 
 LIMIT = 2
@@ -32,13 +33,13 @@ MANY = 64
 
 @pytest.fixture(scope="module")
 async def small() -> AsyncIterator[ToyStack]:
-    async with running_toy_stack(max_concurrent_per_server=LIMIT, request_timeout=5.0) as made:
+    async with running_toy_stack(max_concurrent_per_server=LIMIT) as made:
         yield made
 
 
 @pytest.fixture
 async def rest(small: ToyStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=f"http://{small.address}") as made:
+    async with http_client(f"http://{small.address}") as made:
         yield made
 
 
@@ -116,7 +117,7 @@ async def test_streams_do_not_count_as_calls(
 
 @pytest.fixture
 async def fresh() -> AsyncIterator[ToyStack]:
-    async with running_toy_stack(max_concurrent_per_server=MANY, request_timeout=5.0) as made:
+    async with running_toy_stack(max_concurrent_per_server=MANY) as made:
         yield made
 
 
@@ -142,7 +143,7 @@ async def test_slow_calls_lower_the_limit_for_a_while(fresh: ToyStack) -> None:
 @asynccontextmanager
 async def crowd(toy_stack: ToyStack) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=MANY, max_keepalive_connections=MANY)
-    async with httpx.AsyncClient(base_url=f"http://{toy_stack.address}", limits=limits, timeout=20) as made:
+    async with http_client(f"http://{toy_stack.address}", limits=limits) as made:
         yield made
 
 

@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from gateway import GatewayError, GatewaySettings, check, running, wait_ready
 from gateway.run.process import Envoy
 from tests.kit.gateway import ToyStack, options_for, trigger, until_calls, until_readyz_says
+from tests.kit.http_client import http_client
 from tests.kit.stack import free_port
 
 
@@ -22,7 +22,7 @@ async def test_stopping_completes_calls_in_flight(toy_stack: ToyStack) -> None:
         options = options_for(Path(folder), *toy_stack.options.upstreams)
         async with running(options, workdir=Path(folder)) as gateway:
             await until_readyz_says(200, options)
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{options.port}") as client:
+            async with http_client(f"http://127.0.0.1:{options.port}") as client:
                 before = toy_stack.toy.calls
                 flying = asyncio.create_task(trigger(client, "nap"))
                 await until_calls(toy_stack.toy, before + 1)

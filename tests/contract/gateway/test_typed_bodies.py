@@ -17,6 +17,7 @@ from google.protobuf import descriptor_pb2
 from gateway.config import contract
 from generate.raw_bodies import with_raw_bodies
 from tests.kit.gateway import JSON, KEY, refused, running_toy_stack
+from tests.kit.http_client import http_client
 
 HTTP: Any = annotations_pb2.http
 PATH = "/api/client/typed/44"
@@ -45,7 +46,7 @@ async def patched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[htt
         contract.load.cache_clear()
         async with (
             running_toy_stack() as stack,
-            httpx.AsyncClient(base_url=f"http://{stack.address}", headers={**KEY, **JSON}) as client,
+            http_client(f"http://{stack.address}", headers={**KEY, **JSON}) as client,
         ):
             yield client
     contract.load.cache_clear()

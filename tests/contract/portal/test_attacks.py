@@ -12,6 +12,7 @@ from clarion.admin.v1 import project_pb2
 from server.admin.client import LocalAdmin
 from tests.contract.portal.conftest import SAME, Visitor
 from tests.kit.html_pages import read_page
+from tests.kit.http_client import http_client
 from tests.kit.stack import Stack
 from tests.kit.until import until
 
@@ -97,7 +98,7 @@ async def test_a_session_is_not_fixed(admin: Visitor, stack: Stack) -> None:
     planted = {"clarion-session": before}
 
     async def rejected() -> bool:
-        async with httpx.AsyncClient(base_url=stack.url, cookies=planted, trust_env=False) as http:
+        async with http_client(stack.url, cookies=planted) as http:
             return (await http.get("/portal/projects")).status_code == 303
 
     await until(rejected, "the session before is rejected")
@@ -165,9 +166,7 @@ async def test_invented_sessions_lead_to_sign_in(stranger: Visitor, token: str) 
 
 async def test_signing_in_is_throttled(stranger: Visitor, stack: Stack) -> None:
     """An address that has failed ten times waits; the header that would name another is the gateway's."""
-    async with httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(local_address="127.0.0.9"), base_url=stack.url
-    ) as http:
+    async with http_client(stack.url, transport=httpx.AsyncHTTPTransport(local_address="127.0.0.9")) as http:
         visitor = Visitor(http)
         answers = [await visitor.sign_in(UNKNOWN) for _ in range(11)]
         forged = {**SAME, "x-clarion-caller": "10.9.9.9"}

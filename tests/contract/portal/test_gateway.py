@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
-
 from tests.contract.portal.conftest import Visitor
 from tests.kit.gateway import running_toy_stack
+from tests.kit.http_client import http_client
 from tests.kit.stack import Stack
 
 SLOW = 80
@@ -17,7 +16,7 @@ SLOW = 80
 async def test_a_portal_that_is_down_has_a_page() -> None:
     async with (
         running_toy_stack(portal="unix:/nowhere/portal.sock") as toy,
-        httpx.AsyncClient(base_url=f"http://{toy.address}") as http,
+        http_client(f"http://{toy.address}") as http,
     ):
         for path in ("/portal", "/portal/", "/portal/live/deliveries", "/portal/projects?a=b"):
             answer = await http.get(path)

@@ -12,6 +12,7 @@ import pytest
 from portal import PortalSettings
 from portal.app import create_app
 from tests.contract.portal.conftest import SAME, Visitor
+from tests.kit.http_client import http_client
 from tests.kit.stack import Stack
 
 NOWHERE = "unix:/nowhere/server.sock"
@@ -21,7 +22,7 @@ NOWHERE = "unix:/nowhere/server.sock"
 async def served(settings: PortalSettings, key: str, url: str = "http://portal") -> AsyncIterator[Visitor]:
     """Serve a portal with these settings, and sign in."""
     transport = httpx.ASGITransport(create_app(settings), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url=url) as http:
+    async with http_client(url, transport=transport) as http:
         visitor = Visitor(http, key)
         if key:
             await visitor.sign_in()

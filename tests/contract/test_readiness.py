@@ -32,11 +32,11 @@ async def health(channel: grpc.aio.Channel, service: str) -> int:
     return int(answer.status)
 
 
-async def until_serving(channel: grpc.aio.Channel) -> None:
-    async def is_serving() -> bool:
-        return await health(channel, SERVICE) == SERVING
+async def until_serving(channel: grpc.aio.Channel, *, wanted: bool = True) -> None:
+    async def is_as_wanted() -> bool:
+        return (await health(channel, SERVICE) == SERVING) is wanted
 
-    await until(is_serving, "the service is serving")
+    await until(is_as_wanted, f"the service is {'' if wanted else 'not '}serving")
 
 
 async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -> None:
@@ -51,7 +51,7 @@ async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -
             answer = await until_ready_says(http, 503)
             assert reason_of(check_rest(answer)) == "NOT_READY"
             assert (await http.get("/healthz")).status_code == 200
-            assert await health(channel, SERVICE) != SERVING
+            await until_serving(channel, wanted=False)  # each server notices by itself
             assert await health(channel, "") == SERVING  # it takes calls, and says what is wrong
         finally:
             for process in stopped:

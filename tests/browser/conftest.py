@@ -20,6 +20,7 @@ SHORT = {"test_signing_in_leads_back_to_the_page", "test_key_is_made_used_seen_a
 """What `make test` runs of them; `make test-long` runs the others."""
 
 
+@pytest.hookimpl(tryfirst=True)  # or xdist has named the groups already, where paths are given
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run these tests on one worker, so that Clarion and the browser start once."""
     for item in items:

@@ -31,6 +31,7 @@ GROUPS = {"stack": "contract", "breakable": "breakable", "pair": "pair", "troubl
 """The group of the tests that use a fixture."""
 
 
+@pytest.hookimpl(tryfirst=True)  # or xdist has named the groups already, where paths are given
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that share a stack on one worker, so that it starts once."""
     for item in items:

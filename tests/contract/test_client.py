@@ -36,6 +36,7 @@ from server.store.pool import Pool
 from tests.contract.conftest import OTHERS_CAMPAIGN, PAUSED_CAMPAIGN, Keys
 from tests.kit.cases import each_case
 from tests.kit.cut_connections import losing_answers
+from tests.kit.http_client import PATIENCE
 from tests.kit.stack import Stack, free_port
 
 USER: Any = {"external_id": "u-1", "email": "test@test.com"}
@@ -60,6 +61,7 @@ class _Triggering:
     """A client of one kind, as an async context manager that returns its `trigger` call."""
 
     def __init__(self, way: str, target: str, key: str, settings: dict[str, Any]) -> None:
+        settings = {"timeout": PATIENCE, **settings}
         coalesce = {} if way == "sync" else {"coalesce": way == "coalesced"}
         kind: Any = Client if way == "sync" else AsyncClient
         self.client = kind(target, key, **coalesce, **settings)
@@ -190,7 +192,7 @@ async def test_hanging_call_is_retried_within_the_deadline() -> None:
     await server.start()
 
     async def trigger_by(way: str) -> Accepted:
-        async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=3) as trigger:
+        async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=8) as trigger:
             accepted: Accepted = await trigger(Email(44, request_id=way, **USER))
         return accepted
 
@@ -205,16 +207,14 @@ async def test_hanging_call_is_retried_within_the_deadline() -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_unreachable_target_is_named_within_the_deadline(way: str) -> None:
     port = free_port()
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     async with triggering(way, f"127.0.0.1:{port}", "sk_x", timeout=0.5) as trigger:
         with pytest.raises((Unavailable, TimedOut), match=f":{port}.*is safe"):
-            await trigger(Email(44, **USER))
-    assert loop.time() - started < 20  # by its own deadline, not gRPC's
+            async with asyncio.timeout(20):  # gRPC's own is longer
+                await trigger(Email(44, **USER))
 
 
 async def test_https_to_a_plain_http_port_is_explained(stack: Stack) -> None:
-    async with AsyncClient(f"https://127.0.0.1:{stack.port}", "sk_x", timeout=0.6) as clarion:
+    async with AsyncClient(f"https://127.0.0.1:{stack.port}", "sk_x", timeout=3) as clarion:
         with pytest.raises((Unavailable, TimedOut), match=r"does not speak TLS.*use http://"):
             await clarion.cancel("id")
 

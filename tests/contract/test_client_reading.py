@@ -209,14 +209,14 @@ async def test_page_may_use_all_the_time_and_is_not_retried(
     delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(slow, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    reader = Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=20))
+    reader = Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=600))
     try:
         with pytest.raises(TimedOut):
             await reader.find()
     finally:
         await reader.close()
         await server.stop(None)
-    assert slow.seconds == [pytest.approx(20, abs=5)]
+    assert slow.seconds == [pytest.approx(600, abs=200)]  # others get half of the time
 
 
 class Late(delivery_pb2_grpc.DeliveryServiceServicer):
@@ -233,7 +233,11 @@ async def test_watch_survives_an_outage_and_logs_it_once(caplog: pytest.LogCaptu
     delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(Late(), server)
     readers = [Reader(kind(f"127.0.0.1:{port}", "sk_x", timeout=0.1)) for kind in (Client, AsyncClient)]
     watches = [asyncio.create_task(reader.watch()) for reader in readers]
-    await asyncio.sleep(0.3)  # longer than the timeout of this client's calls
+
+    def messages() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
+
+    await until(lambda: len(messages()) == 2, "both clients have logged the outage")
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
@@ -243,8 +247,7 @@ async def test_watch_survives_an_outage_and_logs_it_once(caplog: pytest.LogCaptu
         await server.stop(None)
         await asyncio.gather(*(reader.close() for reader in readers))
     assert [[change.cursor for change in seen] for seen in changes] == [["c"], ["c"]]
-    messages = [record.getMessage() for record in caplog.records if record.name == "clarion_client"]
-    assert [f":{port}" in one for one in messages] == [True, True]
+    assert [f":{port}" in one for one in messages()] == [True, True]
 
 
 async def test_watch_of_an_unreachable_target_times_out() -> None:

@@ -70,7 +70,7 @@ async def test_grpc_call_without_valid_key_is_unauthenticated(
 ) -> None:
     metadata = (("authorization", header),) if header else ()
     stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
-    error = await refused(stub.TriggerEmail(email_request(), metadata=metadata, timeout=10))
+    error = await refused(stub.TriggerEmail(email_request(), metadata=metadata, timeout=60))
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
     expected = "CREDENTIALS_INVALID" if header else "CREDENTIALS_MISSING"
     assert reason_of(check_call(error)) == expected
@@ -89,7 +89,7 @@ async def test_unknown_path_is_404(path: str, stack: Stack, http: httpx.AsyncCli
 async def test_unknown_grpc_method_is_unimplemented(way: str, channels: dict[str, grpc.aio.Channel]) -> None:
     for path in ("/clarion.v1.TriggerService/Nothing", "/clarion.v1.Nothing/TriggerEmail"):
         method: Any = channels[way].unary_unary(path)
-        error = await refused(method(b"", timeout=10))
+        error = await refused(method(b"", timeout=60))
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert reason_of(check_call(error)) == "METHOD_UNKNOWN"
 
@@ -135,7 +135,7 @@ async def test_large_grpc_message_is_rejected(
     request = email_request()
     request.event = json.dumps({"a": "x" * 300_000})
     stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
-    error = await refused(stub.TriggerEmail(request, metadata=stack.metadata(), timeout=10))
+    error = await refused(stub.TriggerEmail(request, metadata=stack.metadata(), timeout=60))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert reason_of(check_call(error)) == "BODY_TOO_LARGE"
 
@@ -145,7 +145,7 @@ async def test_malformed_protobuf_is_a_client_error(
     way: str, stack: Stack, channels: dict[str, grpc.aio.Channel]
 ) -> None:
     method: Any = channels[way].unary_unary("/clarion.v1.TriggerService/TriggerEmail")
-    error = await refused(method(b"\xff\xff\xff", metadata=stack.metadata(), timeout=10))
+    error = await refused(method(b"\xff\xff\xff", metadata=stack.metadata(), timeout=60))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(check_call(error)) == "INVALID_REQUEST"
 

@@ -70,7 +70,7 @@ async def test_a_cancelled_send_does_not_cancel_the_fetch(fcm: FcmProviders, goo
 
 
 async def test_a_silent_token_endpoint_is_retried(fcm: FcmProviders, google: Google) -> None:
-    provider = fcm.provider(timeout=0.1)
+    provider = fcm.provider(timeout=2.0)
     google.to_token.append(Reply(200, {}, after=30))
     errors = await asyncio.gather(*(provider.send(push()) for _ in range(3)), return_exceptions=True)
     silent = "the token endpoint failed: fire: the request was sent, but no answer arrived in time"

@@ -172,7 +172,7 @@ async def test_grpc_stream_reports_the_same(
 ) -> None:
     for channel in channels.values():
         call = stub(channel).WatchTriggers(
-            pb.WatchTriggersRequest(external_id=user), metadata=stack.metadata(), timeout=10
+            pb.WatchTriggersRequest(external_id=user), metadata=stack.metadata(), timeout=60
         )
         begun = await call.read()
         location = await trigger(http, stack, user)

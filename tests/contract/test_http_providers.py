@@ -20,6 +20,7 @@ from server.domain.delivery_errors import ProviderError, Verdict
 from server.errors import ConfigError
 from tests.kit.http_providers import HTTP_PROVIDERS, HttpProvider, Server
 from tests.kit.smtp_servers import CERTIFICATE, server_tls
+from tests.kit.until import until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning"),
@@ -214,12 +215,14 @@ async def test_accepted_then_broken_counts_as_sent(kind: HttpProvider, tmp_path:
 
 
 async def test_a_cancelled_send_blocks_no_other(kind: HttpProvider, tmp_path: Path) -> None:
-    async with connected(kind, tmp_path, timeout=0.1, concurrency=1) as (provider, server):
-        assert provider.timeout == 0.1
+    async with connected(kind, tmp_path, timeout=7.5, concurrency=1) as (provider, server):
+        assert provider.timeout == 7.5  # after which the dispatcher cancels a send
         server.answer(500, after=60)
+        sending = asyncio.create_task(provider.send(kind.message("Hello")))
+        await until(lambda: server.bodies, "the server has the message")
+        sending.cancel()
         with pytest.raises(ProviderError, match="request was sent, but no answer arrived in time") as caught:
-            async with asyncio.timeout(1):
-                await provider.send(kind.message("Hello"))
+            await sending
         assert caught.value.verdict is Verdict.IN_DOUBT
         await asyncio.wait_for(provider.send(kind.message("Hello")), 60)
 

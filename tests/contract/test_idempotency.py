@@ -196,11 +196,12 @@ async def test_batches_and_calls_share_keys(twice: Stack, rest: httpx.AsyncClien
 
 
 async def test_client_retries_through_a_killed_server(twice: Stack, key: str) -> None:
-    async with AsyncClient(twice.url, twice.key, timeout=20) as clarion:
+    async with AsyncClient(twice.url, twice.key, timeout=60) as clarion:
         first = asyncio.create_task(trigger_for(clarion, key, seconds=1.0))
         await asyncio.sleep(0.3)  # any moment in the middle of the calls will do
         (await twice.child("serve")).kill()
         results = await first
+    await twice.until_whole()
     async with twice.pool() as pool:
         kept = await pool.fetch("SELECT id::text FROM trigger WHERE event LIKE $1", f"%{key}%")
     assert sorted(results) == sorted(row["id"] for row in kept)
@@ -233,3 +234,4 @@ async def test_keys_survive_a_database_crash(twice: Stack, rest: httpx.AsyncClie
     again = await until(answered, "204 for a trigger", 60, interval=0.1)
     assert again
     assert accepted(again) == (first, True)
+    await twice.until_whole()

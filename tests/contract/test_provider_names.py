@@ -20,6 +20,7 @@ from tests.kit import sendgrid_api
 from tests.kit.http_api import http_api
 from tests.kit.smtp_provider import make_email
 from tests.kit.smtp_servers import CERTIFICATE, mail_server, server_tls
+from tests.kit.until import until
 
 HANGING = 40  # more than any pool of threads for lookups has
 
@@ -69,8 +70,7 @@ async def test_a_hanging_name_stops_no_other_provider(
     async with contextlib.AsyncExitStack() as stack:
         providers = [await stack.enter_async_context(built(**hanging(n))) for n in range(HANGING)]
         sends = [asyncio.create_task(one.send(make_email())) for one in providers for _ in range(2)]
-        while len(resolving) < HANGING:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(resolving) == HANGING, "every name is looked up")
         server = await stack.enter_async_context(mail_server())
         api = await stack.enter_async_context(http_api(sendgrid_api.sendgrid, tls=server_tls()))
         mail = await stack.enter_async_context(built(**smtp("works.example", server.port)))

@@ -28,7 +28,7 @@ async def until_ready_says(http: httpx.AsyncClient, status: int) -> httpx.Respon
 
 async def health(channel: grpc.aio.Channel, service: str) -> int:
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
     return int(answer.status)
 
 
@@ -42,6 +42,7 @@ async def until_serving(channel: grpc.aio.Channel, *, wanted: bool = True) -> No
 async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -> None:
     postmaster = await breakable.child("postgres")
     async with client(breakable) as http, grpc.aio.insecure_channel(breakable.target) as channel:
+        await breakable.until_whole()
         await until_ready_says(http, 200)
         await until_serving(channel)
         stopped = [postmaster, *postmaster.children(recursive=True)]
@@ -56,5 +57,6 @@ async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -
         finally:
             for process in stopped:
                 process.resume()
+        await breakable.until_whole()
         await until_ready_says(http, 200)
         await until_serving(channel)

@@ -90,10 +90,12 @@ async def test_a_silent_server_is_given_up_at_any_stage(until: bytes, ehlo: byte
     left = asyncio.Event()
 
     async def serve(reader: Reader, writer: Writer) -> None:
-        await converse(reader, writer, until, ehlo=ehlo)
-        with contextlib.suppress(ConnectionError):
-            assert b"From:" not in await reader.read(-1)
-        left.set()
+        try:
+            await converse(reader, writer, until, ehlo=ehlo)
+            with contextlib.suppress(ConnectionError):
+                assert b"From:" not in await reader.read(-1)
+        finally:  # on a busy machine, the client may leave at an earlier stage
+            left.set()
 
     async with scripted_server(serve) as port, provider_for(port, timeout=0.1) as provider:
         error = await failure(provider)

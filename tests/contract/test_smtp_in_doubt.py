@@ -10,6 +10,7 @@ import pytest
 from server.domain.delivery_errors import ProviderError, Verdict
 from tests.kit.smtp_provider import failure, make_email, provider_for
 from tests.kit.smtp_servers import OK, PIPELINING, converse, scripted_server, server_tls, take_mail
+from tests.kit.until import until
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -48,6 +49,7 @@ async def test_a_late_reply_to_the_content_is_in_doubt(ehlo: bytes) -> None:
     server = receiving(mails, ehlo, b"", then_wait=True)
     async with scripted_server(server) as port, provider_for(port, answer_timeout=0.1) as provider:
         error = await failure(provider)
+        await until(lambda: mails, "the server has read the mail")
     assert error.verdict is Verdict.IN_DOUBT
     assert str(error) == "no reply within 0.1 s (sending the content)"
     assert len(mails) == 1
@@ -65,8 +67,7 @@ async def test_a_send_cut_off_after_the_content_is_in_doubt() -> None:
     server = receiving(mails, OK, b"", then_wait=True)
     async with scripted_server(server) as port, provider_for(port) as provider:
         sending = asyncio.create_task(provider.send(make_email()))
-        while not mails:
-            await asyncio.sleep(0.01)
+        await until(lambda: mails, "the server has read the mail")
         sending.cancel()
         with pytest.raises(ProviderError, match="cut off before the reply") as caught:
             await asyncio.wait_for(sending, 60)

@@ -42,7 +42,7 @@ async def test_grpc_trace_context_is_in_the_delivery_log(
     request = trigger_pb2.TriggerEmailRequest(campaign_id=44, user=user)
     stub = trigger_pb2_grpc.TriggerServiceStub(channels[way])
     answer = await stub.TriggerEmail(
-        request, metadata=(*stack.metadata(), ("traceparent", CONTEXT)), timeout=10
+        request, metadata=(*stack.metadata(), ("traceparent", CONTEXT)), timeout=60
     )
     assert await kept(pool, answer.trigger_id) == CONTEXT
 

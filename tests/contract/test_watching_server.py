@@ -76,7 +76,7 @@ async def test_idle_stream_sends_heartbeats_with_newer_cursors(
 ) -> None:
     monkeypatch.setattr("server.api.watch.HEARTBEAT", 0.3)
     monkeypatch.setattr("server.api.watch._POLL_SECONDS", 0.1)
-    call = served.watch(timeout=10)
+    call = served.watch(timeout=60)
     cursors = []
     for _ in range(4):  # and longer than the deadline of unary calls
         message = await call.read()

@@ -11,6 +11,7 @@ from tests.kit.smtp_servers import MailServer, mail_server
 from tests.kit.stack import Stack, client, running_stack
 
 
+@pytest.hookimpl(tryfirst=True)  # or xdist has named the groups already, where paths are given
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that share a stack on one worker, so that it starts once."""
     for item in items:

@@ -82,7 +82,7 @@ class Load:
     async def _typed(self, stub: trigger_pb2_grpc.TriggerServiceStub) -> str:
         user = pb.EmailUser(external_id="restart", email="someone@e2e.example")
         request = pb.TriggerEmailRequest(campaign_id=44, user=user)
-        answer = await stub.TriggerEmail(request, metadata=self._stack.metadata(), timeout=20)
+        answer = await stub.TriggerEmail(request, metadata=self._stack.metadata(), timeout=60)
         return str(answer.trigger_id)
 
 

@@ -88,13 +88,13 @@ async def test_typed_calls_reach_every_channel(
     to_device = pb.PushUser(external_id="typed", device_token="typed-token")
 
     mail = await typed.TriggerEmail(
-        pb.TriggerEmailRequest(campaign_id=44, user=to_mail, event=event), metadata=key, timeout=10
+        pb.TriggerEmailRequest(campaign_id=44, user=to_mail, event=event), metadata=key, timeout=60
     )
     text = await typed.TriggerText(
-        pb.TriggerTextRequest(campaign_id=45, user=to_phone, event=event), metadata=key, timeout=10
+        pb.TriggerTextRequest(campaign_id=45, user=to_phone, event=event), metadata=key, timeout=60
     )
     push = await typed.TriggerPush(
-        pb.TriggerPushRequest(campaign_id=46, user=to_device, event=event), metadata=key, timeout=10
+        pb.TriggerPushRequest(campaign_id=46, user=to_device, event=event), metadata=key, timeout=60
     )
 
     assert str(SNOWFLAKE) in (await demo.delivered("email", mail.trigger_id)).read_text()
@@ -156,7 +156,7 @@ async def test_delivery_is_shown_by_command_rest_and_grpc(demo: Stack, rest: htt
     async with grpc.aio.insecure_channel(demo.target) as channel:
         service = delivery_pb2_grpc.DeliveryServiceStub(channel)
         request = delivery_pb2.GetDeliveryRequest(trigger_id=number)
-        by_grpc = await service.GetDelivery(request, metadata=demo.metadata(), timeout=10)
+        by_grpc = await service.GetDelivery(request, metadata=demo.metadata(), timeout=60)
 
     assert by_rest["state"] == "delivered"
     assert [one["outcome"] for one in by_rest["attempts"]] == ["delivered"]

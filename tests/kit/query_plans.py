@@ -16,7 +16,7 @@ __all__ = ["Explained", "reading"]
 @asynccontextmanager
 async def reading(url: str, **settings: str) -> AsyncIterator[Pool]:
     """Open a pool as servers have it for lists and watchers."""
-    pool = await open_pool(url, size=2, connect_timeout=5, settings={**READING, **settings})
+    pool = await open_pool(url, size=2, connect_timeout=60, settings={**READING, **settings})
     try:
         yield pool
     finally:

@@ -31,10 +31,12 @@ from server.store.accept.group_commit import TriggerWriter
 from server.store.accept.notify import Notifier
 from server.store.admin import keys, projects
 from server.store.pool import Connection, Pool
+from server.store.queue.triggers import PostgresQueue
 from server.store.records import admin_lists
 from server.store.records.admin_lists import AdminFilter
 from server.store.records.admin_pages import DeliveryRow, list_page
 from server.store.records.cancel import FIRST, cancel_some
+from tests.kit.until import until
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
@@ -199,6 +201,16 @@ async def waiting_backends(connection: Connection) -> list[int]:
         "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
     return [row["pid"] for row in rows]
+
+
+async def until_listening(queue: PostgresQueue) -> None:
+    """Return when the queue listens; a wait may be too short to connect."""
+
+    async def listens() -> bool:
+        await queue.wait(0.05)
+        return queue._listener is not None
+
+    await until(listens, "the queue listens for news")
 
 
 async def terminate_listeners(pool: Pool) -> int:

@@ -171,9 +171,9 @@ async def test_error_is_raised_if_no_time_is_left_to_retry() -> None:
 
 
 async def test_pending_rate_limited_message_fails_as_rate_limited() -> None:
-    gateway = Gateway(lambda _: RateLimited(retry_after=0.1))
+    gateway = Gateway(lambda _: RateLimited(retry_after=1.0))
     coalescer = Coalescer(gateway.send, max_calls=1, slot_seconds=LONG)
-    limited = coalescer.submit(message(1), 0.4)
+    limited = coalescer.submit(message(1), 1.5)
     await until(lambda: gateway.calls, "the first call")
     gateway.may_respond.clear()
     hanging = coalescer.submit(message(2), LONG)  # occupies the only slot

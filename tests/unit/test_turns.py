@@ -11,11 +11,13 @@ from server.store.records.project_slots import ProjectLimiter
 
 
 async def test_who_has_no_turn_waits_for_one_but_not_for_long() -> None:
-    turns = ProjectLimiter(at_once=1, patience=0.05)
-    async with turns.slot(1):
+    hasty = ProjectLimiter(at_once=1, patience=0.05)
+    async with hasty.slot(1):
         with pytest.raises(Overloaded):
-            async with turns.slot(1):
+            async with hasty.slot(1):
                 pass
+    turns = ProjectLimiter(at_once=1, patience=60)
+    async with turns.slot(1):
         waiting = asyncio.create_task(_once(turns, 1))
         await asyncio.sleep(0.01)
         assert not waiting.done()

@@ -126,5 +126,5 @@ async def check_grpc(port: int) -> None:
             request_serializer=trigger_pb2.TriggerEmailRequest.SerializeToString,
             response_deserializer=trigger_pb2.TriggerEmailResponse.FromString,
         )
-        answer = await method(trigger_pb2.TriggerEmailRequest(), metadata=list(KEY.items()), timeout=20)
+        answer = await method(trigger_pb2.TriggerEmailRequest(), metadata=list(KEY.items()), timeout=60)
     assert answer.trigger_id == TRIGGER_ID

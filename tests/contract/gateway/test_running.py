@@ -32,7 +32,7 @@ async def test_stopping_completes_calls_in_flight(toy_stack: ToyStack) -> None:
 
 async def test_sigterm_stops_the_runner_and_envoy(toy_stack: ToyStack) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        options = options_for(Path(folder), *toy_stack.options.upstreams, drain_timeout=2.0)
+        options = options_for(Path(folder), *toy_stack.options.upstreams, drain_timeout=20.0)
         code = "import asyncio, sys; from pathlib import Path; from gateway import *; "
         code += f"sys.exit(asyncio.run(run_gateway({options!r}, workdir=Path({folder!r}))))"
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)

@@ -33,7 +33,7 @@ def new_tables() -> None:
 @pytest.fixture
 async def pool(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     """Open a pool as dispatchers and servers do, on empty tables."""
-    pool = await open_pool(url, size=6, connect_timeout=5, settings=SESSION)
+    pool = await open_pool(url, size=6, connect_timeout=60, settings=SESSION)
     await (truncate if "new_tables" in request.fixturenames else empty)(pool)
     await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one'), (2, 'two')")
     await pool.execute("ALTER TABLE project ALTER COLUMN id RESTART WITH 3")

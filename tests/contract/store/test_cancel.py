@@ -144,7 +144,7 @@ async def test_a_late_failure_does_not_bring_a_cancelled_trigger_back(
 async def test_no_trigger_is_both_cancelled_and_claimed(pool: Pool, url: str) -> None:
     triggers = [a_trigger() for _ in range(300)]
     await accept(pool, *triggers)
-    of_dispatcher = await open_pool(url, size=2, connect_timeout=5, settings=SESSION)
+    of_dispatcher = await open_pool(url, size=2, connect_timeout=60, settings=SESSION)
     queue, claims = PostgresQueue(of_dispatcher), list[Claim]()
 
     async def claim_all() -> None:

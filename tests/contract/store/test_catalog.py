@@ -20,7 +20,7 @@ from tests.kit.until import until
 
 @asynccontextmanager
 async def running_catalog(
-    pool: Pool, *, max_age: float = 5, templates: bool = False
+    pool: Pool, *, max_age: float = 60, templates: bool = False
 ) -> AsyncIterator[Catalog]:
     catalog = Catalog(pool, interval=0.25, max_age=max_age, templates=templates)
     await catalog.refresh()
@@ -111,11 +111,11 @@ async def test_templates_are_in_memory_only_where_they_are_needed(pool: Pool) ->
 
 
 async def test_a_snapshot_that_is_too_old_answers_nothing(url: str, pool: Pool) -> None:
-    lost = await open_pool(url, size=2, connect_timeout=1)
+    lost = await open_pool(url, size=2, connect_timeout=60)
     fresh = Catalog(lost, interval=0.25, max_age=5, templates=False)
     with pytest.raises(StoreUnavailable):
         fresh.key(b"")
-    async with running_catalog(lost, max_age=0.6) as catalog:
+    async with running_catalog(lost, max_age=3) as catalog:
         assert catalog.is_fresh
         lost.terminate()
         assert catalog.key(b"") is None

@@ -45,7 +45,7 @@ class Clock:
 async def clock(pool: Pool, url: str) -> AsyncIterator[Clock]:
     await pool.execute(_CLOCK)
     settings = {**SESSION, "search_path": "clock, pg_catalog, public"}
-    shifted = await open_pool(url, size=6, connect_timeout=5, settings=settings)
+    shifted = await open_pool(url, size=6, connect_timeout=60, settings=settings)
     try:
         yield Clock(shifted)
     finally:

@@ -21,7 +21,7 @@ from server.store.records import admin_lists as delivery_lists
 from server.store.records.admin_lists import AdminFilter, dead_letters
 from server.store.records.find import find_delivery
 from tests.kit.outcomes import DEAD, DELIVERED, RETRY
-from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
+from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares, until_listening
 
 EXPIRED = "its time to live ended"
 EXPIRED_IN_DOUBT = "its time to live ended; an earlier attempt may have delivered it"
@@ -244,9 +244,9 @@ async def test_what_dies_again_meanwhile_is_not_sent_again_and_again(
 async def test_a_redrive_is_announced(pool: Pool) -> None:
     await buried(pool, a_trigger())
     queue = PostgresQueue(pool)
-    await queue.wait(0.05)  # listens from here on
+    await until_listening(queue)
     assert await redrive(pool, ANY) == 1
-    await asyncio.wait_for(queue.wait(30), 2)
+    await asyncio.wait_for(queue.wait(600), 60)
     await queue.close()
 
 

@@ -26,7 +26,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tc
 
 
 async def setting(url: str, name: str, **settings: str) -> object:
-    pool = await open_pool(url, size=2, connect_timeout=5, settings=settings)
+    pool = await open_pool(url, size=2, connect_timeout=60, settings=settings)
     try:
         return await pool.fetchval("SELECT current_setting($1)", name)
     finally:
@@ -87,7 +87,7 @@ async def test_each_mistake_is_one_line_without_the_password(
     url = postgres.url(*login)
 
     async def opened(address: str) -> None:
-        (await open_pool(address, size=2, connect_timeout=5)).terminate()
+        (await open_pool(address, size=2, connect_timeout=60)).terminate()
 
     for use in (opened, migrate, require_schema):
         with pytest.raises(ConfigError) as raised:
@@ -101,7 +101,7 @@ async def test_each_mistake_is_one_line_without_the_password(
 
 
 async def test_a_missing_permission_is_named_by_migrate(postgres: TcpPostgres, tmp_path: Path) -> None:
-    admin = await open_pool(postgres.url(), size=2, connect_timeout=5)
+    admin = await open_pool(postgres.url(), size=2, connect_timeout=60)
     await admin.execute("CREATE DATABASE locked")
     admin.terminate()
     done = await clarion(tmp_path, "migrate", CLARION_DATABASE_URL=postgres.url("app", "locked"))
@@ -116,7 +116,7 @@ async def test_a_role_that_may_not_read_is_named(postgres: TcpPostgres) -> None:
 
 async def test_a_server_that_is_away_is_an_outage(postgres: TcpPostgres) -> None:
     with pytest.raises(StoreUnavailable):
-        await open_pool(f"postgresql://u@127.0.0.1:{free_port()}/d", size=2, connect_timeout=5)
+        await open_pool(f"postgresql://u@127.0.0.1:{free_port()}/d", size=2, connect_timeout=60)
     with pytest.raises(StoreUnavailable):
         await require_schema(f"postgresql://u@127.0.0.1:{free_port()}/d")
 

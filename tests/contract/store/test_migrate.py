@@ -89,7 +89,7 @@ OF_0003 = """
 async def test_triggers_from_before_version_0004_are_delivered(empty: str) -> None:
     await at_revision(empty, "0003", OF_0003)
     await migrate(empty)
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     queue = PostgresQueue(pool)
     assert await queue.lanes() == {"email/smtp", "text/sms"}
     claims = await queue.claim(
@@ -114,7 +114,7 @@ async def test_triggers_from_before_version_0004_are_delivered(empty: str) -> No
 async def test_a_campaign_from_before_version_0004_is_as_it_was(empty: str) -> None:
     await at_revision(empty, "0003", OF_0003)
     await migrate(empty)
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     found = await campaigns.find_campaign(pool, 1, 44)
     assert found
     assert (found.providers, found.lane, found.revision) == (("smtp",), "email/smtp", 7)
@@ -147,7 +147,7 @@ async def test_this_version_runs_on_the_next_schema(empty: str) -> None:
     await set_version(empty, "9998", HEAD)
     await require_schema(empty)
     assert await migrate(empty) == "9998"
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     assert await is_usable(pool)
     pool.terminate()
 
@@ -160,7 +160,7 @@ async def test_later_schema_is_refused_without_naming_migrate(empty: str) -> Non
             await attempt(empty)
         assert "clarion migrate" not in str(raised.value)
         assert "\n" not in str(raised.value)
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     assert not await is_usable(pool)
     pool.terminate()
 
@@ -174,7 +174,7 @@ async def test_earlier_schema_is_to_be_migrated(empty: str) -> None:
 async def test_prepared_statements_survive_a_migration(empty: str) -> None:
     """A migration that changes a type makes PostgreSQL refuse statements that were prepared before."""
     await migrate(empty)
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one')")
     first, second = a_trigger(), a_trigger()
     async with writing(pool) as writer:
@@ -187,7 +187,7 @@ async def test_prepared_statements_survive_a_migration(empty: str) -> None:
 async def test_a_column_that_is_missing_is_an_outage(empty: str) -> None:
     """A server that runs while a later version removes what it needs rejects calls until it is replaced."""
     await migrate(empty)
-    pool = await open_pool(empty, size=2, connect_timeout=5)
+    pool = await open_pool(empty, size=2, connect_timeout=60)
     await pool.execute("INSERT INTO project (id, name) VALUES (1, 'one')")
     await pool.execute("ALTER TABLE trigger RENAME COLUMN event TO payload")
     async with writing(pool) as writer:

@@ -56,7 +56,7 @@ async def transactions(
 
 
 async def opened(url: str, **settings: str) -> Pool:
-    return await open_pool(url, size=4, connect_timeout=10, settings=settings)
+    return await open_pool(url, size=4, connect_timeout=60, settings=settings)
 
 
 async def test_session_mode_delivers_a_trigger(sessions: PgBouncer) -> None:

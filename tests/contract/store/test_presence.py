@@ -75,7 +75,7 @@ async def test_first_process_after_a_crash_counts_the_others(pool: Pool, counts:
 
 
 async def test_outage_keeps_the_last_count(url: str, pool: Pool, counts: list[int]) -> None:
-    own = await open_pool(url, size=2, connect_timeout=5)
+    own = await open_pool(url, size=2, connect_timeout=60)
     one, other = Presence(own, counts.append, interval=0.05), Presence(pool, _ignore)
     await other.beat()
     await one.beat()

@@ -18,7 +18,16 @@ from server.store.pool import Pool, open_pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.find import find_delivery
 from tests.kit.outcomes import DEAD, DELIVERED, LOST, RETRY
-from tests.kit.store import PLACE, a_trigger, accept, ended, shares, terminate_listeners, writing
+from tests.kit.store import (
+    PLACE,
+    a_trigger,
+    accept,
+    ended,
+    shares,
+    terminate_listeners,
+    until_listening,
+    writing,
+)
 from tests.kit.until import until
 
 OVER = 0.0  # a lease that has run out when it begins
@@ -210,7 +219,7 @@ async def test_handing_back_counts_no_attempt(pool: Pool) -> None:
 async def test_waiting_ends_at_once_when_work_is_announced(pool: Pool) -> None:
     queue, announcer = PostgresQueue(pool), Notifier(pool)
     announcing = asyncio.create_task(announcer.run())
-    await queue.wait(0.05)  # listens from here on
+    await until_listening(queue)
     for _ in range(3):
         waiting = asyncio.create_task(queue.wait(600))
         await asyncio.sleep(0)
@@ -230,7 +239,7 @@ async def test_waiting_ends_after_its_time_when_nothing_comes(pool: Pool) -> Non
 
 async def test_news_that_came_before_the_wait_is_not_missed(pool: Pool) -> None:
     queue = PostgresQueue(pool)
-    await queue.wait(0.05)
+    await until_listening(queue)
     await pool.execute("NOTIFY clarion_queue")
     await asyncio.wait_for(queue.wait(600), 60)
     await queue.close()
@@ -260,7 +269,7 @@ async def test_lost_listener_reconnects_and_frees_its_connection(pool: Pool) -> 
 
 
 async def test_waits_that_are_cut_short_take_no_connection_for_good(url: str) -> None:
-    small = await open_pool(url, size=2, connect_timeout=5)
+    small = await open_pool(url, size=2, connect_timeout=60)
     queue = PostgresQueue(small)
     for _ in range(20):
         await queue.wait(0)

@@ -156,7 +156,7 @@ async def test_pages_skip_nothing_when_rows_leave_the_state(pool: Pool, lists: P
 
 async def test_a_list_that_takes_too_long_is_refused_with_what_to_do(url: str, pool: Pool) -> None:
     async with (
-        reading(url, statement_timeout="50ms") as lists,
+        reading(url, statement_timeout="500ms") as lists,
         pool.acquire() as holder,
         holder.transaction(),
     ):

@@ -44,7 +44,7 @@ async def dispatching(pool: Pool, **env: str) -> AsyncIterator[None]:
     """Run a dispatcher of messages for the block, as `clarion dispatch` does."""
     settings = load(None, {**SETTINGS, **env})
     catalog, posts = (
-        Catalog(pool, interval=0.02, max_age=5, templates=False, endpoints=True),
+        Catalog(pool, interval=0.02, max_age=60, templates=False, endpoints=True),
         build_poster(settings),
     )
     await catalog.refresh()

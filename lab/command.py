@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from server.up.data_folder import RunDir
 
 from .errors import LabError
 
-__all__ = ["HELP", "data_option", "log", "run_command", "temporary_run"]
+__all__ = ["HELP", "data_option", "kept_run", "log", "run_command", "temporary_run"]
 
 HELP = {"help_option_names": ["-h", "--help"], "show_default": True}
 """Context settings of all commands."""
@@ -65,6 +66,16 @@ def temporary_run(data: Path, *, prefix: str = "bench-") -> Iterator[RunDir]:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=data) as name, RunDir(Path(name)) as run:
         run.log.mkdir(mode=0o700)
+        yield run
+
+
+@contextmanager
+def kept_run(folder: Path) -> Iterator[RunDir]:
+    """Use a folder that stays, with its database; create it if it is missing."""
+    with RunDir(folder) as run:
+        run.log.mkdir(mode=0o700, exist_ok=True)
+        for left in run.data.glob("envoy-*"):  # of the last run
+            shutil.rmtree(left)
         yield run
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .api import AdminApi
-from .live import SharedPolls
+from .followed import FollowedLists
 from .oidc import KeptForms, OidcClient
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
@@ -34,7 +34,7 @@ class Portal:
         self.oidc = OidcClient(self.api, settings.oidc_client_secret)
         self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()
-        self.polls = SharedPolls()
+        self.followed = FollowedLists()
         self._templates = environment(
             static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only
         )

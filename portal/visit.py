@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -17,8 +16,9 @@ from clarion.admin.v1 import operator_pb2, project_pb2
 
 from .api import AdminApi, Caller, is_write, required_role
 from .errors import NotAllowed, ReadOnly
+from .followed import Viewer
 from .forms import Form
-from .live import LIVE_HEADERS, LiveRow, changed_rows, events
+from .live import LIVE_HEADERS, LiveRow, events
 from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
@@ -204,25 +204,25 @@ class Visit:
             self.portal.cookies.put_notice(self.request, response, self.caller.secret, notice)
         return response
 
-    def live(self, rows: AsyncIterator[LiveRow]) -> Response:
-        """Return a stream of server-sent events; its path must begin with `/live/`."""
-        checked = partial(self.api.call, operator_pb2.GetCallerRequest(), self.caller)
-        return StreamingResponse(events(rows, checked), media_type="text/event-stream", headers=LIVE_HEADERS)
-
     def tail(self, request: Message, rows: Callable[[Any], Sequence[LiveRow]]) -> Response:
-        """Return a live tail of a list: the rows that are new or have changed.
+        """Return a live tail of a list: a stream of server-sent events, whose path must begin with `/live/`.
 
         Args:
             request: Requests the list, newest first.
             rows: Returns the rows of a response. Viewers with the same roles share them.
         """
-        grants = tuple(sorted((one.role, one.project) for one in self.who.grants))
-        key = (grants, type(request), request.SerializeToString(deterministic=True))
+        key = (_grants(self.who), type(request), request.SerializeToString(deterministic=True))
 
         async def load() -> Sequence[LiveRow]:
             return rows(await self.call(request))
 
-        return self.live(changed_rows(lambda: self.portal.polls.get(key, load)))
+        async def check() -> None:
+            who = await self.call(operator_pb2.GetCallerRequest())
+            if _grants(who) != key[0]:
+                raise NotAllowed  # the browser connects again, with the new roles
+
+        tail = events(Viewer(self.portal.followed, key, load), check)
+        return StreamingResponse(tail, media_type="text/event-stream", headers=LIVE_HEADERS)
 
     async def load_projects(self) -> None:
         """Read the projects to choose from."""
@@ -230,6 +230,11 @@ class Visit:
         if self.may("viewer"):
             found: project_pb2.ListProjectsResponse = await self.call(request)
             self.projects = [one.project for one in found.projects]
+
+
+def _grants(who: operator_pb2.GetCallerResponse) -> tuple[tuple[str, str], ...]:
+    """Return the roles of a person with their projects."""
+    return tuple(sorted((one.role, one.project) for one in who.grants))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,13 @@ import httpx
 from server.domain.operator import Grant, Role, new_admin_secret
 from server.store.admin.operators import create_key
 
-from ..command import HELP, data_option, log, run_command, temporary_run
+from ..command import HELP, data_option, log, run_command
 from ..cpu import CpuMeter
 from ..errors import LabError
 from ..product import NO_LIMITS, Deployment, Product, product
 from ..report import facts, percentile, table
 from .portal_pages import LISTS, addresses
-from .portal_store import Size, examples, fill
+from .portal_store import Size, examples, fill, filled_run, keep_option
 
 __all__ = ["as_text", "main", "measure", "signed_in"]
 
@@ -78,16 +78,17 @@ Figures = Mapping[str, Taken]
 @click.option("--rounds", type=click.IntRange(1, 1000), default=20, help="Requests for each page.")
 @click.option("--depth", type=click.IntRange(0, 1000), default=20, help="Next pages of each list in a round.")
 @data_option
-def main(rounds: int, depth: int, data: Path, **size: int) -> None:
+@keep_option
+def main(rounds: int, depth: int, data: Path, keep: Path | None, **size: int) -> None:
     """Request every page of the portal, with filters and deep in lists, and report how long each takes."""
-    run_command(_run(Size(**size), rounds, depth, data))
+    run_command(_run(Size(**size), rounds, depth, data, keep))
 
 
-async def _run(size: Size, rounds: int, depth: int, data: Path) -> int:
+async def _run(size: Size, rounds: int, depth: int, data: Path, keep: Path | None) -> int:
     load_before = os.getloadavg()[0]
-    with temporary_run(data) as run:
+    with filled_run(data, keep) as run:
         async with product(run) as core:
-            await fill(core.database_url, size)
+            await fill(core.database_url, size, run)
             figures = await measure(core, rounds, depth)
     click.echo(f"\n{as_text(figures)}\n\n{size}; {rounds} rounds. {facts(load_before)}")
     return 1 if any(one.misses for one in figures.values()) else 0

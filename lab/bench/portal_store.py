@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import click
 
 from server.store.sql import Statement, load
+from server.up.data_folder import RunDir
 
-from ..command import log
+from ..command import kept_run, log, temporary_run
+from ..errors import LabError
 
-__all__ = ["Size", "examples", "fill"]
+__all__ = ["Size", "examples", "fill", "filled_run", "keep_option"]
 
 _SQL = load(str(Path(__file__).with_suffix(".sql")))
 _OF_DELIVERIES = ("triggers", "first_attempts", "last_attempts", "dead_letters", "cancellations", "queue")
@@ -56,13 +63,41 @@ class Size:
         return max(2, self.deliveries // max(1, self.dead_letters))
 
 
-async def fill(url: str, size: Size) -> None:
-    """Fill a database that has the schema, the demo's campaigns and nothing else.
+keep_option = click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="Folder whose database is filled once and kept for later runs, instead of --data.",
+)
+
+
+@contextmanager
+def filled_run(data: Path, keep: Path | None) -> Iterator[RunDir]:
+    """Use a folder for one run below `data`, or the folder `keep`, which stays."""
+    with kept_run(keep) if keep else temporary_run(data) as run:
+        yield run
+
+
+async def fill(url: str, size: Size, run: RunDir) -> None:
+    """Fill a database that has the schema and the demo's campaigns, unless a kept one is filled already.
 
     Args:
         url: The database's URL.
         size: How much to write.
+        run: The folder of the database.
+
+    Raises:
+        LabError: It is filled with another size.
     """
+    mark, wanted = run.data / "filled.json", dataclasses.asdict(size)
+    if mark.exists():
+        if (found := json.loads(mark.read_text())) != wanted:
+            raise LabError(f"{run.data} has {found}; use another folder for {wanted}")
+        return
+    await _fill(url, size)
+    mark.write_text(json.dumps(wanted))
+
+
+async def _fill(url: str, size: Size) -> None:
     began = time.monotonic()
     connection = await asyncpg.connect(url)
     try:

@@ -17,14 +17,16 @@ from typing import Any
 
 import click
 
-from ..command import HELP, data_option, log, run_command, temporary_run
+from portal.live import UP_TO_DATE
+
+from ..command import HELP, data_option, log, run_command
 from ..cpu import CpuMeter
 from ..errors import LabError
 from ..load import LOADERS, Loader, make_loader
 from ..product import NO_LIMITS, Deployment, Product, product
 from ..report import facts, median_ratio, spread, table, target_met
 from .portal import signed_in
-from .portal_store import Size, fill
+from .portal_store import Size, fill, filled_run, keep_option
 
 __all__ = ["NO_VIEWERS", "VARIANTS", "as_text", "main", "measure"]
 
@@ -34,8 +36,8 @@ NO_VIEWERS, SAME, DIFFERENT = "no viewers", "viewers of one list", "viewers of d
 VARIANTS = (NO_VIEWERS, SAME, DIFFERENT)
 _PATH = ("envoy", "server", "postgres", "dispatcher")
 _CONNECTIONS = 16
-_SETTLE_SECONDS = 3.0
-"""Opening a page costs more than following it."""
+_MAX_EVENTS = 1 << 20
+"""Bytes of the rows with which a tail begins."""
 _FILTERS = (
     "state=delivered",
     "state=dead",
@@ -73,18 +75,21 @@ Samples = Mapping[str, Sequence[Sample]]
 @click.option("--deliveries", type=click.IntRange(100, 10_000_000), default=200_000, help="Already there.")
 @click.option("--loader", type=click.Choice(LOADERS), default=LOADERS[0], help="The load generator.")
 @data_option
+@keep_option
 def main(**options: Any) -> None:
     """Measure triggers with and without viewers of live tails."""
     run_command(_run(**options))
 
 
-async def _run(*, viewers: int, rounds: int, seconds: int, deliveries: int, loader: str, data: Path) -> int:
+async def _run(
+    *, viewers: int, rounds: int, seconds: int, deliveries: int, loader: str, data: Path, keep: Path | None
+) -> int:
     load_before = os.getloadavg()[0]
-    with temporary_run(data) as run:
+    with filled_run(data, keep) as run:
         load = make_loader(loader, run.data, "", _CONNECTIONS)  # fails before anything is started
         async with product(run) as core:
             load = make_loader(loader, run.data, core.key, _CONNECTIONS)
-            await fill(core.database_url, Size(deliveries=deliveries, dead_letters=deliveries // 10))
+            await fill(core.database_url, Size(deliveries=deliveries, dead_letters=deliveries // 10), run)
             samples = await measure(core, load, viewers, rounds, seconds)
     click.echo(f"\n{as_text(samples)}\n\n{viewers} viewers; {rounds} rounds. {facts(load_before)}")
     return 0
@@ -173,13 +178,14 @@ class _Tails:
         self.received = 0
 
     async def read(self, port: int, cookie: str, query: str, opened: asyncio.Event) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_MAX_EVENTS)
         try:
             head = f"GET /portal/live/deliveries?{query} HTTP/1.1\r\nhost: lab\r\ncookie: {cookie}\r\n\r\n"
             writer.write(head.encode())
             status = await reader.readline()
             if b" 200 " not in status:
                 raise LabError(f"a live tail was answered with {status.decode().strip()}")
+            await reader.readuntil(UP_TO_DATE.encode())
             opened.set()
             while part := await reader.read(1 << 16):
                 self.received += len(part)
@@ -199,9 +205,8 @@ async def _watching(port: int, cookie: str, lists: Sequence[str]) -> AsyncIterat
             group.create_task(tails.read(port, cookie, query, event))
             for query, event in zip(lists, opened, strict=True)
         ]
-        for event in opened:
+        for event in opened:  # opening a tail costs more than following it
             await event.wait()
-        await asyncio.sleep(_SETTLE_SECONDS)
         yield tails
         for task in tasks:
             task.cancel()

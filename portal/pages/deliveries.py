@@ -22,7 +22,7 @@ __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Deliveries", "/deliveries")
 _PAGE = 50
-_FOLLOWED = 25  # read once a second for all viewers of a list
+_FOLLOWED = 25  # rows of a live tail
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TEXTS = ("campaign_id", "external_id", "address", "provider", "error", "error_group")
 _TIMES = ("accepted_since", "accepted_before")

@@ -3,114 +3,194 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from portal.errors import ApiError, ServersUnreachable
-from portal.live import LiveRow, SharedPolls, changed_rows, events
+from portal.errors import ApiError, PortalError, ServersUnreachable
+from portal.followed import FollowedLists, Turns, Viewer
+from portal.live import LiveRow, events
 
 OFTEN = 0.001  # seconds
 ROW_1, ROW_2, ROW_3 = (LiveRow(number, f"<tr>{number}</tr>") for number in "123")
+CHANGED_2 = LiveRow("2", "<tr>changed</tr>")
+UP_TO_DATE = ": up to date\n\n"
 
 
-async def rows(*found: LiveRow, then_wait: bool = False) -> AsyncIterator[LiveRow]:
-    for row in found:
-        yield row
-    if then_wait:
-        await asyncio.Event().wait()
+class Parts:
+    """A tail of given parts; an exception among them ends it, and without it the tail stays silent."""
+
+    def __init__(self, *parts: str | Exception) -> None:
+        self.parts = list(parts)
+        self.is_closed = False
+
+    async def changes(self) -> str:
+        if not self.parts:
+            await asyncio.Event().wait()
+        part = self.parts.pop(0)
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class List:
+    """A list that returns one state after the other, each when it is let go; counts its reads."""
+
+    def __init__(self, *states: Sequence[LiveRow] | Exception) -> None:
+        self.states = list(states)
+        self.reads = 0
+        self.may_read = asyncio.Semaphore(0)
+
+    async def load(self) -> Sequence[LiveRow]:
+        await self.may_read.acquire()
+        self.reads += 1
+        state = self.states.pop(0)
+        if isinstance(state, Exception):
+            raise state
+        return state
+
+
+def signed_out() -> ApiError:
+    return ApiError("CREDENTIALS_INVALID", "the session has ended", status=401)
+
+
+def lists_without_pauses() -> FollowedLists:
+    async def at_once(_: float) -> None:
+        """Do not wait."""
+
+    return FollowedLists(Turns(sleep=at_once), 0)
 
 
 async def passes() -> None:
     """The session continues."""
 
 
-async def test_rows_are_events_with_ids() -> None:
-    tail = events(rows(LiveRow("7", "<tr>\n<td>x</td></tr>")), passes)
-    assert [one async for one in tail] == [
-        ": connected\n\n",
-        "id: 7\ndata: <tr>\ndata: <td>x</td></tr>\n\n",
-        "event: end\ndata:\n\n",
-    ]
+def test_a_row_is_an_event_with_its_id() -> None:
+    row = LiveRow("7", "<tr>\n<td>x</td></tr>")
+    assert row.event == "id: 7\ndata: <tr>\ndata: <td>x</td></tr>\n\n"
 
 
-async def test_rows_of_one_read_are_written_at_once() -> None:
-    found = [one async for one in events(rows(*[ROW_1] * 120), passes)]
-    assert [one.count("id: 1\n") for one in found] == [0, 50, 50, 20, 0]
-    assert found[-1] == "event: end\ndata:\n\n"
+async def test_a_tail_that_fails_ends_with_an_event() -> None:
+    tail = Parts("one", "two", ServersUnreachable())
+    found = [one async for one in events(tail, passes)]
+    assert found == [": connected\n\n", "one", "two", "event: end\ndata:\n\n"]
+    assert tail.is_closed
 
 
 async def test_a_silent_tail_shows_signs_of_life() -> None:
-    tail = events(rows(then_wait=True), passes, OFTEN)
-    assert [await anext(tail) for _ in range(3)] == [
+    tail = Parts()
+    stream = events(tail, passes, OFTEN)
+    assert [await anext(stream) for _ in range(3)] == [
         ": connected\n\n",
         ": still here\n\n",
         ": still here\n\n",
     ]
-    await tail.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert tail.is_closed
 
 
 async def test_a_tail_ends_with_its_session() -> None:
     async def ended() -> None:
-        raise ApiError("CREDENTIALS_INVALID", "the session has ended", status=401)
+        raise signed_out()
 
-    found = [one async for one in events(rows(then_wait=True), ended, OFTEN)]
+    found = [one async for one in events(Parts(), ended, OFTEN)]
     assert found[-1] == "event: signed-out\ndata:\n\n"
 
 
 async def test_a_busy_tail_checks_its_session_too() -> None:
-    async def endless() -> AsyncIterator[LiveRow]:
-        while True:
+    class Endless(Parts):
+        async def changes(self) -> str:
             await asyncio.sleep(0)
-            yield LiveRow("1", "<tr></tr>")
+            return "more"
 
     async def away() -> None:
         raise ServersUnreachable
 
-    found = [one async for one in events(endless(), away, OFTEN)]
+    found = [one async for one in events(Endless(), away, OFTEN)]
     assert found[-1] == "event: end\ndata:\n\n"
 
 
 async def test_changed_rows_are_shown_again_oldest_first() -> None:
-    lists = iter([[ROW_2, ROW_1], [ROW_2, ROW_1], [ROW_3, LiveRow("2", "<tr>changed</tr>"), ROW_1]])
-
-    async def load() -> list[LiveRow]:
-        return next(lists)
-
-    tail = changed_rows(load, 0)
-    found = [await anext(tail) for _ in range(4)]
-    assert [(one.id, one.html) for one in found] == [
-        ("1", "<tr>1</tr>"),
-        ("2", "<tr>2</tr>"),
-        ("2", "<tr>changed</tr>"),
-        ("3", "<tr>3</tr>"),
-    ]
+    states = List([ROW_2, ROW_1], [ROW_2, ROW_1], [ROW_3, CHANGED_2, ROW_1])
+    viewer = Viewer(lists_without_pauses(), "a", states.load)
+    for _ in range(3):
+        states.may_read.release()
+    assert await viewer.changes() == f"{ROW_1.event}{ROW_2.event}{UP_TO_DATE}"
+    assert await viewer.changes() == f"{CHANGED_2.event}{ROW_3.event}"
+    viewer.close()
 
 
-async def test_viewers_of_one_list_share_a_read() -> None:
-    now, reads = 0.0, 0
-    polls = SharedPolls(lambda: now, 1.0)
+async def test_viewers_of_one_list_share_its_reads() -> None:
+    states, other = List([ROW_1], [ROW_2, ROW_1]), List([ROW_3])
+    lists = lists_without_pauses()
+    viewers = [Viewer(lists, "a", states.load) for _ in range(20)]
+    stranger = Viewer(lists, "b", other.load)
+    states.may_read.release()
+    assert {await one.changes() for one in viewers} == {f"{ROW_1.event}{UP_TO_DATE}"}
+    late = Viewer(lists, "a", states.load)
+    assert await late.changes() == f"{ROW_1.event}{UP_TO_DATE}"
+    assert states.reads == 1
+    states.may_read.release()
+    assert {await one.changes() for one in [*viewers, late]} == {ROW_2.event}
+    assert states.reads == 2
+    waiting = asyncio.create_task(stranger.changes())
+    for one in [*viewers, late]:
+        one.close()
+    other.may_read.release()
+    assert await waiting == f"{ROW_3.event}{UP_TO_DATE}"  # another key never sees the rows of this one
+    assert len(lists) == 1
+    stranger.close()
 
-    async def load() -> list[LiveRow]:
-        nonlocal reads
-        reads += 1
-        return [ROW_1]
 
-    async def fails() -> list[LiveRow]:
-        raise ServersUnreachable
+async def test_a_list_without_viewers_is_not_read() -> None:
+    states = List([ROW_1])
+    lists = lists_without_pauses()
+    viewer = Viewer(lists, "a", states.load)
+    assert len(lists) == 0  # a browser that leaves before its tail begins costs nothing
+    states.may_read.release()
+    await viewer.changes()
+    before = asyncio.all_tasks()
+    viewer.close()
+    viewer.close()
+    await asyncio.wait(before - {asyncio.current_task()})  # the reader ends, although it waits for a read
+    assert (len(lists), states.reads) == (0, 1)
 
-    await asyncio.gather(*(polls.get("a", load) for _ in range(20)))
-    assert reads == 1
-    await polls.get("b", load)
-    assert reads == 2
-    now = 1.0
-    with pytest.raises(ServersUnreachable):
-        await polls.get("a", fails)
-    assert await polls.get("a", load) == [ROW_1]
-    assert reads == 3
-    for number in range(1000):
-        await polls.get(number, load)
-    assert len(polls._found) == len(polls._locks) <= 100
+
+async def test_an_ended_session_ends_only_its_own_tail() -> None:
+    theirs, ours = List(signed_out()), List([ROW_1])
+    lists = lists_without_pauses()
+    first, second = Viewer(lists, "a", theirs.load), Viewer(lists, "a", ours.load)
+    waiting = [asyncio.create_task(one.changes()) for one in (first, second)]
+    theirs.may_read.release()
+    ours.may_read.release()
+    with pytest.raises(ApiError, match="session"):
+        await waiting[0]
+    assert await waiting[1] == f"{ROW_1.event}{UP_TO_DATE}"
+    first.close()
+    second.close()
+    assert len(lists) == 0
+
+
+async def test_a_failed_read_ends_all_tails_of_the_list() -> None:
+    states = List([ROW_1], ServersUnreachable(), [ROW_2])
+    lists = lists_without_pauses()
+    viewers = [Viewer(lists, "a", states.load) for _ in range(2)]
+    states.may_read.release()
+    for one in viewers:
+        await one.changes()
+    states.may_read.release()
+    for one in viewers:
+        with pytest.raises(PortalError):
+            await one.changes()
+        one.close()
+    assert len(lists) == 0
+    again = Viewer(lists, "a", states.load)  # the browser connects again
+    states.may_read.release()
+    assert await again.changes() == f"{ROW_2.event}{UP_TO_DATE}"
+    again.close()
 
 
 async def test_reads_take_a_tenth_of_the_time() -> None:
@@ -128,13 +208,13 @@ async def test_reads_take_a_tenth_of_the_time() -> None:
 
         return load
 
-    polls = SharedPolls(lambda: now, 0.5, sleep)
-    for number in range(100):
-        await polls.get(number % 20, reads_for(0.06))
+    turns = Turns(lambda: now, sleep)
+    for _ in range(100):
+        await turns.read(reads_for(0.06))
     assert busy / now == pytest.approx(0.1, rel=0.02)
     before = now
-    await polls.get("slow", reads_for(15.0))
-    await polls.get("next", reads_for(0.0))
+    await turns.read(reads_for(15.0))
+    await turns.read(reads_for(0.0))
     assert now - before < 15 + 9 + 1
 
 
@@ -152,8 +232,8 @@ async def test_a_read_that_fails_delays_the_next() -> None:
         now += seconds
         waits.append(seconds)
 
-    polls = SharedPolls(lambda: now, 0.5, sleep)
+    turns = Turns(lambda: now, sleep)
     for _ in range(2):
         with pytest.raises(ServersUnreachable):
-            await polls.get("a", fails)
+            await turns.read(fails)
     assert waits == [pytest.approx(4.5)]

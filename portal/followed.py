@@ -1,0 +1,203 @@
+"""Lists that viewers follow: each is read once for all of them, while there are any."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import TypeAlias
+
+from .errors import ApiError
+from .live import UP_TO_DATE, LiveRow
+
+__all__ = ["READ_SECONDS", "FollowedLists", "Load", "Turns", "Viewer"]
+
+Load: TypeAlias = Callable[[], Awaitable[Sequence[LiveRow]]]
+"""Reads the rows of a list, newest first, on behalf of one viewer."""
+Events: TypeAlias = dict[str, str]
+"""The event of each row of a list by the row's ID, newest first."""
+READ_SECONDS = 1.0
+"""The pause between two reads of a list."""
+_SHARE = 0.1
+"""The share of the time in which lists are read, one at a time: at most 5 % of two cores."""
+_LONGEST_SECONDS = 1.0
+"""Of a read that delays the next: a slow server must not stop all tails."""
+
+
+class Turns:
+    """Lets lists be read one after the other, with pauses.
+
+    With many different lists, or if reads take long, each list is read less often, so that viewers cannot
+    take much of the servers' time.
+
+    Args:
+        clock: Returns seconds.
+        sleep: Waits for this number of seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        self._next_at = 0.0
+
+    async def read(self, load: Load) -> Sequence[LiveRow]:
+        """Read a list when it is its turn."""
+        async with self._turn:
+            began = self._clock()
+            if began < self._next_at:
+                await self._sleep(self._next_at - began)
+                began = self._clock()
+            try:
+                return await load()
+            finally:
+                ended = self._clock()
+                self._next_at = ended + min(ended - began, _LONGEST_SECONDS) * (1 / _SHARE - 1)
+
+
+class _List:
+    """A list, its viewers, and the task that reads it for them.
+
+    Args:
+        turns: When it may be read.
+        seconds: The pause between two reads.
+    """
+
+    def __init__(self, turns: Turns, seconds: float) -> None:
+        self._turns = turns
+        self._seconds = seconds
+        self._viewers: list[Viewer] = []
+        self._found: Events | None = None
+        self._read = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, viewer: Viewer) -> None:
+        """Read the list for this viewer, too, from now on."""
+        self._viewers.append(viewer)
+        self._task = self._task or asyncio.create_task(self._read_again_and_again())
+
+    def remove(self, viewer: Viewer) -> None:
+        """Forget a viewer. The list is not read any more after the last."""
+        if viewer in self._viewers:
+            self._viewers.remove(viewer)
+        if self._task and not self._viewers:
+            self._task.cancel()
+            self._task = None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there are viewers."""
+        return bool(self._viewers)
+
+    async def next_after(self, seen: Events | None, viewer: Viewer) -> Events:
+        """Return what the list has; if that is what the viewer has seen, after the next read."""
+        while not viewer.error:
+            if self._found is not None and self._found is not seen:
+                return self._found
+            await self._read.wait()
+        raise viewer.error
+
+    async def _read_again_and_again(self) -> None:
+        while self._viewers:
+            reader = self._viewers[0]
+            try:
+                rows = await self._turns.read(reader.load)
+            except Exception as error:  # those whom it concerns raise it
+                self._fail(reader, error)
+                self._wake()
+            else:
+                self._found = {row.id: row.event for row in rows}
+                self._wake()
+                await asyncio.sleep(self._seconds)
+        self._task = None
+
+    def _fail(self, reader: Viewer, error: Exception) -> None:
+        """Let a read fail for all viewers, or only for the one whose session has ended."""
+        is_own = isinstance(error, ApiError) and error.is_signed_out
+        for viewer in [reader] if is_own else list(self._viewers):
+            viewer.error = error
+        self._viewers = [viewer for viewer in self._viewers if not viewer.error]
+
+    def _wake(self) -> None:
+        self._read.set()
+        self._read = asyncio.Event()
+
+
+class Viewer:
+    """One who follows a list.
+
+    Args:
+        lists: The lists that are followed.
+        key: The list, and what decides who may see it: viewers with the same key share its reads.
+        load: Reads it on this viewer's behalf.
+    """
+
+    def __init__(self, lists: FollowedLists, key: Hashable, load: Load) -> None:
+        self.load = load
+        self.error: Exception | None = None
+        """Why it cannot be read on this viewer's behalf."""
+        self._lists = lists
+        self._key = key
+        self._list: _List | None = None
+        self._seen: Events | None = None
+
+    async def changes(self) -> str:
+        """Return the events of rows that are new or have changed, oldest first; wait until there are some.
+
+        The first call returns those of all rows. A row that has changed twice is returned once.
+
+        Raises:
+            PortalError: The list cannot be read.
+        """
+        if self._list is None:
+            self._list = self._lists.enter(self._key, self)
+        while True:
+            seen, self._seen = self._seen, await self._list.next_after(self._seen, self)
+            if seen is None:
+                return _changes({}, self._seen) + UP_TO_DATE
+            if changes := _changes(seen, self._seen):
+                return changes
+
+    def close(self) -> None:
+        """Follow no longer."""
+        if self._list:
+            self._lists.leave(self._key, self._list, self)
+
+
+class FollowedLists:
+    """The lists that are followed now; the number of viewers is bounded by that of requests (portal/run.py).
+
+    Args:
+        turns: When they may be read.
+        seconds: The pause between two reads of a list.
+    """
+
+    def __init__(self, turns: Turns | None = None, seconds: float = READ_SECONDS) -> None:
+        self._turns = turns or Turns()
+        self._seconds = seconds
+        self._lists: dict[Hashable, _List] = {}
+
+    def __len__(self) -> int:
+        """Return the number of lists."""
+        return len(self._lists)
+
+    def enter(self, key: Hashable, viewer: Viewer) -> _List:
+        """Let a viewer follow a list."""
+        if key not in self._lists:
+            self._lists[key] = _List(self._turns, self._seconds)
+        self._lists[key].add(viewer)
+        return self._lists[key]
+
+    def leave(self, key: Hashable, followed: _List, viewer: Viewer) -> None:
+        """Forget a viewer, and the list after the last one."""
+        followed.remove(viewer)
+        if not followed.is_followed and self._lists.get(key) is followed:
+            del self._lists[key]
+
+
+def _changes(seen: Events, found: Events) -> str:
+    return "".join(event for row, event in reversed(found.items()) if seen.get(row) != event)

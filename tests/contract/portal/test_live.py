@@ -1,0 +1,51 @@
+"""Live tails without a browser."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+
+from clarion.admin.v1 import project_pb2
+from portal.live import UP_TO_DATE
+from server.admin.client import LocalAdmin
+from tests.contract.portal.conftest import Visitor
+from tests.kit.admin import create_admin_key
+from tests.kit.stack import EXAMPLE, Stack, client
+
+
+async def parts(visitor: Visitor) -> AsyncGenerator[str, None]:
+    """Yield the events of the live tail of all deliveries."""
+    async with visitor.http.stream("GET", "/portal/live/deliveries") as answer:
+        assert answer.status_code == 200
+        async for text in answer.aiter_text():
+            yield text
+
+
+async def first_rows(tail: AsyncIterator[str]) -> str:
+    """Return the rows with which a tail begins."""
+    text = ""
+    while UP_TO_DATE not in text:
+        text += await anext(tail)
+    return text
+
+
+async def test_each_viewer_sees_only_their_projects(admin: Visitor, local: LocalAdmin, stack: Stack) -> None:
+    other = f"other-{uuid.uuid4().hex[:8]}"
+    await local.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=other))
+    user = f"tail-{uuid.uuid4().hex[:8]}"
+    body = {**EXAMPLE, "user": {**EXAMPLE["user"], "external_id": user}}
+    async with client(stack) as http:
+        sent = await http.post("/api/client/campaigns/44/trigger", json=body, headers=stack.headers())
+        assert sent.status_code == 204, sent.text
+    async with client(stack) as first, client(stack) as second:
+        stranger = Visitor(first, await create_admin_key(local, "viewer", project=other))
+        colleague = Visitor(second, await create_admin_key(local, "viewer", project="demo"))
+        for one in (stranger, colleague):
+            await one.sign_in()
+        async with AsyncExitStack() as tails:
+            watched = [
+                await tails.enter_async_context(aclosing(parts(one))) for one in (admin, stranger, colleague)
+            ]
+            seen = [user in await first_rows(tail) for tail in watched]  # while the others follow, too
+    assert seen == [True, False, True]

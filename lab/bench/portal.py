@@ -30,7 +30,7 @@ from ..errors import LabError
 from ..product import NO_LIMITS, Deployment, Product, product
 from ..report import facts, percentile, table
 from .portal_pages import LISTS, addresses
-from .portal_store import Size, examples, fill, filled_run, keep_option
+from .portal_store import Size, examples, fill_once, filled_run, keep_option
 
 __all__ = ["as_text", "main", "measure", "signed_in"]
 
@@ -88,7 +88,7 @@ async def _run(size: Size, rounds: int, depth: int, data: Path, keep: Path | Non
     load_before = os.getloadavg()[0]
     with filled_run(data, keep) as run:
         async with product(run) as core:
-            await fill(core.database_url, size, run)
+            await fill_once(core.database_url, size, run)
             figures = await measure(core, rounds, depth)
     click.echo(f"\n{as_text(figures)}\n\n{size}; {rounds} rounds. {facts(load_before)}")
     return 1 if any(one.misses for one in figures.values()) else 0

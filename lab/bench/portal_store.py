@@ -20,7 +20,7 @@ from server.up.data_folder import RunDir
 from ..command import kept_run, log, temporary_run
 from ..errors import LabError
 
-__all__ = ["Size", "examples", "fill", "filled_run", "keep_option"]
+__all__ = ["Size", "examples", "fill", "fill_once", "filled_run", "keep_option"]
 
 _SQL = load(str(Path(__file__).with_suffix(".sql")))
 _OF_DELIVERIES = ("triggers", "first_attempts", "last_attempts", "dead_letters", "cancellations", "queue")
@@ -77,8 +77,8 @@ def filled_run(data: Path, keep: Path | None) -> Iterator[RunDir]:
         yield run
 
 
-async def fill(url: str, size: Size, run: RunDir) -> None:
-    """Fill a database that has the schema and the demo's campaigns, unless a kept one is filled already.
+async def fill_once(url: str, size: Size, run: RunDir) -> None:
+    """Fill a database as `fill` does, unless it is a kept one that was filled before.
 
     Args:
         url: The database's URL.
@@ -86,18 +86,23 @@ async def fill(url: str, size: Size, run: RunDir) -> None:
         run: The folder of the database.
 
     Raises:
-        LabError: It is filled with another size.
+        LabError: It was filled with another size.
     """
     mark, wanted = run.data / "filled.json", dataclasses.asdict(size)
-    if mark.exists():
-        if (found := json.loads(mark.read_text())) != wanted:
-            raise LabError(f"{run.data} has {found}; use another folder for {wanted}")
-        return
-    await _fill(url, size)
-    mark.write_text(json.dumps(wanted))
+    if not mark.exists():
+        await fill(url, size)
+        mark.write_text(json.dumps(wanted))
+    elif (found := json.loads(mark.read_text())) != wanted:
+        raise LabError(f"{run.data} has {found}; use another folder for {wanted}")
 
 
-async def _fill(url: str, size: Size) -> None:
+async def fill(url: str, size: Size) -> None:
+    """Fill a database that has the schema, the demo's campaigns and nothing else.
+
+    Args:
+        url: The database's URL.
+        size: How much to write.
+    """
     began = time.monotonic()
     connection = await asyncpg.connect(url)
     try:

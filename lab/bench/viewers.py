@@ -26,7 +26,7 @@ from ..load import LOADERS, Loader, make_loader
 from ..product import NO_LIMITS, Deployment, Product, product
 from ..report import facts, median_ratio, spread, table, target_met
 from .portal import signed_in
-from .portal_store import Size, fill, filled_run, keep_option
+from .portal_store import Size, fill_once, filled_run, keep_option
 
 __all__ = ["NO_VIEWERS", "VARIANTS", "as_text", "main", "measure"]
 
@@ -89,7 +89,9 @@ async def _run(
         load = make_loader(loader, run.data, "", _CONNECTIONS)  # fails before anything is started
         async with product(run) as core:
             load = make_loader(loader, run.data, core.key, _CONNECTIONS)
-            await fill(core.database_url, Size(deliveries=deliveries, dead_letters=deliveries // 10), run)
+            await fill_once(
+                core.database_url, Size(deliveries=deliveries, dead_letters=deliveries // 10), run
+            )
             samples = await measure(core, load, viewers, rounds, seconds)
     click.echo(f"\n{as_text(samples)}\n\n{viewers} viewers; {rounds} rounds. {facts(load_before)}")
     return 0

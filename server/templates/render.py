@@ -82,7 +82,7 @@ class Renderer:
 
     def render(self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str = "UTC") -> Message:
         """Return the message of a trigger; the arguments and errors are those of `render_with_cost`."""
-        return self.render_with_cost(campaign, trigger, timezone_fallback=timezone_fallback)[0]
+        return self._render(campaign, trigger, timezone_fallback)[0]
 
     def render_with_cost(
         self, campaign: Campaign, trigger: Trigger, *, timezone_fallback: str = "UTC"
@@ -99,6 +99,10 @@ class Renderer:
                 column.
             ProviderError: The campaign's sender is not an email address.
         """
+        message, budget = self._render(campaign, trigger, timezone_fallback)
+        return message, budget.cost()
+
+    def _render(self, campaign: Campaign, trigger: Trigger, timezone_fallback: str) -> tuple[Message, Budget]:
         if campaign.channel is not trigger.channel:
             raise RenderError(f"the channel of the campaign is now {campaign.channel}, not {trigger.channel}")
         compiled = self._compile(campaign, trigger.locale)
@@ -108,7 +112,7 @@ class Renderer:
         parts = {part: compiled.render(part, namespace, recipient, budget) for part in compiled.parts}
         if not any(parts.get(part, "").strip() for part in CHANNELS[campaign.channel].bodies):
             raise RenderError("the rendered message is empty")
-        return CHANNELS[trigger.channel].message.build(campaign, trigger, parts), budget.cost()
+        return CHANNELS[trigger.channel].message.build(campaign, trigger, parts), budget
 
     def _compile(self, campaign: Campaign, locale: str) -> _Compiled:
         """Return the compiled template, from the cache if possible."""

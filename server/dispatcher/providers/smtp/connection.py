@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
 from ....domain.delivery_errors import ProviderError, Verdict
 from .classify import Stage, is_refusal
-from .protocol import PipelinedProtocol
+from .protocol import PipelinedProtocol, within
 from .session import Offers, SessionOptions, open_session
 
 __all__ = ["CONTENT_SECONDS", "Connection", "TimeLimits"]
 
-T = TypeVar("T")
 CONTENT_SECONDS = 180.0
 """Seconds for the server to accept the content (RFC 5321 section 4.5.3.2.5)."""
 _GO_AHEAD = 354
@@ -98,7 +97,7 @@ class Connection:
         self.carried += 1
         protocol = self._protocol
         if protocol is None:
-            protocol = await _within(self._limits.reply, self._open())
+            protocol = await within(self._limits.reply, self._open())
         steps = [
             _Step(
                 Stage.SENDER,
@@ -116,9 +115,9 @@ class Connection:
 
     async def _deliver(self, protocol: PipelinedProtocol) -> str:
         """Wait until the content has been sent, and for the server's reply to it."""
-        await _within(CONTENT_SECONDS, protocol.flush())
+        await protocol.flush(CONTENT_SECONDS)
         self.is_in_doubt = protocol.is_flushed
-        reply = await _within(self._limits.answer, protocol.read())
+        reply = await protocol.read(self._limits.answer)
         self.is_in_doubt = reply.code not in _ANSWERS
         return _accepted(reply, _DONE).message
 
@@ -141,18 +140,18 @@ class Connection:
         for step in steps:
             self.stage = step.stage
             protocol.send(step.command)
-            _accepted(await _within(self._limits.reply, protocol.read()), step.expected)
+            _accepted(await protocol.read(self._limits.reply), step.expected)
 
     async def _pipeline(self, protocol: PipelinedProtocol, steps: Sequence[_Step]) -> None:
         """Write all commands together (RFC 2920). After an error, `stage` is that of the rejected command."""
         protocol.send(*(step.command for step in steps))
         for number, step in enumerate(steps, start=1):
             self.stage = step.stage
-            reply = await _within(self._limits.reply, protocol.read())
+            reply = await protocol.read(self._limits.reply)
             if reply.code in step.expected:
                 continue
             if is_refusal(reply.code):
-                await _within(self._limits.reply, _abandon(protocol, steps[number:]))
+                await within(self._limits.reply, _abandon(protocol, steps[number:]))
             raise SMTPResponseException(*reply)
 
     def record_failure(self, error: Exception) -> None:
@@ -173,14 +172,6 @@ class Connection:
         if self._protocol is not None and self._protocol.is_open:
             self._protocol.send(b"QUIT\r\n")
         self._client.close()
-
-
-async def _within(seconds: float, work: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise TimeoutError(f"no reply within {seconds:g} s") from None
 
 
 def _accepted(reply: SMTPResponse, expected: frozenset[int]) -> SMTPResponse:

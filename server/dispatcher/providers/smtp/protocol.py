@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 
-__all__ = ["PipelinedProtocol"]
+__all__ = ["PipelinedProtocol", "within"]
 
+T = TypeVar("T")
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])([^\r]*))?\r?")
 _MAX_REPLY = 32 * 1024
 """Maximum octets of one reply: more than enough lines of 512 octets, the limit of RFC 5321."""
@@ -67,33 +70,48 @@ class PipelinedProtocol(asyncio.Protocol):
         """Whether all commands were passed to the operating system, so that the server may have them."""
         return not self._transport.get_write_buffer_size()
 
-    async def flush(self) -> None:
+    async def flush(self, seconds: float) -> None:
         """Wait until all commands were passed to the operating system, or until the server replies earlier.
 
+        Args:
+            seconds: The time limit.
+
         Raises:
             SMTPServerDisconnected: The connection is closed.
             SMTPResponseException: The server sent an invalid reply.
+            TimeoutError: It took too long.
         """
-        await self._reply(or_flushed=True)
+        if not self._is_ready(or_flushed=True):
+            await within(seconds, self._wait(or_flushed=True))
 
-    async def read(self) -> SMTPResponse:
+    async def read(self, seconds: float | None = None) -> SMTPResponse:
         """Wait for the next reply.
 
+        Args:
+            seconds: The time limit; None if the caller has its own.
+
         Raises:
             SMTPServerDisconnected: The connection is closed.
             SMTPResponseException: The server sent an invalid reply.
+            TimeoutError: It took too long.
         """
-        await self._reply()
+        # The replies to pipelined commands arrive together, so most of them need no timer.
+        if not self._is_ready():
+            await (self._wait() if seconds is None else within(seconds, self._wait()))
         return self._replies.popleft()
 
-    async def _reply(self, *, or_flushed: bool = False) -> None:
-        while not self._replies:
-            if self._error:
-                raise self._error
-            if or_flushed and self.is_flushed:
-                return
+    async def _wait(self, *, or_flushed: bool = False) -> None:
+        while not self._is_ready(or_flushed=or_flushed):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+
+    def _is_ready(self, *, or_flushed: bool = False) -> bool:
+        """Return whether there is a reply, or nothing left to write; raise the connection's error."""
+        if self._replies:
+            return True
+        if self._error:
+            raise self._error
+        return or_flushed and self.is_flushed
 
     def abort(self) -> None:
         """Drop the connection with its unsent data."""
@@ -152,3 +170,16 @@ class PipelinedProtocol(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Return the result of `work`.
+
+    Raises:
+        TimeoutError: It takes longer than this many seconds.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise TimeoutError(f"no reply within {seconds:g} s") from None

@@ -137,7 +137,7 @@ def compose(email: Email) -> bytes:
 
 @functools.lru_cache(maxsize=1)
 def _date_header(second: int) -> str:
-    """Return the Date header; a second's emails share it, because formatting takes as long as all the rest."""
+    """Return the Date header. A second's emails share it: to format it takes as long as to compose one."""
     return f"Date: {format_datetime(dt.datetime.fromtimestamp(second, dt.UTC))}"
 
 

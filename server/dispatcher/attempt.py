@@ -12,7 +12,6 @@ import datetime as dt
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Generic
 
 import structlog
@@ -43,7 +42,6 @@ ARRIVED = "; the message may have arrived"
 ARRIVED_EARLIER = "; an earlier attempt may have delivered it"
 """Appended to the error of a message that is given up after an attempt that was lost or ended in doubt."""
 EXPIRED_IN_DOUBT = EXPIRED + ARRIVED_EARLIER
-_RANDOM = random.SystemRandom()
 USED_UP = "no attempts left; the outcome of the last one is unknown"
 CUT_OFF = "cut off by a shutdown; the provider may have received the message"
 
@@ -61,7 +59,7 @@ class AttemptRunner(Generic[ClaimT]):
         self,
         sender: Sender[ClaimT],
         clock: Clock = SYSTEM_CLOCK,
-        jitter: Callable[[], float] = _RANDOM.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._sender = sender
         self._clock = clock
@@ -167,8 +165,14 @@ def conclude(
     """
     version = plan.campaign_version
     if result.verdict is Verdict.SENT:
-        attempt = _attempt(claim, AttemptOutcome.DELIVERED, started_at, duration, campaign_version=version)
-        attempt = replace(attempt, provider_message_id=result.message_id)
+        attempt = _attempt(
+            claim,
+            AttemptOutcome.DELIVERED,
+            started_at,
+            duration,
+            message_id=result.message_id,
+            campaign_version=version,
+        )
         return Finished(claim, attempt, reply=result.reply)
     now = started_at + dt.timedelta(seconds=duration)
     delay, too_late = _next_attempt(claim, plan, result, jitter, now)
@@ -209,6 +213,7 @@ def _attempt(
     duration: float,
     error: str = "",
     *,
+    message_id: str = "",
     campaign_version: int | None = None,
 ) -> Attempt:
     return Attempt(
@@ -217,6 +222,7 @@ def _attempt(
         outcome,
         started_at,
         duration,
-        error=error,
-        campaign_version=campaign_version,
+        message_id,
+        error,
+        campaign_version,
     )

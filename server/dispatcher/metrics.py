@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from ..domain.campaign import Channel
 from ..domain.clock import SYSTEM_CLOCK, Clock
-from ..domain.delivery import Attempt
+from ..domain.delivery import Attempt, AttemptOutcome
 from ..errors import StoreUnavailable
 from .circuit_breaker import BreakerState
 
@@ -74,10 +75,20 @@ _WEBHOOKS_WAITING = Gauge("clarion_webhooks_waiting", "Queued webhook messages, 
 _LEVELS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 
 
+@functools.cache  # a look-up by labels takes longer than to count
+def _attempts_of(channel: Channel, provider: str, outcome: AttemptOutcome) -> Counter:
+    return _ATTEMPTS.labels(channel.value, provider, outcome.value)
+
+
+@functools.cache
+def _seconds_of(channel: Channel, provider: str) -> Histogram:
+    return _SECONDS.labels(channel.value, provider)
+
+
 def attempted(channel: Channel, attempt: Attempt) -> None:
     """Count an attempt."""
-    _ATTEMPTS.labels(channel.value, attempt.provider, attempt.outcome.value).inc()
-    _SECONDS.labels(channel.value, attempt.provider).observe(attempt.duration)
+    _attempts_of(channel, attempt.provider, attempt.outcome).inc()
+    _seconds_of(channel, attempt.provider).observe(attempt.duration)
 
 
 def expired(count: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, Self
+
+import msgspec
 
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, HttpReply, Released
@@ -93,8 +94,7 @@ class Campaigns(Lanes, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SendResult:
+class SendResult(msgspec.Struct, frozen=True):
     """The result of sending a message: the verdict and, if it was not sent, the reason."""
 
     verdict: Verdict
@@ -115,8 +115,7 @@ class SendResult:
         return cls(error.verdict, str(error), error.retry_after, error.reached_provider)
 
 
-@dataclass(frozen=True, slots=True)
-class DoubtPolicy:
+class DoubtPolicy(msgspec.Struct, frozen=True):
     """What to do when a message may have arrived: see `SendingPolicy.in_doubt`."""
 
     action: Literal["repeat", "hold", "give_up"] = "repeat"
@@ -124,8 +123,7 @@ class DoubtPolicy:
     """Seconds before a held message is repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendPlan:
+class SendPlan(msgspec.Struct, frozen=True):
     """How to send one claim, decided by its sender before the attempt."""
 
     send: Callable[[], Awaitable[SendResult]]
@@ -146,8 +144,7 @@ class SendPlan:
     """The version of the campaign that the message is rendered with."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult(Generic[ClaimT]):
+class AttemptResult(msgspec.Struct, Generic[ClaimT], frozen=True):
     """What to record for a claim, and the result of the send if there was one."""
 
     outcome: Finished[ClaimT] | Released[ClaimT]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -57,7 +56,7 @@ def if_in_doubt(
         return result, policy
     if doubt.action == "give_up" or doubts:
         return result, structs.replace(policy, max_attempts=0)
-    return replace(result, retry_after=max(result.retry_after or 0.0, doubt.hold)), policy
+    return structs.replace(result, retry_after=max(result.retry_after or 0.0, doubt.hold)), policy
 
 
 def expires_at(claim: Claim, policy: RetryPolicy) -> dt.datetime | None:

@@ -1,4 +1,7 @@
-"""Deliveries: claims, attempts, and the state of a delivery."""
+"""Deliveries: claims, attempts, and the state of a delivery.
+
+What each attempt creates is a msgspec struct, because creating a frozen dataclass takes ten times as long.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol
 
+import msgspec
 from typing_extensions import TypeVar
 
 from .campaign import Campaign, Channel
@@ -113,8 +117,7 @@ class Leased(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A trigger that this dispatcher holds under a lease, for attempt number `attempt` (from 1)."""
 
     trigger: Trigger
@@ -145,8 +148,7 @@ class Claim:
         return self.attempt - self.earlier
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One recorded attempt to send a message. `duration` is in seconds."""
 
     number: int
@@ -171,8 +173,7 @@ class HttpReply:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished(Generic[ClaimT]):
+class Finished(msgspec.Struct, Generic[ClaimT], frozen=True):
     """A finished attempt: what to record, and when to retry."""
 
     claim: ClaimT
@@ -185,8 +186,7 @@ class Finished(Generic[ClaimT]):
     """An endpoint's reply to a webhook message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Released(Generic[ClaimT]):
+class Released(msgspec.Struct, Generic[ClaimT], frozen=True):
     """A claim released without an attempt; it is due again after `wait` seconds."""
 
     claim: ClaimT

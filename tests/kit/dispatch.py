@@ -115,7 +115,9 @@ class MemoryQueue:
                 left[row.lane] -= 1
                 row.attempt, row.due = row.attempt + 1, now + lease
                 claim = make_claim(row.trigger, row.attempt, through[row.lane])
-                claim = replace(claim, lane=row.lane, expires_at=row.expires_at, suppressed=row.suppressed)
+                claim = msgspec.structs.replace(
+                    claim, lane=row.lane, expires_at=row.expires_at, suppressed=row.suppressed
+                )
                 claimed.append(claim)
         return claimed
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from server.domain.delivery import Claim, ClaimRequest
 from server.domain.placement import Placement
@@ -38,7 +39,7 @@ async def refuse(pool: Pool, *triggers: Trigger, words: str = "550 unknown") -> 
     for trigger in triggers:
         await accept(pool, trigger, place=Placement(f"{trigger.channel}/sandbox"))
     claims = await queue.claim([ClaimRequest(lane, "sandbox", 9) for lane in lanes], 60)
-    await queue.finish([replace(ended(claim, DEAD, error=words), refusal=words) for claim in claims])
+    await queue.finish([structs.replace(ended(claim, DEAD, error=words), refusal=words) for claim in claims])
 
 
 async def listed(pool: Pool, *, limit: int = 100, **wanted: Any) -> list[Suppression]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from server.channels.email_message import Email
 from server.dispatcher.attempt import cut_off

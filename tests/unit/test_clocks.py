@@ -6,9 +6,9 @@ import datetime as dt
 import inspect
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from server import dispatcher
@@ -63,7 +63,7 @@ async def test_setting_the_clock_changes_no_duration_or_delay(
 
 
 async def test_a_clock_set_past_the_ttl_expires_the_message() -> None:
-    provider, claim = ScriptedProvider(), replace(make_claim(), expires_at=NOON + HOUR)
+    provider, claim = ScriptedProvider(), msgspec.structs.replace(make_claim(), expires_at=NOON + HOUR)
     attempted = await runner(JumpingClock(2 * HOUR), provider).attempt(claim)
 
     assert isinstance(attempted.outcome, Finished)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -49,7 +48,7 @@ def test_each_policy_decides_when_to_repeat(policy: DoubtPolicy, retry_in: float
 
 
 def test_a_held_message_is_repeated_once() -> None:
-    second = replace(make_claim(attempt=2), doubts=1, may_have_arrived=True)
+    second = msgspec.structs.replace(make_claim(attempt=2), doubts=1, may_have_arrived=True)
     assert ending(after(DOUBT, DoubtPolicy("hold", 1800.0), second)) == (
         AttemptOutcome.IN_DOUBT,
         None,
@@ -64,14 +63,14 @@ def test_other_failures_are_not_held() -> None:
 
 
 def test_a_dead_letter_says_that_it_may_have_arrived() -> None:
-    claim = replace(make_claim(attempt=2), doubts=1, may_have_arrived=True)
+    claim = msgspec.structs.replace(make_claim(attempt=2), doubts=1, may_have_arrived=True)
     refused = SendResult(Verdict.NEVER, "554 no")
     error = "554 no; an earlier attempt may have delivered it"
     assert ending(after(refused, DoubtPolicy(), claim)) == (AttemptOutcome.DEAD, None, error)
 
 
 def test_a_used_up_message_may_have_arrived() -> None:
-    claim = replace(make_claim(attempt=4), may_have_arrived=True)
+    claim = msgspec.structs.replace(make_claim(attempt=4), may_have_arrived=True)
     unsent = not_sent(claim, SendPlan(_unused, RETRIES), NOW)
     assert unsent
     assert unsent.attempt.error.endswith("; an earlier attempt may have delivered it")

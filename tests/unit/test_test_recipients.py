@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -90,7 +89,7 @@ async def test_no_provider_gets_the_message_of_a_test() -> None:
     trigger = as_test(make_trigger("refused@clarion.test"))
     in_real_lane = make_claim(trigger)
     assert isinstance(await sender.plan(in_real_lane, NOW), Released)
-    claim = replace(in_real_lane, lane=campaign.lane_for(test=True), provider="mail")
+    claim = msgspec.structs.replace(in_real_lane, lane=campaign.lane_for(test=True), provider="mail")
     plan = await sender.plan(claim, NOW)
     assert isinstance(plan, SendPlan)
     assert plan.policy == TEST_RETRIES
@@ -100,6 +99,6 @@ async def test_no_provider_gets_the_message_of_a_test() -> None:
     assert isinstance(of_deleted, SendPlan)
     with pytest.raises(DeliveryError, match="no longer exists"):
         await of_deleted.send()
-    live = replace(make_claim(), lane=campaign.lane_for(test=True))
+    live = msgspec.structs.replace(make_claim(), lane=campaign.lane_for(test=True))
     assert isinstance(await sender.plan(live, NOW), Released)
     assert provider.sent == mail.sent == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from server.domain.delivery import AttemptOutcome, Claim, Finished
 from server.store.pool import Pool

@@ -40,6 +40,7 @@ ADMIN_PATH, ADMIN_SERVICES = "/api/admin/", "/clarion.admin."
 COLON = "(?::|%3[Aa])"
 """Many URL libraries encode the colon of a custom verb such as `:batch`, as RFC 3986 (2.2) allows."""
 ONE_SEGMENT, MANY_SEGMENTS = "[^/]+", ".+"
+LITERAL = re.compile("[A-Za-z0-9_/]*")
 VARIABLE = re.compile(r"\{[^}=]+(?:=([^}]+))?\}")
 
 
@@ -54,6 +55,11 @@ class RestPath:
     """The methods that accept a JSON body."""
     streams: bool = False
     """Whether the response is an endless stream."""
+
+    @property
+    def beginning(self) -> str:
+        """What all its paths begin with: the expression up to the first character that may not be literal."""
+        return LITERAL.match(self.regex)[0]  # type: ignore[index]  # it matches every text
 
     @property
     def is_batch(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gateway import GatewaySettings, build
@@ -26,5 +27,15 @@ def cluster(options: GatewaySettings = OPTIONS) -> dict[str, Any]:
 
 
 def routes(options: GatewaySettings = OPTIONS) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = manager(options)["route_config"]["virtual_hosts"][0]["routes"]
-    return found
+    """Return all routes: those of gRPC first, as in the tree."""
+    return list(_routes(manager(options)["route_config"]["virtual_hosts"][0]["matcher"]))
+
+
+def _routes(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, list):
+        for one in part:
+            yield from _routes(one)
+    elif isinstance(part, dict) and "routes" in part:
+        yield from part["routes"]
+    elif isinstance(part, dict):
+        yield from _routes(list(part.values()))

@@ -105,6 +105,24 @@ async def test_a_silent_server_is_given_up_at_any_stage(until: bytes, ehlo: byte
 
 
 @both
+@pytest.mark.parametrize("until", [b"MAIL", b"DATA"])
+async def test_a_reply_without_an_end_is_given_up(until: bytes, ehlo: bytes) -> None:
+    """Each line wakes the sender, but the time limit is for the whole reply."""
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        await converse(reader, writer, until, ehlo=ehlo)
+        while not writer.is_closing():
+            writer.write(b"250-more\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with scripted_server(serve) as port, provider_for(port, timeout=0.2) as provider:
+        error = await failure(provider)
+    assert error.verdict is Verdict.PROVIDER_DOWN
+    assert str(error).startswith("no reply within 0.2 s (")
+
+
+@both
 async def test_a_slow_server_is_awaited(ehlo: bytes) -> None:
     async def serve(reader: Reader, writer: Writer) -> None:
         writer.write(GREETING)

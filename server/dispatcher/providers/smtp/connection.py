@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 
 from ....domain.delivery_errors import ProviderError, Verdict
 from .classify import Stage, is_refusal
-from .protocol import PipelinedProtocol, within
+from .protocol import PipelinedProtocol
 from .session import Offers, SessionOptions, open_session
 
 __all__ = ["CONTENT_SECONDS", "Connection", "TimeLimits"]
 
+T = TypeVar("T")
 CONTENT_SECONDS = 180.0
 """Seconds for the server to accept the content (RFC 5321 section 4.5.3.2.5)."""
 _GO_AHEAD = 354
@@ -97,7 +98,7 @@ class Connection:
         self.carried += 1
         protocol = self._protocol
         if protocol is None:
-            protocol = await within(self._limits.reply, self._open())
+            protocol = await _within(self._limits.reply, self._open())
         steps = [
             _Step(
                 Stage.SENDER,
@@ -151,7 +152,7 @@ class Connection:
             if reply.code in step.expected:
                 continue
             if is_refusal(reply.code):
-                await within(self._limits.reply, _abandon(protocol, steps[number:]))
+                await _within(self._limits.reply, _abandon(protocol, steps[number:]))
             raise SMTPResponseException(*reply)
 
     def record_failure(self, error: Exception) -> None:
@@ -172,6 +173,14 @@ class Connection:
         if self._protocol is not None and self._protocol.is_open:
             self._protocol.send(b"QUIT\r\n")
         self._client.close()
+
+
+async def _within(seconds: float, work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise TimeoutError(f"no reply within {seconds:g} s") from None
 
 
 def _accepted(reply: SMTPResponse, expected: frozenset[int]) -> SMTPResponse:

@@ -9,14 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 
-__all__ = ["PipelinedProtocol", "within"]
-
-T = TypeVar("T")
+__all__ = ["PipelinedProtocol"]
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])([^\r]*))?\r?")
 _MAX_REPLY = 32 * 1024
 """Maximum octets of one reply: more than enough lines of 512 octets, the limit of RFC 5321."""
@@ -33,6 +29,7 @@ class PipelinedProtocol(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         """Replace the protocol of an open transport."""
         self._transport = transport
+        self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
         self._lines: list[bytes] = []
         self._size = 0
@@ -40,6 +37,7 @@ class PipelinedProtocol(asyncio.Protocol):
         self._replies: deque[SMTPResponse] = deque()
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._is_late = False
         transport.set_protocol(self)
         transport.set_write_buffer_limits(
             high=0
@@ -82,7 +80,7 @@ class PipelinedProtocol(asyncio.Protocol):
             TimeoutError: It took too long.
         """
         if not self._is_ready(or_flushed=True):
-            await within(seconds, self._wait(or_flushed=True))
+            await self._wait(seconds, or_flushed=True)
 
     async def read(self, seconds: float | None = None) -> SMTPResponse:
         """Wait for the next reply.
@@ -97,13 +95,26 @@ class PipelinedProtocol(asyncio.Protocol):
         """
         # The replies to pipelined commands arrive together, so most of them need no timer.
         if not self._is_ready():
-            await (self._wait() if seconds is None else within(seconds, self._wait()))
+            await self._wait(seconds)
         return self._replies.popleft()
 
-    async def _wait(self, *, or_flushed: bool = False) -> None:
-        while not self._is_ready(or_flushed=or_flushed):
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+    async def _wait(self, seconds: float | None, *, or_flushed: bool = False) -> None:
+        # A timer of the loop takes a third of the CPU of `asyncio.timeout`.
+        timer = None if seconds is None else self._loop.call_later(seconds, self._time_out)
+        self._is_late = False
+        try:
+            while not self._is_ready(or_flushed=or_flushed):
+                if self._is_late:
+                    raise TimeoutError(f"no reply within {seconds:g} s")
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _time_out(self) -> None:
+        self._is_late = True
+        self._wake()
 
     def _is_ready(self, *, or_flushed: bool = False) -> bool:
         """Return whether there is a reply, or nothing left to write; raise the connection's error."""
@@ -170,16 +181,3 @@ class PipelinedProtocol(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-async def within(seconds: float, work: Awaitable[T]) -> T:
-    """Return the result of `work`.
-
-    Raises:
-        TimeoutError: It takes longer than this many seconds.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise TimeoutError(f"no reply within {seconds:g} s") from None

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from gateway import GatewaySettings
 from gateway.run.shared_memory import SHARED_MEMORY
 from tests.kit import toy_upstream
+from tests.kit.connections import serving
 from tests.kit.gateway_process import TOY, call, options_for, ready_runner, short_folder, trigger
 from tests.kit.http_client import http_client
 from tests.kit.processes import has_ended
@@ -193,16 +194,12 @@ async def test_invalid_settings_keep_the_old_envoy(runner: RunnerProcess) -> Non
 @contextlib.asynccontextmanager
 async def silent_server() -> AsyncIterator[str]:
     """Listen and never answer: a new Envoy waits three seconds for the answer to its health check."""
-    ended = asyncio.Event()
 
-    async def hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await ended.wait()
-        writer.close()
+    async def hold(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
 
-    server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        ended.set()
+    async with serving(hold) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.mark.long

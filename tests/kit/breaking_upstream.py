@@ -13,6 +13,8 @@ import h2.connection
 import h2.events
 from grpc_health.v1 import health_pb2
 
+from tests.kit.connections import serving
+
 __all__ = ["running"]
 
 SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING).SerializeToString()
@@ -25,8 +27,7 @@ async def running(path: str, last_words: bytes | None) -> AsyncIterator[None]:
 
     `last_words` are what a call gets before its connection ends; with None it waits without a word.
     """
-    server = await asyncio.start_unix_server(partial(_serve, last_words), path)
-    async with server:
+    async with serving(partial(_serve, last_words), path=path):
         yield
 
 

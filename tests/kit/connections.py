@@ -15,12 +15,16 @@ __all__ = ["serving"]
 async def serving(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     tls: ssl.SSLContext | None = None,
+    path: str | None = None,
 ) -> AsyncIterator[str]:
-    """Accept connections on the loopback for the block; yield the server's URL.
+    """Accept connections for the block, which ends without waiting for them; yield the server's URL.
+
+    `async with` of asyncio's own server waits from Python 3.12 on until every connection has ended.
 
     Args:
         serve: Serves one connection until either side closes it.
-        tls: The server's side of TLS; None for plain TCP.
+        tls: The server's side of TLS; None for plain text.
+        path: Of a Unix socket; None for a free port on the loopback.
 
     Raises:
         Exception: What `serve` raised, unless the connection was lost or the block has ended.
@@ -41,10 +45,15 @@ async def serving(
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls)
-    port = listening.sockets[0].getsockname()[1]
+    if path:
+        listening = await asyncio.start_unix_server(accepted, path)
+        url = f"unix:{path}"
+    else:
+        listening = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls)
+        port = listening.sockets[0].getsockname()[1]
+        url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     try:
-        yield f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
+        yield url
     finally:
         listening.close()
         for task in tasks:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+
+from tests.kit.connections import serving
 
 __all__ = ["CutConnections", "losing_answers"]
 
@@ -31,12 +33,18 @@ class CutConnections:
         """Pass on what comes in both directions until one of them ends."""
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
         self._open |= {writer, ours}
-        there = asyncio.create_task(_pass_on(reader, ours))
+        both = [
+            asyncio.create_task(_pass_on(reader, ours)),
+            asyncio.create_task(self._answers(theirs, writer)),
+        ]
         try:
-            with suppress(ConnectionError):
-                await self._answers(theirs, writer)
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.result()
         finally:
-            there.cancel()
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
             ours.close()
             writer.transport.abort()
             self._open -= {writer, ours}
@@ -55,9 +63,8 @@ class CutConnections:
 async def losing_answers(port: int, times: int = 1) -> AsyncIterator[CutConnections]:
     """Stand before a gateway for the block, at `target`."""
     cut = CutConnections(port, times)
-    server = await asyncio.start_server(cut.serve, "127.0.0.1", 0)
-    async with server:
-        cut.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(cut.serve) as url:
+        cut.target = url.removeprefix("http://")
         yield cut
         assert cut.left == 0, "no answer was lost"
 

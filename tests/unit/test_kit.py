@@ -9,7 +9,9 @@ import pytest
 
 from tests.kit.cases import each_case
 from tests.kit.clock import FakeClock
-from tests.kit.until import until
+from tests.kit.connections import serving
+from tests.kit.cut_connections import losing_answers
+from tests.kit.until import TIMEOUT, until
 
 
 async def test_until_returns_the_value() -> None:
@@ -97,3 +99,35 @@ async def test_every_failing_case_is_awaited() -> None:
     with pytest.raises(AssertionError, match=r"^1 of 3 cases failed\n---- 1: the 7 ----\n"):
         await check(fixture=0)
     assert list(inspect.signature(check).parameters) == ["fixture"]
+
+
+async def test_a_server_ends_with_a_connection_open() -> None:
+    """Otherwise tests wait, from Python 3.12 on, until a client closes its connection."""
+
+    async def hold(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(hold) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_relay_ends_with_its_caller() -> None:
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def record(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            received.put_nowait(data)
+        received.put_nowait(b"end")
+
+    async with serving(record) as url, losing_answers(_port(url), times=0) as relay, asyncio.timeout(TIMEOUT):
+        _, writer = await asyncio.open_connection("127.0.0.1", _port(relay.target))
+        writer.write(b"hello")
+        assert await received.get() == b"hello"
+        writer.close()
+        assert await received.get() == b"end"
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])

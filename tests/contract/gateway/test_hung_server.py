@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway import running
 from gateway.run.admin import healthy_upstreams
 from tests.kit import breaking_upstream, toy_upstream
+from tests.kit.connections import serving
 from tests.kit.gateway import options_for, trigger, until_readyz_says
 from tests.kit.http_client import http_client
 from tests.kit.until import until
@@ -32,9 +33,8 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self, path: str) -> AsyncIterator[None]:
-        async with await asyncio.start_unix_server(self._serve, path):
+        async with serving(self._serve, path=path):
             yield
-            self.go_on()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._moving.wait()

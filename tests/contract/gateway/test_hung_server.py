@@ -67,6 +67,13 @@ async def test_a_hung_server_gets_no_calls() -> None:
         async def one() -> bool:
             return await used() == {well}
 
+        async def answered() -> bool:
+            statuses = {(await trigger(client)).status_code for _ in range(20)}
+            # A call at the hung server takes longer than the wait for this. On a busy machine, checks of the
+            # other server may be late as well (503).
+            assert statuses <= {204, 503}
+            return statuses == {204}
+
         async with (
             toy_upstream.running(f"unix:{well}"),
             relay.running(hung),
@@ -76,7 +83,7 @@ async def test_a_hung_server_gets_no_calls() -> None:
             await until(both, "both servers are used")
             relay.hang()
             await until(one, "the hung server is left out")
-            assert {(await trigger(client)).status_code for _ in range(20)} == {204}
+            await until(answered, "20 calls in a row are answered")
             relay.go_on()
             await until(both, "the server is used again")
 

@@ -35,6 +35,9 @@ __all__ = ["check_templates"]
 MAX_SOURCE = 256 * 1024
 """Maximum length of one template source, in characters."""
 
+MAX_FAULTS = 20
+"""Faults of one template source that are reported; to find the line of each of thousands takes seconds."""
+
 
 class _CollectingEnvironment(TemplateEnvironment):
     """A Liquid environment that collects all faults of a template instead of raising the first one."""
@@ -46,9 +49,11 @@ class _CollectingEnvironment(TemplateEnvironment):
     def error(
         self, exc: type[LiquidError] | LiquidError, msg: str | None = None, token: Token | None = None
     ) -> None:
-        """Record a fault instead of raising it."""
+        """Record a fault instead of raising it, unless there are too many."""
         fault = exc if isinstance(exc, LiquidError) else exc(msg, token=token)
         fault.token = fault.token or token
+        if len(self.faults) >= MAX_FAULTS:
+            raise fault
         self.faults.append(fault)
 
 
@@ -125,10 +130,10 @@ def _liquid_faults(part: str, source: str) -> list[LiquidError]:
     try:
         template = collecting.from_string(source)
     except LiquidError as fault:
-        return [*collecting.faults, fault]
+        return [*collecting.faults, fault][:MAX_FAULTS]
     if collecting.faults:
-        return collecting.faults + _filter_faults(template)
-    return _strict_fault(part, source) or _filter_faults(template)
+        return (collecting.faults + _filter_faults(template))[:MAX_FAULTS]
+    return _strict_fault(part, source) or _filter_faults(template)[:MAX_FAULTS]
 
 
 def _strict_fault(part: str, source: str) -> list[LiquidError]:

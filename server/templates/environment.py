@@ -6,7 +6,7 @@ Templates cannot read files. Each field of a template that the channel uses is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined, Mode, Tag, Token, TokenStream
@@ -18,6 +18,7 @@ from liquid.exceptions import (
     LocalNamespaceLimitError,
     OutputStreamLimitError,
 )
+from liquid.lex import _tokenize_template
 from liquid.undefined import UNDEFINED
 
 from ..channels import CHANNELS
@@ -35,6 +36,7 @@ from .limits import (
     Recipient,
 )
 from .tags import TAGS
+from .tokens import TemplateRules
 
 __all__ = [
     "UNSUBSCRIBE",
@@ -85,6 +87,10 @@ class TemplateEnvironment(Environment):
             autoescape=html, undefined=_StrictUndefined if strict else EmptyUndefined, tolerance=tolerance
         )
 
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        """Return a function that splits a source into tokens."""
+        return _tokenized
+
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         """Register the tags and filters that templates may use."""
         super().setup_tags_and_filters(extra=extra)
@@ -98,6 +104,10 @@ class TemplateEnvironment(Environment):
         for module in (text_filters, array_filters, number_filters, locale_filters):
             filters = filters | module.FILTERS
         self.filters = {name: bounded(name, func) for name, func in filters.items()}
+
+
+def _tokenized(source: str) -> Iterator[Token]:
+    return _tokenize_template(source, TemplateRules())  # type: ignore[arg-type]  # it only calls finditer
 
 
 def _locate(tag: Tag) -> None:

@@ -9,25 +9,12 @@ local ACCEPTED, REPLAYED = "^" .. ID .. "}$", "^" .. ID .. ',"replayed":true}$'
 local REFUSED = '"reason":"HTTP_REFUSED"' -- not in what a caller sent: there, quotes are escaped
 local LENGTHS = { ["53"] = true, ["69"] = true }
 
-local function strip(answer)
-  local gone = {}
-  for name in pairs(answer) do
-    if name:find("^grpc%-") or name:find("^x%-envoy%-") then
-      gone[#gone + 1] = name
-    end
-  end
-  for _, name in ipairs(gone) do
-    answer:remove(name)
-  end
-end
-
 -- Event streams must not be buffered here.
 local EVENTS = "text/event-stream"
 
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get(":status")
-  strip(headers)
   if headers:get("content-type") == EVENTS then
     headers:replace("cache-control", "no-cache")
     headers:replace("x-accel-buffering", "no") -- also in proxies in front
@@ -58,9 +45,5 @@ function envoy_on_response(handle)
       headers:remove("content-type")
       headers:remove("content-length")
     end
-  end
-  local trailers = handle:trailers()
-  if trailers then
-    strip(trailers)
   end
 end

@@ -34,34 +34,8 @@ TRACKED_FROM = 17
 SCARCE = {"scaling_threshold": 0.75, "saturation_threshold": 0.9}
 MAX_HEADER_LIST_SIZE = 0x6
 """RFC 9113, 6.5.2. Envoy resets a stream with larger headers; gRPC clients that know the limit report it."""
-# Headers by which a caller could control Envoy or pass for another kind of call.
-STEERING = (
-    "x-clarion-caller",  # set by keys.lua
-    "x-clarion-flood",  # set by keys.lua
-    "x-clarion-query",  # set by queries.lua
-    "x-envoy-attempt-count",
-    "x-envoy-decorator-operation",
-    "x-envoy-downstream-service-cluster",
-    "x-envoy-downstream-service-node",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-external-address",
-    "x-envoy-hedge-on-per-try-timeout",
-    "x-envoy-internal",
-    "x-envoy-ip-tags",
-    "x-envoy-is-timeout-retry",
-    "x-envoy-max-retries",
-    "x-envoy-original-method",
-    "x-envoy-original-path",
-    "x-envoy-retriable-header-names",
-    "x-envoy-retriable-status-codes",
-    "x-envoy-retry-grpc-on",
-    "x-envoy-retry-on",
-    "x-envoy-upstream-alt-stat-name",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-    "x-envoy-upstream-rq-timeout-alt-response",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-upstream-stream-duration-ms",
-)
+STEERING = ("x-envoy-", "x-clarion-")
+"""How names of headers begin by which a caller could control Envoy, or pass for another caller."""
 
 
 def build(settings: GatewaySettings) -> Config:
@@ -123,10 +97,8 @@ def _http_manager(settings: GatewaySettings) -> Config:
 def _identity(settings: GatewaySettings) -> Config:
     """Return the settings of the request ID, the caller's address and the `server` header."""
     extension = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
-    mutation = {
-        "@type": f"type.googleapis.com/{extension}",
-        "mutations": [*({"remove": name} for name in STEERING), *copies()],
-    }
+    steering = [{"remove_on_match": {"key_matcher": {"prefix": name}}} for name in STEERING]
+    mutation = {"@type": f"type.googleapis.com/{extension}", "mutations": [*steering, *copies()]}
     return {
         "use_remote_address": True,
         "xff_num_trusted_hops": settings.trusted_proxies,

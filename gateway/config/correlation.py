@@ -25,8 +25,8 @@ SKIP = "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.Sk
 
 
 def copies() -> list[Config]:
-    """Return the mutations that copy the caller's request ID."""
-    return [{"remove": COPY}, {"append": _set(COPY, REQUEST_ID)}]
+    """Return the mutation that copies the caller's request ID. A forged copy has been removed before."""
+    return [{"append": _set(COPY, REQUEST_ID)}]
 
 
 def correlation() -> list[Config]:

@@ -47,6 +47,8 @@ __all__ = [
 Config = dict[str, Any]
 
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+OF_GRPC_AND_ENVOY = ("grpc-", "x-envoy-")
+"""How names of headers begin that callers of REST do not get."""
 MAX_GRPC_BYTES = 512 * 1024
 """Twice what the servers accept, so that most callers who send too much get the servers' answer."""
 MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
@@ -78,7 +80,7 @@ def for_rest_path(settings: GatewaySettings, path: RestPath) -> Config:
 
 def for_rest() -> Config:
     """Return the `typed_per_filter_config` that enables the REST filters."""
-    return dict.fromkeys((KEYS, FLOODS, LUA, BUFFER, ADMISSION, TRANSCODER), ON)
+    return {**dict.fromkeys((KEYS, FLOODS, LUA, BUFFER, ADMISSION, TRANSCODER), ON), NAMES: _plain_answers()}
 
 
 def for_reading() -> Config:
@@ -107,11 +109,6 @@ def for_events() -> Config:
     """Return the same for event streams, without the adaptive limit: their duration does not measure load."""
     found = {**for_rest(), QUERIES: ON}
     del found[ADMISSION]
-    of_grpc = {"key_matcher": {"prefix": "grpc-"}}
-    found[NAMES] = {
-        "@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute",
-        "mutations": {"response_trailers_mutations": [{"remove_on_match": of_grpc}]},
-    }
     return found
 
 
@@ -162,7 +159,7 @@ def for_document() -> Config:
 
 def for_readiness() -> Config:
     """Return the `typed_per_filter_config` of /readyz."""
-    return dict.fromkeys((LUA, HEALTH), ON)
+    return {HEALTH: ON, NAMES: _plain_answers()}
 
 
 def for_web() -> Config:
@@ -178,6 +175,15 @@ def for_web_admin() -> Config:
 def for_web_batch() -> Config:
     """Return the `typed_per_filter_config` of batches by gRPC-Web."""
     return {WEB: ON, **for_grpc_batch()}
+
+
+def _plain_answers() -> Config:
+    """Return what removes the headers and trailers of gRPC and Envoy from answers."""
+    removed = [{"remove_on_match": {"key_matcher": {"prefix": name}}} for name in OF_GRPC_AND_ENVOY]
+    return {
+        "@type": f"{EXTENSIONS}.header_mutation.v3.HeaderMutationPerRoute",
+        "mutations": {"response_mutations": removed, "response_trailers_mutations": removed},
+    }
 
 
 def _buffer_of(size: int) -> Config:

@@ -13,7 +13,9 @@ LARGEST = 2**63 - 1
 
 def method_of(methods: tuple[str, ...]) -> Config:
     """Return a matcher of requests with one of these methods."""
-    return regex(":method", "|".join(methods))
+    if len(methods) > 1:
+        return regex(":method", "|".join(methods))
+    return {"name": ":method", "string_match": {"exact": methods[0]}}
 
 
 def regex(header: str, pattern: str) -> Config:

@@ -80,22 +80,27 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
     yield _refusal(path, [{"name": "authorization", "present_match": False}], missing)
     yield _refusal(path, [negated(regex("authorization", bearer))], malformed)
     if path.body_methods:
-        takes_body = method_of(path.body_methods)
-        yield _refusal(path, [takes_body, negated(regex("content-type", JSON_TYPE))], NOT_JSON)
+        has_body = _only_of(path, path.body_methods)
+        yield _refusal(path, [*has_body, negated(regex("content-type", JSON_TYPE))], NOT_JSON)
         charset = regex("content-type", CHARSET)
-        yield _refusal(path, [takes_body, charset, negated(regex("content-type", UTF_8))], NOT_JSON)
-        yield _refusal(path, [takes_body, negated(regex("content-encoding", NOT_COMPRESSED))], NOT_JSON)
+        yield _refusal(path, [*has_body, charset, negated(regex("content-type", UTF_8))], NOT_JSON)
+        yield _refusal(path, [*has_body, negated(regex("content-encoding", NOT_COMPRESSED))], NOT_JSON)
     most = max_bytes(settings, path)
     yield _refusal(path, [longer_than(most)], too_large(most))
     if path.methods_without_query:
-        methods = method_of(path.methods_without_query)
-        yield _refusal(path, [methods, regex(":path", r".*\?.+")], NO_QUERY)
+        without_query = _only_of(path, path.methods_without_query)
+        yield _refusal(path, [*without_query, regex(":path", r".*\?.+")], NO_QUERY)
     if path.has_variable:
         yield _refusal(path, [negated(regex(":path", UTF_8_PATH))], NOT_UTF_8)
         yield _refusal(path, [regex(":path", OVERLONG)], NOT_UTF_8)
     if path.streams:
         yield _finished(path)
     yield from _rest_calls(settings, path)
+
+
+def _only_of(path: RestPath, methods: tuple[str, ...]) -> list[Config]:
+    """Return the condition that a call has one of these methods; none if all methods of the path are."""
+    return [] if set(methods) == set(path.allowed) else [method_of(methods)]
 
 
 def _finished(path: RestPath) -> Config:

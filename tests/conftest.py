@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -14,6 +15,10 @@ import trustme
 from hypothesis import HealthCheck, settings
 
 from tests.kit.cluster import share_clusters
+
+if TYPE_CHECKING:
+    from tests.kit.smtp_servers import MailServer
+    from tests.kit.stack import Stack
 
 # Tests start processes while gRPC's threads run: with its fork handlers, a child may die before its exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -41,6 +46,29 @@ def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
         yield
+
+
+@pytest.fixture(scope="session")
+async def mail() -> AsyncIterator[MailServer]:
+    from tests.kit.smtp_servers import mail_server  # noqa: PLC0415 - slow; most single tests do not need it
+
+    async with mail_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def demo(tmp_path_factory: pytest.TempPathFactory, mail: MailServer) -> AsyncIterator[Stack]:
+    """Run a stack for tests of e2e and browser, each of which uses its own project or ids."""
+    from tests.kit.stack import running_stack  # noqa: PLC0415 - as above
+
+    smtp = {"type": "smtp", "host": "127.0.0.1", "port": mail.port, "security": "none"}
+    settings: dict[str, object] = {
+        "providers": {"sandbox": {"type": "sandbox"}, "smtp": smtp},
+        "webhooks": {"allow": ["127.0.0.0/8"]},
+        "portal": {"enabled": True},
+    }
+    async with running_stack(tmp_path_factory.mktemp("demo"), settings) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One running Clarion and one browser for the browser tests of a worker."""
+"""One browser for the browser tests of a worker, which share the stack of the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.config import load
 from server.wiring.operators import build_backend
 from tests.kit.admin import create_admin_key
 from tests.kit.browser import new_page, running_browser
-from tests.kit.stack import Stack, running_stack
+from tests.kit.stack import Stack
 from tests.kit.until import TIMEOUT
 
 HERE = Path(__file__).parent
@@ -23,13 +23,13 @@ SHORT = {"test_signing_in_leads_back_to_the_page", "test_key_is_made_used_seen_a
 
 @pytest.hookimpl(tryfirst=True)  # or xdist has named the groups already, where paths are given
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests on one worker, so that Clarion and the browser start once."""
+    """Run these tests on the worker of the end-to-end tests, so that Clarion and the browser start once."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
             if item.name not in SHORT:
                 item.add_marker(pytest.mark.long)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("demo"))
 
 
 expect.set_options(timeout=TIMEOUT * 1000)  # its own 5 seconds are too few on a busy machine
@@ -42,11 +42,10 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-async def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """Run Clarion, unless the tests are skipped."""
-    settings: dict[str, object] = {"portal": {"enabled": True}, "webhooks": {"allow": ["127.0.0.0/8"]}}
-    async with running_stack(tmp_path_factory.mktemp("browser"), settings) as running:
-        yield running
+def stack(browser: Browser, request: pytest.FixtureRequest) -> Stack:
+    """Return the stack of the end-to-end tests, unless the tests are skipped."""
+    running: Stack = request.getfixturevalue("demo")
+    return running
 
 
 @pytest.fixture(scope="session")

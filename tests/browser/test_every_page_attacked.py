@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.async_api import Page
 
 from portal.csv_files import EXPORT
@@ -14,7 +13,6 @@ from tests.kit.portal_world import build_world
 from tests.kit.stack import Stack, client
 
 
-@pytest.mark.timeout(600)
 async def test_every_page_shows_markup_and_is_accessible(page: Page, stack: Stack) -> None:
     async with stack.pool() as pool, client(stack) as http:
         world = await build_world(stack, pool, LocalAdmin(build_backend(load(None, {}), pool)), http)

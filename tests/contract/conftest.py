@@ -26,6 +26,8 @@ from tests.kit.stack import Stack, client, running_stack
 
 OTHERS_CAMPAIGN = 901
 PAUSED_CAMPAIGN = 902
+LEASE = 5.5
+"""Seconds after which another dispatcher claims again: longer than the sandbox may take, which is 5."""
 HERE = Path(__file__).parent
 GROUPS = {"stack": "contract", "breakable": "breakable", "pair": "pair", "troubled": "troubled"}
 """The group of the tests that use a fixture."""
@@ -66,7 +68,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 @pytest.fixture(scope="session")
 async def breakable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Run a stack with two server processes for the tests of the group `breakable`, which stop its parts."""
-    async with running_stack(tmp_path_factory.mktemp("breakable"), {"server": {"processes": 2}}) as running:
+    settings: dict[str, object] = {
+        "server": {"processes": 2},
+        "dispatch": {"lease": LEASE},
+        "database": {"connect_timeout": 5.0},  # its default: a hung database is noticed no sooner
+    }
+    async with running_stack(tmp_path_factory.mktemp("breakable"), settings) as running:
         yield running
 
 

@@ -52,7 +52,7 @@ async def test_server_without_database_is_live_but_not_ready(breakable: Stack) -
             answer = await until_ready_says(http, 503)
             assert reason_of(check_rest(answer)) == "NOT_READY"
             assert (await http.get("/healthz")).status_code == 200
-            await until_serving(channel, wanted=False)  # each server notices by itself
+            await until_serving(channel, wanted=False)  # each server notices on its own
             assert await health(channel, "") == SERVING  # it takes calls, and says what is wrong
         finally:
             for process in stopped:

@@ -14,8 +14,6 @@ from tests.kit.stack import Stack, free_port
 PAGE = "docs/how-to/add-a-channel.md"
 MAX_FILES = 7
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.mark.long
 async def test_adding_a_channel_takes_few_files(tmp_path: Path) -> None:

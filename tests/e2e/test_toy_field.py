@@ -47,7 +47,7 @@ CHECKS = (
     "tests/unit/test_client_messages.py::test_trigger_calls_accept_every_common_field",
 )
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.long
 
 
 async def test_adding_a_field_takes_few_files(tmp_path: Path) -> None:

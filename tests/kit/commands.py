@@ -15,7 +15,7 @@ from tests.kit import forker
 __all__ = ["Result", "clarion", "installed_clarion"]
 
 CLARION = Path(sys.executable).with_name("clarion")
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 """Seconds for one command, on a busy machine."""
 
 

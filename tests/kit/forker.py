@@ -42,7 +42,7 @@ async def run(
         TimeoutError: It took longer than `seconds`, and was killed with its process group.
     """
     path = _forker()
-    await until(path.exists, "the forker has imported Clarion")
+    await until(path.exists, "the forker has imported Clarion", 180)
     request = json.dumps({"words": words, "folder": str(folder), "env": dict(env)}).encode()
     peer = socket.socket(socket.AF_UNIX)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

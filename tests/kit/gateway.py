@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import grpc
 import httpx
@@ -19,6 +20,7 @@ from grpc_status import rpc_status
 
 from clarion.v1 import trigger_pb2, trigger_pb2_grpc
 from gateway import Gateway, GatewaySettings, running
+from gateway.config import cluster
 from tests.kit import toy_upstream
 from tests.kit.http_client import PATIENCE, http_client
 from tests.kit.stack import free_port
@@ -50,13 +52,16 @@ KEY = {"authorization": "Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67"}
 JSON = {"content-type": "application/json"}
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 TRIGGER = "/clarion.v1.TriggerService/TriggerCampaign"
-IMPATIENT: dict[str, Any] = {"request_timeout": 1.0, "header_timeout": 1.0, "body_timeout": 0.8}
+IMPATIENT: dict[str, Any] = {"request_timeout": 1.0, "header_timeout": 0.5, "body_timeout": 0.5}
 """Options with which every time limit ends soon: only for calls that must exceed one. That of a body is the
 shortest, so that a call which exceeds all of them always gets the same answer."""
 POST = (
     b"POST /api/client/campaigns/44/trigger HTTP/1.1\r\nhost: a\r\n"
     b"authorization: Bearer sk_dbf68c87-e579-4dac-b083-77fed0294e67\r\n"
 )
+
+
+_health_check = cluster._health_check
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,17 @@ async def running_toy_stack(**more: Any) -> AsyncIterator[ToyStack]:
         folder = Path(path)
         address = f"unix:{folder}/server.sock"
         options = options_for(folder, address, **more)
-        async with toy_upstream.running(address) as toy, running(options, workdir=folder) as gateway:
+        async with contextlib.AsyncExitStack() as closing:
+            toy = await closing.enter_async_context(toy_upstream.running(address))
+            with patch.object(cluster, "_health_check", _patient_health_check):
+                gateway = await closing.enter_async_context(running(options, workdir=folder))
             await until_readyz_says(200, options)
             yield ToyStack(options, gateway, toy)
+
+
+def _patient_health_check(service: str, *, several: bool) -> dict[str, Any]:
+    """Wait long for the toy server, which runs in the loop of the tests: they may be busy for seconds."""
+    return {**_health_check(service, several=several), "timeout": f"{PATIENCE:g}s"}
 
 
 async def until_readyz_says(status: int, options: GatewaySettings) -> None:

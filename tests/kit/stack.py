@@ -63,9 +63,9 @@ _PATIENT: dict[str, dict[str, object]] = {
 class Stack(ClarionUp):
     """A running `clarion up` with the demo project."""
 
-    start_seconds = 90.0
-    stop_seconds = 60.0
-    command_seconds = 60.0
+    start_seconds = 180.0
+    stop_seconds = 120.0
+    command_seconds = 120.0
 
     options: tuple[str, ...] = ("--demo",)
     campaigns: Path = CAMPAIGNS

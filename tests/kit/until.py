@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 
 __all__ = ["TIMEOUT", "until"]
 
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 """Seconds. Generous, because waiting longer costs nothing when the test passes."""
 INTERVAL = 0.01
 """Seconds between the first looks at the condition."""

@@ -228,12 +228,9 @@ def test_no_third_party_proto_is_copied() -> None:
 
 def test_names_of_tests_are_short() -> None:
     """At most 60 characters, so that a name fits on one line of a report."""
-    names = {
-        node.name
-        for path in python_files(ROOT / "tests")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-    }
+    tests = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
+    names = {name for path in python_files(ROOT / "tests") for name in tests.findall(path.read_text())}
+    assert len(names) > 1000
     assert not {name for name in names if len(name) > LONGEST_TEST_NAME}
 
 

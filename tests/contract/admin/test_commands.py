@@ -17,8 +17,6 @@ from tests.kit.commands import Result, clarion
 from tests.kit.stack import Stack
 from tests.kit.triggers import accepted
 
-pytestmark = pytest.mark.timeout(600)
-
 # In this order, because some change what others show. The names with $ are of what earlier commands created.
 WORDS = """
 projects create $project

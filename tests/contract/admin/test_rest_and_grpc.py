@@ -50,7 +50,7 @@ NOWHERE = {"uuid": "00000000-0000-4000-8000-000000000000", "": "999999999"}
 """IDs of nothing, by format."""
 NAMES = enum_names(DESCRIBED.files)
 """The names of enum values by field and word."""
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -23,7 +23,7 @@ from .cases.twins import Typed
 
 __all__ = ["Answer", "Ways", "call", "the_same"]
 
-SECONDS = 20.0
+SECONDS = 60.0
 TRIGGER = "/clarion.v1.TriggerService/"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -18,6 +20,18 @@ from tests.kit.stack import Stack, client, running_stack
 CALLBACK = "/portal/sign-in/oidc/callback"
 
 
+@asynccontextmanager
+async def stack_of(issuer: str, folder: Path) -> AsyncIterator[Stack]:
+    """Run Clarion with an OpenID provider during the block. It allows one address and one group."""
+    allow = [{"email": "ada@example.com", "role": "admin"}, {"group": "support", "role": "viewer"}]
+    settings: dict[str, object] = {
+        "portal": {"enabled": True, "oidc_client_secret": CLIENT_SECRET},
+        "oidc": {"issuer": issuer, "client_id": CLIENT_ID, "allow": allow},
+    }
+    async with running_stack(folder, settings) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 async def provider() -> AsyncIterator[OpenIdProvider]:
     async with running_provider() as running:
@@ -28,13 +42,7 @@ async def provider() -> AsyncIterator[OpenIdProvider]:
 async def stack(
     browser: Browser, provider: OpenIdProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """Run Clarion with the provider, unless the tests are skipped."""
-    allow = [{"email": "ada@example.com", "role": "admin"}, {"group": "support", "role": "viewer"}]
-    settings: dict[str, object] = {
-        "portal": {"enabled": True, "oidc_client_secret": CLIENT_SECRET},
-        "oidc": {"issuer": provider.issuer, "client_id": CLIENT_ID, "allow": allow},
-    }
-    async with running_stack(tmp_path_factory.mktemp("oidc"), settings) as running:
+    async with stack_of(provider.issuer, tmp_path_factory.mktemp("oidc")) as running:
         yield running
 
 

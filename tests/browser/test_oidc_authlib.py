@@ -8,11 +8,10 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.test_oidc import CALLBACK, code, problem, sign_in
+from tests.browser.test_oidc import CALLBACK, code, problem, sign_in, stack_of
 from tests.kit.authlib_provider import AuthlibProvider, running_authlib_provider
 from tests.kit.browser import check_page, new_page
-from tests.kit.openid_provider import CLIENT_ID, CLIENT_SECRET
-from tests.kit.stack import Stack, client, running_stack
+from tests.kit.stack import Stack, client
 
 ADA = {
     "sub": "ada",
@@ -34,13 +33,7 @@ def provider() -> Iterator[AuthlibProvider]:
 async def stack(
     browser: Browser, provider: AuthlibProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """Run Clarion with the provider, unless the tests are skipped."""
-    allow = [{"email": "ada@example.com", "role": "admin"}, {"group": "support", "role": "viewer"}]
-    settings: dict[str, object] = {
-        "portal": {"enabled": True, "oidc_client_secret": CLIENT_SECRET},
-        "oidc": {"issuer": provider.issuer, "client_id": CLIENT_ID, "allow": allow},
-    }
-    async with running_stack(tmp_path_factory.mktemp("authlib"), settings) as running:
+    async with stack_of(provider.issuer, tmp_path_factory.mktemp("authlib")) as running:
         yield running
 
 

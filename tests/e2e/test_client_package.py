@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clarion_client import AsyncClient
+from tests.kit.commands import run_program
 from tests.kit.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -32,17 +33,9 @@ print(clarion_client.__file__)
 
 async def run(*words: str, cwd: Path, **env: str) -> str:
     """Run a command and return its output."""
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+    done = await run_program(*words, folder=cwd, env={"PATH": os.environ["PATH"], **env})
+    assert done.code == 0, done.err
+    return done.out
 
 
 class Environment:

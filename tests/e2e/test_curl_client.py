@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commands import Result
+from tests.kit.commands import Result, run_program
 from tests.kit.stack import Stack
 from tests.kit.triggers import CHANNELS
 
@@ -28,17 +27,7 @@ TOOLS = ("bash", "cat", "curl", "mktemp", "rm", "sed", "tr")
 async def script(stack: Stack, *words: str, **env: str) -> Result:
     """Run the script against a stack."""
     known = {"PATH": os.environ["PATH"], "CLARION_TARGET": stack.url, "CLARION_API_KEY": stack.key}
-    process = await asyncio.create_subprocess_exec(
-        str(SCRIPT),
-        *words,
-        env={**known, **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Result(process.returncode, out.decode(), err.decode())
+    return await run_program(SCRIPT, *words, folder=SCRIPT.parent, env={**known, **env})
 
 
 async def test_script_triggers_all_channels(demo: Stack) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.commands import run_program
 from tests.kit.documented_errors import check_rest
 from tests.kit.stack import EXAMPLE, Stack, client, running_stack
 
@@ -84,22 +85,9 @@ async def printed(installed: Path, limited: Stack) -> dict[str, dict[str, Any]]:
 
 async def run(*words: str, folder: Path, seconds: float, **env: str) -> str:
     """Run a command and return its output."""
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        cwd=folder,
-        env={**os.environ, **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+    done = await run_program(*words, folder=folder, env={**os.environ, **env}, seconds=seconds)
+    assert done.code == 0, done.err
+    return done.out
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.commands import run_program
 from tests.kit.stack import Stack, running_stack
 
 HERE = Path(__file__).parent
@@ -24,22 +24,10 @@ async def run(
     *words: str | Path, folder: Path, seconds: float = 240, env: Mapping[str, str] | None = None
 ) -> str:
     """Run a command and return its output."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, words),
-        cwd=folder,
-        env={**os.environ, "NO_PROXY": "127.0.0.1", "REDOCLY_TELEMETRY": "off", **(env or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, out.decode()
-    return out.decode()
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "REDOCLY_TELEMETRY": "off", **(env or {})}
+    done = await run_program(*words, folder=folder, env=environment, seconds=seconds)
+    assert done.code == 0, done.out + done.err
+    return done.out + done.err
 
 
 def cached(config: pytest.Config, pins: Path) -> Path:

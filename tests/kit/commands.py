@@ -1,4 +1,4 @@
-"""Runs `clarion` commands."""
+"""Runs `clarion` commands, and other programs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kit import forker
 
-__all__ = ["Result", "clarion", "installed_clarion"]
+__all__ = ["Result", "clarion", "installed_clarion", "run_program"]
 
 CLARION = Path(sys.executable).with_name("clarion")
 TIMEOUT = 120.0
@@ -35,18 +36,31 @@ async def clarion(folder: Path, *words: str, **env: str) -> Result:
 
 async def installed_clarion(folder: Path, *words: str, **env: str) -> Result:
     """Run a command as a user does, which takes a second longer."""
+    return await run_program(CLARION, *words, folder=folder, env={**_kept(), **env})
+
+
+async def run_program(
+    *words: str | Path, folder: Path, env: Mapping[str, str], seconds: float = TIMEOUT
+) -> Result:
+    """Run any program to its end, and stop what it leaves behind.
+
+    Args:
+        words: The program and its arguments.
+        folder: Where to run it.
+        env: Its whole environment.
+        seconds: When to give up.
+    """
     process = await asyncio.create_subprocess_exec(
-        str(CLARION),
-        *words,
+        *map(str, words),
         cwd=folder,
-        env={**_kept(), **env},
+        env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(seconds):
             out, err = await process.communicate()
     finally:
         with suppress(ProcessLookupError):

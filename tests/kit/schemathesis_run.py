@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 
 import httpx
 import tomlkit
+
+from tests.kit.commands import run_program
 
 __all__ = ["Run", "run_schemathesis", "unsuccessful"]
 
@@ -82,26 +83,17 @@ async def run_schemathesis(
     }
     (folder / "openapi.json").write_text(json.dumps(document))
     (folder / "schemathesis.toml").write_text(tomlkit.dumps(settings))
-    process = await asyncio.create_subprocess_exec(
-        *(str(_COMMAND), "run", "openapi.json", "--url", url, *_OPTIONS),
+    done = await run_program(
+        *(_COMMAND, "run", "openapi.json", "--url", url, *_OPTIONS),
         *("--max-examples", str(examples), "--report-har-path", "calls.har"),
         *(word for path in excluded for word in ("--exclude-path", path)),
-        cwd=folder,
+        folder=folder,
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        seconds=seconds,
     )
-    try:
-        async with asyncio.timeout(seconds):
-            out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    archive = folder / "calls.har"
-    assert archive.exists(), out.decode()
-    assert process.returncode is not None
-    return Run(process.returncode, out.decode(), _calls(json.loads(archive.read_text())))
+    archive, printed = folder / "calls.har", done.out + done.err
+    assert archive.exists(), printed
+    return Run(done.code, printed, _calls(json.loads(archive.read_text())))
 
 
 def unsuccessful(run: Run, document: Mapping[str, Any], excluded: tuple[str, ...] = ()) -> set[str]:

@@ -11,10 +11,9 @@ from clarion.admin.v1 import campaign_draft_pb2 as pb
 from clarion.admin.v1 import campaign_pb2
 
 from ..errors import ConfigError
-from .common import json_option
 from .messages import in_lines, moment, show_one, sources
-from .remote import Admin, admin_options
-from .which_campaign import CAMPAIGN_ID, project_of, project_option
+from .remote import Admin
+from .which_campaign import of_campaign, project_of
 
 __all__ = ["draft"]
 
@@ -27,10 +26,7 @@ def draft() -> None:
 
 
 @draft.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
+@of_campaign
 def show(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """Show the draft of a campaign and its templates."""
     request = pb.GetCampaignDraftRequest(**_key(admin, campaign_id, project))
@@ -48,11 +44,8 @@ def show(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None
 
 
 @draft.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
+@of_campaign
 @click.argument("file", type=click.Path(path_type=Path))
-@project_option
-@json_option
-@admin_options
 def save(*, admin: Admin, campaign_id: int, file: Path, project: str, as_json: bool) -> None:
     """Save what a campaign FILE has for a campaign as its draft."""
     key = _key(admin, campaign_id, project)
@@ -63,10 +56,7 @@ def save(*, admin: Admin, campaign_id: int, file: Path, project: str, as_json: b
 
 
 @draft.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
+@of_campaign
 def publish(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """Make the draft of a campaign its next version."""
     request = pb.PublishCampaignDraftRequest(**_key(admin, campaign_id, project))
@@ -76,10 +66,7 @@ def publish(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> N
 
 
 @draft.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
+@of_campaign
 def discard(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """Delete the draft of a campaign."""
     request = pb.DiscardCampaignDraftRequest(**_key(admin, campaign_id, project))

@@ -8,26 +8,22 @@ import click
 
 from clarion.admin.v1 import campaign_draft_pb2 as pb
 
-from .common import json_option
 from .messages import show_one
 from .preview import json_object
-from .remote import Admin, admin_options
-from .which_campaign import CAMPAIGN_ID, project_of, project_option
+from .remote import Admin
+from .which_campaign import of_campaign, project_of
 
 __all__ = ["test"]
 
 
 @click.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
+@of_campaign
 @click.argument("address")
-@project_option
 @click.option("--draft", is_flag=True, help="Send the draft instead of the current version.")
 @click.option("--locale", default="", help="BCP 47 language tag of the user.")
 @click.option("--timezone", default="", help="IANA time zone of the user.")
 @click.option("--event", default="{}", metavar="JSON|@FILE", help="Event of the trigger.")
 @click.option("--user-data", default="{}", metavar="JSON|@FILE", help="`user.data` of the trigger.")
-@json_option
-@admin_options
 def test(
     *,
     admin: Admin,

@@ -15,7 +15,7 @@ from .common import echo, json_option, run, show_json, table
 from .messages import as_data, in_lines, moment, show_list, show_one, sources
 from .preview import preview
 from .remote import Admin, admin_options
-from .which_campaign import CAMPAIGN_ID, project_of, project_option
+from .which_campaign import CAMPAIGN_ID, of_campaign, project_of
 
 __all__ = ["campaigns"]
 
@@ -111,13 +111,10 @@ def _row(one: pb.Campaign) -> dict[str, object]:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
-@project_option
+@of_campaign
 @click.option(
     "--version", type=CAMPAIGN_ID, metavar="NUMBER", help="Show this version.  [default: the current one]"
 )
-@json_option
-@admin_options
 def show(*, admin: Admin, campaign_id: int, project: str, version: int | None, as_json: bool) -> None:
     """Show a campaign, or a version of it, and its templates."""
     where = project or project_of(admin, campaign_id)
@@ -136,10 +133,7 @@ def _in_full(row: dict[str, object], content: pb.CampaignContent) -> str:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
+@of_campaign
 def versions(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
     """List the versions of a campaign, the newest first."""
     where = project or project_of(admin, campaign_id)
@@ -158,12 +152,9 @@ def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
 
 
 @campaigns.command()
-@click.argument("campaign_id", type=CAMPAIGN_ID)
+@of_campaign
 @click.argument("older", type=CAMPAIGN_ID)
 @click.argument("newer", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
 def compare(*, admin: Admin, campaign_id: int, older: int, newer: int, project: str, as_json: bool) -> None:
     """Show what changed from version OLDER of a campaign to version NEWER."""
     where = project or project_of(admin, campaign_id)
@@ -188,10 +179,7 @@ def _state_command(name: str, method: str, text: str) -> None:
     """Add a command that changes the state of a campaign."""
 
     @campaigns.command(name=name, help=text)
-    @click.argument("campaign_id", type=CAMPAIGN_ID)
-    @project_option
-    @json_option
-    @admin_options
+    @of_campaign
     def change(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None:
         found = _changed(admin, method, campaign_id, project)
         _show(found, as_json=as_json)
@@ -204,11 +192,8 @@ _state_command("release", "ReleaseCampaign", "Make a campaign of a file editable
 
 
 @campaigns.command(name="rollback")
-@click.argument("campaign_id", type=CAMPAIGN_ID)
+@of_campaign
 @click.argument("version", type=CAMPAIGN_ID)
-@project_option
-@json_option
-@admin_options
 def roll_back(*, admin: Admin, campaign_id: int, version: int, project: str, as_json: bool) -> None:
     """Make the content of VERSION the next version of a campaign."""
     found = _changed(admin, "RollBackCampaign", campaign_id, project, version=version)

@@ -39,6 +39,7 @@ __all__ = [
     "as_utc",
     "echo",
     "json_option",
+    "missing",
     "run",
     "show_json",
     "show_result",
@@ -158,9 +159,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         # Not by its class, which errors of a gateway lack.
         for name in error.metadata.keys() & _LISTINGS.keys() if error.reason in _NOT_FOUND else ():
             thing = name.removesuffix("_id").replace("_", " ")
-            hint = f"there is no {thing} {error.metadata[name]}; `{_LISTINGS[name]}` shows them"
-            raise ConfigError(hint) from error
+            raise ConfigError(missing(thing, error.metadata[name], _LISTINGS[name])) from error
         raise
+
+
+def missing(thing: str, name: str, listing: str) -> str:
+    """Return the message for something that does not exist, with the command that lists what does."""
+    return f"{thing} {name} is missing; `{listing}` shows what exists"
 
 
 def as_utc(moment: dt.datetime | None) -> dt.datetime | None:

@@ -157,7 +157,7 @@ async def test_unknown_key_id_is_named(demo: Stack) -> None:
 
     assert (done.code, done.err) == (
         2,
-        f"clarion: there is no key {number}; `clarion keys list` shows them\n",
+        f"clarion: key {number} is missing; `clarion keys list` shows what exists\n",
     )
 
 
@@ -239,7 +239,7 @@ async def test_unknown_delivery_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "deliveries", "show", str(uuid.uuid4()))
 
     assert done.code == 2
-    assert "there is no trigger" in done.err
+    assert "is missing; its ID is in" in done.err
 
 
 async def test_printed_configuration_is_accepted_by_envoy(demo: Stack) -> None:

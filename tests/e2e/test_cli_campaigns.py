@@ -56,7 +56,7 @@ async def test_campaign_is_paused_and_rolled_back(demo: Stack) -> None:
     differs = await clarion(demo.folder, "campaigns", "compare", "511", "1", "2")
     assert differs.out == "campaign_state\n  - active\n  + paused\n", differs.err
     unknown = await clarion(demo.folder, "campaigns", "pause", "99999")
-    assert "there is no campaign 99999; `clarion campaigns list` shows them" in unknown.err
+    assert "campaign 99999 is missing; `clarion campaigns list` shows what exists" in unknown.err
 
 
 _YAML = """

@@ -157,7 +157,7 @@ async def test_suppression_holds_until_it_is_removed(
     assert (project, channel, address, provider, trigger) == ("lists", "email", GONE, "smtp", refused)
     assert "no such mailbox" in " ".join(reason)
     assert show.out.startswith("suppressed: campaign 822 (email) for user-822\n")
-    assert "smtp: not sent after 0 ms: the recipient is suppressed: " in show.out
+    assert "smtp: not sent after 0 ms: the recipient is suppressed because a provider refused it" in show.out
 
     by_reason = ("--all", "--project", "lists", "--provider", "smtp", "--reason", "NO SUCH mailbox")
     dry_run = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--retry", "--dry-run")
@@ -231,7 +231,7 @@ async def test_unknown_project_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "projects", "timezone", "unknown", "UTC")
     assert (done.code, done.err) == (
         2,
-        "clarion: there is no project unknown; `clarion projects list` shows them\n",
+        "clarion: project unknown is missing; `clarion projects list` shows what exists\n",
     )
 
 

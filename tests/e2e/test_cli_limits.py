@@ -103,10 +103,10 @@ async def test_unknown_key_or_project_is_named(demo: Stack) -> None:
     done = await clarion(demo.folder, "keys", "limit", number, "--default")
     assert (done.code, done.err) == (
         2,
-        f"clarion: there is no key {number}; `clarion keys list` shows them\n",
+        f"clarion: key {number} is missing; `clarion keys list` shows what exists\n",
     )
     done = await clarion(demo.folder, "projects", "limit", "unknown", "--default")
     assert (done.code, done.err) == (
         2,
-        "clarion: there is no project unknown; `clarion projects list` shows them\n",
+        "clarion: project unknown is missing; `clarion projects list` shows what exists\n",
     )

@@ -186,7 +186,11 @@ async def check_lists(demo: Stack, made: dict[str, Any], number: str) -> None:
             "https://10.1.2.3/",
             r"url: 10\.1\.2\.3 is not a public address; to allow it, .* \(CLARION_WEBHOOKS_ALLOW",
         ),
-        ("unknown", "https://8.8.8.8/", r"there is no project unknown; `clarion projects list` shows them"),
+        (
+            "unknown",
+            "https://8.8.8.8/",
+            r"project unknown is missing; `clarion projects list` shows what exists",
+        ),
     ],
 )
 def test_invalid_endpoint_is_rejected(demo: Stack, project: str, url: str, problem: str) -> None:
@@ -229,7 +233,7 @@ def test_unknown_endpoint_is_named(demo: Stack, words: str) -> None:
     number = str(uuid.uuid4())
     done = invoked(demo, *words.split(), number)
     assert isinstance(done.exception, ConfigError)
-    assert f"endpoint {number}; `clarion webhooks list` shows them" in str(done.exception)
+    assert f"endpoint {number} is missing; `clarion webhooks list` shows what exists" in str(done.exception)
 
 
 def test_message_that_cannot_be_retried_is_named(demo: Stack) -> None:

@@ -22,7 +22,7 @@ from clarion.admin.v1 import operator_pb2
 from .api import CALLER, REQUEST_ID, Caller
 from .errors import ApiError, NotFromThePortal, PageNotFound, PortalError, SignedOut
 from .forms import CSRF, Form, read_form
-from .pages import NAVIGATION, PAGES, sign_in
+from .pages import FRAMES, NAVIGATION, PAGES, sign_in
 from .portal import Portal
 from .security import Protected, require_same_origin
 from .session import is_csrf_token
@@ -48,7 +48,7 @@ def create_app(settings: PortalSettings) -> ASGIApp:
     routes = [
         Route("/static/{hash}/{name}", portal.static.serve),
         *(Route(path, _open(portal, serve), methods=["GET", "POST"]) for path, serve in sign_in.OPEN_PAGES),
-        *(Route(page.path, _guarded(portal, page), methods=page.methods) for page in PAGES),
+        *(Route(page.path, _guarded(portal, page), methods=page.methods) for page in (*FRAMES, *PAGES)),
     ]
     top: list[BaseRoute] = [
         Route(portal.base, _to_overview(portal)),

@@ -69,6 +69,7 @@ class Form:
         self.errors: dict[str, str] = {}
         self.status = HTTPStatus.OK
         self.reason = ""
+        self._names: Mapping[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
         """Return whether a field was sent."""
@@ -106,10 +107,15 @@ class Form:
         self._start.update(values)
         return self
 
+    def shows(self, name: str) -> bool:
+        """Return whether the form has a field of this name, so that a link can lead to it."""
+        return "." not in name or name in self or name in self._names.values()
+
     def fail(self, field: str, description: str) -> None:
         """Note what is wrong with a field; with an empty name, with the form."""
         if field:
-            self.errors.setdefault(field, description)
+            before = self.errors.get(field)
+            self.errors[field] = f"{before}; {description}" if before else description
         else:
             self.problem = self.problem or description
         if self.status is HTTPStatus.OK:
@@ -120,12 +126,14 @@ class Form:
         self._put[name] = text
 
     @contextmanager
-    def checked(self, lines: Sequence[int] = ()) -> Iterator[None]:
+    def checked(self, lines: Sequence[int] = (), names: Mapping[str, str] | None = None) -> Iterator[None]:
         """Run the block; if the API rejects a call, note why in the form, and continue after the block.
 
         Args:
             lines: The line from which each item of a list was read, for what is wrong with an item.
+            names: The form's names of fields that the API names otherwise.
         """
+        self._names = names or {}
         try:
             yield
         except ApiError as error:
@@ -155,6 +163,8 @@ class Form:
 
     def _name_of(self, field: str) -> str:
         """Return the name that a field of the API has here: without the message that it is in, if any."""
+        if field in self._names:
+            return self._names[field]
         inner = field.partition(".")[2]
         return inner if inner.partition("[")[0] in self else field
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .api import AdminApi
 from .followed import FollowedLists
+from .framed import FramedMessages
 from .oidc import KeptForms, OidcClient
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
@@ -35,6 +36,7 @@ class Portal:
         self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()
         self.followed = FollowedLists()
+        self.framed = FramedMessages()
         self._templates = environment(
             static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,10 +24,14 @@ from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
 
-__all__ = ["ROLES", "Page", "Section", "Visit"]
+__all__ = ["FRAMED", "ROLES", "Page", "Section", "Visit"]
+
+FRAMED = "/framed/"
+"""The beginning of the paths of documents in frames."""
 
 ROLES = ("viewer", "operator", "author", "admin")
 _SHOWN_PROJECTS = 100
+_DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +197,18 @@ class Visit:
         """Return a part of a page, for a live tail."""
         return self.portal.render(template, **values, visit=self)
 
+    def framed(self, html: str) -> str:
+        """Return the address at which a frame of this page loads HTML from outside, for `ui.frame`."""
+        return self.url(FRAMED + self.portal.framed.put(self.caller.secret, html))
+
     def sandboxed(self, html: str) -> Response:
-        """Return HTML from outside, such as the preview of a message, for `ui.frame`."""
+        """Return HTML from outside as the document of a frame, whose links do nothing.
+
+        They open new windows, which the frame may not. Otherwise they would replace the message.
+        """
+        doctype = _DOCTYPE.match(html)
+        start = doctype.end() if doctype else 0
+        html = f'{html[:start]}<base target="_blank">{html[start:]}'
         headers = {"content-security-policy": SANDBOX, "x-frame-options": "SAMEORIGIN"}
         return Response(html, headers=headers, media_type="text/html; charset=utf-8")
 

@@ -8,6 +8,7 @@ from . import (
     audit,
     campaigns,
     deliveries,
+    frames,
     keys,
     operations,
     overview,
@@ -18,7 +19,7 @@ from . import (
     webhooks,
 )
 
-__all__ = ["NAVIGATION", "PAGES"]
+__all__ = ["FRAMES", "NAVIGATION", "PAGES"]
 
 _SUBJECTS = (
     overview,
@@ -37,3 +38,4 @@ _SUBJECTS = (
 
 NAVIGATION: tuple[Section, ...] = tuple(subject.SECTION for subject in _SUBJECTS)
 PAGES: tuple[Page, ...] = tuple(page for subject in (*_SUBJECTS, operations) for page in subject.PAGES)
+FRAMES = frames.FRAMES

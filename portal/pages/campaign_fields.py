@@ -17,9 +17,11 @@ __all__ = [
     "PARTS",
     "SECTION",
     "campaign_key",
+    "campaign_of",
     "campaign_path",
     "campaign_section",
     "draft_of",
+    "template_names",
     "words_of",
 ]
 
@@ -43,6 +45,12 @@ def campaign_key(visit: Visit) -> dict[str, str]:
     return {"project": visit.path("project"), "campaign_id": visit.path("campaign_id")}
 
 
+async def campaign_of(visit: Visit) -> pb.Campaign:
+    """Return the campaign in the URL."""
+    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**campaign_key(visit)))).campaign
+    return found
+
+
 def campaign_path(found: pb.Campaign) -> str:
     """Return the path of a campaign's page."""
     return f"/campaigns/{found.project}/{found.campaign_id}"
@@ -64,6 +72,15 @@ async def draft_of(visit: Visit, key: Mapping[str, str]) -> draft_pb.CampaignDra
             return None
         raise
     return draft
+
+
+def template_names(content: pb.CampaignContent) -> dict[str, str]:
+    """Return the names that the editor has for the fields of templates, by those of the API."""
+    return {
+        f"content.templates[{place}].{part}": f"{one.locale}.{part}"
+        for place, one in enumerate(content.templates)
+        for part, _ in PARTS.get(content.campaign_channel, ())
+    }
 
 
 def words_of(text: str) -> list[str]:

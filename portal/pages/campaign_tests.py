@@ -5,10 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from clarion.admin.v1 import campaign_draft_pb2 as draft_pb
-from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..visit import Page, Visit
-from .campaign_fields import AT, SECTION, campaign_key, campaign_path, campaign_section, draft_of
+from .campaign_fields import AT, SECTION, campaign_key, campaign_of, campaign_path, campaign_section, draft_of
 
 __all__ = ["PAGES"]
 
@@ -31,7 +30,7 @@ async def send_test(visit: Visit) -> Response:
                 )
             )
             return visit.redirect(f"/deliveries/{sent.trigger_id}", "The test is being sent.")
-    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    found = await campaign_of(visit)
     draft = await draft_of(visit, key)
     form.start(content="draft" if draft else "", event='{"random_field": "value"}', user_data="{}")
     channel = (draft or found).content.campaign_channel

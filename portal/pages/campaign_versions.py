@@ -10,7 +10,7 @@ from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..errors import PageNotFound
 from ..visit import Page, Visit
-from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path, campaign_section
+from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_of, campaign_path, campaign_section
 
 __all__ = ["PAGES"]
 
@@ -19,12 +19,10 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 async def version(visit: Visit) -> Response:
     """Show one version of a campaign."""
-    key, number = campaign_key(visit), visit.path("version")
-    if not _VERSION.fullmatch(number):
-        raise PageNotFound
-    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    key, number = campaign_key(visit), _number(visit.path("version"))
+    found = await campaign_of(visit)
     one: pb.CampaignVersion = (
-        await visit.call(pb.GetCampaignVersionRequest(**key, version=number))
+        await visit.call(pb.GetCampaignVersionRequest(**key, version=str(number)))
     ).campaign_version
     return visit.page(
         "campaign_version.html",
@@ -41,10 +39,11 @@ async def version(visit: Visit) -> Response:
 async def compare(visit: Visit) -> Response:
     """Show how two versions of a campaign differ."""
     key = campaign_key(visit)
-    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    found = await campaign_of(visit)
     with_draft = visit.query("newer") == "draft"
-    newer = 0 if with_draft else _number(visit.query("newer"), found.version)
-    older = _number(visit.query("older"), found.version if with_draft else max(newer - 1, 1))
+    newer = 0 if with_draft else _number(visit.query("newer") or str(found.version))
+    before = found.version if with_draft else max(newer - 1, 1)
+    older = _number(visit.query("older") or str(before))
     differences: pb.CompareCampaignVersionsResponse = await visit.call(
         pb.CompareCampaignVersionsRequest(**key, older_version=older, newer_version=newer)
     )
@@ -61,12 +60,10 @@ async def compare(visit: Visit) -> Response:
 
 async def roll_back(visit: Visit) -> Response:
     """Make an earlier version current again."""
-    key, number = campaign_key(visit), visit.path("version")
-    if not _VERSION.fullmatch(number):
-        raise PageNotFound
+    key, number = campaign_key(visit), _number(visit.path("version"))
     if visit.form.is_sent:
         with visit.form.checked():
-            request = pb.RollBackCampaignRequest(**key, version=int(number))
+            request = pb.RollBackCampaignRequest(**key, version=number)
             changed = (await visit.call(request)).campaign
             notice = f"Version {changed.version} has the content of {number}."
             return visit.redirect(campaign_path(changed), notice)
@@ -84,12 +81,12 @@ PAGES = (
 )
 
 
-def _number(text: str, otherwise: int) -> int:
+def _number(text: str) -> int:
     """Return the number of a version in the URL.
 
     Raises:
         PageNotFound: No version can have it.
     """
-    if text and not _VERSION.fullmatch(text):
+    if not _VERSION.fullmatch(text):
         raise PageNotFound
-    return int(text) if text else otherwise
+    return int(text)

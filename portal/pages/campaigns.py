@@ -13,7 +13,7 @@ from ..errors import PageNotFound
 from ..forms import Form
 from ..visit import Page, Visit
 from . import campaign_editor, campaign_tests, campaign_versions
-from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_path, draft_of, words_of
+from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_of, campaign_path, draft_of, words_of
 
 __all__ = ["PAGES", "SECTION"]
 
@@ -26,18 +26,18 @@ _ACTIONS: Mapping[str, tuple[Any, str, str]] = {
     "pause": (
         pb.PauseCampaignRequest,
         "paused",
-        "The campaign rejects triggers within a second. Waiting messages are still sent.",
+        "It rejects triggers at once. Waiting messages are still sent.",
     ),
-    "resume": (pb.ResumeCampaignRequest, "resumed", "The campaign accepts triggers again."),
+    "resume": (pb.ResumeCampaignRequest, "resumed", "It accepts triggers within a second."),
     "archive": (
         pb.ArchiveCampaignRequest,
         "archived",
-        "The campaign rejects triggers and is hidden from the list. Waiting messages are still sent.",
+        "It rejects triggers and is hidden from the list. Waiting messages are still sent.",
     ),
     "release": (
         pb.ReleaseCampaignRequest,
         "released",
-        "The campaign can then be edited here. Its file replaces it only with `apply --overwrite`.",
+        "It can then be edited here. Applying its file again is refused without --overwrite.",
     ),
 }
 
@@ -67,7 +67,7 @@ async def list_campaigns(visit: Visit) -> Response:
 async def campaign(visit: Visit) -> Response:
     """Show a campaign and its versions."""
     key = campaign_key(visit)
-    found: pb.Campaign = (await visit.call(pb.GetCampaignRequest(**key))).campaign
+    found = await campaign_of(visit)
     versions: pb.ListCampaignVersionsResponse = await visit.call(
         pb.ListCampaignVersionsRequest(**key, page_size=_VERSIONS, page_token=visit.query("page"))
     )
@@ -103,7 +103,8 @@ async def new_campaign(visit: Visit) -> Response:
     """Create a campaign with a first template; the editor has the rest."""
     form = visit.form
     if form.is_sent:
-        with form.checked():
+        names = {f"content.templates[0].{part}": part for part in ("subject", "title", "text")}
+        with form.checked(names=names):
             content = pb.CampaignContent(
                 display_name=form["display_name"],
                 campaign_channel=form["campaign_channel"],
@@ -112,10 +113,15 @@ async def new_campaign(visit: Visit) -> Response:
                 templates=[_first_template(form)],
             )
             request = pb.CreateCampaignRequest(
-                project=form["project"], campaign_id=form["campaign_id"], content=content
+                project=form["project"],
+                campaign_id=form["campaign_id"],
+                content=content,
+                campaign_state=form["campaign_state"],
             )
             made = (await visit.call(request)).campaign
             notice = f"Campaign {made.campaign_id} accepts triggers within a second."
+            if made.campaign_state == "paused":
+                notice = f"Campaign {made.campaign_id} rejects triggers until you resume it."
             return visit.redirect(campaign_path(made), notice)
     first = visit.projects[0] if visit.projects else ""
     form.start(project=visit.project or first, campaign_channel="email")

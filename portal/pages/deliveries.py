@@ -1,4 +1,4 @@
-"""Deliveries: search, one delivery, dead letters, retry and cancel."""
+"""Deliveries: search, dead letters, retry and cancel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..errors import PageNotFound
 from ..live import LiveRow
 from ..visit import Page, Section, Visit
 from ..words import word_of
+from .delivery import DELIVERY_PAGES
 
 __all__ = ["PAGES", "SECTION"]
 
@@ -32,8 +33,6 @@ _ACTIONS: Mapping[str, tuple[Callable[..., Message], str, str]] = {
     "retry": (pb.RetryDeliveriesRequest, "retried", "dead letter"),
     "cancel": (pb.CancelDeliveriesRequest, "cancelled", "waiting trigger"),
 }
-_STATES_OF: Mapping[str, tuple[str, ...]] = {"retry": ("", "dead"), "cancel": ("", "pending", "retrying")}
-"""The states in the filter with which to offer an action: with others, it would change what is not listed."""
 
 
 async def list_deliveries(visit: Visit) -> Response:
@@ -57,8 +56,8 @@ async def list_deliveries(visit: Visit) -> Response:
         channels=_options(campaign_pb2.Channel),
         word=word_of,
         bulk=bulk,
-        can_retry=_offers(visit, "retry"),
-        can_cancel=_offers(visit, "cancel"),
+        can_retry=visit.can(pb.RetryDeliveriesRequest, visit.project),
+        can_cancel=visit.can(pb.CancelDeliveriesRequest, visit.project),
     )
 
 
@@ -72,26 +71,6 @@ async def follow_deliveries(visit: Visit) -> Response:
         ]
 
     return visit.tail(_list_request(visit, _FOLLOWED), rows)
-
-
-async def delivery(visit: Visit) -> Response:
-    """Show one delivery with its history."""
-    found: pb.DeliveryDetail = (
-        await visit.call(pb.GetDeliveryRequest(trigger_id=visit.path("trigger_id")))
-    ).delivery
-    state = word_of(found.summary, "state")
-    return visit.page(
-        "delivery.html",
-        f"Delivery to {found.summary.external_id}",
-        crumbs=[SECTION],
-        one=found.summary,
-        detail=found,
-        word=word_of,
-        can_retry=state in ("dead", "suppressed")
-        and visit.can(pb.RetryDeliveriesRequest, found.summary.project),
-        can_cancel=state in ("pending", "retrying")
-        and visit.can(pb.CancelDeliveriesRequest, found.summary.project),
-    )
 
 
 async def change_one(visit: Visit) -> Response:
@@ -144,14 +123,14 @@ async def dead_letters(visit: Visit) -> Response:
     found: pb.ListDeadLetterGroupsResponse = await visit.call(
         pb.ListDeadLetterGroupsRequest(project=visit.project)
     )
-    return visit.page("dead_letters.html", "Dead letters", crumbs=[SECTION], found=found)
+    return visit.page("dead_letters.html", "Dead letters", found=found)
 
 
 PAGES = (
     Page("/deliveries", list_deliveries),
     Page("/live/deliveries", follow_deliveries),
     Page("/deliveries/all/{action}", change_all, has_form=True),
-    Page("/deliveries/{trigger_id}", delivery),
+    *DELIVERY_PAGES,
     Page("/deliveries/{trigger_id}/{action}", change_one, has_form=True),
     Page("/dead-letters", dead_letters),
 )
@@ -168,12 +147,6 @@ def _list_request(visit: Visit, size: int) -> pb.ListDeliveriesRequest:
     elif wanted:
         request.external_id = wanted
     return request
-
-
-def _offers(visit: Visit, action: str) -> bool:
-    """Return whether to offer an action for all deliveries that match the filters in the URL."""
-    request: Any = _ACTIONS[action][0]
-    return visit.query("state") in _STATES_OF[action] and visit.can(request, visit.project)
 
 
 def _unchanged(action: str) -> str:

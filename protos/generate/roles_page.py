@@ -22,8 +22,8 @@ one project. Each role includes those before it:
 
 | role | allows |
 |---|---|
-| `viewer` | to read everything except secrets |
-| `operator` | also to retry and cancel deliveries, and to change suppressions |
+| `viewer` | to read everything except secrets and the messages of deliveries |
+| `operator` | also to read messages, to retry and cancel deliveries, and to change suppressions |
 | `author` | also to change campaigns |
 | `admin` | also to manage keys, webhooks, projects and operators |
 

@@ -15,6 +15,7 @@ from ..domain.campaign import Campaign, RetryPolicy, SendWindow, Template, Undef
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import check_rules
 from ..templates.check import check_templates
+from ..templates.faults import UNSUBSCRIBE, TemplateFault
 from .paging import etag_of
 from .recipients import channel_named
 
@@ -23,6 +24,7 @@ __all__ = [
     "changed_fields",
     "content_message",
     "etag_of_campaign",
+    "fault_violation",
     "field_texts",
     "state_of",
     "to_campaign",
@@ -204,18 +206,28 @@ def _problems(
     ]
     if len(set(campaign.providers)) < len(campaign.providers):
         found.append(Violation("content.providers", "names a provider twice", "ALREADY_USED"))
-    if len(campaign.templates) < len(content.templates):
-        found.append(Violation("content.templates", "has a locale twice", "ALREADY_USED"))
+    locales = [_locale(one.locale) for one in content.templates]
+    found += [
+        Violation(f"content.templates[{place}].locale", "is that of another template, too", "ALREADY_USED")
+        for place, locale in enumerate(locales)
+        if locale in locales[:place]
+    ]
     if not campaign.templates:
         found.append(Violation("content.templates", "needs at least the locale default", "REQUIRED"))
     found += [
         Violation(_field_of(problem), problem.partition(": ")[2] or problem, "INVALID_FORMAT")
         for problem in spec.campaign_problems(campaign)
     ]
-    found += [
-        Violation("content.templates", problem, "INVALID_FORMAT") for problem in check_templates(campaign)
-    ]
-    return found
+    return found + [fault_violation(fault, content) for fault in check_templates(campaign)]
+
+
+def fault_violation(fault: TemplateFault, content: pb.CampaignContent) -> Violation:
+    """Return the fault of a template as a violation of the field of the content that has it."""
+    if fault.part == UNSUBSCRIBE:
+        return Violation(f"content.{UNSUBSCRIBE}", fault.problem, "INVALID_FORMAT")
+    place = [_locale(one.locale) for one in content.templates].index(fault.locale)
+    # With the name of the locale, because a file has locales instead of places.
+    return Violation(f"content.templates[{place}].{fault.part}", str(fault), "INVALID_FORMAT")
 
 
 def _field_of(problem: str) -> str:

@@ -70,7 +70,7 @@ def _checked(
     seen: set[int] = set()
     for place, one in enumerate(request.campaigns):
         number = int(one.campaign_id)
-        state = CampaignState(one.campaign_state) if one.campaign_state else CampaignState.ACTIVE
+        state = CampaignState(one.campaign_state or CampaignState.ACTIVE)
         empty = Campaign(project_id, number, "", Channel.EMAIL, (), state=state)
         here = f"campaigns[{place}]"
         if number > MAX_CAMPAIGN_ID:

@@ -87,11 +87,11 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
         async with changing(self.pool, call) as change:
             project = await call.project(change.connection, request.project)
             number = number_of(request)
-            empty = Campaign(project.id, number, "", Channel.EMAIL, ())
+            state = CampaignState(request.campaign_state or CampaignState.ACTIVE)
+            empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
             wanted = to_campaign(request, empty, providers)
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
-                taken = f"Project {project.name} already has a campaign {number}; choose another ID."
-                raise ResourceExists(taken)
+                raise ResourceExists(f"Project {project.name} has already a campaign {number}.")
             made = await reread(change.connection, wanted)
             await record(change, "campaign.create", project, None, made)
         return pb.CreateCampaignResponse(campaign=campaign_message(made, project.name))
@@ -166,7 +166,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
                 campaign = to_campaign(request, current, None)
             elif campaign is None:
                 raise CampaignNotFound.of(request.campaign_id)
-        return await self._previews.render(campaign, request, project.timezone)
+        return await self._previews.sample(campaign, request, project.timezone)
 
     async def _set_state(
         self, request: Any, call: AdminCall, action: str, state: CampaignState, *, archived: bool = False

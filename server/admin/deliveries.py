@@ -1,4 +1,4 @@
-"""DeliveryService of the admin API: reads."""
+"""DeliveryService of the admin API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from ..store.records.waiting import find_lane_waits, find_suppression_paused, fi
 from .call import AdminCall
 from .delivery_changes import DeliveryChanges
 from .delivery_filters import admin_filter
+from .delivery_messages import delivery_message_of
 from .paging import page_start, page_token
+from .previews import Previews
 from .webhook_messages import message_of
 
 __all__ = ["DeliveryServicer"]
@@ -44,6 +46,7 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self._pool = pool
+        self._previews = Previews()
 
     async def ListDeliveries(  # noqa: N802 - gRPC's name
         self, request: pb.ListDeliveriesRequest, call: AdminCall
@@ -114,6 +117,12 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
             paused_suppressions=sorted(paused & {attempt.provider for attempt in found.attempts}),
         )
         return pb.GetDeliveryResponse(delivery=detail)
+
+    async def GetDeliveryMessage(  # noqa: N802 - gRPC's name
+        self, request: pb.GetDeliveryMessageRequest, call: AdminCall
+    ) -> pb.GetDeliveryMessageResponse:
+        """Return the message of one delivery, rendered again."""
+        return await delivery_message_of(self._pool, self._previews, request, call)
 
     async def ListDeadLetterGroups(  # noqa: N802 - gRPC's name
         self, request: pb.ListDeadLetterGroupsRequest, call: AdminCall

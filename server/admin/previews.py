@@ -1,4 +1,4 @@
-"""Renders previews of campaigns in a thread, so that an expensive template does not delay other calls."""
+"""Renders messages for people in a thread, so that an expensive template does not delay other calls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..channels import CHANNELS
 from ..channels.base import Message
+from ..channels.push import Push
 from ..domain.campaign import Campaign
 from ..domain.delivery_errors import DeliveryError
 from ..domain.json_limits import MAX_DEPTH, exceeds_depth
@@ -18,22 +20,24 @@ from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
 from ..errors import InvalidRequest, Overloaded, Violation
 from ..intake.timezones import timezone_problem
+from ..templates.faults import PartError
 from ..templates.limits import Cost
 from ..templates.render import Renderer, chosen_locale
+from .campaign_content import fault_violation
 
-__all__ = ["Previews"]
+__all__ = ["Previews", "shown_parts"]
 
 _MAX_WAITING = 4
 
 
 class Previews:
-    """Renders one preview at a time, each within the CPU time that a message may take."""
+    """Renders one message at a time, each within the CPU time that a message may take."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
         self._waiting = 0
 
-    async def render(
+    async def sample(
         self, campaign: Campaign, request: pb.PreviewCampaignRequest, timezone: str
     ) -> pb.PreviewCampaignResponse:
         """Return the message of a sample trigger.
@@ -45,21 +49,60 @@ class Previews:
 
         Raises:
             InvalidRequest: The sample data is invalid, or a template cannot be rendered with it.
-            Overloaded: Too many previews wait.
+            Overloaded: Too many messages wait.
         """
         trigger = _sample(campaign, request)
+        try:
+            message, cost = await self.render(campaign, trigger, timezone)
+        except DeliveryError as error:
+            violation = Violation("", str(error), "INVALID_FORMAT")
+            if isinstance(error, PartError) and request.HasField("content"):
+                violation = fault_violation(error.fault, request.content)
+            raise InvalidRequest([violation]) from error
+        return pb.PreviewCampaignResponse(
+            chosen_locale=chosen_locale(campaign, trigger.locale),
+            cpu_milliseconds=cost.seconds * 1000,
+            **shown_parts(message),
+        )
+
+    async def render(self, campaign: Campaign, trigger: Trigger, timezone: str) -> tuple[Message, Cost]:
+        """Return the message of a trigger, and what rendering it cost.
+
+        Args:
+            campaign: The campaign, with its templates.
+            trigger: The trigger.
+            timezone: The time zone of users without one.
+
+        Raises:
+            DeliveryError: It cannot be rendered.
+            Overloaded: Too many messages wait.
+        """
         if self._waiting >= _MAX_WAITING:
             raise Overloaded
         self._waiting += 1
         try:
-            message, cost = await asyncio.get_running_loop().run_in_executor(
+            return await asyncio.get_running_loop().run_in_executor(
                 self._thread, _rendered, campaign, trigger, timezone
             )
-        except DeliveryError as error:
-            raise InvalidRequest([Violation("content.templates", str(error), "INVALID_FORMAT")]) from error
         finally:
             self._waiting -= 1
-        return _response(campaign, trigger, message, cost)
+
+
+def shown_parts(message: Message) -> dict[str, Any]:
+    """Return the fields of a response that shows a message."""
+    segments = message.segments
+    return {
+        **{name: getattr(message, name, "") for name in ("subject", "html", "title", "unsubscribe_url")},
+        "text": getattr(message, "text", "") or getattr(message, "body", ""),
+        "sms_segments": segments.count if segments else 0,
+        "sms_encoding": segments.encoding if segments else "",
+        "push_payload": _payload(message) if isinstance(message, Push) else "",
+    }
+
+
+def _payload(push: Push) -> str:
+    payload = {"title": push.title, "body": push.body, "data": push.data}
+    return json.dumps(payload, ensure_ascii=False, indent=2)
 
 
 def _rendered(campaign: Campaign, trigger: Trigger, timezone: str) -> tuple[Message, Cost]:
@@ -110,20 +153,3 @@ def _object_violations(field: str, text: str) -> list[Violation]:
     except ValueError as error:
         return [Violation(field, f"is not valid JSON: {error}", "MALFORMED_JSON")]
     return [] if isinstance(value, dict) else [Violation(field, "must be a JSON object", "WRONG_TYPE")]
-
-
-def _response(
-    campaign: Campaign, trigger: Trigger, message: Message, cost: Cost
-) -> pb.PreviewCampaignResponse:
-    segments = message.segments
-    text = getattr(message, "text", "") or getattr(message, "body", "")
-    return pb.PreviewCampaignResponse(
-        chosen_locale=chosen_locale(campaign, trigger.locale),
-        subject=getattr(message, "subject", ""),
-        text=text,
-        html=getattr(message, "html", ""),
-        title=getattr(message, "title", ""),
-        sms_segments=segments.count if segments else 0,
-        sms_encoding=segments.encoding if segments else "",
-        cpu_milliseconds=cost.seconds * 1000,
-    )

@@ -90,7 +90,7 @@ def _no_campaign_problems(_campaign: Campaign) -> list[str]:
     return []
 
 
-def _no_template_problems(_template: Template) -> list[str]:
+def _no_template_problems(_template: Template) -> list[tuple[str, str]]:
     return []
 
 
@@ -112,8 +112,8 @@ class ChannelSpec:
     has_unsubscribe_url: bool = False
     campaign_problems: Callable[[Campaign], list[str]] = _no_campaign_problems
     """Return the problems of a campaign of the channel, such as a missing sender."""
-    template_problems: Callable[[Template], list[str]] = _no_template_problems
-    """Return the problems of a template, such as parts that exclude each other."""
+    template_problems: Callable[[Template], list[tuple[str, str]]] = _no_template_problems
+    """Return the problems of a template, such as parts that exclude each other, each with its part."""
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ def _campaign_problems(campaign: Campaign) -> list[str]:
     return [f"sender: {problem}"] if problem else []
 
 
-def _template_problems(template: Template) -> list[str]:
-    return (
-        ["set html or mjml, not both: MJML is converted to HTML"] if template.html and template.mjml else []
-    )
+def _template_problems(template: Template) -> list[tuple[str, str]]:
+    if template.html and template.mjml:
+        return [("mjml", "set html or mjml, not both: MJML is converted to HTML")]
+    return []
 
 
 CHANNEL = ChannelSpec(

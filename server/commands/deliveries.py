@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -12,11 +12,13 @@ from clarion.admin.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2 as client_pb
 
 from ..domain.delivery import AttemptOutcome, DeliveryState
+from ..domain.trace import trace_id
 from ..domain.waiting import Reason
 from ..errors import ConfigError, DeliveryNotFound, RequestError
 from .common import WordChoice, echo, json_option, show_json
 from .delivery_changes import cancel, retry
 from .delivery_filters import delivery_filters, filter_fields
+from .delivery_message import message
 from .messages import as_data, enum_name, moment, show_list, word
 from .remote import Admin, admin_options
 
@@ -41,7 +43,7 @@ def deliveries() -> None:
     """Show, cancel and retry deliveries."""
 
 
-for _command in (retry, cancel):
+for _command in (message, retry, cancel):
     deliveries.add_command(_command)
 
 
@@ -58,29 +60,38 @@ def show(*, admin: Admin, trigger_id: uuid.UUID, as_json: bool) -> None:
         if error.reason != DeliveryNotFound.reason:
             raise
         raise ConfigError(
-            f"there is no trigger {trigger_id}; its ID is in the response's x-trigger-id header"
+            f"trigger {trigger_id} is missing; its ID is in the response's x-trigger-id header"
         ) from error
     if as_json:
         show_json(as_data(found))
         return
+    for line in _history(found):
+        echo(line)
+
+
+def _history(found: pb.DeliveryDetail) -> Iterator[str]:
+    """Yield what there is to say about a delivery."""
     one = found.summary
-    echo(f"{word(one, 'state')}: campaign {one.campaign_id} ({word(one, 'channel')}) for {one.external_id}")
-    for note in _tests(one):
-        click.echo(note)
-    with_key = f" with the API key {found.key_id}" if found.key_id else ""
-    click.echo(f"accepted {moment(one.accept_time)}{with_key}")
+    yield f"{word(one, 'state')}: campaign {one.campaign_id} ({word(one, 'channel')}) for {one.external_id}"
+    yield from _tests(one)
+    name = f" ({found.key_name})" if found.key_name else ""
+    with_key = f" with the API key {found.key_id}{name}" if found.key_id else ""
+    yield f"accepted {moment(one.accept_time)}{with_key}"
+    if found.traceparent:
+        yield f"trace ID {trace_id(found.traceparent)}"
     if found.HasField("send_at"):
-        click.echo(f"scheduled for {moment(found.send_at)}")
-    for attempt in found.attempts:
-        echo(_attempt_row(attempt))
+        yield f"scheduled for {moment(found.send_at)}"
+    yield from map(_attempt_row, found.attempts)
     if found.HasField("waiting"):
         waiting = found.waiting
         until = f" until {moment(waiting.until)}" if waiting.HasField("until") else ""
-        echo(f"waiting{until}: {waiting.detail}")
-    for name in found.paused_suppressions:
-        echo(f"{name} refuses too many recipients, so suppression is paused; see the dispatcher's log")
+        yield f"waiting{until}: {waiting.detail}"
+    for provider in found.paused_suppressions:
+        yield f"{provider} refuses too many recipients, so suppression is paused; see the dispatcher's log"
     if found.HasField("cancel_time"):
-        click.echo(f"cancelled {moment(found.cancel_time)}")
+        yield f"cancelled {moment(found.cancel_time)}"
+    for event in reversed(found.webhook_messages):
+        yield f"webhook {event.webhook_id}: {moment(event.create_time)} {event.type}: {event.message_state}"
 
 
 def _tests(one: pb.DeliverySummary) -> list[str]:

@@ -39,7 +39,7 @@ class Role(enum.StrEnum):
     """What an operator may do. Each role includes those before it."""
 
     VIEWER = "viewer"
-    """Read everything except secrets."""
+    """Read everything except secrets and the messages of deliveries."""
     OPERATOR = "operator"
     """Also retry and cancel deliveries, and change suppressions."""
     AUTHOR = "author"

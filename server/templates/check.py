@@ -16,16 +16,8 @@ from ..channels import CHANNELS
 from ..domain.campaign import Campaign, Undefined
 from ..domain.delivery_errors import RenderError
 from . import mjml
-from .environment import (
-    UNSUBSCRIBE,
-    TemplateEnvironment,
-    describe,
-    environment_for,
-    is_html,
-    part_label,
-    part_sources,
-    render_text,
-)
+from .environment import TemplateEnvironment, environment_for, is_html, part_sources, render_text
+from .faults import UNSUBSCRIBE, TemplateFault, fault_of
 from .filter_limits import argument_problem
 from .limits import MAX_SECONDS, Budget, Recipient
 from .unsubscribe import checked_url
@@ -71,55 +63,56 @@ _NO_DATA: Mapping[str, object] = {}
 _SAMPLES = (_NO_DATA, _AnyData(sample="sample"))
 
 
-def check_templates(campaign: Campaign) -> list[str]:
-    """Return all faults of a campaign's templates, each with its locale, part, line and column."""
-    faults = []
+def check_templates(campaign: Campaign) -> list[TemplateFault]:
+    """Return all faults of a campaign's templates."""
+    faults: list[TemplateFault] = []
     spec = CHANNELS[campaign.channel]
     for locale, template in campaign.templates.items():
-        faults += [f"{locale}: {problem}" for problem in spec.template_problems(template)]
+        faults += [TemplateFault(locale, part, text) for part, text in spec.template_problems(template)]
         if not any(getattr(template, part).strip() for part in spec.bodies):
-            faults.append(f"{locale}: {' or '.join(spec.bodies)} is missing: every message would be empty")
+            cause = f"every message would be empty; set {' or '.join(spec.bodies)}"
+            faults.append(TemplateFault(locale, spec.bodies[0], cause))
         for part, source in part_sources(campaign, template):
             faults += _faults(locale, part, source)
     return faults + (_unsubscribe_faults(campaign) if campaign.unsubscribe_url else [])
 
 
-def _unsubscribe_faults(campaign: Campaign) -> list[str]:
+def _unsubscribe_faults(campaign: Campaign) -> list[TemplateFault]:
     if not CHANNELS[campaign.channel].has_unsubscribe_url:
-        return [f"{UNSUBSCRIBE}: only email campaigns can have one"]
+        return [TemplateFault("", UNSUBSCRIBE, "only email campaigns can have one")]
     source = campaign.unsubscribe_url
     faults = _faults("", UNSUBSCRIBE, source)
     constant = "{{" not in source and "{%" not in source
-    return faults or (_problem(UNSUBSCRIBE, checked_url, source) if constant else [])
+    return faults or (_problem("", UNSUBSCRIBE, checked_url, source) if constant else [])
 
 
-def _faults(locale: str, part: str, source: str) -> list[str]:
-    faults = [describe(locale, part, fault) for fault in _liquid_faults(part, source)]
+def _faults(locale: str, part: str, source: str) -> list[TemplateFault]:
+    faults = [fault_of(locale, part, fault) for fault in _liquid_faults(part, source)]
     return _mjml_faults(locale, source) if part == "mjml" and not faults else faults
 
 
-def _problem(part: str, check: Callable[[str], object], text: str) -> list[str]:
-    """Run a check. Return its error, prefixed with the part, or an empty list if it passes."""
+def _problem(locale: str, part: str, check: Callable[[str], object], text: str) -> list[TemplateFault]:
+    """Run a check of a part. Return its error as a fault, or an empty list if it passes."""
     try:
         check(text)
     except RenderError as error:
-        return [f"{part}: {error}"]
+        return [TemplateFault(locale, part, str(error))]
     return []
 
 
-def _mjml_faults(locale: str, source: str) -> list[str]:
+def _mjml_faults(locale: str, source: str) -> list[TemplateFault]:
     """Render the template twice, without data and with sample data, and check the resulting MJML.
 
     A template that cannot be rendered with either is not checked: its faults appear when a message is sent.
     """
     template = environment_for("mjml", Undefined.EMPTY).from_string(source)
-    faults: dict[str, None] = {}  # in order, without duplicates
+    faults: dict[TemplateFault, None] = {}  # in order, without duplicates
     for sample in _SAMPLES:
         try:
             text = render_text(template, sample, Recipient(), Budget(MAX_SECONDS))
         except Exception:  # noqa: S112 - the sample does not fit this template
             continue
-        faults |= dict.fromkeys(_problem(part_label(locale, "mjml"), mjml.check, text))
+        faults |= dict.fromkeys(_problem(locale, "mjml", mjml.check, text))
     return list(faults)
 
 

@@ -12,12 +12,7 @@ from types import MappingProxyType
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined, Mode, Tag, Token, TokenStream
 from liquid import Undefined as EmptyUndefined
 from liquid.ast import Node
-from liquid.exceptions import (
-    FilterItemTypeError,
-    LiquidError,
-    LocalNamespaceLimitError,
-    OutputStreamLimitError,
-)
+from liquid.exceptions import LiquidError
 from liquid.lex import _tokenize_template
 from liquid.undefined import UNDEFINED
 
@@ -39,18 +34,12 @@ from .tags import TAGS
 from .tokens import TemplateRules
 
 __all__ = [
-    "UNSUBSCRIBE",
     "TemplateEnvironment",
-    "describe",
     "environment_for",
     "is_html",
-    "part_label",
     "part_sources",
     "render_text",
 ]
-
-UNSUBSCRIBE = "unsubscribe_url"
-"""The part that is a field of the campaign. All other parts are fields of its templates."""
 
 
 class _StrictUndefined(FalsyStrictUndefined):
@@ -171,33 +160,3 @@ def render_text(
     budget.loops = max(budget.loops, context.iterations)
     budget.output = max(budget.output, len(text.encode()))
     return text
-
-
-def part_label(locale: str, part: str) -> str:
-    """Return how errors refer to a part, such as `pt-br subject`."""
-    return part if part == UNSUBSCRIBE else f"{locale} {part}"
-
-
-def describe(locale: str, part: str, error: LiquidError) -> str:
-    """Return an error as text: its part, its position and its cause, without data of the user."""
-    return f"{part_label(locale, part)}{_position(error)}: {_cause(error)}"
-
-
-def _cause(error: LiquidError) -> object:
-    match error:
-        case FilterItemTypeError():
-            return "an item of the array has no such property"
-        case OutputStreamLimitError():
-            return f"longer than {MAX_OUTPUT >> 20} MiB"
-        case LocalNamespaceLimitError():
-            return f"its variables take more than {MAX_VARIABLES >> 20} MiB"
-    return error.message
-
-
-def _position(error: LiquidError) -> str:
-    """Return `, line L, column C` if the error has a position."""
-    try:
-        context = error.context()
-    except ValueError:  # beyond the end of the source
-        return ", at the end"
-    return f", line {context[0]}, column {context[1] + 1}" if context else ""

@@ -17,7 +17,8 @@ from ..domain.delivery_errors import RenderError
 from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.trigger import Trigger
 from .check import check_templates
-from .environment import UNSUBSCRIBE, describe, environment_for, part_label, part_sources, render_text
+from .environment import environment_for, part_sources, render_text
+from .faults import UNSUBSCRIBE, PartError, TemplateFault, fault_of
 from .limits import MAX_SECONDS, Budget, Cost, Recipient, TimeLimitError
 from .locales import best_match, same_language
 from .mjml import to_html
@@ -28,7 +29,7 @@ __all__ = ["Renderer", "TooSlow", "check_templates", "chosen_locale"]
 _decode = msgspec.json.Decoder().decode
 
 
-class TooSlow(RenderError):
+class TooSlow(PartError):
     """Rendering takes more CPU time than it may."""
 
 
@@ -52,14 +53,14 @@ class _Compiled:
                 budget.check()  # a conversion cannot be interrupted, but what follows it can
             return text
         except TimeLimitError as error:
-            raise TooSlow(describe(self.locale, part, error)) from error
+            raise TooSlow(fault_of(self.locale, part, error)) from error
         except LiquidError as error:
-            raise RenderError(describe(self.locale, part, error)) from error
+            raise PartError(fault_of(self.locale, part, error)) from error
         except RenderError as error:
-            raise RenderError(f"{part_label(self.locale, part)}: {error}") from error
+            raise PartError(TemplateFault(self.locale, part, str(error))) from error
         except Exception as error:  # from a filter; its text may quote the user's data
-            label = part_label(self.locale, part)
-            raise RenderError(f"{label}: {type(error).__name__} in a filter or tag") from error
+            cause = f"{type(error).__name__} in a filter or tag"
+            raise PartError(TemplateFault(self.locale, part, cause)) from error
 
 
 class Renderer:
@@ -160,7 +161,7 @@ def _compile(campaign: Campaign, locale: str) -> _Compiled:
         try:
             compiled[part] = environment_for(part, campaign.undefined).from_string(source)
         except LiquidError as error:
-            raise RenderError(describe(chosen, part, error)) from error
+            raise PartError(fault_of(chosen, part, error)) from error
     return _Compiled(chosen, _formatting_locale(chosen, locale), compiled)
 
 

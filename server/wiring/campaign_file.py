@@ -187,7 +187,7 @@ def _problems(campaign: Campaign, providers: Mapping[str, Provider] | None) -> l
         problems.append("templates is empty; add at least the locale 'default'")
     if campaign.window and campaign.window.opens == campaign.window.closes:
         problems.append("send_window: opens and closes are equal; omit send_window to send at any time")
-    return problems + check_templates(campaign)
+    return problems + [str(fault) for fault in check_templates(campaign)]
 
 
 def _provider_problems(campaign: Campaign, providers: Mapping[str, Provider] | None) -> list[str]:

@@ -17,7 +17,7 @@ from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
 
 
-async def create(page: Page, stack: Stack) -> str:
+async def create(page: Page, stack: Stack, *, paused: bool = False) -> str:
     """Create an email campaign of the project demo; return its number."""
     number = str(uuid.uuid4().int % 10**9 + 1000)
     await page.goto(f"{stack.url}/portal/campaigns/new?project=demo")
@@ -28,6 +28,7 @@ async def create(page: Page, stack: Stack) -> str:
     await page.get_by_label("Sender").fill("Shop <shop@example.com>")
     await page.get_by_label("Subject, for email").fill("Hello")
     await page.get_by_label("Text", exact=True).fill("Hello {{ event.random_field }}")
+    await page.get_by_label("Create it paused").set_checked(paused)
     await page.get_by_role("button", name="Create campaign").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(f"Campaign {number}: Welcome")
     return number
@@ -41,7 +42,11 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     text = page.get_by_label("Plain text")
     await text.fill("Broken {% if %}")
     await page.get_by_role("button", name="Publish").click()
-    await expect(page.get_by_text("line 1")).not_to_have_count(0)
+    error = page.locator('[id="error-default.text"]')
+    await expect(error).to_contain_text("default text, line 1, column 11")
+    await expect(text).to_have_attribute("aria-invalid", "true")
+    await page.get_by_role("alert").get_by_role("link", name="default.text").click()
+    await expect(text).to_be_focused()
     await expect(text).to_have_value("Broken {% if %}")
     await check_page(page)
     await text.fill("Changed {{ event.random_field }} <script>alert(1)</script>")
@@ -88,6 +93,17 @@ async def delivered(stack: Stack, number: str) -> str:
     return (await stack.delivered("email", answer.headers["x-trigger-id"])).read_text()
 
 
+async def test_campaign_is_created_paused(page: Page, stack: Stack) -> None:
+    number = await create(page, stack, paused=True)
+    await expect(page.get_by_role("status")).to_have_text(
+        f"Campaign {number} rejects triggers until you resume it."
+    )
+    await page.get_by_role("link", name="Resume").click()
+    await page.get_by_role("button", name="Resume it").click()
+    await expect(page.get_by_role("status")).to_have_text(f"Campaign {number} was resumed.")
+    assert "Hello value" in await delivered(stack, number)
+
+
 async def test_campaign_is_paused_and_archived(page: Page, stack: Stack) -> None:
     number = await create(page, stack)
     await page.get_by_role("link", name="Pause").click()
@@ -107,30 +123,6 @@ async def test_campaign_is_paused_and_archived(page: Page, stack: Stack) -> None
     await expect(page.get_by_role("cell", name=number)).to_have_count(1)
     await page.goto(f"{stack.url}/portal/campaigns")
     await expect(page.get_by_role("cell", name=number)).to_have_count(0)
-
-
-async def test_locale_is_added_in_the_editor(page: Page, stack: Stack) -> None:
-    number = await create(page, stack)
-    await page.goto(f"{stack.url}/portal/campaigns/demo/{number}/edit")
-    new, preview = page.get_by_label("Add a locale"), page.get_by_role("button", name="Preview")
-    await new.fill("no locale")
-    await preview.click()
-    await expect(page.get_by_text("Enter a tag such as de or pt-BR.")).not_to_have_count(0)
-    await new.fill("de")
-    await preview.click()
-    added = page.get_by_role("group", name="Template de", exact=True)
-    await expect(added).to_be_in_viewport()
-    await expect(new).to_have_value("")
-    await check_page(page)
-    await added.get_by_label("Subject").fill("Hallo")
-    await added.get_by_label("Plain text").fill("Guten Tag {{ event.random_field }}")
-    await page.get_by_label("Locale", exact=True).fill("de-AT")
-    await preview.click()
-    await expect(page.get_by_role("heading", name="Preview")).to_be_in_viewport()
-    await expect(page.get_by_text("Guten Tag value")).to_be_visible()
-    await page.get_by_role("button", name="Publish").click()
-    await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
-    await expect(page.locator("h3")).to_have_text(["default", "de"])
 
 
 async def test_second_editor_sees_the_conflict(page: Page, stack: Stack) -> None:
@@ -163,9 +155,11 @@ async def test_draft_is_kept_until_it_is_published(page: Page, stack: Stack) -> 
     )
     assert "Hello value" in await delivered(stack, number)
     await check_page(page)
+    await screenshot(page, "portal-campaign-draft")
     await page.get_by_role("link", name="Compare it with the current version").click()
     await expect(page.get_by_text("Added: + Draft <b>")).to_have_count(1)
     await check_page(page)
+    await screenshot(page, "portal-campaign-compare")
     await page.goto(f"{address}/edit")
     await expect(page.get_by_label("Plain text")).to_have_value("Draft <b>{{ event.random_field }}</b>")
     await check_page(page)
@@ -201,6 +195,7 @@ async def test_test_of_a_draft_is_sent(page: Page, stack: Stack) -> None:
     await page.get_by_role("button", name="Save draft").click()
     await page.get_by_role("link", name="Send a test").click()
     await check_page(page)
+    await screenshot(page, "portal-campaign-test")
     await page.get_by_label("Email address").fill("nowhere")
     await page.get_by_role("button", name="Send the test").click()
     await expect(page.locator("#error-address")).to_be_visible()

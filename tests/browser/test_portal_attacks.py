@@ -5,7 +5,6 @@ from __future__ import annotations
 from playwright.async_api import Browser, Page, Route, expect
 
 from clarion.admin.v1 import operator_pb2
-from portal.security import SANDBOX
 from server.admin.client import LocalAdmin
 from server.config import load
 from server.wiring.operators import build_backend
@@ -66,23 +65,3 @@ async def serve_evil(page: Page, body: str) -> None:
         await route.fulfill(body=f"<!doctype html>{body}", content_type="text/html")
 
     await page.route(f"{EVIL}/**", answer)
-
-
-async def test_a_framed_message_runs_and_loads_nothing(page: Page, stack: Stack) -> None:
-    """The headers and the frame that previews of messages have, with a message that tries."""
-    loaded: list[str] = []
-
-    async def note(route: Route) -> None:
-        loaded.append(route.request.url)
-        await route.abort()
-
-    await page.route(f"{EVIL}/**", note)
-    tries = f'<p id="p">before</p><script>p.textContent = "ran"</script><img src="{EVIL}/pixel">'
-    headers = {"content-security-policy": SANDBOX, "content-type": "text/html"}
-    await page.route("**/portal/preview", lambda route: route.fulfill(body=tries, headers=headers))
-    frame = '<iframe sandbox src="/portal/preview" title="Preview"></iframe>'
-    await page.route("**/portal/page", lambda route: route.fulfill(body=frame, content_type="text/html"))
-    await page.goto(f"{stack.url}/portal/page")
-    message = page.frame_locator("iframe")
-    await expect(message.locator("#p")).to_have_text("before")
-    assert loaded == []

@@ -7,8 +7,8 @@ import html
 import msgspec
 
 from server.channels.email_message import Email
-from server.domain.campaign import Template, Undefined
-from server.templates.render import Renderer
+from server.domain.campaign import Campaign, Template, Undefined
+from server.templates.render import Renderer, check_templates
 from tests.kit.dispatch import make_campaign, make_trigger
 
 STRICT = Undefined.STRICT
@@ -29,6 +29,11 @@ def render(
     message = Renderer(seconds=seconds).render(campaign, trigger)
     assert isinstance(message, Email)
     return message
+
+
+def template_faults(campaign: Campaign) -> list[str]:
+    """Return all faults of a campaign's templates as text."""
+    return [str(fault) for fault in check_templates(campaign)]
 
 
 def text_of(

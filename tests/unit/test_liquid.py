@@ -12,10 +12,9 @@ from server.domain.campaign import Template, Undefined
 from server.domain.delivery_errors import RenderError
 from server.templates.environment import environment_for, render_text
 from server.templates.limits import Budget, Recipient
-from server.templates.render import check_templates
 from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign
-from tests.kit.rendering import DATA, render, shown, text_of
+from tests.kit.rendering import DATA, render, shown, template_faults, text_of
 
 TEXT_FILTERS = {
     "append: event.none": "ab",
@@ -230,7 +229,7 @@ def test_apply_names_wrong_arguments() -> None:
     source = (
         "{% if true %}{{ event.a | plus }}{% endif %}\n{% assign x = 1 | append: 2, 3 | decimal: place: 2 %}x"
     )
-    assert check_templates(make_campaign(templates={"default": Template(text=source)})) == [
+    assert template_faults(make_campaign(templates={"default": Template(text=source)})) == [
         "default text, line 1, column 27: `plus`: missing a required argument: 'operand'",
         "default text, line 2, column 19: `append`: too many positional arguments",
         "default text, line 2, column 34: `decimal`: got an unexpected keyword argument 'place'",

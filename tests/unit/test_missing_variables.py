@@ -6,10 +6,9 @@ import pytest
 
 from server.domain.campaign import Template
 from server.domain.delivery_errors import RenderError
-from server.templates.render import check_templates
 from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign
-from tests.kit.rendering import STRICT, render, text_of
+from tests.kit.rendering import STRICT, render, template_faults, text_of
 
 
 @each_case(
@@ -71,5 +70,5 @@ def test_strict_templates_may_test_for_missing_variables(source: str, expected: 
 
 def test_apply_checks_strict_campaigns_the_same_way() -> None:
     parts = Template(text="{{ event.x }}{{ a | nope }}", mjml="<mjml><mj-body>{{ event.x }}</mj-body></mjml>")
-    faults = check_templates(make_campaign(undefined=STRICT, templates={"default": parts}))
+    faults = template_faults(make_campaign(undefined=STRICT, templates={"default": parts}))
     assert faults == ["default text, line 1, column 21: unknown filter 'nope'"]

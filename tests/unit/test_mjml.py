@@ -10,10 +10,9 @@ import pytest
 from server.domain.campaign import Channel, Template
 from server.domain.delivery_errors import RenderError
 from server.templates import mjml
-from server.templates.render import check_templates
 from tests.kit.cpu import little_cpu
 from tests.kit.dispatch import make_campaign
-from tests.kit.rendering import STRICT, render
+from tests.kit.rendering import STRICT, render, template_faults
 
 DOCUMENT = """<mjml>
 <mj-body><mj-section><mj-column>
@@ -27,7 +26,7 @@ def document(content: str) -> str:
 
 
 def faults(source: str) -> list[str]:
-    return check_templates(make_campaign(templates={"default": Template(mjml=source)}))
+    return template_faults(make_campaign(templates={"default": Template(mjml=source)}))
 
 
 def test_mjml_becomes_html_with_data() -> None:
@@ -88,10 +87,10 @@ def test_mjml_and_text_are_both_sent() -> None:
 
 def test_html_and_mjml_together_are_rejected() -> None:
     both = {"pt": Template(text="x", html="x", mjml=document("x"))}
-    assert check_templates(make_campaign(templates=both)) == [
-        "pt: set html or mjml, not both: MJML is converted to HTML"
+    assert template_faults(make_campaign(templates=both)) == [
+        "pt mjml: set html or mjml, not both: MJML is converted to HTML"
     ]
-    assert check_templates(make_campaign(channel=Channel.PUSH, templates=both)) == []
+    assert template_faults(make_campaign(channel=Channel.PUSH, templates=both)) == []
 
 
 @pytest.mark.parametrize(

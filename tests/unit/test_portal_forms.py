@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import FormData
 
-from portal.errors import Violation
+from portal.errors import ApiError, Violation
 from portal.forms import Form
 from portal.numbers import whole_number
 from portal.security import Protected
@@ -46,6 +46,16 @@ def test_violations_appear_next_to_their_fields() -> None:
         "content.templates": "is empty",
         "addresses": "Line 2: is not an address.",
     }
+
+
+def test_violations_have_the_names_of_the_form() -> None:
+    form = Form(FormData([("de.html", "{%")]))
+    of_api = "content.templates[1].html"
+    violations = (Violation(of_api, "line 1"), Violation(of_api, "line 2"))
+    with form.checked(names={of_api: "de.html"}):
+        raise ApiError("INVALID_REQUEST", "2 violations", violations, 422)
+    assert form.errors == {"de.html": "line 1; line 2"}
+    assert (form.shows("de.html"), form.shows("content.retry_policy.factor")) == (True, False)
 
 
 async def test_a_fault_after_its_page_keeps_the_connection() -> None:

@@ -13,11 +13,11 @@ from server.domain.campaign import Campaign, Channel, Template
 from server.domain.delivery_errors import RenderError
 from server.domain.trigger import Trigger
 from server.intake.contract import USER_FIELDS_OF
-from server.templates.render import Renderer, _namespace, check_templates
+from server.templates.render import Renderer, _namespace
 from tests.kit.cases import each_case
 from tests.kit.cpu import little_cpu
 from tests.kit.dispatch import make_campaign, make_trigger
-from tests.kit.rendering import render, text_of
+from tests.kit.rendering import render, template_faults, text_of
 
 
 @pytest.mark.parametrize("channel", Channel)
@@ -195,7 +195,7 @@ def test_the_check_reports_every_fault_with_its_position() -> None:
             "de": Template(text="gut", html="{{ user"),
         }
     )
-    faults = check_templates(campaign)
+    faults = template_faults(campaign)
     assert [fault.partition(":")[0] for fault in faults] == [
         "default subject, line 1, column 6",
         "default text, line 1, column 4",
@@ -210,6 +210,6 @@ def test_the_check_accepts_valid_and_unused_parts() -> None:
         "{% for i in event.items %}{{ i.name | upcase | date: '%d' }}{% else %}{{ event | json }}{% endfor %}"
     )
     assert (
-        check_templates(make_campaign(templates={"default": Template(text=good, html=good, title="{{")}))
+        template_faults(make_campaign(templates={"default": Template(text=good, html=good, title="{{")}))
         == []
     )

@@ -7,9 +7,10 @@ import pytest
 from server.channels.email_message import Email
 from server.domain.campaign import Channel, Template, Undefined
 from server.domain.delivery_errors import RenderError
-from server.templates.render import Renderer, check_templates
+from server.templates.render import Renderer
 from tests.kit.cases import each_case
 from tests.kit.dispatch import make_campaign, make_trigger
+from tests.kit.rendering import template_faults
 
 
 def url_of(source: str, event: str = "", undefined: Undefined = Undefined.EMPTY) -> str:
@@ -80,7 +81,7 @@ def test_strict_missing_variable_in_the_url() -> None:
     ],
 )
 def test_apply_checks_the_url(source: str, fault: str) -> None:
-    [found] = check_templates(make_campaign(unsubscribe_url=source))
+    [found] = template_faults(make_campaign(unsubscribe_url=source))
     assert found.startswith(fault)
 
 
@@ -88,4 +89,4 @@ def test_only_email_campaigns_have_one() -> None:
     parts = {"default": Template(title="a", text="b")}
     for channel in (Channel.TEXT, Channel.PUSH):
         campaign = make_campaign(channel=channel, templates=parts, unsubscribe_url="https://x")
-        assert check_templates(campaign) == ["unsubscribe_url: only email campaigns can have one"]
+        assert template_faults(campaign) == ["unsubscribe_url: only email campaigns can have one"]

@@ -11,14 +11,12 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from ...domain.campaign import Channel
 from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Moved
-from ...domain.trigger import Trigger
 from ...domain.webhook import POLICY
 from ..accept.notify import NOTIFY, QUEUE_CHANNEL
-from ..campaign_rows import content_of_json
 from ..pool import Connection, Pool, is_outage, reached
 from ..sql import load
+from ..trigger_rows import tested_content, trigger_of_row
 from .leased import LeasedQueue
 
 __all__ = ["SESSION", "PostgresQueue"]
@@ -139,7 +137,7 @@ class PostgresQueue(LeasedQueue[Claim]):
     @staticmethod
     def _claim(row: asyncpg.Record) -> Claim:
         return Claim(
-            _trigger(row),
+            trigger_of_row(row),
             row["attempt"],
             row["sent_by"],
             row["due_at"],
@@ -149,7 +147,7 @@ class PostgresQueue(LeasedQueue[Claim]):
             suppressed=row["reason"] or "",
             doubts=row["doubts"],
             may_have_arrived=row["may_have_arrived"],
-            content=content_of_json(row["test_content"]) if row["test_content"] else None,
+            content=tested_content(row),
         )
 
     @staticmethod
@@ -173,10 +171,3 @@ class PostgresQueue(LeasedQueue[Claim]):
             "refusals": [one.refusal for one in finished],
             "message_ttl": POLICY.ttl,
         }
-
-
-def _trigger(row: asyncpg.Record) -> Trigger:
-    """Return the trigger of a row that has a column for each field."""
-    values = {name: row[name] for name in Trigger.__struct_fields__}
-    values["channel"] = Channel(values["channel"])
-    return Trigger(**values)

@@ -116,7 +116,7 @@ async def test_wrong_drafts_are_rejected(mine: Drafts, viewer: Operator, pool: P
     body = {"content": {**CONTENT, "templates": broken, "providers": ["absent"]}}
     answer = await mine.admin.call("PATCH", mine.path(7, "/draft"), body)
     fields = [one["field"] for one in answer.json()["details"][1]["field_violations"]]
-    assert fields == ["content.providers", "content.templates"]
+    assert fields == ["content.providers", "content.templates[0].text"]
     assert refusal(await mine.save("Draft", base_version=2)) == (422, "INVALID_REQUEST")
     assert refusal(await viewer.call("PATCH", mine.path(7, "/draft"), {"content": CONTENT})) == (
         403,

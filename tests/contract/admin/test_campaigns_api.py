@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import uuid
 from typing import Any
 
@@ -140,16 +141,26 @@ async def test_two_editors_cannot_both_win(mine: Campaigns) -> None:
         ({"providers": ["sandbox", "sandbox"]}, "content.providers", "twice"),
         ({"sender": "not an address"}, "content.sender", ""),
         ({"templates": []}, "content.templates", "needs at least"),
-        ({"templates": [{"locale": "default", "text": "{% if %}"}]}, "content.templates", "line 1"),
+        (
+            {"templates": [{"locale": "default", "text": "a"}, {"locale": "de", "html": "b\n{% if %}"}]},
+            "content.templates[1].html",
+            "de html, line 2, column 4",
+        ),
+        ({"templates": [{"locale": "default"}]}, "content.templates[0].text", "would be empty"),
+        (
+            {"templates": [{"locale": "default", "html": "a", "mjml": "b"}]},
+            "content.templates[0].mjml",
+            "not both",
+        ),
         (
             {"templates": [{"locale": "default", "text": "a"}, {"locale": "DEFAULT", "text": "b"}]},
-            "content.templates",
-            "twice",
+            "content.templates[1].locale",
+            "another template",
         ),
         ({"window_opens": "08:00"}, "content.window_closes", "required"),
         ({"window_opens": "08:00", "window_closes": "08:00"}, "content.window_closes", "equals"),
         ({"window_opens": "25:00", "window_closes": "08:00"}, "content.window_opens", ""),
-        ({"unsubscribe_url": "ftp://x/"}, "content.templates", "unsubscribe"),
+        ({"unsubscribe_url": "ftp://x/{% if %}"}, "content.unsubscribe_url", "line 1, column 12"),
         ({"retry_policy": {"max_attempts": 1000}}, "content.retry_policy.max_attempts", ""),
         ({"colour": "red"}, "content.colour", ""),
     ],
@@ -171,6 +182,17 @@ async def test_ids_are_unique_in_a_project(mine: Campaigns) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
 
 
+async def test_campaign_is_created_paused(mine: Campaigns, admin: Operator) -> None:
+    body = {"project": mine.project, "campaign_id": "7", "content": CONTENT}
+    made = await admin.call("POST", "/campaigns", {**body, "campaign_state": "paused"})
+    assert made.json()["campaign"]["campaign_state"] == "paused"
+    assert (await mine.update(7, display_name="Better")).json()["campaign"]["campaign_state"] == "paused"
+    assert (await mine.do(7, "resume"))["campaign_state"] == "active"
+    wrong = await admin.call("POST", "/campaigns", {**body, "campaign_id": "8", "campaign_state": "archived"})
+    (violation,) = wrong.json()["details"][1]["field_violations"]
+    assert violation["field"] == "campaign_state"
+
+
 async def test_preview_renders_without_sending(admin: Operator, mine: Campaigns) -> None:
     await mine.create(7)
     body: dict[str, Any] = {"project": mine.project, "campaign_id": "7", "event": '{"name": "<Zoe>"}'}
@@ -184,6 +206,15 @@ async def test_preview_renders_without_sending(admin: Operator, mine: Campaigns)
     text["templates"] = [{"locale": "default", "text": "ä" * 80}]
     shown = (await admin.call("POST", "/campaigns:preview", {**body, "content": text})).json()
     assert shown["sms_segments"] >= 1
+    push = {**text, "campaign_channel": "push", "sender": ""}
+    shown = (await admin.call("POST", "/campaigns:preview", {**body, "content": push})).json()
+    assert json.loads(shown["push_payload"])["body"] == "ä" * 80
+    templates = [{"locale": "default", "text": "a\n{{ event.missing }}"}]
+    strict = {**CONTENT, "strict_variables": True, "templates": templates}
+    refused = await admin.call("POST", "/campaigns:preview", {**body, "content": strict})
+    (violation,) = refused.json()["details"][1]["field_violations"]
+    assert violation["field"] == "content.templates[0].text"
+    assert violation["description"].startswith("default text, line 2, column 4: ")
     for wrong in ({"event": "["}, {"event": "[]"}, {"locale": "!"}, {"timezone": "Mars/Base"}):
         refused = await admin.call("POST", "/campaigns:preview", {**body, **wrong})
         assert (refused.status_code, reason_of(refused)) == (422, "INVALID_REQUEST"), wrong

@@ -69,6 +69,7 @@ suppressions export --project $project
 suppressions remove --all --project $project
 deliveries list --limit 1
 deliveries show $trigger_id
+deliveries message $trigger_id
 deliveries groups --project $project
 deliveries backlog
 deliveries retry --all --project $project
@@ -193,5 +194,5 @@ async def test_what_is_missing_is_named_with_its_list(
     missing = str(uuid.uuid4())
     by_target = await _run(tmp_path, stack, admin, *words.split(), missing)
     assert (by_target.code, missing in by_target.err) == (2, True), by_target
-    assert by_target.err.endswith(f"{missing}; `clarion {listing}` shows them\n")
+    assert by_target.err.endswith(f"{missing} is missing; `clarion {listing}` shows what exists\n")
     assert await stack.run(*words.split(), missing) == (2, "", by_target.err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ def filters(settings: GatewaySettings, contract: Contract) -> list[Config]:
 
 def _keys(settings: GatewaySettings) -> Config:
     """Return the filter that finds floods of unknown keys."""
-    constants = f"local MAX_FAILED_KEYS, BLOCK_SECONDS = {settings.max_failed_keys}, {BLOCK}\n"
+    longest = math.ceil(settings.body_timeout + settings.request_timeout)
+    names = "MAX_FAILED_KEYS, BLOCK_SECONDS, LONGEST_SECONDS"
+    constants = f"local {names} = {settings.max_failed_keys}, {BLOCK}, {longest}\n"
     return _lua("keys.lua", constants)
 
 

@@ -13,13 +13,14 @@ local WATCHED_BYTES = 200 -- longer headers cannot be keys
 local accepted, accepted_before, accepted_count, accepted_since = {}, {}, 0, 0
 local failed, failed_count, failed_second = {}, 0, 0
 local blocked, blocked_count = {}, 0
+local pending_count, pending_until = 0, 0 -- calls whose keys were not recognised and that have no response yet
 
 -- Whether a call is a trigger or a batch of them, over REST or gRPC. Servers log who makes other calls, and calls
 -- with keys that they reject.
 local function is_trigger(headers)
   local path = headers:get(":path")
-  if path:find("%.TriggerService/") then
-    return not path:find("/Cancel")
+  if path:find(".TriggerService/", 1, true) then
+    return not path:find("/Cancel", 1, true)
   end
   return headers:get(":method") == "POST" and path:find("trigger") ~= nil
 end
@@ -82,43 +83,60 @@ function envoy_on_request(handle)
     headers:add(FLOOD, "1")
     return
   end
+  pending_count, pending_until = pending_count + 1, os.time() + LONGEST_SECONDS
   info:dynamicMetadata():set(PENDING, "address", address)
   if #key <= WATCHED_BYTES then
     info:dynamicMetadata():set(PENDING, "key", key)
   end
 end
 
--- Note how a key that was not recognised was answered.
-local function note(handle, is_unauthenticated, is_success)
-  if not (is_unauthenticated or is_success) then
-    return
+-- Return what was noted about a call whose key was not recognised. Usually no such call is in progress, and then this
+-- costs nothing. A call that was broken off gets no response and stays counted until none can be in progress any more.
+local function pending_of(handle)
+  if pending_count == 0 then
+    return nil
   end
   local pending = handle:streamInfo():dynamicMetadata():get(PENDING)
-  if not pending then
+  if pending then
+    pending_count = pending_count - 1
+  elseif os.time() > pending_until then
+    pending_count = 0
+  end
+  return pending
+end
+
+-- Whether a response rejects the key, and whether it is a success.
+local function outcome(headers)
+  if (headers:get("content-type") or ""):find("^application/grpc") then
+    -- A refusal is an answer without a message, so that its status is in the headers.
+    local status = headers:get("grpc-status")
+    return status == "16", status == nil or status == "0"
+  end
+  local status = headers:get(":status")
+  return status == "401", status:sub(1, 1) == "2"
+end
+
+local function count_failure(address)
+  local count = failures(address) -- of this second, also if the second before had too many addresses
+  if count == 0 and failed_count >= MAX_ENTRIES then
     return
   end
-  if is_success then
-    if pending.key then
-      remember(pending.key)
-    end
-  elseif failed_count < MAX_ENTRIES then
-    local count = failures(pending.address)
-    failed_count = failed_count + (count == 0 and 1 or 0)
-    failed[pending.address] = count + 1
-    if count + 1 == MAX_FAILED_KEYS then
-      block(pending.address)
-    end
+  failed_count = failed_count + (count == 0 and 1 or 0)
+  failed[address] = count + 1
+  if count + 1 == MAX_FAILED_KEYS then
+    block(address)
   end
 end
 
 function envoy_on_response(handle)
-  local headers = handle:headers()
-  if (headers:get("content-type") or ""):find("^application/grpc") then
-    -- A refusal is an answer without a message, so that its status is in the headers.
-    local status = headers:get("grpc-status")
-    note(handle, status == "16", status == nil or status == "0")
-  else
-    local status = headers:get(":status")
-    note(handle, status == "401", status:sub(1, 1) == "2")
+  local pending = pending_of(handle)
+  if not pending then
+    return
+  end
+  local is_unauthenticated, is_success = outcome(handle:headers())
+  if is_unauthenticated then
+    count_failure(pending.address)
+  elseif is_success and pending.key then
+    remember(pending.key)
   end
 end

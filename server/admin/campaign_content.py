@@ -18,10 +18,13 @@ from ..templates.check import check_templates
 from ..templates.faults import UNSUBSCRIBE, TemplateFault
 from .paging import etag_of
 from .recipients import channel_named
+from .template_thread import TemplateThread
 
 __all__ = [
+    "CHECKS",
     "campaign_message",
     "changed_fields",
+    "checked_campaign",
     "content_message",
     "etag_of_campaign",
     "fault_violation",
@@ -32,6 +35,8 @@ __all__ = [
     "with_content_of",
 ]
 
+CHECKS = TemplateThread("check", max_calls=50)
+"""The thread that checks campaigns before they are saved."""
 _PARTS = ("subject", "text", "html", "mjml", "title")
 
 
@@ -234,6 +239,20 @@ def _field_of(problem: str) -> str:
     """Return the field of a problem, whose text begins with the name that a campaign file has for it."""
     name = problem.partition(":")[0]
     return f"content.{name}" if name in pb.CampaignContent.DESCRIPTOR.fields_by_name else "content"
+
+
+async def checked_campaign(
+    request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest | draft_pb.SaveCampaignDraftRequest,
+    current: Campaign,
+    providers: Collection[str] | None,
+) -> Campaign:
+    """Return what `to_campaign` returns, which may take seconds, while other calls continue.
+
+    Raises:
+        InvalidRequest: As for `to_campaign`.
+        Overloaded: Too many calls check campaigns.
+    """
+    return await CHECKS.run(to_campaign, request, current, providers)
 
 
 def _locale(written: str) -> str:

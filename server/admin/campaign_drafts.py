@@ -22,9 +22,9 @@ from .campaign_changes import find, record, require_editable, reread
 from .campaign_content import (
     campaign_message,
     changed_fields,
+    checked_campaign,
     content_message,
     etag_of_campaign,
-    to_campaign,
     values_of,
 )
 from .campaign_tests import send_test
@@ -71,7 +71,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
             before = await drafts.find_draft(change.connection, campaign)
             current = _etag(before) if before else etag_of_campaign(campaign)
             require_etag(request.etag, current, f"The draft of campaign {campaign.id}")
-            content = to_campaign(request, campaign, providers)
+            content = await checked_campaign(request, campaign, providers)
             base = _base_version(request, before, campaign)
             draft = await drafts.save_draft(change.connection, content, base, call.actor.name)
             await _record(change, "campaign.save_draft", project, before, draft)
@@ -95,7 +95,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
                 campaign_id=request.campaign_id,
                 content=content_message(draft.campaign),
             )
-            wanted = to_campaign(update, before, providers)
+            wanted = await checked_campaign(update, before, providers)
             await campaigns.apply_campaign(change.connection, wanted, call.actor.name)
             await drafts.delete_draft(change.connection, before)
             after = await reread(change.connection, wanted)

@@ -15,7 +15,7 @@ from ..store.admin import campaigns as store
 from ..store.pool import Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
-from .campaign_content import changed_fields, to_campaign, values_of
+from .campaign_content import CHECKS, changed_fields, to_campaign, values_of
 from .change import Change, changing
 from .errors import WrongState
 
@@ -35,12 +35,14 @@ async def apply_campaigns(
     Raises:
         InvalidRequest: A campaign is invalid; every violation is included.
         ProjectNotFound, RoleMissing: The caller may not use the project.
+        Overloaded: Too many calls check campaigns.
         WrongState: A campaign was changed elsewhere, and the request does not overwrite it.
     """
     require_valid(request)
     async with reached():
         project = await call.project(pool, request.project)
-        campaigns = _checked(request, project.id, await find_providers(pool))
+        providers = await find_providers(pool)
+    campaigns = await CHECKS.run(_checked, request, project.id, providers)
     results: list[pb.AppliedCampaignResult] = []
     async with changing(pool, call) as change:
         # In the order of their IDs, so that two calls with the same campaigns do not wait for each other.

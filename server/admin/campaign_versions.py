@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..api.proto_messages import timestamp
@@ -20,10 +18,12 @@ from .campaign_diff import compared
 from .change import Change
 from .errors import DraftNotFound, VersionNotFound
 from .paging import page_start, page_token
+from .template_thread import TemplateThread
 
 __all__ = ["CampaignVersions"]
 
 _DEFAULT_VERSIONS = 20
+_COMPARING = TemplateThread("compare", max_calls=8)
 
 
 class CampaignVersions(CampaignChanges):
@@ -85,7 +85,7 @@ class CampaignVersions(CampaignChanges):
             _, campaign = await find(self.pool, call, request)
             older = await _version(self.pool, campaign, request.older_version)
             newer = await self._newer(campaign, request.newer_version)
-        return await asyncio.to_thread(compared, older.campaign, newer)
+        return await _COMPARING.run(compared, older.campaign, newer)
 
     async def _newer(self, campaign: Campaign, number: int) -> Campaign:
         """Return a version of a campaign, or the campaign with the content of its draft if the number is 0.

@@ -17,7 +17,7 @@ from ..store.pool import Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
 from .campaign_changes import find, number_of, record, require_editable, reread
-from .campaign_content import campaign_message, to_campaign
+from .campaign_content import campaign_message, checked_campaign
 from .campaign_files import apply_campaigns
 from .campaign_versions import CampaignVersions
 from .change import Change, changing
@@ -89,7 +89,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
             number = number_of(request)
             state = CampaignState(request.campaign_state or CampaignState.ACTIVE)
             empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
-            wanted = to_campaign(request, empty, providers)
+            wanted = await checked_campaign(request, empty, providers)
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
                 raise ResourceExists(f"Project {project.name} has already a campaign {number}.")
             made = await reread(change.connection, wanted)
@@ -105,7 +105,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
 
         async def change_content(change: Change, before: Campaign) -> Campaign:
             require_editable(before)
-            wanted = to_campaign(request, before, providers)
+            wanted = await checked_campaign(request, before, providers)
             await store.apply_campaign(change.connection, wanted, call.actor.name)
             return await reread(change.connection, wanted)
 
@@ -161,11 +161,10 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
         async with reached():
             project = await call.project(self.pool, request.project)
             campaign = await store.find_campaign(self.pool, project.id, number_of(request))
-            if request.HasField("content"):
-                current = campaign or Campaign(project.id, number_of(request), "", Channel.EMAIL, ())
-                campaign = to_campaign(request, current, None)
-            elif campaign is None:
-                raise CampaignNotFound.of(request.campaign_id)
+        if campaign is None and request.HasField("content"):
+            campaign = Campaign(project.id, number_of(request), "", Channel.EMAIL, ())
+        if campaign is None:
+            raise CampaignNotFound.of(request.campaign_id)
         return await self._previews.sample(campaign, request, project.timezone)
 
     async def _set_state(

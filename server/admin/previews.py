@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from clarion.admin.v1 import campaign_pb2 as pb
@@ -18,24 +16,23 @@ from ..domain.delivery_errors import DeliveryError
 from ..domain.json_limits import MAX_DEPTH, exceeds_depth
 from ..domain.locale import normal_locale
 from ..domain.trigger import Trigger
-from ..errors import InvalidRequest, Overloaded, Violation
+from ..errors import InvalidRequest, Violation
 from ..intake.timezones import timezone_problem
 from ..templates.faults import PartError
 from ..templates.limits import Cost
 from ..templates.render import Renderer, chosen_locale
-from .campaign_content import fault_violation
+from .campaign_content import fault_violation, to_campaign
+from .template_thread import TemplateThread
 
 __all__ = ["Previews", "shown_parts"]
-
-_MAX_WAITING = 4
 
 
 class Previews:
     """Renders one message at a time, each within the CPU time that a message may take."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="preview")
-        self._waiting = 0
+        # Not the thread of changes: viewers, who may preview anything, cannot keep authors from saving.
+        self._thread = TemplateThread("preview", max_calls=4)
 
     async def sample(
         self, campaign: Campaign, request: pb.PreviewCampaignRequest, timezone: str
@@ -43,14 +40,16 @@ class Previews:
         """Return the message of a sample trigger.
 
         Args:
-            campaign: The campaign, with its templates.
+            campaign: The campaign, whose content is not used if the request has other content.
             request: The sample data.
             timezone: The time zone of users without one.
 
         Raises:
-            InvalidRequest: The sample data is invalid, or a template cannot be rendered with it.
+            InvalidRequest: The content or the data is invalid, or a template cannot be rendered with it.
             Overloaded: Too many messages wait.
         """
+        if request.HasField("content"):
+            campaign = await self._thread.run(to_campaign, request, campaign, None)
         trigger = _sample(campaign, request)
         try:
             message, cost = await self.render(campaign, trigger, timezone)
@@ -77,15 +76,7 @@ class Previews:
             DeliveryError: It cannot be rendered.
             Overloaded: Too many messages wait.
         """
-        if self._waiting >= _MAX_WAITING:
-            raise Overloaded
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._thread, _rendered, campaign, trigger, timezone
-            )
-        finally:
-            self._waiting -= 1
+        return await self._thread.run(_rendered, campaign, trigger, timezone)
 
 
 def shown_parts(message: Message) -> dict[str, Any]:

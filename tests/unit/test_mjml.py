@@ -197,3 +197,13 @@ def test_the_deepest_allowed_nesting_is_safe() -> None:
     )
     divs = mjml.MAX_ELEMENTS - 5
     mjml.to_html(document("<div>" * divs + "</div>" * divs))
+
+
+def test_inlining_styles_is_limited() -> None:
+    """Each declaration of an element is compared with its others, in a call that nothing interrupts."""
+    style = "*{" + "".join(f"a{number}:b;" for number in range(2000)) + "}"
+    head = f'<mj-head><mj-style inline="inline">{style}</mj-style></mj-head>'
+    source = document("<p>x</p>" * 200).replace("<mj-body>", f"{head}<mj-body>")
+    with pytest.raises(RenderError, match=r"2001 declarations for 207 elements; at most 310 are allowed"):
+        mjml.to_html(source)
+    assert mjml.to_html(source.replace(' inline="inline"', ""))

@@ -1,0 +1,32 @@
+"""Work on templates in threads, next to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from server.admin.template_thread import TemplateThread
+from server.errors import Overloaded
+
+
+async def test_the_event_loop_continues() -> None:
+    release = threading.Event()
+    thread = TemplateThread("test", max_calls=1)
+    working = asyncio.create_task(thread.run(release.wait, 60))
+    await asyncio.sleep(0)  # would wait for a minute if the work ran on the loop
+    release.set()
+    assert await working
+
+
+async def test_too_many_calls_are_rejected() -> None:
+    release = threading.Event()
+    thread = TemplateThread("test", max_calls=2)
+    working = [asyncio.create_task(thread.run(release.wait, 60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await thread.run(release.is_set)
+    release.set()
+    assert all(await asyncio.gather(*working))
+    assert await thread.run(release.is_set)

@@ -18,7 +18,7 @@ from .store_health import StoreHealth
 
 __all__ = ["Recorder"]
 
-GATHER = 0.005
+GATHER = 0.01
 """Seconds to wait for more outcomes before a commit, if the last commit had several. Recording ten in one
 commit costs little more than recording one."""
 BATCH = 500

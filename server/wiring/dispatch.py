@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -107,6 +108,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         tasks.start(mover.run())
         log_exposures(config)
         log.info("dispatching", providers=sorted(providers))
+        gc.freeze()  # these objects are never freed, so the garbage collector can skip them
         await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
         log.info("dispatcher stopped")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import protovalidate
@@ -22,6 +22,7 @@ __all__ = [
     "locale_problem",
     "mismatch",
     "required",
+    "too_many_items",
     "type_problem",
     "unknown_field",
     "wrong_type",
@@ -97,6 +98,11 @@ def broken_rule(found: protovalidate.Violation) -> Violation:
     return Violation(field, describe(found.field_value) if describe else proto.message, "INVALID_FORMAT")
 
 
+def too_many_items(items: Sized, most: int) -> str:
+    """Return the problem of a list that has more items than it may."""
+    return f"has {len(items)} items, at most {most} are allowed"
+
+
 def locale_problem(tag: str) -> str:
     """Return the problem of a locale that is not a language tag."""
     return f"is not a BCP 47 language tag, found {quoted(tag)}; such as en or pt-BR"
@@ -122,7 +128,7 @@ _LENGTHS: dict[str, Callable[[Any, Any], str]] = {
     "max_len": lambda text, most: f"has {len(text)} characters, at most {most} are allowed",
     "min_len": lambda text, least: f"has {len(text)} characters, at least {least} are required",
     "min_items": lambda items, least: f"has {len(items)} items, at least {least} is required",
-    "max_items": lambda items, most: f"has {len(items)} items, at most {most} are allowed",
+    "max_items": too_many_items,
     "max_bytes": lambda text, most: f"has {len(text.encode())} bytes, at most {most} are allowed",
 }
 # Descriptions, because a regular expression would not help a person.

@@ -6,10 +6,13 @@ addresses that can be delivered to, JSON inside a string.
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sized
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from ..channels import CHANNELS
@@ -17,26 +20,57 @@ from ..domain.json_limits import MAX_VALUES, is_deep_first
 from ..domain.locale import normal_locale
 from ..errors import InvalidRequest, Violation
 from . import strict_json
-from .contract import OBJECTS
-from .explain import broken_rule, locale_problem, wrong_type
+from .contract import OBJECTS, rules_of
+from .explain import broken_rule, locale_problem, too_many_items, wrong_type
 from .timezones import timezone_problem
 from .typed import TriggerRequest, channel_of
 
 __all__ = ["check", "check_rules", "require_valid"]
 
 _HAS_NUL = "must not contain the character U+0000"
+_MAX_DESCRIBED = 1000
+"""In a message with more items than this, only the first violation is named: 20,000 take seconds."""
 _READ_DEPTH = strict_json.MAX_DEPTH + 1
 _objects_of = operator.attrgetter(*OBJECTS)
 
 
 def check_rules(message: Message) -> list[Violation]:
     """Return how a message breaks the rules in the protos, with one violation a field."""
+    items = 0
+    for field, values, most in _lists(message):
+        items += len(values)
+        if len(values) > most:  # to check and describe each of a million items would take minutes
+            return [Violation(field, too_many_items(values, most), "OUT_OF_RANGE")]
     found: dict[str, Violation] = {}
-    for one in protovalidate.collect_violations(message):
+    for one in protovalidate.collect_violations(message, fail_fast=items > _MAX_DESCRIBED):
         violation = broken_rule(one)
         if violation.field not in found or violation.reason == "OUT_OF_RANGE":  # a length says more
             found[violation.field] = violation
     return list(found.values())
+
+
+def _lists(message: Message, above: str = "") -> Iterator[tuple[str, Sized, int]]:
+    """Yield the path, the items and the maximum of each list in a message, outer ones first."""
+    if not _has_lists(message.DESCRIPTOR):
+        return
+    for field, value in message.ListFields():
+        path, kind = above + field.name, field.message_type
+        if not field.is_repeated:
+            if kind:
+                yield from _lists(value, f"{path}.")
+        elif not (kind and kind.GetOptions().map_entry):
+            rules = rules_of(field).repeated
+            yield path, value, rules.max_items if rules.HasField("max_items") else sys.maxsize
+            for place, one in enumerate(value if kind else ()):
+                yield from _lists(one, f"{path}[{place}].")
+
+
+@functools.cache
+def _has_lists(kind: Descriptor) -> bool:
+    """Return whether messages of this type contain lists, which triggers do not."""
+    return any(
+        field.is_repeated or (field.message_type and _has_lists(field.message_type)) for field in kind.fields
+    )
 
 
 def require_valid(message: Message) -> None:

@@ -40,7 +40,8 @@ async def edit(visit: Visit) -> Response:
     saved = draft.content if draft else current.content
     content = _content(form, saved) if form.is_sent else saved
     shown, base = None, _base_version(form)
-    if form.is_sent:
+    added = _added_locale(form, content)
+    if form.is_sent and not added and not form.errors:
         with form.checked(names=template_names(content)):
             if form["action"] == "preview":
                 shown = await _preview(visit, key, content)
@@ -61,7 +62,8 @@ async def edit(visit: Visit) -> Response:
         draft=draft,
         base=base,
         conflicts=await _conflicts(visit, key, current) if form.reason == _CONFLICT else [],
-        locales=[one.locale for one in content.templates],
+        locales=_locales(content, added),
+        added=added,
         parts=PARTS[saved.campaign_channel],
         preview=shown,
         path=campaign_path(current),
@@ -94,7 +96,7 @@ async def preview(visit: Visit) -> Response:
     return visit.page(
         "campaign_preview.html",
         f"Preview of campaign {found.campaign_id}",
-        crumbs=[SECTION],
+        crumbs=[SECTION, campaign_section(found)],
         campaign=found,
         preview=shown,
     )
@@ -166,16 +168,28 @@ def _content(form: Form, current: pb.CampaignContent) -> pb.CampaignContent:
     content.strict_variables = form.is_checked("strict_variables")
     content.providers[:] = words_of(form["providers"])
     parts = PARTS[current.campaign_channel]
-    locales = [one for one in form.all("locales") if _LOCALE.fullmatch(one)]
-    added = form["new_locale"]
-    if added and _LOCALE.fullmatch(added) and added not in locales:
-        locales.append(added)
     del content.templates[:]
-    for locale in locales:
+    for locale in filter(_LOCALE.fullmatch, form.all("locales")):
         sources = {name: form.text(f"{locale}.{name}") for name, _ in parts}
-        if any(sources.values()) or locale == added:
+        if any(sources.values()):
             content.templates.add(locale=locale, **sources)
     return content
+
+
+def _added_locale(form: Form, content: pb.CampaignContent) -> str:
+    """Return the locale to show empty fields for, or an empty string; notes in the form if it is not one."""
+    added = form["new_locale"] if form.is_sent else ""
+    if added and not _LOCALE.fullmatch(added):
+        form.fail("new_locale", "Enter a tag such as de or pt-BR.")
+        return ""
+    form.put("new_locale", "")
+    return "" if added in {one.locale for one in content.templates} else added
+
+
+def _locales(content: pb.CampaignContent, added: str) -> list[str]:
+    """Return the locales to show fields for: `default` first, as the one that most users get."""
+    found = sorted((one.locale for one in content.templates), key=lambda locale: locale != "default")
+    return [*found, *filter(None, [added])]
 
 
 def _start(form: Form, content: pb.CampaignContent) -> None:

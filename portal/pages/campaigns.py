@@ -26,18 +26,18 @@ _ACTIONS: Mapping[str, tuple[Any, str, str]] = {
     "pause": (
         pb.PauseCampaignRequest,
         "paused",
-        "It rejects triggers at once. Waiting messages are still sent.",
+        "The campaign rejects triggers within a second. Waiting messages are still sent.",
     ),
-    "resume": (pb.ResumeCampaignRequest, "resumed", "It accepts triggers within a second."),
+    "resume": (pb.ResumeCampaignRequest, "resumed", "The campaign accepts triggers within a second."),
     "archive": (
         pb.ArchiveCampaignRequest,
         "archived",
-        "It rejects triggers and is hidden from the list. Waiting messages are still sent.",
+        "The campaign rejects triggers and is hidden from the list. Waiting messages are still sent.",
     ),
     "release": (
         pb.ReleaseCampaignRequest,
         "released",
-        "It can then be edited here. Applying its file again is refused without --overwrite.",
+        "The campaign can then be edited here. Its file replaces it only with `apply --overwrite`.",
     ),
 }
 

@@ -33,6 +33,8 @@ _ACTIONS: Mapping[str, tuple[Callable[..., Message], str, str]] = {
     "retry": (pb.RetryDeliveriesRequest, "retried", "dead letter"),
     "cancel": (pb.CancelDeliveriesRequest, "cancelled", "waiting trigger"),
 }
+_STATES_OF: Mapping[str, tuple[str, ...]] = {"retry": ("", "dead"), "cancel": ("", "pending", "retrying")}
+"""The states in the filter with which to offer an action: with others, it would change what is not listed."""
 
 
 async def list_deliveries(visit: Visit) -> Response:
@@ -56,8 +58,8 @@ async def list_deliveries(visit: Visit) -> Response:
         channels=_options(campaign_pb2.Channel),
         word=word_of,
         bulk=bulk,
-        can_retry=visit.can(pb.RetryDeliveriesRequest, visit.project),
-        can_cancel=visit.can(pb.CancelDeliveriesRequest, visit.project),
+        can_retry=_offers(visit, "retry"),
+        can_cancel=_offers(visit, "cancel"),
     )
 
 
@@ -123,7 +125,7 @@ async def dead_letters(visit: Visit) -> Response:
     found: pb.ListDeadLetterGroupsResponse = await visit.call(
         pb.ListDeadLetterGroupsRequest(project=visit.project)
     )
-    return visit.page("dead_letters.html", "Dead letters", found=found)
+    return visit.page("dead_letters.html", "Dead letters", crumbs=[SECTION], found=found)
 
 
 PAGES = (
@@ -147,6 +149,12 @@ def _list_request(visit: Visit, size: int) -> pb.ListDeliveriesRequest:
     elif wanted:
         request.external_id = wanted
     return request
+
+
+def _offers(visit: Visit, action: str) -> bool:
+    """Return whether to offer an action for all deliveries that match the filters in the URL."""
+    request: Any = _ACTIONS[action][0]
+    return visit.query("state") in _STATES_OF[action] and visit.can(request, visit.project)
 
 
 def _unchanged(action: str) -> str:

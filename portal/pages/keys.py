@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 
 from google.protobuf.duration_pb2 import Duration
 from starlette.responses import Response
@@ -10,6 +11,8 @@ from starlette.responses import Response
 from clarion.admin.v1 import api_key_pb2 as pb
 
 from ..curl import trigger_call
+from ..errors import ApiError
+from ..examples import active_campaigns, example_body
 from ..forms import Form
 from ..limits import limit_texts, read_limit
 from ..numbers import whole_number
@@ -35,7 +38,6 @@ _OVERLAPS = (
     ("168", "7 days"),
     ("720", "30 days"),
 )
-_BODY = '{"user": {"external_id": "1", "email": "delivered@clarion.test"}}'
 _NOT_A_CAMPAIGN = "Enter campaign IDs, such as 44, separated by commas."
 _NOT_A_DATE = "Enter a day, such as 2027-06-30."
 
@@ -69,7 +71,7 @@ async def new_key(visit: Visit) -> Response:
             request = _request(form)
             if not form.errors:
                 made: pb.CreateApiKeyResponse = await visit.call(request)
-                return _secret(visit, "New key", made.api_key, made.secret)
+                return await _secret(visit, "New key", made.api_key, made.secret)
     form.start(project=visit.project or (visit.projects[0] if visit.projects else ""), scopes=["trigger"])
     return visit.page("key_new.html", "New key", crumbs=[SECTION], scopes=_SCOPES, kinds=_KINDS)
 
@@ -77,9 +79,9 @@ async def new_key(visit: Visit) -> Response:
 async def key(visit: Visit) -> Response:
     """Show a key."""
     found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=visit.path("key_id")))).api_key
-    title = f"Key {found.display_name}"
     works = found.key_state in ("active", "expiring")
     can_change = visit.can(pb.RevokeApiKeyRequest, found.project) and works
+    title = _section(found).title
     return visit.page("key.html", title, crumbs=[SECTION], key=found, can_change=can_change)
 
 
@@ -95,7 +97,7 @@ async def edit(visit: Visit) -> Response:
                 return visit.redirect(f"/keys/{changed.key_id}", "The changes take effect within a second.")
     form.start(display_name=current.display_name, expire_time=_last_day(current), **limit_texts(current))
     title = f"Edit {current.display_name}"
-    return visit.page("key_edit.html", title, crumbs=[SECTION], key=current)
+    return visit.page("key_edit.html", title, crumbs=[SECTION, _section(current)], key=current)
 
 
 async def rotate(visit: Visit) -> Response:
@@ -110,11 +112,14 @@ async def rotate(visit: Visit) -> Response:
                 made: pb.RotateApiKeyResponse = await visit.call(
                     pb.RotateApiKeyRequest(key_id=key_id, overlap=overlap)
                 )
-                return _secret(visit, "Key rotated", made.api_key, made.secret, previous=made.previous_key)
+                return await _secret(
+                    visit, "Key rotated", made.api_key, made.secret, previous=made.previous_key
+                )
     found: pb.ApiKey = (await visit.call(pb.GetApiKeyRequest(key_id=key_id))).api_key
     form.start(overlap="24")
     title = f"Rotate {found.display_name}"
-    return visit.page("key_rotate.html", title, crumbs=[SECTION], key=found, overlaps=_OVERLAPS)
+    crumbs = [SECTION, _section(found)]
+    return visit.page("key_rotate.html", title, crumbs=crumbs, key=found, overlaps=_OVERLAPS)
 
 
 async def revoke(visit: Visit) -> Response:
@@ -129,7 +134,7 @@ async def revoke(visit: Visit) -> Response:
         f"Every server rejects {found.display_name} ({found.secret_hint or found.key_id}) within a second. "
         "Triggers that were accepted with it are still sent. This cannot be undone."
     )
-    return visit.confirm("Revoke key", text, "Revoke this key", crumbs=[SECTION])
+    return visit.confirm("Revoke key", text, "Revoke this key", crumbs=[SECTION, _section(found)])
 
 
 PAGES = (
@@ -142,15 +147,33 @@ PAGES = (
 )
 
 
-def _secret(
+def _section(found: pb.ApiKey) -> Section:
+    """Return the page of a key, for the way back to it."""
+    return Section(f"Key {found.display_name}", f"/keys/{found.key_id}")
+
+
+async def _secret(
     visit: Visit, title: str, made: pb.ApiKey, secret: str, previous: pb.ApiKey | None = None
 ) -> Response:
-    curl = ""
+    curl = campaign_id = ""
     if "trigger" in made.scopes:
-        campaign = str(made.campaign_ids[0]) if made.campaign_ids else "CAMPAIGN_ID"
-        curl = f"export CLARION_API_KEY={secret}\n{trigger_call(visit.origin, campaign, _BODY)}"
+        campaigns = {}
+        with suppress(ApiError):  # the secret is shown in any case, because it cannot be shown later
+            campaigns = {one.campaign_id: one for one in await active_campaigns(visit, made.project)}
+        wanted = list(made.campaign_ids) or list(campaigns)
+        first = next((number for number in wanted if number in campaigns), wanted[0] if wanted else 0)
+        campaign_id = str(first or "")
+        body = example_body(campaigns.get(first))
+        curl = f"export CLARION_API_KEY={secret}\n{trigger_call(visit.origin, campaign_id, body)}"
     return visit.page(
-        "key_secret.html", title, crumbs=[SECTION], key=made, secret=secret, previous=previous, curl=curl
+        "key_secret.html",
+        title,
+        crumbs=[SECTION],
+        key=made,
+        secret=secret,
+        previous=previous,
+        curl=curl,
+        campaign_id=campaign_id,
     )
 
 

@@ -12,6 +12,8 @@ from .deliveries import SECTION
 __all__ = ["PAGES"]
 
 _PAGE = 50
+_LISTED = frozenset({"q", "project", "campaign_id", "channel", "provider", "error", "error_group"})
+"""Filters that the list of deliveries has, written in the same way."""
 
 
 async def list_operations(visit: Visit) -> Response:
@@ -29,6 +31,7 @@ async def operation(visit: Visit) -> Response:
         crumbs=[SECTION],
         one=found.operation,
         can_stop=visit.can(pb.CancelOperationRequest),
+        matching=_filters(found.operation),
     )
 
 
@@ -41,6 +44,15 @@ async def stop(visit: Visit) -> Response:
             return visit.redirect(f"/operations/{operation_id}", "The operation was stopped.")
     text = "Deliveries that it has already changed stay changed. The rest is not changed."
     return visit.confirm("Stop operation", text, "Stop it", crumbs=[SECTION])
+
+
+def _filters(one: pb.Operation) -> dict[str, str]:
+    """Return the filters of an operation as parameters of the list of deliveries; empty if that lacks one."""
+    found = dict(text.split(": ", 1) for text in one.filters)
+    for name in ("external_id", "address"):
+        if name in found:
+            found["q"] = found.pop(name)
+    return found if found.keys() <= _LISTED else {}
 
 
 PAGES = (

@@ -57,7 +57,7 @@ async def import_suppressions(visit: Visit) -> Response:
 
             with form.checked():
                 if await until_done(step):
-                    notice = f"Suppressed {added:,} more; {rows - added:,} were suppressed already."
+                    notice = f"Suppressed {added:,} more; {rows - added:,} already suppressed."
                     return visit.redirect("/suppressions", notice, project=visit.query("project"))
                 form.fail("", "There are many recipients. Send the form again to continue with the rest.")
             _note_progress(form, added)

@@ -63,7 +63,7 @@ async def add_suppressions(visit: Visit) -> Response:
                 reason=form["reason"],
             )
             added = (await visit.call(request)).added
-            notice = f"Suppressed {added} more; {len(lines) - added} were suppressed already."
+            notice = f"Suppressed {added} more; {len(lines) - added} already suppressed."
             return visit.redirect("/suppressions", notice, project=visit.query("project"))
     return visit.page("suppressions_add.html", "Suppress recipients", crumbs=[SECTION])
 

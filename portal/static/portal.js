@@ -47,6 +47,11 @@ function checkFields() {
       }
     };
     field.addEventListener("change", show);
+    field.addEventListener("input", () => { // before the next click, which would miss a field that moves
+      if (note.isConnected && field.validity.valid) {
+        show();
+      }
+    });
     field.addEventListener("invalid", show);
   }
 }

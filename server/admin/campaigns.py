@@ -91,7 +91,8 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
             empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
             wanted = await checked_campaign(request, empty, providers)
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
-                raise ResourceExists(f"Project {project.name} has already a campaign {number}.")
+                taken = f"Project {project.name} already has a campaign {number}; choose another ID."
+                raise ResourceExists(taken)
             made = await reread(change.connection, wanted)
             await record(change, "campaign.create", project, None, made)
         return pb.CreateCampaignResponse(campaign=campaign_message(made, project.name))

@@ -122,7 +122,7 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
     outcome = AttemptOutcome.DEAD
     if plan.suppressed:
         outcome = AttemptOutcome.SUPPRESSED
-        error = f"the recipient is suppressed because a provider refused it: {plan.suppressed}"
+        error = f"the recipient is suppressed: {plan.suppressed}"
     elif claim.tries > plan.policy.max_attempts + plan.spare_attempts:
         # The outcomes of the last attempts were lost, perhaps because this message crashes dispatchers.
         error = USED_UP

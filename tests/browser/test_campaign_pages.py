@@ -125,6 +125,30 @@ async def test_campaign_is_paused_and_archived(page: Page, stack: Stack) -> None
     await expect(page.get_by_role("cell", name=number)).to_have_count(0)
 
 
+async def test_locale_is_added_in_the_editor(page: Page, stack: Stack) -> None:
+    number = await create(page, stack)
+    await page.goto(f"{stack.url}/portal/campaigns/demo/{number}/edit")
+    new, preview = page.get_by_label("Add a locale"), page.get_by_role("button", name="Preview")
+    await new.fill("no locale")
+    await preview.click()
+    await expect(page.get_by_text("Enter a tag such as de or pt-BR.")).not_to_have_count(0)
+    await new.fill("de")
+    await preview.click()
+    added = page.get_by_role("group", name="Template de", exact=True)
+    await expect(added).to_be_in_viewport()
+    await expect(new).to_have_value("")
+    await check_page(page)
+    await added.get_by_label("Subject").fill("Hallo")
+    await added.get_by_label("Plain text").fill("Guten Tag {{ event.random_field }}")
+    await page.get_by_label("Locale", exact=True).fill("de-AT")
+    await preview.click()
+    await expect(page.get_by_role("heading", name="Preview")).to_be_in_viewport()
+    await expect(page.get_by_text("Guten Tag value")).to_be_visible()
+    await page.get_by_role("button", name="Publish").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
+    await expect(page.locator("h3")).to_have_text(["default", "de"])
+
+
 async def test_second_editor_sees_the_conflict(page: Page, stack: Stack) -> None:
     number = await create(page, stack)
     other = await new_page(page.context)

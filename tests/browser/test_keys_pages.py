@@ -52,7 +52,7 @@ async def test_key_is_made_used_seen_and_revoked(page: Page, stack: Stack) -> No
     trigger_id = (await trigger(stack, secret)).headers["x-trigger-id"]
     row = page.locator(f"#delivery-{trigger_id}")
     await expect(row).to_contain_text("delivered", timeout=TIMEOUT * 1000)
-    await row.get_by_role("link").click()
+    await row.get_by_role("link").first.click()
     await expect(page.get_by_text("attempt 1:")).to_be_visible()
     await expect(page.get_by_role("link", name=name)).to_be_visible()
     await check_page(page)

@@ -181,7 +181,7 @@ async def test_rejected_address_is_suppressed(system: System) -> None:
 
     head, _, only = await system.outcome(60, user=user)
     assert head == "suppressed: campaign 60 (email) for gone"
-    assert attempt(only).startswith("1 mail: not sent: the recipient is suppressed because a provider")
+    assert attempt(only).startswith("1 mail: not sent: the recipient is suppressed: SMTP 550 5.1.1")
     listed = await run(system.stack, "suppressions", "list", "--address", "gone@e2e.example")
     assert "SMTP 550 5.1.1 No such user here" in listed
     assert "gone@e2e.example" not in system.mail.recipients

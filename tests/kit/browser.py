@@ -103,7 +103,10 @@ def _skip(reason: str) -> None:
     pytest.skip(reason)
 
 
-_WIDER = """(most) => document.scrollingElement.scrollWidth <= most ? [] :
-  [...document.querySelectorAll("body *")]
-    .filter((one) => one.getBoundingClientRect().right > most + 1 && !one.closest(".scroll"))
-    .map((one) => one.outerHTML.slice(0, 120))"""
+_WIDER = """(most) => {
+  if (document.scrollingElement.scrollWidth <= most) { return []; }
+  const wide = [...document.querySelectorAll("body *")]
+    .filter((one) => one.getBoundingClientRect().right > most + 1);
+  const free = wide.filter((one) => !one.closest(".scroll"));
+  return (free.length ? free : wide).map((one) => one.outerHTML.slice(0, 120));
+}"""

@@ -224,9 +224,7 @@ def test_a_suppressed_recipient_is_sent_nothing() -> None:
     finished = unsent(accepted(suppressed=f"550 {ADDRESS} unknown"), NOON)
     assert finished is not None
     assert finished.attempt.outcome is AttemptOutcome.SUPPRESSED
-    assert finished.attempt.error == (
-        "the recipient is suppressed because a provider refused it: 550 [recipient] unknown"
-    )
+    assert finished.attempt.error == "the recipient is suppressed: 550 [recipient] unknown"
     assert (finished.retry_in, finished.refusal, finished.attempt.duration) == (None, "", 0.0)
 
 

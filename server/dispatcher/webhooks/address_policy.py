@@ -15,8 +15,8 @@ from .special_networks import Address, embedded, is_public
 
 __all__ = ["ALLOWED", "Address", "AddressPolicy"]
 
-ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW, for `clarion webhooks create` and for dispatchers)"
-"""The name of the setting in errors, with the environment variable and the programs that read it."""
+ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW)"
+"""The name of the setting in errors, with its environment variable. Responses cut longer errors off."""
 
 
 class AddressPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import re
 import uuid
 
@@ -58,3 +59,18 @@ async def test_wrong_values_of_a_key_are_named(admin: Visitor, local: LocalAdmin
         assert answer.status_code == 422, (field, value)
         assert f'<a href="#field-{field}">' in answer.text, (field, value)
     assert (await _reread(local, key)).etag == key.etag
+
+
+async def test_the_call_for_a_new_key_suits_its_campaign(admin: Visitor) -> None:
+    for campaign, number, recipient in (
+        ("", "44", '"email": "delivered@clarion.test"'),
+        ("45", "45", '"phone": "+12025550100"'),
+        ("46", "46", '"device_token": "clarion-test-delivered"'),
+    ):
+        fields = {"project": "demo", "display_name": "new", "scopes": "trigger", "campaign_ids": campaign}
+        page = html.unescape((await admin.post("/keys/new", fields)).text)
+        assert f"/api/client/campaigns/{number}/trigger" in page
+        assert recipient in page
+        form = (await admin.get(f"/api?project=demo&campaign_id={number}")).text
+        assert f'href="/portal/api?project=demo&campaign_id={number}"' in page
+        assert recipient in html.unescape(form)

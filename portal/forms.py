@@ -52,6 +52,7 @@ class Form:
         is_restored: Whether it was brought back after signing in again.
         problem: What is wrong with all of it; empty if nothing is.
         errors: What is wrong, by field.
+        labels: What the page calls the fields, for the list of what is wrong.
         status: The status of the page that shows it.
 
     Args:
@@ -67,6 +68,7 @@ class Form:
         self.is_sent = data is not None and not self.is_restored
         self.problem = ""
         self.errors: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
         self.status = HTTPStatus.OK
         self.reason = ""
         self._names: Mapping[str, str] = {}
@@ -120,6 +122,12 @@ class Form:
             self.problem = self.problem or description
         if self.status is HTTPStatus.OK:
             self.status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def call_field(self, name: str, label: str) -> str:
+        """Note what the page calls a field; return an empty text, for the template."""
+        if "." not in name:  # those of the templates of a campaign have the same label for each locale
+            self.labels[name] = label
+        return ""
 
     def put(self, name: str, text: str) -> None:
         """Set the text that a field shows, such as that of an uploaded file."""

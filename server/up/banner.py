@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ..domain.campaign import Campaign
@@ -46,7 +47,7 @@ def demo_text(url: str, secret: str, data: Path) -> str:
         ' "locale": "en"}, "event": {"random_field": "value"}}'
     )
     return f"""
-  To sign in to the portal: cat {data / DEMO_ADMIN_KEY_FILE}
+  To sign in to the portal, enter the admin key {_admin_key(data / DEMO_ADMIN_KEY_FILE)}
   API key: {secret}
 
   Try it (the answer is 204 with an x-trigger-id):
@@ -59,3 +60,8 @@ def demo_text(url: str, secret: str, data: Path) -> str:
   The email is then written to {data / "outbox" / "email"} as an .eml file.
   Campaign 45 sends text messages ("phone"), campaign 46 push notifications ("device_token").
 """
+
+
+def _admin_key(file: Path) -> str:
+    """Return the admin key, or where it is if the output is not a terminal and may be kept in logs."""
+    return file.read_text().strip() if sys.stdout.isatty() else f"in {file}"

@@ -146,7 +146,7 @@ async def test_dead_letters_are_found_by_error_and_retried(page: Page, stack: St
     await expect(page.get_by_role("link", name="# <script>")).to_have_count(1)
     await check_page(page)
     await screenshot(page, "portal-dead-letters")
-    await page.get_by_role("link", name="List dead letters of campaign 7700").click()
+    await page.get_by_role("link", name="List or retry dead letters of campaign 7700").click()
     await expect(page.get_by_role("row")).to_have_count(4)
     await check_page(page)
     await page.get_by_role("link", name="Retry all dead letters that match").click()

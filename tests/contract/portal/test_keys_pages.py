@@ -48,16 +48,16 @@ async def test_a_key_is_changed_and_keeps_its_expiry(admin: Visitor, local: Loca
 
 async def test_wrong_values_of_a_key_are_named(admin: Visitor, local: LocalAdmin) -> None:
     key = await _key(local)
-    for field, value in (
-        ("display_name", ""),
-        ("expire_time", "tomorrow"),
-        ("requests_per_second", "many"),
-        ("burst", "2.5"),
-        ("burst", "0"),
+    for field, value, label in (
+        ("display_name", "", "Name"),
+        ("expire_time", "tomorrow", "Last day"),
+        ("requests_per_second", "many", "Calls per second"),
+        ("burst", "2.5", "Burst"),
+        ("burst", "0", "Burst"),
     ):
         answer = await admin.post(f"/keys/{key.key_id}/edit", {"display_name": "x", field: value})
         assert answer.status_code == 422, (field, value)
-        assert f'<a href="#field-{field}">' in answer.text, (field, value)
+        assert f'<a href="#field-{field}">{label}</a>' in answer.text, (field, value)
     assert (await _reread(local, key)).etag == key.etag
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unavailable
-from gateway import Gateway, GatewayError, GatewaySettings, check, check_pair, render, running, wait_ready
+from gateway import Gateway, GatewayError, GatewaySettings, check_pair, render, running, wait_ready
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, call, short_folder, trigger
 from tests.kit.http_client import http_client
@@ -183,8 +183,3 @@ async def test_invalid_pair_is_reported_in_one_line(
 def test_certificate_and_key_are_set_together(only: str) -> None:
     with pytest.raises(GatewayError, match="is missing; set both tls_certificate and tls_key, or neither"):
         GatewaySettings(**{only: "/x"})  # type: ignore[arg-type]
-
-
-async def test_envoy_accepts_the_tls_configuration(tmp_path: Path) -> None:
-    issue(tmp_path)
-    await check(tls(tmp_path))

@@ -26,9 +26,11 @@ _errors: dict[Page, list[str]] = {}
 
 @asynccontextmanager
 async def running_browser() -> AsyncIterator[Browser]:
-    """Run Debian's Chromium during the block, or skip the test."""
+    """Run Debian's Chromium during the block, or skip the test before anything else is started for it."""
     if _CHROMIUM is None:
         _skip("chromium is not installed; tools/browser.sh says how")
+    if not _AXE.exists():
+        _skip("axe-core is not installed; run tools/browser.sh")
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=options)
@@ -83,8 +85,6 @@ async def _check_reflow(page: Page) -> None:
 
 async def _check_accessibility(page: Page, options: str) -> None:
     """Run axe-core with these options."""
-    if not _AXE.exists():
-        _skip("axe-core is not installed; run tools/browser.sh")
     if not await page.evaluate("() => 'axe' in window"):
         await page.evaluate(_AXE.read_text(encoding="utf-8"))
     found: dict[str, Any] = await page.evaluate(f"() => axe.run({options})")

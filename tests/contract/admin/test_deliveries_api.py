@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+import uuid_utils.compat
 
 from server.domain.campaign import Channel
 from server.domain.key import Scope, new_secret
@@ -181,11 +182,14 @@ async def test_five_thousand_dead_letters_are_retried_by_filter(
     project = await pool.fetchval("SELECT id FROM project WHERE name = $1", shop.name)
     await pool.execute(
         "WITH made AS (INSERT INTO trigger (id, project_id, campaign_id, channel, external_id, address,"
-        " timezone, locale, user_data, event) SELECT gen_random_uuid(), $1, $2, 'email', 'many',"
-        " 'm@example.com', '', '', '', '' FROM generate_series(1, 5000) RETURNING id)"
+        " timezone, locale, user_data, event) SELECT id, $1, $2, 'email', 'many',"
+        " 'm@example.com', '', '', '', '' FROM unnest($3::uuid[]) AS id RETURNING id)"
         " INSERT INTO dead_letter (trigger_id, error) SELECT id, 'many' FROM made",
         project,
         CAMPAIGN,
+        [
+            uuid_utils.compat.uuid7() for _ in range(5000)
+        ],  # others would be the newest in lists of all projects
     )
     one, other = await asyncio.gather(
         *(ended(admin, "retry", {"project": shop.name, "external_id": "many"}) for _ in range(2))

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uuid_utils.compat
 
 from server.admin.client import LocalAdmin
 from server.domain.key import Scope, new_secret
@@ -149,7 +150,7 @@ async def test_message_needs_the_role_operator(
 async def waiting(shop: Shop, pool: Pool) -> str:
     """Return the ID of a trigger that no dispatcher sends."""
     number = await projects.ensure_project(pool, shop.project)
-    trigger_id = uuid.uuid4()
+    trigger_id = uuid_utils.compat.uuid7()
     await pool.execute(
         "INSERT INTO trigger (id, project_id, campaign_id, channel, external_id, address, timezone, locale,"
         " user_data, event) VALUES ($1, $2, 7, 'email', 'zoe', 'zoe@example.com', '', '', '', $3)",

@@ -20,6 +20,7 @@ from server.postgres.embedded import EmbeddedPostgres
 from server.up.data_folder import RunDir
 from tests.kit.embedded_postgres import ask, postmaster, supervised
 from tests.kit.processes import has_ended
+from tests.kit.until import TIMEOUT
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -99,7 +100,7 @@ async def test_killed_postgres_restarts_with_committed_data(short: Path, made: P
             os.kill(postmaster(postgres), signal.SIGKILL)
             with pytest.raises((asyncpg.PostgresError, OSError)):
                 await asyncio.wait_for(busy, 60)
-            await postgres.wait_ready(20)
+            await postgres.wait_ready(TIMEOUT)
             assert await ask(postgres.url, "SELECT id FROM kept") == 7
         assert sum("killed by SIGKILL" in text for text in said) == 1
 
@@ -156,7 +157,7 @@ async def test_orphaned_postgres_is_ended_at_start(short: Path, made: Path) -> N
     postgres = EmbeddedPostgres(short, short)
     orphan = await asyncio.create_subprocess_exec(*postgres.command(), env=postgres.environment)
     try:
-        await postgres.wait_ready(30)
+        await postgres.wait_ready(TIMEOUT)
         async with postgres.running() as url:
             assert orphan.returncode is not None
             assert postmaster(postgres) != orphan.pid

@@ -23,6 +23,7 @@ from tests.kit.gateway_process import TOY, call, short_folder, trigger
 from tests.kit.http_client import http_client
 from tests.kit.tls import CA, issue, tls, trusting
 from tests.kit.toy_upstream import TRIGGER_ID
+from tests.kit.until import TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ async def test_oldest_tls_version_is_1_2(tls_gateway: TlsGateway) -> None:
 
 async def test_readiness_check_works_over_tls(tls_gateway: TlsGateway) -> None:
     options = tls(tls_gateway.folder, port=tls_gateway.options.port, admin_socket="")
-    await wait_ready(options, 5)
+    await wait_ready(options, TIMEOUT)
 
 
 async def test_private_key_is_only_in_private_files(tls_gateway: TlsGateway) -> None:

@@ -15,6 +15,7 @@ from gateway.run.process import Envoy
 from tests.kit.gateway import ToyStack, options_for, trigger, until_calls, until_readyz_says
 from tests.kit.http_client import http_client
 from tests.kit.stack import free_port
+from tests.kit.until import TIMEOUT
 
 
 async def test_stopping_completes_calls_in_flight(toy_stack: ToyStack) -> None:
@@ -37,7 +38,7 @@ async def test_sigterm_stops_the_runner_and_envoy(toy_stack: ToyStack) -> None:
         code += f"sys.exit(asyncio.run(run_gateway({options!r}, workdir=Path({folder!r}))))"
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
         try:
-            await wait_ready(options)
+            await wait_ready(options, TIMEOUT)
             await until_readyz_says(200, options)
             process.terminate()
             assert await asyncio.wait_for(process.wait(), 60) == 0

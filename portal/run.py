@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -12,7 +13,7 @@ import uvicorn
 from .app import create_app
 from .settings import PortalSettings
 
-__all__ = ["run_portal"]
+__all__ = ["lower_priority", "run_portal"]
 
 _UNIX = "unix:"
 _KEEP_ALIVE_SECONDS = 75
@@ -27,7 +28,7 @@ pages, which need no key, cannot slow triggers much."""
 
 async def run_portal(settings: PortalSettings) -> None:
     """Serve the portal on `settings.listen`, at a lower priority than the processes that serve triggers."""
-    os.nice(_NICENESS)
+    lower_priority()
     config = uvicorn.Config(
         create_app(settings),
         loop="none",  # it runs already
@@ -46,6 +47,18 @@ async def run_portal(settings: PortalSettings) -> None:
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:
         listening.close()
+
+
+def lower_priority() -> None:
+    """Let processes that serve triggers have the CPU before this one.
+
+    Linux may divide the CPU between sessions first (sched(7): "autogroup"). Then the niceness of a
+    process counts only within its session, of which the portal is usually the only process.
+    """
+    os.nice(_NICENESS)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # this kernel has no such feature
+            Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
 
 
 def _listen(address: str) -> socket.socket:

@@ -105,7 +105,7 @@ async def _trigger(visit: Visit, form: Form, secret: str, tries: int = 1) -> pb.
     """
     body = httpbody_pb2.HttpBody(content_type="application/json", data=form["body"].encode())
     request = pb.TriggerCampaignRequest(campaign_id=form["campaign_id"], body=body)
-    caller = replace(visit.caller, secret=secret, idempotency_key=form["idempotency_key"])
+    caller = replace(visit.caller, secret=secret, idempotency_key=_idempotency_key(form))
     while True:
         tries -= 1
         try:
@@ -116,6 +116,14 @@ async def _trigger(visit: Visit, form: Form, secret: str, tries: int = 1) -> pb.
             await asyncio.sleep(_KEY_PAUSE)
         else:
             return accepted
+
+
+def _idempotency_key(form: Form) -> str:
+    """Return the key that the page put into the form, or a new one if that is not what was sent."""
+    try:
+        return str(uuid.UUID(form["idempotency_key"]))
+    except ValueError:
+        return str(uuid.uuid4())
 
 
 @asynccontextmanager

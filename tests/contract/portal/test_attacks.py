@@ -124,6 +124,12 @@ async def test_secrets_are_not_in_pages(admin: Visitor) -> None:
     assert "sk_secret" not in sent.text
 
 
+async def test_a_forged_idempotency_key_is_replaced(admin: Visitor, stack: Stack) -> None:
+    body = '{"user": {"external_id": "1", "email": "a@test.com"}}'
+    form = {"key": stack.key, "campaign_id": "44", "body": body, "idempotency_key": "a\r\nb: c"}
+    assert (await admin.post("/api", form)).status_code == 200
+
+
 @pytest.mark.parametrize("field", ["project", "timezone"])
 async def test_what_was_typed_is_escaped(admin: Visitor, field: str) -> None:
     answer = await admin.post("/projects/new", {"project": "x", "timezone": "UTC", field: SCRIPT})

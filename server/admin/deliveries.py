@@ -15,7 +15,7 @@ from ..domain.delivery import DeliveryState
 from ..domain.waiting import Reason, Waiting
 from ..errors import DeliveryNotFound
 from ..intake.rules import require_valid
-from ..store.admin.webhook_log import list_log
+from ..store.admin.webhook_log import list_log_of_trigger
 from ..store.pool import Pool, reached
 from ..store.records import admin_lists, admin_pages
 from ..store.records.admin_pages import DeliveryRow
@@ -84,7 +84,7 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                 raise DeliveryNotFound.of(request.trigger_id)
             waiting = await find_waiting(self._pool, trigger_id)
             paused = await find_suppression_paused(self._pool)
-            logged = await list_log(self._pool, trigger_id=trigger_id, limit=_MESSAGES)
+            logged = await list_log_of_trigger(self._pool, trigger_id, _MESSAGES)
         common = delivery_message(found)
         last = found.attempts[-1] if found.attempts else None
         detail = pb.DeliveryDetail(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-import uuid
-from dataclasses import replace
 from typing import Any
 
 from clarion.admin.v1 import suppression_pb2 as pb
@@ -56,11 +54,15 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         start = page_start(request)
         async with reached():
             wanted = await self._filter(call, request)
-            found = await store.list_suppressions(
-                self._pool, wanted, size + 1, _last_of_page(start) if start else None
+            page = await store.list_suppressions(
+                self._pool, wanted, size, _position(start) if start else None
             )
-        token = page_token(request, _key(found[size - 1])) if len(found) > size else ""
-        return pb.ListSuppressionsResponse(suppressions=map(_message, found[:size]), next_page_token=token)
+        end = page.end
+        return pb.ListSuppressionsResponse(
+            suppressions=map(_message, page.rows),
+            next_page_token=page_token(request, [end.created_at.isoformat(), *end[1:]]) if end else "",
+            searched_back_to=timestamp(end.created_at) if end else None,
+        )
 
     async def CountSuppressions(  # noqa: N802 - gRPC's name
         self, request: pb.CountSuppressionsRequest, call: AdminCall
@@ -197,35 +199,11 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     return channel, stored
 
 
-def _key(suppression: store.Suppression) -> list[object]:
-    """Return the sort key of a suppression."""
-    one = suppression
-    return [one.created_at.isoformat(), one.project_id, one.channel.value, one.address]
-
-
-def _last_of_page(key: object) -> store.Suppression:
-    """Return a suppression with this sort key, after which the page starts."""
+def _position(key: object) -> store.Position:
+    """Return the place after which a page starts."""
     sort_key: Any = key  # the token's digest vouches for its form
-    created_at, project_id, channel, address = sort_key
-    return replace(
-        _ANY,
-        created_at=dt.datetime.fromisoformat(created_at),
-        project_id=project_id,
-        channel=Channel(channel),
-        address=address,
-    )
-
-
-_ANY = store.Suppression(
-    project_id=0,
-    project="",
-    channel=Channel.EMAIL,
-    address="",
-    reason="",
-    provider="",
-    trigger_id=uuid.UUID(int=0),
-    created_at=dt.datetime.min.replace(tzinfo=dt.UTC),
-)
+    created_at, *others = sort_key
+    return store.Position(dt.datetime.fromisoformat(created_at), *others)
 
 
 def _message(one: store.Suppression) -> pb.Suppression:

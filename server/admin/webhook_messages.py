@@ -13,7 +13,7 @@ import msgspec
 from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..api.proto_messages import timestamp
-from ..domain.webhook import Logged
+from ..domain.webhook import Endpoint, Logged
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin import webhook_log as store
@@ -51,21 +51,25 @@ class WebhookMessages:
         start = page_start(request)
         endpoint_id = uuid.UUID(request.webhook_id) if request.webhook_id else None
         async with reached():
-            rows = await store.list_log(
+            page = await store.list_log(
                 self._messages,
                 endpoint_id,
                 failed=request.failed,
                 projects=call.visible,
-                before=place_of(start) if start else None,
-                limit=size + 1,
+                after=store.Position(*place_of(start)) if start else None,
+                limit=size,
             )
-            if endpoint_id and not rows and start is None:
+            if endpoint_id and not page.rows and start is None:
                 await self._require_endpoint(call, endpoint_id)
-        messages = [list(group) for _, group in groupby(rows, key=lambda row: row.message_id)]
-        last = messages[size - 1][0] if len(messages) > size else None
-        token = page_token(request, [last.created_at.isoformat(), str(last.message_id)]) if last else ""
+        end = page.end
         return pb.ListWebhookMessagesResponse(
-            webhook_messages=map(message_of, messages[:size]), next_page_token=token
+            webhook_messages=[
+                message_of(list(group)) for _, group in groupby(page.rows, key=lambda row: row.message_id)
+            ],
+            next_page_token=page_token(request, [end.created_at.isoformat(), str(end.message_id)])
+            if end
+            else "",
+            searched_back_to=timestamp(end.created_at) if end else None,
         )
 
     async def RetryWebhookMessages(  # noqa: N802 - gRPC's name
@@ -88,15 +92,15 @@ class WebhookMessages:
         total, done = 0, False
         for _ in range(_STEPS_OF_A_CALL):
             async with changing(self._messages, call) as change:
-                count, done = await store.retry_messages(
+                counts, done = await store.retry_messages(
                     change.connection, until, ids=ids, endpoint_id=endpoint_id, projects=call.visible
                 )
-                if count:
-                    resource = f"webhook/{endpoint_id}" if endpoint_id else "webhook_messages"
+                resource = f"webhook/{endpoint_id}" if endpoint_id else "webhook_messages"
+                for project_id, count in counts.items():
                     await change.record(
-                        "webhook_messages.retry", resource, project_id=None, after={"retried": count}
+                        "webhook_messages.retry", resource, project_id=project_id, after={"retried": count}
                     )
-            total += count
+            total += counts.total()
             if done:
                 break
         return pb.RetryWebhookMessagesResponse(retried=total, done=done, until=timestamp(until))
@@ -109,7 +113,7 @@ class WebhookMessages:
         endpoint_id = uuid.UUID(request.webhook_id)
         since = moment_in(request, "since")
         async with reached():
-            await self._require_endpoint(call, endpoint_id)
+            project_id = (await self._require_endpoint(call, endpoint_id)).project_id
             until, after = _continued(request.after) or (await store.database_time(self._messages), None)
         total = 0
         for _ in range(_STEPS_OF_A_CALL):
@@ -121,7 +125,7 @@ class WebhookMessages:
                     await change.record(
                         "webhook.replay",
                         f"webhook/{endpoint_id}",
-                        project_id=None,
+                        project_id=project_id,
                         after={"since": since, "queued": queued},
                     )
             total += queued
@@ -131,8 +135,8 @@ class WebhookMessages:
             replayed=total, done=after is None, after=_continuation(until, after) if after else ""
         )
 
-    async def _require_endpoint(self, call: AdminCall, endpoint_id: uuid.UUID) -> None:
-        """Require that the caller has the role for an endpoint's project, and for changes that it is active.
+    async def _require_endpoint(self, call: AdminCall, endpoint_id: uuid.UUID) -> Endpoint:
+        """Return an endpoint for whose project the caller has the role; for changes, it must be active.
 
         Raises:
             EndpointNotFound: The endpoint does not exist, or the caller may not see it.
@@ -142,6 +146,7 @@ class WebhookMessages:
         endpoint = await find_endpoint(self._messages, call, endpoint_id)
         if call.changes:
             require_active(endpoint)
+        return endpoint
 
 
 def _continuation(until: dt.datetime, after: tuple[dt.datetime, uuid.UUID]) -> str:

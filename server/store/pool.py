@@ -39,6 +39,7 @@ READING = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_sort": "off",
+    "enable_memoize": "off",
     "jit": "off",
     "plan_cache_mode": "force_custom_plan",
     "statement_timeout": "3s",

@@ -43,7 +43,7 @@ async def refuse(pool: Pool, *triggers: Trigger, words: str = "550 unknown") -> 
 
 
 async def listed(pool: Pool, *, limit: int = 100, **wanted: Any) -> list[Suppression]:
-    return await list_suppressions(pool, SuppressionFilter(**wanted), limit)
+    return list((await list_suppressions(pool, SuppressionFilter(**wanted), limit)).rows)
 
 
 async def remove(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> Removed:

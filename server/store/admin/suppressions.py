@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import asyncpg
 
@@ -17,10 +17,12 @@ from ..sql import load
 __all__ = [
     "NO_TRIGGER",
     "REMOVED_AT_ONCE",
+    "Position",
     "Removed",
     "Suppression",
     "SuppressionCount",
     "SuppressionFilter",
+    "SuppressionPage",
     "add_suppressions",
     "count_stopped",
     "count_suppressions",
@@ -57,6 +59,8 @@ class Suppression:
         return f"Suppression({self.project}, {self.channel}, trigger {self.trigger_id})"
 
 
+_SCANNED = 20_000
+"""Suppressions that a page looks at: up to 25 ms."""
 _STOPPED = 2_500
 """Dead letters, and unsent messages, that a count looks at: up to 40 ms."""
 
@@ -104,6 +108,27 @@ class SuppressionCount:
     last_at: dt.datetime
 
 
+class Position(NamedTuple):
+    """The place of a suppression in lists."""
+
+    created_at: dt.datetime
+    project_id: int
+    channel: str
+    address: str
+
+    @classmethod
+    def of(cls, one: Suppression) -> Self:
+        """Return the place of a suppression."""
+        return cls(one.created_at, one.project_id, one.channel.value, one.address)
+
+
+class SuppressionPage(NamedTuple):
+    """A page, and where it ends; None on the last page."""
+
+    rows: Sequence[Suppression]
+    end: Position | None
+
+
 class Removed(NamedTuple):
     """How many suppressions were removed, and how many of the messages that they stopped are retried."""
 
@@ -112,20 +137,40 @@ class Removed(NamedTuple):
 
 
 async def list_suppressions(
-    pool: Pool, wanted: SuppressionFilter, limit: int, before: Suppression | None = None
-) -> list[Suppression]:
-    """Return the newest suppressions that match and are older than `before`, the newest first."""
-    statement = _SQL["list"](
+    pool: Pool, wanted: SuppressionFilter, limit: int, after: Position | None = None
+) -> SuppressionPage:
+    """Return the newest suppressions that match. A page may be short, or empty, although more pages follow.
+
+    Args:
+        pool: The database.
+        wanted: Which suppressions.
+        limit: The maximum number of suppressions.
+        after: Where the page before ended.
+    """
+    values = {
         **wanted.arguments(),
-        before=before and before.created_at,
-        before_project=before and before.project_id,
-        before_channel=before and before.channel.value,
-        before_address=before and before.address,
-        limit=limit,
-    )
+        "before": after and after.created_at,
+        "before_project": after and after.project_id,
+        "before_channel": after and after.channel,
+        "before_address": after and after.address,
+    }
     async with reading(pool) as connection:
-        rows = await connection.fetch(*statement)
-    return [Suppression(**{**row, "channel": Channel(row["channel"])}) for row in rows]
+        if wanted.address is not None:
+            rows = await connection.fetch(*_SQL["list_of_address"](**values, limit=limit + 1))
+        else:
+            only = next(iter(wanted.visible)) if wanted.visible and len(wanted.visible) == 1 else None
+            scanning = {**values, "only_visible": only, "scan": _SCANNED}
+            rows = await connection.fetch(*_SQL["list"](**scanning, limit=limit + 1))
+        found = [Suppression(**{**row, "channel": Channel(row["channel"])}) for row in rows[:limit]]
+        if len(rows) > limit:
+            return SuppressionPage(found, Position.of(found[-1]))
+        if wanted.address is not None:
+            return SuppressionPage(found, None)
+        statement = _SQL["last_scanned"]
+        last = await connection.fetchrow(
+            *statement(**{name: scanning[name] for name in statement.parameters})
+        )
+    return SuppressionPage(found, Position(**last) if last else None)
 
 
 async def add_suppressions(

@@ -8,15 +8,51 @@ AND (:provider::text IS NULL OR s.provider = :provider)
 AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
 AND (:since::timestamptz IS NULL OR s.created_at >= :since)
 
+-- fragment: columns
+s.project_id, p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
+
+-- fragment: is_older
+(:before::timestamptz IS NULL OR
+    (s.created_at, s.project_id, s.channel, s.address) < (:before, :before_project::int8, :before_channel::text, :before_address::text))
+
+-- fragment: scanned
+-- The newest suppressions, of which those that match are returned, so that no page takes long, however few match. An
+-- index has their order.
+SELECT * FROM suppression s WHERE
+    -- include: is_older
+    AND (:since::timestamptz IS NULL OR created_at >= :since)
+    AND (:project::text IS NULL OR project_id = (SELECT id FROM project WHERE name = :project))
+    AND (:only_visible::int8 IS NULL OR project_id = :only_visible)
+ORDER BY created_at DESC, project_id DESC, channel DESC, address DESC
+
 -- name: list
--- Run with the settings READING of pool.py: an index has the order of the pages.
-SELECT s.project_id, p.name AS project, s.channel, s.address, s.reason, s.provider, s.trigger_id, s.created_at
+-- Run with the settings READING of pool.py, as the two that follow.
+SELECT
+    -- include: columns
+FROM (
+    -- include: scanned
+    LIMIT :scan
+) AS s JOIN project p ON p.id = s.project_id
+WHERE
+    -- include: matches
+ORDER BY s.created_at DESC, s.project_id DESC, s.channel DESC, s.address DESC LIMIT :limit
+
+-- name: last_scanned
+-- The last suppression that `list` looks at, if there are as many.
+SELECT created_at, project_id, channel, address FROM (
+    -- include: scanned
+    LIMIT 1 OFFSET :scan::int8 - 1
+) AS s
+
+-- name: list_of_address
+-- The suppressions of an address are few.
+SELECT
+    -- include: columns
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
     -- include: matches
-    AND (:before::timestamptz IS NULL OR
-        (s.created_at, s.project_id, s.channel, s.address)
-        < (:before, :before_project::int8, :before_channel::text, :before_address::text))
+    AND
+    -- include: is_older
 ORDER BY s.created_at DESC, s.project_id DESC, s.channel DESC, s.address DESC LIMIT :limit
 
 -- name: count

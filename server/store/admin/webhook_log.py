@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -11,15 +12,41 @@ import asyncpg
 
 from ...domain.delivery import Attempt, AttemptOutcome
 from ...domain.webhook import POLICY, Logged, MessageState
-from ..pool import Connection, Pool
+from ..pool import Connection, Pool, reading
 from ..sql import load
 
-__all__ = ["AT_ONCE", "Replayed", "database_time", "list_log", "replay_messages", "retry_messages"]
+__all__ = [
+    "AT_ONCE",
+    "LogPage",
+    "Position",
+    "Replayed",
+    "database_time",
+    "list_log",
+    "list_log_of_trigger",
+    "replay_messages",
+    "retry_messages",
+]
 
 AT_ONCE = 1000
 """The number of messages that one statement queues."""
+_SCANNED = 5_000
+"""Queued messages that are looked at for those that have failed; if there are more, as many of the log."""
 _DUE_STATES = {MessageState.PENDING, MessageState.RETRYING}
 _SQL = load("admin/webhook_log.sql")
+
+
+class Position(NamedTuple):
+    """The place of a message in the log."""
+
+    created_at: dt.datetime
+    message_id: uuid.UUID
+
+
+class LogPage(NamedTuple):
+    """A page of the log, and where it ends; None on the last page."""
+
+    rows: Sequence[Logged]
+    end: Position | None
 
 
 class Replayed(NamedTuple):
@@ -35,35 +62,67 @@ class Replayed(NamedTuple):
 
 
 async def list_log(
-    database: Pool | Connection,
+    pool: Pool,
     endpoint_id: uuid.UUID | None = None,
     *,
-    trigger_id: uuid.UUID | None = None,
     failed: bool = False,
     projects: Collection[int] | None = None,
-    before: tuple[dt.datetime, uuid.UUID] | None = None,
+    after: Position | None = None,
     limit: int = 50,
-) -> list[Logged]:
+) -> LogPage:
     """Return the attempts of the newest messages, the latest attempt of each first.
 
+    A page of failed messages may be short, or empty, although more pages follow.
+
     Args:
-        database: The database.
+        pool: The database.
         endpoint_id: Only messages to this endpoint.
-        trigger_id: Only messages about this trigger.
         failed: Only messages whose last attempt failed, even if another attempt follows.
         projects: Only messages to endpoints of these projects.
-        before: Time and id of a message: only older ones.
+        after: Where the page before ended.
         limit: The maximum number of messages.
     """
-    statement = _SQL["log_of_failed" if failed else "log"](
-        endpoint_id=endpoint_id,
-        trigger_id=trigger_id,
-        projects=None if projects is None else sorted(projects),
-        before=before and before[0],
-        before_id=before and before[1],
-        limit=limit,
-    )
-    return [_logged(row) for row in await database.fetch(*statement)]
+    async with reading(pool) as connection:
+        values = {
+            "endpoints": await _endpoints(connection, endpoint_id, projects),
+            "before": after and after.created_at,
+            "before_id": after and after.message_id,
+        }
+        if not failed:
+            return _page(await connection.fetch(*_SQL["log"](**values, most=limit + 1)), limit)
+        queued = await connection.fetchval(*_SQL["queued"](endpoints=values["endpoints"], most=_SCANNED))
+        if queued < _SCANNED:
+            return _page(await connection.fetch(*_SQL["log_of_failed"](**values, most=limit + 1)), limit)
+        scanned = _SQL["log_of_failed_scanned"](**values, most=_SCANNED, limit=limit + 1)
+        page = _page(await connection.fetch(*scanned), limit)
+        last = await connection.fetchrow(*_SQL["last_scanned"](**values, most=_SCANNED))
+    return page if page.end or last is None else LogPage(page.rows, Position(*last))
+
+
+async def list_log_of_trigger(pool: Pool, trigger_id: uuid.UUID, limit: int) -> list[Logged]:
+    """Return the attempts of the newest messages about a trigger, the latest attempt of each first."""
+    return list(map(_logged, await pool.fetch(*_SQL["log_of_trigger"](trigger_id=trigger_id, most=limit))))
+
+
+async def _endpoints(
+    connection: Connection, endpoint_id: uuid.UUID | None, projects: Collection[int] | None
+) -> list[uuid.UUID] | None:
+    """Return the endpoints whose messages are listed; None for all, also deleted ones."""
+    if projects is None:
+        return None if endpoint_id is None else [endpoint_id]
+    statement = _SQL["endpoints"](projects=sorted(projects), endpoint_id=endpoint_id)
+    return [row["id"] for row in await connection.fetch(*statement)]
+
+
+def _page(rows: Sequence[asyncpg.Record], limit: int) -> LogPage:
+    """Return the page of one message more than its limit."""
+    logged = list(map(_logged, rows))
+    messages = dict.fromkeys((one.created_at, one.message_id) for one in logged)
+    if len(messages) <= limit:
+        return LogPage(logged, None)
+    *kept, last = messages
+    shown = [one for one in logged if one.message_id != last[1]]
+    return LogPage(shown, Position(*kept[-1]))
 
 
 async def database_time(database: Pool | Connection) -> dt.datetime:
@@ -79,7 +138,7 @@ async def retry_messages(
     ids: Sequence[uuid.UUID] | None = None,
     endpoint_id: uuid.UUID | None = None,
     projects: Collection[int] | None = None,
-) -> tuple[int, bool]:
+) -> tuple[Counter[int | None], bool]:
     """Retry messages that were given up or wait for another attempt.
 
     They become due at once, and the retry policy counts from zero.
@@ -93,7 +152,7 @@ async def retry_messages(
         projects: Only messages to endpoints of these projects.
 
     Returns:
-        How many messages, at most twice AT_ONCE, and whether none is left.
+        How many messages by project, at most twice AT_ONCE, and whether none is left.
     """
     values = {
         "ids": list(ids) if ids is not None else None,
@@ -103,9 +162,10 @@ async def retry_messages(
         "message_ttl": POLICY.ttl,
         "limit": AT_ONCE,
     }
-    requeued = len(await connection.fetch(*_SQL["requeue"](**values)))
-    made_due = len(await connection.fetch(*_SQL["make_due"](**values)))
-    return requeued + made_due, max(requeued, made_due) < AT_ONCE
+    requeued = await connection.fetch(*_SQL["requeue"](**values))
+    made_due = await connection.fetch(*_SQL["make_due"](**values))
+    by_project = Counter(row["project_id"] for row in (*requeued, *made_due))
+    return by_project, max(len(requeued), len(made_due)) < AT_ONCE
 
 
 async def replay_messages(

@@ -15,41 +15,95 @@ LEFT JOIN webhook_queue q ON q.message_id = m.id
 LEFT JOIN webhook_attempt a ON a.message_id = m.id
 ORDER BY m.created_at DESC, m.id DESC, a.number DESC
 
--- fragment: is_wanted
--- The endpoint may have been deleted: its messages are then visible to those who may see all projects.
-(:endpoint_id::uuid IS NULL OR m.webhook_id = :endpoint_id)
-AND (:trigger_id::uuid IS NULL OR m.trigger_id = :trigger_id)
-AND (:projects::int8[] IS NULL
-    OR EXISTS (SELECT FROM webhook w WHERE w.id = m.webhook_id AND w.project_id = ANY(:projects)))
-AND (:before::timestamptz IS NULL OR (m.created_at, m.id) < (:before, :before_id::uuid))
+-- fragment: is_older
+(:before::timestamptz IS NULL OR (created_at, id) < (:before, :before_id::uuid))
+
+-- fragment: newest
+-- The newest messages, of all endpoints or of each; an index has their order.
+(SELECT * FROM webhook_message WHERE :endpoints::uuid[] IS NULL AND
+    -- include: is_older
+ORDER BY created_at DESC, id DESC LIMIT :most)
+UNION ALL
+SELECT newest.* FROM unnest(:endpoints::uuid[]) AS endpoint CROSS JOIN LATERAL (
+    SELECT * FROM webhook_message WHERE webhook_id = endpoint AND
+        -- include: is_older
+    ORDER BY created_at DESC, id DESC LIMIT :most) AS newest
+
+-- fragment: newest_dead
+(SELECT * FROM webhook_message WHERE failed_at IS NOT NULL AND :endpoints::uuid[] IS NULL AND
+    -- include: is_older
+ORDER BY created_at DESC, id DESC LIMIT :most)
+UNION ALL
+SELECT newest.* FROM unnest(:endpoints::uuid[]) AS endpoint CROSS JOIN LATERAL (
+    SELECT * FROM webhook_message WHERE webhook_id = endpoint AND failed_at IS NOT NULL AND
+        -- include: is_older
+    ORDER BY created_at DESC, id DESC LIMIT :most) AS newest
+
+-- fragment: has_failed
+-- Whether a queued message has failed. The queue also counts the attempt in progress, so a message that is being sent for
+-- the first time has one attempt but no failed one.
+attempt > (claimed_by IS NOT NULL AND due_at > now())::int
+
+-- name: endpoints
+-- The endpoints of projects. Messages of deleted ones are visible to those who may see all projects.
+SELECT id FROM webhook WHERE project_id = ANY(:projects::int8[]) AND (:endpoint_id::uuid IS NULL OR id = :endpoint_id)
 
 -- name: log
 SELECT
     -- include: log_columns
-FROM (
-    SELECT * FROM webhook_message m WHERE
-        -- include: is_wanted
-    ORDER BY created_at DESC, id DESC LIMIT :limit
-) AS m
+FROM (SELECT * FROM (
+        -- include: newest
+    ) AS found ORDER BY created_at DESC, id DESC LIMIT :most) AS m
 -- include: join_log
 
--- name: log_of_failed
--- The queue also counts the attempt in progress, so a message that is being sent for the first time has one attempt but
--- no failed one.
+-- name: log_of_trigger
 SELECT
     -- include: log_columns
-FROM (
-    SELECT m.* FROM (
-        SELECT id FROM webhook_message WHERE failed_at IS NOT NULL
-        UNION
-        SELECT message_id FROM webhook_queue
-        WHERE attempt > (claimed_by IS NOT NULL AND due_at > now())::int
-    ) AS failed JOIN webhook_message m USING (id)
-    WHERE
-        -- include: is_wanted
-    ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
-) AS m
+FROM (SELECT * FROM webhook_message WHERE trigger_id = :trigger_id ORDER BY created_at DESC, id DESC LIMIT :most) AS m
 -- include: join_log
+
+-- name: queued
+-- How many messages are queued, up to a bound.
+SELECT count(*) FROM (
+    SELECT FROM webhook_queue WHERE (:endpoints::uuid[] IS NULL OR webhook_id = ANY(:endpoints)) LIMIT :most) AS first
+
+-- name: log_of_failed
+-- For a short queue, which is read from end to end.
+SELECT
+    -- include: log_columns
+FROM (SELECT * FROM (
+        (
+            -- include: newest_dead
+        )
+        UNION ALL
+        SELECT waiting.* FROM webhook_queue CROSS JOIN LATERAL (
+            SELECT * FROM webhook_message WHERE id = message_id AND failed_at IS NULL OFFSET 0) AS waiting
+        WHERE (:endpoints::uuid[] IS NULL OR webhook_queue.webhook_id = ANY(:endpoints)) AND
+            -- include: has_failed
+    ) AS found WHERE
+        -- include: is_older
+    ORDER BY created_at DESC, id DESC LIMIT :most) AS m
+-- include: join_log
+
+-- name: log_of_failed_scanned
+-- Those among the newest messages, however long the queue is.
+SELECT
+    -- include: log_columns
+FROM (SELECT * FROM (
+        -- include: newest
+    ) AS found WHERE failed_at IS NOT NULL OR EXISTS (
+        SELECT FROM webhook_queue WHERE message_id = found.id AND
+            -- include: has_failed
+    )
+    ORDER BY created_at DESC, id DESC LIMIT :limit) AS m
+-- include: join_log
+
+-- name: last_scanned
+-- The last message that `log_of_failed_scanned` looks at, if there are as many.
+SELECT created_at, id FROM (SELECT * FROM (
+        -- include: newest
+    ) AS found ORDER BY created_at DESC, id DESC LIMIT :most) AS m
+OFFSET :most::int8 - 1
 
 -- name: now
 SELECT now()
@@ -68,7 +122,8 @@ WITH chosen AS (
 )
 INSERT INTO webhook_queue (message_id, webhook_id, expires_at, attempt, tries_from)
 SELECT id, webhook_id, now() + make_interval(secs => :message_ttl), attempts, attempts FROM chosen
-ON CONFLICT (message_id) DO NOTHING RETURNING message_id
+ON CONFLICT (message_id) DO NOTHING
+RETURNING (SELECT project_id FROM webhook WHERE id = webhook_id) AS project_id
 
 -- name: make_due
 -- Makes messages that wait for a retry due now; the policy counts from zero again. Messages that are being sent, and
@@ -83,7 +138,7 @@ WHERE message_id = ANY(ARRAY(
         AND (:ids::uuid[] IS NULL OR message_id = ANY(:ids))
         AND (:endpoint_id::uuid IS NULL OR webhook_id = :endpoint_id)
     ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
-RETURNING message_id
+RETURNING (SELECT project_id FROM webhook WHERE id = webhook_id) AS project_id
 
 -- name: replay
 -- Queues messages again, the oldest first, whatever became of them. Those that are queued stay as they are. Returns the

@@ -30,7 +30,8 @@ WITH scanned AS MATERIALIZED (
 )
 
 -- fragment: matching
--- The rows of `scanned` that match, and one row in any case: with the last trigger that was scanned, and how many.
+-- The rows of `scanned` that match, and one row in any case: with the last trigger that was scanned, and how many. Tables are
+-- joined in this order (join_collapse_limit), so that triggers that do not match are dropped after few look-ups.
 SELECT found.*, looked_at.last AS last_scanned, looked_at.count AS scanned
 FROM (SELECT count(*) AS count, (array_agg(id ORDER BY id))[1] AS last FROM scanned) AS looked_at
 LEFT JOIN (
@@ -42,10 +43,14 @@ LEFT JOIN (
         coalesce(last.error, '') AS error
     FROM (SELECT id FROM scanned ORDER BY id DESC) AS s
     CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = s.id OFFSET 0) AS t
+    -- include: join_last_attempt
+    LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
+    LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
+    LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
     CROSS JOIN LATERAL (SELECT name FROM project WHERE id = t.project_id OFFSET 0) AS p
-    -- include: join_records
     WHERE
         -- include: matches_admin_filter
+        AND (:state::text IS NULL OR :state IN ('pending', 'sending', 'retrying') OR q.trigger_id IS NULL)
         AND (:state::text IS NULL OR
             -- include: delivery_state
             = :state)
@@ -111,7 +116,8 @@ WITH scanned AS MATERIALIZED (
 -- include: matching
 
 -- fragment: counting
--- How many of `scanned` match, and how many there are. The last attempt is read only if a filter needs it.
+-- How many of `scanned` match, and how many there are. The last attempt is read only if a filter needs it. Conditions that
+-- follow have OFFSET 0, so that each trigger is looked up.
 SELECT (SELECT count(*) FROM scanned) AS scanned, count(*) AS matching
 FROM scanned CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = scanned.id OFFSET 0) AS t
 JOIN project p ON p.id = t.project_id
@@ -132,12 +138,12 @@ WHERE
 -- name: count_dead_of_user
 -- include: scanned_of_user
 -- include: counting
-AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id)
+AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
 
 -- name: count_dead_of_address
 -- include: scanned_of_address
 -- include: counting
-AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id)
+AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
 
 -- name: count_waiting
 WITH scanned AS MATERIALIZED (
@@ -155,27 +161,31 @@ WITH scanned AS MATERIALIZED (
 -- include: counting
 AND EXISTS (SELECT FROM queue WHERE trigger_id = t.id AND
     -- include: is_waiting
-)
+OFFSET 0)
 
 -- name: count_waiting_of_address
 -- include: scanned_of_address
 -- include: counting
 AND EXISTS (SELECT FROM queue WHERE trigger_id = t.id AND
     -- include: is_waiting
-)
+OFFSET 0)
 
 -- name: dead_letter_groups
--- Groups of the newest dead letters, without tests. Digits differ between messages of the same cause.
-SELECT p.name AS project, t.campaign_id, coalesce(last.provider, '') AS provider,
-    -- include: error_group
-    AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
-    max(d.died_at) AS last_at, (array_agg(t.id ORDER BY d.died_at DESC))[1] AS sample_id
-FROM (SELECT * FROM dead_letter WHERE NOT test ORDER BY died_at DESC LIMIT :scan) AS d
-CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = d.trigger_id OFFSET 0) AS t
-CROSS JOIN LATERAL (SELECT name FROM project WHERE id = t.project_id OFFSET 0) AS p
--- include: join_last_attempt
-WHERE t.project_id = ANY(:projects)
-GROUP BY 1, 2, 3, 4 ORDER BY dead_letters DESC, last_at DESC LIMIT :limit
+-- Groups of the newest dead letters, without tests. Digits differ between messages of the same cause. IDs are in the order
+-- of time, so that the sample is the newest; hashing finds the groups, without sorting by long texts.
+SELECT p.name AS project, g.campaign_id, g.provider, g.error, g.dead_letters, g.first_at, g.last_at, g.sample_id
+FROM (
+    SELECT t.project_id, t.campaign_id, coalesce(last.provider, '') AS provider,
+        -- include: error_group
+        AS error, count(*) AS dead_letters, min(d.died_at) AS first_at,
+        max(d.died_at) AS last_at, max(t.id::text)::uuid AS sample_id
+    FROM (SELECT * FROM dead_letter WHERE NOT test ORDER BY died_at DESC LIMIT :scan) AS d
+    CROSS JOIN LATERAL (SELECT id, project_id, campaign_id FROM trigger WHERE id = d.trigger_id OFFSET 0) AS t
+    -- include: join_last_attempt
+    WHERE t.project_id = ANY(:projects)
+    GROUP BY 1, 2, 3, 4 ORDER BY dead_letters DESC, last_at DESC LIMIT :limit) AS g
+CROSS JOIN LATERAL (SELECT name FROM project WHERE id = g.project_id OFFSET 0) AS p
+ORDER BY g.dead_letters DESC, g.last_at DESC
 
 -- name: facts
 -- What the record knows of a trigger besides its delivery.

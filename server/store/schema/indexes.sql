@@ -16,3 +16,7 @@ CREATE INDEX CONCURRENTLY trigger_of_tests ON trigger (project_id, id) WHERE tes
 -- Suppressions of a project are listed, the newest first.
 -- name: suppression_of_project
 CREATE INDEX CONCURRENTLY suppression_of_project ON suppression (project_id, created_at, channel, address)
+
+-- Operators list the webhook messages that were given up. Only those are in the index.
+-- name: webhook_message_dead
+CREATE INDEX CONCURRENTLY webhook_message_dead ON webhook_message (created_at, id) WHERE failed_at IS NOT NULL

@@ -133,6 +133,11 @@ async def test_messages_are_listed_retried_and_replayed(
         [failed, delivered, old],
     )
     assert {row["message_id"] for row in (*queued, *attempted)} == {failed, delivered}
+    for action in ("webhook_messages.retry", "webhook.replay"):
+        events = (
+            await admin.call("GET", "/auditEvents", params={"project": "demo", "action": action})
+        ).json()
+        assert [one["project"] for one in events["audit_events"]][:1] == ["demo"], action
 
 
 async def test_bad_retries_and_replays_are_refused(admin: Operator, endpoint: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ async def explained(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Explained:
         (admin_pages, "_COUNTED"),
         (admin_pages, "_COUNTED_WITH_ATTEMPT"),
         (admin_pages, "_GROUPED"),
+        (suppressions, "_SCANNED"),
         (suppressions, "_STOPPED"),
         (read, "_NEWEST_DEAD"),
     ):
@@ -127,7 +128,13 @@ async def test_each_page_of_suppressions_is_bounded(explained: Explained) -> Non
         "everything": SuppressionFilter(),
         "project": SuppressionFilter(project="two"),
         "channel": SuppressionFilter(channel=Channel.EMAIL),
+        "visible project": SuppressionFilter(visible=frozenset({2})),
+        "visible projects": SuppressionFilter(visible=frozenset({2, 3})),
         "address": SuppressionFilter(address="unknown@example.com"),
+        "reason": SuppressionFilter(reason="nothing"),
+        "reason in a project": SuppressionFilter(project="two", reason="nothing"),
+        "provider": SuppressionFilter(provider="nothing"),
+        "since": SuppressionFilter(since=LONG_AGO, reason="nothing"),
     }
     wrong = []
     for name, wanted in filters.items():
@@ -137,6 +144,24 @@ async def test_each_page_of_suppressions_is_bounded(explained: Explained) -> Non
             lambda pool, wanted=wanted: list_suppressions(pool, wanted, 51),  # type: ignore[misc]
         )
     assert wrong == []
+
+
+@pytest.mark.usefixtures("explained", "new_tables")
+async def test_short_pages_of_suppressions_lead_to_the_rest(pool: Pool) -> None:
+    wanted = SuppressionFilter(project="two", reason="rare")
+    pages, found = 0, list[str]()
+    changed = (
+        "UPDATE suppression SET reason = 'a RARE one' WHERE address IN ('150@example.com', '551@example.com')"
+    )
+    await pool.execute(changed)
+    page = await list_suppressions(pool, wanted, 50)
+    while True:
+        pages, found = pages + 1, [*found, *(one.address for one in page.rows)]
+        if page.end is None:
+            break
+        page = await list_suppressions(pool, wanted, 50, page.end)
+    assert found in (["551@example.com"], ["150@example.com"])  # one of each project
+    assert pages == 10_000 // BOUND + 1
 
 
 @pytest.mark.usefixtures("explained", "new_tables")

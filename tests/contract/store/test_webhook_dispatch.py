@@ -61,7 +61,7 @@ async def dispatching(pool: Pool, **env: str) -> AsyncIterator[None]:
 
 async def attempts(pool: Pool, endpoint: Endpoint) -> list[tuple[AttemptOutcome, int | None]]:
     """Return how the attempts to an endpoint ended, the first first."""
-    logged = await list_log(pool, endpoint.id, limit=1000)
+    logged = (await list_log(pool, endpoint.id, limit=1000)).rows
     return [(one.attempt.outcome, one.status) for one in reversed(logged) if one.attempt]
 
 
@@ -90,7 +90,7 @@ async def test_retries_keep_the_message_id(pool: Pool) -> None:
     assert found == [(RETRY, 500), (RETRY, 429), (DELIVERED, 200)]
     assert {request.headers["webhook-id"] for request in api.requests} == {str(message)}
     assert len({request.body for request in api.requests}) == 1
-    first = (await list_log(pool, endpoint.id))[-1]
+    first = (await list_log(pool, endpoint.id)).rows[-1]
     assert first.answer == "broken: [hidden] [hidden]"
 
 
@@ -125,7 +125,7 @@ async def test_a_redirect_to_loopback_is_a_failure(pool: Pool) -> None:
         endpoint = await an_endpoint(pool, url=api.url)
         await send_test(pool, endpoint.id)
         assert await until_attempts(pool, endpoint, 1) == [(RETRY, 302)]
-    [logged] = await list_log(pool, endpoint.id)
+    [logged] = (await list_log(pool, endpoint.id)).rows
     assert logged.attempt is not None
     assert logged.attempt.error == "HTTP 302: redirects are not followed; give the endpoint's final URL"
     assert secret.connections == 0
@@ -136,7 +136,7 @@ async def test_a_name_that_leads_to_loopback_later_is_refused(pool: Pool) -> Non
         endpoint = await an_endpoint(pool, url=api.url.replace("127.0.0.1", "localhost"))
         await send_test(pool, endpoint.id)
         assert await until_attempts(pool, endpoint, 1) == [(RETRY, None)]
-    [logged] = await list_log(pool, endpoint.id)
+    [logged] = (await list_log(pool, endpoint.id)).rows
     assert logged.attempt is not None
     assert "is not a public address; to allow it, add its network to [webhooks] allow" in logged.attempt.error
     assert api.connections == 0
@@ -173,7 +173,7 @@ async def test_messages_wait_while_the_breaker_is_open(pool: Pool) -> None:
         made = await attempts(pool, endpoint)
         assert set(made) == {(RETRY, 503)}
         assert len(made) < 12  # five open the breaker; on a busy machine, single tries may follow
-    assert {one.state for one in await list_log(pool)} == {MessageState.PENDING, MessageState.RETRYING}
+    assert {one.state for one in (await list_log(pool)).rows} == {MessageState.PENDING, MessageState.RETRYING}
 
 
 @pytest.mark.parametrize(
@@ -194,9 +194,9 @@ async def test_a_message_is_given_up_after_its_last_attempt(
         async with dispatching(pool):
             assert await until_attempts(pool, endpoint, 1) == [end]
         assert len(api.requests) == requests
-    assert [one.attempt.error for one in await list_log(pool) if one.attempt] == [error]
+    assert [one.attempt.error for one in (await list_log(pool)).rows if one.attempt] == [error]
     state = MessageState.DEAD if end[0] is DEAD else MessageState.RETRYING
-    assert [one.state for one in await list_log(pool, failed=True)] == [state]
+    assert [one.state for one in (await list_log(pool, failed=True)).rows] == [state]
 
 
 async def test_an_attempt_is_logged_without_private_data(pool: Pool, logs: Any) -> None:

@@ -40,7 +40,7 @@ async def one_message(pool: Pool, *, lease: float = 60) -> tuple[WebhookQueue, W
 
 async def log_of(pool: Pool) -> tuple[MessageState, list[tuple[int, AttemptOutcome, int | None]]]:
     """Return the state of the only message, and its attempts."""
-    logged = await list_log(pool)
+    logged = (await list_log(pool)).rows
     [state] = {one.state for one in logged}
     attempts = [(one.attempt.number, one.attempt.outcome, one.status) for one in logged if one.attempt]
     return state, sorted(attempts)
@@ -78,7 +78,7 @@ async def test_failed_message_is_due_again_after_its_delay(pool: Pool) -> None:
     await queue.finish([answered(claim, 500, retry_in=600)])
     assert await log_of(pool) == (MessageState.RETRYING, [(1, RETRY, 500)])
     assert await queue.waiting() == 1
-    [logged] = await list_log(pool)
+    [logged] = (await list_log(pool)).rows
     assert logged.next_attempt_at is not None
     assert 590 < (logged.next_attempt_at - dt.datetime.now(dt.UTC)).total_seconds() < 610
     await pool.execute("UPDATE webhook_queue SET due_at = now()")
@@ -135,15 +135,15 @@ async def test_retried_message_gets_a_full_count_of_attempts(
 ) -> None:
     queue, claim = await one_message(pool)
     await happened(pool)
-    assert await list_log(pool, failed=True) == []  # one is on its way for the first time, one waits for it
+    assert (await list_log(pool, failed=True)).rows == []  # one is on its way, one waits
     assert await retried(pool, endpoint_id=claim.endpoint_id) == 0
     await queue.finish([answered(claim, 500, retry_in=retry_in)])
     await pool.execute("UPDATE webhook_queue SET expires_at = now() WHERE message_id = $1", claim.id)
-    [failed] = await list_log(pool, claim.endpoint_id, failed=True)
+    [failed] = (await list_log(pool, claim.endpoint_id, failed=True)).rows
     assert (failed.message_id, failed.state, failed.answer) == (claim.id, state, "said")
     assert await retried(pool, ids=[claim.id, uuid.uuid4()]) == 1
     assert await retried(pool, ids=[claim.id]) == 0
-    [waits] = await list_log(pool, failed=True)
+    [waits] = (await list_log(pool, failed=True)).rows
     assert (waits.message_id, waits.state) == (claim.id, MessageState.RETRYING)
     assert await queue.bury_expired("too late", "too late, in doubt") == 0
     [endpoint] = await list_endpoints(pool)
@@ -163,7 +163,7 @@ async def test_only_failed_messages_of_an_endpoint_are_retried(pool: Pool) -> No
             for claim, (status, delay) in zip(claims, ends, strict=False)
         ]
     )
-    failed = await list_log(pool, one.id, failed=True)
+    failed = (await list_log(pool, one.id, failed=True)).rows
     assert await retried(pool, endpoint_id=one.id) == len(failed) >= 2
     assert {again.id for again in await claimed(queue, one, other)} == {found.message_id for found in failed}
 
@@ -174,7 +174,7 @@ async def test_undeliverable_message_ends_after_three_days(pool: Pool) -> None:
     await pool.execute("UPDATE webhook_queue SET expires_at = now()")
     assert await WebhookQueue(pool).bury_expired("too late", "too late, in doubt") == 1
     assert await log_of(pool) == (MessageState.DEAD, [(1, LOST, None), (2, DEAD, None)])
-    assert len(await list_log(pool, failed=True)) == 2
+    assert len((await list_log(pool, failed=True)).rows) == 2
 
 
 async def test_gone_disables_the_endpoint_and_nothing_else_does(pool: Pool) -> None:
@@ -236,7 +236,7 @@ async def test_deleted_endpoint_gets_nothing_and_keeps_its_log(pool: Pool) -> No
     with pytest.raises(EndpointNotFound):
         await deleted(pool, claim.endpoint_id)
     assert await queue.waiting() == 0
-    assert {one.state for one in await list_log(pool)} == {MessageState.DEAD}
+    assert {one.state for one in (await list_log(pool)).rows} == {MessageState.DEAD}
     assert await retried(pool, endpoint_id=claim.endpoint_id) == 0
 
 

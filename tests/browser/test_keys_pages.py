@@ -160,7 +160,7 @@ async def test_dead_letters_are_found_by_error_and_retried(page: Page, stack: St
     await check_page(page)
     await page.goto(f"{stack.url}/portal/deliveries?project=demo&campaign_id=7700&state=pending")
     await expect(page.get_by_role("row")).to_have_count(4)
-    await page.get_by_role("row").nth(1).get_by_role("link").click()
+    await page.get_by_role("row").nth(1).get_by_role("link").first.click()
     await expect(page.get_by_text("no running dispatcher has the provider absent")).to_be_visible()
     await check_page(page)
     await page.get_by_role("link", name="Cancel").click()

@@ -29,7 +29,7 @@ _LOOKED_BACK = 64  # characters between a colon and a bracket; with more blanks,
 _HOPELESS_VALUES = 3 * MAX_VALUES  # more than a body within its limits can have
 # An unterminated string matches up to the end of the text. Searching for its end at each later quote would
 # take quadratic time.
-STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+STRING = r'"(?:[^"\\]++|\\.)*(?:"|\\?\Z)'
 _STRING_OR_MARK = re.compile(rf"{STRING}|[\[\]{{}},]", re.DOTALL)
 STRING_OR_BRACKET = re.compile(rf"{STRING}|[\[{{]|[\]}}]", re.DOTALL)
 

@@ -31,7 +31,7 @@ MAX_INLINING = 20_000_000
 is compared with each rule, and each declaration of an element with its others: 0.1 s at the limit."""
 
 # A tag up to its end, with quoted values, or a comment. Neither needs to end, so a search takes linear time.
-_TAG_OR_COMMENT = re.compile(r"""<!--.*?(?:-->|\Z)|<[a-z](?:"[^"]*"|'[^']*'|[^'"<>])*+""", re.I | re.S)
+_TAG_OR_COMMENT = re.compile(r"""<!--.*?(?:-->|\Z)|<[a-z](?:"[^"]*"|'[^']*'|[^'"<>])*""", re.I | re.S)
 _VALUE = re.compile(r"""(?<==)\s*(?:"[^"]*"|'[^']*')""")
 _ELEMENT = re.compile(r"<(?![/!])")
 _FAULT = re.compile(r"(?P<what>.*?) in root template(?: at position (?P<start>\d+):\d+)?", re.S)

@@ -19,7 +19,7 @@ __all__ = ["TemplateRules"]
 
 def _inside(end: str) -> str:
     """Return an expression for all text before the end of a tag, without the space before the end."""
-    return rf"(?:(?!-?{end})\S|\s++(?!-?{end}))*+"
+    return rf"(?:(?!-?{end})\S|\s+(?!-?{end}|\s))*"
 
 
 def _block(name: str, text: str, opening: str, closing: str) -> re.Pattern[str]:

@@ -241,3 +241,15 @@ def test_modules_are_short() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
     }
     assert wrong == {}, "split them by subject"
+
+
+def test_no_regex_repeats_a_group_possessively() -> None:
+    """Python 3.11.0 to 3.11.4 match such groups wrongly: https://github.com/python/cpython/issues/106052."""
+    possessive = re.compile(r"[^\\(]\)[*+?]\+")
+    wrong = {
+        str(path.relative_to(ROOT)): found[0]
+        for part in OURS
+        for path in python_files(ROOT / HOMES.get(part, part))
+        if (found := possessive.search(path.read_text(encoding="utf-8")))
+    }
+    assert wrong == {}, "repeat greedily; a character or a class may repeat possessively"

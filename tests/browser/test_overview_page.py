@@ -67,7 +67,7 @@ async def test_overview_shows_what_happens(page: Page, stack: Stack) -> None:
         await expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
         row = page.locator("tr", has=page.locator("th", has_text="smtp"))
         # Of all dispatchers: others may have run until a moment ago.
-        await expect(row).to_contain_text(re.compile(r"1 of \d"))
+        await expect(row).to_contain_text(re.compile(r"\d of \d"))
         await expect(page.locator("main")).to_contain_text("451 4.3.2 <i>try</i> later")
         await check_page(page)
     for period in ("24 hours", "7 days"):

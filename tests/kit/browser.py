@@ -38,8 +38,8 @@ async def running_browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-# Responses with an error status, which tests provoke, and scripts in messages, which frames do not run.
-_EXPECTED = ("Failed to load resource", "because the document's frame is sandboxed")
+# Responses with an error status, which tests provoke, and what the frames of messages do not run or load.
+_EXPECTED = ("Failed to load resource", "because the document's frame is sandboxed", '"img-src data:"')
 
 
 async def new_page(context: BrowserContext) -> Page:

@@ -68,7 +68,6 @@ async def explained(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Explained:
         (admin_pages, "_SCANNED_FIRST"),
         (admin_pages, "_SCANNED"),
         (admin_pages, "_COUNTED"),
-        (admin_pages, "_COUNTED_WITH_ATTEMPT"),
         (admin_pages, "_GROUPED"),
         (suppressions, "_SCANNED"),
         (suppressions, "_STOPPED"),

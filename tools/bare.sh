@@ -12,7 +12,12 @@ packages=ca-certificates,git,make,python3,python3-venv
 root=$(mktemp -d)
 chmod 755 "$root"  # readable by the ordinary user
 cleanup() {
-    for folder in dev/shm dev/pts dev proc; do mountpoint -q "$root/$folder" && umount "$root/$folder"; done
+    for folder in dev/shm dev/pts dev proc; do
+        for _ in $(seq 30); do # busy until the last processes of the tests have ended
+            mountpoint -q "$root/$folder" || break
+            umount "$root/$folder" || sleep 1
+        done
+    done
     rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT

@@ -37,7 +37,7 @@ proto: $(BUILT) ## Build stubs, descriptors and the reference from protos/
 run: setup proto ## Start everything with an embedded PostgreSQL, a demo project, and your clarion.toml if there is one
 	@exec $(BIN)/clarion --config $(or $(wildcard clarion.toml),server/up/demo/clarion.toml) up --demo
 
-test: setup-dev proto ## Run the tests against real Envoy, PostgreSQL and SMTP (about 4 minutes on two cores)
+test: setup-dev proto ## Run the tests against real Envoy, PostgreSQL and SMTP (about 5 minutes on two cores)
 	$(PYTEST) $(WORKERS) -m "not long" $(ARGS)
 
 test-long: setup-dev proto ## Run the tests of benchmarks, attacks, restarts and set-up that `make test` leaves out

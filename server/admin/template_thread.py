@@ -9,15 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
 from ..errors import Overloaded
+from ..templates.limits import SWITCH_SECONDS
 
-__all__ = ["SWITCH_SECONDS", "TemplateThread"]
+__all__ = ["TemplateThread"]
 
 ResultT = TypeVar("ResultT")
 ArgumentTs = TypeVarTuple("ArgumentTs")
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter when the event loop needs it, in seconds. A trigger wakes the
-loop several times, and waits this long each time; Python's default is ten times as much."""
 
 
 class TemplateThread:

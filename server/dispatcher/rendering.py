@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from ..channels.base import Message
 from ..domain.campaign import Campaign
 from ..domain.trigger import Trigger
-from ..templates.limits import MAX_SECONDS
+from ..templates.limits import MAX_SECONDS, SWITCH_SECONDS
 from ..templates.render import Renderer, TooSlow
 
 __all__ = ["RETRY_SECONDS", "FairRenderer"]
@@ -26,11 +26,6 @@ __all__ = ["RETRY_SECONDS", "FairRenderer"]
 ResultT = TypeVar("ResultT")
 _LOOP_SECONDS = 0.002
 """The default for `FairRenderer`: twenty times the CPU time of the demo's email, in seconds."""
-_SWITCH_SECONDS = 0.0005
-"""How long the thread may keep the interpreter when the event loop needs it, in seconds. A send wakes the
-loop several times, and waits this long each time; Python's default is ten times as much."""
-
-
 MAX_WAITING = 8
 """Messages of a project that may wait for the thread. They hold slots of their provider, which other projects
 need, and eight messages at their limit keep the thread busy for `RETRY_SECONDS`."""
@@ -53,7 +48,7 @@ class FairRenderer:
         self._turn = asyncio.Lock()
         self._slow_campaigns: set[tuple[int, int]] = set()
         self._waiting: Counter[int] = Counter()
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._projects: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def is_behind(self, campaign: Campaign) -> bool:

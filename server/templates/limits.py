@@ -31,6 +31,7 @@ __all__ = [
     "MAX_OUTPUT",
     "MAX_SECONDS",
     "MAX_VARIABLES",
+    "SWITCH_SECONDS",
     "BoundedContext",
     "BoundedFor",
     "BoundedTablerow",
@@ -52,6 +53,10 @@ MAX_INTEGER_BITS = 4096
 MAX_SECONDS = 0.25
 """CPU time that rendering one message may take, in seconds. The demo's email takes 0.0001, a loop over
 1,000 items, the most that a trigger may have, 0.02 to 0.12, and a text of 1 MiB from 8,000 iterations 0.1."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread with templates may keep the interpreter when the event loop needs it, in seconds. A send
+or a trigger wakes the loop several times, and waits this long each time; Python's default is ten times as
+much."""
 
 
 class TimeLimitError(ResourceLimitError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import grpc
@@ -27,7 +27,7 @@ MAX_CONCURRENT = 12
 @pytest.fixture(scope="module")
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     settings: dict[str, object] = {
-        "server": {"processes": 2, "max_concurrent": MAX_CONCURRENT, "deadline": 5.0},
+        "server": {"processes": 2, "max_concurrent": MAX_CONCURRENT, "deadline": 120.0},
         "limits": {"per_project": 5000, "per_project_burst": 6000},
     }
     async with running_stack(tmp_path_factory.mktemp("pair"), settings) as running:
@@ -122,11 +122,7 @@ async def test_key_is_checked_before_the_load(pair: Stack, pair_pool: Pool) -> N
         stubs = [trigger_pb2_grpc.TriggerServiceStub(channel) for channel in (first, second)]
         async with pair_pool.acquire() as connection, connection.transaction():
             await connection.execute("LOCK TABLE trigger IN ACCESS EXCLUSIVE MODE")
-            calls = [
-                stub.TriggerEmail(email(), metadata=pair.metadata())
-                for stub in stubs
-                for _ in range(MAX_CONCURRENT)
-            ]
+            calls = [call for stub in stubs for call in await held(stub, pair.metadata())]
             rest = await until_overloaded(pair, http)
             assert info_of(rest)["reason"] == "OVERLOADED"
             assert rest.headers["retry-after"] == "1"
@@ -140,6 +136,23 @@ async def test_key_is_checked_before_the_load(pair: Stack, pair_pool: Pool) -> N
         assert all(answer.trigger_id for answer in answers)
         answer = await http.post(TRIGGER, json=EXAMPLE, headers=pair.headers())
         assert answer.status_code == 204
+
+
+async def held(stub: Any, metadata: Any) -> set[asyncio.Task[Any]]:
+    """Make as many calls as a server takes at once, while none of them can be answered."""
+    calls = {
+        asyncio.create_task(answer(stub.TriggerEmail(email(), metadata=metadata)))
+        for _ in range(MAX_CONCURRENT + 1)
+    }
+    (refused,), others = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    error = refused.exception()
+    assert isinstance(error, grpc.aio.AioRpcError)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    return others
+
+
+async def answer(call: Awaitable[Any]) -> Any:
+    return await call
 
 
 async def until_overloaded(pair: Stack, http: httpx.AsyncClient) -> httpx.Response:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,13 @@ import click
 from server.up.data_folder import RunDir
 
 from ..command import HELP, data_option, log, run_command
+from .command import FAILED, run_folder
 from .phases import Phase, Plan, hang_phase, kill_phase, stop_phase
 from .report import as_text
 from .system import TARGETS, running_system
 
 __all__ = ["main"]
 
-_FAILED = 1
 _START_SECONDS, _ROUND_SECONDS = 300.0, 30.0
 
 
@@ -60,28 +58,17 @@ def main(*, seed: int | None, data: Path, **options: Any) -> None:
     """Kill processes under load, and check whether each accepted trigger was delivered."""
     plan = Plan(seed=random.randrange(10**6) if seed is None else seed, **options)  # noqa: S311
     log(f"seed {plan.seed}; to repeat the random choices: --seed {plan.seed}")
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=data))
-    run_command(_run(plan, folder), name="faults")
+    run_command(_run(plan, data), name="faults")
 
 
-async def _run(plan: Plan, folder: Path) -> int:
-    keep = True
-    try:
-        phases = await _phases(plan, folder)
-        keep = not all(phase.verdict and phase.verdict.passed for phase in phases.values())
-    except asyncio.CancelledError:
-        keep = False
-        raise
-    finally:
-        if keep:
-            log(f"logs: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+async def _run(plan: Plan, data: Path) -> int:
+    with run_folder(data, "faults") as folder:
+        phases = await _phases(plan, folder.path)
+        folder.passed = all(phase.verdict and phase.verdict.passed for phase in phases.values())
     for title, phase in phases.items():
         click.echo(f"\n{as_text(title, phase)}")
-    click.echo("\na guarantee failed" if keep else "\nall guarantees held")
-    return _FAILED if keep else 0
+    click.echo("\nall guarantees held" if folder.passed else "\na guarantee failed")
+    return 0 if folder.passed else FAILED
 
 
 async def _phases(plan: Plan, folder: Path) -> dict[str, Phase]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,13 +24,13 @@ from ..errors import LabError
 from ..process import until
 from ..product import product_on
 from ..replicas import Replica, replicas, url_of
+from .command import FAILED, run_folder, scenario_option
 from .load import RecordedLoad
 from .phases import MOST_COPIES
 from .system import MAILS, System, mail_server
 
 __all__ = ["LIMIT", "SCENARIOS", "Broken", "Result", "break_database", "main"]
 
-_FAILED = 1
 LIMIT = 5.0
 """Seconds from a promotion until triggers are accepted again."""
 _PATIENCE = 120.0
@@ -202,37 +200,22 @@ async def _ids(server: Replica) -> set[str]:
 
 
 @click.command(context_settings=HELP)
-@click.option(
-    "--scenario",
-    "scenarios",
-    type=click.Choice(list(SCENARIOS)),
-    multiple=True,
-    default=tuple(SCENARIOS),
-    help="What to break; repeatable.",
-)
+@scenario_option(SCENARIOS)
 @data_option
 def main(*, scenarios: tuple[str, ...], data: Path) -> None:
     """Break a replicated PostgreSQL under load, and check that no accepted trigger is lost."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="database-", dir=data))
-    run_command(_run(scenarios, folder), name="faults")
+    run_command(_run(scenarios, data), name="faults")
 
 
-async def _run(scenarios: tuple[str, ...], folder: Path) -> int:
-    passed = False
-    try:
+async def _run(scenarios: tuple[str, ...], data: Path) -> int:
+    with run_folder(data, "database") as folder:
         results = []
         for number, scenario in enumerate(scenarios):
             log(f"{number + 1}/{len(scenarios)}: {scenario}")
-            results.append(await break_database(scenario, folder / str(number)))
+            results.append(await break_database(scenario, folder.path / str(number)))
             click.echo(str(results[-1]))
-        passed = all(result.passed for result in results)
-    finally:
-        if passed:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            log(f"logs: {folder}")
-    return 0 if passed else _FAILED
+        folder.passed = all(result.passed for result in results)
+    return 0 if folder.passed else FAILED
 
 
 if __name__ == "__main__":

@@ -6,22 +6,26 @@ from starlette.responses import Response
 
 from clarion.admin.v1 import operator_pb2 as pb
 
-from ..errors import PageNotFound
 from ..numbers import whole_number
 from ..visit import ROLES, Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Access", "/access", role="admin")
+_PAGE = 50
 _MAX_DAYS = 366
 _ROLE, _PROJECT = "grants[0].role", "grants[0].project"
 
 
 async def access(visit: Visit) -> Response:
     """List sessions and admin keys."""
-    sessions: pb.ListSessionsResponse = await visit.call(pb.ListSessionsRequest())
-    keys: pb.ListAdminKeysResponse = await visit.call(pb.ListAdminKeysRequest())
-    return visit.page("access.html", "Access", sessions=sessions.sessions, keys=keys.admin_keys)
+    sessions: pb.ListSessionsResponse = await visit.call(
+        pb.ListSessionsRequest(page_size=_PAGE, page_token=visit.query("page"))
+    )
+    keys: pb.ListAdminKeysResponse = await visit.call(
+        pb.ListAdminKeysRequest(page_size=_PAGE, page_token=visit.query("keys_page"))
+    )
+    return visit.page("access.html", "Access", sessions=sessions, keys=keys)
 
 
 async def new_key(visit: Visit) -> Response:
@@ -52,10 +56,8 @@ async def new_key(visit: Visit) -> Response:
 async def end_session(visit: Visit) -> Response:
     """End a session."""
     session_id = visit.path("session_id")
-    found: pb.ListSessionsResponse = await visit.call(pb.ListSessionsRequest())
-    session = next((one for one in found.sessions if one.session_id == session_id), None)
-    if session is None:
-        raise PageNotFound("This session has ended already.")
+    found: pb.GetSessionResponse = await visit.call(pb.GetSessionRequest(session_id=session_id))
+    session = found.session
     if visit.form.is_sent:
         with visit.form.checked():
             await visit.call(pb.RevokeSessionRequest(session_id=session_id))
@@ -67,10 +69,8 @@ async def end_session(visit: Visit) -> Response:
 async def revoke_key(visit: Visit) -> Response:
     """Revoke an admin key."""
     key_id = visit.path("key_id")
-    found: pb.ListAdminKeysResponse = await visit.call(pb.ListAdminKeysRequest())
-    key = next((one for one in found.admin_keys if one.admin_key_id == key_id), None)
-    if key is None:
-        raise PageNotFound("This admin key does not exist.")
+    found: pb.GetAdminKeyResponse = await visit.call(pb.GetAdminKeyRequest(admin_key_id=key_id))
+    key = found.admin_key
     if visit.form.is_sent:
         with visit.form.checked():
             await visit.call(pb.RevokeAdminKeyRequest(admin_key_id=key_id))

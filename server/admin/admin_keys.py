@@ -26,10 +26,12 @@ from .call import AdminCall
 from .change import changing
 from .errors import AdminKeyNotFound, RoleMissing
 from .grants import grant_messages, manages
+from .paging import page_start, page_token, place_of
 
 __all__ = ["AdminKeyServicer"]
 
 _DEFAULT_DAYS = 90
+_DEFAULT_PAGE = 50
 
 
 class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
@@ -45,12 +47,32 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
     async def ListAdminKeys(  # noqa: N802 - gRPC's name
         self, request: pb.ListAdminKeysRequest, call: AdminCall
     ) -> pb.ListAdminKeysResponse:
-        """Return the admin keys that the caller may manage."""
+        """Return a page of the admin keys that the caller may manage."""
+        require_valid(request)
+        size = request.page_size or _DEFAULT_PAGE
+        start = page_start(request)
         async with reached():
             names = await project_names(self._pool)
-            keys = await store.list_keys(self._pool)
-        shown = [_key(key, names) for key in keys if manages(call.actor, key.grants)]
-        return pb.ListAdminKeysResponse(admin_keys=shown)
+            found = await store.list_keys(
+                self._pool, call.visible, after=place_of(start) if start else None, limit=size + 1
+            )
+        last = found[size - 1] if len(found) > size else None
+        return pb.ListAdminKeysResponse(
+            admin_keys=[_key(one, names) for one in found[:size]],
+            next_page_token=page_token(request, [last.created_at.isoformat(), str(last.id)]) if last else "",
+        )
+
+    async def GetAdminKey(  # noqa: N802 - gRPC's name
+        self, request: pb.GetAdminKeyRequest, call: AdminCall
+    ) -> pb.GetAdminKeyResponse:
+        """Return an admin key that the caller may manage."""
+        require_valid(request)
+        async with reached():
+            names = await project_names(self._pool)
+            key = await store.find_key(self._pool, uuid.UUID(request.admin_key_id), call.visible)
+        if key is None:
+            raise AdminKeyNotFound.of(request.admin_key_id)
+        return pb.GetAdminKeyResponse(admin_key=_key(key, names))
 
     async def CreateAdminKey(  # noqa: N802 - gRPC's name
         self, request: pb.CreateAdminKeyRequest, call: AdminCall
@@ -82,8 +104,9 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         """Revoke an admin key, and so the sessions that it started."""
         require_valid(request)
         async with changing(self._pool, call) as change:
-            key = await store.find_key(change.connection, uuid.UUID(request.admin_key_id))
-            if key is None or not manages(call.actor, key.grants):
+            key_id = uuid.UUID(request.admin_key_id)
+            key = await store.find_key(change.connection, key_id, call.visible, lock=True)
+            if key is None:
                 raise AdminKeyNotFound.of(request.admin_key_id)
             revoked = await store.revoke_key(change.connection, key.id)
             names = await project_names(change.connection)

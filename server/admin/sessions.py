@@ -10,7 +10,7 @@ from clarion.admin.v1 import operator_pb2 as pb
 from clarion.admin.v1 import operator_pb2_grpc
 
 from ..api.proto_messages import timestamp
-from ..domain.operator import Actor, ActorKind, Session, new_session_token
+from ..domain.operator import Actor, ActorKind, Role, Session, new_session_token
 from ..errors import CredentialsInvalid
 from ..intake.rules import require_valid
 from ..store.admin import operators as store
@@ -19,10 +19,13 @@ from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
 from .errors import RoleMissing, SessionNotFound
-from .grants import grant_messages, grant_words, manages
+from .grants import grant_messages, grant_words
 from .oidc.sign_in import SignIn, token_hash
+from .paging import page_start, page_token, place_of
 
 __all__ = ["SessionServicer"]
+
+_DEFAULT_PAGE = 50
 
 
 class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
@@ -124,12 +127,32 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
     async def ListSessions(  # noqa: N802 - gRPC's name
         self, request: pb.ListSessionsRequest, call: AdminCall
     ) -> pb.ListSessionsResponse:
-        """Return the current sessions that the caller may end."""
+        """Return a page of the current sessions that the caller may end."""
+        require_valid(request)
+        size = request.page_size or _DEFAULT_PAGE
+        start = page_start(request)
         async with reached():
             names = await project_names(self._pool)
-            sessions = await store.list_sessions(self._pool)
-        shown = [_session(one, names) for one in sessions if manages(call.actor, one.grants)]
-        return pb.ListSessionsResponse(sessions=shown)
+            found = await store.list_sessions(
+                self._pool, call.visible, after=place_of(start) if start else None, limit=size + 1
+            )
+        last = found[size - 1] if len(found) > size else None
+        return pb.ListSessionsResponse(
+            sessions=[_session(one, names) for one in found[:size]],
+            next_page_token=page_token(request, [last.created_at.isoformat(), str(last.id)]) if last else "",
+        )
+
+    async def GetSession(  # noqa: N802 - gRPC's name
+        self, request: pb.GetSessionRequest, call: AdminCall
+    ) -> pb.GetSessionResponse:
+        """Return a current session that the caller may end."""
+        require_valid(request)
+        async with reached():
+            names = await project_names(self._pool)
+            session = await store.find_session(self._pool, uuid.UUID(request.session_id), call.visible)
+        if session is None:
+            raise SessionNotFound.of(request.session_id)
+        return pb.GetSessionResponse(session=_session(session, names))
 
     async def RevokeSession(  # noqa: N802 - gRPC's name
         self, request: pb.RevokeSessionRequest, call: AdminCall
@@ -137,13 +160,17 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
         """End a session: the caller's own, or one that the caller may manage."""
         require_valid(request)
         async with changing(self._pool, call) as change:
-            session = await store.find_session(change.connection, uuid.UUID(request.session_id))
-            is_own = session is not None and session.id == call.actor.session_id
-            if session is None or not (is_own or manages(call.actor, session.grants)):
+            session = await store.find_session(
+                change.connection,
+                uuid.UUID(request.session_id),
+                call.actor.projects(Role.ADMIN),
+                own=call.actor.session_id,
+            )
+            if session is None:
                 raise SessionNotFound.of(request.session_id)
-            await store.revoke_session(change.connection, session.id)
-            before = {"name": session.name}
-            await change.record("session.revoke", f"session/{session.id}", project_id=None, before=before)
+            if await store.revoke_session(change.connection, session.id):
+                before = {"name": session.name}
+                await change.record("session.revoke", f"session/{session.id}", project_id=None, before=before)
         return pb.RevokeSessionResponse()
 
 

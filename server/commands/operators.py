@@ -16,6 +16,8 @@ from .remote import Admin, admin_options
 
 __all__ = ["operators"]
 
+_limit = click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+
 
 @click.group()
 def operators() -> None:
@@ -57,11 +59,12 @@ def create(
 
 
 @operators.command(name="list")
+@_limit
 @json_option
 @admin_options
-def list_keys(*, admin: Admin, as_json: bool) -> None:
+def list_keys(*, admin: Admin, limit: int, as_json: bool) -> None:
     """List admin keys, the newest first."""
-    found = admin.call("admin_keys", "ListAdminKeys", pb.ListAdminKeysRequest()).admin_keys
+    found = admin.collect("admin_keys", "ListAdminKeys", pb.ListAdminKeysRequest(), limit)
     show_list(found, _key_row, "admin keys", as_json=as_json)
 
 
@@ -93,11 +96,12 @@ def sessions() -> None:
 
 
 @sessions.command(name="list")
+@_limit
 @json_option
 @admin_options
-def list_sessions(*, admin: Admin, as_json: bool) -> None:
+def list_sessions(*, admin: Admin, limit: int, as_json: bool) -> None:
     """List the sessions that have not ended, the newest first."""
-    found = admin.call("sessions", "ListSessions", pb.ListSessionsRequest()).sessions
+    found = admin.collect("sessions", "ListSessions", pb.ListSessionsRequest(), limit)
     show_list(found, _session_row, "sessions", as_json=as_json)
 
 

@@ -33,6 +33,8 @@ __all__ = [
 ALL_PROJECTS = None
 SESSION_LIFETIME = dt.timedelta(hours=12)
 SESSION_IDLE = dt.timedelta(hours=1)
+MAX_SESSIONS = 20
+"""Of one admin key, or of one person: more than they have browsers."""
 
 
 class Role(enum.StrEnum):

@@ -10,7 +10,7 @@ from ..admin.change import changing
 from ..admin.oidc.sign_in import SignIn
 from ..admin.services import Backend
 from ..config import Settings
-from ..domain.operator import COMMAND_LINE, Actor, ActorKind, Role, may_grant
+from ..domain.operator import COMMAND_LINE, Actor, ActorKind, Role, Session, may_grant
 from ..store.admin import operators
 from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
@@ -18,6 +18,7 @@ from .webhooks import url_problems
 
 __all__ = ["build_backend", "end_lost_sessions"]
 
+_PAGE = 1000
 _STARTING = Actor(ActorKind.COMMAND_LINE, "oidc.allow", COMMAND_LINE)
 
 
@@ -34,7 +35,7 @@ async def end_lost_sessions(backend: Backend) -> None:
     """
     async with reached():
         names = await project_names(backend.pool)
-        sessions = await operators.list_sessions(backend.pool)
+        sessions = await _sessions(backend.pool)
     for session in sessions:
         if session.identity is None:
             continue
@@ -46,3 +47,13 @@ async def end_lost_sessions(backend: Backend) -> None:
             if await operators.revoke_session(change.connection, session.id):
                 resource, before = f"session/{session.id}", {"name": session.name}
                 await change.record("session.revoke", resource, project_id=None, before=before)
+
+
+async def _sessions(pool: Pool) -> list[Session]:
+    """Return all current sessions; there are few of each person."""
+    found: list[Session] = []
+    place = None
+    while page := await operators.list_sessions(pool, None, after=place, limit=_PAGE):
+        found += page
+        place = page[-1].created_at, page[-1].id
+    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TypeAlias
 
 import asyncpg
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from ...domain.identity import Identity
 from ...domain.key import hash_secret, hint_of
 from ...domain.operator import (
+    MAX_SESSIONS,
     SESSION_IDLE,
     SESSION_LIFETIME,
     Actor,
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 _SQL = load("admin/operators.sql")
+_DELETED_AT_ONCE = 100
+Place: TypeAlias = tuple[dt.datetime, uuid.UUID]
+"""The time and the ID of the last row of a page."""
 
 
 async def find_credential(pool: Pool, secret: str) -> Credential | None:
@@ -83,14 +88,30 @@ async def create_key(
     return _key(row)
 
 
-async def list_keys(pool: Pool) -> list[AdminKey]:
-    """Return all admin keys, the newest first."""
-    return [_key(row) for row in await pool.fetch(*_SQL["list_keys"]())]
+async def list_keys(
+    pool: Pool, managed: Collection[int] | None, *, after: Place | None, limit: int
+) -> list[AdminKey]:
+    """Return the admin keys that an admin of the `managed` projects (None: all) manages, the newest first."""
+    before, before_id = after or (None, None)
+    rows = await pool.fetch(
+        *_SQL["list_keys"](managed=_ids(managed), before=before, before_id=before_id, limit=limit)
+    )
+    return [_key(row) for row in rows]
 
 
-async def find_key(connection: Connection, key_id: uuid.UUID) -> AdminKey | None:
-    """Return an admin key, locked until the end of the transaction, or None."""
-    row = await connection.fetchrow(*_SQL["find_key"](id=key_id))
+async def find_key(
+    database: Pool | Connection, key_id: uuid.UUID, managed: Collection[int] | None, *, lock: bool = False
+) -> AdminKey | None:
+    """Return an admin key, or None if an admin of the `managed` projects does not manage it.
+
+    Args:
+        database: The database.
+        key_id: The key.
+        managed: The projects; None for all.
+        lock: Whether to lock the row until the end of the transaction.
+    """
+    statement = _SQL["lock_key" if lock else "find_key"]
+    row = await database.fetchrow(*statement(id=key_id, managed=_ids(managed)))
     return _key(row) if row else None
 
 
@@ -112,7 +133,7 @@ async def create_session(
     identity: Identity | None = None,
     token_used: bytes | None = None,
 ) -> Session | None:
-    """Store a session under the hash of its token, and return it.
+    """Store a session under the hash of its token, and return it. The owner's oldest beyond MAX_SESSIONS end.
 
     Args:
         connection: The connection, in a transaction.
@@ -127,6 +148,8 @@ async def create_session(
     Returns:
         The session; None if the ID token has started one before.
     """
+    owner = key_id or _person(identity)
+    await connection.execute(*_SQL["lock_owner"](owner=owner))
     row = await connection.fetchrow(
         *_SQL["create_session"](
             id=uuid.uuid4(),
@@ -138,25 +161,56 @@ async def create_session(
             expires_at=dt.datetime.now(dt.UTC) + SESSION_LIFETIME,
             identity=msgspec.json.encode(identity).decode() if identity else None,
             token_used=token_used,
+            owner=owner,
         )
     )
+    await connection.execute(*_SQL["end_oldest_sessions"](owner=owner, newest=MAX_SESSIONS))
+    await connection.execute(*_SQL["delete_ended_sessions"](limit=_DELETED_AT_ONCE))
     return _session(row) if row else None
 
 
-async def list_sessions(pool: Pool) -> list[Session]:
-    """Return the sessions that have not ended, the newest first."""
-    return [_session(row) for row in await pool.fetch(*_SQL["list_sessions"](idle=SESSION_IDLE))]
+async def list_sessions(
+    pool: Pool, managed: Collection[int] | None, *, after: Place | None, limit: int
+) -> list[Session]:
+    """Return the current sessions that an admin of the `managed` projects (None: all) manages, as above."""
+    before, before_id = after or (None, None)
+    chosen = {"managed": _ids(managed), "before": before, "before_id": before_id}
+    rows = await pool.fetch(*_SQL["list_sessions"](**chosen, idle=SESSION_IDLE, limit=limit))
+    return [_session(row) for row in rows]
 
 
-async def find_session(connection: Connection, session_id: uuid.UUID) -> Session | None:
-    """Return a session that has not ended, or None."""
-    row = await connection.fetchrow(*_SQL["find_session"](id=session_id, idle=SESSION_IDLE))
+async def find_session(
+    database: Pool | Connection,
+    session_id: uuid.UUID,
+    managed: Collection[int] | None,
+    *,
+    own: uuid.UUID | None = None,
+) -> Session | None:
+    """Return a session that has not ended, or None.
+
+    Args:
+        database: The database.
+        session_id: The session.
+        managed: The projects, None for all, whose admin manages everything that the session may do.
+        own: A session that is returned in any case.
+    """
+    chosen = {"id": session_id, "managed": _ids(managed), "own": own}
+    row = await database.fetchrow(*_SQL["find_session"](**chosen, idle=SESSION_IDLE))
     return _session(row) if row else None
 
 
 async def revoke_session(connection: Connection, session_id: uuid.UUID) -> bool:
     """End a session; return whether it had not ended before."""
     return await connection.fetchval(*_SQL["revoke_session"](id=session_id)) is not None
+
+
+def _person(identity: Identity | None) -> uuid.UUID | None:
+    """Return an ID of a person whom a provider has identified."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{identity.issuer} {identity.subject}") if identity else None
+
+
+def _ids(projects: Collection[int] | None) -> list[int] | None:
+    return None if projects is None else sorted(projects)
 
 
 def _encoded(grants: Iterable[Grant]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -18,9 +20,13 @@ from .errors import LabError
 
 __all__ = ["Process", "free_port", "lab_process", "module_command", "module_env", "until"]
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
+"""Longer than any start on a busy machine: it only ends runs that fail."""
 _STOP_SECONDS = 10.0
 _LINES_SHOWN = 5
+_BLOCK = 100
+_PORTS = range(20_000, 32_700, _BLOCK)
+"""Below the ports that Linux and macOS give to outgoing connections and to programs that accept any port."""
 
 
 class Process:
@@ -77,7 +83,7 @@ class Process:
         """Start the process and wait until it is ready.
 
         Raises:
-            LabError: the process ended, or was not ready within 30 seconds.
+            LabError: the process ended, or was not ready within two minutes.
         """
         if self._prepare:
             await self._prepare()
@@ -215,8 +221,39 @@ async def until(condition: Callable[[], bool], seconds: float, *, every: float =
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that is not in use."""
+    """Return a TCP port of the loopback that nothing uses, and that only this process may return.
+
+    The kernel must not choose it: it could give the port to a connection of any program before the caller's
+    program listens on it.
+    """
+    return next(port for port in _own_ports() if _is_free(port))
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """Reserve a block of ports until this process ends, and return them over and over."""
+    start = os.getpid() % len(_PORTS)
+    for first in (*_PORTS[start:], *_PORTS[:start]):
+        # UDP has its own ports, so the lock leaves the TCP port with its number free.
+        lock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            lock.bind(("127.0.0.1", first))
+        except OSError:
+            lock.close()
+        else:
+            _locks.append(lock)
+            return itertools.cycle(range(first, first + _BLOCK))
+    raise LabError(f"other processes have reserved all ports from {_PORTS.start} to {_PORTS.stop}")
+
+
+_locks: list[socket.socket] = []
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

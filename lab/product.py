@@ -32,7 +32,7 @@ from .process import Process, free_port, module_env
 
 __all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product_on", "serve"]
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 NO_LIMITS: Mapping[str, Any] = {"max_concurrent_per_server": 100_000, "latency_target": 60.0}
 """Gateway settings with which no call is rejected. A configuration file must not contain them."""
 

@@ -59,13 +59,13 @@ async def mail() -> AsyncIterator[MailServer]:
 @pytest.fixture(scope="session")
 async def demo(tmp_path_factory: pytest.TempPathFactory, mail: MailServer) -> AsyncIterator[Stack]:
     """Run a stack for tests of e2e and browser, each of which uses its own project or ids."""
-    from tests.kit.stack import running_stack  # noqa: PLC0415 - as above
+    from tests.kit.stack import PORTAL, running_stack  # noqa: PLC0415 - as above
 
     smtp = {"type": "smtp", "host": "127.0.0.1", "port": mail.port, "security": "none"}
     settings: dict[str, object] = {
         "providers": {"sandbox": {"type": "sandbox"}, "smtp": smtp},
         "webhooks": {"allow": ["127.0.0.0/8"]},
-        "portal": {"enabled": True},
+        **PORTAL,
     }
     async with running_stack(tmp_path_factory.mktemp("demo"), settings) as stack:
         yield stack

@@ -19,7 +19,8 @@ __all__ = [
     "start_draining",
 ]
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 10.0
+"""Envoy's main thread answers, which starts Envoy and may have little CPU."""
 MIN_CONCURRENCY = "adaptive_concurrency.gradient_controller.min_concurrency"
 ACTIVE = "http.ingress.downstream_rq_active"
 LIVE = "server.live"

@@ -17,7 +17,8 @@ from .process import Envoy
 
 __all__ = ["check_port", "until_ready", "wait_ready", "wait_upstream"]
 
-READY_SECONDS = 10.0
+READY_SECONDS = 60.0
+"""Longer than a start takes on a busy machine: an Envoy that cannot start ends instead."""
 POLL_SECONDS = 0.05
 
 

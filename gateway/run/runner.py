@@ -22,6 +22,8 @@ from .tls import KeyPair
 __all__ = ["Gateway", "Say", "log", "running"]
 
 Say = Callable[[str], None]
+STILL_LISTENING_SECONDS = 10.0
+"""How long an Envoy whose successor failed may take to answer, before another one is started instead."""
 
 
 class Gateway:
@@ -137,7 +139,7 @@ class Gateway:
     async def _kill_if_not_listening(self) -> None:
         """End the old Envoy if it has already given up its port: only a new start helps then."""
         try:
-            await wait_ready(replace(self.settings, admin_socket=""))
+            await wait_ready(replace(self.settings, admin_socket=""), STILL_LISTENING_SECONDS)
         except GatewayError:
             await self._current.end()
 

@@ -21,7 +21,6 @@ from server.up.data_folder import RunDir
 
 from ..command import HELP, data_option, log, run_command
 from ..errors import LabError
-from ..process import until
 from ..product import product_on
 from ..replicas import Replica, replicas, url_of
 from .command import FAILED, run_folder, scenario_option
@@ -120,13 +119,13 @@ async def break_database(scenario: str, folder: Path) -> Result:
     """
     async with _running(folder) as broken:
         async with broken.load.running(_CALLERS):
-            await _accepted(broken.load, _BEFORE)
+            await broken.load.until_accepted(_BEFORE)
             await SCENARIOS[scenario](broken)
             await broken.second.promote()
             promoted = time.monotonic()
-            await _accepted(broken.load, len(broken.load.accepted) + 1)
+            await broken.load.until_accepted(len(broken.load.accepted) + 1)
             seconds = time.monotonic() - promoted
-            await _accepted(broken.load, len(broken.load.accepted) + _BEFORE)
+            await broken.load.until_accepted(len(broken.load.accepted) + _BEFORE)
         kept = await _ids(broken.second)
         await _until_delivered(broken.second)
         mails = broken.system.mails(f"{broken.load.name}-")
@@ -159,11 +158,6 @@ async def _running(folder: Path) -> AsyncIterator[Broken]:
             ):
                 system = System(core, deployment.port, {}, run.data / MAILS)
                 yield Broken(first, second, system, RecordedLoad(system, "database"))
-
-
-async def _accepted(load: RecordedLoad, count: int) -> None:
-    if not await until(lambda: len(load.accepted) >= count, _PATIENCE, every=0.02):
-        raise LabError(f"only {len(load.accepted)} calls were accepted; other answers: {dict(load.refused)}")
 
 
 async def _end_wait(connection: asyncpg.Connection, how: str) -> None:

@@ -48,7 +48,7 @@ async def hung_server(run: RunDir) -> Finding:
         admin = run.socket(f"envoy-{deployment.port}.sock")
         path = deployment.addresses[1].removeprefix("unix:")
         async with load.running(CALLERS):
-            await _accepted(load, _BEFORE)
+            await load.until_accepted(_BEFORE)
             before = load.refused.total()
             hung.send_signal(signal.SIGSTOP)
             try:
@@ -117,11 +117,6 @@ def _load(core: Product, port: int, name: str) -> RecordedLoad:
     return RecordedLoad(System(core, port, processes, core.run.data / MAILS), name)
 
 
-async def _accepted(load: RecordedLoad, count: int) -> None:
-    if not await until(lambda: len(load.accepted) >= count, _PATIENCE, every=0.02):
-        raise LabError(f"only {len(load.accepted)} calls were accepted; other answers: {dict(load.refused)}")
-
-
 async def _until_used(admin: Path, path: str, *, used: bool) -> float:
     """Return the seconds until Envoy calls the server, or does not; at most a minute."""
     begun = time.monotonic()
@@ -142,7 +137,7 @@ async def _start(process: Process, load: RecordedLoad) -> None:
     await process.start()
     await _next_accepted(load)
     async with load.running(CALLERS):
-        await _accepted(load, len(load.accepted) + _BEFORE)
+        await load.until_accepted(len(load.accepted) + _BEFORE)
 
 
 async def _next_accepted(load: RecordedLoad) -> float:

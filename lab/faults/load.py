@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
+from ..errors import LabError
 from ..load import PATH, Connection
+from ..process import until
 from .system import System
 
 __all__ = ["PAUSE", "RecordedLoad"]
@@ -18,6 +20,8 @@ __all__ = ["PAUSE", "RecordedLoad"]
 PAUSE = 0.04
 """Seconds between the calls of one caller."""
 _TIMEOUT = 15.0
+_PATIENCE = 120.0
+"""Seconds after which a run fails."""
 _USER = {"external_id": "user-1", "email": "user-1@faults.example"}
 
 
@@ -53,6 +57,17 @@ class RecordedLoad:
                 yield
             finally:
                 ending.set()
+
+    async def until_accepted(self, count: int) -> None:
+        """Wait until this number of calls was accepted.
+
+        Raises:
+            LabError: It was not within two minutes.
+        """
+        if not await until(lambda: len(self.accepted) >= count, _PATIENCE, every=0.02):
+            raise LabError(
+                f"only {len(self.accepted)} calls were accepted; other answers: {dict(self.refused)}"
+            )
 
     async def at_once(self, count: int) -> None:
         """Make this number of calls at the same time, all for one user."""

@@ -20,7 +20,7 @@ __all__ = ["MOST_COPIES", "Phase", "Plan", "hang_phase", "kill_phase", "stop_pha
 
 MOST_COPIES = 2
 """How often a recipient may get a message if the mail server hangs: it is repeated once."""
-_DRAIN_SECONDS = 60.0
+_DRAIN_SECONDS = 180.0
 _LOST = """
     SELECT trigger_id::text, extract(epoch FROM started_at)::float8 AS begun, duration FROM attempt
     WHERE outcome IN ('lost', 'in_doubt') AND started_at >= $1
@@ -42,6 +42,8 @@ class Plan:
     callers: int = 6
     longest: float = 4.0
     """Seconds under load before a kill, at most."""
+    least: int = 0
+    """Number of calls that must be accepted before a phase ends."""
 
 
 @dataclass(slots=True)
@@ -57,19 +59,20 @@ class Phase:
     verdict: Verdict | None = None
 
 
-async def kill_phase(system: System, plan: Plan, chance: random.Random) -> Phase:
-    """Repeatedly kill random processes and restart them.
+async def kill_phase(system: System, plan: Plan, chance: random.Random, name: str = "kill") -> Phase:
+    """Repeatedly kill random processes and restart them; each phase of a system needs another name.
 
     Raises:
-        LabError: a process did not restart, or the queue did not drain.
+        LabError: a process did not restart, too few calls were accepted, or the queue did not drain.
     """
-    phase = Phase(RecordedLoad(system, "kill"))
+    phase = Phase(RecordedLoad(system, name))
     async with phase.load.running(plan.callers):
         for number in range(1, plan.kills + 1):
             await asyncio.sleep(chance.uniform(0.2, plan.longest))
             target = chance.choice(plan.targets)
             back = await _kill(system, phase, target)
             _log_round(phase, number, plan.kills, f"killed {target}, restarted after {back:.1f} s")
+        await phase.load.until_accepted(plan.least)
     await _judge(system, phase)
     return phase
 
@@ -90,6 +93,7 @@ async def stop_phase(system: System, plan: Plan, chance: random.Random) -> Phase
             await dispatcher.start()
             phase.rounds["dispatcher"] += 1
             _log_round(phase, number, plan.stops, f"the dispatcher ended within {seconds:.1f} s")
+        await phase.load.until_accepted(plan.least)
     await _judge(system, phase)
     return phase
 
@@ -113,6 +117,7 @@ async def hang_phase(system: System, plan: Plan, chance: random.Random) -> Phase
             phase.kills.append(Kill(begun, time.time()))
             phase.rounds["mail server"] += 1
             _log_round(phase, number, plan.hangs, f"the mail server hung for {2 * ANSWER_TIMEOUT:g} s")
+        await phase.load.until_accepted(plan.least)
     await _judge(system, phase, MOST_COPIES)
     return phase
 

@@ -122,7 +122,7 @@ class EmbeddedPostgres:
             self._say("creating the database cluster (first start)")
             await self._create()
 
-    async def wait_ready(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 -- part of the contract
+    async def wait_ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 -- part of the contract
         """Wait until the database `clarion` answers; create it if it does not exist.
 
         Args:

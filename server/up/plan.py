@@ -31,7 +31,8 @@ from .supervisor import Child, Supervisor
 
 __all__ = ["up"]
 
-_READY_TIMEOUT = 30.0  # seconds
+_READY_TIMEOUT = 120.0
+"""Seconds. A process that cannot start ends; this limit is for one that hangs."""
 _RECOVERY_TIMEOUT = 600.0
 """Seconds. After a crash, PostgreSQL replays up to `max_wal_size` of its log; if stopped, it starts over."""
 

@@ -22,7 +22,7 @@ from tests.kit.apns_provider import KEY, ApnsProviders, pem
 from tests.kit.apns_server import KEY_ID
 from tests.kit.fcm_api import Google
 from tests.kit.fcm_provider import FcmProviders, fcm_providers
-from tests.kit.stack import Stack, client, running_stack
+from tests.kit.stack import PORTAL, Stack, client, running_stack
 
 OTHERS_CAMPAIGN = 901
 PAUSED_CAMPAIGN = 902
@@ -60,7 +60,7 @@ class Keys:
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     # Tests call with wrong keys as fast as they can; test_strangers.py has a gateway with a limit.
-    settings: dict[str, object] = {"portal": {"enabled": True}, "gateway": {"max_failed_keys": 100_000}}
+    settings: dict[str, object] = {**PORTAL, "gateway": {"max_failed_keys": 100_000}}
     async with running_stack(tmp_path_factory.mktemp("stack"), settings) as running:
         yield running
 

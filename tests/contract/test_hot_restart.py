@@ -72,8 +72,9 @@ class RunnerProcess:
 @pytest.fixture
 async def runner() -> AsyncIterator[RunnerProcess]:
     async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}") as toy:
-        # The old Envoy of a restart lasts so long, and one that is stopped no longer than its calls.
-        options = options_for(folder, drain_timeout=3.0)
+        # The old Envoy of a restart lasts so long, and one that is stopped no longer than its calls. A busy
+        # machine must complete calls in flight within this time.
+        options = options_for(folder, drain_timeout=8.0)
         async with ready_runner(options, folder) as process:
             yield RunnerProcess(options, folder, process, toy)
 
@@ -193,7 +194,7 @@ async def test_invalid_settings_keep_the_old_envoy(runner: RunnerProcess) -> Non
 
 @contextlib.asynccontextmanager
 async def silent_server() -> AsyncIterator[str]:
-    """Listen and never answer: a new Envoy waits three seconds for the answer to its health check."""
+    """Listen and never answer: a new Envoy is not ready until its health check is answered."""
 
     async def hold(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import AsyncIterator
 
@@ -11,9 +12,10 @@ from lab.command import temporary_run
 from lab.faults.load import RecordedLoad
 from lab.faults.phases import Plan, kill_phase, stop_phase
 from lab.faults.system import System, running_system
+from tests.kit.until import TIMEOUT
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("faults")]  # test_crash.py is the short form
-PLAN = Plan(seed=1, kills=2, stops=2, targets=("dispatcher", "both"), callers=8, longest=0.6)
+PLAN = Plan(seed=1, kills=2, stops=2, targets=("dispatcher", "both"), callers=8, longest=0.6, least=101)
 CHANCE = random.Random(PLAN.seed)  # noqa: S311 - when to kill is not a secret
 
 
@@ -27,7 +29,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 async def test_concurrent_calls_for_one_user_are_separate(system: System) -> None:
     load = RecordedLoad(system, "burst")
     await load.at_once(40)
-    assert await system.drain(15) == 0
+    assert await system.drain(TIMEOUT) == 0
 
     assert not load.refused
     mails = system.mails("burst-")
@@ -39,13 +41,14 @@ async def test_concurrent_calls_for_one_user_are_separate(system: System) -> Non
 
 async def test_kills_lose_nothing(system: System) -> None:
     """Only messages that were in flight at a kill may be duplicated."""
-    phase = await kill_phase(system, PLAN, CHANCE)
-
-    assert phase.rounds.total() == PLAN.kills
-    assert phase.verdict
-    assert phase.verdict.accepted > 100
-    assert phase.verdict.in_flight > 0, "the kills interrupted nothing, so this test shows nothing"
-    assert phase.verdict.passed, phase.verdict
+    for number in itertools.count():  # kills at random moments may interrupt nothing, which shows nothing
+        phase = await kill_phase(system, PLAN, CHANCE, f"kill{number}")
+        assert phase.rounds.total() == PLAN.kills
+        assert phase.verdict
+        assert phase.verdict.accepted > 100
+        assert phase.verdict.passed, phase.verdict
+        if phase.verdict.in_flight:
+            break
 
 
 async def test_stopping_the_dispatcher_duplicates_nothing(system: System) -> None:

@@ -26,7 +26,11 @@ async def system(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[RunDir, Product, Deployment]]:
     with temporary_run(tmp_path_factory.mktemp("strangers")) as run:
-        async with product(run) as made, made.serving(latency_target=60.0) as deployment:
+        patient = {"server": {"deadline": 30.0}}
+        async with (
+            product(run, settings=patient) as made,
+            made.serving(latency_target=60.0, request_timeout=30.0) as deployment,
+        ):
             yield run, made, deployment
 
 

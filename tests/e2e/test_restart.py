@@ -20,7 +20,7 @@ from clarion.v1 import trigger_pb2_grpc
 from tests.kit.commands import clarion
 from tests.kit.http_client import http_client
 from tests.kit.processes import process_tree
-from tests.kit.stack import Stack, free_port, running_stack
+from tests.kit.stack import PORTAL, Stack, free_port, running_stack
 from tests.kit.triggers import accepted
 from tests.kit.until import until
 
@@ -96,8 +96,9 @@ def hang_up(stack: Stack) -> int:
 
 @pytest.mark.long
 async def test_restart_under_load_fails_no_call(tmp_path: Path) -> None:
-    ca, settings = trustme.CA(), {"gateway": {"tls_certificate": "pair.pem", "tls_key": "pair.key"}}
-    stack = Stack(tmp_path, free_port(), dict(settings))
+    ca = trustme.CA()
+    with_tls: dict[str, object] = {"gateway": {"tls_certificate": "pair.pem", "tls_key": "pair.key"}}
+    stack = Stack(tmp_path, free_port(), {**PORTAL, **with_tls})
     _issue(ca, tmp_path)
     try:
         await stack.start()

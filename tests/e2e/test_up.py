@@ -25,7 +25,7 @@ from tests.kit.commands import clarion
 from tests.kit.http_client import http_client
 from tests.kit.processes import assert_nothing_left, process_tree
 from tests.kit.smtp_servers import MailServer
-from tests.kit.stack import Stack, client, free_port, stub
+from tests.kit.stack import PORTAL, Stack, client, free_port, stub
 from tests.kit.triggers import accepted, delivery_in_state, post, trigger_id
 from tests.kit.until import until
 
@@ -209,7 +209,7 @@ campaigns:
 
 @pytest.mark.long
 async def test_signals_stop_everything_and_data_stays(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "again", free_port(), first_start=True)
+    stack = Stack(tmp_path / "again", free_port(), PORTAL, first_start=True)
     try:
         await stack.start()
         key, number = stack.key, await _trigger_one(stack)
@@ -266,7 +266,7 @@ async def _trigger_one(stack: Stack) -> str:
 
 
 async def test_ctrl_c_during_the_first_start_stops_everything(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "early", free_port(), first_start=True)
+    stack = Stack(tmp_path / "early", free_port(), PORTAL, first_start=True)
     starting = asyncio.create_task(stack.start())
     try:
         await stack.until_printed("creating the database cluster")
@@ -282,7 +282,7 @@ async def test_ctrl_c_during_the_first_start_stops_everything(tmp_path: Path) ->
 
 @pytest.mark.long
 async def test_folder_name_may_be_long_with_spaces_and_quotes(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port())
+    stack = Stack(tmp_path / 'it\'s "quoted" & spaced; $HOME %41,ü' / ("long-" * 40), free_port(), PORTAL)
     try:
         await stack.start()
         processes = process_tree(stack)

@@ -12,6 +12,7 @@ import asyncpg
 
 from server.postgres.embedded import EmbeddedPostgres
 from server.up.supervisor import Child, Supervisor
+from tests.kit.until import TIMEOUT
 
 
 @asynccontextmanager
@@ -25,6 +26,7 @@ async def supervised(postgres: EmbeddedPostgres, log: Path) -> AsyncIterator[lis
         env=postgres.environment,
         prepare=postgres.prepare,
         ready=postgres.wait_ready,
+        ready_timeout=TIMEOUT,
         stop_signal=signal.SIGINT,
         death_signal=signal.SIGQUIT,
         stop_timeout=4,
@@ -32,7 +34,7 @@ async def supervised(postgres: EmbeddedPostgres, log: Path) -> AsyncIterator[lis
     supervisor = Supervisor([child], log, said.append, on_up=up.set)
     running = asyncio.create_task(supervisor.run())
     waiting = asyncio.create_task(up.wait())
-    await asyncio.wait({running, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, waiting}, timeout=TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
     assert up.is_set(), said
     try:
         yield said

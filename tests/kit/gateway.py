@@ -88,6 +88,7 @@ def options_for(folder: Path, *upstreams: str, **more: Any) -> GatewaySettings:
         "header_timeout": PATIENCE,
         "body_timeout": PATIENCE,
         "drain_grace": 0.0,
+        "latency_target": 10.0,
     }
     return GatewaySettings(**{**chosen, **more})
 

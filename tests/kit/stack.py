@@ -31,7 +31,7 @@ from tests.kit.cluster import copy_cluster
 from tests.kit.http_client import http_client
 from tests.kit.until import until
 
-__all__ = ["EXAMPLE", "Stack", "free_port", "running_stack"]
+__all__ = ["EXAMPLE", "PORTAL", "Stack", "free_port", "running_stack"]
 
 EXAMPLE = {
     "user": {
@@ -57,6 +57,8 @@ _PATIENT: dict[str, dict[str, object]] = {
     "portal": {"enabled": False},
 }
 """A busy machine is not an outage. Most tests do not need the portal, whose process takes CPU to start."""
+PORTAL: dict[str, object] = {"portal": {"enabled": True}}
+"""The settings of a stack with a portal."""
 
 
 @dataclass
@@ -127,6 +129,9 @@ class Stack(ClarionUp):
 
     def outbox(self, channel: str) -> list[Path]:
         return sorted((self.data / "outbox" / channel).glob("*.*"))
+
+    def __post_init__(self) -> None:
+        self.settings = _merged(_PATIENT, self.settings)
 
     async def start(self) -> None:
         """Start, and return when it prints that it is up."""
@@ -219,7 +224,7 @@ class Stack(ClarionUp):
 @contextlib.asynccontextmanager
 async def running_stack(folder: Path, settings: dict[str, object] | None = None) -> AsyncIterator[Stack]:
     """Run a stack for the block."""
-    stack = Stack(folder, free_port(), _merged(_PATIENT, settings or {}))
+    stack = Stack(folder, free_port(), settings or {})
     try:
         await stack.start()
         yield stack

@@ -117,7 +117,8 @@ async def test_streams_do_not_count_as_calls(
 
 @pytest.fixture
 async def fresh() -> AsyncIterator[ToyStack]:
-    async with running_toy_stack(max_concurrent_per_server=MANY) as made:
+    # Envoy's target is far above what a quick call takes on a busy machine.
+    async with running_toy_stack(max_concurrent_per_server=MANY, latency_target=0.5) as made:
         yield made
 
 
@@ -129,7 +130,7 @@ async def test_new_gateway_accepts_many_concurrent_calls(fresh: ToyStack) -> Non
 @pytest.mark.long
 async def test_slow_calls_lower_the_limit_for_a_while(fresh: ToyStack) -> None:
     least = fresh.options.min_concurrent
-    async with crowd(fresh) as client, asyncio.timeout(90):
+    async with crowd(fresh) as client, asyncio.timeout(300):
         # Envoy may count a call of the round before for a moment longer, so a round may have fewer.
         while sorted(await slow_round(fresh, client)) != [204] * least + [503] * (MANY - least):
             pass
@@ -156,8 +157,6 @@ async def slow_round(toy_stack: ToyStack, client: httpx.AsyncClient) -> list[int
         lambda: toy_stack.toy.calls - before + sum(one.done() for one in flying) >= MANY,
         "every call is at the server or refused",
     )
-    await asyncio.sleep(
-        10 * toy_stack.options.latency_target
-    )  # how slow the calls are is what Envoy measures
+    await asyncio.sleep(3 * toy_stack.options.latency_target)  # how slow the calls are is what Envoy measures
     toy_stack.toy.free.set()
     return [one.status_code for one in await asyncio.gather(*flying)]

@@ -32,6 +32,8 @@ _SMALLEST = {HOUR: 60, _DAY: 60, _WEEK: HOUR}
 """Counts of minutes are not kept for a week."""
 _MOST_STEPS = 200
 _MOST_GROUPS = 20
+_MOST_IN_ALL = 1200
+"""Steps of all groups of a response. In JSON, each has about 300 bytes."""
 
 
 class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
@@ -67,7 +69,7 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
             async with reading(self._pool, enable_hashjoin="on") as connection:
                 window = Window(await read.database_time(connection), period, step)
                 series = await read.read_series(
-                    connection, wanted, window, group_by=group_by, most=_MOST_GROUPS
+                    connection, wanted, window, group_by=group_by, most=_most_groups(window)
                 )
                 oldest = await read.oldest_due(connection, lanes, wanted)
             dead = await read.dead_letters(self._pool, wanted)  # an exact count is a scan
@@ -100,6 +102,11 @@ def _step(request: pb.QueryStatisticsRequest, period: int) -> int:
         )
         raise InvalidRequest([Violation("step_seconds", description, "OUT_OF_RANGE")])
     return step
+
+
+def _most_groups(window: Window) -> int:
+    """Return how many groups a response has at most: fewer if each has many steps."""
+    return min(_MOST_GROUPS, _MOST_IN_ALL // len(window.steps))
 
 
 def _group(group: read.Group, window: Window) -> pb.StatisticsGroup:

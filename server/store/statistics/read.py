@@ -112,28 +112,35 @@ async def read_series(
         group_by: `channel`, `provider`, `campaign`, `project` or empty.
         most: The maximum number of groups.
     """
-    values = {
+    values: dict[str, object] = {
         **wanted.of_projects(),
         "campaign_id": wanted.campaign_id,
+        "campaign_ids": None,
         "channel": wanted.channel.value if wanted.channel else None,
         "provider": wanted.provider,
         "recent": first_id_at(window.now - _NOT_COUNTED, 0),
         "resolution": MINUTE if window.step % HOUR else HOUR,
         "start": window.start,
         "end": window.end,
-        "step": window.step,
+        "group_by": group_by,
+        "most": most,
     }
-    rows = await database.fetch(*_SQL["series"](**values, group_by=group_by, most=most))
-    groups: dict[tuple[object, ...], Group] = {}
+    largest = await database.fetch(*_SQL["largest_campaigns"](**values)) if group_by == "campaign" else None
+    if largest is not None:
+        values["campaign_ids"] = [row["campaign_id"] for row in largest]
+    rows = await database.fetch(*_SQL["series"](**values, step=window.step))
+    counted = rows if largest is None else largest
+    groups: dict[int, Group] = {}
     for row in rows:
-        key = (row["channel"], row["provider"], row["project_id"], row["campaign_id"])
         group = groups.setdefault(
-            key, Group(row["channel"], row["provider"], row["project"] or "", row["campaign_id"])
+            row["place"], Group(row["channel"], row["provider"], row["project"] or "", row["campaign_id"])
         )
-        kind = Kind(row["kind"])
-        group.steps.setdefault(row["at"], Counts()).add(kind, row["bucket"], row["count"])
-        group.total.add(kind, row["bucket"], row["count"])
-    return Series(list(groups.values()), rows[0]["groups"] if rows else 0)
+        step = group.steps.setdefault(row["at"], Counts())
+        for name, bucket, count in zip(row["kinds"], row["buckets"], row["counts"], strict=True):
+            kind = Kind(name)
+            step.add(kind, bucket, count)
+            group.total.add(kind, bucket, count)
+    return Series([groups[place] for place in sorted(groups)], counted[0]["groups"] if counted else 0)
 
 
 async def oldest_due(

@@ -4,11 +4,11 @@
 -- Whether a row matches; a parameter that is NULL matches all.
 (:project_id::int8 IS NULL OR project_id = :project_id) AND (:visible::int8[] IS NULL OR project_id = ANY(:visible))
 AND (:campaign_id::int8 IS NULL OR campaign_id = :campaign_id) AND (:channel::text IS NULL OR channel = :channel)
+AND (:campaign_ids::int8[] IS NULL OR campaign_id = ANY(:campaign_ids))
 
--- name: series
--- The counts of each step for the largest groups. Those of single campaigns are read only if they matter; the others
--- have the campaign 0. Accepted triggers that are not counted yet are counted here, except
--- if counting is far behind. A column that does not group is the same for all rows.
+-- fragment: counted
+-- The counts of each hour or minute. Those of single campaigns are read only if they matter; the others have the campaign 0.
+-- Accepted triggers that are not counted yet are counted here, except if counting is far behind.
 WITH counted AS (
     SELECT starts_at, project_id, campaign_id, channel, provider, kind, bucket, count FROM statistic
     WHERE resolution = :resolution AND starts_at >= :start AND starts_at < :end
@@ -20,7 +20,19 @@ WITH counted AS (
     WHERE id > greatest(:recent::uuid, (SELECT accepted_id FROM statistic_position))
         AND NOT test AND accepted_at >= :start AND accepted_at < :end AND :provider::text IS NULL AND
         -- include: matches
-), grouped AS (
+)
+
+-- name: largest_campaigns
+-- The campaigns with the most messages, and how many have any. So `series` groups only the rows of these.
+-- include: counted
+SELECT campaign_id, count(*) OVER () AS groups
+FROM counted GROUP BY project_id, campaign_id ORDER BY sum(count) DESC, project_id, campaign_id LIMIT :most
+
+-- name: series
+-- The counts of each step of the largest groups, which `place` orders. A column that does not group is the same for all
+-- rows. The result is not ordered: without sorting (see READING), each group would be compared with all rows.
+-- include: counted
+, grouped AS (
     SELECT date_bin(:step * interval '1 s', starts_at, :start) AS at, kind, bucket,
         CASE WHEN :group_by = 'channel' THEN channel ELSE '' END AS channel,
         CASE WHEN :group_by = 'provider' THEN provider ELSE '' END AS provider,
@@ -29,13 +41,15 @@ WITH counted AS (
         sum(count)::int8 AS count
     FROM counted GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), largest AS (
-    SELECT channel, provider, project_id, campaign_id, sum(count) AS size, count(*) OVER () AS groups
-    FROM grouped GROUP BY 1, 2, 3, 4 ORDER BY size DESC, 1, 2, 3, 4 LIMIT :most
+    SELECT channel, provider, project_id, campaign_id, count(*) OVER () AS groups,
+        row_number() OVER (ORDER BY sum(count) DESC, channel, provider, project_id, campaign_id) AS place
+    FROM grouped GROUP BY channel, provider, project_id, campaign_id ORDER BY place LIMIT :most
 )
-SELECT grouped.*, largest.groups, p.name AS project
+SELECT place, groups, largest.channel, largest.provider, project_id, campaign_id, at,
+    (SELECT name FROM project WHERE id = project_id) AS project,
+    array_agg(kind) AS kinds, array_agg(bucket) AS buckets, array_agg(count) AS counts
 FROM largest JOIN grouped USING (channel, provider, project_id, campaign_id)
-LEFT JOIN project p ON p.id = project_id
-ORDER BY largest.size DESC, channel, provider, project_id, campaign_id, at
+GROUP BY place, groups, largest.channel, largest.provider, project_id, campaign_id, at
 
 -- name: now
 SELECT now()

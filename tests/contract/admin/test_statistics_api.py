@@ -20,6 +20,11 @@ COUNTED = """
         'delivered', 3, 5
     FROM project, unnest(ARRAY[60, 3600]) AS resolution, unnest(ARRAY[0, 9]) AS campaign WHERE name = $1
 """
+CAMPAIGNS = """
+    INSERT INTO statistic
+    SELECT 3600, date_trunc('hour', now() - interval '3 days'), id, campaign, 'push', 'many', 'delivered', 3, campaign
+    FROM project, generate_series(1, 30) AS campaign WHERE name = $1
+"""
 MESSAGE = {"user": {"external_id": "statistics", "email": "statistics@example.com"}}
 
 
@@ -97,6 +102,22 @@ async def test_projects_restrict_statistics(admin: Operator, demo_admin: Operato
     assert (hidden.status_code, reason_of(hidden)) == (404, "RESOURCE_NOT_FOUND")
     groups = (await queried(demo_admin, group_by="project")).get("groups", [])
     assert {one["project"] for one in groups} <= {"demo"}
+
+
+@pytest.mark.parametrize(("step_seconds", "groups"), [("86400", 20), ("21600", 20), ("3600", 7)])
+async def test_groups_have_a_bounded_number_of_steps(
+    admin: Operator, pool: Pool, step_seconds: str, groups: int
+) -> None:
+    project = f"statistics-{uuid.uuid4()}"
+    await admin.call("POST", "/projects", {"project": project})
+    await pool.execute(CAMPAIGNS, project)
+    found = await queried(
+        admin, project=project, period="week", step_seconds=step_seconds, group_by="campaign"
+    )
+    largest = [one["campaign_id"] for one in found["groups"]]
+    assert largest == list(range(30, 30 - groups, -1))
+    assert found["omitted_groups"] == 30 - groups
+    assert sum(len(one["steps"]) for one in found["groups"]) <= 1200
 
 
 async def test_providers_need_the_role_for_all_projects(viewer: Operator, demo_admin: Operator) -> None:

@@ -22,7 +22,8 @@ COUNTED = """
 """
 CAMPAIGNS = """
     INSERT INTO statistic
-    SELECT 3600, date_trunc('hour', now() - interval '3 days'), id, campaign, 'push', 'many', 'delivered', 3, campaign
+    SELECT 3600, date_trunc('hour', now() - interval '3 days'), id, campaign, 'push', 'many', 'delivered', 3,
+        campaign
     FROM project, generate_series(1, 30) AS campaign WHERE name = $1
 """
 MESSAGE = {"user": {"external_id": "statistics", "email": "statistics@example.com"}}

@@ -32,8 +32,8 @@ AGED = """
 
 CAMPAIGNS = """
     INSERT INTO statistic
-    SELECT 3600, date_trunc('hour', now()) - hour * interval '1 h', 1, campaign, 'email', 'sandbox', 'delivered',
-        bucket, 2001 - campaign
+    SELECT 3600, date_trunc('hour', now()) - hour * interval '1 h', 1, campaign, 'email', 'sandbox',
+        'delivered', bucket, 2001 - campaign
     FROM generate_series(0, 5) AS hour, generate_series(1, 2000) AS campaign, generate_series(1, 2) AS bucket
 """
 

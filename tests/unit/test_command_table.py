@@ -18,6 +18,8 @@ WITHOUT_A_COMMAND = {
     "CreateCampaign": "campaigns apply",
     "UpdateCampaign": "campaigns apply",
     "PreviewCampaign": "campaigns preview renders on its own, also from a file",
+    "GetAdminKey": "operators list",
+    "GetSession": "operators sessions list",
     "GetCaller": "the portal shows who is signed in",
     "CreateSession": "sign-in to the portal",
     "GetSignIn": "sign-in to the portal",

@@ -7,11 +7,17 @@ from typing import Any
 
 from ..settings import GatewaySettings, Upstream
 
-__all__ = ["KEYLESS", "NAME", "READY", "clusters", "endpoint", "limits"]
+__all__ = ["KEYLESS", "NAME", "PATIENT", "READY", "ROUTED", "clusters", "endpoint", "limits"]
 
 Config = dict[str, Any]
 
+ROUTED = "servers"
+"""Calls with a key: to the cluster NAME if it has a healthy server, otherwise to PATIENT."""
 NAME = "server"
+"""The servers, of which one that hangs gets no calls any more after 1.5 seconds."""
+PATIENT = "patient"
+"""The same servers, with more time to answer health checks. If all are late, the machine is busy: calls take
+longer then, but rejecting them would help no one."""
 KEYLESS = "keyless"
 """The same servers, for calls without a key: they have their own connections and limits."""
 READY = "ready"
@@ -26,6 +32,15 @@ KEYLESS_STREAMS = 50
 KEYLESS_CALLS = 200
 """Health checks at once."""
 RETRIES_AT_ONCE = 1000
+INTERVAL_SECONDS = 0.5
+"""Between two health checks."""
+PROMPT_SECONDS = 1.0
+PATIENT_SECONDS = 5.0
+"""Time for the answer to a health check. A server that answers none for so long hangs: its calls would fail,
+too, and after a rejected one callers know that nothing was accepted."""
+OVERPROVISIONING = 100_000
+"""Percent: one healthy server of a thousand is enough."""
+AGGREGATE = "envoy.clusters.aggregate"
 
 
 def clusters(settings: GatewaySettings) -> list[Config]:
@@ -33,13 +48,31 @@ def clusters(settings: GatewaySettings) -> list[Config]:
     ordinary = {"DEFAULT": settings.max_concurrent, "HIGH": HIGH_AT_ONCE}
     keyless = {"DEFAULT": KEYLESS_STREAMS, "HIGH": KEYLESS_CALLS}
     return [
-        {**_cluster(settings, NAME, service=""), "circuit_breakers": limits(ordinary)},
-        {**_cluster(settings, KEYLESS, service=""), "circuit_breakers": limits(keyless)},
-        _cluster(settings, READY, service=READY_SERVICE),
+        {**_routed(), "circuit_breakers": limits(ordinary)},
+        {**_cluster(settings, NAME, _health_check(PROMPT_SECONDS)), "circuit_breakers": limits(ordinary)},
+        {**_cluster(settings, PATIENT, _health_check(PATIENT_SECONDS)), "circuit_breakers": limits(ordinary)},
+        {**_cluster(settings, KEYLESS, _health_check(PATIENT_SECONDS)), "circuit_breakers": limits(keyless)},
+        _cluster(settings, READY, _health_check(PATIENT_SECONDS, READY_SERVICE)),
     ]
 
 
-def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
+def _routed() -> Config:
+    """Return the cluster that uses the first of two with a healthy server."""
+    return {
+        "name": ROUTED,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "cluster_type": {
+            "name": AGGREGATE,
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": [NAME, PATIENT],
+            },
+        },
+    }
+
+
+def _cluster(settings: GatewaySettings, name: str, health_check: Config) -> Config:
     """Return a cluster of all server processes, reached over HTTP/2."""
     upstreams = settings.parsed_upstreams
     named = any(upstream.is_name for upstream in upstreams)
@@ -52,11 +85,13 @@ def _cluster(settings: GatewaySettings, name: str, service: str) -> Config:
         # health immediately: by default they can wait for a second.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "typed_extension_protocol_options": {HTTP_OPTIONS: _http2()},
-        "health_checks": [_health_check(service, several=len(settings.upstreams) > 1)],
+        "health_checks": [health_check],
         "outlier_detection": _outlier_detection(),
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [endpoint(upstream) for upstream in upstreams]}],
+            # One healthy server gets all calls: by default, too few pass some on to the next cluster.
+            "policy": {"overprovisioning_factor": OVERPROVISIONING},
         },
     }
 
@@ -70,17 +105,17 @@ def _http2() -> Config:
     }
 
 
-def _health_check(service: str, *, several: bool) -> Config:
+def _health_check(timeout: float, service: str = "") -> Config:
     """Return the health check: one NOT_SERVING, or no answer in time, ends traffic.
 
-    If there are several servers, one that hangs gets no calls any more after 1.5 seconds: the interval and
-    the time for an answer. A single server has more time, because its calls could only be rejected: a busy
-    machine must not cause that.
+    Args:
+        timeout: Seconds for the answer.
+        service: The service that must be serving; by default, the server as a whole.
     """
     return {
-        "timeout": "1s" if several else "3s",
-        "interval": "0.5s",
-        "no_traffic_interval": "0.5s",
+        "timeout": f"{timeout:g}s",
+        "interval": f"{INTERVAL_SECONDS:g}s",
+        "no_traffic_interval": f"{INTERVAL_SECONDS:g}s",
         "healthy_threshold": 1,
         "unhealthy_threshold": 1,
         "grpc_health_check": {"service_name": service} if service else {},

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import GatewaySettings
-from .cluster import NAME as CLUSTER
-from .cluster import READY
+from .cluster import PATIENT, READY
 from .contract import Contract, gateway_descriptor_path
 from .correlation import COPY, correlation
 from .floods import FLOODS, floods
@@ -143,7 +142,7 @@ def _health() -> Config:
     return {
         "@type": f"{EXTENSIONS}.health_check.v3.HealthCheck",
         "pass_through_mode": False,
-        "cluster_min_healthy_percentages": {CLUSTER: some, READY: some},
+        "cluster_min_healthy_percentages": {PATIENT: some, READY: some},
     }
 
 

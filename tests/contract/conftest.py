@@ -71,7 +71,6 @@ async def breakable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
     settings: dict[str, object] = {
         "server": {"processes": 2},
         "dispatch": {"lease": LEASE},
-        "database": {"connect_timeout": 5.0},  # its default: a hung database is noticed no sooner
     }
     async with running_stack(tmp_path_factory.mktemp("breakable"), settings) as running:
         yield running

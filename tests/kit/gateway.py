@@ -108,9 +108,9 @@ async def running_toy_stack(**more: Any) -> AsyncIterator[ToyStack]:
             yield ToyStack(options, gateway, toy)
 
 
-def _patient_health_check(service: str, *, several: bool) -> dict[str, Any]:
+def _patient_health_check(_: float, service: str = "") -> dict[str, Any]:
     """Wait long for the toy server, which runs in the loop of the tests: they may be busy for seconds."""
-    return {**_health_check(service, several=several), "timeout": f"{PATIENCE:g}s"}
+    return _health_check(PATIENCE, service)
 
 
 async def until_readyz_says(status: int, options: GatewaySettings) -> None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ...settings import GatewaySettings
-from ..cluster import NAME as CLUSTER
+from ..cluster import ROUTED as CLUSTER
 from ..contract import Contract, RestPath
 from ..per_route import for_colon, for_head, for_rest_path, max_bytes
 from ..replies import (

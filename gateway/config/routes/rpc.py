@@ -8,7 +8,7 @@ from typing import Any
 
 from ...settings import GatewaySettings
 from ..cluster import KEYLESS
-from ..cluster import NAME as CLUSTER
+from ..cluster import ROUTED as CLUSTER
 from ..contract import ADMIN_SERVICES, Contract
 from ..per_route import (
     for_grpc,

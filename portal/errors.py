@@ -9,6 +9,7 @@ PortalError
 ├── NotAllowed           the person's roles do not allow it
 ├── NotFromThePortal     a form of another origin, or an outdated one
 ├── TooLarge
+├── TooManyStreams
 └── TooManyAttempts
 """
 
@@ -36,6 +37,7 @@ __all__ = [
     "SignedOut",
     "TooLarge",
     "TooManyAttempts",
+    "TooManyStreams",
     "Violation",
     "api_error",
 ]
@@ -97,6 +99,13 @@ class TooLarge(PortalError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     title = "Form too large"
+
+
+class TooManyStreams(PortalError):
+    """You have too many live pages and downloads open. Close another tab, then try again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = "Too many open pages"
 
 
 class TooManyAttempts(PortalError):

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from .errors import ApiError
 from .live import UP_TO_DATE, LiveRow
+from .shares import Owner, StreamShares
 
 __all__ = ["READ_SECONDS", "FollowedLists", "Load", "Turns", "Viewer"]
 
@@ -134,10 +135,12 @@ class Viewer:
         lists: The lists that are followed.
         key: The list, and what decides who may see it: viewers with the same key share its reads.
         load: Reads it on this viewer's behalf.
+        owner: Whose it is.
     """
 
-    def __init__(self, lists: FollowedLists, key: Hashable, load: Load) -> None:
+    def __init__(self, lists: FollowedLists, key: Hashable, load: Load, owner: Owner) -> None:
         self.load = load
+        self.owner = owner
         self.error: Exception | None = None
         """Why it cannot be read on this viewer's behalf."""
         self._lists = lists
@@ -151,6 +154,7 @@ class Viewer:
         The first call returns those of all rows. A row that has changed twice is returned once.
 
         Raises:
+            TooManyStreams: The owner follows too many lists.
             PortalError: The list cannot be read.
         """
         if self._list is None:
@@ -166,17 +170,22 @@ class Viewer:
         """Follow no longer."""
         if self._list:
             self._lists.leave(self._key, self._list, self)
+            self._list = None
 
 
 class FollowedLists:
-    """The lists that are followed now; the number of viewers is bounded by that of requests (portal/run.py).
+    """The lists that are followed now.
 
     Args:
+        shares: How many viewers may have the same owner.
         turns: When they may be read.
         seconds: The pause between two reads of a list.
     """
 
-    def __init__(self, turns: Turns | None = None, seconds: float = READ_SECONDS) -> None:
+    def __init__(
+        self, shares: StreamShares, turns: Turns | None = None, seconds: float = READ_SECONDS
+    ) -> None:
+        self._shares = shares
         self._turns = turns or Turns()
         self._seconds = seconds
         self._lists: dict[Hashable, _List] = {}
@@ -186,7 +195,12 @@ class FollowedLists:
         return len(self._lists)
 
     def enter(self, key: Hashable, viewer: Viewer) -> _List:
-        """Let a viewer follow a list."""
+        """Let a viewer follow a list.
+
+        Raises:
+            TooManyStreams: The owner follows too many.
+        """
+        self._shares.take(viewer.owner)
         if key not in self._lists:
             self._lists[key] = _List(self._turns, self._seconds)
         self._lists[key].add(viewer)
@@ -194,6 +208,7 @@ class FollowedLists:
 
     def leave(self, key: Hashable, followed: _List, viewer: Viewer) -> None:
         """Forget a viewer, and the list after the last one."""
+        self._shares.release(viewer.owner)
         followed.remove(viewer)
         if not followed.is_followed and self._lists.get(key) is followed:
             del self._lists[key]

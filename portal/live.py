@@ -12,7 +12,7 @@ from typing import Protocol
 
 from starlette.responses import Response
 
-from .errors import ApiError, PortalError
+from .errors import ApiError, PortalError, TooManyStreams
 
 __all__ = ["LIVE", "LIVE_HEADERS", "UP_TO_DATE", "LiveRow", "Tail", "events", "signed_out"]
 
@@ -81,6 +81,8 @@ async def events(
             if done:
                 yield waiting.result()
                 waiting = asyncio.create_task(tail.changes())
+    except TooManyStreams as error:
+        ending = f"event: too-many\ndata: {error}\n\n"
     except PortalError as error:
         if isinstance(error, ApiError) and error.is_signed_out:
             ending = _SIGNED_OUT

@@ -12,6 +12,7 @@ from .oidc import KeptForms, OidcClient
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
 from .settings import PortalSettings
+from .shares import StreamShares
 from .throttle import Throttle
 
 __all__ = ["Portal"]
@@ -35,7 +36,8 @@ class Portal:
         self.oidc = OidcClient(self.api, settings.oidc_client_secret)
         self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()
-        self.followed = FollowedLists()
+        self.streams = StreamShares()
+        self.followed = FollowedLists(self.streams)
         self.framed = FramedMessages()
         self._templates = environment(
             static=self.static.url, navigation=navigation, base=self.base, read_only=settings.read_only

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from clarion.admin.v1 import operator_pb2, project_pb2
 
 from .api import AdminApi, Caller, is_write, required_role
+from .csv_files import csv_download
 from .errors import NotAllowed, ReadOnly
 from .followed import Viewer
 from .forms import Form
@@ -23,6 +24,7 @@ from .live import LIVE_HEADERS, LiveRow, events
 from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
+from .shares import Owner
 
 __all__ = ["FRAMED", "ROLES", "Page", "Section", "Visit"]
 
@@ -236,8 +238,30 @@ class Visit:
             if _grants(who) != key[0]:
                 raise NotAllowed  # the browser connects again, with the new roles
 
-        tail = events(Viewer(self.portal.followed, key, load), check)
+        tail = events(Viewer(self.portal.followed, key, load, self._owner), check)
         return StreamingResponse(tail, media_type="text/event-stream", headers=LIVE_HEADERS)
+
+    def download(
+        self, name: str, columns: Sequence[str], pages: AsyncIterator[Iterable[Sequence[str]]]
+    ) -> Response:
+        """Return a file of comma-separated values, whose path must begin with `/export/`; see `csv_download`.
+
+        Raises:
+            TooManyStreams: The person has too many downloads and live tails.
+        """
+        streams, owner = self.portal.streams, self._owner
+        streams.require(owner)  # for a page that says so, because the download begins later
+
+        async def counted() -> AsyncIterator[Iterable[Sequence[str]]]:
+            with streams.taken(owner):
+                async for page in pages:
+                    yield page
+
+        return csv_download(name, columns, counted())
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.who.session_id, self.who.display_name)
 
     async def load_projects(self) -> None:
         """Read the projects to choose from."""

@@ -126,15 +126,15 @@ async def measure(core: Product, rounds: int, depth: int) -> Figures:
 
 
 @asynccontextmanager
-async def signed_in(core: Product, port: int) -> AsyncIterator[httpx.AsyncClient]:
-    """Return the client of an administrator with a session in the portal."""
+async def signed_in(core: Product, port: int, name: str = "lab") -> AsyncIterator[httpx.AsyncClient]:
+    """Return the client of an administrator of this name with a session in the portal."""
     secret = new_admin_secret()
     connection = await asyncpg.connect(core.database_url)
     try:
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
         grants = [Grant(Role.ADMIN)]
         await create_key(
-            connection, secret, name="lab", grants=grants, created_by="lab", expires_at=expires_at
+            connection, secret, name=name, grants=grants, created_by="lab", expires_at=expires_at
         )
     finally:
         await connection.close()

@@ -36,6 +36,8 @@ NO_VIEWERS, SAME, DIFFERENT = "no viewers", "viewers of one list", "viewers of d
 VARIANTS = (NO_VIEWERS, SAME, DIFFERENT)
 _PATH = ("envoy", "server", "postgres", "dispatcher")
 _CONNECTIONS = 16
+_TAILS_OF_A_PERSON = 10
+"""As many as one session may have (portal/shares.py)."""
 _MAX_EVENTS = 1 << 20
 """Bytes of the rows with which a tail begins."""
 _FILTERS = (
@@ -111,14 +113,17 @@ async def measure(core: Product, load: Loader, viewers: int, rounds: int, second
     async with (
         core.serving(portal=True, **NO_LIMITS) as deployment,
         core.dispatching() as dispatcher,
-        signed_in(core, deployment.port) as browser,
+        AsyncExitStack() as people,
     ):
         running = deployment.with_dispatcher(dispatcher)
-        cookie = "; ".join(f"{one.name}={one.value}" for one in browser.cookies.jar)
+        cookies = []
+        for number in range(-(-viewers // _TAILS_OF_A_PERSON)):
+            browser = await people.enter_async_context(signed_in(core, deployment.port, f"lab {number}"))
+            cookies.append("; ".join(f"{one.name}={one.value}" for one in browser.cookies.jar))
         for number in range(rounds):
             turn = number % len(VARIANTS)
             for variant in (*VARIANTS[turn:], *VARIANTS[:turn]):  # each is first, second and last as often
-                async with _watching(running.port, cookie, _lists(variant, viewers)) as tails:
+                async with _watching(running.port, cookies, _lists(variant, viewers)) as tails:
                     sample = await _sample(running, load, seconds, tails)
                 samples[variant].append(sample)
                 log(f"round {number + 1}/{rounds}  {variant:<27} {sample.rate:6.0f}/s")
@@ -197,15 +202,15 @@ class _Tails:
 
 
 @asynccontextmanager
-async def _watching(port: int, cookie: str, lists: Sequence[str]) -> AsyncIterator[_Tails]:
-    """Follow these lists for the block."""
+async def _watching(port: int, cookies: Sequence[str], lists: Sequence[str]) -> AsyncIterator[_Tails]:
+    """Follow these lists for the block, with the cookies of enough people."""
     tails = _Tails()
     async with AsyncExitStack() as stack:
         group = await stack.enter_async_context(asyncio.TaskGroup())
         opened = [asyncio.Event() for _ in lists]
         tasks = [
-            group.create_task(tails.read(port, cookie, query, event))
-            for query, event in zip(lists, opened, strict=True)
+            group.create_task(tails.read(port, cookies[number // _TAILS_OF_A_PERSON], query, event))
+            for number, (query, event) in enumerate(zip(lists, opened, strict=True))
         ]
         for event in opened:  # opening a tail costs more than following it
             await event.wait()

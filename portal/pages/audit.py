@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from clarion.admin.v1 import audit_pb2 as pb
 
-from ..csv_files import EXPORT, csv_download
+from ..csv_files import EXPORT
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment
 from ..visit import Page, Section, Visit
@@ -48,7 +48,7 @@ async def export_events(visit: Visit) -> Response:
     request.page_size = _EXPORTED_PAGE
     first: pb.ListAuditEventsResponse = await visit.call(request)
     columns = [field.name for field in pb.AuditEvent.DESCRIPTOR.fields]
-    return csv_download("audit.csv", columns, _pages(visit, request, first))
+    return visit.download("audit.csv", columns, _pages(visit, request, first))
 
 
 PAGES = (

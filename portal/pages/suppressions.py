@@ -10,7 +10,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..bulk import until_done
-from ..csv_files import EXPORT, csv_download
+from ..csv_files import EXPORT
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment, read_moment
 from ..numbers import whole_number
@@ -135,7 +135,7 @@ async def export_suppressions(visit: Visit) -> Response:
         raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
     request.page_size = _EXPORTED_PAGE
     first: pb.ListSuppressionsResponse = await visit.call(request)
-    return csv_download("suppressions.csv", _COLUMNS, _pages(visit, request, first))
+    return visit.download("suppressions.csv", _COLUMNS, _pages(visit, request, first))
 
 
 async def _pages(

@@ -64,6 +64,7 @@ function startTail(box) {
   let events = null;
   let last = "";
   let paused = false;
+  let why = "";
   let signedOut = false;
 
   function say(text) {
@@ -101,6 +102,9 @@ function startTail(box) {
       stop("You are signed out. Reload the page to sign in again.");
       button.hidden = true;
     });
+    events.addEventListener("too-many", (event) => {
+      pause(true, event.data);
+    });
     events.onmessage = (event) => {
       last = event.lastEventId;
       const made = document.createElement("template");
@@ -128,16 +132,19 @@ function startTail(box) {
     if (wanted && !events) {
       start();
     } else if (!wanted) {
-      stop("Paused");
+      stop(why || "Paused");
     }
   }
 
-  box.hidden = false;
-  button.addEventListener("click", () => {
-    paused = !paused;
+  function pause(wanted, text) {
+    paused = wanted;
+    why = text;
     button.textContent = paused ? "Continue" : "Pause";
     update();
-  });
+  }
+
+  box.hidden = false;
+  button.addEventListener("click", () => pause(!paused, ""));
   document.addEventListener("visibilitychange", update);
   update();
 }

@@ -196,6 +196,26 @@ async def test_a_tail_pauses_and_continues_after_the_last_row(page: Page, stack:
     await expect(page.locator("[data-live-state]")).to_contain_text("You are signed out")
 
 
+async def test_one_tail_too_many_waits_for_the_person(page: Page, stack: Stack) -> None:
+    script = await page.locator("script").get_attribute("src") or ""
+    asked: list[str] = []
+
+    async def stream(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(body="event: too-many\ndata: Close one.\n\n", content_type="text/event-stream")
+
+    await page.route("**/portal/live/test*", stream)
+    await page.route(
+        "**/portal/tail",
+        lambda route: route.fulfill(body=TAIL.format(script=script), content_type="text/html"),
+    )
+    await page.goto(f"{stack.url}/portal/tail")
+    for count in (1, 2):
+        await expect(page.locator("[data-live-state]")).to_have_text("Close one.")
+        assert len(asked) == count
+        await page.get_by_role("button", name="Continue").click()
+
+
 async def test_fields_are_checked_before_the_form_is_sent(page: Page, stack: Stack) -> None:
     await page.goto(f"{stack.url}/portal/projects/new")
     await page.get_by_role("button", name="Create project").click()

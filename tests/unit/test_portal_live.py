@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from portal.errors import ApiError, PortalError, ServersUnreachable
+from portal.errors import ApiError, PortalError, ServersUnreachable, TooManyStreams
 from portal.followed import FollowedLists, Turns, Viewer
 from portal.live import LiveRow, events
+from portal.shares import Owner, StreamShares
 
 OFTEN = 0.001  # seconds
 ROW_1, ROW_2, ROW_3 = (LiveRow(number, f"<tr>{number}</tr>") for number in "123")
 CHANGED_2 = LiveRow("2", "<tr>changed</tr>")
+ADA = Owner("a session", "Ada")
 UP_TO_DATE = ": up to date\n\n"
 
 
@@ -61,7 +63,7 @@ def lists_without_pauses() -> FollowedLists:
     async def at_once(_: float) -> None:
         """Do not wait."""
 
-    return FollowedLists(Turns(sleep=at_once), 0)
+    return FollowedLists(StreamShares(), Turns(sleep=at_once), 0)
 
 
 async def passes() -> None:
@@ -115,7 +117,7 @@ async def test_a_busy_tail_checks_its_session_too() -> None:
 
 async def test_changed_rows_are_shown_again_oldest_first() -> None:
     states = List([ROW_2, ROW_1], [ROW_2, ROW_1], [ROW_3, CHANGED_2, ROW_1])
-    viewer = Viewer(lists_without_pauses(), "a", states.load)
+    viewer = Viewer(lists_without_pauses(), "a", states.load, ADA)
     for _ in range(3):
         states.may_read.release()
     assert await viewer.changes() == f"{ROW_1.event}{ROW_2.event}{UP_TO_DATE}"
@@ -126,11 +128,11 @@ async def test_changed_rows_are_shown_again_oldest_first() -> None:
 async def test_viewers_of_one_list_share_its_reads() -> None:
     states, other = List([ROW_1], [ROW_2, ROW_1]), List([ROW_3])
     lists = lists_without_pauses()
-    viewers = [Viewer(lists, "a", states.load) for _ in range(20)]
-    stranger = Viewer(lists, "b", other.load)
+    viewers = [Viewer(lists, "a", states.load, Owner(str(number), str(number))) for number in range(20)]
+    stranger = Viewer(lists, "b", other.load, ADA)
     states.may_read.release()
     assert {await one.changes() for one in viewers} == {f"{ROW_1.event}{UP_TO_DATE}"}
-    late = Viewer(lists, "a", states.load)
+    late = Viewer(lists, "a", states.load, ADA)
     assert await late.changes() == f"{ROW_1.event}{UP_TO_DATE}"
     assert states.reads == 1
     states.may_read.release()
@@ -148,7 +150,7 @@ async def test_viewers_of_one_list_share_its_reads() -> None:
 async def test_a_list_without_viewers_is_not_read() -> None:
     states = List([ROW_1])
     lists = lists_without_pauses()
-    viewer = Viewer(lists, "a", states.load)
+    viewer = Viewer(lists, "a", states.load, ADA)
     assert len(lists) == 0  # a browser that leaves before its tail begins costs nothing
     states.may_read.release()
     others = asyncio.all_tasks()  # a worker also has those of its running stacks
@@ -163,7 +165,7 @@ async def test_a_list_without_viewers_is_not_read() -> None:
 async def test_an_ended_session_ends_only_its_own_tail() -> None:
     theirs, ours = List(signed_out()), List([ROW_1])
     lists = lists_without_pauses()
-    first, second = Viewer(lists, "a", theirs.load), Viewer(lists, "a", ours.load)
+    first, second = Viewer(lists, "a", theirs.load, ADA), Viewer(lists, "a", ours.load, ADA)
     waiting = [asyncio.create_task(one.changes()) for one in (first, second)]
     theirs.may_read.release()
     ours.may_read.release()
@@ -178,7 +180,7 @@ async def test_an_ended_session_ends_only_its_own_tail() -> None:
 async def test_a_failed_read_ends_all_tails_of_the_list() -> None:
     states = List([ROW_1], ServersUnreachable(), [ROW_2])
     lists = lists_without_pauses()
-    viewers = [Viewer(lists, "a", states.load) for _ in range(2)]
+    viewers = [Viewer(lists, "a", states.load, ADA) for _ in range(2)]
     states.may_read.release()
     for one in viewers:
         await one.changes()
@@ -188,7 +190,7 @@ async def test_a_failed_read_ends_all_tails_of_the_list() -> None:
             await one.changes()
         one.close()
     assert len(lists) == 0
-    again = Viewer(lists, "a", states.load)  # the browser connects again
+    again = Viewer(lists, "a", states.load, ADA)  # the browser connects again
     states.may_read.release()
     assert await again.changes() == f"{ROW_2.event}{UP_TO_DATE}"
     again.close()
@@ -238,3 +240,39 @@ async def test_a_read_that_fails_delays_the_next() -> None:
         with pytest.raises(ServersUnreachable):
             await turns.read(fails)
     assert waits == [pytest.approx(4.5)]
+
+
+async def test_a_session_follows_few_lists() -> None:
+    states = List([ROW_1])
+    states.may_read.release()
+    lists = lists_without_pauses()
+    viewers = [Viewer(lists, "a", states.load, ADA) for _ in range(10)]
+    for one in viewers:
+        await one.changes()
+    found = [one async for one in events(Viewer(lists, "a", states.load, ADA), passes)]
+    assert found[-1].startswith("event: too-many\ndata: ")
+    assert "Close another tab" in found[-1]
+    viewers[0].close()
+    viewers[0].close()
+    for owner in (ADA, ADA._replace(session="another")):
+        viewers.append(Viewer(lists, "a", states.load, owner))
+        await viewers[-1].changes()
+    for viewer in viewers:
+        viewer.close()
+    assert len(lists) == 0
+
+
+def test_a_person_has_few_streams() -> None:
+    shares = StreamShares()
+    owners = [ADA._replace(session=str(number % 4)) for number in range(20)]
+    for one in owners:
+        shares.take(one)
+    with pytest.raises(TooManyStreams):
+        shares.require(ADA._replace(session="new"))
+    shares.require(Owner("new", "Bob"))
+    for one in owners:
+        shares.release(one)
+    assert len(shares) == 0
+    with shares.taken(ADA):
+        assert len(shares) == 2
+    assert len(shares) == 0

@@ -13,7 +13,7 @@ from server.admin.client import LocalAdmin
 from tests.contract.portal.conftest import Visitor
 from tests.kit.admin import create_admin_key
 from tests.kit.stack import EXAMPLE, Stack, client
-from tests.kit.until import TIMEOUT
+from tests.kit.until import TIMEOUT, until
 
 
 async def parts(visitor: Visitor) -> AsyncGenerator[str, None]:
@@ -54,3 +54,20 @@ async def test_each_viewer_sees_only_their_projects(admin: Visitor, local: Local
             await read_until(user, everything)
             await read_until(user, ours)
             assert user not in await read_until(UP_TO_DATE, theirs)  # while the others follow, too
+
+
+async def test_a_session_has_few_streams(viewer: Visitor) -> None:
+    """The page over the limit says what to do, and streams that end make room."""
+    async with AsyncExitStack() as stack:
+        tails = [await stack.enter_async_context(aclosing(parts(viewer))) for _ in range(10)]
+        for tail in tails:
+            await read_until(UP_TO_DATE, tail)
+        async with aclosing(parts(viewer)) as tail:
+            assert "event: too-many\ndata: You have" in "".join([text async for text in tail])
+        refused = await viewer.get("/export/suppressions.csv")
+        assert (refused.status_code, "Close another tab" in refused.text) == (429, True)
+
+    async def works() -> bool:
+        return (await viewer.get("/export/suppressions.csv")).status_code == 200
+
+    await until(works, "the streams have ended")

@@ -20,7 +20,7 @@ from ..store.records.operations import Kind, create_operation
 from .call import AdminCall
 from .change import Change, changing
 from .delivery_filters import admin_filter, shown_filter
-from .operations import operation_message, project_of
+from .operations import operation_message, project_of, require_few_running
 
 __all__ = ["DeliveryChanges"]
 
@@ -84,14 +84,20 @@ class DeliveryChanges:
     async def _started(
         self, kind: Kind, call: AdminCall, wanted: AdminFilter, found: Count
     ) -> operation_pb2.Operation:
-        """Store an operation for the projects that the caller may use, or for the chosen one."""
+        """Store an operation for the projects that the caller may use, or for the chosen one.
+
+        Raises:
+            RateLimited: Too many run.
+        """
         async with changing(self._changes, call) as change:
             project = await find_project(change.connection, wanted.project) if wanted.project else None
+            projects = frozenset({project.id}) if project else call.visible
+            await require_few_running(change, projects)
             operation = await create_operation(
                 change.connection,
                 kind,
                 wanted,
-                projects=[project.id] if project else call.visible,
+                projects=projects,
                 matching=found.matching,
                 is_partial=found.is_partial,
                 actor=call.actor,

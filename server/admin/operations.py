@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Collection
 
 import asyncpg
 import structlog
@@ -13,7 +14,7 @@ from clarion.admin.v1 import operation_pb2_grpc
 
 from ..api.proto_messages import timestamp
 from ..domain.operator import Role
-from ..errors import StoreUnavailable
+from ..errors import RateLimited, StoreUnavailable
 from ..intake.rules import require_valid
 from ..store.pool import Connection, Pool, reached
 from ..store.records import operations as store
@@ -24,11 +25,14 @@ from .delivery_filters import shown_filter
 from .errors import OperationNotFound, RoleMissing, WrongState
 from .paging import page_start, page_token
 
-__all__ = ["OperationServicer", "operation_message", "project_of", "run_operations"]
+__all__ = ["OperationServicer", "operation_message", "project_of", "require_few_running", "run_operations"]
 
 log = structlog.get_logger(__name__)
 
 _DEFAULT_PAGE = 50
+_MOST_OWN, _MOST = 5, 20
+"""Operations that one caller runs, and that may change one project. Each server makes their steps in turn."""
+_WAIT = 10.0
 _IDLE, _BETWEEN_STEPS = 1.0, 0.02  # seconds; triggers are accepted between two steps
 
 
@@ -93,6 +97,22 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
                 after={"changed": found.changed},
             )
         return pb.CancelOperationResponse(operation=operation_message(found))
+
+
+async def require_few_running(change: Change, projects: Collection[int] | None) -> None:
+    """Check that the caller may start an operation that changes these projects; None for all.
+
+    Raises:
+        RateLimited: It has too many running, or too many run that may change them.
+    """
+    own, of_projects = await store.count_running(change.connection, change.call.actor, projects)
+    for running, most, whose in ((own, _MOST_OWN, "You have"), (of_projects, _MOST, "The project has")):
+        if running >= most:
+            raise RateLimited(
+                _WAIT,
+                f"{whose} {running} bulk operations running, and at most {most} are allowed. Nothing was"
+                " started; try again when one of them has ended, or stop one.",
+            )
 
 
 async def run_operations(pool: Pool) -> None:

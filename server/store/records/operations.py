@@ -25,6 +25,7 @@ __all__ = [
     "Kind",
     "OperationState",
     "claim_operation",
+    "count_running",
     "create_operation",
     "end_operation",
     "find_operation",
@@ -127,6 +128,21 @@ async def create_operation(
     )
     assert row is not None  # noqa: S101 - RETURNING
     return _operation(row)
+
+
+async def count_running(
+    connection: Connection, actor: Actor, projects: Collection[int] | None
+) -> tuple[int, int]:
+    """Return how many operations an actor runs, and how many run that may change the projects.
+
+    No other can start until the transaction ends.
+    """
+    await connection.execute(*_SQL["lock_starts"]())
+    row = await connection.fetchrow(
+        *_SQL["count_running"](actor_key=actor.key_id, actor=actor.name, projects=_ids(projects))
+    )
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return row["own"], row["of_projects"]
 
 
 async def find_operation(

@@ -7,6 +7,17 @@ VALUES (:id, :kind, :filter::text::jsonb, :projects, :matching, :is_partial, :ac
     :request_id)
 RETURNING *
 
+-- name: lock_starts
+-- Operations start one after another, so that `count_running` counts all.
+SELECT pg_advisory_xact_lock(hashtextextended('bulk_operation', 0))
+
+-- name: count_running
+SELECT
+    count(*) FILTER (WHERE CASE WHEN :actor_key::uuid IS NULL THEN actor_key IS NULL AND actor = :actor::text
+        ELSE actor_key = :actor_key END) AS own,
+    count(*) FILTER (WHERE :projects::int8[] IS NULL OR projects IS NULL OR projects && :projects) AS of_projects
+FROM bulk_operation WHERE state = 'running'
+
 -- name: find
 SELECT * FROM bulk_operation WHERE id = :id AND (:visible::int8[] IS NULL OR projects <@ :visible)
 

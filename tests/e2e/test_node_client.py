@@ -65,7 +65,7 @@ async def installed(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPa
     for file in FILES:
         shutil.copy(SOURCE / file, folder)
     if not (folder / "installed").exists():
-        await run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder, seconds=90)
+        await run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder, seconds=300)
         (folder / "installed").touch()
     return folder
 
@@ -78,7 +78,7 @@ async def printed(installed: Path, limited: Stack) -> dict[str, dict[str, Any]]:
         "CLARION_API_KEY": limited.key,
         "CLARION_DESCRIPTORS": str(ROOT / "protos/clarion/v1/clarion.binpb"),
     }
-    out = await run("node", "client.mjs", "--until-limited", folder=installed, seconds=40, **env)
+    out = await run("node", "client.mjs", "--until-limited", folder=installed, seconds=120, **env)
     lines = [json.loads(line) for line in out.splitlines()]
     return {line.pop("case"): line for line in lines}
 

@@ -28,6 +28,7 @@ from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
 from server.templates.limits import MAX_SECONDS
 from tests.kit.clock import FakeClock
+from tests.kit.http_client import PATIENCE
 
 ADDRESS = "zoe.sommer@example.org"
 NEVER_OPENS = SendingPolicy(breaker_failures=0)
@@ -220,7 +221,7 @@ class ScriptedProvider:
         name: str = "mail",
         *script: Exception,
         concurrency: int = 4,
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
         policy: SendingPolicy = NEVER_OPENS,
     ) -> None:
         self.name = name

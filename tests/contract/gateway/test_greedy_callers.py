@@ -140,11 +140,11 @@ def priorities(_: H2Connection) -> bytes:
     ],
 )
 async def test_frame_flood_closes_only_its_connection(
-    narrow: ToyStack, flood: Callable[[H2Connection], bytes], statistic: str
+    toy_stack: ToyStack, flood: Callable[[H2Connection], bytes], statistic: str
 ) -> None:
-    before = await counted(narrow, statistic)
-    async with http2(narrow) as caller:
+    before = await counted(toy_stack, statistic)
+    async with http2(toy_stack) as caller:
         caller.send(flood(caller.machine))
         await caller.until("closed", answering=False)
-    assert await counted(narrow, statistic) > before
-    assert await still_serves(narrow)
+    assert await counted(toy_stack, statistic) > before
+    assert await still_serves(toy_stack)

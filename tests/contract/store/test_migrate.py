@@ -224,7 +224,7 @@ IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('by_a
 async def until_building(connection: asyncpg.Connection[asyncpg.Record]) -> int:
     """Return the process that builds the index, once it waits for a transaction."""
     query = (
-        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE INDEX CONC%'"
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'virtualxid' AND query LIKE 'CREATE INDEX CONC%'"
     )
     while not (pid := await connection.fetchval(query)):
         await asyncio.sleep(0.02)

@@ -52,9 +52,9 @@ async def test_servers_and_dispatchers_are_counted_separately(pool: Pool, counts
 async def test_silent_process_is_forgotten_after_ten_seconds(pool: Pool, counts: list[int]) -> None:
     here, silent = Presence(pool, counts.append), Presence(pool, _ignore)
     await silent.beat()
-    await pool.execute("UPDATE server_process SET seen_at = now() - interval '9 s'")
+    await pool.execute("UPDATE server_process SET seen_at = now() - interval '5 s'")
     await here.beat()
-    await pool.execute("UPDATE server_process SET seen_at = seen_at - interval '2 s'")
+    await pool.execute("UPDATE server_process SET seen_at = seen_at - interval '6 s'")
     await here.beat()
     await here.beat()
     assert counts == [2, 2, 1]
@@ -76,12 +76,13 @@ async def test_first_process_after_a_crash_counts_the_others(pool: Pool, counts:
 
 async def test_outage_keeps_the_last_count(url: str, pool: Pool, counts: list[int]) -> None:
     own = await open_pool(url, size=2, connect_timeout=60)
-    one, other = Presence(own, counts.append, interval=0.05), Presence(pool, _ignore)
+    one, other = Presence(own, counts.append), Presence(pool, _ignore)
     await other.beat()
     await one.beat()
     own.terminate()
     with pytest.raises(StoreUnavailable):
         await one.beat()
+    one._interval = 0.05  # from now on: it is also the time limit of a beat
     running = asyncio.create_task(one.run())
     await asyncio.sleep(0.2)
     assert not running.done()

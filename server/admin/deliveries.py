@@ -12,15 +12,14 @@ from clarion.v1 import delivery_pb2 as client_pb
 
 from ..api.proto_messages import delivery_message, timestamp
 from ..domain.delivery import DeliveryState
-from ..domain.waiting import Reason, Waiting
+from ..domain.waiting import Reason, Waiting, suppression_paused
 from ..errors import DeliveryNotFound
 from ..intake.rules import require_valid
 from ..store.admin.webhook_log import list_log_of_trigger
 from ..store.pool import Pool, reached
 from ..store.records import admin_lists, admin_pages
 from ..store.records.admin_pages import DeliveryRow
-from ..store.records.find import find_delivery
-from ..store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
+from ..store.records.waiting import find_lane_waits, find_reports, find_waiting
 from .call import AdminCall
 from .delivery_changes import DeliveryChanges
 from .delivery_filters import admin_filter
@@ -77,44 +76,31 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
         """Return one delivery with its history."""
         require_valid(request)
         trigger_id = uuid.UUID(request.trigger_id)
-        async with reached():
-            found = await find_delivery(self._pool, trigger_id)
-            facts = await admin_pages.find_facts(self._pool, trigger_id)
-            if found is None or facts is None or not call.may_see(found.project_id):
+        async with reached(), self._pool.acquire() as connection:
+            found = await admin_pages.find_detail(connection, trigger_id)
+            if found is None or not call.may_see(found.delivery.project_id):
                 raise DeliveryNotFound.of(request.trigger_id)
-            waiting = await find_waiting(self._pool, trigger_id)
-            paused = await find_suppression_paused(self._pool)
-            logged = await list_log_of_trigger(self._pool, trigger_id, _MESSAGES)
-        common = delivery_message(found)
-        last = found.attempts[-1] if found.attempts else None
+            delivery = found.delivery
+            _, reports = await find_reports(connection)
+            is_queued = not delivery.state.is_end
+            waiting = await find_waiting(connection, trigger_id, reports) if is_queued else None
+            logged = await list_log_of_trigger(connection, trigger_id, _MESSAGES)
+        common = delivery_message(delivery)
+        paused = suppression_paused(reports)
         detail = pb.DeliveryDetail(
-            summary=pb.DeliverySummary(
-                trigger_id=common.trigger_id,
-                project=facts.project,
-                campaign_id=common.campaign_id,
-                channel=common.channel,
-                external_id=common.external_id,
-                address=facts.address,
-                state=common.state,
-                accept_time=common.accept_time,
-                attempt_count=len(found.attempts),
-                provider=last.provider if last else "",
-                error=last.error if last else "",
-                test=found.test,
-                test_send=facts.test_send,
-            ),
+            summary=_summary_of(found, common),
             attempts=common.attempts,
-            send_at=timestamp(found.send_at),
-            cancel_time=timestamp(found.cancelled_at),
-            next_attempt_time=timestamp(found.next_attempt_at),
-            key_id=str(found.key_id or ""),
-            key_name=facts.key_name,
-            traceparent=facts.traceparent,
+            send_at=timestamp(delivery.send_at),
+            cancel_time=timestamp(delivery.cancelled_at),
+            next_attempt_time=timestamp(delivery.next_attempt_at),
+            key_id=str(delivery.key_id or ""),
+            key_name=found.key_name,
+            traceparent=found.traceparent,
             waiting=_waiting(waiting),
             webhook_messages=[
                 message_of(list(rows)) for _, rows in groupby(logged, key=lambda row: row.message_id)
             ],
-            paused_suppressions=sorted(paused & {attempt.provider for attempt in found.attempts}),
+            paused_suppressions=sorted(paused & {attempt.provider for attempt in delivery.attempts}),
         )
         return pb.GetDeliveryResponse(delivery=detail)
 
@@ -198,6 +184,25 @@ def _waiting(waiting: Waiting | None) -> pb.Waiting | None:
         return None
     reason: Reason = waiting.reason
     return pb.Waiting(waiting_reason=reason.value, detail=waiting.detail, until=timestamp(waiting.until))
+
+
+def _summary_of(found: admin_pages.Detail, common: client_pb.Delivery) -> pb.DeliverySummary:
+    last = found.delivery.attempts[-1] if found.delivery.attempts else None
+    return pb.DeliverySummary(
+        trigger_id=common.trigger_id,
+        project=found.project,
+        campaign_id=common.campaign_id,
+        channel=common.channel,
+        external_id=common.external_id,
+        address=found.address,
+        state=common.state,
+        accept_time=common.accept_time,
+        attempt_count=len(common.attempts),
+        provider=last.provider if last else "",
+        error=last.error if last else "",
+        test=found.delivery.test,
+        test_send=found.test_send,
+    )
 
 
 def _summary(row: DeliveryRow) -> pb.DeliverySummary:

@@ -52,10 +52,10 @@ class Explained:
         return await self.pool.execute(text, *arguments)
 
     async def fetchrow(self, text: str, *arguments: object) -> Any:
-        return (await self.fetch(text, *arguments))[0]
+        return next(iter(await self.fetch(text, *arguments)), None)
 
     async def fetchval(self, text: str, *arguments: object) -> Any:
-        return await self.pool.fetchval(text, *arguments)
+        return (await self.fetchrow(text, *arguments))[0]
 
     async def fetch(self, text: str, *arguments: object) -> Any:
         [[plan]] = await self.pool.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *arguments)

@@ -99,9 +99,10 @@ async def list_log(
     return page if page.end or last is None else LogPage(page.rows, Position(*last))
 
 
-async def list_log_of_trigger(pool: Pool, trigger_id: uuid.UUID, limit: int) -> list[Logged]:
+async def list_log_of_trigger(database: Pool | Connection, trigger_id: uuid.UUID, limit: int) -> list[Logged]:
     """Return the attempts of the newest messages about a trigger, the latest attempt of each first."""
-    return list(map(_logged, await pool.fetch(*_SQL["log_of_trigger"](trigger_id=trigger_id, most=limit))))
+    statement = _SQL["log_of_trigger"](trigger_id=trigger_id, most=limit)
+    return list(map(_logged, await database.fetch(*statement)))
 
 
 async def _endpoints(

@@ -1,11 +1,12 @@
 -- fragment: log_columns
+-- OFFSET 0 in EXISTS makes PostgreSQL look up each row, instead of hashing the whole table first.
 m.id, m.webhook_id, m.trigger_id, m.type, m.created_at, q.due_at, a.*,
 CASE
     WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending'
     WHEN q.attempt > 0 THEN 'retrying'
     WHEN q.message_id IS NOT NULL THEN 'pending'
     WHEN m.failed_at IS NOT NULL THEN 'dead'
-    WHEN EXISTS (SELECT FROM webhook_attempt WHERE message_id = m.id AND outcome = 'delivered')
+    WHEN EXISTS (SELECT FROM webhook_attempt WHERE message_id = m.id AND outcome = 'delivered' OFFSET 0)
         THEN 'delivered'
     ELSE 'dead' -- its endpoint was deleted while it was queued
 END AS state
@@ -63,9 +64,13 @@ FROM (SELECT * FROM webhook_message WHERE trigger_id = :trigger_id ORDER BY crea
 -- include: join_log
 
 -- name: queued
--- How many messages are queued, up to a bound.
-SELECT count(*) FROM (
-    SELECT FROM webhook_queue WHERE (:endpoints::uuid[] IS NULL OR webhook_id = ANY(:endpoints)) LIMIT :most) AS first
+-- How many messages are queued, up to a bound. The order lets an index stop there.
+SELECT count(*) FROM (SELECT FROM (
+        (SELECT FROM webhook_queue WHERE :endpoints::uuid[] IS NULL ORDER BY message_id LIMIT :most)
+        UNION ALL
+        SELECT FROM unnest(:endpoints::uuid[]) AS endpoint CROSS JOIN LATERAL (
+            SELECT FROM webhook_queue WHERE webhook_id = endpoint ORDER BY due_at LIMIT :most) AS queued
+    ) AS found LIMIT :most) AS first
 
 -- name: log_of_failed
 -- For a short queue, which is read from end to end.
@@ -94,7 +99,7 @@ FROM (SELECT * FROM (
     ) AS found WHERE failed_at IS NOT NULL OR EXISTS (
         SELECT FROM webhook_queue WHERE message_id = found.id AND
             -- include: has_failed
-    )
+        OFFSET 0)
     ORDER BY created_at DESC, id DESC LIMIT :limit) AS m
 -- include: join_log
 

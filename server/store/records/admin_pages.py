@@ -11,10 +11,11 @@ from typing import NamedTuple
 import asyncpg
 
 from ...domain.campaign import Channel
-from ...domain.delivery import DeliveryState
+from ...domain.delivery import Delivery, DeliveryState
 from ..pool import Connection, Pool, reading
 from ..sql import Statement, load
 from .admin_lists import AdminFilter
+from .find import delivery_of
 from .pages import CLOCK_DIFFERENCE, first_id_at
 
 __all__ = [
@@ -22,10 +23,10 @@ __all__ = [
     "DeadLetterGroup",
     "DeliveryPage",
     "DeliveryRow",
-    "Facts",
+    "Detail",
     "count_changeable",
     "dead_letter_groups",
-    "find_facts",
+    "find_detail",
     "list_page",
 ]
 
@@ -93,9 +94,10 @@ class DeadLetterGroup(NamedTuple):
     sample_id: uuid.UUID
 
 
-class Facts(NamedTuple):
-    """What the record knows of a trigger besides its delivery."""
+class Detail(NamedTuple):
+    """A delivery, and what else the record knows of its trigger."""
 
+    delivery: Delivery
     address: str
     traceparent: str
     project: str
@@ -163,10 +165,19 @@ async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetter
         return [DeadLetterGroup(**row) for row in await connection.fetch(*statement)]
 
 
-async def find_facts(pool: Pool, trigger_id: uuid.UUID) -> Facts | None:
-    """Return what else is known of a trigger, or None if it does not exist."""
-    row = await pool.fetchrow(*_SQL["facts"](id=trigger_id))
-    return Facts(**row) if row else None
+async def find_detail(database: Pool | Connection, trigger_id: uuid.UUID) -> Detail | None:
+    """Return the delivery of a trigger, or None if it does not exist."""
+    row = await database.fetchrow(*_SQL["detail"](id=trigger_id))
+    if row is None:
+        return None
+    return Detail(
+        delivery=delivery_of(row),
+        address=row["address"],
+        traceparent=row["traceparent"],
+        project=row["project"],
+        key_name=row["key_name"],
+        test_send=row["test_send"],
+    )
 
 
 def _scanning(wanted: AdminFilter, after: uuid.UUID | None, scan: int) -> dict[str, object]:

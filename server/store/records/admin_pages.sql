@@ -187,8 +187,10 @@ FROM (
 CROSS JOIN LATERAL (SELECT name FROM project WHERE id = g.project_id OFFSET 0) AS p
 ORDER BY g.dead_letters DESC, g.last_at DESC
 
--- name: facts
--- What the record knows of a trigger besides its delivery.
-SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name, t.test_content IS NOT NULL AS test_send
+-- name: detail
+-- A delivery, and what else the record knows of its trigger.
+SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name, t.test_content IS NOT NULL AS test_send,
+    -- include: delivery_columns
 FROM trigger t JOIN project p ON p.id = t.project_id LEFT JOIN api_key k ON k.id = t.key_id
+-- include: join_records
 WHERE t.id = :id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import asyncpg
 import msgspec
@@ -17,18 +17,16 @@ from ...domain.waiting import (
     ProviderStatus,
     Queued,
     Waiting,
-    suppression_paused,
     why_due,
     why_waiting,
 )
-from ..pool import Pool
+from ..pool import Connection, Pool
 from ..sql import load
 
 __all__ = [
     "find_lane_waits",
     "find_providers",
     "find_reports",
-    "find_suppression_paused",
     "find_waiting",
 ]
 
@@ -37,21 +35,24 @@ _providers = msgspec.json.Decoder(dict[str, ProviderStatus])
 _window = msgspec.json.Decoder(SendWindow | None)
 
 
-async def find_waiting(pool: Pool, trigger_id: uuid.UUID) -> Waiting | None:
-    """Return what a trigger waits for, or None if it is not queued."""
-    row = await pool.fetchrow(*_SQL["find_queued"](id=trigger_id, most_ahead=MOST_AHEAD))
-    return why_waiting(_queued(row), (await find_reports(pool))[1]) if row else None
+async def find_waiting(
+    database: Pool | Connection, trigger_id: uuid.UUID, reports: Sequence[DispatcherReport]
+) -> Waiting | None:
+    """Return what a trigger waits for, or None if it is not queued.
+
+    Args:
+        database: The database.
+        trigger_id: The trigger.
+        reports: What dispatchers report.
+    """
+    row = await database.fetchrow(*_SQL["find_queued"](id=trigger_id, most_ahead=MOST_AHEAD))
+    return why_waiting(_queued(row), reports) if row else None
 
 
 async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiting]:
     """Return what the due triggers of each lane wait for."""
     now, reports = await find_reports(pool)
     return {lane: why_due(lane, now, reports) for lane in lanes}
-
-
-async def find_suppression_paused(pool: Pool) -> set[str]:
-    """Return the providers for which a running dispatcher has paused suppression."""
-    return suppression_paused((await find_reports(pool))[1])
 
 
 async def find_providers(pool: Pool) -> set[str] | None:
@@ -62,9 +63,9 @@ async def find_providers(pool: Pool) -> set[str] | None:
     return {name for report in reports for name in report.providers or ()}
 
 
-async def find_reports(pool: Pool) -> tuple[dt.datetime, list[DispatcherReport]]:
+async def find_reports(database: Pool | Connection) -> tuple[dt.datetime, list[DispatcherReport]]:
     """Return the database's time and the last report of each running dispatcher."""
-    rows = await pool.fetch(*_SQL["find_dispatchers"]())
+    rows = await database.fetch(*_SQL["find_dispatchers"]())
     return rows[0]["now"], [_report(row) for row in rows if row["seen_at"]]
 
 

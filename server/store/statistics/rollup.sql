@@ -51,7 +51,7 @@ WITH next AS MATERIALIZED (
             WHEN outcome IN ('delivered', 'suppressed', 'cancelled') THEN outcome
             WHEN outcome = 'dead' THEN 'failed'
             WHEN outcome = 'in_doubt'
-                AND EXISTS (SELECT FROM dead_letter d WHERE d.trigger_id = found.trigger_id)
+                AND EXISTS (SELECT FROM dead_letter d WHERE d.trigger_id = found.trigger_id OFFSET 0)
                 AND NOT EXISTS (SELECT FROM attempt a
                     WHERE a.trigger_id = found.trigger_id AND a.number > found.number) THEN 'failed'
             ELSE 'retried'

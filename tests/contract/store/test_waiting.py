@@ -11,12 +11,12 @@ from server.domain.campaign import SendWindow
 from server.domain.delivery import AttemptOutcome
 from server.domain.placement import Placement
 from server.domain.trigger import Trigger
-from server.domain.waiting import Hold, ProviderStatus, Reason, Waiting
+from server.domain.waiting import Hold, ProviderStatus, Reason, Waiting, suppression_paused
 from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.presence import Presence
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.waiting import find_lane_waits, find_suppression_paused, find_waiting
+from server.store.records.waiting import find_lane_waits, find_reports, find_waiting
 from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
 
 HOUR = dt.timedelta(hours=1)
@@ -34,9 +34,14 @@ async def report(pool: Pool, **providers: ProviderStatus) -> None:
 
 
 async def waiting(pool: Pool, trigger: Trigger) -> Waiting:
-    found = await find_waiting(pool, trigger.id)
+    _, reports = await find_reports(pool)
+    found = await find_waiting(pool, trigger.id, reports)
     assert found
     return found
+
+
+async def paused(pool: Pool) -> set[str]:
+    return suppression_paused((await find_reports(pool))[1])
 
 
 async def test_a_due_trigger_waits_for_what_dispatchers_report(pool: Pool) -> None:
@@ -104,7 +109,7 @@ async def test_sent_and_failed_triggers_wait(pool: Pool) -> None:
     await pool.execute("UPDATE queue SET due_at = now()")
     [claim] = await queue.claim(shares(sandbox=1), 60)
     await queue.finish([ended(claim, AttemptOutcome.DELIVERED)])
-    assert await find_waiting(pool, trigger.id) is None
+    assert await find_waiting(pool, trigger.id, []) is None
 
 
 async def test_lanes_wait_like_their_triggers(pool: Pool) -> None:
@@ -118,7 +123,7 @@ async def test_lanes_wait_like_their_triggers(pool: Pool) -> None:
 
 
 async def test_paused_suppression_is_reported(pool: Pool) -> None:
-    assert await find_suppression_paused(pool) == set()
+    assert await paused(pool) == set()
     await report(pool, smtp=ProviderStatus(suppression_paused=True), sandbox=ProviderStatus())
     await report(pool, sandbox=ProviderStatus())
-    assert await find_suppression_paused(pool) == {"smtp"}
+    assert await paused(pool) == {"smtp"}

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -31,7 +30,6 @@ from .visit import Page, Visit
 
 __all__ = ["create_app"]
 
-log = structlog.get_logger("clarion.portal")
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:/+=@-]{0,127}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -162,8 +160,7 @@ def _problem_handler(portal: Portal) -> Callable[[Request, Exception], Awaitable
         request_id = _caller(request, "").request_id
         problem = _problem(error)
         if problem.status >= 500:  # noqa: PLR2004 - the class of server errors (RFC 9110, 15.6)
-            fault = None if isinstance(error, PortalError) else error
-            log.error("page failed", path=request.url.path, request_id=request_id, exc_info=fault)
+            portal.failures.log(error, request.url.path, request_id)
         text = portal.render(
             "problem.html",
             visit=getattr(request.state, "visit", None),

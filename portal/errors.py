@@ -109,7 +109,7 @@ class TooManyStreams(PortalError):
 
 
 class TooManyAttempts(PortalError):
-    """Too many attempts to sign in from this address. Wait a minute, then try again."""
+    """Too many attempts to sign in from this address failed."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     title = "Too many attempts"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .api import AdminApi
+from .failure_log import FailureLog
 from .followed import FollowedLists
 from .framed import FramedMessages
 from .oidc import KeptForms, OidcClient
@@ -32,7 +33,9 @@ class Portal:
         self.api = AdminApi(settings.servers)
         self.cookies = Cookies(settings)
         self.static = StaticFiles(self.base)
-        self.throttle = Throttle()
+        self.wrong_keys = Throttle("A key that works is still accepted.")
+        self.wrong_codes = Throttle("Wait a minute, then try again.")
+        self.failures = FailureLog()
         self.oidc = OidcClient(self.api, settings.oidc_client_secret)
         self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()

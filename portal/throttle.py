@@ -1,4 +1,4 @@
-"""Limits how often one address may fail to sign in."""
+"""Counts how often one address has failed to sign in."""
 
 from __future__ import annotations
 
@@ -22,22 +22,28 @@ class Throttle:
     """Counts failures per address or IPv6 network. Keys have 122 random bits: this saves work, not keys.
 
     Args:
+        advice: What to do when there are too many.
         clock: Returns seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, advice: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._advice = advice
         self._clock = clock
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return the number of addresses that it remembers."""
+        return len(self._failures)
+
     def check(self, address: str) -> None:
-        """Check that an address may try.
+        """Check that an address has not failed too often.
 
         Raises:
             TooManyAttempts: It has failed too often within a minute.
         """
         since = self._clock() - _SECONDS
         if sum(one > since for one in self._failures.get(_network(address), ())) >= _PER_MINUTE:
-            raise TooManyAttempts
+            raise TooManyAttempts(f"{(TooManyAttempts.__doc__ or '').strip()} {self._advice}")
 
     def failed(self, address: str) -> None:
         """Count a failure."""

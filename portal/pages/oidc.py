@@ -71,11 +71,11 @@ async def _session(stranger: Stranger, attempt: Attempt | None) -> str:
         why = query.get("error_description") or query.get("error") or "it sent no code"
         raise SignInFailed(f"The provider did not sign you in: {why[:_MAX_SHOWN]}")
     address = stranger.caller.address
-    portal.throttle.check(address)
+    portal.wrong_codes.check(address)  # each costs a request to the provider, right or wrong
     try:
         return await _exchanged(stranger, provider, code, attempt)
     except (SignInFailed, ApiError):
-        portal.throttle.failed(address)
+        portal.wrong_codes.failed(address)
         raise
 
 

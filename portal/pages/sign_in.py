@@ -49,10 +49,8 @@ async def sign_in(stranger: Stranger) -> Response:
         return await show_sign_in(
             portal, stranger.caller, form.start(next=stranger.request.query_params.get("next", ""))
         )
-    portal.throttle.check(stranger.caller.address)
     secret = form["key"]
     if not _SECRET.fullmatch(secret):
-        portal.throttle.failed(stranger.caller.address)
         form.fail("key", "Enter the whole admin key: it begins with ak_ and has 39 characters.")
         return await show_sign_in(portal, stranger.caller, form)
     agent = stranger.request.headers.get("user-agent", "")[:MAX_AGENT]
@@ -65,7 +63,9 @@ async def sign_in(stranger: Stranger) -> Response:
     except ApiError as error:
         if not error.is_signed_out:
             raise
-        portal.throttle.failed(stranger.caller.address)
+        # Only now, because others may have the same address, behind a proxy or a NAT.
+        portal.wrong_keys.check(stranger.caller.address)
+        portal.wrong_keys.failed(stranger.caller.address)
         form.fail("key", _WRONG)
     return await show_sign_in(portal, stranger.caller, form)
 

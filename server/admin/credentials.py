@@ -1,28 +1,30 @@
 """Looks up the credentials of the admin API.
 
 Every answer of the database is used for half a second, so a revoked key stops working within a second.
-Secrets that the database has never known may be looked up only a few times a second, so that a stranger
-cannot occupy it; those that have worked before are not affected.
+Secrets that have not worked before are looked up together, 20 times a second, so strangers who try many
+cannot occupy the database, and do not keep out a key that works.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from ..domain.key import hash_secret
-from ..domain.operator import Actor, credential_from_header
-from ..domain.token_bucket import TokenBucket
+from ..domain.operator import Actor, Credential, credential_from_header
 from ..errors import CredentialsInvalid, CredentialsMissing, Overloaded
-from ..store.admin.operators import find_credential, touch
+from ..store.admin.operators import find_credentials, touch
 from ..store.pool import Pool, reached
 
 __all__ = ["Credentials"]
 
 _FRESH_SECONDS = 0.5
-_UNKNOWN_PER_SECOND, _UNKNOWN_BURST = 20.0, 40
+_BETWEEN_LOOKUPS = 0.05
+"""Seconds between two lookups of secrets that have not worked before."""
+_MAX_WAITING = 1000
 _MAX_KNOWN = 1000
 _TOUCH_AFTER = dt.timedelta(minutes=1)
 _NO_KEY = "The request has no admin key; send the header `Authorization: Bearer ak_…`."
@@ -41,7 +43,7 @@ class Credentials:
         self._pool = pool
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
-        self._unknown = TokenBucket(_UNKNOWN_PER_SECOND, _UNKNOWN_BURST, clock())
+        self._strangers = _Strangers(pool)
 
     async def actor(self, header: str | None) -> Actor:
         """Return who sends this header `authorization`.
@@ -66,13 +68,13 @@ class Credentials:
         known = self._known.get(hashed)
         if known and now - known[0] < _FRESH_SECONDS:
             return known[1]
-        if known is None:
-            if not self._unknown.tokens(now, 1):
-                raise Overloaded
-            self._unknown.take(now)
-        async with reached():
-            found = await find_credential(self._pool, secret)
-            if found and _is_older(found.used_at):
+        if known:
+            async with reached():
+                found = (await find_credentials(self._pool, [secret])).get(secret)
+        else:
+            found = await self._strangers.find(secret)
+        if found and _is_older(found.used_at):
+            async with reached():
                 await touch(self._pool, found.actor)
         if found or known:
             self._known[hashed] = (now, found.actor if found else None)
@@ -80,6 +82,49 @@ class Credentials:
             if len(self._known) > _MAX_KNOWN:
                 self._known.popitem(last=False)
         return found.actor if found else None
+
+
+class _Strangers:
+    """Looks up secrets that have not worked before: all that wait in one query, with pauses between them.
+
+    Args:
+        pool: The database.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: dict[str, asyncio.Future[Credential | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, secret: str) -> Credential | None:
+        """Return what a secret authenticates, or None.
+
+        Raises:
+            Overloaded: Too many wait.
+            StoreUnavailable: The database cannot be reached.
+        """
+        if secret not in self._waiting:
+            if len(self._waiting) >= _MAX_WAITING:
+                raise Overloaded
+            self._waiting[secret] = asyncio.get_running_loop().create_future()
+            self._task = self._task or asyncio.create_task(self._look_up())
+        return await asyncio.shield(self._waiting[secret])
+
+    async def _look_up(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, {}
+            try:
+                async with reached():
+                    found = await find_credentials(self._pool, batch)
+            except Exception as error:  # those who wait raise it
+                for future in batch.values():
+                    future.set_exception(error)
+                    future.exception()  # no one may be left
+            else:
+                for secret, future in batch.items():
+                    future.set_result(found.get(secret))
+            await asyncio.sleep(_BETWEEN_LOOKUPS)
+        self._task = None
 
 
 def _is_older(used_at: dt.datetime | None) -> bool:

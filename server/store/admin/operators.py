@@ -29,7 +29,7 @@ from ..sql import load
 __all__ = [
     "create_key",
     "create_session",
-    "find_credential",
+    "find_credentials",
     "find_key",
     "find_session",
     "list_keys",
@@ -45,14 +45,19 @@ Place: TypeAlias = tuple[dt.datetime, uuid.UUID]
 """The time and the ID of the last row of a page."""
 
 
-async def find_credential(pool: Pool, secret: str) -> Credential | None:
-    """Return what the secret of an admin key or the token of a session authenticates now, or None."""
-    hashed = hash_secret(secret)
-    if secret.startswith("as_"):
-        row = await pool.fetchrow(*_SQL["session_by_hash"](hash=hashed, idle=SESSION_IDLE))
-        return _of_session(_session(row)) if row else None
-    row = await pool.fetchrow(*_SQL["key_by_hash"](hash=hashed))
-    return _of_key(_key(row)) if row else None
+async def find_credentials(pool: Pool, secrets: Iterable[str]) -> dict[str, Credential]:
+    """Return what secrets of admin keys and tokens of sessions authenticate now; nothing for others."""
+    by_hash = {hash_secret(one): one for one in secrets}
+    sessions = [hashed for hashed, one in by_hash.items() if one.startswith("as_")]
+    keys = [hashed for hashed, one in by_hash.items() if not one.startswith("as_")]
+    found = {}
+    if sessions:
+        for row in await pool.fetch(*_SQL["sessions_by_hash"](hashes=sessions, idle=SESSION_IDLE)):
+            found[by_hash[row["hash"]]] = _of_session(_session(row))
+    if keys:
+        for row in await pool.fetch(*_SQL["keys_by_hash"](hashes=keys)):
+            found[by_hash[row["hash"]]] = _of_key(_key(row))
+    return found
 
 
 async def touch(pool: Pool, actor: Actor) -> None:
@@ -239,10 +244,12 @@ def _of_session(session: Session) -> Credential:
 
 
 def _key(row: asyncpg.Record) -> AdminKey:
-    return AdminKey(**{**row, "grants": _decoded(row["grants"])})
+    values = {name: value for name, value in row.items() if name != "hash"}
+    return AdminKey(**{**values, "grants": _decoded(row["grants"])})
 
 
 def _session(row: asyncpg.Record) -> Session:
     given = row["identity"]
     identity = msgspec.json.decode(given, type=Identity) if given else None
-    return Session(**{**row, "grants": _decoded(row["grants"]), "identity": identity})
+    values = {name: value for name, value in row.items() if name != "hash"}
+    return Session(**{**values, "grants": _decoded(row["grants"]), "identity": identity})

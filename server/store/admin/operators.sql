@@ -17,15 +17,15 @@ AND NOT EXISTS (
     WHERE coalesce((one ->> 'project_id')::int8 <> ALL(:managed), true)
 ))
 
--- name: key_by_hash
-SELECT
+-- name: keys_by_hash
+SELECT secret_hash AS hash,
     -- include: key_columns
-FROM admin_key WHERE secret_hash = :hash AND revoked_at IS NULL AND expires_at > now()
+FROM admin_key WHERE secret_hash = ANY(:hashes::bytea[]) AND revoked_at IS NULL AND expires_at > now()
 
--- name: session_by_hash
-SELECT
+-- name: sessions_by_hash
+SELECT token_hash AS hash,
     -- include: session_columns
-FROM operator_session AS session WHERE token_hash = :hash AND
+FROM operator_session AS session WHERE token_hash = ANY(:hashes::bytea[]) AND
     -- include: is_current
 
 -- name: create_key

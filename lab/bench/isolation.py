@@ -59,9 +59,9 @@ class Move:
     to_b: float
     """From the moment A hung to the first message through B."""
     back: float
-    """From A's return to the first message through it."""
+    """From A's recovery to the first message through it."""
     settled: float
-    """From A's return to the last message through B."""
+    """From A's recovery to the last message through B."""
     longest: float
     """From a trigger's commit to its delivery, at most."""
     triggers: int
@@ -287,8 +287,8 @@ def _verdict(samples: Samples) -> str:
 def _moves(move: Move, hang: float, rate: int) -> str:
     rows = [
         ["from the hang to the first message through B", f"{move.to_b:.1f} s"],
-        ["from A's return to the first message through A", f"{move.back:.1f} s"],
-        ["from A's return to the last message through B", f"{move.settled:.1f} s"],
+        ["from A's recovery to the first message through A", f"{move.back:.1f} s"],
+        ["from A's recovery to the last message through B", f"{move.settled:.1f} s"],
         ["longest time from commit to delivery attempt", f"{move.longest:.1f} s"],
         ["failed attempts", str(move.retried)],
         ["triggers, and messages received", f"{move.triggers}, {move.sent}"],

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import textwrap
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ EXAMPLE = {
 
 
 _TRIGGER = "/api/client/campaigns/44/trigger"
+_DELIVERED = "SELECT 1 FROM attempt WHERE trigger_id = $1 AND outcome = 'delivered'"
 _PATIENT: dict[str, dict[str, object]] = {
     "server": {"deadline": 30.0, "catalog_max_age": 60.0},
     "database": {"connect_timeout": 30.0},
@@ -141,10 +143,12 @@ class Stack(ClarionUp):
         await super().start()
 
     async def delivered(self, channel: str, trigger_id: str) -> Path:
-        """Return the file in the outbox for a trigger, once it is there."""
+        """Return the file in the outbox for a trigger, once it is there and its delivery is recorded."""
         suffix = "eml" if channel == "email" else "json"
         path = self.data / "outbox" / channel / f"{trigger_id}.{suffix}"
         await until(path.exists, lambda: f"{path}\n{self.log('dispatcher')[-2000:]}")
+        async with self.pool() as pool:
+            await until(lambda: pool.fetchval(_DELIVERED, uuid.UUID(trigger_id)), f"{path} is recorded")
         return path
 
     async def until_whole(self) -> None:

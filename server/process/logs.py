@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from ..config import LogSettings
 
-__all__ = ["configure"]
+__all__ = ["configure", "to_json"]
 
 GRPC_LOGGER = "grpc._cython.cygrpc"
 NOT_UTF8 = "Invalid encoding on"
@@ -53,5 +57,21 @@ def _is_not_of_callers(record: logging.LogRecord) -> bool:
 def _renderers(settings: LogSettings) -> list[structlog.typing.Processor]:
     """Return the renderers. Tracebacks omit local variables, which contain keys and addresses."""
     if settings.format == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(to_json)]
     return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+
+
+def to_json(event: structlog.typing.EventDict, *, default: Callable[[object], object]) -> str:
+    """Return an event as compact JSON in ASCII, so that no text in it can control a terminal.
+
+    Args:
+        event: The event.
+        default: Converts values that JSON does not have.
+    """
+    # For an attempt, msgspec takes 0.5 µs of CPU, and json takes 5. But msgspec has no option for ASCII, and
+    # rejects half a surrogate pair.
+    with contextlib.suppress(UnicodeEncodeError):
+        line = msgspec.json.encode(event, enc_hook=default)
+        if line.isascii():
+            return line.decode()
+    return json.dumps(event, default=default, separators=(",", ":"))

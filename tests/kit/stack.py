@@ -196,7 +196,7 @@ class Stack(ClarionUp):
     def _dispatcher_version(self) -> int:
         """Return the version of the catalog that the dispatcher has."""
         loaded = re.findall(
-            r'^{"version": (\d+), .*"event": "catalog loaded"', self.log("dispatcher"), re.MULTILINE
+            r'^{"version":(\d+),.*"event":"catalog loaded"', self.log("dispatcher"), re.MULTILINE
         )
         return int(loaded[-1]) if loaded else -1
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any, TextIO
 
 from liquid import BoundTemplate, RenderContext, Token, TokenStream
@@ -150,7 +149,7 @@ class BoundedContext(RenderContext):
         self.budget.check()
         return super().filter(name, token)
 
-    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
+    def get_buffer(self, buf: TextIO | None = None) -> LimitedStringIO:
         """Return a buffer for what is left of the output. Unlike Liquid's, it keeps carriage returns."""
         used = buf.size if isinstance(buf, LimitedStringIO) else 0
         return LimitedStringIO(limit=MAX_OUTPUT - used, newline="")

@@ -261,3 +261,13 @@ def test_no_filter_prints_words_of_python(part: str) -> None:
 def test_values_that_have_no_order_are_an_error() -> None:
     with pytest.raises(RenderError, match="sort: the values are of different types"):
         text_of("{{ event.l | sort }}", event='{"l": [1, "secret"]}')
+
+
+@each_case("source", ["{% break %}", "{% if event.word %}{% continue %}{% endif %}"])
+def test_break_needs_a_loop(source: str) -> None:
+    with pytest.raises(RenderError, match=r"html: unexpected|html, line 1, column \d+: unexpected"):
+        render(Template(html=f"a {source} b"), event=DATA)
+
+
+def test_partial_is_not_a_variable() -> None:
+    assert shown("{{ partial }}") == ""

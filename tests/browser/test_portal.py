@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import create_key, sign_in
@@ -167,10 +169,13 @@ async def test_a_tail_pauses_and_continues_after_the_last_row(page: Page, stack:
     """The script alone, before a made-up stream: each connection brings two rows and ends."""
     script = await page.locator("script").get_attribute("src") or ""
     asked: list[str] = []
+    paused = asyncio.Event()
 
     async def stream(route: Route) -> None:
         asked.append(route.request.url.partition("?")[2])
         first = 2 * len(asked)
+        if len(asked) > 2:  # the rows of the second one are there for as long as they are looked at
+            await paused.wait()
         rows = "".join(f"id: {n}\ndata: <tr><td>row {n}</td></tr>\n\n" for n in (first - 1, first))
         await route.fulfill(body=f"{rows}event: end\ndata:\n\n", content_type="text/event-stream")
 
@@ -185,6 +190,7 @@ async def test_a_tail_pauses_and_continues_after_the_last_row(page: Page, stack:
     assert asked[:2] == ["", "after=2"]
     await page.get_by_role("button", name="Pause").click()
     await expect(page.locator("[data-live-state]")).to_have_text("Paused")
+    paused.set()
     last = await page.locator("#rows tr").first.inner_text()
     await page.get_by_role("button", name="Continue").click()
     await expect(page.locator("#rows tr").first).not_to_have_text(last)

@@ -59,7 +59,7 @@ async def run_schemathesis(
     operations: list[dict[str, Any]],
     excluded: tuple[str, ...] = (),
     examples: int = 20,
-    seconds: float = 90,
+    seconds: float = 600,
 ) -> Run:
     """Run schemathesis once.
 

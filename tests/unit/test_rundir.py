@@ -25,7 +25,7 @@ def test_second_process_learns_the_holder_of_the_folder(short: Path) -> None:
     with RunDir(short):
         second = "import sys, pathlib, server.up.data_folder as r; r.RunDir(pathlib.Path(sys.argv[1]))"
         done = subprocess.run(
-            [sys.executable, "-c", second, short], capture_output=True, text=True, check=False, timeout=30
+            [sys.executable, "-c", second, short], capture_output=True, text=True, check=False, timeout=120
         )
     assert f"already running in {short} (process {os.getpid()})" in done.stderr
     RunDir(short).close()

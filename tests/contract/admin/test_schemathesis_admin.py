@@ -56,7 +56,7 @@ async def run(own: Stack, document: dict[str, Any], tmp_path_factory: pytest.Tem
         tmp_path_factory.mktemp("schemathesis"),
         operations=[{"include-path-regex": ".*", "checks": REFUSED}],
         examples=5,
-        seconds=270,
+        seconds=1000,
     )
 
 

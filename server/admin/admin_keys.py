@@ -25,7 +25,7 @@ from ..store.pool import Connection, Pool, reached
 from .call import AdminCall
 from .change import changing
 from .errors import AdminKeyNotFound, RoleMissing
-from .grants import grant_messages, manages
+from .grants import grant_messages, manages, only_project
 from .paging import page_start, page_token, place_of
 
 __all__ = ["AdminKeyServicer"]
@@ -95,7 +95,8 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
             )
             names = await project_names(change.connection)
             after = _values(key, names)
-            await change.record("admin_key.create", f"admin_key/{key.id}", project_id=None, after=after)
+            project_id, resource = only_project(key.grants), f"admin_key/{key.id}"
+            await change.record("admin_key.create", resource, project_id=project_id, after=after)
         return pb.CreateAdminKeyResponse(admin_key=_key(key, names), secret=secret)
 
     async def RevokeAdminKey(  # noqa: N802 - gRPC's name
@@ -112,8 +113,13 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
             names = await project_names(change.connection)
             if key.revoked_at is None:
                 before, after = _values(key, names), _values(revoked, names)
-                resource = f"admin_key/{key.id}"
-                await change.record("admin_key.revoke", resource, project_id=None, before=before, after=after)
+                await change.record(
+                    "admin_key.revoke",
+                    f"admin_key/{key.id}",
+                    project_id=only_project(key.grants),
+                    before=before,
+                    after=after,
+                )
         return pb.RevokeAdminKeyResponse(admin_key=_key(revoked, names))
 
 

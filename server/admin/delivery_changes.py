@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from clarion.admin.v1 import delivery_pb2 as pb
@@ -55,9 +56,9 @@ class DeliveryChanges:
             return pb.RetryDeliveriesResponse(operation=operation)
         async with changing(self._changes, call) as change:
             now = await lists.database_time(change.connection)
-            count = await lists.redrive(change.connection, wanted, now, ids)
-            await _record(change, "deliveries.retry", request, count)
-        return pb.RetryDeliveriesResponse(retried=count)
+            changed = await lists.redrive(change.connection, wanted, now, ids)
+            await _record(change, "deliveries.retry", changed)
+        return pb.RetryDeliveriesResponse(retried=len(changed))
 
     async def CancelDeliveries(  # noqa: N802 - gRPC's name
         self, request: pb.CancelDeliveriesRequest, call: AdminCall
@@ -77,9 +78,9 @@ class DeliveryChanges:
             operation = await self._started(Kind.CANCEL, call, wanted, found)
             return pb.CancelDeliveriesResponse(operation=operation)
         async with changing(self._changes, call) as change:
-            count, _ = await cancel_some(change.connection, wanted, FIRST, ids)
-            await _record(change, "deliveries.cancel", request, count)
-        return pb.CancelDeliveriesResponse(cancelled=count)
+            changed, _ = await cancel_some(change.connection, wanted, FIRST, ids)
+            await _record(change, "deliveries.cancel", changed)
+        return pb.CancelDeliveriesResponse(cancelled=len(changed))
 
     async def _started(
         self, kind: Kind, call: AdminCall, wanted: AdminFilter, found: Count
@@ -127,15 +128,12 @@ def _checked_ids(request: Any) -> list[uuid.UUID] | None:
     return [uuid.UUID(one) for one in dict.fromkeys(request.trigger_ids)] or None
 
 
-async def _record(change: Change, action: str, request: Any, count: int) -> None:
-    """Record which deliveries were chosen and how many were changed; nothing if there were none."""
-    if not count:
-        return
-    ids = list(dict.fromkeys(request.trigger_ids))
-    project = await find_project(change.connection, request.project) if request.project else None
-    await change.record(
-        action,
-        f"delivery/{ids[0]}" if len(ids) == 1 else "deliveries",
-        project_id=project.id if project else None,
-        after={"count": count, "trigger_ids": ids},
-    )
+async def _record(change: Change, action: str, changed: Sequence[uuid.UUID]) -> None:
+    """Record in each project which of its deliveries were changed."""
+    for project_id, ids in (await lists.by_project(change.connection, changed)).items():
+        await change.record(
+            action,
+            f"delivery/{ids[0]}" if len(ids) == 1 else "deliveries",
+            project_id=project_id,
+            after={"count": len(ids), "trigger_ids": ids},
+        )

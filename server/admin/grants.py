@@ -8,12 +8,18 @@ from clarion.admin.v1 import operator_pb2 as pb
 
 from ..domain.operator import Actor, Grant, Role
 
-__all__ = ["grant_messages", "grant_words", "manages"]
+__all__ = ["grant_messages", "grant_words", "manages", "only_project"]
 
 
 def manages(actor: Actor, grants: Iterable[Grant]) -> bool:
     """Return whether an actor is an admin of everything that the grants cover."""
     return all(actor.may(Role.ADMIN, grant.project_id) for grant in grants)
+
+
+def only_project(grants: Iterable[Grant]) -> int | None:
+    """Return the project that all grants are for; None for several, or all."""
+    found = {grant.project_id for grant in grants}
+    return found.pop() if len(found) == 1 else None
 
 
 def grant_messages(grants: Iterable[Grant], names: Mapping[int, str]) -> list[pb.Grant]:

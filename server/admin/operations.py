@@ -18,6 +18,7 @@ from ..errors import RateLimited, StoreUnavailable
 from ..intake.rules import require_valid
 from ..store.pool import Connection, Pool, reached
 from ..store.records import operations as store
+from ..store.records.admin_lists import by_project
 from ..store.records.operations import BulkOperation, OperationState
 from .call import AdminCall
 from .change import Change, changing, replicated_transaction
@@ -147,15 +148,15 @@ async def _step(pool: Pool) -> bool:
 
 
 async def _make(connection: Connection, operation: BulkOperation) -> None:
-    """Make a step, and record it as a change by the one who requested the operation."""
+    """Make a step, and record it in each project as a change by the one who requested the operation."""
     changed = await store.make_step(connection, operation)
-    if changed:
-        call = AdminCall(operation.actor, Role.OPERATOR, operation.address, operation.request_id)
+    call = AdminCall(operation.actor, Role.OPERATOR, operation.address, operation.request_id)
+    for project_id, ids in (await by_project(connection, changed)).items():
         await Change(connection, call).record(
             f"deliveries.{operation.kind}",
             f"operation/{operation.id}",
-            project_id=project_of(operation),
-            after={"count": changed},
+            project_id=project_id,
+            after={"count": len(ids)},
         )
 
 

@@ -19,7 +19,7 @@ from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
 from .errors import RoleMissing, SessionNotFound
-from .grants import grant_messages, grant_words
+from .grants import grant_messages, grant_words, only_project
 from .oidc.sign_in import SignIn, token_hash
 from .paging import page_start, page_token, place_of
 
@@ -75,7 +75,8 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             )
             assert session is not None  # noqa: S101 - only a used ID token prevents one
             names = await project_names(change.connection)
-            await change.record("session.create", f"session/{session.id}", project_id=None)
+            project_id, resource = only_project(session.grants), f"session/{session.id}"
+            await change.record("session.create", resource, project_id=project_id)
         return pb.CreateSessionResponse(session=_session(session, names), token=token)
 
     async def GetSignIn(  # noqa: N802 - gRPC's name
@@ -121,7 +122,8 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             if session is None:
                 raise CredentialsInvalid("The ID token cannot be used: it was used before. Sign in again.")
             after = {"name": name, "grants": grant_words(grants, names), "subject": identity.subject}
-            await change.record("session.create", f"session/{session.id}", project_id=None, after=after)
+            project_id, resource = only_project(grants), f"session/{session.id}"
+            await change.record("session.create", resource, project_id=project_id, after=after)
         return pb.CreateSessionByOidcResponse(session=_session(session, names), token=token)
 
     async def ListSessions(  # noqa: N802 - gRPC's name
@@ -169,8 +171,9 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             if session is None:
                 raise SessionNotFound.of(request.session_id)
             if await store.revoke_session(change.connection, session.id):
+                project_id, resource = only_project(session.grants), f"session/{session.id}"
                 before = {"name": session.name}
-                await change.record("session.revoke", f"session/{session.id}", project_id=None, before=before)
+                await change.record("session.revoke", resource, project_id=project_id, before=before)
         return pb.RevokeSessionResponse()
 
 

@@ -15,7 +15,9 @@ from ..domain.campaign import Channel
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import check_rules, require_valid
 from ..store.admin import suppressions as store
+from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
+from ..store.records.admin_lists import by_project
 from .call import AdminCall
 from .change import changing
 from .moments import moment_in
@@ -114,8 +116,9 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         end = time.monotonic() + _SECONDS_OF_A_CALL
         for _ in range(_CHUNKS_OF_A_CALL):
             part = await self._remove(call, wanted, until, request)
-            removed, retried = removed + part.suppressions, retried + part.retried
-            done = part.suppressions < store.REMOVED_AT_ONCE
+            count = part.suppressions.total()
+            removed, retried = removed + count, retried + len(part.retried)
+            done = count < store.REMOVED_AT_ONCE
             if done or time.monotonic() > end:
                 break
         return pb.RemoveSuppressionsResponse(
@@ -129,24 +132,24 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         until: dt.datetime,
         request: pb.RemoveSuppressionsRequest,
     ) -> store.Removed:
-        """Remove up to a thousand suppressions, with an audit event that counts them."""
+        """Remove up to a thousand suppressions, with an audit event in each project that counts them."""
+        # The address is the only filter that is a recipient's data: it is needed to undo the change.
+        before = {
+            name: str(getattr(request, name))
+            for name in _FILTERS
+            if name != "since" and getattr(request, name)
+        }
         async with changing(self._pool, call) as change:
             part = await store.remove_suppressions(change.connection, wanted, until, retry=request.retry)
-            if part.suppressions:
-                # The address is the only filter that is a recipient's data: it is needed to undo the change.
-                before = {
-                    name: str(getattr(request, name))
-                    for name in _FILTERS
-                    if name != "since" and getattr(request, name)
-                }
-                after = {"removed": part.suppressions, "retried": part.retried}
-                project = await call.project(change.connection, request.project) if request.project else None
+            names = await project_names(change.connection)
+            retried = await by_project(change.connection, part.retried)
+            for project_id, count in part.suppressions.items():
                 await change.record(
                     "suppressions.remove",
-                    f"suppressions/{project.name if project else '*'}",
-                    project_id=project.id if project else None,
+                    f"suppressions/{names[project_id]}",
+                    project_id=project_id,
                     before=before,
-                    after=after,
+                    after={"removed": count, "retried": len(retried.get(project_id, ()))},
                 )
         return part
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from ..admin.call import AdminCall
 from ..admin.change import changing
+from ..admin.grants import only_project
 from ..admin.oidc.sign_in import SignIn
 from ..admin.services import Backend
 from ..config import Settings
@@ -46,7 +47,8 @@ async def end_lost_sessions(backend: Backend) -> None:
         async with changing(backend.pool, call) as change:
             if await operators.revoke_session(change.connection, session.id):
                 resource, before = f"session/{session.id}", {"name": session.name}
-                await change.record("session.revoke", resource, project_id=None, before=before)
+                project_id = only_project(session.grants)
+                await change.record("session.revoke", resource, project_id=project_id, before=before)
 
 
 async def _sessions(pool: Pool) -> list[Session]:

@@ -40,7 +40,7 @@ from tests.kit.until import until
 
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
-    ", webhook, webhook_message, webhook_queue, webhook_attempt, statistic, provider_result"
+    ", webhook, webhook_message, webhook_queue, webhook_attempt, statistic, provider_result, bulk_operation"
 )
 _LARGE = 64 * 1024
 """Bytes of a table from which it is truncated, so that what was deleted does not slow the tests down."""
@@ -96,7 +96,7 @@ async def redrive(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] | No
     died_by, total = await admin_lists.database_time(pool), 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
-            count = await admin_lists.redrive(connection, wanted, died_by, ids)
+            count = len(await admin_lists.redrive(connection, wanted, died_by, ids))
         total += count
         if count < admin_lists.AT_ONCE:
             return total
@@ -108,8 +108,8 @@ async def cancel_all(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID] |
     total = 0
     while after is not None:
         async with pool.acquire() as connection, connection.transaction():
-            count, after = await cancel_some(connection, wanted, after, ids)
-        total += count
+            cancelled, after = await cancel_some(connection, wanted, after, ids)
+        total += len(cancelled)
     return total
 
 

@@ -11,7 +11,6 @@ from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.admin.suppressions import (
     REMOVED_AT_ONCE,
-    Removed,
     Suppression,
     SuppressionFilter,
     database_time,
@@ -46,17 +45,18 @@ async def listed(pool: Pool, *, limit: int = 100, **wanted: Any) -> list[Suppres
     return list((await list_suppressions(pool, SuppressionFilter(**wanted), limit)).rows)
 
 
-async def remove(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> Removed:
-    """Remove all suppressions that match."""
+async def remove(pool: Pool, wanted: SuppressionFilter, *, retry: bool = False) -> tuple[int, int]:
+    """Remove all suppressions that match; return how many, and how many messages are retried."""
     until = await database_time(pool)
-    total = Removed(0, 0)
+    removed = retried = 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
             part = await remove_suppressions(connection, wanted, until, retry=retry)
-        total = Removed(total.suppressions + part.suppressions, total.retried + part.retried)
-        if part.suppressions < REMOVED_AT_ONCE:
-            return total
+        count = part.suppressions.total()
+        removed, retried = removed + count, retried + len(part.retried)
+        if count < REMOVED_AT_ONCE:
+            return removed, retried
 
 
 async def removed(pool: Pool, **wanted: Any) -> int:
-    return (await remove(pool, SuppressionFilter(**wanted))).suppressions
+    return (await remove(pool, SuppressionFilter(**wanted)))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -130,10 +131,15 @@ class SuppressionPage(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """How many suppressions were removed, and how many of the messages that they stopped are retried."""
+    """What was removed.
 
-    suppressions: int
-    retried: int
+    Attributes:
+        suppressions: How many suppressions, by the IDs of their projects.
+        retried: The messages that they stopped, which are retried.
+    """
+
+    suppressions: Counter[int]
+    retried: Sequence[uuid.UUID]
 
 
 async def list_suppressions(
@@ -239,11 +245,12 @@ async def remove_suppressions(
     """
     values = {**wanted.arguments(), "until": until, "limit": REMOVED_AT_ONCE}
     rows = await connection.fetch(*_REMOVE(**values))
-    return Removed(len(rows), await _retry_stopped(connection, rows) if retry and rows else 0)
+    retried = await _retry_stopped(connection, rows) if retry and rows else ()
+    return Removed(Counter(row["project_id"] for row in rows), retried)
 
 
-async def _retry_stopped(connection: Connection, rows: list[asyncpg.Record]) -> int:
-    """Queue the messages that removed suppressions stopped; return how many. Dispatchers poll for them."""
+async def _retry_stopped(connection: Connection, rows: list[asyncpg.Record]) -> Sequence[uuid.UUID]:
+    """Queue the messages that removed suppressions stopped; return which. Dispatchers poll for them."""
     queued = await connection.fetch(
         *_SQL["retry_stopped"](
             projects=[row["project_id"] for row in rows],
@@ -252,4 +259,4 @@ async def _retry_stopped(connection: Connection, rows: list[asyncpg.Record]) -> 
             since=[row["created_at"] for row in rows],
         )
     )
-    return len(queued)
+    return [row["trigger_id"] for row in queued]

@@ -97,7 +97,7 @@ async def redrive(
     ids: Sequence[uuid.UUID] | None = None,
     *,
     with_suppressed: bool = True,
-) -> int:
+) -> list[uuid.UUID]:
     """Put up to AT_ONCE dead letters back into the queue, due at once.
 
     Args:
@@ -109,16 +109,22 @@ async def redrive(
         with_suppressed: By ID, also suppressed messages, if their recipient is no longer suppressed.
 
     Returns:
-        How many; fewer than AT_ONCE only if no dead letter is left.
+        Which; fewer than AT_ONCE only if no dead letter is left.
     """
     chosen = None if ids is None else list(ids)
     values = {**wanted.arguments(), "ids": chosen, "died_by": died_by, "limit": AT_ONCE}
-    count = len(await connection.fetch(*_REDRIVE(**values)))
+    queued = await connection.fetch(*_REDRIVE(**values))
     if chosen and with_suppressed:
         suppressed = _SQL["redrive_suppressed"](**wanted.arguments(), ids=chosen)
-        count += len(await connection.fetch(*suppressed))
+        queued += await connection.fetch(*suppressed)
     await connection.execute(*NOTIFY)
-    return count
+    return [row["trigger_id"] for row in queued]
+
+
+async def by_project(connection: Connection, ids: Sequence[uuid.UUID]) -> dict[int, list[uuid.UUID]]:
+    """Return the IDs of triggers by the IDs of their projects."""
+    rows = await connection.fetch(*_SQL["by_project"](ids=list(ids)))
+    return {row["project_id"]: row["ids"] for row in rows}
 
 
 async def database_time(database: Pool | Connection) -> dt.datetime:

@@ -45,6 +45,9 @@ INSERT INTO queue (trigger_id, lane, attempt, tries_from)
 SELECT id, lane, attempts, attempts FROM chosen
 ON CONFLICT (trigger_id) DO NOTHING RETURNING trigger_id
 
+-- name: by_project
+SELECT project_id, array_agg(id) AS ids FROM trigger WHERE id = ANY(:ids::uuid[]) GROUP BY project_id ORDER BY project_id
+
 -- name: count_dead
 SELECT count(*) FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
 -- include: join_last_attempt

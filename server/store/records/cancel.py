@@ -26,7 +26,7 @@ async def cancel(pool: Pool | Connection, trigger_id: uuid.UUID) -> bool:
 
 async def cancel_some(
     connection: Connection, wanted: AdminFilter, after: uuid.UUID, ids: Sequence[uuid.UUID] | None = None
-) -> tuple[int, uuid.UUID | None]:
+) -> tuple[list[uuid.UUID], uuid.UUID | None]:
     """Cancel up to AT_ONCE waiting triggers that match, the oldest first.
 
     Args:
@@ -36,12 +36,12 @@ async def cancel_some(
         ids: Only these of them.
 
     Returns:
-        How many were cancelled, and the last trigger that was tried; None if none is left.
+        Which were cancelled, and the last trigger that was tried; None if none is left.
     """
     values = {**wanted.arguments(), "ids": None if ids is None else list(ids), "limit": AT_ONCE}
     rows = await connection.fetch(*_CHOOSE_QUEUED(**values, after=after))
     if not rows:
-        return 0, None
+        return [], None
     chosen = [row["trigger_id"] for row in rows]
     cancelled = await connection.fetch(*_CANCEL(ids=chosen, message_ttl=POLICY.ttl))
-    return len(cancelled), chosen[-1] if len(chosen) == AT_ONCE else None
+    return [row["trigger_id"] for row in cancelled], chosen[-1] if len(chosen) == AT_ONCE else None

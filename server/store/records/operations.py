@@ -187,7 +187,7 @@ async def end_operation(
     return _operation(row) if row else None
 
 
-async def make_step(connection: Connection, operation: BulkOperation) -> int:
+async def make_step(connection: Connection, operation: BulkOperation) -> list[uuid.UUID]:
     """Change those of the next AT_ONCE triggers that match; end the operation after the last ones.
 
     Args:
@@ -195,7 +195,7 @@ async def make_step(connection: Connection, operation: BulkOperation) -> int:
         operation: The operation.
 
     Returns:
-        How many were changed.
+        Which were changed.
     """
     await connection.execute(*_LOCAL(names=list(_SETTINGS), values=list(_SETTINGS.values())))
     wanted, started = operation.filter, operation.created_at
@@ -208,7 +208,7 @@ async def make_step(connection: Connection, operation: BulkOperation) -> int:
         wanted = replace(wanted, before=min(started, wanted.before or started))
         changed, _ = await cancel_some(connection, wanted, FIRST, chosen)
     last = chosen[-1] if chosen else operation.after
-    await connection.execute(*_SQL["advance"](id=operation.id, after=last, changed=changed))
+    await connection.execute(*_SQL["advance"](id=operation.id, after=last, changed=len(changed)))
     if len(chosen) < AT_ONCE:
         await end_operation(connection, operation.id, OperationState.DONE)
     return changed

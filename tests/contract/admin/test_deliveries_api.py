@@ -165,6 +165,8 @@ async def test_waiting_triggers_are_cancelled(admin: Operator, shop: Shop) -> No
     one, two, three = [await shop.accept(user) for user in ("ann", "bob", "cyd")]
     cancelled = (await admin.call("POST", "/deliveries:cancel", {"trigger_ids": [one, one]})).json()
     assert cancelled == {"cancelled": 1}
+    path = f"/auditEvents?project={shop.name}&action=deliveries.cancel&resource=delivery/{one}"
+    assert len((await admin.call("GET", path)).json()["audit_events"]) == 1
     rest = {"project": shop.name}
     counted = (await admin.call("POST", "/deliveries:cancel", {**rest, "dry_run": True})).json()
     assert counted["cancelled"] == 2

@@ -107,6 +107,10 @@ async def test_admins_of_a_project_see_only_its_own(viewer: Operator, demo_admin
     assert foreign["session"]["session_id"] not in names
     keys = await listed(demo_admin, "/adminKeys", "admin_keys", 500)
     assert {grant.get("project") for key in keys for grant in key["grants"]} == {"demo"}
+    events = (await demo_admin.call("GET", "/auditEvents?action=session.create")).json()["audit_events"]
+    resources = [one["resource"] for one in events]
+    assert f"session/{own['session']['session_id']}" in resources
+    assert f"session/{foreign['session']['session_id']}" not in resources
     path = f"/sessions/{foreign['session']['session_id']}"
     for method, one in (("GET", path), ("POST", f"{path}:revoke"), ("GET", f"/adminKeys/{uuid.uuid4()}")):
         answer = await demo_admin.call(method, one, {} if method == "POST" else None)

@@ -47,6 +47,22 @@ async def test_added_recipients_are_listed_and_removed(admin: Operator, pool: Po
     assert [row["action"] for row in actions] == ["suppressions.remove"]
 
 
+async def test_each_project_has_its_removals_in_the_log(admin: Operator, pool: Pool) -> None:
+    other, address = f"project-{uuid.uuid4()}", an_address()
+    await admin.call("POST", "/projects", {"project": other})
+    for project in ("demo", other):
+        await add(admin, address, project=project)
+    removed = (await admin.call("POST", "/suppressions:remove", {"address": address})).json()
+    assert removed["removed"] == 2
+    rows = await pool.fetch(
+        "SELECT name, resource, after->>'removed' AS removed FROM audit_event"
+        " JOIN project ON project.id = project_id WHERE before->>'address' = $1",
+        address,
+    )
+    expected = {(name, f"suppressions/{name}", "1") for name in ("demo", other)}
+    assert {tuple(row) for row in rows} == expected
+
+
 async def test_pages_have_every_suppression_once(admin: Operator) -> None:
     reason = f"pages {uuid.uuid4()}"
     addresses = [an_address() for _ in range(5)]

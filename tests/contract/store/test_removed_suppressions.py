@@ -12,7 +12,6 @@ from server.domain.delivery import AttemptOutcome, ClaimRequest
 from server.domain.trigger import Trigger
 from server.store.admin.campaigns import apply_campaigns
 from server.store.admin.suppressions import (
-    Removed,
     SuppressionFilter,
     count_stopped,
     count_suppressions,
@@ -103,8 +102,8 @@ async def test_what_a_suppression_stopped_is_retried(pool: Pool) -> None:
     await end(pool, later, orphan)
     wanted = SuppressionFilter(address=refused.address)
     assert await count_stopped(pool, wanted) == (2, False)
-    assert await remove(pool, wanted, retry=True) == Removed(1, 2)
-    assert await remove(pool, wanted, retry=True) == Removed(0, 0)
+    assert await remove(pool, wanted, retry=True) == (1, 2)
+    assert await remove(pool, wanted, retry=True) == (0, 0)
     assert await states(pool, before, refused, later, other, orphan) == [
         "dead", "retrying", "retrying", "dead", "suppressed",
     ]  # fmt: skip
@@ -120,7 +119,7 @@ async def test_removal_without_retry_leaves_messages_alone(pool: Pool) -> None:
     refused, later = a_trigger(), a_trigger()
     await refuse(pool, refused)
     await end(pool, later)
-    assert await remove(pool, SuppressionFilter()) == Removed(1, 0)
+    assert await remove(pool, SuppressionFilter()) == (1, 0)
     assert await states(pool, refused, later) == ["dead", "suppressed"]
 
 
@@ -129,5 +128,5 @@ async def test_many_suppressions_are_removed_in_batches(pool: Pool) -> None:
         "INSERT INTO suppression SELECT 1, 'text', '+1' || n, 'no', 'sms', gen_random_uuid(), now()"
         " FROM generate_series(1, 2001) AS n"
     )
-    assert await remove(pool, SuppressionFilter(), retry=True) == Removed(2001, 0)
+    assert await remove(pool, SuppressionFilter(), retry=True) == (2001, 0)
     assert await listed(pool) == []

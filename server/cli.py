@@ -99,7 +99,7 @@ def up(invocation: Invocation, *, with_demo: bool) -> None:
 @cli.command()
 @click.pass_obj
 def serve(invocation: Invocation) -> None:
-    """Run one gRPC server."""
+    """Run one gRPC server, which accepts triggers."""
     from .wiring.serve import serve  # noqa: PLC0415
 
     settings = invocation.settings()
@@ -110,7 +110,7 @@ def serve(invocation: Invocation) -> None:
 @cli.command()
 @click.pass_obj
 def dispatch(invocation: Invocation) -> None:
-    """Run one dispatcher."""
+    """Run one dispatcher, which delivers messages."""
     from .wiring.dispatch import dispatch  # noqa: PLC0415
 
     settings = invocation.settings()
@@ -121,7 +121,10 @@ def dispatch(invocation: Invocation) -> None:
 @cli.command()
 @click.pass_obj
 def portal(invocation: Invocation) -> None:
-    """Run the portal, the pages for operators. It calls the servers and needs no database."""
+    """Run the portal, the web interface for operators.
+
+    It calls the servers, and needs no access to the database.
+    """
     from portal.run import run_portal  # noqa: PLC0415
 
     settings = invocation.settings()
@@ -132,7 +135,7 @@ def portal(invocation: Invocation) -> None:
 @cli.command()
 @click.pass_obj
 def migrate(invocation: Invocation) -> None:
-    """Update the database's schema."""
+    """Update the database schema to this version."""
     settings = invocation.settings()
     if not settings.database.url:
         raise ConfigError(

@@ -28,16 +28,16 @@ grpcurl -plaintext -H "authorization: Bearer $ADMIN_KEY" \\
 
 - **Credentials**: an admin key, `Authorization: Bearer ak_…`, or the token of a session, `as_…`. API keys
   (`sk_…`) cannot call the admin API, and admin keys cannot trigger campaigns.
-- **Roles**: each method needs one, for the project that it concerns: [roles.md](roles.md). Lists contain what
-  the caller may see. What it may not see is `RESOURCE_NOT_FOUND`.
+- **Roles**: each method needs one, for the project that it concerns: [roles.md](roles.md). Lists contain only
+  what the caller may see. Reading or changing anything else fails with `RESOURCE_NOT_FOUND`.
 - **Changes** are recorded in the audit log with the caller, the values before and after, and the request ID.
   All servers apply them within a second.
 - **Concurrent changes**: send the `etag` that you have read, and the change fails with `ETAG_MISMATCH`
   instead of overwriting another one.
-- **Lists** have pages: repeat the call with `next_page_token` as `page_token`, and all else unchanged, until
-  it is empty.
-- **Paths with a variable accept no query**, and calls with a body neither. Fields that are in the path are
-  not in the body.
+- **Lists** have pages: repeat the call with `next_page_token` as `page_token`, and everything else unchanged,
+  until it is empty.
+- **Queries** are accepted only by calls without a body whose path has no variable. Fields that are in the
+  path must not be in the body.
 - **Errors** are those of [errors.md](errors.md). JSON is written as in [rest.md](rest.md).
 
 | service | methods |

@@ -35,7 +35,7 @@ Every error is a `google.rpc.Status`: over REST, the JSON body; over gRPC, the m
 If the HTTP request itself is cut short, there is no body: see
 [the limits of HTTP](rest.md#limits). gRPC clients then get `INTERNAL` or `UNAVAILABLE` without
 details, for example if the metadata is larger than 12 KiB, and `RESOURCE_EXHAUSTED` for messages larger than
-512 KiB.
+512 KiB, or 4 MiB for batches.
 
 ## By status
 

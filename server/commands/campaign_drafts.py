@@ -22,7 +22,10 @@ _SERVICE = "campaign_drafts"
 
 @click.group()
 def draft() -> None:
-    """Show, save, publish and discard the draft of a campaign, which is not in force."""
+    """Show, save, publish and discard drafts of campaigns.
+
+    A draft is not live until it is published.
+    """
 
 
 @draft.command()
@@ -47,7 +50,7 @@ def show(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None
 @of_campaign
 @click.argument("file", type=click.Path(path_type=Path))
 def save(*, admin: Admin, campaign_id: int, file: Path, project: str, as_json: bool) -> None:
-    """Save what a campaign FILE has for a campaign as its draft."""
+    """Save a campaign as FILE defines it, as its draft."""
     key = _key(admin, campaign_id, project)
     request = pb.SaveCampaignDraftRequest(**key, content=_content(file, campaign_id))
     one: pb.CampaignDraft = admin.call(_SERVICE, "SaveCampaignDraft", request).campaign_draft

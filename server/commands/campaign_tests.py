@@ -37,9 +37,10 @@ def test(
     user_data: str,
     as_json: bool,
 ) -> None:
-    """Send a test of a campaign to ADDRESS, through the campaign's provider.
+    """Send a test of a campaign to ADDRESS.
 
-    Prints the trigger's ID; `clarion deliveries show` shows what became of it.
+    It is sent through the campaign's provider. Prints the trigger's ID, with which `clarion deliveries show`
+    shows the result.
     """
     request = pb.SendCampaignTestRequest(
         project=project or project_of(admin, campaign_id),

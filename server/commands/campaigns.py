@@ -38,9 +38,10 @@ for _command in (preview, draft, test):
 @json_option
 @admin_options
 def apply(*, admin: Admin, file: Path, overwrite: bool, as_json: bool) -> None:
-    """Create or change the campaigns of a YAML or TOML FILE; if one is invalid, change none.
+    """Create or change the campaigns of a YAML or TOML FILE.
 
-    They are then managed by the file, and read-only in the portal until they are released there.
+    If one is invalid, none is changed. The campaigns are then managed by the file, and read-only in the
+    portal until they are released there.
     """
     from ..wiring.campaigns import apply_campaign_file  # noqa: PLC0415 - see server/cli.py
 
@@ -156,7 +157,7 @@ def _version_row(one: pb.CampaignVersion) -> dict[str, object]:
 @click.argument("older", type=CAMPAIGN_ID)
 @click.argument("newer", type=CAMPAIGN_ID)
 def compare(*, admin: Admin, campaign_id: int, older: int, newer: int, project: str, as_json: bool) -> None:
-    """Show what changed from version OLDER of a campaign to version NEWER."""
+    """Show what changed between two versions of a campaign."""
     where = project or project_of(admin, campaign_id)
     request = pb.CompareCampaignVersionsRequest(
         project=where, campaign_id=str(campaign_id), older_version=older, newer_version=newer
@@ -185,10 +186,10 @@ def _state_command(name: str, method: str, text: str) -> None:
         _show(found, as_json=as_json)
 
 
-_state_command("pause", "PauseCampaign", "Reject triggers of a campaign. What waits is still sent.")
+_state_command("pause", "PauseCampaign", "Reject triggers of a campaign. Waiting messages are still sent.")
 _state_command("resume", "ResumeCampaign", "Accept triggers of a paused or archived campaign again.")
 _state_command("archive", "ArchiveCampaign", "Pause a campaign, and hide it from lists.")
-_state_command("release", "ReleaseCampaign", "Make a campaign of a file editable in the portal.")
+_state_command("release", "ReleaseCampaign", "Make a campaign that a file manages editable in the portal.")
 
 
 @campaigns.command(name="rollback")

@@ -142,7 +142,7 @@ def _row(one: pb.DeliverySummary) -> dict[str, object]:
 @json_option
 @admin_options
 def groups(*, admin: Admin, project: str, as_json: bool) -> None:
-    """Show the newest 10,000 dead letters, grouped by error."""
+    """Show the newest 5,000 dead letters, grouped by error."""
     found = admin.call(_SERVICE, "ListDeadLetterGroups", pb.ListDeadLetterGroupsRequest(project=project))
     show_list(found.dead_letter_groups, _group_row, "dead letters", as_json=as_json)
 

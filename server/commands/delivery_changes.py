@@ -24,7 +24,9 @@ __all__ = ["cancel", "retry"]
 
 _SERVICE = "deliveries"
 _POLL = 0.2  # seconds between looks at an operation
-_dry_run = click.option("--dry-run", is_flag=True, help="Only count what would change (at most 100,000).")
+_dry_run = click.option(
+    "--dry-run", is_flag=True, help="Only count what would change; looks at 10,000 at most."
+)
 _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 

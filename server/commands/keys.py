@@ -219,9 +219,10 @@ def update(
 @json_option
 @admin_options
 def rotate(*, admin: Admin, key_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
-    """Create a successor of a key, and print its secret, which is shown only once.
+    """Create a successor of a key, and print its secret.
 
-    It has the same rights and limits. The old key works until the overlap ends.
+    The secret is shown only once. The successor has the same rights and limits. The old key works until the
+    overlap ends.
     """
     request = pb.RotateApiKeyRequest(key_id=str(key_id), overlap=overlap)
     made = admin.call("api_keys", "RotateApiKey", request)

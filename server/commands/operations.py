@@ -19,7 +19,10 @@ _SERVICE = "operations"
 
 @click.group()
 def operations() -> None:
-    """Show and stop bulk operations: retries and cancellations of all deliveries that match."""
+    """Show and stop bulk operations.
+
+    These are the retries and cancellations of all deliveries that match a filter.
+    """
 
 
 @operations.command(name="list")
@@ -37,7 +40,7 @@ def list_operations(*, admin: Admin, limit: int, as_json: bool) -> None:
 @json_option
 @admin_options
 def show(*, admin: Admin, operation_id: uuid.UUID, as_json: bool) -> None:
-    """Show how far an operation is, by its ID."""
+    """Show the progress of an operation, by its ID."""
     request = pb.GetOperationRequest(operation_id=str(operation_id))
     one: pb.Operation = admin.call(_SERVICE, "GetOperation", request).operation
     ended = moment(one.end_time) if one.HasField("end_time") else None
@@ -49,7 +52,7 @@ def show(*, admin: Admin, operation_id: uuid.UUID, as_json: bool) -> None:
 @json_option
 @admin_options
 def stop(*, admin: Admin, operation_id: uuid.UUID, as_json: bool) -> None:
-    """Stop an operation, by its ID. What it has changed stays changed."""
+    """Stop an operation, by its ID. Its changes so far are not undone."""
     request = pb.CancelOperationRequest(operation_id=str(operation_id))
     one: pb.Operation = admin.call(_SERVICE, "CancelOperation", request).operation
     show_one(one, f"operation {one.operation_id} is {one.operation_state}", as_json=as_json)

@@ -21,11 +21,14 @@ _limit = click.option("--limit", type=click.IntRange(1, 10_000), default=50, sho
 
 @click.group()
 def operators() -> None:
-    """Create, list and revoke admin keys, which robots and people use for the admin API and the portal."""
+    """Create, list and revoke admin keys; end sessions.
+
+    With an admin key, programs call the admin API, and people sign in to the portal.
+    """
 
 
 @operators.command()
-@click.option("--name", required=True, help="What or whom the key is for.")
+@click.option("--name", required=True, help="The person or program that will use the key.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -38,13 +41,23 @@ def operators() -> None:
     multiple=True,
     help="Restrict the key to this project; repeatable.  [default: all]",
 )
-@click.option("--expires-in", type=click.IntRange(1, 366), default=90, show_default=True, metavar="DAYS")
+@click.option(
+    "--expires-in",
+    type=click.IntRange(1, 366),
+    default=90,
+    show_default=True,
+    metavar="DAYS",
+    help="Days until the key expires.",
+)
 @json_option
 @admin_options
 def create(
     *, admin: Admin, name: str, role: str, projects: tuple[str, ...], expires_in: int, as_json: bool
 ) -> None:
-    """Create an admin key and print its secret, which is shown only once."""
+    """Create an admin key and print its secret.
+
+    The secret is shown only once.
+    """
     request = pb.CreateAdminKeyRequest(
         display_name=name,
         grants=[pb.Grant(role=role, project=project) for project in projects or ("",)],
@@ -92,7 +105,7 @@ def revoke(*, admin: Admin, admin_key_id: uuid.UUID, as_json: bool) -> None:
 
 @operators.group()
 def sessions() -> None:
-    """List and end the sessions of people who are signed in to the portal."""
+    """List and end the sessions of the portal."""
 
 
 @sessions.command(name="list")

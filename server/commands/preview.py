@@ -60,7 +60,7 @@ def preview(
     as_json: bool,
     **data: str,
 ) -> None:
-    """Render CAMPAIGN_ID with sample data and print it, without sending it.
+    """Render CAMPAIGN_ID with sample data, without sending it.
 
     Use --user for user fields that your templates read, such as '{"data": {"plan": "gold"}}'.
     """

@@ -16,7 +16,7 @@ __all__ = ["projects"]
 
 @click.group()
 def projects() -> None:
-    """List and create projects; set their rate limits and time zones."""
+    """List and create projects; set rate limits and time zones."""
 
 
 @projects.command(name="list")
@@ -64,9 +64,10 @@ def create(*, admin: Admin, name: str, timezone: str, as_json: bool) -> None:
 def limit_project(
     *, admin: Admin, name: str, rate: float | None, burst: int | None, default: bool, as_json: bool
 ) -> None:
-    """Set the rate limit of project NAME, for all of its keys together.
+    """Set the rate limit of project NAME.
 
-    Takes effect within a second. Omitted options are reset to their defaults.
+    All keys of the project share it. Takes effect within a second. Omitted options are reset to their
+    defaults.
     """
     wanted = new_limit(rate, burst, default=default)
     request = pb.UpdateProjectRequest(project=name, requests_per_second=wanted.rate, burst=wanted.burst)
@@ -81,10 +82,10 @@ def limit_project(
 @json_option
 @admin_options
 def set_timezone(*, admin: Admin, name: str, zone: str, as_json: bool) -> None:
-    """Set the time zone of project NAME to ZONE, such as Europe/Berlin.
+    """Set the time zone of project NAME.
 
-    It applies to send windows and to dates in templates for users whose triggers have no time zone. Takes
-    effect within a second.
+    ZONE is an IANA time zone, such as Europe/Berlin. It applies to send windows and to dates in templates for
+    users whose triggers have no time zone. Takes effect within a second.
     """
     request = pb.UpdateProjectRequest(project=name, timezone=zone)
     request.update_mask.paths.append("timezone")

@@ -17,7 +17,10 @@ __all__ = ["providers"]
 @json_option
 @admin_options
 def providers(*, admin: Admin, as_json: bool) -> None:
-    """Show how each provider is doing: circuit breaker, rate, and the numbers and errors of the last hour."""
+    """Show the state and recent errors of each provider.
+
+    This includes its circuit breaker, its rate, and the numbers and errors of the last hour.
+    """
     found = admin.call("providers", "ListProviders", pb.ListProvidersRequest())
     if as_json:
         show_json(as_data(found))

@@ -38,10 +38,10 @@ def statistics(
     provider: str | None,
     as_json: bool,
 ) -> None:
-    """Show how many messages were accepted, delivered and given up, and how long delivery took.
+    """Count accepted, delivered and failed messages.
 
-    P50 and P95 are the times in which 50 % and 95 % of the delivered messages were delivered. With --json,
-    the numbers of each step are included.
+    P50 and P95 are the times within which 50 % and 95 % of the delivered messages were delivered. With
+    --json, the numbers of each step are included.
     """
     request = pb.QueryStatisticsRequest(
         project=project,

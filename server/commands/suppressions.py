@@ -27,7 +27,10 @@ _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id",
 
 @click.group()
 def suppressions() -> None:
-    """List, add and remove suppressed recipients, to whom nothing is sent."""
+    """List, add and remove suppressed recipients.
+
+    No messages are sent to suppressed recipients.
+    """
 
 
 _filters = with_options(
@@ -83,7 +86,10 @@ def _row(one: pb.Suppression) -> dict[str, object]:
 def add(
     *, admin: Admin, channel: str, addresses: tuple[str, ...], project: str, reason: str, as_json: bool
 ) -> None:
-    """Suppress ADDRESSES on CHANNEL: no campaign of the project sends to them."""
+    """Suppress ADDRESSES on CHANNEL.
+
+    No campaign of the project sends to them any more.
+    """
     request = pb.AddSuppressionsRequest(project=project, channel=channel, addresses=addresses, reason=reason)
     added = admin.call(_SERVICE, "AddSuppressions", request).added
     _show_added(added, len(addresses), as_json=as_json)
@@ -96,9 +102,10 @@ def add(
 @json_option
 @admin_options
 def import_file(*, admin: Admin, file: Path, project: str, reason: str, as_json: bool) -> None:
-    """Suppress the recipients in FILE, a CSV file with the columns channel, address and, if known, reason.
+    """Suppress the recipients in a CSV FILE.
 
-    Recipients that are suppressed already stay as they are, so an interrupted import can be repeated.
+    It has the columns channel, address and, optionally, reason. Recipients that are already suppressed do not
+    change, so an interrupted import can be repeated.
     """
     groups = _read_csv(file, reason)
 
@@ -186,7 +193,7 @@ def remove(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Allow messages to ADDRESS on CHANNEL again, or to --all that match.
+    """Remove the suppression of ADDRESS, or --all that match.
 
     Takes effect with the next trigger. With --retry, messages that the suppressions stopped are due at once:
     the dead letters of these recipients since they were suppressed, and messages that ended as suppressed.

@@ -33,7 +33,7 @@ _SERVICE = "webhooks"
 @json_option
 @admin_options
 def log(*, admin: Admin, webhook_id: uuid.UUID | None, failed: bool, limit: int, as_json: bool) -> None:
-    """Show the newest messages with all their attempts, the latest first.
+    """Show the newest messages with all their attempts.
 
     With WEBHOOK_ID, show only messages to that endpoint.
     """
@@ -114,10 +114,10 @@ def retry(
 @json_option
 @admin_options
 def replay(*, admin: Admin, webhook_id: uuid.UUID, since: dt.datetime, as_json: bool) -> None:
-    """Send the messages of an endpoint since a time again.
+    """Send all messages of an endpoint since a time again.
 
-    They are sent whether they were delivered or not, and keep their `webhook-id`, by which
-    a receiver recognises those that it has processed.
+    They are sent whether or not they were delivered, and keep their `webhook-id`, by which a receiver
+    recognizes those that it has already processed.
     """
     request = pb.ReplayWebhookMessagesRequest(webhook_id=str(webhook_id), since=as_utc(since))
     steps = admin.repeat(_SERVICE, "ReplayWebhookMessages", request, "after")

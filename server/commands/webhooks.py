@@ -24,7 +24,10 @@ _EVENT = click.Choice([event.value for event in EventType])
 
 @click.group()
 def webhooks() -> None:
-    """Manage webhook endpoints: URLs that are notified of deliveries."""
+    """Manage webhook endpoints, and retry their messages.
+
+    An endpoint is a URL that is notified of deliveries.
+    """
 
 
 for _command in (log, retry, replay):
@@ -44,9 +47,9 @@ for _command in (log, retry, replay):
 @json_option
 @admin_options
 def create(*, admin: Admin, project: str, url: str, events: tuple[str, ...], as_json: bool) -> None:
-    """Create an endpoint and print its secret, which is shown only once.
+    """Create an endpoint and print its secret.
 
-    The secret signs the messages to the endpoint.
+    The secret is shown only once. It signs the messages to the endpoint.
     """
     made = admin.call(
         "webhooks", "CreateWebhook", pb.CreateWebhookRequest(project=project, url=url, events=events)
@@ -130,7 +133,10 @@ def update(*, admin: Admin, webhook_id: uuid.UUID, events: tuple[str, ...], as_j
 @json_option
 @admin_options
 def rotate(*, admin: Admin, webhook_id: uuid.UUID, overlap: dt.timedelta, as_json: bool) -> None:
-    """Replace an endpoint's secret; the new one is shown only once. Takes effect within a second."""
+    """Replace an endpoint's secret, and print the new one.
+
+    It is shown only once. Takes effect within a second.
+    """
     request = pb.RotateWebhookSecretRequest(webhook_id=str(webhook_id), overlap=overlap)
     made = admin.call("webhooks", "RotateWebhookSecret", request)
     until = made.webhook.HasField("previous_secret_until")

@@ -30,7 +30,7 @@ class PipelinedProtocol(asyncio.Protocol):
         """Replace the protocol of an open transport."""
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._unread = bytearray()
+        self._unread = b""
         self._lines: list[bytes] = []
         self._size = 0
         self._expected = 0
@@ -130,11 +130,10 @@ class PipelinedProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Split received data into lines."""
-        self._unread += data
-        while self._error is None and (end := self._unread.find(b"\n")) >= 0:
-            line = bytes(self._unread[:end])
-            del self._unread[: end + 1]
-            self._add_line(line)
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            if self._error is None:
+                self._add_line(line)
         if self._size + len(self._unread) > _MAX_REPLY:
             self._fail(SMTPResponseException(_INVALID, "the server's reply is too long"))
         self._wake()

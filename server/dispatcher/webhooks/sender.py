@@ -57,7 +57,7 @@ class WebhookSender:
             message_id=str(claim.id),
             type=claim.type,
             attempt=attempt.number,
-            outcome=attempt.outcome.value,
+            outcome=attempt.outcome,
             status=status,
             duration_ms=round(attempt.duration * 1000, 1),
             next_retry_in_s=None if finished.retry_in is None else round(finished.retry_in, 1),

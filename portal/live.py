@@ -6,7 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class Tail(Protocol):
 
 async def events(
     tail: Tail, check: Callable[[], Awaitable[object]], seconds: float = _CHECK_SECONDS
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Yield the events of a tail until it fails or its session ends.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 from google.protobuf.message import Message
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from clarion.admin.v1 import operator_pb2, project_pb2
 
@@ -25,6 +26,7 @@ from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
 from .shares import Owner
+from .streamed import Streamed
 
 __all__ = ["FRAMED", "ROLES", "Page", "Section", "Visit"]
 
@@ -239,10 +241,10 @@ class Visit:
                 raise NotAllowed  # the browser connects again, with the new roles
 
         tail = events(Viewer(self.portal.followed, key, load, self._owner), check)
-        return StreamingResponse(tail, media_type="text/event-stream", headers=LIVE_HEADERS)
+        return Streamed(tail, "text/event-stream", LIVE_HEADERS)
 
     def download(
-        self, name: str, columns: Sequence[str], pages: AsyncIterator[Iterable[Sequence[str]]]
+        self, name: str, columns: Sequence[str], pages: AsyncGenerator[Iterable[Sequence[str]], None]
     ) -> Response:
         """Return a file of comma-separated values, whose path must begin with `/export/`; see `csv_download`.
 
@@ -252,10 +254,11 @@ class Visit:
         streams, owner = self.portal.streams, self._owner
         streams.require(owner)  # for a page that says so, because the download begins later
 
-        async def counted() -> AsyncIterator[Iterable[Sequence[str]]]:
+        async def counted() -> AsyncGenerator[Iterable[Sequence[str]], None]:
             with streams.taken(owner):
-                async for page in pages:
-                    yield page
+                async with aclosing(pages):
+                    async for page in pages:
+                        yield page
 
         return csv_download(name, columns, counted())
 

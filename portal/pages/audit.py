@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from starlette.responses import Response
 
 from clarion.admin.v1 import audit_pb2 as pb
 
-from ..csv_files import EXPORT
+from ..csv_files import EXPORT, ROWS_OF_A_PAGE
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment
 from ..visit import Page, Section, Visit
@@ -16,7 +16,7 @@ from ..visit import Page, Section, Visit
 __all__ = ["PAGES", "SECTION"]
 
 SECTION = Section("Audit log", "/audit", role="admin")
-_PAGE, _EXPORTED_PAGE = 50, 1000
+_PAGE = 50
 _TEXTS = ("project", "actor", "action", "resource")
 _TIMES = ("since", "before")
 
@@ -45,7 +45,7 @@ async def export_events(visit: Visit) -> Response:
     request = _filtered(visit)
     if request is None:
         raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
-    request.page_size = _EXPORTED_PAGE
+    request.page_size = ROWS_OF_A_PAGE
     first: pb.ListAuditEventsResponse = await visit.call(request)
     columns = [field.name for field in pb.AuditEvent.DESCRIPTOR.fields]
     return visit.download("audit.csv", columns, _pages(visit, request, first))
@@ -59,7 +59,7 @@ PAGES = (
 
 async def _pages(
     visit: Visit, request: pb.ListAuditEventsRequest, page: pb.ListAuditEventsResponse
-) -> AsyncIterator[Iterable[Sequence[str]]]:
+) -> AsyncGenerator[Iterable[Sequence[str]], None]:
     yield map(_row, page.audit_events)
     while page.next_page_token:
         request.page_token = page.next_page_token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import TypeVar
 
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..bulk import until_done
-from ..csv_files import EXPORT
+from ..csv_files import EXPORT, ROWS_OF_A_PAGE
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment, read_moment
 from ..numbers import whole_number
@@ -23,7 +23,7 @@ __all__ = ["PAGES", "SECTION"]
 FilteredT = TypeVar("FilteredT", pb.ListSuppressionsRequest, pb.CountSuppressionsRequest)
 
 SECTION = Section("Suppressions", "/suppressions")
-_PAGE, _EXPORTED_PAGE = 50, 1000
+_PAGE = 50
 _FILTERS = ("channel", "address", "provider", "reason", "since")
 _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
 
@@ -133,14 +133,14 @@ async def export_suppressions(visit: Visit) -> Response:
     request = _filtered(visit, pb.ListSuppressionsRequest)
     if request is None:
         raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
-    request.page_size = _EXPORTED_PAGE
+    request.page_size = ROWS_OF_A_PAGE
     first: pb.ListSuppressionsResponse = await visit.call(request)
     return visit.download("suppressions.csv", _COLUMNS, _pages(visit, request, first))
 
 
 async def _pages(
     visit: Visit, request: pb.ListSuppressionsRequest, page: pb.ListSuppressionsResponse
-) -> AsyncIterator[Iterable[Sequence[str]]]:
+) -> AsyncGenerator[Iterable[Sequence[str]], None]:
     yield map(_row, page.suppressions)
     while page.next_page_token:
         request.page_token = page.next_page_token

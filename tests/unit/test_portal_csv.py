@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import pytest
+from starlette.types import Message
 
 from portal.csv_files import BadCsv, csv_download, csv_rows
 from server.commands.csv_cells import cell as cell_of
@@ -14,7 +16,7 @@ CELLS = ["=1+1", "@a", "-1", "+cmd|' /C calc'!A0", "+12345678900", 'plain, "quot
 
 
 async def lines(rows: list[list[str]]) -> str:
-    async def pages() -> AsyncIterator[Iterable[Sequence[str]]]:
+    async def pages() -> AsyncGenerator[Iterable[Sequence[str]], None]:
         yield rows
 
     response = csv_download("a.csv", ["cell"], pages())
@@ -28,6 +30,31 @@ async def test_cells_are_not_formulas() -> None:
     for cell in CELLS[:4]:
         assert f"'{cell}" in text
     assert "\n+12345678900\n" in text
+
+
+async def test_a_download_stops_when_its_reader_leaves() -> None:
+    """Otherwise it would read all rows of the database; this one would not end."""
+    left, closed = asyncio.Event(), asyncio.Event()
+
+    async def pages() -> AsyncGenerator[Iterable[Sequence[str]], None]:
+        try:
+            while True:
+                yield [["row"]]
+        finally:
+            closed.set()
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if b"row" in message.get("body", b""):
+            left.set()
+        await asyncio.sleep(0)
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}  # as uvicorn has it
+    await csv_download("a.csv", ["cell"], pages())(scope, receive, send)
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize("cell", CELLS[:6])

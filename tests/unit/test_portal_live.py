@@ -90,7 +90,7 @@ async def test_a_silent_tail_shows_signs_of_life() -> None:
         ": still here\n\n",
         ": still here\n\n",
     ]
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert tail.is_closed
 
 

@@ -9,7 +9,7 @@ import msgspec
 __all__ = ["BASE_PATH", "PortalSettings"]
 
 BASE_PATH = r"^(/[A-Za-z0-9_-]+)+$"
-"""Needs no escaping in URLs, in cookies or in the gateway's expressions."""
+"""Paths that need no escaping in URLs, in cookies or in the gateway's expressions."""
 BasePath = Annotated[str, msgspec.Meta(pattern=BASE_PATH, max_length=100)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^(unix:/.+|.+:[0-9]+)$")]
 PublicUrl = Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#\s]+)?$")]
@@ -24,7 +24,7 @@ class PortalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     servers: Annotated[tuple[Address, ...], msgspec.Meta(min_length=1)] = ("127.0.0.1:8081",)
     """The servers that it calls, the preferred first."""
     public_url: PublicUrl = ""
-    """Scheme and host by which browsers reach the gateway; empty: as each request says."""
+    """Scheme and host by which browsers reach the gateway; if empty, they are taken from each request."""
     base_path: BasePath = "/portal"
     read_only: bool = False
     oidc_client_secret: str = ""

@@ -1,4 +1,4 @@
-"""Words for the enum values of the API, as REST has them."""
+"""Words for the enum values of the API, as REST spells them."""
 
 from __future__ import annotations
 

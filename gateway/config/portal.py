@@ -17,9 +17,9 @@ Config = dict[str, Any]
 
 NAME = "portal"
 PAGES_AT_ONCE = 64
-"""Requests that the portal serves at once; more get the page below. A flood cannot occupy more of it."""
+"""Requests that the gateway forwards to the portal at once; others get the page `DOWN`."""
 STREAMS_AT_ONCE = 100
-"""Live tails and downloads, which have the priority HIGH, so that they take no place of pages."""
+"""The same for live tails and downloads. Their priority HIGH separates their limit from that of pages."""
 STREAMS = ("/live", "/export")
 """The portal's live tails and downloads are below these paths (portal/live.py, portal/csv_files.py)."""
 PAGE_SECONDS = 30
@@ -102,7 +102,7 @@ def portal_replies(settings: GatewaySettings) -> Iterator[tuple[str, HTTPStatus,
 
 
 def page(title: str, text: str) -> str:
-    """Return a page without the portal."""
+    """Return an HTML page that needs nothing from the portal."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title} | Clarion</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

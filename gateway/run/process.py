@@ -17,7 +17,9 @@ from .launch import launcher
 __all__ = ["END_SECONDS", "LAST_LINES", "Envoy"]
 
 LAST_LINES = 8
+"""How many lines of its log an error about Envoy quotes."""
 END_SECONDS = 5.0
+"""How long Envoy may take to end before it is killed."""
 
 
 class Envoy:
@@ -88,7 +90,7 @@ class Envoy:
 
     @staticmethod
     async def _next_line(stream: asyncio.StreamReader) -> bytes:
-        """Return a line, a piece of one that exceeds the stream's buffer, or nothing at the end."""
+        """Return a line, or a piece of one that exceeds the stream's buffer; nothing at the end."""
         try:
             return await stream.readuntil()
         except asyncio.IncompleteReadError as error:

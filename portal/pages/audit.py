@@ -40,7 +40,7 @@ async def list_events(visit: Visit) -> Response:
 
 
 async def export_events(visit: Visit) -> Response:
-    """Return all that match the filters as CSV."""
+    """Return all changes that match the filters, as CSV."""
     visit.require(pb.ListAuditEventsRequest)
     request = _filtered(visit)
     if request is None:
@@ -73,7 +73,7 @@ def _row(one: pb.AuditEvent) -> list[str]:
 
 
 def _filtered(visit: Visit) -> pb.ListAuditEventsRequest | None:
-    """Return the request with the filters in the URL, or None with what is wrong noted in the form."""
+    """Return the request with the filters in the URL; None if one is invalid, which the form reports."""
     request = pb.ListAuditEventsRequest(
         project=visit.query("project"),
         actor=visit.query("actor"),

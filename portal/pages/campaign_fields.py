@@ -57,7 +57,7 @@ def campaign_path(found: pb.Campaign) -> str:
 
 
 def campaign_section(found: pb.Campaign) -> Section:
-    """Return the page of a campaign, for the way back to it."""
+    """Return the page of a campaign, for breadcrumbs."""
     return Section(f"Campaign {found.campaign_id}", campaign_path(found))
 
 
@@ -75,7 +75,10 @@ async def draft_of(visit: Visit, key: Mapping[str, str]) -> draft_pb.CampaignDra
 
 
 def template_names(content: pb.CampaignContent) -> dict[str, str]:
-    """Return the names that the editor has for the fields of templates, by those of the API."""
+    """Return the editor's name of each field of a template, by its name in the API.
+
+    For example, `content.templates[0].subject` is `default.subject` in the editor.
+    """
     return {
         f"content.templates[{place}].{part}": f"{one.locale}.{part}"
         for place, one in enumerate(content.templates)
@@ -84,5 +87,5 @@ def template_names(content: pb.CampaignContent) -> dict[str, str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words in a text that are separated by commas or spaces."""
+    """Split a text at commas and spaces."""
     return [one for one in re.split(r"[,\s]+", text) if one]

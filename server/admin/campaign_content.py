@@ -154,7 +154,7 @@ def field_texts(campaign: Campaign) -> dict[str, str]:
 
 
 def changed_fields(before: Campaign, after: Campaign) -> list[str]:
-    """Return the names of what differs in the content or the state of two versions of a campaign."""
+    """Return the names of the fields in which the content or the state of two versions differ."""
     old, new = field_texts(before), field_texts(after)
     return [name for name in {**old, **new} if old.get(name) != new.get(name)]
 
@@ -181,7 +181,7 @@ def etag_of_campaign(campaign: Campaign) -> str:
 
 
 def values_of(campaign: Campaign) -> Mapping[str, object]:
-    """Return what the audit log records; templates are in the versions."""
+    """Return the values that the audit log records. Templates are left out: the versions have them."""
     return {
         "version": campaign.revision,
         "name": campaign.name,
@@ -197,7 +197,7 @@ def values_of(campaign: Campaign) -> Mapping[str, object]:
 def _problems(
     content: pb.CampaignContent, campaign: Campaign, providers: Collection[str] | None
 ) -> list[Violation]:
-    """Return everything else that is wrong with the content."""
+    """Return the violations of rules that are not in the protos: providers, locales, sender, templates."""
     spec = CHANNELS[campaign.channel]
     unknown = sorted(set(campaign.providers) - set(providers)) if providers is not None else []
     found = [
@@ -213,7 +213,7 @@ def _problems(
         found.append(Violation("content.providers", "names a provider twice", "ALREADY_USED"))
     locales = [_locale(one.locale) for one in content.templates]
     found += [
-        Violation(f"content.templates[{place}].locale", "is that of another template, too", "ALREADY_USED")
+        Violation(f"content.templates[{place}].locale", "is also that of another template", "ALREADY_USED")
         for place, locale in enumerate(locales)
         if locale in locales[:place]
     ]
@@ -231,7 +231,7 @@ def fault_violation(fault: TemplateFault, content: pb.CampaignContent) -> Violat
     if fault.part == UNSUBSCRIBE:
         return Violation(f"content.{UNSUBSCRIBE}", fault.problem, "INVALID_FORMAT")
     place = [_locale(one.locale) for one in content.templates].index(fault.locale)
-    # With the name of the locale, because a file has locales instead of places.
+    # The description names the locale, because a campaign file has locales instead of positions.
     return Violation(f"content.templates[{place}].{fault.part}", str(fault), "INVALID_FORMAT")
 
 
@@ -246,7 +246,7 @@ async def checked_campaign(
     current: Campaign,
     providers: Collection[str] | None,
 ) -> Campaign:
-    """Return what `to_campaign` returns, which may take seconds, while other calls continue.
+    """Run `to_campaign`, which may take seconds, in a thread, so that other calls continue.
 
     Raises:
         InvalidRequest: As for `to_campaign`.
@@ -279,8 +279,10 @@ def _retry(content: pb.CampaignContent) -> RetryPolicy | None:
 def _window(content: pb.CampaignContent, violations: list[Violation]) -> SendWindow | None:
     opens, closes = content.window_opens, content.window_closes
     if bool(opens) != bool(closes):
-        missing = "closes" if opens else "opens"
-        violations.append(Violation(f"content.window_{missing}", "is required with the other", "REQUIRED"))
+        given, missing = ("opens", "closes") if opens else ("closes", "opens")
+        violations.append(
+            Violation(f"content.window_{missing}", f"is required, because window_{given} is set", "REQUIRED")
+        )
     if not (opens and closes):
         return None
     if opens == closes:

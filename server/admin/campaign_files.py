@@ -1,4 +1,4 @@
-"""Applies the campaigns of a file, which manages them from then on."""
+"""Applies the campaigns of a file. From then on, the file manages them."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def _checked(
 
 
 def _require_managed(current: Campaign, wanted: Campaign) -> None:
-    """Check that a campaign was not changed elsewhere. One that an older version applied has no known origin.
+    """Check that the file still manages a campaign. One whose origin is unknown (None) may be replaced.
 
     Raises:
-        WrongState: It was.
+        WrongState: It was changed in the portal, or another file manages it.
     """
     if current.managed_by in (None, wanted.managed_by):
         return

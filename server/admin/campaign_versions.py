@@ -91,7 +91,8 @@ class CampaignVersions(CampaignChanges):
         """Return a version of a campaign, or the campaign with the content of its draft if the number is 0.
 
         Raises:
-            DraftNotFound, VersionNotFound: It has none.
+            DraftNotFound: The number is 0, and the campaign has no draft.
+            VersionNotFound: The campaign has no version with this number.
         """
         if number:
             return (await _version(self.pool, campaign, number)).campaign

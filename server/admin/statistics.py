@@ -1,4 +1,4 @@
-"""StatisticsService."""
+"""StatisticsService: counts messages by step and group."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _PERIODS = {
 }
 _STEPS = {HOUR: 60, _DAY: HOUR, _WEEK: 6 * HOUR}
 _SMALLEST = {HOUR: 60, _DAY: 60, _WEEK: HOUR}
-"""Counts of minutes are not kept for a week."""
+"""The shortest step of each period, in seconds: counts of minutes are kept for 3 days only."""
 _MOST_STEPS = 200
 _MOST_GROUPS = 20
 _MOST_IN_ALL = 1200
-"""Steps of all groups of a response. In JSON, each has about 300 bytes."""
+"""Maximum number of steps in a response, those of all groups together. In JSON, each has about 300 bytes."""
 
 
 class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):

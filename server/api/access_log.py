@@ -1,4 +1,4 @@
-"""The log of who was rejected, revoked a key or cancelled a trigger: with key ID and the caller's address."""
+"""Logs rejected keys, revoked keys and cancelled triggers, with the key's ID and the caller's address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MAX_LINES", "WINDOW_SECONDS", "RejectedKeys", "log_change"]
 
 WINDOW_SECONDS = 60.0
 MAX_LINES = 100
-"""Maximum number of lines about rejected keys in a window, so that strangers cannot fill a disk."""
+"""Maximum lines about rejected keys in a window, so that callers without a key cannot fill a disk."""
 _MAX_ADDRESS = 64
 _UNKNOWN = "unknown"
 
@@ -40,13 +40,13 @@ class RejectedKeys:
             caller: The header `CALLER`, if the call has it.
         """
         self._begin_window()
-        one = (key.id if key else None, _address(caller))
-        if one in self._logged or len(self._logged) >= MAX_LINES:
+        entry = (key.id if key else None, _address(caller))
+        if entry in self._logged or len(self._logged) >= MAX_LINES:
             self._left_out += 1
             return
-        self._logged.add(one)
+        self._logged.add(entry)
         state = "unknown" if key is None else "revoked" if key.revoked_at else "expired"
-        log.warning("key rejected", key_id=str(key.id) if key else None, state=state, caller=one[1])
+        log.warning("key rejected", key_id=str(key.id) if key else None, state=state, caller=entry[1])
 
     def _begin_window(self) -> None:
         """Begin a new window if the last one is over, and log how many calls it left out."""

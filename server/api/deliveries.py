@@ -104,7 +104,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     ) -> AsyncGenerator[httpbody_pb2.HttpBody]:
         """Stream changes as server-sent events.
 
-        Readers reconnect when a stream ends. If they should not, its last event is `end`, with the status.
+        Readers reconnect when a stream ends. A last event `end`, with the status, means that they should not.
         """
         by_header = call.last_event_id
         request.cursor = by_header or request.cursor

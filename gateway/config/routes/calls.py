@@ -14,12 +14,12 @@ STREAM_IDLE_SECONDS = 3600
 
 
 def no_end() -> Config:
-    """Return the timeouts of an endless stream, and a priority that other calls do not affect."""
+    """Return the timeouts of an endless stream, and a priority whose limits other calls do not use up."""
     return {"timeout": "0s", "idle_timeout": f"{STREAM_IDLE_SECONDS}s", "priority": "HIGH"}
 
 
 def longest_call(settings: GatewaySettings) -> Config:
-    """Return the timeout of a unary call: the caller's deadline, but at most ours."""
+    """Return the timeout of a unary call: the caller's deadline, but at most `request_timeout`."""
     longest = f"{settings.request_timeout}s"
     limits = {"grpc_timeout_header_max": longest, "max_stream_duration": longest}
     return {"timeout": "0s", "max_stream_duration": limits}

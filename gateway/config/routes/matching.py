@@ -9,6 +9,7 @@ __all__ = ["longer_than", "method_of", "negated", "regex"]
 Config = dict[str, Any]
 
 LARGEST = 2**63 - 1
+"""The end of a `range_match`, which Envoy requires: the largest int64."""
 
 
 def method_of(methods: tuple[str, ...]) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from clarion.admin.v1 import campaign_pb2 as pb
@@ -20,7 +21,16 @@ from .change import Change, changing
 from .errors import WrongState
 from .paging import require_etag
 
-__all__ = ["CampaignChanges", "find", "number_of", "record", "require_editable", "reread"]
+__all__ = [
+    "CampaignChanges",
+    "as_next_of",
+    "find",
+    "number_of",
+    "record",
+    "require_current",
+    "require_editable",
+    "reread",
+]
 
 
 class CampaignChanges:
@@ -44,11 +54,25 @@ class CampaignChanges:
         require_valid(request)
         async with changing(self.pool, call) as change:
             project, before = await find(change.connection, call, request, lock=True)
-            require_etag(request.etag, etag_of_campaign(before), f"Campaign {before.id}")
+            require_current(request, before)
             after = await apply(change, before)
             if after != before:
                 await record(change, action, project, before, after)
         return campaign_message(after, project.name)
+
+
+def require_current(request: Any, campaign: Campaign) -> None:
+    """Check that the caller has read the current version of a campaign.
+
+    Raises:
+        EtagMismatch: It has changed since.
+    """
+    require_etag(request.etag, etag_of_campaign(campaign), f"Campaign {campaign.id}")
+
+
+def as_next_of(current: Campaign, checked: Campaign) -> Campaign:
+    """Return content that was checked before the transaction as the next version of a campaign."""
+    return replace(checked, state=current.state, revision=current.revision)
 
 
 def require_editable(campaign: Campaign) -> None:

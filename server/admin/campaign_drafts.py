@@ -18,7 +18,7 @@ from ..store.campaign_rows import content_json
 from ..store.pool import Connection, Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
-from .campaign_changes import find, record, require_editable, reread
+from .campaign_changes import as_next_of, find, record, require_editable, reread
 from .campaign_content import (
     campaign_message,
     changed_fields,
@@ -65,13 +65,14 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
         require_valid(request)
         async with reached():
             providers = await find_providers(self._pool)
+            _, campaign = await find(self._pool, call, request)
+            await _draft_to_replace(self._pool, campaign, request.etag)
+        # Before the transaction, so that a call never holds a connection while it waits.
+        checked = await checked_campaign(request, campaign, providers)
         async with changing(self._pool, call) as change:
             project, campaign = await find(change.connection, call, request, lock=True)
-            require_editable(campaign)
-            before = await drafts.find_draft(change.connection, campaign)
-            current = _etag(before) if before else etag_of_campaign(campaign)
-            require_etag(request.etag, current, f"The draft of campaign {campaign.id}")
-            content = await checked_campaign(request, campaign, providers)
+            before = await _draft_to_replace(change.connection, campaign, request.etag)
+            content = as_next_of(campaign, checked)
             base = _base_version(request, before, campaign)
             draft = await drafts.save_draft(change.connection, content, base, call.actor.name)
             await _record(change, "campaign.save_draft", project, before, draft)
@@ -84,18 +85,23 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
         require_valid(request)
         async with reached():
             providers = await find_providers(self._pool)
+            _, campaign = await find(self._pool, call, request)
+            require_editable(campaign)
+            read = await _draft_as_read(self._pool, campaign, request.etag)
+            await _require_unchanged(self._pool, read, campaign)
+        # Checked again, because providers and rules may have changed since it was saved.
+        update = campaign_pb2.UpdateCampaignRequest(
+            project=request.project,
+            campaign_id=request.campaign_id,
+            content=content_message(read.campaign),
+        )
+        checked = await checked_campaign(update, campaign, providers)
         async with changing(self._pool, call) as change:
             project, before = await find(change.connection, call, request, lock=True)
             require_editable(before)
-            draft = await _draft_as_read(change.connection, before, request.etag)
+            draft = await _draft_as_read(change.connection, before, _etag(read))
             await _require_unchanged(change.connection, draft, before)
-            # Checked again, because providers and rules may have changed since it was saved.
-            update = campaign_pb2.UpdateCampaignRequest(
-                project=request.project,
-                campaign_id=request.campaign_id,
-                content=content_message(draft.campaign),
-            )
-            wanted = await checked_campaign(update, before, providers)
+            wanted = as_next_of(before, checked)
             await campaigns.apply_campaign(change.connection, wanted, call.actor.name)
             await drafts.delete_draft(change.connection, before)
             after = await reread(change.connection, wanted)
@@ -138,14 +144,30 @@ async def _draft(database: Pool | Connection, campaign: Campaign) -> CampaignDra
     return draft
 
 
-async def _draft_as_read(connection: Connection, campaign: Campaign, etag: str) -> CampaignDraft:
+async def _draft_to_replace(
+    database: Pool | Connection, campaign: Campaign, etag: str
+) -> CampaignDraft | None:
+    """Return the draft that a new one replaces, or None.
+
+    Raises:
+        WrongState: A file manages the campaign.
+        EtagMismatch: The draft has changed since the caller read it; or the campaign, if it has no draft.
+    """
+    require_editable(campaign)
+    before = await drafts.find_draft(database, campaign)
+    current = _etag(before) if before else etag_of_campaign(campaign)
+    require_etag(etag, current, f"The draft of campaign {campaign.id}")
+    return before
+
+
+async def _draft_as_read(database: Pool | Connection, campaign: Campaign, etag: str) -> CampaignDraft:
     """Return the draft of a campaign that the caller has read, whose etag it sent.
 
     Raises:
         DraftNotFound: It has none.
         EtagMismatch: The draft has changed since.
     """
-    draft = await _draft(connection, campaign)
+    draft = await _draft(database, campaign)
     require_etag(etag, _etag(draft), f"The draft of campaign {campaign.id}")
     return draft
 
@@ -164,7 +186,7 @@ def _base_version(
     return request.base_version or (before.base_version if before else campaign.revision)
 
 
-async def _require_unchanged(connection: Connection, draft: CampaignDraft, campaign: Campaign) -> None:
+async def _require_unchanged(database: Pool | Connection, draft: CampaignDraft, campaign: Campaign) -> None:
     """Check that publishing a draft overwrites no change that was published after the draft was made.
 
     A version that differs only in the state, such as after a pause, is not a conflict: publishing keeps it.
@@ -173,7 +195,7 @@ async def _require_unchanged(connection: Connection, draft: CampaignDraft, campa
         EtagMismatch: It would.
     """
     key = (campaign.project_id, campaign.id, draft.base_version)
-    base = await campaigns.find_version(connection, *key)
+    base = await campaigns.find_version(database, *key)
     changed = changed_fields(base.campaign, campaign) if base else ["an unknown version"]
     names = [name for name in changed if name != "campaign_state"]
     if names:

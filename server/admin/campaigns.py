@@ -16,7 +16,15 @@ from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
-from .campaign_changes import find, number_of, record, require_editable, reread
+from .campaign_changes import (
+    as_next_of,
+    find,
+    number_of,
+    record,
+    require_current,
+    require_editable,
+    reread,
+)
 from .campaign_content import campaign_message, checked_campaign
 from .campaign_files import apply_campaigns
 from .campaign_versions import CampaignVersions
@@ -82,14 +90,15 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
     ) -> pb.CreateCampaignResponse:
         """Create a campaign."""
         require_valid(request)
-        # Before the transaction, so that a call never holds a connection while it waits for another.
+        number = number_of(request)
+        # Before the transaction, so that a call never holds a connection while it waits.
         providers = await self._providers()
+        async with reached():
+            project = await call.project(self.pool, request.project)
+        state = CampaignState(request.campaign_state or CampaignState.ACTIVE)
+        empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
+        wanted = await checked_campaign(request, empty, providers)
         async with changing(self.pool, call) as change:
-            project = await call.project(change.connection, request.project)
-            number = number_of(request)
-            state = CampaignState(request.campaign_state or CampaignState.ACTIVE)
-            empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
-            wanted = await checked_campaign(request, empty, providers)
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
                 taken = f"Project {project.name} already has a campaign {number}; choose another ID."
                 raise ResourceExists(taken)
@@ -103,10 +112,15 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
         """Replace the content of a campaign."""
         require_valid(request)
         providers = await self._providers()
+        async with reached():
+            _, current = await find(self.pool, call, request)
+        require_current(request, current)
+        require_editable(current)
+        checked = await checked_campaign(request, current, providers)
 
         async def change_content(change: Change, before: Campaign) -> Campaign:
             require_editable(before)
-            wanted = await checked_campaign(request, before, providers)
+            wanted = as_next_of(before, checked)
             await store.apply_campaign(change.connection, wanted, call.actor.name)
             return await reread(change.connection, wanted)
 

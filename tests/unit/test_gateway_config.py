@@ -223,7 +223,7 @@ def test_servers_that_are_all_late_get_calls() -> None:
         float(clusters()[name]["health_checks"][0]["timeout"].rstrip("s")) for name in (first, second)
     )
     assert patient == 5 * prompt
-    assert (
-        clusters()[first]["load_assignment"]["endpoints"]
-        == clusters()[second]["load_assignment"]["endpoints"]
-    )
+    assigned = [clusters()[name]["load_assignment"] for name in (first, second)]
+    assert assigned[0]["endpoints"] == assigned[1]["endpoints"]
+    # While one of a hundred is in time, the second cluster, which may still have a hung server, gets nothing.
+    assert assigned[0]["policy"]["overprovisioning_factor"] >= 100 * 100

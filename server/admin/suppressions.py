@@ -73,11 +73,12 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         require_valid(request)
         async with reached():
             wanted = await self._filter(call, request)
-            counts, recipients = await store.count_suppressions(self._pool, wanted, _MAX_COUNTS)
+            counts, recipients, is_partial = await store.count_suppressions(self._pool, wanted, _MAX_COUNTS)
             stopped, more = await store.count_stopped(self._pool, wanted)
         return pb.CountSuppressionsResponse(
             counts=map(_count, counts),
             recipients=recipients,
+            more=is_partial,
             stopped_messages=stopped,
             more_stopped=more,
         )

@@ -241,7 +241,7 @@ def _show_dry_run(found: pb.CountSuppressionsResponse, *, retry: bool, as_json: 
         ],
         "suppressed recipients",
     )
-    would = f"would remove {_count(found.recipients, 'suppression')}"
+    would = f"would remove {_count(found.recipients, 'suppression')}" + (" or more" if found.more else "")
     stopped = _count(found.stopped_messages, "message") + (" or more" if found.more_stopped else "")
     click.echo(f"dry run: {would} and retry {stopped}" if retry else f"dry run: {would}")
 

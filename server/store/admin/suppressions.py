@@ -61,7 +61,8 @@ class Suppression:
 
 
 _SCANNED = 20_000
-"""Suppressions that a page looks at: up to 25 ms."""
+"""Suppressions that a page or a count looks at: up to 25 ms."""
+_FROM_THE_NEWEST = dict.fromkeys(("before", "before_project", "before_channel", "before_address"))
 _STOPPED = 2_500
 """Dead letters, and unsent messages, that a count looks at: up to 40 ms."""
 
@@ -82,6 +83,11 @@ class SuppressionFilter:
     """The earliest time of suppression."""
     visible: frozenset[int] | None = None
     """The IDs of the projects to which the operation is restricted."""
+
+    @property
+    def only_visible(self) -> int | None:
+        """The only project to which the operation is restricted, if it is to one."""
+        return next(iter(self.visible)) if self.visible and len(self.visible) == 1 else None
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments for the fragment `matches`."""
@@ -164,8 +170,7 @@ async def list_suppressions(
         if wanted.address is not None:
             rows = await connection.fetch(*_SQL["list_of_address"](**values, limit=limit + 1))
         else:
-            only = next(iter(wanted.visible)) if wanted.visible and len(wanted.visible) == 1 else None
-            scanning = {**values, "only_visible": only, "scan": _SCANNED}
+            scanning = {**values, "only_visible": wanted.only_visible, "scan": _SCANNED}
             rows = await connection.fetch(*_SQL["list"](**scanning, limit=limit + 1))
         found = [Suppression(**{**row, "channel": Channel(row["channel"])}) for row in rows[:limit]]
         if len(rows) > limit:
@@ -196,10 +201,30 @@ async def add_suppressions(
 
 
 async def count_suppressions(
-    pool: Pool, wanted: SuppressionFilter, limit: int
-) -> tuple[list[SuppressionCount], int]:
-    """Return the numbers of suppressions that match by reason, the most frequent first, and their total."""
-    rows = await pool.fetch(*_SQL["count"](**wanted.arguments(), limit=limit))
+    pool: Pool, wanted: SuppressionFilter, limit: int, scan: int = _SCANNED
+) -> tuple[list[SuppressionCount], int, bool]:
+    """Count the suppressions that match by reason.
+
+    Args:
+        pool: The database.
+        wanted: Which suppressions.
+        limit: The maximum number of reasons.
+        scan: How many of the newest suppressions are looked at.
+
+    Returns:
+        The numbers, the most frequent reason first; their total; and whether there may be more.
+    """
+    values = wanted.arguments()
+    async with reading(pool) as connection:
+        if wanted.address is not None:
+            rows = await connection.fetch(*_SQL["count_of_address"](**values, limit=limit))
+            is_partial = False
+        else:
+            scanning = {**values, **_FROM_THE_NEWEST, "only_visible": wanted.only_visible, "scan": scan}
+            rows = await connection.fetch(*_SQL["count"](**scanning, limit=limit))
+            statement = _SQL["last_scanned"]
+            chosen = {name: scanning[name] for name in statement.parameters}
+            is_partial = await connection.fetchrow(*statement(**chosen)) is not None
     counts = [
         SuppressionCount(
             row["project"],
@@ -212,7 +237,7 @@ async def count_suppressions(
         )
         for row in rows
     ]
-    return counts, rows[0]["total"] if rows else 0
+    return counts, rows[0]["total"] if rows else 0, is_partial
 
 
 async def count_stopped(pool: Pool, wanted: SuppressionFilter) -> tuple[int, bool]:

@@ -55,9 +55,25 @@ WHERE
     -- include: is_older
 ORDER BY s.created_at DESC, s.project_id DESC, s.channel DESC, s.address DESC LIMIT :limit
 
--- name: count
-SELECT p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipients,
+-- fragment: counts
+p.name AS project, s.channel, s.provider, s.reason, count(*) AS recipients,
     min(s.created_at) AS first_at, max(s.created_at) AS last_at, sum(count(*)) OVER ()::int8 AS total
+
+-- name: count
+-- Run with the settings READING of pool.py. It looks at as many as `list`.
+SELECT
+    -- include: counts
+FROM (
+    -- include: scanned
+    LIMIT :scan
+) AS s JOIN project p ON p.id = s.project_id
+WHERE
+    -- include: matches
+GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at LIMIT :limit
+
+-- name: count_of_address
+SELECT
+    -- include: counts
 FROM suppression s JOIN project p ON p.id = s.project_id
 WHERE
     -- include: matches

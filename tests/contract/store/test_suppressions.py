@@ -155,10 +155,16 @@ async def test_suppressions_are_listed_newest_first(pool: Pool) -> None:
 async def test_suppressions_are_counted_by_reason(pool: Pool) -> None:
     await refuse(pool, *[a_trigger(address=f"{n}@example.com") for n in range(3)])
     await refuse(pool, a_trigger(address="x@example.com"), words="550 other")
-    found, total = await count_suppressions(pool, SuppressionFilter(), 100)
+    found, total, more = await count_suppressions(pool, SuppressionFilter(), 100)
     assert total == 4
     assert [(one.reason, one.recipients, one.channel) for one in found] == [
         ("550 unknown", 3, Channel.EMAIL), ("550 other", 1, Channel.EMAIL),
     ]  # fmt: skip
     assert found[0].first_at <= found[0].last_at
-    assert await count_suppressions(pool, SuppressionFilter(), 1) == (found[:1], 4)
+    assert not more
+    assert await count_suppressions(pool, SuppressionFilter(), 1) == (found[:1], 4, False)
+    _, total, more = await count_suppressions(pool, SuppressionFilter(), 100, scan=3)  # the newest
+    assert (total, more) == (3, True)
+    oldest = await pool.fetchval("SELECT address FROM suppression ORDER BY created_at, address LIMIT 1")
+    _, total, more = await count_suppressions(pool, SuppressionFilter(address=oldest), 100, scan=1)
+    assert (total >= 1, more) == (True, False)

@@ -78,6 +78,7 @@ class Attempt:
         """Return the attempt in a cookie, or None if it has none."""
         try:
             found = json.loads(base64.urlsafe_b64decode(value))
+            json.dumps(found, ensure_ascii=False).encode()  # fails for lone surrogates
         except (ValueError, RecursionError):
             return None
         is_ours = isinstance(found, list) and all(isinstance(one, str) for one in found)

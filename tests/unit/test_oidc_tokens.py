@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from portal.oidc import Attempt
 from server.admin.errors import SignInUnavailable
 from server.admin.oidc.allow import grants_of
 from server.admin.oidc.settings import Allow, OidcSettings
@@ -82,6 +83,9 @@ async def test_wrong_claims_are_rejected(provider: OpenIdProvider) -> None:
         ({"iat": None}, "no iat"),
         ({"sub": None}, "no sub"),
         ({"sub": 7}, "malformed"),
+        ({"sub": "a\0b"}, "malformed"),
+        ({"sub": "\ud800"}, "malformed"),
+        ({"sub": "x" * 256}, "malformed"),
         ({"nbf": now + 3600}, "malformed"),
     ]
     wrong = []
@@ -248,3 +252,34 @@ def packed(value: object) -> str:
 
 def packed_text(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+async def test_texts_that_cannot_be_stored_are_left_out(provider: OpenIdProvider) -> None:
+    claims: dict[str, Any] = {"email": "a\0@example.com", "groups": ["staff", "\0", "x" * 256], "name": "a\0"}
+    found = await sign_in(provider).identify(provider.token(NONCE, **claims), VERIFIER)
+    assert (found.email, found.groups, found.name) == ("", ("staff",), "a\N{REPLACEMENT CHARACTER}")
+
+
+OTHER_MAILBOXES = ("bo\u00df@example.com", "bo\u017fs@example.com", "boss@e\uff58ample.com")
+"""Case folding or normalization equates them with boss@example.com."""
+
+
+@pytest.mark.parametrize("email", OTHER_MAILBOXES)
+def test_similar_addresses_are_of_other_people(email: str) -> None:
+    allow = [Allow(email="Boss@example.com", role=Role.ADMIN)]
+    assert grants_of(Identity("i", "s", email="bOSS@EXAMPLE.com"), allow, {})
+    assert grants_of(Identity("i", "s", email=email), allow, {}) == ()
+
+
+def test_groups_match_exactly() -> None:
+    allow = [Allow(group="admins", role=Role.ADMIN)]
+    assert grants_of(Identity("i", "s", groups=("admins",)), allow, {})
+    assert grants_of(Identity("i", "s", groups=("Admins", "admins ", "\uff41dmins")), allow, {}) == ()
+
+
+FORGED = (r'["\ud800", "", "", "", ""]', "[]", "{}", "[1, 2, 3, 4, 5]", "[" * 9000, "x")
+
+
+@pytest.mark.parametrize("given", FORGED)
+def test_attempts_in_forged_cookies_are_none(given: str) -> None:
+    assert Attempt.decoded(base64.urlsafe_b64encode(given.encode()).decode()) is None

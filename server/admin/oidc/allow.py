@@ -31,4 +31,12 @@ def grants_of(identity: Identity, allow: Iterable[Allow], projects: Mapping[str,
 def _is_meant(identity: Identity, one: Allow) -> bool:
     if one.group:
         return one.group in identity.groups
-    return bool(identity.email) and identity.email.casefold() == one.email.casefold()
+    return bool(identity.email) and _folded(identity.email) == _folded(one.email)
+
+
+def _folded(email: str) -> bytes:
+    """Return an address with ASCII letters in lower case: only those are the same to most mail servers.
+
+    Other folding would equate different mailboxes, such as `boss@` and `bo\u00df@`.
+    """
+    return email.encode().lower()

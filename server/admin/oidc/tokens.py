@@ -33,6 +33,8 @@ _MAX_AGE = 600
 """Seconds after which a token is too old to start a session. Used tokens are remembered for longer."""
 _RSA_BITS = (2048, 8192)
 _MAX_GROUPS = 1000
+_MAX_TEXT = 255
+"""Characters of a claim (OpenID Connect Core 1.0, section 2, for `sub`)."""
 
 
 class _Header(msgspec.Struct):
@@ -147,19 +149,26 @@ def _identity(claims: Mapping[str, Any], verifier: str, settings: OidcSettings, 
     nonce, subject = claims["nonce"], claims["sub"]
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), nonce_of(verifier).encode()):
         _reject("it is of another sign-in")
+    if not _is_text(subject):
+        _reject("its sub is malformed")
     if now - int(claims["iat"]) > _MAX_AGE + _LEEWAY:
         _reject("it is too old")
     email = claims.get("email")
-    is_verified = isinstance(email, str) and claims.get("email_verified") is True
+    is_verified = _is_text(email) and claims.get("email_verified") is True
     groups = claims.get(settings.groups_claim, ())
     listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     return Identity(
         issuer=settings.issuer,
         subject=subject,
-        name=str(claims.get("preferred_username") or claims.get("name") or ""),
+        name=printable(str(claims.get("preferred_username") or claims.get("name") or ""), _MAX_TEXT),
         email=str(email) if is_verified else "",
-        groups=tuple(one for one in listed[:_MAX_GROUPS] if isinstance(one, str)),
+        groups=tuple(one for one in listed[:_MAX_GROUPS] if _is_text(one)),
     )
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a claim is text that can be stored and shown: without NUL and the like."""
+    return isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable()
 
 
 def _unpacked(text: str) -> bytes:

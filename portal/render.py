@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .words import label_of
+
 __all__ = ["StaticFiles", "environment", "moment"]
 
 _HERE = Path(__file__).parent
@@ -64,6 +66,7 @@ def environment(**values: Any) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    found.filters["label"] = label_of
     found.filters["moment"] = moment
     found.filters["number"] = _number
     found.filters["duration"] = _duration
@@ -83,6 +86,7 @@ def moment(value: Timestamp | dt.datetime | None) -> Mapping[str, str] | None:
     return {
         "machine": utc.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "short": f"{utc.day} {utc:%b %Y, %H:%M} UTC",
+        "precise": f"{utc.day} {utc:%b %Y, %H:%M:%S} UTC",
         "exact": f"{utc:%Y-%m-%d %H:%M:%S} UTC",
     }
 

@@ -1,15 +1,26 @@
-"""Words for the enum values of the API, as REST spells them."""
+"""Words of the API, as people read them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["word_of"]
+__all__ = ["label_of", "word_of"]
+
+_LABELS = {"error_group": "Error, with # for digits", "external_id": "User"}
 
 
 def word_of(message: Any, field: str) -> str:
-    """Return the word for the enum value in a field, such as `dead`."""
+    """Return the word for the enum value in a field, as REST has it, such as `dead`."""
     enum = message.DESCRIPTOR.fields_by_name[field].enum_type
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     known = enum.values_by_number.get(getattr(message, field))
     return str(known.name.removeprefix(prefix).lower()) if known else "unknown"
+
+
+def label_of(name: str) -> str:
+    """Return the label of a field of the API, such as `Campaign ID` for `campaign_id`."""
+    if name in _LABELS:
+        return _LABELS[name]
+    words = ["IDs" if word == "ids" else "ID" if word == "id" else word for word in name.split("_")]
+    first = words[0]
+    return " ".join([first[:1].upper() + first[1:], *words[1:]])

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from clarion.admin.v1 import audit_pb2 as pb
 
+from ..changes import field_changes
 from ..csv_files import EXPORT, ROWS_OF_A_PAGE
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment
@@ -34,6 +35,7 @@ async def list_events(visit: Visit) -> Response:
         "audit.html",
         "Audit log",
         found=found,
+        changes=field_changes,
         filters={name: visit.query(name) for name in (*_TEXTS, *_TIMES)},
         export=f"{EXPORT}audit.csv",
     )

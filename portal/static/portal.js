@@ -1,12 +1,20 @@
 // The portal's only script. Every page works without it.
 "use strict";
 
-// Times: in the viewer's zone, with UTC on hover.
+// Times: in the viewer's zone, with UTC on hover. The year appears only if it is another one.
 function showLocalTimes(root) {
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const thisYear = new Date().getFullYear();
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const at = new Date(time.dateTime);
     time.dataset.local = "yes";
-    time.textContent = format.format(new Date(time.dateTime));
+    time.textContent = at.toLocaleString(undefined, {
+      year: at.getFullYear() === thisYear ? undefined : "numeric",
+      month: "short",
+      day: "numeric",
+      hour: "numeric",
+      minute: "2-digit",
+      second: "seconds" in time.dataset ? "2-digit" : undefined,
+    });
   }
 }
 

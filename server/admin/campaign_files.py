@@ -15,6 +15,7 @@ from ..store.admin import campaigns as store
 from ..store.pool import Pool, reached
 from ..store.records.waiting import find_providers
 from .call import AdminCall
+from .campaign_changes import reread
 from .campaign_content import CHECKS, changed_fields, to_campaign, values_of
 from .change import Change, changing
 from .errors import WrongState
@@ -128,6 +129,6 @@ async def _write(change: Change, project: str, before: Campaign | None, wanted: 
             f"campaign/{project}/{wanted.id}",
             project_id=wanted.project_id,
             before=values_of(before) if before else None,
-            after=values_of(wanted),
+            after=values_of(await reread(change.connection, wanted)),
         )
     return result

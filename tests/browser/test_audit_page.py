@@ -30,7 +30,8 @@ async def test_changes_are_found_and_exported(page: Page, stack: Stack, tmp_path
     await expect(page.get_by_role("status")).to_contain_text("Suppressed 1 more")
     await page.goto(f"{stack.url}/portal/audit?project={name}")
     await expect(page.get_by_role("row")).to_have_count(4)
-    await expect(page.get_by_text(SCRIPT)).to_be_visible()
+    await expect(page.get_by_text(f"Reason: {SCRIPT}")).to_be_visible()
+    await expect(page.get_by_role("listitem").filter(has_text="Burst: none")).to_contain_text("7")
     await check_page(page)
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Export CSV").click()

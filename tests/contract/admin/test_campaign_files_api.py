@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -51,6 +52,9 @@ async def test_a_dry_run_says_what_would_happen(admin: Operator, project: str) -
         results = (await apply(admin, project, changed, dry_run=dry_run)).json()["results"]
         assert results == [{"campaign_id": 1, "result": "changed", "changed_fields": ["display_name"]}]
     assert await versions(admin, project) == {1: 2}
+    applied = await admin.call("GET", "/auditEvents", params={"project": project, "action": "campaign.apply"})
+    recorded = [json.loads(one["after_json"])["version"] for one in applied.json()["audit_events"]]
+    assert recorded == [2, 1]
 
 
 async def test_changes_made_elsewhere_are_kept(admin: Operator, project: str) -> None:

@@ -255,7 +255,7 @@ class Dispatcher(Generic[ClaimT]):
             self._claim_soon(claim.provider)
 
     def _claim_soon(self, provider: str) -> None:
-        """Wake the loop at once if half of the slots are free, otherwise after `LINGER`."""
+        """Wake the loop at once if a quarter of the slots is free, otherwise after `LINGER`."""
         if self._router.is_roomy(provider):
             self._wake.set()
         elif self._lingering is None or self._lingering.done():

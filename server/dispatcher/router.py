@@ -149,9 +149,9 @@ class ProviderRouter:
         return state.room(self._now()) if state else 0
 
     def is_roomy(self, provider: str) -> bool:
-        """Return whether at least half of the provider's slots are free."""
+        """Return whether at least a quarter of the provider's slots is free."""
         state = self._state(provider)
-        return state is not None and state.free * 2 >= state.slots
+        return state is not None and state.free * 4 >= state.slots
 
     def began(self, provider: str) -> None:
         """Record that a message was claimed for the provider."""

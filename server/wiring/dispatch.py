@@ -43,10 +43,6 @@ __all__ = ["dispatch", "webhook_dispatcher"]
 
 log = structlog.get_logger(__name__)
 
-_AHEAD = 2
-"""Triggers that are claimed in advance for each concurrent send. The next claim begins when half of these
-triggers and sends are left: it takes 15 triggers for 10 connections, and costs little more than for one."""
-
 
 class _CatalogCampaigns:
     """Adapts the catalog to the dispatcher's `Campaigns`."""
@@ -93,7 +89,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         await catalog.refresh()
         queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
-        router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=_AHEAD)
+        router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=1)
         campaigns = _CatalogCampaigns(catalog)
         sender = TriggerSender(campaigns, providers)
         status = partial(_statuses, router, sender)

@@ -133,8 +133,8 @@ def test_providers_do_not_share_room() -> None:
     assert traffic.room("first") == 0
 
 
-@pytest.mark.parametrize(("under_way", "roomy"), [(0, True), (4, True), (5, False), (8, False)])
-def test_half_of_the_slots_is_roomy(under_way: int, roomy: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("under_way", "roomy"), [(0, True), (6, True), (7, False), (8, False)])
+def test_a_quarter_of_the_slots_is_roomy(under_way: int, roomy: bool) -> None:  # noqa: FBT001
     traffic = make_traffic(FakeClock(), slots=8)
     for _ in range(under_way):
         traffic.began("first")

@@ -50,19 +50,22 @@ def csv_download(
     return Streamed(text(), "text/csv; charset=utf-8", headers)
 
 
-def csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(text: str, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the number of the line and the values by column of each row; the first line names the columns.
 
     Values may be separated by commas or, as some spreadsheets do, by semicolons.
 
     Raises:
-        BadCsv: The text is not CSV.
+        BadCsv: The text is not CSV, or a required column is missing.
     """
     first = text.partition("\n")[0]
     separator = ";" if ";" in first and "," not in first else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         columns = [one.strip().lower() for one in next(reader, [])]
+        missing = [f'"{one}"' for one in required if one not in columns]
+        if columns and missing:
+            raise BadCsv(f"The first line must name the columns; {' and '.join(missing)} missing.")
         for row in reader:
             if any(cell.strip() for cell in row):
                 cells = (_without_quote(cell.strip()) for cell in row)

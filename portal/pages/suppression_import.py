@@ -19,6 +19,7 @@ __all__ = ["IMPORT_PAGES"]
 _AT_ONCE = 1000
 _MAX_PROBLEMS = 20
 _NOTHING = "Choose a file, or enter rows. The first line names the columns: channel,address,reason"
+_REQUIRED = ("channel", "address")
 _DEFAULT_REASON = "imported"
 _SUPPRESSIONS = Section("Suppressions", "/suppressions")
 
@@ -84,7 +85,7 @@ def _parts(form: Form) -> list[_Part]:
     parts: list[_Part] = []
     problems: list[str] = []
     try:
-        for line, row in csv_rows(form.text("csv")):
+        for line, row in csv_rows(form.text("csv"), _REQUIRED):
             channel, address = row.get("channel", ""), row.get("address", "")
             if not channel or not address:
                 missing = "channel" if not channel else "address"

@@ -44,7 +44,9 @@ async def prepare_demo(settings: Settings, data: Path) -> str:
         if not await campaigns.list_campaigns(pool, project_id, limit=1):
             # Only at the first start: later changes to the demo's campaigns are kept.
             await apply_campaign_file(admin, demo.CAMPAIGNS, build_providers(settings))
-        await keys.create_key(pool, secret, project_id=project_id, name="demo", scopes=_SCOPES)
+        await keys.create_key(
+            pool, secret, project_id=project_id, name="demo", scopes=_SCOPES, created_by="clarion up --demo"
+        )
         if not _kept(data / DEMO_ADMIN_KEY_FILE):
             _keep(data / DEMO_ADMIN_KEY_FILE, await _create_admin_key(admin))
     return secret

@@ -80,3 +80,8 @@ def test_rows_have_their_lines() -> None:
 def test_what_is_not_csv_is_named(text: str) -> None:
     with pytest.raises(BadCsv, match="is not CSV"):
         list(csv_rows(text))
+
+
+def test_missing_columns_are_one_error() -> None:
+    with pytest.raises(BadCsv, match=r'first line must name the columns; "channel" missing\.'):
+        list(csv_rows("address,reason\na@test.com,bounced\nb@test.com,bounced\n", ("channel", "address")))

@@ -22,5 +22,6 @@ async def test_the_demos_admin_key_signs_in_and_is_kept(
     for name in ("demo-key", "demo-admin-key"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     assert (await stranger.sign_in(key)).headers["location"] == "/portal/"
+    assert "clarion up --demo" in (await stranger.get("/keys")).text
     assert await prepare_demo(settings, tmp_path) == secret
     assert (tmp_path / "demo-admin-key").read_text().strip() == key

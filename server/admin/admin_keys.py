@@ -26,7 +26,7 @@ from .call import AdminCall
 from .change import changing
 from .errors import AdminKeyNotFound, RoleMissing
 from .grants import grant_messages, manages, only_project
-from .paging import page_start, page_token, place_of
+from .paging import Place, page_start, page_token
 
 __all__ = ["AdminKeyServicer"]
 
@@ -50,16 +50,14 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         """Return a page of the admin keys that the caller may manage."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, Place)
         async with reached():
             names = await project_names(self._pool)
-            found = await store.list_keys(
-                self._pool, call.visible, after=place_of(start) if start else None, limit=size + 1
-            )
+            found = await store.list_keys(self._pool, call.visible, after=start, limit=size + 1)
         last = found[size - 1] if len(found) > size else None
         return pb.ListAdminKeysResponse(
             admin_keys=[_key(one, names) for one in found[:size]],
-            next_page_token=page_token(request, [last.created_at.isoformat(), str(last.id)]) if last else "",
+            next_page_token=page_token(request, Place(last.created_at, last.id)) if last else "",
         )
 
     async def GetAdminKey(  # noqa: N802 - gRPC's name

@@ -23,7 +23,7 @@ from .change import Change, changing
 from .errors import WrongState
 from .masks import fields_to_change
 from .moments import overlap_in
-from .paging import etag_of, page_start, page_token, place_of, require_etag
+from .paging import Place, etag_of, page_start, page_token, require_etag
 
 __all__ = ["ApiKeyServicer"]
 
@@ -49,7 +49,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         """Return a page of keys."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, Place)
         async with reached():
             wanted = await call.scope(self._pool, request.project)
             state = KeyState(request.key_state) if request.key_state else None
@@ -58,12 +58,12 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 wanted,
                 state,
                 test=request.kind == _TEST if request.kind else None,
-                before=place_of(start) if start else None,
+                before=start,
                 limit=size + 1,
             )
             messages = await self._messages(found[:size])
         last = found[size - 1] if len(found) > size else None
-        token = page_token(request, [last.created_at.isoformat(), str(last.id)]) if last else ""
+        token = page_token(request, Place(last.created_at, last.id)) if last else ""
         return pb.ListApiKeysResponse(api_keys=messages, next_page_token=token)
 
     async def GetApiKey(  # noqa: N802 - gRPC's name

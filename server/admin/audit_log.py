@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import NamedTuple
 
 from clarion.admin.v1 import audit_pb2 as pb
 from clarion.admin.v1 import audit_pb2_grpc
@@ -19,6 +19,13 @@ from .paging import page_start, page_token
 __all__ = ["AuditServicer"]
 
 _DEFAULT_PAGE = 100
+
+
+class _Last(NamedTuple):
+    """The sort key of the last event of a page."""
+
+    occurred_at: dt.datetime
+    event_id: int
 
 
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
@@ -37,7 +44,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         """Return a page of changes, newest first."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, _Last)
         async with reached():
             projects = await call.scope(self._pool, request.project)
             wanted = store.AuditFilter(
@@ -48,18 +55,10 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
                 since=moment_in(request, "since") if request.HasField("since") else None,
                 until=moment_in(request, "before") if request.HasField("before") else None,
             )
-            found = await store.list_events(self._pool, wanted, size + 1, _last(start) if start else None)
+            found = await store.list_events(self._pool, wanted, size + 1, start)
         page = found[:size]
-        token = (
-            page_token(request, [page[-1].occurred_at.isoformat(), page[-1].id]) if len(found) > size else ""
-        )
+        token = page_token(request, _Last(page[-1].occurred_at, page[-1].id)) if len(found) > size else ""
         return pb.ListAuditEventsResponse(audit_events=map(_message, page), next_page_token=token)
-
-
-def _last(start: Any) -> tuple[dt.datetime, int]:
-    """Return time and ID of the last event of the previous page."""
-    occurred_at, event_id = start  # the token's digest vouches for their form
-    return dt.datetime.fromisoformat(occurred_at), event_id
 
 
 def _message(one: store.AuditEvent) -> pb.AuditEvent:

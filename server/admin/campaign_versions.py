@@ -55,12 +55,11 @@ class CampaignVersions(CampaignChanges):
         """Return a page of a campaign's versions."""
         require_valid(request)
         size = request.page_size or _DEFAULT_VERSIONS
-        start = page_start(request)
+        start = page_start(request, int)
         async with reached():
             project, campaign = await find(self.pool, call, request)
-            before = int(str(start)) if start else None
             found = await store.list_versions(
-                self.pool, project.id, campaign.id, before=before, limit=size + 1
+                self.pool, project.id, campaign.id, before=start, limit=size + 1
             )
         token = page_token(request, found[size - 1].campaign.revision) if len(found) > size else ""
         versions = map(_message, found[:size])

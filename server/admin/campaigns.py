@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from clarion.admin.v1 import campaign_pb2 as pb
 from clarion.admin.v1 import campaign_pb2_grpc
@@ -40,6 +40,13 @@ __all__ = ["CampaignServicer"]
 _DEFAULT_PAGE = 100
 
 
+class _Last(NamedTuple):
+    """The sort key of the last campaign of a page."""
+
+    project_id: int
+    campaign_id: int
+
+
 class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServicer):
     """Manages campaigns.
 
@@ -57,7 +64,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
         """Return a page of campaigns."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start: Any = page_start(request)
+        start = page_start(request, _Last)
         async with reached():
             wanted = await call.scope(self.pool, request.project)
             found = await store.list_page(
@@ -67,12 +74,12 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
                 campaign_id=campaign_id_in(request),
                 channel=channel_named(request.campaign_channel, "campaign_channel"),
                 name=request.name or None,
-                after=(int(start[0]), int(start[1])) if start else (0, 0),
+                after=start or (0, 0),
                 limit=size + 1,
             )
             names = await project_names(self.pool)
         last = found[size - 1] if len(found) > size else None
-        token = page_token(request, [last.project_id, last.id]) if last else ""
+        token = page_token(request, _Last(last.project_id, last.id)) if last else ""
         page = [campaign_message(one, names[one.project_id]) for one in found[:size]]
         return pb.ListCampaignsResponse(campaigns=page, next_page_token=token)
 

@@ -52,7 +52,7 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
     ) -> pb.ListDeliveriesResponse:
         """Return a page of deliveries."""
         require_valid(request)
-        start = page_start(request)
+        start = page_start(request, uuid.UUID)
         state = _state(request.state)
         async with reached():
             wanted = await admin_filter(self._pool, call, request)
@@ -60,13 +60,13 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                 self._pool,
                 wanted,
                 state=state,
-                after=uuid.UUID(str(start)) if start else None,
+                after=start,
                 limit=request.page_size or _DEFAULT_PAGE,
             )
         last = page.next_after
         return pb.ListDeliveriesResponse(
             deliveries=map(_summary, page.rows),
-            next_page_token=page_token(request, str(last)) if last else "",
+            next_page_token=page_token(request, last) if last else "",
             searched_back_to=timestamp(_time_of(last)) if last else None,
         )
 

@@ -53,14 +53,12 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         """Return a page of operations."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, uuid.UUID)
         async with reached():
-            found = await store.list_operations(
-                self._pool, call.visible, after=uuid.UUID(str(start)) if start else None, limit=size + 1
-            )
+            found = await store.list_operations(self._pool, call.visible, after=start, limit=size + 1)
         return pb.ListOperationsResponse(
             operations=map(operation_message, found[:size]),
-            next_page_token=page_token(request, str(found[size - 1].id)) if len(found) > size else "",
+            next_page_token=page_token(request, found[size - 1].id) if len(found) > size else "",
         )
 
     async def GetOperation(  # noqa: N802 - gRPC's name

@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from google.protobuf.message import Message
@@ -15,7 +15,9 @@ from google.protobuf.message import Message
 from ..errors import InvalidRequest, Violation
 from .errors import EtagMismatch
 
-__all__ = ["etag_of", "page_start", "page_token", "place_of", "require_etag"]
+__all__ = ["Place", "etag_of", "page_start", "page_token", "require_etag"]
+
+StartT = TypeVar("StartT")
 
 _DIGEST = 8  # bytes; it detects mistakes, not attacks, so 64 bits are enough
 _NOT_QUERY = ("page_size", "page_token")
@@ -24,6 +26,15 @@ _INVALID_TOKEN = Violation(
     "is damaged or from another query; repeat the parameters of the previous page, or omit page_token",
     "INVALID_FORMAT",
 )
+_INT64 = 2**63
+_YEARS = range(1970, 9999)
+
+
+class Place(NamedTuple):
+    """The sort key of a row in lists by time."""
+
+    moment: dt.datetime
+    row_id: uuid.UUID
 
 
 def page_token(request: Message, last: object) -> str:
@@ -31,14 +42,20 @@ def page_token(request: Message, last: object) -> str:
 
     Args:
         request: The request, whose fields except page_size and page_token must be the same on all pages.
-        last: The sort key of the last row of this page: text, numbers, or a list of them.
+        last: The sort key of the last row of this page, of the kind that `page_start` gets.
     """
     key = msgspec.json.encode(last)
     return base64.urlsafe_b64encode(_digest(request, key) + key).rstrip(b"=").decode()
 
 
-def page_start(request: Message) -> object | None:
+def page_start(request: Message, kind: type[StartT]) -> StartT | None:
     """Return the sort key after which the requested page starts, or None for the first page.
+
+    Anyone can compute the digest of a token, so its key is checked, too.
+
+    Args:
+        request: The request.
+        kind: The type of the list's sort keys.
 
     Raises:
         InvalidRequest: The token is damaged, or belongs to another query.
@@ -49,17 +66,12 @@ def page_start(request: Message) -> object | None:
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         if raw[:_DIGEST] == _digest(request, raw[_DIGEST:]):
-            start: object = msgspec.json.decode(raw[_DIGEST:])
-            return start
-    except (ValueError, msgspec.DecodeError):
+            start = msgspec.json.decode(raw[_DIGEST:], type=kind)
+            if _is_storable(start):
+                return start
+    except (ValueError, msgspec.DecodeError, RecursionError):
         pass
     raise InvalidRequest([_INVALID_TOKEN])
-
-
-def place_of(start: Any) -> tuple[dt.datetime, uuid.UUID]:
-    """Return the time and the ID in a sort key from `page_start`; the digest of its token vouches for it."""
-    moment, row_id = start
-    return dt.datetime.fromisoformat(moment), uuid.UUID(row_id)
 
 
 def etag_of(values: Mapping[str, object]) -> str:
@@ -84,3 +96,17 @@ def _digest(request: Message, key: bytes) -> bytes:
     for name in _NOT_QUERY:
         query.ClearField(name)
     return hashlib.sha256(key + query.SerializeToString(deterministic=True)).digest()[:_DIGEST]
+
+
+def _is_storable(value: object) -> bool:
+    """Return whether PostgreSQL accepts the values as parameters."""
+    match value:
+        case int():
+            return 0 <= value < _INT64
+        case str():
+            return "\0" not in value
+        case dt.datetime():
+            return value.tzinfo is not None and value.year in _YEARS
+        case tuple():
+            return all(map(_is_storable, value))
+    return isinstance(value, uuid.UUID)

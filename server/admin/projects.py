@@ -43,9 +43,9 @@ class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
         """Return a page of the projects that the caller may see."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        after = page_start(request)
+        after = page_start(request, str)
         async with reached():
-            found = await store.list_page(self._pool, call.visible, after=str(after or ""), limit=size + 1)
+            found = await store.list_page(self._pool, call.visible, after=after or "", limit=size + 1)
         token = page_token(request, found[size - 1].name) if len(found) > size else ""
         return pb.ListProjectsResponse(projects=map(_message, found[:size]), next_page_token=token)
 

@@ -21,7 +21,7 @@ from .change import changing
 from .errors import RoleMissing, SessionNotFound
 from .grants import grant_messages, grant_words, only_project
 from .oidc.sign_in import SignIn, token_hash
-from .paging import page_start, page_token, place_of
+from .paging import Place, page_start, page_token
 
 __all__ = ["SessionServicer"]
 
@@ -132,16 +132,14 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
         """Return a page of the current sessions that the caller may end."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, Place)
         async with reached():
             names = await project_names(self._pool)
-            found = await store.list_sessions(
-                self._pool, call.visible, after=place_of(start) if start else None, limit=size + 1
-            )
+            found = await store.list_sessions(self._pool, call.visible, after=start, limit=size + 1)
         last = found[size - 1] if len(found) > size else None
         return pb.ListSessionsResponse(
             sessions=[_session(one, names) for one in found[:size]],
-            next_page_token=page_token(request, [last.created_at.isoformat(), str(last.id)]) if last else "",
+            next_page_token=page_token(request, Place(last.created_at, last.id)) if last else "",
         )
 
     async def GetSession(  # noqa: N802 - gRPC's name

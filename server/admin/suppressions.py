@@ -53,16 +53,14 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         """Return a page of suppressions."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request)
+        start = page_start(request, store.Position)
         async with reached():
             wanted = await self._filter(call, request)
-            page = await store.list_suppressions(
-                self._pool, wanted, size, _position(start) if start else None
-            )
+            page = await store.list_suppressions(self._pool, wanted, size, start)
         end = page.end
         return pb.ListSuppressionsResponse(
             suppressions=map(_message, page.rows),
-            next_page_token=page_token(request, [end.created_at.isoformat(), *end[1:]]) if end else "",
+            next_page_token=page_token(request, end) if end else "",
             searched_back_to=timestamp(end.created_at) if end else None,
         )
 
@@ -201,13 +199,6 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     if violations:
         raise InvalidRequest(violations)
     return channel, stored
-
-
-def _position(key: object) -> store.Position:
-    """Return the place after which a page starts."""
-    sort_key: Any = key  # the token's digest vouches for its form
-    created_at, *others = sort_key
-    return store.Position(dt.datetime.fromisoformat(created_at), *others)
 
 
 def _message(one: store.Suppression) -> pb.Suppression:

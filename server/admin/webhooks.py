@@ -50,7 +50,7 @@ class WebhookServicer(WebhookMessages, webhook_pb2_grpc.WebhookServiceServicer):
         """Return a page of endpoints."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        skip = int(str(page_start(request) or 0))
+        skip = page_start(request, int) or 0
         async with reached():
             wanted = await call.scope(self._pool, request.project)
             found = await store.list_endpoints(self._pool, wanted)

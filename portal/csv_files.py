@@ -19,8 +19,8 @@ EXPORT = "/export/"
 ROWS_OF_A_PAGE = 250
 """Rows that a download requests at once: for 1,000, a server accepted no trigger for 10 ms."""
 _QUOTE = "'"
-_FORMULA = re.compile(r"[=@-]|\+(?![0-9]+$)")
-"""What spreadsheets take for a formula (OWASP: CSV injection); telephone numbers are none."""
+_FORMULA = re.compile(r"[=@\-\uff1d\uff20\uff0d\uff0b]|\+(?![0-9]+$)")
+"""What spreadsheets take for a formula, also in full width (OWASP: CSV injection). Phone numbers are not."""
 
 
 class BadCsv(Exception):

@@ -86,14 +86,13 @@ class Form:
         value = self._start.get(name, "") if self._data is None else self._data.get(name, "")
         value = self._put.get(name, value)
         text = "" if isinstance(value, UploadFile) else str(value)
-        # Some encodings that a sender may name decode to what UTF-8 cannot express.
-        return text.replace("\r\n", "\n").encode(errors="replace").decode()
+        return _encodable(text.replace("\r\n", "\n"))
 
     def all(self, name: str) -> list[str]:
         """Return the texts of all fields with a name, such as checkboxes."""
         if self._data is None:
             return [str(one) for one in self._start.get(name, ())]
-        return [one for one in self._data.getlist(name) if isinstance(one, str)]
+        return [_encodable(one) for one in self._data.getlist(name) if isinstance(one, str)]
 
     def file(self, name: str) -> UploadFile | None:
         """Return an uploaded file, or None if none was chosen."""
@@ -188,9 +187,14 @@ def kept_fields(kept: str) -> list[tuple[str, str]]:
     """Return the fields that `Form.kept` encoded."""
     try:
         fields = json.loads(kept)
-        return [(str(name), str(text)) for name, text in fields if name not in _OWN]
+        return [(_encodable(str(name)), _encodable(str(text))) for name, text in fields if name not in _OWN]
     except (ValueError, TypeError, RecursionError):
         return []
+
+
+def _encodable(text: str) -> str:
+    """Return a text without lone surrogates, to which some encodings that a sender may name decode."""
+    return text.encode(errors="replace").decode()
 
 
 async def read_form(request: Request, *, is_stranger: bool) -> Form:

@@ -9,8 +9,8 @@ from ..domain.wording import printable
 __all__ = ["cell", "without_quote"]
 
 _QUOTE = "'"
-_FORMULA = re.compile(r"[=@-]|\+(?![0-9]+$)")
-"""What spreadsheets take for a formula (OWASP: CSV injection); telephone numbers are none."""
+_FORMULA = re.compile(r"[=@\-\uff1d\uff20\uff0d\uff0b]|\+(?![0-9]+$)")
+"""What spreadsheets take for a formula, also in full width (OWASP: CSV injection). Phone numbers are not."""
 
 
 def cell(text: str) -> str:

@@ -85,3 +85,9 @@ def test_what_is_not_csv_is_named(text: str) -> None:
 def test_missing_columns_are_one_error() -> None:
     with pytest.raises(BadCsv, match=r'first line must name the columns; "channel" missing\.'):
         list(csv_rows("address,reason\na@test.com,bounced\nb@test.com,bounced\n", ("channel", "address")))
+
+
+@pytest.mark.parametrize("cell", ["\uff1d1+1", "\uff20a", "\uff0d1", "\uff0b1"])
+async def test_signs_of_full_width_begin_formulas(cell: str) -> None:
+    assert cell_of(cell) == f"'{cell}"
+    assert f"\n'{cell}\n" in await lines([[cell]])

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import FormData
 
 from portal.errors import ApiError, Violation
-from portal.forms import Form
+from portal.forms import Form, kept_fields
 from portal.numbers import whole_number
 from portal.security import Protected
 
@@ -79,3 +79,7 @@ async def test_a_fault_after_its_page_keeps_the_connection() -> None:
     more = True
     with pytest.raises(ZeroDivisionError):
         await Protected(faulty)({"type": "http"}, receive, send)
+
+
+def test_kept_fields_can_be_written_into_pages() -> None:
+    assert kept_fields('[["name", "a\\ud800"]]') == [("name", "a?")]

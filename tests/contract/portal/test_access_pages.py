@@ -66,3 +66,9 @@ async def test_the_command_line_lists_and_ends_sessions(admin: Visitor, stack: S
     code, _, err = await stack.run("operators", "sessions", "end", session["session_id"])
     assert code != 0
     assert "session" in err
+
+
+async def test_an_invalid_address_is_explained_once(admin: Visitor) -> None:
+    answer = await admin.get("/deliveries/abc")
+    assert answer.status_code == 422
+    assert answer.text.count("must be a valid UUID") == 1

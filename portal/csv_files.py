@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing
+from typing import Any, TypeAlias
 
 from starlette.responses import Response
 
 from .streamed import Streamed
 
-__all__ = ["EXPORT", "ROWS_OF_A_PAGE", "BadCsv", "csv_download", "csv_rows"]
+__all__ = ["EXPORT", "ROWS_OF_A_PAGE", "BadCsv", "Rows", "csv_download", "csv_rows", "list_pages"]
+
+Rows: TypeAlias = Callable[[Any], Iterable[Sequence[str]]]
+"""Returns the lines of a response."""
 
 EXPORT = "/export/"
 """Paths of downloads begin with this; the gateway gives them no time limit (gateway/config/portal.py)."""
@@ -48,6 +52,30 @@ def csv_download(
 
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Streamed(text(), "text/csv; charset=utf-8", headers)
+
+
+async def list_pages(
+    call: Callable[[Any], Awaitable[Any]],
+    request: Any,
+    page: Any,
+    rows: Rows,
+    share: AbstractContextManager[None],
+) -> AsyncGenerator[Iterable[Sequence[str]], None]:
+    """Yield the lines of a list, page by page.
+
+    Args:
+        call: Calls the API.
+        request: Requests the list.
+        page: The response with the first page.
+        rows: Returns the lines of a response.
+        share: Entered while the list is read.
+    """
+    with share:
+        yield rows(page)
+        while page.next_page_token:
+            request.page_token = page.next_page_token
+            page = await call(request)
+            yield rows(page)
 
 
 def csv_rows(text: str, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:

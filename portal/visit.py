@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from clarion.admin.v1 import operator_pb2, project_pb2
 
 from .api import AdminApi, Caller, is_write, required_role
-from .csv_files import csv_download
+from .csv_files import ROWS_OF_A_PAGE, Rows, csv_download, list_pages
 from .errors import NotAllowed, ReadOnly
 from .followed import Viewer
 from .forms import Form
@@ -243,24 +242,18 @@ class Visit:
         tail = events(Viewer(self.portal.followed, key, load, self._owner), check)
         return Streamed(tail, "text/event-stream", LIVE_HEADERS)
 
-    def download(
-        self, name: str, columns: Sequence[str], pages: AsyncGenerator[Iterable[Sequence[str]], None]
-    ) -> Response:
-        """Return a file of comma-separated values, whose path must begin with `/export/`; see `csv_download`.
+    async def download(self, name: str, columns: Sequence[str], request: Any, rows: Rows) -> Response:
+        """Return a whole list as CSV, whose path must begin with `/export/`; see `csv_download`.
 
         Raises:
             TooManyStreams: The person has too many downloads and live tails.
         """
         streams, owner = self.portal.streams, self._owner
+        request.page_size = ROWS_OF_A_PAGE
+        first = await self.call(request)
         streams.require(owner)  # for a page that says so, because the download begins later
-
-        async def counted() -> AsyncGenerator[Iterable[Sequence[str]], None]:
-            with streams.taken(owner):
-                async with aclosing(pages):
-                    async for page in pages:
-                        yield page
-
-        return csv_download(name, columns, counted())
+        pages = list_pages(self.call, request, first, rows, streams.taken(owner))
+        return csv_download(name, columns, pages)
 
     @property
     def _owner(self) -> Owner:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.responses import Response
 
 from clarion.admin.v1 import audit_pb2 as pb
 
 from ..changes import field_changes
-from ..csv_files import EXPORT, ROWS_OF_A_PAGE
+from ..csv_files import EXPORT
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment
 from ..visit import Page, Section, Visit
@@ -47,10 +47,8 @@ async def export_events(visit: Visit) -> Response:
     request = _filtered(visit)
     if request is None:
         raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
-    request.page_size = ROWS_OF_A_PAGE
-    first: pb.ListAuditEventsResponse = await visit.call(request)
     columns = [field.name for field in pb.AuditEvent.DESCRIPTOR.fields]
-    return visit.download("audit.csv", columns, _pages(visit, request, first))
+    return await visit.download("audit.csv", columns, request, _rows)
 
 
 PAGES = (
@@ -59,14 +57,8 @@ PAGES = (
 )
 
 
-async def _pages(
-    visit: Visit, request: pb.ListAuditEventsRequest, page: pb.ListAuditEventsResponse
-) -> AsyncGenerator[Iterable[Sequence[str]], None]:
-    yield map(_row, page.audit_events)
-    while page.next_page_token:
-        request.page_token = page.next_page_token
-        page = await visit.call(request)
-        yield map(_row, page.audit_events)
+def _rows(page: pb.ListAuditEventsResponse) -> Iterable[Sequence[str]]:
+    return map(_row, page.audit_events)
 
 
 def _row(one: pb.AuditEvent) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..bulk import until_done
-from ..csv_files import EXPORT, ROWS_OF_A_PAGE
+from ..csv_files import EXPORT
 from ..errors import ApiError
 from ..moments import NOT_A_TIME, parse_moment, read_moment
 from ..numbers import whole_number
@@ -133,19 +133,11 @@ async def export_suppressions(visit: Visit) -> Response:
     request = _filtered(visit, pb.ListSuppressionsRequest)
     if request is None:
         raise ApiError("INVALID_REQUEST", visit.form.problem, status=422)
-    request.page_size = ROWS_OF_A_PAGE
-    first: pb.ListSuppressionsResponse = await visit.call(request)
-    return visit.download("suppressions.csv", _COLUMNS, _pages(visit, request, first))
+    return await visit.download("suppressions.csv", _COLUMNS, request, _rows)
 
 
-async def _pages(
-    visit: Visit, request: pb.ListSuppressionsRequest, page: pb.ListSuppressionsResponse
-) -> AsyncGenerator[Iterable[Sequence[str]], None]:
-    yield map(_row, page.suppressions)
-    while page.next_page_token:
-        request.page_token = page.next_page_token
-        page = await visit.call(request)
-        yield map(_row, page.suppressions)
+def _rows(page: pb.ListSuppressionsResponse) -> Iterable[Sequence[str]]:
+    return map(_row, page.suppressions)
 
 
 PAGES = (

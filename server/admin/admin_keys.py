@@ -26,7 +26,7 @@ from .call import AdminCall
 from .change import changing
 from .errors import AdminKeyNotFound, RoleMissing
 from .grants import grant_messages, manages, only_project
-from .paging import Place, page_start, page_token
+from .paging import Place, page_of, page_start
 
 __all__ = ["AdminKeyServicer"]
 
@@ -54,11 +54,8 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         async with reached():
             names = await project_names(self._pool)
             found = await store.list_keys(self._pool, call.visible, after=start, limit=size + 1)
-        last = found[size - 1] if len(found) > size else None
-        return pb.ListAdminKeysResponse(
-            admin_keys=[_key(one, names) for one in found[:size]],
-            next_page_token=page_token(request, Place(last.created_at, last.id)) if last else "",
-        )
+        page, token = page_of(request, found, size, lambda one: Place(one.created_at, one.id))
+        return pb.ListAdminKeysResponse(admin_keys=[_key(one, names) for one in page], next_page_token=token)
 
     async def GetAdminKey(  # noqa: N802 - gRPC's name
         self, request: pb.GetAdminKeyRequest, call: AdminCall

@@ -23,7 +23,7 @@ from .change import Change, changing
 from .errors import WrongState
 from .masks import fields_to_change
 from .moments import overlap_in
-from .paging import Place, etag_of, page_start, page_token, require_etag
+from .paging import Place, etag_of, page_of, page_start, require_etag
 
 __all__ = ["ApiKeyServicer"]
 
@@ -61,9 +61,8 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 before=start,
                 limit=size + 1,
             )
-            messages = await self._messages(found[:size])
-        last = found[size - 1] if len(found) > size else None
-        token = page_token(request, Place(last.created_at, last.id)) if last else ""
+            page, token = page_of(request, found, size, lambda one: Place(one.created_at, one.id))
+            messages = await self._messages(page)
         return pb.ListApiKeysResponse(api_keys=messages, next_page_token=token)
 
     async def GetApiKey(  # noqa: N802 - gRPC's name

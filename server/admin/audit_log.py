@@ -14,7 +14,7 @@ from ..store.admin import audit as store
 from ..store.pool import Pool, reached
 from .call import AdminCall
 from .moments import moment_in
-from .paging import page_start, page_token
+from .paging import page_of, page_start
 
 __all__ = ["AuditServicer"]
 
@@ -56,8 +56,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
                 until=moment_in(request, "before") if request.HasField("before") else None,
             )
             found = await store.list_events(self._pool, wanted, size + 1, start)
-        page = found[:size]
-        token = page_token(request, _Last(page[-1].occurred_at, page[-1].id)) if len(found) > size else ""
+        page, token = page_of(request, found, size, lambda one: _Last(one.occurred_at, one.id))
         return pb.ListAuditEventsResponse(audit_events=map(_message, page), next_page_token=token)
 
 

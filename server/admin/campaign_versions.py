@@ -17,7 +17,7 @@ from .campaign_content import content_message, with_content_of
 from .campaign_diff import compared
 from .change import Change
 from .errors import DraftNotFound, VersionNotFound
-from .paging import page_start, page_token
+from .paging import page_of, page_start
 from .template_thread import TemplateThread
 
 __all__ = ["CampaignVersions"]
@@ -61,9 +61,8 @@ class CampaignVersions(CampaignChanges):
             found = await store.list_versions(
                 self.pool, project.id, campaign.id, before=start, limit=size + 1
             )
-        token = page_token(request, found[size - 1].campaign.revision) if len(found) > size else ""
-        versions = map(_message, found[:size])
-        return pb.ListCampaignVersionsResponse(campaign_versions=versions, next_page_token=token)
+        page, token = page_of(request, found, size, lambda one: one.campaign.revision)
+        return pb.ListCampaignVersionsResponse(campaign_versions=map(_message, page), next_page_token=token)
 
     async def GetCampaignVersion(  # noqa: N802 - gRPC's name
         self, request: pb.GetCampaignVersionRequest, call: AdminCall

@@ -31,7 +31,7 @@ from .campaign_versions import CampaignVersions
 from .change import Change, changing
 from .delivery_filters import campaign_id_in
 from .errors import ResourceExists
-from .paging import page_start, page_token
+from .paging import page_of, page_start
 from .previews import Previews
 from .recipients import channel_named
 
@@ -78,10 +78,9 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
                 limit=size + 1,
             )
             names = await project_names(self.pool)
-        last = found[size - 1] if len(found) > size else None
-        token = page_token(request, _Last(last.project_id, last.id)) if last else ""
-        page = [campaign_message(one, names[one.project_id]) for one in found[:size]]
-        return pb.ListCampaignsResponse(campaigns=page, next_page_token=token)
+        page, token = page_of(request, found, size, lambda one: _Last(one.project_id, one.id))
+        messages = [campaign_message(one, names[one.project_id]) for one in page]
+        return pb.ListCampaignsResponse(campaigns=messages, next_page_token=token)
 
     async def GetCampaign(  # noqa: N802 - gRPC's name
         self, request: pb.GetCampaignRequest, call: AdminCall

@@ -24,7 +24,7 @@ from .call import AdminCall
 from .change import Change, changing, replicated_transaction
 from .delivery_filters import shown_filter
 from .errors import OperationNotFound, RoleMissing, WrongState
-from .paging import page_start, page_token
+from .paging import page_of, page_start
 
 __all__ = ["OperationServicer", "operation_message", "project_of", "require_few_running", "run_operations"]
 
@@ -56,10 +56,8 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         start = page_start(request, uuid.UUID)
         async with reached():
             found = await store.list_operations(self._pool, call.visible, after=start, limit=size + 1)
-        return pb.ListOperationsResponse(
-            operations=map(operation_message, found[:size]),
-            next_page_token=page_token(request, found[size - 1].id) if len(found) > size else "",
-        )
+        page, token = page_of(request, found, size, lambda one: one.id)
+        return pb.ListOperationsResponse(operations=map(operation_message, page), next_page_token=token)
 
     async def GetOperation(  # noqa: N802 - gRPC's name
         self, request: pb.GetOperationRequest, call: AdminCall

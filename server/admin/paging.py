@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -15,8 +15,9 @@ from google.protobuf.message import Message
 from ..errors import InvalidRequest, Violation
 from .errors import EtagMismatch
 
-__all__ = ["Place", "etag_of", "page_start", "page_token", "require_etag"]
+__all__ = ["Place", "etag_of", "page_of", "page_start", "page_token", "require_etag"]
 
+RowT = TypeVar("RowT")
 StartT = TypeVar("StartT")
 
 _DIGEST = 8  # bytes; it detects mistakes, not attacks, so 64 bits are enough
@@ -46,6 +47,21 @@ def page_token(request: Message, last: object) -> str:
     """
     key = msgspec.json.encode(last)
     return base64.urlsafe_b64encode(_digest(request, key) + key).rstrip(b"=").decode()
+
+
+def page_of(
+    request: Message, found: Sequence[RowT], size: int, key: Callable[[RowT], object]
+) -> tuple[Sequence[RowT], str]:
+    """Return the rows of a page, and the token of the next one; empty on the last page.
+
+    Args:
+        request: The request.
+        found: The rows from the start of the page: one more than `size` if there is a next page.
+        size: The maximum number of rows of a page.
+        key: Returns the sort key of a row.
+    """
+    page = found[:size]
+    return page, page_token(request, key(page[-1])) if len(found) > size else ""
 
 
 def page_start(request: Message, kind: type[StartT]) -> StartT | None:

@@ -19,7 +19,7 @@ from .call import AdminCall
 from .change import Change, changing
 from .errors import ResourceExists
 from .masks import fields_to_change
-from .paging import etag_of, page_start, page_token, require_etag
+from .paging import etag_of, page_of, page_start, require_etag
 
 __all__ = ["ProjectServicer"]
 
@@ -46,8 +46,8 @@ class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
         after = page_start(request, str)
         async with reached():
             found = await store.list_page(self._pool, call.visible, after=after or "", limit=size + 1)
-        token = page_token(request, found[size - 1].name) if len(found) > size else ""
-        return pb.ListProjectsResponse(projects=map(_message, found[:size]), next_page_token=token)
+        page, token = page_of(request, found, size, lambda one: one.name)
+        return pb.ListProjectsResponse(projects=map(_message, page), next_page_token=token)
 
     async def GetProject(  # noqa: N802 - gRPC's name
         self, request: pb.GetProjectRequest, call: AdminCall

@@ -17,13 +17,13 @@ from ..store.admin import operators as store
 from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
 from .call import AdminCall
-from .change import changing
+from .change import Change, changing
 from .errors import RoleMissing, SessionNotFound
 from .grants import grant_messages, grant_words, only_project
 from .oidc.sign_in import SignIn, token_hash
-from .paging import Place, page_start, page_token
+from .paging import Place, page_of, page_start
 
-__all__ = ["SessionServicer"]
+__all__ = ["SessionServicer", "record_session"]
 
 _DEFAULT_PAGE = 50
 
@@ -75,8 +75,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             )
             assert session is not None  # noqa: S101 - only a used ID token prevents one
             names = await project_names(change.connection)
-            project_id, resource = only_project(session.grants), f"session/{session.id}"
-            await change.record("session.create", resource, project_id=project_id)
+            await record_session(change, "session.create", session)
         return pb.CreateSessionResponse(session=_session(session, names), token=token)
 
     async def GetSignIn(  # noqa: N802 - gRPC's name
@@ -122,8 +121,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             if session is None:
                 raise CredentialsInvalid("The ID token cannot be used: it was used before. Sign in again.")
             after = {"name": name, "grants": grant_words(grants, names), "subject": identity.subject}
-            project_id, resource = only_project(grants), f"session/{session.id}"
-            await change.record("session.create", resource, project_id=project_id, after=after)
+            await record_session(change, "session.create", session, after=after)
         return pb.CreateSessionByOidcResponse(session=_session(session, names), token=token)
 
     async def ListSessions(  # noqa: N802 - gRPC's name
@@ -136,11 +134,8 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
         async with reached():
             names = await project_names(self._pool)
             found = await store.list_sessions(self._pool, call.visible, after=start, limit=size + 1)
-        last = found[size - 1] if len(found) > size else None
-        return pb.ListSessionsResponse(
-            sessions=[_session(one, names) for one in found[:size]],
-            next_page_token=page_token(request, Place(last.created_at, last.id)) if last else "",
-        )
+        page, token = page_of(request, found, size, lambda one: Place(one.created_at, one.id))
+        return pb.ListSessionsResponse(sessions=[_session(one, names) for one in page], next_page_token=token)
 
     async def GetSession(  # noqa: N802 - gRPC's name
         self, request: pb.GetSessionRequest, call: AdminCall
@@ -169,10 +164,23 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             if session is None:
                 raise SessionNotFound.of(request.session_id)
             if await store.revoke_session(change.connection, session.id):
-                project_id, resource = only_project(session.grants), f"session/{session.id}"
-                before = {"name": session.name}
-                await change.record("session.revoke", resource, project_id=project_id, before=before)
+                await record_session(change, "session.revoke", session, before={"name": session.name})
         return pb.RevokeSessionResponse()
+
+
+async def record_session(
+    change: Change, action: str, session: Session, **values: Mapping[str, object]
+) -> None:
+    """Record a change of a session in the project that it may use, if that is only one.
+
+    Args:
+        change: The transaction.
+        action: What was done.
+        session: The session.
+        values: Its values `before` or `after`; see `Change.record`.
+    """
+    project_id = only_project(session.grants)
+    await change.record(action, f"session/{session.id}", project_id=project_id, **values)
 
 
 def _session(session: Session, names: Mapping[int, str]) -> pb.Session:

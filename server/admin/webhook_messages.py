@@ -21,7 +21,7 @@ from ..store.pool import Pool, reached
 from .call import AdminCall
 from .change import changing
 from .moments import moment_in
-from .paging import Place, page_start, page_token
+from .paging import page_start, page_token
 from .webhook_endpoints import find_endpoint, require_active
 
 __all__ = ["WebhookMessages", "message_of"]
@@ -48,7 +48,7 @@ class WebhookMessages:
         """Return a page of messages with their attempts."""
         require_valid(request)
         size = request.page_size or _DEFAULT_PAGE
-        start = page_start(request, Place)
+        start = page_start(request, store.Position)
         endpoint_id = uuid.UUID(request.webhook_id) if request.webhook_id else None
         async with reached():
             page = await store.list_log(
@@ -56,7 +56,7 @@ class WebhookMessages:
                 endpoint_id,
                 failed=request.failed,
                 projects=call.visible,
-                after=store.Position(*start) if start else None,
+                after=start,
                 limit=size,
             )
             if endpoint_id and not page.rows and start is None:
@@ -66,7 +66,7 @@ class WebhookMessages:
             webhook_messages=[
                 message_of(list(group)) for _, group in groupby(page.rows, key=lambda row: row.message_id)
             ],
-            next_page_token=page_token(request, Place(*end)) if end else "",
+            next_page_token=page_token(request, end) if end else "",
             searched_back_to=timestamp(end.created_at) if end else None,
         )
 

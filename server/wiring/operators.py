@@ -7,9 +7,9 @@ from functools import partial
 
 from ..admin.call import AdminCall
 from ..admin.change import changing
-from ..admin.grants import only_project
 from ..admin.oidc.sign_in import SignIn
 from ..admin.services import Backend
+from ..admin.sessions import record_session
 from ..config import Settings
 from ..domain.operator import COMMAND_LINE, Actor, ActorKind, Role, Session, may_grant
 from ..store.admin import operators
@@ -46,9 +46,7 @@ async def end_lost_sessions(backend: Backend) -> None:
         call = AdminCall(_STARTING, Role.ADMIN, "server start", str(uuid.uuid4()))
         async with changing(backend.pool, call) as change:
             if await operators.revoke_session(change.connection, session.id):
-                resource, before = f"session/{session.id}", {"name": session.name}
-                project_id = only_project(session.grants)
-                await change.record("session.revoke", resource, project_id=project_id, before=before)
+                await record_session(change, "session.revoke", session, before={"name": session.name})
 
 
 async def _sessions(pool: Pool) -> list[Session]:

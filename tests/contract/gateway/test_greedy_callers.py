@@ -16,6 +16,7 @@ from tests.kit.until import until
 
 CONNECTIONS = 20
 IDLE_SECONDS = 2.0
+OVERFLOW = "listener[.].*[.]downstream_global_cx_overflow"
 HEAP_BYTES = 32 * 1024 * 1024
 
 
@@ -56,13 +57,13 @@ async def test_connection_above_the_limit_is_closed(narrow: ToyStack) -> None:
     async def closed() -> bool:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
         try:
-            return await said_to(narrow) == b""
+            return await said_to(narrow) == b"" and await counted(narrow, OVERFLOW) >= 1
         finally:
             for _, writer in held:
                 writer.close()
 
-    await until(closed, "one more connection is closed, before those that are held are idle for too long")
-    assert await counted(narrow, "listener[.].*[.]downstream_global_cx_overflow") >= 1
+    # On a busy machine, those that are held, or this one, may be closed first, because they are idle.
+    await until(closed, "one more connection is closed, because there are too many")
 
     async def served() -> bool:
         return (await said_to(narrow)).startswith(b"HTTP/1.1 200 ")

@@ -131,7 +131,7 @@ def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT
     else:
         return None
     error = scrub(error, plan.address) + (ARRIVED_EARLIER if claim.may_have_arrived else "")
-    return Finished(claim, _attempt(claim, outcome, now, 0.0, error))
+    return Finished(claim, _attempt(claim, outcome, now, 0.0, error, reached_provider=False))
 
 
 def cut_off(
@@ -183,7 +183,15 @@ def conclude(
         outcome, error = AttemptOutcome.IN_DOUBT, error + ARRIVED
     elif delay is None and claim.may_have_arrived:
         error += ARRIVED_EARLIER
-    attempt = _attempt(claim, outcome, started_at, duration, error + too_late, campaign_version=version)
+    attempt = _attempt(
+        claim,
+        outcome,
+        started_at,
+        duration,
+        error + too_late,
+        campaign_version=version,
+        reached_provider=result.reached_provider,
+    )
     return Finished(claim, attempt, delay, refusal, result.reply)
 
 
@@ -215,6 +223,7 @@ def _attempt(
     *,
     message_id: str = "",
     campaign_version: int | None = None,
+    reached_provider: bool = True,
 ) -> Attempt:
     return Attempt(
         claim.attempt,
@@ -225,4 +234,5 @@ def _attempt(
         message_id,
         error,
         campaign_version,
+        reached_provider,
     )

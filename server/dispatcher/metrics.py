@@ -86,9 +86,10 @@ def _seconds_of(channel: Channel, provider: str) -> Histogram:
 
 
 def attempted(channel: Channel, attempt: Attempt) -> None:
-    """Count an attempt."""
-    _attempts_of(channel, attempt.provider, attempt.outcome).inc()
-    _seconds_of(channel, attempt.provider).observe(attempt.duration)
+    """Count an attempt, without a provider if it ended before the provider was called."""
+    provider = attempt.provider if attempt.reached_provider else ""
+    _attempts_of(channel, provider, attempt.outcome).inc()
+    _seconds_of(channel, provider).observe(attempt.duration)
 
 
 def expired(count: int) -> None:

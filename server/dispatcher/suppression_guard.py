@@ -95,7 +95,8 @@ class SuppressionGuards:
         if not (refused and paused):
             return error
         reason = "the recipient is not suppressed, because the provider refuses too many"
-        return ProviderError(Verdict.NEVER, f"{reason}: {error}")
+        text = f"{reason}: {error}"
+        return ProviderError(Verdict.NEVER, text, reached_provider=error.reached_provider)
 
     def _record(self, provider: Provider, *, refused: bool) -> bool:
         """Record an answer, log a change, and return whether suppression is paused."""

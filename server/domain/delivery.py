@@ -160,6 +160,8 @@ class Attempt(msgspec.Struct, frozen=True):
     error: str = ""
     campaign_version: int | None = None
     """The version of the campaign that it used; None if there was nothing to render."""
+    reached_provider: bool = True
+    """False if it ended before the provider was called, so that it says nothing about the provider."""
 
 
 ClaimT = TypeVar("ClaimT", bound=Leased, default=Claim)

@@ -143,7 +143,12 @@ async def _update(pool: Pool, name: str, **changes: Any) -> Project:
 
 
 def ended(
-    claim: Claim, outcome: AttemptOutcome, *, retry_in: float | None = None, error: str = ""
+    claim: Claim,
+    outcome: AttemptOutcome,
+    *,
+    retry_in: float | None = None,
+    error: str = "",
+    reached_provider: bool = True,
 ) -> Finished:
     """Return the outcome of a claim's attempt."""
     attempt = Attempt(
@@ -155,6 +160,7 @@ def ended(
         provider_message_id="m-1" if outcome is AttemptOutcome.DELIVERED else "",
         error=error,
         campaign_version=1,
+        reached_provider=reached_provider,
     )
     return Finished(claim, attempt, retry_in)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from server.dispatcher import metrics
@@ -91,10 +92,12 @@ async def test_metrics_of_attempts_breakers_and_the_backlog() -> None:
     async with serving(listen):
         before = await figures(listen)
         metrics.attempted(Channel.PUSH, attempt)
+        metrics.attempted(Channel.PUSH, replace(attempt, outcome=AttemptOutcome.DEAD, reached_provider=False))
         metrics.expired(2)
         after = await figures(listen)
     reporting.cancel()
     assert after['clarion_attempts_total{channel="push",outcome="delivered",provider="figured"}'] == 1
+    assert after['clarion_attempts_total{channel="push",outcome="dead",provider=""}'] == 1
     buckets = [f'clarion_attempt_seconds_bucket{{channel="push",le="{le}",provider="figured"}}' for le in LES]
     assert [after[bucket] for bucket in buckets] == [0, 1]
     assert after["clarion_expired_total"] - before["clarion_expired_total"] == 2

@@ -19,6 +19,8 @@ POLICY = RetryPolicy(max_attempts=5, first_delay=2.0, factor=3.0, max_delay=30.0
 BUSY = SendResult(Verdict.PROVIDER_DOWN, "busy")
 NEVER = SendResult(Verdict.NEVER, "no")
 UNRENDERED = SendResult.of(RenderError("no"))
+IN_DOUBT = SendResult(Verdict.IN_DOUBT, "no answer")
+TOO_LONG = SendResult(Verdict.NEVER, "too long", reached_provider=False)
 SENT = SendResult(Verdict.SENT, message_id="queue-7")
 NOON = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -212,6 +214,21 @@ def test_only_a_refused_recipient_has_a_refusal() -> None:
     assert refused.refusal == refused.attempt.error == "550 <[recipient]> unknown"
     for other in (NEVER, BUSY, UNRENDERED, SENT):
         assert concluded(other).refusal == ""
+
+
+@pytest.mark.parametrize(
+    ("result", "reached"),
+    [(SENT, True), (BUSY, True), (NEVER, True), (IN_DOUBT, True), (UNRENDERED, False), (TOO_LONG, False)],
+)
+def test_attempts_record_whether_the_provider_was_called(result: SendResult, *, reached: bool) -> None:
+    assert concluded(result).attempt.reached_provider is reached
+
+
+def test_a_message_that_must_not_be_sent_reaches_no_provider() -> None:
+    for claim in (accepted(suppressed="550 unknown"), accepted(expires_at=NOON), make_claim(attempt=99)):
+        finished = unsent(claim, NOON)
+        assert finished is not None
+        assert not finished.attempt.reached_provider
 
 
 def test_an_opted_out_recipient_is_no_dead_letter() -> None:

@@ -114,13 +114,16 @@ def test_only_answers_about_messages_count(*, by_provider: bool) -> None:
         ProviderError(Verdict.NEVER, "too long", reached_provider=False),
     ]
     refused = ProviderError(Verdict.RECIPIENT_REFUSED, REFUSED, reached_provider=by_provider)
-    verdicts = []
+    verdicts, reached = [], []
     with capture_logs():
         for _ in range(LIMIT + 1):
-            verdicts.append(guards.judge(provider, refused).verdict)
+            judged = guards.judge(provider, refused)
+            verdicts.append(judged.verdict)
+            reached.append(judged.reached_provider)
             for error in others * WINDOW:
                 assert guards.judge(provider, error) is error
     assert verdicts == [Verdict.RECIPIENT_REFUSED] * LIMIT + [Verdict.NEVER]
+    assert reached == [by_provider] * (LIMIT + 1)
 
 
 def test_paused_providers_are_named() -> None:

@@ -167,6 +167,7 @@ class PostgresQueue(LeasedQueue[Claim]):
             "provider_message_ids": [attempt.provider_message_id for attempt in attempts],
             "errors": [attempt.error for attempt in attempts],
             "campaign_versions": [attempt.campaign_version for attempt in attempts],
+            "reached": [attempt.reached_provider for attempt in attempts],
             "retry_in": [one.retry_in for one in finished],
             "refusals": [one.refusal for one in finished],
             "message_ttl": POLICY.ttl,

@@ -53,16 +53,19 @@ ORDER BY found.id
 WITH done AS (
     SELECT * FROM unnest(:ids::uuid[], :numbers::int4[], :providers::text[], :outcomes::text[],
         :started_at::timestamptz[], :durations::float8[], :provider_message_ids::text[], :errors::text[],
-        :retry_in::float8[], :refusals::text[], :campaign_versions::int8[]) AS f (trigger_id, number,
-        provider, outcome, started_at, duration, provider_message_id, error, retry_in, refusal, campaign_version)
+        :retry_in::float8[], :refusals::text[], :campaign_versions::int8[],
+        :reached::boolean[]) AS f (trigger_id, number, provider, outcome, started_at, duration, provider_message_id,
+        error, retry_in, refusal, campaign_version, reached_provider)
 ), recorded AS (
     INSERT INTO attempt (trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error,
-        campaign_version)
-    SELECT trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error, campaign_version
+        campaign_version, reached_provider)
+    SELECT trigger_id, number, provider, outcome, started_at, duration, provider_message_id, error, campaign_version,
+        reached_provider
     FROM done
     ON CONFLICT (trigger_id, number) DO UPDATE SET outcome = excluded.outcome,
         duration = excluded.duration, provider_message_id = excluded.provider_message_id,
-        error = excluded.error, campaign_version = excluded.campaign_version, xid = pg_current_xact_id() -- so that watchers receive it again
+        error = excluded.error, campaign_version = excluded.campaign_version,
+        reached_provider = excluded.reached_provider, xid = pg_current_xact_id() -- so that watchers receive it again
     WHERE attempt.outcome = 'lost'
     RETURNING trigger_id, number, outcome, provider, provider_message_id, error
 ), removed AS (

@@ -62,4 +62,5 @@ def _attempt(row: asyncpg.Record) -> Attempt:
         provider_message_id=row["provider_message_id"],
         error=row["error"],
         campaign_version=row["campaign_version"],
+        reached_provider=row["reached_provider"],
     )

@@ -24,17 +24,19 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8
 
 -- name: count_changes
 -- Counts the next attempts and cancellations, in the order of change_feed.sql, which explains it. An attempt in doubt
--- that was the last one is a failure. Tests do not count. Times of a dispatcher's clock that are in the future count as now. Buckets are
+-- that was the last one is a failure. An attempt that ended before its provider was called, or of which nothing is known,
+-- is counted without the provider. Tests do not count. Times of a dispatcher's clock that are in the future count as now. Buckets are
 -- those of `bucket_end` in server/domain/statistics.py.
 WITH next AS MATERIALIZED (
-    (SELECT xid, trigger_id, number, provider, outcome, error,
+    (SELECT xid, trigger_id, number, outcome, error,
+            CASE WHEN reached_provider AND outcome <> 'lost' THEN provider ELSE '' END AS provider,
             least(started_at + make_interval(secs => duration), now()) AS at
         FROM attempt
         WHERE xid >= :xid::int8::text::xid8 AND xid < :until::int8::text::xid8
             AND (xid > :xid::int8::text::xid8 OR (trigger_id, number) > (:trigger_id::uuid, :number::int4))
         ORDER BY xid, trigger_id, number LIMIT :limit)
     UNION ALL
-    (SELECT xid, trigger_id, :cancelled::int4, '', 'cancelled', '', cancelled_at FROM cancellation
+    (SELECT xid, trigger_id, :cancelled::int4, 'cancelled', '', '', cancelled_at FROM cancellation
         WHERE xid >= :xid::int8::text::xid8 AND xid < :until::int8::text::xid8
             AND (xid > :xid::int8::text::xid8
                 OR (trigger_id, :cancelled::int4) > (:trigger_id::uuid, :number::int4))

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from server.domain.campaign import Channel
+from server.domain.delivery import AttemptOutcome
 from server.domain.statistics import KEPT, Kind, Window, bucket_end
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
+from server.store.records.find import find_delivery
 from server.store.statistics import read
 from server.store.statistics.rollup import Rollup
-from tests.kit.outcomes import DEAD, DELIVERED, RETRY
+from tests.kit.outcomes import DEAD, DELIVERED, RETRY, SUPPRESSED
 from tests.kit.query_plans import Explained, reading
 from tests.kit.rollup import ALL, all_counted, claimed, totals
-from tests.kit.store import a_trigger, accept, ended
+from tests.kit.store import a_trigger, accept, ended, shares
 
 OLD_TRIGGERS = """
     INSERT INTO trigger
@@ -167,6 +169,38 @@ async def test_errors_of_providers_are_kept_for_an_hour(pool: Pool, counting: Po
     assert (await read.provider_results(pool))["sandbox"].errors == []
     await Rollup(counting).delete_old()
     assert [row["error"] for row in await pool.fetch("SELECT error FROM provider_result")] == [""]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "retry_in", "kind"),
+    [(DEAD, None, Kind.FAILED), (RETRY, 60, Kind.RETRIED), (SUPPRESSED, None, Kind.SUPPRESSED)],
+)
+async def test_what_did_not_reach_a_provider_says_nothing_about_it(
+    pool: Pool, counting: Pool, outcome: AttemptOutcome, retry_in: float | None, kind: Kind
+) -> None:
+    """It is still counted, and its history has the provider."""
+    queue, claim = await claimed(pool)
+    unrendered = ended(claim, outcome, retry_in=retry_in, error="no template", reached_provider=False)
+    await queue.finish([unrendered])
+    await all_counted(counting)
+    assert await read.provider_results(pool) == {}
+    assert await totals(pool, read.StatisticsFilter(provider="sandbox")) == {}
+    assert await totals(pool) == {Kind.ACCEPTED: 1, kind: 1}
+    found = await find_delivery(pool, claim.id)
+    assert found
+    assert [(one.provider, one.reached_provider) for one in found.attempts] == [("sandbox", False)]
+
+
+async def test_a_lost_attempt_counts_for_no_provider(pool: Pool, counting: Pool) -> None:
+    """Its dispatcher ended; what the provider did is not known, until the outcome arrives late."""
+    queue, claim = await claimed(pool)
+    await pool.execute("UPDATE queue SET due_at = now()")
+    await PostgresQueue(pool).claim(shares(sandbox=1), 60)
+    await all_counted(counting)
+    assert await read.provider_results(pool) == {}
+    await queue.finish([ended(claim, DELIVERED)])
+    await all_counted(counting)
+    assert (await read.provider_results(pool))["sandbox"].counts.of == {Kind.DELIVERED: 1}
 
 
 async def test_oldest_due_is_that_of_the_project(pool: Pool, counting: Pool) -> None:

@@ -27,7 +27,7 @@ _filters = with_options(
     click.option("--project", help="Only changes of this project."),
     click.option("--actor", help="Only changes by the caller with this name."),
     click.option("--action", help="Only this action, such as project.update."),
-    click.option("--resource", help="Only changes of this, such as project/demo."),
+    click.option("--resource", help="Only changes of this resource, such as project/demo."),
     click.option("--since", type=MOMENT, help="Only changes since this time (UTC)."),
     click.option("--before", type=MOMENT, help="Only changes before this time (UTC)."),
 )

@@ -35,7 +35,7 @@ delivery_filters = with_options(
     click.option("--address", help="Only deliveries to this address."),
     click.option("--provider", help="Only if the last attempt was by this provider."),
     click.option("--error", help="Only if the last error contains this text."),
-    click.option("--error-group", help="Only with this last error, as `groups` shows it."),
+    click.option("--error-group", help="Only if the last error is this one, written as in `groups`."),
     click.option("--project", help="Only deliveries of this project."),
 )
 """The options that select deliveries."""

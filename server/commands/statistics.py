@@ -17,9 +17,13 @@ _GROUPS = ("channel", "provider", "campaign", "project")
 
 
 @click.command()
-@click.option("--period", type=click.Choice(_PERIODS), default="hour", show_default=True, help="Until now.")
-@click.option("--step", type=click.IntRange(60), help="With --json: seconds of a step.")
-@click.option("--group-by", type=click.Choice(_GROUPS), default="channel", show_default=True)
+@click.option(
+    "--period", type=click.Choice(_PERIODS), default="hour", show_default=True, help="How far back to count."
+)
+@click.option("--step", type=click.IntRange(60), help="With --json: length of a step in seconds.")
+@click.option(
+    "--group-by", type=click.Choice(_GROUPS), default="channel", show_default=True, help="One row for each."
+)
 @click.option("--project", help="Only messages of this project.")
 @click.option("--channel", type=CHANNEL, help="Only messages on this channel.")
 @click.option("--campaign", type=click.IntRange(1), help="Only messages of this campaign.")

@@ -104,7 +104,7 @@ def add(
 def import_file(*, admin: Admin, file: Path, project: str, reason: str, as_json: bool) -> None:
     """Suppress the recipients in a CSV FILE.
 
-    It has the columns channel, address and, optionally, reason. Recipients that are already suppressed do not
+    The columns are channel, address and, optionally, reason. Recipients that are already suppressed do not
     change, so an interrupted import can be repeated.
     """
     groups = _read_csv(file, reason)

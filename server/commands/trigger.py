@@ -34,7 +34,9 @@ _Command = TypeVar("_Command", bound=Callable[..., None])
 def _address_options(command: _Command) -> _Command:
     """Add an option for the address of each channel."""
     for field, spec in reversed(list(BY_ADDRESS_FIELD.items())):
-        command = click.option(_OPTIONS[field], help=f"Trigger a campaign of channel {spec.name}.")(command)
+        command = click.option(
+            _OPTIONS[field], help=f"Address of the user, for campaigns with channel {spec.name}."
+        )(command)
     return command
 
 
@@ -49,7 +51,7 @@ def _other_options(command: _Command) -> _Command:
 
 @click.command()
 @click.argument("campaign_id", type=int)
-@click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your ID of the user.")
+@click.option("--external-id", default="EXTERNAL_ID", show_default=True, help="Your own ID for the user.")
 @_address_options
 @click.option("--timezone", default="", help="IANA time zone.")
 @click.option("--locale", default="", help="BCP 47 language tag.")
@@ -86,8 +88,8 @@ def trigger(
 ) -> None:
     """Trigger CAMPAIGN_ID over gRPC.
 
-    Give the address of the campaign's channel. The API key comes from CLARION_API_KEY, from
-    --key-file, or is the demo's.
+    Set --email, --phone or --device-token, depending on the campaign's channel. The API key is the one in
+    --key-file, otherwise in CLARION_API_KEY, otherwise the demo's.
     """
     from ..up.demo_project import DEMO_KEY_FILE  # noqa: PLC0415 - see server/cli.py
 

@@ -69,15 +69,15 @@ def _to_overview(portal: Portal) -> Endpoint:
     return redirect
 
 
-def _open(portal: Portal, serve: Callable[[sign_in.Stranger], Awaitable[Response]]) -> Endpoint:
+def _open(portal: Portal, serve: Callable[[sign_in.OpenVisit], Awaitable[Response]]) -> Endpoint:
     """Return the endpoint of a page that needs no session."""
 
     async def endpoint(request: Request) -> Response:
         if request.method == "POST":
             require_same_origin(request, portal.settings.public_url)
         token = portal.cookies.token(request) or ""
-        form = await read_form(request, is_stranger=token not in portal.recent_tokens)
-        return await serve(sign_in.Stranger(portal, request, form, _caller(request, token)))
+        form = await read_form(request, is_unknown=token not in portal.recent_tokens)
+        return await serve(sign_in.OpenVisit(portal, request, form, _caller(request, token)))
 
     return endpoint
 
@@ -91,7 +91,7 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
         form = None
         try:
             caller, who = await _identified(portal, request)
-            form = await read_form(request, is_stranger=False)
+            form = await read_form(request, is_unknown=False)
             visit = await _begin(portal, request, caller, who, form)
             request.state.visit = visit
             return await page.serve(visit)
@@ -100,8 +100,8 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
                 raise
         except SignedOut:
             pass
-        is_stranger = portal.cookies.token(request) not in portal.recent_tokens
-        kept = form or await read_form(request, is_stranger=is_stranger)
+        is_unknown = portal.cookies.token(request) not in portal.recent_tokens
+        kept = form or await read_form(request, is_unknown=is_unknown)
         return await sign_in.to_sign_in(portal, _caller(request, ""), request, kept)
 
     return endpoint

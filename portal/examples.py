@@ -22,7 +22,7 @@ _RECIPIENTS = {
 
 async def active_campaigns(visit: Visit, project: str) -> Sequence[pb.Campaign]:
     """Return the first active campaigns of a project, or of all that the person may see if it is empty."""
-    if not visit.may("viewer", project):
+    if not visit.has_role("viewer", project):
         return []
     request = pb.ListCampaignsRequest(project=project, campaign_state="active", page_size=_LISTED)
     found: pb.ListCampaignsResponse = await visit.call(request)

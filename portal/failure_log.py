@@ -1,4 +1,4 @@
-"""The log of pages that could not be shown, so bounded that strangers cannot fill a disk."""
+"""The log of pages that could not be shown. It is limited, so that requests cannot fill the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists that viewers follow: each is read once for all of them, while there are any."""
+"""Lists that viewers follow. As long as a list has viewers, one task reads it on behalf of all of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from .errors import ApiError
 from .live import UP_TO_DATE, LiveRow
-from .shares import Owner, StreamShares
+from .stream_limits import Owner, StreamLimits
 
-__all__ = ["READ_SECONDS", "FollowedLists", "Load", "Turns", "Viewer"]
+__all__ = ["READ_SECONDS", "FollowedLists", "Load", "ReadPacer", "Viewer"]
 
 Load: TypeAlias = Callable[[], Awaitable[Sequence[LiveRow]]]
 """Reads the rows of a list, newest first, on behalf of one viewer."""
@@ -20,16 +20,16 @@ Events: TypeAlias = dict[str, str]
 READ_SECONDS = 1.0
 """The pause between two reads of a list."""
 _SHARE = 0.1
-"""The share of the time in which lists are read, one at a time: at most 5 % of two cores."""
+"""The part of the time that reading lists may take, one at a time: a tenth of one core."""
 _LONGEST_SECONDS = 1.0
-"""Of a read that delays the next: a slow server must not stop all tails."""
+"""The time of a read that counts toward the pause after it: a slow server must not stop all tails."""
 
 
-class Turns:
-    """Lets lists be read one after the other, with pauses.
+class ReadPacer:
+    """Reads lists one at a time, with pauses.
 
-    With many different lists, or if reads take long, each list is read less often, so that viewers cannot
-    take much of the servers' time.
+    The more lists there are, and the longer reads take, the less often each list is read. So viewers cannot
+    use much of the servers' time.
 
     Args:
         clock: Returns seconds.
@@ -64,12 +64,12 @@ class _List:
     """A list, its viewers, and the task that reads it for them.
 
     Args:
-        turns: When it may be read.
+        pacer: Reads the list when it is its turn.
         seconds: The pause between two reads.
     """
 
-    def __init__(self, turns: Turns, seconds: float) -> None:
-        self._turns = turns
+    def __init__(self, pacer: ReadPacer, seconds: float) -> None:
+        self._pacer = pacer
         self._seconds = seconds
         self._viewers: list[Viewer] = []
         self._found: Events | None = None
@@ -77,12 +77,12 @@ class _List:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, viewer: Viewer) -> None:
-        """Read the list for this viewer, too, from now on."""
+        """Start to read the list for this viewer, too."""
         self._viewers.append(viewer)
-        self._task = self._task or asyncio.create_task(self._read_again_and_again())
+        self._task = self._task or asyncio.create_task(self._read_repeatedly())
 
     def remove(self, viewer: Viewer) -> None:
-        """Forget a viewer. The list is not read any more after the last."""
+        """Forget a viewer. Stop reading the list after the last one."""
         if viewer in self._viewers:
             self._viewers.remove(viewer)
         if self._task and not self._viewers:
@@ -95,19 +95,19 @@ class _List:
         return bool(self._viewers)
 
     async def next_after(self, seen: Events | None, viewer: Viewer) -> Events:
-        """Return what the list has; if that is what the viewer has seen, after the next read."""
+        """Return the rows of the list; wait for the next read if the viewer has seen the latest."""
         while not viewer.error:
             if self._found is not None and self._found is not seen:
                 return self._found
             await self._read.wait()
         raise viewer.error
 
-    async def _read_again_and_again(self) -> None:
+    async def _read_repeatedly(self) -> None:
         while self._viewers:
             reader = self._viewers[0]
             try:
-                rows = await self._turns.read(reader.load)
-            except Exception as error:  # those whom it concerns raise it
+                rows = await self._pacer.read(reader.load)
+            except Exception as error:  # raised in the viewers that it concerns
                 self._fail(reader, error)
                 self._wake()
             else:
@@ -117,7 +117,7 @@ class _List:
         self._task = None
 
     def _fail(self, reader: Viewer, error: Exception) -> None:
-        """Let a read fail for all viewers, or only for the one whose session has ended."""
+        """Pass an error to all viewers, or only to the reader if its session has ended."""
         is_own = isinstance(error, ApiError) and error.is_signed_out
         for viewer in [reader] if is_own else list(self._viewers):
             viewer.error = error
@@ -129,13 +129,13 @@ class _List:
 
 
 class Viewer:
-    """One who follows a list.
+    """One subscriber to a list.
 
     Args:
         lists: The lists that are followed.
         key: The list, and what decides who may see it: viewers with the same key share its reads.
         load: Reads it on this viewer's behalf.
-        owner: Whose it is.
+        owner: The session and person that follow it.
     """
 
     def __init__(self, lists: FollowedLists, key: Hashable, load: Load, owner: Owner) -> None:
@@ -167,7 +167,7 @@ class Viewer:
                 return changes
 
     def close(self) -> None:
-        """Follow no longer."""
+        """Stop following the list."""
         if self._list:
             self._lists.leave(self._key, self._list, self)
             self._list = None
@@ -177,16 +177,16 @@ class FollowedLists:
     """The lists that are followed now.
 
     Args:
-        shares: How many viewers may have the same owner.
-        turns: When they may be read.
+        limits: Bounds the viewers of each owner.
+        pacer: Reads them, one at a time.
         seconds: The pause between two reads of a list.
     """
 
     def __init__(
-        self, shares: StreamShares, turns: Turns | None = None, seconds: float = READ_SECONDS
+        self, limits: StreamLimits, pacer: ReadPacer | None = None, seconds: float = READ_SECONDS
     ) -> None:
-        self._shares = shares
-        self._turns = turns or Turns()
+        self._limits = limits
+        self._pacer = pacer or ReadPacer()
         self._seconds = seconds
         self._lists: dict[Hashable, _List] = {}
 
@@ -200,15 +200,15 @@ class FollowedLists:
         Raises:
             TooManyStreams: The owner follows too many.
         """
-        self._shares.take(viewer.owner)
+        self._limits.take(viewer.owner)
         if key not in self._lists:
-            self._lists[key] = _List(self._turns, self._seconds)
+            self._lists[key] = _List(self._pacer, self._seconds)
         self._lists[key].add(viewer)
         return self._lists[key]
 
     def leave(self, key: Hashable, followed: _List, viewer: Viewer) -> None:
         """Forget a viewer, and the list after the last one."""
-        self._shares.release(viewer.owner)
+        self._limits.release(viewer.owner)
         followed.remove(viewer)
         if not followed.is_followed and self._lists.get(key) is followed:
             del self._lists[key]

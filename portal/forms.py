@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from .errors import ApiError, TooLarge, Violation
-from .security import MAX_BODY_BYTES, MAX_STRANGERS_BYTES
+from .security import MAX_BODY_BYTES, MAX_UNKNOWN_BYTES
 
 __all__ = ["CSRF", "KEPT", "RESTORED", "Form", "kept_fields", "read_form"]
 
@@ -23,7 +23,7 @@ _OWN = frozenset({CSRF, RESTORED})
 _SECRETS = frozenset({"key", "secret", "password", "token"})
 """Fields that are not kept, because that would write them into a page."""
 _MAX_FIELDS, _MAX_FILES = 1000, 4
-_LARGE_OF_STRANGERS = (
+_TOO_LARGE_TO_KEEP = (
     "You are not signed in, and the form is too large to keep. Go back in your browser, copy what you typed, "
     "and sign in."
 )
@@ -48,9 +48,10 @@ class Form:
     """The fields of a form, which are named like the fields of the API's request.
 
     Attributes:
-        is_sent: Whether to carry it out: it was sent, and not only brought back after signing in again.
-        is_restored: Whether it was brought back after signing in again.
-        problem: What is wrong with all of it; empty if nothing is.
+        is_sent: Whether the person submitted it. A form that is only restored after signing in again does not
+            count.
+        is_restored: Whether it was restored after signing in again.
+        problem: What is wrong with the form as a whole; empty if nothing is.
         errors: What is wrong, by field.
         labels: What the page calls the fields, for the list of what is wrong.
         status: The status of the page that shows it.
@@ -82,7 +83,7 @@ class Form:
         return self.text(name).strip()
 
     def text(self, name: str) -> str:
-        """Return a field's text as it was sent, with line ends of Unix."""
+        """Return a field's text as it was sent, with Unix line endings."""
         value = self._start.get(name, "") if self._data is None else self._data.get(name, "")
         value = self._put.get(name, value)
         text = "" if isinstance(value, UploadFile) else str(value)
@@ -113,7 +114,7 @@ class Form:
         return "." not in name or name in self or name in self._names.values()
 
     def fail(self, field: str, description: str) -> None:
-        """Note what is wrong with a field; with an empty name, with the form."""
+        """Note what is wrong with a field, or with the whole form if the name is empty."""
         if field:
             before = self.errors.get(field)
             self.errors[field] = f"{before}; {description}" if before else description
@@ -122,8 +123,8 @@ class Form:
         if self.status is HTTPStatus.OK:
             self.status = HTTPStatus.UNPROCESSABLE_ENTITY
 
-    def call_field(self, name: str, label: str) -> str:
-        """Note what the page calls a field; return an empty text, for the template."""
+    def note_label(self, name: str, label: str) -> str:
+        """Note the label of a field on the page; return an empty text, which a template can print."""
         if "." not in name:  # those of the templates of a campaign have the same label for each locale
             self.labels[name] = label
         return ""
@@ -138,7 +139,7 @@ class Form:
 
         Args:
             lines: The line from which each item of a list was read, for what is wrong with an item.
-            names: The form's names of fields that the API names otherwise.
+            names: The form's field names by the API's, where they differ.
         """
         self._names = names or {}
         try:
@@ -169,7 +170,7 @@ class Form:
             self.fail(name, " ".join(texts[:_MAX_ITEMS_SHOWN]) + (f" {more} more." if more > 0 else ""))
 
     def _name_of(self, field: str) -> str:
-        """Return the name that a field of the API has here: without the message that it is in, if any."""
+        """Return the form's name of a field of the API, such as `timezone` for `project.timezone`."""
         if field in self._names:
             return self._names[field]
         inner = field.partition(".")[2]
@@ -193,16 +194,16 @@ def kept_fields(kept: str) -> list[tuple[str, str]]:
 
 
 def _encodable(text: str) -> str:
-    """Return a text without lone surrogates, to which some encodings that a sender may name decode."""
+    """Return a text without lone surrogates, which a form in an unusual charset can contain."""
     return text.encode(errors="replace").decode()
 
 
-async def read_form(request: Request, *, is_stranger: bool) -> Form:
+async def read_form(request: Request, *, is_unknown: bool) -> Form:
     """Return the form that a request sends; an empty one for GET.
 
     Args:
         request: The request.
-        is_stranger: Whether the sender may never have had a session.
+        is_unknown: Whether no session of the sender is known. Such a form may only be small.
 
     Raises:
         TooLarge: It has too many fields or bytes.
@@ -210,8 +211,8 @@ async def read_form(request: Request, *, is_stranger: bool) -> Form:
     if request.method != "POST":
         return Form()
     length = request.headers.get("content-length", "")
-    if is_stranger and not (length.isascii() and length.isdecimal() and int(length) <= MAX_STRANGERS_BYTES):
-        raise TooLarge(_LARGE_OF_STRANGERS)
+    if is_unknown and not (length.isascii() and length.isdecimal() and int(length) <= MAX_UNKNOWN_BYTES):
+        raise TooLarge(_TOO_LARGE_TO_KEEP)
     try:
         data = await request.form(max_fields=_MAX_FIELDS, max_files=_MAX_FILES, max_part_size=MAX_BODY_BYTES)
     except HTTPException as error:

@@ -1,7 +1,7 @@
 """HTML of messages for frames.
 
 A frame whose document is part of the page (`srcdoc`) or of its address (`data:`) gets the policy of the page,
-which forbids inline styles, so that few messages look as they do in a mail program. Frames therefore load
+which forbids inline styles, so that most messages would not look as in a mail program. Frames therefore load
 their document from its own address, with its own policy (`SANDBOX` in security.py). It was rendered for the
 page and is not stored, so it is kept here until the frame has loaded it.
 """
@@ -17,7 +17,7 @@ from typing import NamedTuple
 __all__ = ["FramedMessages"]
 
 _MAX_CHARACTERS = 16 * 1024 * 1024
-"""Of all messages together; one has 1 MiB at most (server/templates/limits.py)."""
+"""The size of all messages together; one has at most 1 MiB (server/templates/limits.py)."""
 _SECONDS = 600.0
 
 

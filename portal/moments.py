@@ -17,7 +17,7 @@ def parse_moment(text: str) -> Timestamp:
     """Return the time that a text states in ISO 8601; in UTC if it names no zone.
 
     Raises:
-        ValueError: It states none, or one that the API cannot express.
+        ValueError: It is not a time, or not one that the API can express.
     """
     try:
         moment = dt.datetime.fromisoformat(text)

@@ -13,7 +13,7 @@ from .oidc import KeptForms, OidcClient
 from .render import StaticFiles, environment
 from .session import Cookies, RecentTokens
 from .settings import PortalSettings
-from .shares import StreamShares
+from .stream_limits import StreamLimits
 from .throttle import Throttle
 
 __all__ = ["Portal"]
@@ -39,7 +39,7 @@ class Portal:
         self.oidc = OidcClient(self.api, settings.oidc_client_secret)
         self.kept_forms = KeptForms()
         self.recent_tokens = RecentTokens()
-        self.streams = StreamShares()
+        self.streams = StreamLimits()
         self.followed = FollowedLists(self.streams)
         self.framed = FramedMessages()
         self._templates = environment(

@@ -10,12 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import NotFromThePortal, TooLarge
 
-__all__ = ["CSP", "MAX_BODY_BYTES", "MAX_STRANGERS_BYTES", "SANDBOX", "Protected", "require_same_origin"]
+__all__ = ["CSP", "MAX_BODY_BYTES", "MAX_UNKNOWN_BYTES", "SANDBOX", "Protected", "require_same_origin"]
 
 MAX_BODY_BYTES = 1024 * 1024
 """As much as the gateway passes on (gateway/config/portal.py)."""
-MAX_STRANGERS_BYTES = 64 * 1024
-"""Of a form without a session. Reading a form of 1 MiB can take 0.2 s of the only process, this 12 ms."""
+MAX_UNKNOWN_BYTES = 64 * 1024
+"""Of a form from a sender without a known session. Reading a form of 1 MiB can keep the only process busy for
+0.2 s, one of this size for 12 ms."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -41,7 +41,7 @@ def is_csrf_token(given: str, session_token: str) -> bool:
 
 
 class RecentTokens:
-    """Remembers, by hash, the tokens that have worked, so that strangers cannot send large forms."""
+    """Remembers, by hash, the tokens that have worked: only people with one of them may send large forms."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, None] = OrderedDict()

@@ -1,4 +1,4 @@
-"""Responses that are written while they are made."""
+"""Responses whose parts are sent while later parts are still being generated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Streamed"]
 
 
 class Streamed(StreamingResponse):
-    """A response whose parts are no longer made as soon as its reader leaves.
+    """A streaming response that closes its generator as soon as the client disconnects.
 
-    Starlette leaves a generator that waits for a slow reader to the garbage collector. Until then, it would
-    count as one of a person's streams, and its list would be read.
+    Starlette leaves a generator that waits for a slow client to the garbage collector. Until it is collected,
+    it would count as one of the person's streams, and its list would be read.
 
     Args:
         parts: Yields the parts.
@@ -28,6 +28,6 @@ class Streamed(StreamingResponse):
         self._parts = parts
 
     async def stream_response(self, send: Send) -> None:
-        """Send the parts, and close their generator however that ends."""
+        """Send the parts, and close their generator even if sending fails."""
         async with aclosing(self._parts):
             await super().stream_response(send)

@@ -19,7 +19,9 @@ _IPV6_NETWORK = 64
 
 
 class Throttle:
-    """Counts failures per address or IPv6 network. Keys have 122 random bits: this saves work, not keys.
+    """Counts failures per address or IPv6 network.
+
+    It does not protect keys, which have 122 random bits. It saves the servers work.
 
     Args:
         advice: What to do when there are too many.

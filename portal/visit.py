@@ -1,4 +1,4 @@
-"""One request to a page by a person who is signed in: what the page reads, calls and answers."""
+"""One request to a page by a person who is signed in, with what pages need to read it and to respond."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .live import LIVE_HEADERS, LiveRow, events
 from .portal import Portal
 from .security import SANDBOX
 from .session import csrf_token
-from .shares import Owner
+from .stream_limits import Owner
 from .streamed import Streamed
 
 __all__ = ["FRAMED", "ROLES", "Page", "Section", "Visit"]
@@ -123,7 +123,7 @@ class Visit:
         """This page's path within the portal."""
         return self.request.url.path.removeprefix(self.portal.base)
 
-    def may(self, role: str, project: str = "") -> bool:
+    def has_role(self, role: str, project: str = "") -> bool:
         """Return whether the person has a role: for a project, or for any."""
         level = ROLES.index(role)
         return any(
@@ -131,7 +131,7 @@ class Visit:
             for grant in self.who.grants
         )
 
-    def may_everywhere(self, role: str) -> bool:
+    def has_role_everywhere(self, role: str) -> bool:
         """Return whether the person has a role for all projects."""
         level = ROLES.index(role)
         return any(ROLES.index(grant.role) >= level and not grant.project for grant in self.who.grants)
@@ -139,7 +139,7 @@ class Visit:
     def can(self, request: type[Message], project: str = "") -> bool:
         """Return whether to offer what a request does: the person has its role, and may change things."""
         role = required_role(request)
-        return not (self.read_only and is_write(request)) and (not role or self.may(role, project))
+        return not (self.read_only and is_write(request)) and (not role or self.has_role(role, project))
 
     def require(self, request: type[Message], project: str = "") -> None:
         """Check that `can` allows to offer what a request does, before its form is shown or read.
@@ -262,7 +262,7 @@ class Visit:
     async def load_projects(self) -> None:
         """Read the projects to choose from."""
         request = project_pb2.ListProjectsRequest(page_size=_SHOWN_PROJECTS)
-        if self.may("viewer"):
+        if self.has_role("viewer"):
             found: project_pb2.ListProjectsResponse = await self.call(request)
             self.projects = [one.project for one in found.projects]
 

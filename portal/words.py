@@ -1,4 +1,4 @@
-"""Words of the API, as people read them."""
+"""How the portal shows names of the API: enum values as words, and field names as labels."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def up(invocation: Invocation, *, with_demo: bool) -> None:
 
     config = invocation.config or (demo.CONFIG if with_demo else None)
     settings = Invocation(config).settings()
-    sys.exit(run(run_all(settings, config=config, with_demo=with_demo, say=_say)))
+    sys.exit(run(run_all(settings, config=config, with_demo=with_demo, notify=_notify)))
 
 
 @cli.command()
@@ -145,7 +145,7 @@ def migrate(invocation: Invocation) -> None:
     click.echo(f"the database has schema version {run(migrate_database(settings.database.url))}")
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     click.echo(text)
 
 

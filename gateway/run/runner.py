@@ -19,9 +19,9 @@ from .probe import POLL_SECONDS, check_port, until_ready, wait_ready
 from .process import END_SECONDS, Envoy
 from .tls import KeyPair
 
-__all__ = ["Gateway", "Say", "log", "running"]
+__all__ = ["Gateway", "Notify", "log", "running"]
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 STILL_LISTENING_SECONDS = 10.0
 """How long an Envoy whose successor failed may take to answer, before another one is started instead."""
 
@@ -32,13 +32,13 @@ class Gateway:
     Args:
         settings: the gateway's settings.
         workdir: folder for Envoy's files.
-        say: called with each message for the operator.
+        notify: called with each message for the operator.
     """
 
-    def __init__(self, settings: GatewaySettings, workdir: Path, say: Say) -> None:
+    def __init__(self, settings: GatewaySettings, workdir: Path, notify: Notify) -> None:
         self.settings = settings
         self._workdir = workdir
-        self._say = say
+        self._notify = notify
         # Without the admin interface we could not find out when a new Envoy is ready.
         can_hand_over = settings.admin_path and HotRestart.is_possible()
         self._hot_restart = HotRestart(workdir) if can_hand_over else None
@@ -119,7 +119,7 @@ class Gateway:
         old, self._envoy, self.settings = self._current, envoy, settings
         hot_restart.epoch = epoch
         self._old, self._old_exit = old, asyncio.create_task(self._await_exit(old))
-        self._say(f"the gateway was handed over to a new Envoy (process {envoy.pid})")
+        self._notify(f"the gateway was handed over to a new Envoy (process {envoy.pid})")
 
     async def _launch(self, settings: GatewaySettings, epoch: int) -> Envoy:
         config = self._write_files(settings)
@@ -133,7 +133,7 @@ class Gateway:
         config = write_config(settings, self._workdir)
         if self._watch:
             self._watch.cancel()
-        self._watch = asyncio.create_task(pair.watch(self._workdir, stamp, self._say)) if pair else None
+        self._watch = asyncio.create_task(pair.watch(self._workdir, stamp, self._notify)) if pair else None
         return config
 
     async def _kill_if_not_listening(self) -> None:
@@ -213,20 +213,20 @@ class Gateway:
 
 @asynccontextmanager
 async def running(
-    settings: GatewaySettings, *, workdir: Path, say: Say | None = None
+    settings: GatewaySettings, *, workdir: Path, notify: Notify | None = None
 ) -> AsyncIterator[Gateway]:
     """Run a gateway for the duration of the block, which starts when the gateway is ready.
 
     Args:
         settings: the gateway's settings.
         workdir: folder for Envoy's files.
-        say: called with each message for the operator; by default they go to standard error, like Envoy's.
+        notify: called with each message for the operator; by default they go to standard error, like Envoy's.
 
     Raises:
         GatewayError: the port is taken, the TLS pair is invalid, or Envoy does not start.
     """
     check_port(settings)
-    gateway = Gateway(settings, workdir, say or log)
+    gateway = Gateway(settings, workdir, notify or log)
     try:
         await gateway.start()
         yield gateway

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..errors import GatewayError
 from ..settings import GatewaySettings
-from .runner import Gateway, Say, log, running
+from .runner import Gateway, Notify, log, running
 
 __all__ = ["keep_running", "run_gateway"]
 
@@ -27,7 +27,7 @@ async def run_gateway(
     *,
     workdir: Path,
     reload: Callable[[], GatewaySettings] | None = None,
-    say: Say | None = None,
+    notify: Notify | None = None,
 ) -> int:
     """Run the gateway until SIGTERM or SIGINT, drain it, and return its exit code (0 after a signal).
 
@@ -38,18 +38,18 @@ async def run_gateway(
         settings: the gateway's settings.
         workdir: folder for Envoy's files.
         reload: returns the settings for a new Envoy; by default they stay the same.
-        say: as in `running`.
+        notify: as in `running`.
 
     Raises:
         GatewayError: as in `running`.
     """
     stopping, renewal = asyncio.Event(), asyncio.Event()
     with _signals({signal.SIGTERM: stopping, signal.SIGINT: stopping, signal.SIGHUP: renewal}):
-        async with running(settings, workdir=workdir, say=say) as gateway:
+        async with running(settings, workdir=workdir, notify=notify) as gateway:
             renewing = asyncio.create_task(
-                _renew_on(renewal, gateway, reload or (lambda: settings), say or log)
+                _renew_on(renewal, gateway, reload or (lambda: settings), notify or log)
             )
-            ended = asyncio.create_task(keep_running(gateway, say or log))
+            ended = asyncio.create_task(keep_running(gateway, notify or log))
             stop = asyncio.create_task(stopping.wait())
             await asyncio.wait({ended, stop, renewing}, return_when=asyncio.FIRST_COMPLETED)
             code = await gateway.stop() if stopping.is_set() else await ended
@@ -58,7 +58,7 @@ async def run_gateway(
             return code
 
 
-async def keep_running(gateway: Gateway, say: Say) -> int:
+async def keep_running(gateway: Gateway, notify: Notify) -> int:
     """Start Envoy again whenever it ends; return its exit code after `stop`, or if that does not help."""
     clock = asyncio.get_running_loop().time
     quick_ends = 0
@@ -68,16 +68,16 @@ async def keep_running(gateway: Gateway, say: Say) -> int:
         quick_ends = quick_ends + 1 if clock() - begun < QUICK_SECONDS else 0
         if gateway.is_stopped or quick_ends > len(PAUSES):
             return code
-        say(f"Envoy ended unexpectedly with exit code {code}; starting it again")
+        notify(f"Envoy ended unexpectedly with exit code {code}; starting it again")
         await asyncio.sleep(PAUSES[quick_ends - 1] if quick_ends else 0)
         try:
             await gateway.restart()
         except GatewayError as error:
-            say(f"cannot start Envoy: {error}")
+            notify(f"cannot start Envoy: {error}")
 
 
 async def _renew_on(
-    renewal: asyncio.Event, gateway: Gateway, reload: Callable[[], GatewaySettings], say: Say
+    renewal: asyncio.Event, gateway: Gateway, reload: Callable[[], GatewaySettings], notify: Notify
 ) -> None:
     """Renew the gateway whenever the event is set; several settings during a renewal count as one."""
     while True:
@@ -86,7 +86,7 @@ async def _renew_on(
         try:
             await gateway.renew(replace(reload(), admin_socket=gateway.settings.admin_socket))
         except Exception as error:  # errors of `reload` included: the old Envoy continues in any case
-            say(f"the gateway keeps running with its previous settings: {error}")
+            notify(f"the gateway keeps running with its previous settings: {error}")
 
 
 @contextmanager

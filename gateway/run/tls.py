@@ -52,7 +52,7 @@ class KeyPair:
         self._prove(certificate, key, folder)
         _replace(folder / SECRET_FILE, secret_resource(certificate, key))
 
-    async def watch(self, folder: Path, seen: Stamp, say: Callable[[str], None]) -> None:
+    async def watch(self, folder: Path, seen: Stamp, notify: Callable[[str], None]) -> None:
         """Write the pair for Envoy whenever it changes, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -62,9 +62,9 @@ class KeyPair:
             try:
                 self.write(folder)
             except (GatewayError, OSError) as error:  # such as a full disk
-                say(f"the TLS certificate stays as it was: {error}")
+                notify(f"the TLS certificate stays as it was: {error}")
             else:
-                say(f"the TLS certificate was renewed from {self.certificate}")
+                notify(f"the TLS certificate was renewed from {self.certificate}")
 
     def stamp(self) -> Stamp:
         """Return a value that changes when a file, or the target of a symbolic link, is replaced."""

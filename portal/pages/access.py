@@ -48,8 +48,8 @@ async def new_key(visit: Visit) -> Response:
                     "admin_key_secret.html", "New admin key", crumbs=[SECTION], key=key, secret=made.secret
                 )
     form.start(**{_ROLE: "viewer", _PROJECT: visit.project, "expires_in_days": "90"})
-    everywhere = [("", "All projects")] if visit.may_everywhere("admin") else []
-    projects = [*everywhere, *((one, one) for one in visit.projects if visit.may("admin", one))]
+    everywhere = [("", "All projects")] if visit.has_role_everywhere("admin") else []
+    projects = [*everywhere, *((one, one) for one in visit.projects if visit.has_role("admin", one))]
     return visit.page("admin_key_new.html", "New admin key", crumbs=[SECTION], roles=ROLES, projects=projects)
 
 

@@ -148,7 +148,7 @@ PAGES = (
 
 
 def _section(found: pb.ApiKey) -> Section:
-    """Return the page of a key, for the way back to it."""
+    """Return the breadcrumb that leads back to a key's page."""
     return Section(f"Key {found.display_name}", f"/keys/{found.key_id}")
 
 
@@ -178,7 +178,7 @@ async def _secret(
 
 
 def _request(form: Form) -> pb.CreateApiKeyRequest:
-    """Return the request of the form; notes in it which values cannot be read."""
+    """Return the request that the form states; mark the fields that cannot be parsed as invalid."""
     request = pb.CreateApiKeyRequest(
         project=form["project"],
         display_name=form["display_name"],
@@ -197,7 +197,7 @@ def _request(form: Form) -> pb.CreateApiKeyRequest:
 
 
 def _update(form: Form, current: pb.ApiKey) -> pb.UpdateApiKeyRequest:
-    """Return the request of the form; notes in it which values cannot be read."""
+    """Return the request that the form states; mark the fields that cannot be parsed as invalid."""
     request = pb.UpdateApiKeyRequest(
         key_id=current.key_id, display_name=form["display_name"], etag=form["etag"]
     )

@@ -13,7 +13,7 @@ from clarion.admin.v1 import operator_pb2 as pb
 from ..errors import ApiError
 from ..forms import KEPT, Form
 from ..oidc import Attempt, SignInFailed
-from .stranger import MAX_AGENT, OpenPage, Stranger, show_sign_in, started
+from .open_visit import MAX_AGENT, OpenPage, OpenVisit, session_response, show_sign_in
 
 __all__ = ["OPEN_PAGES"]
 
@@ -23,45 +23,45 @@ _NO_PROVIDER = "No OpenID provider is configured. Sign in with an admin key."
 _MAX_SHOWN = 200
 
 
-async def begin(stranger: Stranger) -> Response:
+async def begin(visit: OpenVisit) -> Response:
     """Lead to the provider."""
-    portal, query = stranger.portal, stranger.request.query_params
-    provider, problem = await portal.oidc.provider(stranger.caller)
+    portal, query = visit.portal, visit.request.query_params
+    provider, problem = await portal.oidc.provider(visit.caller)
     if problem or not provider.issuer:
-        return await _failed(stranger, problem or _NO_PROVIDER)
+        return await _failed(visit, problem or _NO_PROVIDER)
     attempt = Attempt.begin(query.get("next", ""), query.get(KEPT, ""))
-    url = portal.oidc.url(provider, attempt, _redirect_uri(stranger))
+    url = portal.oidc.url(provider, attempt, _redirect_uri(visit))
     response = RedirectResponse(url, HTTPStatus.SEE_OTHER)
-    portal.cookies.put_attempt(stranger.request, response, attempt.encoded())
+    portal.cookies.put_attempt(visit.request, response, attempt.encoded())
     return response
 
 
-async def finish(stranger: Stranger) -> Response:
+async def finish(visit: OpenVisit) -> Response:
     """Start a session for the person whom the provider has signed in."""
-    portal, request = stranger.portal, stranger.request
+    portal, request = visit.portal, visit.request
     attempt = Attempt.decoded(portal.cookies.attempt(request))
     try:
-        token = await _session(stranger, attempt)
+        token = await _session(visit, attempt)
     except (SignInFailed, ApiError) as error:
-        return await _failed(stranger, str(error), error.status, attempt)
+        return await _failed(visit, str(error), error.status, attempt)
     assert attempt is not None  # noqa: S101 - without one, there is no session
     values = {"next": attempt.next, KEPT: portal.kept_forms.take(attempt.kept)}
-    response = await started(replace(stranger, form=Form(None, values)), token)
+    response = await session_response(replace(visit, form=Form(None, values)), token)
     portal.cookies.drop_attempt(request, response)
     return response
 
 
-async def _session(stranger: Stranger, attempt: Attempt | None) -> str:
+async def _session(visit: OpenVisit, attempt: Attempt | None) -> str:
     """Return the token of a new session.
 
     Raises:
         SignInFailed: The provider has not signed the person in, or this is not the browser that began.
         ApiError: The servers do not accept the ID token, or it has no access.
     """
-    portal, query = stranger.portal, stranger.request.query_params
+    portal, query = visit.portal, visit.request.query_params
     if attempt is None or not hmac.compare_digest(query.get("state", "").encode(), attempt.state.encode()):
         raise SignInFailed(_OUTDATED)
-    provider, problem = await portal.oidc.provider(stranger.caller)
+    provider, problem = await portal.oidc.provider(visit.caller)
     if problem or not provider.issuer:
         raise SignInFailed(problem or _NO_PROVIDER)
     if query.get("iss", provider.issuer) != provider.issuer:  # RFC 9207
@@ -70,32 +70,32 @@ async def _session(stranger: Stranger, attempt: Attempt | None) -> str:
     if not code:
         why = query.get("error_description") or query.get("error") or "it sent no code"
         raise SignInFailed(f"The provider did not sign you in: {why[:_MAX_SHOWN]}")
-    address = stranger.caller.address
+    address = visit.caller.address
     portal.wrong_codes.check(address)  # each costs a request to the provider, right or wrong
     try:
-        return await _exchanged(stranger, provider, code, attempt)
+        return await _exchanged(visit, provider, code, attempt)
     except (SignInFailed, ApiError):
         portal.wrong_codes.failed(address)
         raise
 
 
-async def _exchanged(stranger: Stranger, provider: pb.GetSignInResponse, code: str, attempt: Attempt) -> str:
+async def _exchanged(visit: OpenVisit, provider: pb.GetSignInResponse, code: str, attempt: Attempt) -> str:
     """Return the token of a new session for a code of the provider."""
-    portal = stranger.portal
-    id_token = await portal.oidc.id_token(provider, code, attempt, _redirect_uri(stranger))
+    portal = visit.portal
+    id_token = await portal.oidc.id_token(provider, code, attempt, _redirect_uri(visit))
     made: pb.CreateSessionByOidcResponse = await portal.api.call(
         pb.CreateSessionByOidcRequest(
             id_token=id_token,
             nonce_verifier=attempt.nonce_verifier,
-            user_agent=stranger.request.headers.get("user-agent", "")[:MAX_AGENT],
+            user_agent=visit.request.headers.get("user-agent", "")[:MAX_AGENT],
         ),
-        stranger.caller,
+        visit.caller,
     )
     return made.token
 
 
 async def _failed(
-    stranger: Stranger,
+    visit: OpenVisit,
     why: str,
     status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE,
     attempt: Attempt | None = None,
@@ -105,14 +105,14 @@ async def _failed(
     form.fail("", why)
     form.status = status
     kept = attempt.kept if attempt else ""
-    response = await show_sign_in(stranger.portal, stranger.caller, form, kept=kept)
-    stranger.portal.cookies.drop_attempt(stranger.request, response)
+    response = await show_sign_in(visit.portal, visit.caller, form, kept=kept)
+    visit.portal.cookies.drop_attempt(visit.request, response)
     return response
 
 
-def _redirect_uri(stranger: Stranger) -> str:
-    portal = stranger.portal
-    return f"{portal.cookies.origin(stranger.request)}{portal.base}{_CALLBACK}"
+def _redirect_uri(visit: OpenVisit) -> str:
+    portal = visit.portal
+    return f"{portal.cookies.origin(visit.request)}{portal.base}{_CALLBACK}"
 
 
 OPEN_PAGES: tuple[OpenPage, ...] = (("/sign-in/oidc", begin), (_CALLBACK, finish))

@@ -60,7 +60,7 @@ async def overview(visit: Visit) -> Response:
 
 async def _open_breakers(visit: Visit) -> list[provider_pb2.Provider]:
     """Return the providers with an open circuit breaker, if the person may see providers."""
-    if not visit.may_everywhere("viewer"):
+    if not visit.has_role_everywhere("viewer"):
         return []
     found: provider_pb2.ListProvidersResponse = await visit.call(provider_pb2.ListProvidersRequest())
     return [one for one in found.providers if any(each.hold == "breaker" for each in one.dispatchers)]

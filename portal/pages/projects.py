@@ -20,7 +20,7 @@ async def list_projects(visit: Visit) -> Response:
     """List projects."""
     request = pb.ListProjectsRequest(page_size=_PAGE, page_token=visit.query("page"))
     found: pb.ListProjectsResponse = await visit.call(request)
-    can_create = visit.can(pb.CreateProjectRequest) and visit.may_everywhere("admin")
+    can_create = visit.can(pb.CreateProjectRequest) and visit.has_role_everywhere("admin")
     return visit.page("projects.html", "Projects", found=found, can_create=can_create)
 
 

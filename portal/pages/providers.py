@@ -16,7 +16,7 @@ SECTION = Section("Providers", "/providers")
 async def list_providers(visit: Visit) -> Response:
     """List providers."""
     found = None
-    if visit.may_everywhere("viewer"):
+    if visit.has_role_everywhere("viewer"):
         found = await visit.call(pb.ListProvidersRequest())
     return visit.page("providers.html", "Providers", found=found)
 

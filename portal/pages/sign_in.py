@@ -19,9 +19,9 @@ from ..live import LIVE, signed_out
 from ..portal import Portal
 from ..session import is_csrf_token
 from . import oidc
-from .stranger import MAX_AGENT, OpenPage, Stranger, end_session, show_sign_in, started
+from .open_visit import MAX_AGENT, OpenPage, OpenVisit, end_session, session_response, show_sign_in
 
-__all__ = ["OPEN_PAGES", "Stranger", "to_sign_in"]
+__all__ = ["OPEN_PAGES", "OpenVisit", "to_sign_in"]
 
 _SECRET = re.compile(r"ak_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WRONG = "This admin key does not work: it may be mistyped, revoked or expired. Check it, or use another."
@@ -42,43 +42,43 @@ async def to_sign_in(portal: Portal, caller: Caller, request: Request, form: For
     return RedirectResponse(f"{portal.base}/sign-in?{target}".rstrip("?"), HTTPStatus.SEE_OTHER)
 
 
-async def sign_in(stranger: Stranger) -> Response:
+async def sign_in(visit: OpenVisit) -> Response:
     """Show the form, or start a session with an admin key."""
-    form, portal = stranger.form, stranger.portal
+    form, portal = visit.form, visit.portal
     if not form.is_sent:
         return await show_sign_in(
-            portal, stranger.caller, form.start(next=stranger.request.query_params.get("next", ""))
+            portal, visit.caller, form.start(next=visit.request.query_params.get("next", ""))
         )
     secret = form["key"]
     if not _SECRET.fullmatch(secret):
         form.fail("key", "Enter the whole admin key: it begins with ak_ and has 39 characters.")
-        return await show_sign_in(portal, stranger.caller, form)
-    agent = stranger.request.headers.get("user-agent", "")[:MAX_AGENT]
+        return await show_sign_in(portal, visit.caller, form)
+    agent = visit.request.headers.get("user-agent", "")[:MAX_AGENT]
     try:
         with form.checked():
             made: pb.CreateSessionResponse = await portal.api.call(
-                pb.CreateSessionRequest(user_agent=agent), replace(stranger.caller, secret=secret)
+                pb.CreateSessionRequest(user_agent=agent), replace(visit.caller, secret=secret)
             )
-            return await started(stranger, made.token)
+            return await session_response(visit, made.token)
     except ApiError as error:
         if not error.is_signed_out:
             raise
         # Only now, because others may have the same address, behind a proxy or a NAT.
-        portal.wrong_keys.check(stranger.caller.address)
-        portal.wrong_keys.failed(stranger.caller.address)
+        portal.wrong_keys.check(visit.caller.address)
+        portal.wrong_keys.failed(visit.caller.address)
         form.fail("key", _WRONG)
-    return await show_sign_in(portal, stranger.caller, form)
+    return await show_sign_in(portal, visit.caller, form)
 
 
-async def sign_out(stranger: Stranger) -> Response:
+async def sign_out(visit: OpenVisit) -> Response:
     """End the session."""
-    portal, request, token = stranger.portal, stranger.request, stranger.caller.secret
+    portal, request, token = visit.portal, visit.request, visit.caller.secret
     response = RedirectResponse(f"{portal.base}/sign-in", HTTPStatus.SEE_OTHER)
-    if not stranger.form.is_sent or not token:
+    if not visit.form.is_sent or not token:
         return response
-    if not is_csrf_token(stranger.form[CSRF], token):
+    if not is_csrf_token(visit.form[CSRF], token):
         raise NotFromThePortal
-    await end_session(portal, stranger.caller)
+    await end_session(portal, visit.caller)
     portal.cookies.sign_out(request, response)
     return response
 

@@ -94,7 +94,7 @@ async def remove_suppressions(visit: Visit) -> Response:
         counted=counted,
         totals=totals,
         is_filtered=_is_filtered(visit),
-        is_partial=not visit.query("project") and not visit.may_everywhere("operator"),
+        is_partial=not visit.query("project") and not visit.has_role_everywhere("operator"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Changes that operators make: one transaction with its audit event, which all synchronous replicas get."""
+"""Changes that operators make: one transaction with the audit event, confirmed by synchronous replicas."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def changing(pool: Pool, call: AdminCall) -> AsyncIterator[Change]:
     """Open the transaction of a change. The block calls `record` for everything that it changes.
 
     Raises:
-        StoreUnavailable: The database is unavailable, or no replica confirmed the change.
+        StoreUnavailable: The database is unavailable, or the synchronous replicas did not confirm it.
     """
     async with replicated_transaction(pool) as connection:
         yield Change(connection, call)
@@ -71,10 +71,10 @@ async def changing(pool: Pool, call: AdminCall) -> AsyncIterator[Change]:
 
 @asynccontextmanager
 async def replicated_transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """Open a transaction that all synchronous replicas get.
+    """Open a transaction, and wait at its end until the synchronous replicas have it.
 
     Raises:
-        StoreUnavailable: The database is unavailable, or no replica confirmed the change.
+        StoreUnavailable: The database is unavailable, or the synchronous replicas did not confirm it.
     """
     async with reached(), pool.acquire() as connection:
         with replicated(connection):

@@ -1,7 +1,7 @@
 """Looks up the credentials of the admin API.
 
 Every answer of the database is used for half a second, so a revoked key stops working within a second.
-Secrets that have not worked before are looked up together, 20 times a second, so strangers who try many
+Secrets that have not worked before are looked up together, 20 times a second, so callers who try many
 cannot occupy the database, and do not keep out a key that works.
 """
 
@@ -43,7 +43,7 @@ class Credentials:
         self._pool = pool
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
-        self._strangers = _Strangers(pool)
+        self._unknown = _UnknownSecrets(pool)
 
     async def actor(self, header: str | None) -> Actor:
         """Return who sends this header `authorization`.
@@ -72,7 +72,7 @@ class Credentials:
             async with reached():
                 found = (await find_credentials(self._pool, [secret])).get(secret)
         else:
-            found = await self._strangers.find(secret)
+            found = await self._unknown.find(secret)
         if found and _is_older(found.used_at):
             async with reached():
                 await touch(self._pool, found.actor)
@@ -84,7 +84,7 @@ class Credentials:
         return found.actor if found else None
 
 
-class _Strangers:
+class _UnknownSecrets:
     """Looks up secrets that have not worked before: all that wait in one query, with pauses between them.
 
     Args:

@@ -1,4 +1,4 @@
-"""The guard of the admin API: authenticates callers, checks their roles, bounds number and time of calls."""
+"""The guard of the admin API: authenticates callers, checks roles, and limits number and time of calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..api.call import CALLER
 from ..api.deadline import Deadline
 from ..api.guard import GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
-from ..domain.operator import STRANGER, Role
+from ..domain.operator import ANONYMOUS, Role
 from ..errors import BodyTooLarge, Overloaded
 from ..intake.rest_message import QUERY
 from .call import AdminCall, is_open, required_role
@@ -32,7 +32,7 @@ _MAX_CALLS, _MAX_STREAMS = 32, 100
 _MAX_BYTES = 1024 * 1024
 """As in gateway/config/per_route.py. One locale of a campaign may have two templates of 256 Ki characters."""
 _MAX_OPEN_CALLS = 8
-"""Calls of methods without credentials, which must not take the places of operators."""
+"""Concurrent calls without credentials. They have their own limit, so that they cannot block operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +42,38 @@ class _Method:
     is_open: bool
 
 
-class _Places:
-    """A number of calls that may be served at once.
+class _CallLimit:
+    """Limits the concurrent calls.
 
     Args:
-        most: The number.
+        most: The maximum number.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._taken = 0
+        self._current = 0
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Occupy a place during the block.
+    def counted(self) -> Iterator[None]:
+        """Count a call during the block.
 
         Raises:
-            Overloaded: All are taken.
+            Overloaded: The maximum number of calls is being served.
         """
-        if self._taken >= self._most:
+        if self._current >= self._most:
             raise Overloaded
-        self._taken += 1
+        self._current += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._current -= 1
 
 
 class AdminGuard(grpc.GenericRpcHandler):
     """Guards the services of the admin API.
 
     Like `api.guard.Guard`, it collects the handlers that generated code registers. It has its own limits, so
-    that operators and callers of triggers cannot exclude each other.
+    that operators and callers of the trigger API cannot block each other.
 
     Args:
         services: The services, whose options state the roles.
@@ -88,7 +88,7 @@ class AdminGuard(grpc.GenericRpcHandler):
         self._credentials = credentials
         self._deadline = deadline
         self._calls, self._open_calls, self._streams = map(
-            _Places, (_MAX_CALLS, _MAX_OPEN_CALLS, _MAX_STREAMS)
+            _CallLimit, (_MAX_CALLS, _MAX_OPEN_CALLS, _MAX_STREAMS)
         )
         self._methods: dict[str, _Method] = {}
 
@@ -114,8 +114,9 @@ class AdminGuard(grpc.GenericRpcHandler):
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
         try:
             with Deadline(time_left(context, self._deadline)):
-                call = await self._call(method, headers)  # first, so that strangers take no place
-                with (self._open_calls if method.is_open else self._calls).taken():
+                # First, so that only authenticated callers use up the limit.
+                call = await self._call(method, headers)
+                with (self._open_calls if method.is_open else self._calls).counted():
                     serve: Any = method.handler.unary_unary
                     return await serve(_decoded(method, raw, headers), call)
         except Exception as error:
@@ -127,7 +128,7 @@ class AdminGuard(grpc.GenericRpcHandler):
         """Serve a method that returns a stream. It has no deadline except the caller's."""
         try:
             call = await self._call(method, headers)
-            with self._streams.taken():
+            with self._streams.counted():
                 serve: Any = method.handler.unary_stream
                 async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
                     async for message in messages:
@@ -137,7 +138,7 @@ class AdminGuard(grpc.GenericRpcHandler):
 
     async def _call(self, method: _Method, headers: Mapping[str, str]) -> AdminCall:
         given = headers.get("authorization")
-        actor = STRANGER if method.is_open else await self._credentials.actor(given)
+        actor = ANONYMOUS if method.is_open else await self._credentials.actor(given)
         if method.role and not actor.may_somewhere(method.role):
             raise RoleMissing(
                 f"This call needs the role {method.role}.", metadata={"role": method.role.value}
@@ -147,7 +148,7 @@ class AdminGuard(grpc.GenericRpcHandler):
 
 
 def admin_guards(backend: Backend, *, deadline: float) -> Mapping[str, grpc.GenericRpcHandler]:
-    """Return the guard of the admin API by the full name of each of its services.
+    """Return the admin API's only guard under the full name of each service.
 
     Args:
         backend: What the services work with.

@@ -1,4 +1,4 @@
-"""OperationService, and the task of the servers that makes the steps of operations."""
+"""OperationService, and the background task of each server that executes operations step by step."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ __all__ = ["OperationServicer", "operation_message", "project_of", "require_few_
 log = structlog.get_logger(__name__)
 
 _DEFAULT_PAGE = 50
-_MOST_OWN, _MOST = 5, 20
-"""Operations that one caller runs, and that may change one project. Each server makes their steps in turn."""
+_MAX_OF_CALLER, _MAX_OF_PROJECT = 5, 20
+"""Running operations of one caller, and those that may change one project. Each server executes their steps
+in turn."""
 _WAIT = 10.0
 _IDLE, _BETWEEN_STEPS = 1.0, 0.02  # seconds; triggers are accepted between two steps
 
@@ -100,10 +101,13 @@ async def require_few_running(change: Change, projects: Collection[int] | None) 
     """Check that the caller may start an operation that changes these projects; None for all.
 
     Raises:
-        RateLimited: It has too many running, or too many run that may change them.
+        RateLimited: The caller, or one of the projects, has too many running operations.
     """
     own, of_projects = await store.count_running(change.connection, change.call.actor, projects)
-    for running, most, whose in ((own, _MOST_OWN, "You have"), (of_projects, _MOST, "The project has")):
+    for running, most, whose in (
+        (own, _MAX_OF_CALLER, "You have"),
+        (of_projects, _MAX_OF_PROJECT, "The project has"),
+    ):
         if running >= most:
             raise RateLimited(
                 _WAIT,
@@ -113,7 +117,7 @@ async def require_few_running(change: Change, projects: Collection[int] | None) 
 
 
 async def run_operations(pool: Pool) -> None:
-    """Make the steps of running operations, one after another, until cancelled.
+    """Execute the steps of running operations, one after another, until cancelled.
 
     All servers run this. A step is one transaction, so an operation continues when a server is killed.
     """
@@ -129,22 +133,22 @@ async def run_operations(pool: Pool) -> None:
 
 
 async def _step(pool: Pool) -> bool:
-    """Make a step of the operation that has waited longest; return whether there was one."""
+    """Execute a step of the operation that has waited longest; return whether there was one."""
     async with replicated_transaction(pool) as connection:
         operation = await store.claim_operation(connection)
         if operation is None:
             return False
         try:
             async with connection.transaction():  # a savepoint
-                await _make(connection, operation)
+                await _execute(connection, operation)
         except (asyncpg.DataError, asyncpg.SyntaxOrAccessError) as error:  # would fail again
             log.error("operation failed", operation=str(operation.id), exc_info=error)
             await store.end_operation(connection, operation.id, OperationState.FAILED)
     return True
 
 
-async def _make(connection: Connection, operation: BulkOperation) -> None:
-    """Make a step, and record it in each project as a change by the one who requested the operation."""
+async def _execute(connection: Connection, operation: BulkOperation) -> None:
+    """Execute a step, and record it in each project as a change by the caller who requested the operation."""
     changed = await store.make_step(connection, operation)
     call = AdminCall(operation.actor, Role.OPERATOR, operation.address, operation.request_id)
     for project_id, ids in (await by_project(connection, changed)).items():

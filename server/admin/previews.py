@@ -31,7 +31,7 @@ class Previews:
     """Renders one message at a time, each within the CPU time that a message may take."""
 
     def __init__(self) -> None:
-        # Not the thread of changes: viewers, who may preview anything, cannot keep authors from saving.
+        # A separate thread: previews, which every viewer may request, cannot delay authors who save.
         self._thread = TemplateThread("preview", max_calls=4)
 
     async def sample(

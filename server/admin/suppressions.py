@@ -28,9 +28,9 @@ __all__ = ["SuppressionServicer"]
 
 _DEFAULT_PAGE = 100
 _MAX_COUNTS = 1000
-_CHUNKS_OF_A_CALL = 10
-_SECONDS_OF_A_CALL = 3.0
-"""After these, a call returns before all chunks are removed: retrying may take a second for each."""
+_MAX_CHUNKS = 10
+_MAX_SECONDS = 3.0
+"""A call returns after this time, even if suppressions remain: a chunk with retries may take a second."""
 _FILTERS = ("project", "channel", "address", "provider", "reason", "since")
 _NO_FILTER = Violation(
     "", f"needs at least one of {', '.join(_FILTERS)}, or it would remove all suppressions", "REQUIRED"
@@ -112,8 +112,8 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
             )
         removed = retried = 0
         done = False
-        end = time.monotonic() + _SECONDS_OF_A_CALL
-        for _ in range(_CHUNKS_OF_A_CALL):
+        end = time.monotonic() + _MAX_SECONDS
+        for _ in range(_MAX_CHUNKS):
             part = await self._remove(call, wanted, until, request)
             count = part.suppressions.total()
             removed, retried = removed + count, retried + len(part.retried)
@@ -131,7 +131,7 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         until: dt.datetime,
         request: pb.RemoveSuppressionsRequest,
     ) -> store.Removed:
-        """Remove up to a thousand suppressions, with an audit event in each project that counts them."""
+        """Remove up to a thousand suppressions. An audit event in each affected project has their number."""
         # The address is the only filter that is a recipient's data: it is needed to undo the change.
         before = {
             name: str(getattr(request, name))
@@ -190,10 +190,10 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     assert channel  # noqa: S101 - the field is required
     check = CHANNELS[channel].address
     stored: list[str] = []
-    for place, address in enumerate(request.addresses):
+    for index, address in enumerate(request.addresses):
         problem = check.problem(address)
         if problem:
-            violations.append(Violation(f"addresses[{place}]", problem, "INVALID_FORMAT"))
+            violations.append(Violation(f"addresses[{index}]", problem, "INVALID_FORMAT"))
         else:
             stored.append(check.as_sent(address))
     if violations:

@@ -15,8 +15,8 @@ from .identity import Identity
 
 __all__ = [
     "ALL_PROJECTS",
+    "ANONYMOUS",
     "COMMAND_LINE",
-    "STRANGER",
     "Actor",
     "ActorKind",
     "AdminKey",
@@ -113,8 +113,8 @@ COMMAND_LINE = (Grant(Role.ADMIN),)
 """The grants of someone with access to the database."""
 
 
-STRANGER = Actor(ActorKind.PERSON, "stranger", ())
-"""Someone who is about to sign in."""
+ANONYMOUS = Actor(ActorKind.PERSON, "anonymous", ())
+"""A caller without credentials, such as a person who is about to sign in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,14 +62,14 @@ class EmbeddedPostgres:
     Args:
         data: A folder that only this process uses (see `server.up.data_folder`).
         sockets: A private folder (0700): clients that can reach the socket are trusted.
-        say: Called with a message on the first start.
+        notify: Called with a message on the first start.
     """
 
-    def __init__(self, data: Path, sockets: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, data: Path, sockets: Path, *, notify: Callable[[str], None] = lambda _: None) -> None:
         self.cluster = data / "postgres"
         self._data = data
         self.sockets = sockets
-        self._say = say
+        self._notify = notify
 
     @property
     def url(self) -> str:
@@ -119,7 +119,7 @@ class EmbeddedPostgres:
         for incomplete in self._data.glob("postgres.new-*"):
             shutil.rmtree(incomplete, ignore_errors=True)
         if not self._exists():
-            self._say("creating the database cluster (first start)")
+            self._notify("creating the database cluster (first start)")
             await self._create()
 
     async def wait_ready(self, timeout: float = 60.0) -> None:  # noqa: ASYNC109 -- part of the contract

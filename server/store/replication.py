@@ -25,7 +25,7 @@ _CONFIRM = load("replication.sql")["confirm"]
 
 
 class NotReplicated(StoreUnavailable):
-    """No replica confirmed the change, so it may or may not be kept. Try again shortly."""
+    """The synchronous replicas did not confirm the change; it may or may not be kept. Try again shortly."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ async def changed(pool: Pool) -> AsyncIterator[None]:
     """Change the database in the block, and wait at its end until the synchronous replicas have the changes.
 
     Raises:
-        StoreUnavailable: The database is unavailable, or no replica confirmed the changes.
+        StoreUnavailable: The database is unavailable, or the synchronous replicas did not confirm them.
     """
     async with reached():
         yield

@@ -36,17 +36,17 @@ _READY_TIMEOUT = 120.0
 _RECOVERY_TIMEOUT = 600.0
 """Seconds. After a crash, PostgreSQL replays up to `max_wal_size` of its log; if stopped, it starts over."""
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: Say) -> int:
+async def up(settings: Settings, *, config: Path | None, with_demo: bool, notify: Notify) -> int:
     """Run all processes until SIGINT or SIGTERM, with an embedded PostgreSQL unless another is configured.
 
     Args:
         settings: the settings.
         config: the configuration file that the processes read, if any.
         with_demo: create the demo project at the first start.
-        say: called with each message for the operator.
+        notify: called with each message for the operator.
 
     Returns:
         The exit code.
@@ -61,11 +61,11 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, say: S
     _check_gateway(settings)
     with RunDir(settings.data_dir) as run:  # first, for the more helpful error on a second start
         gateway.check_port(settings.gateway)
-        plan = _Plan(settings, config, run, say, with_demo=with_demo)
+        plan = _Plan(settings, config, run, notify, with_demo=with_demo)
         supervisor = Supervisor(
             plan.children(),
             run.log,
-            say,
+            notify,
             on_up=plan.announce,
             spare=plan.spare(),
             check=plan.read_again,
@@ -77,15 +77,16 @@ class _Plan:
     """The child processes, and how they find each other."""
 
     def __init__(
-        self, settings: Settings, config: Path | None, run: RunDir, say: Say, *, with_demo: bool
+        self, settings: Settings, config: Path | None, run: RunDir, notify: Notify, *, with_demo: bool
     ) -> None:
         self._settings = settings
         self._run = run
-        self._say = say
+        self._notify = notify
         self._config = config
         self._with_demo = with_demo
         self._demo_secret = ""
-        self._postgres = None if settings.database.url else EmbeddedPostgres(run.data, run.sockets, say=say)
+        embedded = not settings.database.url
+        self._postgres = EmbeddedPostgres(run.data, run.sockets, notify=notify) if embedded else None
         self._url = settings.database.url or (self._postgres.url if self._postgres else "")
         self._servers = [run.socket(f"server-{n}.sock") for n in range(settings.server.processes)]
         self._spare = run.socket("server-spare.sock")
@@ -118,14 +119,15 @@ class _Plan:
         """Print the banner: URL, logs and how to try the demo."""
         scheme = "https" if self._settings.gateway.tls_certificate else "http"
         url = f"{scheme}://{in_url(self._settings.gateway.host)}:{self._settings.gateway.port}"
-        self._say(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
+        self._notify(f"Clarion is running at {url} (REST and gRPC)\n  API reference: {url}/docs")
         if self._portal:
-            self._say(f"  Portal: {url}{self._settings.portal.base_path}")
-        self._say(f"  Logs: {self._run.log}")
-        self._say(demo_text(url, self._demo_secret, self._run.data) if self._with_demo else next_steps(url))
+            self._notify(f"  Portal: {url}{self._settings.portal.base_path}")
+        self._notify(f"  Logs: {self._run.log}")
+        demo = demo_text(url, self._demo_secret, self._run.data) if self._with_demo else ""
+        self._notify(demo or next_steps(url))
         for warning in exposures(self._config):
-            self._say(f"Warning: {warning}")
-        self._say("Press Ctrl-C to stop.")
+            self._notify(f"Warning: {warning}")
+        self._notify("Press Ctrl-C to stop.")
 
     def _database(self) -> Child:
         assert self._postgres is not None  # noqa: S101 - only called with an embedded database
@@ -216,7 +218,7 @@ class _Plan:
             version = await migrate(self._url)
         except StoreUnavailable as error:
             raise ClarionError(f"{DATABASE_AWAY}; check database.url") from error
-        self._say(f"the database has schema version {version}")
+        self._notify(f"the database has schema version {version}")
         if self._with_demo:
             self._demo_secret = await prepare_demo(with_database(self._settings, self._url), self._run.data)
         await self._report_missing_providers()
@@ -227,7 +229,7 @@ class _Plan:
             for project in await projects.list_projects(pool):
                 for campaign in await campaigns.list_campaigns(pool, project.id):
                     if not {*campaign.providers} & {*self._settings.providers}:
-                        self._say(waiting_text(project.name, campaign))
+                        self._notify(waiting_text(project.name, campaign))
 
     async def _prepare_gateway(self) -> None:
         """Empty the gateway's folder, in case an earlier gateway was killed."""

@@ -24,7 +24,7 @@ def owner_of(pid: int) -> int:
 @pytest.mark.long
 async def test_interrupted_cluster_creation_leaves_nothing(short: Path) -> None:
     said = asyncio.Event()
-    postgres = EmbeddedPostgres(short, short, say=lambda _: said.set())
+    postgres = EmbeddedPostgres(short, short, notify=lambda _: said.set())
     making = asyncio.create_task(postgres.prepare())
     await said.wait()
     await until(lambda: [*short.glob("postgres.new-*/base")], "a part of the cluster is made")

@@ -43,7 +43,7 @@ async def tls_gateway() -> AsyncIterator[TlsGateway]:
     async with short_folder() as folder, toy_upstream.running(f"unix:{folder / TOY}"):
         issue(folder)
         options, said = tls(folder), list[str]()
-        async with running(options, workdir=folder, say=said.append) as gateway:
+        async with running(options, workdir=folder, notify=said.append) as gateway:
             yield TlsGateway(options, gateway, folder, said)
 
 

@@ -23,7 +23,7 @@ async def test_new_certificate_applies_to_new_connections() -> None:
         issue(folder)
         options, said = tls(folder), list[str]()
         async with (
-            running(options, workdir=folder, say=said.append) as gateway,
+            running(options, workdir=folder, notify=said.append) as gateway,
             http_client(f"https://localhost:{options.port}", verify=trusting()) as client,
         ):
             pid, asking = gateway.pid, _Asking(client)
@@ -87,7 +87,7 @@ async def test_mismatched_pair_keeps_the_old_certificate() -> None:
     async with short_folder() as folder:
         first, second = issue(folder), CA.issue_cert("localhost")
         options, said = tls(folder), list[str]()
-        async with running(options, workdir=folder, say=said.append):
+        async with running(options, workdir=folder, notify=said.append):
             (folder / "pair.key").write_bytes(second.private_key_pem.bytes())
             await until(lambda: said, "a message")
             assert "the TLS certificate stays as it was: tls_key: " in said[0]

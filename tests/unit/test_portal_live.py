@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from portal.errors import ApiError, PortalError, ServersUnreachable, TooManyStreams
-from portal.followed import FollowedLists, Turns, Viewer
+from portal.followed import FollowedLists, ReadPacer, Viewer
 from portal.live import LiveRow, events
-from portal.shares import Owner, StreamShares
+from portal.stream_limits import Owner, StreamLimits
 
 OFTEN = 0.001  # seconds
 ROW_1, ROW_2, ROW_3 = (LiveRow(number, f"<tr>{number}</tr>") for number in "123")
@@ -63,7 +63,7 @@ def lists_without_pauses() -> FollowedLists:
     async def at_once(_: float) -> None:
         """Do not wait."""
 
-    return FollowedLists(StreamShares(), Turns(sleep=at_once), 0)
+    return FollowedLists(StreamLimits(), ReadPacer(sleep=at_once), 0)
 
 
 async def passes() -> None:
@@ -211,13 +211,13 @@ async def test_reads_take_a_tenth_of_the_time() -> None:
 
         return load
 
-    turns = Turns(lambda: now, sleep)
+    pacer = ReadPacer(lambda: now, sleep)
     for _ in range(100):
-        await turns.read(reads_for(0.06))
+        await pacer.read(reads_for(0.06))
     assert busy / now == pytest.approx(0.1, rel=0.02)
     before = now
-    await turns.read(reads_for(15.0))
-    await turns.read(reads_for(0.0))
+    await pacer.read(reads_for(15.0))
+    await pacer.read(reads_for(0.0))
     assert now - before < 15 + 9 + 1
 
 
@@ -235,10 +235,10 @@ async def test_a_read_that_fails_delays_the_next() -> None:
         now += seconds
         waits.append(seconds)
 
-    turns = Turns(lambda: now, sleep)
+    pacer = ReadPacer(lambda: now, sleep)
     for _ in range(2):
         with pytest.raises(ServersUnreachable):
-            await turns.read(fails)
+            await pacer.read(fails)
     assert waits == [pytest.approx(4.5)]
 
 
@@ -263,7 +263,7 @@ async def test_a_session_follows_few_lists() -> None:
 
 
 def test_a_person_has_few_streams() -> None:
-    shares = StreamShares()
+    shares = StreamLimits()
     owners = [ADA._replace(session=str(number % 4)) for number in range(20)]
     for one in owners:
         shares.take(one)

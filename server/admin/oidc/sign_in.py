@@ -1,4 +1,4 @@
-"""Signing in by OpenID Connect: what strangers may make a server do, and who may do what afterwards."""
+"""Signing in by OpenID Connect: limits the calls without credentials, and decides the roles of a person."""
 
 from __future__ import annotations
 

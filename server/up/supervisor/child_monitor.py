@@ -28,12 +28,12 @@ class ChildMonitor:
     """
 
     def __init__(
-        self, child: Child, output: Output, say: Callable[[str], None], policy: RestartPolicy
+        self, child: Child, output: Output, notify: Callable[[str], None], policy: RestartPolicy
     ) -> None:
         self.child = child
         self.up = asyncio.Event()
         self._output = output
-        self._say = say
+        self._notify = notify
         self._policy = policy
         self._process: ChildProcess | None = None
         self._never_ready = False
@@ -63,7 +63,7 @@ class ChildMonitor:
             delay = None if self._never_ready else self._policy.delay(deaths)
             if delay is None:
                 raise GaveUp(self._report(end, self._why_given_up(deaths)))
-            self._say(self._report(end, f"restarting in {delay:.3g} s"))
+            self._notify(self._report(end, f"restarting in {delay:.3g} s"))
             await asyncio.sleep(delay)
 
     async def stop(self, within: float, hurry: asyncio.Event) -> None:
@@ -110,7 +110,7 @@ class ChildMonitor:
             self._obstacle = ""
             return False
         if not self._obstacle:
-            self._say(self._report(end, obstacle))
+            self._notify(self._report(end, obstacle))
         self._obstacle = obstacle
         return True
 
@@ -119,7 +119,7 @@ class ChildMonitor:
         self._ready.clear()
         self._output.clear_last_lines()
         if not self._obstacle:
-            self._say(f"starting {self.child.name}")
+            self._notify(f"starting {self.child.name}")
         try:
             if self.child.prepare:
                 await self.child.prepare()
@@ -145,7 +145,7 @@ class ChildMonitor:
                 if self.child.ready:
                     self._obstacle = ""
                 if not self._obstacle:  # without a hook, it is ready even if it ends at once
-                    self._say(f"{self.child.name} is ready")
+                    self._notify(f"{self.child.name} is ready")
                 self.up.set()
                 self._ready.set()
             return f"ended: {await ended}"

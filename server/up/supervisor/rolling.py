@@ -21,7 +21,7 @@ class Rolling:
         monitors: of all children; those without a `restart_signal` are left alone.
         spare: creates the monitor of a spare child.
         check: raises if a restart would not work.
-        say: called with each message for the operator.
+        notify: called with each message for the operator.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Rolling:
         monitors: Sequence[ChildMonitor],
         spare: Callable[[], ChildMonitor] | None,
         check: Callable[[], None] | None,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self._monitors = [monitor for monitor in monitors if monitor.child.restart_signal is not None]
         self._spare = spare
         self._check = check
-        self._say = say
+        self._notify = notify
         self._requested = asyncio.Event()
 
     def request(self) -> None:
@@ -51,13 +51,13 @@ class Rolling:
                     self._check()
                 async with self._spare_running():
                     await self._restart_each()
-                self._say("all processes were restarted")
+                self._notify("all processes were restarted")
             except Exception as error:  # also errors of hooks: the running processes must keep running
-                self._say(f"the restart was abandoned: {error}")
+                self._notify(f"the restart was abandoned: {error}")
 
     async def _restart_each(self) -> None:
         for monitor in self._monitors:
-            self._say(f"restarting {monitor.child.name}")
+            self._notify(f"restarting {monitor.child.name}")
             await monitor.restart()
 
     @asynccontextmanager

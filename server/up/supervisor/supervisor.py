@@ -34,7 +34,7 @@ class Supervisor:
     Args:
         children: in start order; each starts when the previous one is ready. They stop in reverse order.
         log_dir: folder for each child's output, `<name>.log`.
-        say: called with each message for the operator, which may have several lines.
+        notify: called with each message for the operator, which may have several lines.
         on_up: called once, when every child is ready.
         spare: an additional child that runs during a restart.
         check: called before a restart; if it raises, nothing is restarted.
@@ -45,19 +45,19 @@ class Supervisor:
         self,
         children: Sequence[Child],
         log_dir: Path,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         on_up: Callable[[], None] | None = None,
         spare: Child | None = None,
         check: Callable[[], None] | None = None,
         policy: RestartPolicy | None = None,
     ) -> None:
-        self._say_to = say
+        self._notify_operator = notify
         self._on_up = on_up
         self._log_dir = log_dir
         self._monitors = [self._monitor(child, policy or RestartPolicy()) for child in children]
         new_spare = (lambda: self._monitor(spare, RestartPolicy(quick_deaths=1))) if spare else None
-        self._rolling = Rolling(self._monitors, new_spare, check, self._say)
+        self._rolling = Rolling(self._monitors, new_spare, check, self._notify)
         self._had_terminal = _has_terminal()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -80,7 +80,7 @@ class Supervisor:
             try:
                 await self._supervise()
             except GaveUp as error:
-                self._say(str(error))
+                self._notify(str(error))
                 return 1
             finally:
                 await self._stop_all()
@@ -103,7 +103,7 @@ class Supervisor:
             self._rolling.request()
 
     def _monitor(self, child: Child, policy: RestartPolicy) -> ChildMonitor:
-        return ChildMonitor(child, Output(self._log_dir / f"{child.name}.log"), self._say, policy)
+        return ChildMonitor(child, Output(self._log_dir / f"{child.name}.log"), self._notify, policy)
 
     async def _supervise(self) -> None:
         for monitor in self._monitors:
@@ -111,7 +111,7 @@ class Supervisor:
             if not await self._until(monitor.up):
                 return
         if self._on_up:
-            with suppress(OSError):  # as in _say
+            with suppress(OSError):  # as in _notify
                 self._on_up()
         self._tasks.append(asyncio.create_task(self._rolling.run()))
         await self._until(asyncio.Event())
@@ -132,7 +132,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         self._stopping.set()
         started = self._monitors[: len(self._tasks)]
-        self._say(f"stopping {', '.join(monitor.child.name for monitor in reversed(started))}")
+        self._notify(f"stopping {', '.join(monitor.child.name for monitor in reversed(started))}")
         await self._cancel_tasks()
         wanted = sum(monitor.child.stop_timeout for monitor in started)
         share = min(1.0, _STOP_SECONDS / wanted) if wanted else 1.0
@@ -140,7 +140,7 @@ class Supervisor:
             await monitor.stop(
                 monitor.child.stop_timeout * share + monitor.child.extra_stop_timeout, self._hurry
             )
-        self._say("stopped")
+        self._notify("stopped")
 
     async def _cancel_tasks(self) -> None:
         """Cancel restarts and monitoring before the first child is stopped."""
@@ -161,9 +161,9 @@ class Supervisor:
             for number in (*_STOP_SIGNALS, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
-    def _say(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         with suppress(OSError):  # a closed terminal must not prevent stopping the children
-            self._say_to(text)
+            self._notify_operator(text)
 
 
 def _has_terminal() -> bool:

@@ -20,7 +20,7 @@ from ..forms import KEPT, Form, kept_fields
 from ..portal import Portal
 from ..session import csrf_token
 
-__all__ = ["MAX_AGENT", "OpenPage", "Stranger", "end_session", "show_sign_in", "started"]
+__all__ = ["MAX_AGENT", "OpenPage", "OpenVisit", "end_session", "session_response", "show_sign_in"]
 
 _LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x1f\x7f]*")
 _MAX_NEXT = 2000
@@ -28,8 +28,8 @@ MAX_AGENT = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A request by a person who need not be signed in.
+class OpenVisit:
+    """A request to an open page, by a person who may not be signed in.
 
     Attributes:
         portal: The portal.
@@ -44,19 +44,19 @@ class Stranger:
     caller: Caller
 
 
-OpenPage: TypeAlias = tuple[str, Callable[[Stranger], Awaitable[Response]]]
+OpenPage: TypeAlias = tuple[str, Callable[[OpenVisit], Awaitable[Response]]]
 """The path of a page that needs no session, and what serves it."""
 
 
-async def started(stranger: Stranger, token: str) -> Response:
-    """Return the answer that sets the cookie of a new session and leads to where the person wanted to go.
+async def session_response(visit: OpenVisit, token: str) -> Response:
+    """Return the response that sets the cookie of a new session and leads to the page that was requested.
 
-    Any session before is ended: a new session never continues another.
+    The person's previous session is ended: a new session never continues another.
     """
-    portal, request = stranger.portal, stranger.request
-    await end_session(portal, stranger.caller)
-    target = portal.base + _local(stranger.form["next"])
-    kept = stranger.form.text(KEPT)
+    portal, request = visit.portal, visit.request
+    await end_session(portal, visit.caller)
+    target = portal.base + _local(visit.form["next"])
+    kept = visit.form.text(KEPT)
     response: Response
     if kept:
         text = portal.render(
@@ -75,7 +75,7 @@ async def started(stranger: Stranger, token: str) -> Response:
 
 
 async def end_session(portal: Portal, caller: Caller) -> None:
-    """End the caller's session, if it has one that has not ended."""
+    """End the caller's session, if there is one."""
     if not caller.secret:
         return
     try:
@@ -110,7 +110,7 @@ async def show_sign_in(portal: Portal, caller: Caller, form: Form, *, kept: str 
 
 
 def _outside(title: str) -> dict[str, Any]:
-    """Return what the layout needs outside a session."""
+    """Return the values that the layout needs on a page without a session."""
     return {"visit": None, "title": title, "crumbs": [], "notice": ""}
 
 

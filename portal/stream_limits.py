@@ -1,6 +1,6 @@
-"""How many streams, which are live tails and downloads, one session and one person may have at once.
+"""Limits the concurrent streams (live tails and downloads) of one session and of one person.
 
-The gateway allows a number of them for everyone together (gateway/config/portal.py).
+The gateway limits those of all people together (gateway/config/portal.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from .errors import TooManyStreams
 
-__all__ = ["Owner", "StreamShares"]
+__all__ = ["Owner", "StreamLimits"]
 
 _MOST = {"session": 10, "person": 20}
 
 
 class Owner(NamedTuple):
-    """Whose a stream is.
+    """The session and the person that a stream counts for.
 
     Attributes:
         session: The ID of the session.
@@ -29,7 +29,7 @@ class Owner(NamedTuple):
     person: str
 
 
-class StreamShares:
+class StreamLimits:
     """Counts the streams of each session and of each person."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class StreamShares:
         self._open.update(owner._asdict().items())
 
     def release(self, owner: Owner) -> None:
-        """Count a stream no longer."""
+        """Stop counting a stream."""
         self._open.subtract(owner._asdict().items())
         self._open = +self._open  # without those that have none left
 

@@ -60,7 +60,7 @@ async def edit(visit: Visit) -> Response:
         crumbs=[SECTION, campaign_section(current)],
         campaign=current,
         draft=draft,
-        base=base,
+        base_version=base,
         conflicts=await _conflicts(visit, key, current) if form.reason == _CONFLICT else [],
         locales=_locales(content, added),
         added=added,

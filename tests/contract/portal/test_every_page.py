@@ -17,6 +17,7 @@ from tests.kit.stack import Stack
 
 KNOWN = {"name": "demo", "project": "demo", "action": "retry", "campaign_id": "44"}
 HOSTILE = {"project": "\0", "etag": "x" * 5000, "campaign_id": "9" * 99}
+RELATIVE = re.compile(r' (?:href|action)="(?!/|#|https?://)[^"]')
 PREVIEW = "/preview"
 """The end of the paths of forms that only show something."""
 
@@ -41,7 +42,8 @@ def problems(path: str, answer: httpx.Response) -> list[str]:
     found = {
         "failed": answer.status_code >= 500,
         "has no title": is_page and not re.search(r"<title>[^<]+ \| Clarion</title>", answer.text),
-        "has no way back": is_page and 'class="brand"' not in answer.text,
+        "has no way back": is_page and '<a class="brand" href="/portal/">' not in answer.text,
+        "has a link relative to its path": is_page and bool(RELATIVE.search(answer.text)),
         "has inline code": is_page and read_page(answer.text).unsafe != [],
         "is kept by browsers": answer.headers["cache-control"] not in ("no-store", "no-cache"),
         "has no policy": "default-src 'none'" not in answer.headers["content-security-policy"],

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .words import label_of
+from .words import label_of, provider_of
 
 __all__ = ["StaticFiles", "environment", "moment"]
 
@@ -67,6 +67,7 @@ def environment(**values: Any) -> Environment:
         auto_reload=False,
     )
     found.filters["label"] = label_of
+    found.filters["provider"] = provider_of
     found.filters["moment"] = moment
     found.filters["number"] = _number
     found.filters["duration"] = _duration

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["label_of", "word_of"]
+__all__ = ["label_of", "provider_of", "word_of"]
 
+_TEST_PROVIDER = "_test"
 _LABELS = {"error_group": "Error, with # for digits", "external_id": "User"}
 
 
@@ -15,6 +16,11 @@ def word_of(message: Any, field: str) -> str:
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     known = enum.values_by_number.get(getattr(message, field))
     return str(known.name.removeprefix(prefix).lower()) if known else "unknown"
+
+
+def provider_of(name: str) -> str:
+    """Return what to call a provider: that of tests is none that an operator could choose."""
+    return "test (nothing is sent)" if name == _TEST_PROVIDER else name
 
 
 def label_of(name: str) -> str:

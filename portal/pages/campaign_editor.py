@@ -22,8 +22,9 @@ from .campaign_fields import (
     campaign_path,
     campaign_section,
     draft_of,
+    provider_choice,
+    providers_in,
     template_names,
-    words_of,
 )
 
 __all__ = ["PAGES"]
@@ -65,6 +66,7 @@ async def edit(visit: Visit) -> Response:
         locales=_locales(content, added),
         added=added,
         parts=PARTS[saved.campaign_channel],
+        providers=await provider_choice(visit, saved.campaign_channel),
         preview=shown,
         path=campaign_path(current),
     )
@@ -166,7 +168,7 @@ def _content(form: Form, current: pb.CampaignContent) -> pb.CampaignContent:
     for name in ("display_name", "sender", "unsubscribe_url", "window_opens", "window_closes"):
         setattr(content, name, form[name])
     content.strict_variables = form.is_checked("strict_variables")
-    content.providers[:] = words_of(form["providers"])
+    content.providers[:] = providers_in(form)
     parts = PARTS[current.campaign_channel]
     del content.templates[:]
     for locale in filter(_LOCALE.fullmatch, form.all("locales")):
@@ -201,7 +203,7 @@ def _start(form: Form, content: pb.CampaignContent) -> None:
     }
     form.start(
         display_name=content.display_name,
-        providers=", ".join(content.providers),
+        providers=list(content.providers),
         sender=content.sender,
         unsubscribe_url=content.unsubscribe_url,
         window_opens=content.window_opens,

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from clarion.admin.v1 import campaign_draft_pb2 as draft_pb
 from clarion.admin.v1 import campaign_pb2 as pb
+from clarion.admin.v1 import provider_pb2 as provider_pb
 
 from ..errors import ApiError
+from ..forms import Form
 from ..visit import Section, Visit
 
 __all__ = [
     "AT",
     "PARTS",
     "SECTION",
+    "ProviderChoice",
     "campaign_key",
     "campaign_of",
     "campaign_path",
     "campaign_section",
     "draft_of",
+    "provider_choice",
+    "providers_in",
     "template_names",
-    "words_of",
 ]
 
 SECTION = Section("Campaigns", "/campaigns")
@@ -38,6 +43,9 @@ PARTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "push": (("title", "Title"), ("text", "Text")),
 }
 """The fields of a template by channel, each with its label."""
+_PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_PROVIDER_FIELDS, _MOST_PROVIDERS = 3, 10
+"""How many fields to show if no more are needed, and how many providers a campaign may have."""
 
 
 def campaign_key(visit: Visit) -> dict[str, str]:
@@ -86,6 +94,59 @@ def template_names(content: pb.CampaignContent) -> dict[str, str]:
     }
 
 
-def words_of(text: str) -> list[str]:
-    """Split a text at commas and spaces."""
-    return [one for one in re.split(r"[,\s]+", text) if one]
+@dataclass(frozen=True, slots=True)
+class ProviderChoice:
+    """What the fields of a campaign's providers offer.
+
+    Attributes:
+        options: Pairs of value and label; empty if no provider is known, so that names must be typed.
+        chosen: The provider of each field, in order of preference; empty texts for fields without one.
+        typed: The text of the field in which names are typed.
+    """
+
+    options: Sequence[tuple[str, str]]
+    chosen: Sequence[str]
+    typed: str
+
+
+async def provider_choice(visit: Visit, channel: str = "") -> ProviderChoice:
+    """Return the configured providers to choose from, and those that the form has.
+
+    Args:
+        visit: The visit; the form's providers are offered even if they are not configured.
+        channel: The campaign's channel; if empty, it is not chosen yet, and labels name the channels.
+    """
+    given, typed = _names(visit.form), ", ".join(providers_in(visit.form))
+    found: Sequence[provider_pb.ConfiguredProvider] = ()
+    if visit.can(provider_pb.ListConfiguredProvidersRequest):
+        found = (await visit.call(provider_pb.ListConfiguredProvidersRequest())).configured_providers
+    if not found:
+        return ProviderChoice([], [], typed)
+    options = {
+        one.provider: _label(one, channel)
+        for one in found
+        if not channel or not one.channels or channel in one.channels
+    }
+    unsuitable = {one.provider: f"{one.provider} (not for {channel})" for one in found}
+    for name in given:
+        options.setdefault(name, unsuitable.get(name, f"{name} (not configured)"))
+    fields = max(len(given), min(len(options), _PROVIDER_FIELDS))
+    chosen = [*given, *[""] * (fields - len(given))]
+    return ProviderChoice([("", "none"), *options.items()], chosen, typed)
+
+
+def providers_in(form: Form) -> list[str]:
+    """Return the providers that a form names, in order of preference."""
+    return [name for text in form.all("providers") for name in re.split(r"[,\s]+", text) if name]
+
+
+def _names(form: Form) -> list[str]:
+    """Return the providers in the form that can be names of providers; others are only typed."""
+    return [name for name in providers_in(form) if _PROVIDER.fullmatch(name)][:_MOST_PROVIDERS]
+
+
+def _label(one: provider_pb.ConfiguredProvider, channel: str) -> str:
+    """Return what the option of a provider says: also what it delivers, while no channel is chosen."""
+    if channel or not one.channels:
+        return str(one.provider)
+    return f"{one.provider}, for {', '.join(one.channels)}"

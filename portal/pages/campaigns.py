@@ -13,7 +13,17 @@ from ..errors import PageNotFound
 from ..forms import Form
 from ..visit import Page, Visit
 from . import campaign_editor, campaign_tests, campaign_versions
-from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_of, campaign_path, draft_of, words_of
+from .campaign_fields import (
+    AT,
+    PARTS,
+    SECTION,
+    campaign_key,
+    campaign_of,
+    campaign_path,
+    draft_of,
+    provider_choice,
+    providers_in,
+)
 
 __all__ = ["PAGES", "SECTION"]
 
@@ -108,7 +118,7 @@ async def new_campaign(visit: Visit) -> Response:
             content = pb.CampaignContent(
                 display_name=form["display_name"],
                 campaign_channel=form["campaign_channel"],
-                providers=words_of(form["providers"]),
+                providers=providers_in(form),
                 sender=form["sender"],
                 templates=[_first_template(form)],
             )
@@ -125,7 +135,13 @@ async def new_campaign(visit: Visit) -> Response:
             return visit.redirect(campaign_path(made), notice)
     first = visit.projects[0] if visit.projects else ""
     form.start(project=visit.project or first, campaign_channel="email")
-    return visit.page("campaign_new.html", "New campaign", crumbs=[SECTION], channels=_CHANNELS)
+    return visit.page(
+        "campaign_new.html",
+        "New campaign",
+        crumbs=[SECTION],
+        channels=_CHANNELS,
+        providers=await provider_choice(visit),
+    )
 
 
 PAGES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -16,6 +16,7 @@ from ..errors import InvalidRequest, Violation
 from ..intake.rules import check_rules
 from ..templates.check import check_templates
 from ..templates.faults import UNSUBSCRIBE, TemplateFault
+from .campaign_providers import ConfiguredProviders, provider_problems
 from .paging import etag_of
 from .recipients import channel_named
 from .template_thread import TemplateThread
@@ -47,14 +48,14 @@ def to_campaign(
     | pb.AppliedCampaign
     | draft_pb.SaveCampaignDraftRequest,
     current: Campaign,
-    providers: Collection[str] | None,
+    providers: ConfiguredProviders | None,
 ) -> Campaign:
     """Return a campaign with the content of a request.
 
     Args:
         request: The request.
         current: The campaign whose project, ID and state it gets.
-        providers: The configured providers; None if they are not known.
+        providers: The channels of each configured provider; None if they are not known.
 
     Raises:
         InvalidRequest: The content is invalid; every violation is included.
@@ -195,20 +196,11 @@ def values_of(campaign: Campaign) -> Mapping[str, object]:
 
 
 def _problems(
-    content: pb.CampaignContent, campaign: Campaign, providers: Collection[str] | None
+    content: pb.CampaignContent, campaign: Campaign, providers: ConfiguredProviders | None
 ) -> list[Violation]:
     """Return the violations of rules that are not in the protos: providers, locales, sender, templates."""
     spec = CHANNELS[campaign.channel]
-    unknown = sorted(set(campaign.providers) - set(providers)) if providers is not None else []
-    found = [
-        Violation(
-            "content.providers",
-            f"no running dispatcher has {', '.join(unknown)}; configured are: "
-            f"{', '.join(sorted(providers or ())) or 'none'}",
-            "UNKNOWN_VALUE",
-        )
-        for _ in unknown[:1]
-    ]
+    found = provider_problems(campaign, providers) if providers is not None else []
     if len(set(campaign.providers)) < len(campaign.providers):
         found.append(Violation("content.providers", "names a provider twice", "ALREADY_USED"))
     locales = [_locale(one.locale) for one in content.templates]
@@ -244,7 +236,7 @@ def _field_of(problem: str) -> str:
 async def checked_campaign(
     request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest | draft_pb.SaveCampaignDraftRequest,
     current: Campaign,
-    providers: Collection[str] | None,
+    providers: ConfiguredProviders | None,
 ) -> Campaign:
     """Run `to_campaign`, which may take seconds, in a thread, so that other calls continue.
 

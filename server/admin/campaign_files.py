@@ -17,6 +17,7 @@ from ..store.records.waiting import find_providers
 from .call import AdminCall
 from .campaign_changes import reread
 from .campaign_content import CHECKS, changed_fields, to_campaign, values_of
+from .campaign_providers import ConfiguredProviders
 from .change import Change, changing
 from .errors import WrongState
 
@@ -61,7 +62,7 @@ async def apply_campaigns(
 
 
 def _checked(
-    request: pb.ApplyCampaignsRequest, project_id: int, providers: Collection[str] | None
+    request: pb.ApplyCampaignsRequest, project_id: int, providers: ConfiguredProviders | None
 ) -> list[Campaign]:
     """Return the campaigns of a request.
 

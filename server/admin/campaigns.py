@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from clarion.admin.v1 import campaign_pb2 as pb
@@ -27,6 +26,7 @@ from .campaign_changes import (
 )
 from .campaign_content import campaign_message, checked_campaign
 from .campaign_files import apply_campaigns
+from .campaign_providers import ConfiguredProviders
 from .campaign_versions import CampaignVersions
 from .change import Change, changing
 from .delivery_filters import campaign_id_in
@@ -198,6 +198,6 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
 
         return await self.change(request, call, action, change_state)
 
-    async def _providers(self) -> Collection[str] | None:
+    async def _providers(self) -> ConfiguredProviders | None:
         async with reached():
             return await find_providers(self.pool)

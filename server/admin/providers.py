@@ -1,4 +1,4 @@
-"""ProviderService."""
+"""ProviderService: the providers that campaigns can use, and how each is doing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..domain.statistics import Kind
 from ..domain.waiting import DispatcherReport, ProviderStatus
 from ..intake.rules import require_valid
 from ..store.pool import Pool, reached
-from ..store.records.waiting import find_reports
+from ..store.records.waiting import find_providers, find_reports
 from ..store.statistics.read import ProviderResults, provider_results
 from .call import AdminCall
 
@@ -21,7 +21,7 @@ __all__ = ["ProviderServicer"]
 
 
 class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
-    """Returns how providers are doing.
+    """Returns the configured providers and their state.
 
     Args:
         pool: The database.
@@ -47,6 +47,20 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
                 for name in sorted(configured | recent)
             ],
             dispatcher_count=len(reports),
+        )
+
+    async def ListConfiguredProviders(  # noqa: N802 - gRPC's name
+        self, request: pb.ListConfiguredProvidersRequest, call: AdminCall
+    ) -> pb.ListConfiguredProvidersResponse:
+        """Return the providers that campaigns can use. They are the same for all projects."""
+        require_valid(request)
+        async with reached():
+            found = await find_providers(self._pool)
+        return pb.ListConfiguredProvidersResponse(
+            configured_providers=[
+                pb.ConfiguredProvider(provider=name, channels=sorted(channels))
+                for name, channels in sorted((found or {}).items())
+            ]
         )
 
 

@@ -11,6 +11,7 @@ import click
 from clarion.admin.v1 import delivery_pb2 as pb
 from clarion.v1 import delivery_pb2 as client_pb
 
+from ..domain.campaign import TEST_PROVIDER
 from ..domain.delivery import AttemptOutcome, DeliveryState
 from ..domain.trace import trace_id
 from ..domain.waiting import Reason
@@ -94,6 +95,11 @@ def _history(found: pb.DeliveryDetail) -> Iterator[str]:
         yield f"webhook {event.webhook_id}: {moment(event.create_time)} {event.type}: {event.message_state}"
 
 
+def _provider(name: str) -> str:
+    """Return what to call a provider: that of tests is none that an operator could choose."""
+    return "test (nothing is sent)" if name == TEST_PROVIDER else name
+
+
 def _tests(one: pb.DeliverySummary) -> list[str]:
     """Return what to say about a test."""
     notes = {
@@ -106,7 +112,7 @@ def _tests(one: pb.DeliverySummary) -> list[str]:
 def _attempt_row(attempt: client_pb.Attempt) -> str:
     detail = attempt.error or attempt.provider_message_id
     version = f", version {attempt.campaign_version} of the campaign" if attempt.campaign_version else ""
-    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {attempt.provider}{version}"
+    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {_provider(attempt.provider)}{version}"
     ended = _ENDED[AttemptOutcome(word(attempt, "outcome"))]
     return f"{head}: {ended} after {attempt.duration.ToMilliseconds()} ms: {detail}".rstrip(" :")
 
@@ -132,7 +138,7 @@ def _row(one: pb.DeliverySummary) -> dict[str, object]:
         "USER": one.external_id,
         "ACCEPTED": moment(one.accept_time),
         "ATTEMPTS": one.attempt_count,
-        "PROVIDER": one.provider or "-",
+        "PROVIDER": _provider(one.provider) or "-",
         "ERROR": one.error or "-",
     }
 
@@ -175,7 +181,7 @@ def backlog(*, admin: Admin, as_json: bool) -> None:
 def _backlog_row(one: pb.Backlog) -> dict[str, object]:
     return {
         "CHANNEL": word(one, "channel"),
-        "PROVIDERS": one.providers,
+        "PROVIDERS": _provider(one.providers),
         "DUE": one.due,
         "OLDEST DUE": f"{one.oldest_due_seconds:.1f} s",
         "LATER": one.later,

@@ -54,6 +54,8 @@ class ProviderStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The provider's last failure, if its breaker is open."""
     suppression_paused: bool = False
     """Whether no recipient is suppressed now, because the provider refuses too many."""
+    channels: tuple[str, ...] = ()
+    """The channels that it delivers; empty if the dispatcher's version does not report them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:
         return why_due(queued.lane, queued.now, reports, queued.ahead)
     if queued.sent_by:
         detail = (
-            f"a dispatcher is sending it through {queued.sent_by}; "
+            f"a dispatcher is sending it through {_shown(queued.sent_by)}; "
             "if that dispatcher died, it is due again then"
         )
         return Waiting(Reason.SENDING, detail, queued.due_at)
@@ -199,7 +201,9 @@ def _without_provider(names: Sequence[str], reports: Sequence[DispatcherReport])
         )
     reported = {name for report in reports for name in report.providers or {}}
     others = sorted(name for name in reported if name != TEST_PROVIDER)
-    wanted = f"the provider {names[0]}" if len(names) == 1 else f"any of the providers {', '.join(names)}"
+    wanted = f"any of the providers {', '.join(names)}"
+    if len(names) == 1:
+        wanted = _shown(names[0]) if names[0] == TEST_PROVIDER else f"the provider {names[0]}"
     detail = f"no running dispatcher has {wanted}; configured are: {', '.join(others) or 'none'}"
     return Waiting(Reason.NO_PROVIDER, detail)
 
@@ -211,7 +215,7 @@ def _first_working(providers: Mapping[str, ProviderStatus]) -> tuple[str, Provid
 def _breakers_open(
     configured: Sequence[tuple[dt.datetime, Mapping[str, ProviderStatus]]], now: dt.datetime
 ) -> Waiting:
-    errors = {name: status.error for _, providers in configured for name, status in providers.items()}
+    errors = {_shown(name): status.error for _, providers in configured for name, status in providers.items()}
     detail = "; ".join(f"the circuit breaker of {name} is open: {error}" for name, error in errors.items())
     until = min(at + dt.timedelta(seconds=wait) for at, wait in _waits(configured))
     return Waiting(Reason.BREAKER_OPEN, detail, until if until > now else None)
@@ -225,6 +229,7 @@ def _waits(
 
 def _behind(name: str, status: ProviderStatus, ahead: int | None, now: dt.datetime) -> Waiting:
     """Return what a trigger waits for if its provider works."""
+    name = _shown(name)
     before = "" if ahead is None else f"; {_count(ahead)} due before it"
     if status.hold is Hold.RATE or (status.rate and ahead):
         known = ahead is not None and ahead < MOST_AHEAD
@@ -234,6 +239,11 @@ def _behind(name: str, status: ProviderStatus, ahead: int | None, now: dt.dateti
     if status.hold is Hold.SLOTS:
         return Waiting(Reason.CONCURRENCY, f"{name} is sending the maximum of messages at once{before}")
     return Waiting(Reason.DUE, f"{name} can send it now{before}")
+
+
+def _shown(provider: str) -> str:
+    """Return what to call a provider: the internal name of that of tests means nothing to an operator."""
+    return "the simulated provider of tests" if provider == TEST_PROVIDER else provider
 
 
 def _count(ahead: int) -> str:

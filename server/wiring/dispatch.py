@@ -17,6 +17,7 @@ from ..config import Settings
 from ..dispatcher import metrics
 from ..dispatcher.dispatcher import Dispatcher
 from ..dispatcher.lane_mover import LaneMover
+from ..dispatcher.providers.base import Provider
 from ..dispatcher.router import ProviderRouter
 from ..dispatcher.test_recipients import SimulatedProvider
 from ..dispatcher.trigger_sender import TriggerSender
@@ -92,7 +93,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=1)
         campaigns = _CatalogCampaigns(catalog)
         sender = TriggerSender(campaigns, providers)
-        status = partial(_statuses, router, sender)
+        status = partial(_statuses, router, sender, providers)
         presence = Presence(pool, router.share_among, role="dispatcher", status=status)
         await presence.beat()
         stack.push_async_callback(presence.leave)
@@ -113,11 +114,14 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         log.info("dispatcher stopped")
 
 
-def _statuses(router: ProviderRouter, sender: TriggerSender) -> Mapping[str, ProviderStatus]:
+def _statuses(
+    router: ProviderRouter, sender: TriggerSender, providers: Mapping[str, Provider]
+) -> Mapping[str, ProviderStatus]:
     """Return the status of each provider, for the reports that commands show."""
     paused = sender.suppression_paused()
+    channels = {name: tuple(sorted(one.channels)) for name, one in providers.items()}
     return {
-        name: structs.replace(status, suppression_paused=name in paused)
+        name: structs.replace(status, suppression_paused=name in paused, channels=channels.get(name, ()))
         for name, status in router.statuses().items()
     }
 

@@ -24,7 +24,7 @@ async def create(page: Page, stack: Stack, *, paused: bool = False) -> str:
     await check_page(page)
     await page.get_by_label("ID", exact=True).fill(number)
     await page.get_by_label("Name").fill("Welcome")
-    await page.get_by_label("Providers").fill("sandbox")
+    await page.get_by_label("Provider 1").select_option("sandbox")
     await page.get_by_label("Sender").fill("Shop <shop@example.com>")
     await page.get_by_label("Subject, for email").fill("Hello")
     await page.get_by_label("Text", exact=True).fill("Hello {{ event.random_field }}")

@@ -96,6 +96,25 @@ def test_a_lane_waits_without_a_position() -> None:
     assert only.detail == "no running dispatcher has the provider smtp; configured are: sandbox"
 
 
+@each_case(
+    ("reports", "changes"),
+    [
+        ([report(_test=FREE)], {}),
+        ([report(_test=limited(Hold.SLOTS))], {}),
+        ([report(smtp=FREE)], {}),
+        ([report(_test=FREE)], {"due_at": after(60), "sent_by": "_test"}),
+        ([report(_test=is_open(9))], {}),
+    ],
+)
+def test_the_provider_of_tests_is_described(
+    reports: list[DispatcherReport], changes: dict[str, object]
+) -> None:
+    """An operator cannot configure or choose it, so its internal name is never shown."""
+    detail = why_waiting(replace(DUE, lane="email/_test", **changes), reports).detail  # type: ignore[arg-type]
+    assert "the simulated provider of tests" in detail
+    assert "_test" not in detail
+
+
 WINDOW = SendWindow("09:00", "10:00")
 
 

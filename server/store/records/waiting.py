@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import asyncpg
 import msgspec
 
-from ...domain.campaign import SendWindow
+from ...domain.campaign import TEST_PROVIDER, SendWindow
 from ...domain.delivery import AttemptOutcome
 from ...domain.waiting import (
     MOST_AHEAD,
@@ -55,12 +55,20 @@ async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiti
     return {lane: why_due(lane, now, reports) for lane in lanes}
 
 
-async def find_providers(pool: Pool) -> set[str] | None:
-    """Return the providers that a running dispatcher has; None if none runs, or one does not report them."""
+async def find_providers(pool: Pool) -> dict[str, frozenset[str]] | None:
+    """Return the providers that a running dispatcher has; None if none runs, or one does not report them.
+
+    Returns:
+        The channels of each provider; empty if the version of its dispatcher does not report them.
+    """
     reports = (await find_reports(pool))[1]
     if not reports or any(report.providers is None for report in reports):
         return None
-    return {name for report in reports for name in report.providers or ()}
+    found: dict[str, frozenset[str]] = {}
+    for name, status in (one for report in reports for one in (report.providers or {}).items()):
+        if name != TEST_PROVIDER:
+            found[name] = found.get(name, frozenset()) | frozenset(status.channels)
+    return found
 
 
 async def find_reports(database: Pool | Connection) -> tuple[dt.datetime, list[DispatcherReport]]:

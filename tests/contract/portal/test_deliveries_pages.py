@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from clarion.admin.v1 import api_key_pb2
 from clarion.admin.v1 import delivery_pb2 as pb
 from server.admin.client import LocalAdmin
 from tests.contract.portal.conftest import Visitor
+from tests.kit.stack import EXAMPLE, Stack
+from tests.kit.until import until
 
 RETRY, CANCEL = "/deliveries/all/retry?", "/deliveries/all/cancel?"
 
@@ -45,6 +48,35 @@ async def test_an_operation_leads_to_its_deliveries(admin: Visitor, local: Local
         found = re.search(r'href="/portal/deliveries\?([^"]*)">See what became', page)
         assert found, page
         assert set(found[1].split("&amp;")) == {"project=demo", *query}
+
+
+async def test_tests_name_no_provider(admin: Visitor, local: LocalAdmin, stack: Stack) -> None:
+    """The internal name of their provider is none that an operator could choose."""
+    wanted = api_key_pb2.CreateApiKeyRequest(
+        project="demo", display_name="of tests", kind="test", scopes=["trigger"]
+    )
+    secret = (await local.call("api_keys", "CreateApiKey", wanted)).secret
+    await stack.until_in_force()
+    headers = {"authorization": f"Bearer {secret}"}
+    sent = await admin.http.post("/api/client/campaigns/44/trigger", json=EXAMPLE, headers=headers)
+    assert sent.status_code == 204, sent.text
+    trigger_id = sent.headers["x-trigger-id"]
+
+    async def shown() -> str | None:
+        page = (await admin.get(f"/deliveries/{trigger_id}")).text
+        return page if "attempt 1" in page else None
+
+    await until(shown, "the test is sent")
+    for path in (f"/deliveries/{trigger_id}", "/deliveries?project=demo"):
+        one = (await admin.get(path)).text
+        assert "test (nothing is sent)" in one
+        assert "_test" not in one
+    remote = ("--target", stack.url)
+    for command in (("show", trigger_id), ("list", "--limit", "100")):
+        code, out, err = await stack.run("deliveries", *command, *remote, CLARION_ADMIN_KEY=admin.key)
+        assert code == 0, err
+        assert "test (nothing is sent)" in out
+        assert "_test" not in out
 
 
 async def test_dead_letters_lead_back_to_deliveries(admin: Visitor) -> None:

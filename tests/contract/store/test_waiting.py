@@ -16,7 +16,7 @@ from server.store.admin.campaigns import apply_campaigns
 from server.store.pool import Pool
 from server.store.presence import Presence
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.waiting import find_lane_waits, find_reports, find_waiting
+from server.store.records.waiting import find_lane_waits, find_providers, find_reports, find_waiting
 from tests.kit.store import a_campaign, a_trigger, accept, ended, shares
 
 HOUR = dt.timedelta(hours=1)
@@ -127,3 +127,10 @@ async def test_paused_suppression_is_reported(pool: Pool) -> None:
     await report(pool, smtp=ProviderStatus(suppression_paused=True), sandbox=ProviderStatus())
     await report(pool, sandbox=ProviderStatus())
     assert await paused(pool) == {"smtp"}
+
+
+async def test_providers_have_the_channels_of_all_dispatchers(pool: Pool) -> None:
+    assert await find_providers(pool) is None
+    await report(pool, _test=ProviderStatus(), smtp=ProviderStatus(channels=("email",)))
+    await report(pool, smtp=ProviderStatus(channels=("email", "push")), old=ProviderStatus())
+    assert await find_providers(pool) == {"smtp": {"email", "push"}, "old": frozenset()}

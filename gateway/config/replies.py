@@ -61,7 +61,7 @@ NOT_A_VALUE = "has a value of the wrong type; /docs lists what is allowed"
 WITHOUT_BODY = "is not accepted by this call; omit it"
 CHALLENGE = {"www-authenticate": 'Bearer realm="clarion"'}
 WAIT = 1
-"""Seconds before a retry; servers are checked every second."""
+"""Seconds before a retry; servers are checked twice a second (cluster.py)."""
 RETRY_AFTER = {"retry-after": str(WAIT)}
 BLOCK = 10
 """Seconds for which unknown keys of an address are rejected after a flood."""

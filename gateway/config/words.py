@@ -1,7 +1,7 @@
-"""The words of REST for enum values and integers, as tables for `words.lua`.
+"""Tables for `words.lua`, which rewrites enum values and 64-bit integers in REST responses.
 
-An enum value has the word that webhooks, the client and the command line use: its name without the name of
-the enum, in small letters.
+REST shows an enum value as the word that webhooks, the client and the command line use: its name without the
+name of the enum, in lower case.
 """
 
 from __future__ import annotations

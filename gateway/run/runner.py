@@ -137,7 +137,7 @@ class Gateway:
         return config
 
     async def _kill_if_not_listening(self) -> None:
-        """End the old Envoy if it has already given up its port: only a new start helps then."""
+        """End the old Envoy if it has already closed its port. It is then started again."""
         try:
             await wait_ready(replace(self.settings, admin_socket=""), STILL_LISTENING_SECONDS)
         except GatewayError:
@@ -196,7 +196,7 @@ class Gateway:
             return await self._end()
 
     async def _drain(self, admin_socket: Path) -> None:
-        """Return when no call is in flight, at an old Envoy either: the new one reports its figures too."""
+        """Wait until no call is in flight. The figures of the new Envoy include those of an old one."""
         await admin.start_draining(admin_socket)
         await asyncio.sleep(self.settings.drain_grace)
         while self.returncode is None and await admin.active_requests(admin_socket):  # noqa: ASYNC110  # no event

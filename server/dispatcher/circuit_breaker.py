@@ -37,19 +37,19 @@ class Breaker:
         self._longest_pause = max(pause, LONGEST_PAUSE)
         self._pause = pause
         self._failures = 0
-        self._reopens_at: float | None = None
+        self._probe_at: float | None = None
         self._probing = False
 
     def state(self, now: float) -> BreakerState:
         """Return the state at `now`."""
-        if self._reopens_at is None:
+        if self._probe_at is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if now < self._reopens_at else BreakerState.HALF_OPEN
+        return BreakerState.OPEN if now < self._probe_at else BreakerState.HALF_OPEN
 
     @property
-    def reopens_at(self) -> float | None:
+    def probe_at(self) -> float | None:
         """When the breaker allows or allowed a probe; None while it is closed."""
-        return self._reopens_at
+        return self._probe_at
 
     def room(self, now: float, slots: int) -> int:
         """Return how many of `slots` free slots may be used at `now`."""
@@ -65,14 +65,14 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """Record that the provider works; return whether that closed the breaker."""
-        was_open = self._reopens_at is not None
-        self._failures, self._pause, self._reopens_at, self._probing = 0, self._first_pause, None, False
+        was_open = self._probe_at is not None
+        self._failures, self._pause, self._probe_at, self._probing = 0, self._first_pause, None, False
         return was_open
 
     def failed(self, now: float, retry_after: float = 0.0) -> bool:
         """Record a failure of the provider; return whether that opened the breaker.
 
-        While the breaker is open, failures are ignored: they are of messages sent before it opened.
+        A failure does not prolong an open state, because its message was sent before the breaker opened.
 
         Args:
             now: The current time.
@@ -89,7 +89,7 @@ class Breaker:
         elif self._failures < self._limit:
             return False
         self._probing = False
-        self._reopens_at = now + min(max(self._pause, retry_after), self._longest_pause)
+        self._probe_at = now + min(max(self._pause, retry_after), self._longest_pause)
         return True
 
     def abandoned(self) -> None:

@@ -41,7 +41,7 @@ class Dispatcher(Generic[ClaimT]):
 
     Args:
         queue: The queue to claim from.
-        source: Returns the lanes of all campaigns or endpoints. The queue may have more, of deleted ones.
+        source: Returns the lanes of all campaigns or endpoints. The queue may have others, of deleted ones.
         sender: Plans, sends and reports this kind of message.
         router: The providers' slots, breakers and rates.
         settings: Lease, poll interval and grace period.

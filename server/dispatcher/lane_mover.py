@@ -31,13 +31,13 @@ CHUNK = 500
 """Triggers to move in one commit."""
 INTERVAL = 1.0
 """Seconds between searches for what became due."""
-UNHURRIED = 5.0
-"""Seconds after which more triggers are moved even if no dispatcher has requested it."""
-SETTLED = 30.0
+MAX_WAIT = 5.0
+"""Seconds after which the next chunk is moved even if the dispatcher has not requested more triggers."""
+SETTLE_TIME = 30.0
 """Seconds after a change until every server has noticed it and every commit that began before has ended."""
 FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MARGIN = dt.timedelta(seconds=2)
-"""Longer than nearly every commit takes: a trigger may appear this long after it became due."""
+"""A trigger may appear this long after it became due: nearly every commit takes less time than this."""
 
 LanesByCampaign = Mapping[tuple[int, int], str]
 
@@ -76,7 +76,7 @@ class LaneMover:
         self._lanes_by_campaign = lanes_by_campaign
         self._clock = clock
         self._log = structlog.get_logger("clarion.dispatch").bind()
-        self._wanted = asyncio.Event()
+        self._requested = asyncio.Event()
         self._unfinished: set[str] = set()
         """The lanes from which more triggers must be moved."""
         self._known: LanesByCampaign = {}
@@ -84,19 +84,19 @@ class LaneMover:
         self._floors: dict[str, dt.datetime] = {}
         """For each lane, the due time up to which no trigger is misplaced."""
 
-    def want(self, lanes: Collection[str]) -> None:
-        """Move more triggers at once if these lanes could get some.
+    def request_more(self, lanes: Collection[str]) -> None:
+        """Move the next chunk at once if it may contain triggers for these lanes.
 
         Args:
             lanes: Lanes that have fewer triggers than could be sent.
         """
         if {channel_of(lane) for lane in self._unfinished} & {channel_of(lane) for lane in lanes}:
-            self._wanted.set()
+            self._requested.set()
 
     async def run(self) -> None:
         """Move misplaced triggers until cancelled."""
         while True:
-            self._wanted.clear()
+            self._requested.clear()
             self._unfinished.clear()
             try:
                 self._forget_floors_after_changes()
@@ -106,7 +106,7 @@ class LaneMover:
                 pass
             except Exception as error:  # the next run may succeed
                 self._log.error("moving_failed", exception=safe_traceback(error))
-            await (self._until_wanted() if self._unfinished else self._clock.sleep(INTERVAL))
+            await (self._until_requested() if self._unfinished else self._clock.sleep(INTERVAL))
 
     def _forget_floors_after_changes(self) -> None:
         """Search from the start after campaigns have changed lanes, and again once the change has settled."""
@@ -116,7 +116,7 @@ class LaneMover:
         changed = current is not self._known and current != self._known
         self._known = current
         if changed:
-            self._search_again_at = now + SETTLED
+            self._search_again_at = now + SETTLE_TIME
             self._floors.clear()
         elif settled:
             self._search_again_at = None
@@ -133,8 +133,8 @@ class LaneMover:
         else:
             self._floors[lane] = moved.at - MARGIN
 
-    async def _until_wanted(self) -> None:
-        """Wait until a dispatcher requests more triggers, or for `UNHURRIED`."""
+    async def _until_requested(self) -> None:
+        """Wait until a dispatcher requests more triggers, or for `MAX_WAIT`."""
         with contextlib.suppress(TimeoutError):
-            async with self._clock.timeout(UNHURRIED):
-                await self._wanted.wait()
+            async with self._clock.timeout(MAX_WAIT):
+                await self._requested.wait()

@@ -61,14 +61,14 @@ class _ProviderState:
     def wait(self, now: float) -> float:
         """Return the seconds until the breaker or rate allows a message; infinite if it waits for neither."""
         if self.breaker.state(now) is BreakerState.OPEN:
-            return (self.breaker.reopens_at or now) - now
+            return (self.breaker.probe_at or now) - now
         if self.free > 0:
             return self.rate.wait(now) or math.inf
         return math.inf
 
     def status(self, now: float) -> ProviderStatus:
         if self.breaker.state(now) is not BreakerState.CLOSED and not self.breaker.room(now, 1):
-            wait = max(0.0, (self.breaker.reopens_at or now) - now)
+            wait = max(0.0, (self.breaker.probe_at or now) - now)
             return ProviderStatus(Hold.BREAKER, wait, self.limit, self.error)
         if not self.rate.room(now, 1):
             return ProviderStatus(Hold.RATE, self.rate.wait(now), self.limit)
@@ -179,7 +179,7 @@ class ProviderRouter:
         now = self._now()
         state.error = result.error[:_MAX_ERROR]
         if state.breaker.failed(now, result.retry_after or 0.0):
-            pause = round((state.breaker.reopens_at or now) - now, 1)
+            pause = round((state.breaker.probe_at or now) - now, 1)
             self._log.warning("breaker_opened", provider=provider, pause_s=pause)
 
     def wait(self) -> float:

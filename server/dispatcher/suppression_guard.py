@@ -1,8 +1,8 @@
 """Pauses suppression while a provider refuses too many recipients for its replies to be credible.
 
-A wrong setting, or a fault of the provider, can refuse every recipient in the words of an unknown one. On 15
-December 2020, for example, Gmail replied `550 5.1.1` to mail for existing accounts for hours. Each dispatcher
-counts only the answers that it receives itself, and only while it runs.
+After a wrong setting or a fault of the provider, it may reply to every message that the recipient does not
+exist. On 15 December 2020, for example, Gmail replied `550 5.1.1` to mail for existing accounts for hours.
+Each dispatcher counts only the answers that it receives itself, and only while it runs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class SuppressionGuard:
     """Counts the refused recipients among one provider's last answers. It does no I/O and reads no clock.
 
     Args:
-        limit: Refused recipients that are normal; more pause suppression until they are at most half as many.
-            0: it never pauses.
+        limit: Refused recipients that are still normal. More of them pause suppression, until at most half as
+            many remain among the last answers. 0: suppression never pauses.
     """
 
     def __init__(self, limit: int) -> None:
@@ -63,7 +63,7 @@ class SuppressionGuard:
 
 
 class SuppressionGuards:
-    """The guards of all providers, which log and count what they do."""
+    """The guards of all providers. Logs and counts when they pause and resume suppression."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
@@ -81,7 +81,7 @@ class SuppressionGuards:
         self._record(provider, refused=False)
 
     def judge(self, provider: Provider, error: ProviderError) -> ProviderError:
-        """Record an answer and return it: with the verdict NEVER if its recipient must not be suppressed.
+        """Record an answer and return it, with the verdict NEVER if its recipient must not be suppressed.
 
         Failures of the provider do not count, and neither do messages that Clarion rejected before sending,
         unless it rejected the recipient: a wrong setting could be the reason.

@@ -17,16 +17,16 @@ __all__ = [
     "exceeds_depth",
     "exceeds_values",
     "is_deep_first",
-    "is_hopeless",
-    "path_of_hopeless",
+    "is_excessive",
+    "path_of_excess",
 ]
 
 MAX_DEPTH = 32
 MAX_VALUES = 1000
 """Members of objects and elements of arrays, on all levels. Empty objects and arrays count twice."""
-_HOPELESS_DEPTH = 4 * MAX_DEPTH
+_EXCESSIVE_DEPTH = 4 * MAX_DEPTH
 _LOOKED_BACK = 64  # characters between a colon and a bracket; with more blanks, the member is not named
-_HOPELESS_VALUES = 3 * MAX_VALUES  # more than a body within its limits can have
+_EXCESSIVE_VALUES = 3 * MAX_VALUES  # more than a body within its limits can have
 # An unterminated string matches up to the end of the text. Searching for its end at each later quote would
 # take quadratic time.
 STRING = r'"(?:[^"\\]++|\\.)*(?:"|\\?\Z)'
@@ -58,18 +58,18 @@ def is_deep_first(text: str, depth: int, values: int) -> bool:
     return _first_excess(text, depth, values) == "depth"
 
 
-def is_hopeless(text: str) -> bool:
+def is_excessive(text: str) -> bool:
     """Return whether a deep JSON text is too deep, or has too many values, to read on.
 
     The check stops there, so it is cheap for any text. Finding out what else is wrong with it is not.
     """
-    return _first_excess(text, _HOPELESS_DEPTH, _HOPELESS_VALUES) is not None
+    return _first_excess(text, _EXCESSIVE_DEPTH, _EXCESSIVE_VALUES) is not None
 
 
-def path_of_hopeless(text: str) -> str:
-    """Return the names of the members that contain what makes a text hopeless, such as `user.data`.
+def path_of_excess(text: str) -> str:
+    """Return the path of the member in which a text becomes excessive, such as `user.data`.
 
-    Names of at most two levels are returned; none if the text is hopeless outside of a member.
+    It has at most two levels, and is empty if the text becomes excessive outside of a member.
     """
     names = ["", ""]
     level = count = 0
@@ -84,7 +84,7 @@ def path_of_hopeless(text: str) -> str:
                 names[level - 1 :] = [latest, ""][: 3 - level]
             count += 1
             level += mark != ","
-            if level > _HOPELESS_DEPTH or count > _HOPELESS_VALUES:
+            if level > _EXCESSIVE_DEPTH or count > _EXCESSIVE_VALUES:
                 break
         elif level in (1, 2):
             latest = mark[1:-1]

@@ -1,7 +1,6 @@
-"""Accepts the triggers of all calls: quickly if possible, otherwise after a full validation.
+"""Accepts the triggers of all calls: on the fast path if possible, otherwise after a full validation.
 
-Each function returns a valid trigger, from the fast path if it can; otherwise from the full validation, which
-raises an error that names everything that is wrong.
+The full validation raises an error that names every violation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The fast path of all calls that trigger: a valid trigger, or None if `validate` has to look.
+"""The fast path of all trigger calls: returns a valid trigger, or None if `validate` must check the call.
 
-Whatever is accepted here, `validate` accepts as the same trigger; tests compare the two. Most calls take this
-path: it builds no protobuf message and explains nothing.
+`validate` returns the same trigger for everything that is accepted here; tests compare the two. Most calls
+end here: this path builds no protobuf message and does not report violations.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ So it converts only the path. The query arrives in a header (`gateway/config/que
 ordinary message arrives as it was sent, in the field RAW_BODY, which `protos/generate/raw_bodies.py` adds for
 the gateway. Here, both are decoded by the descriptor of the message, and every violation is named at once.
 
-A method needs nothing for this but its `google.api.http` option. Variables in its path must be strings, and
-its body `"*"`. A field that was set by the path cannot be set again.
+A method needs only its `google.api.http` option for this. Variables in its path must be strings, and its body
+must be `"*"`. A field that was set by the path cannot be set again.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _add_object(
 
 
 def _add_value(message: Any, field: FieldDescriptor, path: str, value: object) -> Iterator[Violation]:
-    if not _is_ours(field):
+    if not _has_fields(field):
         yield from _set(message, field, from_json(field, path, value))
     elif isinstance(value, dict):
         inner = getattr(message, field.name)
@@ -165,7 +165,7 @@ def _add_list(message: Any, field: FieldDescriptor, path: str, value: object) ->
 
 
 def _add_map(message: Any, field: FieldDescriptor, path: str, value: object) -> Iterator[Violation]:
-    """Add an object whose names are the keys of a map, which are texts in all our protos."""
+    """Add an object whose names are the keys of a map, which are strings in all our protos."""
     if not isinstance(value, dict):
         yield wrong_type(path, "an object", value)
         return
@@ -184,7 +184,7 @@ def _add_map(message: Any, field: FieldDescriptor, path: str, value: object) -> 
             target[name] = made.value
 
 
-def _is_ours(field: FieldDescriptor) -> bool:
+def _has_fields(field: FieldDescriptor) -> bool:
     """Return whether a field holds a message with fields, rather than a value with its own form in JSON."""
     return field.message_type is not None and field.message_type.full_name not in WELL_KNOWN
 

@@ -150,7 +150,7 @@ def _check_object(field: str, text: str) -> Violation | None:
         return None
     try:
         if is_deep_first(text, strict_json.MAX_DEPTH, MAX_VALUES):
-            strict_json.check_worth_reading(text)
+            strict_json.check_not_excessive(text)
         else:
             strict_json.check_values(text)
         value = strict_json.decode(strict_json.blank_below(text, _READ_DEPTH), depth=_READ_DEPTH)

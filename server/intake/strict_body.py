@@ -1,6 +1,6 @@
-"""The strict decoder of REST bodies: every violation of the JSON at once, and the typed request.
+"""The strict decoder of REST bodies. It finds every violation in the JSON, and builds the typed request.
 
-It is only used for what `decode` does not know to be valid.
+It is only used for bodies that `decode` does not accept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from ..channels import BY_ADDRESS_FIELD
 from ..domain.campaign import Channel
-from ..domain.json_limits import exceeds_values, is_deep_first, path_of_hopeless
+from ..domain.json_limits import exceeds_values, is_deep_first, path_of_excess
 from ..domain.wording import quoted
 from ..errors import Violation
 from . import strict_json
@@ -25,8 +25,8 @@ from .typed import TYPED, TriggerRequest
 
 __all__ = ["StrictBody", "parse_body", "parse_campaign_id", "parse_item", "to_request"]
 
-# The limit of `event` and `user.data` is theirs alone, and is checked with the other rules. They are one and
-# two levels down; one level more is read, which shows that they are too deep.
+# `event` and `user.data` begin one and two levels below the body. Their own depth is limited with the other
+# rules. One more level is read, so that those rules can find that they are too deep.
 _MAX_DEPTH = strict_json.MAX_DEPTH + 3
 # Known fields outside of JSON objects, and room for unknown ones.
 _MAX_OTHER_VALUES = 500
@@ -41,7 +41,7 @@ class StrictBody(msgspec.Struct, frozen=True):
     """A decoded body: its well-typed fields, and what was wrong with the others."""
 
     fields: Values
-    """As the typed request has them, but for `user`."""
+    """The fields of the typed request, except `user`."""
     user: Values
     violations: tuple[Violation, ...]
     campaign_id: int | Violation = 0
@@ -64,12 +64,12 @@ def parse_campaign_id(text: str) -> int | Violation:
 
 
 def parse_body(data: bytes) -> StrictBody:
-    """Decode the body of a REST call. Never raises: what is wrong is in `violations`."""
+    """Decode the body of a REST call. Never raises: every problem is in `violations`."""
     return _parse(data, BODY_FIELDS)
 
 
 def parse_item(data: bytes) -> StrictBody:
-    """Decode an item of a REST batch. Never raises: what is wrong is in its members."""
+    """Decode an item of a REST batch. Never raises: every problem is in `violations` or `campaign_id`."""
     return _parse(data, REQUEST_FIELDS)
 
 
@@ -87,13 +87,13 @@ def _parse(data: bytes, known: Mapping[str, ProtoField]) -> StrictBody:
     try:
         text = strict_json.text_of(data)
         if is_deep_first(text, _MAX_DEPTH, _MAX_OTHER_VALUES):
-            strict_json.check_worth_reading(text)
+            strict_json.check_not_excessive(text)
             text = strict_json.blank_below(text, _MAX_DEPTH)
         text, violations = _without_large_objects(text)
         text = strict_json.blank_below(text, _MAX_DEPTH)
-        text, value = strict_json.forgiving(text, partial(strict_json.decode, depth=_MAX_DEPTH))
+        text, value = strict_json.decode_leniently(text, partial(strict_json.decode, depth=_MAX_DEPTH))
     except strict_json.TooDeep as error:
-        return _unreadable(str(error), error.reason, _object_of(path_of_hopeless(text)))
+        return _unreadable(str(error), error.reason, _object_of(path_of_excess(text)))
     except strict_json.JsonError as error:
         return _unreadable(str(error), error.reason)
     if not isinstance(value, dict):
@@ -180,7 +180,7 @@ def _without_nulls(value: Values) -> Values:
 def _well_typed(
     value: Values, known: Mapping[str, ProtoField], violations: list[Violation], *, prefix: str = ""
 ) -> Values:
-    """Return the texts and times of an object. What is wrong with its known fields joins the violations."""
+    """Return the texts and times of an object. Append the problems of its known fields to `violations`."""
     found: Values = {}
     for name, member in value.items():
         field = known.get(name)
@@ -231,7 +231,7 @@ def _campaign_id(value: Values) -> int | Violation:
 
 
 def _request_id(value: Values, violations: list[Violation]) -> Values:
-    """Return the key of an item, if it has one. What is wrong with it joins the violations."""
+    """Return the idempotency key of an item, if it has one. Append its problems to `violations`."""
     found = value.get("request_id")
     if found is None:
         return {}

@@ -21,7 +21,7 @@ from ..domain.json_limits import (
     STRING_OR_BRACKET,
     exceeds_depth,
     exceeds_values,
-    is_hopeless,
+    is_excessive,
 )
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
     "TooManyValues",
     "blank_below",
     "check_depth",
+    "check_not_excessive",
     "check_values",
-    "check_worth_reading",
     "decode",
-    "forgiving",
+    "decode_leniently",
     "text_of",
     "type_name",
     "without_trailing_commas",
@@ -120,7 +120,7 @@ def without_trailing_commas(text: str) -> str:
     return _KEPT_OR_TRAILING_COMMA.sub(lambda match: match[1] or "", text)
 
 
-def forgiving(text: str, decode: Callable[[str], ValueT]) -> tuple[str, ValueT]:
+def decode_leniently(text: str, decode: Callable[[str], ValueT]) -> tuple[str, ValueT]:
     """Return a text and its decoded value; without trailing commas, if `decode` rejects it with them.
 
     Raises:
@@ -148,13 +148,13 @@ def check_depth(text: str, most: int = MAX_DEPTH) -> None:
         raise TooDeep(_too_deep(most))
 
 
-def check_worth_reading(text: str) -> None:
+def check_not_excessive(text: str) -> None:
     """Check that a text that is too deep is worth reading on, to find what else is wrong with it.
 
     Raises:
         TooDeep: It is far too deep, or too deep and far too long.
     """
-    if is_hopeless(text):
+    if is_excessive(text):
         raise TooDeep(_too_deep(MAX_DEPTH))
 
 

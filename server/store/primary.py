@@ -1,4 +1,4 @@
-"""Connects to the primary among the URL's hosts, and leaves a primary that hangs or was replaced.
+"""Connects to the primary among the URL's hosts, and disconnects from one that hangs or was replaced.
 
 A host that is stopped, or behind a broken network, may accept connections but never answer. So all hosts are
 tried at the same time, and a running process checks once a second that its primary answers.
@@ -94,7 +94,7 @@ class Primary:
         self.startup = {"application_name": self.database.application_name}
         self._hosts = self.database.hosts
         limit = self.database.connect_timeout or connect_timeout
-        self._limit = min(limit, _HOST_SECONDS) if self._has_choice else limit
+        self._limit = min(limit, _HOST_SECONDS) if self._has_several_hosts else limit
         self._warned = False
         self._newest: dict[int, int] = {}
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
@@ -106,7 +106,7 @@ class Primary:
             OSError: No host can be reached in time.
             asyncpg.PostgresError: A server refuses the connection, is a standby, or was replaced.
         """
-        found = await self._find(options, thorough=self._has_choice and not self._newest)
+        found = await self._find(options, thorough=self._has_several_hosts and not self._newest)
         self._servers[found.connection] = found.server
         self._warn_if_exposed(found.connection)
         return found.connection
@@ -115,11 +115,11 @@ class Primary:
         """Close connections to a primary that is silent or was replaced, until cancelled."""
         ours, surveyed_at = None, 0.0
         while True:
-            if self._has_choice and time.monotonic() - surveyed_at > _SURVEY:
+            if self._has_several_hosts and time.monotonic() - surveyed_at > _SURVEY:
                 surveyed_at = time.monotonic()
                 ours = await self._renew(ours, silent=False)
             else:
-                ours = await self._ask(ours)
+                ours = await self._check(ours)
             await asyncio.sleep(_INTERVAL)
 
     def _warn_if_exposed(self, connection: ServerConnection) -> None:
@@ -132,10 +132,10 @@ class Primary:
             )
 
     @property
-    def _has_choice(self) -> bool:
+    def _has_several_hosts(self) -> bool:
         return len(self._hosts) > 1
 
-    async def _ask(self, ours: _Found | None) -> _Found | None:
+    async def _check(self, ours: _Found | None) -> _Found | None:
         """Return the connection if its server answers; otherwise a new one, or None."""
         silent = False
         try:
@@ -159,7 +159,7 @@ class Primary:
         try:
             found = await self._find(options, thorough=not silent)  # a silent server would delay the answer
         except Exception as error:  # of any kind: the watch must not end
-            # Nor does a server answer if it was silent before the watch had its first connection.
+            # Without a connection to check, a timeout also means that the server is silent.
             silent = silent or (ours is None and isinstance(error, TimeoutError))
             log.warning("no primary found", error=type(error).__name__, silent=silent)
             if silent:
@@ -213,7 +213,7 @@ class Primary:
 
     async def _try(self, host: Host, options: dict[str, Any]) -> _Found:
         """Connect to one host; raise an error if it is not the primary."""
-        # `any`: whether a server is a primary is decided here, so that a URL cannot ask for a standby.
+        # `any`: whether a server is a primary is decided here, so that a URL cannot select a standby.
         arguments: dict[str, Any] = {**options, **host, "target_session_attrs": "any"}
         async with asyncio.timeout(self._limit):
             connection: ServerConnection = await asyncpg.connect(
@@ -237,7 +237,7 @@ class Primary:
             assert row  # noqa: S101 - a SELECT without FROM returns one row
             if row["is_standby"]:
                 raise asyncpg.ReadOnlySQLTransactionError("the server is a standby")
-            if not self._has_choice:
+            if not self._has_several_hosts:
                 return _Server(row["started_at"])
             line = await connection.fetchrow(*_TIMELINE())
             assert line  # noqa: S101 - the function returns one row

@@ -50,8 +50,8 @@ MAX_VARIABLES = 1024 * 1024
 MAX_INTEGER_BITS = 4096
 """Maximum size of an integer, in bits."""
 MAX_SECONDS = 0.25
-"""CPU time that rendering one message may take, in seconds. The demo's email takes 0.0001, a loop over
-1,000 items, the most that a trigger may have, 0.02 to 0.12, and a text of 1 MiB from 8,000 iterations 0.1."""
+"""CPU time that rendering one message may take, in seconds. For comparison: the demo's email takes 0.0001; a
+loop over 1,000 items, the most that a trigger can contain, 0.02 to 0.12; 1 MiB from 8,000 iterations 0.1."""
 SWITCH_SECONDS = 0.0005
 """How long a thread with templates may keep the interpreter when the event loop needs it, in seconds. A send
 or a trigger wakes the loop several times, and waits this long each time; Python's default is ten times as

@@ -45,26 +45,26 @@ _TAG: Final = re.compile(
 )
 _CONTENT: Final = re.compile(r"(?P<content>.+?(?=((\{%|\{\{)(?P<rstrip>-?))|$))", re.DOTALL)
 _MAX_BRACKETS: Final = 500
-"""In one tag: from each, python-liquid may search the rest of the tag for the end of a range or a name."""
+"""Maximum in one tag. From each, python-liquid may search the whole tag for the end of a range or name."""
 _BRACKET: Final = re.compile(r"[(\[]")
 
 
 class TemplateRules:
-    """Finds the tokens of a template, in place of the expression that python-liquid's tokenizer has."""
+    """Finds the tokens of a template. Replaces the regular expression of python-liquid's tokenizer."""
 
     def finditer(self, source: str) -> Iterator[re.Match[str]]:
         """Yield a match for each token.
 
-        An expression is tried only where the end that it needs follows, so that no text is searched twice.
+        An expression is only tried if its end delimiter occurs later, so that no text is searched twice.
 
         Raises:
             LiquidSyntaxError: A tag has too many brackets.
         """
         ends = _Ends(source)
-        place = 0
-        while place < len(source) and (found := _token(source, place, ends)):
+        position = 0
+        while position < len(source) and (found := _token(source, position, ends)):
             yield found
-            place = found.end()
+            position = found.end()
 
 
 class _Ends:
@@ -76,16 +76,16 @@ class _Ends:
         self.tag = source.rfind("%}")
 
 
-def _token(source: str, place: int, ends: _Ends) -> re.Match[str] | None:
-    """Return the token that begins at a place; None only for a line break at the end, as in python-liquid."""
+def _token(source: str, position: int, ends: _Ends) -> re.Match[str] | None:
+    """Return the token at a position; None only for a line break at the end, as in python-liquid."""
     found = None
-    if source.startswith("{%", place):
+    if source.startswith("{%", position):
         for block, last in ends.blocks:
-            found = found or (block.match(source, place) if place < last else None)
-        found = found or (_checked(_TAG.match(source, place), "expr") if place < ends.tag else None)
-    elif source.startswith("{{", place) and place < ends.output:
-        found = _checked(_OUTPUT.match(source, place), "stmt")
-    return found or _CONTENT.match(source, place)
+            found = found or (block.match(source, position) if position < last else None)
+        found = found or (_checked(_TAG.match(source, position), "expr") if position < ends.tag else None)
+    elif source.startswith("{{", position) and position < ends.output:
+        found = _checked(_OUTPUT.match(source, position), "stmt")
+    return found or _CONTENT.match(source, position)
 
 
 def _checked(found: re.Match[str] | None, group: str) -> re.Match[str] | None:

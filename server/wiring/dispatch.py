@@ -105,7 +105,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
             tasks.start(metrics.report(read_backlog, router.breaker_states))
             tasks.start(metrics.report_webhooks(messages.waiting))
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
-        triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.want)
+        triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.request_more)
         tasks.start(mover.run())
         log_exposures(config)
         log.info("dispatching", providers=sorted(providers))

@@ -1,4 +1,4 @@
-"""The supervisor waits for what its children cannot change: space on the disk, and the database."""
+"""The supervisor waits while the disk is full or an external database is unavailable."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def opened(failures: int = 1, pause: float = 10.0, *, at: float = 0.0, retry_aft
 def test_a_new_breaker_is_closed() -> None:
     breaker = Breaker(5, 10.0)
     assert breaker.state(0.0) is CLOSED
-    assert breaker.reopens_at is None
+    assert breaker.probe_at is None
     assert breaker.room(0.0, 64) == 64
 
 
@@ -28,7 +28,7 @@ def test_failures_in_a_row_open_it() -> None:
     breaker = Breaker(3, 10.0)
     assert [breaker.failed(7.0) for _ in range(3)] == [False, False, True]
     assert breaker.state(7.0) is OPEN
-    assert breaker.reopens_at == 17.0
+    assert breaker.probe_at == 17.0
     assert breaker.room(7.0, 64) == 0
 
 
@@ -93,9 +93,9 @@ def test_each_failed_probe_doubles_the_pause() -> None:
     for _ in range(7):
         breaker.started(now)
         assert breaker.failed(now)
-        assert breaker.reopens_at is not None
-        pauses.append(breaker.reopens_at - now)
-        now = breaker.reopens_at
+        assert breaker.probe_at is not None
+        pauses.append(breaker.probe_at - now)
+        now = breaker.probe_at
     assert pauses == [20.0, 40.0, 80.0, 160.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
 
 
@@ -106,28 +106,28 @@ def test_a_success_resets_the_pause() -> None:
     breaker.started(30.0)
     breaker.succeeded()
     breaker.failed(40.0)
-    assert breaker.reopens_at == 50.0
+    assert breaker.probe_at == 50.0
 
 
 @pytest.mark.parametrize(
     ("retry_after", "pause"), [(0.0, 10.0), (5.0, 10.0), (60.0, 60.0), (1e6, LONGEST_PAUSE)]
 )
 def test_retry_after_extends_the_pause_within_bounds(retry_after: float, pause: float) -> None:
-    assert opened(retry_after=retry_after).reopens_at == pause
+    assert opened(retry_after=retry_after).probe_at == pause
 
 
 def test_a_first_pause_longer_than_the_maximum_is_kept() -> None:
     breaker = opened(pause=900.0)
-    assert breaker.reopens_at == 900.0
+    assert breaker.probe_at == 900.0
     breaker.started(900.0)
     breaker.failed(900.0)
-    assert breaker.reopens_at == 1800.0
+    assert breaker.probe_at == 1800.0
 
 
 def test_late_failures_change_nothing() -> None:
     breaker = opened()
     assert not any(breaker.failed(moment, 60.0) for moment in (1.0, 9.0, 10.0, 11.0))
-    assert breaker.reopens_at == 10.0
+    assert breaker.probe_at == 10.0
     assert breaker.room(11.0, 64) == 1
 
 

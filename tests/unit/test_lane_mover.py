@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from server.dispatcher.lane_mover import CHUNK, FRONT, INTERVAL, MARGIN, SETTLED, UNHURRIED, LaneMover
+from server.dispatcher.lane_mover import CHUNK, FRONT, INTERVAL, MARGIN, MAX_WAIT, SETTLE_TIME, LaneMover
 from server.domain.delivery import Moved
 from server.errors import StoreUnavailable
 from tests.kit.clock import FakeClock
@@ -63,12 +63,12 @@ async def test_a_lane_is_searched_once_and_then_what_becomes_due(searching: Move
 
 
 async def test_changed_lanes_are_searched_now_and_once_more(searching: Mover) -> None:
-    await searching.clock.run(2 * SETTLED)
+    await searching.clock.run(2 * SETTLE_TIME)
     assert searching.queue.floors.count(FRONT) == 2  # at the start, which is a change, too
     searching.lanes = {(1, 44): "email/new"}
     await searching.clock.run(INTERVAL)
     assert searching.queue.floors.count(FRONT) == 3
-    await searching.clock.run(2 * SETTLED)
+    await searching.clock.run(2 * SETTLE_TIME)
     assert searching.queue.floors.count(FRONT) == 4
 
 
@@ -77,13 +77,13 @@ async def test_more_is_moved_when_it_is_wanted(searching: Mover) -> None:
     searching.queue.floors.clear()
     searching.queue.counts = [CHUNK, CHUNK, 3]
     await searching.clock.run(INTERVAL)
-    searching.mover.want({"text/other"})
+    searching.mover.request_more({"text/other"})
     await searching.clock.run(INTERVAL)
     assert len(searching.queue.floors) == 1
-    searching.mover.want({"email/new"})
+    searching.mover.request_more({"email/new"})
     await searching.clock.run(0)
     assert searching.queue.floors[1:] == [DUE]
-    await searching.clock.run(UNHURRIED)
+    await searching.clock.run(MAX_WAIT)
     assert searching.queue.floors[1:3] == [DUE, DUE]
     assert len(searching.queue.floors) == 3
 

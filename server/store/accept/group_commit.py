@@ -111,15 +111,15 @@ class TriggerWriter:
         self._arrived.set()
         return await done
 
-    async def earlier(self, asked: Sequence[tuple[Trigger, IdempotencyKey]]) -> Sequence[CommitResult | None]:
-        """Return for each the id of the earlier trigger that its key belongs to, or None; store nothing.
+    async def earlier(self, keyed: Sequence[tuple[Trigger, IdempotencyKey]]) -> Sequence[CommitResult | None]:
+        """Return the id of the earlier trigger that each key belongs to, or None. Store nothing.
 
         If the key was used for other content, the result is IdempotencyKeyReused.
 
         Raises:
             StoreUnavailable: The database cannot be reached.
         """
-        names = [(trigger.project_id, key.key) for trigger, key in asked]
+        names = [(trigger.project_id, key.key) for trigger, key in keyed]
         values = {
             "project_ids": [project_id for project_id, _ in names],
             "keys": [key for _, key in names],
@@ -132,7 +132,7 @@ class TriggerWriter:
         known = known_keys(rows)
         return [
             result_for(key, trigger, *known[name]) if name in known else None
-            for name, (trigger, key) in zip(names, asked, strict=True)
+            for name, (trigger, key) in zip(names, keyed, strict=True)
         ]
 
     async def run(self) -> None:

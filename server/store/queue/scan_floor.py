@@ -29,7 +29,7 @@ MARGIN = dt.timedelta(seconds=0.25)
 LOOK_BACK, LOOK_BACK_EVERY = dt.timedelta(seconds=15), 2.0
 """How far a look back goes, longer than a commit may take by default, and the seconds between look backs."""
 LOOK_AT_ALL_EVERY = 60.0
-"""Seconds between claims from the front, for clocks that were set and other unforeseen cases."""
+"""Seconds between claims from the front, in case a clock was changed or something else was not foreseen."""
 
 
 @dataclass(slots=True)

@@ -201,7 +201,7 @@ class ChangeFeed:
             rows = await self._pool.fetch(*_READ(**values))
             changed = _last_changes(rows)
             found = await find_deliveries(self._pool, list(changed)) if changed else {}
-        changes = tuple(Change(found[one], place) for one, place in changed.items())
+        changes = tuple(Change(found[one], position) for one, position in changed.items())
         return Changes(changes, _position(rows[-1]) if len(rows) == _PAGE else Position(until))
 
 

@@ -1,4 +1,4 @@
-"""Callers that take more than their share: bounded by our options, floods by Envoy's own defaults."""
+"""Callers that use too many resources: limited by our settings, and floods of frames by Envoy's defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def narrow() -> AsyncIterator[ToyStack]:
 
 
 async def counted(toy_stack: ToyStack, name: str) -> int:
-    """Return what Envoy has counted, on all listeners if they count apart."""
+    """Return the value of a counter of Envoy; the sum, if each listener has one."""
     transport = httpx.AsyncHTTPTransport(uds=str(toy_stack.options.admin_socket))
     async with http_client("http://admin", transport=transport) as admin:
         text = (await admin.get("/stats", params={"filter": f"^{name}$"})).text
@@ -39,7 +39,7 @@ async def still_serves(toy_stack: ToyStack) -> bool:
         return (await trigger(client)).status_code == 204
 
 
-async def said_to(toy_stack: ToyStack) -> bytes:
+async def response_to_new_connection(toy_stack: ToyStack) -> bytes:
     """Return the response to a valid request on a new connection: empty if there are too many connections."""
     reader, writer = await asyncio.open_connection("127.0.0.1", toy_stack.options.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
@@ -57,7 +57,7 @@ async def test_connection_above_the_limit_is_closed(narrow: ToyStack) -> None:
     async def closed() -> bool:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
         try:
-            return await said_to(narrow) == b"" and await counted(narrow, OVERFLOW) >= 1
+            return await response_to_new_connection(narrow) == b"" and await counted(narrow, OVERFLOW) >= 1
         finally:
             for _, writer in held:
                 writer.close()
@@ -66,7 +66,7 @@ async def test_connection_above_the_limit_is_closed(narrow: ToyStack) -> None:
     await until(closed, "one more connection is closed, because there are too many")
 
     async def served() -> bool:
-        return (await said_to(narrow)).startswith(b"HTTP/1.1 200 ")
+        return (await response_to_new_connection(narrow)).startswith(b"HTTP/1.1 200 ")
 
     await until(served, "a new connection is served")
 
@@ -88,8 +88,8 @@ async def test_incomplete_batches_do_not_exhaust_memory() -> None:
     head = POST.replace(b"campaigns/44/trigger", b"triggers:batch") + b"content-type: application/json\r\n"
     half = head + b"content-length: 2000000\r\n\r\n" + b" " * 1_999_999
     async with running_toy_stack(max_heap_bytes=HEAP_BYTES, body_timeout=20.0) as toy_stack:
-        strangers = [await asyncio.open_connection("127.0.0.1", toy_stack.options.port) for _ in range(30)]
-        for _, writer in strangers:
+        connections = [await asyncio.open_connection("127.0.0.1", toy_stack.options.port) for _ in range(30)]
+        for _, writer in connections:
             writer.write(half)
 
         async def under_pressure() -> bool:
@@ -102,7 +102,7 @@ async def test_incomplete_batches_do_not_exhaust_memory() -> None:
 
         await until(under_pressure, "the heap is under pressure")
         await until(recovered, "the memory is free again and a call is served")
-        for _, writer in strangers:
+        for _, writer in connections:
             writer.close()
 
 

@@ -1,4 +1,4 @@
-"""Markup in every text that a page shows: stored, and in the address."""
+"""Markup in stored texts and in URLs is shown as text on every page."""
 
 from __future__ import annotations
 

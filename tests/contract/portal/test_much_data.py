@@ -1,4 +1,4 @@
-"""Many rows in the portal: a file that is written while they change, and a list of 10,000 campaigns."""
+"""Many rows in the portal: an export during which rows change, and a list of 10,000 campaigns."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ COPIES = """
 """
 
 
-async def test_an_export_is_whole_while_rows_change(admin: Visitor, pool: Pool) -> None:
-    """Rows that stay are there once, those that come and go at most once, and each line is a row."""
+async def test_export_is_complete_while_rows_change(admin: Visitor, pool: Pool) -> None:
+    """Unchanged rows are exported exactly once, added and deleted ones at most once."""
     name = f"export-{uuid.uuid4().hex[:8]}"
     project = await projects.ensure_project(pool, name)
     await pool.execute(ADD, project, "stays-", mark("reason") + '\n,"', NO_TRIGGER, ROWS)

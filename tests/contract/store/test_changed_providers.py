@@ -188,7 +188,7 @@ async def test_a_large_backlog_is_moved_as_it_is_delivered(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_mover, "CHUNK", 10)
-    monkeypatch.setattr(lane_mover, "UNHURRIED", 3600.0)
+    monkeypatch.setattr(lane_mover, "MAX_WAIT", 3600.0)
     triggers = [a_trigger() for _ in range(50)]
     await accept(pool, *triggers, place=Placement("email/removed"))
     await pool.execute(AGE)
@@ -198,7 +198,7 @@ async def test_a_large_backlog_is_moved_as_it_is_delivered(
     with capture_logs() as logs:
         async with (
             moving(queue, campaigns) as mover,
-            running(queue, other, campaigns=campaigns, on_room=mover.want),
+            running(queue, other, campaigns=campaigns, on_room=mover.request_more),
         ):
             await until(lambda: len(other.sent) == 50, "all are sent")
     counts = [one["count"] for one in logs if one["event"] == "triggers_moved"]

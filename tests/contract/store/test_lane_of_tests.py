@@ -1,4 +1,4 @@
-"""Tests stay in their lane, whatever the campaign's providers are, and even for older versions of Clarion."""
+"""Triggers of test keys stay in their lane if the campaign changes, and with older dispatchers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter, dead_letters
 from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
 
-OF_TESTS = Placement("email/_test")
+TEST_PLACEMENT = Placement("email/_test")
 LANE = "SELECT lane FROM queue WHERE trigger_id = $1"
 
 
 async def test_redrive_returns_tests_to_their_lane(pool: Pool) -> None:
     await apply_campaigns(pool, [a_campaign()])
     test, live = a_trigger(test=True), a_trigger()
-    await accept(pool, test, place=OF_TESTS)
+    await accept(pool, test, place=TEST_PLACEMENT)
     await accept(pool, live)
     queue = PostgresQueue(pool)
     claims = await queue.claim([*shares(sandbox=1), *shares(_test=1)], 60)
@@ -39,7 +39,7 @@ async def test_redrive_returns_tests_to_their_lane(pool: Pool) -> None:
 async def test_tests_are_not_moved_to_providers(pool: Pool) -> None:
     await apply_campaigns(pool, [a_campaign(providers=("other",))])
     test = a_trigger(test=True)
-    await accept(pool, test, place=OF_TESTS)
+    await accept(pool, test, place=TEST_PLACEMENT)
     await pool.execute("UPDATE queue SET due_at = now() - interval '10 s'")
     queue = PostgresQueue(pool)
     assert (await queue.move_misplaced("email/_test", FRONT, 100)).count == 0
@@ -51,7 +51,7 @@ async def test_tests_are_not_moved_to_providers(pool: Pool) -> None:
 async def test_older_versions_cannot_move_tests(pool: Pool, statement: str) -> None:
     """They set the lane without knowing about tests."""
     test, live = a_trigger(test=True), a_trigger()
-    await accept(pool, test, place=OF_TESTS)
+    await accept(pool, test, place=TEST_PLACEMENT)
     await accept(pool, live)
     if statement == "redrive":
         await pool.execute("DELETE FROM queue")

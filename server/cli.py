@@ -32,6 +32,7 @@ GROUPS = (
     "campaigns",
     "deliveries",
     "gateway",
+    "health",
     "keys",
     "operations",
     "operators",

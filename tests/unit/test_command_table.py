@@ -11,7 +11,7 @@ from server.admin.services import SERVICES
 from tests.kit.command_table import COMMANDS
 
 COMMAND_MODULES = Path(__file__).parents[2] / "server"
-OF_THIS_MACHINE = {"dispatch", "gateway", "migrate", "portal", "serve", "up"}
+OF_THIS_MACHINE = {"dispatch", "gateway", "health", "migrate", "portal", "serve", "up"}
 """Commands that run Clarion itself. `trigger` calls the API of callers."""
 AS_CSV = {("audit", "export"), ("suppressions", "export")}
 WITHOUT_A_COMMAND = {

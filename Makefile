@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The tools that check and describe what ships Clarion, in deploy/tools.lock.
+SHIP := $(VENV)-ship
 PROTOS := $(wildcard protos/clarion/v1/*.proto protos/clarion/admin/v1/*.proto) protos/build.py protos/generate/raw_bodies.py
 DESCRIPTORS := protos/clarion/v1/clarion.binpb
 GENERATOR := $(wildcard protos/generate/*.py protos/generate/*.html) server/up/demo/campaigns.yaml pyproject.toml
@@ -23,7 +25,7 @@ WORKERS := -n 3 --dist loadgroup
 CODE := server gateway portal client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel clean
+.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel image image-root sbom clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +88,7 @@ faults: setup-dev proto ## Break processes, databases and disks under load; atta
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock --upgrade $(LOCK_OPTIONS) -o requirements-dev.lock
+	$(BIN)/uv pip compile deploy/tools.in --upgrade $(LOCK_OPTIONS) -o deploy/tools.lock
 
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
@@ -93,8 +96,23 @@ wheel: setup proto ## Build the wheels of server and client into dist/
 	$(BIN)/python -m hatchling build -t wheel
 	cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
+image: ## Build the container image of the last commit with podman, buildah or docker
+	@tools/image.sh $(ARGS)
+
+image-root: ## Build the image and run it in a chroot, as where no container can run (needs root, debootstrap and buildah)
+	@tools/image_root.sh $(ARGS)
+
+sbom: setup $(SHIP)/ready ## Write the software bill of materials of the locked packages to dist/clarion.cdx.json
+	@$(BIN)/python tools/sbom.py dist/clarion.cdx.json
+
+$(SHIP)/ready: deploy/tools.lock | $(VENV)/ready-dev
+	@echo "installing the tools of deploy/tools.lock: about 500 MB of disk"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SHIP)
+	@$(BIN)/uv pip install --quiet --python $(SHIP) --require-hashes --no-deps -r $<
+	@touch $@
+
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
-	rm -rf $(VENV) $(VENV)-3.* $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
+	rm -rf $(VENV) $(VENV)-3.* $(SHIP) $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
 		$(DESCRIPTORS) $(BUILT) $(FOR_OPERATORS) protos/clarion/v1/docs.html
 
 # Checked in each run: the script does nothing if all is up to date, and repairs what is not.

@@ -35,6 +35,11 @@ BLOCKS = re.compile(
 """What rewrites or scans a large table while others cannot write to it, or wait for its rows."""
 
 
+def without_functions(sql: str) -> str:
+    """Leave out what a migration only defines, but does not run."""
+    return re.sub(r"CREATE FUNCTION.*?\$\$.*?\$\$", "", sql, flags=re.DOTALL)
+
+
 def blocking(sql: str) -> str:
     """Return the first part of a migration that blocks a large table for long, or nothing."""
     found = BLOCKS.search(re.sub(r"--.*", "", sql))
@@ -43,7 +48,7 @@ def blocking(sql: str) -> str:
 
 def restriction(sql: str) -> str:
     """Return the first part of a migration that the version before may not tolerate, or nothing."""
-    statements = re.sub(r"--.*", "", sql)
+    statements = without_functions(re.sub(r"--.*", "", sql))
     created = re.findall(r"CREATE TABLE (\w+)", statements)
     for statement in statements.split(";"):
         table = re.search(r"(?:ALTER TABLE|\bON) (\w+)", statement)
@@ -79,6 +84,7 @@ def test_what_the_version_before_may_not_tolerate_is_found(sql: str) -> None:
         "CREATE INDEX ON trigger (address)",
         "CREATE TABLE new (id int8 NOT NULL); CREATE UNIQUE INDEX ON new (id)",
         "-- DROP TABLE trigger is for later\nSELECT 1",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ DROP TABLE trigger $$",
     ],
 )
 def test_additions_are_tolerated(sql: str) -> None:

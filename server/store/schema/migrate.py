@@ -1,4 +1,4 @@
-"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction; then the indexes."""
+"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction; then indexes and partitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ..database_url import parse_database_url
 from ..pool import Connection, Pool, connect, reached, require_session
 from ..primary import Primary
 from ..sql import load
-from .indexes import INDEXES, build_indexes, unfinished
+from .indexes import INDEXES, build_indexes, one_at_a_time, unfinished
+from .partitions import is_partitioned, partition_tables
 from .version import HEAD, SCRIPTS, SchemaVersion
 
 if TYPE_CHECKING:
@@ -58,20 +59,24 @@ async def migrate(url: str) -> str:
 
 
 async def _complete(url: str, primary: Primary) -> None:
-    """Build the indexes that are not ready, which needs a session outside the transaction.
+    """Build the indexes and partitions that are missing, which needs a session outside the transaction.
 
     Raises:
         ConfigError: A pooler in transaction mode would leave the lock of the builds in a shared session.
+        StoreUnavailable: A table could not be locked.
     """
     connection = await connect(url, primary=primary)
     try:
-        if await unfinished(connection, INDEXES):
-            other = await connect(url, primary=primary)
-            try:
-                await require_session(connection, other)
-            finally:
-                await other.close()
-            await build_indexes(connection, INDEXES)
+        if not await unfinished(connection, INDEXES) and await is_partitioned(connection):
+            return
+        other = await connect(url, primary=primary)
+        try:
+            await require_session(connection, other)
+        finally:
+            await other.close()
+        await build_indexes(connection, INDEXES)
+        async with one_at_a_time(connection):
+            await partition_tables(connection)
     finally:
         await connection.close()
 

@@ -16,6 +16,9 @@ SELECT pg_advisory_xact_lock(:key)
 -- No row if it does not exist. A build that was interrupted leaves an invalid index.
 SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)
 
+-- name: partitions
+SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = to_regclass(:name) ORDER BY 1
+
 -- name: lock_indexes
 -- Does not wait, because a build waits for all open transactions, including one that waits for this lock.
 SELECT pg_try_advisory_lock(:key)
@@ -25,3 +28,23 @@ SELECT pg_advisory_unlock(:key)
 
 -- name: allow_time
 SELECT set_config(name, '0', false) FROM unnest(ARRAY['statement_timeout', 'lock_timeout']) AS name
+
+-- name: is_plain_table
+SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(:name)
+
+-- name: end_of_first_partition
+-- A week from now, or from the newest ID if a server's clock was ahead.
+SELECT id_at(date_trunc('day', greatest(now(), (SELECT time_of_id(id) FROM trigger ORDER BY id DESC LIMIT 1)), 'UTC')
+    + interval '8 days')
+
+-- name: set_lock_timeout
+SELECT set_config('lock_timeout', '1s', true)
+
+-- name: announce_partitions
+SELECT announce_partitions(:name, :key, :ends)
+
+-- name: validate_constraints
+SELECT validate_constraints(:name)
+
+-- name: partition_table
+SELECT partition_table(:name, :key, :ends)

@@ -218,7 +218,7 @@ async def test_suppressions_from_before_version_0011_are_by_domain(empty: str) -
 
 
 BY_ADDRESS = {"by_address": Statement("CREATE INDEX CONCURRENTLY by_address ON trigger (address)")}
-IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('by_address')"
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
 
 async def until_building(connection: asyncpg.Connection[asyncpg.Record]) -> int:
@@ -246,11 +246,11 @@ async def test_an_index_killed_halfway_is_built_again(empty: str) -> None:
         with pytest.raises((asyncpg.PostgresError, OSError)):
             await first
     assert "index not built; run `clarion migrate` again" in [one["event"] for one in logs]
-    assert await watcher.fetchval(IS_VALID) is False
+    assert await watcher.fetchval(IS_VALID, "trigger_first_by_address") is False
     both = asyncio.gather(*(build_indexes(one, BY_ADDRESS) for one in builders[1:]))
     await writing_now.rollback()
     await asyncio.wait_for(both, 60)
-    assert await watcher.fetchval(IS_VALID) is True
+    assert await watcher.fetchval(IS_VALID, "by_address") is True
     for connection in (writer, watcher, *builders):
         await connection.close()
 
@@ -259,5 +259,5 @@ async def test_migrate_builds_missing_indexes(empty: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(migrating, "INDEXES", BY_ADDRESS)
     await asyncio.gather(*(migrate(empty) for _ in range(3)))
     connection = await asyncpg.connect(empty)
-    assert await connection.fetchval(IS_VALID) is True
+    assert await connection.fetchval(IS_VALID, "by_address") is True
     await connection.close()

@@ -2,7 +2,7 @@
 
 So old rows are deleted with their partition, in a moment, and a table's newest rows stay close together. A
 table that exists becomes the first partition of a new one; no row is copied, and writers wait only for the
-moment of the exchange. The functions in the database that do this come from migration 0028.
+moment of the exchange. The functions in the database that do this come from migration 0029.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ __all__ = [
     "LogSettings",
     "OidcSettings",
     "PortalSettings",
+    "RetentionSettings",
     "ServerSettings",
     "Settings",
     "WebhookSettings",
@@ -107,6 +108,14 @@ class WebhookSettings(_Section, frozen=True):
     ca_file: str = ""
 
 
+class RetentionSettings(_Section, frozen=True):
+    """How long data is kept, in days: `content` is the recipient, the event and the user data of a trigger."""
+
+    content: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
+    record: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 400
+    audit: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 400
+
+
 class LogSettings(_Section, frozen=True):
     """The log on standard error."""
 
@@ -130,6 +139,7 @@ class Settings(_Section, frozen=True):
     oidc: OidcSettings = OidcSettings()
     dispatch: DispatchSettings = DispatchSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
     providers: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=_default_providers)
 

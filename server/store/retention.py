@@ -1,22 +1,36 @@
-"""Deletes idempotency keys and webhook messages that are past their retention time."""
+"""Deletes what is past its retention time: keys, webhook messages, content, records and audit events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 import structlog
 
+from ..domain.campaign import Channel
 from ..errors import StoreUnavailable
-from .pool import Pool, reached, run_in_chunks
+from .pool import Connection, Pool, reached, run_in_chunks
+from .schema.partitions import KEYS
 from .sql import Statement, load
 
-__all__ = ["delete_keys", "delete_messages", "run_idempotency_retention", "run_webhook_retention"]
+__all__ = [
+    "RecordRetention",
+    "delete_keys",
+    "delete_messages",
+    "run_idempotency_retention",
+    "run_webhook_retention",
+]
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 5_000
 _INTERVAL = 60.0  # seconds
+_DAY = 86_400
+_MOST_PARTITIONS = 60
+"""Of a table. A statement that does not know which partition it needs, such as a claim, takes 10 µs longer for each."""
+_LOCK = 0x636C6172726574
+"""An arbitrary number, the same in all versions of Clarion."""
 _SQL = load("retention.sql")
 
 
@@ -48,12 +62,96 @@ async def run_webhook_retention(pool: Pool, older_than: float) -> None:
     await _every_minute(lambda: delete_messages(pool, older_than), "old webhook messages not deleted")
 
 
+class RecordRetention:
+    """Removes the content of triggers, and later their records, and keeps partitions ready for new ones.
+
+    Any number of processes may do this.
+
+    Args:
+        pool: The database.
+        content: For how many days the content of a trigger is kept by default: recipient, event and user data.
+            Projects can have other times.
+        record: For how many days the rest of a trigger and its attempts are kept.
+        audit: For how many days audit events are kept.
+    """
+
+    def __init__(self, pool: Pool, *, content: int, record: int, audit: int) -> None:
+        self._pool = pool
+        self._content = content
+        self._record = record * _DAY
+        self._audit = audit * _DAY
+
+    async def run(self) -> None:
+        """Do this every minute, until cancelled."""
+        await _every_minute(self.once, "old records not deleted")
+
+    async def once(self) -> None:
+        """Remove everything that is past its time now.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+        """
+        async with reached():
+            await self.remove_content()
+            for name in ("delete_dead_letters", "delete_cancellations", "delete_other_attempts"):
+                await run_in_chunks(self._pool, _SQL[name], _AT_ONCE, older_than=self._record)
+            await run_in_chunks(self._pool, _SQL["delete_other_triggers"], _AT_ONCE, older_than=self._record)
+            await self._delete_audit_events()
+            await self._change_partitions()
+
+    async def remove_content(self) -> None:
+        """Remove the content of triggers that are past its time; of those that are queued, once they are not."""
+        standard = self._content
+        channels = [channel.value for channel in Channel]
+        found = await self._pool.fetch(*_SQL["content_days"](channels=channels, standard=standard))
+        all_days = [row["days"] for row in found]
+        await self._pool.execute(*_SQL["begin_removal"](days=all_days))
+        await self._pool.execute(*_SQL["begin_removal_again"]())
+        for days in all_days:
+            values = {"days": days, "standard": standard, "limit": _AT_ONCE}
+            while await self._pool.fetchval(*_SQL["remove_content"](**values)):
+                await asyncio.sleep(0)
+        await run_in_chunks(self._pool, _SQL["remove_due_content"], _AT_ONCE)
+
+    async def _delete_audit_events(self) -> None:
+        count = _AT_ONCE
+        while count == _AT_ONCE:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(*_SQL["allow_audit_deletion"]())
+                statement = _SQL["delete_audit_events"](older_than=self._audit, limit=_AT_ONCE)
+                count = len(await connection.fetch(*statement))
+
+    async def _change_partitions(self) -> None:
+        """Add partitions for the time to come, and delete those that are past their time, each in its own commit."""
+        days = -(-self._record // (_DAY * _MOST_PARTITIONS))  # rounded up
+        for name, key in KEYS.items():
+            added = await self._in_moment(_SQL["add_partitions"](name=name, key=key, days=days))
+            if added:
+                log.info("partitions added", table=name, count=added, days=days)
+        for name in reversed(KEYS):  # the attempts of a trigger before the trigger
+            while dropped := await self._in_moment(_SQL["drop_partition"](name=name, older_than=self._record)):
+                log.info("old records deleted", partition=dropped)
+
+    async def _in_moment(self, statement: tuple[str, *tuple[object, ...]]) -> object:
+        """Return what a statement returns that locks a table; None if that would take longer than 0.1 s."""
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                if not await connection.fetchval(*_SQL["try_lock"](lock=_LOCK)):
+                    return None
+                await connection.execute(*_SQL["set_lock_timeout"]())
+                found: object = await connection.fetchval(*statement)
+                return found
+        except asyncpg.LockNotAvailableError:  # tried again in a minute
+            log.info("partitions not changed yet, because another session is using the table")
+            return None
+
+
 async def _delete(pool: Pool, statement: Statement, older_than: float) -> int:
     async with reached():
         return await run_in_chunks(pool, statement, _AT_ONCE, older_than=older_than)
 
 
-async def _every_minute(delete: Callable[[], Awaitable[int]], event: str) -> None:
+async def _every_minute(delete: Callable[[], Awaitable[object]], event: str) -> None:
     while True:
         await asyncio.sleep(_INTERVAL)
         try:

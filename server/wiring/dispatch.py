@@ -36,7 +36,7 @@ from ..store.presence import Presence
 from ..store.queue.triggers import SESSION, PostgresQueue
 from ..store.queue.webhooks import WebhookQueue
 from ..store.records.admin_lists import dead_letters, oldest_due
-from ..store.retention import run_webhook_retention
+from ..store.retention import RecordRetention, run_webhook_retention
 from .common import build_catalog, build_providers, opened_pool, primary_of
 from .webhooks import build_poster
 
@@ -99,6 +99,10 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         stack.push_async_callback(presence.leave)
         tasks.start(primary.watch(), catalog.run(), presence.run())
         tasks.start(run_webhook_retention(pool, settings.webhooks.keep))
+        keep = settings.retention
+        tasks.start(
+            RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit).run()
+        )
         if settings.dispatch.metrics:
             read_backlog = partial(_read_backlog, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics))

@@ -12,7 +12,7 @@ WITH chosen AS (
     -- include: join_last_attempt
     WHERE (:ids::uuid[] IS NULL OR d.trigger_id = ANY(:ids)) AND
         -- include: matches_admin_filter
-        AND d.died_at <= :died_by AND NOT
+        AND d.died_at <= :died_by AND t.address <> '' AND NOT -- the content may be past its retention time
         -- include: was_delivered
     ORDER BY d.died_at LIMIT :limit FOR UPDATE OF d SKIP LOCKED
 ), no_longer_dead AS (
@@ -32,7 +32,7 @@ WITH chosen AS (
     FROM trigger t JOIN project p ON p.id = t.project_id
     JOIN campaign c ON c.project_id = t.project_id AND c.id = t.campaign_id
     -- include: join_last_attempt
-    WHERE t.id = ANY(:ids::uuid[]) AND last.outcome = 'suppressed' AND
+    WHERE t.id = ANY(:ids::uuid[]) AND last.outcome = 'suppressed' AND t.address <> '' AND
         -- include: matches_admin_filter
         AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id)
         AND NOT EXISTS (SELECT FROM suppression s WHERE (s.project_id, s.channel, s.address)

@@ -1,4 +1,4 @@
--- What `clarion migrate` and the housekeeping of servers call to partition the tables that grow with each trigger, by
+-- How long data is kept. First, what `clarion migrate` and the housekeeping of dispatchers call to partition the tables that grow with each trigger, by
 -- ranges of their ID: a UUID of version 7, which begins with the time. See server/store/schema/partitions.py.
 
 -- The first ID of a moment.
@@ -85,7 +85,8 @@ DECLARE
     added int := 0;
 BEGIN
     LOOP
-        starts := (SELECT p.ends FROM partitions_of(parent::regclass) AS p ORDER BY p.ends DESC LIMIT 1);
+        starts := coalesce((SELECT p.ends FROM partitions_of(parent::regclass) AS p ORDER BY p.ends DESC LIMIT 1),
+            id_at(date_trunc('day', now(), 'UTC')));
         EXIT WHEN time_of_id(starts) >= until;
         ends := id_at(time_of_id(starts) + make_interval(days => days));
         name := parent || to_char(time_of_id(starts) AT TIME ZONE 'UTC', '_YYYYMMDD');
@@ -110,3 +111,40 @@ BEGIN
     END IF;
     RETURN oldest;
 END $$;
+
+-- Audit events are only deleted when their retention time is over.
+CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('clarion.delete_old_audit_events', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    RAISE EXCEPTION 'audit events cannot be changed or deleted';
+END $$;
+
+-- Up to which trigger the content has been removed of those whose project keeps it for `days`.
+CREATE TABLE content_removal (
+    days       int PRIMARY KEY,
+    after      uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    started_at timestamptz NOT NULL DEFAULT now() -- when it last began with the oldest trigger
+);
+
+-- Triggers that were still queued at that time. Their content is removed once they are not.
+CREATE TABLE content_due (
+    trigger_id uuid PRIMARY KEY,
+    due_at     timestamptz NOT NULL
+);
+CREATE INDEX content_due_at ON content_due (due_at);
+
+-- For how many days a project keeps the content of triggers by channel, such as {"email": 7}; what is missing has the
+-- default of the settings. A shorter time takes effect a day after the change, until when `content_days_before` holds.
+ALTER TABLE project
+    ADD COLUMN content_days            jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN content_days_before     jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN content_days_changed_at timestamptz;
+
+-- For how many days the content of a project's triggers of a channel is kept now.
+CREATE FUNCTION days_of_content(p project, channel text, standard int) RETURNS int LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN p.content_days_changed_at > now() - interval '1 day'
+        THEN greatest(coalesce((p.content_days_before->>channel)::int, standard), days) ELSE days END
+    FROM (SELECT coalesce((p.content_days->>channel)::int, standard)) AS current (days)
+$$;

@@ -1,4 +1,4 @@
-"""Add the functions that partition the tables that grow with each trigger."""
+"""Add the functions that partition large tables, and what the removal of old data needs."""
 
 from pathlib import Path
 

@@ -109,7 +109,7 @@ class WebhookSettings(_Section, frozen=True):
 
 
 class RetentionSettings(_Section, frozen=True):
-    """How long data is kept, in days: `content` is the recipient, the event and the user data of a trigger."""
+    """How many days data is kept; `content` is a trigger's recipient, event and user data."""
 
     content: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     record: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 400

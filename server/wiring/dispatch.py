@@ -100,9 +100,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         tasks.start(primary.watch(), catalog.run(), presence.run())
         tasks.start(run_webhook_retention(pool, settings.webhooks.keep))
         keep = settings.retention
-        tasks.start(
-            RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit).run()
-        )
+        tasks.start(RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit).run())
         if settings.dispatch.metrics:
             read_backlog = partial(_read_backlog, pool, queue)
             tasks.start(serve_metrics(settings.dispatch.metrics))

@@ -1,4 +1,4 @@
-"""Migrations: plain SQL files that Alembic runs under a lock, all in one transaction; then indexes and partitions."""
+"""Runs the migrations, which are SQL files, in one transaction; then builds indexes and partitions."""
 
 from __future__ import annotations
 

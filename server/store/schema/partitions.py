@@ -13,21 +13,20 @@ from collections.abc import Mapping
 import structlog
 
 from ..pool import Connection
+from ..retention import PARTITIONED
 from ..sql import load
 from .indexes import execute_locked
 
-__all__ = ["KEYS", "is_partitioned", "partition_tables"]
+__all__ = ["is_partitioned", "partition_tables"]
 
 log = structlog.get_logger(__name__)
 
-KEYS = {"trigger": "id", "attempt": "trigger_id"}
-"""The partitioned tables, with the column that has the trigger's ID."""
 _SQL = load("schema/migrate.sql")
 
 
 async def is_partitioned(connection: Connection) -> bool:
     """Return whether all tables are partitioned."""
-    return not any([await connection.fetchval(*_SQL["is_plain_table"](name=name)) for name in KEYS])
+    return not any([await connection.fetchval(*_SQL["is_plain_table"](name=name)) for name in PARTITIONED])
 
 
 async def partition_tables(connection: Connection) -> None:
@@ -39,7 +38,7 @@ async def partition_tables(connection: Connection) -> None:
     Raises:
         StoreUnavailable: Another session has used a table for a minute, so that it could not be exchanged.
     """
-    for name, key in KEYS.items():
+    for name, key in PARTITIONED.items():
         if not await connection.fetchval(*_SQL["is_plain_table"](name=name)):
             continue
         ends: uuid.UUID = await connection.fetchval(*_SQL["end_of_first_partition"]())

@@ -11,11 +11,13 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from server.domain.trigger import Trigger
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.schema import indexes, migrate as migrating
+from server.store.retention import PARTITIONED
+from server.store.schema import indexes
+from server.store.schema import migrate as migrating
 from server.store.schema.migrate import migrate
-from server.store.schema.partitions import KEYS
 from tests.kit.outcomes import DELIVERED
 from tests.kit.store import a_trigger, accept, ended, shares
 
@@ -55,12 +57,12 @@ async def test_rows_stay_in_their_files(plain: str) -> None:
     queue = PostgresQueue(pool)
     [claim] = await queue.claim(shares(sandbox=1), 60)
     await queue.finish([ended(claim, DELIVERED)])
-    files = {name: await pool.fetchval("SELECT pg_relation_filenode($1::text)", name) for name in KEYS}
+    files = {name: await pool.fetchval("SELECT pg_relation_filenode($1::text)", name) for name in PARTITIONED}
     await migrate(plain)
     for name, file in files.items():
         assert await is_partitioned(pool, name)
         assert await pool.fetchval("SELECT pg_relation_filenode($1::text)", f"{name}_first") == file
-        assert await pool.fetchval(f"SELECT count(*) FROM {name}") == 1
+        assert await pool.fetchval(f"SELECT count(*) FROM {name}") == 1  # noqa: S608 - ours
     await accept(pool, second)
     [claim] = await queue.claim(shares(sandbox=1), 60)
     assert claim.id == second.id
@@ -82,7 +84,7 @@ async def test_privileges_stay(plain: str) -> None:
 async def test_triggers_are_accepted_meanwhile(plain: str) -> None:
     """Their statements were prepared before, and are not refused."""
     pool = await open_pool(plain, size=4, connect_timeout=60)
-    accepted = []
+    accepted: list[Trigger] = []
     done = asyncio.Event()
 
     async def accepting() -> None:
@@ -116,10 +118,10 @@ async def test_a_table_in_use_is_partitioned_later(plain: str, monkeypatch: pyte
     with capture_logs() as logs, pytest.raises(Exception, match="'attempt' could not be locked"):
         await migrate(plain)
     assert "waiting for other sessions to release a table" in [one["event"] for one in logs]
-    assert [await is_partitioned(pool, name) for name in KEYS] == [True, False]
+    assert [await is_partitioned(pool, name) for name in PARTITIONED] == [True, False]
     await accept(pool, a_trigger())
     await using.rollback()
     await migrate(plain)
-    assert [await is_partitioned(pool, name) for name in KEYS] == [True, True]
+    assert [await is_partitioned(pool, name) for name in PARTITIONED] == [True, True]
     await holder.close()
     pool.terminate()

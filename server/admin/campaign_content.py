@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -36,7 +36,7 @@ __all__ = [
     "with_content_of",
 ]
 
-CHECKS = TemplateThread("check", max_calls=50)
+CHECKS = TemplateThread("check", max_calls=48, own=8)
 """The thread that checks campaigns before they are saved."""
 _PARTS = ("subject", "text", "html", "mjml", "title")
 
@@ -237,6 +237,7 @@ async def checked_campaign(
     request: pb.CreateCampaignRequest | pb.UpdateCampaignRequest | draft_pb.SaveCampaignDraftRequest,
     current: Campaign,
     providers: ConfiguredProviders | None,
+    owner: Hashable,
 ) -> Campaign:
     """Run `to_campaign`, which may take seconds, in a thread, so that other calls continue.
 
@@ -244,7 +245,7 @@ async def checked_campaign(
         InvalidRequest: As for `to_campaign`.
         Overloaded: Too many calls check campaigns.
     """
-    return await CHECKS.run(to_campaign, request, current, providers)
+    return await CHECKS.run(owner, to_campaign, request, current, providers)
 
 
 def _locale(written: str) -> str:

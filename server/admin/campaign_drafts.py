@@ -68,7 +68,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
             _, campaign = await find(self._pool, call, request)
             await _draft_to_replace(self._pool, campaign, request.etag)
         # Before the transaction, so that a call never holds a connection while it waits.
-        checked = await checked_campaign(request, campaign, providers)
+        checked = await checked_campaign(request, campaign, providers, call.actor.owner)
         async with changing(self._pool, call) as change:
             project, campaign = await find(change.connection, call, request, lock=True)
             before = await _draft_to_replace(change.connection, campaign, request.etag)
@@ -95,7 +95,7 @@ class CampaignDraftServicer(campaign_draft_pb2_grpc.CampaignDraftServiceServicer
             campaign_id=request.campaign_id,
             content=content_message(read.campaign),
         )
-        checked = await checked_campaign(update, campaign, providers)
+        checked = await checked_campaign(update, campaign, providers, call.actor.owner)
         async with changing(self._pool, call) as change:
             project, before = await find(change.connection, call, request, lock=True)
             require_editable(before)

@@ -44,7 +44,7 @@ async def apply_campaigns(
     async with reached():
         project = await call.project(pool, request.project)
         providers = await find_providers(pool)
-    campaigns = await CHECKS.run(_checked, request, project.id, providers)
+    campaigns = await CHECKS.run(call.actor.owner, _checked, request, project.id, providers)
     results: list[pb.AppliedCampaignResult] = []
     async with changing(pool, call) as change:
         # In the order of their IDs, so that two calls with the same campaigns do not wait for each other.

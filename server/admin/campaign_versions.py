@@ -23,7 +23,7 @@ from .template_thread import TemplateThread
 __all__ = ["CampaignVersions"]
 
 _DEFAULT_VERSIONS = 20
-_COMPARING = TemplateThread("compare", max_calls=8)
+_COMPARING = TemplateThread("compare", max_calls=8, own=2)
 
 
 class CampaignVersions(CampaignChanges):
@@ -83,7 +83,7 @@ class CampaignVersions(CampaignChanges):
             _, campaign = await find(self.pool, call, request)
             older = await _version(self.pool, campaign, request.older_version)
             newer = await self._newer(campaign, request.newer_version)
-        return await _COMPARING.run(compared, older.campaign, newer)
+        return await _COMPARING.run(call.actor.owner, compared, older.campaign, newer)
 
     async def _newer(self, campaign: Campaign, number: int) -> Campaign:
         """Return a version of a campaign, or the campaign with the content of its draft if the number is 0.

@@ -103,7 +103,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
             project = await call.project(self.pool, request.project)
         state = CampaignState(request.campaign_state or CampaignState.ACTIVE)
         empty = Campaign(project.id, number, "", Channel.EMAIL, (), state=state)
-        wanted = await checked_campaign(request, empty, providers)
+        wanted = await checked_campaign(request, empty, providers, call.actor.owner)
         async with changing(self.pool, call) as change:
             if await store.apply_campaign(change.connection, wanted, call.actor.name) != "created":
                 taken = f"Project {project.name} already has a campaign {number}; choose another ID."
@@ -122,7 +122,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
             _, current = await find(self.pool, call, request)
         require_current(request, current)
         require_editable(current)
-        checked = await checked_campaign(request, current, providers)
+        checked = await checked_campaign(request, current, providers, call.actor.owner)
 
         async def change_content(change: Change, before: Campaign) -> Campaign:
             require_editable(before)
@@ -186,7 +186,7 @@ class CampaignServicer(CampaignVersions, campaign_pb2_grpc.CampaignServiceServic
             campaign = Campaign(project.id, number_of(request), "", Channel.EMAIL, ())
         if campaign is None:
             raise CampaignNotFound.of(request.campaign_id)
-        return await self._previews.sample(campaign, request, project.timezone)
+        return await self._previews.sample(campaign, request, project.timezone, call.actor.owner)
 
     async def _set_state(
         self, request: Any, call: AdminCall, action: str, state: CampaignState, *, archived: bool = False

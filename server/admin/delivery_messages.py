@@ -58,7 +58,7 @@ async def delivery_message_of(
         source = await _source(pool, delivery, found)
     campaign = source.campaign
     try:
-        message, _ = await previews.render(campaign, found.trigger, found.timezone)
+        message, _ = await previews.render(campaign, found.trigger, found.timezone, call.actor.owner)
     except DeliveryError as error:
         raise WrongState(f"The message cannot be rendered: {error}.") from error
     return pb.GetDeliveryMessageResponse(

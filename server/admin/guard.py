@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from typing import Any
 
 import grpc
@@ -16,10 +17,12 @@ from ..api.call import CALLER
 from ..api.deadline import Deadline
 from ..api.guard import GuardedCall, read_headers, time_left
 from ..api.rejection import Context, MethodHandler, decode, reject
+from ..domain.network import network_of
 from ..domain.operator import ANONYMOUS, Role
-from ..errors import BodyTooLarge, Overloaded
+from ..errors import BodyTooLarge
 from ..intake.rest_message import QUERY
 from .call import AdminCall, is_open, required_role
+from .call_limit import CallLimit
 from .credentials import Credentials
 from .errors import RoleMissing
 from .services import DESCRIPTORS, SERVICES, Backend
@@ -28,11 +31,12 @@ __all__ = ["AdminGuard", "admin_guards"]
 
 _REQUEST_ID = "x-request-id"
 _HEADERS = frozenset({"authorization", "traceparent", "last-event-id", _REQUEST_ID, CALLER, QUERY})
-_MAX_CALLS, _MAX_STREAMS = 32, 100
+_CALLS, _STREAMS = (48, 16), (100, 25)
+"""Of all callers, and of one admin key or person, so that one cannot keep out the others."""
 _MAX_BYTES = 1024 * 1024
 """As in gateway/config/per_route.py. One locale of a campaign may have two templates of 256 Ki characters."""
-_MAX_OPEN_CALLS = 8
-"""Concurrent calls without credentials. They have their own limit, so that they cannot block operators."""
+_OPEN_CALLS = (16, 4)
+"""Concurrent calls without credentials, of all callers and of one address. They cannot block operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +44,6 @@ class _Method:
     handler: MethodHandler
     role: Role | None
     is_open: bool
-
-
-class _CallLimit:
-    """Limits the concurrent calls.
-
-    Args:
-        most: The maximum number.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._current = 0
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count a call during the block.
-
-        Raises:
-            Overloaded: The maximum number of calls is being served.
-        """
-        if self._current >= self._most:
-            raise Overloaded
-        self._current += 1
-        try:
-            yield
-        finally:
-            self._current -= 1
 
 
 class AdminGuard(grpc.GenericRpcHandler):
@@ -87,9 +64,7 @@ class AdminGuard(grpc.GenericRpcHandler):
         self._services = services
         self._credentials = credentials
         self._deadline = deadline
-        self._calls, self._open_calls, self._streams = map(
-            _CallLimit, (_MAX_CALLS, _MAX_OPEN_CALLS, _MAX_STREAMS)
-        )
+        self._calls, self._open_calls, self._streams = starmap(CallLimit, (_CALLS, _OPEN_CALLS, _STREAMS))
         self._methods: dict[str, _Method] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -116,7 +91,8 @@ class AdminGuard(grpc.GenericRpcHandler):
             with Deadline(time_left(context, self._deadline)):
                 # First, so that only authenticated callers use up the limit.
                 call = await self._call(method, headers)
-                with (self._open_calls if method.is_open else self._calls).counted():
+                limit = self._open_calls if method.is_open else self._calls
+                with limit.counted(network_of(call.address) if method.is_open else call.actor.owner):
                     serve: Any = method.handler.unary_unary
                     return await serve(_decoded(method, raw, headers), call)
         except Exception as error:
@@ -128,7 +104,7 @@ class AdminGuard(grpc.GenericRpcHandler):
         """Serve a method that returns a stream. It has no deadline except the caller's."""
         try:
             call = await self._call(method, headers)
-            with self._streams.counted():
+            with self._streams.counted(call.actor.owner):
                 serve: Any = method.handler.unary_stream
                 async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
                     async for message in messages:

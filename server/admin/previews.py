@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Hashable
 from typing import Any
 
 from clarion.admin.v1 import campaign_pb2 as pb
@@ -32,10 +33,10 @@ class Previews:
 
     def __init__(self) -> None:
         # A separate thread: previews, which every viewer may request, cannot delay authors who save.
-        self._thread = TemplateThread("preview", max_calls=4)
+        self._thread = TemplateThread("preview", max_calls=8, own=2)
 
     async def sample(
-        self, campaign: Campaign, request: pb.PreviewCampaignRequest, timezone: str
+        self, campaign: Campaign, request: pb.PreviewCampaignRequest, timezone: str, owner: Hashable
     ) -> pb.PreviewCampaignResponse:
         """Return the message of a sample trigger.
 
@@ -43,16 +44,17 @@ class Previews:
             campaign: The campaign, whose content is not used if the request has other content.
             request: The sample data.
             timezone: The time zone of users without one.
+            owner: On whose behalf; see `Actor.owner`.
 
         Raises:
             InvalidRequest: The content or the data is invalid, or a template cannot be rendered with it.
             Overloaded: Too many messages wait.
         """
         if request.HasField("content"):
-            campaign = await self._thread.run(to_campaign, request, campaign, None)
+            campaign = await self._thread.run(owner, to_campaign, request, campaign, None)
         trigger = _sample(campaign, request)
         try:
-            message, cost = await self.render(campaign, trigger, timezone)
+            message, cost = await self.render(campaign, trigger, timezone, owner)
         except DeliveryError as error:
             violation = Violation("", str(error), "INVALID_FORMAT")
             if isinstance(error, PartError) and request.HasField("content"):
@@ -64,19 +66,22 @@ class Previews:
             **shown_parts(message),
         )
 
-    async def render(self, campaign: Campaign, trigger: Trigger, timezone: str) -> tuple[Message, Cost]:
+    async def render(
+        self, campaign: Campaign, trigger: Trigger, timezone: str, owner: Hashable
+    ) -> tuple[Message, Cost]:
         """Return the message of a trigger, and what rendering it cost.
 
         Args:
             campaign: The campaign, with its templates.
             trigger: The trigger.
             timezone: The time zone of users without one.
+            owner: On whose behalf; see `Actor.owner`.
 
         Raises:
             DeliveryError: It cannot be rendered.
             Overloaded: Too many messages wait.
         """
-        return await self._thread.run(_rendered, campaign, trigger, timezone)
+        return await self._thread.run(owner, _rendered, campaign, trigger, timezone)
 
 
 def shown_parts(message: Message) -> dict[str, Any]:

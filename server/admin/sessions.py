@@ -98,7 +98,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
     ) -> pb.CreateSessionByOidcResponse:
         """Start a session for the person in an ID token."""
         require_valid(request)
-        identity = await self._sign_in.identify(request.id_token, request.nonce_verifier)
+        identity = await self._sign_in.identify(request.id_token, request.nonce_verifier, call.address)
         name, token = identity.display_name, new_session_token()
         async with reached():
             names = await project_names(self._pool)

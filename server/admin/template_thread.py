@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
-from ..errors import Overloaded
 from ..templates.limits import SWITCH_SECONDS
+from .call_limit import CallLimit
 
 __all__ = ["TemplateThread"]
 
@@ -20,28 +20,30 @@ ArgumentTs = TypeVarTuple("ArgumentTs")
 class TemplateThread:
     """A thread that does one thing at a time."""
 
-    def __init__(self, name: str, *, max_calls: int) -> None:
+    def __init__(self, name: str, *, max_calls: int, own: int) -> None:
         """Create the thread, which starts with the first work.
 
         Args:
             name: The name of the thread.
             max_calls: How many calls may use it or wait for it.
+            own: How many of them may be of one owner.
         """
-        self._max_calls = max_calls
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._calls = 0
+        self._limit = CallLimit(max_calls, own)
 
-    async def run(self, work: Callable[[*ArgumentTs], ResultT], *arguments: *ArgumentTs) -> ResultT:
+    async def run(
+        self, owner: Hashable, work: Callable[[*ArgumentTs], ResultT], *arguments: *ArgumentTs
+    ) -> ResultT:
         """Call a function in the thread, and return its result.
+
+        Args:
+            owner: On whose behalf; see `Actor.owner`.
+            work: The function.
+            arguments: Its arguments.
 
         Raises:
             Overloaded: Too many calls wait for the thread.
         """
-        if self._calls >= self._max_calls:
-            raise Overloaded
-        sys.setswitchinterval(SWITCH_SECONDS)
-        self._calls += 1
-        try:
+        with self._limit.counted(owner):
+            sys.setswitchinterval(SWITCH_SECONDS)
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-        finally:
-            self._calls -= 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import msgspec
 
 __all__ = ["Identity", "printable"]
 
 _MAX_NAME = 200
+_MAX_CHOSEN = 60
+"""Characters of a name, so that the subject behind it is not cut off."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -29,8 +33,13 @@ class Identity(msgspec.Struct, frozen=True):
     @property
     def display_name(self) -> str:
         """Return what identifies the person to other people: not a name alone, which is not unique."""
-        unique = f"{self.name} ({self.subject})" if self.name else self.subject
+        unique = f"{self.name[:_MAX_CHOSEN]} ({self.subject})" if self.name else self.subject
         return printable(self.email or unique, _MAX_NAME)
+
+    @property
+    def person_id(self) -> uuid.UUID:
+        """Return what identifies the person in all of their sessions."""
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{self.issuer} {self.subject}")
 
 
 def printable(text: str, most: int) -> str:

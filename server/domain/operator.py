@@ -86,6 +86,7 @@ class Actor:
         key_id: The admin key that authenticates it or started its session.
         session_id: Its session.
         expires_at: When the key or the session ends.
+        person_id: Who signed in by OpenID Connect.
     """
 
     kind: ActorKind
@@ -94,6 +95,12 @@ class Actor:
     key_id: uuid.UUID | None = None
     session_id: uuid.UUID | None = None
     expires_at: dt.datetime | None = None
+    person_id: uuid.UUID | None = None
+
+    @property
+    def owner(self) -> uuid.UUID | str:
+        """Whose calls are limited together: an admin key, or a person. Names are not unique."""
+        return self.key_id or self.person_id or self.name
 
     def may(self, role: Role, project_id: int | None) -> bool:
         """Return whether the actor has a role for a project; None means for all projects."""

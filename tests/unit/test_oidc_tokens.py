@@ -26,6 +26,7 @@ from server.domain.operator import Grant, Role
 from server.errors import ClarionError, CredentialsInvalid, Overloaded
 from tests.kit.openid_provider import CLIENT_ID, OpenIdProvider, rsa_key, running_provider
 
+ADDRESS = "192.0.2.1"
 VERIFIER = "v" * 43
 NONCE = nonce_of(VERIFIER)
 DISCOVERY = "/.well-known/openid-configuration"
@@ -45,18 +46,18 @@ def sign_in(provider: OpenIdProvider, clock: Callable[[], float] = time.monotoni
 async def problem(provider: OpenIdProvider, token: str, verifier: str = VERIFIER) -> str:
     """Return why a token is rejected."""
     with pytest.raises(ClarionError) as caught:
-        await sign_in(provider).identify(token, verifier)
+        await sign_in(provider).identify(token, verifier, ADDRESS)
     assert isinstance(caught.value, CredentialsInvalid | SignInUnavailable)
     return str(caught.value)
 
 
 async def test_a_correct_token_identifies_the_person(provider: OpenIdProvider) -> None:
     who = sign_in(provider)
-    found = await who.identify(provider.token(NONCE, preferred_username="ada"), VERIFIER)
+    found = await who.identify(provider.token(NONCE, preferred_username="ada"), VERIFIER, ADDRESS)
     assert found == Identity(provider.issuer, "person-1", "ada", "ada@example.com", ("staff",))
     assert found.display_name == "ada@example.com"
     for _ in range(3):
-        await who.identify(provider.token(NONCE), VERIFIER)
+        await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
     assert (provider.count(DISCOVERY), provider.count("/keys")) == (1, 1)
 
 
@@ -95,7 +96,7 @@ async def test_wrong_claims_are_rejected(provider: OpenIdProvider) -> None:
             wrong.append((claims, found))
     assert wrong == []
     accepted = provider.token(NONCE, aud=[CLIENT_ID, "another"], azp=CLIENT_ID)
-    await sign_in(provider).identify(accepted, VERIFIER)
+    await sign_in(provider).identify(accepted, VERIFIER, ADDRESS)
 
 
 async def test_wrong_signatures_are_rejected(provider: OpenIdProvider) -> None:
@@ -182,10 +183,10 @@ async def test_a_slow_provider_is_asked_once(
     who = sign_in(provider, lambda: now)
     for _ in range(3):
         with pytest.raises(SignInUnavailable, match="did not answer"):
-            await who.identify(provider.token(NONCE), VERIFIER)
+            await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
     assert provider.count(DISCOVERY) == 1
     provider.delay, now = 0, 106.0
-    await who.identify(provider.token(NONCE), VERIFIER)
+    await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
 
 
 async def test_strangers_cause_no_requests(provider: OpenIdProvider) -> None:
@@ -193,34 +194,43 @@ async def test_strangers_cause_no_requests(provider: OpenIdProvider) -> None:
     who = sign_in(provider, lambda: now)
     for token in ("a.b.c", provider.token(NONCE, iss="https://evil.example.com"), "x" * 16384):
         with pytest.raises(CredentialsInvalid):
-            await who.identify(token, VERIFIER)
+            await who.identify(token, VERIFIER, ADDRESS)
     assert provider.requests == []
     for number in range(20):  # keys that the provider does not have
         with pytest.raises(CredentialsInvalid):
-            await who.identify(provider.token(NONCE, headers={"kid": f"k{number}"}), VERIFIER)
+            await who.identify(provider.token(NONCE, headers={"kid": f"k{number}"}), VERIFIER, ADDRESS)
     assert provider.count("/keys") == 1
-    for _ in range(7):
-        await who.identify(provider.token(NONCE), VERIFIER)
+    for _ in range(2):
+        await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
     with pytest.raises(Overloaded):
-        await who.identify(provider.token(NONCE), VERIFIER)
+        await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
+    await who.identify(provider.token(NONCE), VERIFIER, "192.0.2.2")  # others can still sign in
+
+
+def test_a_chosen_name_does_not_hide_who_it_is() -> None:
+    """A long name would otherwise cut off the subject, and look like another person's address."""
+    names = [Identity("i", subject, "boss@example.com" + " " * 184).display_name for subject in ("a", "b")]
+    assert [name[-4:] for name in names] == [" (a)", " (b)"]
 
 
 async def test_a_new_key_of_the_provider_is_found(provider: OpenIdProvider) -> None:
     now = 100.0
     who = sign_in(provider, lambda: now)
-    await who.identify(provider.token(NONCE), VERIFIER)
+    await who.identify(provider.token(NONCE), VERIFIER, ADDRESS)
     provider.key = rsa_key()
     provider.jwks = {"keys": [provider.public_key(kid="two")]}
     with pytest.raises(CredentialsInvalid):
-        await who.identify(provider.token(NONCE, headers={"kid": "two"}), VERIFIER)
+        await who.identify(provider.token(NONCE, headers={"kid": "two"}), VERIFIER, ADDRESS)
     now = 131.0
-    await who.identify(provider.token(NONCE, headers={"kid": "two"}), VERIFIER)
+    await who.identify(provider.token(NONCE, headers={"kid": "two"}), VERIFIER, ADDRESS)
     assert provider.count("/keys") == 2
 
 
 async def test_only_verified_addresses_count(provider: OpenIdProvider) -> None:
     for verified in (False, None, "true", 1):
-        found = await sign_in(provider).identify(provider.token(NONCE, email_verified=verified), VERIFIER)
+        found = await sign_in(provider).identify(
+            provider.token(NONCE, email_verified=verified), VERIFIER, ADDRESS
+        )
         assert (found.email, found.display_name) == ("", "person-1"), verified
 
 
@@ -256,7 +266,7 @@ def packed_text(text: str) -> str:
 
 async def test_texts_that_cannot_be_stored_are_left_out(provider: OpenIdProvider) -> None:
     claims: dict[str, Any] = {"email": "a\0@example.com", "groups": ["staff", "\0", "x" * 256], "name": "a\0"}
-    found = await sign_in(provider).identify(provider.token(NONCE, **claims), VERIFIER)
+    found = await sign_in(provider).identify(provider.token(NONCE, **claims), VERIFIER, ADDRESS)
     assert (found.email, found.groups, found.name) == ("", ("staff",), "a\N{REPLACEMENT CHARACTER}")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...domain.identity import Identity
+from ...domain.network import network_of
 from ...domain.operator import Grant
 from ...domain.token_bucket import TokenBucket
 from ...errors import Overloaded
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SignIn", "token_hash"]
 
-_PER_SECOND, _BURST = 10.0, 30
+_PER_SECOND, _BURST = 10.0, 100
 """Attempts of everyone together; each may cost a millisecond for the signature."""
+_OWN_PER_SECOND, _OWN_BURST = 1.0, 25
+"""Attempts of one address, so that one stranger cannot keep everyone from signing in."""
+_MAX_ADDRESSES = 10_000
 
 
 class SignIn:
@@ -36,6 +41,7 @@ class SignIn:
         self.settings = settings
         self._clock = clock
         self._bucket = TokenBucket(_PER_SECOND, _BURST, clock())
+        self._own: OrderedDict[str, TokenBucket] = OrderedDict()
         self._provider: Provider | None = None
 
     @property
@@ -51,12 +57,13 @@ class SignIn:
         """
         return await self._provider_client().data()
 
-    async def identify(self, token: str, verifier: str) -> Identity:
+    async def identify(self, token: str, verifier: str, address: str) -> Identity:
         """Return the person in an ID token.
 
         Args:
             token: The ID token.
             verifier: The secret of which the token has the hash.
+            address: Where the person signs in.
 
         Raises:
             CredentialsInvalid: The token is invalid.
@@ -70,10 +77,7 @@ class SignIn:
             raise WrongState(
                 "No OpenID provider is configured; set [oidc] issuer, or sign in with an admin key."
             )
-        now = self._clock()
-        if not self._bucket.tokens(now, 1):
-            raise Overloaded
-        self._bucket.take(now)
+        self._count(network_of(address))
         return await verify(token, verifier, self.settings, self._provider_client())
 
     def grants(self, identity: Identity, projects: Mapping[int, str]) -> tuple[Grant, ...]:
@@ -81,6 +85,22 @@ class SignIn:
         if identity.issuer != self.settings.issuer:
             return ()
         return grants_of(identity, self.settings.allow, {name: one for one, name in projects.items()})
+
+    def _count(self, network: str) -> None:
+        """Count an attempt.
+
+        Raises:
+            Overloaded: Too many try to sign in.
+        """
+        now = self._clock()
+        own = self._own.setdefault(network, TokenBucket(_OWN_PER_SECOND, _OWN_BURST, now))
+        self._own.move_to_end(network)
+        if len(self._own) > _MAX_ADDRESSES:
+            self._own.popitem(last=False)
+        if not own.tokens(now, 1) or not self._bucket.tokens(now, 1):
+            raise Overloaded
+        own.take(now)
+        self._bucket.take(now)
 
     def _provider_client(self) -> Provider:
         from .provider import Provider  # noqa: PLC0415 - see above

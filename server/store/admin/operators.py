@@ -153,7 +153,7 @@ async def create_session(
     Returns:
         The session; None if the ID token has started one before.
     """
-    owner = key_id or _person(identity)
+    owner = key_id or (identity.person_id if identity else None)
     await connection.execute(*_SQL["lock_owner"](owner=owner))
     row = await connection.fetchrow(
         *_SQL["create_session"](
@@ -209,11 +209,6 @@ async def revoke_session(connection: Connection, session_id: uuid.UUID) -> bool:
     return await connection.fetchval(*_SQL["revoke_session"](id=session_id)) is not None
 
 
-def _person(identity: Identity | None) -> uuid.UUID | None:
-    """Return an ID of a person whom a provider has identified."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"{identity.issuer} {identity.subject}") if identity else None
-
-
 def _ids(projects: Collection[int] | None) -> list[int] | None:
     return None if projects is None else sorted(projects)
 
@@ -239,6 +234,7 @@ def _of_session(session: Session) -> Credential:
         key_id=session.key_id,
         session_id=session.id,
         expires_at=session.expires_at,
+        person_id=session.identity.person_id if session.identity else None,
     )
     return Credential(actor, session.used_at)
 

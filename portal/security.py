@@ -97,6 +97,21 @@ def require_same_origin(request: Request, public_url: str) -> None:
         if site is None:
             raise NotFromThePortal
         return
-    own = urlsplit(public_url).netloc if public_url else request.headers.get("host", "")
-    if urlsplit(origin).netloc.lower() != own.lower():
+    # Without `public_url`, the scheme is not known for certain: a proxy may terminate TLS.
+    own = _origin(public_url) if public_url else ("", request.headers.get("host", "").lower())
+    given = _origin(origin)
+    if given[1] != own[1] or own[0] not in ("", given[0]):
         raise NotFromThePortal
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Return scheme and host with port.
+
+    Raises:
+        NotFromThePortal: It is not a URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise NotFromThePortal from error
+    return parts.scheme, parts.netloc.lower()

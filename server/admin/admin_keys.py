@@ -21,9 +21,9 @@ from ..errors import InvalidRequest, ProjectNotFound, Violation
 from ..intake.rules import require_valid
 from ..store.admin import operators as store
 from ..store.admin.projects import find_project, project_names
-from ..store.pool import Connection, Pool, reached
+from ..store.pool import Pool, reached
 from .call import AdminCall
-from .change import changing
+from .change import Change, changing
 from .errors import AdminKeyNotFound, RoleMissing
 from .grants import grant_messages, manages, only_project
 from .paging import Place, page_of, page_start
@@ -77,7 +77,7 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         secret = new_admin_secret()
         expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=request.expires_in_days or _DEFAULT_DAYS)
         async with changing(self._pool, call) as change:
-            grants = await _grants(change.connection, request.grants)
+            grants = await _grants(change, request.grants)
             if not manages(call.actor, grants) or not may_grant(call.actor, grants):
                 raise RoleMissing("You cannot grant more than you have.", metadata={"role": Role.ADMIN.value})
             key = await store.create_key(
@@ -118,18 +118,18 @@ class AdminKeyServicer(operator_pb2_grpc.AdminKeyServiceServicer):
         return pb.RevokeAdminKeyResponse(admin_key=_key(revoked, names))
 
 
-async def _grants(connection: Connection, messages: Iterable[pb.Grant]) -> list[Grant]:
+async def _grants(change: Change, messages: Iterable[pb.Grant]) -> list[Grant]:
     """Return the grants with the IDs of their projects.
 
     Raises:
-        InvalidRequest: A project does not exist.
+        InvalidRequest: A project does not exist, or the caller may not see it.
     """
     grants = []
     for place, message in enumerate(messages):
         project_id = None
         if message.project:
-            project = await find_project(connection, message.project)
-            if project is None:
+            project = await find_project(change.connection, message.project)
+            if project is None or not change.call.may_see(project.id):
                 description = str(ProjectNotFound.of(message.project))
                 raise InvalidRequest([Violation(f"grants[{place}].project", description, "UNKNOWN_VALUE")])
             project_id = project.id

@@ -124,3 +124,15 @@ async def test_grants_are_limited_to_those_of_the_caller(demo_admin: Operator) -
         "POST", "/adminKeys", {"display_name": "x", "grants": [{"role": "author", "project": "demo"}]}
     )
     assert made.status_code == 200
+
+
+async def test_grants_do_not_reveal_other_projects(admin: Operator, demo_admin: Operator) -> None:
+    """A project that the caller may not see is answered like one that does not exist."""
+    await admin.call("POST", "/projects", {"project": "hidden"})
+    found = []
+    for name in ("hidden", "absent"):
+        grant = {"role": "viewer", "project": name}
+        answer = await demo_admin.call("POST", "/adminKeys", {"display_name": "x", "grants": [grant]})
+        found.append((answer.status_code, answer.text.replace(name, "NAME")))
+    assert found[0] == found[1]
+    assert found[0][0] == 422

@@ -86,7 +86,7 @@ class Actor:
         key_id: The admin key that authenticates it or started its session.
         session_id: Its session.
         expires_at: When the key or the session ends.
-        person_id: Who signed in by OpenID Connect.
+        person_id: The person, if they signed in by OpenID Connect.
     """
 
     kind: ActorKind

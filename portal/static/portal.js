@@ -14,7 +14,16 @@ function showLocalTimes(root) {
       hour: "numeric",
       minute: "2-digit",
       second: "seconds" in time.dataset ? "2-digit" : undefined,
-    });
+    }).replace(/([^,]) /g, "$1\u00a0"); // in a narrow column, it breaks between date and time
+  }
+}
+
+// On a phone, the cells of a row are below each other, each with the heading of its column.
+function labelCells(table) {
+  const labels = [...table.tHead.rows[0].cells].map((head) => (head.querySelector(".hidden") ? "" : head.textContent));
+  table.dataset.labels = "yes";
+  for (const row of table.tBodies[0].rows) {
+    [...row.cells].forEach((cell, column) => { cell.dataset.label = labels[column]; });
   }
 }
 
@@ -126,6 +135,7 @@ function startTail(box) {
         rows.prepend(row);
       }
       showLocalTimes(rows);
+      labelCells(rows.closest("table"));
       while (rows.children.length > Number(box.dataset.limit)) {
         rows.lastElementChild.remove();
       }
@@ -178,6 +188,7 @@ function leaveForm() {
 
 leaveForm();
 showLocalTimes(document);
+document.querySelectorAll("main table").forEach(labelCells);
 showCopyButtons();
 checkFields();
 document.querySelectorAll("[data-live]").forEach(startTail);

@@ -83,6 +83,8 @@ async def _check_reflow(page: Page) -> None:
     await page.set_viewport_size({"width": _NARROWEST, "height": 640})
     wide = await page.evaluate(_WIDER, _NARROWEST)
     assert not wide, f"wider than {_NARROWEST} pixels: {wide}"
+    scrolling = await page.evaluate(_SCROLLING)
+    assert not scrolling, f"tables that scroll on a phone: {scrolling}"
     await page.set_viewport_size({"width": size["width"], "height": size["height"]})
 
 
@@ -106,6 +108,9 @@ def _skip(reason: str) -> None:
     pytest.skip(reason)
 
 
+_SCROLLING = """() => [...document.querySelectorAll(".scroll:has([data-labels])")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.getAttribute("aria-label"))"""
 _WIDER = """(most) => {
   if (document.scrollingElement.scrollWidth <= most) { return []; }
   const wide = [...document.querySelectorAll("body *")]

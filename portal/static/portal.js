@@ -20,10 +20,10 @@ function showLocalTimes(root) {
 
 // On a phone, the cells of a row are below each other, each with the heading of its column.
 function labelCells(table) {
-  const labels = [...table.tHead.rows[0].cells].map((head) => (head.querySelector(".hidden") ? "" : head.textContent));
+  const labels = [...table.querySelectorAll("thead th")].map((head) => (head.querySelector(".hidden") ? "" : head.textContent));
   table.dataset.labels = "yes";
   for (const row of table.tBodies[0].rows) {
-    [...row.cells].forEach((cell, column) => { cell.dataset.label = labels[column]; });
+    [...row.cells].forEach((cell, column) => { cell.dataset.label = labels[column] ?? ""; });
   }
 }
 

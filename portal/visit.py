@@ -45,11 +45,13 @@ class Section:
         title: What it is called.
         path: The page that it leads to.
         role: The role that the page needs.
+        everywhere: Whether it needs the role for all projects.
     """
 
     title: str
     path: str
     role: str = "viewer"
+    everywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -135,6 +137,12 @@ class Visit:
         """Return whether the person has a role for all projects."""
         level = ROLES.index(role)
         return any(ROLES.index(grant.role) >= level and not grant.project for grant in self.who.grants)
+
+    def sees(self, section: Section) -> bool:
+        """Return whether to show the person an entry of the navigation."""
+        if section.everywhere:
+            return self.has_role_everywhere(section.role)
+        return self.has_role(section.role)
 
     def can(self, request: type[Message], project: str = "") -> bool:
         """Return whether to offer what a request does: the person has its role, and may change things."""

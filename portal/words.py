@@ -7,6 +7,7 @@ from typing import Any
 __all__ = ["label_of", "provider_of", "word_of"]
 
 _TEST_PROVIDER = "_test"
+_WORDS = {"id": "ID", "ids": "IDs", "url": "URL"}
 _LABELS = {"error_group": "Error, with # for digits", "external_id": "User"}
 
 
@@ -27,6 +28,6 @@ def label_of(name: str) -> str:
     """Return the label of a field of the API, such as `Campaign ID` for `campaign_id`."""
     if name in _LABELS:
         return _LABELS[name]
-    words = ["IDs" if word == "ids" else "ID" if word == "id" else word for word in name.split("_")]
+    words = [_WORDS.get(word, word) for word in name.split("_")]
     first = words[0]
     return " ".join([first[:1].upper() + first[1:], *words[1:]])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -20,6 +21,14 @@ SECTION = Section("Audit log", "/audit", role="admin")
 _PAGE = 50
 _TEXTS = ("project", "actor", "action", "resource")
 _TIMES = ("since", "before")
+_PAGES_OF: Mapping[str, str] = {
+    "campaign": "/campaigns",
+    "key": "/keys",
+    "operation": "/operations",
+    "project": "/projects",
+    "webhook": "/webhooks",
+}
+"""The page above those of a kind of resource."""
 
 
 async def list_events(visit: Visit) -> Response:
@@ -36,6 +45,7 @@ async def list_events(visit: Visit) -> Response:
         "Audit log",
         found=found,
         changes=field_changes,
+        page_of=_page_of,
         filters={name: visit.query(name) for name in (*_TEXTS, *_TIMES)},
         export=f"{EXPORT}audit.csv",
     )
@@ -55,6 +65,12 @@ PAGES = (
     Page("/audit", list_events),
     Page(f"{EXPORT}audit.csv", export_events),
 )
+
+
+def _page_of(resource: str) -> str:
+    """Return the path of the page of a resource such as `campaign/demo/44`; empty if it has none."""
+    kind, _, rest = resource.partition("/")
+    return f"{_PAGES_OF[kind]}/{quote(rest)}" if kind in _PAGES_OF and rest else ""
 
 
 def _rows(page: pb.ListAuditEventsResponse) -> Iterable[Sequence[str]]:

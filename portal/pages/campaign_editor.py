@@ -36,6 +36,7 @@ _CONFLICT = "ETAG_MISMATCH"
 async def edit(visit: Visit) -> Response:
     """Edit the draft of a campaign, preview it, and publish it."""
     key, form = campaign_key(visit), visit.form
+    visit.require(pb.UpdateCampaignRequest, key["project"])
     current = await campaign_of(visit)
     draft = await draft_of(visit, key)
     saved = draft.content if draft else current.content
@@ -58,7 +59,7 @@ async def edit(visit: Visit) -> Response:
     return visit.page(
         "campaign_edit.html",
         f"Edit campaign {current.campaign_id}",
-        crumbs=[SECTION, campaign_section(current)],
+        crumbs=[SECTION, campaign_section(visit)],
         campaign=current,
         draft=draft,
         base_version=base,
@@ -82,7 +83,10 @@ async def discard(visit: Visit) -> Response:
             return visit.redirect(path, "The draft was discarded.")
     text = "The draft is deleted. The campaign and its versions stay as they are."
     return visit.confirm(
-        f"Discard the draft of campaign {key['campaign_id']}", text, "Discard it", crumbs=[SECTION]
+        f"Discard the draft of campaign {key['campaign_id']}",
+        text,
+        "Discard it",
+        crumbs=[SECTION, campaign_section(visit)],
     )
 
 
@@ -98,9 +102,10 @@ async def preview(visit: Visit) -> Response:
     return visit.page(
         "campaign_preview.html",
         f"Preview of campaign {found.campaign_id}",
-        crumbs=[SECTION, campaign_section(found)],
+        crumbs=[SECTION, campaign_section(visit)],
         campaign=found,
         preview=shown,
+        can_change=visit.can(pb.UpdateCampaignRequest, found.project) and not found.managed_by,
     )
 
 

@@ -64,9 +64,10 @@ def campaign_path(found: pb.Campaign) -> str:
     return f"/campaigns/{found.project}/{found.campaign_id}"
 
 
-def campaign_section(found: pb.Campaign) -> Section:
-    """Return the page of a campaign, for breadcrumbs."""
-    return Section(f"Campaign {found.campaign_id}", campaign_path(found))
+def campaign_section(visit: Visit) -> Section:
+    """Return the page of the campaign in the URL, for breadcrumbs."""
+    key = campaign_key(visit)
+    return Section(f"Campaign {key['campaign_id']}", f"/campaigns/{key['project']}/{key['campaign_id']}")
 
 
 async def draft_of(visit: Visit, key: Mapping[str, str]) -> draft_pb.CampaignDraft | None:

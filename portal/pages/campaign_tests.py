@@ -37,7 +37,7 @@ async def send_test(visit: Visit) -> Response:
     return visit.page(
         "campaign_test.html",
         f"Send a test of campaign {found.campaign_id}",
-        crumbs=[SECTION, campaign_section(found)],
+        crumbs=[SECTION, campaign_section(visit)],
         contents=[("", f"version {found.version}"), *([("draft", "the draft")] if draft else [])],
         address=_ADDRESSES.get(channel, "Address"),
         path=campaign_path(found),

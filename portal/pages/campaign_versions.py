@@ -9,7 +9,7 @@ from starlette.responses import Response
 from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..errors import PageNotFound
-from ..visit import Page, Visit
+from ..visit import Page, Section, Visit
 from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_of, campaign_path, campaign_section
 
 __all__ = ["PAGES"]
@@ -27,7 +27,7 @@ async def version(visit: Visit) -> Response:
     return visit.page(
         "campaign_version.html",
         f"Version {one.version} of campaign {found.campaign_id}",
-        crumbs=[SECTION, campaign_section(found)],
+        crumbs=[SECTION, campaign_section(visit)],
         campaign=found,
         version=one,
         parts=PARTS[one.content.campaign_channel],
@@ -50,7 +50,7 @@ async def compare(visit: Visit) -> Response:
     return visit.page(
         "campaign_compare.html",
         f"Version {older} and {f'version {newer}' if newer else 'the draft'} of campaign {found.campaign_id}",
-        crumbs=[SECTION, campaign_section(found)],
+        crumbs=[SECTION, campaign_section(visit)],
         differences=differences,
         path=campaign_path(found),
         older=older,
@@ -65,13 +65,15 @@ async def roll_back(visit: Visit) -> Response:
         with visit.form.checked():
             request = pb.RollBackCampaignRequest(**key, version=number)
             changed = (await visit.call(request)).campaign
-            notice = f"Version {changed.version} has the content of {number}."
+            notice = f"Version {changed.version} has the content of version {number}."
             return visit.redirect(campaign_path(changed), notice)
     text = (
         f"The content of version {number} becomes the next version. All dispatchers use it within a second, "
         "also for waiting triggers. No version is lost."
     )
-    return visit.confirm(f"Roll back to version {number}", text, "Roll back", crumbs=[SECTION])
+    above = Section(f"Version {number}", visit.here.removesuffix("/roll-back"))
+    crumbs = [SECTION, campaign_section(visit), above]
+    return visit.confirm(f"Roll back to version {number}", text, "Roll back", crumbs=crumbs)
 
 
 PAGES = (

@@ -20,6 +20,7 @@ from .campaign_fields import (
     campaign_key,
     campaign_of,
     campaign_path,
+    campaign_section,
     draft_of,
     provider_choice,
     providers_in,
@@ -106,7 +107,7 @@ async def change(visit: Visit) -> Response:
             changed = (await visit.call(kind(**key))).campaign
             return visit.redirect(campaign_path(changed), f"Campaign {changed.campaign_id} was {done}.")
     title = f"{action.title()} campaign {key['campaign_id']}"
-    return visit.confirm(title, text, f"{action.title()} it", crumbs=[SECTION])
+    return visit.confirm(title, text, f"{action.title()} it", crumbs=[SECTION, campaign_section(visit)])
 
 
 async def new_campaign(visit: Visit) -> Response:

@@ -91,7 +91,8 @@ async def change_one(visit: Visit) -> Response:
         "retry": "The message becomes due at once, with all attempts of its campaign's retry policy.",
         "cancel": "The message is not sent. This cannot be undone.",
     }[action]
-    return visit.confirm(f"{action.title()} delivery", text, f"{action.title()} it", crumbs=[SECTION])
+    crumbs = [SECTION, Section("Delivery", f"/deliveries/{trigger_id}")]
+    return visit.confirm(f"{action.title()} delivery", text, f"{action.title()} it", crumbs=crumbs)
 
 
 async def change_all(visit: Visit) -> Response:
@@ -117,6 +118,7 @@ async def change_all(visit: Visit) -> Response:
         noun=noun,
         action=action,
         chosen={"project": visit.project or "all", **chosen},
+        back=visit.url("/deliveries", project=visit.query("project"), **chosen),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from clarion.admin.v1 import audit_pb2
+from clarion.admin.v1 import audit_pb2, suppression_pb2
 from clarion.admin.v1 import delivery_pb2 as pb
 
 from ..errors import ApiError
@@ -33,6 +33,7 @@ async def delivery(visit: Visit) -> Response:
         steps=sorted(_steps(found), key=lambda step: step[0]),
         trace_id=found.traceparent.split("-")[1] if found.traceparent else "",
         word=word_of,
+        is_suppressed=state == "dead" and await _is_suppressed(visit, one),
         can_audit=visit.can(audit_pb2.ListAuditEventsRequest, one.project),
         can_read=visit.can(pb.GetDeliveryMessageRequest, one.project),
         can_retry=state in ("dead", "suppressed") and visit.can(pb.RetryDeliveriesRequest, one.project),
@@ -72,6 +73,15 @@ async def _find(visit: Visit) -> pb.DeliveryDetail:
     request = pb.GetDeliveryRequest(trigger_id=visit.path("trigger_id"))
     found: pb.DeliveryDetail = (await visit.call(request)).delivery
     return found
+
+
+async def _is_suppressed(visit: Visit, one: pb.DeliverySummary) -> bool:
+    """Return whether the recipient is suppressed now, such as by the attempt that made this a dead letter."""
+    request = suppression_pb2.ListSuppressionsRequest(
+        project=one.project, channel=one.channel, address=one.address, page_size=1
+    )
+    found: suppression_pb2.ListSuppressionsResponse = await visit.call(request)
+    return bool(found.suppressions)
 
 
 def _steps(found: pb.DeliveryDetail) -> Iterator[tuple[int, str, Any]]:

@@ -65,6 +65,7 @@ async def list_keys(visit: Visit) -> Response:
 
 async def new_key(visit: Visit) -> Response:
     """Create a key and show its secret once, in the answer to the form."""
+    visit.require(pb.CreateApiKeyRequest)
     form = visit.form
     if form.is_sent:
         with form.checked():

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from clarion.admin.v1 import operation_pb2 as pb
 
-from ..visit import Page, Visit
+from ..visit import Page, Section, Visit
 from .deliveries import SECTION
 
 __all__ = ["PAGES"]
@@ -43,7 +43,8 @@ async def stop(visit: Visit) -> Response:
             await visit.call(pb.CancelOperationRequest(operation_id=operation_id))
             return visit.redirect(f"/operations/{operation_id}", "The operation was stopped.")
     text = "Deliveries that it has already changed stay changed. The rest is not changed."
-    return visit.confirm("Stop operation", text, "Stop it", crumbs=[SECTION])
+    crumbs = [SECTION, Section("Operation", f"/operations/{operation_id}")]
+    return visit.confirm("Stop operation", text, "Stop it", crumbs=crumbs)
 
 
 def _filters(one: pb.Operation) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from clarion.admin.v1 import provider_pb2, statistics_pb2
+from clarion.admin.v1 import api_key_pb2, provider_pb2, statistics_pb2
 from clarion.v1 import campaign_pb2
 
 from ..plots import Plot
@@ -55,6 +55,7 @@ async def overview(visit: Visit) -> Response:
         late=[one for one in channels if (one.oldest_due or 0) > _LATE],
         broken=await _open_breakers(visit),
         dead_letters=found.dead_letters,
+        can_create_key=visit.can(api_key_pb2.CreateApiKeyRequest, visit.project),
     )
 
 

@@ -10,7 +10,7 @@ from ..visit import Page, Section, Visit
 
 __all__ = ["PAGES", "SECTION"]
 
-SECTION = Section("Providers", "/providers")
+SECTION = Section("Providers", "/providers", everywhere=True)
 
 
 async def list_providers(visit: Visit) -> Response:

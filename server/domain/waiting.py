@@ -128,10 +128,7 @@ def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:
     if queued.due_at <= queued.now:
         return why_due(queued.lane, queued.now, reports, queued.ahead)
     if queued.sent_by:
-        detail = (
-            f"a dispatcher is sending it through {_shown(queued.sent_by)}; "
-            "if that dispatcher died, it is due again then"
-        )
+        detail = f"a dispatcher is sending it through {_shown(queued.sent_by)}; no other dispatcher sends it"
         return Waiting(Reason.SENDING, detail, queued.due_at)
     return Waiting(*_why_not_due(queued), queued.due_at)
 

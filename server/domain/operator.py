@@ -35,6 +35,9 @@ SESSION_LIFETIME = dt.timedelta(hours=12)
 SESSION_IDLE = dt.timedelta(hours=1)
 MAX_SESSIONS = 20
 """Of one admin key, or of one person: more than they have browsers."""
+MAX_SIGN_INS = 60
+"""Of one admin key or person within SIGN_INS_WINDOW: each is recorded in the audit log, which stays."""
+SIGN_INS_WINDOW = dt.timedelta(hours=1)
 
 
 class Role(enum.StrEnum):

@@ -14,8 +14,10 @@ from ...domain.identity import Identity
 from ...domain.key import hash_secret, hint_of
 from ...domain.operator import (
     MAX_SESSIONS,
+    MAX_SIGN_INS,
     SESSION_IDLE,
     SESSION_LIFETIME,
+    SIGN_INS_WINDOW,
     Actor,
     ActorKind,
     AdminKey,
@@ -23,6 +25,7 @@ from ...domain.operator import (
     Grant,
     Session,
 )
+from ...errors import RateLimited
 from ..pool import Connection, Pool
 from ..sql import load
 
@@ -152,9 +155,13 @@ async def create_session(
 
     Returns:
         The session; None if the ID token has started one before.
+
+    Raises:
+        RateLimited: The owner has started MAX_SIGN_INS sessions within an hour.
     """
     owner = key_id or (identity.person_id if identity else None)
     await connection.execute(*_SQL["lock_owner"](owner=owner))
+    await _require_rate(connection, owner)
     row = await connection.fetchrow(
         *_SQL["create_session"](
             id=uuid.uuid4(),
@@ -172,6 +179,23 @@ async def create_session(
     await connection.execute(*_SQL["end_oldest_sessions"](owner=owner, newest=MAX_SESSIONS))
     await connection.execute(*_SQL["delete_ended_sessions"](limit=_DELETED_AT_ONCE))
     return _session(row) if row else None
+
+
+async def _require_rate(connection: Connection, owner: uuid.UUID) -> None:
+    """Check that an owner may start another session.
+
+    Raises:
+        RateLimited: It has started too many.
+    """
+    statement = _SQL["recent_sign_ins"](owner=owner, window=SIGN_INS_WINDOW, most=MAX_SIGN_INS)
+    recent = await connection.fetchrow(*statement)
+    if recent and recent["started"] >= MAX_SIGN_INS:
+        wait = max(1.0, recent["wait"])
+        raise RateLimited(
+            wait,
+            f"At most {MAX_SIGN_INS} sessions of one admin key or person may start within an hour; try again "
+            f"in {wait:.0f} s. Programs call the admin API with their key, without a session.",
+        )
 
 
 async def list_sessions(

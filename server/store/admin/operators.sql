@@ -76,6 +76,13 @@ ON CONFLICT (token_used) DO NOTHING
 RETURNING
     -- include: session_columns
 
+-- name: recent_sign_ins
+-- How many sessions of an owner started within the window, and the seconds until one more may; those that ended are kept
+-- for longer than that.
+SELECT count(*) AS started, extract(epoch FROM min(created_at) + :window::interval - clock_timestamp())::float8 AS wait
+FROM (SELECT created_at FROM operator_session WHERE owner = :owner AND created_at > clock_timestamp() - :window::interval
+    ORDER BY created_at DESC LIMIT :most) AS newest
+
 -- name: end_oldest_sessions
 UPDATE operator_session SET revoked_at = now(), expires_at = least(expires_at, now()) WHERE id IN (
     SELECT id FROM operator_session WHERE owner = :owner AND revoked_at IS NULL

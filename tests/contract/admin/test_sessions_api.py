@@ -7,8 +7,11 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from server.domain.identity import Identity
-from server.domain.operator import MAX_SESSIONS, Grant, Role, new_session_token
+from server.domain.operator import MAX_SESSIONS, MAX_SIGN_INS, SIGN_INS_WINDOW, Grant, Role, new_session_token
+from server.errors import RateLimited
 from server.store.admin import operators as store
 from server.store.pool import Pool
 from tests.contract.admin.conftest import Operator
@@ -72,6 +75,53 @@ async def test_a_person_has_few_sessions(pool: Pool) -> None:
     found = {one.id for one in await store.list_sessions(pool, None, after=None, limit=500)}
     assert [one in found for one in of_ada] == [False] * 3 + [True] * MAX_SESSIONS
     assert of_bob in found
+
+
+async def test_sign_ins_of_a_key_are_limited(viewer: Operator, admin: Operator, pool: Pool) -> None:
+    """Each makes an audit event, which is never deleted. The key itself and other keys are not affected."""
+    made: list[str] = []
+    while len(made) < MAX_SIGN_INS:
+        at_once = min(AT_ONCE, MAX_SIGN_INS - len(made))
+        made += [one["session"]["session_id"] for one in await started(viewer, at_once)]
+    answers = [await viewer.call("POST", "/sessions", {}) for _ in range(3)]
+    assert [(one.status_code, reason_of(one)) for one in answers] == [(429, "RATE_LIMITED")] * 3
+    assert 1 <= int(answers[0].headers["retry-after"]) <= SIGN_INS_WINDOW.total_seconds()
+    page = await viewer.http.post(
+        "/portal/sign-in", data={"key": viewer.secret}, headers={"sec-fetch-site": "same-origin"}
+    )
+    assert (page.status_code, "may start within an hour" in page.text) == (429, True)
+    assert (await viewer.call("GET", "/caller")).status_code == 200
+    recorded = (
+        "SELECT count(*) FROM audit_event e JOIN operator_session s ON e.resource = 'session/' || s.id"
+        " WHERE e.action = 'session.create' AND s.owner ="
+        " (SELECT owner FROM operator_session WHERE id = $1)"
+    )
+    assert await pool.fetchval(recorded, uuid.UUID(made[0])) == MAX_SIGN_INS
+    await started(admin, 1)
+    later = "UPDATE operator_session SET created_at = created_at - interval '1 hour' WHERE id = $1"
+    await pool.execute(later, uuid.UUID(made[0]))
+    await started(viewer, 1)
+
+
+async def test_sign_ins_of_a_person_are_limited(pool: Pool) -> None:
+    person = Identity("https://provider.example", f"ada {uuid.uuid4()}")
+
+    async def start() -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await store.create_session(
+                connection,
+                new_session_token(),
+                name="ada",
+                grants=GRANTS,
+                user_agent="",
+                identity=person,
+                token_used=uuid.uuid4().bytes * 2,
+            )
+
+    for _ in range(MAX_SIGN_INS):
+        await start()
+    with pytest.raises(RateLimited, match="may start within an hour"):
+        await start()
 
 
 async def test_ended_sessions_are_deleted(pool: Pool, viewer: Operator) -> None:

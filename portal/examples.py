@@ -9,7 +9,7 @@ from clarion.admin.v1 import campaign_pb2 as pb
 
 from .visit import Visit
 
-__all__ = ["active_campaigns", "example_body", "example_recipient"]
+__all__ = ["active_campaigns", "example_body"]
 
 _LISTED = 100
 _RECIPIENTS = {
@@ -29,12 +29,8 @@ async def active_campaigns(visit: Visit, project: str) -> Sequence[pb.Campaign]:
     return found.campaigns
 
 
-def example_recipient(campaign: pb.Campaign | None) -> tuple[str, str]:
-    """Return the field and the address of a test recipient: of email, if the campaign is unknown."""
-    return _RECIPIENTS[campaign.content.campaign_channel if campaign else "email"]
-
-
 def example_body(campaign: pb.Campaign | None) -> str:
-    """Return the body of a short trigger that a campaign accepts."""
-    field, recipient = example_recipient(campaign)
-    return json.dumps({"user": {"external_id": "1", field: recipient}})
+    """Return the body of a trigger that a campaign accepts; for email, if the campaign is unknown."""
+    field, recipient = _RECIPIENTS[campaign.content.campaign_channel if campaign else "email"]
+    user = {"external_id": "EXTERNAL_ID", field: recipient, "timezone": "America/Chicago", "locale": "en"}
+    return json.dumps({"user": user, "event": {"random_field": "value"}}, indent=2)

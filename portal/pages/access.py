@@ -15,6 +15,8 @@ SECTION = Section("Access", "/access", role="admin")
 _PAGE = 50
 _MAX_DAYS = 366
 _ROLE, _PROJECT = "grants[0].role", "grants[0].project"
+_EVERYWHERE = "*"
+"""Stands for all projects, so that an empty choice is none."""
 
 
 async def access(visit: Visit) -> Response:
@@ -35,9 +37,12 @@ async def new_key(visit: Visit) -> Response:
         days = whole_number(form["expires_in_days"], _MAX_DAYS)
         if form["expires_in_days"] and not days:
             form.fail("expires_in_days", f"This is not a number of days from 1 to {_MAX_DAYS}.")
+        elif not form[_PROJECT]:
+            form.fail(_PROJECT, "Choose what the key may reach.")
         else:
             with form.checked():
-                grant = pb.Grant(role=form[_ROLE], project=form[_PROJECT])
+                project = "" if form[_PROJECT] == _EVERYWHERE else form[_PROJECT]
+                grant = pb.Grant(role=form[_ROLE], project=project)
                 made: pb.CreateAdminKeyResponse = await visit.call(
                     pb.CreateAdminKeyRequest(
                         display_name=form["display_name"], grants=[grant], expires_in_days=days or 0
@@ -47,9 +52,10 @@ async def new_key(visit: Visit) -> Response:
                 return visit.page(
                     "admin_key_secret.html", "New admin key", crumbs=[SECTION], key=key, secret=made.secret
                 )
-    form.start(**{_ROLE: "viewer", _PROJECT: visit.project, "expires_in_days": "90"})
-    everywhere = [("", "All projects")] if visit.has_role_everywhere("admin") else []
-    projects = [*everywhere, *((one, one) for one in visit.projects if visit.has_role("admin", one))]
+    form.start(**{_ROLE: "viewer", "expires_in_days": "90"})
+    everywhere = [(_EVERYWHERE, "All projects")] if visit.has_role_everywhere("admin") else []
+    named = [(one, one) for one in visit.projects if visit.has_role("admin", one)]
+    projects = [("", "Choose"), *everywhere, *named]
     return visit.page("admin_key_new.html", "New admin key", crumbs=[SECTION], roles=ROLES, projects=projects)
 
 

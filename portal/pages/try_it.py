@@ -13,12 +13,12 @@ from dataclasses import replace
 from google.api import httpbody_pb2
 from starlette.responses import Response
 
-from clarion.admin.v1 import api_key_pb2, campaign_pb2
+from clarion.admin.v1 import api_key_pb2
 from clarion.v1 import trigger_pb2 as pb
 
 from ..curl import trigger_call
 from ..errors import ApiError
-from ..examples import active_campaigns, example_recipient
+from ..examples import active_campaigns, example_body
 from ..forms import Form
 from ..visit import Page, Section, Visit
 
@@ -31,15 +31,6 @@ _KEY_TRIES, _KEY_PAUSE = 30, 0.1
 _KEY = re.compile("[!-~]{1,100}")
 """What a header may hold. Whether it is a key, the servers decide."""
 _CAMPAIGN_ID = re.compile("[0-9]{1,18}")
-_EXAMPLE = """{{
-  "user": {{
-    "external_id": "EXTERNAL_ID",
-    "{field}": "{recipient}",
-    "timezone": "America/Chicago",
-    "locale": "en"
-  }},
-  "event": {{"random_field": "value"}}
-}}"""
 
 
 async def try_it(visit: Visit) -> Response:
@@ -50,7 +41,7 @@ async def try_it(visit: Visit) -> Response:
     form = visit.form.start(
         project=visit.project or (chosen.project if chosen else ""),
         campaign_id=number or (chosen.campaign_id if chosen else ""),
-        body=_example(chosen),
+        body=example_body(chosen),
     )
     sent = await _send(visit, form) if form.is_sent else None
     return visit.page(
@@ -65,12 +56,6 @@ async def try_it(visit: Visit) -> Response:
         can_send=not visit.read_only,
         can_create_key=visit.can(api_key_pb2.CreateApiKeyRequest),
     )
-
-
-def _example(campaign: campaign_pb2.Campaign | None) -> str:
-    """Return the body of a trigger that a campaign accepts; for email, if the campaign is unknown."""
-    field, recipient = example_recipient(campaign)
-    return _EXAMPLE.format(field=field, recipient=recipient)
 
 
 PAGES = (Page("/api", try_it, has_form=True),)

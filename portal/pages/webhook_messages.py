@@ -12,7 +12,7 @@ from ..moments import NOT_A_TIME, parse_moment, read_moment
 from ..numbers import whole_number
 from ..visit import Page, Section, Visit
 
-__all__ = ["MESSAGES_PAGES"]
+__all__ = ["MESSAGES_PAGES", "endpoint_section"]
 
 _PAGE = 50
 
@@ -116,9 +116,14 @@ async def _find(visit: Visit) -> pb.Webhook:
     return found.webhook
 
 
+def endpoint_section(endpoint: pb.Webhook) -> Section:
+    """Return the page of an endpoint, which is named by its URL."""
+    return Section(f"Endpoint {endpoint.url}", f"/webhooks/{endpoint.webhook_id}")
+
+
 def _crumbs(endpoint: pb.Webhook, *, messages: bool = False) -> list[Section]:
     here = f"/webhooks/{endpoint.webhook_id}"
-    above = [Section("Webhooks", "/webhooks"), Section("Endpoint", here)]
+    above = [Section("Webhooks", "/webhooks"), endpoint_section(endpoint)]
     return [*above, Section("Messages", f"{here}/messages")] if messages else above
 
 

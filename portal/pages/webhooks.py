@@ -12,7 +12,7 @@ from clarion.admin.v1 import webhook_pb2 as pb
 
 from ..errors import PageNotFound
 from ..visit import Page, Section, Visit
-from .webhook_messages import MESSAGES_PAGES
+from .webhook_messages import MESSAGES_PAGES, endpoint_section
 
 __all__ = ["PAGES", "SECTION"]
 
@@ -130,7 +130,7 @@ async def webhook(visit: Visit) -> Response:
     form.start(events=list(current.events))
     return visit.page(
         "webhook.html",
-        "Endpoint",
+        endpoint_section(current).title,
         crumbs=[SECTION],
         one=current,
         events=_EVENTS,
@@ -155,7 +155,7 @@ async def rotate(visit: Visit) -> Response:
                 request.overlap.FromSeconds(int(form["overlap"]) * 3600)
                 made: pb.RotateWebhookSecretResponse = await visit.call(request)
                 return _secret(visit, "Secret rotated", made.webhook, made.secret)
-    crumbs = [SECTION, Section("Endpoint", f"/webhooks/{current.webhook_id}")]
+    crumbs = [SECTION, endpoint_section(current)]
     return visit.page("webhook_rotate.html", "Rotate secret", crumbs=crumbs, one=current, overlaps=_OVERLAPS)
 
 
@@ -174,7 +174,7 @@ async def change(visit: Visit) -> Response:
             leads_to = SECTION.path if action.leads_to is None else here + action.leads_to
             return visit.redirect(leads_to, action.notice)
     text = f"{current.url} (project {current.project}). {action.text}"
-    return visit.confirm(action.button, text, action.button, crumbs=[SECTION, Section("Endpoint", here)])
+    return visit.confirm(action.button, text, action.button, crumbs=[SECTION, endpoint_section(current)])
 
 
 PAGES = (

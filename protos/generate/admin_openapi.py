@@ -69,7 +69,7 @@ def build(described: Described, version: str) -> dict[str, Any]:
             "securitySchemes": {SCHEME: key},
             "schemas": {**schemas.components, **responses.schemas()},
             "responses": responses.components,
-            "headers": header_components("www-authenticate", "retry-after", "RateLimit", "RateLimit-Policy"),
+            "headers": header_components("www-authenticate", "retry-after"),
             "examples": responses.examples(),
         },
     }

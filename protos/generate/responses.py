@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from .described import Described
 from .examples import error_body
-from .reasons import CALL, REQUEST, ROUTE, Reason, own_scope, phrase, reasons_in, violation_reasons
+from .reasons import CALL, OF_ADMIN, REQUEST, ROUTE, Reason, own_scope, phrase, reasons_in, violation_reasons
 from .schemas import Schema, ref
 
 __all__ = ["Responses", "header_components", "headers"]
@@ -26,9 +27,11 @@ HEADERS = {
 }
 HEADERS_OF = {
     401: ("www-authenticate",),
-    429: ("retry-after", "RateLimit", "RateLimit-Policy"),
+    429: ("retry-after",),
     503: ("retry-after",),
 }
+HEADERS_OF_LIMITS = ("RateLimit", "RateLimit-Policy")
+"""Sent with 429 to callers with an API key, which has the limits. Admin keys have none."""
 
 
 class Responses:
@@ -38,6 +41,7 @@ class Responses:
         """Read the reasons from the descriptors."""
         self.reasons: Mapping[str, Reason] = reasons_in(described)
         self._violations = violation_reasons(described)
+        self._is_admin = own_scope(described) == OF_ADMIN
         self._common = _by_status(self._met_by(REQUEST, CALL, own_scope(described)))
         self.components = {_key(status): self._response(status, met) for status, met in self._common.items()}
 
@@ -92,9 +96,10 @@ class Responses:
     def _response(self, status: int, met: list[Reason]) -> dict[str, Any]:
         lines = [f"- `{one.name}`: {one.happened} {one.to_do}" for one in met]
         examples = {one.name: ref(one.name, "examples") for one in met}
+        limits = HEADERS_OF_LIMITS if status == HTTPStatus.TOO_MANY_REQUESTS and not self._is_admin else ()
         return {
             "description": "\n".join([f"{phrase(status)}.", "", *lines]),
-            "headers": headers(*HEADERS_OF.get(status, ())),
+            "headers": headers(*HEADERS_OF.get(status, ()), *limits),
             "content": {"application/json": {"schema": ref("Status"), "examples": examples}},
         }
 

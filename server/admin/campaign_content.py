@@ -77,7 +77,7 @@ def to_campaign(
         providers=tuple(content.providers),
         state=current.state,
         sender=content.sender,
-        templates={_locale(one.locale): _template(one) for one in content.templates},
+        templates=dict(zip(_locales(content), map(_template, content.templates), strict=True)),
         retry=_retry(content),
         window=_window(content, violations),
         unsubscribe_url=content.unsubscribe_url,
@@ -203,7 +203,7 @@ def _problems(
     found = provider_problems(campaign, providers) if providers is not None else []
     if len(set(campaign.providers)) < len(campaign.providers):
         found.append(Violation("content.providers", "names a provider twice", "ALREADY_USED"))
-    locales = [_locale(one.locale) for one in content.templates]
+    locales = _locales(content)
     found += [
         Violation(f"content.templates[{place}].locale", "is also that of another template", "ALREADY_USED")
         for place, locale in enumerate(locales)
@@ -222,7 +222,7 @@ def fault_violation(fault: TemplateFault, content: pb.CampaignContent) -> Violat
     """Return the fault of a template as a violation of the field of the content that has it."""
     if fault.part == UNSUBSCRIBE:
         return Violation(f"content.{UNSUBSCRIBE}", fault.problem, "INVALID_FORMAT")
-    place = [_locale(one.locale) for one in content.templates].index(fault.locale)
+    place = _locales(content).index(fault.locale)
     # The description names the locale, because a campaign file has locales instead of positions.
     return Violation(f"content.templates[{place}].{fault.part}", str(fault), "INVALID_FORMAT")
 
@@ -248,8 +248,9 @@ async def checked_campaign(
     return await CHECKS.run(owner, to_campaign, request, current, providers)
 
 
-def _locale(written: str) -> str:
-    return written.replace("_", "-").lower()
+def _locales(content: pb.CampaignContent) -> list[str]:
+    """Return the locale of each template, as campaigns have it."""
+    return [one.locale.replace("_", "-").lower() for one in content.templates]
 
 
 def _template(one: pb.CampaignTemplate) -> Template:

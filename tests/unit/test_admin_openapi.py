@@ -42,6 +42,16 @@ def test_roles_match_the_server() -> None:
         assert (f"Needs the role `{role}`." in operation["description"]) == bool(role), name
 
 
+def test_only_callers_with_api_keys_have_headers_of_limits() -> None:
+    for api, limits in ((ADMIN_API, False), (CLIENT_API, True)):
+        for name, operation in api.operations.items():
+            if "429" in operation["responses"]:
+                sent = api.resolve(operation["responses"]["429"])["headers"]
+                assert "retry-after" in sent, name
+                assert ("RateLimit" in sent, "RateLimit-Policy" in sent) == (limits, limits), name
+        assert ("RateLimit" in api.document["components"]["headers"]) is limits
+
+
 def test_bodies_have_all_fields_outside_the_path() -> None:
     for name, operation in ADMIN_API.operations.items():
         in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path"}

@@ -6,6 +6,7 @@ import html
 import re
 
 from tests.contract.portal.conftest import Visitor
+from tests.kit.html_pages import read_page
 from tests.kit.stack import Stack, client
 from tests.kit.until import until
 
@@ -45,6 +46,18 @@ async def test_wrong_fields_are_named(admin: Visitor) -> None:
         assert answer.status_code == 422, change
         assert f'<a href="#field-{field}">' in answer.text, change
         assert "ak_" not in answer.text, change
+
+
+async def test_nothing_is_granted_without_a_choice(admin: Visitor) -> None:
+    for path in ("/access/keys/new", "/access/keys/new?project=demo"):
+        (form,) = (one for one in read_page((await admin.get(path)).text).forms if "keys/new" in one.action)
+        assert form.data()["grants[0].project"] == ""
+    for missing in ({**KEY, "grants[0].project": ""}, {k: v for k, v in KEY.items() if "project" not in k}):
+        refused = await admin.post("/access/keys/new", missing)
+        assert (refused.status_code, "Choose what the key may reach." in refused.text) == (422, True)
+        assert "ak_" not in refused.text
+    made = await admin.post("/access/keys/new", {**KEY, "grants[0].project": "*"})
+    assert (made.status_code, "operator of all projects" in made.text) == (200, True)
 
 
 async def test_the_command_line_lists_and_ends_sessions(admin: Visitor, stack: Stack) -> None:

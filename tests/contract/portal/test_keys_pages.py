@@ -74,3 +74,5 @@ async def test_the_call_for_a_new_key_suits_its_campaign(admin: Visitor) -> None
         form = (await admin.get(f"/api?project=demo&campaign_id={number}")).text
         assert f'href="/portal/api?project=demo&campaign_id={number}"' in page
         assert recipient in html.unescape(form)
+        (body,) = re.findall(r'name="body"[^>]*>\s*(.*?)</textarea>', form, re.DOTALL)
+        assert html.unescape(body).strip() in page

@@ -181,7 +181,7 @@ async def create_session(
     return _session(row) if row else None
 
 
-async def _require_rate(connection: Connection, owner: uuid.UUID) -> None:
+async def _require_rate(connection: Connection, owner: uuid.UUID | None) -> None:
     """Check that an owner may start another session.
 
     Raises:

@@ -158,6 +158,8 @@ class DeliveryServicer(DeliveryChanges, delivery_pb2_grpc.DeliveryServiceService
                     sending=one.sending,
                     oldest_due_seconds=one.oldest_due,
                     waiting=_waiting(waits.get(one.lane)),
+                    more_due=one.more_due,
+                    more_later=one.more_later,
                 )
                 for one in found
             ]

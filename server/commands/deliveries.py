@@ -172,7 +172,8 @@ def _group_row(one: pb.DeadLetterGroup) -> dict[str, object]:
 def backlog(*, admin: Admin, as_json: bool) -> None:
     """Show how many triggers are waiting, by channel and providers.
 
-    Also shows the age of the oldest due trigger, and why due triggers are not being sent.
+    Also shows the age of the oldest due trigger, and why due triggers are not being sent. A + means that more
+    may be waiting: at most 10,000 are counted.
     """
     found = admin.call(_SERVICE, "ListBacklog", pb.ListBacklogRequest()).backlog
     show_list(found, _backlog_row, "waiting triggers", as_json=as_json)
@@ -182,9 +183,9 @@ def _backlog_row(one: pb.Backlog) -> dict[str, object]:
     return {
         "CHANNEL": word(one, "channel"),
         "PROVIDERS": _provider(one.providers),
-        "DUE": one.due,
+        "DUE": f"{one.due}{'+' * one.more_due}",
         "OLDEST DUE": f"{one.oldest_due_seconds:.1f} s",
-        "LATER": one.later,
+        "LATER": f"{one.later}{'+' * one.more_later}",
         "SENDING": one.sending,
         "WAITING": _why(one),
     }

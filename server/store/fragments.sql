@@ -51,6 +51,16 @@ notified AS (
     SELECT id, webhook_id, now() + make_interval(secs => :message_ttl) FROM notified
 )
 
+-- fragment: lanes
+-- A recursive CTE of the distinct lanes of `queue`, with one index look-up for each, regardless of the number of rows.
+-- Its last row is NULL.
+lanes AS (
+    (SELECT lane FROM queue ORDER BY lane LIMIT 1)
+    UNION ALL
+    SELECT (SELECT queue.lane FROM queue WHERE queue.lane > lanes.lane ORDER BY queue.lane LIMIT 1)
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+
 -- fragment: lane_of_campaign
 -- The lane of the trigger `t` of the campaign `c`, as `Campaign.lane_for` in server/domain/campaign.py.
 c.channel || '/' || CASE WHEN t.test THEN '_test' ELSE array_to_string(c.providers, ',') END

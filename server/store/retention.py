@@ -1,4 +1,4 @@
-"""Deletes what is past its retention time: keys, webhook messages, content, records and audit events."""
+"""Deletes what is past its retention time: keys, webhook messages, operations, content, records, audit events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ __all__ = [
     "RecordRetention",
     "delete_keys",
     "delete_messages",
+    "delete_operations",
     "run_idempotency_retention",
+    "run_operation_retention",
     "run_webhook_retention",
 ]
 
@@ -30,6 +32,7 @@ PARTITIONED = {"trigger": "id", "attempt": "trigger_id"}
 _AT_ONCE = 5_000
 _INTERVAL = 60.0  # seconds
 _DAY = 86_400
+_OPERATIONS_KEPT = 30 * _DAY  # seconds
 _MOST_PARTITIONS = 60
 """Of a table. Each makes statements 10 µs slower that do not know in advance which one they need."""
 _LOCK = 0x636C6172726574
@@ -55,6 +58,15 @@ async def delete_messages(pool: Pool, older_than: float) -> int:
     return await _delete(pool, _SQL["delete_messages"], older_than)
 
 
+async def delete_operations(pool: Pool, older_than: float) -> int:
+    """Delete operations that ended more than `older_than` seconds ago; return how many.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
+    return await _delete(pool, _SQL["delete_operations"], older_than)
+
+
 async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
     """Delete old keys every minute, until cancelled. An expired key has no effect even before that."""
     await _every_minute(lambda: delete_keys(pool, older_than), "old idempotency keys not deleted")
@@ -63,6 +75,11 @@ async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
 async def run_webhook_retention(pool: Pool, older_than: float) -> None:
     """Delete old messages every minute, until cancelled."""
     await _every_minute(lambda: delete_messages(pool, older_than), "old webhook messages not deleted")
+
+
+async def run_operation_retention(pool: Pool) -> None:
+    """Delete operations that ended 30 days ago every minute, until cancelled."""
+    await _every_minute(lambda: delete_operations(pool, _OPERATIONS_KEPT), "old operations not deleted")
 
 
 class RecordRetention:

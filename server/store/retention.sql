@@ -133,3 +133,11 @@ WITH due AS MATERIALIZED (
 )
 DELETE FROM content_due WHERE trigger_id = ANY(ARRAY(SELECT trigger_id FROM due WHERE NOT is_queued))
 RETURNING 1
+
+-- name: delete_operations
+-- IDs are in the order of time, so only operations that were created that long ago are read.
+DELETE FROM bulk_operation WHERE id = ANY(ARRAY(
+    SELECT id FROM bulk_operation
+    WHERE id < id_at(now() - make_interval(secs => :older_than)) AND ended_at < now() - make_interval(secs => :older_than)
+    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING 1

@@ -26,7 +26,7 @@ from ..store.records.change_feed import ChangeFeed
 from ..store.records.key_use import KeyUse
 from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
-from ..store.retention import run_idempotency_retention
+from ..store.retention import run_idempotency_retention, run_operation_retention
 from ..store.schema.migrate import is_usable
 from ..store.statistics.rollup import Rollup
 from .common import build_catalog, opened_pool, primary_of
@@ -85,7 +85,9 @@ async def serve(settings: Settings, config: Path | None) -> None:
         key_use = KeyUse(pool)
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
-        tasks.start(Rollup(watching).run(), run_operations(for_operators))
+        tasks.start(
+            Rollup(watching).run(), run_operations(for_operators), run_operation_retention(for_operators)
+        )
         backend = build_backend(settings, for_operators)
         await end_lost_sessions(backend)
         server = RpcServer(

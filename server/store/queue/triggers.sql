@@ -171,11 +171,6 @@ WITH misplaced AS MATERIALIZED (
 SELECT now() AS at, count(*) AS moved, max(due_at) AS reached FROM misplaced
 
 -- name: lanes
--- The distinct lanes, with one index look-up for each, regardless of the number of rows.
-WITH RECURSIVE lanes AS (
-    (SELECT lane FROM queue ORDER BY lane LIMIT 1)
-    UNION ALL
-    SELECT (SELECT queue.lane FROM queue WHERE queue.lane > lanes.lane ORDER BY queue.lane LIMIT 1)
-    FROM lanes WHERE lanes.lane IS NOT NULL
-)
+WITH RECURSIVE
+-- include: lanes
 SELECT lane FROM lanes WHERE lane IS NOT NULL

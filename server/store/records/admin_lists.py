@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from ...domain.campaign import Channel
 from ..accept.notify import NOTIFY
-from ..pool import Connection, Pool
+from ..pool import Connection, Pool, reading
 from ..sql import load
 
 __all__ = [
     "AT_ONCE",
+    "MOST_COUNTED",
     "AdminFilter",
     "Backlog",
     "backlog",
@@ -28,6 +29,8 @@ __all__ = [
 _SQL = load("records/admin_lists.sql")
 AT_ONCE = 1000
 """The number of triggers that one statement changes."""
+MOST_COUNTED = 10_000
+"""The number of due triggers of a lane that are counted, and of others."""
 _REDRIVE = _SQL["redrive"]
 
 
@@ -74,7 +77,7 @@ class AdminFilter:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The number of queued triggers in one lane."""
+    """The number of queued triggers in one lane: at most `MOST_COUNTED` due, and of the others as many."""
 
     channel: Channel
     providers: str
@@ -83,6 +86,16 @@ class Backlog:
     sending: int
     oldest_due: float
     """Seconds since the oldest due trigger became due."""
+
+    @property
+    def more_due(self) -> bool:
+        """Whether more may be due."""
+        return self.due >= MOST_COUNTED
+
+    @property
+    def more_later(self) -> bool:
+        """Whether more may be due later."""
+        return self.later + self.sending >= MOST_COUNTED
 
     @property
     def lane(self) -> str:
@@ -159,6 +172,8 @@ async def dead_letters(database: Pool | Connection) -> int:
 
 async def backlog(pool: Pool) -> list[Backlog]:
     """Return the size of the backlog by lane."""
+    async with reading(pool) as connection:
+        rows = await connection.fetch(*_SQL["backlog"](most=MOST_COUNTED))
     return [
         Backlog(
             Channel(row["channel"]),
@@ -168,7 +183,7 @@ async def backlog(pool: Pool) -> list[Backlog]:
             row["sending"],
             row["oldest_due"],
         )
-        for row in await pool.fetch(*_SQL["backlog"]())
+        for row in rows
     ]
 
 

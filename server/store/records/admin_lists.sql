@@ -73,12 +73,23 @@ FROM unnest(:lanes::text[]) AS lane CROSS JOIN LATERAL (
 GROUP BY 1
 
 -- name: backlog
-SELECT split_part(lane, '/', 1) AS channel, split_part(lane, '/', 2) AS providers,
-    count(*) FILTER (WHERE due_at <= now()) AS due,
-    count(*) FILTER (WHERE claimed_by IS NULL AND due_at > now()) AS later,
-    count(*) FILTER (WHERE claimed_by IS NOT NULL AND due_at > now()) AS sending,
-    coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)::float8 AS oldest_due
-FROM queue GROUP BY lane ORDER BY lane
+-- Counts up to `most` due triggers of each lane, and the `most` that are due next. Leases are short, so those that are
+-- being sent are among the latter.
+WITH RECURSIVE
+-- include: lanes
+SELECT split_part(lane, '/', 1) AS channel, split_part(lane, '/', 2) AS providers, due, later, sending,
+    coalesce(extract(epoch FROM now() - oldest), 0)::float8 AS oldest_due
+FROM lanes
+CROSS JOIN LATERAL (
+    SELECT count(*) AS due, min(due_at) AS oldest FROM (
+        SELECT due_at FROM queue WHERE queue.lane = lanes.lane AND due_at <= now()
+        ORDER BY due_at LIMIT :most) AS front) AS front
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE claimed_by IS NULL) AS later,
+        count(*) FILTER (WHERE claimed_by IS NOT NULL) AS sending FROM (
+        SELECT claimed_by FROM queue WHERE queue.lane = lanes.lane AND due_at > now()
+        ORDER BY due_at LIMIT :most) AS next) AS next
+WHERE lane IS NOT NULL ORDER BY lane
 
 -- name: count_dead_letters
 SELECT count(*) FROM dead_letter WHERE NOT test

@@ -13,8 +13,8 @@ from server.domain.delivery import DeliveryState
 from server.store.admin import suppressions
 from server.store.admin.suppressions import SuppressionFilter, count_stopped, list_suppressions
 from server.store.pool import Pool
-from server.store.records import admin_pages
-from server.store.records.admin_lists import AdminFilter
+from server.store.records import admin_lists, admin_pages
+from server.store.records.admin_lists import AdminFilter, backlog
 from server.store.records.admin_pages import count_changeable, dead_letter_groups, list_page
 from server.store.statistics import read
 from tests.kit.query_plans import Explained
@@ -69,6 +69,7 @@ async def explained(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Explained:
         (admin_pages, "_SCANNED"),
         (admin_pages, "_COUNTED"),
         (admin_pages, "_GROUPED"),
+        (admin_lists, "MOST_COUNTED"),
         (suppressions, "_SCANNED"),
         (suppressions, "_STOPPED"),
         (read, "_NEWEST_DEAD"),
@@ -117,6 +118,7 @@ async def test_each_count_is_bounded(explained: Explained) -> None:
     one_project = read.StatisticsFilter(project_id=2)
     wrong += await too_much(explained, "groups", lambda pool: dead_letter_groups(pool, AdminFilter()))
     wrong += await too_much(explained, "dead letters", lambda pool: read.dead_letters(pool, one_project))
+    wrong += await too_much(explained, "backlog", backlog)
     wrong += await too_much(explained, "stopped", lambda pool: count_stopped(pool, SuppressionFilter()))
     assert wrong == []
 

@@ -13,6 +13,7 @@ from server.domain.placement import Placement
 from server.domain.trigger import Trigger
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
+from server.store.records import admin_lists
 from server.store.records.admin_lists import (
     AdminFilter,
     Backlog,
@@ -190,6 +191,16 @@ async def test_backlog_counts_due_later_and_held_by_lane(pool: Pool) -> None:
         Backlog(Channel.PUSH, "a", 0, 0, 1, 0.0),
         Backlog(Channel.TEXT, "a", 0, 1, 0, 0.0),
     ]
+
+
+async def test_backlog_says_if_more_may_wait(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_lists, "MOST_COUNTED", 3)
+    await aged(pool, "email/a", 10, 20, 30, 40, -50, -60)
+    await aged(pool, "push/a", 10, 20, -50, -60, -70, -80)
+    assert len(await take(pool, "push/a", 1)) == 1
+    email, push = await backlog(pool)
+    assert (email.due, email.later, email.more_due, email.more_later) == (3, 2, True, False)
+    assert (push.due, push.later, push.sending, push.more_due, push.more_later) == (1, 2, 1, False, True)
 
 
 async def test_claims_of_a_dead_dispatcher_count_as_due(pool: Pool) -> None:

@@ -19,10 +19,13 @@ from server.store.pool import Pool
 from server.store.records import operations as store
 from server.store.records.admin_lists import AdminFilter, dead_letters
 from server.store.records.operations import BulkOperation, Kind, OperationState
+from server.store.records.pages import first_id_at
+from server.store.retention import delete_operations
 from tests.kit.store import a_campaign, a_trigger, accept
 from tests.kit.until import until
 
 COUNT = 25
+DAY = 86_400.0
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +167,25 @@ async def test_filters_of_newer_versions_are_left_alone(pool: Pool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         assert await store.claim_operation(connection) is None
     assert await dead_letters(pool) == 1
+
+
+async def dated(pool: Pool, *, created: float, ended: float | None) -> uuid.UUID:
+    """Return an operation that was created, and ended, this many days ago."""
+    operation = await started(pool, Kind.RETRY, AdminFilter(provider="smtp"))
+    now = dt.datetime.now(dt.UTC)
+    old_id = uuid.UUID(int=first_id_at(now - dt.timedelta(days=created), 0).int + uuid.uuid4().int % 2**62)
+    values = (operation, old_id, ended and now - dt.timedelta(days=ended), "done" if ended else "running")
+    await pool.execute("UPDATE bulk_operation SET id = $2, ended_at = $3, state = $4 WHERE id = $1", *values)
+    return old_id
+
+
+async def test_ended_operations_are_deleted_after_their_time(pool: Pool) -> None:
+    kept = {
+        await dated(pool, created=40, ended=None),
+        await dated(pool, created=40, ended=29),
+        await dated(pool, created=29, ended=29),
+    }
+    await dated(pool, created=40, ended=31)
+    await dated(pool, created=31, ended=31)
+    assert await delete_operations(pool, 30 * DAY) == 2
+    assert {row["id"] for row in await pool.fetch("SELECT id FROM bulk_operation")} == kept

@@ -1,4 +1,4 @@
-"""Deletes what is past its retention time: keys, webhook messages, operations, content, records, audit events."""
+"""Deletes what is past its retention time: keys, webhook messages, operations, content and records."""
 
 from __future__ import annotations
 

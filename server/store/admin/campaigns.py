@@ -30,12 +30,20 @@ __all__ = [
 ]
 
 _SQL = load("admin/campaigns.sql")
+_READ_AT_ONCE = 250  # rows
 
 
 async def all_campaigns(connection: Connection, *, templates: bool) -> list[Campaign]:
-    """Return all campaigns of all projects, with or without their templates."""
+    """Return all campaigns of all projects, with or without their templates.
+
+    They are read in parts, because decoding 10,000 at once would stop the event loop for 100 ms.
+
+    Args:
+        connection: The database, in a transaction.
+        templates: Whether to read the templates.
+    """
     statement = _SQL["all" if templates else "all_without_templates"]
-    return [campaign_of_row(row) for row in await connection.fetch(*statement())]
+    return [campaign_of_row(row) async for row in connection.cursor(*statement(), prefetch=_READ_AT_ONCE)]
 
 
 async def find_campaign(

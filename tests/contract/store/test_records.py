@@ -85,7 +85,7 @@ async def test_a_campaign_comes_back_as_it_was_applied(pool: Pool) -> None:
     assert await campaigns.apply_campaigns(pool, [campaign]) == {44: "created"}
     assert await campaigns.find_campaign(pool, 1, 44) == replace(campaign, revision=1)
     assert await campaigns.find_campaign(pool, 2, 44) is None
-    async with pool.acquire() as connection:
+    async with pool.acquire() as connection, connection.transaction():
         assert await campaigns.all_campaigns(connection, templates=True) == [replace(campaign, revision=1)]
         [lean] = await campaigns.all_campaigns(connection, templates=False)
     assert lean == replace(campaign, revision=1, templates={})

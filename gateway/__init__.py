@@ -10,7 +10,7 @@ from .run.folder import private_folder
 from .run.launch import launcher
 from .run.probe import check_port, wait_ready, wait_upstream
 from .run.runner import Gateway, running
-from .run.service import run_gateway
+from .run.service import envoy_metrics, run_gateway
 from .run.shared_memory import remove_leftovers
 from .run.tls import check_pair
 from .settings import GatewaySettings
@@ -26,6 +26,7 @@ __all__ = [
     "check_pair",
     "check_port",
     "command",
+    "envoy_metrics",
     "launcher",
     "private_folder",
     "remove_leftovers",

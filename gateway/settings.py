@@ -134,6 +134,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     drain_grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
     """How long stopping still accepts calls, so that a load balancer can notice that /readyz fails."""
 
+    metrics: str = ""
+    """Where metrics are served, Envoy's included, as `host:port`; empty to disable them."""
     access_log: bool = False
     """Log one JSON line per request on standard output. Adds about 25 % to Envoy's CPU time per request."""
 

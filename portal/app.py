@@ -21,6 +21,7 @@ from clarion.admin.v1 import operator_pb2
 from .api import CALLER, REQUEST_ID, Caller
 from .errors import ApiError, NotFromThePortal, PageNotFound, PortalError, SignedOut
 from .forms import CSRF, Form, read_form
+from .observed import name_page
 from .pages import FRAMES, NAVIGATION, PAGES, sign_in
 from .portal import Portal
 from .security import Protected, require_same_origin
@@ -45,7 +46,10 @@ def create_app(settings: PortalSettings) -> ASGIApp:
 
     routes = [
         Route("/static/{hash}/{name}", portal.static.serve),
-        *(Route(path, _open(portal, serve), methods=["GET", "POST"]) for path, serve in sign_in.OPEN_PAGES),
+        *(
+            Route(path, _open(portal, path, serve), methods=["GET", "POST"])
+            for path, serve in sign_in.OPEN_PAGES
+        ),
         *(Route(page.path, _guarded(portal, page), methods=page.methods) for page in (*FRAMES, *PAGES)),
     ]
     top: list[BaseRoute] = [
@@ -69,10 +73,11 @@ def _to_overview(portal: Portal) -> Endpoint:
     return redirect
 
 
-def _open(portal: Portal, serve: Callable[[sign_in.OpenVisit], Awaitable[Response]]) -> Endpoint:
+def _open(portal: Portal, path: str, serve: Callable[[sign_in.OpenVisit], Awaitable[Response]]) -> Endpoint:
     """Return the endpoint of a page that needs no session."""
 
     async def endpoint(request: Request) -> Response:
+        name_page(request.scope, path)
         if request.method == "POST":
             require_same_origin(request, portal.settings.public_url)
         token = portal.cookies.token(request) or ""
@@ -86,6 +91,7 @@ def _guarded(portal: Portal, page: Page) -> Endpoint:
     """Return the endpoint of a page for people who are signed in."""
 
     async def endpoint(request: Request) -> Response:
+        name_page(request.scope, page.path)
         if request.method == "POST":
             require_same_origin(request, portal.settings.public_url)
         form = None

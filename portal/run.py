@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from .app import create_app
+from .observed import Observe, Observed
 from .settings import PortalSettings
 
 __all__ = ["lower_priority", "run_portal"]
@@ -26,11 +27,17 @@ _NICENESS = 5
 pages, which need no key, cannot slow triggers much."""
 
 
-async def run_portal(settings: PortalSettings) -> None:
-    """Serve the portal on `settings.listen`, at a lower priority than the processes that serve triggers."""
+async def run_portal(settings: PortalSettings, observe: Observe | None = None) -> None:
+    """Serve the portal on `settings.listen`, at a lower priority than the processes that serve triggers.
+
+    Args:
+        settings: Its settings.
+        observe: Called for each request.
+    """
     lower_priority()
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        Observed(app, observe) if observe else app,
         loop="none",  # it runs already
         http="h11",
         ws="none",

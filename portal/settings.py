@@ -27,6 +27,8 @@ class PortalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Scheme and host by which browsers reach the gateway; if empty, they are taken from each request."""
     base_path: BasePath = "/portal"
     read_only: bool = False
+    metrics: str = ""
+    """Where metrics are served, as `host:port`; empty to disable them."""
     oidc_client_secret: str = ""
     """The secret with which the portal gets ID tokens from the OpenID provider; empty for none."""
 

@@ -84,6 +84,7 @@ class ServerSettings(_Section, frozen=True):
     max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     max_watchers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
+    metrics: str = ""
     reflection: bool = True
     idempotency_ttl: Annotated[float, msgspec.Meta(ge=60, le=31_536_000)] = 86_400.0
     refused_domains: tuple[Domain, ...] = ()

@@ -15,6 +15,7 @@ __all__ = [
     "healthy_upstreams",
     "is_live",
     "is_ready",
+    "metrics",
     "set_min_concurrency",
     "start_draining",
 ]
@@ -127,6 +128,15 @@ async def active_requests(socket_path: Path) -> int:
         AdminError: the admin interface did not return a number.
     """
     return await _gauge(socket_path, ACTIVE)
+
+
+async def metrics(socket_path: Path) -> str:
+    """Return Envoy's metrics in Prometheus's text format, without those that never changed.
+
+    Raises:
+        AdminError: the admin interface did not answer.
+    """
+    return await _request(socket_path, "GET", "/stats/prometheus?usedonly")
 
 
 async def healthy_upstreams(socket_path: Path, cluster: str) -> set[str]:

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from ..errors import GatewayError
 from ..settings import GatewaySettings
+from . import admin
 from .runner import Gateway, Notify, log, running
 
-__all__ = ["keep_running", "run_gateway"]
+__all__ = ["envoy_metrics", "keep_running", "run_gateway"]
 
 QUICK_SECONDS = 10.0
 """An Envoy that ends earlier than this after its start may have a lasting problem."""
@@ -56,6 +57,20 @@ async def run_gateway(
             for task in (renewing, stop, ended):
                 task.cancel()
             return code
+
+
+async def envoy_metrics(settings: GatewaySettings) -> str:
+    """Return the metrics of the Envoy that runs with these settings, in Prometheus's text format.
+
+    Raises:
+        GatewayError: it does not answer, or has no admin interface.
+    """
+    if settings.admin_path is None:
+        raise GatewayError("Envoy's metrics need an admin socket; set gateway.admin_socket")
+    try:
+        return await admin.metrics(settings.admin_path)
+    except admin.AdminError as error:
+        raise GatewayError(f"Envoy's admin interface does not answer: {error}") from error
 
 
 async def keep_running(gateway: Gateway, notify: Notify) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -16,7 +17,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from ..api.call import CALLER
 from ..api.deadline import Deadline
 from ..api.guard import GuardedCall, read_headers, time_left
+from ..api.metrics import MethodMetrics
 from ..api.rejection import Context, MethodHandler, decode, reject
+from ..api.status import code_of
 from ..domain.network import network_of
 from ..domain.operator import ANONYMOUS, Role
 from ..errors import BodyTooLarge
@@ -44,6 +47,7 @@ class _Method:
     handler: MethodHandler
     role: Role | None
     is_open: bool
+    metrics: MethodMetrics
 
 
 class AdminGuard(grpc.GenericRpcHandler):
@@ -75,7 +79,9 @@ class AdminGuard(grpc.GenericRpcHandler):
         described = self._services[service].methods_by_name
         for name, handler in handlers.items():
             method = described[name]
-            self._methods[f"/{service}/{name}"] = _Method(handler, required_role(method), is_open(method))
+            path = f"/{service}/{name}"
+            metrics = MethodMetrics(path, is_stream=handler.response_streaming)
+            self._methods[path] = _Method(handler, required_role(method), is_open(method), metrics)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a call, or None if the method is not guarded."""
@@ -87,6 +93,8 @@ class AdminGuard(grpc.GenericRpcHandler):
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
+        began = time.perf_counter()
+        code = None
         try:
             with Deadline(time_left(context, self._deadline)):
                 # First, so that only authenticated callers use up the limit.
@@ -94,14 +102,21 @@ class AdminGuard(grpc.GenericRpcHandler):
                 limit = self._open_calls if method.is_open else self._calls
                 with limit.counted(network_of(call.address) if method.is_open else call.actor.owner):
                     serve: Any = method.handler.unary_unary
-                    return await serve(_decoded(method, raw, headers), call)
+                    answer = await serve(_decoded(method, raw, headers), call)
+            code = 0
+            return answer
         except Exception as error:
+            code = code_of(error)
             await reject(error, context)
+        finally:
+            method.metrics.ended(code, began)
 
     async def _serve_stream(
         self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
     ) -> None:
         """Serve a method that returns a stream. It has no deadline except the caller's."""
+        began = time.perf_counter()
+        code = None
         try:
             call = await self._call(method, headers)
             with self._streams.counted(call.actor.owner):
@@ -109,8 +124,12 @@ class AdminGuard(grpc.GenericRpcHandler):
                 async with aclosing(serve(_decoded(method, raw, headers), call)) as messages:
                     async for message in messages:
                         await context.write(message)
+            code = 0
         except Exception as error:
+            code = code_of(error)
             await reject(error, context)
+        finally:
+            method.metrics.ended(code, began)
 
     async def _call(self, method: _Method, headers: Mapping[str, str]) -> AdminCall:
         given = headers.get("authorization")

@@ -7,6 +7,7 @@ turns every exception into a gRPC status.
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
@@ -30,8 +31,10 @@ from ..errors import (
 from .access_log import RejectedKeys
 from .call import CALLER, READ_HEADERS, Call
 from .deadline import Deadline
+from .metrics import MethodMetrics
 from .rate_limit import take_tokens
 from .rejection import Context, MethodHandler, decode, reject
+from .status import code_of
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "GuardedCall", "read_headers", "time_left"]
 
@@ -52,6 +55,7 @@ class _Method:
     handler: MethodHandler
     scope: Scope
     max_bytes: int
+    metrics: MethodMetrics
 
     def decode(self, raw: bytes, headers: Mapping[str, str]) -> Any:
         """Return the request.
@@ -136,7 +140,9 @@ class Guard(grpc.GenericRpcHandler):
         """Guard the methods of a service."""
         for name, handler in handlers.items():
             max_bytes = MAX_BATCH_BYTES if name.startswith(_BATCH) else MAX_MESSAGE_BYTES
-            self._methods[f"/{service}/{name}"] = _Method(handler, self._scopes[service], max_bytes)
+            path = f"/{service}/{name}"
+            metrics = MethodMetrics(path, is_stream=handler.response_streaming)
+            self._methods[path] = _Method(handler, self._scopes[service], max_bytes, metrics)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a call, or None if the method is not guarded."""
@@ -148,7 +154,9 @@ class Guard(grpc.GenericRpcHandler):
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
+        began = time.perf_counter()
         admitted = False
+        code = None
         try:
             call = self._call(method, headers)  # first, so that callers without a key take no place
             admitted = self._in_flight < self._max_concurrent
@@ -157,24 +165,34 @@ class Guard(grpc.GenericRpcHandler):
             self._in_flight += 1
             with Deadline(time_left(context, self._deadline)):
                 serve: Any = method.handler.unary_unary
-                return await serve(method.decode(raw, headers), call)
+                answer = await serve(method.decode(raw, headers), call)
+            code = 0
+            return answer
         except Exception as error:
+            code = code_of(error)
             await reject(error, context)
         finally:
             self._in_flight -= admitted
+            method.metrics.ended(code, began)
 
     async def _serve_stream(
         self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
     ) -> None:
         """Serve a method that returns a stream. It has no deadline except the caller's."""
+        began = time.perf_counter()
+        code = None
         try:
             call = self._call(method, headers)
             serve: Any = method.handler.unary_stream
             async with aclosing(serve(method.decode(raw, headers), call)) as messages:
                 async for message in messages:
                     await context.write(message)
+            code = 0
         except Exception as error:
+            code = code_of(error)
             await reject(error, context)
+        finally:
+            method.metrics.ended(code, began)
 
     def _call(self, method: _Method, headers: Mapping[str, str]) -> Call:
         """Authenticate a call, count it toward the rate limits, check the scope, and return its context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,9 @@ from grpc_status import rpc_status
 from clarion.v1 import error_reason_pb2, options_pb2
 
 from ..errors import RequestError, Violation
+from . import metrics
 
-__all__ = ["abort", "to_status"]
+__all__ = ["abort", "code_of", "to_status"]
 
 DOMAIN = "clarion"
 _PREFIX = "ERROR_REASON_"
@@ -58,6 +60,12 @@ def to_status(error: RequestError) -> status_pb2.Status:
     return status
 
 
+def code_of(error: Exception) -> int:
+    """Return the gRPC status code with which a call ends that raised this error."""
+    return _code(error.reason if isinstance(error, RequestError) else RequestError.reason)
+
+
+@functools.cache
 def _code(reason: str) -> int:
     """Return the `google.rpc.Code` in the options of a reason, see error_reason.proto."""
     value = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"{_PREFIX}{reason}"]
@@ -71,6 +79,7 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Reques
     Raises:
         grpc.aio.AbortError: Always.
     """
+    metrics.refused(error.reason)
     await context.abort_with_status(_status(error))
 
 

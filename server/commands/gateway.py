@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 import gateway as envoy
 
+from ..process import logs
 from ..process.exposure import exposures
 from .common import Invocation, run
 
@@ -44,6 +45,9 @@ def run_gateway(context: click.Context) -> None:
 
     On SIGHUP, read the settings again and hand over to a new Envoy without failing a call.
     """
+    from ..wiring.web import run_gateway  # noqa: PLC0415 - slow to import
+
+    logs.configure(context.obj.settings().log)
     with envoy.private_folder() as folder:
 
         def load() -> envoy.GatewaySettings:
@@ -53,7 +57,7 @@ def run_gateway(context: click.Context) -> None:
         settings = load()
         for warning in exposures(context.obj.config):
             click.echo(f"clarion: warning: {warning}", err=True)
-        code = run(envoy.run_gateway(settings, workdir=folder, reload=load))
+        code = run(run_gateway(settings, folder, load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)

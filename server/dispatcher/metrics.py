@@ -2,75 +2,121 @@
 
 from __future__ import annotations
 
-import contextlib
+import datetime as dt
 import functools
+import math
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram
+import structlog
+from prometheus_client import Counter, Histogram
 
 from ..domain.campaign import Channel
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import Attempt, AttemptOutcome
+from ..domain.figures import DatabaseFigures, QueueFigures, QueueState
+from ..domain.trigger import Trigger
 from ..errors import StoreUnavailable
+from ..metrics import counter, gauge, histogram
 from .circuit_breaker import BreakerState
+from .redact import safe_traceback
 
 __all__ = [
-    "BacklogReader",
+    "FigureReader",
     "attempted",
     "expired",
     "report",
-    "report_webhooks",
     "suppressed",
+    "watch_disk",
     "watch_suppression",
     "webhook_attempted",
     "webhooks_expired",
 ]
 
-BacklogReader = Callable[[], Awaitable[tuple[Mapping[Channel, float], int]]]
-"""Returns the age in seconds of each channel's oldest due trigger, and the number of dead letters."""
+FigureReader = Callable[[], Awaitable[tuple[QueueFigures, DatabaseFigures]]]
+"""Reads the figures of the queue and of the database."""
+log = structlog.get_logger(__name__)
+
 INTERVAL = 10.0
 """Seconds between updates of the gauges."""
 
-_ATTEMPTS = Counter(
+_ATTEMPTS = counter(
     "clarion_attempts",
     "Attempts by outcome; `dead` counts new dead letters.",
     ["channel", "provider", "outcome"],
 )
-_SECONDS = Histogram(
+_SECONDS = histogram(
     "clarion_attempt_seconds",
     "Duration of attempts.",
     ["channel", "provider"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-_EXPIRED = Counter("clarion_expired", "Triggers that became dead letters because they expired in the queue.")
-_BREAKER = Gauge(
+_SENT = histogram(
+    "clarion_accepted_to_sent_seconds",
+    "Time from acceptance, or from send_at, until the provider accepted the message, with waits and retries.",
+    ["channel", "provider"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
+)
+_OF_CAMPAIGNS = counter(
+    "clarion_campaign_attempts",
+    "Attempts by campaign, if dispatch.metrics_by_campaign is set.",
+    ["project", "campaign", "outcome"],
+)
+_EXPIRED = counter("clarion_expired", "Triggers that became dead letters because they expired in the queue.")
+_BREAKER = gauge(
     "clarion_breaker_open",
     "State of a provider's breaker: open (1), half-open (0.5), closed (0).",
     ["provider"],
 )
-_SUPPRESSIONS = Counter("clarion_suppressions", "Recipients that were suppressed.", ["provider"])
-_WITHHELD = Counter(
+_SUPPRESSIONS = counter("clarion_suppressions", "Recipients that were suppressed.", ["provider"])
+_WITHHELD = counter(
     "clarion_suppressions_withheld",
     "Refused recipients that were not suppressed, because the provider refused too many.",
     ["provider"],
 )
-_PAUSED = Gauge(
+_PAUSED = gauge(
     "clarion_suppression_paused",
     "Whether no recipient is suppressed, because the provider refuses too many (1).",
     ["provider"],
 )
-_OLDEST = Gauge("clarion_oldest_due_seconds", "Seconds since the oldest due trigger became due.", ["channel"])
-_DEAD = Gauge("clarion_dead_letters", "Number of dead letters.")
-_WEBHOOK_ATTEMPTS = Counter(
+_OLDEST = gauge("clarion_oldest_due_seconds", "Seconds since the oldest due trigger became due.", ["channel"])
+_QUEUED = gauge(
+    "clarion_queued_triggers",
+    "Queued triggers that are due, due later, or being sent; at most 100,000 of each lane are counted.",
+    ["channel", "state"],
+)
+_DEAD = gauge("clarion_dead_letters", "Number of dead letters.")
+_WEBHOOK_ATTEMPTS = counter(
     "clarion_webhook_attempts", "Attempts to send webhook messages by outcome.", ["outcome"]
 )
-_WEBHOOK_SECONDS = Histogram(
+_WEBHOOK_SECONDS = histogram(
     "clarion_webhook_attempt_seconds",
     "Duration of attempts to send webhook messages.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-_WEBHOOKS_EXPIRED = Counter("clarion_webhooks_expired", "Webhook messages that expired in the queue.")
-_WEBHOOKS_WAITING = Gauge("clarion_webhooks_waiting", "Queued webhook messages, due or not.")
+_WEBHOOKS_EXPIRED = counter("clarion_webhooks_expired", "Webhook messages that expired in the queue.")
+_WEBHOOKS_WAITING = gauge("clarion_webhooks_waiting", "Queued webhook messages, due or not.")
+
+_REACHABLE = gauge("clarion_database_reachable", "Whether the last figures could be read (1) or not (0).")
+_CONNECTIONS = gauge(
+    "clarion_database_connections", "Connections to the database cluster, those of other programs included."
+)
+_MAX_CONNECTIONS = gauge("clarion_database_max_connections", "Connections that the database cluster allows.")
+_SIZE = gauge("clarion_database_size_bytes", "Size of the database on disk.")
+_WAL = gauge(
+    "clarion_database_wal_position_bytes", "Position in the write-ahead log; its rate is what is written."
+)
+_TRANSACTION = gauge(
+    "clarion_database_oldest_transaction_seconds", "Seconds since the oldest open transaction began."
+)
+_ROWS = gauge(
+    "clarion_database_rows",
+    "PostgreSQL's estimate of a queue's rows; dead ones wait for vacuum.",
+    ["table", "state"],
+)
+_DISK_FREE = gauge("clarion_data_disk_free_bytes", "Free space on the disk of the data folder.")
+_DISK_SIZE = gauge("clarion_data_disk_size_bytes", "Size of the disk of the data folder.")
 
 _LEVELS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 
@@ -85,11 +131,29 @@ def _seconds_of(channel: Channel, provider: str) -> Histogram:
     return _SECONDS.labels(channel.value, provider)
 
 
-def attempted(channel: Channel, attempt: Attempt) -> None:
-    """Count an attempt, without a provider if it ended before the provider was called."""
+@functools.cache
+def _sent_of(channel: Channel, provider: str) -> Histogram:
+    return _SENT.labels(channel.value, provider)
+
+
+def attempted(trigger: Trigger, attempt: Attempt, *, by_campaign: bool = False) -> None:
+    """Count an attempt, without a provider if it ended before the provider was called.
+
+    Args:
+        trigger: What was sent.
+        attempt: The attempt.
+        by_campaign: Whether to count it by campaign, too.
+    """
     provider = attempt.provider if attempt.reached_provider else ""
-    _attempts_of(channel, provider, attempt.outcome).inc()
-    _seconds_of(channel, provider).observe(attempt.duration)
+    _attempts_of(trigger.channel, provider, attempt.outcome).inc()
+    _seconds_of(trigger.channel, provider).observe(attempt.duration)
+    begun = trigger.send_at or trigger.accepted_at
+    if begun and attempt.outcome is AttemptOutcome.DELIVERED:
+        sent = attempt.started_at + dt.timedelta(seconds=attempt.duration)
+        seconds = max(0.0, (sent - begun).total_seconds())  # the clocks of machines may differ
+        _sent_of(trigger.channel, provider).observe(seconds)
+    if by_campaign:
+        _OF_CAMPAIGNS.labels(str(trigger.project_id), str(trigger.campaign_id), attempt.outcome.value).inc()
 
 
 def expired(count: int) -> None:
@@ -118,37 +182,68 @@ def webhooks_expired(count: int) -> None:
     _WEBHOOKS_EXPIRED.inc(count)
 
 
-async def report_webhooks(waiting: Callable[[], Awaitable[int]], clock: Clock = SYSTEM_CLOCK) -> None:
-    """Update the gauge of queued webhook messages until cancelled.
+def watch_disk(folder: Path) -> None:
+    """Report the space on the disk of a folder, or of its nearest parent that exists, whenever it is read."""
+    _DISK_FREE.set_function(lambda: _disk(folder)[1])
+    _DISK_SIZE.set_function(lambda: _disk(folder)[0])
 
-    Args:
-        waiting: Returns the number of queued messages.
-        clock: Measures the interval.
-    """
-    while True:
-        with contextlib.suppress(StoreUnavailable):  # logged by the dispatcher
-            _WEBHOOKS_WAITING.set(await waiting())
-        await clock.sleep(INTERVAL)
+
+def _disk(folder: Path) -> tuple[float, float]:
+    """Return the size of the disk and its free space, in bytes."""
+    for found in (folder, *folder.absolute().parents):
+        try:
+            usage = shutil.disk_usage(found)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        return float(usage.total), float(usage.free)
+    return math.nan, math.nan
 
 
 async def report(
-    read_backlog: BacklogReader,
+    read_figures: FigureReader,
     breakers: Callable[[], Mapping[str, BreakerState]],
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Update the gauges of the backlog and the breakers until cancelled.
+    """Update the gauges of the queue, the database and the breakers until cancelled.
 
     Args:
-        read_backlog: Reads the backlog from the store.
+        read_figures: Reads the figures from the store.
         breakers: Returns the state of each provider's breaker.
         clock: Measures the interval.
     """
     while True:
         for provider, state in breakers().items():
             _BREAKER.labels(provider).set(_LEVELS[state])
-        with contextlib.suppress(StoreUnavailable):  # logged by the dispatcher
-            oldest, dead = await read_backlog()
-            for channel in Channel:
-                _OLDEST.labels(channel.value).set(oldest.get(channel, 0.0))
-            _DEAD.set(dead)
+        try:
+            queue, database = await read_figures()
+        except Exception as error:  # metrics must not stop the dispatcher
+            _REACHABLE.set(0)
+            if not isinstance(error, StoreUnavailable):  # which the dispatcher logs
+                log.warning("figures not read", exception=safe_traceback(error))
+        else:
+            _REACHABLE.set(1)
+            _report_queue(queue)
+            _report_database(database)
         await clock.sleep(INTERVAL)
+
+
+def _report_queue(figures: QueueFigures) -> None:
+    for channel in Channel:
+        _OLDEST.labels(channel.value).set(figures.oldest_due.get(channel, 0.0))
+        for state in QueueState:
+            _QUEUED.labels(channel.value, state.value).set(figures.queued.get((channel, state), 0))
+    _DEAD.set(figures.dead_letters)
+    _WEBHOOKS_WAITING.set(figures.webhooks_waiting)
+
+
+def _report_database(figures: DatabaseFigures) -> None:
+    _CONNECTIONS.set(figures.connections)
+    _MAX_CONNECTIONS.set(figures.max_connections)
+    _SIZE.set(figures.size)
+    _WAL.set(figures.wal)
+    _TRANSACTION.set(figures.oldest_transaction)
+    for name, rows in figures.rows.items():
+        _ROWS.labels(name, "live").set(rows.live)
+        _ROWS.labels(name, "dead").set(rows.dead)

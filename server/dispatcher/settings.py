@@ -22,3 +22,5 @@ class DispatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """How long a shutdown waits for sends in flight and for recording their outcomes."""
     metrics: str = ""
     """Where metrics are served, as `host:port`; empty to disable them."""
+    metrics_by_campaign: bool = False
+    """Whether to count attempts by campaign, too: two series for each campaign, or more."""

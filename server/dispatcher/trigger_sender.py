@@ -38,6 +38,7 @@ class TriggerSender:
         providers: The configured providers by name.
         clock: Cancels sends that exceed their provider's timeout.
         renderer: Renders the messages; if None, it has its own.
+        count_campaigns: Whether to count attempts by campaign.
     """
 
     def __init__(
@@ -46,11 +47,14 @@ class TriggerSender:
         providers: Mapping[str, Provider],
         clock: Clock = SYSTEM_CLOCK,
         renderer: FairRenderer | None = None,
+        *,
+        count_campaigns: bool = False,
     ) -> None:
         self._campaigns = campaigns
         self._providers = providers
         self._clock = clock
         self._renderer = renderer or FairRenderer()
+        self._count_campaigns = count_campaigns
         self._guards = SuppressionGuards(clock)
         self._log = structlog.get_logger("clarion.dispatch").bind()
 
@@ -93,7 +97,7 @@ class TriggerSender:
         """Log the attempt in one line, without the recipient or the content, and count it."""
         trigger, attempt = finished.claim.trigger, finished.attempt
         if not trigger.test:
-            metrics.attempted(trigger.channel, attempt)
+            metrics.attempted(trigger, attempt, by_campaign=self._count_campaigns)
         log = self._log.info if attempt.outcome is AttemptOutcome.DELIVERED else self._log.warning
         log(
             "attempt",

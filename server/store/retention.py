@@ -10,6 +10,7 @@ import structlog
 
 from ..domain.campaign import Channel
 from ..errors import StoreUnavailable
+from . import metrics
 from .pool import Pool, reached, run_in_chunks
 from .sql import Statement, load
 
@@ -69,17 +70,17 @@ async def delete_operations(pool: Pool, older_than: float) -> int:
 
 async def run_idempotency_retention(pool: Pool, older_than: float) -> None:
     """Delete old keys every minute, until cancelled. An expired key has no effect even before that."""
-    await _every_minute(lambda: delete_keys(pool, older_than), "old idempotency keys not deleted")
+    await _every_minute(lambda: delete_keys(pool, older_than), "idempotency keys")
 
 
 async def run_webhook_retention(pool: Pool, older_than: float) -> None:
     """Delete old messages every minute, until cancelled."""
-    await _every_minute(lambda: delete_messages(pool, older_than), "old webhook messages not deleted")
+    await _every_minute(lambda: delete_messages(pool, older_than), "webhook messages")
 
 
 async def run_operation_retention(pool: Pool) -> None:
     """Delete operations that ended 30 days ago every minute, until cancelled."""
-    await _every_minute(lambda: delete_operations(pool, _OPERATIONS_KEPT), "old operations not deleted")
+    await _every_minute(lambda: delete_operations(pool, _OPERATIONS_KEPT), "operations")
 
 
 class RecordRetention:
@@ -103,7 +104,7 @@ class RecordRetention:
 
     async def run(self) -> None:
         """Do this every minute, until cancelled."""
-        await _every_minute(self.once, "old records not deleted")
+        await _every_minute(self.once, "records")
 
     async def once(self) -> None:
         """Remove everything that is past its time now.
@@ -174,11 +175,17 @@ async def _delete(pool: Pool, statement: Statement, older_than: float) -> int:
         return await run_in_chunks(pool, statement, _AT_ONCE, older_than=older_than)
 
 
-async def _every_minute(delete: Callable[[], Awaitable[object]], event: str) -> None:
+async def _every_minute(delete: Callable[[], Awaitable[int | None]], data: str) -> None:
+    """Delete every minute, until cancelled.
+
+    Args:
+        delete: Deletes what is past its time, and returns the number of rows if it knows it.
+        data: What it deletes, for the log and the metrics.
+    """
     while True:
         await asyncio.sleep(_INTERVAL)
         try:
-            await delete()
+            metrics.deleted(data, await delete())
         except Exception as error:  # tried again in a minute; the process must not stop
             unexpected = None if isinstance(error, StoreUnavailable) else error
-            log.warning(event, exc_info=unexpected)
+            log.warning(f"old {data} not deleted", exc_info=unexpected)

@@ -19,6 +19,7 @@ from ..errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from ..postgres.embedded import EmbeddedPostgres
 from ..process.exposure import exposures
 from ..process.health_check import wait_serving
+from ..process.metrics_server import MAX_PORT, address
 from ..store.admin import campaigns, projects
 from ..store.schema.migrate import migrate
 from ..wiring import webhooks as webhook_wiring
@@ -59,6 +60,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, notify
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     _check_providers(settings, with_demo=with_demo)
     _check_gateway(settings)
+    _check_metrics(settings)
     with RunDir(settings.data_dir) as run:  # first, for the more helpful error on a second start
         gateway.check_port(settings.gateway)
         plan = _Plan(settings, config, run, notify, with_demo=with_demo)
@@ -148,7 +150,9 @@ class _Plan:
         return Child(
             name=name,
             command=self._command("serve"),
-            env=self._env(SERVER, CLARION_SERVER_LISTEN=f"unix:{path}"),
+            env=self._env(
+                SERVER, CLARION_SERVER_LISTEN=f"unix:{path}", CLARION_SERVER_METRICS=self._metrics_of(path)
+            ),
             prepare=self._prepare_database if path == self._servers[0] else None,
             ready=lambda: wait_serving(f"unix:{path}", _READY_TIMEOUT),
             ready_timeout=_READY_TIMEOUT,
@@ -158,6 +162,14 @@ class _Plan:
             restart_timeout=server.lame_duck + server.shutdown_grace + 1,
             in_use=lambda: gateway.wait_upstream(self._admin, f"unix:{path}"),
         )
+
+    def _metrics_of(self, path: Path) -> str:
+        """Return where a server serves metrics: each has its own port, and the spare one the last."""
+        listen = self._settings.server.metrics
+        if not listen:
+            return ""
+        _, port = address(listen, "server.metrics")
+        return f"{listen.rpartition(':')[0]}:{port + [*self._servers, self._spare].index(path)}"
 
     def _dispatcher(self) -> Child:
         grace = self._settings.dispatch.shutdown_grace
@@ -245,6 +257,15 @@ def _check_providers(settings: Settings, *, with_demo: bool) -> None:
     webhook_wiring.build_poster(settings)
     if with_demo and "sandbox" not in providers:
         raise ConfigError("providers.sandbox is missing; the demo's campaigns need it")
+
+
+def _check_metrics(settings: Settings) -> None:
+    """Check the addresses of metrics, so that no child ends because of one."""
+    for section in ("server", "dispatch", "portal", "gateway"):
+        if listen := getattr(settings, section).metrics:
+            _, port = address(listen, f"{section}.metrics")
+            if section == "server" and port + settings.server.processes > MAX_PORT:
+                raise ConfigError(f"server.metrics: {listen!r} leaves no ports for all server processes")
 
 
 def _check_gateway(settings: Settings) -> None:

@@ -24,13 +24,16 @@ from ..dispatcher.trigger_sender import TriggerSender
 from ..dispatcher.webhooks.client import Poster
 from ..dispatcher.webhooks.endpoints import AHEAD, Endpoints
 from ..dispatcher.webhooks.sender import WebhookSender
-from ..domain.campaign import TEST_PROVIDER, Campaign, Channel, is_test_lane
+from ..domain.campaign import TEST_PROVIDER, Campaign, is_test_lane
+from ..domain.figures import DatabaseFigures, QueueFigures
 from ..domain.waiting import ProviderStatus
 from ..domain.webhook import WebhookClaim
 from ..process.exposure import log_exposures
-from ..process.metrics_server import address, serve_metrics
+from ..process.metrics_server import metrics_served
 from ..process.tasks import Tasks
+from ..store import metrics as store_metrics
 from ..store.catalog import Catalog
+from ..store.figures import database_figures, queued
 from ..store.pool import Pool, reached
 from ..store.presence import Presence
 from ..store.queue.triggers import SESSION, PostgresQueue
@@ -75,9 +78,9 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         ConfigError: A setting is invalid, or the database is not migrated.
         StoreUnavailable: The database cannot be reached at startup.
     """
-    if settings.dispatch.metrics:
-        address(settings.dispatch.metrics)  # reject an invalid address before anything is sent
     async with AsyncExitStack() as stack:
+        served = metrics_served("dispatcher", settings.dispatch.metrics, "dispatch.metrics")
+        await stack.enter_async_context(served)
         providers = build_providers(settings)
         for provider in providers.values():
             stack.push_async_callback(provider.aclose)
@@ -92,7 +95,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         stack.push_async_callback(queue.close)
         router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=1)
         campaigns = _CatalogCampaigns(catalog)
-        sender = TriggerSender(campaigns, providers)
+        sender = TriggerSender(campaigns, providers, count_campaigns=settings.dispatch.metrics_by_campaign)
         status = partial(_statuses, router, sender, providers)
         presence = Presence(pool, router.share_among, role="dispatcher", status=status)
         await presence.beat()
@@ -101,11 +104,11 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         tasks.start(run_webhook_retention(pool, settings.webhooks.keep))
         keep = settings.retention
         tasks.start(RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit).run())
+        store_metrics.watch_pool("dispatching", pool)
+        store_metrics.watch_catalog(lambda: catalog.age)
         if settings.dispatch.metrics:
-            read_backlog = partial(_read_backlog, pool, queue)
-            tasks.start(serve_metrics(settings.dispatch.metrics))
-            tasks.start(metrics.report(read_backlog, router.breaker_states))
-            tasks.start(metrics.report_webhooks(messages.waiting))
+            metrics.watch_disk(settings.data_dir)
+            tasks.start(metrics.report(partial(_figures, pool, queue, messages), router.breaker_states))
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
         triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.request_more)
         tasks.start(mover.run())
@@ -152,7 +155,15 @@ async def _run(tasks: Tasks, *dispatchers: Dispatcher[Any]) -> None:
     await asyncio.gather(*running)
 
 
-async def _read_backlog(pool: Pool, queue: PostgresQueue) -> tuple[Mapping[Channel, float], int]:
+async def _figures(
+    pool: Pool, queue: PostgresQueue, messages: WebhookQueue
+) -> tuple[QueueFigures, DatabaseFigures]:
     async with reached():
-        lanes = [lane for lane in await queue.lanes() if not is_test_lane(lane)]
-        return await oldest_due(pool, sorted(lanes)), await dead_letters(pool)
+        lanes = sorted(lane for lane in await queue.lanes() if not is_test_lane(lane))
+        figures = QueueFigures(
+            await oldest_due(pool, lanes),
+            await queued(pool, lanes),
+            await dead_letters(pool),
+            await messages.waiting(),
+        )
+        return figures, await database_figures(pool)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +17,23 @@ import structlog
 from ..config import ServerSettings, Settings
 from ..domain.limit import Limit, RateLimiter
 from ..process.exposure import log_exposures
+from ..process.metrics_server import metrics_served
 from ..process.readiness import report_readiness
 from ..process.tasks import Tasks
+from ..store import metrics as store_metrics
+from ..store.accept import metrics as accept_metrics
 from ..store.accept.group_commit import TriggerWriter
 from ..store.accept.notify import Notifier
-from ..store.pool import READING
+from ..store.catalog import Catalog
+from ..store.pool import READING, Pool
 from ..store.presence import Presence
 from ..store.records.change_feed import ChangeFeed
 from ..store.records.key_use import KeyUse
 from ..store.records.project_slots import ProjectLimiter
 from ..store.records.reader import Records
 from ..store.retention import run_idempotency_retention, run_operation_retention
-from ..store.schema.migrate import is_usable
+from ..store.schema.migrate import missing_indexes, schema_of
+from ..store.schema.version import HEAD
 from ..store.statistics.rollup import Rollup
 from .common import build_catalog, opened_pool, primary_of
 
@@ -65,6 +71,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
     set_refused_domains(settings.server.refused_domains)
     primary = primary_of(settings)
     async with (
+        metrics_served("server", settings.server.metrics, "server.metrics"),
         opened_pool(settings, migrated=True, primary=primary) as pool,
         opened_pool(settings, READING, size=_FOR_LISTS, primary=primary) as reading,
         opened_pool(settings, READING, size=_FOR_WATCHERS, primary=primary) as watching,
@@ -78,6 +85,8 @@ async def serve(settings: Settings, config: Path | None) -> None:
         writer = TriggerWriter(
             pool, notifier, max_pending=settings.server.max_pending, key_lifetime=key_lifetime
         )
+        pools = {"accepting": pool, "lists": reading, "watchers": watching, "operators": for_operators}
+        _watch(pools, catalog, writer)
         limits = _rate_limiter(settings)
         presence = Presence(pool, limits.share_among)
         await presence.beat()
@@ -103,7 +112,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
             guards=admin_guards(backend, deadline=settings.server.deadline),
         )
         port = await server.start(settings.server.listen)
-        tasks.start(report_readiness(catalog, lambda: is_usable(pool), server.set_ready))
+        tasks.start(report_readiness(catalog, lambda: _schema_is_usable(pool), server.set_ready))
         gc.freeze()  # these objects are never freed, so the garbage collector can skip them
         log_exposures(config)
         log.info("serving", listen=settings.server.listen, port=port)
@@ -121,6 +130,21 @@ async def _stop_on_signal(
     await server.stop(lame_duck=lame_duck, grace=settings.shutdown_grace)
     await leaving
     log.info("server stopped")
+
+
+def _watch(pools: Mapping[str, Pool], catalog: Catalog, writer: TriggerWriter) -> None:
+    """Report these whenever the metrics are read."""
+    for name, pool in pools.items():
+        store_metrics.watch_pool(name, pool)
+    store_metrics.watch_catalog(lambda: catalog.age)
+    accept_metrics.watch_pending(lambda: writer.pending)
+
+
+async def _schema_is_usable(pool: Pool) -> bool:
+    found = await schema_of(pool)
+    missing = await missing_indexes(pool)
+    store_metrics.schema_checked(int(found.number or 0), int(HEAD), len(missing))
+    return not found.problem
 
 
 def _rate_limiter(settings: Settings) -> RateLimiter:

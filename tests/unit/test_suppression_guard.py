@@ -6,13 +6,13 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from server.dispatcher.providers.base import SendingPolicy
 from server.dispatcher.suppression_guard import PERIOD, WINDOW, SuppressionGuard, SuppressionGuards
 from server.domain.delivery import AttemptOutcome
 from server.domain.delivery_errors import ProviderError, Verdict
+from server.metrics import REGISTRY
 from tests.kit.clock import FakeClock
 from tests.kit.dispatch import (
     MemoryQueue,

@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
 from ..pool import Pool, reached
 from ..replication import confirm_replicated
+from . import metrics
 from .commit import CommitResult, TriggerCommit, known_keys, result_for
 from .notify import Notifier
 from .statements import SQL
@@ -71,6 +73,11 @@ class TriggerWriter:
         self._waiting: list[_Call] = []
         self._pending = 0
         self._arrived = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """Triggers that wait for their commit to begin."""
+        return self._pending
 
     async def add(self, trigger: Trigger, place: Placement, key: IdempotencyKey | None = None) -> uuid.UUID:
         """Return the trigger's id once the trigger is on disk and queued.
@@ -168,8 +175,10 @@ class TriggerWriter:
     async def _write(self, calls: list[_Call]) -> None:
         if not calls:
             return
+        began = time.perf_counter()
+        entries = [entry for call in calls for entry in call.entries]
         try:
-            results = await self._commit.write([entry for call in calls for entry in call.entries])
+            results = await self._commit.write(entries)
         except asyncio.CancelledError:
             _fail(
                 calls,
@@ -177,8 +186,10 @@ class TriggerWriter:
             )
             raise
         except StoreUnavailable as error:
+            metrics.commit_failed()
             _fail(calls, error)
         else:
+            metrics.committed(len(entries), time.perf_counter() - began)
             _return(calls, results)
             self._notifier.notify()
 

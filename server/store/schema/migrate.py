@@ -17,7 +17,7 @@ from .version import HEAD, SCRIPTS, SchemaVersion
 if TYPE_CHECKING:
     from sqlalchemy import Connection as SyncConnection
 
-__all__ = ["is_usable", "migrate", "require_schema"]
+__all__ = ["is_usable", "migrate", "missing_indexes", "require_schema", "schema_of"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
@@ -105,8 +105,27 @@ async def is_usable(pool: Pool) -> bool:
     Raises:
         StoreUnavailable: The database cannot be reached.
     """
+    return not (await schema_of(pool)).problem
+
+
+async def schema_of(pool: Pool) -> SchemaVersion:
+    """Return the version of the database's schema.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
     async with reached():
-        return not (await _read(pool)).problem
+        return await _read(pool)
+
+
+async def missing_indexes(pool: Pool) -> list[str]:
+    """Return the indexes that `migrate` has yet to build.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
+    async with reached(), pool.acquire() as connection:
+        return sorted(await unfinished(connection, INDEXES))
 
 
 async def _read(connection: Pool | Connection) -> SchemaVersion:

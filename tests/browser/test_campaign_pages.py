@@ -61,7 +61,7 @@ async def test_campaign_is_edited_previewed_and_rolled_back(page: Page, stack: S
     await page.get_by_role("link", name="Roll back to version 1").click()
     await check_page(page)
     await page.get_by_role("button", name="Roll back").click()
-    await expect(page.get_by_role("status")).to_have_text("Version 3 has the content of 1.")
+    await expect(page.get_by_role("status")).to_have_text("Version 3 has the content of version 1.")
     assert "Hello value" in await delivered(stack, number)
     await page.goto(f"{stack.url}/portal/campaigns?name=welcome")
     await check_page(page)

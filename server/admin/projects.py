@@ -8,6 +8,7 @@ from clarion.admin.v1 import project_pb2 as pb
 from clarion.admin.v1 import project_pb2_grpc
 
 from ..api.proto_messages import timestamp
+from ..domain.campaign import Channel
 from ..domain.limit import OwnLimit
 from ..domain.project import Project
 from ..errors import InvalidRequest, Violation
@@ -20,11 +21,12 @@ from .change import Change, changing
 from .errors import ResourceExists
 from .masks import fields_to_change
 from .paging import etag_of, page_of, page_start, require_etag
+from .recipients import channel_of
 
 __all__ = ["ProjectServicer"]
 
 _DEFAULT_PAGE = 100
-_CHANGEABLE = ("timezone", "requests_per_second", "burst")
+_CHANGEABLE = ("timezone", "requests_per_second", "burst", "content_retention")
 
 
 class ProjectServicer(project_pb2_grpc.ProjectServiceServicer):
@@ -117,7 +119,25 @@ def _changed(project: Project, request: pb.UpdateProjectRequest, fields: set[str
     if "burst" in fields:
         limit = replace(limit, burst=request.burst if request.HasField("burst") else None)
     timezone = request.timezone if "timezone" in fields else project.timezone
-    return replace(project, limit=limit, timezone=timezone)
+    days = _content_days(request) if "content_retention" in fields else project.content_days
+    return replace(project, limit=limit, timezone=timezone, content_days=days)
+
+
+def _content_days(request: pb.UpdateProjectRequest) -> dict[Channel, int]:
+    """Return the days of each channel.
+
+    Raises:
+        InvalidRequest: A channel is listed twice.
+    """
+    days: dict[Channel, int] = {}
+    for position, one in enumerate(request.content_retention):
+        channel = channel_of(one.channel)
+        assert channel is not None  # noqa: S101 - validated
+        if channel in days:
+            field = f"content_retention[{position}].channel"
+            raise InvalidRequest([Violation(field, f"lists {channel} a second time", "UNKNOWN_VALUE")])
+        days[channel] = one.days
+    return days
 
 
 async def _record(change: Change, action: str, before: Project | None, after: Project) -> None:
@@ -135,6 +155,7 @@ def _values(project: Project) -> dict[str, object]:
         "timezone": project.timezone,
         "requests_per_second": project.limit.rate,
         "burst": project.limit.burst,
+        "content_retention": {channel.value: days for channel, days in sorted(project.content_days.items())},
     }
 
 
@@ -151,4 +172,8 @@ def _message(project: Project) -> pb.Project:
         requests_per_second=limit.rate,
         burst=limit.burst,
         etag=_etag(project),
+        content_retention=[
+            pb.ContentRetention(channel=f"CHANNEL_{channel.name}", days=days)
+            for channel, days in sorted(project.content_days.items())
+        ],
     )

@@ -6,9 +6,9 @@ import click
 
 from clarion.admin.v1 import project_pb2 as pb
 
-from .common import json_option
+from .common import CHANNEL, json_option
 from .limits import in_words, limit_options, new_limit
-from .messages import in_lines, limit_of, moment, show_list, show_one
+from .messages import enum_name, in_lines, limit_of, moment, show_list, show_one, word
 from .remote import Admin, admin_options
 
 __all__ = ["projects"]
@@ -16,7 +16,7 @@ __all__ = ["projects"]
 
 @click.group()
 def projects() -> None:
-    """List and create projects; set rate limits and time zones."""
+    """List and create projects; set rate limits, time zones and retention times."""
 
 
 @projects.command(name="list")
@@ -39,7 +39,7 @@ def _row(one: pb.Project) -> dict[str, object]:
 def show(*, admin: Admin, name: str, as_json: bool) -> None:
     """Show project NAME."""
     project = admin.call("projects", "GetProject", pb.GetProjectRequest(project=name)).project
-    facts = {**_row(project), "CREATED": moment(project.create_time)}
+    facts = {**_row(project), "CONTENT": _kept(project), "CREATED": moment(project.create_time)}
     show_one(project, in_lines(facts), as_json=as_json)
 
 
@@ -91,3 +91,42 @@ def set_timezone(*, admin: Admin, name: str, zone: str, as_json: bool) -> None:
     request.update_mask.paths.append("timezone")
     project = admin.call("projects", "UpdateProject", request).project
     show_one(project, f"time zone of project {project.project}: {project.timezone}", as_json=as_json)
+
+
+@projects.command(name="retention")
+@click.argument("name")
+@click.option(
+    "--content-days",
+    "content_days",
+    type=(CHANNEL, click.IntRange(1, 3650)),
+    metavar="CHANNEL DAYS",
+    multiple=True,
+    help="Keep the content of this channel's triggers for DAYS; can be repeated.",
+)
+@click.option("--default", is_flag=True, help="Reset all channels to the time of the configuration.")
+@json_option
+@admin_options
+def set_retention(
+    *, admin: Admin, name: str, content_days: tuple[tuple[str, int], ...], default: bool, as_json: bool
+) -> None:
+    """Set how long project NAME keeps the content of triggers.
+
+    Content is the recipient, the event and the user data. Channels that are not named are reset to the
+    configuration's [retention] content. A shorter time takes effect after a day, so that you can correct a
+    mistake.
+    """
+    if bool(content_days) is default:
+        raise click.UsageError("give --content-days or --default")
+    times = [
+        pb.ContentRetention(channel=enum_name("CHANNEL_", channel), days=days)
+        for channel, days in content_days
+    ]
+    request = pb.UpdateProjectRequest(project=name, content_retention=times)
+    request.update_mask.paths.append("content_retention")
+    project = admin.call("projects", "UpdateProject", request).project
+    show_one(project, f"content of project {project.project}: {_kept(project)}", as_json=as_json)
+
+
+def _kept(project: pb.Project) -> str:
+    times = [f"{word(one, 'channel')} {one.days} days" for one in project.content_retention]
+    return ", ".join(times) or "default"

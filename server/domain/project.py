@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from .campaign import Channel
 from .limit import NO_OWN_LIMIT, OwnLimit
 
 __all__ = ["Project", "name_problem"]
@@ -24,6 +26,8 @@ class Project:
     limit: OwnLimit = NO_OWN_LIMIT
     timezone: str = "UTC"
     """The IANA time zone of users whose own time zone is unknown."""
+    content_days: Mapping[Channel, int] = field(default_factory=dict)
+    """How many days the content of triggers is kept, for channels that do not have the default."""
 
 
 def name_problem(name: str) -> str | None:

@@ -20,6 +20,7 @@ WITHOUT_A_COMMAND = {
     "PreviewCampaign": "campaigns preview renders on its own, also from a file",
     "GetAdminKey": "operators list",
     "GetSession": "operators sessions list",
+    "ListConfiguredProviders": "providers; the portal's form of campaigns offers them",
     "GetCaller": "the portal shows who is signed in",
     "CreateSession": "sign-in to the portal",
     "GetSignIn": "sign-in to the portal",

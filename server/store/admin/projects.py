@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 
 import asyncpg
 
+from ...domain.campaign import Channel
 from ...domain.limit import OwnLimit
 from ...domain.project import Project, name_problem
 from ...domain.wording import quoted
@@ -82,11 +84,16 @@ async def create_project(connection: Connection, name: str, timezone: str) -> Pr
 
 
 async def update_project(connection: Connection, project: Project) -> Project:
-    """Store the limit and the time zone of an existing project, and return it."""
+    """Store the values of an existing project, and return it."""
     limit = project.limit
-    row = await connection.fetchrow(
-        *_SQL["update"](id=project.id, rate=limit.rate, burst=limit.burst, timezone=project.timezone)
+    statement = _SQL["update"](
+        id=project.id,
+        rate=limit.rate,
+        burst=limit.burst,
+        timezone=project.timezone,
+        content_days=json.dumps(project.content_days),
     )
+    row = await connection.fetchrow(*statement)
     assert row is not None  # noqa: S101 - projects are never deleted
     return _project(row)
 
@@ -98,4 +105,5 @@ def _project(row: asyncpg.Record) -> Project:
         created_at=row["created_at"],
         limit=OwnLimit(row["rate"], row["burst"]),
         timezone=row["timezone"],
+        content_days={Channel(channel): days for channel, days in json.loads(row["content_days"]).items()},
     )

@@ -1,5 +1,5 @@
 -- fragment: project_columns
-id, name, created_at, rate, burst, timezone
+id, name, created_at, rate, burst, timezone, content_days::text
 
 -- name: create
 INSERT INTO project (name) VALUES (:name) ON CONFLICT (name) DO NOTHING
@@ -38,6 +38,13 @@ RETURNING
     -- include: project_columns
 
 -- name: update
-UPDATE project SET rate = :rate, burst = :burst, timezone = :timezone WHERE id = :id
+-- A change of times is held back for a day where it shortens them; see days_of_content.
+UPDATE project SET rate = :rate, burst = :burst, timezone = :timezone, content_days = :content_days::text::jsonb,
+    content_days_before = CASE
+        WHEN content_days = :content_days::text::jsonb OR content_days_changed_at > now() - interval '1 day'
+        THEN content_days_before ELSE content_days END,
+    content_days_changed_at = CASE
+        WHEN content_days = :content_days::text::jsonb THEN content_days_changed_at ELSE now() END
+WHERE id = :id
 RETURNING
     -- include: project_columns

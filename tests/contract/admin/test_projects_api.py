@@ -136,3 +136,37 @@ async def test_grants_do_not_reveal_other_projects(admin: Operator, demo_admin: 
         found.append((answer.status_code, answer.text.replace(name, "NAME")))
     assert found[0] == found[1]
     assert found[0][0] == 422
+
+
+async def test_content_is_kept_as_long_as_the_project_says(admin: Operator, pool: Pool) -> None:
+    name = a_name()
+    await admin.call("POST", "/projects", {"project": name})
+    times = [{"channel": "push", "days": 60}, {"channel": "email", "days": 7}]
+    changed = await admin.call("PATCH", f"/projects/{name}", {"content_retention": times})
+    assert changed.json()["project"]["content_retention"] == times[::-1]
+    row = await pool.fetchrow("SELECT * FROM project WHERE name = $1", name)
+    assert row is not None
+    assert (json.loads(row["content_days"]), row["content_days_before"]) == ({"email": 7, "push": 60}, "{}")
+    kept = await pool.fetchval(
+        "SELECT days_of_content(project, 'email', 30) FROM project WHERE name = $1", name
+    )
+    assert kept == 30  # for a day
+    after = await pool.fetchval(
+        "SELECT after FROM audit_event WHERE resource = $1 ORDER BY id DESC LIMIT 1", f"project/{name}"
+    )
+    assert json.loads(after)["content_retention"] == {"email": 7, "push": 60}
+    reset = await admin.call("PATCH", f"/projects/{name}", {"update_mask": "content_retention"})
+    assert "content_retention" not in reset.json()["project"]
+
+
+async def test_wrong_times_for_content_are_named(admin: Operator) -> None:
+    for times, field in (
+        ([{"channel": "email", "days": 0}], "content_retention[0].days"),
+        ([{"channel": "email", "days": 3651}], "content_retention[0].days"),
+        ([{"days": 3}], "content_retention[0].channel"),
+        ([{"channel": "email", "days": 3}, {"channel": "email", "days": 4}], "content_retention[1].channel"),
+    ):
+        refused = await admin.call("PATCH", "/projects/demo", {"content_retention": times})
+        assert refused.status_code == 422, refused.text
+        [violation] = refused.json()["details"][1]["field_violations"]
+        assert violation["field"] == field

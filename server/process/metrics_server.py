@@ -147,9 +147,8 @@ class _Server:
     def _answer(self, request: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         status, body = http.HTTPStatus.NOT_FOUND, f"The metrics are at {_PATH}.\n".encode()
         if request["PATH_INFO"] == _PATH:
-            status, body = http.HTTPStatus.OK, generate_latest(REGISTRY)
-            if self._more:
-                body += self._more()
+            more = self._more() if self._more else b""  # first, because it may set metrics
+            status, body = http.HTTPStatus.OK, generate_latest(REGISTRY) + more
         headers = [("Content-Type", CONTENT_TYPE_PLAIN_0_0_4), ("Content-Length", str(len(body)))]
         start(f"{status.value} {status.phrase}", headers)
         return [body]

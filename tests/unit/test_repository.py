@@ -42,7 +42,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server.store.admin",
         "server.store.queue",
         "server.store.records",
-        "server.store.schema",
         "server.store.statistics",
         "server.templates",
     },

@@ -21,6 +21,7 @@ _UNIX = "unix:"
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - listens on all; called on one
 _ABSENT = (errno.ECONNREFUSED, errno.ENOENT)
 _SERVER_ERROR = 500
+_READY = "clarion.v1.TriggerService"
 
 Check = Callable[[str], Awaitable[str]]
 
@@ -106,7 +107,7 @@ def _host_and_port(listen: str) -> tuple[str, int]:
 
 
 async def _serving(listen: str) -> str:
-    """Call a server's standard health check (`grpc.health.v1`)."""
+    """Call a server's standard health check (`grpc.health.v1`), by the service that needs its database."""
     import grpc  # noqa: PLC0415 - slow to import; see server/cli.py
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
@@ -116,7 +117,7 @@ async def _serving(listen: str) -> str:
     async with grpc.aio.insecure_channel(listen) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs declare no methods
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=_READY), timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             return f"health check failed with {error.code().name}"
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -238,6 +238,14 @@ async def test_migration_hook_needs_only_what_exists(ship: Path) -> None:
     assert "configMap" not in json.dumps(job)
 
 
+async def test_autoscalers_use_a_metric_that_exists(ship: Path) -> None:
+    for mode in ("hpa", "keda"):
+        found = await manifests(ship, {**SECRET, "dispatcher": {"autoscaling": {"mode": mode}}})
+        assert "clarion_oldest_due_seconds" in json.dumps(found)
+        assert "replicas" not in of_kind(found, "Deployment")["dispatcher"]["spec"]
+    assert "`clarion_oldest_due_seconds`" in (ROOT / "docs/reference/metrics.md").read_text()
+
+
 async def test_chart_has_the_version_of_the_product() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import os
 import resource
+import time
 import uuid
 from pathlib import Path
 
@@ -49,6 +51,19 @@ async def test_text_and_push_become_json(tmp_path: Path) -> None:
     assert text == {"trigger_id": str(ID), "sender": "+15550000000", "to": "+15551234567", "body": "Grüße 🎉"}
     assert (push["device_token"], push["title"], push["body"]) == ("device-1", "Grüße", "Hallo")
     assert push["data"] == {"campaign_id": "5"}
+
+
+async def test_old_files_are_deleted(tmp_path: Path) -> None:
+    provider = sandbox(tmp_path, keep=3600)
+    old, new, other = (tmp_path / "outbox" / "email" / f"{name}.eml" for name in ("old", "new", "folder"))
+    other.mkdir(parents=True)
+    for path, age in ((old, 3700), (new, 3500)):
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - age,) * 2)
+    os.utime(other, (0, 0))
+    await provider.send(EMAIL)
+    await provider.aclose()
+    assert sorted(path.name for path in other.parent.iterdir()) == sorted([f"{ID}.eml", new.name, other.name])
 
 
 async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:

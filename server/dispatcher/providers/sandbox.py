@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +19,7 @@ from .base import SendingPolicy
 
 __all__ = ["SandboxProvider", "SandboxSettings"]
 
+_CLEANING_INTERVAL = 3_600.0  # seconds
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -24,25 +29,44 @@ class SandboxSettings(SendingPolicy, frozen=True, kw_only=True):
     outbox: Annotated[str, msgspec.Meta(min_length=1)] = "outbox"
     """The folder for the messages. A relative path is relative to the data folder."""
     concurrency: Count = 64
+    keep: Annotated[float, msgspec.Meta(ge=60, le=315_360_000)] = 2_592_000.0
+    """How long files are kept, in seconds. They contain addresses, like the content of triggers."""
 
 
 class SandboxProvider:
     """Writes each message to a file named after its trigger, so a duplicate replaces the first file.
 
     Files are written in the event loop, because passing a few kilobytes to a thread would cost more.
+
+    Args:
+        name: The provider's name.
+        settings: Its settings.
+        data_dir: The data folder.
+        clock: Returns monotonic seconds.
     """
 
     channels = frozenset(Channel)
     timeout = 5.0
 
-    def __init__(self, name: str, settings: SandboxSettings, data_dir: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: SandboxSettings,
+        data_dir: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.policy = settings
         self.concurrency = settings.concurrency
         self.outbox = data_dir / settings.outbox
+        self._keep = settings.keep
+        self._clock = clock
+        self._cleaning_at = clock()
+        self._cleaning: asyncio.Task[None] | None = None
 
     async def send(self, message: Message) -> str:
         """Write the message to `CHANNEL/TRIGGER_ID.SUFFIX` in the outbox, such as `text/….json`."""
+        self._clean_if_due()
         suffix, content = message.to_file()
         path = self.outbox / message.channel / f"{message.trigger_id}{suffix}"
         try:
@@ -57,7 +81,27 @@ class SandboxProvider:
         return path.name
 
     async def aclose(self) -> None:
-        """Do nothing: there are no connections."""
+        """Wait until old files are deleted."""
+        if self._cleaning:
+            await self._cleaning
+
+    def _clean_if_due(self) -> None:
+        """Delete old files once an hour, while messages are sent."""
+        if self._clock() >= self._cleaning_at:
+            self._cleaning_at = self._clock() + _CLEANING_INTERVAL
+            self._cleaning = asyncio.create_task(
+                asyncio.to_thread(_delete_old, self.outbox, time.time() - self._keep)
+            )
+
+
+def _delete_old(outbox: Path, before: float) -> None:
+    """Delete the files that were last written before a time, in seconds since the epoch."""
+    for channel in Channel:
+        with suppress(OSError), os.scandir(outbox / channel) as entries:  # the folder may not exist yet
+            for entry in entries:
+                with suppress(OSError):  # another dispatcher deletes files, too
+                    if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before:
+                        os.unlink(entry.path)
 
 
 def _make_folder(folder: Path) -> None:

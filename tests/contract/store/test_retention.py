@@ -203,3 +203,33 @@ async def test_only_old_audit_events_are_deleted(pool: Pool) -> None:
     assert await pool.fetchval("SELECT count(*) FROM audit_event") == before + 1
     with pytest.raises(Exception, match="cannot be changed or deleted"):
         await pool.execute("DELETE FROM audit_event")
+
+
+BOUNDS = {
+    "trigger, attempt": "[retention] record, by partition; content by [retention] content",
+    "dead_letter, cancellation": "[retention] record",
+    "queue, content_due": "triggers that are not sent yet, at most as many as their callers' limits allow",
+    "idempotency": "[server] idempotency_ttl",
+    "webhook_message, webhook_attempt, webhook_queue": "[webhooks] keep",
+    "audit_event": "[retention] audit",
+    "bulk_operation": "30 days after its end",
+    "statistic": "3 days by minute, 400 days by hour",
+    "provider_result": "an hour, and a number for each provider",
+    "operator_session": "an hour after its end; 20 for each person",
+    "server_process": "a minute after it was last seen",
+    "suppression": "one for each recipient, until an operator deletes it",
+    "project, api_key, key_use, admin_key, webhook": "what operators created, until they delete it",
+    "campaign, campaign_version, campaign_draft": "what operators created, until they delete it",
+    "content_removal": "one for each time that a project keeps content",
+    "catalog_version, statistic_position, schema_compatibility, alembic_version": "one row",
+}
+"""Why each table does not grow without bound; docs/reference/delivery.md has it for users."""
+
+
+async def test_every_table_has_a_bound(pool: Pool) -> None:
+    rows = await pool.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relnamespace = 'public'::regnamespace"
+    )
+    bounded = [name for names in BOUNDS for name in names.split(", ")]
+    assert sorted(row["relname"] for row in rows) == sorted(bounded)

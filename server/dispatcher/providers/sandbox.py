@@ -101,7 +101,7 @@ def _delete_old(outbox: Path, before: float) -> None:
             for entry in entries:
                 with suppress(OSError):  # another dispatcher deletes files, too
                     if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before:
-                        os.unlink(entry.path)
+                        Path(entry.path).unlink()
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def test_prometheus_scrapes_every_process() -> None:
             expected.add(f"{name}:{own.rpartition(':')[2]}")
     assert targets == expected
     assert len(targets) == 6
+
+
+def test_default_image_is_that_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {one["image"] for one in OURS.values()} == {f"${{CLARION_IMAGE:-clarion:{project['version']}}}"}
 
 
 def test_mounted_files_exist() -> None:

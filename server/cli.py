@@ -36,6 +36,7 @@ GROUPS = (
     "keys",
     "operations",
     "operators",
+    "people",
     "projects",
     "providers",
     "statistics",

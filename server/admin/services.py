@@ -23,6 +23,8 @@ from clarion.admin.v1 import (
     operation_pb2_grpc,
     operator_pb2,
     operator_pb2_grpc,
+    person_pb2,
+    person_pb2_grpc,
     project_pb2,
     project_pb2_grpc,
     provider_pb2,
@@ -44,6 +46,7 @@ from .campaigns import CampaignServicer
 from .deliveries import DeliveryServicer
 from .oidc.sign_in import SignIn
 from .operations import OperationServicer
+from .people import PersonServicer
 from .projects import ProjectServicer
 from .providers import ProviderServicer
 from .sessions import SessionServicer
@@ -140,6 +143,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: SuppressionServicer(backend.pool),
         suppression_pb2_grpc.add_SuppressionServiceServicer_to_server,
         suppression_pb2_grpc.SuppressionServiceStub,
+    ),
+    "people": Service(
+        person_pb2.DESCRIPTOR.services_by_name["PersonService"],
+        lambda backend: PersonServicer(backend.pool),
+        person_pb2_grpc.add_PersonServiceServicer_to_server,
+        person_pb2_grpc.PersonServiceStub,
     ),
     "webhooks": Service(
         webhook_pb2.DESCRIPTOR.services_by_name["WebhookService"],

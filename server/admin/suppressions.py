@@ -24,7 +24,7 @@ from .moments import moment_in
 from .paging import page_start, page_token
 from .recipients import as_stored, channel_named, channel_of
 
-__all__ = ["SuppressionServicer"]
+__all__ = ["SuppressionServicer", "suppression_message"]
 
 _DEFAULT_PAGE = 100
 _MAX_COUNTS = 1000
@@ -59,7 +59,7 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
             page = await store.list_suppressions(self._pool, wanted, size, start)
         end = page.end
         return pb.ListSuppressionsResponse(
-            suppressions=map(_message, page.rows),
+            suppressions=map(suppression_message, page.rows),
             next_page_token=page_token(request, end) if end else "",
             searched_back_to=timestamp(end.created_at) if end else None,
         )
@@ -201,7 +201,8 @@ def _recipients(request: pb.AddSuppressionsRequest) -> tuple[Channel, list[str]]
     return channel, stored
 
 
-def _message(one: store.Suppression) -> pb.Suppression:
+def suppression_message(one: store.Suppression) -> pb.Suppression:
+    """Return a suppression as the API shows it."""
     return pb.Suppression(
         project=one.project,
         channel=f"CHANNEL_{one.channel.name}",

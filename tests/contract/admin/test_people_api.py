@@ -1,0 +1,91 @@
+"""PersonService over REST and the command line: what a project has about a person."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import httpx
+
+from server.store.pool import Pool
+from tests.contract.admin.conftest import Operator
+from tests.kit.admin import reason_of
+from tests.kit.stack import Stack
+from tests.kit.triggers import delivery_in_state, post, trigger_id
+
+
+def a_person() -> tuple[str, str]:
+    return f"person-{uuid.uuid4()}", f"{uuid.uuid4()}@person.example"
+
+
+async def deliver(rest: httpx.AsyncClient, external_id: str, address: str) -> str:
+    user = {"external_id": external_id, "email": address, "data": {"name": "Ada"}, "locale": "de"}
+    sent = trigger_id(await post(rest, user=user, event={"order": 7}))
+    await delivery_in_state(rest, sent)
+    return sent
+
+
+async def export(caller: Operator, **named: object) -> httpx.Response:
+    return await caller.call("POST", "/people:export", {"project": "demo", **named})
+
+
+async def test_an_export_has_everything_about_a_person(
+    admin: Operator, http: httpx.AsyncClient, stack: Stack, pool: Pool
+) -> None:
+    http.headers.update(stack.headers())
+    external_id, address = a_person()
+    first = await deliver(http, external_id, address)
+    second = await deliver(http, external_id, f"other-{address}")
+    third = await deliver(http, f"other-{external_id}", address)
+    await deliver(http, *a_person())
+    suppressed = {"project": "demo", "channel": "email", "addresses": [address], "reason": "by phone"}
+    await admin.call("POST", "/suppressions:add", suppressed)
+    found = (await export(admin, external_id=external_id)).json()
+    assert [one["delivery"]["trigger_id"] for one in found["deliveries"]] == [first, second]
+    one = found["deliveries"][0]
+    assert (one["address"], one["locale"], json.loads(one["event"])) == (address, "de", {"order": 7})
+    assert json.loads(one["user_data"]) == {"name": "Ada"}
+    assert [attempt["outcome"] for attempt in one["delivery"]["attempts"]] == ["delivered"]
+    assert [one["address"] for one in found["suppressions"]] == [address]
+    by_address = (await export(admin, address=address)).json()["deliveries"]
+    assert [one["delivery"]["trigger_id"] for one in by_address] == [first, third]
+    words = ("people", "export", "--project", "demo", "--external-id", external_id, "--address", address)
+    code, out, err = await stack.run(*words, "--target", stack.url, CLARION_ADMIN_KEY=admin.secret)
+    assert code == 0, err
+    both = json.loads(out)
+    assert [one["delivery"]["trigger_id"] for one in both["deliveries"]] == [first, second, third]
+    assert len(both["suppressions"]) == 1
+    logged = await pool.fetch("SELECT after FROM audit_event WHERE action = 'person.export'")
+    assert len(logged) >= 3
+    assert all(set(json.loads(row["after"])) == {"named_by"} for row in logged)
+
+
+async def test_pages_of_an_export_have_each_delivery_once(
+    admin: Operator, http: httpx.AsyncClient, stack: Stack
+) -> None:
+    http.headers.update(stack.headers())
+    external_id, address = a_person()
+    sent = [await deliver(http, external_id, address) for _ in range(3)]
+    found: list[str] = []
+    token = ""
+    while True:
+        page = (await export(admin, external_id=external_id, page_size=2, page_token=token)).json()
+        found += [one["delivery"]["trigger_id"] for one in page["deliveries"]]
+        token = page.get("next_page_token", "")
+        if not token:
+            break
+    assert found == sent
+
+
+async def test_only_admins_of_the_project_export_people(
+    admin: Operator, viewer: Operator, demo_admin: Operator
+) -> None:
+    external_id, _ = a_person()
+    refused = await export(viewer, external_id=external_id)
+    assert (refused.status_code, reason_of(refused)) == (403, "ROLE_MISSING")
+    other = f"project-{uuid.uuid4()}"
+    await admin.call("POST", "/projects", {"project": other})
+    hidden = await export(demo_admin, external_id=external_id, project=other)
+    assert (hidden.status_code, reason_of(hidden)) == (404, "RESOURCE_NOT_FOUND")
+    unnamed = await export(admin)
+    assert (unnamed.status_code, reason_of(unnamed)) == (422, "INVALID_REQUEST")

@@ -40,6 +40,7 @@ GROUPS = (
     "projects",
     "providers",
     "statistics",
+    "status",
     "suppressions",
     "trigger",
     "webhooks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -33,6 +34,8 @@ from clarion.admin.v1 import (
     statistics_pb2_grpc,
     suppression_pb2,
     suppression_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
     webhook_pb2,
     webhook_pb2_grpc,
 )
@@ -52,6 +55,7 @@ from .providers import ProviderServicer
 from .sessions import SessionServicer
 from .statistics import StatisticsServicer
 from .suppressions import SuppressionServicer
+from .system import SystemServicer
 from .webhooks import WebhookServicer
 
 __all__ = ["DESCRIPTORS", "SERVICES", "Backend", "Service"]
@@ -65,11 +69,13 @@ class Backend:
         pool: The database.
         url_problems: Returns every problem of a webhook's URL.
         sign_in: Identifies people by OpenID Connect.
+        data_folder: The data folder.
     """
 
     pool: Pool
     url_problems: Callable[[str], Awaitable[list[str]]]
     sign_in: SignIn
+    data_folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,12 @@ SERVICES: Mapping[str, Service] = {
         lambda backend: ProviderServicer(backend.pool),
         provider_pb2_grpc.add_ProviderServiceServicer_to_server,
         provider_pb2_grpc.ProviderServiceStub,
+    ),
+    "system": Service(
+        system_pb2.DESCRIPTOR.services_by_name["SystemService"],
+        lambda backend: SystemServicer(backend.pool, backend.data_folder),
+        system_pb2_grpc.add_SystemServiceServicer_to_server,
+        system_pb2_grpc.SystemServiceStub,
     ),
     "audit": Service(
         audit_pb2.DESCRIPTOR.services_by_name["AuditService"],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import uuid
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 
 import msgspec
 import structlog
@@ -20,6 +22,8 @@ __all__ = ["Presence"]
 log = structlog.get_logger(__name__)
 
 _INTERVAL = 2.0  # seconds
+_VERSION = version("clarion")
+_HOST = socket.gethostname()
 _SQL = load("presence.sql")
 
 
@@ -67,7 +71,9 @@ class Presence:
             if self._left:
                 return
             providers = msgspec.json.encode(self._status()).decode() if self._status else None
-            statement = _SQL["beat"](id=self._id, role=self._role, providers=providers)
+            statement = _SQL["beat"](
+                id=self._id, role=self._role, providers=providers, version=_VERSION, host=_HOST
+            )
             count: int = await self._pool.fetchval(*statement, timeout=self._interval)
         shared_by = max(count, self._count)
         if count != self._count:

@@ -25,7 +25,7 @@ _STARTING = Actor(ActorKind.COMMAND_LINE, "oidc.allow", COMMAND_LINE)
 
 def build_backend(settings: Settings, pool: Pool) -> Backend:
     """Return what the services of the admin API work with."""
-    return Backend(pool, partial(url_problems, settings), SignIn(settings.oidc))
+    return Backend(pool, partial(url_problems, settings), SignIn(settings.oidc), settings.data_dir)
 
 
 async def end_lost_sessions(backend: Backend) -> None:

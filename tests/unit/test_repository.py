@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "server.store.admin",
         "server.store.queue",
         "server.store.records",
+        "server.store.schema",
         "server.store.statistics",
         "server.templates",
     },

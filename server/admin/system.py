@@ -1,0 +1,132 @@
+"""SystemService: the state of Clarion itself."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from clarion.admin.v1 import system_pb2 as pb
+from clarion.admin.v1 import system_pb2_grpc
+
+from ..api.proto_messages import timestamp
+from ..domain.system_status import Disk, SystemStatus, problems_of
+from ..intake.rules import require_valid
+from ..store.pool import Pool, reached
+from ..store.records.system_status import system_status
+from ..store.schema.migrate import missing_indexes, schema_of
+from ..store.schema.version import HEAD
+from .call import AdminCall
+
+__all__ = ["SystemServicer"]
+
+
+class SystemServicer(system_pb2_grpc.SystemServiceServicer):
+    """Returns the state of Clarion.
+
+    Args:
+        pool: The database.
+        data_folder: The data folder, whose disk is reported if it exists.
+    """
+
+    def __init__(self, pool: Pool, data_folder: Path) -> None:
+        self._pool = pool
+        self._data_folder = data_folder
+
+    async def GetSystemStatus(  # noqa: N802 - gRPC's name
+        self, request: pb.GetSystemStatusRequest, call: AdminCall
+    ) -> pb.GetSystemStatusResponse:
+        """Return the state."""
+        require_valid(request)
+        call.require()
+        schema = await schema_of(self._pool)
+        missing = await missing_indexes(self._pool)
+        async with reached():
+            found = await system_status(
+                self._pool,
+                schema=(schema.number, HEAD),
+                missing_indexes=missing,
+                disk=_disk(self._data_folder),
+            )
+        return pb.GetSystemStatusResponse(system=_message(found))
+
+
+def _disk(folder: Path) -> Disk | None:
+    with contextlib.suppress(OSError):
+        usage = shutil.disk_usage(folder)
+        return Disk(usage.total, usage.free)
+    return None
+
+
+def _message(status: SystemStatus) -> pb.SystemStatus:
+    return pb.SystemStatus(
+        status_time=timestamp(status.now),
+        problems=[
+            pb.SystemProblem(description=one.text, action=one.action, runbook=one.runbook)
+            for one in problems_of(status)
+        ],
+        processes=[
+            pb.SystemProcess(
+                process_id=one.id,
+                process_role=one.role,
+                version=one.version,
+                host=one.host,
+                last_seen_time=timestamp(one.seen_at),
+            )
+            for one in status.processes
+        ],
+        schema=status.schema_version,
+        needed_schema=status.schema_needed,
+        missing_indexes=status.missing_indexes,
+        queues=_queues(status),
+        system_providers=_providers(status),
+        dead_letter_count=status.dead_letters,
+        recent_dead_letter_count=status.dead_letters_last_hour,
+        dead_letter_errors=[
+            pb.SystemDeadLetters(error=one.error, dead_letters=one.count, last_time=timestamp(one.last_at))
+            for one in status.dead_letter_errors
+        ],
+        database=_database(status),
+        disk=pb.SystemDisk(total_bytes=status.disk.size, free_bytes=status.disk.free)
+        if status.disk
+        else None,
+    )
+
+
+def _queues(status: SystemStatus) -> list[pb.SystemQueue]:
+    return [
+        pb.SystemQueue(
+            queue_channel=one.channel,
+            due=one.due,
+            later=one.later,
+            sending=one.sending,
+            oldest_due_seconds=one.oldest_due,
+            waits_for=one.why,
+        )
+        for one in status.channels
+    ]
+
+
+def _providers(status: SystemStatus) -> list[pb.SystemProvider]:
+    return [
+        pb.SystemProvider(
+            provider=one.name,
+            dispatcher_count=one.dispatchers,
+            breaker_open=one.breaker_open,
+            last_error=one.error,
+            suppression_paused=one.suppression_paused,
+        )
+        for one in status.providers
+    ]
+
+
+def _database(status: SystemStatus) -> pb.SystemDatabase:
+    found = status.database
+    return pb.SystemDatabase(
+        size_bytes=found.size,
+        connections=found.connections,
+        max_connections=found.max_connections,
+        oldest_transaction_seconds=found.oldest_transaction,
+        replicas=status.replication.replicas,
+        synchronous=status.replication.is_synchronous,
+    )

@@ -201,7 +201,7 @@ def _of_providers(status: SystemStatus) -> Iterator[Problem]:
             )
         if one.suppression_paused:
             yield Problem(
-                f"{one.name} refuses so many recipients that none is suppressed",
+                f"{one.name} refuses too many recipients, so none is suppressed",
                 "run `clarion deliveries errors` and read the provider's replies",
                 "ClarionSuppressionPaused",
             )

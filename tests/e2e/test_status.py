@@ -101,7 +101,7 @@ async def test_watch_shows_it_again(stack: Stack) -> None:
 
 
 async def test_without_a_database_or_gateway_the_code_is_2(stack: Stack, admin_key: str) -> None:
-    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    nowhere = "postgresql://absent@127.0.0.1:1/none"
     code, out, err = await stack.run("status", CLARION_DATABASE_URL=nowhere)
     assert (code, out) == (2, "")
     assert err.startswith("clarion: the state cannot be read: ")

@@ -78,7 +78,7 @@ def test_a_system_that_is_well_has_no_problems() -> None:
         ),
         (
             replace(WELL, providers=[replace(SMTP, suppression_paused=True)]),
-            "smtp refuses so many recipients that none is suppressed",
+            "smtp refuses too many recipients, so none is suppressed",
             "ClarionSuppressionPaused",
         ),
         (

@@ -17,7 +17,7 @@ _UNHEALTHY = 1
 @click.argument("process", type=click.Choice(list(PROCESSES)), required=False)
 @click.pass_context
 def health(context: click.Context, *, process: str | None) -> None:
-    """Check the processes that run on this machine, for health checks of containers.
+    """Check the processes of this machine, for containers.
 
     Exit with 0 if every one that listens at its address in the settings is ready, and with 1 otherwise.
     With a PROCESS, check only that one, and require that it listens.

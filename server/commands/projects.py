@@ -16,7 +16,7 @@ __all__ = ["projects"]
 
 @click.group()
 def projects() -> None:
-    """List and create projects; set rate limits, time zones and retention times."""
+    """List, create, show and change projects."""
 
 
 @projects.command(name="list")

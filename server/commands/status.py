@@ -33,7 +33,7 @@ _KIB = 1024
 @json_option
 @admin_options
 def status(*, admin: Admin, watch: float | None, as_json: bool) -> None:
-    """Show whether Clarion is well and, if not, what is wrong and what to do.
+    """Show whether all is well, or what is wrong and what to do.
 
     The exit code is 0 if all is well, 1 if something is wrong, and 2 if the state cannot be read.
     """

@@ -26,6 +26,8 @@ _PAGE_SECONDS = histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _ENVOY = gauge("clarion_gateway_envoy_up", "Whether Envoy's metrics could be read (1) or not (0).")
+_ENVOY_SECONDS = 5.0
+"""How long Envoy may take to return its metrics: half of Prometheus's own limit, by default."""
 _LIVE = "/live/"
 """Paths of live tails begin so; they last as long as their reader wants."""
 
@@ -69,8 +71,8 @@ async def run_gateway(
 def _of_envoy(settings: gateway.GatewaySettings) -> bytes:
     """Return Envoy's metrics, or nothing if it does not answer. Each scrape has its own thread."""
     try:
-        text = asyncio.run(gateway.envoy_metrics(settings))
-    except gateway.GatewayError:
+        text = asyncio.run(asyncio.wait_for(gateway.envoy_metrics(settings), _ENVOY_SECONDS))
+    except (gateway.GatewayError, TimeoutError):
         _ENVOY.set(0)
         return b""
     _ENVOY.set(1)

@@ -28,11 +28,11 @@ SECONDS = 120.0
 
 @contextlib.asynccontextmanager
 async def prometheus(folder: Path, targets: list[str]) -> AsyncIterator[str]:
-    """Run Prometheus with the rules, whose waits are a second; yield its URL."""
+    """Run Prometheus with the rules, whose waits are a second; return its URL."""
     rules = re.sub(r"for: \d+[mh]", "for: 1s", (FOLDER / "alerts.yml").read_text())
     (folder / "alerts.yml").write_text(rules)
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
+    config["global"] = {"scrape_interval": "7s", "evaluation_interval": "1s", "scrape_timeout": "7s"}
     config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     listen = f"127.0.0.1:{free_port()}"

@@ -87,6 +87,7 @@ operators sessions end $session_id
 audit list --project $project
 audit export --project $project
 providers
+status
 statistics --project $project
 """
 REFUSED: dict[tuple[str, ...], str] = {("operations", "stop"): "The operation has ended"}

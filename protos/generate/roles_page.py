@@ -25,7 +25,7 @@ one project. Each role includes those before it:
 | `viewer` | to read everything except secrets and the messages of deliveries |
 | `operator` | also to read messages, to retry and cancel deliveries, and to change suppressions |
 | `author` | also to change campaigns |
-| `admin` | also to manage keys, webhooks, projects and operators, and to export the data of a person |
+| `admin` | also to manage keys, webhooks, projects and operators, and to export and erase people |
 
 If the caller has no role for a project, calls get 404 `RESOURCE_NOT_FOUND`, as if the project did not exist.
 If the caller has a role for it, but not the one that the call needs, the call gets 403 `ROLE_MISSING`.

@@ -1,8 +1,9 @@
-"""PersonService: what a project has about a person."""
+"""PersonService: exports and erases what a project has about a person."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from clarion.admin.v1 import person_pb2 as pb
@@ -25,7 +26,10 @@ __all__ = ["PersonServicer"]
 _PAGE = 20
 """Deliveries with their content, of at most 130 KB each: gRPC clients accept 4 MiB."""
 _BEGINNING = uuid.UUID(int=0)
+_CHANGES = ("deliveries", "webhook_messages", "audit_events", "operations")
+"""The counts of what a step has changed. One that only waits is not recorded."""
 _NO_PERSON = Violation("", "needs external_id, address or both", "REQUIRED")
+_ERASED = Violation("external_id", f"must not be {store.ERASED}, which erased people have", "UNKNOWN_VALUE")
 
 
 class PersonServicer(person_pb2_grpc.PersonServiceServicer):
@@ -64,16 +68,42 @@ class PersonServicer(person_pb2_grpc.PersonServiceServicer):
             next_page_token=token,
         )
 
+    async def ErasePerson(  # noqa: N802 - gRPC's name
+        self, request: pb.ErasePersonRequest, call: AdminCall
+    ) -> pb.ErasePersonResponse:
+        """Erase up to a thousand deliveries of a person, and what else names the person."""
+        require_valid(request)
+        async with changing(self._pool, call) as change:
+            project, person = await _person(change, request)
+            savepoint = change.connection.transaction()
+            await savepoint.start()
+            of_all = call.visible is None
+            erased = asdict(await store.erase_some(change.connection, person, of_all=of_all))
+            if request.dry_run:
+                await savepoint.rollback()
+            else:
+                await savepoint.commit()
+                if erased["done"] or any(erased[name] for name in _CHANGES):
+                    await change.record(
+                        "person.erase",
+                        f"project/{project.name}",
+                        project_id=project.id,
+                        after={"named_by": _named_by(request), **erased},
+                    )
+        return pb.ErasePersonResponse(**erased)
+
 
 async def _person(change: Change, request: Any) -> tuple[Project, store.PersonFilter]:
     """Return the project and the person that a request names.
 
     Raises:
-        InvalidRequest: It names no person.
+        InvalidRequest: It names no person, or erased ones.
         ProjectNotFound, RoleMissing: The caller may not use the project.
     """
     if not _named_by(request):
         raise InvalidRequest([_NO_PERSON])
+    if request.external_id == store.ERASED:
+        raise InvalidRequest([_ERASED])
     project = await change.call.project(change.connection, request.project)
     given = request.address
     addresses = tuple({given, as_stored(None, given)}) if given else ()

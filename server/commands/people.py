@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import time
 from typing import Any
 
 import click
@@ -9,13 +12,15 @@ import click
 from clarion.admin.v1 import person_pb2 as pb
 
 from ..errors import ConfigError
-from .common import run, show_json, with_options
-from .messages import as_data
+from .common import json_option, run, show_json, with_options
+from .messages import as_data, show_one
 from .remote import Admin, admin_options
 
 __all__ = ["people"]
 
 _SERVICE = "people"
+_COUNTS = ("deliveries", "cancelled", "webhook_messages", "audit_events", "operations")
+_PATIENCE, _POLL = 60.0, 0.5  # seconds to wait for what is in flight, and between two looks
 
 _named = with_options(
     click.option("--project", required=True, help="Name of the project."),
@@ -54,6 +59,66 @@ def export(*, admin: Admin, **named: Any) -> None:
 
     data = as_data(run(work()))
     show_json({name: data[name] for name in ("deliveries", "suppressions")})
+
+
+@people.command()
+@_named
+@click.option("--dry-run", is_flag=True, help="Only count; looks at 1,000 deliveries at most.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
+@admin_options
+def erase(*, admin: Admin, dry_run: bool, yes: bool, as_json: bool, **named: Any) -> None:
+    """Erase what a project has about a person. This cannot be undone.
+
+    Give --external-id, --address or both: deliveries that match either are erased. Waiting messages are
+    cancelled, and those that are being sent are waited for. Only an anonymous record remains, and
+    suppressions of the person's addresses stay in force. An interrupted command can be repeated.
+    """
+    _require_person(named)
+    request = pb.ErasePersonRequest(**named, dry_run=True)
+    if dry_run or (not yes and sys.stdin.isatty()):
+        counted: pb.ErasePersonResponse = admin.call(_SERVICE, "ErasePerson", request)
+        if dry_run:
+            show_one(counted, f"would erase {_what(counted)}", as_json=as_json)
+            return
+        click.confirm(f"erase {_what(counted)}?", abort=True)
+    request.dry_run = False
+    erased = run(_erased(admin, request))
+    show_one(erased, f"erased {_what(erased)}", as_json=as_json)
+    if not erased.done:
+        raise ConfigError(
+            f"not erased yet: {erased.in_flight} messages that are being sent, or operations that are"
+            " running; repeat the command later"
+        )
+
+
+async def _erased(admin: Admin, request: pb.ErasePersonRequest) -> pb.ErasePersonResponse:
+    """Erase in steps until nothing is left, or what is in flight takes too long; return the total."""
+    total = pb.ErasePersonResponse()
+    end = time.monotonic() + _PATIENCE
+    async with admin.opened() as client:
+        while True:
+            step: pb.ErasePersonResponse = await client.call(_SERVICE, "ErasePerson", request)
+            for name in _COUNTS:
+                setattr(total, name, getattr(total, name) + getattr(step, name))
+            total.suppressions = max(total.suppressions, step.suppressions)
+            total.in_flight, total.done = step.in_flight, step.done
+            if step.done or (step.in_flight and time.monotonic() > end):
+                return total
+            if step.in_flight:
+                await asyncio.sleep(_POLL)
+
+
+def _what(found: pb.ErasePersonResponse) -> str:
+    """Return the counts for people."""
+    more = "" if found.done or found.in_flight else " or more"
+    counts = (
+        f"{found.deliveries}{more} deliveries ({found.cancelled} cancelled)",
+        f"{found.webhook_messages} webhook messages",
+        f"{found.audit_events} audit events",
+        f"{found.operations} operations",
+    )
+    return f"{', '.join(counts)}; {found.suppressions} suppressions stay in force"
 
 
 def _require_person(named: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class Role(enum.StrEnum):
     AUTHOR = "author"
     """Also change campaigns."""
     ADMIN = "admin"
-    """Also manage keys, webhooks, projects and operators, and export the data of people."""
+    """Also manage keys, webhooks, projects and operators, and export and erase the data of people."""
 
     @property
     def level(self) -> int:

@@ -135,3 +135,7 @@ LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON
 LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
 LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
 -- include: join_last_attempt
+
+-- fragment: without_content
+-- Assignments that remove the content of a trigger.
+address = '', user_data = '', event = '', traceparent = '', test_content = NULL

@@ -116,9 +116,6 @@ UPDATE content_removal SET after = (SELECT id FROM next ORDER BY id DESC LIMIT 1
 WHERE days = :days AND EXISTS (SELECT FROM next)
 RETURNING 1
 
--- fragment: without_content
-address = '', user_data = '', event = '', traceparent = '', test_content = NULL
-
 -- name: remove_due_content
 WITH due AS MATERIALIZED (
     SELECT trigger_id, EXISTS (SELECT FROM queue WHERE trigger_id = content_due.trigger_id OFFSET 0) AS is_queued

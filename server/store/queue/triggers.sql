@@ -95,7 +95,7 @@ WITH done AS (
     FROM done CROSS JOIN LATERAL (
         SELECT *, suppression_address(channel, address) AS recipient FROM trigger
         WHERE id = done.trigger_id OFFSET 0) AS t
-    WHERE done.refusal <> ''
+    WHERE done.refusal <> '' AND t.address <> '' -- the person may have been erased after the lease had ended
     ON CONFLICT (project_id, channel, address) DO NOTHING
 ), news AS ( -- "delivered" counts even if the row is no longer queued; it is recorded only once
     SELECT trigger_id, outcome AS state, number AS attempts, provider, provider_message_id, error

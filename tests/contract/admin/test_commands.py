@@ -69,6 +69,7 @@ suppressions list --project $project
 suppressions export --project $project
 suppressions remove --all --project $project
 people export --project $project --external-id U-1
+people erase --project $project --external-id U-1
 deliveries list --limit 1
 deliveries show $trigger_id
 deliveries message $trigger_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 
@@ -77,10 +78,47 @@ async def test_pages_of_an_export_have_each_delivery_once(
     assert found == sent
 
 
-async def test_only_admins_of_the_project_export_people(
+async def test_an_erased_person_is_gone(
+    admin: Operator, http: httpx.AsyncClient, stack: Stack, pool: Pool
+) -> None:
+    http.headers.update(stack.headers())
+    external_id, address = a_person()
+    sent = await deliver(http, external_id, address)
+    user = {"external_id": external_id, "email": address}
+    tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
+    later = trigger_id(await post(http, user=user, send_at=tomorrow))
+    kept = await deliver(http, *a_person())
+    suppressed = {"project": "demo", "channel": "email", "addresses": [address], "reason": "by phone"}
+    await admin.call("POST", "/suppressions:add", suppressed)
+    body = {"project": "demo", "external_id": external_id}
+    counted = (await admin.call("POST", "/people:erase", {**body, "dry_run": True})).json()
+    assert counted == {"deliveries": 2, "cancelled": 1, "suppressions": 1, "done": True}
+    assert len((await export(admin, external_id=external_id)).json()["deliveries"]) == 2
+    words = ("people", "erase", "--project", "demo", "--external-id", external_id, "--json")
+    code, out, err = await stack.run(*words, "--target", stack.url, CLARION_ADMIN_KEY=admin.secret)
+    assert code == 0, err
+    erased = json.loads(out)
+    assert (erased["deliveries"], erased["cancelled"], erased["done"]) == (2, 1, True)
+    for named in ({"external_id": external_id}, {"address": address}):
+        assert (await export(admin, **named)).json().get("deliveries", []) == []
+    for one, state in ((sent, "delivered"), (later, "cancelled")):
+        delivery = await delivery_in_state(http, one, state)
+        assert (delivery["external_id"], delivery["campaign_id"]) == ("[erased]", 44)
+        assert (await admin.call("GET", f"/deliveries/{one}")).status_code == 200
+    assert (await delivery_in_state(http, kept))["external_id"].startswith("person-")
+    [event] = await pool.fetch(
+        "SELECT after::text FROM audit_event WHERE action = 'person.erase' AND after->>'deliveries' = '2'"
+    )
+    assert external_id not in event["after"]
+    assert address not in event["after"]
+
+
+async def test_only_admins_of_the_project_answer_people(
     admin: Operator, viewer: Operator, demo_admin: Operator
 ) -> None:
     external_id, _ = a_person()
+    kept = await viewer.call("POST", "/people:erase", {"project": "demo", "external_id": external_id})
+    assert (kept.status_code, reason_of(kept)) == (403, "ROLE_MISSING")
     refused = await export(viewer, external_id=external_id)
     assert (refused.status_code, reason_of(refused)) == (403, "ROLE_MISSING")
     other = f"project-{uuid.uuid4()}"
@@ -89,3 +127,5 @@ async def test_only_admins_of_the_project_export_people(
     assert (hidden.status_code, reason_of(hidden)) == (404, "RESOURCE_NOT_FOUND")
     unnamed = await export(admin)
     assert (unnamed.status_code, reason_of(unnamed)) == (422, "INVALID_REQUEST")
+    erased = await export(admin, external_id="[erased]")
+    assert (erased.status_code, reason_of(erased)) == (422, "INVALID_REQUEST")

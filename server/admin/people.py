@@ -26,7 +26,7 @@ __all__ = ["PersonServicer"]
 _PAGE = 20
 """Deliveries with their content, of at most 130 KB each: gRPC clients accept 4 MiB."""
 _BEGINNING = uuid.UUID(int=0)
-_CHANGES = ("deliveries", "webhook_messages", "audit_events", "operations")
+_CHANGES = ("deliveries", "webhook_messages", "suppressions", "audit_events", "operations")
 """The counts of what a step has changed. One that only waits is not recorded."""
 _NO_PERSON = Violation("", "needs external_id, address or both", "REQUIRED")
 _ERASED = Violation("external_id", f"must not be {store.ERASED}, which erased people have", "UNKNOWN_VALUE")

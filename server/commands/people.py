@@ -19,7 +19,7 @@ from .remote import Admin, admin_options
 __all__ = ["people"]
 
 _SERVICE = "people"
-_COUNTS = ("deliveries", "cancelled", "webhook_messages", "audit_events", "operations")
+_COUNTS = ("deliveries", "cancelled", "webhook_messages", "audit_events", "operations", "suppressions")
 _PATIENCE, _POLL = 60.0, 0.5  # seconds to wait for what is in flight, and between two looks
 
 _named = with_options(
@@ -101,7 +101,6 @@ async def _erased(admin: Admin, request: pb.ErasePersonRequest) -> pb.ErasePerso
             step: pb.ErasePersonResponse = await client.call(_SERVICE, "ErasePerson", request)
             for name in _COUNTS:
                 setattr(total, name, getattr(total, name) + getattr(step, name))
-            total.suppressions = max(total.suppressions, step.suppressions)
             total.in_flight, total.done = step.in_flight, step.done
             if step.done or (step.in_flight and time.monotonic() > end):
                 return total
@@ -117,8 +116,9 @@ def _what(found: pb.ErasePersonResponse) -> str:
         f"{found.webhook_messages} webhook messages",
         f"{found.audit_events} audit events",
         f"{found.operations} operations",
+        f"the address of {found.suppressions} suppressions, which stay in force",
     )
-    return f"{', '.join(counts)}; {found.suppressions} suppressions stay in force"
+    return ", ".join(counts)
 
 
 def _require_person(named: dict[str, Any]) -> None:

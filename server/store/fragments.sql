@@ -139,3 +139,7 @@ LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) 
 -- fragment: without_content
 -- Assignments that remove the content of a trigger.
 address = '', user_data = '', event = '', traceparent = '', test_content = NULL
+
+-- fragment: suppression_key
+-- The key of hashed suppressions; NULL as long as there are none. Read once in a statement.
+(SELECT key FROM suppression_key WHERE only_row)

@@ -2,8 +2,15 @@
 -- Whether the suppression `s` of project `p` matches; a parameter that is NULL matches all.
 (:project::text IS NULL OR s.project_id = (SELECT id FROM project WHERE name = :project)) AND (:visible::int8[] IS NULL OR p.id = ANY(:visible))
 AND (:channel::text IS NULL OR s.channel = :channel)
-AND (:address::text IS NULL OR (s.address = suppression_address(s.channel, :address)
-    AND s.address IN (:address, suppression_address('email', :address)))) -- for the index
+AND (:address::text IS NULL OR (
+    s.address IN (suppression_address(s.channel, :address), hashed_suppression(
+        -- include: suppression_key
+        , s.channel, :address))
+    AND s.address IN (:address, suppression_address('email', :address), hashed_suppression( -- for the index
+        -- include: suppression_key
+        , 'email', :address), hashed_suppression(
+        -- include: suppression_key
+        , '', :address))))
 AND (:provider::text IS NULL OR s.provider = :provider)
 AND (:reason::text IS NULL OR strpos(lower(s.reason), lower(:reason)) > 0)
 AND (:since::timestamptz IS NULL OR s.created_at >= :since)
@@ -82,7 +89,11 @@ GROUP BY 1, 2, 3, 4 ORDER BY recipients DESC, first_at LIMIT :limit
 -- name: add
 INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id)
 SELECT DISTINCT :project_id::int8, :channel::text, suppression_address(:channel, address), :reason::text, '', :no_trigger::uuid
-FROM unnest(:addresses::text[]) AS address
+FROM unnest(:addresses::text[]) AS given (address)
+WHERE NOT EXISTS (SELECT FROM suppression AS s WHERE s.project_id = :project_id AND s.channel = :channel
+    AND s.address = hashed_suppression(
+        -- include: suppression_key
+        , :channel, given.address))
 ON CONFLICT (project_id, channel, address) DO NOTHING RETURNING address
 
 -- name: now

@@ -35,7 +35,9 @@ FROM (SELECT) AS always LEFT JOIN (
     LEFT JOIN LATERAL (
         SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
             AND s.channel = trigger.channel
-            AND s.address = suppression_address(trigger.channel, trigger.address) OFFSET 0
+            AND s.address IN (suppression_address(trigger.channel, trigger.address), hashed_suppression(
+                -- include: suppression_key
+                , trigger.channel, trigger.address)) LIMIT 1
     ) AS suppression ON true
     CROSS JOIN LATERAL ( -- an attempt that this statement records as lost is not visible yet
         SELECT count(*) FILTER (WHERE outcome = 'in_doubt' AND number > claimed.tries_from) AS doubts,

@@ -35,8 +35,10 @@ WITH chosen AS (
     WHERE t.id = ANY(:ids::uuid[]) AND last.outcome = 'suppressed' AND t.address <> '' AND
         -- include: matches_admin_filter
         AND NOT EXISTS (SELECT FROM cancellation WHERE trigger_id = t.id)
-        AND NOT EXISTS (SELECT FROM suppression s WHERE (s.project_id, s.channel, s.address)
-            = (t.project_id, t.channel, suppression_address(t.channel, t.address)))
+        AND NOT EXISTS (SELECT FROM suppression s WHERE s.project_id = t.project_id AND s.channel = t.channel
+            AND s.address IN (suppression_address(t.channel, t.address), hashed_suppression(
+                -- include: suppression_key
+                , t.channel, t.address)))
         AND NOT
         -- include: was_delivered
     FOR UPDATE OF t

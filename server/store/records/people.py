@@ -30,6 +30,7 @@ __all__ = [
 _SQL = load("records/people.sql")
 ERASED = "[erased]"
 """The external ID of people who were erased, in triggers, webhook messages and audit events."""
+_HASHED = "#"
 _CHANNELS = [channel.value for channel in Channel]
 
 
@@ -97,7 +98,7 @@ class Erased:
         deliveries: Deliveries of which an anonymous record remains.
         cancelled: Those of them that were waiting.
         webhook_messages: Webhook messages without the external ID.
-        suppressions: Suppressions of the person's addresses, which stay in force.
+        suppressions: Suppressions of the person's addresses that are now hashed, and stay in force.
         audit_events: Audit events without what names the person.
         operations: Bulk operations without it.
         in_flight: Messages that are being sent, and running operations that select the person.
@@ -144,7 +145,7 @@ async def erase_some(connection: Connection, person: PersonFilter, *, of_all: bo
         deliveries=len(erased["ids"]),
         cancelled=len(cancelled),
         webhook_messages=erased["webhook_messages"],
-        suppressions=len(await _suppressions(connection, person.project_id, pairs)),
+        suppressions=await _hash_suppressions(connection, person.project_id, pairs),
         audit_events=audit_events,
         operations=len(operations),
         in_flight=in_flight,
@@ -171,6 +172,25 @@ async def _erase_from_audit(
         )
     )
     return len(changed)
+
+
+async def _hash_suppressions(
+    connection: Connection, project_id: int, pairs: Collection[tuple[str, str]]
+) -> int:
+    """Replace the addresses of suppressions, given with their channels, by hashes; return of how many."""
+    found = await _suppressions(connection, project_id, pairs)
+    plain = [row for row in found if not row["address"].startswith(_HASHED)]
+    if not plain:
+        return 0
+    await connection.execute(*_SQL["create_key"]())
+    hashed = await connection.fetch(
+        *_SQL["hash_suppressions"](
+            project_id=project_id,
+            channels=[row["channel"] for row in plain],
+            addresses=[row["address"] for row in plain],
+        )
+    )
+    return len(hashed)
 
 
 async def _suppressions(

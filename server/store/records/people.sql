@@ -36,7 +36,9 @@ SELECT DISTINCT s.project_id, p.name AS project, s.channel, s.address, s.reason,
 FROM unnest(:channels::text[], :addresses::text[]) AS given (channel, address)
 CROSS JOIN LATERAL (
     SELECT * FROM suppression WHERE project_id = :project_id AND channel = given.channel
-        AND address = suppression_address(given.channel, given.address) OFFSET 0) AS s
+        AND address IN (suppression_address(given.channel, given.address), hashed_suppression(
+            -- include: suppression_key
+            , given.channel, given.address)) OFFSET 0) AS s
 JOIN project p ON p.id = s.project_id
 ORDER BY s.created_at, s.channel, s.address
 
@@ -112,3 +114,22 @@ RETURNING id
 -- name: count_running
 SELECT count(*) FROM bulk_operation WHERE state = 'running' AND
     -- include: operation_of_person
+
+-- name: create_key
+-- 366 random bits. Two processes that begin at once use the same.
+INSERT INTO suppression_key (key) SELECT sha256(
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+ON CONFLICT DO NOTHING
+
+-- name: hash_suppressions
+WITH plain AS (
+    DELETE FROM suppression s USING unnest(:channels::text[], :addresses::text[]) AS given (channel, address)
+    WHERE s.project_id = :project_id AND s.channel = given.channel
+        AND s.address = suppression_address(given.channel, given.address)
+    RETURNING s.*
+)
+INSERT INTO suppression (project_id, channel, address, reason, provider, trigger_id, created_at)
+SELECT project_id, channel, hashed_suppression(
+    -- include: suppression_key
+    , channel, address), reason, provider, trigger_id, created_at
+FROM plain ON CONFLICT DO NOTHING RETURNING address

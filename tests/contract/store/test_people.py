@@ -8,18 +8,21 @@ import uuid
 import asyncpg
 import pytest
 
+from server.domain.campaign import Channel
 from server.domain.operator import Actor, ActorKind
 from server.domain.trigger import Trigger
 from server.store.admin.audit import record_event
+from server.store.admin.campaigns import apply_campaigns
+from server.store.admin.suppressions import add_suppressions
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records import operations, people
 from server.store.records.admin_lists import AdminFilter
 from server.store.records.operations import Kind, OperationState
 from server.store.records.people import Erased, PersonFilter, erase_some
-from tests.kit.outcomes import DELIVERED
-from tests.kit.store import a_trigger, accept, ended, shares
-from tests.kit.suppressions import claim_one, listed, refuse
+from tests.kit.outcomes import DELIVERED, SUPPRESSED
+from tests.kit.store import a_campaign, a_trigger, accept, ended, redrive, shares
+from tests.kit.suppressions import claim_one, listed, refuse, removed
 
 ADDRESS = "ada.lovelace@person.example"
 ID = "person-815"
@@ -37,6 +40,7 @@ TABLES = (
     "audit_event",
     "bulk_operation",
     "content_due",
+    "suppression",
 )
 
 
@@ -129,6 +133,7 @@ async def test_nothing_that_names_the_person_remains(pool: Pool) -> None:
         "webhook_attempt",
         "audit_event",
         "bulk_operation",
+        "suppression",
     }
     erased = await erase(pool)
     assert erased == Erased(4, 2, 4, 1, 2, 1, 0, done=True)
@@ -141,7 +146,7 @@ async def test_nothing_that_names_the_person_remains(pool: Pool) -> None:
     assert json.loads(filters) == ["external_id: [erased]", "campaign_id: 44"]
     assert await pool.fetchval("SELECT count(*) FROM queue") == 1  # the other person's
     again = await erase(pool)
-    assert again == Erased(0, 0, 0, again.suppressions, 0, 0, 0, done=True)
+    assert again == Erased(0, 0, 0, 0, 0, 0, 0, done=True)
 
 
 async def test_what_is_being_sent_is_erased_afterwards(pool: Pool) -> None:
@@ -210,3 +215,47 @@ async def test_claims_of_others_continue(pool: Pool) -> None:
     await erase(pool)
     [claim] = await PostgresQueue(pool).claim(shares(sandbox=5), 60)
     assert claim.trigger.address == a_trigger().address
+
+
+async def test_hashed_suppressions_stay_in_force(pool: Pool) -> None:
+    await refuse(pool, theirs())
+    assert (await erase(pool)).suppressions == 1
+    [one] = await listed(pool, address=ADDRESS)
+    assert (one.address[0], len(one.address), one.reason) == ("#", 65, "550 unknown")
+    assert await listed(pool, address=one.address) == [one]
+    upper = ADDRESS.replace("person.example", "Person.Example")
+    for address, words in ((ADDRESS, "550 unknown"), (upper, "550 unknown"), ("other@person.example", "")):
+        claim = await claim_one(pool, theirs(address=address))
+        assert claim.suppressed == words
+        await PostgresQueue(pool).finish([ended(claim, SUPPRESSED if words else DELIVERED)])
+    assert (await claim_one(pool, theirs(project_id=2))).suppressed == ""
+    async with pool.acquire() as connection:
+        assert await add_suppressions(connection, 1, Channel.EMAIL, [ADDRESS, "new@person.example"], "r") == 1
+    assert await removed(pool, address=ADDRESS) == 1
+    assert (await claim_one(pool, theirs())).suppressed == ""
+
+
+async def test_an_address_hashed_twice_is_claimed_once(pool: Pool) -> None:
+    """An older version may add the address of a hashed suppression."""
+    await refuse(pool, theirs())
+    await erase(pool)
+    await pool.execute(
+        "INSERT INTO suppression SELECT project_id, channel, $1, 'old', '', trigger_id FROM suppression",
+        ADDRESS,
+    )
+    assert (await claim_one(pool, theirs())).suppressed
+    await erase(pool)
+    assert [one.address[0] for one in await listed(pool)] == ["#"]
+
+
+async def test_suppressed_messages_of_the_hashed_are_not_retried(pool: Pool) -> None:
+    await apply_campaigns(pool, [a_campaign()])
+    await refuse(pool, theirs())
+    await erase(pool)
+    queue = PostgresQueue(pool)  # only the holder of a lease gives up
+    await accept(pool, theirs())
+    [claim] = await queue.claim(shares(sandbox=5), 60)
+    await queue.finish([ended(claim, SUPPRESSED)])
+    assert await redrive(pool, AdminFilter(), [claim.trigger.id]) == 0
+    assert await removed(pool, address=ADDRESS) == 1
+    assert await redrive(pool, AdminFilter(), [claim.trigger.id]) == 1

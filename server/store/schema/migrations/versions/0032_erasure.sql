@@ -17,3 +17,16 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER audit_event_keeps BEFORE UPDATE ON audit_event FOR EACH ROW EXECUTE FUNCTION keep_audit_event();
+
+-- The key of hashed suppressions, random and made when the first person with a suppression is erased.
+CREATE TABLE suppression_key (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    key      bytea NOT NULL
+);
+
+-- What `suppression.address` has of a person who was erased: no address begins with #. NULL without a key, which costs
+-- nothing: STRICT functions are not called then.
+CREATE FUNCTION hashed_suppression(key bytea, channel text, address text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT '#' || encode(sha256(key || sha256(key || convert_to(suppression_address(channel, address), 'UTF8'))), 'hex')
+$$;

@@ -74,6 +74,8 @@ class Attempt:
     """What went wrong, without the recipient's address; empty if nothing did."""
     campaign_version: int | None = None
     """The version of the campaign that the attempt used; None if there was nothing to render."""
+    reached_provider: bool = True
+    """False if the attempt ended before the provider was called, such as at a template error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def _attempt(message: pb.Attempt) -> Attempt:
         provider_message_id=message.provider_message_id,
         error=message.error,
         campaign_version=message.campaign_version or None,
+        reached_provider=message.reached_provider,
     )
 
 

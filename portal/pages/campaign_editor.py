@@ -52,7 +52,7 @@ async def edit(visit: Visit) -> Response:
                 if form["action"] != "publish":
                     notice = "The draft was saved. It is not in force until it is published."
                     return visit.redirect(campaign_path(current), notice)
-                return await _publish(visit, key, draft)
+                return await _publish(visit, key, draft.etag)
     _start(form, saved)
     if form.reason == _CONFLICT or not base:
         base = current.version if form.reason == _CONFLICT or not draft else draft.base_version
@@ -70,6 +70,22 @@ async def edit(visit: Visit) -> Response:
         providers=await provider_choice(visit, saved.campaign_channel),
         preview=shown,
         path=campaign_path(current),
+    )
+
+
+async def publish(visit: Visit) -> Response:
+    """Publish the draft of a campaign as the person has read it."""
+    key = campaign_key(visit)
+    visit.require(pb.UpdateCampaignRequest, key["project"])
+    if visit.form.is_sent:
+        with visit.form.checked():
+            return await _publish(visit, key, visit.query("etag"))
+    text = "The draft becomes the next version, also for waiting triggers, within a second."
+    return visit.confirm(
+        f"Publish the draft of campaign {key['campaign_id']}",
+        text,
+        "Publish it",
+        crumbs=[SECTION, campaign_section(visit)],
     )
 
 
@@ -112,6 +128,7 @@ async def preview(visit: Visit) -> Response:
 PAGES = (
     Page(f"{AT}/edit", edit, has_form=True),
     Page(f"{AT}/preview", preview, has_form=True),
+    Page(f"{AT}/draft/publish", publish, has_form=True),
     Page(f"{AT}/draft/discard", discard, has_form=True),
 )
 
@@ -125,8 +142,8 @@ async def _save(visit: Visit, key: Mapping[str, str], content: pb.CampaignConten
     return saved
 
 
-async def _publish(visit: Visit, key: Mapping[str, str], draft: draft_pb.CampaignDraft) -> Response:
-    request = draft_pb.PublishCampaignDraftRequest(**key, etag=draft.etag)
+async def _publish(visit: Visit, key: Mapping[str, str], etag: str) -> Response:
+    request = draft_pb.PublishCampaignDraftRequest(**key, etag=etag)
     published: pb.Campaign = (await visit.call(request)).campaign
     notice = f"Version {published.version} takes effect within a second."
     return visit.redirect(campaign_path(published), notice)

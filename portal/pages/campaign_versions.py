@@ -10,7 +10,16 @@ from clarion.admin.v1 import campaign_pb2 as pb
 
 from ..errors import PageNotFound
 from ..visit import Page, Section, Visit
-from .campaign_fields import AT, PARTS, SECTION, campaign_key, campaign_of, campaign_path, campaign_section
+from .campaign_fields import (
+    AT,
+    PARTS,
+    SECTION,
+    campaign_key,
+    campaign_of,
+    campaign_path,
+    campaign_section,
+    draft_of,
+)
 
 __all__ = ["PAGES"]
 
@@ -42,6 +51,7 @@ async def compare(visit: Visit) -> Response:
     found = await campaign_of(visit)
     with_draft = visit.query("newer") == "draft"
     newer = 0 if with_draft else _number(visit.query("newer") or str(found.version))
+    can_publish = with_draft and visit.can(pb.UpdateCampaignRequest, found.project)
     before = found.version if with_draft else max(newer - 1, 1)
     older = _number(visit.query("older") or str(before))
     differences: pb.CompareCampaignVersionsResponse = await visit.call(
@@ -55,6 +65,7 @@ async def compare(visit: Visit) -> Response:
         path=campaign_path(found),
         older=older,
         newer=newer,
+        draft=await draft_of(visit, key) if can_publish else None,
     )
 
 

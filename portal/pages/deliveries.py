@@ -45,6 +45,8 @@ async def list_deliveries(visit: Visit) -> Response:
     request = _list_request(visit, _PAGE)
     is_latest = not (request.page_token or request.HasField("accepted_before"))
     found: pb.ListDeliveriesResponse = await visit.call(request)
+    if request.external_id == wanted and wanted and not found.deliveries and await _is_address(visit, wanted):
+        return visit.redirect("/deliveries", **{**visit.request.query_params, "q": "", "address": wanted})
     bulk = {name: visit.query(name) for name in (*_BULK, "project") if visit.query(name)}
     if wanted:
         name = "address" if request.address == wanted else "external_id"
@@ -138,6 +140,13 @@ PAGES = (
     Page("/deliveries/{trigger_id}/{action}", change_one, has_form=True),
     Page("/dead-letters", dead_letters),
 )
+
+
+async def _is_address(visit: Visit, wanted: str) -> bool:
+    """Return whether deliveries were sent to what does not look like an address, such as a token."""
+    request = pb.ListDeliveriesRequest(project=visit.project, address=wanted, page_size=1)
+    found: pb.ListDeliveriesResponse = await visit.call(request)
+    return bool(found.deliveries)
 
 
 def _list_request(visit: Visit, size: int) -> pb.ListDeliveriesRequest:

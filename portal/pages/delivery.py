@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from clarion.admin.v1 import audit_pb2, suppression_pb2
+from clarion.admin.v1 import audit_pb2, suppression_pb2, webhook_pb2
 from clarion.admin.v1 import delivery_pb2 as pb
 
 from ..errors import ApiError
@@ -33,6 +33,7 @@ async def delivery(visit: Visit) -> Response:
         steps=sorted(_steps(found), key=lambda step: step[0]),
         trace_id=found.traceparent.split("-")[1] if found.traceparent else "",
         word=word_of,
+        endpoints=await _endpoints(visit, found),
         is_suppressed=state == "dead" and await _is_suppressed(visit, one),
         can_audit=visit.can(audit_pb2.ListAuditEventsRequest, one.project),
         can_read=visit.can(pb.GetDeliveryMessageRequest, one.project),
@@ -73,6 +74,15 @@ async def _find(visit: Visit) -> pb.DeliveryDetail:
     request = pb.GetDeliveryRequest(trigger_id=visit.path("trigger_id"))
     found: pb.DeliveryDetail = (await visit.call(request)).delivery
     return found
+
+
+async def _endpoints(visit: Visit, found: pb.DeliveryDetail) -> dict[str, str]:
+    """Return the URLs of the webhook endpoints that were notified, by ID, without those that were deleted."""
+    if not found.webhook_messages:
+        return {}
+    request = webhook_pb2.ListWebhooksRequest(project=found.summary.project)
+    listed: webhook_pb2.ListWebhooksResponse = await visit.call(request)
+    return {one.webhook_id: one.url for one in listed.webhooks}
 
 
 async def _is_suppressed(visit: Visit, one: pb.DeliverySummary) -> bool:

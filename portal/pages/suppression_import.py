@@ -19,6 +19,7 @@ __all__ = ["IMPORT_PAGES"]
 
 _AT_ONCE = 1000
 _MAX_PROBLEMS = 20
+_MAX_SHOWN = 100  # characters of a value that is wrong
 _NOTHING = "Choose a file, or enter rows. The first line names the columns: channel,address,reason"
 _REQUIRED = ("channel", "address")
 _DEFAULT_REASON = "imported"
@@ -49,20 +50,24 @@ async def import_suppressions(visit: Visit) -> Response:
         parts = await asyncio.to_thread(_parts, form)
         if not form.errors:
             rows, added = sum(len(one.lines) for one in parts), 0
-            left = list(reversed(parts))
+            left, wrong = list(reversed(parts)), list[Violation]()
 
             async def step() -> bool:
                 nonlocal added
                 if left:
-                    added += await _add(visit, left[-1])
+                    number, problems = await _add(visit, left[-1])
+                    added += number
+                    wrong.extend(problems)
                     left.pop()
                 return not left
 
             with form.checked():
-                if await until_done(step):
+                if await until_done(step) and not wrong:
                     notice = f"Suppressed {added:,} more; {rows - added:,} already suppressed."
                     return visit.redirect("/suppressions", notice, project=visit.query("project"))
-                form.fail("", "There are many recipients. Send the form again to continue with the rest.")
+                if not wrong:
+                    form.fail("", "There are many recipients. Send the form again to continue with the rest.")
+            form.note(sorted(wrong, key=lambda one: int(one.field[len("csv[") : -1])))
             _note_progress(form, added)
     return visit.page("suppressions_import.html", "Import suppressions", crumbs=[_SUPPRESSIONS])
 
@@ -110,11 +115,10 @@ def _parts(form: Form) -> list[_Part]:
     return parts
 
 
-async def _add(visit: Visit, part: _Part) -> int:
-    """Add a part and return how many were not suppressed before.
+async def _add(visit: Visit, part: _Part) -> tuple[int, list[Violation]]:
+    """Add a part; return how many were not suppressed before, and what is wrong with which lines of the file.
 
-    Raises:
-        ApiError: A row is invalid. Its violations name lines of the file.
+    If a row is invalid, none of the part is added.
     """
     request = pb.AddSuppressionsRequest(
         project=visit.form["project"], channel=part.channel, addresses=part.addresses, reason=part.reason
@@ -122,22 +126,24 @@ async def _add(visit: Visit, part: _Part) -> int:
     try:
         response: pb.AddSuppressionsResponse = await visit.call(request)
     except ApiError as error:
-        error.violations = tuple(_in_file(one, part) for one in error.violations)
-        raise
-    return response.added
+        if not error.violations or any(one.field == "project" for one in error.violations):
+            raise
+        return 0, [_in_file(one, part) for one in error.violations]
+    return response.added, []
 
 
 def _in_file(violation: Violation, part: _Part) -> Violation:
     """Return what is wrong with a row as what is wrong with the file."""
     name, _, rest = violation.field.partition("[")
-    if name == "project":
-        return violation
-    place = rest.partition("]")[0]
-    line = part.lines[int(place)] if place.isdecimal() and int(place) < len(part.lines) else part.lines[0]
-    return Violation(f"csv[{line - 1}]", f"{name.removesuffix('es')}: {violation.description}")
+    place = int(rest.partition("]")[0] or 0)
+    value = part.addresses[place] if name == "addresses" else str(getattr(part, name, ""))
+    shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…"
+    description = f'{name.removesuffix("es")} "{shown}": {violation.description}'
+    return Violation(f"csv[{part.lines[place] - 1}]", description)
 
 
 def _note_progress(form: Form, added: int) -> None:
     """Note in the form how much of the file was done before the error."""
-    done = f"{added:,} recipients of the file are suppressed; send the corrected file again for the rest."
+    who = "recipient of the file is" if added == 1 else "recipients of the file are"
+    done = f"{added:,} {who} suppressed; send the corrected file again for the rest."
     form.problem = " ".join(filter(None, (form.problem, done if added else "")))

@@ -18,6 +18,23 @@ function showLocalTimes(root) {
   }
 }
 
+// Times that people enter: in the viewer's zone, like those that are shown. They are sent in UTC.
+function enterLocalTimes() {
+  for (const field of document.querySelectorAll('input[type="datetime-local"]')) {
+    const label = document.querySelector(`label[for="${field.id}"] [data-zone]`);
+    label.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (field.value) {
+      const at = new Date(`${field.value}Z`);
+      field.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+    }
+    field.form.addEventListener("formdata", (event) => {
+      if (field.value) {
+        event.formData.set(field.name, new Date(field.value).toISOString().slice(0, 16));
+      }
+    });
+  }
+}
+
 // On a phone, the cells of a row are below each other, each with the heading of its column.
 function labelCells(table) {
   const labels = [...table.querySelectorAll("thead th")].map((head) => (head.querySelector(".hidden") ? "" : head.textContent));
@@ -27,11 +44,11 @@ function labelCells(table) {
   }
 }
 
-function showCopyButtons() {
+function showCopyButtons(root) {
   if (!navigator.clipboard) {
     return; // without TLS, except on localhost
   }
-  for (const button of document.querySelectorAll("[data-copy]")) {
+  for (const button of root.querySelectorAll("[data-copy]")) {
     const label = button.textContent;
     button.hidden = false;
     button.addEventListener("click", async () => {
@@ -167,15 +184,46 @@ function startTail(box) {
   update();
 }
 
-// A page about something that changes: read again while the tab is visible.
-function refreshLater(box) {
+// A part of a page about something that changes: read again while the tab is visible, until it has ended.
+function refreshLater(box, before = "") {
   setTimeout(() => {
     if (document.hidden) {
-      document.addEventListener("visibilitychange", () => location.reload(), { once: true });
+      document.addEventListener("visibilitychange", () => refresh(box, before), { once: true });
     } else {
-      location.reload();
+      refresh(box, before);
     }
   }, Number(box.dataset.refresh));
+}
+
+async function refresh(box, before) {
+  let answer = null;
+  let text = "";
+  try {
+    answer = await fetch(location.href);
+    text = await answer.text();
+  } catch {
+    answer = null; // no connection
+  }
+  if (!answer || answer.status >= 500) {
+    refreshLater(box, before);
+    return;
+  }
+  const next = new DOMParser().parseFromString(text, "text/html").getElementById(box.id);
+  if (!next) { // signed out, or deleted
+    location.reload();
+    return;
+  }
+  const now = next.outerHTML;
+  if (now !== before) { // otherwise, what the person selected or focused stays so
+    box.replaceWith(next);
+    showLocalTimes(next);
+    next.querySelectorAll("table").forEach(labelCells);
+    showCopyButtons(next);
+    box = next;
+  }
+  if ("refresh" in next.dataset) {
+    refreshLater(box, now);
+  }
 }
 
 // A page that answered a form with a secret: reloading it must not send the form again.
@@ -189,7 +237,8 @@ function leaveForm() {
 leaveForm();
 showLocalTimes(document);
 document.querySelectorAll("main table").forEach(labelCells);
-showCopyButtons();
+showCopyButtons(document);
+enterLocalTimes();
 checkFields();
 document.querySelectorAll("[data-live]").forEach(startTail);
-document.querySelectorAll("[data-refresh]").forEach(refreshLater);
+document.querySelectorAll("[data-refresh]").forEach((box) => refreshLater(box));

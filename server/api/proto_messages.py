@@ -91,6 +91,7 @@ def _attempt(attempt: Attempt) -> delivery_pb2.Attempt:
         provider_message_id=attempt.provider_message_id,
         error=attempt.error,
         campaign_version=attempt.campaign_version or 0,
+        reached_provider=attempt.reached_provider,
     )
     message.duration.FromMicroseconds(int(attempt.duration * 1_000_000))
     return message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from typing import Any
 
@@ -16,6 +17,8 @@ from .messages import as_data, moment, show_list
 from .remote import Admin, admin_options, pages
 
 __all__ = ["audit"]
+
+_MAX_VALUE = 30  # characters of a value in the list
 
 
 @click.group()
@@ -56,10 +59,29 @@ def _row(one: pb.AuditEvent) -> dict[str, object]:
         "ACTOR": one.actor,
         "ACTION": one.action,
         "RESOURCE": one.resource,
-        "BEFORE": one.before_json or None,
-        "AFTER": one.after_json or None,
         "FROM": one.caller_address,
+        "CHANGE": _change(one),
     }
+
+
+def _change(one: pb.AuditEvent) -> str | None:
+    """Return what differs after a change, so that a row fits; `--json` has it all."""
+    before, after = (json.loads(text) if text else {} for text in (one.before_json, one.after_json))
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return f"{one.before_json} -> {one.after_json}"
+    parts = [
+        f"{name}: {_short(before[name])} -> {_short(after.get(name))}"
+        if name in before
+        else f"{name}: {_short(value)}"
+        for name, value in {**before, **after}.items()
+        if before.get(name) != after.get(name)
+    ]
+    return ", ".join(parts) or None
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}…"
 
 
 @audit.command()

@@ -112,7 +112,8 @@ def _tests(one: pb.DeliverySummary) -> list[str]:
 def _attempt_row(attempt: client_pb.Attempt) -> str:
     detail = attempt.error or attempt.provider_message_id
     version = f", version {attempt.campaign_version} of the campaign" if attempt.campaign_version else ""
-    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {_provider(attempt.provider)}{version}"
+    provider = _provider(attempt.provider) if attempt.reached_provider else "before a provider was called"
+    head = f"attempt {attempt.number}: {moment(attempt.start_time)} {provider}{version}"
     ended = _ENDED[AttemptOutcome(word(attempt, "outcome"))]
     return f"{head}: {ended} after {attempt.duration.ToMilliseconds()} ms: {detail}".rstrip(" :")
 
@@ -133,7 +134,7 @@ def list_deliveries(*, admin: Admin, state: str | None, limit: int, as_json: boo
 def _row(one: pb.DeliverySummary) -> dict[str, object]:
     return {
         "TRIGGER": one.trigger_id,
-        "STATE": word(one, "state"),
+        "STATE": " ".join((word(one, "state"), *_marks(one))),
         "CAMPAIGN": one.campaign_id,
         "USER": one.external_id,
         "ACCEPTED": moment(one.accept_time),
@@ -141,6 +142,11 @@ def _row(one: pb.DeliverySummary) -> dict[str, object]:
         "PROVIDER": _provider(one.provider) or "-",
         "ERROR": one.error or "-",
     }
+
+
+def _marks(one: pb.DeliverySummary) -> list[str]:
+    """Return the marks of a test in a list, like those in the portal."""
+    return [mark for mark, applies in {"(test)": one.test, "(test send)": one.test_send}.items() if applies]
 
 
 @deliveries.command()

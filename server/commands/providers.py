@@ -29,7 +29,8 @@ def providers(*, admin: Admin, as_json: bool) -> None:
     for provider in found.providers:
         for error in provider.errors:
             last = moment(error.last_time)
-            echo(f"{provider.provider}, {error.occurrences} times until {last}: {error.message}")
+            times = "once" if error.occurrences == 1 else f"{error.occurrences} times, the last time"
+            echo(f"{provider.provider}, {times} at {last}: {error.message}")
 
 
 def _row(one: pb.Provider, dispatchers: int) -> dict[str, object]:

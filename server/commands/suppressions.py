@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from clarion.admin.v1 import suppression_pb2 as pb
 
 from ..errors import ConfigError
 from .common import CHANNEL, MOMENT, as_utc, json_option, run, show_json, show_result, table, with_options
-from .csv_cells import cell, without_quote
+from .csv_cells import cell
 from .messages import as_data, enum_name, moment, show_list, word
 from .remote import Admin, admin_options, pages
+from .suppression_rows import add_rows, describe, read_rows
 
 __all__ = ["suppressions"]
 
 _SERVICE = "suppressions"
-_PAGE = 1000
 _COLUMNS = ("project", "channel", "address", "reason", "provider", "trigger_id", "create_time")
 
 
@@ -105,51 +104,22 @@ def import_file(*, admin: Admin, file: Path, project: str, reason: str, as_json:
     """Suppress the recipients in a CSV FILE.
 
     The columns are channel, address and, optionally, reason. Recipients that are already suppressed do not
-    change, so an interrupted import can be repeated.
+    change, so an import that was interrupted, or whose invalid rows were corrected, can be repeated.
     """
-    groups = _read_csv(file, reason)
-
-    async def work() -> int:
-        added = 0
-        async with admin.opened() as client:
-            for (channel, why), addresses in groups.items():
-                for start in range(0, len(addresses), _PAGE):
-                    part = addresses[start : start + _PAGE]
-                    request = pb.AddSuppressionsRequest(
-                        project=project, channel=channel, addresses=part, reason=why
-                    )
-                    added += (await client.call(_SERVICE, "AddSuppressions", request)).added
-        return added
-
-    total = sum(map(len, groups.values()))
-    _show_added(run(work()), total, as_json=as_json)
+    groups = read_rows(file, reason)
+    added, problems = run(add_rows(admin, project, groups))
+    if problems:
+        done = _count(added, "suppression")
+        raise ConfigError(
+            f"{file}: {describe(problems)}\nadded {done}; correct these rows and import it again"
+        )
+    _show_added(added, sum(map(len, groups.values())), as_json=as_json)
 
 
 def _show_added(added: int, total: int, *, as_json: bool) -> None:
     existed = total - added
     text = f"added {_count(added, 'suppression')}; {existed} existed already"
     show_result({"added": added, "existed": existed}, text, as_json=as_json)
-
-
-def _read_csv(file: Path, reason: str) -> dict[tuple[str, str], list[str]]:
-    """Return the addresses in a file by channel and reason.
-
-    Raises:
-        ConfigError: The file is not CSV in UTF-8, or lacks a column or a value.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig")), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{file} is not a CSV file in UTF-8: {error}") from error
-    groups: dict[tuple[str, str], list[str]] = {}
-    for number, row in enumerate(rows, start=2):
-        channel, address = row.get("channel"), row.get("address")
-        if not channel or not address:
-            raise ConfigError(
-                f"{file}, line {number}: channel and address are required; the first line names the columns"
-            )
-        groups.setdefault((channel, row.get("reason") or reason), []).append(without_quote(address))
-    return groups
 
 
 @suppressions.command()

@@ -89,7 +89,9 @@ async def signed_in(browser: Browser, stack: Stack, admin_key: str) -> StorageSt
 @pytest.fixture
 async def page(browser: Browser, stack: Stack, signed_in: StorageState) -> AsyncIterator[Page]:
     """A page of an admin of all projects who is signed in. Do not end its session."""
-    context = await browser.new_context(viewport={"width": 1100, "height": 800}, storage_state=signed_in)
+    context = await browser.new_context(
+        viewport={"width": 1100, "height": 800}, storage_state=signed_in, timezone_id="UTC"
+    )
     opened = await new_page(context)
     await opened.goto(f"{stack.url}/portal/")
     yield opened

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 import uuid
 from pathlib import Path
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import create_key, sign_in
-from tests.kit.browser import check_page, screenshot
+from tests.kit.browser import check_page, new_page, screenshot
 from tests.kit.stack import Stack
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -55,3 +56,19 @@ async def test_only_admins_read_the_audit_log(stranger: Page, stack: Stack) -> N
         assert answer
         assert answer.status == 403
     await check_page(stranger)
+
+
+async def test_times_are_entered_in_the_zone_of_the_viewer(
+    browser: Browser, stack: Stack, signed_in: StorageState
+) -> None:
+    context = await browser.new_context(storage_state=signed_in, timezone_id="America/Chicago")
+    page = await new_page(context)
+    await page.goto(f"{stack.url}/portal/audit?since=2026-01-31T08:00")
+    field = page.get_by_label("Since (America/Chicago)")
+    await expect(field).to_have_value("2026-01-31T02:00")
+    await check_page(page)
+    await field.fill("2026-01-31T20:30")
+    await page.get_by_role("button", name="Filter").click()
+    await page.wait_for_url(re.compile("since=2026-02-01T02%3A30"))
+    await expect(field).to_have_value("2026-01-31T20:30")
+    await context.close()

@@ -184,6 +184,7 @@ async def test_draft_is_kept_until_it_is_published(page: Page, stack: Stack) -> 
     await expect(page.get_by_text("Added: + Draft <b>")).to_have_count(1)
     await check_page(page)
     await screenshot(page, "portal-campaign-compare")
+    await expect(page.get_by_role("link", name="Publish the draft")).to_be_visible()
     await page.goto(f"{address}/edit")
     await expect(page.get_by_label("Plain text")).to_have_value("Draft <b>{{ event.random_field }}</b>")
     await check_page(page)
@@ -197,6 +198,30 @@ async def test_draft_is_kept_until_it_is_published(page: Page, stack: Stack) -> 
     await page.get_by_role("button", name="Publish").click()
     await expect(page.get_by_role("status")).to_have_text("Version 3 takes effect within a second.")
     assert "Draft <b>value</b>" in await delivered(stack, number)
+
+
+async def test_draft_is_published_after_its_comparison(page: Page, stack: Stack) -> None:
+    """What is published is the draft that was compared: another one is rejected."""
+    number = await create(page, stack)
+    address = f"{stack.url}/portal/campaigns/demo/{number}"
+    await page.goto(f"{address}/edit")
+    await page.get_by_label("Plain text").fill("First")
+    await page.get_by_role("button", name="Save draft").click()
+    await page.goto(f"{address}/compare?newer=draft")
+    await page.get_by_role("link", name="Publish the draft").click()
+    await check_page(page)
+    other = await page.context.new_page()
+    await other.goto(f"{address}/edit")
+    await other.get_by_label("Plain text").fill("Second")
+    await other.get_by_role("button", name="Save draft").click()
+    await expect(other.get_by_role("status")).to_contain_text("The draft was saved.")
+    await page.get_by_role("button", name="Publish it").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.goto(f"{address}/compare?newer=draft")
+    await page.get_by_role("link", name="Publish the draft").click()
+    await page.get_by_role("button", name="Publish it").click()
+    await expect(page.get_by_role("status")).to_have_text("Version 2 takes effect within a second.")
+    assert "Second" in await delivered(stack, number)
 
 
 async def test_draft_is_discarded(page: Page, stack: Stack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from server.wiring.operators import build_backend
 from tests.browser.conftest import create_key, sign_in
 from tests.kit.browser import check_page, screenshot
 from tests.kit.http_api import http_api
-from tests.kit.stack import Stack, client
+from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
 
 EVIL = "http://evil.test"
@@ -123,6 +124,7 @@ async def test_time_line_and_message_are_shown(page: Page, stranger: Page, stack
     ]
     assert found == ["What", "accepted", "attempt 1", "webhook"]
     assert "HTTP 2" in rows[-1]
+    assert "/hook" in rows[-1]
     await expect(page.get_by_role("row", name="accepted")).to_contain_text("till")
     await expect(page.get_by_role("link", name="till")).to_be_visible()
     await expect(page.get_by_text(TRACE_ID, exact=True)).to_be_visible()
@@ -141,6 +143,39 @@ async def test_time_line_and_message_are_shown(page: Page, stranger: Page, stack
     await expect(stranger.get_by_role("link", name="Show the message")).to_have_count(0)
     await stranger.goto(f"{address}/message")
     await expect(stranger.get_by_text("needs the role operator")).to_be_visible()
+
+
+async def test_page_follows_a_delivery_that_waits(page: Page, stack: Stack) -> None:
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    body = {**EXAMPLE, "send_at": later.isoformat()}
+    async with client(stack) as http:
+        answer = await http.post("/api/client/campaigns/44/trigger", json=body, headers=stack.headers())
+    assert answer.status_code == 204, answer.text
+    trigger_id = answer.headers["x-trigger-id"]
+    await page.goto(f"{stack.url}/portal/deliveries/{trigger_id}")
+    state = page.locator("dd .badge").first
+    await expect(state).to_have_text("pending")
+    await page.evaluate("window.wasReloaded = false")
+    async with stack.pool() as pool:
+        await pool.execute("UPDATE queue SET due_at = now() WHERE id = $1", uuid.UUID(trigger_id))
+    await expect(state).to_have_text("delivered")
+    assert await page.evaluate("window.wasReloaded") is False
+    await expect(page.locator("[data-refresh]")).to_have_count(0)
+    await expect(page.locator("#delivery td[data-label]").first).to_be_attached()
+    await check_page(page)
+
+
+async def test_device_token_is_found(page: Page, stack: Stack) -> None:
+    token = f"token-{uuid.uuid4().hex}"
+    body = {"user": {"external_id": "owner", "device_token": token}, "event": {}}
+    async with client(stack) as http:
+        answer = await http.post("/api/client/campaigns/46/trigger", json=body, headers=stack.headers())
+    assert answer.status_code == 204, answer.text
+    await page.goto(f"{stack.url}/portal/deliveries?project=demo")
+    await page.get_by_label("Trigger ID, user or address").fill(token)
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.locator(f"#delivery-{answer.headers['x-trigger-id']}")).to_be_visible()
+    await expect(page.get_by_label("Address", exact=True)).to_have_value(token)
 
 
 async def test_message_in_a_frame_does_nothing(page: Page, stack: Stack, shop: Shop) -> None:

@@ -57,16 +57,23 @@ async def test_a_file_is_imported_and_exported(page: Page, stack: Stack, tmp_pat
     await page.goto(f"{stack.url}/portal/suppressions/import?project=demo")
     await check_page(page)
     file = tmp_path / "left.csv"
-    file.write_bytes("\ufeffchannel,address,reason\r\nemail,imported\r\ntext,+12345678900,=1+1\r\n".encode())
+    file.write_bytes(
+        "\ufeffchannel,address,reason\r\nemail,imported\r\ntext,+12345678900,=1+1\r\ntext,123\r\n".encode()
+    )
     await page.get_by_label("CSV file").set_input_files(file)
     await page.get_by_role("button", name="Import").click()
-    await expect(page.locator("#error-csv")).to_contain_text("Line 2: address:")
+    await expect(page.locator("#error-csv")).to_contain_text('Line 2: address "imported": ')
+    # Rows of other channels and reasons are other calls.
+    await expect(page.locator("#error-csv")).to_contain_text('Line 4: address "123": ')
+    await expect(page.get_by_role("alert")).to_contain_text("1 recipient of the file is suppressed")
     rows = page.get_by_label("Or the rows")
-    await expect(rows).to_have_value("channel,address,reason\nemail,imported\ntext,+12345678900,=1+1\n")
+    await expect(rows).to_have_value(
+        "channel,address,reason\nemail,imported\ntext,+12345678900,=1+1\ntext,123\n"
+    )
     await check_page(page)
     await rows.fill("channel,address,reason\nemail,imported@test.com\ntext,+12345678900,=1+1\n")
     await page.get_by_role("button", name="Import").click()
-    await expect(page.get_by_role("status")).to_have_text("Suppressed 2 more; 0 already suppressed.")
+    await expect(page.get_by_role("status")).to_have_text("Suppressed 1 more; 1 already suppressed.")
     await screenshot(page, "portal-suppressions")
     await page.goto(f"{stack.url}/portal/suppressions?project=demo&channel=text")
     async with page.expect_download() as download:

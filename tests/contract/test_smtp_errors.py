@@ -153,7 +153,7 @@ async def test_errors_quote_the_server_without_the_recipient() -> None:
         server.to_rcpt = [f"451 4.7.1 <{ADDRESS}>: greylisted, try later"]
         error = await failure(provider)
         await provider.send(make_email())
-    assert str(error) == "SMTP 451 4.7.1 <[recipient]>: greylisted, try later (naming the recipient)"
+    assert str(error) == "SMTP 451 4.7.1 <[recipient]>: greylisted, try later (at RCPT TO)"
     assert server.connections == 1
 
 
@@ -177,7 +177,7 @@ async def test_data_can_be_rejected_before_the_content(answer: bytes, expected: 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
     assert error.verdict == expected
-    assert str(error).endswith("(announcing the content)")
+    assert str(error).endswith("(at DATA)")
 
 
 @pytest.mark.parametrize(

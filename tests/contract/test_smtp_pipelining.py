@@ -84,10 +84,10 @@ async def test_an_encrypted_connection_pipelines() -> None:
 @pytest.mark.parametrize(
     ("command", "answer", "expected", "stage"),
     [
-        ("mail", "550 5.1.7 Bad sender", Verdict.LATER, "naming the sender"),
-        ("mail", "450 4.7.1 Slow down", Verdict.PROVIDER_DOWN, "naming the sender"),
-        ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", Verdict.RECIPIENT_REFUSED, "naming the recipient"),
-        ("rcpt", "450 4.2.0 Greylisted", Verdict.LATER, "naming the recipient"),
+        ("mail", "550 5.1.7 Bad sender", Verdict.LATER, "at MAIL FROM"),
+        ("mail", "450 4.7.1 Slow down", Verdict.PROVIDER_DOWN, "at MAIL FROM"),
+        ("rcpt", f"550 5.1.1 <{ADDRESS}>: unknown", Verdict.RECIPIENT_REFUSED, "at RCPT TO"),
+        ("rcpt", "450 4.2.0 Greylisted", Verdict.LATER, "at RCPT TO"),
         ("data", "554 5.7.1 Spam", Verdict.NEVER, "sending the content"),
         ("data", "451 4.3.0 Try again", Verdict.PROVIDER_DOWN, "sending the content"),
     ],
@@ -117,7 +117,7 @@ async def test_content_is_not_sent_after_a_rejection() -> None:
 
     async with scripted_server(serve) as port, provider_for(port) as provider:
         error = await failure(provider)
-        assert str(error) == "SMTP 554 5.7.1 Not from you (announcing the content)"
+        assert str(error) == "SMTP 554 5.7.1 Not from you (at DATA)"
         await provider.send(make_email())
 
 
@@ -163,18 +163,18 @@ async def result_of(answers: bytes) -> tuple[ProviderError, bytes]:
         (b"550 5.1.7 Bad sender\r\n" + OK + GO_AHEAD, Verdict.LATER, "SMTP 550 5.1.7 Bad sender"),
         # With more replies than commands, later replies cannot be assigned.
         (OK + OK + GO_AHEAD + OK, Verdict.PROVIDER_DOWN, "unsolicited reply from the server: 250 OK"),
-        (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (announcing the content)"),
-        (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go ahead (naming the sender)"),
+        (OK + OK + OK, Verdict.PROVIDER_DOWN, "SMTP 250 OK (at DATA)"),
+        (GO_AHEAD + OK + GO_AHEAD, Verdict.PROVIDER_DOWN, "SMTP 354 Go ahead (at MAIL FROM)"),
         (
             OK + b"What?\r\n" + GO_AHEAD,
             Verdict.PROVIDER_DOWN,
-            "the server's reply is not SMTP: 'What?' (naming the recip",
+            "the server's reply is not SMTP: 'What?' (at RCPT TO)",
         ),
-        (b"421 4.3.2 Closing\r\n", Verdict.PROVIDER_DOWN, "SMTP 421 4.3.2 Closing (naming the sender)"),
+        (b"421 4.3.2 Closing\r\n", Verdict.PROVIDER_DOWN, "SMTP 421 4.3.2 Closing (at MAIL FROM)"),
         (
             OK + b"421 4.3.2 Closing\r\n",
             Verdict.PROVIDER_DOWN,
-            "SMTP 421 4.3.2 Closing (naming the recipient)",
+            "SMTP 421 4.3.2 Closing (at RCPT TO)",
         ),
         # A rejection counts, whatever the other replies are.
         (OK + b"550 5.1.1 No\r\n" + b"???\r\n", Verdict.RECIPIENT_REFUSED, "SMTP 550 5.1.1 No"),

@@ -178,9 +178,7 @@ async def test_rejected_address_is_suppressed(system: System) -> None:
     system.mail.to_rcpt.append("550 5.1.1 No such user here")
     head, _, only = await system.outcome(60, user=user)
     assert head == "dead: campaign 60 (email) for gone"
-    assert (
-        attempt(only) == "1 mail: failed permanently: SMTP 550 5.1.1 No such user here (naming the recipient)"
-    )
+    assert attempt(only) == "1 mail: failed permanently: SMTP 550 5.1.1 No such user here (at RCPT TO)"
 
     head, _, only = await system.outcome(60, user=user)
     assert head == "suppressed: campaign 60 (email) for gone"
@@ -230,7 +228,7 @@ async def test_looping_template_is_dead_at_once(system: System, campaign: int, w
         (63, "Malformed SMTP response line: HTTP/1.1 400 Bad Request (connecting)"),
         (64, "the server's reply is not SMTP: "),
         (65, IN_DOUBT + "the server closed the connection (sending the content)"),
-        (66, "no reply within 2 s (naming the sender)"),
+        (66, "no reply within 2 s (at MAIL FROM)"),
     ],
     ids=["garbage", "garbage in the middle", "closes in the middle", "never answers"],
 )

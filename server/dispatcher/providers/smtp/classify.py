@@ -30,12 +30,12 @@ _ENHANCED_AT_END = re.compile(r"\(#(([45]\.\d{1,3})\.\d{1,3})\b[^()]*\)\W*\Z")
 
 
 class Stage(enum.StrEnum):
-    """How far a message got. Before `CONTENT`, nothing of it has been sent."""
+    """How far a message got, as in errors. Before `CONTENT`, nothing of it has been sent."""
 
     CONNECT = "connecting"
-    SENDER = "naming the sender"
-    RECIPIENT = "naming the recipient"
-    DATA = "announcing the content"
+    SENDER = "at MAIL FROM"
+    RECIPIENT = "at RCPT TO"
+    DATA = "at DATA"
     CONTENT = "sending the content"
 
 

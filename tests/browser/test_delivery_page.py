@@ -157,7 +157,7 @@ async def test_page_follows_a_delivery_that_waits(page: Page, stack: Stack) -> N
     await expect(state).to_have_text("pending")
     await page.evaluate("window.wasReloaded = false")
     async with stack.pool() as pool:
-        await pool.execute("UPDATE queue SET due_at = now() WHERE id = $1", uuid.UUID(trigger_id))
+        await pool.execute("UPDATE queue SET due_at = now() WHERE trigger_id = $1", uuid.UUID(trigger_id))
     await expect(state).to_have_text("delivered")
     assert await page.evaluate("window.wasReloaded") is False
     await expect(page.locator("[data-refresh]")).to_have_count(0)

@@ -58,6 +58,7 @@ async def project(visit: Visit) -> Response:
         crumbs=[SECTION],
         project=current,
         channels=_CHANNELS,
+        word=word_of,
         can_change=visit.can(pb.UpdateProjectRequest, name),
     )
 

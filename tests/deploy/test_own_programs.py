@@ -21,7 +21,7 @@ from tests.kit.until import until
 pytestmark = pytest.mark.long
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-"""Debian's, each version in a folder of its own."""
+"""Debian's, each version in its own folder."""
 ENVOY = Path(sys.executable).with_name("envoy")
 
 

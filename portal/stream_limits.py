@@ -22,7 +22,7 @@ class Owner(NamedTuple):
 
     Attributes:
         session: The ID of the session.
-        person: The name of the person, who may have several sessions.
+        person: The ID of the person or admin key, who may have several sessions; names are not unique.
     """
 
     session: str

@@ -265,7 +265,7 @@ class Visit:
 
     @property
     def _owner(self) -> Owner:
-        return Owner(self.who.session_id, self.who.display_name)
+        return Owner(self.who.session_id, self.who.owner or self.who.display_name)
 
     async def load_projects(self) -> None:
         """Read the projects to choose from."""

@@ -53,6 +53,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             grants=grant_messages(actor.grants, names),
             session_id=str(actor.session_id or ""),
             expire_time=timestamp(actor.expires_at),
+            owner=str(actor.owner),
         )
 
     async def CreateSession(  # noqa: N802 - gRPC's name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -62,6 +63,7 @@ async def test_a_person_gets_what_the_allow_list_grants(
     session = Operator(admin.http, made.token)
     caller = (await session.call("GET", "/caller")).json()
     assert (caller["kind"], caller["display_name"]) == ("person", "ada@example.com")
+    assert uuid.UUID(caller["owner"])
     assert caller["grants"] == [{"role": "operator", "project": "demo"}, {"role": "viewer"}]
     listed = (await admin.call("GET", "/sessions")).json()["sessions"]
     assert made.session.session_id in [one["session_id"] for one in listed]

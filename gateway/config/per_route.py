@@ -91,8 +91,8 @@ def for_reading() -> Config:
 def for_admin() -> Config:
     """Return the same for the admin API, with larger bodies: campaigns have their templates in them.
 
-    The adaptive limit does not count them: one operator's long lists would lower it for triggers and for other
-    operators. The servers limit the calls of each operator.
+    The adaptive limit does not count them: one operator's long lists would lower it for triggers and for
+    other operators. The servers limit the calls of each operator.
     """
     found = {**for_reading(), BUFFER: _buffer_of(MAX_ADMIN_BYTES)}
     del found[ADMISSION]

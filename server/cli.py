@@ -7,6 +7,7 @@ group is used, `wiring` and `up` inside the commands.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from .errors import DATABASE_AWAY, ClarionError, ConfigError, StoreUnavailable
 from .process import logs
 from .store.replication import NotReplicated
 from .store.schema.migrate import migrate as migrate_database
+from .store.schema.plan import plan_migration
 from .up import demo
 
 __all__ = ["GROUPS", "main"]
@@ -136,15 +138,23 @@ def portal(invocation: Invocation) -> None:
 
 
 @cli.command()
+@click.option("--plan", "only_plan", is_flag=True, help="Show what it would do, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Show the plan as JSON. Requires --plan.")
 @click.pass_obj
-def migrate(invocation: Invocation) -> None:
+def migrate(invocation: Invocation, *, only_plan: bool, as_json: bool) -> None:
     """Update the database schema to this version."""
+    if as_json and not only_plan:
+        raise click.UsageError("--json requires --plan")
     settings = invocation.settings()
     if not settings.database.url:
         raise ConfigError(
             "database.url is empty; set it, or use `clarion up`, which migrates its embedded database"
         )
     logs.configure(LogSettings(level="info", format="text"))  # warnings, and the indexes that it builds
+    if only_plan:
+        plan = run(plan_migration(settings.database.url))
+        click.echo(json.dumps(plan.as_data(), indent=2) if as_json else "\n".join(plan.lines()))
+        return
     click.echo(f"the database has schema version {run(migrate_database(settings.database.url))}")
 
 

@@ -18,7 +18,7 @@ from ...errors import StoreUnavailable
 from ..pool import Connection
 from ..sql import Statement, load
 
-__all__ = ["INDEXES", "build_indexes", "execute_locked", "one_at_a_time", "unfinished"]
+__all__ = ["INDEXES", "build_indexes", "execute_locked", "one_at_a_time", "table_of", "unfinished"]
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +115,11 @@ async def execute_locked(connection: Connection, table: str, *statement: object)
         f"the table {table!r} could not be locked, because another session has been using it for a minute;"
         " end long transactions (see pg_stat_activity) and run `clarion migrate` again"
     )
+
+
+def table_of(statement: Statement) -> str:
+    """Return the table whose index a statement builds."""
+    return str(_STATEMENT.fullmatch(statement.text)[1])  # type: ignore[index]
 
 
 async def unfinished(connection: Connection, indexes: Mapping[str, Statement]) -> dict[str, bool]:

@@ -17,7 +17,7 @@ from .version import HEAD, SCRIPTS, SchemaVersion
 if TYPE_CHECKING:
     from sqlalchemy import Connection as SyncConnection
 
-__all__ = ["is_usable", "migrate", "missing_indexes", "require_schema", "schema_of"]
+__all__ = ["is_usable", "migrate", "missing_indexes", "read_version", "require_schema", "schema_of"]
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
@@ -92,7 +92,7 @@ async def require_schema(url: str) -> None:
         connection = await connect(url)
         try:
             with explained(parse_database_url(url)):
-                found = await _read(connection)
+                found = await read_version(connection)
         finally:
             await connection.close()
     if found.problem:
@@ -115,7 +115,7 @@ async def schema_of(pool: Pool) -> SchemaVersion:
         StoreUnavailable: The database cannot be reached.
     """
     async with reached():
-        return await _read(pool)
+        return await read_version(pool)
 
 
 async def missing_indexes(pool: Pool) -> list[str]:
@@ -128,7 +128,8 @@ async def missing_indexes(pool: Pool) -> list[str]:
         return sorted(await unfinished(connection, INDEXES))
 
 
-async def _read(connection: Pool | Connection) -> SchemaVersion:
+async def read_version(connection: Pool | Connection) -> SchemaVersion:
+    """Return the version of the schema that a connection sees."""
     if not await connection.fetchval(*_SQL["has_version"]()):
         return SchemaVersion("", "")
     number: str = await connection.fetchval(*_SQL["version"]()) or ""

@@ -48,3 +48,14 @@ SELECT validate_constraints(:name)
 
 -- name: partition_table
 SELECT partition_table(:name, :key, :ends)
+
+-- name: table_figures
+-- With its partitions. Rows are those of the last ANALYZE; NULL if a part was never analysed.
+WITH part AS (
+    SELECT to_regclass(:name)::oid AS oid UNION SELECT relid::oid FROM pg_partition_tree(to_regclass(:name))
+)
+SELECT coalesce(sum(pg_table_size(oid)), 0)::int8 AS size,
+    CASE WHEN coalesce(min(reltuples) FILTER (WHERE relkind = 'r'), 0) >= 0
+        THEN coalesce(sum(reltuples) FILTER (WHERE relkind = 'r'), 0)::int8 END AS rows,
+    coalesce(bool_or(relkind = 'p'), false) AS is_partitioned
+FROM part JOIN pg_class USING (oid)

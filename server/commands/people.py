@@ -109,16 +109,18 @@ async def _erased(admin: Admin, request: pb.ErasePersonRequest) -> pb.ErasePerso
 
 
 def _what(found: pb.ErasePersonResponse) -> str:
-    """Return the counts for people."""
+    """Return what is erased, for people."""
     more = "" if found.done or found.in_flight else " or more"
-    counts = (
-        f"{found.deliveries}{more} deliveries ({found.cancelled} cancelled)",
-        f"{found.webhook_messages} webhook messages",
-        f"{found.audit_events} audit events",
-        f"{found.operations} operations",
-        f"the address of {found.suppressions} suppressions, which stay in force",
-    )
-    return ", ".join(counts)
+    cancelled = f" ({found.cancelled} cancelled)" if found.cancelled else ""
+    counts = {
+        (f"{more} delivery{cancelled}", f"{more} deliveries{cancelled}"): found.deliveries,
+        (" webhook message", " webhook messages"): found.webhook_messages,
+        (" audit event", " audit events"): found.audit_events,
+        (" operation", " operations"): found.operations,
+        (" suppression, which stays in force", " suppressions, which stay in force"): found.suppressions,
+    }
+    parts = [f"{count}{words[count != 1]}" for words, count in counts.items() if count]
+    return f"the person from {', '.join(parts)}" if parts else "nothing"
 
 
 def _require_person(named: dict[str, Any]) -> None:

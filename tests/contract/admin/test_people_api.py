@@ -113,6 +113,22 @@ async def test_an_erased_person_is_gone(
     assert address not in event["after"]
 
 
+async def test_erasing_by_address_next_to_the_database(
+    http: httpx.AsyncClient, stack: Stack, admin: Operator
+) -> None:
+    http.headers.update(stack.headers())
+    external_id, address = a_person()
+    await deliver(http, external_id, address)
+    words = ("people", "erase", "--project", "demo", "--address", address)
+    dry = await stack.run(*words, "--dry-run")
+    assert dry == (0, "would erase the person from 1 delivery\n", "")
+    assert await stack.run(*words) == (0, "erased the person from 1 delivery\n", "")
+    assert await stack.run(*words) == (0, "erased nothing\n", "")
+    assert (await export(admin, external_id=external_id)).json().get("deliveries", []) == []
+    code, _, err = await stack.run("people", "erase", "--project", "demo")
+    assert (code, err) == (2, "clarion: give --external-id, --address or both\n")
+
+
 async def test_only_admins_of_the_project_answer_people(
     admin: Operator, viewer: Operator, demo_admin: Operator
 ) -> None:

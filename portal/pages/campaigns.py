@@ -30,6 +30,8 @@ __all__ = ["PAGES", "SECTION"]
 
 _PAGE = 50
 _VERSIONS = 20
+_LOOKED_AT = 250
+_MAX_ID = 2**63 - 1
 _CHANNELS = ("email", "text", "push")
 _STATES = ("active", "paused", "archived")
 
@@ -134,8 +136,10 @@ async def new_campaign(visit: Visit) -> Response:
             if made.campaign_state == "paused":
                 notice = f"Campaign {made.campaign_id} rejects triggers until you resume it."
             return visit.redirect(campaign_path(made), notice)
-    first = visit.projects[0] if visit.projects else ""
-    form.start(project=visit.project or first, campaign_channel="email")
+    first = visit.project or (visit.projects[0] if visit.projects else "")
+    form.start(project=first, campaign_channel="email")
+    if not form.is_sent:
+        form.start(campaign_id=await _free_id(visit, first))
     return visit.page(
         "campaign_new.html",
         "New campaign",
@@ -154,6 +158,18 @@ PAGES = (
     *campaign_versions.PAGES,
     Page(f"{AT}/{{action}}", change, has_form=True),
 )
+
+
+async def _free_id(visit: Visit, project: str) -> str:
+    """Return an ID that no campaign of a project has, as a suggestion; empty if it has many campaigns."""
+    highest = 0
+    for state in ("", "archived"):
+        request = pb.ListCampaignsRequest(project=project, campaign_state=state, page_size=_LOOKED_AT)
+        found: pb.ListCampaignsResponse = await visit.call(request)
+        if found.next_page_token:
+            return ""
+        highest = max([highest, *(one.campaign_id for one in found.campaigns)])
+    return str(highest + 1) if highest < _MAX_ID else ""
 
 
 def _first_template(form: Form) -> pb.CampaignTemplate:

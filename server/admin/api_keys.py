@@ -11,7 +11,7 @@ from clarion.admin.v1 import api_key_pb2 as pb
 from clarion.admin.v1 import api_key_pb2_grpc
 
 from ..api.proto_messages import timestamp
-from ..domain.key import ApiKey, KeyState, new_secret
+from ..domain.key import ApiKey, new_secret
 from ..errors import InvalidRequest, KeyNotFound, Violation
 from ..intake.rules import require_valid
 from ..store.admin import keys as store
@@ -52,11 +52,10 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
         start = page_start(request, Place)
         async with reached():
             wanted = await call.scope(self._pool, request.project)
-            state = KeyState(request.key_state) if request.key_state else None
             found = await store.list_page(
                 self._pool,
                 wanted,
-                state,
+                request.key_state or None,
                 test=request.kind == _TEST if request.kind else None,
                 before=start,
                 limit=size + 1,

@@ -99,7 +99,9 @@ def create(
 @keys.command(name="list")
 @click.option("--project", default="", help="Only keys of this project.")
 @click.option(
-    "--state", type=click.Choice([state.value for state in KeyState]), help="Only keys in this state."
+    "--state",
+    type=click.Choice([*(one.value for one in KeyState), "usable"]),
+    help="Only keys in this state; usable: active or expiring.",
 )
 @click.option("--kind", type=click.Choice(["live", "test"]), help="Only keys of this kind.")
 @json_option

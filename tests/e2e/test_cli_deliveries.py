@@ -157,7 +157,7 @@ async def test_suppression_holds_until_it_is_removed(
     assert (project, channel, address, provider, trigger) == ("lists", "email", GONE, "smtp", refused)
     assert "no such mailbox" in " ".join(reason)
     assert show.out.startswith("suppressed: campaign 822 (email) for user-822\n")
-    assert "smtp: not sent after 0 ms: the recipient is suppressed: " in show.out
+    assert "before a provider was called: not sent after 0 ms: the recipient is suppressed: " in show.out
 
     by_reason = ("--all", "--project", "lists", "--provider", "smtp", "--reason", "NO SUCH mailbox")
     dry_run = await clarion(demo.folder, "suppressions", "remove", *by_reason, "--retry", "--dry-run")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import asyncpg
 
-from ...domain.key import WARNING, ApiKey, KeyState, Scope, hash_secret, hint_of, is_test_secret
+from ...domain.key import WARNING, ApiKey, Scope, hash_secret, hint_of, is_test_secret
 from ...domain.limit import NO_OWN_LIMIT, OwnLimit
 from ...errors import KeyNotFound
 from ..pool import Connection, Pool
@@ -100,7 +100,7 @@ async def find_key(database: Pool | Connection, key_id: uuid.UUID, *, lock: bool
 async def list_page(
     pool: Pool,
     projects: Collection[int] | None,
-    state: KeyState | None,
+    state: str | None,
     *,
     test: bool | None,
     before: tuple[dt.datetime, uuid.UUID] | None,
@@ -111,7 +111,7 @@ async def list_page(
     Args:
         pool: The database.
         projects: Only keys of these projects.
-        state: Only keys in this state.
+        state: Only keys in this state, a `KeyState`, or `usable` for those that are active or expiring.
         test: Only test keys, or only live keys.
         before: Creation time and id of a key: only older ones.
         limit: The maximum number of keys.

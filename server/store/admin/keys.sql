@@ -53,7 +53,8 @@ WHERE (:projects::int8[] IS NULL OR project_id = ANY(:projects))
         WHEN revoked_at IS NOT NULL THEN 'revoked'
         WHEN expires_at IS NULL OR expires_at > now() + :warning::interval THEN 'active'
         WHEN expires_at > now() THEN 'expiring'
-        ELSE 'expired' END)
+        ELSE 'expired' END
+        OR :state = 'usable' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))
     AND (:test::boolean IS NULL OR test = :test)
     AND (:before::timestamptz IS NULL OR (created_at, id) < (:before, :before_id::uuid))
 ORDER BY created_at DESC, id DESC LIMIT :limit

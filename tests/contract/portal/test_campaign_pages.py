@@ -72,6 +72,22 @@ async def test_authors_choose_from_the_configured_providers(author: Visitor) -> 
     assert chosen(page) == [SPARE, "sandbox"]
 
 
+async def test_a_free_id_is_suggested(author: Visitor) -> None:
+    """The highest one may be that of an archived campaign."""
+    number, _, _ = await create(author, "sandbox")
+    page = read_page((await author.get("/campaigns/new")).text)
+    (suggested,) = (
+        value
+        for form in page.forms
+        for one in form.fields
+        if one.name == "campaign_id"
+        for value in one.values
+    )
+    assert int(suggested) > int(number)
+    answer = await author.get(f"/campaigns/demo/{suggested}")
+    assert answer.status_code == 404
+
+
 async def test_the_server_checks_what_was_chosen(author: Visitor) -> None:
     _, status, page = await create(author, "sandbox", "gone")
     assert status == 422

@@ -76,3 +76,19 @@ async def test_the_call_for_a_new_key_suits_its_campaign(admin: Visitor) -> None
         assert recipient in html.unescape(form)
         (body,) = re.findall(r'name="body"[^>]*>\s*(.*?)</textarea>', form, re.DOTALL)
         assert html.unescape(body).strip() in page
+
+
+async def test_keys_that_ended_are_hidden_unless_chosen(admin: Visitor, local: LocalAdmin) -> None:
+    """The portal's own keys for test triggers are revoked at once."""
+    expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    kept, ended = await _key(local, expire_time=expires), await _key(local)
+    await local.call("api_keys", "RevokeApiKey", pb.RevokeApiKeyRequest(key_id=ended.key_id))
+    names = {kept.display_name, ended.display_name}
+    for query, shown in (
+        ("", {kept.display_name}),
+        ("?key_state=usable", {kept.display_name}),
+        ("?key_state=revoked", {ended.display_name}),
+        ("?key_state=all", names),
+    ):
+        page = (await admin.get(f"/keys{query}")).text
+        assert {name for name in names if name in page} == shown, query

@@ -168,7 +168,7 @@ def ended(words: str, otherwise: str) -> str:
 def attempt(line: str) -> str:
     """Return an attempt's line without times: `1 mail: delivered: …`."""
     version = "(?:, version 1 of the campaign)?"  # of what was rendered
-    found = re.fullmatch(rf"attempt (\d+): \S+ (\S+?){version}(: .*?) after \d+ ms(: .*)?", line)
+    found = re.fullmatch(rf"attempt (\d+): \S+ (.+?){version}(: .*?) after \d+ ms(: .*)?", line)
     assert found, line
     return f"{found[1]} {found[2]}{found[3]}{found[4] or ''}"
 

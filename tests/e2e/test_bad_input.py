@@ -165,6 +165,9 @@ def ended(words: str, otherwise: str) -> str:
     return words if words.startswith(IN_DOUBT) else f"{otherwise}: {words}"
 
 
+NOT_CALLED = "before a provider was called"
+
+
 def attempt(line: str) -> str:
     """Return an attempt's line without times: `1 mail: delivered: …`."""
     version = "(?:, version 1 of the campaign)?"  # of what was rendered
@@ -182,7 +185,7 @@ async def test_rejected_address_is_suppressed(system: System) -> None:
 
     head, _, only = await system.outcome(60, user=user)
     assert head == "suppressed: campaign 60 (email) for gone"
-    assert attempt(only).startswith("1 before a provider was called: not sent: the recipient is suppressed: SMTP 550 5.1.1")
+    assert attempt(only).startswith(f"1 {NOT_CALLED}: not sent: the recipient is suppressed: SMTP 550 5.1.1")
     listed = await run(system.stack, "suppressions", "list", "--address", "gone@e2e.example")
     assert "SMTP 550 5.1.1 No such user here" in listed
     assert "gone@e2e.example" not in system.mail.recipients
@@ -200,7 +203,10 @@ async def test_body_of_one_megabyte_arrives(system: System) -> None:
 async def test_body_above_the_limit_is_dead(system: System) -> None:
     head, _, only = await system.outcome(61, event={"filler": "z" * 140})
     assert head.startswith("dead: ")
-    assert attempt(only) == "1 before a provider was called: failed permanently: default text, line 1, column 4: longer than 1 MiB"
+    assert (
+        attempt(only)
+        == f"1 {NOT_CALLED}: failed permanently: default text, line 1, column 4: longer than 1 MiB"
+    )
 
 
 async def test_body_too_large_for_the_provider_is_dead(system: System) -> None:
@@ -218,7 +224,7 @@ async def test_body_too_large_for_the_provider_is_dead(system: System) -> None:
 async def test_looping_template_is_dead_at_once(system: System, campaign: int, words: str) -> None:
     head, _, only = await system.outcome(campaign, event={"list": list(range(500))})
     assert head.startswith("dead: ")
-    assert attempt(only).startswith("1 before a provider was called: failed permanently: default text, line 1, column ")
+    assert attempt(only).startswith(f"1 {NOT_CALLED}: failed permanently: default text, line 1, column ")
     assert only.endswith(words)
 
 

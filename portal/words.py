@@ -20,7 +20,7 @@ def word_of(message: Any, field: str) -> str:
 
 
 def provider_of(name: str) -> str:
-    """Return what to call a provider: that of tests is none that an operator could choose."""
+    """Return what to call a provider. That of tests has an internal name that means nothing to operators."""
     return "test (nothing is sent)" if name == _TEST_PROVIDER else name
 
 

@@ -48,7 +48,7 @@ Config = dict[str, Any]
 
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 OF_GRPC_AND_ENVOY = ("grpc-", "x-envoy-")
-"""How names of headers begin that callers of REST do not get."""
+"""Prefixes of the response headers that are removed for callers of REST."""
 MAX_GRPC_BYTES = 512 * 1024
 """Twice what the servers accept, so that most callers who send too much get the servers' answer."""
 MAX_GRPC_BATCH_BYTES = 4 * 1024 * 1024 + 2048
@@ -84,7 +84,7 @@ def for_rest() -> Config:
 
 
 def for_reading() -> Config:
-    """Return the `typed_per_filter_config` of calls without a body, whose responses have words."""
+    """Return the `typed_per_filter_config` of calls without a body; words.lua rewrites their responses."""
     return {**for_rest(), QUERIES: ON, WORDS: ON}
 
 

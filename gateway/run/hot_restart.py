@@ -56,10 +56,10 @@ class HotRestart:
     async def recover(self, settings: GatewaySettings) -> None:
         """Allow the next Envoy to start although the last one ended while it started.
 
-        It left a mark in the shared memory with which all others refuse to start ("previous envoy process is
-        still initializing"). An Envoy of epoch 0 creates the memory anew, so one without listeners is started
-        and ended. The Envoy that serves is not affected: a hand-over goes through sockets, and this Envoy has
-        its own.
+        It left a mark in the shared memory. While the mark is there, every other Envoy refuses to start
+        ("previous envoy process is still initializing"). An Envoy of epoch 0 creates the memory anew, so one
+        without listeners is started and ended. The Envoy that serves is not affected: a hand-over goes
+        through sockets, and this Envoy has its own.
 
         Raises:
             GatewayError: the short-lived Envoy did not start.

@@ -38,7 +38,7 @@ async def new_key(visit: Visit) -> Response:
         if form["expires_in_days"] and not days:
             form.fail("expires_in_days", f"This is not a number of days from 1 to {_MAX_DAYS}.")
         elif not form[_PROJECT]:
-            form.fail(_PROJECT, "Choose what the key may reach.")
+            form.fail(_PROJECT, "Choose a project, or all projects.")
         else:
             with form.checked():
                 project = "" if form[_PROJECT] == _EVERYWHERE else form[_PROJECT]

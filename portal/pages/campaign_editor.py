@@ -50,7 +50,7 @@ async def edit(visit: Visit) -> Response:
             else:
                 draft = await _save(visit, key, content)
                 if form["action"] != "publish":
-                    notice = "The draft was saved. It is not in force until it is published."
+                    notice = "The draft was saved. It is not live until it is published."
                     return visit.redirect(campaign_path(current), notice)
                 return await _publish(visit, key, draft.etag)
     _start(form, saved)

@@ -32,18 +32,18 @@ def events(messages: Sequence[delivery_pb2.WatchTriggersResponse]) -> Iterator[h
 
 
 def last_event(status: status_pb2.Status) -> httpbody_pb2.HttpBody:
-    """Return the event `end` with a status. Readers that receive it should not reconnect.
+    """Return the event `end` with a status. Clients that receive it should not reconnect.
 
-    Those of the standard do so nevertheless, with its ID in the header `Last-Event-ID`.
+    A standard `EventSource` reconnects nevertheless, with the event's ID in the header `Last-Event-ID`.
     """
     return _body(f"event: end\nid: {_FINISHED}\ndata: {as_json(status, always=True)}\n\n")
 
 
 def _block(message: delivery_pb2.WatchTriggersResponse) -> str:
-    """Return one event. For a message without a delivery, it is a heartbeat, which only has a new cursor.
+    """Return one event. A message without a delivery becomes a heartbeat, which only has a new cursor.
 
-    A heartbeat has a name, so that readers of the standard do not take it for a change, and data, because
-    simple readers parse those of each block.
+    A heartbeat has an event name, so that an `EventSource` does not pass it on as a change. It has data,
+    because simple clients parse the data of every event without checking whether there is any.
     """
     event = f"id: {message.cursor}\ndata: {as_json(message)}\n\n"
     return event if message.HasField("delivery") else f"event: heartbeat\nretry: {_RETRY}\n{event}"

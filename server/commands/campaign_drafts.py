@@ -50,7 +50,7 @@ def show(*, admin: Admin, campaign_id: int, project: str, as_json: bool) -> None
 @of_campaign
 @click.argument("file", type=click.Path(path_type=Path))
 def save(*, admin: Admin, campaign_id: int, file: Path, project: str, as_json: bool) -> None:
-    """Save a campaign as FILE defines it, as its draft."""
+    """Save the content that FILE has for a campaign as its draft."""
     key = _key(admin, campaign_id, project)
     request = pb.SaveCampaignDraftRequest(**key, content=_content(file, campaign_id))
     one: pb.CampaignDraft = admin.call(_SERVICE, "SaveCampaignDraft", request).campaign_draft

@@ -34,7 +34,9 @@ for _command in (preview, draft, test):
 
 @campaigns.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace campaigns that were changed in the portal.")
+@click.option(
+    "--overwrite", is_flag=True, help="Also replace campaigns that the portal or another file manages."
+)
 @json_option
 @admin_options
 def apply(*, admin: Admin, file: Path, overwrite: bool, as_json: bool) -> None:
@@ -189,7 +191,7 @@ def _state_command(name: str, method: str, text: str) -> None:
 _state_command("pause", "PauseCampaign", "Reject triggers of a campaign. Waiting messages are still sent.")
 _state_command("resume", "ResumeCampaign", "Accept triggers of a paused or archived campaign again.")
 _state_command("archive", "ArchiveCampaign", "Pause a campaign, and hide it from lists.")
-_state_command("release", "ReleaseCampaign", "Make a campaign that a file manages editable in the portal.")
+_state_command("release", "ReleaseCampaign", "Make a file-managed campaign editable in the portal.")
 
 
 @campaigns.command(name="rollback")

@@ -19,8 +19,9 @@ _UNHEALTHY = 1
 def health(context: click.Context, *, process: str | None) -> None:
     """Check the processes of this machine, for containers.
 
-    Exit with 0 if every one that listens at its address in the settings is ready, and with 1 otherwise.
-    With a PROCESS, check only that one, and require that it listens.
+    A process is checked if something listens at its address in the settings. Exit with 0 if all of these
+    are ready, and with 1 if one is not or if none listens. With PROCESS, check only that process, and exit
+    with 1 if it does not listen.
     """
     invocation: Invocation = context.obj
     settings = invocation.settings()

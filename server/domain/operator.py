@@ -44,13 +44,13 @@ class Role(enum.StrEnum):
     """What an operator may do. Each role includes those before it."""
 
     VIEWER = "viewer"
-    """Read everything except secrets and the messages of deliveries."""
+    """Read everything except secrets, the messages of deliveries, and what only admins read."""
     OPERATOR = "operator"
     """Also retry and cancel deliveries, and change suppressions."""
     AUTHOR = "author"
     """Also change campaigns."""
     ADMIN = "admin"
-    """Also manage keys, webhooks, projects and operators, and export and erase the data of people."""
+    """Also manage keys, webhooks, projects and operators; export and erase people; read audit events."""
 
     @property
     def level(self) -> int:

@@ -135,7 +135,7 @@ def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:
 
 def _why_not_due(queued: Queued) -> tuple[Reason, str]:
     if queued.send_at and queued.send_at > queued.now:
-        later = ", and the campaign's send window opens then" if queued.due_at > queued.send_at else ""
+        later = ", when the campaign's send window is closed" if queued.due_at > queued.send_at else ""
         return Reason.SCHEDULED, f"its send_at is {queued.send_at.isoformat()}{later}"
     if _is_opening(queued):
         return Reason.SEND_WINDOW, "the campaign's send window opens then in the user's time zone"
@@ -234,7 +234,9 @@ def _behind(name: str, status: ProviderStatus, ahead: int | None, now: dt.dateti
         detail = f"{name} may send {status.rate:g} messages a second (`rate`){before}"
         return Waiting(Reason.RATE_LIMIT, detail, until)
     if status.hold is Hold.SLOTS:
-        return Waiting(Reason.CONCURRENCY, f"{name} is sending the maximum of messages at once{before}")
+        return Waiting(
+            Reason.CONCURRENCY, f"{name} is sending as many messages at once as its settings allow{before}"
+        )
     return Waiting(Reason.DUE, f"{name} can send it now{before}")
 
 

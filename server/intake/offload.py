@@ -16,5 +16,5 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
 
 
 async def run_in_thread(work: Callable[[InputT], ResultT], data: InputT) -> ResultT:
-    """Return the result of `work`, which must not touch anything that others use, on the data."""
+    """Return `work(data)`, computed in a thread. `work` must not use state that other code uses, too."""
     return await asyncio.get_running_loop().run_in_executor(_thread, work, data)

@@ -17,7 +17,9 @@ log = structlog.get_logger(__name__)
 
 _INTERVAL = 0.5
 _MAX_AGE = 2.0
-"""In seconds. Calls use an older catalog, too, because in a short outage that is better than an error."""
+"""Age of the catalog in seconds above which the server reports that it is not ready.
+
+It still serves calls until `server.catalog_max_age`: in a short outage, that is better than an error."""
 _SCHEMA_INTERVAL = 5.0
 
 
@@ -50,8 +52,9 @@ async def report_readiness(
 class _SchemaCheck:
     """Checks the schema from time to time, and waits a limited time for the database.
 
-    A cancelled statement waits until the database confirms that, and one that hangs does not. So a check is
-    not cancelled: it ends with its connection, and no other one starts before.
+    A check that takes too long is not cancelled, because cancelling a statement waits for an answer of the
+    database, which a hanging database does not send. The check ends when its connection does; until then no
+    other check starts.
     """
 
     def __init__(self, is_usable: Callable[[], Awaitable[bool]]) -> None:

@@ -150,7 +150,9 @@ class Primary:
         return await self._renew(None, silent=silent)
 
     async def _renew(self, ours: _Found | None, *, silent: bool) -> _Found | None:
-        """Find the primary, and disconnect from all other servers; if none is found, from a silent one.
+        """Find the primary and disconnect from all other servers.
+
+        If no primary is found, disconnect only if the current one is silent.
 
         Returns:
             A connection to the primary, or the given one if no primary was found.

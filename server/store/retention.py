@@ -35,7 +35,7 @@ _INTERVAL = 60.0  # seconds
 _DAY = 86_400
 _OPERATIONS_KEPT = 30 * _DAY  # seconds
 _MOST_PARTITIONS = 60
-"""Of a table. Each makes statements 10 µs slower that do not know in advance which one they need."""
+"""Partitions of a table. Each adds 10 µs to a statement whose text does not determine its partition."""
 _LOCK = 0x636C6172726574
 """An arbitrary number, the same in all versions of Clarion."""
 _SQL = load("retention.sql")
@@ -121,7 +121,7 @@ class RecordRetention:
             await self._change_partitions()
 
     async def remove_content(self) -> None:
-        """Remove the content of triggers that are past its time, but not before they have left the queue."""
+        """Remove the content of triggers once its time has passed and they have left the queue."""
         standard = self._content
         channels = [channel.value for channel in Channel]
         found = await self._pool.fetch(*_SQL["content_days"](channels=channels, standard=standard))
@@ -157,7 +157,7 @@ class RecordRetention:
                 log.info("old records deleted", partition=dropped)
 
     async def _in_moment(self, statement: tuple[str, *tuple[object, ...]]) -> object:
-        """Return what a statement returns that locks a table; None if that would take longer than 0.1 s."""
+        """Return the result of a statement that locks a table, or None if it waits more than 0.1 s."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 if not await connection.fetchval(*_SQL["try_lock"](lock=_LOCK)):

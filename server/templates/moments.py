@@ -1,4 +1,4 @@
-"""Points in time as templates' data have them."""
+"""Reads points in time from the data that templates use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def moment_of(value: object, zone: dt.tzinfo) -> dt.datetime | None:
 
 
 def _worded(text: str, zone: dt.tzinfo) -> dt.datetime | None:
-    """Return a date whose month is an English word, which can be read in one way only."""
+    """Return a date whose month is an English word: unlike `03/04/2016`, it is unambiguous."""
     found = _WORDED.fullmatch(text)
     if found is None:
         return None

@@ -175,7 +175,7 @@ async def test_draft_is_kept_until_it_is_published(page: Page, stack: Stack) -> 
     await page.get_by_label("Plain text").fill("Draft <b>{{ event.random_field }}</b>")
     await page.get_by_role("button", name="Save draft").click()
     await expect(page.get_by_role("status")).to_have_text(
-        "The draft was saved. It is not in force until it is published."
+        "The draft was saved. It is not live until it is published."
     )
     assert "Hello value" in await delivered(stack, number)
     await check_page(page)

@@ -66,7 +66,7 @@ def limited(hold: Hold | None = Hold.RATE) -> ProviderStatus:
         (
             [report(smtp=ProviderStatus(Hold.SLOTS), backup=FREE)],
             Reason.CONCURRENCY,
-            "smtp is sending the maximum of messages at once; 3 are due before it",
+            "smtp is sending as many messages at once as its settings allow; 3 are due before it",
         ),
     ],
 )

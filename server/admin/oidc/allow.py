@@ -17,7 +17,7 @@ def grants_of(identity: Identity, allow: Iterable[Allow], projects: Mapping[str,
     Args:
         identity: The person.
         allow: The allow-list.
-        projects: The IDs of all projects by name. Names of others grant nothing.
+        projects: The IDs of all projects by name. Entries that name another project grant nothing.
     """
     found: dict[Grant, None] = {}
     for one in allow:
@@ -35,7 +35,7 @@ def _is_meant(identity: Identity, one: Allow) -> bool:
 
 
 def _folded(email: str) -> bytes:
-    """Return an address with ASCII letters in lower case: only those are the same to most mail servers.
+    """Return an address with its ASCII letters in lower case. Most mail servers ignore only their case.
 
     Other folding would equate different mailboxes, such as `boss@` and `bo\u00df@`.
     """

@@ -16,7 +16,7 @@ from .special_networks import Address, embedded, is_public
 __all__ = ["ALLOWED", "Address", "AddressPolicy"]
 
 ALLOWED = "[webhooks] allow (CLARION_WEBHOOKS_ALLOW)"
-"""The name of the setting in errors, with its environment variable. Responses cut longer errors off."""
+"""How errors name the setting. It is short, because the API truncates long errors."""
 
 
 class AddressPolicy:

@@ -33,7 +33,7 @@ async def ensure_project(pool: Pool, name: str) -> int:
     """Return the id of the project with this name; create the project if it does not exist.
 
     Raises:
-        ConfigError: There is no such project, and none can have this name.
+        ConfigError: The name is invalid, and no project has it.
     """
     problem = name_problem(name)
     if not problem:

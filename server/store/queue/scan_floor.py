@@ -6,9 +6,9 @@ the index steps over all rows that were claimed since, and takes ever longer. Bu
 claim are known to be claimed, so the next claim can start there: at the floor.
 
 A row can appear below the floor: its due time is when its transaction began, which may commit late. So some
-claims look further back, and a few start at the front. If such a claim fills its share, the next one
-continues where it ended: a whole batch may be late, and a provider with a rate limit may have room for only
-one message.
+claims look further back, and a few start at the front. If such a claim returns as many rows as were
+requested, there may be more late rows, so the next claim continues where it ended. A whole batch may have
+been committed late, while a provider with a rate limit requests one message at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ FRONT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MARGIN = dt.timedelta(seconds=0.25)
 """How far below the last claim the next one starts: longer than nearly every commit takes."""
 LOOK_BACK, LOOK_BACK_EVERY = dt.timedelta(seconds=15), 2.0
-"""How far a look back goes, longer than a commit may take by default, and the seconds between look backs."""
+"""How far below the last claim a look back starts, and the seconds between two of them.
+
+The distance is longer than a commit may take by default."""
 LOOK_AT_ALL_EVERY = 60.0
 """Seconds between claims from the front, in case a clock was changed or something else was not foreseen."""
 

@@ -36,7 +36,7 @@ LAG = dt.timedelta(seconds=40)
 A trigger whose commit waited longer for a replica is not counted as accepted."""
 _INTERVAL = 5.0  # seconds
 _DELETE_EVERY = 300.0  # seconds
-_AT_ONCE = 2000  # rows of a transaction: watchers do not see changes that are recorded during it
+_AT_ONCE = 2000  # rows of a transaction; event streams wait for its end, see change_feed.py
 _MOST_RESULTS = 100  # errors of a provider
 _CANCELLED = 2**31 - 1  # as in change_feed.py
 _SQL = load("statistics/rollup.sql")

@@ -54,7 +54,7 @@ async def test_nothing_is_granted_without_a_choice(admin: Visitor) -> None:
         assert form.data()["grants[0].project"] == ""
     for missing in ({**KEY, "grants[0].project": ""}, {k: v for k, v in KEY.items() if "project" not in k}):
         refused = await admin.post("/access/keys/new", missing)
-        assert (refused.status_code, "Choose what the key may reach." in refused.text) == (422, True)
+        assert (refused.status_code, "Choose a project, or all projects." in refused.text) == (422, True)
         assert "ak_" not in refused.text
     made = await admin.post("/access/keys/new", {**KEY, "grants[0].project": "*"})
     assert (made.status_code, "operator of all projects" in made.text) == (200, True)

@@ -156,8 +156,8 @@ def _enhanced(code: int, text: str) -> tuple[str, str]:
 def _with_words(known: Verdict, status: str, worded: Verdict | None) -> Verdict:
     """Return the verdict of the codes, made more precise by that of the words.
 
-    Words never contradict a code that is about something other than the recipient, apart from those about our
-    access to the server, such as `454 4.7.1 Relay access denied`.
+    A code that is about something other than the recipient takes precedence over the words. The exception is
+    words about our access to the server, such as `454 4.7.1 Relay access denied`.
     """
     if known is _DOWN or worded is None:
         return known

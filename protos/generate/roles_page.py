@@ -25,7 +25,7 @@ one project. Each role includes those before it:
 | `viewer` | to read everything except secrets, the messages of deliveries, and what only admins read |
 | `operator` | also to read messages, to retry and cancel deliveries, and to change suppressions |
 | `author` | also to change campaigns |
-| `admin` | also to manage keys, webhooks, projects, operators; to export and erase people; to read audit events |
+| `admin` | also to manage keys, webhooks, projects, operators; export and erase people; read audit events |
 
 If the caller has no role for a project, calls get 404 `RESOURCE_NOT_FOUND`, as if the project did not exist.
 If the caller has a role for it, but not the one that the call needs, the call gets 403 `ROLE_MISSING`.

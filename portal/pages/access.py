@@ -32,6 +32,7 @@ async def access(visit: Visit) -> Response:
 
 async def new_key(visit: Visit) -> Response:
     """Create an admin key and show its secret once, in the answer to the form."""
+    visit.require(pb.CreateAdminKeyRequest)
     form = visit.form
     if form.is_sent:
         days = whole_number(form["expires_in_days"], _MAX_DAYS)

@@ -126,6 +126,7 @@ DELIVERY = {
             "start_time": "2026-11-23T01:36:58.217Z",
             "duration": "0.003500s",
             "provider_message_id": f"{TRIGGER_ID}.eml",
+            "reached_provider": True,
         }
     ],
 }

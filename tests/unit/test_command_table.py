@@ -13,7 +13,7 @@ from tests.kit.command_table import COMMANDS
 COMMAND_MODULES = Path(__file__).parents[2] / "server"
 OF_THIS_MACHINE = {"dispatch", "gateway", "health", "migrate", "portal", "serve", "up"}
 """Commands that run Clarion itself. `trigger` calls the API of callers."""
-AS_CSV = {("audit", "export"), ("suppressions", "export")}
+AS_FILE = {("audit", "export"), ("people", "export"), ("suppressions", "export")}
 WITHOUT_A_COMMAND = {
     "CreateCampaign": "campaigns apply",
     "UpdateCampaign": "campaigns apply",
@@ -31,7 +31,7 @@ WITHOUT_A_COMMAND = {
 @pytest.mark.parametrize("words", [one for one in COMMANDS if one[0] not in {*OF_THIS_MACHINE, "trigger"}])
 def test_commands_work_by_target_and_print_json(words: tuple[str, ...]) -> None:
     options = {option for one in COMMANDS[words].params for option in one.opts}
-    wanted = {"--target", "--admin-key-file", "--ca-file"} | (set() if words in AS_CSV else {"--json"})
+    wanted = {"--target", "--admin-key-file", "--ca-file"} | (set() if words in AS_FILE else {"--json"})
     assert wanted <= options
 
 

@@ -191,7 +191,7 @@ async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) 
     async with pool.acquire() as connection, connection.transaction():
         kinds = (
             "uuid[], int4[], text[], text[], timestamptz[], float8[], text[], text[], float8[], text[],"
-            " bigint[], uuid, float8"
+            " bigint[], boolean[], uuid, float8"
         )
         await connection.execute(f"PREPARE finish ({kinds}) AS {FINISH.text}")
         given: list[list[Any]] = [ids, [1] * 40, ["s"] * 40, ["delivered"] * 40]
@@ -206,6 +206,7 @@ async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) 
                 ["NULL"] * 40,
                 ["e"] * 40,
                 [1] * 40,
+                ["true"] * 40,
             ]
         )
         text = await connection.fetchval(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -22,27 +20,27 @@ from tests.kit.outcomes import DELIVERED
 from tests.kit.store import a_trigger, accept, ended, shares
 
 _numbers = itertools.count()
-BEFORE = "0028"
 
 
 @pytest.fixture
-async def plain(url: str) -> AsyncIterator[str]:
-    """The URL of a database with the last schema that has no partitions."""
+async def plain(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a database whose migrations have run, but whose tables are not partitioned."""
     name = f"plain_{next(_numbers)}"
     connection = await asyncpg.connect(url)
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
     own = url.replace("/clarion?", f"/{name}?")
-    versions = Path(migrating.__file__).parent / "migrations" / "versions"
+    with monkeypatch.context() as patch:
+        patch.setattr(migrating, "partition_tables", _not_yet)
+        await migrate(own)
     connection = await asyncpg.connect(own)
-    for script in sorted(versions.glob("*.sql")):
-        if script.name[:4] <= BEFORE:
-            await connection.execute(script.read_text(encoding="utf-8"))
-    await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
-    await connection.execute("INSERT INTO alembic_version VALUES ($1)", BEFORE)
     await connection.execute("INSERT INTO project (id, name) VALUES (1, 'one')")
-    yield own
     await connection.close()
+    return own
+
+
+async def _not_yet(_: object) -> None:
+    """Partition no table, as if the process had been killed before."""
 
 
 async def is_partitioned(pool: asyncpg.Pool[asyncpg.Record], name: str) -> bool:

@@ -94,21 +94,27 @@ class KeptForms:
     """What people had typed when their session ended, while they are at the provider."""
 
     def __init__(self) -> None:
-        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._texts: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
-    def put(self, text: str) -> str:
-        """Keep a text; return its ID, or an empty one if it is too long."""
+    def put(self, text: str, token: str) -> str:
+        """Keep a text for the browser with this token of an ended session.
+
+        Returns:
+            Its ID, or an empty one if it is too long.
+        """
         if not text or len(text) > _MAX_KEPT_TEXT:
             return ""
         kept = secrets.token_urlsafe()
-        self._texts[kept] = text
+        self._texts[kept] = (token, text)
         if len(self._texts) > _MAX_KEPT:
             self._texts.popitem(last=False)
         return kept
 
-    def take(self, kept: str) -> str:
-        """Return a text and forget it; empty if there is none."""
-        return self._texts.pop(kept, "")
+    def take(self, kept: str, token: str) -> str:
+        """Return a text and forget it; empty if there is none for this token."""
+        if self._texts.get(kept, ("", ""))[0] != token:
+            return ""
+        return self._texts.pop(kept, ("", ""))[1]
 
 
 class OidcClient:

@@ -45,7 +45,7 @@ async def finish(visit: OpenVisit) -> Response:
     except (SignInFailed, ApiError) as error:
         return await _failed(visit, str(error), error.status, attempt)
     assert attempt is not None  # noqa: S101 - without one, there is no session
-    values = {"next": attempt.next, KEPT: portal.kept_forms.take(attempt.kept)}
+    values = {"next": attempt.next, KEPT: portal.kept_forms.take(attempt.kept, visit.caller.secret)}
     response = await session_response(replace(visit, form=Form(None, values)), token)
     portal.cookies.drop_attempt(request, response)
     return response

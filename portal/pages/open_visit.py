@@ -96,7 +96,10 @@ async def show_sign_in(portal: Portal, caller: Caller, form: Form, *, kept: str 
         kept: The ID under which that is kept already.
     """
     provider, problem = await portal.oidc.provider(caller)
-    kept = kept or (portal.kept_forms.put(form.text(KEPT)) if provider.issuer else "")
+    # Only of sessions that have worked: strangers must not displace what others have typed.
+    is_known = caller.secret in portal.recent_tokens
+    if not kept and provider.issuer and is_known:
+        kept = portal.kept_forms.put(form.text(KEPT), caller.secret)
     query = {name: text for name, text in (("next", form["next"]), (KEPT, kept)) if text}
     text = portal.render(
         "sign_in.html",

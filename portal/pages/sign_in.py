@@ -37,7 +37,8 @@ async def to_sign_in(portal: Portal, caller: Caller, request: Request, form: For
         kept = Form(None, {"next": here + query, KEPT: form.kept()})
         kept.fail("", "Your session has ended. Sign in again; what you typed is kept.")
         kept.status = HTTPStatus.UNAUTHORIZED
-        return await show_sign_in(portal, caller, kept)
+        ended = replace(caller, secret=portal.cookies.token(request) or "")
+        return await show_sign_in(portal, ended, kept)
     target = urlencode({"next": here + query}) if here != "/" else ""
     return RedirectResponse(f"{portal.base}/sign-in?{target}".rstrip("?"), HTTPStatus.SEE_OTHER)
 

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from portal.errors import ApiError, ServersUnreachable, TooManyAttempts
 from portal.failure_log import FailureLog
+from portal.oidc import KeptForms
 from portal.throttle import Throttle
 
 
@@ -53,3 +54,11 @@ def test_the_throttle_remembers_few_addresses() -> None:
     for number in range(10_100):
         throttle.failed(f"10.1.{number // 256}.{number % 256}")
     assert len(throttle) == 10_000
+
+
+def test_typed_texts_are_only_for_the_same_browser() -> None:
+    forms = KeptForms()
+    kept = forms.put("typed", "token")
+    assert forms.take(kept, "another") == forms.take(kept, "") == ""
+    assert forms.take(kept, "token") == "typed"
+    assert forms.take(kept, "token") == ""

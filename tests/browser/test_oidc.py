@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +17,7 @@ from tests.kit.browser import check_page, new_page
 from tests.kit.http_client import http_client
 from tests.kit.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.kit.stack import Stack, client, running_stack
+from tests.kit.until import until
 
 CALLBACK = "/portal/sign-in/oidc/callback"
 
@@ -101,7 +103,14 @@ async def test_what_was_typed_survives_the_provider(page: Page, stack: Stack) ->
     await sign_in(page)
     await page.wait_for_url(f"{stack.url}/portal/projects/new")
     await page.get_by_label("Name").fill("typed-before")
-    await page.context.clear_cookies()
+    async with stack.pool() as pool:
+        await pool.execute("UPDATE operator_session SET expires_at = now()")
+
+    async def is_over() -> bool:
+        answer = await page.request.get(f"{stack.url}/portal/projects", max_redirects=0)
+        return answer.status == HTTPStatus.SEE_OTHER
+
+    await until(is_over, "the session has ended")
     await page.get_by_role("button", name="Create project").click()
     await sign_in(page)
     await page.get_by_role("button").last.click()

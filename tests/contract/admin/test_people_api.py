@@ -5,14 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 
 from server.store.pool import Pool
 from tests.contract.admin.conftest import Operator
 from tests.kit.admin import reason_of
-from tests.kit.stack import Stack
+from tests.kit.stack import Stack, client
 from tests.kit.triggers import delivery_in_state, post, trigger_id
+
+
+@pytest.fixture
+async def sender(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a key of its project."""
+    async with client(stack) as opened:
+        opened.headers.update(stack.headers())
+        yield opened
 
 
 def a_person() -> tuple[str, str]:
@@ -31,14 +41,13 @@ async def export(caller: Operator, **named: object) -> httpx.Response:
 
 
 async def test_an_export_has_everything_about_a_person(
-    admin: Operator, http: httpx.AsyncClient, stack: Stack, pool: Pool
+    admin: Operator, sender: httpx.AsyncClient, stack: Stack, pool: Pool
 ) -> None:
-    http.headers.update(stack.headers())
     external_id, address = a_person()
-    first = await deliver(http, external_id, address)
-    second = await deliver(http, external_id, f"other-{address}")
-    third = await deliver(http, f"other-{external_id}", address)
-    await deliver(http, *a_person())
+    first = await deliver(sender, external_id, address)
+    second = await deliver(sender, external_id, f"other-{address}")
+    third = await deliver(sender, f"other-{external_id}", address)
+    await deliver(sender, *a_person())
     suppressed = {"project": "demo", "channel": "email", "addresses": [address], "reason": "by phone"}
     await admin.call("POST", "/suppressions:add", suppressed)
     found = (await export(admin, external_id=external_id)).json()
@@ -61,12 +70,9 @@ async def test_an_export_has_everything_about_a_person(
     assert all(set(json.loads(row["after"])) == {"named_by"} for row in logged)
 
 
-async def test_pages_of_an_export_have_each_delivery_once(
-    admin: Operator, http: httpx.AsyncClient, stack: Stack
-) -> None:
-    http.headers.update(stack.headers())
+async def test_pages_of_an_export_have_each_delivery_once(admin: Operator, sender: httpx.AsyncClient) -> None:
     external_id, address = a_person()
-    sent = [await deliver(http, external_id, address) for _ in range(3)]
+    sent = [await deliver(sender, external_id, address) for _ in range(3)]
     found: list[str] = []
     token = ""
     while True:
@@ -79,15 +85,14 @@ async def test_pages_of_an_export_have_each_delivery_once(
 
 
 async def test_an_erased_person_is_gone(
-    admin: Operator, http: httpx.AsyncClient, stack: Stack, pool: Pool
+    admin: Operator, sender: httpx.AsyncClient, stack: Stack, pool: Pool
 ) -> None:
-    http.headers.update(stack.headers())
     external_id, address = a_person()
-    sent = await deliver(http, external_id, address)
+    sent = await deliver(sender, external_id, address)
     user = {"external_id": external_id, "email": address}
     tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
-    later = trigger_id(await post(http, user=user, send_at=tomorrow))
-    kept = await deliver(http, *a_person())
+    later = trigger_id(await post(sender, user=user, send_at=tomorrow))
+    kept = await deliver(sender, *a_person())
     suppressed = {"project": "demo", "channel": "email", "addresses": [address], "reason": "by phone"}
     await admin.call("POST", "/suppressions:add", suppressed)
     body = {"project": "demo", "external_id": external_id}
@@ -102,10 +107,10 @@ async def test_an_erased_person_is_gone(
     for named in ({"external_id": external_id}, {"address": address}):
         assert (await export(admin, **named)).json().get("deliveries", []) == []
     for one, state in ((sent, "delivered"), (later, "cancelled")):
-        delivery = await delivery_in_state(http, one, state)
+        delivery = await delivery_in_state(sender, one, state)
         assert (delivery["external_id"], delivery["campaign_id"]) == ("[erased]", 44)
         assert (await admin.call("GET", f"/deliveries/{one}")).status_code == 200
-    assert (await delivery_in_state(http, kept))["external_id"].startswith("person-")
+    assert (await delivery_in_state(sender, kept))["external_id"].startswith("person-")
     [event] = await pool.fetch(
         "SELECT after::text FROM audit_event WHERE action = 'person.erase' AND after->>'deliveries' = '2'"
     )
@@ -114,11 +119,10 @@ async def test_an_erased_person_is_gone(
 
 
 async def test_erasing_by_address_next_to_the_database(
-    http: httpx.AsyncClient, stack: Stack, admin: Operator
+    sender: httpx.AsyncClient, stack: Stack, admin: Operator
 ) -> None:
-    http.headers.update(stack.headers())
     external_id, address = a_person()
-    await deliver(http, external_id, address)
+    await deliver(sender, external_id, address)
     words = ("people", "erase", "--project", "demo", "--address", address)
     dry = await stack.run(*words, "--dry-run")
     assert dry == (0, "would erase the person from 1 delivery\n", "")

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from server.config import Settings
+from server.postgres.embedded import EmbeddedPostgres
+from server.up.data_folder import sockets_folder
 from tests.deploy.sandbox import settings
 from tests.kit.commands import CLARION, clarion, run_program
 from tests.kit.stack import EXAMPLE, Stack, client, free_port, running_stack
@@ -105,7 +107,7 @@ async def test_processes_work_under_the_filters(tmp_path: Path) -> None:
 async def _check_confined(stack: Stack, folder: Path) -> None:
     server, portal, port = (free_port() for _ in range(3))
     variables = {
-        "CLARION_DATABASE_URL": f"postgresql://clarion@/clarion?host={stack.data}/run",
+        "CLARION_DATABASE_URL": EmbeddedPostgres(stack.data, sockets_folder(stack.data)).url,
         "CLARION_SERVER_LISTEN": f"127.0.0.1:{server}",
         "CLARION_PORTAL_LISTEN": f"127.0.0.1:{portal}",
         "CLARION_PORTAL_SERVERS": f"127.0.0.1:{server}",

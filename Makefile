@@ -117,7 +117,7 @@ dist: setup proto $(SHIP)/ready ## Build wheels and sdists of server and client 
 	$(SHIP)/bin/twine check --strict dist/*.whl dist/*.tar.gz
 
 clean: ## Remove the virtual environment and what was built (not .clarion/, which holds data)
-	rm -rf $(VENV) $(VENV)-3.* $(SHIP) $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
+	rm -rf $(VENV) $(VENV)-3.* $(SHIP) $(SHIP).lock $(VENV).lock dist .mypy_cache .ruff_cache .pytest_cache .hypothesis protos/buf protos/clarion/v1/*_pb2* protos/clarion/admin/v1/*_pb2* \
 		$(DESCRIPTORS) $(BUILT) $(FOR_OPERATORS) protos/clarion/v1/docs.html
 
 # Checked in each run: the script does nothing if all is up to date, and repairs what is not.

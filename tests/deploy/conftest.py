@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 from pathlib import Path
 
@@ -16,9 +18,11 @@ INSTALLING = 900
 
 @pytest.fixture(scope="session")
 async def ship() -> Path:
-    """Return the `bin` of the environment with the tools."""
-    done = await run_program(
-        "make", ".venv-ship/ready", folder=ROOT, env=dict(os.environ), seconds=INSTALLING
-    )
+    """Return the `bin` of the environment with the tools, which one test process installs for all."""
+    with (ROOT / ".venv-ship.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        done = await run_program(
+            "make", ".venv-ship/ready", folder=ROOT, env=dict(os.environ), seconds=INSTALLING
+        )
     assert done.code == 0, done.out + done.err
     return ROOT / ".venv-ship/bin"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -25,6 +28,22 @@ _GRACE_SECONDS = 2
 _NICENESS = 5
 """A third of the CPU time of servers and dispatchers that compete with it (sched(7)): a flood of requests for
 pages, which need no key, cannot slow triggers much."""
+
+
+class _Server(uvicorn.Server):
+    """Ends with exit code 0 on a signal: uvicorn raises the signal again after an orderly end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End on SIGTERM and SIGINT during the block."""
+        loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
 
 async def run_portal(settings: PortalSettings, observe: Observe | None = None) -> None:
@@ -51,7 +70,7 @@ async def run_portal(settings: PortalSettings, observe: Observe | None = None) -
     )
     listening = _listen(settings.listen)
     try:
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await _Server(config).serve(sockets=[listening])
     finally:
         listening.close()
 

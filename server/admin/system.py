@@ -10,7 +10,8 @@ from clarion.admin.v1 import system_pb2 as pb
 from clarion.admin.v1 import system_pb2_grpc
 
 from ..api.proto_messages import timestamp
-from ..domain.system_status import Disk, SystemStatus, problems_of
+from ..domain.system_problems import problems_of
+from ..domain.system_status import Disk, Process, SystemStatus
 from ..intake.rules import require_valid
 from ..store.pool import Pool, reached
 from ..store.records.system_status import system_status
@@ -65,16 +66,7 @@ def _message(status: SystemStatus) -> pb.SystemStatus:
             pb.SystemProblem(description=one.text, action=one.action, runbook=one.runbook)
             for one in problems_of(status)
         ],
-        processes=[
-            pb.SystemProcess(
-                process_id=one.id,
-                process_role=one.role,
-                version=one.version,
-                host=one.host,
-                last_seen_time=timestamp(one.seen_at),
-            )
-            for one in status.processes
-        ],
+        processes=[_process(one) for one in status.processes],
         schema=status.schema_version,
         needed_schema=status.schema_needed,
         missing_indexes=status.missing_indexes,
@@ -83,13 +75,38 @@ def _message(status: SystemStatus) -> pb.SystemStatus:
         dead_letter_count=status.dead_letters,
         recent_dead_letter_count=status.dead_letters_last_hour,
         dead_letter_errors=[
-            pb.SystemDeadLetters(error=one.error, dead_letters=one.count, last_time=timestamp(one.last_at))
+            pb.SystemDeadLetters(
+                error=one.error,
+                dead_letters=one.count,
+                last_time=timestamp(one.last_at),
+                campaign_id=one.campaign_id,
+                project=one.project,
+            )
             for one in status.dead_letter_errors
         ],
         database=_database(status),
         disk=pb.SystemDisk(total_bytes=status.disk.size, free_bytes=status.disk.free)
         if status.disk
         else None,
+        failing_webhooks=[
+            pb.SystemWebhook(
+                webhook_id=one.id, project=one.project, waiting=one.waiting, last_error=one.error
+            )
+            for one in status.failing_webhooks
+        ],
+    )
+
+
+def _process(one: Process) -> pb.SystemProcess:
+    return pb.SystemProcess(
+        process_id=one.id,
+        process_role=one.role,
+        version=one.version,
+        host=one.host,
+        last_seen_time=timestamp(one.seen_at),
+        start_time=timestamp(one.started_at),
+        clock_offset_seconds=one.clock_offset,
+        write_seconds=one.write_seconds,
     )
 
 
@@ -115,6 +132,7 @@ def _providers(status: SystemStatus) -> list[pb.SystemProvider]:
             breaker_open=one.breaker_open,
             last_error=one.error,
             suppression_paused=one.suppression_paused,
+            median_seconds=one.seconds,
         )
         for one in status.providers
     ]

@@ -78,7 +78,11 @@ def _print(found: pb.SystemStatus) -> None:
     _section("Dead letters")
     echo(f"{found.dead_letter_count}, of which {found.recent_dead_letter_count} in the last hour")
     for group in found.dead_letter_errors:
-        echo(f"  {group.dead_letters} x {group.error}")
+        campaign = f" (campaign {group.campaign_id} of {group.project})" if group.project else ""
+        echo(f"  {group.dead_letters} x {group.error}{campaign}")
+    if found.failing_webhooks:
+        _section("Failing webhooks")
+        table([_webhook(one) for one in found.failing_webhooks], "webhooks")
     _section("Database")
     echo(_database(found))
 
@@ -93,6 +97,8 @@ def _process(one: pb.SystemProcess, now: int) -> dict[str, object]:
         "VERSION": one.version or None,
         "HOST": one.host or None,
         "LAST SEEN": f"{max(0, now - one.last_seen_time.ToSeconds())} s ago",
+        "CLOCK": f"{one.clock_offset_seconds:+.1f} s" if one.HasField("clock_offset_seconds") else None,
+        "WRITE": f"{one.write_seconds:.3f} s" if one.HasField("write_seconds") else None,
     }
 
 
@@ -114,7 +120,17 @@ def _provider(one: pb.SystemProvider) -> dict[str, object]:
         "PROVIDER": one.provider,
         "STATE": state or "ok",
         "DISPATCHERS": one.dispatcher_count,
+        "MEDIAN": f"{one.median_seconds:.1f} s" if one.median_seconds else None,
         "ERROR": one.last_error or None,
+    }
+
+
+def _webhook(one: pb.SystemWebhook) -> dict[str, object]:
+    return {
+        "WEBHOOK": one.webhook_id,
+        "PROJECT": one.project,
+        "WAITING": one.waiting,
+        "ERROR": one.last_error,
     }
 
 

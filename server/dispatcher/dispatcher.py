@@ -222,7 +222,8 @@ class Dispatcher(Generic[ClaimT]):
                 if self._stopping or not self._may_begin(claim, waited=waits):
                     self._recorder.released(Released(claim))
                     return
-                attempted = await self._attempts.attempt(claim)
+                with self._router.measured(claim.provider):
+                    attempted = await self._attempts.attempt(claim)
         except StoreUnavailable as error:
             self._catalog_health.failed(error)
             self._recorder.released(Released(claim))

@@ -87,6 +87,7 @@ _QUEUED = gauge(
     ["channel", "state"],
 )
 _DEAD = gauge("clarion_dead_letters", "Number of dead letters.")
+_DEAD.set(math.nan)  # until it is known: after a 0, all dead letters would look new
 _WEBHOOK_ATTEMPTS = counter(
     "clarion_webhook_attempts", "Attempts to send webhook messages by outcome.", ["outcome"]
 )
@@ -117,6 +118,17 @@ _ROWS = gauge(
 )
 _DISK_FREE = gauge("clarion_data_disk_free_bytes", "Free space on the disk of the data folder.")
 _DISK_SIZE = gauge("clarion_data_disk_size_bytes", "Size of the disk of the data folder.")
+
+_MEDIAN = gauge(
+    "clarion_provider_median_seconds",
+    "Median duration of the sends that are in progress or ended within 30 seconds; 0 if there are none.",
+    ["provider"],
+)
+_CROWDING = gauge(
+    "clarion_crowding_share",
+    "Share of the due triggers that a project has, if it delays those of other projects.",
+    ["channel", "project"],
+)
 
 _LEVELS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 
@@ -204,6 +216,7 @@ def _disk(folder: Path) -> tuple[float, float]:
 async def report(
     read_figures: FigureReader,
     breakers: Callable[[], Mapping[str, BreakerState]],
+    medians: Callable[[], Mapping[str, float]],
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Update the gauges of the queue, the database and the breakers until cancelled.
@@ -211,11 +224,14 @@ async def report(
     Args:
         read_figures: Reads the figures from the store.
         breakers: Returns the state of each provider's breaker.
+        medians: Returns the median duration of each provider's sends, in seconds.
         clock: Measures the interval.
     """
     while True:
         for provider, state in breakers().items():
             _BREAKER.labels(provider).set(_LEVELS[state])
+        for provider, seconds in medians().items():
+            _MEDIAN.labels(provider).set(seconds)
         try:
             queue, database = await read_figures()
         except Exception as error:  # metrics must not stop the dispatcher
@@ -234,6 +250,9 @@ def _report_queue(figures: QueueFigures) -> None:
         _OLDEST.labels(channel.value).set(figures.oldest_due.get(channel, 0.0))
         for state in QueueState:
             _QUEUED.labels(channel.value, state.value).set(figures.queued.get((channel, state), 0))
+    _CROWDING.clear()  # a project that no longer delays others has no series
+    for crowd in figures.crowds:
+        _CROWDING.labels(crowd.channel.value, crowd.project).set(crowd.share)
     _DEAD.set(figures.dead_letters)
     _WEBHOOKS_WAITING.set(figures.webhooks_waiting)
 

@@ -6,15 +6,18 @@ import asyncio
 import itertools
 import math
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec import structs
 
 from ..domain.campaign import providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest
 from ..domain.waiting import Hold, ProviderStatus
 from .circuit_breaker import Breaker, BreakerState
+from .pace import Pace
 from .ports import SendResult
 from .provider_rate import ProviderRate
 from .providers.base import Destination
@@ -48,6 +51,7 @@ class _ProviderState:
     gate: asyncio.Semaphore
     limit: float
     """The provider's rate, for all dispatchers together."""
+    pace: Pace
     error: str = ""
     """Its last failure."""
     free: int = field(init=False)
@@ -192,6 +196,15 @@ class ProviderRouter:
         state = self._state(provider)
         return state.gate if state else _UNCONFIGURED_GATE
 
+    def measured(self, provider: str) -> AbstractContextManager[None]:
+        """Return a context manager that measures its block as a send through the provider."""
+        state = self._state(provider)
+        return state.pace.measured() if state else nullcontext()
+
+    def medians(self) -> dict[str, float]:
+        """Return the median duration of each provider's sends, in seconds."""
+        return {name: state.pace.median for name, state in self._states.items()}
+
     def may_begin(self, provider: str, *, waited: bool) -> bool:
         """Return whether a claimed message may still be sent: the breaker may have opened since the claim.
 
@@ -214,7 +227,10 @@ class ProviderRouter:
     def statuses(self) -> dict[str, ProviderStatus]:
         """Return what each provider can send now, as shown to operators."""
         now = self._now()
-        return {name: state.status(now) for name, state in self._states.items()}
+        return {
+            name: structs.replace(state.status(now), seconds=round(state.pace.median, 3))
+            for name, state in self._states.items()
+        }
 
     def _choose_provider(self, lane: str, now: float) -> str | None:
         """Return the provider that the lane sends through now, or None if no breaker allows a message."""
@@ -245,4 +261,5 @@ class ProviderRouter:
             ProviderRate(policy.rate, self._now()),
             asyncio.Semaphore(provider.concurrency),
             policy.rate,
+            Pace(self._now),
         )

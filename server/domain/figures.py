@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .campaign import Channel
 
-__all__ = ["DatabaseFigures", "QueueFigures", "QueueState", "TableRows"]
+__all__ = ["Crowd", "DatabaseFigures", "QueueFigures", "QueueState", "TableRows"]
 
 
 class QueueState(enum.StrEnum):
@@ -21,6 +21,23 @@ class QueueState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """A project whose due triggers delay those of others.
+
+    Attributes:
+        channel: The channel.
+        project: The name of the project.
+        share: Its share of the triggers that are due first, from 0 to 1.
+        behind: The names of projects whose triggers wait behind them.
+    """
+
+    channel: Channel
+    project: str
+    share: float
+    behind: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFigures:
     """The queue at one moment, without tests.
 
@@ -29,12 +46,14 @@ class QueueFigures:
         queued: How many triggers are queued, by channel and state; an upper bound limits each lane's part.
         dead_letters: The number of dead letters.
         webhooks_waiting: The number of queued webhook messages.
+        crowds: The projects that delay others.
     """
 
     oldest_due: Mapping[Channel, float]
     queued: Mapping[tuple[Channel, QueueState], int]
     dead_letters: int
     webhooks_waiting: int
+    crowds: Sequence[Crowd] = ()
 
 
 @dataclass(frozen=True, slots=True)

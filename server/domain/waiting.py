@@ -54,6 +54,8 @@ class ProviderStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The provider's last failure, if its breaker is open."""
     suppression_paused: bool = False
     """Whether no recipient is suppressed now, because the provider refuses too many."""
+    seconds: float = 0.0
+    """The median duration of a send; 0 if nothing was sent lately."""
     channels: tuple[str, ...] = ()
     """The channels that it delivers; empty if the dispatcher's version does not report them."""
 

@@ -24,3 +24,20 @@ SELECT (SELECT sum(numbackends)::int8 FROM pg_stat_database) AS connections,
 -- name: rows
 SELECT relname AS name, n_live_tup AS live, n_dead_tup AS dead FROM pg_stat_user_tables
 WHERE relid = ANY(ARRAY[to_regclass('queue'), to_regclass('webhook_queue')]::oid[])
+
+-- name: crowds
+-- Whose triggers are due first in each lane, and whose are due last. The number of look-ups does not depend on the
+-- length of the queue; OFFSET 0 makes PostgreSQL look up each trigger.
+WITH near AS (
+    SELECT share.lane, found.* FROM unnest(:lanes::text[]) AS share (lane) CROSS JOIN LATERAL (
+        (SELECT trigger_id, true AS first FROM queue WHERE queue.lane = share.lane AND due_at <= now()
+            ORDER BY due_at LIMIT :most)
+        UNION ALL
+        (SELECT trigger_id, false FROM queue WHERE queue.lane = share.lane AND due_at <= now()
+            ORDER BY due_at DESC LIMIT :most)) AS found
+)
+SELECT near.lane, project.name AS project, count(*) FILTER (WHERE near.first) AS first
+FROM near
+CROSS JOIN LATERAL (SELECT project_id FROM trigger WHERE id = near.trigger_id OFFSET 0) AS trigger
+JOIN project ON project.id = trigger.project_id
+GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from ..metrics import REGISTRY, counter, gauge
 from .pool import Pool
 
-__all__ = ["deleted", "schema_checked", "watch_catalog", "watch_pool"]
+__all__ = ["clocks_compared", "deleted", "reported", "schema_checked", "watch_catalog", "watch_pool"]
 
 _AGE = gauge(
     "clarion_catalog_age_seconds", "Seconds since the last successful check for changed keys and campaigns."
@@ -20,6 +20,12 @@ _AGE = gauge(
 _SCHEMA = gauge("clarion_schema_version", "Version of the database's schema.")
 _NEEDED = gauge("clarion_schema_version_needed", "Version of the schema that this process was built for.")
 _INDEXES = gauge("clarion_schema_indexes_missing", "Indexes that `clarion migrate` has yet to build.")
+_WRITE = gauge(
+    "clarion_database_write_seconds", "Duration of the last report to the database, a write every 2 seconds."
+)
+_OFFSET = gauge(
+    "clarion_clock_offset_seconds", "Seconds by which the process's clock is ahead of the database's."
+)
 _DELETED = counter("clarion_deleted_rows", "Rows that were deleted at the end of their retention.", ["data"])
 _DELETED_AT = gauge(
     "clarion_retention_success_time_seconds",
@@ -90,6 +96,16 @@ def schema_checked(found: int, needed: int, missing_indexes: int) -> None:
     _SCHEMA.set(found)
     _NEEDED.set(needed)
     _INDEXES.set(missing_indexes)
+
+
+def reported(seconds: float) -> None:
+    """Report how long this process's last report to the database took."""
+    _WRITE.set(seconds)
+
+
+def clocks_compared(offset: float) -> None:
+    """Report by how many seconds the clock is ahead of the database's."""
+    _OFFSET.set(offset)
 
 
 def deleted(data: str, rows: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,8 +13,10 @@ from importlib.metadata import version
 import msgspec
 import structlog
 
+from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.waiting import ProviderStatus
 from ..errors import StoreUnavailable
+from . import metrics
 from .pool import Pool, reached
 from .sql import load
 
@@ -40,6 +43,7 @@ class Presence:
         role: `server` or `dispatcher`.
         status: Returns the status of each provider, which a dispatcher reports.
         interval: Seconds between beats.
+        clock: The clock of this machine, which each beat compares with the database's.
     """
 
     def __init__(
@@ -50,12 +54,18 @@ class Presence:
         role: str = "server",
         status: Callable[[], Mapping[str, ProviderStatus]] | None = None,
         interval: float = _INTERVAL,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._pool = pool
         self._on_count = on_count
         self._role = role
         self._status = status
         self._interval = interval
+        self._clock = clock
+        self._clock_offset: float | None = None
+        """Seconds by which this machine's clock was ahead of the database's at the last beat."""
+        self._write_seconds: float | None = None
+        """How long the last beat took."""
         self._id = uuid.uuid4()
         self._count = 1
         self._left = False
@@ -70,16 +80,31 @@ class Presence:
         async with self._lock, reached():
             if self._left:
                 return
-            providers = msgspec.json.encode(self._status()).decode() if self._status else None
-            statement = _SQL["beat"](
-                id=self._id, role=self._role, providers=providers, version=_VERSION, host=_HOST
-            )
-            count: int = await self._pool.fetchval(*statement, timeout=self._interval)
+            count = await self._write()
         shared_by = max(count, self._count)
         if count != self._count:
             log.info(f"{self._role} processes counted", count=count)
         self._count = count
         self._on_count(shared_by)
+
+    async def _write(self) -> int:
+        """Write the report, compare the clocks, and return the number of processes of this role."""
+        providers = msgspec.json.encode(self._status()).decode() if self._status else None
+        process = {"id": self._id, "role": self._role, "version": _VERSION, "host": _HOST}
+        health = {"clock_offset": self._clock_offset, "write_seconds": self._write_seconds}
+        statement = _SQL["beat"](**process, **health, providers=providers)
+        begun, begun_at = self._clock.monotonic(), self._clock.utc()
+        try:
+            row = await self._pool.fetchrow(*statement, timeout=self._interval)
+        finally:  # one that timed out took at least so long
+            self._write_seconds = self._clock.monotonic() - begun
+            metrics.reported(self._write_seconds)
+        assert row  # noqa: S101 - it counts
+        # The database read its clock at some time during the call: on average, in the middle.
+        middle = begun_at + dt.timedelta(seconds=self._write_seconds / 2)
+        self._clock_offset = (middle - row["now"]).total_seconds()
+        metrics.clocks_compared(self._clock_offset)
+        return int(row["count"])
 
     async def run(self) -> None:
         """Beat until cancelled."""

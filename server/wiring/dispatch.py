@@ -33,7 +33,7 @@ from ..process.metrics_server import metrics_served
 from ..process.tasks import Tasks
 from ..store import metrics as store_metrics
 from ..store.catalog import Catalog
-from ..store.figures import database_figures, queued
+from ..store.figures import crowds, database_figures, queued
 from ..store.pool import Pool, reached
 from ..store.presence import Presence
 from ..store.queue.triggers import SESSION, PostgresQueue
@@ -108,7 +108,8 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         store_metrics.watch_catalog(lambda: catalog.age)
         if settings.dispatch.metrics:
             metrics.watch_disk(settings.data_dir)
-            tasks.start(metrics.report(partial(_figures, pool, queue, messages), router.breaker_states))
+            figures = partial(_figures, pool, queue, messages)
+            tasks.start(metrics.report(figures, router.breaker_states, router.medians))
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
         triggers = Dispatcher(queue, campaigns, sender, router, settings.dispatch, on_room=mover.request_more)
         tasks.start(mover.run())
@@ -165,5 +166,6 @@ async def _figures(
             await queued(pool, lanes),
             await dead_letters(pool),
             await messages.waiting(),
+            await crowds(pool, lanes),
         )
         return figures, await database_figures(pool)

@@ -13,7 +13,7 @@ from server.dispatcher import metrics
 from server.dispatcher.circuit_breaker import BreakerState
 from server.domain.campaign import Channel
 from server.domain.delivery import Attempt, AttemptOutcome
-from server.domain.figures import DatabaseFigures, QueueFigures, QueueState, TableRows
+from server.domain.figures import Crowd, DatabaseFigures, QueueFigures, QueueState, TableRows
 from server.errors import StoreUnavailable
 from server.metrics import REGISTRY
 from tests.kit.clock import FakeClock
@@ -23,7 +23,8 @@ from tests.kit.until import until
 
 LES = (0.01, 0.025)
 """Bounds of two buckets, in seconds."""
-QUEUE = QueueFigures({Channel.EMAIL: 12.5}, {(Channel.TEXT, QueueState.LATER): 7}, 3, 4)
+CROWD = Crowd(Channel.EMAIL, "noisy", 0.9, ("shop",))
+QUEUE = QueueFigures({Channel.EMAIL: 12.5}, {(Channel.TEXT, QueueState.LATER): 7}, 3, 4, [CROWD])
 DATABASE = DatabaseFigures(5, 100, 2**30, 2.0**40, 1.5, {"queue": TableRows(10, 20)})
 Figures = tuple[QueueFigures, DatabaseFigures]
 
@@ -37,7 +38,7 @@ async def test_figures_of_queue_database_and_breakers() -> None:
         return QUEUE, DATABASE
 
     states = {"figured": BreakerState.OPEN, "closed": BreakerState.CLOSED, "half": BreakerState.HALF_OPEN}
-    reporting = asyncio.create_task(metrics.report(read_figures, lambda: states))
+    reporting = asyncio.create_task(metrics.report(read_figures, lambda: states, lambda: {"slow": 7.5}))
     await until(lambda: read().get("clarion_dead_letters") == 3, "the figures are reported")
     reporting.cancel()
     found = read()
@@ -45,6 +46,8 @@ async def test_figures_of_queue_database_and_breakers() -> None:
     assert found['clarion_queued_triggers{channel="text",state="later"}'] == 7
     assert found['clarion_queued_triggers{channel="text",state="due"}'] == 0
     assert found["clarion_webhooks_waiting"] == 4
+    assert found['clarion_crowding_share{channel="email",project="noisy"}'] == 0.9
+    assert found['clarion_provider_median_seconds{provider="slow"}'] == 7.5
     assert found["clarion_database_reachable"] == 1
     assert found["clarion_database_size_bytes"] == 2**30
     assert found['clarion_database_rows{state="dead",table="queue"}'] == 20
@@ -96,7 +99,7 @@ async def test_an_outage_or_a_fault_does_not_end_the_updates() -> None:
         raise StoreUnavailable if reads < 3 else RuntimeError
 
     with capture_logs() as logs:
-        reporting = asyncio.create_task(metrics.report(read_figures, dict, clock))
+        reporting = asyncio.create_task(metrics.report(read_figures, dict, dict, clock))
         await clock.run_until(lambda: reads == 3, within=2 * metrics.INTERVAL)
     assert not reporting.done()
     reporting.cancel()

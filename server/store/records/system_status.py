@@ -13,10 +13,11 @@ from ...domain.system_status import (
     Process,
     Replication,
     SystemStatus,
+    WebhookSummary,
     provider_summaries,
 )
 from ...domain.waiting import why_due
-from ..figures import database_figures, queued
+from ..figures import MOST_COUNTED, crowds, database_figures, queued
 from ..pool import Pool
 from ..queue.triggers import PostgresQueue
 from ..sql import load
@@ -29,6 +30,8 @@ _SQL = load("records/system_status.sql")
 _SCANNED = 5000
 """Dead letters that are grouped by error."""
 _GROUPS = 10
+_ENDPOINTS = 20
+"""Failing webhook endpoints that are shown."""
 
 
 async def system_status(
@@ -46,6 +49,7 @@ async def system_status(
     assert replication  # noqa: S101 - it has no FROM
     _, reports = await find_reports(pool)
     processes = [Process(**{**row, "id": str(row["id"])}) for row in await pool.fetch(*_SQL["processes"]())]
+    failing = await pool.fetch(*_SQL["failing_webhooks"](most=MOST_COUNTED, limit=_ENDPOINTS))
     groups = await pool.fetch(*_SQL["dead_letter_errors"](most=_SCANNED, limit=_GROUPS))
     lanes = sorted(lane for lane in await PostgresQueue(pool).lanes() if not is_test_lane(lane))
     waits = {lane: why_due(lane, replication["now"], reports).detail for lane in lanes}
@@ -63,6 +67,8 @@ async def system_status(
         database=await database_figures(pool),
         replication=Replication(replication["replicas"], replication["is_synchronous"]),
         disk=disk,
+        crowds=await crowds(pool, lanes),
+        failing_webhooks=[WebhookSummary(**{**row, "id": str(row["id"])}) for row in failing],
     )
 
 

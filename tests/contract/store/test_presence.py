@@ -58,7 +58,7 @@ async def test_silent_process_is_forgotten_after_ten_seconds(pool: Pool, counts:
     await here.beat()
     await here.beat()
     assert counts == [2, 2, 1]
-    await pool.execute("UPDATE server_process SET seen_at = now() - interval '2 minutes'")
+    await pool.execute("UPDATE server_process SET seen_at = now() - interval '16 minutes'")
     await here.beat()
     assert await pool.fetchval("SELECT count(*) FROM server_process") == 1
 

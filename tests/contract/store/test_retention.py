@@ -216,7 +216,7 @@ BOUNDS = {
     "statistic": "3 days by minute, 400 days by hour",
     "provider_result": "an hour, and a number for each provider",
     "operator_session": "an hour after its end; 20 for each person",
-    "server_process": "a minute after it was last seen",
+    "server_process": "15 minutes after it was last seen",
     "suppression": "one for each recipient, until an operator deletes it",
     "suppression_key": "one row",
     "project, api_key, key_use, admin_key, webhook": "what operators created, until they delete it",

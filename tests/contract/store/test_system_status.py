@@ -48,7 +48,7 @@ async def shop(pool: Pool) -> int:
 
 async def test_a_project_that_delays_others_is_named(pool: Pool, noisy: int, shop: int) -> None:
     await fill(pool, noisy, 250)
-    assert await crowds(pool, [LANE]) == [], "it delays nobody"
+    assert await crowds(pool, [LANE]) == [], "no other project waits"
     await fill(pool, shop, 3)
     assert await crowds(pool, [LANE, "text/sandbox"]) == [Crowd(Channel.EMAIL, "noisy", 1.0, ("shop",))]
     assert problems_of(await status_of(pool))[-1].runbook != "ClarionProjectCrowds", "nothing waits for long"

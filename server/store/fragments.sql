@@ -39,7 +39,8 @@ notified AS (
             'error', nullif(news.error, ''), 'test', t.test,
             'accepted_at', to_char(t.accepted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))::text
     FROM news
-    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = news.trigger_id OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT * FROM trigger WHERE id = news.trigger_id AND id >= :first_id AND id < :end_id OFFSET 0) AS t
     CROSS JOIN LATERAL (
         SELECT id FROM webhook WHERE webhook.project_id = t.project_id AND state = 'active'
             AND 'trigger.' || news.state = ANY(events) OFFSET 0) AS subscribed
@@ -80,20 +81,16 @@ coalesce((
 'delivered' = ANY(ARRAY(SELECT a.outcome FROM attempt a WHERE a.trigger_id = t.id))
 
 -- fragment: delivery_state
--- The state of the trigger `t`, from its rows q of queue, d of dead_letter, c of cancellation, and its last attempt.
+-- The state of the trigger `t`, from its rows q of queue, d of dead_letter, c of cancellation, and its attempts; see
+-- `join_attempts`. "Delivered" takes precedence as in `was_delivered`.
 CASE
     WHEN q.claimed_by IS NOT NULL AND q.due_at > now() THEN 'sending' -- after due_at, the lease has ended
     WHEN q.trigger_id IS NOT NULL AND q.attempt > 0 THEN 'retrying'
     WHEN q.trigger_id IS NOT NULL THEN 'pending'
-    WHEN d.trigger_id IS NOT NULL AND NOT
-        -- include: was_delivered
-        THEN 'dead'
-    WHEN c.trigger_id IS NOT NULL AND NOT
-        -- include: was_delivered
-        THEN 'cancelled'
-    WHEN last.outcome = 'suppressed' AND NOT
-        -- include: was_delivered
-        THEN 'suppressed'
+    WHEN tried.was_delivered THEN 'delivered'
+    WHEN d.trigger_id IS NOT NULL THEN 'dead'
+    WHEN c.trigger_id IS NOT NULL THEN 'cancelled'
+    WHEN last.outcome = 'suppressed' THEN 'suppressed'
     ELSE 'delivered'
 END
 
@@ -101,6 +98,20 @@ END
 LEFT JOIN LATERAL (
     SELECT number, provider, outcome, started_at, error FROM attempt a WHERE a.trigger_id = t.id
     ORDER BY a.number DESC LIMIT 1) AS last ON true
+
+-- fragment: id_in_range
+-- Whether `id` is in a range of which either end may be NULL; see id_ranges.py.
+(:first_id::uuid IS NULL OR id >= :first_id) AND (:end_id::uuid IS NULL OR id < :end_id)
+
+-- fragment: join_attempts
+-- Joins the attempts of the trigger `t`, which are read once. The range is that of the triggers: PostgreSQL then plans
+-- only for the partitions of attempts that are of the same time.
+CROSS JOIN LATERAL (
+    SELECT array_agg(a ORDER BY a.number) AS attempts, bool_or(a.outcome = 'delivered') AS was_delivered,
+        (array_agg(a ORDER BY a.number DESC))[1] AS newest
+    FROM attempt a WHERE a.trigger_id = t.id AND (:first_id::uuid IS NULL OR a.trigger_id >= :first_id)
+        AND (:end_id::uuid IS NULL OR a.trigger_id < :end_id)) AS tried
+CROSS JOIN LATERAL (SELECT (tried.newest).*) AS last
 
 -- fragment: error_group
 -- The last error without what differs between messages of the same cause.
@@ -122,19 +133,17 @@ AND (:error_group::text IS NULL OR
 -- fragment: delivery_columns
 -- The columns of a Delivery. One statement reads them all, so that they are consistent.
 t.id, t.project_id, t.campaign_id, t.channel, t.external_id, t.accepted_at, t.send_at, t.key_id, t.test, q.due_at,
-CASE WHEN NOT
-    -- include: was_delivered
-    THEN c.cancelled_at END AS cancelled_at,
+CASE WHEN tried.was_delivered IS NOT TRUE THEN c.cancelled_at END AS cancelled_at,
 -- include: delivery_state
 AS state,
-ARRAY(SELECT a FROM attempt a WHERE a.trigger_id = t.id ORDER BY a.number) AS attempts
+coalesce(tried.attempts, '{}') AS attempts
 
 -- fragment: join_records
 -- Joins the other records of the trigger `t`. Each row is looked up separately, so that no table is scanned.
 LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
 LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
 LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
--- include: join_last_attempt
+-- include: join_attempts
 
 -- fragment: without_content
 -- Assignments that remove the content of a trigger.

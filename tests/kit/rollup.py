@@ -6,9 +6,9 @@ import datetime as dt
 
 from server.domain.delivery import Claim
 from server.domain.statistics import Kind, Window
+from server.store.id_ranges import first_id_at
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.records.pages import first_id_at
 from server.store.statistics import read
 from server.store.statistics.rollup import Rollup
 from tests.kit.store import a_trigger, accept, shares

@@ -71,15 +71,18 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         try:
             async with reached():
                 rows = await self._pool.fetch(*statement)
+                found = await self._found(rows)
         except StoreUnavailable:
             self._floors.reset()
             raise
-        claims = [
-            self._claim(row) for row in rows if row["id"] is not None
-        ]  # a row without an id only has the time
+        claims = [self._claim(row) for row in found]
         counts = Counter(claim.lane for claim in claims)
         self._floors.record_scan(shares, counts, rows[0]["reached"], rows[0]["at"])
         return claims
+
+    async def _found(self, rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
+        """Return the rows of `claim` with a claim; a row without an ID only has the time."""
+        return [row for row in rows if row["id"] is not None]
 
     async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
         """Record attempts, and remove their rows from the queue or make them due again, in one commit.

@@ -7,6 +7,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 
 import asyncpg
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from ...domain.delivery import AttemptOutcome, Claim, ClaimRequest, Finished, Moved
 from ...domain.webhook import POLICY
 from ..accept.notify import NOTIFY, QUEUE_CHANNEL
+from ..id_ranges import ALL_IDS, range_of, recent_ids
 from ..pool import Connection, Pool, is_outage, reached
 from ..sql import load
 from ..trigger_rows import tested_content, trigger_of_row
@@ -49,7 +51,7 @@ class PostgresQueue(LeasedQueue[Claim]):
     """
 
     _sql = load("queue/triggers.sql")
-    _bury_arguments = {"message_ttl": POLICY.ttl}  # noqa: RUF012
+    _bury_arguments = {"message_ttl": POLICY.ttl, **ALL_IDS}  # noqa: RUF012
 
     def __init__(self, pool: Pool, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(pool, clock)
@@ -132,7 +134,18 @@ class PostgresQueue(LeasedQueue[Claim]):
             "lanes": [share.lane for share in shares],
             "slots": [share.slots for share in shares],
             "providers": [share.provider for share in shares],
+            **recent_ids(),
         }
+
+    async def _found(self, rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
+        """Return the rows with claims, the oldest trigger first, and read triggers that are not recent."""
+        found = [row for row in rows if row["id"] is not None]
+        others = [row["claimed_id"] for row in rows if row["id"] is None and row["claimed_id"] is not None]
+        if not others:
+            return found
+        statement = self._sql["read_claimed"](ids=others, holder=self._holder, **range_of(others))
+        found += [row for row in await self._pool.fetch(*statement) if row["id"] is not None]
+        return sorted(found, key=itemgetter("id"))
 
     @staticmethod
     def _claim(row: asyncpg.Record) -> Claim:
@@ -157,8 +170,10 @@ class PostgresQueue(LeasedQueue[Claim]):
             either = one.attempt.outcome is AttemptOutcome.IN_DOUBT
             assert either or again == (one.retry_in is not None)  # noqa: S101 - a bug of the dispatcher
         attempts = [one.attempt for one in finished]
+        ids = [one.claim.id for one in finished]
         return {
-            "ids": [one.claim.id for one in finished],
+            "ids": ids,
+            **range_of(ids),
             "numbers": [attempt.number for attempt in attempts],
             "providers": [attempt.provider for attempt in attempts],
             "outcomes": [attempt.outcome.value for attempt in attempts],

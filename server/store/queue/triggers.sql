@@ -1,5 +1,27 @@
--- The queue of triggers. Statements find their rows by `= ANY` or OFFSET 0, which force PostgreSQL to use an
+-- The queue of triggers. Ranges of IDs are explained in id_ranges.py. Statements find their rows by `= ANY` or OFFSET 0, which force PostgreSQL to use an
 -- index; see SESSION in triggers.py.
+
+-- fragment: claimed_triggers
+-- Each row of `claimed`, and its trigger if that is in the range.
+SELECT claimed.trigger_id AS claimed_id, claimed.attempt, claimed.lane, claimed.sent_by, claimed.due_at,
+    claimed.tries_from, claimed.expires_at, trigger.*, suppression.reason, earlier.doubts, earlier.may_have_arrived
+FROM claimed
+LEFT JOIN LATERAL (
+    SELECT * FROM trigger WHERE id = claimed.trigger_id AND id >= :first_id AND id < :end_id OFFSET 0) AS trigger ON true
+LEFT JOIN LATERAL (
+    SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
+        AND s.channel = trigger.channel
+        AND s.address IN (suppression_address(trigger.channel, trigger.address), hashed_suppression(
+            -- include: suppression_key
+            , trigger.channel, trigger.address)) LIMIT 1
+) AS suppression ON true
+CROSS JOIN LATERAL ( -- an attempt that this statement records as lost is not visible yet
+    SELECT count(*) FILTER (WHERE outcome = 'in_doubt' AND number > claimed.tries_from) AS doubts,
+        count(*) > 0 OR claimed.trigger_id = ANY(ARRAY(
+            SELECT trigger_id FROM due WHERE claimed_by IS NOT NULL)) AS may_have_arrived
+    FROM attempt WHERE claimed.attempt > 1 AND trigger_id = claimed.trigger_id
+        AND trigger_id >= :first_id AND trigger_id < :end_id AND outcome IN ('lost', 'in_doubt') OFFSET 0
+) AS earlier
 
 -- name: claim
 -- A row that is due although it is claimed belonged to a dispatcher that died: its attempt is recorded as lost.
@@ -28,26 +50,19 @@ SELECT now() AS at, found.*,
     ARRAY(SELECT (SELECT max(due.due_at) FROM due WHERE due.lane = share.lane)
         FROM unnest(:lanes::text[]) WITH ORDINALITY AS share (lane, place) ORDER BY place) AS reached
 FROM (SELECT) AS always LEFT JOIN (
-    SELECT claimed.attempt, claimed.lane, claimed.sent_by, claimed.due_at, claimed.tries_from,
-        claimed.expires_at, trigger.*, suppression.reason, earlier.doubts, earlier.may_have_arrived
-    FROM claimed
-    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = claimed.trigger_id OFFSET 0) AS trigger
-    LEFT JOIN LATERAL (
-        SELECT reason FROM suppression AS s WHERE s.project_id = trigger.project_id
-            AND s.channel = trigger.channel
-            AND s.address IN (suppression_address(trigger.channel, trigger.address), hashed_suppression(
-                -- include: suppression_key
-                , trigger.channel, trigger.address)) LIMIT 1
-    ) AS suppression ON true
-    CROSS JOIN LATERAL ( -- an attempt that this statement records as lost is not visible yet
-        SELECT count(*) FILTER (WHERE outcome = 'in_doubt' AND number > claimed.tries_from) AS doubts,
-            count(*) > 0 OR claimed.trigger_id = ANY(ARRAY(
-                SELECT trigger_id FROM due WHERE claimed_by IS NOT NULL)) AS may_have_arrived
-        FROM attempt WHERE claimed.attempt > 1 AND trigger_id = claimed.trigger_id
-            AND outcome IN ('lost', 'in_doubt') OFFSET 0
-    ) AS earlier
+    -- include: claimed_triggers
 ) AS found ON true
-ORDER BY found.id
+ORDER BY found.claimed_id
+
+-- name: read_claimed
+-- The triggers of claims that are outside of the range of IDs in which the claim looked. Attempts that the claim recorded
+-- as lost are visible now.
+WITH claimed AS (
+    SELECT * FROM queue WHERE trigger_id = ANY(:ids) AND claimed_by = :holder
+), due AS (
+    SELECT trigger_id, NULL::uuid AS claimed_by FROM claimed
+)
+-- include: claimed_triggers
 
 -- name: finish
 -- A dispatcher whose lease has ended may still report an outcome. "Delivered" is recorded even if another
@@ -96,7 +111,7 @@ WITH done AS (
         t.project_id, t.channel, recipient, done.refusal, done.provider, t.id
     FROM done CROSS JOIN LATERAL (
         SELECT *, suppression_address(channel, address) AS recipient FROM trigger
-        WHERE id = done.trigger_id OFFSET 0) AS t
+        WHERE id = done.trigger_id AND id >= :first_id AND id < :end_id OFFSET 0) AS t
     WHERE done.refusal <> '' AND t.address <> '' -- the person may have been erased after the lease had ended
     ON CONFLICT (project_id, channel, address) DO NOTHING
 ), news AS ( -- "delivered" counts even if the row is no longer queued; it is recorded only once

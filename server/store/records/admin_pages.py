@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from ...domain.campaign import Channel
 from ...domain.delivery import Delivery, DeliveryState
+from ..id_ranges import first_id_at, range_of, week_before
 from ..pool import Connection, Pool, reading
 from ..sql import Statement, load
 from .admin_lists import AdminFilter
 from .find import delivery_of
-from .pages import CLOCK_DIFFERENCE, first_id_at
+from .pages import CLOCK_DIFFERENCE
 
 __all__ = [
     "Count",
@@ -123,15 +124,28 @@ async def list_page(
         limit: The maximum number of deliveries.
     """
     statement = _statement(wanted, state)
-    values = {**_scanning(wanted, after, _SCANNED_FIRST), "state": state, "limit": limit}
+    values = {**_scanning(wanted, after), "state": state, "limit": limit}
     async with reading(pool, join_collapse_limit="1") as connection:
         if "projects" in statement.parameters:
             values["projects"] = await _project_ids(connection, wanted)
-        page = _page(await connection.fetch(*statement(**values)), limit, _SCANNED_FIRST)
-        if len(page.rows) < limit and page.next_after:
-            values["scan"] = _SCANNED
-            page = _page(await connection.fetch(*statement(**values)), limit, _SCANNED)
+        for scan, first_id in _scans(values):
+            arguments = {**values, "scan": scan, "first_id": first_id}
+            page = _page(await connection.fetch(*statement(**arguments)), limit, scan)
+            if len(page.rows) == limit or (first_id == values["first_id"] and not page.next_after):
+                break
     return page
+
+
+def _scans(values: Mapping[str, Any]) -> Iterator[tuple[int, uuid.UUID | None]]:
+    """Return how many triggers to look at, from which ID on, until a page is full.
+
+    First in few partitions, then at few triggers of any, and at last at many.
+    """
+    first, week = values["first_id"], week_before(values["end_id"])
+    if first is None or first < week:
+        yield _SCANNED_FIRST, week
+    yield _SCANNED_FIRST, first
+    yield _SCANNED, first
 
 
 async def count_changeable(pool: Pool, wanted: AdminFilter, *, dead: bool) -> Count:
@@ -148,7 +162,8 @@ async def count_changeable(pool: Pool, wanted: AdminFilter, *, dead: bool) -> Co
         name += "_of_user"
     elif wanted.address is not None:
         name += "_of_address"
-    statement, values = _SQL[name], {**_scanning(wanted, None, _COUNTED), "needs_attempt": needs_attempt}
+    values = {**_scanning(wanted, None), "scan": _COUNTED, "needs_attempt": needs_attempt}
+    statement = _SQL[name]
     async with reading(pool) as connection:
         if "projects" in statement.parameters:
             values["projects"] = await _project_ids(connection, wanted)
@@ -167,7 +182,7 @@ async def dead_letter_groups(pool: Pool, wanted: AdminFilter) -> list[DeadLetter
 
 async def find_detail(database: Pool | Connection, trigger_id: uuid.UUID) -> Detail | None:
     """Return the delivery of a trigger, or None if it does not exist."""
-    row = await database.fetchrow(*_SQL["detail"](id=trigger_id))
+    row = await database.fetchrow(*_SQL["detail"](id=trigger_id, **range_of([trigger_id])))
     if row is None:
         return None
     return Detail(
@@ -180,14 +195,13 @@ async def find_detail(database: Pool | Connection, trigger_id: uuid.UUID) -> Det
     )
 
 
-def _scanning(wanted: AdminFilter, after: uuid.UUID | None, scan: int) -> dict[str, object]:
-    """Return the arguments of all statements that scan a bounded number of triggers."""
+def _scanning(wanted: AdminFilter, after: uuid.UUID | None) -> dict[str, object]:
+    """Return the arguments of all statements that scan a bounded number of triggers, without the number."""
+    ends = [after, first_id_at(wanted.before, CLOCK_DIFFERENCE) if wanted.before else None]
     return {
         **wanted.arguments(),
-        "after": after,
         "first_id": first_id_at(wanted.since, -CLOCK_DIFFERENCE) if wanted.since else None,
-        "end_id": first_id_at(wanted.before, CLOCK_DIFFERENCE) if wanted.before else None,
-        "scan": scan,
+        "end_id": min((one for one in ends if one), default=None),
     }
 
 

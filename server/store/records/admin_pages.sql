@@ -2,15 +2,11 @@
 -- from the index that fits the filters best; those that match are returned. So no page takes long, however few match.
 -- The statements are run with the settings READING of pool.py and planned anew for each call.
 
--- fragment: in_range
-(:after::uuid IS NULL OR id < :after) AND (:first_id::uuid IS NULL OR id >= :first_id)
-AND (:end_id::uuid IS NULL OR id < :end_id)
-
 -- fragment: scanned_of_user
 WITH scanned AS MATERIALIZED (
     SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
         SELECT id FROM trigger WHERE project_id = one AND external_id = :external_id AND
-            -- include: in_range
+            -- include: id_in_range
         ORDER BY id DESC LIMIT :scan) AS s
     ORDER BY s.id DESC LIMIT :scan
 )
@@ -18,14 +14,14 @@ WITH scanned AS MATERIALIZED (
 -- fragment: scanned_of_address
 WITH scanned AS MATERIALIZED (
     SELECT id FROM trigger WHERE address = :address AND
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 
 -- fragment: scanned_of_dead_letters
 WITH scanned AS MATERIALIZED (
     SELECT id FROM (SELECT trigger_id AS id FROM dead_letter) AS dead WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 
@@ -42,8 +38,10 @@ LEFT JOIN (
         coalesce(last.number, 0) AS attempts, coalesce(last.provider, '') AS provider,
         coalesce(last.error, '') AS error
     FROM (SELECT id FROM scanned ORDER BY id DESC) AS s
-    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = s.id OFFSET 0) AS t
-    -- include: join_last_attempt
+    CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = s.id AND
+        -- include: id_in_range
+    OFFSET 0) AS t
+    -- include: join_attempts
     LEFT JOIN LATERAL (SELECT * FROM queue WHERE trigger_id = t.id OFFSET 0) AS q ON true
     LEFT JOIN LATERAL (SELECT * FROM dead_letter WHERE trigger_id = t.id OFFSET 0) AS d ON true
     LEFT JOIN LATERAL (SELECT * FROM cancellation WHERE trigger_id = t.id OFFSET 0) AS c ON true
@@ -69,7 +67,7 @@ SELECT id FROM project WHERE (:visible::int8[] IS NULL OR id = ANY(:visible)) AN
 WITH scanned AS MATERIALIZED (
     SELECT s.id FROM unnest(:projects::int8[]) AS one CROSS JOIN LATERAL (
         SELECT id FROM trigger WHERE project_id = one AND campaign_id = :campaign_id AND
-            -- include: in_range
+            -- include: id_in_range
         ORDER BY id DESC LIMIT :scan) AS s
     ORDER BY s.id DESC LIMIT :scan
 )
@@ -82,7 +80,7 @@ WITH scanned AS MATERIALIZED (
 -- name: of_all
 WITH scanned AS MATERIALIZED (
     SELECT id FROM trigger WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 -- include: matching
@@ -90,7 +88,7 @@ WITH scanned AS MATERIALIZED (
 -- name: of_queue
 WITH scanned AS MATERIALIZED (
     SELECT id FROM (SELECT trigger_id AS id FROM queue) AS queued WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 -- include: matching
@@ -102,7 +100,7 @@ WITH scanned AS MATERIALIZED (
 -- name: of_cancelled
 WITH scanned AS MATERIALIZED (
     SELECT id FROM (SELECT trigger_id AS id FROM cancellation) AS cancelled WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 -- include: matching
@@ -110,7 +108,7 @@ WITH scanned AS MATERIALIZED (
 -- name: of_suppressed
 WITH scanned AS MATERIALIZED (
     SELECT DISTINCT ON (id) id FROM (SELECT trigger_id AS id FROM attempt WHERE outcome = 'suppressed') AS suppressed WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 -- include: matching
@@ -119,7 +117,9 @@ WITH scanned AS MATERIALIZED (
 -- How many of `scanned` match, and how many there are. The last attempt is read only if a filter needs it. Conditions that
 -- follow have OFFSET 0, so that each trigger is looked up.
 SELECT (SELECT count(*) FROM scanned) AS scanned, count(*) AS matching
-FROM scanned CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = scanned.id OFFSET 0) AS t
+FROM scanned CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = scanned.id AND
+    -- include: id_in_range
+OFFSET 0) AS t
 JOIN project p ON p.id = t.project_id
 LEFT JOIN LATERAL (
     SELECT provider, error FROM attempt a WHERE :needs_attempt::boolean AND a.trigger_id = t.id
@@ -151,7 +151,7 @@ WITH scanned AS MATERIALIZED (
         SELECT trigger_id AS id FROM queue WHERE
             -- include: is_waiting
     ) AS queued WHERE
-        -- include: in_range
+        -- include: id_in_range
     ORDER BY id DESC LIMIT :scan
 )
 -- include: counting
@@ -193,4 +193,4 @@ SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_
     -- include: delivery_columns
 FROM trigger t JOIN project p ON p.id = t.project_id LEFT JOIN api_key k ON k.id = t.key_id
 -- include: join_records
-WHERE t.id = :id
+WHERE t.id = :id AND t.id >= :first_id AND t.id < :end_id

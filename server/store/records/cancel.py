@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 from ...domain.webhook import POLICY
+from ..id_ranges import range_of
 from ..pool import Connection, Pool
 from ..sql import load
 from .admin_lists import AdminFilter
@@ -20,7 +21,7 @@ _CANCEL, _CHOOSE_QUEUED = _SQL["cancel"], _SQL["choose_queued"]
 
 async def cancel(pool: Pool | Connection, trigger_id: uuid.UUID) -> bool:
     """Remove a trigger from the queue for good; return whether it was queued and not leased."""
-    cancelled = await pool.fetchval(*_CANCEL(ids=[trigger_id], message_ttl=POLICY.ttl))
+    cancelled = await pool.fetchval(*_cancelling([trigger_id]))
     return cancelled is not None
 
 
@@ -43,5 +44,9 @@ async def cancel_some(
     if not rows:
         return [], None
     chosen = [row["trigger_id"] for row in rows]
-    cancelled = await connection.fetch(*_CANCEL(ids=chosen, message_ttl=POLICY.ttl))
+    cancelled = await connection.fetch(*_cancelling(chosen))
     return [row["trigger_id"] for row in cancelled], chosen[-1] if len(chosen) == AT_ONCE else None
+
+
+def _cancelling(ids: Sequence[uuid.UUID]) -> tuple[str, *tuple[object, ...]]:
+    return _CANCEL(ids=ids, message_ttl=POLICY.ttl, **range_of(ids))

@@ -9,6 +9,7 @@ import asyncpg
 
 from ...domain.campaign import Channel
 from ...domain.delivery import Attempt, AttemptOutcome, Delivery, DeliveryState
+from ..id_ranges import range_of
 from ..pool import Pool
 from ..sql import load
 
@@ -28,7 +29,7 @@ async def find_deliveries(
     pool: Pool, trigger_ids: Sequence[uuid.UUID], project_id: int | None = None
 ) -> dict[uuid.UUID, Delivery]:
     """Return the deliveries of those triggers that exist (in the project, if given), by trigger id."""
-    rows = await pool.fetch(*_FIND(ids=trigger_ids, project_id=project_id))
+    rows = await pool.fetch(*_FIND(ids=trigger_ids, project_id=project_id, **range_of(trigger_ids)))
     return {row["id"]: delivery_of(row) for row in rows}
 
 

@@ -13,12 +13,13 @@ import msgspec
 
 from ...domain.operator import Actor, ActorKind
 from ...domain.trigger import new_id
+from ..id_ranges import first_id_at
 from ..pool import READING, Connection, Pool
 from ..sql import load
 from . import admin_lists
 from .admin_lists import AT_ONCE, AdminFilter
 from .cancel import FIRST, cancel_some
-from .pages import CLOCK_DIFFERENCE, first_id_at
+from .pages import CLOCK_DIFFERENCE
 
 __all__ = [
     "BulkOperation",

@@ -7,24 +7,26 @@ match.
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
+from collections.abc import Mapping
+from operator import attrgetter
 
 import asyncpg
 
 from ...domain.delivery import Delivery, DeliveryFilter, DeliveryState
 from ...errors import TimedOut
+from ..id_ranges import first_id_at, week_before
 from ..pool import Pool
 from ..sql import Statement, load
-from .find import delivery_of
+from .find import delivery_of, find_deliveries
 
-__all__ = ["CLOCK_DIFFERENCE", "first_id_at", "list_triggers"]
+__all__ = ["CLOCK_DIFFERENCE", "list_triggers"]
 
 CLOCK_DIFFERENCE = 60_000
 """Milliseconds: an ID is made shortly before its trigger is accepted, and by another clock."""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NARROWER = "The list took too long; narrow it with external_id, campaign_id or accepted_since."
 _COUNT_LIMIT = 100_000  # rows: counting them takes about 10 ms, and reading them 0.1 to 0.4 s
+_FEW = 100
 _SQL = load("records/pages.sql")
 _OF_STATE = {
     DeliveryState.PENDING: _SQL["page_of_queue"],
@@ -52,22 +54,45 @@ async def list_triggers(
     Raises:
         TimedOut: Too many rows would have to be read.
     """
+    first = first_id_at(listed.since, -CLOCK_DIFFERENCE) if listed.since else None
+    ends = [after, first_id_at(listed.before, CLOCK_DIFFERENCE) if listed.before else None]
+    end = min((one for one in ends if one), default=None)
     values: dict[str, object] = {
         **_owner(project_id, listed),
         "since": listed.since,
         "before": listed.before,
-        "after": after,
-        "first_id": first_id_at(listed.since, -CLOCK_DIFFERENCE) if listed.since else None,
-        "end_id": first_id_at(listed.before, CLOCK_DIFFERENCE) if listed.before else None,
         "limit": limit,
     }
     if listed.state:
         values["state"] = listed.state.value
     try:
         statement = await _statement(pool, project_id, listed)
-        return [delivery_of(row) for row in await pool.fetch(*statement(**values))]
+        found = await _newest(pool, statement, values, first, end)
+        if listed.state:
+            return [delivery_of(row) for row in found]
+        deliveries = await find_deliveries(pool, [row["id"] for row in found])
     except asyncpg.QueryCanceledError as error:
         raise TimedOut(_NARROWER) from error
+    return sorted(deliveries.values(), key=attrgetter("trigger_id"), reverse=True)
+
+
+async def _newest(
+    pool: Pool,
+    statement: Statement,
+    values: Mapping[str, object],
+    first: uuid.UUID | None,
+    end: uuid.UUID | None,
+) -> list[asyncpg.Record]:
+    """Return the newest rows of a range of IDs: those of its last week, and older ones if these are few."""
+    limit: int = values["limit"]  # type: ignore[assignment]
+    week = week_before(end)
+    if first and first >= week:
+        return await pool.fetch(*statement(**values, first_id=first, end_id=end))
+    newest = await pool.fetch(*statement(**values, first_id=week, end_id=end))
+    if len(newest) == limit:
+        return newest
+    others = {**values, "limit": limit - len(newest), "first_id": first, "end_id": week}
+    return [*newest, *await pool.fetch(*statement(**others))]
 
 
 async def _statement(pool: Pool, project_id: int, listed: DeliveryFilter) -> Statement:
@@ -80,9 +105,12 @@ async def _statement(pool: Pool, project_id: int, listed: DeliveryFilter) -> Sta
 
 
 async def _fewer_in_state(pool: Pool, project_id: int, listed: DeliveryFilter) -> bool:
-    """Return whether the state has no more triggers than the user, the campaign or the project."""
+    """Return whether the state has few triggers, or no more than the user, the campaign or the project."""
     assert listed.state is not None  # noqa: S101 - the caller has checked
-    values = {**_owner(project_id, listed), "state": listed.state.value, "limit": _COUNT_LIMIT}
+    state = listed.state.value
+    if await pool.fetchval(*_SQL["count_in_state"](state=state, limit=_FEW)) < _FEW:
+        return True
+    values = {**_owner(project_id, listed), "state": state, "limit": _COUNT_LIMIT}
     fewer: bool = await pool.fetchval(*_SQL["fewer_in_state"](**values))
     return fewer
 
@@ -94,14 +122,3 @@ def _owner(project_id: int, listed: DeliveryFilter) -> dict[str, object]:
         "external_id": listed.external_id,
         "test": listed.test,
     }
-
-
-def first_id_at(moment: dt.datetime, offset: int) -> uuid.UUID:
-    """Return the lowest UUID of version 7 at a time (https://www.rfc-editor.org/rfc/rfc9562#section-5.7).
-
-    Args:
-        moment: The time.
-        offset: Milliseconds that are added to it.
-    """
-    milliseconds = (moment - _EPOCH) // dt.timedelta(milliseconds=1) + offset
-    return uuid.UUID(int=max(0, milliseconds) << 80)

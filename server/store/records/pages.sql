@@ -14,16 +14,12 @@ AND (:test::boolean IS NULL OR test = :test)
 AND (:since::timestamptz IS NULL OR accepted_at >= :since)
 AND (:before::timestamptz IS NULL OR accepted_at < :before)
 
--- fragment: id_in_range
--- Conditions on `id`. Ids are in the order of time, so the index skips what is too old or too new.
-(:after::uuid IS NULL OR id < :after)
-AND (:first_id::uuid IS NULL OR id >= :first_id)
-AND (:end_id::uuid IS NULL OR id < :end_id)
-
 -- fragment: deliveries_of_chosen
 SELECT
     -- include: delivery_columns
-FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id OFFSET 0) AS t
+FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id AND
+        -- include: id_in_range
+    OFFSET 0) AS t
 -- include: join_records
 ORDER BY t.id DESC
 
@@ -34,6 +30,8 @@ ORDER BY id DESC OFFSET 0) AS s
 CROSS JOIN LATERAL (
     SELECT * FROM trigger WHERE id = s.id AND
         -- include: matches_filter
+        AND
+        -- include: id_in_range
     OFFSET 0) AS t
 -- include: join_records
 WHERE
@@ -83,14 +81,9 @@ WHERE
     -- include: id_in_range
 
 -- name: page
--- Reads the triggers of a campaign or a user.
-WITH chosen AS MATERIALIZED (
-    SELECT t.id FROM (
-        -- include: newest
-        ORDER BY id DESC OFFSET 0) AS t
-    ORDER BY t.id DESC LIMIT :limit
-)
--- include: deliveries_of_chosen
+-- The triggers of a campaign or a user.
+-- include: newest
+ORDER BY id DESC LIMIT :limit
 
 -- name: page_in_state
 WITH chosen AS MATERIALIZED (
@@ -107,17 +100,14 @@ WITH chosen AS MATERIALIZED (
 
 -- name: page_of_project
 -- Reads at most a page of triggers from each campaign of the project.
-WITH chosen AS MATERIALIZED (
-    SELECT newest.id FROM campaign
-    CROSS JOIN LATERAL (
-        SELECT t.id FROM (
-            -- include: newest
-            AND campaign_id = campaign.id
-            ORDER BY id DESC OFFSET 0) AS t
-        ORDER BY t.id DESC LIMIT :limit) AS newest
-    WHERE campaign.project_id = :project_id ORDER BY newest.id DESC LIMIT :limit
-)
--- include: deliveries_of_chosen
+SELECT newest.id FROM campaign
+CROSS JOIN LATERAL (
+    SELECT t.id FROM (
+        -- include: newest
+        AND campaign_id = campaign.id
+        ORDER BY id DESC OFFSET 0) AS t
+    ORDER BY t.id DESC LIMIT :limit) AS newest
+WHERE campaign.project_id = :project_id ORDER BY newest.id DESC LIMIT :limit
 
 -- name: page_of_project_in_state
 WITH chosen AS MATERIALIZED (
@@ -136,17 +126,27 @@ WITH chosen AS MATERIALIZED (
 )
 -- include: deliveries_of_chosen
 
+-- fragment: of_state
+-- The triggers in a state. The conditions on :state select one of the four tables.
+SELECT FROM queue WHERE :state::text IN ('pending', 'sending', 'retrying')
+UNION ALL
+SELECT FROM dead_letter WHERE :state::text = 'dead'
+UNION ALL
+SELECT FROM attempt WHERE :state::text = 'suppressed' AND outcome = 'suppressed'
+UNION ALL
+SELECT FROM cancellation WHERE :state::text = 'cancelled'
+
+-- name: count_in_state
+-- Counts end at the limit.
+SELECT count(*) FROM (
+    -- include: of_state
+    LIMIT :limit) AS s
+
 -- name: fewer_in_state
 -- Whether the state has no more triggers than the user, the campaign or the project. Counts end at the limit, so larger
--- counts are equal. The conditions on :state select one of the four tables.
+-- counts are equal.
 SELECT (SELECT count(*) FROM (
-        SELECT FROM queue WHERE :state::text IN ('pending', 'sending', 'retrying')
-        UNION ALL
-        SELECT FROM dead_letter WHERE :state::text = 'dead'
-        UNION ALL
-        SELECT FROM attempt WHERE :state::text = 'suppressed' AND outcome = 'suppressed'
-        UNION ALL
-        SELECT FROM cancellation WHERE :state::text = 'cancelled'
+        -- include: of_state
         LIMIT :limit) AS s)
     <= (SELECT count(*) FROM (
         SELECT FROM trigger WHERE

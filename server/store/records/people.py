@@ -11,6 +11,7 @@ import asyncpg
 from ...domain.campaign import Channel
 from ...domain.delivery import Delivery
 from ..admin.suppressions import Suppression
+from ..id_ranges import ALL_IDS
 from ..pool import Connection
 from ..sql import load
 from .admin_lists import AT_ONCE, AdminFilter
@@ -78,7 +79,7 @@ async def export_deliveries(
     connection: Connection, person: PersonFilter, after: uuid.UUID, limit: int
 ) -> list[PersonDelivery]:
     """Return the next deliveries of a person, oldest first."""
-    rows = await connection.fetch(*_SQL["export"](**person.arguments(), after=after, limit=limit))
+    rows = await connection.fetch(*_SQL["export"](**person.arguments(), after=after, limit=limit, **ALL_IDS))
     return [PersonDelivery(delivery_of(row), **{name: row[name] for name in _CONTENT}) for row in rows]
 
 

@@ -18,7 +18,9 @@ SELECT
     -- include: delivery_columns
     , t.address, t.timezone, t.locale, t.user_data, t.event, t.traceparent,
     ARRAY(SELECT body FROM webhook_message WHERE trigger_id = t.id ORDER BY created_at, id) AS webhook_bodies
-FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id OFFSET 0) AS t
+FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id AND
+    -- include: id_in_range
+OFFSET 0) AS t
 -- include: join_records
 ORDER BY t.id
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from ...domain.campaign import Channel
 from ...domain.statistics import HOUR, MINUTE, Counts, Kind, Window
+from ..id_ranges import first_id_at
 from ..pool import Connection, Pool
 from ..records import admin_lists
-from ..records.pages import first_id_at
 from ..sql import load
 from .rollup import LAG
 

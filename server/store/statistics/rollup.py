@@ -22,8 +22,8 @@ import structlog
 from ...domain.delivery import Position
 from ...domain.statistics import BUCKETS_OF_AN_OCTAVE, KEPT
 from ...errors import StoreUnavailable
+from ..id_ranges import first_id_at
 from ..pool import Connection, Pool, reached, run_in_chunks
-from ..records.pages import first_id_at
 from ..sql import load
 
 __all__ = ["LAG", "Rollup"]

@@ -15,11 +15,11 @@ import pytest
 from server.admin.operations import run_operations
 from server.domain.operator import Actor, ActorKind
 from server.store.admin.campaigns import apply_campaigns
+from server.store.id_ranges import first_id_at
 from server.store.pool import Pool
 from server.store.records import operations as store
 from server.store.records.admin_lists import AdminFilter, dead_letters
 from server.store.records.operations import BulkOperation, Kind, OperationState
-from server.store.records.pages import first_id_at
 from server.store.retention import delete_operations
 from tests.kit.store import a_campaign, a_trigger, accept
 from tests.kit.until import until

@@ -29,7 +29,8 @@ async def claim_plan(connection: Connection) -> dict[str, Any]:
     """Claim 64 rows by the prepared statement, and return how that was done."""
     text = await connection.fetchval(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim"
-        " ('{email/smtp}', '{64}', '{1970-01-01}', 60, gen_random_uuid(), '{smtp}')"
+        " ('{email/smtp}', '{64}', '{1970-01-01}', 60, gen_random_uuid(), '{smtp}',"
+        " '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff')"
     )
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
@@ -40,7 +41,7 @@ async def test_a_claim_reads_only_what_it_claims(pool: Pool) -> None:
     async with pool.acquire() as connection:
         # As in a dispatcher that has run for a while: the plan was made when the queue was empty.
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        kinds = "text[], int4[], timestamptz[], float8, uuid, text[]"
+        kinds = "text[], int4[], timestamptz[], float8, uuid, text[], uuid, uuid"
         await connection.execute(f"PREPARE claim ({kinds}) AS {CLAIM.text}")
         await claim_plan(connection)
         await connection.execute(FILL_RECORD, 50_200)

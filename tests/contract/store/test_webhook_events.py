@@ -191,7 +191,7 @@ async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) 
     async with pool.acquire() as connection, connection.transaction():
         kinds = (
             "uuid[], int4[], text[], text[], timestamptz[], float8[], text[], text[], float8[], text[],"
-            " bigint[], boolean[], uuid, float8"
+            " bigint[], boolean[], uuid, uuid, uuid, float8"
         )
         await connection.execute(f"PREPARE finish ({kinds}) AS {FINISH.text}")
         given: list[list[Any]] = [ids, [1] * 40, ["s"] * 40, ["delivered"] * 40]
@@ -210,7 +210,8 @@ async def test_events_cost_an_index_look_up_at_most(pool: Pool, endpoints: int) 
             ]
         )
         text = await connection.fetchval(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE finish ({lists}, gen_random_uuid(), 60)"
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE finish ({lists}, gen_random_uuid(),"
+            " '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 60)"
         )
         await connection.execute("DEALLOCATE finish")
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]

@@ -22,7 +22,7 @@ from .errors import LabError
 from .process import Process
 from .product import postgres
 
-__all__ = ["Replica", "replicas", "url_of"]
+__all__ = ["Replica", "added_standby", "replicas", "url_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,16 @@ async def replicas(folder: Path, *, synchronous: bool = False) -> AsyncIterator[
         if synchronous:
             await first.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         yield first, second
+
+
+@asynccontextmanager
+async def added_standby(primary: Replica, folder: Path) -> AsyncIterator[Replica]:
+    """Run one more standby of a primary for the block, in a new folder."""
+    with RunDir(folder) as run:
+        run.log.mkdir(mode=0o700)
+        await _copy(primary.server, run.data / "postgres")
+        async with postgres(run) as running:
+            yield Replica(*running)
 
 
 async def _copy(server: EmbeddedPostgres, target: Path) -> None:

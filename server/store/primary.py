@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
-import socket
 import time
 import weakref
 from collections.abc import Sequence
@@ -20,7 +19,9 @@ import asyncpg
 import structlog
 
 from .database_url import Host, parse_database_url
+from .lost_network import notice_lost_network
 from .sql import load
+from .timelines import Replaced, Timelines
 
 __all__ = ["Primary", "RawConnection", "ServerConnection", "exposed_to"]
 
@@ -34,10 +35,8 @@ _INTERVAL = 1.0
 """Seconds between two checks of the primary."""
 _SURVEY = 5.0
 """Seconds between two checks of all hosts, to find a newer primary while the old one runs."""
-_SOCKET_OPTIONS = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
-"""Seconds (for the last one, milliseconds), so that a lost network ends a connection within about 10 s."""
 _SQL = load("primary.sql")
-_IDENTIFY, _TIMELINE = _SQL["identify"], _SQL["timeline"]
+_IDENTIFY, _TIMELINE, _FOLLOWED = _SQL["identify"], _SQL["timeline"], _SQL["followed"]
 
 RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -52,7 +51,7 @@ class ServerConnection(asyncpg.Connection):  # generic in the stubs only
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
         self.exposed_to = exposed_to(transport)
-        _notice_lost_network(transport.get_extra_info("socket"))
+        notice_lost_network(transport.get_extra_info("socket"))
 
     def get_reset_query(self) -> str:
         """Return an empty statement, which saves a round trip."""
@@ -72,6 +71,7 @@ class _Server:
 class _Found:
     server: _Server
     connection: ServerConnection
+    host: str
 
 
 class Primary:
@@ -96,7 +96,8 @@ class Primary:
         limit = self.database.connect_timeout or connect_timeout
         self._limit = min(limit, _HOST_SECONDS) if self._has_several_hosts else limit
         self._warned = False
-        self._newest: dict[int, int] = {}
+        self._timelines = Timelines()
+        self._unusable: dict[str, str] = {}
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
 
     async def connect(self, *_: object, timeout: float = 0, **options: Any) -> RawConnection:  # noqa: ASYNC109
@@ -106,7 +107,7 @@ class Primary:
             OSError: No host can be reached in time.
             asyncpg.PostgresError: A server refuses the connection, is a standby, or was replaced.
         """
-        found = await self._find(options, thorough=self._has_several_hosts and not self._newest)
+        found = await self._find(options, thorough=self._has_several_hosts and not self._timelines)
         self._servers[found.connection] = found.server
         self._warn_if_exposed(found.connection)
         return found.connection
@@ -163,7 +164,7 @@ class Primary:
         except Exception as error:  # of any kind: the watch must not end
             # Without a connection to check, a timeout also means that the server is silent.
             silent = silent or (ours is None and isinstance(error, TimeoutError))
-            log.warning("no primary found", error=type(error).__name__, silent=silent)
+            log.warning("no primary found", hosts=self._unusable or type(error).__name__, silent=silent)
             if silent:
                 self._leave_all_but(None)
             return ours
@@ -202,19 +203,41 @@ class Primary:
                     errors.append(error)
                 if found and not thorough:
                     break
-            if not found:
-                raise _most_useful(errors)
-            best = max(found, key=lambda one: one.server.timeline)
-            newest = self._newest.get(best.server.cluster, 0)
-            self._newest[best.server.cluster] = max(newest, best.server.timeline)
+            best = self._newest_of(found, errors)
         except BaseException:
             await _abandon(attempts)
             raise
         await _abandon(attempts, keep=best.connection)
         return best
 
+    def _newest_of(self, found: Sequence[_Found], errors: list[BaseException]) -> _Found:
+        """Return the newest primary. A standby may have reported a newer timeline than an old one's."""
+        for one in found:
+            self._timelines.note(one.server.cluster, one.server.timeline)
+        for one in found:
+            try:
+                self._timelines.require_newest(one.server.cluster, one.server.timeline, one.host)
+            except Replaced as error:
+                errors.append(error)
+                self._unusable[one.host] = str(error)
+        newest = [one for one in found if self._timelines.is_newest(one.server.cluster, one.server.timeline)]
+        if not newest:
+            raise _most_useful(errors)
+        return max(newest, key=lambda one: one.server.timeline)
+
     async def _try(self, host: Host, options: dict[str, Any]) -> _Found:
-        """Connect to one host; raise an error if it is not the primary."""
+        """Connect to one host; raise an error, and keep its text for the log, if it is not the primary."""
+        name = f"{host['host']}:{host['port']}" if host else ""
+        self._unusable.pop(name, None)
+        try:
+            return await self._connect_to(host, name, options)
+        except Exception as error:
+            if name:
+                text = str(error) or f"{type(error).__name__} within {self._limit:g} s"
+                self._unusable[name] = self.database.without_secrets(text)
+            raise
+
+    async def _connect_to(self, host: Host, name: str, options: dict[str, Any]) -> _Found:
         # `any`: whether a server is a primary is decided here, so that a URL cannot select a standby.
         arguments: dict[str, Any] = {**options, **host, "target_session_attrs": "any"}
         async with asyncio.timeout(self._limit):
@@ -225,12 +248,11 @@ class Primary:
             )
             try:
                 server = await self._identify(connection)
-                if server.timeline < self._newest.get(server.cluster, 0):
-                    raise asyncpg.ReadOnlySQLTransactionError("the server was replaced by a newer primary")
+                self._timelines.require_newest(server.cluster, server.timeline, name)
             except BaseException:
                 connection.terminate()
                 raise
-        return _Found(server, connection)
+        return _Found(server, connection, name)
 
     async def _identify(self, connection: RawConnection, seconds: float | None = None) -> _Server:
         """Return the server's identity; raise an error if it is a standby."""
@@ -238,7 +260,9 @@ class Primary:
             row = await connection.fetchrow(*_IDENTIFY())
             assert row  # noqa: S101 - a SELECT without FROM returns one row
             if row["is_standby"]:
-                raise asyncpg.ReadOnlySQLTransactionError("the server is a standby")
+                if self._has_several_hosts and (line := await connection.fetchrow(*_FOLLOWED())):
+                    self._timelines.note(line["cluster"], line["timeline"])
+                raise asyncpg.ReadOnlySQLTransactionError("is a standby")
             if not self._has_several_hosts:
                 return _Server(row["started_at"])
             line = await connection.fetchrow(*_TIMELINE())
@@ -247,9 +271,10 @@ class Primary:
 
 
 def _most_useful(errors: Sequence[BaseException]) -> BaseException:
-    """Return the error to show: that of a server that refused the login, not of an unreachable one."""
+    """Return the error to show: that of a server that refused the login, or was replaced."""
     answered = [one for one in errors if not isinstance(one, OSError | asyncpg.ReadOnlySQLTransactionError)]
-    return (answered or errors)[0]
+    replaced = [one for one in errors if isinstance(one, Replaced)]
+    return (answered or replaced or errors)[0]
 
 
 async def _abandon(attempts: Sequence[asyncio.Task[_Found]], keep: RawConnection | None = None) -> None:
@@ -267,13 +292,3 @@ def exposed_to(transport: asyncio.BaseTransport) -> str | None:
     if transport.get_extra_info("ssl_object") or not isinstance(peer, tuple):  # a Unix socket has no address
         return None
     return None if ipaddress.ip_address(peer[0]).is_loopback else str(peer[0])
-
-
-def _notice_lost_network(connected: socket.socket) -> None:
-    """Set the TCP time limits that the system supports; do nothing for a Unix socket."""
-    if connected.family == socket.AF_UNIX:
-        return
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _SOCKET_OPTIONS.items():
-        if number := getattr(socket, name, None):
-            connected.setsockopt(socket.IPPROTO_TCP, number, value)

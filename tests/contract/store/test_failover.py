@@ -11,15 +11,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from lab.replicas import Replica, replicas, url_of
+from lab.replicas import Replica, added_standby, replicas, url_of
 from server.domain.trigger import Trigger
 from server.errors import StoreUnavailable
 from server.store.accept.group_commit import TriggerWriter
 from server.store.pool import Pool, open_pool
 from server.store.primary import Primary
 from server.store.queue.triggers import SESSION
+from server.store.timelines import Replaced
 from tests.kit.cluster import copy_cluster
 from tests.kit.store import PLACE, a_trigger, writing
 from tests.kit.until import until
@@ -128,3 +130,16 @@ async def test_replaced_primary_that_still_answers_is_left(pair: tuple[Replica, 
             return trigger is not None and trigger.id in await stored(second)
 
         await until(on_the_second, "triggers are stored by the new primary", 60)
+
+
+@pytest.mark.long
+async def test_new_process_refuses_replaced_primary(pair: tuple[Replica, Replica], short: Path) -> None:
+    """The process has no memory of the failover, and does not reach the new primary."""
+    first, second = pair
+    await second.promote()
+    async with added_standby(second, short / "three") as third:
+        second.freeze()
+        with structlog.testing.capture_logs() as logs, pytest.raises(Replaced, match="timeline 1, newest 2"):
+            await Primary(url_of([first, third]), connect_timeout=5).connect()
+    refused = [one for one in logs if one["event"].startswith("refused a database server")]
+    assert [one["server"] for one in refused] == [f"{first.server.sockets}:5432"]

@@ -35,12 +35,14 @@ GROUPS = (
     "deliveries",
     "gateway",
     "health",
+    "hold",
     "keys",
     "operations",
     "operators",
     "people",
     "projects",
     "providers",
+    "release",
     "statistics",
     "status",
     "suppressions",
@@ -91,14 +93,17 @@ def cli(context: click.Context, *, config: Path | None) -> None:
     is_flag=True,
     help="Create a demo project with campaigns 44, 45 and 46 and an API key.",
 )
+@click.option(
+    "--hold", is_flag=True, help="Hold all sending before the dispatcher starts, until `clarion release`."
+)
 @click.pass_obj
-def up(invocation: Invocation, *, with_demo: bool) -> None:
+def up(invocation: Invocation, *, with_demo: bool, hold: bool) -> None:
     """Run all of Clarion on this machine until Ctrl-C."""
     from .up.plan import up as run_all  # noqa: PLC0415
 
     config = invocation.config or (demo.CONFIG if with_demo else None)
     settings = Invocation(config).settings()
-    sys.exit(run(run_all(settings, config=config, with_demo=with_demo, notify=_notify)))
+    sys.exit(run(run_all(settings, config=config, with_demo=with_demo, hold=hold, notify=_notify)))
 
 
 @cli.command()

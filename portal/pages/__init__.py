@@ -14,6 +14,7 @@ from . import (
     overview,
     projects,
     providers,
+    sending,
     suppressions,
     try_it,
     webhooks,
@@ -37,5 +38,6 @@ _SUBJECTS = (
 """In the order of the navigation. A new subject is one line here."""
 
 NAVIGATION: tuple[Section, ...] = tuple(subject.SECTION for subject in _SUBJECTS)
-PAGES: tuple[Page, ...] = tuple(page for subject in (*_SUBJECTS, operations) for page in subject.PAGES)
+_UNLISTED = (operations, sending)
+PAGES: tuple[Page, ...] = tuple(page for subject in (*_SUBJECTS, *_UNLISTED) for page in subject.PAGES)
 FRAMES = frames.FRAMES

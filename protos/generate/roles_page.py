@@ -23,7 +23,7 @@ one project. Each role includes those before it:
 | role | allows |
 |---|---|
 | `viewer` | to read everything except secrets, the messages of deliveries, and what only admins read |
-| `operator` | also to read messages, to retry and cancel deliveries, and to change suppressions |
+| `operator` | also to read messages, to retry and cancel deliveries, hold sending, and change suppressions |
 | `author` | also to change campaigns |
 | `admin` | also to manage keys, webhooks, projects, operators; export and erase people; read audit events |
 

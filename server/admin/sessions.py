@@ -16,12 +16,14 @@ from ..intake.rules import require_valid
 from ..store.admin import operators as store
 from ..store.admin.projects import project_names
 from ..store.pool import Pool, reached
+from ..store.queue.sending_hold import find_hold
 from .call import AdminCall
 from .change import Change, changing
 from .errors import RoleMissing, SessionNotFound
 from .grants import grant_messages, grant_words, only_project
 from .oidc.sign_in import SignIn, token_hash
 from .paging import Place, page_of, page_start
+from .system import hold_message
 
 __all__ = ["SessionServicer", "record_session"]
 
@@ -47,6 +49,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
         actor = call.actor
         async with reached():
             names = await project_names(self._pool)
+            held = await find_hold(self._pool)
         return pb.GetCallerResponse(
             kind=actor.kind.value,
             display_name=actor.name,
@@ -54,6 +57,7 @@ class SessionServicer(operator_pb2_grpc.SessionServiceServicer):
             session_id=str(actor.session_id or ""),
             expire_time=timestamp(actor.expires_at),
             owner=str(actor.owner),
+            sending_hold=hold_message(held),
         )
 
     async def CreateSession(  # noqa: N802 - gRPC's name

@@ -1,4 +1,4 @@
-"""SystemService: the state of Clarion itself."""
+"""SystemService: the state of Clarion itself, and the hold of all sending."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from clarion.admin.v1 import system_pb2 as pb
 from clarion.admin.v1 import system_pb2_grpc
 
 from ..api.proto_messages import timestamp
+from ..domain.campaign import is_test_lane
+from ..domain.figures import QueueState
+from ..domain.sending_hold import SendingHold
 from ..domain.system_problems import problems_of
 from ..domain.system_status import Disk, Process, SystemStatus
 from ..intake.rules import require_valid
+from ..store.figures import queued
 from ..store.pool import Pool, reached
+from ..store.queue import sending_hold
+from ..store.queue.triggers import PostgresQueue
 from ..store.records.system_status import system_status
 from ..store.schema.migrate import missing_indexes, schema_of
 from ..store.schema.version import HEAD
 from .call import AdminCall
+from .change import changing
+from .paging import etag_of, require_etag
 
-__all__ = ["SystemServicer"]
+__all__ = ["SystemServicer", "hold_message"]
+
+_RESOURCE = "sending"
 
 
 class SystemServicer(system_pb2_grpc.SystemServiceServicer):
-    """Returns the state of Clarion.
+    """Returns the state of Clarion, and holds and releases sending.
 
     Args:
         pool: The database.
@@ -50,6 +60,59 @@ class SystemServicer(system_pb2_grpc.SystemServiceServicer):
                 disk=_disk(self._data_folder),
             )
         return pb.GetSystemStatusResponse(system=_message(found))
+
+    async def HoldSending(  # noqa: N802 - gRPC's name
+        self, request: pb.HoldSendingRequest, call: AdminCall
+    ) -> pb.HoldSendingResponse:
+        """Hold all sending, unless it is already held."""
+        require_valid(request)
+        call.require()
+        async with changing(self._pool, call) as change:
+            begun = await sending_hold.hold(change.connection, call.actor.name, request.hold_reason)
+            held = await sending_hold.find_hold(change.connection)
+            if begun:
+                await change.record(
+                    "sending.hold", _RESOURCE, project_id=None, after={"reason": request.hold_reason}
+                )
+        async with reached():
+            return pb.HoldSendingResponse(sending_hold=hold_message(held), sending=await _sending(self._pool))
+
+    async def ReleaseSending(  # noqa: N802 - gRPC's name
+        self, request: pb.ReleaseSendingRequest, call: AdminCall
+    ) -> pb.ReleaseSendingResponse:
+        """Release all sending, if it is held."""
+        require_valid(request)
+        call.require()
+        async with changing(self._pool, call) as change:
+            held = await sending_hold.release(change.connection)
+            if held:
+                require_etag(request.etag, _etag(held), "The hold")
+                before = {"held_by": held.held_by, "held_at": held.held_at, "reason": held.reason}
+                await change.record("sending.release", _RESOURCE, project_id=None, before=before)
+        return pb.ReleaseSendingResponse(released_hold=hold_message(held))
+
+
+def hold_message(held: SendingHold | None) -> pb.SendingHold | None:
+    """Return the message for a hold."""
+    if held is None:
+        return None
+    return pb.SendingHold(
+        hold_time=timestamp(held.held_at),
+        held_by=held.held_by,
+        hold_reason=held.reason,
+        etag=_etag(held),
+    )
+
+
+def _etag(held: SendingHold) -> str:
+    return etag_of({"held_at": held.held_at})
+
+
+async def _sending(pool: Pool) -> int:
+    """Return how many triggers are being sent, without tests."""
+    lanes = [lane for lane in await PostgresQueue(pool).lanes() if not is_test_lane(lane)]
+    counts = await queued(pool, lanes)
+    return sum(count for (_, state), count in counts.items() if state is QueueState.SENDING)
 
 
 def _disk(folder: Path) -> Disk | None:
@@ -85,6 +148,7 @@ def _message(status: SystemStatus) -> pb.SystemStatus:
             for one in status.dead_letter_errors
         ],
         database=_database(status),
+        sending_hold=hold_message(status.held),
         disk=pb.SystemDisk(total_bytes=status.disk.size, free_bytes=status.disk.free)
         if status.disk
         else None,

@@ -86,6 +86,7 @@ _QUEUED = gauge(
     "Queued triggers that are due, due later, or being sent; at most 100,000 of each lane are counted.",
     ["channel", "state"],
 )
+_HELD = gauge("clarion_sending_held", "Whether all sending is held (1), such as after a restore.")
 _DEAD = gauge("clarion_dead_letters", "Number of dead letters.")
 _DEAD.set(math.nan)  # until it is known: after a 0, all dead letters would look new
 _WEBHOOK_ATTEMPTS = counter(
@@ -253,6 +254,7 @@ def _report_queue(figures: QueueFigures) -> None:
     _CROWDING.clear()  # a project that no longer delays others has no series
     for crowd in figures.crowds:
         _CROWDING.labels(crowd.channel.value, crowd.project).set(crowd.share)
+    _HELD.set(figures.held)
     _DEAD.set(figures.dead_letters)
     _WEBHOOKS_WAITING.set(figures.webhooks_waiting)
 

@@ -47,6 +47,7 @@ class QueueFigures:
         dead_letters: The number of dead letters.
         webhooks_waiting: The number of queued webhook messages.
         crowds: The projects that delay others.
+        held: Whether all sending is held.
     """
 
     oldest_due: Mapping[Channel, float]
@@ -54,6 +55,7 @@ class QueueFigures:
     dead_letters: int
     webhooks_waiting: int
     crowds: Sequence[Crowd] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

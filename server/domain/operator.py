@@ -46,7 +46,7 @@ class Role(enum.StrEnum):
     VIEWER = "viewer"
     """Read everything except secrets, the messages of deliveries, and what only admins read."""
     OPERATOR = "operator"
-    """Also retry and cancel deliveries, and change suppressions."""
+    """Also retry and cancel deliveries, hold and release sending, and change suppressions."""
     AUTHOR = "author"
     """Also change campaigns."""
     ADMIN = "admin"

@@ -44,14 +44,24 @@ class Problem:
 def problems_of(status: SystemStatus) -> list[Problem]:
     """Return everything that is wrong, the most urgent first."""
     return [
+        *_of_hold(status),
         *_of_processes(status),
         *_of_database(status),
         *_of_providers(status),
-        *_of_channels(status),
+        *(_of_channels(status) if not status.held else ()),
         *_of_dead_letters(status),
         *_of_webhooks(status),
         *_of_clocks(status),
     ]
+
+
+def _of_hold(status: SystemStatus) -> Iterator[Problem]:
+    if status.held:
+        yield Problem(
+            str(status.held),
+            "cancel what must not be sent (`clarion deliveries cancel`), then run `clarion release`",
+            "ClarionSendingHeld",
+        )
 
 
 def _of_processes(status: SystemStatus) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .campaign import TEST_PROVIDER
 from .figures import Crowd, DatabaseFigures
+from .sending_hold import SendingHold
 from .waiting import DispatcherReport, Hold
 
 __all__ = [
@@ -161,6 +162,7 @@ class SystemStatus:
     disk: Disk | None = None
     crowds: Sequence[Crowd] = ()
     failing_webhooks: Sequence[WebhookSummary] = ()
+    held: SendingHold | None = None
 
 
 def provider_summaries(reports: Sequence[DispatcherReport]) -> list[ProviderSummary]:

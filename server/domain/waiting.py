@@ -11,6 +11,7 @@ import msgspec
 
 from .campaign import TEST_PROVIDER, SendWindow, providers_of
 from .delivery import AttemptOutcome
+from .sending_hold import SendingHold
 from .window import next_opening, zone_of
 
 __all__ = [
@@ -86,6 +87,8 @@ class Queued:
     window: SendWindow | None = None
     timezone: str = ""
     project_timezone: str = "UTC"
+    held: SendingHold | None = None
+    """Since when all sending is held."""
 
 
 class Reason(enum.StrEnum):
@@ -97,6 +100,7 @@ class Reason(enum.StrEnum):
     RETRY = "retry"
     IN_DOUBT = "in_doubt"
     NOT_DUE = "not_due"
+    HELD = "held"
     NO_DISPATCHER = "no_dispatcher"
     NO_PROVIDER = "no_provider"
     BREAKER_OPEN = "breaker_open"
@@ -128,7 +132,7 @@ def why_waiting(queued: Queued, reports: Sequence[DispatcherReport]) -> Waiting:
         reports: The last report of each running dispatcher.
     """
     if queued.due_at <= queued.now:
-        return why_due(queued.lane, queued.now, reports, queued.ahead)
+        return why_due(queued.lane, queued.now, reports, queued.ahead, held=queued.held)
     if queued.sent_by:
         detail = f"a dispatcher is sending it through {_shown(queued.sent_by)}; no other dispatcher sends it"
         return Waiting(Reason.SENDING, detail, queued.due_at)
@@ -161,7 +165,12 @@ def _is_opening(queued: Queued) -> bool:
 
 
 def why_due(
-    lane: str, now: dt.datetime, reports: Sequence[DispatcherReport], ahead: int | None = None
+    lane: str,
+    now: dt.datetime,
+    reports: Sequence[DispatcherReport],
+    ahead: int | None = None,
+    *,
+    held: SendingHold | None = None,
 ) -> Waiting:
     """Return why a due trigger waits, or why all due triggers of a lane wait.
 
@@ -170,7 +179,10 @@ def why_due(
         now: The database's time.
         reports: The last report of each running dispatcher.
         ahead: How many triggers of the lane are due before this one; None for all of the lane.
+        held: Since when all sending is held.
     """
+    if held:
+        return Waiting(Reason.HELD, f"{held}; `clarion release` ends that")
     if not reports:
         return Waiting(Reason.NO_DISPATCHER, "no dispatcher is running")
     names = providers_of(lane)

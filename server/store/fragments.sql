@@ -7,6 +7,10 @@
 -- empty message is such a write: it needs no table, lock or privilege, and standbys ignore it.
 pg_logical_emit_message(true, 'clarion', ''::text)
 
+-- fragment: is_held
+-- Whether sending is held. NULL, which also stops claims, if the row is missing.
+(SELECT held_at IS NOT NULL FROM sending WHERE only_row)
+
 -- fragment: lost_attempt
 -- The columns of `attempt` for a claimed row of `queue` whose lease has ended.
 trigger_id, attempt, coalesce(sent_by, ''), 'lost', claimed_at, extract(epoch FROM now() - claimed_at), '',

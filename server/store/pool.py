@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TypeAlias
 
 import asyncpg
@@ -158,6 +157,7 @@ async def open_pool(
     connect_timeout: float,
     settings: Mapping[str, str] | None = None,
     primary: Primary | None = None,
+    on_connect: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> Pool:
     """Open a pool of up to `size` connections.
 
@@ -167,6 +167,7 @@ async def open_pool(
         connect_timeout: Seconds, unless the URL sets `connect_timeout`.
         settings: Settings of PostgreSQL for each connection.
         primary: Opens the connections; by default, the pool creates its own.
+        on_connect: Called with each new connection before it is used.
 
     Raises:
         ConfigError: The URL is wrong, the server rejects the login, or a pooler does not keep sessions.
@@ -174,6 +175,12 @@ async def open_pool(
     """
     primary = primary or Primary(url, connect_timeout=connect_timeout)
     database = primary.database
+
+    async def prepare(connection: Connection) -> None:
+        await _prepare(connection, {**database.settings, **(settings or {})})
+        if on_connect:
+            await on_connect(connection)
+
     async with reached():
         with explained(database):
             pool = await asyncpg.create_pool(
@@ -185,7 +192,7 @@ async def open_pool(
                 command_timeout=30,
                 connection_class=ServerConnection,
                 server_settings=primary.startup,
-                init=partial(_prepare, settings={**database.settings, **(settings or {})}),
+                init=prepare,
             )
         try:
             with explained(database):

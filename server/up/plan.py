@@ -28,6 +28,7 @@ from .banner import demo_text, in_url, next_steps, waiting_text
 from .data_folder import RunDir
 from .demo_project import prepare_demo
 from .environment import DISPATCHER, GATEWAY, PORTAL, SERVER, child_environment
+from .hold import hold_sending
 from .supervisor import Child, Supervisor
 
 __all__ = ["up"]
@@ -40,7 +41,9 @@ _RECOVERY_TIMEOUT = 600.0
 Notify = Callable[[str], None]
 
 
-async def up(settings: Settings, *, config: Path | None, with_demo: bool, notify: Notify) -> int:
+async def up(
+    settings: Settings, *, config: Path | None, with_demo: bool, notify: Notify, hold: bool = False
+) -> int:
     """Run all processes until SIGINT or SIGTERM, with an embedded PostgreSQL unless another is configured.
 
     Args:
@@ -48,6 +51,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, notify
         config: the configuration file that the processes read, if any.
         with_demo: create the demo project at the first start.
         notify: called with each message for the operator.
+        hold: hold all sending before the dispatcher starts.
 
     Returns:
         The exit code.
@@ -63,7 +67,7 @@ async def up(settings: Settings, *, config: Path | None, with_demo: bool, notify
     _check_metrics(settings)
     with RunDir(settings.data_dir) as run:  # first, for the more helpful error on a second start
         gateway.check_port(settings.gateway)
-        plan = _Plan(settings, config, run, notify, with_demo=with_demo)
+        plan = _Plan(settings, config, run, notify, with_demo=with_demo, hold=hold)
         supervisor = Supervisor(
             plan.children(),
             run.log,
@@ -79,13 +83,21 @@ class _Plan:
     """The child processes, and how they find each other."""
 
     def __init__(
-        self, settings: Settings, config: Path | None, run: RunDir, notify: Notify, *, with_demo: bool
+        self,
+        settings: Settings,
+        config: Path | None,
+        run: RunDir,
+        notify: Notify,
+        *,
+        with_demo: bool,
+        hold: bool,
     ) -> None:
         self._settings = settings
         self._run = run
         self._notify = notify
         self._config = config
         self._with_demo = with_demo
+        self._hold = hold
         self._demo_secret = ""
         embedded = not settings.database.url
         self._postgres = EmbeddedPostgres(run.data, run.sockets, notify=notify) if embedded else None
@@ -231,6 +243,9 @@ class _Plan:
         except StoreUnavailable as error:
             raise ClarionError(f"{DATABASE_AWAY}; check database.url") from error
         self._notify(f"the database has schema version {version}")
+        if self._hold:
+            self._notify(await hold_sending(with_database(self._settings, self._url)))
+            self._hold = False  # a server that is started again does not hold what was released
         if self._with_demo:
             self._demo_secret = await prepare_demo(with_database(self._settings, self._url), self._run.data)
         await self._report_missing_providers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from msgspec import structs
 from ..config import Settings
 from ..errors import ConfigError
 from ..store.catalog import Catalog
-from ..store.pool import Pool, open_pool
+from ..store.pool import Connection, Pool, open_pool
 from ..store.primary import Primary
 from ..store.schema.migrate import require_schema
 
@@ -30,6 +30,7 @@ async def opened_pool(
     migrated: bool = False,
     size: int | None = None,
     primary: Primary | None = None,
+    on_connect: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Pool]:
     """Open a connection pool for the duration of the block.
 
@@ -39,22 +40,25 @@ async def opened_pool(
         migrated: require a schema that this version can use.
         size: maximum number of connections; by default `database.pool_size`.
         primary: makes the connections, and may be shared between pools; see `primary_of`.
+        on_connect: called with each new connection before it is used.
 
     Raises:
         ConfigError: no database is configured, or this version cannot use its schema.
         StoreUnavailable: the database cannot be reached.
     """
     database = settings.database
+    primary = primary or primary_of(settings)
+    if migrated:
+        await require_schema(database.url)
     pool = await open_pool(
         database.url,
         size=size or database.pool_size,
         connect_timeout=database.connect_timeout,
         settings=session,
-        primary=primary or primary_of(settings),
+        primary=primary,
+        on_connect=on_connect,
     )
     try:
-        if migrated:
-            await require_schema(database.url)
         yield pool
     finally:
         pool.terminate()

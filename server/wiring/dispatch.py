@@ -36,6 +36,7 @@ from ..store.catalog import Catalog
 from ..store.figures import crowds, database_figures, queued
 from ..store.pool import Pool, reached
 from ..store.presence import Presence
+from ..store.queue import sending_hold
 from ..store.queue.triggers import SESSION, PostgresQueue
 from ..store.queue.webhooks import WebhookQueue
 from ..store.records.admin_lists import dead_letters, oldest_due
@@ -87,7 +88,11 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         poster = build_poster(settings)
         stack.push_async_callback(poster.aclose)
         primary = primary_of(settings)
-        pool = await stack.enter_async_context(opened_pool(settings, SESSION, migrated=True, primary=primary))
+        pool = await stack.enter_async_context(
+            opened_pool(
+                settings, SESSION, migrated=True, primary=primary, on_connect=sending_hold.hold_if_restored
+            )
+        )
         tasks = await stack.enter_async_context(Tasks())
         catalog = build_catalog(pool, settings, for_dispatch=True)
         await catalog.refresh()
@@ -167,5 +172,6 @@ async def _figures(
             await dead_letters(pool),
             await messages.waiting(),
             await crowds(pool, lanes),
+            held=await sending_hold.find_hold(pool) is not None,
         )
         return figures, await database_figures(pool)

@@ -9,7 +9,7 @@ from server.admin.client import LocalAdmin
 from server.config import load
 from server.wiring.operators import build_backend
 from tests.kit.browser import check_page
-from tests.kit.portal_world import build_world
+from tests.kit.portal_world import build_world, end_world
 from tests.kit.stack import Stack, client
 
 
@@ -23,3 +23,5 @@ async def test_every_page_shows_markup_and_is_accessible(page: Page, stack: Stac
             await page.goto(f"{stack.url}/portal{address}")
             await check_page(page)
             assert opened == [], address
+    async with stack.pool() as pool:
+        await end_world(pool)

@@ -19,7 +19,7 @@ from server.store.admin import keys, projects
 from server.store.pool import Pool
 from tests.kit.stack import EXAMPLE, Stack
 
-__all__ = ["World", "build_world", "mark"]
+__all__ = ["World", "build_world", "end_world", "mark"]
 
 _SCRIPT = "<script>alert('{}')</script><img src=x onerror=alert()>"
 _OF_ADMIN_KEY = "/access/keys/{key_id}/revoke"
@@ -98,7 +98,7 @@ def _actions(path: str, serve: Any) -> list[str]:
 
 
 async def build_world(stack: Stack, pool: Pool, local: LocalAdmin, http: httpx.AsyncClient) -> World:
-    """Make one of everything, in its own project."""
+    """Make one of everything, in its own project, and hold sending; see `end_world`."""
     name = f"world-{uuid.uuid4().hex[:8]}"
     await local.call("projects", "CreateProject", project_pb2.CreateProjectRequest(project=name))
     grants = [operator_pb2.Grant(role="viewer")]
@@ -127,6 +127,7 @@ async def build_world(stack: Stack, pool: Pool, local: LocalAdmin, http: httpx.A
     await _suppress(pool, name, dead)
     await _audit(pool)
     await _providers(pool, dead)
+    await pool.execute("UPDATE sending SET held_at = now(), held_by = $1, reason = $2", *map(mark, _OF_HOLD))
     return World(
         name,
         {
@@ -146,13 +147,22 @@ async def build_world(stack: Stack, pool: Pool, local: LocalAdmin, http: httpx.A
     )
 
 
+_OF_HOLD = ("holder", "reason of hold")
 _SHOWN = (
+    *_OF_HOLD,
     *("admin key", "key", "person", "browser", "campaign", "subject", "text", "html", "file", "author"),
     *("user", "address", "attempt", "message of provider", "provider of attempt", "filter"),
     *("actor of operation", "suppressed", "reason", "suppressor", "webhook", "disabled", "event type"),
     *("webhook error", "webhook answer", "actor", "action", "resource", "before", "after"),
     *("provider", "breaker", "error of provider"),
 )
+
+
+async def end_world(pool: Pool) -> None:
+    """Delete what would change other tests."""
+    await pool.execute("DELETE FROM server_process WHERE seen_at > now() + interval '10 minutes'")
+    await pool.execute("DELETE FROM provider_result WHERE provider LIKE '<%'")
+    await pool.execute("UPDATE sending SET held_at = NULL, held_by = '', reason = ''")
 
 
 async def _campaign(local: LocalAdmin, pool: Pool, project: str) -> None:
@@ -232,7 +242,7 @@ async def _audit(pool: Pool) -> None:
 
 
 async def _providers(pool: Pool, trigger_id: uuid.UUID) -> None:
-    """Add a dispatcher whose provider fails; the test that builds the world deletes it."""
+    """Add a dispatcher whose provider fails."""
     status = {mark("provider"): {"hold": "breaker", "wait": 5, "error": mark("breaker")}}
     await pool.execute(_BREAKER, uuid.uuid4(), json.dumps(status))
     await pool.execute(

@@ -13,6 +13,7 @@ import pytest
 from server.cli import cli
 from server.domain.campaign import Channel
 from server.domain.figures import Crowd, DatabaseFigures
+from server.domain.sending_hold import SendingHold
 from server.domain.system_problems import problems_of
 from server.domain.system_status import (
     ChannelStatus,
@@ -67,6 +68,11 @@ def test_a_system_that_is_well_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("changed", "text", "runbook"),
     [
+        (
+            replace(WELL, held=SendingHold(NOW, "Ada", "restored")),
+            "sending is held since 2026-11-29 12:00:00 UTC by Ada: restored",
+            "ClarionSendingHeld",
+        ),
         (replace(WELL, processes=[process("dispatcher")]), "no server is running", "ClarionServerAbsent"),
         (
             replace(WELL, processes=[process("server"), process("dispatcher", 30)]),

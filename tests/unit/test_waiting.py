@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from server.domain.campaign import SendWindow
 from server.domain.delivery import AttemptOutcome
+from server.domain.sending_hold import SendingHold
 from server.domain.waiting import (
     MOST_AHEAD,
     DispatcherReport,
@@ -74,6 +75,13 @@ def test_why_a_due_trigger_waits(reports: list[DispatcherReport], reason: Reason
     found = why_waiting(replace(DUE, ahead=3), reports)
     assert found.reason is reason
     assert found.detail.startswith(detail) or found.detail.endswith(detail)
+
+
+def test_a_hold_comes_before_all_other_reasons() -> None:
+    held = SendingHold(NOW, "Ada", "restored")
+    found = why_waiting(replace(DUE, held=held), [])
+    assert found.reason is Reason.HELD
+    assert "by Ada: restored; `clarion release` ends that" in found.detail
 
 
 def test_a_breaker_is_open_until_a_dispatcher_tries() -> None:

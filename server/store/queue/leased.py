@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Generic
 
 import asyncpg
+import structlog
 
 from ...domain.delivery import ClaimRequest, ClaimT, Finished, Released
 from ...errors import StoreUnavailable
@@ -18,6 +19,8 @@ from ..sql import Statement
 from .scan_floor import ScanFloors
 
 __all__ = ["LeasedQueue"]
+
+log = structlog.get_logger(__name__)
 
 _EXPIRED_AT_ONCE = 500
 
@@ -39,6 +42,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         self._pool = pool
         self._holder = uuid.uuid4()
         self._floors = ScanFloors(clock)
+        self._held = False
 
     @staticmethod
     @abstractmethod
@@ -56,7 +60,7 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         """Return the arguments of `finish` that depend on the attempts."""
 
     async def claim(self, shares: Sequence[ClaimRequest], lease: float) -> list[ClaimT]:
-        """Claim what is due in each lane, up to its share.
+        """Claim what is due in each lane, up to its share; nothing while sending is held.
 
         Args:
             shares: The lanes, with the number of claims wanted from each.
@@ -75,6 +79,8 @@ class LeasedQueue(ABC, Generic[ClaimT]):
         except StoreUnavailable:
             self._floors.reset()
             raise
+        if self._is_held(held=rows[0]["held"] is not False):
+            return []
         claims = [self._claim(row) for row in found]
         counts = Counter(claim.lane for claim in claims)
         self._floors.record_scan(shares, counts, rows[0]["reached"], rows[0]["at"])
@@ -83,6 +89,15 @@ class LeasedQueue(ABC, Generic[ClaimT]):
     async def _found(self, rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
         """Return the rows of `claim` with a claim; a row without an ID only has the time."""
         return [row for row in rows if row["id"] is not None]
+
+    def _is_held(self, *, held: bool) -> bool:
+        """Return whether sending is held, and log when that changes."""
+        if held:
+            self._floors.reset()  # nothing was scanned
+        if held != self._held:
+            self._held = held
+            log.warning("sending is held" if held else "sending was released", queue=type(self).__name__)
+        return held
 
     async def finish(self, finished: Sequence[Finished[ClaimT]]) -> None:
         """Record attempts, and remove their rows from the queue or make them due again, in one commit.

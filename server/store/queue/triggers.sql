@@ -33,6 +33,8 @@ WITH due AS (
         SELECT trigger_id, attempt, claimed_by, claimed_at, sent_by, due_at FROM queue
         WHERE queue.lane = share.lane AND due_at <= now() AND due_at >= share.floor
         ORDER BY due_at LIMIT share.slots FOR UPDATE SKIP LOCKED) AS q
+    WHERE NOT
+        -- include: is_held
 ), claimed AS (
     UPDATE queue SET due_at = now() + make_interval(secs => :lease), attempt = queue.attempt + 1,
         claimed_by = :holder, claimed_at = now(),
@@ -46,7 +48,9 @@ WITH due AS (
     FROM due WHERE claimed_by IS NOT NULL
     ON CONFLICT (trigger_id, number) DO NOTHING
 )
-SELECT now() AS at, found.*,
+SELECT now() AS at,
+    -- include: is_held
+    AS held, found.*,
     ARRAY(SELECT (SELECT max(due.due_at) FROM due WHERE due.lane = share.lane)
         FROM unnest(:lanes::text[]) WITH ORDINALITY AS share (lane, place) ORDER BY place) AS reached
 FROM (SELECT) AS always LEFT JOIN (
@@ -143,11 +147,12 @@ WHERE queue.trigger_id = ANY(:ids) AND queue.trigger_id = released.trigger_id
 
 -- name: bury_expired
 -- Triggers that were not claimed in time, because the provider was failing or the send window closed. A leased row is
--- left to its holder, which detects that it has expired.
+-- left to its holder, which detects that it has expired. While sending is held, operators see the queue as it was.
 WITH expired AS (
     DELETE FROM queue WHERE trigger_id = ANY(ARRAY(
         SELECT trigger_id FROM queue
-        WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
+        WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now()) AND NOT
+            -- include: is_held
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
     RETURNING trigger_id, attempt, claimed_by, claimed_at, sent_by, lane LIKE '%/\_test' AS test,
         CASE WHEN claimed_by IS NOT NULL OR ARRAY['lost', 'in_doubt']

@@ -13,6 +13,8 @@ WITH due AS (
         SELECT message_id, webhook_id, attempt, claimed_by, claimed_at, due_at FROM webhook_queue
         WHERE webhook_queue.webhook_id = share.webhook_id AND due_at <= now() AND due_at >= share.floor
         ORDER BY due_at LIMIT share.slots FOR UPDATE SKIP LOCKED) AS q
+    WHERE NOT
+        -- include: is_held
 ), claimed AS (
     UPDATE webhook_queue SET due_at = now() + make_interval(secs => :lease), attempt = attempt + 1,
         claimed_by = :holder, claimed_at = now()
@@ -25,7 +27,9 @@ WITH due AS (
     FROM due WHERE claimed_by IS NOT NULL
     ON CONFLICT (message_id, number) DO NOTHING
 )
-SELECT now() AS at, found.*,
+SELECT now() AS at,
+    -- include: is_held
+    AS held, found.*,
     ARRAY(SELECT (SELECT max(due.due_at) FROM due WHERE due.webhook_id = share.webhook_id)
         FROM unnest(:endpoints::uuid[]) WITH ORDINALITY AS share (webhook_id, place) ORDER BY place) AS reached
 FROM (SELECT) AS always LEFT JOIN (
@@ -90,7 +94,8 @@ WHERE webhook_queue.message_id = ANY(:ids) AND webhook_queue.message_id = releas
 WITH expired AS (
     DELETE FROM webhook_queue WHERE message_id = ANY(ARRAY(
         SELECT message_id FROM webhook_queue
-        WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now())
+        WHERE expires_at <= now() AND (claimed_by IS NULL OR due_at <= now()) AND NOT
+            -- include: is_held
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
     RETURNING message_id, attempt, claimed_by, claimed_at,
         CASE WHEN claimed_by IS NOT NULL OR ARRAY['lost', 'in_doubt']

@@ -19,6 +19,7 @@ from ...domain.system_status import (
 from ...domain.waiting import why_due
 from ..figures import MOST_COUNTED, crowds, database_figures, queued
 from ..pool import Pool
+from ..queue.sending_hold import find_hold
 from ..queue.triggers import PostgresQueue
 from ..sql import load
 from .admin_lists import dead_letters, oldest_due
@@ -48,11 +49,12 @@ async def system_status(
     replication = await pool.fetchrow(*_SQL["replication"]())
     assert replication  # noqa: S101 - it has no FROM
     _, reports = await find_reports(pool)
+    held = await find_hold(pool)
     processes = [Process(**{**row, "id": str(row["id"])}) for row in await pool.fetch(*_SQL["processes"]())]
     failing = await pool.fetch(*_SQL["failing_webhooks"](most=MOST_COUNTED, limit=_ENDPOINTS))
     groups = await pool.fetch(*_SQL["dead_letter_errors"](most=_SCANNED, limit=_GROUPS))
     lanes = sorted(lane for lane in await PostgresQueue(pool).lanes() if not is_test_lane(lane))
-    waits = {lane: why_due(lane, replication["now"], reports).detail for lane in lanes}
+    waits = {lane: why_due(lane, replication["now"], reports, held=held).detail for lane in lanes}
     return SystemStatus(
         now=replication["now"],
         processes=processes,
@@ -69,6 +71,7 @@ async def system_status(
         disk=disk,
         crowds=await crowds(pool, lanes),
         failing_webhooks=[WebhookSummary(**{**row, "id": str(row["id"])}) for row in failing],
+        held=held,
     )
 
 

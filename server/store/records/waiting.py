@@ -11,6 +11,7 @@ import msgspec
 
 from ...domain.campaign import TEST_PROVIDER, SendWindow
 from ...domain.delivery import AttemptOutcome
+from ...domain.sending_hold import SendingHold
 from ...domain.waiting import (
     MOST_AHEAD,
     DispatcherReport,
@@ -21,6 +22,7 @@ from ...domain.waiting import (
     why_waiting,
 )
 from ..pool import Connection, Pool
+from ..queue.sending_hold import find_hold
 from ..sql import load
 
 __all__ = [
@@ -52,7 +54,8 @@ async def find_waiting(
 async def find_lane_waits(pool: Pool, lanes: Collection[str]) -> dict[str, Waiting]:
     """Return what the due triggers of each lane wait for."""
     now, reports = await find_reports(pool)
-    return {lane: why_due(lane, now, reports) for lane in lanes}
+    held = await find_hold(pool)
+    return {lane: why_due(lane, now, reports, held=held) for lane in lanes}
 
 
 async def find_providers(pool: Pool) -> dict[str, frozenset[str]] | None:
@@ -97,4 +100,5 @@ def _queued(row: asyncpg.Record) -> Queued:
         window=_window.decode(row["send_window"]) if row["send_window"] else None,
         timezone=row["timezone"],
         project_timezone=row["project_timezone"],
+        held=SendingHold(row["held_at"], row["held_by"], row["hold_reason"]) if row["held_at"] else None,
     )

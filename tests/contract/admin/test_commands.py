@@ -89,6 +89,8 @@ audit list --project $project
 audit export --project $project
 providers
 status
+hold --reason cli
+release
 statistics --project $project
 """
 REFUSED: dict[tuple[str, ...], str] = {("operations", "stop"): "The operation has ended"}

@@ -14,7 +14,7 @@ from server.config import load
 from server.store.pool import Pool
 from server.wiring.operators import build_backend
 from tests.kit.admin import create_admin_key
-from tests.kit.portal_world import World, build_world
+from tests.kit.portal_world import World, build_world, end_world
 from tests.kit.stack import Stack, client
 
 __all__ = ["Visitor"]
@@ -82,5 +82,4 @@ async def world(stack: Stack, pool: Pool, local: LocalAdmin) -> AsyncIterator[Wo
     """One of everything, with markup in all texts."""
     async with client(stack) as http:
         yield await build_world(stack, pool, local, http)
-    await pool.execute("DELETE FROM server_process WHERE seen_at > now() + interval '10 minutes'")
-    await pool.execute("DELETE FROM provider_result WHERE provider LIKE '<%'")
+    await end_world(pool)

@@ -218,7 +218,7 @@ BOUNDS = {
     "operator_session": "an hour after its end; 20 for each person",
     "server_process": "15 minutes after it was last seen",
     "suppression": "one for each recipient, until an operator deletes it",
-    "suppression_key": "one row",
+    "suppression_key, sending": "one row",
     "project, api_key, key_use, admin_key, webhook": "what operators created, until they delete it",
     "campaign, campaign_version, campaign_draft": "what operators created, until they delete it",
     "content_removal": "one for each time that a project keeps content",

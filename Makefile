@@ -86,8 +86,8 @@ faults: setup-dev proto ## Break processes, databases and disks under load; atta
 	$(BIN)/python -m lab.strangers
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
-	$(BIN)/uv pip compile pyproject.toml --extra build --upgrade $(LOCK_OPTIONS) -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock --upgrade $(LOCK_OPTIONS) -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra build --extra otel --upgrade $(LOCK_OPTIONS) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra build --extra otel --extra dev -c requirements.lock --upgrade $(LOCK_OPTIONS) -o requirements-dev.lock
 	$(BIN)/uv pip compile deploy/tools.in --upgrade $(LOCK_OPTIONS) -o deploy/tools.lock
 
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .config.bootstrap import build, render
 from .errors import GatewayError, GatewaySettingsError
+from .otlp import Otlp, OtlpProblem, otlp_problem, read_otlp
 from .run.command import check, command
 from .run.environment import basic_environment
 from .run.folder import private_folder
@@ -20,6 +21,8 @@ __all__ = [
     "GatewayError",
     "GatewaySettings",
     "GatewaySettingsError",
+    "Otlp",
+    "OtlpProblem",
     "basic_environment",
     "build",
     "check",
@@ -28,7 +31,9 @@ __all__ = [
     "command",
     "envoy_metrics",
     "launcher",
+    "otlp_problem",
     "private_folder",
+    "read_otlp",
     "remove_leftovers",
     "render",
     "run_gateway",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..otlp import Otlp, usable_otlp
 from ..settings import GatewaySettings
 from . import contract
 from .cluster import clusters
@@ -14,6 +15,7 @@ from .local_replies import local_replies
 from .portal import portal_clusters
 from .routes import route_config
 from .tls import transport_socket
+from .tracing import runtime, tracing, tracing_clusters
 
 __all__ = ["build", "render"]
 
@@ -38,16 +40,21 @@ STEERING = ("x-envoy-", "x-clarion-")
 """How names of headers begin by which a caller could control Envoy, or pass for another caller."""
 
 
-def build(settings: GatewaySettings) -> Config:
-    """Return the whole bootstrap configuration for Envoy."""
+def build(settings: GatewaySettings, otlp: Otlp | None = None) -> Config:
+    """Return the whole bootstrap configuration for Envoy.
+
+    Args:
+        settings: The gateway's settings.
+        otlp: Where to send its spans; None for no spans.
+    """
     bootstrap: Config = {
         "node": {"id": "clarion", "cluster": "clarion"},  # required for TLS certificates from a file
         "static_resources": {
-            "listeners": [_listener(settings)],
-            "clusters": [*clusters(settings), *portal_clusters(settings)],
+            "listeners": [_listener(settings, otlp)],
+            "clusters": [*clusters(settings), *portal_clusters(settings), *tracing_clusters(otlp)],
         },
         "overload_manager": _overload(settings),
-        "layered_runtime": {"layers": [HEAP_AS_USED]},
+        "layered_runtime": {"layers": [HEAP_AS_USED, *runtime(otlp)]},
     }
     if settings.admin_socket:
         bootstrap["admin"] = {"address": {"pipe": {"path": settings.admin_socket, "mode": 0o600}}}
@@ -58,13 +65,16 @@ def build(settings: GatewaySettings) -> Config:
 
 
 def render(settings: GatewaySettings) -> str:
-    """Return the configuration as JSON text. `clarion gateway print` prints the same."""
-    return json.dumps(build(settings), indent=2, ensure_ascii=False) + "\n"
+    """Return the configuration as JSON text. `clarion gateway print` prints the same.
+
+    The environment says whether and where spans are sent; see `gateway/otlp.py`.
+    """
+    return json.dumps(build(settings, usable_otlp()), indent=2, ensure_ascii=False) + "\n"
 
 
-def _listener(settings: GatewaySettings) -> Config:
+def _listener(settings: GatewaySettings, otlp: Otlp | None) -> Config:
     address = {"address": settings.host, "port_value": settings.port}
-    manager = {"name": "http", "typed_config": _http_manager(settings)}
+    manager = {"name": "http", "typed_config": _http_manager(settings, otlp)}
     tls = {"transport_socket": transport_socket()} if settings.tls_certificate else {}
     # A TLS handshake may take as long as the headers of a request.
     chain = {"filters": [manager], "transport_socket_connect_timeout": f"{settings.header_timeout}s", **tls}
@@ -77,7 +87,7 @@ def _listener(settings: GatewaySettings) -> Config:
     }
 
 
-def _http_manager(settings: GatewaySettings) -> Config:
+def _http_manager(settings: GatewaySettings, otlp: Otlp | None) -> Config:
     described = contract.load()
     manager = {
         "@type": f"type.googleapis.com/{HTTP_MANAGER}",
@@ -90,8 +100,9 @@ def _http_manager(settings: GatewaySettings) -> Config:
         **_paths(),
         **_limits(settings),
         **_protocols(settings),
+        **tracing(otlp),
     }
-    return {**manager, "access_log": [_access_log()]} if settings.access_log else manager
+    return {**manager, "access_log": [_access_log(otlp)]} if settings.access_log else manager
 
 
 def _identity(settings: GatewaySettings) -> Config:
@@ -156,7 +167,7 @@ def _protocols(settings: GatewaySettings) -> Config:
     }
 
 
-def _access_log() -> Config:
+def _access_log(otlp: Otlp | None) -> Config:
     """Return one JSON line per request, without credentials, queries and bodies."""
     kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
     line = {
@@ -173,6 +184,8 @@ def _access_log() -> Config:
         "request_id": "%REQ(X-REQUEST-ID)%",
         "upstream": "%UPSTREAM_HOST%",
     }
+    if otlp:
+        line |= {"trace_id": "%TRACE_ID%", "span_id": "%SPAN_ID%"}
     return {
         "name": "envoy.access_loggers.stdout",
         "typed_config": {"@type": kind, "log_format": {"json_format": line}},

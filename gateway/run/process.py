@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from .environment import basic_environment
+from .export_errors import ExportErrors
 from .launch import launcher
 
 __all__ = ["END_SECONDS", "LAST_LINES", "Envoy"]
@@ -83,10 +84,12 @@ class Envoy:
 
     async def _relay_log(self) -> None:
         assert self._process.stderr is not None  # noqa: S101  # opened as a pipe
+        export_errors = ExportErrors()
         while raw := await self._next_line(self._process.stderr):
-            line = raw.decode(errors="replace").rstrip()
-            self._last.append(line)
-            sys.stderr.write(line + "\n")
+            line = export_errors.replaced(raw.decode(errors="replace").rstrip())
+            if line:
+                self._last.append(line)
+                sys.stderr.write(line + "\n")
 
     @staticmethod
     async def _next_line(stream: asyncio.StreamReader) -> bytes:

@@ -15,14 +15,16 @@ from ..intake.caller import Caller
 from ..intake.idempotency_key import HEADER
 from ..intake.rest_message import QUERY
 
-__all__ = ["CALLER", "LAST_EVENT_ID", "READ_HEADERS", "Call"]
+__all__ = ["CALLER", "LAST_EVENT_ID", "READ_HEADERS", "TRACEPARENT", "Call"]
 
 CALLER = "x-clarion-caller"
 """The header with the caller's address, for the log. The gateway sets it, except for triggers with a key that
 it has recently seen accepted: those are not logged, and each header costs a server CPU time."""
+TRACEPARENT = "traceparent"
+"""The header with the W3C trace context. If the call is recorded, the guard replaces it by its own span's."""
 LAST_EVENT_ID = "last-event-id"
 """The header with which a client resumes a stream of server-sent events: the cursor of the last event."""
-READ_HEADERS = frozenset({"authorization", "traceparent", HEADER, LAST_EVENT_ID, CALLER, QUERY})
+READ_HEADERS = frozenset({"authorization", TRACEPARENT, HEADER, LAST_EVENT_ID, CALLER, QUERY})
 """The only request headers (gRPC metadata) that Clarion reads."""
 
 
@@ -61,6 +63,6 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
     def caller(self, catalog: Catalog) -> Caller:
         """Return what validation needs to know about this call. Its time is now."""
-        traceparent = self.headers.get("traceparent")
+        traceparent = self.headers.get(TRACEPARENT)
         context = trace_context(traceparent) if traceparent else ""
         return Caller(catalog, self.key, context, dt.datetime.now(dt.UTC))

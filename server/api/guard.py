@@ -21,6 +21,7 @@ import structlog
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
 from ..domain.limit import RateLimiter
 from ..domain.ports import Catalog
+from ..domain.trace import is_sampled, trace_context
 from ..errors import (
     BodyTooLarge,
     CredentialsInvalid,
@@ -28,13 +29,14 @@ from ..errors import (
     Overloaded,
     ScopeMissing,
 )
+from ..tracing import call_span, context_of, failed, is_on
 from .access_log import RejectedKeys
-from .call import CALLER, READ_HEADERS, Call
+from .call import CALLER, READ_HEADERS, TRACEPARENT, Call
 from .deadline import Deadline
 from .metrics import MethodMetrics
 from .rate_limit import take_tokens
 from .rejection import Context, MethodHandler, decode, reject
-from .status import code_of
+from .status import FAULTS, code_of, status_name
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_MESSAGE_BYTES", "Guard", "GuardedCall", "read_headers", "time_left"]
 
@@ -52,6 +54,8 @@ _BATCH = "Batch"  # prefix of batch methods: https://google.aip.dev/231
 class _Method:
     """A guarded method of a service."""
 
+    name: str
+    """Its full name, such as `clarion.v1.TriggerService/TriggerEmail`."""
     handler: MethodHandler
     scope: Scope
     max_bytes: int
@@ -142,15 +146,17 @@ class Guard(grpc.GenericRpcHandler):
             max_bytes = MAX_BATCH_BYTES if name.startswith(_BATCH) else MAX_MESSAGE_BYTES
             path = f"/{service}/{name}"
             metrics = MethodMetrics(path, is_stream=handler.response_streaming)
-            self._methods[path] = _Method(handler, self._scopes[service], max_bytes, metrics)
+            self._methods[path] = _Method(path[1:], handler, self._scopes[service], max_bytes, metrics)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a call, or None if the method is not guarded."""
         method = self._methods.get(handler_call_details.method)
         if method is None:
             return None
-        serve = self._serve_stream if method.handler.response_streaming else self._serve
         headers = read_headers(handler_call_details.invocation_metadata)
+        serve = self._serve_stream if method.handler.response_streaming else self._serve
+        if is_on() and serve == self._serve and _may_record(headers):
+            serve = self._serve_recorded
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
@@ -174,6 +180,26 @@ class Guard(grpc.GenericRpcHandler):
         finally:
             self._in_flight -= admitted
             method.metrics.ended(code, began)
+
+    async def _serve_recorded(
+        self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
+    ) -> Any:
+        """Serve a call, and record its span, whose context the triggers of the call get."""
+        with call_span(method.name, trace_context(headers.get(TRACEPARENT, ""))) as span:
+            if own := context_of(span):
+                headers = {**headers, TRACEPARENT: own}
+            name = grpc.StatusCode.CANCELLED.name
+            try:
+                answer = await self._serve(method, headers, raw, context)
+                name = grpc.StatusCode.OK.name
+                return answer
+            except Exception:
+                name = status_name(context.code())
+                if name in FAULTS:
+                    failed(span, name)
+                raise
+            finally:
+                span.set_attribute("rpc.response.status_code", name)
 
     async def _serve_stream(
         self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context
@@ -217,6 +243,12 @@ class Guard(grpc.GenericRpcHandler):
             self._rejected_keys.log(key, caller)
             raise CredentialsInvalid
         return key
+
+
+def _may_record(headers: Mapping[str, str]) -> bool:
+    """Return whether a call may be recorded: unless its caller decided not to."""
+    context = trace_context(headers.get(TRACEPARENT, ""))
+    return not context or is_sampled(context)
 
 
 def time_left(context: Context, deadline: float) -> float:

@@ -16,9 +16,13 @@ from clarion.v1 import error_reason_pb2, options_pb2
 from ..errors import RequestError, Violation
 from . import metrics
 
-__all__ = ["abort", "code_of", "to_status"]
+__all__ = ["FAULTS", "abort", "code_of", "status_name", "to_status"]
 
 DOMAIN = "clarion"
+FAULTS = frozenset({"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"})
+"""The codes of calls that failed without a mistake of the caller
+(https://opentelemetry.io/docs/specs/semconv/rpc/grpc/)."""
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _PREFIX = "ERROR_REASON_"
 _ANSWER: Any = options_pb2.answer  # its .pyi file has an older type than `Extensions` expects
 # In bytes. Envoy and grpcio clients fail if the headers of a response exceed 8 KiB. The details are base64,
@@ -63,6 +67,12 @@ def to_status(error: RequestError) -> status_pb2.Status:
 def code_of(error: Exception) -> int:
     """Return the gRPC status code with which a call ends that raised this error."""
     return _code(error.reason if isinstance(error, RequestError) else RequestError.reason)
+
+
+def status_name(code: object) -> str:
+    """Return the name of a status code, which grpcio returns as a number or as its own enum."""
+    number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+    return _NAMES.get(number, "UNKNOWN") if isinstance(number, int) else "UNKNOWN"
 
 
 @functools.cache

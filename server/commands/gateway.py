@@ -28,6 +28,7 @@ def gateway() -> None:
 def show(invocation: Invocation) -> None:
     """Print the Envoy configuration that these settings produce."""
     click.echo(envoy.render(invocation.settings().gateway))
+    _warn_about_traces()
 
 
 @gateway.command()
@@ -36,6 +37,7 @@ def check(invocation: Invocation) -> None:
     """Let Envoy validate the configuration."""
     run(envoy.check(invocation.settings().gateway))
     click.echo("Envoy accepts the configuration")
+    _warn_about_traces()
 
 
 @gateway.command(name="run")
@@ -57,7 +59,14 @@ def run_gateway(context: click.Context) -> None:
         settings = load()
         for warning in exposures(context.obj.config):
             click.echo(f"clarion: warning: {warning}", err=True)
+        _warn_about_traces()
         code = run(run_gateway(settings, folder, load))
     if code < 0:
         click.echo(f"Envoy was ended by {signal.Signals(-code).name}", err=True)
     context.exit(code if code >= 0 else _SIGNALLED - code)
+
+
+def _warn_about_traces() -> None:
+    """Warn if a variable of OpenTelemetry is invalid, so that no spans are sent."""
+    if problem := envoy.otlp_problem():
+        click.echo(f"clarion: warning: {problem}", err=True)

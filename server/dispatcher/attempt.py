@@ -16,10 +16,12 @@ from typing import Generic
 
 import structlog
 from msgspec import structs
+from opentelemetry.trace import Span
 
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import Attempt, AttemptOutcome, ClaimT, Finished, Leased, Released
 from ..domain.delivery_errors import DeliveryError, Verdict
+from ..tracing import attempt_span, failed
 from .ports import AttemptResult, Sender, SendPlan, SendResult
 from .redact import safe_traceback, scrub
 from .retry import decide, if_in_doubt
@@ -78,10 +80,18 @@ class AttemptRunner(Generic[ClaimT]):
         plan = await self._sender.plan(claim, started_at)
         if isinstance(plan, Released):
             return AttemptResult(plan)
-        if unsent := not_sent(claim, plan, started_at):
-            return self._reported(unsent)
-        if plan.wait:
+        unsent = not_sent(claim, plan, started_at)
+        if plan.wait and not unsent:
             return AttemptResult(Released(claim, plan.wait))
+        with attempt_span(plan.span, int(started_at.timestamp() * 1e9)) as span:
+            attempted = self._reported(unsent) if unsent else await self._sent(claim, plan, started_at, start)
+            _describe(span, attempted)
+            return attempted
+
+    async def _sent(
+        self, claim: ClaimT, plan: SendPlan, started_at: dt.datetime, start: float
+    ) -> AttemptResult[ClaimT]:
+        """Send a message, report the attempt, and return what to record."""
         try:
             result = await self._send(claim, plan)
         except asyncio.CancelledError:
@@ -115,6 +125,17 @@ class AttemptRunner(Generic[ClaimT]):
             )
             text = f"unexpected {type(error).__name__} in provider {claim.provider}"
             return SendResult(Verdict.PROVIDER_DOWN, text)
+
+
+def _describe(span: Span, attempted: AttemptResult[ClaimT]) -> None:
+    """Add to an attempt's span how it ended."""
+    finished = attempted.outcome
+    if isinstance(finished, Released) or not span.is_recording():
+        return
+    outcome = finished.attempt.outcome
+    span.set_attribute("clarion.attempt.outcome", outcome.value)
+    if outcome is not AttemptOutcome.DELIVERED:
+        failed(span, attempted.result.verdict.value if attempted.result else outcome.value)
 
 
 def not_sent(claim: ClaimT, plan: SendPlan, now: dt.datetime) -> Finished[ClaimT] | None:

@@ -12,6 +12,7 @@ import msgspec
 from ..domain.campaign import Campaign, RetryPolicy
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, HttpReply, Released
 from ..domain.delivery_errors import DeliveryError, Verdict
+from ..tracing import AttemptSpan
 
 __all__ = ["AttemptResult", "Campaigns", "DoubtPolicy", "Lanes", "Queue", "SendPlan", "SendResult", "Sender"]
 
@@ -142,6 +143,8 @@ class SendPlan(msgspec.Struct, frozen=True):
     """The recipient's address, which is removed from error texts."""
     campaign_version: int | None = None
     """The version of the campaign that the message is rendered with."""
+    span: AttemptSpan | None = None
+    """The span of the attempt; None if it is not recorded."""
 
 
 class AttemptResult(msgspec.Struct, Generic[ClaimT], frozen=True):

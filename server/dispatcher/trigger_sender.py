@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from ..channels.base import Message
 from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.delivery_errors import DeliveryError, ProviderError, Verdict
-from ..domain.trace import trace_id
+from ..domain.trace import is_sampled, trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
+from ..tracing import AttemptSpan, child_span, context_of, is_on
 from . import metrics
 from .ports import Campaigns, DoubtPolicy, SendPlan, SendResult
 from .providers.base import Provider
@@ -91,6 +93,7 @@ class TriggerSender:
             wait=wait,
             address=trigger.address,
             campaign_version=campaign.revision if campaign and campaign.revision > 0 else None,
+            span=_span(claim) if is_on() and is_sampled(trigger.traceparent) else None,
         )
 
     def report(self, finished: Finished) -> None:
@@ -170,16 +173,27 @@ class TriggerSender:
             return await self._test(claim, campaign)
         provider = self._provider(claim)
         message = await self._render(claim, campaign)
+        with child_span(f"send {provider.name}", {"clarion.provider": provider.name}) as span:
+            if own := context_of(span):
+                message = replace(message, traceparent=own)
+            message_id = await self._pass_on(provider, message)
+        self._guards.sent(provider)
+        return SendResult(Verdict.SENT, message_id=message_id)
+
+    async def _pass_on(self, provider: Provider, message: Message) -> str:
+        """Pass a message to a provider and return the provider's ID for it.
+
+        Raises:
+            ProviderError: The provider did not accept it.
+        """
         try:
             async with self._clock.timeout(provider.timeout):
-                message_id = await provider.send(message)
+                return await provider.send(message)
         except TimeoutError:
             text = f"no answer from {provider.name} within {provider.timeout:g} s"
             raise ProviderError(Verdict.PROVIDER_DOWN, text) from None
         except ProviderError as error:
             raise self._guards.judge(provider, error) from None
-        self._guards.sent(provider)
-        return SendResult(Verdict.SENT, message_id=message_id)
 
     async def _test(self, claim: Claim, campaign: Campaign) -> SendResult:
         """Render the message of a test, and do what its recipient stands for. No provider is involved."""
@@ -210,6 +224,26 @@ class TriggerSender:
             raise ProviderError(Verdict.LATER, text, reached_provider=False) from None
         traceparent = claim.trigger.traceparent
         return replace(message, traceparent=traceparent) if traceparent else message
+
+
+def _span(claim: Claim) -> AttemptSpan:
+    """Return the span of an attempt.
+
+    Its attributes are those of https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/.
+    """
+    trigger = claim.trigger
+    attributes: dict[str, str | int | bool] = {
+        "messaging.system": "clarion",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": "attempt",
+        "messaging.destination.name": claim.lane,
+        "messaging.message.id": str(trigger.id),
+        "clarion.campaign.id": trigger.campaign_id,
+        "clarion.channel": trigger.channel.value,
+        "clarion.provider": claim.provider,
+        "clarion.attempt.number": claim.attempt,
+    }
+    return AttemptSpan("attempt", SpanKind.CONSUMER, trigger.traceparent, attributes)
 
 
 def _rejected(text: str) -> ProviderError:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from ..config import LogSettings
+from ..tracing import add_ids
 
 __all__ = ["configure", "to_json"]
 
@@ -29,6 +30,7 @@ def configure(settings: LogSettings) -> None:
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

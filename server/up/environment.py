@@ -22,7 +22,9 @@ PORTAL = frozenset({"PORTAL", "LOG"})
 _EVERYWHERE = frozenset({"CLARION_DATA_DIR"})
 _POSTGRES = "PG"
 """Variables of libpq, such as PGSSLROOTCERT."""
-_RUNTIME = ("PYTHON", "GRPC_", "OPENSSL_", "SSL_CERT_")
+_TRACES = "OTEL_"
+"""Variables of OpenTelemetry. Envoy itself does not get them, but its configuration contains their values."""
+_RUNTIME = ("PYTHON", "GRPC_", "OPENSSL_", "SSL_CERT_", _TRACES)
 
 
 def child_environment(sections: frozenset[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -139,7 +139,8 @@ class _Plan:
         self._notify(f"  Logs: {self._run.log}")
         demo = demo_text(url, self._demo_secret, self._run.data) if self._with_demo else ""
         self._notify(demo or next_steps(url))
-        for warning in exposures(self._config):
+        problem = gateway.otlp_problem()
+        for warning in [*exposures(self._config), *([problem] if problem else [])]:
             self._notify(f"Warning: {warning}")
         self._notify("Press Ctrl-C to stop.")
 

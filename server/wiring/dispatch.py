@@ -31,6 +31,7 @@ from ..domain.webhook import WebhookClaim
 from ..process.exposure import log_exposures
 from ..process.metrics_server import metrics_served
 from ..process.tasks import Tasks
+from ..process.traces import traces_exported
 from ..store import metrics as store_metrics
 from ..store.catalog import Catalog
 from ..store.figures import crowds, database_figures, queued
@@ -82,6 +83,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
     async with AsyncExitStack() as stack:
         served = metrics_served("dispatcher", settings.dispatch.metrics, "dispatch.metrics")
         await stack.enter_async_context(served)
+        await stack.enter_async_context(traces_exported("dispatcher"))
         providers = build_providers(settings)
         for provider in providers.values():
             stack.push_async_callback(provider.aclose)

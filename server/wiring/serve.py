@@ -20,6 +20,7 @@ from ..process.exposure import log_exposures
 from ..process.metrics_server import metrics_served
 from ..process.readiness import report_readiness
 from ..process.tasks import Tasks
+from ..process.traces import traces_exported
 from ..store import metrics as store_metrics
 from ..store.accept import metrics as accept_metrics
 from ..store.accept.group_commit import TriggerWriter
@@ -72,6 +73,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
     primary = primary_of(settings)
     async with (
         metrics_served("server", settings.server.metrics, "server.metrics"),
+        traces_exported("server"),
         opened_pool(settings, migrated=True, primary=primary) as pool,
         opened_pool(settings, READING, size=_FOR_LISTS, primary=primary) as reading,
         opened_pool(settings, READING, size=_FOR_WATCHERS, primary=primary) as watching,

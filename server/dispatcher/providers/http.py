@@ -18,6 +18,7 @@ import msgspec
 from ...domain.delivery_errors import ProviderError, Verdict
 from ...domain.json_limits import exceeds_depth
 from ...errors import ConfigError
+from ...tracing import annotate
 from ..connections import BROKEN, ResolvingTransport
 from .base import SendingPolicy
 
@@ -150,7 +151,9 @@ class HttpApi:
             raise self._unanswered(error, is_sent=progress.is_sent) from None
 
     async def _exchange(self, request: httpx.Request, auth: httpx.Auth | None) -> Answer:
+        annotate(_span_attributes(request))
         answer = await self._client.send(request, auth=auth, stream=True)
+        annotate({"http.response.status_code": answer.status_code})
         try:
             raw = await _read(answer)
             return Answer(answer.status_code, answer.headers, _json(raw or b""), raw is not None)
@@ -178,6 +181,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if moment.tzinfo is None:
         return None
     return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
+
+
+def _span_attributes(request: httpx.Request) -> dict[str, str | int]:
+    """Return the attributes of https://opentelemetry.io/docs/specs/semconv/http/http-spans/.
+
+    The URL is not among them: some APIs have the recipient or an account in it.
+    """
+    url = request.url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"http.request.method": request.method, "server.address": url.host, "server.port": port}
 
 
 def verdict_of_other(status: int) -> Verdict:

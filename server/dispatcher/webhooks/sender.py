@@ -7,10 +7,13 @@ import http
 import re
 
 import structlog
+from opentelemetry.trace import SpanKind, get_current_span
 
 from ...domain.delivery import AttemptOutcome, Finished, HttpReply, Released
 from ...domain.delivery_errors import Verdict
+from ...domain.trace import is_sampled
 from ...domain.webhook import POLICY, Target, WebhookClaim
+from ...tracing import AttemptSpan, annotate, context_of, is_on
 from .. import metrics
 from ..ports import SendPlan, SendResult
 from ..redact import scrub
@@ -42,7 +45,10 @@ class WebhookSender:
         if target is None:
             return Released(claim, _DISABLED_WAIT)
         return SendPlan(
-            send=lambda: self._send(claim, target, now), policy=POLICY, expires_at=claim.expires_at
+            send=lambda: self._send(claim, target, now),
+            policy=POLICY,
+            expires_at=claim.expires_at,
+            span=_span(claim) if is_on() and is_sampled(claim.traceparent) else None,
         )
 
     def report(self, finished: Finished[WebhookClaim]) -> None:
@@ -73,9 +79,23 @@ class WebhookSender:
     async def _send(self, claim: WebhookClaim, target: Target, now: dt.datetime) -> SendResult:
         body = claim.body.encode()
         headers = dict(signed_headers(claim.id, int(now.timestamp()), body, target.secrets.at(now)))
-        if claim.traceparent:
-            headers["traceparent"] = claim.traceparent
-        return _interpret(await self._poster.post(target.url, headers, body))
+        if context := context_of(get_current_span()) or claim.traceparent:
+            headers["traceparent"] = context
+        reply = await self._poster.post(target.url, headers, body)
+        annotate({"http.response.status_code": reply.status})
+        return _interpret(reply)
+
+
+def _span(claim: WebhookClaim) -> AttemptSpan:
+    """Return the span of an attempt, without the URL, which may contain a secret."""
+    attributes: dict[str, str | int | bool] = {
+        "http.request.method": "POST",
+        "clarion.webhook.id": claim.provider,
+        "clarion.webhook.message.id": str(claim.id),
+        "clarion.webhook.type": claim.type,
+        "clarion.attempt.number": claim.attempt,
+    }
+    return AttemptSpan("webhook", SpanKind.CLIENT, claim.traceparent, attributes)
 
 
 def _interpret(reply: Reply) -> SendResult:

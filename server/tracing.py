@@ -1,7 +1,7 @@
 """Spans, by OpenTelemetry's API. Without a tracer, which is the default, none is recorded.
 
 A trace begins with a call: the span of the gateway, the span of the server that accepts the triggers, and
-that of the commit. Each attempt to deliver is a trace of its own, linked to the span of the call: it may come
+that of the commit. Each attempt to deliver is a separate trace, linked to the span of the call: it may come
 days later, and a trace is read as a whole. It is recorded if the call was.
 
 Attributes are those of https://opentelemetry.io/docs/specs/semconv/, and `clarion.*`: never addresses, keys,
@@ -167,14 +167,15 @@ def context_of(span: Span) -> str:
 
 
 def add_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the IDs of the current span to a log line, as a processor of structlog.
+    """Add the IDs of the current span to a log line, if it is recorded. A processor of structlog.
 
     A line that already has the trace ID of the call keeps it as `call_trace_id`.
     """
     if _tracer is None:
         return event
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
+    span = trace.get_current_span()
+    if span.is_recording():
+        context = span.get_span_context()
         trace_id = f"{context.trace_id:032x}"
         call = event.get("trace_id", trace_id)
         if call != trace_id:

@@ -22,6 +22,7 @@ CLUSTER = "otlp"
 SERVICE = "clarion-gateway"
 KINDS = "type.googleapis.com/envoy"
 HIDDEN = "-"
+MILLION = 1_000_000
 POSTS_AT_ONCE = 4
 """Posts to a collector that does not answer; further spans are dropped, so that they use no memory."""
 TRACE_TAGS = {
@@ -40,7 +41,7 @@ def tracing(otlp: Otlp | None) -> Config:
     return {
         "tracing": {
             "client_sampling": {"value": 0},  # a caller decides by `traceparent`, not by a header of Envoy
-            "random_sampling": {"value": otlp.ratio * 100},
+            "random_sampling": {"value": 100},  # the sampler decides, which honours the caller's decision
             "overall_sampling": {"value": 100},
             "spawn_upstream_span": False,  # the server's span measures the same
             "operation": "%REQ(:METHOD)%",
@@ -95,6 +96,7 @@ def _tracer(otlp: Otlp) -> Config:
         "@type": f"{KINDS}.config.trace.v3.OpenTelemetryConfig",
         "service_name": otlp.service_name or SERVICE,
         "max_cache_size": otlp.queue,
+        "sampler": _sampler(otlp),
         "http_service": {
             "http_uri": {"uri": otlp.endpoint, "cluster": CLUSTER, "timeout": f"{otlp.timeout:g}s"},
             "request_headers_to_add": headers,
@@ -106,6 +108,17 @@ def _tracer(otlp: Otlp) -> Config:
         detector = {"@type": kind, "attributes": dict(otlp.attributes)}
         tracer["resource_detectors"] = [{"name": f"envoy.{package}.static_config", "typed_config": detector}]
     return tracer
+
+
+def _sampler(otlp: Otlp) -> Config:
+    """Return the sampler: the caller decides, and if there is no caller's context, chance does."""
+    package = "tracers.opentelemetry.samplers"
+    share = {"numerator": round(otlp.ratio * MILLION), "denominator": "MILLION"}
+    kind = f"{KINDS}.extensions.{package}.v3"
+    by_chance = {"@type": f"{kind}.TraceIdRatioBasedSamplerConfig", "sampling_percentage": share}
+    wrapped = {"name": f"envoy.{package}.trace_id_ratio_based", "typed_config": by_chance}
+    by_caller = {"@type": f"{kind}.ParentBasedSamplerConfig", "wrapped_sampler": wrapped}
+    return {"name": f"envoy.{package}.parent_based", "typed_config": by_caller}
 
 
 def _tls(otlp: Otlp) -> Config:

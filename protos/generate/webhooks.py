@@ -39,7 +39,8 @@ TRACEPARENT = {
     "name": "traceparent",
     "in": "header",
     "required": False,
-    "description": "The W3C trace context of the call that created the trigger, if it had one.",
+    "description": "The W3C trace context of the call that created the trigger, if it had one; "
+    "of this post, whose span is linked to that call, if the call is recorded.",
     "schema": {"type": "string"},
     "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 }

@@ -1,4 +1,4 @@
-"""Which spans are recorded. A module of its own, because it needs OpenTelemetry's SDK, which is an extra."""
+"""Which spans are recorded. A separate module, because it needs OpenTelemetry's SDK, which is an extra."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ class TriggerWriter:
 def _record(calls: list[_Call], started_ns: int, triggers: int, *, error: str = "") -> None:
     """Record a commit in the trace of each of its calls that is recorded.
 
-    A span of its own that is linked to the calls would be missing in their traces, and has room for only 128
+    One span that is linked to the calls would be missing in their traces, and has room for only 128
     links.
 
     Args:

@@ -19,7 +19,6 @@ import structlog
 
 from gateway import Otlp, OtlpProblem, read_otlp
 
-from ..metrics import counter
 from ..tracing import set_tracer
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ WINDOW_SECONDS = 60.0
 """Between two log lines about spans that were not sent."""
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 """The logger of the exporter, whose lines are replaced by ours."""
-_SPANS = counter("clarion_spans", "Spans by whether the collector accepted them.", ["result"])
 
 
 @asynccontextmanager
@@ -90,7 +88,6 @@ class ExportLog(logging.Filter):
 
     def ended(self, spans: int, *, sent: bool) -> None:
         """Log what became of an export, unless the last line was too recent."""
-        _SPANS.labels("sent" if sent else "lost").inc(spans)
         if sent:
             if self._lost:
                 log.info("spans are sent again", endpoint=self._endpoint, lost=self._lost)

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "reference" / "metrics.md"
 SECTIONS = {
     "Every process": ["server.metrics"],
     "Servers": ["server.api.metrics", "server.store.accept.metrics"],
-    "Servers and dispatchers": ["server.store.metrics", "server.process.traces"],
+    "Servers and dispatchers": ["server.store.metrics"],
     "Dispatchers": ["server.dispatcher.metrics"],
     "Gateway and portal": ["server.wiring.web"],
 }

@@ -36,7 +36,9 @@ class Served:
 
     def watch(self, **how: Any) -> Any:
         service: Any = delivery_pb2_grpc.DeliveryServiceStub(self.channel)
-        return service.WatchTriggers(pb.WatchTriggersRequest(), metadata=self.metadata, **how)
+        # Of a user that no trigger has: those of earlier tests may still be in progress.
+        request = pb.WatchTriggersRequest(external_id="watched-by-this-test")
+        return service.WatchTriggers(request, metadata=self.metadata, **how)
 
     async def refusal(self, call: Any) -> str:
         """Return the reason for which a stream ends."""

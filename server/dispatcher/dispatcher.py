@@ -15,6 +15,7 @@ from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import ClaimRequest, ClaimT, Finished, Leased, Released
 from ..errors import StoreUnavailable
 from .attempt import EXPIRED, EXPIRED_IN_DOUBT, AttemptRunner
+from .circuit_breaker import BreakerState
 from .leases import Leases
 from .ports import Lanes, Queue, Sender
 from .recorder import Recorder
@@ -81,6 +82,10 @@ class Dispatcher(Generic[ClaimT]):
         self._listener: asyncio.Task[None] | None = None
         self._lingering: asyncio.Task[None] | None = None
         self._stopping = False
+
+    def breaker_states(self) -> dict[str, BreakerState]:
+        """Return the state of each provider's breaker."""
+        return self._router.breaker_states()
 
     def stop(self) -> None:
         """Stop claiming. `run` then waits for sends in flight and returns. May be called at any time."""

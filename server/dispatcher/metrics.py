@@ -29,6 +29,7 @@ __all__ = [
     "report",
     "suppressed",
     "watch_disk",
+    "watch_receivers",
     "watch_suppression",
     "webhook_attempted",
     "webhooks_expired",
@@ -98,6 +99,9 @@ _WEBHOOK_SECONDS = histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _WEBHOOKS_EXPIRED = counter("clarion_webhooks_expired", "Webhook messages that expired in the queue.")
+_RECEIVERS_FAILING = gauge(
+    "clarion_webhook_receivers_failing", "Webhook endpoints whose circuit breaker is open or half-open."
+)
 _WEBHOOKS_WAITING = gauge("clarion_webhooks_waiting", "Queued webhook messages, due or not.")
 
 _REACHABLE = gauge("clarion_database_reachable", "Whether the last figures could be read (1) or not (0).")
@@ -193,6 +197,13 @@ def webhook_attempted(attempt: Attempt) -> None:
 def webhooks_expired(count: int) -> None:
     """Count webhook messages that expired in the queue."""
     _WEBHOOKS_EXPIRED.inc(count)
+
+
+def watch_receivers(breakers: Callable[[], Mapping[str, BreakerState]]) -> None:
+    """Report how many webhook endpoints fail, whenever the metrics are read."""
+    _RECEIVERS_FAILING.set_function(
+        lambda: sum(state is not BreakerState.CLOSED for state in breakers().values())
+    )
 
 
 def watch_disk(folder: Path) -> None:

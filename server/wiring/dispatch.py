@@ -100,6 +100,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         await catalog.refresh()
         queue, messages = PostgresQueue(pool), WebhookQueue(pool)
         stack.push_async_callback(queue.close)
+        messenger = webhook_dispatcher(messages, catalog, poster, settings)
         router = ProviderRouter({**providers, TEST_PROVIDER: SimulatedProvider()}, ahead=1)
         campaigns = _CatalogCampaigns(catalog)
         sender = TriggerSender(campaigns, providers, count_campaigns=settings.dispatch.metrics_by_campaign)
@@ -115,6 +116,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         store_metrics.watch_catalog(lambda: catalog.age)
         if settings.dispatch.metrics:
             metrics.watch_disk(settings.data_dir)
+            metrics.watch_receivers(messenger.breaker_states)
             figures = partial(_figures, pool, queue, messages)
             tasks.start(metrics.report(figures, router.breaker_states, router.medians))
         mover = LaneMover(queue, lambda: catalog.lanes_by_campaign)
@@ -123,7 +125,7 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         log_exposures(config)
         log.info("dispatching", providers=sorted(providers))
         gc.freeze()  # these objects are never freed, so the garbage collector can skip them
-        await _run(tasks, triggers, webhook_dispatcher(messages, catalog, poster, settings))
+        await _run(tasks, triggers, messenger)
         log.info("dispatcher stopped")
 
 

@@ -135,7 +135,7 @@ def portal(invocation: Invocation) -> None:
 
     It calls the servers, and needs no access to the database.
     """
-    from .wiring.web import run_portal  # noqa: PLC0415
+    from .wiring.run_portal import run_portal  # noqa: PLC0415
 
     settings = invocation.settings()
     logs.configure(settings.log)

@@ -47,7 +47,7 @@ def run_gateway(context: click.Context) -> None:
 
     On SIGHUP, read the settings again and hand over to a new Envoy without failing a call.
     """
-    from ..wiring.web import run_gateway  # noqa: PLC0415 - slow to import
+    from ..wiring.run_gateway import run_gateway  # noqa: PLC0415 - slow to import
 
     logs.configure(context.obj.settings().log)
     with envoy.private_folder() as folder:

@@ -60,6 +60,7 @@ async def test_each_process_serves_its_metrics(stack: Stack, section: str) -> No
     [build] = [name for name in found if name.startswith("clarion_build_info")]
     assert f'role="{ROLES[section]}"' in build
     assert found["process_resident_memory_bytes"] > 0
+    assert ("clarion_gateway_envoy_up" in found) == (section == "gateway"), "an alert would fire"
 
 
 @pytest.mark.parametrize("section", ROLES)

@@ -19,7 +19,7 @@ SECTIONS = {
     "Servers": ["server.api.metrics", "server.store.accept.metrics"],
     "Servers and dispatchers": ["server.store.metrics"],
     "Dispatchers": ["server.dispatcher.metrics"],
-    "Gateway and portal": ["server.wiring.web"],
+    "Gateway and portal": ["server.wiring.run_gateway", "server.wiring.run_portal"],
 }
 """The headings of the page, and the modules that declare what they list."""
 SUFFIX = {Counter: "_total", Gauge: "", Histogram: ""}

@@ -78,11 +78,13 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 	@echo "and of the portal: -m lab.bench.portal (pages with 2,000,000 deliveries), -m lab.bench.viewers (live tails)"
 
-faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 15 minutes)
+faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 25 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
 	$(BIN)/python -m lab.faults.scenarios
 	$(BIN)/python -m lab.faults.database
 	$(BIN)/python -m lab.faults.full_disk
+	$(BIN)/python -m lab.faults.night
+	@echo "also: $(BIN)/python -m lab.faults.night --hold (an incident for a person to find; --seed, --incident)"
 	$(BIN)/python -m lab.strangers
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks

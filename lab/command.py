@@ -45,7 +45,7 @@ def run_command(work: Coroutine[Any, Any, int], *, name: str = "bench") -> NoRet
     try:
         code = uvloop.run(_until_signal(work))
     except (LabError, ClarionError, GatewayError, TimeoutError) as error:
-        log(f"{name}: {error or 'timed out'}")
+        log(f"{name}: {str(error) or 'timed out'}")
         code = _FAILED
     except (KeyboardInterrupt, asyncio.CancelledError):
         log(f"{name}: stopped; all child processes have ended")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -10,78 +9,31 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-import yaml
 
 from lab.process import free_port
-from tests.kit.http_client import http_client
+from lab.prometheus import Prometheus, prometheus
 from tests.kit.prometheus import program
-from tests.kit.stack import Stack, running_stack
+from tests.kit.stack import Stack, client, running_stack
+from tests.kit.triggers import accepted
 from tests.kit.until import until
-from tests.unit.test_observability import FOLDER
+from tests.unit.test_observability import DASHBOARDS, expressions, used
 
 pytestmark = pytest.mark.long
 
 SECONDS = 120.0
 
 
-@contextlib.asynccontextmanager
-async def prometheus(folder: Path, targets: list[str]) -> AsyncIterator[str]:
-    """Run Prometheus with the rules, whose waits are a second; return its URL."""
-    rules = re.sub(r"for: \d+[mh]", "for: 1s", (FOLDER / "alerts.yml").read_text())
-    (folder / "alerts.yml").write_text(rules)
-    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "7s", "evaluation_interval": "1s", "scrape_timeout": "7s"}
-    config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    listen = f"127.0.0.1:{free_port()}"
-    process = await asyncio.create_subprocess_exec(
-        program("prometheus"),
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address={listen}",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://{listen}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def firing(url: str) -> set[str]:
-    async with http_client() as client:
-        alerts = (await client.get(f"{url}/api/v1/alerts")).json()["data"]["alerts"]
-    return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
-
-
-async def until_reached(url: str, count: int) -> None:
-    """Return when Prometheus has read the metrics of all targets."""
-
-    async def reached() -> bool:
-        async with http_client() as client:
-            with contextlib.suppress(httpx.HTTPError):  # it is still starting
-                answer = await client.get(f"{url}/api/v1/targets")
-                answer.raise_for_status()
-                found = answer.json()["data"]["activeTargets"]
-                return len(found) == count and all(one["health"] == "up" for one in found)
-        return False
-
-    await until(reached, "Prometheus reads all metrics", SECONDS)
-
-
-async def until_firing(url: str, *names: str) -> None:
+async def until_firing(watching: Prometheus, *names: str) -> None:
     async def fires() -> bool:
-        return {*names} <= await firing(url)
+        return {*names} <= {one.name for one in await watching.firing()}
 
     await until(fires, f"{names} fire", SECONDS)
 
 
-async def until_clear(url: str, *names: str) -> None:
+async def until_clear(watching: Prometheus, *names: str) -> None:
     async def is_clear() -> bool:
-        return not {*names} & await firing(url)
+        return not {*names} & {one.name for one in await watching.firing()}
 
     await until(is_clear, f"{names} clear", SECONDS)
 
@@ -101,40 +53,73 @@ def stopped(*pids: int) -> Iterator[None]:
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     settings: dict[str, object] = {
-        section: {"metrics": f"127.0.0.1:{free_port()}"} for section in ("server", "dispatch", "gateway")
+        section: {"metrics": f"127.0.0.1:{free_port()}"}
+        for section in ("server", "dispatch", "gateway", "portal")
     }
+    settings["portal"] = {"enabled": True, "metrics": f"127.0.0.1:{free_port()}"}
     async with running_stack(tmp_path / "stack", settings) as running:
         yield running
 
 
 @pytest.fixture
-async def url(stack: Stack, tmp_path: Path) -> AsyncIterator[str]:
+async def watching(stack: Stack, tmp_path: Path) -> AsyncIterator[Prometheus]:
+    program("prometheus")
     tables = [table for table in stack.settings.values() if isinstance(table, dict)]
     targets = [table["metrics"] for table in tables if "metrics" in table]
     folder = tmp_path / "prometheus"
     folder.mkdir()
-    async with prometheus(folder, targets) as address:
-        await until_reached(address, len(targets))
-        yield address
+    async with prometheus(folder, targets) as running:
+        await running.until_reached(len(targets))
+        yield running
 
 
-async def test_a_hung_dispatcher(stack: Stack, url: str) -> None:
+async def test_a_hung_dispatcher(stack: Stack, watching: Prometheus) -> None:
     names = ("ClarionProcessDown", "ClarionDispatcherAbsent")
     with stopped(stack.children()["dispatch"].pid):
-        await until_firing(url, *names)
-    await until_clear(url, *names)
+        await until_firing(watching, *names)
+    await until_clear(watching, *names)
 
 
-async def test_a_hung_database(stack: Stack, url: str) -> None:
+async def test_a_hung_database(stack: Stack, watching: Prometheus) -> None:
     names = ("ClarionDatabaseUnreachable", "ClarionCatalogStale")
     database = stack.children()["postgres"]
     with stopped(database.pid, *(child.pid for child in database.children(recursive=True))):
-        await until_firing(url, *names)
-    await until_clear(url, *names)
+        await until_firing(watching, *names)
+    await until_clear(watching, *names)
 
 
-async def test_a_hung_envoy(stack: Stack, url: str) -> None:
+async def test_a_hung_envoy(stack: Stack, watching: Prometheus) -> None:
     gateway = stack.children()["gateway"]
     with stopped(*(child.pid for child in gateway.children(recursive=True))):
-        await until_firing(url, "ClarionGatewayDown")
-    await until_clear(url, "ClarionGatewayDown")
+        await until_firing(watching, "ClarionGatewayDown")
+    await until_clear(watching, "ClarionGatewayDown")
+
+
+EMPTY = {
+    "clarion_campaign_attempts_total": "needs dispatch.metrics_by_campaign",
+    "clarion_crowding_share": "no project delays others",
+    "clarion_suppressions_total": "no recipient was refused",
+    "clarion_suppressions_withheld_total": "no recipient was refused",
+    "clarion_webhook_attempts_total": "no webhook was sent",
+}
+"""Metrics that have no series in this system, and why."""
+
+
+async def test_each_panel_shows_something(stack: Stack, watching: Prometheus) -> None:
+    """Each query of the dashboards has a result, except those for what did not happen here."""
+    async with client(stack) as http:
+        http.headers.update(stack.headers())
+        trigger = await accepted(http)
+        await http.post("/api/client/campaigns/44/trigger", json={})
+    await stack.delivered("email", trigger)
+    for dashboard in DASHBOARDS:
+        for expression in expressions(dashboard):
+            query = re.sub(r"\$__\w+", "1m", expression)
+
+            async def has_result(query: str = query) -> bool:
+                return bool((await watching.get("query", query=query))["result"])
+
+            if used(expression) & EMPTY.keys():
+                assert not await has_result(), f"not empty any more: {expression}"
+            else:
+                await until(has_result, f"{dashboard.stem} shows {query}", SECONDS)

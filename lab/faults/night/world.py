@@ -42,6 +42,12 @@ campaigns:
 """
 
 
+class _PatientUp(ClarionUp):
+    """Commands may take long on a busy machine."""
+
+    start_seconds = stop_seconds = command_seconds = 120.0
+
+
 @dataclass
 class World:
     """What incidents change, and what an operator sees."""
@@ -111,7 +117,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
     ports = {section: free_port() for section in ("dispatch", "portal", "gateway")}
     first = _two_ports()
     settings = _settings(folder, mail, {**ports, "server": first})
-    up = ClarionUp(folder / "up", free_port(), settings=settings)
+    up = _PatientUp(folder / "up", free_port(), settings=settings)
     targets = [f"127.0.0.1:{port}" for port in (*ports.values(), first, first + 1)]
     (folder / "prometheus").mkdir()
     async with AsyncExitStack() as stack:

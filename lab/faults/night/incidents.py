@@ -67,7 +67,7 @@ async def _provider_slow(world: World) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _wrong_password(world: World) -> AsyncIterator[None]:
     world.mail.password = "another"  # noqa: S105 - of the drill
-    world.mail.listener.close()  # sessions that are logged in would go on
+    world.mail.listener.close()  # sessions that are logged in would stay
     await world.mail.listener.open()
     try:
         yield

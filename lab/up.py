@@ -43,6 +43,8 @@ class ClarionUp:
     """The interpreter of the environment in which Clarion is installed."""
     options: tuple[str, ...] = ()
     """Options of `clarion up`."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables of all its commands."""
     output: list[str] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
     _reader: asyncio.Task[None] | None = None
@@ -59,9 +61,9 @@ class ClarionUp:
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's environment without settings of Clarion."""
+        """This process's environment without settings of Clarion, and with `variables`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
-        return {**kept, "PYTHONUNBUFFERED": "1"}
+        return {**kept, "PYTHONUNBUFFERED": "1", **self.variables}
 
     async def start(self) -> None:
         """Start everything, and wait until it runs.

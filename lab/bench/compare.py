@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -29,7 +29,7 @@ from ..report import facts, median_ratio, table
 from ..sink import PIPELINING, Sink, sink
 from ..up import ClarionUp
 
-__all__ = ["Sample", "as_text", "compare", "main"]
+__all__ = ["Checkout", "Sample", "as_text", "compare", "main"]
 
 BEFORE, AFTER = "before", "after"
 ROLES = {"gateway": "envoy", "serve": "server", "postgres": "postgres", "dispatch": "dispatcher"}
@@ -79,7 +79,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checkout:
+class Checkout:
+    """What to measure."""
+
+    folder: Path
+    """The absolute path of a folder with a `.venv`."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of its processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
     clarion: ClarionUp
     sink: Sink
     key: str
@@ -110,13 +120,13 @@ class _Checkout:
 
 
 async def compare(
-    run: RunDir, checkouts: Mapping[str, Path], triggers: int, rounds: int
+    run: RunDir, checkouts: Mapping[str, Checkout], triggers: int, rounds: int
 ) -> dict[str, list[Sample]]:
     """Measure checkouts alternately.
 
     Args:
         run: the folder of the run.
-        checkouts: absolute paths of folders with a `.venv`, by name.
+        checkouts: what to measure, by name.
         triggers: triggers for each checkout in each round.
         rounds: number of rounds.
 
@@ -125,8 +135,8 @@ async def compare(
     """
     async with AsyncExitStack() as stack:
         started = {
-            name: await stack.enter_async_context(_running(run.data / name, folder))
-            for name, folder in checkouts.items()
+            name: await stack.enter_async_context(_running(run.data / name, checkout))
+            for name, checkout in checkouts.items()
         }
         for checkout in started.values():
             await checkout.sample(min(triggers, _WARMUP_TRIGGERS))
@@ -140,22 +150,22 @@ async def compare(
 
 
 @asynccontextmanager
-async def _running(folder: Path, checkout: Path) -> AsyncIterator[_Checkout]:
+async def _running(folder: Path, checkout: Checkout) -> AsyncIterator[_Running]:
     """Run a checkout's `clarion up`, with a campaign that sends to a sink."""
     await asyncio.to_thread(folder.mkdir)
     campaigns = folder / "campaigns.yaml"
     await asyncio.to_thread(campaigns.write_text, json.dumps(_CAMPAIGNS))  # JSON is YAML
     async with sink(folder, "sink", "smtp", PIPELINING) as end:
         settings = {"providers": {"sink": end.smtp_settings}}
-        python = checkout / ".venv" / "bin" / "python"
-        clarion = ClarionUp(folder, free_port(), settings, python)
+        python = checkout.folder / ".venv" / "bin" / "python"
+        clarion = ClarionUp(folder, free_port(), settings, python, variables=checkout.variables)
         try:
             await clarion.start()
             await clarion.check("campaigns", "apply", str(campaigns))
             options = ("--project", "compare", "--name", "compare", "--json")
             key = json.loads(await clarion.check("keys", "create", *options))
             await asyncio.sleep(_CATALOG_SECONDS)
-            yield _Checkout(clarion, end, key["secret"])
+            yield _Running(clarion, end, key["secret"])
         finally:
             await clarion.stop()
 
@@ -181,7 +191,7 @@ def as_text(samples: Mapping[str, Sequence[Sample]]) -> str:
             rows.append([f"{title}, {name}", *(f"{median:.0f}" for median in medians)])
         old, new = (list(zip(*side, strict=True)) for side in columns)
         ratios = [median_ratio(values, bases) for values, bases in zip(new, old, strict=True)]
-        rows.append([f"{title}, ratio", *(f"{ratio:.2f}" for ratio in ratios)])
+        rows.append([f"{title}, ratio", *(f"{ratio:.3f}" for ratio in ratios)])
     return table(heads, rows)
 
 
@@ -209,10 +219,12 @@ def main(before: Path, after: Path, rounds: int, triggers: int, data: Path) -> N
 
     Each checkout needs a `.venv` in which Clarion is installed, with its protos built.
     """
-    run_command(_run({BEFORE: before.absolute(), AFTER: after.absolute()}, rounds, triggers, data))
+    run_command(
+        _run({BEFORE: Checkout(before.absolute()), AFTER: Checkout(after.absolute())}, rounds, triggers, data)
+    )
 
 
-async def _run(checkouts: Mapping[str, Path], rounds: int, triggers: int, data: Path) -> int:
+async def _run(checkouts: Mapping[str, Checkout], rounds: int, triggers: int, data: Path) -> int:
     load_before = os.getloadavg()[0]
     with temporary_run(data) as run:
         samples = await compare(run, checkouts, triggers, rounds)

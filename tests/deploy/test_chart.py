@@ -50,6 +50,14 @@ EVERYTHING: dict[str, Any] = {
     "tolerations": [{"operator": "Exists"}],
     "nodeSelector": {"a": "b"},
     "podAnnotations": {"a": "b"},
+    "otel": {
+        "variables": {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
+            "OTEL_TRACES_SAMPLER_ARG": 0.01,
+        },
+        "existingSecret": "otel",
+        "port": 4317,
+    },
     "serviceAccountName": "clarion",
 }
 CUSTOM = {"ServiceMonitor", "PrometheusRule", "ScaledObject"}
@@ -103,6 +111,7 @@ async def test_chart_without_a_secret_fails(ship: Path) -> None:
         ({"settings": {"database": {"url": "postgresql://a:b@c/d"}}}, "put it into existingSecret"),
         ({"server": {"replica": 3}}, "replica"),
         ({"dispatcher": {"autoscaling": {"mode": "kedda"}}}, "mode"),
+        ({"otel": {"variables": {"CLARION_LOG_LEVEL": "debug"}}}, "CLARION_LOG_LEVEL"),
     ],
 )
 async def test_wrong_values_are_rejected(ship: Path, values: dict[str, Any], text: str) -> None:
@@ -229,6 +238,23 @@ async def test_every_process_is_scraped(ship: Path) -> None:
         and port in {each["name"] for each in one["spec"]["ports"]}
     }
     assert components == {"server", "dispatcher", "gateway", "portal"}
+
+
+async def test_processes_with_spans_get_the_variables(ship: Path) -> None:
+    found = await manifests(ship, EVERYTHING)
+    otel = EVERYTHING["otel"]
+    for role, one in of_kind(found, "Deployment").items():
+        [container] = one["spec"]["template"]["spec"]["containers"]
+        variables = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        secrets = [each["secretRef"]["name"] for each in container.get("envFrom", ())]
+        records = role != "portal"
+        given = {name: str(value) for name, value in otel["variables"].items()}
+        assert (given.items() <= variables.items()) is records
+        assert (otel["existingSecret"] in secrets) is records
+    egress = of_kind(found, "NetworkPolicy")["gateway"]["spec"]["egress"]
+    assert {"ports": [{"port": otel["port"]}]} in egress
+    without = of_kind(await manifests(ship, SECRET), "NetworkPolicy")["gateway"]["spec"]["egress"]
+    assert [one for one in egress if one not in without] == [{"ports": [{"port": otel["port"]}]}]
 
 
 async def test_migration_hook_needs_only_what_exists(ship: Path) -> None:

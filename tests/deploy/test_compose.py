@@ -47,6 +47,10 @@ def test_processes_find_each_other() -> None:
     assert listen[host].portal.listen == f"0.0.0.0:{port}"
 
 
+def test_every_process_gets_the_variables_of_traces() -> None:
+    assert all({"path": "otel.env", "required": False} in one["env_file"] for one in OURS.values())
+
+
 def test_stop_times_cover_the_settings() -> None:
     for name, one in OURS.items():
         found = settings_of(name)

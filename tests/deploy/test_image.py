@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def test_image_sets_valid_settings() -> None:
     assert hosts == {"0.0.0.0"}  # noqa: S104 - which is what the image sets
     ports = {str(settings.gateway.port), *(one.rpartition(":")[2] for one in addresses(settings))}
     assert ports == set(final_stage()["EXPOSE"].split())
+
+
+def test_image_contains_what_sends_spans() -> None:
+    assert '"$1[otel]"' in CONTAINERFILE.read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    locked = dict(LOCKED.findall((ROOT / "requirements.lock").read_text()))
+    assert {re.split("[>=]", one)[0] for one in extras["otel"]} <= locked.keys()
 
 
 def addresses(settings: Settings) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,22 +34,11 @@ campaigns:
 """
 
 
-@dataclass
-class TracedStack(Stack):
-    """A stack whose processes send their spans to a collector."""
-
-    variables: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, **self.variables}
-
-
 @dataclass(frozen=True)
 class World:
     """A traced stack with what it calls."""
 
-    stack: TracedStack
+    stack: Stack
     collector: Collector
     http: httpx.AsyncClient
     sms: Api
@@ -109,7 +98,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
             "OTEL_TRACES_SAMPLER": "parentbased_always_off",
         }
-        stack = TracedStack(tmp_path_factory.mktemp("traced"), free_port(), settings, variables=variables)
+        stack = Stack(tmp_path_factory.mktemp("traced"), free_port(), settings, variables=variables)
         try:
             await stack.start()
             stack.config.with_name("text.yaml").write_text(CAMPAIGN)

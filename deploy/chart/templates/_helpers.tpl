@@ -132,6 +132,18 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* The variables of OpenTelemetry, for the processes that record spans. */}}
+{{- define "clarion.otelEnv" -}}
+{{- range $name, $value := .Values.otel.variables }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- end }}
+{{- define "clarion.otelEnvFrom" -}}
+{{- with .Values.otel.existingSecret }}
+- secretRef: {name: {{ . }}}
+{{- end }}
+{{- end }}
+
 {{- define "clarion.pdb" -}}
 {{- $root := index . 0 -}}
 {{- if $root.Values.podDisruptionBudget }}

@@ -21,7 +21,7 @@ import structlog
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
 from ..domain.limit import RateLimiter
 from ..domain.ports import Catalog
-from ..domain.trace import is_sampled, trace_context
+from ..domain.trace import trace_context
 from ..errors import (
     BodyTooLarge,
     CredentialsInvalid,
@@ -29,7 +29,7 @@ from ..errors import (
     Overloaded,
     ScopeMissing,
 )
-from ..tracing import call_span, context_of, failed, is_on
+from ..tracing import call_span, context_of, failed, may_record
 from .access_log import RejectedKeys
 from .call import CALLER, READ_HEADERS, TRACEPARENT, Call
 from .deadline import Deadline
@@ -154,9 +154,9 @@ class Guard(grpc.GenericRpcHandler):
         if method is None:
             return None
         headers = read_headers(handler_call_details.invocation_metadata)
-        serve = self._serve_stream if method.handler.response_streaming else self._serve
-        if is_on() and serve == self._serve and _may_record(headers):
-            serve = self._serve_recorded
+        if method.handler.response_streaming:
+            return GuardedCall(method.handler, partial(self._serve_stream, method, headers))
+        serve = self._serve_recorded if may_record(headers.get(TRACEPARENT, "")) else self._serve
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:
@@ -243,12 +243,6 @@ class Guard(grpc.GenericRpcHandler):
             self._rejected_keys.log(key, caller)
             raise CredentialsInvalid
         return key
-
-
-def _may_record(headers: Mapping[str, str]) -> bool:
-    """Return whether a call may be recorded: unless its caller decided not to."""
-    context = trace_context(headers.get(TRACEPARENT, ""))
-    return not context or is_sampled(context)
 
 
 def time_left(context: Context, deadline: float) -> float:

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
-    ParentBasedTraceIdRatio,
+    DEFAULT_ON,
     Sampler,
     SamplingResult,
 )
@@ -21,12 +21,8 @@ __all__ = ["FollowingSampler"]
 class FollowingSampler(Sampler):
     """Records what belongs to a recorded call: its children, and the traces that are linked to it.
 
-    Args:
-        ratio: The share of the calls without a parent that are recorded.
+    Of calls without a parent, those have been chosen before for which there is a span: see `may_record`.
     """
-
-    def __init__(self, ratio: float) -> None:
-        self._by_parent = ParentBasedTraceIdRatio(ratio)
 
     def should_sample(  # noqa: PLR0917 - the signature of the base class
         self,
@@ -39,7 +35,7 @@ class FollowingSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide about one span."""
-        sampler: Sampler = self._by_parent
+        sampler: Sampler = DEFAULT_ON
         if links:
             sampler = ALWAYS_ON if any(link.context.trace_flags.sampled for link in links) else ALWAYS_OFF
         return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)

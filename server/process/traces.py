@@ -47,11 +47,12 @@ async def traces_exported(role: str) -> AsyncIterator[None]:
     Args:
         role: The process's role.
     """
-    provider = _provider(role)
-    if provider is None:
+    otlp = _read()
+    provider = _provider(role, otlp) if otlp else None
+    if otlp is None or provider is None:
         yield
         return
-    set_tracer(provider.get_tracer("clarion", version("clarion")))
+    set_tracer(provider.get_tracer("clarion", version("clarion")), otlp.ratio)
     try:
         yield
     finally:
@@ -106,13 +107,19 @@ class ExportLog(logging.Filter):
         self._reason = ""
 
 
-def _provider(role: str) -> TracerProvider | None:
-    """Return what records and sends spans, or None if traces are off."""
+def _read() -> Otlp | None:
+    """Return where to send spans, or None if traces are off."""
     try:
-        otlp = read_otlp()
-        return None if otlp is None else _build(role, otlp)
+        return read_otlp()
     except OtlpProblem as problem:
         log.warning("traces are off", reason=str(problem))
+        return None
+
+
+def _provider(role: str, otlp: Otlp) -> TracerProvider | None:
+    """Return what records and sends spans, or None if that is not possible."""
+    try:
+        return _build(role, otlp)
     except ImportError:
         log.warning("traces are off", reason=f"OpenTelemetry's SDK is missing; install {EXTRA}")
     except ValueError as error:  # of variables that only the SDK reads; it names them
@@ -159,7 +166,7 @@ def _build(role: str, otlp: Otlp) -> TracerProvider:
     )
     name = {"service.name": otlp.service_name or f"clarion-{role}", "service.version": version("clarion")}
     provider = TracerProvider(
-        sampler=FollowingSampler(otlp.ratio),
+        sampler=FollowingSampler(),
         resource=Resource.create({**name, **otlp.attributes}),
         shutdown_on_exit=False,  # it would wait for half a minute
     )

@@ -26,9 +26,9 @@ UNRECORDED = CALL[:-2] + "00"
 def spans(request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
     """The spans that are recorded during a test; by default, none of calls without a caller's context."""
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(sampler=FollowingSampler(request.param), shutdown_on_exit=False)
+    provider = TracerProvider(sampler=FollowingSampler(), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.set_tracer(provider.get_tracer("test"))
+    tracing.set_tracer(provider.get_tracer("test"), request.param)
     yield exporter
     tracing.set_tracer(None)
 
@@ -80,9 +80,27 @@ async def test_attempts_follow_their_call(spans: InMemorySpanExporter, tracepare
 def test_the_callers_decision_is_honoured(
     spans: InMemorySpanExporter, request: pytest.FixtureRequest, caller: str
 ) -> None:
-    with tracing.call_span("a.B/C", caller) as span:
-        context = tracing.context_of(span)
+    context = ""
+    if tracing.may_record(caller):
+        with tracing.call_span("a.B/C", caller) as span:
+            context = tracing.context_of(span)
     share = request.node.callspec.params["spans"]
     recorded = is_sampled(caller) if caller else share == 1.0
     assert bool(context) is is_sampled(context) is recorded
     assert len(spans.get_finished_spans()) == recorded
+
+
+@pytest.mark.parametrize("spans", [0.25], indirect=True)
+def test_chance_decides_about_calls_without_a_caller(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", iter([0.0, 0.24, 0.25, 0.99]).__next__)
+    assert [tracing.may_record("") for _ in range(4)] == [True, True, False, False]
+    assert tracing.may_record(CALL)
+
+
+def test_other_flags_are_those_of_the_caller(spans: InMemorySpanExporter) -> None:
+    """Only the last bit says that the caller records its span."""
+    for flags, recorded in (("02", False), ("03", True)):
+        with tracing.call_span("a.B/C", CALL[:-2] + flags) as span:
+            assert bool(tracing.context_of(span)) is recorded

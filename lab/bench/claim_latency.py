@@ -24,7 +24,16 @@ from server.store.schema.migrate import migrate
 from ..command import log
 from .deliveries import example_trigger, running_writer, write
 
-__all__ = ["Database", "ScanStart", "TimedClaim", "database"]
+__all__ = [
+    "LANE",
+    "PROVIDER",
+    "Database",
+    "ScanStart",
+    "TimedClaim",
+    "create_database",
+    "database",
+    "delivered",
+]
 
 LANE, PROVIDER = "email/smtp", "smtp"
 _LEASE = 60.0
@@ -124,7 +133,7 @@ class Database:
         """Record every claimed trigger as delivered."""
         held, self._held = self._held, []
         if held:
-            await self._queues[0][0].finish([_delivered(claim) for claim in held])
+            await self._queues[0][0].finish([delivered(claim) for claim in held])
 
     async def add_history(self, rows: int) -> None:
         """Write delivered triggers, then vacuum and analyze."""
@@ -157,9 +166,22 @@ def _queue(pool: Pool, floors: _RecordingFloors) -> tuple[PostgresQueue, _Record
     return queue, floors
 
 
-def _delivered(claim: Claim) -> Finished:
+def delivered(claim: Claim) -> Finished:
+    """Return the outcome of a claim that was delivered now."""
     now = dt.datetime.now(dt.UTC)
     return Finished(claim, Attempt(claim.attempt, PROVIDER, AttemptOutcome.DELIVERED, now, 0.01, "id"))
+
+
+async def create_database(server_url: str, name: str) -> str:
+    """Create a database with the schema next to Clarion's; return its URL."""
+    url = server_url.replace("/clarion?", f"/{name}?")
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    await migrate(url)
+    return url
 
 
 @asynccontextmanager
@@ -171,13 +193,7 @@ async def database(server: EmbeddedPostgres, name: str, shown: str) -> AsyncIter
         name: the database's name.
         shown: its name in the report.
     """
-    url = server.url.replace("/clarion?", f"/{name}?")
-    connection = await asyncpg.connect(server.url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-    await migrate(url)
+    url = await create_database(server.url, name)
     pool = await open_pool(url, size=4, connect_timeout=10, settings=SESSION)
     other_pool = await open_pool(url, size=2, connect_timeout=10)
     try:

@@ -15,6 +15,7 @@ from .pool import Pool, reached, run_in_chunks
 from .sql import Statement, load
 
 __all__ = [
+    "MOST_PARTITIONS",
     "PARTITIONED",
     "RecordRetention",
     "delete_keys",
@@ -34,7 +35,7 @@ _AT_ONCE = 5_000
 _INTERVAL = 60.0  # seconds
 _DAY = 86_400
 _OPERATIONS_KEPT = 30 * _DAY  # seconds
-_MOST_PARTITIONS = 60
+MOST_PARTITIONS = 60
 """Partitions of a table. Each adds 10 µs to a statement whose text does not determine its partition."""
 _LOCK = 0x636C6172726574
 """An arbitrary number, the same in all versions of Clarion."""
@@ -145,11 +146,15 @@ class RecordRetention:
 
     async def _change_partitions(self) -> None:
         """Add partitions for the time to come, and delete old ones, each in its own commit."""
-        days = -(-self._record // (_DAY * _MOST_PARTITIONS))  # rounded up
+        days = -(-self._record // (_DAY * MOST_PARTITIONS))  # rounded up
         for name, key in PARTITIONED.items():
             added = await self._in_moment(_SQL["add_partitions"](name=name, key=key, days=days))
             if added:
                 log.info("partitions added", table=name, count=added, days=days)
+        await self.drop_partitions()
+
+    async def drop_partitions(self) -> None:
+        """Delete partitions whose records are all past their time."""
         for name in reversed(PARTITIONED):  # the attempts of a trigger before the trigger
             while dropped := await self._in_moment(
                 _SQL["drop_partition"](name=name, older_than=self._record)

@@ -26,7 +26,7 @@ CLOCK_DIFFERENCE = 60_000
 """Milliseconds: an ID is made shortly before its trigger is accepted, and by another clock."""
 _NARROWER = "The list took too long; narrow it with external_id, campaign_id or accepted_since."
 _COUNT_LIMIT = 100_000  # rows: counting them takes about 10 ms, and reading them 0.1 to 0.4 s
-_FEW = 100
+_FEW = 1_000
 _SQL = load("records/pages.sql")
 _OF_STATE = {
     DeliveryState.PENDING: _SQL["page_of_queue"],

@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 import asyncpg
 
+from server.store.partitioning import Partitions
 from server.store.pool import Pool, open_pool
-from server.store.retention import RecordRetention
 
 from ..command import log
 from ..errors import LabError
@@ -90,11 +90,16 @@ async def _drop(pool: Pool, deployment: Deployment, key: str, rate: int, seconds
 
 
 async def _drop_oldest(pool: Pool) -> str:
-    """Delete the oldest partition of triggers, and that of their attempts, as a dispatcher does; return its name."""
+    """Delete the oldest partition of triggers, and that of their attempts, as a dispatcher does.
+
+    Returns:
+        The name of the former.
+    """
+    partition: str
+    days: int
     [(partition, days)] = await pool.fetch(*SQL["oldest"]())
-    retention = RecordRetention(pool, content=days, record=days, audit=days)
     while (await pool.fetch(*SQL["oldest"]()))[0]["name"] == partition:  # if a lock was not free, try again
-        await retention.drop_partitions()
+        await Partitions(pool, days).drop()
     return partition
 
 

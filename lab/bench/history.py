@@ -19,8 +19,8 @@ from statistics import median
 import asyncpg
 import click
 
+from server.store.partitioning import MOST_PARTITIONS, Partitions
 from server.store.pool import open_pool
-from server.store.retention import MOST_PARTITIONS, RecordRetention
 
 from ..command import HELP, data_option, run_command, temporary_run
 from ..plot import line_chart
@@ -115,7 +115,7 @@ async def _grow(core: Product, plan: _Plan) -> list[Step]:
         projects = [await add_campaigns(one) for one in (fresh, past)]
         await begin_in_the_past(past, days=_DAYS, width=-(-_DAYS // MOST_PARTITIONS))
         pool = await open_pool(urls[0], size=1, connect_timeout=10)
-        await RecordRetention(pool, content=30, record=400, audit=400).once()  # adds partitions
+        await Partitions(pool, _DAYS).add()
         pool.terminate()
         old = await past_partitions(past)
         large, others = old[: plan.large], old[plan.large :]

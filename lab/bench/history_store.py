@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
-from server.store.retention import PARTITIONED
+from server.store.partitioning import PARTITIONED
 from server.store.sql import load
 
 from ..command import log

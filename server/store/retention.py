@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 
 from ..domain.campaign import Channel
 from ..errors import StoreUnavailable
 from . import metrics
+from .partitioning import Partitions
 from .pool import Pool, reached, run_in_chunks
 from .sql import Statement, load
 
 __all__ = [
-    "MOST_PARTITIONS",
-    "PARTITIONED",
     "RecordRetention",
     "delete_keys",
     "delete_messages",
@@ -28,17 +26,10 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
-PARTITIONED = {"trigger": "id", "attempt": "trigger_id"}
-"""The tables that are partitioned by time, with the column that has the trigger's ID."""
-
 _AT_ONCE = 5_000
 _INTERVAL = 60.0  # seconds
 _DAY = 86_400
 _OPERATIONS_KEPT = 30 * _DAY  # seconds
-MOST_PARTITIONS = 60
-"""Partitions of a table. Each adds 10 µs to a statement whose text does not determine its partition."""
-_LOCK = 0x636C6172726574
-"""An arbitrary number, the same in all versions of Clarion."""
 _SQL = load("retention.sql")
 
 
@@ -102,6 +93,7 @@ class RecordRetention:
         self._content = content
         self._record = record * _DAY
         self._audit = audit * _DAY
+        self._partitions = Partitions(pool, record)
 
     async def run(self) -> None:
         """Do this every minute, until cancelled."""
@@ -119,7 +111,8 @@ class RecordRetention:
                 await run_in_chunks(self._pool, _SQL[name], _AT_ONCE, older_than=self._record)
             await run_in_chunks(self._pool, _SQL["delete_other_triggers"], _AT_ONCE, older_than=self._record)
             await self._delete_audit_events()
-            await self._change_partitions()
+            await self._partitions.add()
+            await self._partitions.drop()
 
     async def remove_content(self) -> None:
         """Remove the content of triggers once its time has passed and they have left the queue."""
@@ -143,36 +136,6 @@ class RecordRetention:
                 await connection.execute(*_SQL["allow_audit_deletion"]())
                 statement = _SQL["delete_audit_events"](older_than=self._audit, limit=_AT_ONCE)
                 count = len(await connection.fetch(*statement))
-
-    async def _change_partitions(self) -> None:
-        """Add partitions for the time to come, and delete old ones, each in its own commit."""
-        days = -(-self._record // (_DAY * MOST_PARTITIONS))  # rounded up
-        for name, key in PARTITIONED.items():
-            added = await self._in_moment(_SQL["add_partitions"](name=name, key=key, days=days))
-            if added:
-                log.info("partitions added", table=name, count=added, days=days)
-        await self.drop_partitions()
-
-    async def drop_partitions(self) -> None:
-        """Delete partitions whose records are all past their time."""
-        for name in reversed(PARTITIONED):  # the attempts of a trigger before the trigger
-            while dropped := await self._in_moment(
-                _SQL["drop_partition"](name=name, older_than=self._record)
-            ):
-                log.info("old records deleted", partition=dropped)
-
-    async def _in_moment(self, statement: tuple[str, *tuple[object, ...]]) -> object:
-        """Return the result of a statement that locks a table, or None if it waits more than 0.1 s."""
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval(*_SQL["try_lock"](lock=_LOCK)):
-                    return None
-                await connection.execute(*_SQL["set_lock_timeout"]())
-                found: object = await connection.fetchval(*statement)
-                return found
-        except asyncpg.LockNotAvailableError:  # tried again in a minute
-            log.info("partitions not changed yet, because another session is using the table")
-            return None
 
 
 async def _delete(pool: Pool, statement: Statement, older_than: float) -> int:

@@ -26,6 +26,7 @@ from ..store.accept import metrics as accept_metrics
 from ..store.accept.group_commit import TriggerWriter
 from ..store.accept.notify import Notifier
 from ..store.catalog import Catalog
+from ..store.partitioning import Partitions
 from ..store.pool import READING, Pool
 from ..store.presence import Presence
 from ..store.records.change_feed import ChangeFeed
@@ -96,6 +97,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
         key_use = KeyUse(pool)
         feed = ChangeFeed(watching, max_watchers=settings.server.max_watchers)
         tasks.start(run_idempotency_retention(pool, key_lifetime), feed.run(), key_use.run())
+        tasks.start(Partitions(for_operators, settings.retention.record).run())
         tasks.start(
             Rollup(watching).run(), run_operations(for_operators), run_operation_retention(for_operators)
         )

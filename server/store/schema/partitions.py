@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import structlog
 
+from ..partitioning import PARTITIONED
 from ..pool import Connection
-from ..retention import PARTITIONED
 from ..sql import load
 from .indexes import execute_locked
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from ...errors import ConfigError
 from ..connection_errors import explained
 from ..database_url import parse_database_url
+from ..partitioning import PARTITIONED
 from ..pool import Connection, connect, reached
-from ..retention import PARTITIONED
 from ..sql import load
 from .indexes import INDEXES, table_of, unfinished
 from .migrate import read_version

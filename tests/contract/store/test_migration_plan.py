@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from server.errors import ConfigError
-from server.store.retention import PARTITIONED
+from server.store.partitioning import PARTITIONED
 from server.store.schema.indexes import INDEXES
 from server.store.schema.migrate import migrate
 from server.store.schema.plan import plan_migration

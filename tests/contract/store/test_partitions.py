@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.domain.trigger import Trigger
+from server.store.partitioning import PARTITIONED
 from server.store.pool import open_pool
 from server.store.queue.triggers import PostgresQueue
-from server.store.retention import PARTITIONED
 from server.store.schema import indexes
 from server.store.schema import migrate as migrating
 from server.store.schema.migrate import migrate

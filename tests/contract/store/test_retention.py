@@ -8,10 +8,11 @@ import uuid
 import pytest
 
 from server.domain.delivery import ClaimRequest
+from server.store.partitioning import PARTITIONED
 from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter
-from server.store.retention import PARTITIONED, RecordRetention
+from server.store.retention import RecordRetention
 from tests.kit.outcomes import DEAD, DELIVERED
 from tests.kit.store import a_trigger, accept, ended, redrive, shares
 

@@ -97,7 +97,6 @@ async def _run(plan: _Plan, plot: Path | None, data: Path) -> int:
     with temporary_run(data) as run:
         async with product(run) as core:
             steps = await _grow(core, plan)
-            click.echo(f"\n{as_text(steps)}\n")
             if plot:
                 await asyncio.to_thread(plot.write_text, chart(steps))
             drops = await dropping.measure_drops(core, plan.large, plan.rate, plan.seconds)
@@ -125,6 +124,7 @@ async def _grow(core: Product, plan: _Plan) -> list[Step]:
             rows += each * len(partitions)
             cpu, elapsed = await _measured(urls, projects, plan.rounds)
             steps.append(Step(rows, *await partitions_and_size(past), cpu, elapsed))
+            log(as_text(steps))
     return steps
 
 

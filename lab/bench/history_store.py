@@ -41,7 +41,7 @@ class Partition:
 
 
 async def begin_in_the_past(connection: asyncpg.Connection, *, days: int, width: int) -> None:
-    """Have a partition for each `width` days of the last `days`, as after so many days of use.
+    """Have a partition for each `width` days of the last `days`, as after that time of use.
 
     Args:
         connection: The database, without triggers. Its session has settings for filling from then on.

@@ -27,7 +27,7 @@ BEGIN
 END $$
 
 -- name: begin_at
-SELECT pg_temp.begin_at(:parent, now() - make_interval(days => :days))
+SELECT pg_temp.begin_at(:parent, date_trunc('day', now(), 'UTC') - make_interval(days => :days))
 
 -- name: add_partitions
 SELECT add_partitions(:parent, :key, :days, now() + make_interval(days => 2 * :days + 1))

@@ -85,7 +85,7 @@ class Partitions:
                 log.info("old records deleted", partition=dropped)
 
     async def _clocks_agree(self) -> bool:
-        """Return whether the database's clock is right as far as this process can tell: deletion is final."""
+        """Return whether the database's clock agrees with that of this process: deletion is final."""
         there: dt.datetime = await self._pool.fetchval(*_SQL["now"]())
         here = dt.datetime.now(dt.UTC)
         if abs(there - here) < _CLOCKS_DIFFER:

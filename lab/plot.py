@@ -9,7 +9,7 @@ __all__ = ["line_chart"]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 760, 360, 56, 40, 44, 210
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f", "#8c510a")
-"""Colour-blind readers can distinguish them (by Okabe and Ito, https://jfly.uni-koeln.de/color/), and two more."""
+"""By Okabe and Ito (https://jfly.uni-koeln.de/color/), for readers who are colour-blind, and two more."""
 
 
 def line_chart(

@@ -22,7 +22,7 @@ import click
 from server.store.partitioning import MOST_PARTITIONS, Partitions
 from server.store.pool import open_pool
 
-from ..command import HELP, data_option, run_command, temporary_run
+from ..command import HELP, data_option, log, run_command, temporary_run
 from ..plot import line_chart
 from ..product import Product, product
 from ..report import facts, table, target_met

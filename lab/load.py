@@ -92,15 +92,17 @@ class Answer:
 
 
 class Connection:
-    """A keep-alive HTTP/1.1 connection to a gateway on the loopback."""
+    """A keep-alive HTTP/1.1 connection to a gateway."""
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, host: str = "127.0.0.1") -> None:
         """Prepare the connection; the first request opens it.
 
         Args:
             port: the gateway's port.
             key: the API key's secret.
+            host: the gateway's address.
         """
+        self._host = host
         self._port = port
         self._key = key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -108,7 +110,7 @@ class Connection:
     def request(self, path: str, body: bytes) -> bytes:
         """Return the bytes of a POST, to be sent once or many times."""
         head = (
-            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self._key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {self._key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -140,7 +142,7 @@ class Connection:
 
     async def _exchange(self, request: bytes) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**20)
+            self._streams = await asyncio.open_connection(self._host, self._port, limit=2**20)
         reader, writer = self._streams
         writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()

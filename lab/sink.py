@@ -242,9 +242,9 @@ async def sink(folder: Path, name: str, kind: str, *options: object) -> AsyncIte
         yield Sink(process, Counts(file))
 
 
-async def _serve(factory: Callable[[], _Protocol], counts: Counts) -> None:
+async def _serve(factory: Callable[[], _Protocol], counts: Counts, host: str) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(factory, "127.0.0.1", 0, backlog=1000)
+    server = await loop.create_server(factory, host, 0, backlog=1000)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
@@ -263,14 +263,15 @@ async def _serve(factory: Callable[[], _Protocol], counts: Counts) -> None:
     help="Append each mail to this file, then reply after a random delay.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the delays.")
-def main(*, kind: str, counts: Path, pipelining: bool, mails: Path | None, seed: int) -> None:
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+def main(*, kind: str, counts: Path, pipelining: bool, mails: Path | None, seed: int, host: str) -> None:
     """Accept and count messages until SIGTERM."""
     shared = Counts(counts)
     factory: Callable[[], _Protocol] = functools.partial(_Http, shared)
     if kind == "smtp":
         log = _MailLog(mails, seed) if mails else None
         factory = functools.partial(_Smtp, shared, pipelining=pipelining, mails=log)
-    uvloop.run(_serve(factory, shared))
+    uvloop.run(_serve(factory, shared, host))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ class Primary:
         self._warned = False
         self._timelines = Timelines()
         self._unusable: dict[str, str] = {}
+        self._surveyed_at = 0.0
         self._servers: weakref.WeakKeyDictionary[RawConnection, _Server] = weakref.WeakKeyDictionary()
 
     async def connect(self, *_: object, timeout: float = 0, **options: Any) -> RawConnection:  # noqa: ASYNC109
@@ -114,10 +115,10 @@ class Primary:
 
     async def watch(self) -> None:
         """Close connections to a primary that is silent or was replaced, until cancelled."""
-        ours, surveyed_at = None, 0.0
+        ours = None
         while True:
-            if self._has_several_hosts and time.monotonic() - surveyed_at > _SURVEY:
-                surveyed_at = time.monotonic()
+            if self._has_several_hosts and time.monotonic() - self._surveyed_at > _SURVEY:
+                self._surveyed_at = time.monotonic()
                 ours = await self._renew(ours, silent=False)
             else:
                 ours = await self._check(ours)
@@ -167,6 +168,7 @@ class Primary:
             log.warning("no primary found", hosts=self._unusable or type(error).__name__, silent=silent)
             if silent:
                 self._leave_all_but(None)
+            self._surveyed_at = 0.0  # there may be a newer primary soon, while the old one answers again
             return ours
         if ours:
             ours.connection.terminate()

@@ -25,7 +25,7 @@ WORKERS := -n 3 --dist loadgroup
 CODE := server gateway portal client lab tests tools protos pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults lock wheel image image-root sbom dist clean
+.PHONY: help setup setup-dev proto run test test-long test-pythons bare browser interop lint format bench faults machines lock wheel image image-root sbom dist clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ faults: setup-dev proto ## Break processes, databases and disks under load; atta
 	$(BIN)/python -m lab.faults.night
 	@echo "also: $(BIN)/python -m lab.faults.night --hold (an incident for a person to find; --seed, --incident)"
 	$(BIN)/python -m lab.strangers
+
+machines: setup-dev proto ## Run many machines in network namespaces; part them, kill the primary (as root; takes about 12 minutes)
+	$(BIN)/python -m lab.machines $(ARGS)
 
 lock: $(VENV)/ready-dev ## Choose newer versions within pyproject.toml and write the locks
 	$(BIN)/uv pip compile pyproject.toml --extra build --extra otel --upgrade $(LOCK_OPTIONS) -o requirements.lock

@@ -1,4 +1,4 @@
-"""Kills the primary under load, fails over by the documented commands, and lets the old primary come back."""
+"""Kills the primary under load, fails over by the documented commands, and lets the old primary return."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["RECOVERY_LIMIT", "Failover", "fail_over"]
 
 KILLED = "killed"
 RECOVERY_LIMIT = 15.0
-"""Seconds from the promotion to the next 204: 5 on machines of their own; here, 14 hosts share two cores."""
+"""Seconds from the promotion to the next 204: 5 on real machines; here, all hosts share two cores."""
 _PATIENCE = 120.0
 _REFUSED = "refused a database server that was replaced"
 _STALE_SECONDS = 7.0
@@ -28,7 +28,7 @@ _ROWS = "SELECT count(*) FROM trigger"
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """One failover, and what the old primary got when it came back."""
+    """One failover, and what the old primary got when it returned."""
 
     how: str
     old: str
@@ -43,7 +43,7 @@ class Failover:
     refusals: int
     """How many processes logged that they refused the old primary."""
     rows: int
-    """Triggers that were written to the old primary after it came back. If it was cut off, its commits
+    """Triggers that were written to the old primary after it returned. If it was cut off, its commits
     wait for standbys until the connection is closed: these rows are there, but got no 204.
     """
 
@@ -60,16 +60,16 @@ class Failover:
             late = f"accepted again {self.after_commands:.1f} s after the commands"
             yield f"{name}: {late}; limit {RECOVERY_LIMIT:g} s"
         if self.rows and self.how == KILLED:
-            yield f"{name}: {self.rows} triggers were written to the old primary after it came back"
+            yield f"{name}: {self.rows} triggers were written to the old primary"
         if not self.refusals:
             yield f"{name}: no process logged that it refused the old primary"
 
 
 async def fail_over(fleet: Fleet, *, cut_off: bool = False) -> Failover:
-    """Lose the primary, fail over, let the old primary come back, and make it a standby.
+    """Lose the primary, fail over, let the old primary return, and make it a standby.
 
-    One that was killed comes back without its list of standbys, so that it could commit: only Clarion's own
-    check protects. One that was cut off still has connections of processes that do not know of the new primary yet.
+    One that was killed returns without its list of standbys, so that it could commit: only Clarion's own
+    check protects. One that was cut off still has connections of processes that do not know the new primary.
 
     Args:
         fleet: What runs.

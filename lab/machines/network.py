@@ -1,6 +1,6 @@
 """Hosts in network namespaces, joined by a bridge; links between two of them can be cut or impaired.
 
-The bridge is in a namespace of its own, in which this process lives, too. So nothing changes in the machine's
+The bridge is in the namespace of this process, which is new, too. So nothing changes in the machine's
 network. A cut link loses packets silently, as an unplugged cable does: each side has a wrong hardware address
 for the other.
 """

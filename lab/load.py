@@ -107,11 +107,12 @@ class Connection:
         self._key = key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    def request(self, path: str, body: bytes) -> bytes:
+    def request(self, path: str, body: bytes, idempotency_key: str = "") -> bytes:
         """Return the bytes of a POST, to be sent once or many times."""
+        keyed = f"idempotency-key: {idempotency_key}\r\n" if idempotency_key else ""
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {self._key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"{keyed}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -130,9 +131,9 @@ class Connection:
             self.close()
             raise
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes, idempotency_key: str = "") -> Answer:
         """Send a POST and return its response."""
-        return await self.send(self.request(path, body))
+        return await self.send(self.request(path, body, idempotency_key))
 
     def close(self) -> None:
         """Close the connection."""

@@ -30,7 +30,16 @@ from .errors import LabError
 from .parts import as_env, clarion, prepare, wait_connectable
 from .process import Process, free_port, module_env
 
-__all__ = ["NO_LIMITS", "Deployment", "Product", "postgres", "product", "product_on", "serve"]
+__all__ = [
+    "NO_LIMITS",
+    "Deployment",
+    "Product",
+    "postgres",
+    "postgres_process",
+    "product",
+    "product_on",
+    "serve",
+]
 
 _READY_SECONDS = 120.0
 NO_LIMITS: Mapping[str, Any] = {"max_concurrent_per_server": 100_000, "latency_target": 60.0}
@@ -225,9 +234,8 @@ async def product_on(
     yield Product(run, process, url, project_id, key, env)
 
 
-@asynccontextmanager
-async def postgres(run: RunDir) -> AsyncIterator[tuple[EmbeddedPostgres, Process]]:
-    """Run the embedded PostgreSQL, without a schema."""
+def postgres_process(run: RunDir) -> tuple[EmbeddedPostgres, Process]:
+    """Return the embedded PostgreSQL, which the caller starts and stops."""
     server = EmbeddedPostgres(run.data, run.sockets)
     process = Process(
         "postgres",
@@ -239,6 +247,13 @@ async def postgres(run: RunDir) -> AsyncIterator[tuple[EmbeddedPostgres, Process
         stop_signal=signal.SIGINT,
         death_signal=signal.SIGINT,
     )
+    return server, process
+
+
+@asynccontextmanager
+async def postgres(run: RunDir) -> AsyncIterator[tuple[EmbeddedPostgres, Process]]:
+    """Run the embedded PostgreSQL, without a schema."""
+    server, process = postgres_process(run)
     async with process.running():
         yield server, process
 

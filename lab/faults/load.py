@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -31,13 +32,17 @@ class RecordedLoad:
     A call that failed is not repeated: it may have been accepted.
     """
 
-    def __init__(self, system: System, name: str) -> None:
+    def __init__(self, system: System, name: str, *, keyed: bool = False) -> None:
         """Prepare the load.
 
         Args:
             system: what to call.
             name: the start of the calls' names.
+            keyed: whether each call has its name as its idempotency key.
         """
+        self.answered_at: dict[str, float] = {}
+        """When the accepted calls were answered, in seconds since 1970."""
+        self._keyed = keyed
         self.accepted: dict[str, str] = {}
         """Trigger IDs by the names of the calls that were answered with 204."""
         self.refused: Counter[str] = Counter()
@@ -69,6 +74,17 @@ class RecordedLoad:
                 f"only {len(self.accepted)} calls were accepted; other answers: {dict(self.refused)}"
             )
 
+    async def repeated(self, system: System, calls: Iterable[str]) -> dict[str, str]:
+        """Repeat accepted calls with their idempotency keys; return the trigger IDs of those accepted."""
+        connection = Connection(system.port, system.product.key)
+        found = {}
+        for call in calls:
+            answer = await connection.post(PATH, _body(call), call)
+            if answer.status == HTTPStatus.NO_CONTENT:
+                found[call] = answer.header("x-trigger-id")
+        connection.close()
+        return found
+
     async def at_once(self, count: int) -> None:
         """Make this number of calls at the same time, all for one user."""
         connections = [self._connection() for _ in range(count)]
@@ -88,14 +104,18 @@ class RecordedLoad:
 
     async def _call(self, connection: Connection) -> None:
         call = f"{self.name}-{next(self._numbers)}"
-        body = json.dumps({"user": _USER, "event": {"call": call}}).encode()
         try:
             async with asyncio.timeout(_TIMEOUT):
-                answer = await connection.post(PATH, body)
+                answer = await connection.post(PATH, _body(call), call if self._keyed else "")
         except (OSError, TimeoutError) as error:
             self.refused[type(error).__name__] += 1
             return
         if answer.status == HTTPStatus.NO_CONTENT:
             self.accepted[call] = answer.header("x-trigger-id")
+            self.answered_at[call] = time.time()
         else:
             self.refused[str(answer.status)] += 1
+
+
+def _body(call: str) -> bytes:
+    return json.dumps({"user": _USER, "event": {"call": call}}).encode()

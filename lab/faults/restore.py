@@ -12,7 +12,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +25,12 @@ from server.up.data_folder import RunDir
 from ..command import HELP, data_option, log, run_command
 from ..errors import LabError
 from ..parts import clarion
-from ..process import Process, until
+from ..process import Process
 from ..product import Product, product_on
 from .command import FAILED, run_folder, scenario_option
 from .load import RecordedLoad
-from .restored import Primary, archiving, restored
+from .lost import CALLS, PATIENCE, Before, until_lost
+from .restored import archiving, restored
 from .system import LATENCY_TARGET, MAILS, System, mail_server
 
 __all__ = ["SCENARIOS", "TO_A_TIME", "Result", "main", "restore"]
@@ -37,10 +38,6 @@ __all__ = ["SCENARIOS", "TO_A_TIME", "Result", "main", "restore"]
 TO_A_TIME, TO_THE_END = "to a time", "to the end of the archive"
 SCENARIOS = (TO_A_TIME, TO_THE_END)
 """After the first, Clarion holds on its own. The second looks like a failover: an operator must hold."""
-_PATIENCE = 120.0
-_CALLERS = 2
-_CALLS = 40
-"""Calls that are accepted in each phase."""
 _CLAIMED = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'WITH due AS%' AND query_start > $1"
 _BEATS = "SELECT count(*) FROM server_process WHERE role = 'dispatcher' AND seen_at > $1"
 _DISPATCHERS = 2
@@ -83,22 +80,6 @@ class Result:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What happened before the loss."""
-
-    system: System
-    load: RecordedLoad
-    point: dt.datetime
-    sent: frozenset[str]
-    """The triggers that dispatchers have logged as delivered."""
-
-    def calls(self) -> dict[str, str]:
-        """Return the trigger IDs of the calls that were answered before the recovery point."""
-        at = self.load.answered_at
-        return {call: id_ for call, id_ in self.load.accepted.items() if at[call] < self.point.timestamp()}
-
-
 async def restore(scenario: str, folder: Path) -> Result:
     """Lose the database under load, restore it on another machine, cancel, release, and check all mails.
 
@@ -115,7 +96,9 @@ async def restore(scenario: str, folder: Path) -> Result:
                 one, primary.process, primary.server.url, campaigns=campaigns, settings=settings
             )
             async with core as product:
-                before = await _until_lost(primary, product, mails.data / MAILS, scenario)
+                before = await until_lost(
+                    primary, product, mails.data / MAILS, archive_all=scenario == TO_A_TIME
+                )
             result.accepted = len(before.calls())
             result.lost = len(before.load.accepted) - result.accepted
             begun = time.monotonic()
@@ -133,46 +116,7 @@ async def restore(scenario: str, folder: Path) -> Result:
     return result
 
 
-async def _until_lost(primary: Primary, product: Product, mails: Path, scenario: str) -> _Before:
-    """Load the product, make a base backup, and lose the database some time after the recovery point."""
-    async with product.serving(latency_target=LATENCY_TARGET) as deployment:
-        system = System(product, deployment.port, {}, mails)
-        load = RecordedLoad(system, "restore", keyed=True)
-        async with load.running(_CALLERS):
-            async with product.dispatching(name="dispatcher-0"):
-                await load.until_accepted(_CALLS)
-                await primary.back_up()
-                await load.until_accepted(len(load.accepted) + _CALLS)
-            await load.until_accepted(len(load.accepted) + _CALLS)  # these wait at the recovery point
-            point = await primary.archive_now()
-            async with product.dispatching(name="dispatcher-1"):
-                await load.until_accepted(len(load.accepted) + _CALLS)
-                known = {call for call, at in load.answered_at.items() if at < point.timestamp()}
-                await _until_mailed(system, known)
-                if scenario == TO_A_TIME:
-                    await primary.archive_now()
-                await primary.lose()
-        logs = [product.run.log / f"dispatcher-{number}.log" for number in range(2)]
-        return _Before(system, load, point, frozenset(_delivered(logs)))
-
-
-async def _until_mailed(system: System, calls: set[str]) -> None:
-    def all_mailed() -> bool:
-        return calls <= {mail.subject for mail in system.mails("restore-")}
-
-    if not await until(all_mailed, _PATIENCE, every=0.1):
-        raise LabError(f"not all messages were sent within {_PATIENCE:g} s")
-
-
-def _delivered(logs: Iterable[Path]) -> Iterable[str]:
-    """Yield the triggers that dispatchers have logged as delivered, as the documented `jq` does."""
-    for line in (line for one in logs for line in one.read_text().splitlines() if line.startswith("{")):
-        logged = json.loads(line)
-        if logged.get("event") == "attempt" and logged.get("outcome") == "delivered":
-            yield logged["trigger_id"]
-
-
-async def _decide(new: Product, before: _Before, result: Result, begun: float, mails: Path) -> None:
+async def _decide(new: Product, before: Before, result: Result, begun: float, mails: Path) -> None:
     """Start held, look, cancel half of what was sent before, and release the rest."""
     if result.scenario == TO_THE_END:
         await _clarion(new, "hold", "--reason", "restored")
@@ -181,7 +125,7 @@ async def _decide(new: Product, before: _Before, result: Result, begun: float, m
         system = System(new, deployment.port, {}, mails)
         after = RecordedLoad(system, "after", keyed=True)
         async with _dispatchers(new) as dispatchers:
-            await after.at_once(_CALLS)
+            await after.at_once(CALLS)
             result.seconds = time.monotonic() - begun
             result.replayed = await _repeat(before, system, result)
             await dispatchers[0].end(signal.SIGKILL)  # the hold does not depend on a process
@@ -193,8 +137,8 @@ async def _decide(new: Product, before: _Before, result: Result, begun: float, m
             again = await _cancel(new, before, result)
         await _release(new, result)  # while no dispatcher runs
         async with _dispatchers(new):
-            if left := await system.drain(_PATIENCE):
-                raise LabError(f"{left} triggers were not sent within {_PATIENCE:g} s of the release")
+            if left := await system.drain(PATIENCE):
+                raise LabError(f"{left} triggers were not sent within {PATIENCE:g} s of the release")
     _check_mails(system, before, after, again, result)
 
 
@@ -207,7 +151,7 @@ async def _dispatchers(new: Product) -> AsyncIterator[tuple[Process, Process]]:
 async def _until_claimed(new: Product) -> None:
     """Wait until all dispatchers have reported, and one has tried to claim, since this was called."""
     [row] = await new.rows("SELECT now() AS now")
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         for sql, wanted in ((_BEATS, _DISPATCHERS), (_CLAIMED, 1)):
             while (await new.rows(sql, row["now"]))[0][0] < wanted:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.1)
@@ -225,7 +169,7 @@ async def _check_held(new: Product, result: Result) -> None:
     result.expect("second hold", found=again["sending_hold"], wanted=status["sending_hold"])
 
 
-async def _repeat(before: _Before, system: System, result: Result) -> int:
+async def _repeat(before: Before, system: System, result: Result) -> int:
     """Repeat every call that was answered before the recovery point; return how many had the same answer."""
     calls = before.calls()
     stored = {str(row["id"]) for row in await system.product.rows("SELECT id FROM trigger")}
@@ -235,14 +179,14 @@ async def _repeat(before: _Before, system: System, result: Result) -> int:
     return sum(repeated.get(call) == trigger_id for call, trigger_id in calls.items())
 
 
-async def _cancel(new: Product, before: _Before, result: Result) -> set[str]:
+async def _cancel(new: Product, before: Before, result: Result) -> set[str]:
     """Cancel half of what waits although it was sent; return the other half."""
     later = (before.point + dt.timedelta(seconds=1)).replace(tzinfo=None).isoformat(timespec="seconds")
     words = ("deliveries", "list", "--state", "pending", "--before", later, "--limit", "10000", "--json")
     found = {one["trigger_id"] for one in json.loads(await _clarion(new, *words))}
     result.waiting = len(found)
     both = sorted(found & before.sent)
-    result.expect("waiting, although sent after the recovery point", found=len(both) >= _CALLS, wanted=True)
+    result.expect("waiting, although sent after the recovery point", found=len(both) >= CALLS, wanted=True)
     chosen = both[: len(both) // 2]
     out = await _clarion(new, "deliveries", "cancel", *chosen)
     result.cancelled = len(chosen)
@@ -257,7 +201,7 @@ async def _release(new: Product, result: Result) -> None:
 
 
 def _check_mails(
-    system: System, before: _Before, after: RecordedLoad, again: set[str], result: Result
+    system: System, before: Before, after: RecordedLoad, again: set[str], result: Result
 ) -> None:
     """Check how often each message was sent: twice only if the operator has released it."""
     copies = Counter(mail.subject for mail in system.mails(""))
@@ -268,7 +212,7 @@ def _check_mails(
     result.sent_again = sum(copies[call] > 1 for call in wanted)
     wrong = {call: copies[call] for call, count in wanted.items() if copies[call] != count}
     result.expect("messages with another number of copies", found=wrong, wanted={})
-    result.expect("accepted while held", found=len(after.accepted), wanted=_CALLS)
+    result.expect("accepted while held", found=len(after.accepted), wanted=CALLS)
     result.expect("sent again", found=result.sent_again, wanted=len(again))
 
 

@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.admin.client import LocalAdmin
+from server.config import load
+from server.postgres.embedded import EmbeddedPostgres
 from server.store.pool import Pool
+from server.up.hold import hold_sending
+from server.wiring.common import with_database
 from tests.contract.admin.conftest import Operator
 from tests.kit.admin import create_admin_key
 from tests.kit.stack import Stack
@@ -58,6 +62,14 @@ async def test_only_operators_of_all_projects_may(viewer: Operator, demo_admin: 
             assert refused.status_code == 403, refused.text
             assert refused.json()["details"][0]["reason"] == "ROLE_MISSING"
     assert "sending_hold" not in (await viewer.call("GET", "/caller")).json()
+
+
+async def test_clarion_up_holds_before_it_dispatches(stack: Stack, operator: Operator) -> None:
+    url = EmbeddedPostgres(stack.data, stack.server_socket.parent).url
+    text = await hold_sending(with_database(load(None, {}), url))
+    assert "held" in text
+    caller = (await operator.call("GET", "/caller")).json()
+    assert caller["sending_hold"]["hold_reason"] == "clarion up --hold"
 
 
 async def test_the_reason_is_bounded(operator: Operator) -> None:

@@ -12,7 +12,8 @@ from server.store.pool import Pool
 from server.store.queue.sending_hold import find_hold, hold, hold_if_restored, release
 from server.store.queue.triggers import PostgresQueue
 from server.store.queue.webhooks import WebhookQueue
-from tests.kit.store import a_trigger, accept, shares
+from tests.kit.outcomes import DELIVERED, RETRY
+from tests.kit.store import a_trigger, accept, ended, shares
 from tests.kit.webhooks import an_endpoint, claimed, happened
 
 LAST_AUDIT = "SELECT actor, action, after::text FROM audit_event ORDER BY id DESC LIMIT 1"
@@ -58,6 +59,19 @@ async def test_nothing_is_claimed_while_sending_is_held(pool: Pool) -> None:
     assert await released(pool)
     assert len(await queue.claim(shares(sandbox=5), 60)) == 2
     assert len(await claimed(WebhookQueue(pool), endpoint)) == 1
+
+
+async def test_what_is_being_sent_ends_during_a_hold(pool: Pool) -> None:
+    """Its lease is renewed and its outcome recorded; a retry waits for the release."""
+    queue = PostgresQueue(pool)
+    await accept(pool, a_trigger(), a_trigger())
+    first, second = await queue.claim(shares(sandbox=2), 60)
+    await held(pool)
+    assert await queue.renew([first, second], 60) == {first.id, second.id}
+    await queue.finish([ended(first, DELIVERED), ended(second, RETRY, retry_in=0)])
+    assert await queue.claim(shares(sandbox=2), 60) == []
+    await released(pool)
+    assert [claim.id for claim in await queue.claim(shares(sandbox=2), 60)] == [second.id]
 
 
 async def test_nothing_expires_while_sending_is_held(pool: Pool) -> None:

@@ -31,7 +31,7 @@ _LATENCY_TARGET = 1.0  # on a busy machine calls are slow, and the gateway would
 class ClarionUp:
     """A `clarion up` with its own folder and port."""
 
-    start_seconds: ClassVar[float] = 60.0
+    start_seconds: ClassVar[float] = 180.0
     stop_seconds: ClassVar[float] = 15.0
     command_seconds: ClassVar[float] = 30.0
 

@@ -59,7 +59,8 @@ def tracing_clusters(otlp: Otlp | None) -> list[Config]:
     address = {"socket_address": {"address": otlp.host, "port_value": otlp.port}}
     cluster: Config = {
         "name": CLUSTER,
-        "type": "STATIC" if _is_address(otlp.host) else "STRICT_DNS",
+        "type": "STATIC" if _is_address(otlp.host) else "LOGICAL_DNS",
+        "dns_lookup_family": "ALL",  # `localhost` is often two addresses, of which one is listened on
         "connect_timeout": "1s",
         "wait_for_warm_on_init": False,  # a name that cannot be resolved must not delay the start
         "circuit_breakers": {

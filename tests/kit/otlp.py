@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,10 +106,10 @@ class Collector:
 
 
 @contextlib.asynccontextmanager
-async def otlp_collector() -> AsyncIterator[Collector]:
+async def otlp_collector(tls: ssl.SSLContext | None = None) -> AsyncIterator[Collector]:
     """Run a collector for the block."""
     collector = Collector()
-    async with serving(collector.serve, None) as collector.url:
+    async with serving(collector.serve, tls) as collector.url:
         yield collector
 
 

@@ -7,7 +7,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Required, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, Required, TypeAlias, TypedDict, TypeVar, Unpack
 
 __all__ = ["Email", "Json", "Message", "Options", "Push", "Text", "TriggerCalls"]
 
@@ -42,6 +42,8 @@ class Message:
     """BCP 47 tag, such as `pt-BR`."""
     send_at: dt.datetime | None = None
     """When to send the message, with a time zone; None: immediately."""
+    retain: Literal["none"] | None = None
+    """`none` for secrets such as one-time codes: the content is removed when the delivery ends."""
     request_id: str = field(default_factory=_new_id)
     """Idempotency key: printable ASCII without spaces. Preferably derived from an ID of the caller's own,
     such as an order number; by default a new UUID."""
@@ -79,6 +81,7 @@ class Options(TypedDict, total=False):
     timezone: str | None
     locale: str | None
     send_at: dt.datetime | None
+    retain: Literal["none"] | None
     request_id: str | None
 
 

@@ -34,10 +34,14 @@ async def delivery(visit: Visit) -> Response:
         trace_id=found.traceparent.split("-")[1] if found.traceparent else "",
         word=word_of,
         endpoints=await _endpoints(visit, found),
-        is_suppressed=state == "dead" and await _is_suppressed(visit, one),
+        is_suppressed=state == "dead" and bool(one.address) and await _is_suppressed(visit, one),
         can_audit=visit.can(audit_pb2.ListAuditEventsRequest, one.project),
-        can_read=visit.can(pb.GetDeliveryMessageRequest, one.project),
-        can_retry=state in ("dead", "suppressed") and visit.can(pb.RetryDeliveriesRequest, one.project),
+        can_read=bool(one.address)
+        and not one.retain
+        and visit.can(pb.GetDeliveryMessageRequest, one.project),
+        can_retry=bool(one.address)
+        and state in ("dead", "suppressed")
+        and visit.can(pb.RetryDeliveriesRequest, one.project),
         can_cancel=state in ("pending", "retrying") and visit.can(pb.CancelDeliveriesRequest, one.project),
     )
 

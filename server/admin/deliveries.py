@@ -204,6 +204,7 @@ def _summary_of(found: admin_pages.Detail, common: client_pb.Delivery) -> pb.Del
         error=last.error if last else "",
         test=found.delivery.test,
         test_send=found.test_send,
+        retain=found.retain,
     )
 
 
@@ -222,4 +223,5 @@ def _summary(row: DeliveryRow) -> pb.DeliverySummary:
         error=row.error,
         test=row.test,
         test_send=row.test_send,
+        retain=row.retain,
     )

@@ -12,7 +12,7 @@ from clarion.admin.v1 import operation_pb2
 from ..errors import InvalidRequest, Violation
 from ..intake.rules import require_valid
 from ..store.admin.projects import find_project
-from ..store.pool import Pool, reached
+from ..store.pool import Connection, Pool, reached
 from ..store.records import admin_lists as lists
 from ..store.records.admin_lists import AdminFilter
 from ..store.records.admin_pages import Count, count_changeable
@@ -21,6 +21,8 @@ from ..store.records.operations import Kind, create_operation
 from .call import AdminCall
 from .change import Change, changing
 from .delivery_filters import admin_filter, shown_filter
+from .delivery_messages import why_removed
+from .errors import WrongState
 from .operations import operation_message, project_of, require_few_running
 
 __all__ = ["DeliveryChanges"]
@@ -57,6 +59,8 @@ class DeliveryChanges:
         async with changing(self._changes, call) as change:
             now = await lists.database_time(change.connection)
             changed = await lists.redrive(change.connection, wanted, now, ids)
+            if not changed:
+                await _require_content(change.connection, wanted, ids)
             await _record(change, "deliveries.retry", changed)
         return pb.RetryDeliveriesResponse(retried=len(changed))
 
@@ -126,6 +130,17 @@ def _checked_ids(request: Any) -> list[uuid.UUID] | None:
         text = f"needs at least one of {', '.join(names)}, or it would apply to all deliveries"
         raise InvalidRequest([Violation("", text, "REQUIRED")])
     return [uuid.UUID(one) for one in dict.fromkeys(request.trigger_ids)] or None
+
+
+async def _require_content(connection: Connection, wanted: AdminFilter, ids: Sequence[uuid.UUID]) -> None:
+    """Check that triggers that were not retried still have their content.
+
+    Raises:
+        WrongState: The content of one of them has been removed.
+    """
+    found = await lists.find_without_content(connection, wanted, ids)
+    if found:
+        raise WrongState(f"Trigger {found[0]} cannot be retried: {why_removed(found[1])}.")
 
 
 async def _record(change: Change, action: str, changed: Sequence[uuid.UUID]) -> None:

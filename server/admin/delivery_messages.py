@@ -21,7 +21,7 @@ from .call import AdminCall
 from .errors import WrongState
 from .previews import Previews, shown_parts
 
-__all__ = ["delivery_message_of"]
+__all__ = ["delivery_message_of", "why_removed"]
 
 
 class _Source(NamedTuple):
@@ -55,6 +55,7 @@ async def delivery_message_of(
         if delivery is None or found is None or not call.may_see(delivery.project_id):
             raise DeliveryNotFound.of(request.trigger_id)
         call.require(delivery.project_id)
+        _require_visible(found)
         source = await _source(pool, delivery, found)
     campaign = source.campaign
     try:
@@ -69,6 +70,25 @@ async def delivery_message_of(
         sender=campaign.sender,
         **shown_parts(message),
     )
+
+
+def why_removed(retain: str) -> str:
+    """Return why the content of a trigger has been removed, as part of a sentence."""
+    if retain:
+        return "its content was removed when its delivery ended, because it was triggered with retain: none"
+    return "its content was removed, because its retention time is over or the person was erased"
+
+
+def _require_visible(found: Content) -> None:
+    """Check that the content may be shown.
+
+    Raises:
+        WrongState: It has been removed, or is a secret.
+    """
+    if found.trigger.retain:
+        raise WrongState("The message is not shown: it was triggered with retain: none, as a secret.")
+    if not found.trigger.address:
+        raise WrongState(f"The message cannot be rendered: {why_removed('')}.")
 
 
 async def _source(pool: Pool, delivery: Delivery, found: Content) -> _Source:

@@ -27,6 +27,8 @@ class Message:
     trigger_id: uuid.UUID
     traceparent: str = field(default="", kw_only=True)
     """The trigger's W3C trace context, or empty."""
+    retain: str = field(default="", kw_only=True)
+    """`none` if no copy may be kept; otherwise empty."""
 
     @classmethod
     def build(cls, campaign: Campaign, trigger: Trigger, parts: Mapping[str, str]) -> Self:
@@ -54,8 +56,9 @@ class Message:
             ProviderError: The message cannot be written in the channel's format.
         """
         shown = msgspec.to_builtins(self)
-        if not self.traceparent:
-            del shown["traceparent"]
+        for name in ("traceparent", "retain"):
+            if not shown[name]:
+                del shown[name]
         return ".json", msgspec.json.format(msgspec.json.encode(shown)) + b"\n"
 
 

@@ -58,6 +58,12 @@ def _other_options(command: _Command) -> _Command:
 @_other_options
 @click.option("--event", default="", help="JSON object for the templates.")
 @click.option("--send-at", help="When to send it, as RFC 3339, such as 2026-12-24T18:00:00+01:00.")
+@click.option(
+    "--retain",
+    type=click.Choice(["none"]),
+    default="",
+    help="none: keep no content, such as of one-time codes.",
+)
 @click.option("--request-id", default="", help="Idempotency key: repeating the call does not send twice.")
 @click.option(
     "--target",
@@ -83,6 +89,7 @@ def trigger(
     as_json: bool,
     event: str,
     send_at: str | None,
+    retain: str,
     request_id: str,
     **user: str | None,
 ) -> None:
@@ -96,7 +103,12 @@ def trigger(
     settings = invocation.settings()
     secret = _secret(key_file, settings.data_dir / DEMO_KEY_FILE)
     to = target or _own_gateway(settings.gateway)
-    more = {"event": event, "request_id": request_id, "send_at": _moment(send_at) if send_at else None}
+    more = {
+        "event": event,
+        "request_id": request_id,
+        "send_at": _moment(send_at) if send_at else None,
+        "retain": retain,
+    }
     with _channel(to, ca_file) as channel:
         stub = trigger_pb2_grpc.TriggerServiceStub(channel)
         try:

@@ -6,11 +6,13 @@ import re
 import traceback
 from urllib.parse import quote
 
-__all__ = ["safe_traceback", "scrub"]
+__all__ = ["WITHHELD", "safe_traceback", "scrub", "withhold"]
 
 HIDDEN = "[recipient]"
 MAX_LENGTH = 500
 """Characters of an error text that are kept, including the ellipsis."""
+WITHHELD = "text not kept (retain: none)"
+_CODE = re.compile(r"(SMTP|(APNs|FCM|SendGrid|Twilio) HTTP) [2-5]\d\d(?!\d)")
 MIN_LOCAL_PART = 4
 """Shorter local parts identify no one, and hiding them would garble the provider's text."""
 
@@ -32,6 +34,12 @@ def _pattern(address: str) -> str:
     if at and len(local) >= MIN_LOCAL_PART:
         patterns.append(rf"(?<!\w){re.escape(local)}(?!\w)")
     return "|".join(patterns)
+
+
+def withhold(text: str) -> str:
+    """Return an error without what may quote the message: only the code that it begins with."""
+    code = _CODE.match(text)
+    return f"{code[0]}: {WITHHELD}" if code else WITHHELD
 
 
 def safe_traceback(error: BaseException) -> str:

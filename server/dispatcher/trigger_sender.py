@@ -21,7 +21,7 @@ from ..tracing import AttemptSpan, child_span, context_of, is_on
 from . import metrics
 from .ports import Campaigns, DoubtPolicy, SendPlan, SendResult
 from .providers.base import Provider
-from .redact import safe_traceback
+from .redact import WITHHELD, safe_traceback, withhold
 from .rendering import RETRY_SECONDS, FairRenderer
 from .retry import expires_at
 from .suppression_guard import SuppressionGuards
@@ -193,6 +193,8 @@ class TriggerSender:
             text = f"no answer from {provider.name} within {provider.timeout:g} s"
             raise ProviderError(Verdict.PROVIDER_DOWN, text) from None
         except ProviderError as error:
+            if message.retain:
+                error.args = (withhold(str(error)),)
             raise self._guards.judge(provider, error) from None
 
     async def _test(self, claim: Claim, campaign: Campaign) -> SendResult:
@@ -215,15 +217,19 @@ class TriggerSender:
         fallback = self._campaigns.timezone(campaign.project_id)
         try:
             message = await self._renderer.render(campaign, claim.trigger, timezone_fallback=fallback)
-        except DeliveryError:
+        except DeliveryError as error:
+            if claim.trigger.retain:  # Liquid may quote a value
+                error.args = (f"the template cannot be rendered; {WITHHELD}",)
             raise
         except Exception as error:
             trigger_id = str(claim.trigger.id)
             self._log.error("render_fault", trigger_id=trigger_id, exception=safe_traceback(error))
             text = f"unexpected {type(error).__name__} while rendering"
             raise ProviderError(Verdict.LATER, text, reached_provider=False) from None
-        traceparent = claim.trigger.traceparent
-        return replace(message, traceparent=traceparent) if traceparent else message
+        trigger = claim.trigger
+        if trigger.traceparent or trigger.retain:
+            return replace(message, traceparent=trigger.traceparent, retain=trigger.retain)
+        return message
 
 
 def _span(claim: Claim) -> AttemptSpan:

@@ -24,6 +24,7 @@ _CONTENT = [name for name in Trigger.__struct_fields__ if name not in NOT_CONTEN
 _FIRST = _CONTENT[: _CONTENT.index("event") + 1]
 _ADDED = _CONTENT[len(_FIRST) :]
 _first_values = attrgetter(*_FIRST)
+_WITHOUT_SECRETS = dict.fromkeys(("address", *JSON_OBJECTS), "")
 _defaults: dict[str, Any] = {
     field.name: field.default for field in msgspec.structs.fields(Trigger) if field.name in _ADDED
 }
@@ -48,8 +49,12 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
 def fingerprint(trigger: Trigger) -> bytes:
     """Return the SHA-256 of a trigger's content, which must be equal in all calls with the same key.
 
-    JSON objects are compared by value, because many callers rebuild a retry from unordered maps.
+    JSON objects are compared by value, because many callers rebuild a retry from unordered maps. A one-time
+    code could be guessed from a hash, even a keyed one whose key is in the same database. So what `retain`
+    removes is not hashed.
     """
+    if trigger.retain:
+        return fingerprint_as_written(msgspec.structs.replace(trigger, **_WITHOUT_SECRETS))
     objects = {name: canonical(text) for name in JSON_OBJECTS if (text := getattr(trigger, name))}
     return fingerprint_as_written(msgspec.structs.replace(trigger, **objects) if objects else trigger)
 

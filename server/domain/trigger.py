@@ -55,6 +55,8 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     accepted_at: dt.datetime | None = None
     test: bool = False
     """Whether a test key triggered it, so that it is never sent."""
+    retain: str = ""
+    """`none` if its content is removed when its delivery ends; otherwise empty."""
 
     def __repr__(self) -> str:
         """Omit the recipient and the content, because a repr may be logged."""

@@ -138,6 +138,7 @@ _PATTERNS: dict[str, Callable[[str], str]] = {
     "project": lambda name: f"{name_problem(name)}, found {quoted(name)}",
     "request_id": lambda text: f"must be printable ASCII characters without spaces, found {quoted(text)}",
     "locale": locale_problem,
+    "retain": lambda text: f"must be none or absent, found {quoted(text)}",
     "providers": lambda name: (
         "must begin with a lower-case letter, followed by lower-case letters, digits and `-`, "
         f"found {quoted(name)}"

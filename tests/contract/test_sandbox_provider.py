@@ -7,6 +7,7 @@ import os
 import resource
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ async def test_an_email_becomes_an_eml_file(tmp_path: Path) -> None:
     mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
     assert (mail["Subject"], mail["To"]) == ("Grüße", "z@example.org")
     assert message_id == file.name
+
+
+@pytest.mark.parametrize("message", [EMAIL, TEXT, PUSH], ids=["email", "text", "push"])
+async def test_no_copy_of_a_secret_is_written(tmp_path: Path, message: Message) -> None:
+    await sandbox(tmp_path).send(replace(message, retain="none"))
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert json.loads(file.read_text("utf-8")) == {"trigger_id": str(ID), "retain": "none"}
 
 
 async def test_text_and_push_become_json(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_every_channel_has_a_message_class_and_a_call() -> None:
 
 def test_optional_arguments_may_be_none() -> None:
     optional = {field.name: None for field in dataclasses.fields(Message) if field.default is None}
-    assert set(optional) == {"event", "data", "timezone", "locale", "send_at"}
+    assert set(optional) == {"event", "data", "timezone", "locale", "send_at", "retain"}
     assert prepare(email(**optional, request_id="r")).item == prepare(email(request_id="r")).item
 
 

@@ -65,9 +65,14 @@ class SandboxProvider:
         self._cleaning: asyncio.Task[None] | None = None
 
     async def send(self, message: Message) -> str:
-        """Write the message to `CHANNEL/TRIGGER_ID.SUFFIX` in the outbox, such as `text/….json`."""
+        """Write the message to `CHANNEL/TRIGGER_ID.SUFFIX` in the outbox, such as `text/….json`.
+
+        Of a message of which no copy may be kept, the file has neither the recipient nor the content.
+        """
         self._clean_if_due()
         suffix, content = message.to_file()
+        if message.retain:
+            suffix, content = ".json", _without_content(message)
         path = self.outbox / message.channel / f"{message.trigger_id}{suffix}"
         try:
             try:
@@ -92,6 +97,10 @@ class SandboxProvider:
             self._cleaning = asyncio.create_task(
                 asyncio.to_thread(_delete_old, self.outbox, time.time() - self._keep)
             )
+
+
+def _without_content(message: Message) -> bytes:
+    return msgspec.json.encode({"trigger_id": message.trigger_id, "retain": message.retain}) + b"\n"
 
 
 def _delete_old(outbox: Path, before: float) -> None:

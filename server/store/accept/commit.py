@@ -150,7 +150,11 @@ class TriggerCommit:
             await connection.copy_records_to_table(
                 "trigger", records=(columns.values(entry.trigger) for entry in new), columns=columns.names
             )
-            await self._queue(connection, new)
+            if "retain" in columns.names:
+                retain = [entry.trigger.retain for entry in new]
+                await self._fetch(columns.sql["queue"], **place_arguments(new), retain=retain)
+            else:
+                await self._queue(connection, new)
         return known
 
     async def _queue(self, connection: Connection, entries: Sequence[ValidTrigger]) -> None:

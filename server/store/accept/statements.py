@@ -43,7 +43,7 @@ _COLUMN_TYPES = {
 }
 COLUMNS = tuple(_COLUMN_TYPES)
 """The columns of the table `trigger` that are written: each field of a Trigger is one, under its own name."""
-_DEFAULT_FOR_LIVE = "test"
+_USUALLY_DEFAULT = {"test", "retain"}
 
 
 class Columns(NamedTuple):
@@ -56,23 +56,29 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(cls, types: Mapping[str, str]) -> Self:
-        """Return columns by their names and types."""
+        """Return columns by their names and types; `retain` is also written to the queue."""
         names = ", ".join(types)
         arrays = ", ".join(f":{name}::{kind}[]" for name, kind in types.items())
         given = f"unnest({arrays}) AS given_trigger ({names})"
-        sql = load("accept/statements.sql", trigger_columns=names, given_triggers=given)
+        sql = load(
+            "accept/statements.sql",
+            trigger_columns=names,
+            given_triggers=given,
+            queue_retain=", retain" if "retain" in types else "",
+            given_retain=", :retain::text[]" if "retain" in types else "",
+        )
         return cls(tuple(types), attrgetter(*types), sql)
 
 
 _ALL = Columns.of(_COLUMN_TYPES)
 # A column costs 3 µs of CPU for each trigger, half of it in the database.
-_LIVE = Columns.of({name: kind for name, kind in _COLUMN_TYPES.items() if name != _DEFAULT_FOR_LIVE})
-SQL = _LIVE.sql
+_USUAL = Columns.of({name: kind for name, kind in _COLUMN_TYPES.items() if name not in _USUALLY_DEFAULT})
+SQL = _USUAL.sql
 
 
 def columns_of(entries: Sequence[ValidTrigger]) -> Columns:
-    """Return the columns to write: without `test`, which is false by default, unless an entry is a test."""
-    return _ALL if any(entry.trigger.test for entry in entries) else _LIVE
+    """Return the columns to write: without `test` and `retain`, unless an entry has one of them."""
+    return _ALL if any(entry.trigger.test or entry.trigger.retain for entry in entries) else _USUAL
 
 
 def trigger_arguments(entries: Sequence[ValidTrigger], columns: Columns) -> dict[str, object]:

@@ -1,9 +1,20 @@
 -- Accepts triggers, in one commit with their positions in the queue and their idempotency keys. The fragments
--- `trigger_columns` and `given_triggers` come from the fields of Trigger; see statements.py.
+-- `trigger_columns`, `given_triggers`, `queue_retain` and `given_retain` come from the fields of Trigger; see statements.py.
 
 -- fragment: given_places
-unnest(:id::uuid[], :lanes::text[], :due_at::timestamptz[], :expires_at::timestamptz[])
-    AS place (id, lane, due_at, expires_at)
+unnest(:id::uuid[], :lanes::text[], :due_at::timestamptz[], :expires_at::timestamptz[]
+        -- include: given_retain
+    ) AS place (id, lane, due_at, expires_at
+        -- include: queue_retain
+    )
+
+-- fragment: queue_columns
+trigger_id, lane, due_at, expires_at
+-- include: queue_retain
+
+-- fragment: place_columns
+id, lane, greatest(due_at, now()), expires_at
+-- include: queue_retain
 
 -- name: insert
 WITH accepted AS (
@@ -15,8 +26,12 @@ WITH accepted AS (
     FROM
         -- include: given_triggers
 )
-INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-SELECT id, lane, greatest(due_at, now()), expires_at FROM
+INSERT INTO queue (
+    -- include: queue_columns
+)
+SELECT
+    -- include: place_columns
+FROM
     -- include: given_places
 
 -- name: insert_again
@@ -33,8 +48,12 @@ WITH accepted AS (
         -- include: given_triggers
     ON CONFLICT (id) DO NOTHING RETURNING id
 ), queued AS (
-    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-    SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
+    INSERT INTO queue (
+        -- include: queue_columns
+    )
+    SELECT
+        -- include: place_columns
+    FROM accepted JOIN
         -- include: given_places
         USING (id)
 )
@@ -78,8 +97,12 @@ WITH given AS (
         -- include: given_triggers
     WHERE given_trigger.id = ANY(ARRAY(SELECT id FROM fresh)) ON CONFLICT (id) DO NOTHING RETURNING id
 ), queued AS (
-    INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-    SELECT id, lane, greatest(due_at, now()), expires_at FROM accepted JOIN
+    INSERT INTO queue (
+        -- include: queue_columns
+    )
+    SELECT
+        -- include: place_columns
+    FROM accepted JOIN
         -- include: given_places
         USING (id)
 )
@@ -102,8 +125,12 @@ SELECT project_id, key, claimed.trigger_id, claimed.content
 FROM given JOIN claimed USING (project_id, key) WHERE claimed.trigger_id <> given.id
 
 -- name: queue
-INSERT INTO queue (trigger_id, lane, due_at, expires_at)
-SELECT id, lane, greatest(due_at, now()), expires_at FROM
+INSERT INTO queue (
+    -- include: queue_columns
+)
+SELECT
+    -- include: place_columns
+FROM
     -- include: given_places
 
 -- name: find_earlier

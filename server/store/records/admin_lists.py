@@ -22,6 +22,7 @@ __all__ = [
     "count_queued",
     "database_time",
     "dead_letters",
+    "find_without_content",
     "oldest_due",
     "redrive",
 ]
@@ -150,6 +151,14 @@ async def count_dead(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID]) 
     """Return how many of these triggers are dead letters that match."""
     count: int = await pool.fetchval(*_SQL["count_dead"](**wanted.arguments(), ids=list(ids)))
     return count
+
+
+async def find_without_content(
+    connection: Connection, wanted: AdminFilter, ids: Sequence[uuid.UUID]
+) -> tuple[uuid.UUID, str] | None:
+    """Return one of these triggers whose content has been removed and its `retain`, or None."""
+    row = await connection.fetchrow(*_SQL["without_content"](**wanted.arguments(), ids=list(ids)))
+    return (row["id"], row["retain"]) if row else None
 
 
 async def count_queued(pool: Pool, wanted: AdminFilter, ids: Sequence[uuid.UUID]) -> int:

@@ -53,8 +53,16 @@ SELECT project_id, array_agg(id) AS ids FROM trigger WHERE id = ANY(:ids::uuid[]
 -- name: count_dead
 SELECT count(*) FROM dead_letter d JOIN trigger t ON t.id = d.trigger_id JOIN project p ON p.id = t.project_id
 -- include: join_last_attempt
-WHERE d.trigger_id = ANY(:ids::uuid[]) AND
+WHERE d.trigger_id = ANY(:ids::uuid[]) AND t.address <> '' AND
     -- include: matches_admin_filter
+
+-- name: without_content
+-- One that is not retried, because its content has been removed.
+SELECT t.id, t.retain FROM trigger t JOIN project p ON p.id = t.project_id
+-- include: join_last_attempt
+WHERE t.id = ANY(:ids::uuid[]) AND t.address = '' AND
+    -- include: matches_admin_filter
+LIMIT 1
 
 -- name: count_queued
 SELECT count(*) FROM queue q JOIN trigger t ON t.id = q.trigger_id JOIN project p ON p.id = t.project_id

@@ -66,6 +66,7 @@ class DeliveryRow:
     error: str
     test: bool
     test_send: bool
+    retain: str
 
 
 class DeliveryPage(NamedTuple):
@@ -104,6 +105,7 @@ class Detail(NamedTuple):
     project: str
     key_name: str
     test_send: bool
+    retain: str
 
 
 async def list_page(
@@ -192,6 +194,7 @@ async def find_detail(database: Pool | Connection, trigger_id: uuid.UUID) -> Det
         project=row["project"],
         key_name=row["key_name"],
         test_send=row["test_send"],
+        retain=row["retain"],
     )
 
 
@@ -246,4 +249,5 @@ def _row(row: asyncpg.Record) -> DeliveryRow:
         error=row["error"],
         test=row["test"],
         test_send=row["test_send"],
+        retain=row["retain"],
     )

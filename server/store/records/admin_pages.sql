@@ -31,7 +31,7 @@ WITH scanned AS MATERIALIZED (
 SELECT found.*, looked_at.last AS last_scanned, looked_at.count AS scanned
 FROM (SELECT count(*) AS count, (array_agg(id ORDER BY id))[1] AS last FROM scanned) AS looked_at
 LEFT JOIN (
-    SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.test, t.accepted_at,
+    SELECT t.id, t.project_id, p.name AS project, t.campaign_id, t.channel, t.external_id, t.address, t.test, t.retain, t.accepted_at,
         t.test_content IS NOT NULL AS test_send,
         -- include: delivery_state
         AS state,
@@ -134,16 +134,17 @@ WHERE
 -- name: count_dead
 -- include: scanned_of_dead_letters
 -- include: counting
+AND t.address <> ''
 
 -- name: count_dead_of_user
 -- include: scanned_of_user
 -- include: counting
-AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
+AND t.address <> '' AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
 
 -- name: count_dead_of_address
 -- include: scanned_of_address
 -- include: counting
-AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
+AND t.address <> '' AND EXISTS (SELECT FROM dead_letter WHERE trigger_id = t.id OFFSET 0)
 
 -- name: count_waiting
 WITH scanned AS MATERIALIZED (
@@ -189,7 +190,7 @@ ORDER BY g.dead_letters DESC, g.last_at DESC
 
 -- name: detail
 -- A delivery, and what else the record knows of its trigger.
-SELECT t.address, t.traceparent, p.name AS project, coalesce(k.name, '') AS key_name, t.test_content IS NOT NULL AS test_send,
+SELECT t.address, t.traceparent, t.retain, p.name AS project, coalesce(k.name, '') AS key_name, t.test_content IS NOT NULL AS test_send,
     -- include: delivery_columns
 FROM trigger t JOIN project p ON p.id = t.project_id LEFT JOIN api_key k ON k.id = t.key_id
 -- include: join_records

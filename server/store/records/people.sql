@@ -16,7 +16,9 @@ WITH chosen AS MATERIALIZED (
 )
 SELECT
     -- include: delivery_columns
-    , t.address, t.timezone, t.locale, t.user_data, t.event, t.traceparent,
+    , t.address, t.timezone, t.locale, t.traceparent,
+    CASE t.retain WHEN '' THEN t.user_data ELSE '' END AS user_data, -- not even before they are removed
+    CASE t.retain WHEN '' THEN t.event ELSE '' END AS event,
     ARRAY(SELECT body FROM webhook_message WHERE trigger_id = t.id ORDER BY created_at, id) AS webhook_bodies
 FROM chosen CROSS JOIN LATERAL (SELECT * FROM trigger WHERE id = chosen.id AND
     -- include: id_in_range

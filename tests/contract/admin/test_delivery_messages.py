@@ -27,7 +27,7 @@ class Shop(Drafts):
 
     secret: str = ""
 
-    async def deliver(self, stack: Stack, number: int = 7, kind: str = "email") -> str:
+    async def deliver(self, stack: Stack, number: int = 7, kind: str = "email", retain: str = "") -> str:
         """Trigger a campaign, wait until its message was sent, and return the trigger's ID."""
         await stack.until_in_force()
         address = {"email": "zoe@example.com", "text": "+12345678900", "push": "DEVICE_TOKEN"}
@@ -35,7 +35,7 @@ class Shop(Drafts):
         user = {"external_id": "zoe", field: address[kind], "locale": "en"}
         answer = await self.admin.http.post(
             f"/api/client/campaigns/{number}/trigger",
-            json={"user": user, "event": {"name": f"<Zoe> {CODE}"}},
+            json={"user": user, "event": {"name": f"<Zoe> {CODE}"}, "retain": retain},
             headers={"authorization": f"Bearer {self.secret}"},
         )
         assert answer.status_code == 204, answer.text
@@ -76,6 +76,21 @@ async def test_message_is_that_of_the_version_of_the_attempt(shop: Shop, stack: 
     assert (found["rendered_from"], found["campaign_version"]) == ("attempt", 2)
     assert (found["text"], found["html"]) == (f"Hi <Zoe> {CODE}", f"<p>Hi &lt;Zoe&gt; {CODE}</p>")
     assert (found["chosen_locale"], found["sender"]) == ("default", content["sender"])
+
+
+async def test_message_of_a_secret_is_not_shown(shop: Shop, stack: Stack, pool: Pool) -> None:
+    """Not even while it waits; and a dead letter cannot be retried."""
+    sent = await shop.deliver(stack, retain="none")
+    hidden = await shop.message(sent)
+    assert (hidden.status_code, "retain: none" in hidden.text, CODE in hidden.text) == (422, True, False)
+    found = (await shop.admin.call("GET", f"/deliveries/{sent}")).json()["delivery"]["summary"]
+    assert (found["address"], found["retain"], found["state"]) == ("", "none", "delivered")
+    await pool.execute("INSERT INTO dead_letter (trigger_id, error) VALUES ($1, '')", uuid.UUID(sent))
+    retried = await shop.admin.call("POST", "/deliveries:retry", {"trigger_ids": [sent]})
+    assert retried.status_code == 422
+    assert "cannot be retried: its content was removed when its delivery ended" in retried.text
+    count = await shop.admin.call("POST", "/deliveries:retry", {"trigger_ids": [sent], "dry_run": True})
+    assert "retried" not in count.json()
 
 
 async def test_message_of_each_channel_is_complete(shop: Shop, stack: Stack) -> None:

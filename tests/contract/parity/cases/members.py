@@ -58,6 +58,8 @@ def wrong_types() -> Iterator[Case]:
     for kind, value in NO_OBJECTS.items():
         yield invalid(f"user.data is {kind}", user(data=value), (DATA, "WRONG_TYPE"))
         yield invalid(f"event is {kind}", {**user(), "event": value}, ("event", "WRONG_TYPE"))
+    for kind, value in NO_TEXTS.items():
+        yield invalid(f"retain is {kind}", {**user(), "retain": value}, ("retain", "WRONG_TYPE"))
         yield invalid(f"user is {kind}", {"user": value}, ("user", "WRONG_TYPE"))
 
 
@@ -99,6 +101,10 @@ def one(name: str, campaign: int = 44, /, **changes: object) -> Case:
 
 
 REFUSED = [
+    *(
+        invalid(f"retain is {text!r}", {**user(), "retain": text}, ("retain", FORMAT))
+        for text in ("all", "NONE", "none ", " ")
+    ),
     *wrong_types(),
     *missing_and_empty(),
     *not_text(),
@@ -221,6 +227,10 @@ ACCEPTED = [
     accepted("locale of Spanish", user(locale="es-MX")),
     accepted("user.data", user(data={"a": {"b": [1, 2.5, None, True, "ü"]}})),
     accepted("user.data is empty", user(data={})),
+    accepted("retain is none", {**user(), "retain": "none"}),
+    accepted("retain is empty", {**user(), "retain": ""}),
+    accepted("retain is null", {**user(), "retain": None}),
+    accepted("retain of a text", {**user(45), "retain": "none"}, campaign=45),
     accepted("event is empty", {**user(), "event": {}}),
     accepted("another channel's address too", user(phone=PHONE, device_token="anything at all")),
 ]

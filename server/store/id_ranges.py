@@ -32,7 +32,8 @@ def range_of(ids: Collection[uuid.UUID]) -> IdRange:
     """Return the range from the oldest to the newest of these triggers."""
     if not ids:
         return ALL_IDS
-    return IdRange(first_id=min(ids), end_id=uuid.UUID(int=max(ids).int + 1))
+    end = min(max(ids).int + 1, ALL_IDS["end_id"].int)  # of the highest UUID, which no trigger has
+    return IdRange(first_id=min(ids), end_id=uuid.UUID(int=end))
 
 
 def recent_ids() -> IdRange:

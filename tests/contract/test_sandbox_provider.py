@@ -46,8 +46,11 @@ async def test_an_email_becomes_an_eml_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("message", [EMAIL, TEXT, PUSH], ids=["email", "text", "push"])
 async def test_no_copy_of_a_secret_is_written(tmp_path: Path, message: Message) -> None:
     await sandbox(tmp_path).send(replace(message, retain="none"))
-    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert json.loads(file.read_text("utf-8")) == {"trigger_id": str(ID), "retain": "none"}
+    [file] = (tmp_path / "outbox" / message.channel).iterdir()
+    if message is EMAIL:
+        assert file.read_text("utf-8") == f"X-Trigger-ID: {ID}\nX-Retain: none\n\n"
+    else:
+        assert json.loads(file.read_text("utf-8")) == {"trigger_id": str(ID), "retain": "none"}
 
 
 async def test_text_and_push_become_json(tmp_path: Path) -> None:

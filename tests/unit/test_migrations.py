@@ -45,7 +45,7 @@ def without_functions(sql: str) -> str:
 
 def blocking(sql: str) -> str:
     """Return the first part of a migration that blocks a large table for long, or nothing."""
-    found = BLOCKS.search(re.sub(r"--.*", "", sql))
+    found = BLOCKS.search(without_functions(re.sub(r"--.*", "", sql)))
     return found[0] if found else ""
 
 

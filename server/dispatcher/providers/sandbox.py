@@ -72,7 +72,7 @@ class SandboxProvider:
         self._clean_if_due()
         suffix, content = message.to_file()
         if message.retain:
-            suffix, content = ".json", _without_content(message)
+            content = _without_content(message, suffix)
         path = self.outbox / message.channel / f"{message.trigger_id}{suffix}"
         try:
             try:
@@ -99,7 +99,10 @@ class SandboxProvider:
             )
 
 
-def _without_content(message: Message) -> bytes:
+def _without_content(message: Message, suffix: str) -> bytes:
+    """Return the file of a message of which no copy may be kept, in the format of the suffix."""
+    if suffix == ".eml":
+        return f"X-Trigger-ID: {message.trigger_id}\nX-Retain: {message.retain}\n\n".encode()
     return msgspec.json.encode({"trigger_id": message.trigger_id, "retain": message.retain}) + b"\n"
 
 

@@ -55,11 +55,11 @@ def wrong_types() -> Iterator[Case]:
         for kind, value in NO_TEXTS.items():
             body = user(of(name), **{name: value})
             yield invalid(f"{name} is {kind}", body, (f"user.{name}", "WRONG_TYPE"), campaign=of(name))
+    for kind, value in NO_TEXTS.items():
+        yield invalid(f"retain is {kind}", {**user(), "retain": value}, ("retain", "WRONG_TYPE"))
     for kind, value in NO_OBJECTS.items():
         yield invalid(f"user.data is {kind}", user(data=value), (DATA, "WRONG_TYPE"))
         yield invalid(f"event is {kind}", {**user(), "event": value}, ("event", "WRONG_TYPE"))
-    for kind, value in NO_TEXTS.items():
-        yield invalid(f"retain is {kind}", {**user(), "retain": value}, ("retain", "WRONG_TYPE"))
         yield invalid(f"user is {kind}", {"user": value}, ("user", "WRONG_TYPE"))
 
 

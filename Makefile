@@ -84,9 +84,9 @@ faults: setup-dev proto ## Break processes, databases and disks under load; atta
 	$(BIN)/python -m lab.faults.scenarios
 	$(BIN)/python -m lab.faults.database
 	$(BIN)/python -m lab.faults.full_disk
+	$(BIN)/python -m lab.faults.restore
 	$(BIN)/python -m lab.faults.night
 	@echo "also: $(BIN)/python -m lab.faults.night --hold (an incident for a person to find; --seed, --incident)"
-	$(BIN)/python -m lab.faults.restore
 	$(BIN)/python -m lab.strangers
 
 machines: setup-dev proto ## Run many machines in network namespaces; part them, kill the primary (as root; takes about 12 minutes)

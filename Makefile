@@ -74,7 +74,7 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	$(BIN)/python -m lab.bench $(ARGS)
 	@echo "also: $(BIN)/python -m lab.bench.validation (what each check costs), -m lab.bench.overload (when twice too many call),"
 	@echo "-m lab.bench.batch (batches compared with single calls and bare INSERTs),"
-	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (history), -m lab.bench.isolation (a provider hangs)"
+	@echo "and of delivery: -m lab.bench.delivery (speed, latency), -m lab.bench.claims (claims), -m lab.bench.history (100,000,000 old triggers), -m lab.bench.isolation (a provider hangs)"
 	@echo "and of traces: -m lab.bench.traces (what they cost)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 	@echo "and of the portal: -m lab.bench.portal (pages with 2,000,000 deliveries), -m lab.bench.viewers (live tails)"

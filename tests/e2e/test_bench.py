@@ -19,6 +19,7 @@ from lab.bench import (
     batch,
     claims,
     client,
+    history,
     idle,
     isolation,
     overload,
@@ -177,6 +178,19 @@ async def test_schedule(core: Product, deployment: Deployment) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.long
+def test_history_is_measured_and_dropped(tmp_path: Path) -> None:
+    chart = tmp_path / "chart.svg"
+    sizes = ["--large=1", "--rows=1000", "--few=1000", "--rounds=3", "--seconds=3", "--rate=20"]
+    result = CliRunner().invoke(
+        history.main, [*sizes, "--data", str(tmp_path / "data"), "--plot", str(chart)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "The p99 with a drop is" in result.output
+    assert "The highest ratio of CPU is" in result.stderr
+    assert chart.read_text().count("<polyline") == 9
+
+
 async def test_claims(core: Product) -> None:
     server = EmbeddedPostgres(core.run.data, core.run.sockets)
     report = await claims.measure(server, 100, 1, 400, warmup=0.1)

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 PARTITIONED = {"trigger": "id", "attempt": "trigger_id"}
 """The tables that are partitioned by time, with the column that has the trigger's ID."""
-MOST_PARTITIONS = 60
+MOST_PARTITIONS = 30
 """Partitions of a table. Each adds 1 µs to a claim, and 60 µs to a list that has to read all of them."""
 _DAY = 86_400  # seconds
 _INTERVAL = 60.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..command import log
 from ..errors import LabError
-from ..process import until
+from ..process import Process, until
 from .cluster import Database
 from .fleet import SERVERS, Fleet
 from .incidents import Window
@@ -120,7 +120,7 @@ async def _come_back(fleet: Fleet, old: Database, *, cut_off: bool) -> tuple[int
     await fleet.network.heal()
     await fleet.network.cut(SERVERS[2], primary)
     await blind.stop()
-    restarting = asyncio.create_task(blind.start())
+    restarting = asyncio.create_task(_start(blind))
     try:
         await asyncio.sleep(_STALE_SECONDS)
         await until(lambda: fleet.logged(SERVERS[2], _REFUSED) > 0, _PATIENCE, every=0.1)
@@ -132,6 +132,18 @@ async def _come_back(fleet: Fleet, old: Database, *, cut_off: bool) -> tuple[int
         restarting.cancel()
         await asyncio.gather(restarting, return_exceptions=True)
     return _refusals(fleet) - refused, rows
+
+
+async def _start(process: Process) -> None:
+    """Start a process until it runs, as a service manager does: without a primary, it ends with an error."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            try:
+                await process.start()
+            except LabError:
+                await asyncio.sleep(1)
+            else:
+                return
 
 
 def _refusals(fleet: Fleet) -> int:

@@ -47,9 +47,9 @@ def _variables(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, 
             yield variable, str(value)
 
 
-def clarion(command: str) -> list[str]:
-    """Return the words that run a command of this checkout."""
-    return [sys.executable, "-P", "-m", "server", command]
+def clarion(*command: str, python: Path = Path(sys.executable)) -> list[str]:
+    """Return the words that run a command of the Clarion in the environment of an interpreter."""
+    return [str(python), "-P", "-m", "server", *command]
 
 
 async def prepare(url: str, env: Mapping[str, str], campaigns: Path) -> tuple[int, str]:

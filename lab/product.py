@@ -11,6 +11,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Product:
     key: str
     """The secret of an API key that may trigger every campaign."""
     env: Mapping[str, str]
+    python: Path = Path(sys.executable)
+    """The interpreter of the environment in which this version of Clarion is installed."""
 
     async def with_campaigns(self, campaigns: Path, settings: Mapping[str, Any]) -> Product:
         """Return the product with other campaigns and settings, in the same database.
@@ -98,7 +101,7 @@ class Product:
             options: other `GatewaySettings`.
         """
         sockets = [f"unix:{self.run.socket(f'server-{number}.sock')}" for number in range(servers)]
-        processes = [self._server(number, address) for number, address in enumerate(sockets)]
+        processes = [self.server_process(number, address) for number, address in enumerate(sockets)]
         pids: dict[str, Sequence[int]] = {"postgres": [self.postgres.pid]}
         async with AsyncExitStack() as stack:
             if portal:
@@ -132,11 +135,20 @@ class Product:
             name: the name of its log.
             program: what to run instead of `clarion`.
         """
-        env = {**module_env(), **self.env, **as_env(settings or {})}
-        command = [*program, "dispatch"] if program else clarion("dispatch")
-        process = Process(name, command, self.run.log, env=env, ready="dispatching")
-        async with process.running():
+        async with self.dispatcher_process(settings, name=name, program=program).running() as process:
             yield process
+
+    def dispatcher_process(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        name: str = "dispatcher",
+        program: Sequence[str] | None = None,
+    ) -> Process:
+        """Return a process that runs a dispatcher; the arguments are those of `dispatching`."""
+        env = {**(module_env() if program else {}), **self.env, **as_env(settings or {})}
+        command = [*(program or clarion(python=self.python)), "dispatch"]
+        return Process(name, command, self.run.log, env=env, ready="dispatching")
 
     async def rows(self, sql: str, *values: object) -> list[asyncpg.Record]:
         """Query the database on a new connection."""
@@ -168,25 +180,27 @@ class Product:
     def gateway_process(self, port: int, upstreams: Sequence[str], env: Mapping[str, str]) -> Process:
         """Return a process that runs `clarion gateway run`, with more environment variables."""
         settings = as_env({"gateway": {"port": port, "upstreams": ",".join(upstreams)}})
-        command = [*clarion("gateway"), "run"]
+        command = [*clarion("gateway", python=self.python), "run"]
         return Process("gateway", command, self.run.log, env={**self.env, **settings, **env})
 
     def _portal(self, address: str, servers: Sequence[str]) -> Process:
         settings = as_env({"portal": {"listen": address, "servers": ",".join(servers)}})
         return Process(
             "portal",
-            clarion("portal"),
+            clarion("portal", python=self.python),
             self.run.log,
             env={**self.env, **settings},
             ready=lambda: wait_connectable(address),
         )
 
-    def _server(self, number: int, address: str) -> Process:
+    def server_process(self, number: int, address: str, lame_duck: float = 0.0) -> Process:
+        """Return a process that runs a server, which still serves for `lame_duck` seconds after SIGTERM."""
+        own = as_env({"server": {"listen": address, "lame_duck": lame_duck}})
         return Process(
             f"server-{number}",
-            clarion("serve"),
+            clarion("serve", python=self.python),
             self.run.log,
-            env={**self.env, "CLARION_SERVER_LISTEN": address, "CLARION_SERVER_LAME_DUCK": "0"},
+            env={**self.env, **own},
             ready=lambda: wait_serving(address, _READY_SECONDS),
         )
 

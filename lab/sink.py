@@ -37,23 +37,26 @@ _EHLO = {False: b"250 sink\r\n", True: b"250-sink\r\n250 PIPELINING\r\n"}
 _GOODBYE = b"221 2.0.0 bye\r\n"
 _END = b"\r\n.\r\n"
 _HTTP = b"HTTP/1.1 %d OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-_HEADERS = re.compile(rb"^(message-id|subject): *([^\r]*)", re.IGNORECASE | re.MULTILINE)
+_HEADERS = re.compile(rb"^(message-id|subject|to): *([^\r]*)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that the sink received: the time (seconds since 1970), and two headers."""
+    """A mail that the sink received: the time (seconds since 1970), three headers, and the content."""
 
     at: float
     message_id: str
     subject: str
+    to: str = ""
+    text: str = ""
+    """The body on one line. Only its ASCII characters."""
 
 
 def read_mails(file: Path) -> list[Mail]:
     """Return the mails in a sink's `--mails` file, in order of arrival."""
     lines = file.read_text(encoding="ascii").splitlines() if file.exists() else []
     fields = (line.split("\t") for line in lines)
-    return [Mail(float(at), message_id, subject) for at, message_id, subject in fields]
+    return [Mail(float(at), *others) for at, *others in fields]
 
 
 class Counts:
@@ -103,10 +106,11 @@ class _MailLog:
 
     def append(self, mail: bytes) -> float:
         """Append a mail in one write, which a kill cannot split; return the seconds until the reply."""
-        head = mail.partition(b"\r\n\r\n")[0]
+        head, _, body = mail.partition(b"\r\n\r\n")
         found = {name.lower(): value for name, value in _HEADERS.findall(head)}
-        fields = (f"{time.time():.6f}".encode(), found[b"message-id"], found[b"subject"])
-        os.write(self._file, b"\t".join(fields) + b"\n")
+        text = b" ".join(body.decode("ascii", "ignore").encode().split())
+        fields = (*(found[name] for name in (b"message-id", b"subject", b"to")), text)
+        os.write(self._file, b"\t".join((f"{time.time():.6f}".encode(), *fields)) + b"\n")
         return self._random.uniform(0, MAX_DELAY)
 
 

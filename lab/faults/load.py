@@ -23,7 +23,6 @@ PAUSE = 0.04
 _TIMEOUT = 15.0
 _PATIENCE = 120.0
 """Seconds after which a run fails."""
-_USER = {"external_id": "user-1", "email": "user-1@faults.example"}
 
 
 class RecordedLoad:
@@ -32,13 +31,14 @@ class RecordedLoad:
     A call that failed is not repeated: it may have been accepted.
     """
 
-    def __init__(self, system: System, name: str, *, keyed: bool = False) -> None:
+    def __init__(self, system: System, name: str, *, keyed: bool = False, own_users: bool = False) -> None:
         """Prepare the load.
 
         Args:
             system: what to call.
             name: the start of the calls' names.
             keyed: whether each call has its name as its idempotency key.
+            own_users: whether each call is for its own user, whose address starts with the call's name.
         """
         self.answered_at: dict[str, float] = {}
         """When the accepted calls were answered, in seconds since 1970."""
@@ -47,7 +47,10 @@ class RecordedLoad:
         """Trigger IDs by the names of the calls that were answered with 204."""
         self.refused: Counter[str] = Counter()
         """Other answers, by status or error."""
+        self.slowest = 0.0
+        """Seconds of the slowest answer."""
         self.name = name
+        self._own_users = own_users
         self._system = system
         self._numbers = itertools.count(1)
 
@@ -104,18 +107,21 @@ class RecordedLoad:
 
     async def _call(self, connection: Connection) -> None:
         call = f"{self.name}-{next(self._numbers)}"
+        body = json.dumps({"user": self._user(call), "event": {"call": call}}).encode()
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(_TIMEOUT):
-                answer = await connection.post(PATH, _body(call), call if self._keyed else "")
+                answer = await connection.post(PATH, body, call if self._keyed else "")
         except (OSError, TimeoutError) as error:
             self.refused[type(error).__name__] += 1
             return
+        self.slowest = max(self.slowest, time.monotonic() - begun)
         if answer.status == HTTPStatus.NO_CONTENT:
             self.accepted[call] = answer.header("x-trigger-id")
             self.answered_at[call] = time.time()
         else:
             self.refused[str(answer.status)] += 1
 
-
-def _body(call: str) -> bytes:
-    return json.dumps({"user": _USER, "event": {"call": call}}).encode()
+    def _user(self, call: str) -> dict[str, str]:
+        name = call if self._own_users else "user-1"
+        return {"external_id": name, "email": f"{name}@faults.example"}

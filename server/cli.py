@@ -25,6 +25,7 @@ from .process import logs
 from .store.replication import NotReplicated
 from .store.schema.migrate import migrate as migrate_database
 from .store.schema.plan import plan_migration
+from .store.schema.version import HEAD
 from .up import demo
 
 __all__ = ["GROUPS", "main"]
@@ -160,7 +161,9 @@ def migrate(invocation: Invocation, *, only_plan: bool, as_json: bool) -> None:
         plan = run(plan_migration(settings.database.url))
         click.echo(json.dumps(plan.as_data(), indent=2) if as_json else "\n".join(plan.lines()))
         return
-    click.echo(f"the database has schema version {run(migrate_database(settings.database.url))}")
+    version = run(migrate_database(settings.database.url))
+    newer = f", of a newer version of Clarion; this one is for {HEAD}, can use it, and changed nothing"
+    click.echo(f"the database has schema version {version}{newer if version > HEAD else ''}")
 
 
 def _notify(text: str) -> None:

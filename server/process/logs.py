@@ -60,7 +60,8 @@ def _renderers(settings: LogSettings) -> list[structlog.typing.Processor]:
     """Return the renderers. Tracebacks omit local variables, which contain keys and addresses."""
     if settings.format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(to_json)]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def to_json(event: structlog.typing.EventDict, *, default: Callable[[object], object]) -> str:

@@ -18,7 +18,15 @@ from ...errors import StoreUnavailable
 from ..pool import Connection
 from ..sql import Statement, load
 
-__all__ = ["INDEXES", "build_indexes", "execute_locked", "one_at_a_time", "table_of", "unfinished"]
+__all__ = [
+    "INDEXES",
+    "LOCK_TRIES",
+    "build_indexes",
+    "execute_locked",
+    "one_at_a_time",
+    "table_of",
+    "unfinished",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +34,7 @@ log = structlog.get_logger(__name__)
 _LOCK = 0x636C6172697820
 _POLL = 0.2
 """Seconds between two attempts to get the lock."""
-_TRIES = 30
+LOCK_TRIES = 30
 """How often to try to lock a table: for a second each time, with a second in between."""
 _SQL = load("schema/migrate.sql")
 _STATEMENT = re.compile(r"CREATE INDEX CONCURRENTLY \w+ ON (\w+) (.*)", re.DOTALL)
@@ -101,7 +109,7 @@ async def execute_locked(connection: Connection, table: str, *statement: object)
     Raises:
         StoreUnavailable: Another session has used the table for a minute.
     """
-    for _ in range(_TRIES):
+    for _ in range(LOCK_TRIES):
         try:
             async with connection.transaction():
                 await connection.execute(*_SQL["set_lock_timeout"]())

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError
+import asyncpg
+import structlog
+
+from ...errors import ConfigError, StoreUnavailable
 from ..connection_errors import explained
 from ..database_url import parse_database_url
 from ..pool import Connection, Pool, connect, reached, require_session
 from ..primary import Primary
 from ..sql import load
-from .indexes import INDEXES, build_indexes, one_at_a_time, unfinished
+from .indexes import INDEXES, LOCK_TRIES, build_indexes, one_at_a_time, unfinished
 from .partitions import is_partitioned, partition_tables
 from .version import HEAD, SCRIPTS, SchemaVersion
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection as SyncConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["is_usable", "migrate", "missing_indexes", "read_version", "require_schema", "schema_of"]
+
+log = structlog.get_logger(__name__)
 
 # An arbitrary number, the same in all versions of Clarion.
 _LOCK = 0x636C6172696F6E
@@ -33,8 +40,7 @@ async def migrate(url: str) -> str:
         ConfigError: The schema is too new for this version, or the URL or its user's privileges are wrong.
         StoreUnavailable: The database cannot be reached.
     """
-    # Imported here because they take 0.3 s, and only a migration needs them.
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    # Imported here, and below, because they take 0.3 s, and only a migration needs them.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
@@ -47,15 +53,38 @@ async def migrate(url: str) -> str:
     try:
         async with reached():
             with explained(primary.database):
-                try:
-                    async with engine.begin() as connection:
-                        version = await connection.run_sync(_upgrade)
-                except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
-                    raise (error.orig and error.orig.__cause__) or error  # noqa: B904 - its cause is lost
-                await _complete(url, primary)
+                version = await _run_migrations(engine)
+                if version == HEAD:  # a newer version completes its own schema
+                    await _complete(url, primary)
     finally:
         await engine.dispose()
     return version
+
+
+async def _run_migrations(engine: AsyncEngine) -> str:
+    """Run the missing migrations in one transaction; return the schema's version.
+
+    While a migration waits for the lock of a table, all who use the table wait for it. So it gives up after a
+    second, and all migrations are tried again a second later.
+
+    Raises:
+        StoreUnavailable: Another session has used a table for a minute.
+    """
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    for _ in range(LOCK_TRIES):
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(_upgrade)
+        except DBAPIError as error:  # SQLAlchemy wraps the driver's error twice
+            raise (error.orig and error.orig.__cause__) or error  # noqa: B904 - its cause is lost
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):  # of a migration, not wrapped
+            log.info("waiting for other sessions to release the tables that the migrations change")
+        await asyncio.sleep(1)
+    raise StoreUnavailable(
+        "the migrations have changed nothing, because another session has been using a table that they change"
+        " for a minute; end long transactions (see pg_stat_activity) and run `clarion migrate` again"
+    )
 
 
 async def _complete(url: str, primary: Primary) -> None:
@@ -151,6 +180,7 @@ def _upgrade(connection: SyncConnection) -> str:
     from alembic.util import CommandError  # noqa: PLC0415
 
     connection.exec_driver_sql(_SQL["lock"].text, (_LOCK,))
+    connection.exec_driver_sql(_SQL["set_lock_timeout"].text)  # not before: another migration may take long
     found = _read_again(connection)
     if found.is_newer:
         if found.problem:

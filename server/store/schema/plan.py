@@ -18,13 +18,13 @@ __all__ = ["IndexBuild", "MigrationPlan", "Partitioning", "plan_migration"]
 
 _SQL = load("schema/migrate.sql")
 _MIB = 1024 * 1024
-_SPEED = 50 * _MIB
-"""Bytes of a table that PostgreSQL is assumed to read per second; not measured on the operator's disk."""
+SPEEDS = (50 * _MIB, 250 * _MIB)
+"""Bytes of tables that PostgreSQL reads per second, on a slow and a fast disk: see docs/how-to/upgrade.md."""
 _INDEX_READS = 2
 """`CREATE INDEX CONCURRENTLY` reads a table twice (PostgreSQL's documentation of CREATE INDEX)."""
 BASIS = (
-    f"reads tables at an assumed {_SPEED // _MIB} MiB/s: each {_INDEX_READS} times for an index,"
-    " once to partition; without the migrations themselves, and without waiting for open transactions"
+    f"reads tables at {SPEEDS[0] // _MIB} to {SPEEDS[1] // _MIB} MiB/s: each {_INDEX_READS} times for an"
+    " index, once to partition; without the migrations themselves, and without waiting for open transactions"
 )
 
 
@@ -62,14 +62,24 @@ class MigrationPlan:
     partitions: list[Partitioning]
 
     @property
-    def seconds(self) -> float:
-        """About how long indexes and partitions take."""
-        read = _INDEX_READS * sum(one.size for one in self.indexes) + sum(one.size for one in self.partitions)
-        return read / _SPEED
+    def bytes_read(self) -> int:
+        """How much of tables indexes and partitions read."""
+        return _INDEX_READS * sum(one.size for one in self.indexes) + sum(one.size for one in self.partitions)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The shortest and the longest time that indexes and partitions may be expected to take."""
+        slow, fast = SPEEDS
+        return self.bytes_read / fast, self.bytes_read / slow
 
     def as_data(self) -> dict[str, object]:
         """Return the plan for JSON."""
-        return {**asdict(self), "target": HEAD, "estimated_seconds": round(self.seconds, 1), "basis": BASIS}
+        return {
+            **asdict(self),
+            "target": HEAD,
+            "estimated_seconds": [round(one, 1) for one in self.seconds],
+            "basis": BASIS,
+        }
 
     def lines(self) -> list[str]:
         """Return the plan for a terminal."""
@@ -83,7 +93,8 @@ class MigrationPlan:
             lines.append(f"partition table {one.table} ({_size(one.size)}, {rows})")
         if len(lines) == 1:
             return [*lines, "nothing to do"]
-        return [*lines, f"estimated time: {self.seconds:.0f} s ({BASIS})"]
+        least, most = self.seconds
+        return [*lines, f"estimated time: {least:.0f} to {most:.0f} s ({BASIS})"]
 
 
 async def plan_migration(url: str) -> MigrationPlan:

@@ -2,8 +2,8 @@
 
 A migration that the version before cannot use says from which version on it can be used.
 
-Squawk 2.70 was tried instead. It does not find `UPDATE`, `DELETE` or `LOCK TABLE` of a whole table, and
-reports the index of a table that is always small, because it cannot know which tables are large.
+`make lint` also runs Squawk, with tools/squawk.toml. Squawk 2.70 does not find `UPDATE`, `DELETE` or `LOCK
+TABLE` of a whole table, and cannot know which tables are large.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ BUILT := protos/clarion/v1/openapi.json
 FOR_OPERATORS := protos/clarion/v1/admin-openapi.json protos/clarion/v1/admin-docs.html
 # What the last release promised: a new contract must still read and write it.
 RELEASED := protos/released/clarion.binpb
+MIGRATIONS := $(wildcard server/store/schema/migrations/versions/*.sql)
 ARGS ?=
 # Bytecode is kept, also where the environment says otherwise: compiling the tests and the product again, in each
 # worker and in each process that is started, takes a tenth of the time of all tests.
@@ -57,11 +58,12 @@ browser: ## Install what the browser tests need (Chromium as root with apt; axe-
 interop: setup-dev proto ## Run other makers' linters and generators of clients on the contract (needs npm; downloads 250 MB once)
 	$(PYTEST) -rs tests/interop $(ARGS)
 
-lint: setup-dev proto ## Check style, types and protos
+lint: setup-dev proto ## Check style, types, protos and the locks of migrations
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/python tools/check_words.py
+	$(BIN)/squawk --config tools/squawk.toml $(MIGRATIONS)
 	$(BIN)/buf lint $(DESCRIPTORS) --config protos/buf.yaml
 	$(BIN)/buf breaking $(DESCRIPTORS) --against $(RELEASED) --config protos/buf.yaml
 	$(BIN)/openapi-spec-validator $(BUILT) $(word 1,$(FOR_OPERATORS))
@@ -78,13 +80,15 @@ bench: setup-dev proto ## Measure triggers/s and CPU next to the ceiling (needs 
 	@echo "and of traces: -m lab.bench.traces (what they cost)"
 	@echo "and of the Python client: -m lab.bench.client (what coalescing spares)"
 	@echo "and of the portal: -m lab.bench.portal (pages with 2,000,000 deliveries), -m lab.bench.viewers (live tails)"
+	@echo "and of upgrades: -m lab.bench.migrations (how long callers wait while 10,000,000 triggers are migrated)"
 
-faults: setup-dev proto ## Break processes, databases and disks under load; attack without a key (takes about 25 minutes)
+faults: setup-dev proto ## Break processes, databases and disks under load; upgrade; attack without a key (takes about 30 minutes)
 	$(BIN)/python -m lab.faults $(ARGS)
 	$(BIN)/python -m lab.faults.scenarios
 	$(BIN)/python -m lab.faults.database
 	$(BIN)/python -m lab.faults.full_disk
 	$(BIN)/python -m lab.faults.restore
+	$(BIN)/python -m lab.faults.upgrade
 	$(BIN)/python -m lab.faults.night
 	@echo "also: $(BIN)/python -m lab.faults.night --hold (an incident for a person to find; --seed, --incident)"
 	$(BIN)/python -m lab.strangers

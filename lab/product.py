@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import os
 import shutil
-import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,11 +21,11 @@ import asyncpg
 
 import gateway
 from gateway import GatewaySettings
-from server.postgres.embedded import EmbeddedPostgres
 from server.process.health_check import wait_serving
 from server.up import demo
 from server.up.data_folder import RunDir
 
+from .embedded import postgres, postgres_process
 from .errors import LabError
 from .parts import as_env, clarion, prepare, wait_connectable
 from .process import Process, free_port, module_env
@@ -246,30 +245,6 @@ async def product_on(
     env = {**kept, **paths, **as_env(settings or {})}
     project_id, key = await prepare(url, env, campaigns)
     yield Product(run, process, url, project_id, key, env)
-
-
-def postgres_process(run: RunDir) -> tuple[EmbeddedPostgres, Process]:
-    """Return the embedded PostgreSQL, which the caller starts and stops."""
-    server = EmbeddedPostgres(run.data, run.sockets)
-    process = Process(
-        "postgres",
-        server.command(),
-        run.log,
-        env=server.environment,
-        prepare=server.prepare,
-        ready=server.wait_ready,
-        stop_signal=signal.SIGINT,
-        death_signal=signal.SIGINT,
-    )
-    return server, process
-
-
-@asynccontextmanager
-async def postgres(run: RunDir) -> AsyncIterator[tuple[EmbeddedPostgres, Process]]:
-    """Run the embedded PostgreSQL, without a schema."""
-    server, process = postgres_process(run)
-    async with process.running():
-        yield server, process
 
 
 @asynccontextmanager

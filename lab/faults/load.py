@@ -82,7 +82,7 @@ class RecordedLoad:
         connection = Connection(system.port, system.product.key)
         found = {}
         for call in calls:
-            answer = await connection.post(PATH, _body(call), call)
+            answer = await connection.post(PATH, self._body(call), call)
             if answer.status == HTTPStatus.NO_CONTENT:
                 found[call] = answer.header("x-trigger-id")
         connection.close()
@@ -107,7 +107,7 @@ class RecordedLoad:
 
     async def _call(self, connection: Connection) -> None:
         call = f"{self.name}-{next(self._numbers)}"
-        body = json.dumps({"user": self._user(call), "event": {"call": call}}).encode()
+        body = self._body(call)
         begun = time.monotonic()
         try:
             async with asyncio.timeout(_TIMEOUT):
@@ -122,6 +122,7 @@ class RecordedLoad:
         else:
             self.refused[str(answer.status)] += 1
 
-    def _user(self, call: str) -> dict[str, str]:
+    def _body(self, call: str) -> bytes:
         name = call if self._own_users else "user-1"
-        return {"external_id": name, "email": f"{name}@faults.example"}
+        user = {"external_id": name, "email": f"{name}@faults.example"}
+        return json.dumps({"user": user, "event": {"call": call}}).encode()

@@ -1,4 +1,4 @@
-"""Builds the previous release from this repository's history, in a folder and an environment of its own."""
+"""Builds the previous release from this repository's history, in its own folder and environment."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ from .run.command import check, command
 from .run.environment import basic_environment
 from .run.folder import private_folder
 from .run.launch import launcher
+from .run.pem_files import PemContent, PemFiles, watch
 from .run.probe import check_port, wait_ready, wait_upstream
 from .run.runner import Gateway, running
 from .run.service import envoy_metrics, run_gateway
 from .run.shared_memory import remove_leftovers
-from .run.tls import check_pair
+from .run.tls import check_tls
 from .settings import GatewaySettings
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "GatewaySettingsError",
     "Otlp",
     "OtlpProblem",
+    "PemContent",
+    "PemFiles",
     "basic_environment",
     "build",
     "check",
-    "check_pair",
     "check_port",
+    "check_tls",
     "command",
     "envoy_metrics",
     "launcher",
@@ -40,4 +43,5 @@ __all__ = [
     "running",
     "wait_ready",
     "wait_upstream",
+    "watch",
 ]

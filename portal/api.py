@@ -11,7 +11,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.api import annotations_pb2
@@ -23,11 +23,12 @@ from clarion.admin.v1 import options_pb2
 
 from .errors import ServersUnreachable, api_error
 
-__all__ = ["AdminApi", "Caller", "is_write", "method_of", "required_role"]
+__all__ = ["AdminApi", "Caller", "Credentials", "is_write", "method_of", "required_role"]
 
 CALLER = "x-clarion-caller"
 """The header from which servers take the caller's address; the gateway sets it (server/api/call.py)."""
 REQUEST_ID = "x-request-id"
+_UNIX = "unix:"
 _HTTP: Any = annotations_pb2.http
 _REQUIRED_ROLE: Any = options_pb2.required_role  # its .pyi file predates typed extensions
 _CONNECT_SECONDS = 3.0
@@ -74,20 +75,55 @@ class Caller:
         return (*found, ("idempotency-key", self.idempotency_key)) if self.idempotency_key else found
 
 
+class Credentials(Protocol):
+    """The portal's certificate for servers, which is renewed from time to time."""
+
+    def current(self) -> grpc.ChannelCredentials:
+        """Return the credentials of new connections, the same object until they change."""
+
+
 class AdminApi:
     """Calls the first server that can be reached.
 
     Args:
         servers: Their addresses, the preferred first.
+        credentials: The certificate for addresses that are not Unix sockets; None for plain connections.
+        tls_name: The name in the servers' certificates; empty: their host.
     """
 
-    def __init__(self, servers: Iterable[str]) -> None:
-        self._channels = [grpc.aio.insecure_channel(one, options=_OPTIONS) for one in servers]
+    def __init__(
+        self, servers: Iterable[str], credentials: Credentials | None = None, tls_name: str = ""
+    ) -> None:
+        self._servers = list(servers)
+        self._credentials = credentials
+        self._tls_options = (("grpc.ssl_target_name_override", tls_name),) if tls_name else ()
+        self._used = credentials.current() if credentials else None
+        self._channels = self._open()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close the connections."""
         for channel in self._channels:
             await channel.close()
+
+    def _open(self) -> list[grpc.aio.Channel]:
+        return [
+            grpc.aio.insecure_channel(one, options=_OPTIONS)
+            if self._used is None or one.startswith(_UNIX)
+            else grpc.aio.secure_channel(one, self._used, options=(*_OPTIONS, *self._tls_options))
+            for one in self._servers
+        ]
+
+    def _renew(self) -> None:
+        """Connect again if the certificate has changed. Calls in progress may finish."""
+        if self._credentials is None or (newest := self._credentials.current()) is self._used:
+            return
+        self._used = newest
+        old, self._channels = self._channels, self._open()
+        for channel in old:
+            task = asyncio.create_task(channel.close(_CALL_SECONDS))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def call(self, request: Message, caller: Caller) -> Any:
         """Call the method that takes this request and return its response.
@@ -130,7 +166,8 @@ class AdminApi:
             return await call(request, metadata=caller.metadata, timeout=_CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             converted = api_error(error)
-            if isinstance(converted, ServersUnreachable):  # try the others first from now on
+            # Try the others first from now on.
+            if isinstance(converted, ServersUnreachable) and channel in self._channels:
                 self._channels.remove(channel)
                 self._channels.append(channel)
             raise converted from error
@@ -141,6 +178,7 @@ class AdminApi:
         Raises:
             ServersUnreachable: No server accepts one in time.
         """
+        self._renew()
         for channel in self._channels:
             if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
                 return channel

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from clarion.admin.v1 import operator_pb2
 
-from .api import CALLER, REQUEST_ID, Caller
+from .api import CALLER, REQUEST_ID, Caller, Credentials
 from .errors import ApiError, NotFromThePortal, PageNotFound, PortalError, SignedOut
 from .forms import CSRF, Form, read_form
 from .observed import name_page
@@ -35,9 +35,9 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~:/+=@-]{0,127}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(settings: PortalSettings) -> ASGIApp:
-    """Return the portal as an ASGI application."""
-    portal = Portal(settings, NAVIGATION)
+def create_app(settings: PortalSettings, credentials: Credentials | None = None) -> ASGIApp:
+    """Return the portal as an ASGI application; `credentials` are its certificate for servers."""
+    portal = Portal(settings, NAVIGATION, credentials)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .api import AdminApi
+from .api import AdminApi, Credentials
 from .failure_log import FailureLog
 from .followed import FollowedLists
 from .framed import FramedMessages
@@ -25,12 +25,15 @@ class Portal:
     Args:
         settings: Its settings.
         navigation: The entries of the navigation.
+        credentials: The certificate for servers.
     """
 
-    def __init__(self, settings: PortalSettings, navigation: Sequence[Any]) -> None:
+    def __init__(
+        self, settings: PortalSettings, navigation: Sequence[Any], credentials: Credentials | None
+    ) -> None:
         self.settings = settings
         self.base = settings.base_path
-        self.api = AdminApi(settings.servers)
+        self.api = AdminApi(settings.servers, credentials, settings.server_tls_name)
         self.cookies = Cookies(settings)
         self.static = StaticFiles(self.base)
         self.wrong_keys = Throttle("A key that works is still accepted.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from .api import Credentials
 from .app import create_app
 from .observed import Observe, Observed
 from .settings import PortalSettings
@@ -46,15 +47,18 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def run_portal(settings: PortalSettings, observe: Observe | None = None) -> None:
+async def run_portal(
+    settings: PortalSettings, observe: Observe | None = None, credentials: Credentials | None = None
+) -> None:
     """Serve the portal on `settings.listen`, at a lower priority than the processes that serve triggers.
 
     Args:
         settings: Its settings.
         observe: Called for each request.
+        credentials: The certificate for servers.
     """
     lower_priority()
-    app = create_app(settings)
+    app = create_app(settings, credentials)
     config = uvicorn.Config(
         Observed(app, observe) if observe else app,
         loop="none",  # it runs already

@@ -21,6 +21,7 @@ from gateway import GatewaySettings
 from portal import PortalSettings
 
 from .admin.oidc.settings import OidcSettings
+from .api.settings import ServerSettings
 from .dispatcher.settings import DispatchSettings
 from .errors import ConfigError
 
@@ -42,8 +43,6 @@ __all__ = [
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Burst = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Grace = Annotated[float, msgspec.Meta(ge=0, le=3600)]
-Domain = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$", max_length=253)]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,25 +68,6 @@ class DatabaseSettings(_Section, frozen=True):
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """Leave out the URL: it may contain a password."""
         return [("url", "<set>" if self.url else "<embedded>")]
-
-
-class ServerSettings(_Section, frozen=True):
-    """The gRPC server. `listen` is `host:port` or `unix:/path`; times in seconds."""
-
-    listen: str = "127.0.0.1:8081"
-    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    deadline: Seconds = 5.0
-    lame_duck: Grace = 2.0
-    shutdown_grace: Grace = 5.0
-    catalog_interval: Annotated[float, msgspec.Meta(gt=0, le=0.9)] = 0.25
-    catalog_max_age: Seconds = 5.0
-    max_concurrent: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
-    max_watchers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
-    max_pending: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
-    metrics: str = ""
-    reflection: bool = True
-    idempotency_ttl: Annotated[float, msgspec.Meta(ge=60, le=31_536_000)] = 86_400.0
-    refused_domains: tuple[Domain, ...] = ()
 
 
 class LimitSettings(_Section, frozen=True):

@@ -46,7 +46,11 @@ def build(settings: GatewaySettings, otlp: Otlp | None = None) -> Config:
     Args:
         settings: The gateway's settings.
         otlp: Where to send its spans; None for no spans.
+
+    Raises:
+        GatewaySettingsError: Servers could not recognise the gateway.
     """
+    settings.require_trusted()
     bootstrap: Config = {
         "node": {"id": "clarion", "cluster": "clarion"},  # required for TLS certificates from a file
         "static_resources": {
@@ -75,7 +79,7 @@ def render(settings: GatewaySettings) -> str:
 def _listener(settings: GatewaySettings, otlp: Otlp | None) -> Config:
     address = {"address": settings.host, "port_value": settings.port}
     manager = {"name": "http", "typed_config": _http_manager(settings, otlp)}
-    tls = {"transport_socket": transport_socket()} if settings.tls_certificate else {}
+    tls = {"transport_socket": transport_socket(settings)} if settings.tls_certificate else {}
     # A TLS handshake may take as long as the headers of a request.
     chain = {"filters": [manager], "transport_socket_connect_timeout": f"{settings.header_timeout}s", **tls}
     return {

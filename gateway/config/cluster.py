@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..settings import GatewaySettings, Upstream
+from .tls import upstream_socket
 
 __all__ = ["KEYLESS", "NAME", "PATIENT", "READY", "ROUTED", "clusters", "endpoint", "limits"]
 
@@ -76,7 +77,9 @@ def _cluster(settings: GatewaySettings, name: str, health_check: Config) -> Conf
     """Return a cluster of all server processes, reached over HTTP/2."""
     upstreams = settings.parsed_upstreams
     named = any(upstream.is_name for upstream in upstreams)
+    tls = {"transport_socket": upstream_socket(settings)} if settings.calls_servers_by_tls else {}
     return {
+        **tls,
         "name": name,
         "type": "STRICT_DNS" if named else "STATIC",
         "connect_timeout": "1s",

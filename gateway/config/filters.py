@@ -97,6 +97,7 @@ def _keys(settings: GatewaySettings) -> Config:
     longest = math.ceil(settings.body_timeout + settings.request_timeout)
     names = "MAX_FAILED_KEYS, BLOCK_SECONDS, LONGEST_SECONDS"
     constants = f"local {names} = {settings.max_failed_keys}, {BLOCK}, {longest}\n"
+    constants += f"local CERTIFICATES = {str(bool(settings.tls_client_ca)).lower()}\n"
     return _lua("keys.lua", constants)
 
 

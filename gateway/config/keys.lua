@@ -3,6 +3,8 @@
 -- are recognised, so that a good key is not affected by others.
 -- Each worker thread of Envoy has its own tables.
 
+local CERTIFICATE = "x-clarion-certificate" -- see server/domain/certificate.py
+local MAX_IDENTITIES_BYTES = 2000 -- with the headers of a caller, below the servers' limit
 local CALLER = "x-clarion-caller" -- see server/api/call.py
 local FLOOD = "x-clarion-flood" -- see floods.py
 local PENDING = "clarion.pending"
@@ -23,6 +25,31 @@ local function is_trigger(headers)
     return not path:find("/Cancel", 1, true)
   end
   return headers:get(":method") == "POST" and path:find("trigger") ~= nil
+end
+
+-- Add names of a certificate, unless one could be mistaken for several.
+local function add_names(found, kind, names, bytes)
+  for _, name in ipairs(names or {}) do
+    local identity = kind .. name
+    if not name:find("[^!-~]") and not name:find(",", 1, true) and bytes + #identity < MAX_IDENTITIES_BYTES then
+      found[#found + 1], bytes = identity, bytes + #identity + 1
+    end
+  end
+  return bytes
+end
+
+-- The identities of the caller's certificate, and its fingerprint. Envoy has checked who issued it; the connection may
+-- be older than its end.
+local function identities(handle)
+  local tls = handle:streamInfo():downstreamSslConnection()
+  if tls == nil or not tls:peerCertificatePresented() or tls:expirationPeerCertificate() < os.time() then
+    return nil
+  end
+  local fingerprint = "sha256:" .. tls:sha256PeerCertificateDigest()
+  local found = { fingerprint }
+  local bytes = add_names(found, "uri:", tls:uriSanPeerCertificate(), #fingerprint)
+  add_names(found, "dns:", tls:dnsSansPeerCertificate(), bytes)
+  return table.concat(found, ","), fingerprint
 end
 
 local function without_port(address)
@@ -64,7 +91,15 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local key = headers:get("authorization") or ""
+  local key = headers:get("authorization")
+  if key == nil and CERTIFICATES then
+    local found
+    found, key = identities(handle)
+    if found then
+      headers:add(CERTIFICATE, found)
+    end
+  end
+  key = key or ""
   local recognised = accepted[key] or accepted_before[key]
   if recognised and not accepted[key] then
     remember(key)

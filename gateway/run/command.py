@@ -13,7 +13,7 @@ from ..errors import GatewayError
 from ..settings import GatewaySettings
 from .folder import private_folder
 from .process import LAST_LINES
-from .tls import KeyPair
+from .tls import tls_of
 
 __all__ = ["NO_HOT_RESTART", "check", "command", "write_config"]
 
@@ -83,16 +83,16 @@ def command(
 
 
 def write_config(settings: GatewaySettings, workdir: Path) -> Path:
-    """Write the configuration and the TLS pair into a folder, readable by the owner only.
+    """Write the configuration and the TLS files into a folder, readable by the owner only.
 
     Returns:
         The configuration's path.
 
     Raises:
-        GatewayError: the TLS pair is invalid.
+        GatewayError: a TLS file is invalid.
     """
-    if pair := KeyPair.of(settings):
-        pair.write(workdir)
+    for tls in tls_of(settings):
+        tls.write(workdir)
     path = workdir / CONFIG_NAME
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -17,7 +17,7 @@ from .command import NO_HOT_RESTART, check, command, write_config
 from .hot_restart import HotRestart, parent_seconds
 from .probe import POLL_SECONDS, check_port, until_ready, wait_ready
 from .process import END_SECONDS, Envoy
-from .tls import KeyPair
+from .tls import tls_of
 
 __all__ = ["Gateway", "Notify", "log", "running"]
 
@@ -45,7 +45,7 @@ class Gateway:
         self._envoy: Envoy | None = None
         self._old: Envoy | None = None
         self._old_exit: asyncio.Task[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._changing = asyncio.Lock()
         self._stopped = False
 
@@ -78,7 +78,7 @@ class Gateway:
         """Start the first Envoy and wait until it is ready.
 
         Raises:
-            GatewayError: Envoy does not start, or the TLS pair is invalid.
+            GatewayError: Envoy does not start, or a TLS file is invalid.
         """
         self._envoy = await self._launch(self.settings, 0)
         await _until_ready(self._envoy, self.settings, 0)
@@ -127,14 +127,18 @@ class Gateway:
         return await Envoy.start(command(settings, config, arguments), self._workdir)
 
     def _write_files(self, settings: GatewaySettings) -> Path:
-        """Write Envoy's files, and from now on watch the TLS pair that these settings name."""
-        pair = KeyPair.of(settings)
-        stamp = pair.stamp() if pair else ()
+        """Write Envoy's files, and from now on watch the TLS files that these settings name."""
+        stamped = [(tls, tls.files.stamp()) for tls in tls_of(settings)]
         config = write_config(settings, self._workdir)
-        if self._watch:
-            self._watch.cancel()
-        self._watch = asyncio.create_task(pair.watch(self._workdir, stamp, self._notify)) if pair else None
+        self._end_watches()
+        self._watches = [
+            asyncio.create_task(tls.watch(self._workdir, stamp, self._notify)) for tls, stamp in stamped
+        ]
         return config
+
+    def _end_watches(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
 
     async def _kill_if_not_listening(self) -> None:
         """End the old Envoy if it has already closed its port. It is then started again."""
@@ -185,8 +189,7 @@ class Gateway:
         """Wait up to `drain_timeout` for calls in flight, then end Envoy. Return its exit code."""
         self._stopped = True
         async with self._changing:  # a new Envoy is ready or given up within seconds
-            if self._watch:
-                self._watch.cancel()
+            self._end_watches()
             if self._envoy is None:
                 return 0
             if self.returncode is None and self.settings.admin_path:
@@ -223,7 +226,7 @@ async def running(
         notify: called with each message for the operator; by default they go to standard error, like Envoy's.
 
     Raises:
-        GatewayError: the port is taken, the TLS pair is invalid, or Envoy does not start.
+        GatewayError: the port is taken, a TLS file is invalid, or Envoy does not start.
     """
     check_port(settings)
     gateway = Gateway(settings, workdir, notify or log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from server.domain.campaign import Campaign, Channel
 from server.domain.idempotency import IdempotencyKey
@@ -25,6 +25,10 @@ KEY = ApiKey(uuid.uuid4(), 1, "key", frozenset(Scope), dt.datetime.now(dt.UTC))
 
 class Catalog:
     """A campaign for each channel, and one key."""
+
+    def key_of_certificate(self, identities: Iterable[str]) -> ApiKey | None:
+        """Fail: no call of the benchmarks has a certificate."""
+        raise NotImplementedError
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         """Return the key, whatever the secret."""

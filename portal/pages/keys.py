@@ -98,7 +98,12 @@ async def edit(visit: Visit) -> Response:
             with form.checked():
                 changed: pb.ApiKey = (await visit.call(request)).api_key
                 return visit.redirect(f"/keys/{changed.key_id}", "The changes take effect within a second.")
-    form.start(display_name=current.display_name, expire_time=_last_day(current), **limit_texts(current))
+    form.start(
+        display_name=current.display_name,
+        expire_time=_last_day(current),
+        certificates=", ".join(current.certificates),
+        **limit_texts(current),
+    )
     title = f"Edit {current.display_name}"
     return visit.page("key_edit.html", title, crumbs=[SECTION, _section(current)], key=current)
 
@@ -187,6 +192,7 @@ def _request(form: Form) -> pb.CreateApiKeyRequest:
         display_name=form["display_name"],
         kind=form["kind"],
         scopes=form.all("scopes"),
+        certificates=_certificates(form),
     )
     for text in filter(None, (one.strip() for one in form["campaign_ids"].split(","))):
         number = whole_number(text, _MAX_CAMPAIGN_ID)
@@ -205,11 +211,18 @@ def _update(form: Form, current: pb.ApiKey) -> pb.UpdateApiKeyRequest:
         key_id=current.key_id, display_name=form["display_name"], etag=form["etag"]
     )
     request.update_mask.paths.extend(("display_name", "requests_per_second", "burst"))
+    if sorted(certificates := _certificates(form)) != sorted(current.certificates):
+        request.update_mask.paths.append("certificates")
+        request.certificates.extend(certificates)
     if form["expire_time"] != _last_day(current):  # otherwise, the time of the day would be lost
         request.update_mask.paths.append("expire_time")
         _read_expiry(form, request)
     read_limit(form, request)
     return request
+
+
+def _certificates(form: Form) -> list[str]:
+    return list(filter(None, (one.strip() for one in form["certificates"].split(","))))
 
 
 def _read_expiry(form: Form, request: pb.CreateApiKeyRequest | pb.UpdateApiKeyRequest) -> None:

@@ -21,6 +21,7 @@ from .api_key_fields import changed_key, limit_of, new_key
 from .call import AdminCall
 from .change import Change, changing
 from .errors import WrongState
+from .key_certificates import attach, certificates_in
 from .masks import fields_to_change
 from .moments import overlap_in
 from .paging import Place, etag_of, page_of, page_start, require_etag
@@ -30,7 +31,7 @@ __all__ = ["ApiKeyServicer"]
 _DEFAULT_PAGE = 100
 _LIVE, _TEST = "live", "test"
 _LONGEST_OVERLAP = dt.timedelta(days=90)
-_CHANGEABLE = ("display_name", "expire_time", "requests_per_second", "burst")
+_CHANGEABLE = ("display_name", "expire_time", "requests_per_second", "burst", "certificates")
 
 
 class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
@@ -79,6 +80,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     ) -> pb.CreateApiKeyResponse:
         """Create a key."""
         scopes, expires_at = new_key(request)
+        certificates = certificates_in(request.certificates)
         secret = new_secret(test=request.kind == _TEST)
         async with changing(self._pool, call) as change:
             project = await call.project(change.connection, request.project)
@@ -93,6 +95,7 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
                 limit=limit_of(request),
                 created_by=call.actor.name,
             )
+            key = await attach(change.connection, call, key, certificates)
             await _record(change, "key.create", None, key)
         [message] = await self._messages([key])
         return pb.CreateApiKeyResponse(api_key=message, secret=secret)
@@ -100,11 +103,12 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
     async def UpdateApiKey(  # noqa: N802 - gRPC's name
         self, request: pb.UpdateApiKeyRequest, call: AdminCall
     ) -> pb.UpdateApiKeyResponse:
-        """Change the name, the limits or the expiry of a key."""
+        """Change the name, the limits, the expiry or the certificates of a key."""
         require_valid(request)
         fields = fields_to_change(request, _CHANGEABLE)
         if "display_name" in fields and not request.display_name:
             raise InvalidRequest([Violation("display_name", "is required, but empty", "REQUIRED")])
+        certificates = certificates_in(request.certificates)
         async with changing(self._pool, call) as change:
             before = await _find(change.connection, call, request.key_id, lock=True)
             require_etag(request.etag, _etag(before), f"Key {before.id}")
@@ -113,6 +117,9 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
             after = changed_key(before, request, fields)
             if after != before:
                 await store.update_key(change.connection, after)
+            if "certificates" in fields:
+                after = await attach(change.connection, call, after, certificates)
+            if after != before:
                 await _record(change, "key.update", before, after)
         [message] = await self._messages([after])
         return pb.UpdateApiKeyResponse(api_key=message)
@@ -129,6 +136,8 @@ class ApiKeyServicer(api_key_pb2_grpc.ApiKeyServiceServicer):
             now = dt.datetime.now(dt.UTC)
             _require_rotatable(before, now)
             successor = await _successor(change.connection, before, secret, call.actor.name)
+            await store.move_certificates(change.connection, before.id, successor.id)
+            successor = replace(successor, certificates=before.certificates)
             ends = now + overlap
             ends = ends if before.expires_at is None else min(before.expires_at, ends)
             after = await store.update_key(
@@ -224,6 +233,7 @@ def _values(key: ApiKey) -> dict[str, object]:
         "requests_per_second": key.limit.rate,
         "burst": key.limit.burst,
         "successor_id": key.successor_id,
+        "certificates": key.certificates,
     }
 
 
@@ -249,5 +259,6 @@ def _message(key: ApiKey, names: Mapping[int, str], used: Mapping[uuid.UUID, dt.
         successor_id=str(key.successor_id or ""),
         requests_per_second=key.limit.rate,
         burst=key.limit.burst,
+        certificates=key.certificates,
         etag=_etag(key),
     )

@@ -18,6 +18,7 @@ WINDOW_SECONDS = 60.0
 MAX_LINES = 100
 """Maximum lines about rejected keys in a window, so that callers without a key cannot fill a disk."""
 _MAX_ADDRESS = 64
+_MAX_CERTIFICATE = 500
 _UNKNOWN = "unknown"
 
 log = structlog.get_logger("clarion.access")
@@ -32,12 +33,13 @@ class RejectedKeys:
         self._logged: set[tuple[uuid.UUID | None, str]] = set()
         self._left_out = 0
 
-    def log(self, key: ApiKey | None, caller: str | None) -> None:
+    def log(self, key: ApiKey | None, caller: str | None, certificate: str | None = None) -> None:
         """Log a call with a key that is unknown (None), revoked or expired.
 
         Args:
             key: The key.
             caller: The header `CALLER`, if the call has it.
+            certificate: What identifies the caller's certificate, if it was used instead of a secret.
         """
         self._begin_window()
         entry = (key.id if key else None, _address(caller))
@@ -46,7 +48,8 @@ class RejectedKeys:
             return
         self._logged.add(entry)
         state = "unknown" if key is None else "revoked" if key.revoked_at else "expired"
-        log.warning("key rejected", key_id=str(key.id) if key else None, state=state, caller=entry[1])
+        more = {"certificate": printable(certificate[:_MAX_CERTIFICATE])} if certificate else {}
+        log.warning("key rejected", key_id=str(key.id) if key else None, state=state, caller=entry[1], **more)
 
     def _begin_window(self) -> None:
         """Begin a new window if the last one is over, and log how many calls it left out."""

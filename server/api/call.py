@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from ..domain.certificate import HEADER as CERTIFICATE
 from ..domain.delivery import Delivery
 from ..domain.key import ApiKey
 from ..domain.ports import Catalog
@@ -15,7 +16,7 @@ from ..intake.caller import Caller
 from ..intake.idempotency_key import HEADER
 from ..intake.rest_message import QUERY
 
-__all__ = ["CALLER", "LAST_EVENT_ID", "READ_HEADERS", "TRACEPARENT", "Call"]
+__all__ = ["CALLER", "CERTIFICATE", "LAST_EVENT_ID", "READ_HEADERS", "TRACEPARENT", "Call"]
 
 CALLER = "x-clarion-caller"
 """The header with the caller's address, for the log. The gateway sets it, except for triggers with a key that

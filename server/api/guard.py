@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import structlog
 
+from ..domain.certificate import identities_in
 from ..domain.key import ApiKey, Scope, hash_secret, secret_from_header
 from ..domain.limit import RateLimiter
 from ..domain.ports import Catalog
@@ -31,7 +32,7 @@ from ..errors import (
 )
 from ..tracing import call_span, context_of, failed, may_record
 from .access_log import RejectedKeys
-from .call import CALLER, READ_HEADERS, TRACEPARENT, Call
+from .call import CALLER, CERTIFICATE, READ_HEADERS, TRACEPARENT, Call
 from .deadline import Deadline
 from .metrics import MethodMetrics
 from .rate_limit import take_tokens
@@ -47,6 +48,10 @@ MAX_MESSAGE_BYTES = 256 * 1024
 MAX_BATCH_BYTES = 2 * 1024 * 1024 + 1024
 """Maximum size of a batch: the 2 MiB that the gateway accepts over REST, and the overhead of `HttpBody`."""
 """The message of an internal error."""
+_CERTIFICATE_UNKNOWN = (
+    "The certificate belongs to no API key that works; ask an operator to attach it to a key, or send "
+    "`Authorization: Bearer sk_…`."
+)
 _BATCH = "Batch"  # prefix of batch methods: https://google.aip.dev/231
 
 
@@ -116,6 +121,7 @@ class Guard(grpc.GenericRpcHandler):
         limits: RateLimiter,
         max_concurrent: int,
         note_use: Callable[[uuid.UUID], object],
+        knows_gateways: bool = False,
     ) -> None:
         """Create a guard without methods.
 
@@ -126,7 +132,9 @@ class Guard(grpc.GenericRpcHandler):
             limits: The rate limits of keys and projects.
             max_concurrent: Maximum number of concurrent calls, not counting streams.
             note_use: Called with the ID of the key of each call that is accepted.
+            knows_gateways: Whether only gateways can connect. Otherwise anyone could name a certificate.
         """
+        self._read = READ_HEADERS | {CERTIFICATE} if knows_gateways else READ_HEADERS
         self._catalog = catalog
         self._scopes = scopes
         self._deadline = deadline
@@ -153,7 +161,7 @@ class Guard(grpc.GenericRpcHandler):
         method = self._methods.get(handler_call_details.method)
         if method is None:
             return None
-        headers = read_headers(handler_call_details.invocation_metadata)
+        headers = read_headers(handler_call_details.invocation_metadata, self._read)
         if method.handler.response_streaming:
             return GuardedCall(method.handler, partial(self._serve_stream, method, headers))
         serve = self._serve_recorded if may_record(headers.get(TRACEPARENT, "")) else self._serve
@@ -222,9 +230,8 @@ class Guard(grpc.GenericRpcHandler):
 
     def _call(self, method: _Method, headers: Mapping[str, str]) -> Call:
         """Authenticate a call, count it toward the rate limits, check the scope, and return its context."""
-        header = headers.get("authorization")
-        caller = headers.get(CALLER)
-        key = self._working_key(header, caller)
+        working_key = partial(self._working_key, headers)
+        key = working_key()
         _, exceeded = take_tokens(self._limits, self._catalog, key)
         if exceeded:
             raise exceeded
@@ -232,16 +239,22 @@ class Guard(grpc.GenericRpcHandler):
             message = f"The API key lacks the scope {method.scope}."
             raise ScopeMissing(message, metadata={"scope": method.scope.value})
         self._note_use(key.id)
-        return Call(key, headers, partial(self._working_key, header, caller))
+        return Call(key, headers, working_key)
 
-    def _working_key(self, header: str | None, caller: str | None) -> ApiKey:
-        if header is None:
+    def _working_key(self, headers: Mapping[str, str]) -> ApiKey:
+        """Return the key of a call: that of its secret or, without one, that of its certificate."""
+        header = headers.get("authorization")
+        certificate = headers.get(CERTIFICATE) if header is None else None
+        if certificate:
+            key = self._catalog.key_of_certificate(identities_in(certificate))
+        elif header is None:
             raise CredentialsMissing
-        secret = secret_from_header(header)
-        key = self._catalog.key(hash_secret(secret)) if secret else None
+        else:
+            secret = secret_from_header(header)
+            key = self._catalog.key(hash_secret(secret)) if secret else None
         if key is None or not key.works_at(dt.datetime.now(dt.UTC)):
-            self._rejected_keys.log(key, caller)
-            raise CredentialsInvalid
+            self._rejected_keys.log(key, headers.get(CALLER), certificate)
+            raise CredentialsInvalid(_CERTIFICATE_UNKNOWN) if certificate else CredentialsInvalid
         return key
 
 

@@ -73,6 +73,7 @@ class RpcServer:
         reflect: bool,
         note_use: Callable[[uuid.UUID], object],
         guards: Mapping[str, grpc.GenericRpcHandler],
+        knows_gateways: bool = False,
     ) -> None:
         """Prepare the server.
 
@@ -87,6 +88,7 @@ class RpcServer:
             reflect: Whether to serve gRPC reflection.
             note_use: Called with the ID of the key of each call that is accepted.
             guards: Further services by full name, and what guards each.
+            knows_gateways: Whether only gateways can connect, whose word about certificates is true.
         """
         guard = Guard(
             catalog,
@@ -95,6 +97,7 @@ class RpcServer:
             limits=limits,
             max_concurrent=max_concurrent,
             note_use=note_use,
+            knows_gateways=knows_gateways,
         )
         self._feed = feed
         self._server = grpc.aio.server(options=OPTIONS)
@@ -116,8 +119,12 @@ class RpcServer:
             health_service = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             add_reflection([*self._services, health_service], public)
 
-    async def start(self, listen: str) -> int:
+    async def start(self, listen: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listen on `host:port` or `unix:/path`.
+
+        Args:
+            listen: The address.
+            credentials: The certificate with which to accept TLS; None to accept plain connections.
 
         Returns:
             The port; a free one if the given port is 0. For a Unix socket, 1.
@@ -126,7 +133,10 @@ class RpcServer:
             ConfigError: The address cannot be bound.
         """
         try:
-            port = self._server.add_insecure_port(listen)
+            if credentials:
+                port = self._server.add_secure_port(listen, credentials)
+            else:
+                port = self._server.add_insecure_port(listen)
         except RuntimeError as error:
             raise ConfigError(f"server.listen: cannot listen on {listen}; is it in use?") from error
         await self._server.start()

@@ -23,6 +23,15 @@ _MAX_DAYS = 36_500
 _LONGEST_OVERLAP = dt.timedelta(days=90)
 
 
+_certificate_option = click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    metavar="ID",
+    help="A client certificate that replaces the secret: uri:…, dns:… or sha256:…; repeatable.",
+)
+
+
 @click.group()
 def keys() -> None:
     """Create, list, show, change, rotate and revoke API keys."""
@@ -54,6 +63,7 @@ def keys() -> None:
     metavar="DAYS",
     help="Days until the key expires.  [default: never]",
 )
+@_certificate_option
 @click.option("--test", is_flag=True, help="Create a test key, whose messages are never sent.")
 @limit_options
 @json_option
@@ -66,6 +76,7 @@ def create(
     scopes: tuple[str, ...],
     campaign_ids: tuple[int, ...],
     expires_in: int | None,
+    certificates: tuple[str, ...],
     test: bool,
     rate: float | None,
     burst: int | None,
@@ -81,6 +92,7 @@ def create(
         requests_per_second=rate,
         burst=burst,
         kind="test" if test else "live",
+        certificates=certificates,
     )
 
     from ..wiring.campaigns import ensure_project  # noqa: PLC0415 - see server/cli.py
@@ -123,6 +135,7 @@ def _row(key: pb.ApiKey) -> dict[str, object]:
         "LIMIT": in_words(limit_of(key)),
         "SCOPES": ",".join(key.scopes),
         "CAMPAIGNS": ",".join(map(str, key.campaign_ids)) or "all",
+        "CERTIFICATES": ",".join(key.certificates) or None,
         "STATE": key.key_state,
         "EXPIRES": moment(key.expire_time) if key.HasField("expire_time") else None,
         "LAST USED": moment(key.last_use_time) if key.HasField("last_use_time") else None,
@@ -181,6 +194,8 @@ def limit_key(
     help="Days from now until the key expires.",
 )
 @click.option("--never-expires", is_flag=True, help="Remove the key's expiry.")
+@_certificate_option
+@click.option("--no-certificates", is_flag=True, help="Remove the key's certificates.")
 @json_option
 @admin_options
 def update(
@@ -190,14 +205,25 @@ def update(
     name: str | None,
     expires_in: int | None,
     never_expires: bool,
+    certificates: tuple[str, ...],
+    no_certificates: bool,
     as_json: bool,
 ) -> None:
-    """Change the name or the expiry of a key, by its ID. Takes effect within a second."""
+    """Change the name, the expiry or the certificates of a key, by its ID. Takes effect within a second.
+
+    The given certificates replace those that the key has.
+    """
     if expires_in is not None and never_expires:
         raise click.UsageError("give either --expires-in or --never-expires")
-    if name is None and expires_in is None and not never_expires:
-        raise click.UsageError("give --name, --expires-in or --never-expires")
-    request = pb.UpdateApiKeyRequest(key_id=str(key_id), display_name=name)
+    if certificates and no_certificates:
+        raise click.UsageError("give either --certificate or --no-certificates")
+    if not any((name is not None, expires_in is not None, never_expires, certificates, no_certificates)):
+        raise click.UsageError(
+            "give --name, --expires-in, --never-expires, --certificate or --no-certificates"
+        )
+    request = pb.UpdateApiKeyRequest(key_id=str(key_id), display_name=name, certificates=certificates)
+    if certificates or no_certificates:
+        request.update_mask.paths.append("certificates")
     if name is not None:
         request.update_mask.paths.append("display_name")
     if expires_in is not None:
@@ -206,7 +232,8 @@ def update(
         request.update_mask.paths.append("expire_time")
     key = admin.call("api_keys", "UpdateApiKey", request).api_key
     expiry = f"expires {moment(key.expire_time)}" if key.HasField("expire_time") else "does not expire"
-    show_one(key, f"key {key.key_id} ({key.display_name}) {expiry}", as_json=as_json)
+    for_them = f"; certificates: {', '.join(key.certificates)}" if key.certificates else ""
+    show_one(key, f"key {key.key_id} ({key.display_name}) {expiry}{for_them}", as_json=as_json)
 
 
 @keys.command()

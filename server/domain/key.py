@@ -65,6 +65,8 @@ class ApiKey:
     created_by: str = ""
     successor_id: uuid.UUID | None = None
     """The key that replaces this one."""
+    certificates: tuple[str, ...] = ()
+    """The certificates with which callers need no secret (server/domain/certificate.py), sorted."""
     test: bool = False
     """Whether it is a test key: messages that it triggers are never sent."""
 

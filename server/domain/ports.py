@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class Catalog(Protocol):
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         """Return the key whose secret has this SHA-256, or None."""
+
+    def key_of_certificate(self, identities: Iterable[str]) -> ApiKey | None:
+        """Return the key to which the first of these identities is attached that any key has."""
 
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         """Return the project's campaign, or None."""

@@ -9,9 +9,13 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..config import Settings
+from ..config import ServerSettings, Settings
+
+if TYPE_CHECKING:
+    import grpc
 
 __all__ = ["PROCESSES", "check_local"]
 
@@ -65,7 +69,7 @@ PROCESSES: Mapping[str, Callable[[Settings], str]] = {
 def _checks(settings: Settings) -> Mapping[str, Check]:
     tls = bool(settings.gateway.tls_certificate)
     return {
-        "server": _serving,
+        "server": partial(_serving, settings.server),
         "dispatcher": partial(_answers, "/metrics"),
         "gateway": partial(_answers, "/readyz", tls=tls),
         "portal": partial(_answers, settings.portal.base_path),
@@ -106,15 +110,22 @@ def _host_and_port(listen: str) -> tuple[str, int]:
     return _ANY.get(host, host), int(port)
 
 
-async def _serving(listen: str) -> str:
-    """Call a server's standard health check (`grpc.health.v1`), by the service that needs its database."""
+async def _serving(settings: ServerSettings, listen: str) -> str:
+    """Call a server's standard health check (`grpc.health.v1`), by the service that needs its database.
+
+    With TLS, the server's own certificate is also that of this call, and the only one that it trusts.
+    """
     import grpc  # noqa: PLC0415 - slow to import; see server/cli.py
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
     if not listen.startswith(_UNIX):
         host, port = _host_and_port(listen)
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    async with grpc.aio.insecure_channel(listen) as channel:
+    try:
+        opened = _secure(settings, listen) if settings.uses_tls else grpc.aio.insecure_channel(listen)
+    except (OSError, ValueError) as error:
+        return f"cannot read server.tls_certificate or server.tls_key: {error}"
+    async with opened as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs declare no methods
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=_READY), timeout=_TIMEOUT)
@@ -122,6 +133,24 @@ async def _serving(listen: str) -> str:
             return f"health check failed with {error.code().name}"
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if answer.status == health_pb2.HealthCheckResponse.SERVING else f"reports {status}"
+
+
+def _secure(settings: ServerSettings, listen: str) -> grpc.aio.Channel:
+    """Return a channel to a server on this machine, whose address its certificate need not name.
+
+    Raises:
+        OSError, ValueError: The certificate or its key cannot be read.
+    """
+    import grpc  # noqa: PLC0415
+    from cryptography import x509  # noqa: PLC0415 - slow to import
+
+    chain = Path(settings.tls_certificate).expanduser().read_bytes()
+    key = Path(settings.tls_key).expanduser().read_bytes()
+    own = x509.load_pem_x509_certificate(chain)
+    names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    name = [("grpc.ssl_target_name_override", hosts[0])] if hosts else []
+    return grpc.aio.secure_channel(listen, grpc.ssl_channel_credentials(chain, key, chain), options=name)
 
 
 async def _answers(path: str, listen: str, *, tls: bool = False) -> str:

@@ -31,6 +31,7 @@ _VERSION = load("catalog.sql")["version"]
 class _Snapshot:
     version: int = 0
     keys: Mapping[bytes, ApiKey] = field(default_factory=dict)
+    keys_by_certificate: Mapping[str, ApiKey] = field(default_factory=dict)
     campaigns: Mapping[tuple[int, int], Campaign] = field(default_factory=dict)
     lanes_by_campaign: Mapping[tuple[int, int], str] = field(default_factory=dict)
     lanes: frozenset[str] = frozenset()
@@ -71,6 +72,15 @@ class Catalog:
             StoreUnavailable: The snapshot is too old.
         """
         return self._current().keys.get(secret_hash)
+
+    def key_of_certificate(self, identities: Iterable[str]) -> ApiKey | None:
+        """Return the key to which the first of these identities is attached that any key has.
+
+        Raises:
+            StoreUnavailable: The snapshot is too old.
+        """
+        known = self._current().keys_by_certificate
+        return next((known[one] for one in identities if one in known), None)
 
     def campaign(self, project_id: int, campaign_id: int) -> Campaign | None:
         """Return the project's campaign.
@@ -178,6 +188,7 @@ class Catalog:
         return _Snapshot(
             version=version,
             keys=by_hash,
+            keys_by_certificate={one: key for key in by_hash.values() for one in key.certificates},
             campaigns={(c.project_id, c.id): c for c in found},
             lanes_by_campaign=lanes,
             lanes=frozenset(lanes.values()) | _test_lanes(found, by_hash.values()),

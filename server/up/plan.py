@@ -285,7 +285,7 @@ def _check_metrics(settings: Settings) -> None:
 
 
 def _check_gateway(settings: Settings) -> None:
-    gateway.check_pair(settings.gateway)
+    gateway.check_tls(settings.gateway)
     program = gateway.command(settings.gateway, Path())[0]
     if not os.access(program, os.X_OK):
         raise ConfigError(

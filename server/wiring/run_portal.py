@@ -6,6 +6,8 @@ from portal import PortalSettings
 
 from ..metrics import counter, histogram
 from ..process.metrics_server import metrics_served
+from ..process.tasks import Tasks
+from .certificates import certificate_for_servers
 
 __all__ = ["run_portal"]
 
@@ -28,12 +30,15 @@ async def run_portal(settings: PortalSettings) -> None:
     """Run the portal until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: `portal.metrics` is invalid.
+        ConfigError: `portal.metrics` or a TLS file is invalid.
     """
     from portal.run import run_portal  # noqa: PLC0415 - slow to import
 
-    async with metrics_served("portal", settings.metrics, "portal.metrics"):
-        await run_portal(settings, _observe)
+    certificate = certificate_for_servers(settings)
+    async with metrics_served("portal", settings.metrics, "portal.metrics"), Tasks() as tasks:
+        if certificate:
+            tasks.start(certificate.watch())
+        await run_portal(settings, _observe, certificate)
 
 
 def _observe(page: str, status: int, seconds: float) -> None:

@@ -37,6 +37,7 @@ from ..store.retention import run_idempotency_retention, run_operation_retention
 from ..store.schema.migrate import missing_indexes, schema_of
 from ..store.schema.version import HEAD
 from ..store.statistics.rollup import Rollup
+from .certificates import certificate_of_server
 from .common import build_catalog, opened_pool, primary_of
 
 __all__ = ["serve"]
@@ -71,6 +72,7 @@ async def serve(settings: Settings, config: Path | None) -> None:
     from .operators import build_backend, end_lost_sessions  # noqa: PLC0415
 
     set_refused_domains(settings.server.refused_domains)
+    certificate = certificate_of_server(settings.server)
     primary = primary_of(settings)
     async with (
         metrics_served("server", settings.server.metrics, "server.metrics"),
@@ -113,9 +115,12 @@ async def serve(settings: Settings, config: Path | None) -> None:
             max_concurrent=settings.server.max_concurrent,
             reflect=settings.server.reflection,
             note_use=key_use.note,
+            knows_gateways=settings.server.knows_gateways,
             guards=admin_guards(backend, deadline=settings.server.deadline),
         )
-        port = await server.start(settings.server.listen)
+        port = await server.start(settings.server.listen, certificate.credentials() if certificate else None)
+        if certificate:
+            tasks.start(certificate.watch())
         tasks.start(report_readiness(catalog, lambda: _schema_is_usable(pool), server.set_ready))
         gc.freeze()  # these objects are never freed, so the garbage collector can skip them
         log_exposures(config)

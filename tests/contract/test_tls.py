@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from clarion_client import Accepted, AsyncClient, Client, Email, TimedOut, Unavailable
-from gateway import Gateway, GatewayError, GatewaySettings, check_pair, render, running, wait_ready
+from gateway import Gateway, GatewayError, GatewaySettings, check_tls, render, running, wait_ready
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, call, short_folder, trigger
 from tests.kit.http_client import http_client
@@ -177,7 +177,7 @@ async def test_invalid_pair_is_reported_in_one_line(
     for word in words:
         assert word in str(caught.value)
     with pytest.raises(GatewayError):
-        check_pair(options)
+        check_tls(options)
 
 
 @pytest.mark.parametrize("only", ["tls_certificate", "tls_key"])

@@ -10,7 +10,7 @@ import trustme
 
 from gateway import GatewaySettings, running
 from gateway.config.tls import SECRET_FILE
-from gateway.run.tls import KeyPair
+from gateway.run.tls import tls_of
 from tests.kit import toy_upstream
 from tests.kit.gateway_process import TOY, short_folder, trigger
 from tests.kit.http_client import http_client
@@ -101,8 +101,7 @@ async def test_failed_write_is_retried_at_the_next_change(
     tmp_path: Path,
 ) -> None:
     issue(tmp_path)
-    pair, said, missing = KeyPair.of(tls(tmp_path)), list[str](), tmp_path / "missing"
-    assert pair is not None
+    [pair], said, missing = tls_of(tls(tmp_path)), list[str](), tmp_path / "missing"
     watching = asyncio.create_task(pair.watch(missing, (), said.append))
     try:
         await until(lambda: said, "a message")

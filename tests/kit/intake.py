@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from server.domain.campaign import Campaign, CampaignState, Channel, RetryPolicy, SendWindow
@@ -33,6 +33,9 @@ KEY = ApiKey(uuid.uuid4(), 1, "key", frozenset({Scope.TRIGGER}), NOW)
 
 class Catalog:
     """Four campaigns of one project."""
+
+    def key_of_certificate(self, identities: Iterable[str]) -> ApiKey | None:
+        raise NotImplementedError
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         return None

@@ -175,8 +175,8 @@ class Campaigns(campaign_pb2_grpc.CampaignServiceServicer):
 
 
 @asynccontextmanager
-async def running(address: str) -> AsyncIterator[Toy]:
-    """Run the server at the address, for example `unix:/path`."""
+async def running(address: str, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Toy]:
+    """Run the server at the address, for example `unix:/path`; with credentials, it accepts TLS only."""
     toy = Toy()
     server = toy.server
     trigger_pb2_grpc.add_TriggerServiceServicer_to_server(toy, server)
@@ -187,7 +187,10 @@ async def running(address: str) -> AsyncIterator[Toy]:
     reflection.enable_server_reflection([reflection.SERVICE_NAME, "clarion.v1.TriggerService"], server)
     for service in ("", READY_SERVICE):
         await toy.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-    server.add_insecure_port(address)
+    if credentials:
+        server.add_secure_port(address, credentials)
+    else:
+        server.add_insecure_port(address)
     await server.start()
     try:
         yield toy

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server.metrics": set(),
     "server.tracing": set(),
     "server.domain": set(),
-    "server.config": {"gateway", "portal", "server.admin", "server.dispatcher"},
+    "server.config": {"gateway", "portal", "server.admin", "server.api", "server.dispatcher"},
     "server.process": {"gateway", "server.config"},
     "server.postgres": set(),
     "server.channels": {"server.domain"},

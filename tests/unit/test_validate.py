@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 
 import pytest
 
@@ -27,6 +28,9 @@ KEY = ApiKey(uuid.uuid4(), 1, "a key", frozenset({Scope.TRIGGER}), NOON)
 
 class OneCampaign:
     """A catalog with campaign 44 of project 1."""
+
+    def key_of_certificate(self, identities: Iterable[str]) -> ApiKey | None:
+        raise NotImplementedError
 
     def key(self, secret_hash: bytes) -> ApiKey | None:
         return KEY

@@ -77,8 +77,12 @@ def _rest_routes(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:
         if path.is_admin
         else (BEARER, KEY_MISSING, KEY_MALFORMED)
     )
-    yield _refusal(path, [{"name": "authorization", "present_match": False}], missing)
-    yield _refusal(path, [negated(regex("authorization", bearer))], malformed)
+    given = {"name": "authorization", "present_match": True}
+    # A certificate replaces a key, but not an admin key.
+    by_certificate = bool(settings.tls_client_ca) and not path.is_admin
+    without_certificate = {"tls_context": {"presented": False}} if by_certificate else {}
+    yield _refusal(path, [negated(given)], missing, **without_certificate)
+    yield _refusal(path, [given, negated(regex("authorization", bearer))], malformed)
     if path.body_methods:
         has_body = _only_of(path, path.body_methods)
         yield _refusal(path, [*has_body, negated(regex("content-type", JSON_TYPE))], NOT_JSON)
@@ -113,8 +117,8 @@ def _finished(path: RestPath) -> Config:
     return {"match": {**_match(path), "headers": [again]}, "direct_response": {"status": status}}
 
 
-def _refusal(path: RestPath, headers: list[Config], reply: Reply) -> Config:
-    return {"match": {**_match(path), "headers": headers}, **direct_response(reply)}
+def _refusal(path: RestPath, headers: list[Config], reply: Reply, **match: Config) -> Config:
+    return {"match": {**_match(path), "headers": headers, **match}, **direct_response(reply)}
 
 
 def _rest_calls(settings: GatewaySettings, path: RestPath) -> Iterator[Config]:

@@ -21,8 +21,10 @@ __all__ = [
     "last_use",
     "list_keys",
     "list_page",
+    "move_certificates",
     "note_use",
     "revoke_key",
+    "set_certificates",
     "update_key",
 ]
 
@@ -143,6 +145,31 @@ async def update_key(database: Pool | Connection, key: ApiKey) -> ApiKey:
     return _found(row, key.id)
 
 
+async def set_certificates(
+    connection: Connection, key_id: uuid.UUID, wanted: Collection[str]
+) -> dict[str, uuid.UUID]:
+    """Attach these certificates to a key, instead of those that it has.
+
+    Args:
+        connection: The database, in a transaction.
+        key_id: The key.
+        wanted: The certificates.
+
+    Returns:
+        Those that belong to another key that works, and this key; they are not attached.
+    """
+    ordered = sorted(wanted)  # so that concurrent calls cannot wait for each other
+    await connection.execute(*_SQL["detach"](id=key_id, wanted=ordered))
+    await connection.execute(*_SQL["attach"](id=key_id, wanted=ordered))
+    rows = await connection.fetch(*_SQL["taken"](id=key_id, wanted=ordered))
+    return {row["identity"]: row["key_id"] for row in rows}
+
+
+async def move_certificates(connection: Connection, key_id: uuid.UUID, successor_id: uuid.UUID) -> None:
+    """Attach the certificates of a key to its successor."""
+    await connection.execute(*_SQL["move_certificates"](id=key_id, successor_id=successor_id))
+
+
 async def last_use(database: Pool | Connection, ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, dt.datetime]:
     """Return when keys were last used, by id; keys that never were are missing."""
     rows = await database.fetch(*_SQL["last_use"](ids=list(ids)))
@@ -174,5 +201,6 @@ def _key(row: asyncpg.Record) -> ApiKey:
         hint=row["hint"],
         created_by=row["created_by"],
         successor_id=row["successor_id"],
+        certificates=tuple(row["certificates"]),
         test=row["test"],
     )

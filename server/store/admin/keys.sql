@@ -1,6 +1,7 @@
 -- fragment: key_columns
 id, project_id, name, scopes, campaign_ids, created_at, expires_at, revoked_at, rate, burst, hint, created_by,
-successor_id, test
+successor_id, test,
+ARRAY(SELECT identity FROM key_certificate c WHERE c.key_id = api_key.id ORDER BY identity) AS certificates
 
 -- name: keys_by_hash
 -- Revoked keys stay for a while, so that servers can log which one is still used.
@@ -64,6 +65,24 @@ UPDATE api_key SET name = :name, expires_at = :expires_at, rate = :rate, burst =
 WHERE id = :id
 RETURNING
     -- include: key_columns
+
+-- name: detach
+DELETE FROM key_certificate WHERE key_id = :id AND NOT identity = ANY(:wanted::text[])
+
+-- name: attach
+-- A certificate of a key that does not work any more may move to another one.
+INSERT INTO key_certificate (identity, key_id) SELECT unnest(:wanted::text[]), :id::uuid
+ON CONFLICT (identity) DO UPDATE SET key_id = excluded.key_id
+WHERE EXISTS (
+    SELECT FROM api_key k
+    WHERE k.id = key_certificate.key_id AND (k.revoked_at IS NOT NULL OR k.expires_at <= now())
+)
+
+-- name: taken
+SELECT identity, key_id FROM key_certificate WHERE identity = ANY(:wanted::text[]) AND key_id <> :id ORDER BY identity
+
+-- name: move_certificates
+UPDATE key_certificate SET key_id = :successor_id WHERE key_id = :id
 
 -- name: last_use
 SELECT key_id, used_at FROM key_use WHERE key_id = ANY(:ids)

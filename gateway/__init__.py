@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from .config.bootstrap import build, render
+from .config.tls import PemContent
 from .errors import GatewayError, GatewaySettingsError
 from .otlp import Otlp, OtlpProblem, otlp_problem, read_otlp
 from .run.command import check, command
 from .run.environment import basic_environment
 from .run.folder import private_folder
 from .run.launch import launcher
-from .run.pem_files import PemContent, PemFiles, watch
+from .run.pem_files import PemFiles, watch
 from .run.probe import check_port, wait_ready, wait_upstream
 from .run.runner import Gateway, running
 from .run.service import envoy_metrics, run_gateway

@@ -5,14 +5,19 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..settings import GatewaySettings
 
-if TYPE_CHECKING:
-    from ..run.pem_files import PemContent
-
-__all__ = ["SECRET_FILE", "listener_secrets", "transport_socket", "upstream_secrets", "upstream_socket"]
+__all__ = [
+    "SECRET_FILE",
+    "PemContent",
+    "listener_secrets",
+    "transport_socket",
+    "upstream_secrets",
+    "upstream_socket",
+]
 
 Config = dict[str, Any]
 
@@ -28,6 +33,17 @@ KINDS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 OLDEST = {"tls_minimum_protocol_version": "TLSv1_2"}
 OLDEST_OF_SERVERS = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
 """For connections to servers, Envoy's default maximum is 1.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class PemContent:
+    """What the files contain; `ca` is empty without a file of certificate authorities."""
+
+    certificate: str
+    key: str = field(repr=False)
+    ca: str = ""
+    expiry: Mapping[str, float] = field(default_factory=dict)
+    """Setting → when what it names expires, in seconds since 1970."""
 
 
 def transport_socket(settings: GatewaySettings) -> Config:

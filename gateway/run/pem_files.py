@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..config.tls import PemContent
 from ..errors import GatewayError
 
-__all__ = ["PemContent", "PemFiles", "Stamp", "watch"]
+__all__ = ["PemFiles", "Stamp", "watch"]
 
 LARGEST_FILE = 1024 * 1024
 LOOK_SECONDS = 1.0
@@ -23,17 +24,6 @@ ROUNDS = 4
 """More messages than a TLS handshake has, each way."""
 
 Stamp = tuple[tuple[int, ...] | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PemContent:
-    """What the files contain; `ca` is empty without a file of certificate authorities."""
-
-    certificate: str
-    key: str = field(repr=False)
-    ca: str = ""
-    expiry: Mapping[str, float] = field(default_factory=dict)
-    """Setting → when what it names expires, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config.tls import listener_secrets, upstream_secrets
+from ..config.tls import PemContent, listener_secrets, upstream_secrets
 from ..settings import GatewaySettings
 from .folder import private_folder
-from .pem_files import PemContent, PemFiles, Stamp, watch
+from .pem_files import PemFiles, Stamp, watch
 
 __all__ = ["EnvoyTls", "check_tls", "tls_of"]
 

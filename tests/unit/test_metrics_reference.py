@@ -20,6 +20,7 @@ SECTIONS = {
     "Servers and dispatchers": ["server.store.metrics"],
     "Dispatchers": ["server.dispatcher.metrics"],
     "Gateway and portal": ["server.wiring.run_gateway", "server.wiring.run_portal"],
+    "Certificates of servers and portals": ["server.wiring.certificates"],
 }
 """The headings of the page, and the modules that declare what they list."""
 SUFFIX = {Counter: "_total", Gauge: "", Histogram: ""}

@@ -185,7 +185,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise GatewaySettingsError("tls_client_ca: needs TLS; set tls_certificate and tls_key, too")
 
     def require_trusted(self) -> None:
-        """Check that servers can recognise the gateway, if it tells them who its callers are.
+        """Check that servers can recognise the gateway, if it names its callers to them.
 
         Not checked when the settings are read, because `clarion up` sets `upstreams` later.
 

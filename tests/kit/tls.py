@@ -45,7 +45,7 @@ def issue_for(
         folder: Where to write.
         name: The name of the files.
         names: Its subject alternative names.
-        ca: Who issues it.
+        ca: The issuer.
         valid: From when to when, in days from now.
     """
     issuer = x509.load_pem_x509_certificate(ca.cert_pem.bytes())

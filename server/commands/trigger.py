@@ -61,7 +61,6 @@ def _other_options(command: _Command) -> _Command:
 @click.option(
     "--retain",
     type=click.Choice(["none"]),
-    default="",
     help="none: keep no content, such as of one-time codes.",
 )
 @click.option("--request-id", default="", help="Idempotency key: repeating the call does not send twice.")
@@ -89,7 +88,7 @@ def trigger(
     as_json: bool,
     event: str,
     send_at: str | None,
-    retain: str,
+    retain: str | None,
     request_id: str,
     **user: str | None,
 ) -> None:

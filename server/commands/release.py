@@ -20,7 +20,7 @@ __all__ = ["release"]
 @json_option
 @admin_options
 def release(*, admin: Admin, yes: bool, as_json: bool) -> None:
-    """Send again, after `clarion hold` or after a restored database was held.
+    """End a hold, so that dispatchers send again.
 
     Everything that is due is sent: first cancel what must not be (`clarion deliveries cancel`).
     """

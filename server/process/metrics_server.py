@@ -32,6 +32,10 @@ _RETRY_SECONDS = 1.0
 _REQUEST_SECONDS = 10.0
 """How long a client may take to send a request, or to accept a part of the response."""
 _PATH = "/metrics"
+_IN_USE = (
+    "metrics are not served, because another process uses the port; stop it, or change the setting. "
+    "Trying again every second"
+)
 
 More = Callable[[], bytes]
 """Returns further metrics in Prometheus's text format. Called in a thread for each scrape."""
@@ -83,7 +87,7 @@ async def metrics_served(
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(f"{setting}: cannot listen on {listen}: {error.strerror}") from error
-        log.warning("metrics are not served, because the port is in use; trying again", listen=listen)
+        log.warning(_IN_USE, setting=setting, listen=listen)
         retrying = asyncio.create_task(_retry(server, listen))
     try:
         yield

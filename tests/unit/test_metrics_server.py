@@ -50,10 +50,11 @@ async def test_a_port_in_use_is_waited_for_and_logged_once(monkeypatch: pytest.M
             await asyncio.sleep(0.1)
             holder.close()
             assert await scraped(listen)
-    assert [one["event"] for one in logs] == [
-        "metrics are not served, because the port is in use; trying again",
-        "metrics are served",
-    ]
+    warned, served = logs
+    assert warned["log_level"] == "warning"
+    assert (warned["setting"], warned["listen"]) == (SETTING, listen)
+    assert "another process uses the port; stop it, or change the setting" in warned["event"]
+    assert served["event"] == "metrics are served"
 
 
 async def test_a_process_names_its_role_and_version() -> None:

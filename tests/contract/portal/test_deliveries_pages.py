@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from clarion.admin.v1 import api_key_pb2
 from clarion.admin.v1 import delivery_pb2 as pb
 from server.admin.client import LocalAdmin
+from server.store.pool import Pool
 from tests.contract.portal.conftest import Visitor
 from tests.kit.stack import EXAMPLE, Stack, client
 from tests.kit.until import until
@@ -49,6 +51,39 @@ async def test_actions_are_offered_only_if_something_matches(admin: Visitor, sta
         sent = await http.post("/api/client/campaigns/44/trigger", json=body, headers=stack.headers())
     assert sent.status_code == 204, sent.text
     assert CANCEL in (await admin.get(f"/deliveries?{filters}")).text
+
+
+async def test_a_secret_has_no_message_and_no_retry(admin: Visitor, stack: Stack, pool: Pool) -> None:
+    """While it waits, its page says when its content is removed; a dead letter offers no retry."""
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    ids = {}
+    async with client(stack) as http:
+        for retain in ("none", ""):
+            body = {**EXAMPLE, "send_at": later.isoformat(), "retain": retain}
+            sent = await http.post("/api/client/campaigns/44/trigger", json=body, headers=stack.headers())
+            assert sent.status_code == 204, sent.text
+            ids[retain] = sent.headers["x-trigger-id"]
+    secret, plain = [f"/deliveries/{ids[retain]}" for retain in ("none", "")]
+    waiting = (await admin.get(secret)).text
+    assert "Its content is removed when its delivery ends" in waiting
+    assert (f"{secret}/message" in waiting, f"{secret}/cancel" in waiting) == (False, True)
+    other = (await admin.get(plain)).text
+    assert ("retain: none" in other, f"{plain}/message" in other) == (False, True)
+    await _bury(pool, ids.values())
+    dead = (await admin.get(secret)).text
+    assert "Its content was removed when its delivery ended, so it cannot be retried" in dead
+    assert (f"{secret}/message" in dead, f"{secret}/retry" in dead) == (False, False)
+    assert f"{plain}/retry" in (await admin.get(plain)).text
+    by_url = (await admin.get(f"{secret}/message")).text
+    assert "retain: none" in by_url
+    assert EXAMPLE["user"]["email"] not in dead + by_url
+
+
+async def _bury(pool: Pool, ids: Iterable[str]) -> None:
+    """Make waiting triggers dead letters."""
+    for one in ids:
+        await pool.execute("DELETE FROM queue WHERE trigger_id = $1", uuid.UUID(one))
+        await pool.execute("INSERT INTO dead_letter (trigger_id, error) VALUES ($1, '')", uuid.UUID(one))
 
 
 async def test_an_operation_leads_to_its_deliveries(admin: Visitor, local: LocalAdmin) -> None:

@@ -99,7 +99,7 @@ async def _drop_oldest(pool: Pool) -> str:
     days: int
     [(partition, days)] = await pool.fetch(*SQL["oldest"]())
     while (await pool.fetch(*SQL["oldest"]()))[0]["name"] == partition:  # if a lock was not free, try again
-        await Partitions(pool, days).drop()
+        await Partitions(pool, days).drop(days)
     return partition
 
 

@@ -47,6 +47,7 @@ def problems_of(status: SystemStatus) -> list[Problem]:
         *_of_hold(status),
         *_of_processes(status),
         *_of_database(status),
+        *_of_retention(status),
         *_of_providers(status),
         *(_of_channels(status) if not status.held else ()),
         *_of_dead_letters(status),
@@ -62,6 +63,11 @@ def _of_hold(status: SystemStatus) -> Iterator[Problem]:
             "cancel what must not be sent (`clarion deliveries cancel`), then run `clarion release`",
             "ClarionSendingHeld",
         )
+
+
+def _of_retention(status: SystemStatus) -> Iterator[Problem]:
+    for one in status.shorter_retentions:
+        yield Problem(str(one), one.action, "ClarionRetentionStuck")
 
 
 def _of_processes(status: SystemStatus) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .campaign import TEST_PROVIDER
 from .figures import Crowd, DatabaseFigures
 from .sending_hold import SendingHold
+from .shorter_retention import ShorterRetention
 from .waiting import DispatcherReport, Hold
 
 __all__ = [
@@ -163,6 +164,7 @@ class SystemStatus:
     crowds: Sequence[Crowd] = ()
     failing_webhooks: Sequence[WebhookSummary] = ()
     held: SendingHold | None = None
+    shorter_retentions: Sequence[ShorterRetention] = ()
 
 
 def provider_summaries(reports: Sequence[DispatcherReport]) -> list[ProviderSummary]:

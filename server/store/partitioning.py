@@ -38,7 +38,6 @@ class Partitions:
 
     def __init__(self, pool: Pool, record: int) -> None:
         self._pool = pool
-        self._record = record * _DAY
         self._days = -(-record // MOST_PARTITIONS)  # rounded up
 
     async def run(self) -> None:
@@ -76,12 +75,12 @@ class Partitions:
             if added:
                 log.info("partitions added", table=name, count=added, days=self._days)
 
-    async def drop(self) -> None:
-        """Delete partitions whose records are all past their time, each in its own commit."""
+    async def drop(self, record: int) -> None:
+        """Delete partitions whose records are all older than `record` days, each in its own commit."""
         if not await self._clocks_agree():
             return
         for name in reversed(PARTITIONED):  # the attempts of a trigger before the trigger
-            while dropped := await self._in_moment("drop_partition", name=name, older_than=self._record):
+            while dropped := await self._in_moment("drop_partition", name=name, older_than=record * _DAY):
                 log.info("old records deleted", partition=dropped)
 
     async def _clocks_agree(self) -> bool:

@@ -12,6 +12,7 @@ from ..errors import StoreUnavailable
 from . import metrics
 from .partitioning import Partitions
 from .pool import Pool, reached, run_in_chunks
+from .retention_days import RetentionDays
 from .sql import Statement, load
 
 __all__ = [
@@ -30,6 +31,12 @@ _AT_ONCE = 5_000
 _INTERVAL = 60.0  # seconds
 _DAY = 86_400
 _OPERATIONS_KEPT = 30 * _DAY  # seconds
+_OF_RECORDS = (
+    "delete_dead_letters",
+    "delete_cancellations",
+    "delete_other_attempts",
+    "delete_other_triggers",
+)
 _SQL = load("retention.sql")
 
 
@@ -78,7 +85,8 @@ async def run_operation_retention(pool: Pool) -> None:
 class RecordRetention:
     """Removes the content of triggers, and later their records, and keeps partitions ready for new ones.
 
-    Any number of processes may do this.
+    Any number of processes may do this. A time that is shorter than before applies a day later: see
+    RetentionDays.
 
     Args:
         pool: The database.
@@ -90,10 +98,17 @@ class RecordRetention:
 
     def __init__(self, pool: Pool, *, content: int, record: int, audit: int) -> None:
         self._pool = pool
-        self._content = content
-        self._record = record * _DAY
-        self._audit = audit * _DAY
+        self._days = RetentionDays(pool, {"content": content, "record": record, "audit": audit})
         self._partitions = Partitions(pool, record)
+
+    async def report(self) -> None:
+        """Compare the times with those before, and log which are shorter.
+
+        Raises:
+            StoreUnavailable: The database cannot be reached.
+        """
+        async with reached():
+            await self._days.report()
 
     async def run(self) -> None:
         """Do this every minute, until cancelled."""
@@ -107,16 +122,16 @@ class RecordRetention:
         """
         async with reached():
             await self.remove_content()
-            for name in ("delete_dead_letters", "delete_cancellations", "delete_other_attempts"):
-                await run_in_chunks(self._pool, _SQL[name], _AT_ONCE, older_than=self._record)
-            await run_in_chunks(self._pool, _SQL["delete_other_triggers"], _AT_ONCE, older_than=self._record)
+            record = await self._days.applied("record")
+            for name in _OF_RECORDS:
+                await run_in_chunks(self._pool, _SQL[name], _AT_ONCE, older_than=record * _DAY)
             await self._delete_audit_events()
             await self._partitions.add()
-            await self._partitions.drop()
+            await self._partitions.drop(record)
 
     async def remove_content(self) -> None:
         """Remove the content of triggers once its time has passed and they have left the queue."""
-        standard = self._content
+        standard = await self._days.applied("content")
         channels = [channel.value for channel in Channel]
         found = await self._pool.fetch(*_SQL["content_days"](channels=channels, standard=standard))
         all_days = [row["days"] for row in found]
@@ -130,11 +145,12 @@ class RecordRetention:
         await run_in_chunks(self._pool, _SQL["remove_due_content"], _AT_ONCE)
 
     async def _delete_audit_events(self) -> None:
+        older_than = await self._days.applied("audit") * _DAY
         count = _AT_ONCE
         while count == _AT_ONCE:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(*_SQL["allow_audit_deletion"]())
-                statement = _SQL["delete_audit_events"](older_than=self._audit, limit=_AT_ONCE)
+                statement = _SQL["delete_audit_events"](older_than=older_than, limit=_AT_ONCE)
                 count = len(await connection.fetch(*statement))
 
 

@@ -73,6 +73,7 @@ INSERT INTO content_removal (days) SELECT unnest(:days::int[]) ON CONFLICT DO NO
 -- A time that has become shorter also concerns triggers that have been passed.
 UPDATE content_removal SET after = '00000000-0000-0000-0000-000000000000', started_at = now()
 WHERE EXISTS (SELECT FROM project WHERE content_days_changed_at + interval '1 day' BETWEEN started_at AND now())
+    OR EXISTS (SELECT FROM retention WHERE data = 'content' AND shortened_at BETWEEN started_at AND now())
 
 -- name: remove_content
 -- The next triggers of a time that have reached it, of any project: only those of projects with this time change. One

@@ -111,7 +111,9 @@ async def dispatch(settings: Settings, config: Path | None) -> None:
         tasks.start(primary.watch(), catalog.run(), presence.run())
         tasks.start(run_webhook_retention(pool, settings.webhooks.keep))
         keep = settings.retention
-        tasks.start(RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit).run())
+        retention = RecordRetention(pool, content=keep.content, record=keep.record, audit=keep.audit)
+        await retention.report()
+        tasks.start(retention.run())
         store_metrics.watch_pool("dispatching", pool)
         store_metrics.watch_catalog(lambda: catalog.age)
         if settings.dispatch.metrics:

@@ -41,6 +41,7 @@ from tests.kit.until import until
 TABLES = (
     "project, api_key, campaign, trigger, queue, attempt, dead_letter, suppression, idempotency, cancellation"
     ", webhook, webhook_message, webhook_queue, webhook_attempt, statistic, provider_result, bulk_operation"
+    ", retention, key_certificate"
 )
 _LARGE = 64 * 1024
 """Bytes of a table from which it is truncated, so that what was deleted does not slow the tests down."""

@@ -14,6 +14,7 @@ from server.cli import cli
 from server.domain.campaign import Channel
 from server.domain.figures import Crowd, DatabaseFigures
 from server.domain.sending_hold import SendingHold
+from server.domain.shorter_retention import ShorterRetention
 from server.domain.system_problems import problems_of
 from server.domain.system_status import (
     ChannelStatus,
@@ -72,6 +73,14 @@ def test_a_system_that_is_well_has_no_problems() -> None:
             replace(WELL, held=SendingHold(NOW, "Ada", "restored")),
             "sending is held since 2026-11-29 12:00:00 UTC by Ada: restored",
             "ClarionSendingHeld",
+        ),
+        (
+            replace(WELL, shorter_retentions=[ShorterRetention("record", 400, 40, NOW)]),
+            (
+                "[retention] record was shortened from 400 to 40 days, so the records of triggers will be"
+                " removed after 40 days, from 2026-11-29 12:00 UTC on"
+            ),
+            "ClarionRetentionStuck",
         ),
         (replace(WELL, processes=[process("dispatcher")]), "no server is running", "ClarionServerAbsent"),
         (

@@ -21,6 +21,7 @@ from ..figures import MOST_COUNTED, crowds, database_figures, queued
 from ..pool import Pool
 from ..queue.sending_hold import find_hold
 from ..queue.triggers import PostgresQueue
+from ..retention_days import find_shorter
 from ..sql import load
 from .admin_lists import dead_letters, oldest_due
 from .waiting import find_reports
@@ -72,6 +73,7 @@ async def system_status(
         crowds=await crowds(pool, lanes),
         failing_webhooks=[WebhookSummary(**{**row, "id": str(row["id"])}) for row in failing],
         held=held,
+        shorter_retentions=await find_shorter(pool),
     )
 
 

@@ -109,7 +109,7 @@ async def test_nothing_is_dropped_if_clocks_differ(pool: Pool, monkeypatch: pyte
     before = await partitions(pool)
     with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr("server.store.partitioning.dt.datetime", Clock)
-        await Partitions(pool, -11).drop()  # everything that ends within 11 days
+        await Partitions(pool, 400).drop(-11)  # everything that ends within 11 days
     assert await partitions(pool) == before
     [line] = [one["event"] for one in logs]
     assert "the database's clock shows" in line

@@ -13,6 +13,7 @@ from server.store.pool import Pool
 from server.store.queue.triggers import PostgresQueue
 from server.store.records.admin_lists import AdminFilter
 from server.store.retention import RecordRetention
+from server.store.retention_days import find_shorter
 from tests.kit.outcomes import DEAD, DELIVERED
 from tests.kit.store import a_trigger, accept, ended, redrive, shares
 
@@ -206,6 +207,26 @@ async def test_only_old_audit_events_are_deleted(pool: Pool) -> None:
         await pool.execute("DELETE FROM audit_event")
 
 
+@pytest.mark.usefixtures("old_partitions")
+async def test_shorter_settings_of_records_and_audit_wait_too(pool: Pool) -> None:
+    await retention(pool).report()
+    old = id_of(days(50))
+    await pool.execute("INSERT INTO dead_letter (trigger_id, error) VALUES ($1, '')", old)
+    await pool.execute(
+        "INSERT INTO audit_event (occurred_at, actor_kind, actor, action, resource, address, request_id)"
+        " VALUES (now() - interval '50 days', 'user', 'a', 'shorter', 'x', '', '')"
+    )
+    left = """SELECT (SELECT count(*) FROM dead_letter)
+        + (SELECT count(*) FROM audit_event WHERE action = 'shorter')"""
+    shorter = retention(pool, record=40, audit=40)
+    await shorter.once()
+    assert await pool.fetchval(left) == 2
+    assert [one.data for one in await find_shorter(pool)] == ["audit", "record"]
+    await pool.execute("UPDATE retention SET next_at = now() WHERE next_at IS NOT NULL")
+    await shorter.once()
+    assert await pool.fetchval(left) == 0
+
+
 BOUNDS = {
     "trigger, attempt": "[retention] record, by partition; content by [retention] content",
     "dead_letter, cancellation": "[retention] record",
@@ -220,8 +241,10 @@ BOUNDS = {
     "server_process": "15 minutes after it was last seen",
     "suppression": "one for each recipient, until an operator deletes it",
     "suppression_key, sending": "one row",
-    "project, api_key, key_use, admin_key, webhook": "what operators created, until they delete it",
+    "project, webhook": "what operators created, until they delete it",
+    "api_key, key_certificate, key_use, admin_key": "what operators created, until they delete it",
     "campaign, campaign_version, campaign_draft": "what operators created, until they delete it",
+    "retention": "one row for each kind of data",
     "content_removal": "one for each time that a project keeps content",
     "catalog_version, statistic_position, schema_compatibility, alembic_version": "one row",
 }

@@ -6,7 +6,7 @@ from .config.bootstrap import build, render
 from .config.tls import PemContent
 from .errors import GatewayError, GatewaySettingsError
 from .otlp import Otlp, OtlpProblem, otlp_problem, read_otlp
-from .run.command import check, command
+from .run.command import check, command, export
 from .run.environment import basic_environment
 from .run.folder import private_folder
 from .run.launch import launcher
@@ -34,6 +34,7 @@ __all__ = [
     "check_tls",
     "command",
     "envoy_metrics",
+    "export",
     "launcher",
     "otlp_problem",
     "private_folder",

@@ -204,6 +204,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return bool(self.server_tls_ca) and not any(one.path for one in self.parsed_upstreams)
 
     @property
+    def uses_tls(self) -> bool:
+        """Whether Envoy needs files with certificates next to its configuration."""
+        return bool(self.tls_certificate) or self.calls_servers_by_tls
+
+    @property
     def admin_path(self) -> Path | None:
         """Path of the admin socket; None if there is no admin interface."""
         return Path(self.admin_socket) if self.admin_socket else None

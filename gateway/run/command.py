@@ -15,7 +15,7 @@ from .folder import private_folder
 from .process import LAST_LINES
 from .tls import tls_of
 
-__all__ = ["NO_HOT_RESTART", "check", "command", "write_config"]
+__all__ = ["NO_HOT_RESTART", "check", "command", "export", "write_config"]
 
 CONFIG_NAME = "envoy.json"
 CHECK_SECONDS = 30
@@ -98,3 +98,27 @@ def write_config(settings: GatewaySettings, workdir: Path) -> Path:
     with os.fdopen(descriptor, "w") as file:
         file.write(render(settings))
     return path
+
+
+def export(settings: GatewaySettings, folder: Path) -> Path:
+    """Write all files that an Envoy needs which is not started by `clarion gateway run`.
+
+    A running one reads the TLS files again, because they are replaced by a rename.
+
+    Args:
+        settings: the gateway's settings.
+        folder: where to write. Created with mode 0700 if missing. Envoy must run in it.
+
+    Returns:
+        The configuration's path.
+
+    Raises:
+        GatewayError: a TLS file is invalid, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return write_config(settings, folder)
+    except OSError as error:
+        raise GatewayError(
+            f"cannot write to {folder}: {error.strerror}; name a folder that this user may write"
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import click
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from .common import Invocation, run
 
 __all__ = ["gateway"]
 
+_NEEDS_FOLDER = "an Envoy needs TLS files next to this configuration; write all of them with --folder DIR"
 _SIGNALLED = 128  # as in a shell, an exit code above 128 is 128 plus the number of the signal
 
 
@@ -24,10 +26,21 @@ def gateway() -> None:
 
 
 @gateway.command(name="print")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write it to this folder as envoy.json, with the TLS files that it refers to.",
+)
 @click.pass_obj
-def show(invocation: Invocation) -> None:
+def show(invocation: Invocation, folder: Path | None) -> None:
     """Print the Envoy configuration that these settings produce."""
-    click.echo(envoy.render(invocation.settings().gateway))
+    settings = invocation.settings().gateway
+    if folder:
+        click.echo(envoy.export(settings, folder))
+    else:
+        click.echo(envoy.render(settings))
+        if settings.uses_tls:
+            click.echo(f"clarion: warning: {_NEEDS_FOLDER}", err=True)
     _warn_about_traces()
 
 

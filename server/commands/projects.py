@@ -23,13 +23,18 @@ def projects() -> None:
 @json_option
 @admin_options
 def list_projects(*, admin: Admin, as_json: bool) -> None:
-    """List projects, by name."""
+    """List projects, by name, with their limits and how long they keep content."""
     found = admin.collect("projects", "ListProjects", pb.ListProjectsRequest())
     show_list(found, _row, "projects", as_json=as_json)
 
 
 def _row(one: pb.Project) -> dict[str, object]:
-    return {"NAME": one.project, "TIMEZONE": one.timezone, "LIMIT": in_words(limit_of(one))}
+    return {
+        "NAME": one.project,
+        "TIMEZONE": one.timezone,
+        "LIMIT": in_words(limit_of(one)),
+        "CONTENT": _kept(one),
+    }
 
 
 @projects.command()
@@ -39,7 +44,7 @@ def _row(one: pb.Project) -> dict[str, object]:
 def show(*, admin: Admin, name: str, as_json: bool) -> None:
     """Show project NAME."""
     project = admin.call("projects", "GetProject", pb.GetProjectRequest(project=name)).project
-    facts = {**_row(project), "CONTENT": _kept(project), "CREATED": moment(project.create_time)}
+    facts = {**_row(project), "CREATED": moment(project.create_time)}
     show_one(project, in_lines(facts), as_json=as_json)
 
 

@@ -33,11 +33,11 @@ async def created(demo: Stack, project: str, *words: str) -> Any:
     return await shown(demo, "keys", "create", "--project", project, "--name", "limited", *words)
 
 
-async def cell(demo: Stack, group: str, row: str) -> str:
-    """Return the LIMIT of a row in the table that `list` prints."""
+async def cell(demo: Stack, group: str, row: str, column: str = "LIMIT") -> str:
+    """Return a cell of a row in the table that `list` prints."""
     head, *lines = (await clarion(demo.folder, group, "list")).out.splitlines()
     line = next(line for line in lines if row in line)
-    after = head.index("LIMIT")
+    after = head.index(column)
     return line[after:].split("  ")[0]
 
 
@@ -63,6 +63,13 @@ async def test_project_limit_is_set_by_name(demo: Stack) -> None:
     assert await cell(demo, "projects", "crowded") == "7/s, burst 9"
     plain = await clarion(demo.folder, "projects", "limit", "crowded", "--default")
     assert plain.out == "limit of project crowded: default\n"
+
+
+async def test_list_shows_how_long_content_is_kept(demo: Stack) -> None:
+    await shown(demo, "projects", "create", "keeps")
+    assert await cell(demo, "projects", "keeps", "CONTENT") == "default"
+    await shown(demo, "projects", "retention", "keeps", "--content-days", "email", "7")
+    assert await cell(demo, "projects", "keeps", "CONTENT") == "email 7 days"
 
 
 async def test_changed_limit_applies_at_once(demo: Stack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -48,6 +49,18 @@ async def test_read_only_mode_hides_and_refuses_writes(stack: Stack, admin: Visi
             assert "read-only" in answer.text
         assert (await visitor.post("/sign-out")).status_code == 303
         assert (await visitor.get("/projects")).status_code == 303
+
+
+async def test_read_only_mode_asks_for_no_confirmation(stack: Stack, admin: Visitor) -> None:
+    """Its pages have addresses, which may be opened without the button that leads there."""
+    path = f"/deliveries/{uuid.uuid4()}/cancel"
+    for read_only in (True, False):
+        settings = PortalSettings(servers=(stack.server_target,), read_only=read_only)
+        async with served(settings, admin.key) as visitor:
+            text = (await visitor.get(path)).text
+        assert ("This cannot be done here: the portal is in read-only mode" in text) is read_only
+        assert bool(re.search(r'<form method="post"(?![^>]*sign-out)', text)) is not read_only
+        assert ("Cancel it" in text) is not read_only
 
 
 async def test_cookies_over_tls_are_of_this_host_only(stack: Stack, admin: Visitor) -> None:

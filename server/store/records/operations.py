@@ -123,6 +123,7 @@ async def create_operation(
             actor=actor.name,
             actor_key=actor.key_id,
             session_id=actor.session_id,
+            owner=str(actor.owner),
             address=address,
             request_id=request_id,
         )
@@ -140,7 +141,9 @@ async def count_running(
     """
     await connection.execute(*_SQL["lock_starts"]())
     row = await connection.fetchrow(
-        *_SQL["count_running"](actor_key=actor.key_id, actor=actor.name, projects=_ids(projects))
+        *_SQL["count_running"](
+            owner=str(actor.owner), actor_key=actor.key_id, actor=actor.name, projects=_ids(projects)
+        )
     )
     assert row is not None  # noqa: S101 - an aggregate always has one row
     return row["own"], row["of_projects"]

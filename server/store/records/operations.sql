@@ -2,9 +2,10 @@
 
 -- name: create
 INSERT INTO bulk_operation
-    (id, kind, filter, projects, matching, is_partial, actor_kind, actor, actor_key, session_id, address, request_id)
-VALUES (:id, :kind, :filter::text::jsonb, :projects, :matching, :is_partial, :actor_kind, :actor, :actor_key, :session_id, :address,
-    :request_id)
+    (id, kind, filter, projects, matching, is_partial, actor_kind, actor, actor_key, session_id, owner,
+        address, request_id)
+VALUES (:id, :kind, :filter::text::jsonb, :projects, :matching, :is_partial, :actor_kind, :actor, :actor_key, :session_id,
+        :owner, :address, :request_id)
 RETURNING *
 
 -- name: lock_starts
@@ -12,8 +13,10 @@ RETURNING *
 SELECT pg_advisory_xact_lock(hashtextextended('bulk_operation', 0))
 
 -- name: count_running
+-- Operations that an older version started have no owner. Their callers are compared by their names.
 SELECT
-    count(*) FILTER (WHERE CASE WHEN :actor_key::uuid IS NULL THEN actor_key IS NULL AND actor = :actor::text
+    count(*) FILTER (WHERE CASE WHEN owner IS NOT NULL THEN owner = :owner::text
+        WHEN :actor_key::uuid IS NULL THEN actor_key IS NULL AND actor = :actor::text
         ELSE actor_key = :actor_key END) AS own,
     count(*) FILTER (WHERE :projects::int8[] IS NULL OR projects IS NULL OR projects && :projects) AS of_projects
 FROM bulk_operation WHERE state = 'running'

@@ -65,6 +65,32 @@ async def test_sessions_of_a_person_count_together(pool: Pool) -> None:
     await stop(pool, *running)
 
 
+def person(person_id: uuid.UUID) -> Actor:
+    """Return a new session of a person whose name others have, too."""
+    session = uuid.uuid4()
+    return Actor(ActorKind.PERSON, "Ada", (Grant(Role.OPERATOR),), session_id=session, person_id=person_id)
+
+
+async def test_people_of_the_same_name_count_apart(pool: Pool) -> None:
+    ada, other = uuid.uuid4(), uuid.uuid4()
+    running = [await start(pool, person(ada)) for _ in range(OF_A_CALLER)]
+    with pytest.raises(RateLimited):
+        await start(pool, person(ada))
+    running.append(await start(pool, person(other)))
+    await stop(pool, *running)
+
+
+async def test_operations_of_older_versions_count_by_name(pool: Pool) -> None:
+    """They have no owner."""
+    ada = person(uuid.uuid4())
+    running = [await start(pool, ada) for _ in range(OF_A_CALLER)]
+    await pool.execute("UPDATE bulk_operation SET owner = NULL WHERE id = ANY($1)", running)
+    with pytest.raises(RateLimited):
+        await start(pool, ada)
+    running.append(await start(pool, robot()))
+    await stop(pool, *running)
+
+
 async def test_a_project_has_few_operations(pool: Pool) -> None:
     projects = [row["name"] for row in await pool.fetch("SELECT name FROM project ORDER BY id LIMIT 2")]
     callers = [robot() for _ in range(OF_A_PROJECT // OF_A_CALLER)]

@@ -39,9 +39,11 @@ EVERYTHING: dict[str, Any] = {
     "dispatcher": {"autoscaling": {"mode": "keda"}},
     "gateway": {
         "tlsSecret": "tls",
+        "clientCaSecret": "callers",
         "autoscaling": {"enabled": True},
         "service": {"type": "LoadBalancer", "annotations": {"example.com/a": "b"}},
     },
+    "serverTls": {"serverSecret": "servers", "clientSecret": "gateways"},
     "portal": {"existingSecret": "oidc"},
     "networkPolicy": {"gatewayFrom": [{"namespaceSelector": {}}]},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -111,6 +113,9 @@ async def test_chart_without_a_secret_fails(ship: Path) -> None:
         ({"settings": {"database": {"url": "postgresql://a:b@c/d"}}}, "put it into existingSecret"),
         ({"server": {"replica": 3}}, "replica"),
         ({"dispatcher": {"autoscaling": {"mode": "kedda"}}}, "mode"),
+        ({"serverTls": {"serverSecret": "a"}}, "set both serverSecret and clientSecret, or neither"),
+        ({"gateway": {"clientCaSecret": "a"}}, "set gateway.tlsSecret, too"),
+        ({"gateway": {"clientCaSecret": "a", "tlsSecret": "b"}}, "set serverTls, too"),
         ({"otel": {"variables": {"CLARION_LOG_LEVEL": "debug"}}}, "CLARION_LOG_LEVEL"),
     ],
 )
@@ -163,6 +168,7 @@ async def test_processes_accept_their_settings(ship: Path, tmp_path: Path, value
         if container["name"] == "gateway":
             assert settings.gateway.upstreams == ("shop-clarion-server:8081",)
             assert settings.gateway.port in ports
+            settings.gateway.require_trusted()
     if values is EVERYTHING:
         assert settings.server.max_pending == 5000
         assert settings.providers["smtp"]["port"] == 587
@@ -255,6 +261,40 @@ async def test_processes_with_spans_get_the_variables(ship: Path) -> None:
     assert {"ports": [{"port": otel["port"]}]} in egress
     without = of_kind(await manifests(ship, SECRET), "NetworkPolicy")["gateway"]["spec"]["egress"]
     assert [one for one in egress if one not in without] == [{"ports": [{"port": otel["port"]}]}]
+
+
+async def test_certificates_are_where_the_settings_say(ship: Path) -> None:
+    found = of_kind(await manifests(ship, EVERYTHING), "Deployment")
+    secrets = {
+        "server": {"server-tls": "servers", "files": "keys"},
+        "gateway": {"server-tls": "gateways", "tls": "tls", "callers": "callers"},
+        "portal": {"server-tls": "gateways"},
+    }
+    files = {"server": 3, "gateway": 6, "portal": 3}
+    for role, expected in secrets.items():
+        spec = found[role]["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        volumes = {one["name"]: one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one}
+        assert volumes == expected
+        folders = {one["mountPath"] for one in container["volumeMounts"] if one["name"] in volumes}
+        paths = [Path(one["value"]) for one in container["env"] if "_TLS_" in one["name"]]
+        assert len(paths) == files[role]
+        assert {str(one.parent) for one in paths} <= folders
+        assert {one.name for one in paths} <= {"tls.crt", "tls.key", "ca.crt"}
+
+
+async def test_probes_of_servers_with_tls_need_no_certificate(ship: Path) -> None:
+    """Without its database, a server is not ready but alive, with and without TLS."""
+    for values, ready in (
+        (SECRET, {"grpc": {"port": 8081, "service": "clarion.v1.TriggerService"}}),
+        (EVERYTHING, {"exec": {"command": ["clarion", "health", "server"]}}),
+    ):
+        found = of_kind(await manifests(ship, values), "Deployment")["server"]
+        [container] = found["spec"]["template"]["spec"]["containers"]
+        assert ready.items() <= container["readinessProbe"].items()
+        for name in ("startupProbe", "livenessProbe"):
+            assert "exec" not in container[name]
+            assert ("grpc" in container[name]) is (values is SECRET)
 
 
 async def test_migration_hook_needs_only_what_exists(ship: Path) -> None:

@@ -132,6 +132,37 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* "yes" if servers accept TLS only, else empty. */}}
+{{- define "clarion.serverTls" -}}
+{{- $tls := .Values.serverTls -}}
+{{- if ne (empty $tls.serverSecret) (empty $tls.clientSecret) }}
+{{- fail "serverTls: set both serverSecret and clientSecret, or neither" }}
+{{- end }}
+{{- if $tls.serverSecret }}yes{{ end }}
+{{- end }}
+
+{{/* For gateways and portals, which call servers: (list $ "GATEWAY"). */}}
+{{- define "clarion.serverTlsEnv" -}}
+{{- if include "clarion.serverTls" (index . 0) }}
+- {name: CLARION_{{ index . 1 }}_SERVER_TLS_CA, value: /etc/clarion/server-tls/ca.crt}
+- {name: CLARION_{{ index . 1 }}_SERVER_TLS_CERTIFICATE, value: /etc/clarion/server-tls/tls.crt}
+- {name: CLARION_{{ index . 1 }}_SERVER_TLS_KEY, value: /etc/clarion/server-tls/tls.key}
+{{- end }}
+{{- end }}
+
+{{/* For servers, gateways and portals; the volume: (list $ "the secret"). */}}
+{{- define "clarion.serverTlsMounts" -}}
+{{- if include "clarion.serverTls" . }}
+- {name: server-tls, mountPath: /etc/clarion/server-tls, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "clarion.serverTlsVolumes" -}}
+{{- if include "clarion.serverTls" (index . 0) }}
+- name: server-tls
+  secret: {secretName: {{ index . 1 }}}
+{{- end }}
+{{- end }}
+
 {{/* The variables of OpenTelemetry, for the processes that record spans. */}}
 {{- define "clarion.otelEnv" -}}
 {{- range $name, $value := .Values.otel.variables }}

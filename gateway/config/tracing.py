@@ -29,9 +29,11 @@ TRACE_TAGS = {
     "http.request.method": "%REQ(:METHOD)%",
     "http.response.status_code": "%RESPONSE_CODE%",
     "peer.address": HIDDEN,
+    "grpc.path": HIDDEN,
 }
 """Attributes: the first two as in https://opentelemetry.io/docs/specs/semconv/http/http-spans/, and what
-replaces Envoy's own attribute with the address of the caller."""
+replaces Envoy's own attributes with the caller's address, and with the path and query of a gRPC call. Envoy
+sets `grpc.message` later, so it cannot be replaced."""
 
 
 def tracing(otlp: Otlp | None) -> Config:

@@ -17,7 +17,7 @@ from tests.kit.stack import Stack, client, free_port
 from tests.kit.until import until
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
-OTHER_TRACE, REFUSED_TRACE, QUERY_TRACE = "a" * 32, "b" * 32, "c" * 32
+OTHER_TRACE, REFUSED_TRACE, QUERY_TRACE, GRPC_TRACE = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 CALLER = "00f067aa0ba902b7"
 TRIGGER = "/api/client/campaigns/900/trigger"
 SERVER, DISPATCHER = "clarion-server", "clarion-dispatcher"
@@ -239,6 +239,23 @@ async def test_spans_have_no_addresses_keys_or_content(world: World) -> None:
     assert "clarion-gateway" in text
     for secret in (PHONE, PHONE[1:], SECRET, world.stack.key, "s3cr", "AC000"):
         assert secret not in text
+
+
+async def test_spans_of_grpc_have_no_path_or_query(world: World) -> None:
+    path = f"/clarion.v1.TriggerService/TriggerText?{SECRET}"
+    headers = {**world.stack.headers(), **context("01", GRPC_TRACE), "content-type": "application/grpc"}
+    await world.http.post(path, headers=headers)
+    [span] = await until(
+        lambda: [
+            one
+            for one in world.collector.spans
+            if one.trace_id == GRPC_TRACE and one.service == "clarion-gateway"
+        ],
+        "the gateway's span",
+    )
+    assert span.attributes["grpc.status_code"] == "3"
+    assert "TriggerService" not in str(span)
+    assert SECRET not in str(span)
 
 
 async def test_a_hung_collector_holds_up_nothing(world: World) -> None:

@@ -30,8 +30,6 @@ from opentelemetry.trace import (
     Tracer,
 )
 
-from .domain.trace import is_sampled, trace_context
-
 __all__ = [
     "AttemptSpan",
     "add_ids",
@@ -47,6 +45,8 @@ __all__ = [
     "set_tracer",
 ]
 
+_UNRECORDED = "-00"
+"""The flags of a caller that does not record its span."""
 Attributes = Mapping[str, str | int | bool]
 
 _tracer: Tracer | None = None
@@ -91,13 +91,11 @@ def may_record(traceparent: str) -> bool:
     OpenTelemetry's samplers could decide the same, but would take a tenth of the server's time for the call.
 
     Args:
-        traceparent: The header as received, or empty. A malformed one decides nothing.
+        traceparent: The caller's trace context, or empty if it has none or a malformed one.
     """
-    if _tracer is None:
+    if _tracer is None or traceparent.endswith(_UNRECORDED):
         return False
-    if context := trace_context(traceparent):
-        return is_sampled(context)
-    return _share >= 1 or random.random() < _share  # noqa: S311 - no secret
+    return bool(traceparent) or _share >= 1 or random.random() < _share  # noqa: S311 - no secret
 
 
 @contextmanager

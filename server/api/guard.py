@@ -164,7 +164,8 @@ class Guard(grpc.GenericRpcHandler):
         headers = read_headers(handler_call_details.invocation_metadata, self._read)
         if method.handler.response_streaming:
             return GuardedCall(method.handler, partial(self._serve_stream, method, headers))
-        serve = self._serve_recorded if may_record(headers.get(TRACEPARENT, "")) else self._serve
+        recorded = may_record(trace_context(headers.get(TRACEPARENT, "")))
+        serve = self._serve_recorded if recorded else self._serve
         return GuardedCall(method.handler, partial(serve, method, headers))
 
     async def _serve(self, method: _Method, headers: Mapping[str, str], raw: bytes, context: Context) -> Any:

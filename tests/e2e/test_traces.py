@@ -184,6 +184,16 @@ def webhooks_about(world: World, *trigger_ids: str) -> int:
     return sum(one.json()["data"]["trigger_id"] in trigger_ids for one in world.hooks.requests)
 
 
+async def test_a_malformed_traceparent_decides_nothing(world: World) -> None:
+    """Otherwise, a stranger could have calls recorded that the sampler leaves out."""
+    malformed = str((await world.trigger(traceparent="x")).headers["x-trigger-id"])
+    await until(lambda: webhooks_about(world, malformed), "it is delivered")
+    recorded = await world.traced()
+    await world.attempt(recorded)
+    await world.collector.span("commit", messaging_message_id=recorded)
+    assert not [one for one in world.collector.spans if malformed in one.attributes.values()]
+
+
 async def test_errors_of_callers_do_not_fail_spans(world: World) -> None:
     headers = {
         **world.stack.headers("sk_00000000-0000-4000-8000-000000000000"),

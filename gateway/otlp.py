@@ -188,14 +188,15 @@ class _Reader:
         return self._parsed(self._name(what), _readable, "")
 
     def _parsed(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """Return the value of a variable. The problem of one with headers does not quote it: it has keys."""
+        """Return the value of a variable. Headers, and URLs with a user or query, are not quoted."""
         value = self._given.get(name, "")
         if not value:
             return default
         try:
             return parse(value)
         except ValueError as error:
-            shown = "" if "HEADERS" in name else f"{value!r} "
+            is_secret = "HEADERS" in name or ("ENDPOINT" in name and not {"@", "?"}.isdisjoint(value))
+            shown = "" if is_secret else f"{value!r} "
             self.problems.append(f"{name}: {shown}{error}")
             return default
 

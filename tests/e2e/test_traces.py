@@ -255,12 +255,9 @@ async def test_spans_of_grpc_have_no_path_or_query(world: World) -> None:
     path = f"/clarion.v1.TriggerService/TriggerText?{SECRET}"
     headers = {**world.stack.headers(), **context("01", GRPC_TRACE), "content-type": "application/grpc"}
     await world.http.post(path, headers=headers)
+    wanted = GRPC_TRACE, "clarion-gateway"
     [span] = await until(
-        lambda: [
-            one
-            for one in world.collector.spans
-            if one.trace_id == GRPC_TRACE and one.service == "clarion-gateway"
-        ],
+        lambda: [one for one in world.collector.spans if (one.trace_id, one.service) == wanted],
         "the gateway's span",
     )
     assert span.attributes["grpc.status_code"] == "3"

@@ -169,7 +169,7 @@ def _of_webhooks(status: SystemStatus) -> Iterator[Problem]:
         yield Problem(
             f"the webhook receiver {one.id} of project {one.project} fails, and {one.waiting} messages wait:"
             f" {one.error}",
-            f"run `clarion webhooks log {one.id}`, and inform the owner of the receiver",
+            f"run `clarion webhooks log --failed {one.id}`, and inform the owner of the receiver",
             "ClarionWebhooksFailing",
         )
 

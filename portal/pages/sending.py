@@ -23,8 +23,9 @@ async def sending(visit: Visit) -> Response:
             if form["change"] == "release":
                 await visit.call(pb.ReleaseSendingRequest(etag=form["etag"]))
                 return visit.redirect("/sending", "Sending is released.")
-            await visit.call(pb.HoldSendingRequest(hold_reason=form["hold_reason"]))
-            return visit.redirect("/sending", "Sending is held.")
+            if form["change"] == "hold":
+                await visit.call(pb.HoldSendingRequest(hold_reason=form["hold_reason"]))
+                return visit.redirect("/sending", "Sending is held.")
     status = None
     if held and visit.has_role_everywhere("viewer"):
         status = (await visit.call(pb.GetSystemStatusRequest())).system

@@ -21,7 +21,8 @@ from .cases import ACCEPTED, REFUSED, TYPED_ALONE
 from .cases.case import Case, invalid
 from .ways import Ways, the_same
 
-STORED = """SELECT campaign_id, channel, external_id, address, timezone, locale, user_data, event
+STORED = """SELECT campaign_id, channel, external_id, retain, timezone, locale,
+    CASE retain WHEN '' THEN (address, user_data, event)::text END AS content -- of others, it goes when they end
 FROM trigger WHERE id = ANY($1::uuid[])"""
 
 

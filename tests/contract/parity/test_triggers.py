@@ -22,7 +22,7 @@ from .cases.case import Case, invalid
 from .ways import Ways, the_same
 
 STORED = """SELECT campaign_id, channel, external_id, retain, timezone, locale,
-    CASE retain WHEN '' THEN (address, user_data, event)::text END AS content -- of others, it goes when they end
+    CASE retain WHEN '' THEN (address, user_data, event)::text END AS content -- of others, it goes
 FROM trigger WHERE id = ANY($1::uuid[])"""
 
 

@@ -18,8 +18,8 @@ async def _released(pool: Pool) -> AsyncIterator[None]:
 
 
 async def test_sending_is_held_and_released(admin: Visitor, viewer: Visitor) -> None:
-    page = (await viewer.get("/sending")).text
-    assert "Sending is not held" in page, page[-1500:]
+    before = (await viewer.get("/sending")).text
+    assert "Sending is not held" in before, before[-1500:]
     held = await admin.post("/sending", {"change": "hold", "hold_reason": "restored <b>today</b>"})
     assert held.headers["location"] == "/portal/sending"
     for visitor in (admin, viewer):

@@ -73,6 +73,9 @@ class Admin:
                 f"the admin key is missing; set {ADMIN_KEY} or use --admin-key-file, "
                 "or leave out --target to use the database"
             )
+        if not (secret.isascii() and secret.isprintable()):  # gRPC cannot send it
+            where = self.key_file or ADMIN_KEY
+            raise ConfigError(f"the admin key in {where} has characters that no key has; copy it again, whole")
         async with self._channel(self.target) as channel:
             yield RemoteAdmin(channel, secret)
 

@@ -72,8 +72,9 @@ async def test_clarion_up_holds_before_it_dispatches(stack: Stack, operator: Ope
     assert caller["sending_hold"]["hold_reason"] == "clarion up --hold"
 
 
-async def test_the_reason_is_bounded(operator: Operator) -> None:
-    refused = await operator.call("POST", "/system:hold", {"hold_reason": "x" * 501})
+@pytest.mark.parametrize("reason", ["x" * 501, "a\n- all is well", "\x1b[2J", "\u2028"])
+async def test_the_reason_is_one_short_line(reason: str, operator: Operator) -> None:
+    refused = await operator.call("POST", "/system:hold", {"hold_reason": reason})
     assert refused.status_code == 422
     assert "hold_reason" in refused.text
 

@@ -75,7 +75,7 @@ class Admin:
             )
         if not (secret.isascii() and secret.isprintable()):  # gRPC cannot send it
             where = self.key_file or ADMIN_KEY
-            raise ConfigError(f"the admin key in {where} has characters that no key has; copy it again, whole")
+            raise ConfigError(f"the admin key in {where} has characters that no key has; copy it again")
         async with self._channel(self.target) as channel:
             yield RemoteAdmin(channel, secret)
 

@@ -23,7 +23,7 @@ def projects() -> None:
 @json_option
 @admin_options
 def list_projects(*, admin: Admin, as_json: bool) -> None:
-    """List projects, by name, with their limits and how long they keep content."""
+    """List projects, by name, with limits and retention."""
     found = admin.collect("projects", "ListProjects", pb.ListProjectsRequest())
     show_list(found, _row, "projects", as_json=as_json)
 

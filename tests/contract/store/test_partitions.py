@@ -107,7 +107,7 @@ async def test_triggers_are_accepted_meanwhile(plain: str) -> None:
 
 async def test_a_table_in_use_is_partitioned_later(plain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are not made to wait for a long transaction, and what was interrupted can be repeated."""
-    monkeypatch.setattr(indexes, "_TRIES", 1)
+    monkeypatch.setattr(indexes, "LOCK_TRIES", 1)
     holder = await asyncpg.connect(plain)
     pool = await open_pool(plain, size=2, connect_timeout=60)
     using = holder.transaction()

@@ -48,7 +48,7 @@ def theirs(**changes: object) -> Trigger:
     facts = {
         "external_id": ID,
         "address": ADDRESS,
-        "user_data": '{"name":"Ada"}',
+        "user_data": '{"name":"Adelgunde"}',
         "event": f'{{"of":"{ID}"}}',
     }
     return a_trigger(**{**facts, **changes})
@@ -110,7 +110,7 @@ async def operation(pool: Pool, wanted: AdminFilter) -> uuid.UUID:
 
 @pytest.mark.usefixtures("endpoint")
 async def test_nothing_that_names_the_person_remains(pool: Pool) -> None:
-    texts = (ID, ADDRESS, "ada2@", "Ada", "another-id", "m-1")
+    texts = (ID, ADDRESS, "ada2@", "Adelgunde", "another-id", "m-1")
     await refuse(pool, theirs())
     claim = await claim_one(pool, theirs(address="ada2@person.example"))
     await PostgresQueue(pool).finish([ended(claim, DELIVERED)])

@@ -21,10 +21,18 @@ from tests.kit.outcomes import DEAD, DELIVERED, IN_DOUBT, LOST, RETRY, SUPPRESSE
 from tests.kit.store import PLACE, a_trigger, accept, ended, redrive, shares, writing
 
 CODE = "271828"
+ADDRESS = "only-here@retain.example"
+"""In no audit event of another test."""
 
 
 def secret(**changes: object) -> Trigger:
-    given = {"event": f'{{"code":"{CODE}"}}', "user_data": f'{{"pin":{CODE}}}', "retain": "none", **changes}
+    given = {
+        "address": ADDRESS,
+        "event": f'{{"code":"{CODE}"}}',
+        "user_data": f'{{"pin":{CODE}}}',
+        "retain": "none",
+        **changes,
+    }
     return a_trigger(**given)
 
 
@@ -36,7 +44,7 @@ async def rows_with_code(pool: Pool) -> set[str]:
     found = set()
     for (name,) in names:
         query = f"SELECT EXISTS (SELECT FROM {name} AS r WHERE r::text ~ $1)"  # noqa: S608 - of the catalog
-        if await pool.fetchval(query, f"{CODE}|someone@example"):
+        if await pool.fetchval(query, f"{CODE}|{ADDRESS}"):
             found.add(name)
     return found
 
@@ -135,7 +143,7 @@ async def test_an_export_has_no_secret_that_waits(pool: Pool) -> None:
     await accept(pool, secret())
     async with pool.acquire() as connection:
         [found] = await export_deliveries(connection, PersonFilter(1, "ext-1", ()), uuid.UUID(int=0), 10)
-    assert (found.address, found.event, found.user_data) == ("someone@example.com", "", "")
+    assert (found.address, found.event, found.user_data) == ("only-here@retain.example", "", "")
 
 
 async def test_secrets_of_every_channel_are_removed(pool: Pool) -> None:

@@ -5,13 +5,13 @@ Many independent callers behave like that. A closed loop would slow down with th
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import LabError
 from .load import BODY, PATH
+from .process import output_of
 from .report import percentile
 
 __all__ = ["Answers", "H2Load"]
@@ -82,21 +82,11 @@ class H2Load:
     async def _run(self, port: int, seconds: float, *options: str) -> Answers:
         log = self._folder / "answers.log"
         log.unlink(missing_ok=True)
-        process = await asyncio.create_subprocess_exec(
+        command = (
             *("h2load", f"--log-file={log}", "-d", str(self._body)),
             *(*self._headers, *options, f"http://127.0.0.1:{port}{PATH}"),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            async with asyncio.timeout(seconds + _GRACE_SECONDS):
-                _, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise LabError(f"h2load failed: {errors.decode(errors='replace').strip()[-300:]}")
+        await output_of("h2load", command, seconds + _GRACE_SECONDS)
         return _read(log.read_text())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import LabError
+from .process import output_of
 from .report import percentile
 
 __all__ = [
@@ -173,22 +174,12 @@ class _Wrk:
 
     async def run(self, port: int, seconds: float) -> Load:
         before = _children_cpu()
-        process = await asyncio.create_subprocess_exec(
+        command = (
             *(self._program, "--threads", "1", "--connections", str(self._connections)),
             *("--duration", f"{round(seconds)}s", "--script", str(self._script)),
             f"http://127.0.0.1:{port}{PATH}",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            async with asyncio.timeout(seconds + _GRACE_SECONDS):
-                output, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise LabError(f"wrk failed: {errors.decode(errors='replace').strip()[-300:]}")
+        output = await output_of("wrk", command, seconds + _GRACE_SECONDS)
         return Load(**json.loads(output.splitlines()[-1]), loader_cpu=_children_cpu() - before)
 
 

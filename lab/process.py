@@ -18,7 +18,7 @@ from gateway import launcher
 
 from .errors import LabError
 
-__all__ = ["Process", "free_port", "lab_process", "module_command", "module_env", "until"]
+__all__ = ["Process", "free_port", "lab_process", "module_command", "module_env", "output_of", "until"]
 
 _READY_SECONDS = 120.0
 """Longer than any start on a busy machine: it only ends runs that fail."""
@@ -202,6 +202,40 @@ def module_env() -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
     }
+
+
+async def output_of(
+    name: str, command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None
+) -> str:
+    """Run a program and return what it printed.
+
+    Args:
+        name: what messages call it.
+        command: the program and its arguments.
+        seconds: how long it may take; then it is killed.
+        env: the whole environment; this process's if None.
+
+    Raises:
+        LabError: it failed.
+        TimeoutError: it took too long.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=env,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise LabError(f"{name} failed: {errors.decode(errors='replace').strip()[-500:]}")
+    return output.decode()
 
 
 async def until(condition: Callable[[], bool], seconds: float, *, every: float = 0.002) -> bool:

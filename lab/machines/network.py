@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from ..errors import LabError
-from ..process import Process, module_command, module_env
+from ..process import Process, module_command, module_env, output_of
 
 __all__ = ["Network", "missing", "network", "own_namespace"]
 
@@ -31,6 +31,8 @@ _RUN = Path("/run/netns")
 _TUN = Path("/dev/net/tun")
 _BRIDGE, _OPERATOR, _RELAY = "lan", 1, 2
 _FIRST = 11
+_IP_SECONDS = 60.0
+"""Longer than any command takes on a busy machine."""
 _NOWHERE = "02:00:00:00:00:01"
 """A hardware address that no interface has."""
 _NEWNET = 0x40000000  # CLONE_NEWNET, clone(2)
@@ -187,14 +189,4 @@ async def _kill(name: str) -> None:
 
 
 async def _ip(*words: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        "ip",
-        *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    if process.returncode:
-        raise LabError(f"ip {' '.join(words)}: {errors.decode().strip()}")
-    return output.decode()
+    return await output_of(f"ip {' '.join(words)}", ("ip", *words), _IP_SECONDS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import LabError
+from ..process import output_of
 
 __all__ = ["BRING_BACK", "FAIL_OVER", "block", "run_block"]
 
@@ -39,20 +39,5 @@ async def run_block(section: str, launcher: Sequence[str], env: Mapping[str, str
     Raises:
         LabError: A command failed.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(*launcher, "sh", "-c", block(section)),
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(_SECONDS):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise LabError(f'"{section}" failed: {errors.decode(errors="replace").strip()[-500:]}')
-    return output.decode().strip()
+    command = (*launcher, "sh", "-c", block(section))
+    return (await output_of(f'"{section}"', command, _SECONDS, env=env)).strip()

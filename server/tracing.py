@@ -40,13 +40,14 @@ __all__ = [
     "context_of",
     "failed",
     "is_on",
+    "is_recorded",
+    "is_sampled",
     "may_record",
     "record",
     "set_tracer",
 ]
 
-_UNRECORDED = "-00"
-"""The flags of a caller that does not record its span."""
+_SAMPLED = 1  # https://www.w3.org/TR/trace-context/#sampled-flag
 Attributes = Mapping[str, str | int | bool]
 
 _tracer: Tracer | None = None
@@ -85,6 +86,16 @@ def is_on() -> bool:
     return _tracer is not None
 
 
+def is_sampled(traceparent: str) -> bool:
+    """Return whether the caller recorded its span, and so wants this trace; False if the context is empty."""
+    return bool(traceparent) and bool(int(traceparent[-2:], 16) & _SAMPLED)
+
+
+def is_recorded(traceparent: str) -> bool:
+    """Return whether spans of this trace are recorded here; False if the context is empty."""
+    return _tracer is not None and is_sampled(traceparent)
+
+
 def may_record(traceparent: str) -> bool:
     """Return whether a call may be recorded: the caller decides, or chance if there is no caller's context.
 
@@ -93,9 +104,9 @@ def may_record(traceparent: str) -> bool:
     Args:
         traceparent: The caller's trace context, or empty if it has none or a malformed one.
     """
-    if _tracer is None or traceparent.endswith(_UNRECORDED):
-        return False
-    return bool(traceparent) or _share >= 1 or random.random() < _share  # noqa: S311 - no secret
+    if traceparent:
+        return is_recorded(traceparent)
+    return _tracer is not None and (_share >= 1 or random.random() < _share)  # noqa: S311 - no secret
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from ..errors import (
     Overloaded,
     ScopeMissing,
 )
-from ..tracing import call_span, context_of, failed, may_record
+from ..tracing import call_span, context_of, failed, is_on, may_record
 from .access_log import RejectedKeys
 from .call import CALLER, CERTIFICATE, READ_HEADERS, TRACEPARENT, Call
 from .deadline import Deadline
@@ -164,7 +164,7 @@ class Guard(grpc.GenericRpcHandler):
         headers = read_headers(handler_call_details.invocation_metadata, self._read)
         if method.handler.response_streaming:
             return GuardedCall(method.handler, partial(self._serve_stream, method, headers))
-        recorded = may_record(trace_context(headers.get(TRACEPARENT, "")))
+        recorded = is_on() and may_record(trace_context(headers.get(TRACEPARENT, "")))
         serve = self._serve_recorded if recorded else self._serve
         return GuardedCall(method.handler, partial(serve, method, headers))
 

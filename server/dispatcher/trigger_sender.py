@@ -14,10 +14,10 @@ from ..domain.campaign import Campaign, RetryPolicy, providers_of
 from ..domain.clock import SYSTEM_CLOCK, Clock
 from ..domain.delivery import AttemptOutcome, Claim, Finished, Released
 from ..domain.delivery_errors import DeliveryError, ProviderError, Verdict
-from ..domain.trace import is_sampled, trace_id
+from ..domain.trace import trace_id
 from ..domain.trigger import Trigger
 from ..domain.window import next_opening, zone_of
-from ..tracing import AttemptSpan, child_span, context_of, is_on
+from ..tracing import AttemptSpan, child_span, context_of, is_recorded
 from . import metrics
 from .ports import Campaigns, DoubtPolicy, SendPlan, SendResult
 from .providers.base import Provider
@@ -93,7 +93,7 @@ class TriggerSender:
             wait=wait,
             address=trigger.address,
             campaign_version=campaign.revision if campaign and campaign.revision > 0 else None,
-            span=_span(claim) if is_on() and is_sampled(trigger.traceparent) else None,
+            span=_span(claim) if is_recorded(trigger.traceparent) else None,
         )
 
     def report(self, finished: Finished) -> None:

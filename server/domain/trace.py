@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_sampled", "trace_context", "trace_id"]
+__all__ = ["trace_context", "trace_id"]
 
 # version-traceid-parentid-flags, neither id all zeros (https://www.w3.org/TR/trace-context/#traceparent-header).
 # Versions after 00 may have more fields, which are dropped.
 _TRACEPARENT = re.compile(
     r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?"
 )
-
-_SAMPLED = 1  # https://www.w3.org/TR/trace-context/#sampled-flag
 
 
 def trace_context(header: str) -> str:
@@ -28,8 +26,3 @@ def trace_context(header: str) -> str:
 def trace_id(context: str) -> str | None:
     """Return the trace id, 32 hexadecimal digits, or None if the context is empty."""
     return context.split("-")[1] if context else None
-
-
-def is_sampled(context: str) -> bool:
-    """Return whether the caller recorded its span, and so wants this trace; False if the context is empty."""
-    return bool(context) and bool(int(context[-2:], 16) & _SAMPLED)

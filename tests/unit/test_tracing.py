@@ -12,7 +12,6 @@ from opentelemetry.trace import StatusCode
 
 from server import tracing
 from server.domain.delivery_errors import ProviderError, Verdict
-from server.domain.trace import is_sampled
 from server.process.sampler import FollowingSampler
 from tests.kit.dispatch import ADDRESS, MemoryQueue, ScriptedProvider, make_trigger, running
 
@@ -85,8 +84,8 @@ def test_the_callers_decision_is_honoured(
         with tracing.call_span("a.B/C", caller) as span:
             context = tracing.context_of(span)
     share = request.node.callspec.params["spans"]
-    recorded = is_sampled(caller) if caller else share == 1.0
-    assert bool(context) is is_sampled(context) is recorded
+    recorded = tracing.is_sampled(caller) if caller else share == 1.0
+    assert bool(context) is tracing.is_sampled(context) is recorded
     assert len(spans.get_finished_spans()) == recorded
 
 

@@ -11,9 +11,8 @@ from opentelemetry.trace import SpanKind, get_current_span
 
 from ...domain.delivery import AttemptOutcome, Finished, HttpReply, Released
 from ...domain.delivery_errors import Verdict
-from ...domain.trace import is_sampled
 from ...domain.webhook import POLICY, Target, WebhookClaim
-from ...tracing import AttemptSpan, annotate, context_of, is_on
+from ...tracing import AttemptSpan, annotate, context_of, is_recorded
 from .. import metrics
 from ..ports import SendPlan, SendResult
 from ..redact import scrub
@@ -48,7 +47,7 @@ class WebhookSender:
             send=lambda: self._send(claim, target, now),
             policy=POLICY,
             expires_at=claim.expires_at,
-            span=_span(claim) if is_on() and is_sampled(claim.traceparent) else None,
+            span=_span(claim) if is_recorded(claim.traceparent) else None,
         )
 
     def report(self, finished: Finished[WebhookClaim]) -> None:

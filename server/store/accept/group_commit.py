@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from ...domain.idempotency import IdempotencyKey
 from ...domain.placement import Placement, ValidTrigger
-from ...domain.trace import is_sampled
 from ...domain.trigger import Trigger
 from ...errors import Overloaded, StoreUnavailable
-from ...tracing import is_on, record
+from ...tracing import is_on, is_recorded, record
 from ..pool import Pool, reached
 from ..replication import confirm_replicated
 from . import metrics
@@ -214,7 +213,7 @@ def _record(calls: list[_Call], started_ns: int, triggers: int, *, error: str = 
     """
     for call in calls:
         first = call.entries[0].trigger
-        if is_sampled(first.traceparent):
+        if is_recorded(first.traceparent):
             attributes: dict[str, str | int | bool] = {
                 "db.system.name": "postgresql",
                 "db.operation.batch.size": triggers,

@@ -12,7 +12,7 @@ import msgspec
 
 from .errors import GatewaySettingsError
 
-__all__ = ["GatewaySettings", "Upstream"]
+__all__ = ["GatewaySettings", "Upstream", "is_address"]
 
 MAX_SOCKET_PATH = 107
 """Bytes that fit into `sockaddr_un.sun_path` before its final zero (unix(7))."""
@@ -22,6 +22,15 @@ MIN_CONCURRENT_PER_SERVER = 32
 UNIX = "unix:"
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +62,7 @@ class Upstream:
     @property
     def is_name(self) -> bool:
         """Whether the host must be resolved by DNS."""
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            return self.path is None
-        return False
+        return self.path is None and not is_address(self.host)
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

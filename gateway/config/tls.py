@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..settings import GatewaySettings
+from ..settings import GatewaySettings, is_address
 
 __all__ = [
     "SECRET_FILE",
     "PemContent",
     "listener_secrets",
+    "name_matcher",
     "transport_socket",
     "upstream_secrets",
     "upstream_socket",
@@ -76,9 +76,7 @@ def upstream_socket(settings: GatewaySettings) -> Config:
             "tls_certificate_sds_secret_configs": [_secret(TO_SERVERS_FILE)],
             "combined_validation_context": {
                 "default_validation_context": {
-                    "match_typed_subject_alt_names": [
-                        {"san_type": _kind(one), "matcher": {"exact": one}} for one in names
-                    ]
+                    "match_typed_subject_alt_names": [name_matcher(one) for one in names]
                 },
                 "validation_context_sds_secret_config": _secret(SERVERS_FILE),
             },
@@ -121,9 +119,6 @@ def _resource(name: str, **secret: Config) -> str:
     return json.dumps({"resources": [{"@type": f"{KINDS}.Secret", "name": name, **secret}]})
 
 
-def _kind(name: str) -> str:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return "DNS"
-    return "IP_ADDRESS"
+def name_matcher(host: str) -> Config:
+    """Return a matcher of certificates for a host, a name or an address."""
+    return {"san_type": "IP_ADDRESS" if is_address(host) else "DNS", "matcher": {"exact": host}}

@@ -7,12 +7,13 @@ and no address of a caller: they can contain whatever the caller wrote.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 import certifi
 
 from ..otlp import Otlp
+from ..settings import is_address
+from .tls import name_matcher
 
 __all__ = ["CLUSTER", "runtime", "tracing", "tracing_clusters"]
 
@@ -61,7 +62,7 @@ def tracing_clusters(otlp: Otlp | None) -> list[Config]:
     address = {"socket_address": {"address": otlp.host, "port_value": otlp.port}}
     cluster: Config = {
         "name": CLUSTER,
-        "type": "STATIC" if _is_address(otlp.host) else "LOGICAL_DNS",
+        "type": "STATIC" if is_address(otlp.host) else "LOGICAL_DNS",
         "dns_lookup_family": "ALL",  # `localhost` is often two addresses, of which one is listened on
         "connect_timeout": "1s",
         "wait_for_warm_on_init": False,  # a name that cannot be resolved must not delay the start
@@ -126,11 +127,10 @@ def _sampler(otlp: Otlp) -> Config:
 
 def _tls(otlp: Otlp) -> Config:
     """Return the TLS settings, with the checks of the collector's certificate that Envoy omits by default."""
-    kind = "IP_ADDRESS" if _is_address(otlp.host) else "DNS"
     common: Config = {
         "validation_context": {
             "trusted_ca": {"filename": otlp.certificate or certifi.where()},
-            "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": otlp.host}}],
+            "match_typed_subject_alt_names": [name_matcher(otlp.host)],
         }
     }
     if otlp.client_certificate:
@@ -139,7 +139,7 @@ def _tls(otlp: Otlp) -> Config:
             "private_key": {"filename": otlp.client_key},
         }
         common["tls_certificates"] = [pair]
-    name = {} if _is_address(otlp.host) else {"sni": otlp.host}
+    name = {} if is_address(otlp.host) else {"sni": otlp.host}
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
@@ -148,14 +148,6 @@ def _tls(otlp: Otlp) -> Config:
             **name,
         },
     }
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _literal(text: str) -> str:

@@ -216,13 +216,15 @@ class Primary:
         """Return the newest primary. A standby may have reported a newer timeline than an old one's."""
         for one in found:
             self._timelines.note(one.server.cluster, one.server.timeline)
+        newest = []
         for one in found:
             try:
                 self._timelines.require_newest(one.server.cluster, one.server.timeline, one.host)
             except Replaced as error:
                 errors.append(error)
                 self._unusable[one.host] = str(error)
-        newest = [one for one in found if self._timelines.is_newest(one.server.cluster, one.server.timeline)]
+            else:
+                newest.append(one)
         if not newest:
             raise _most_useful(errors)
         return max(newest, key=lambda one: one.server.timeline)

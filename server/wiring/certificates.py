@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,7 @@ def certificate_of_server(settings: ServerSettings) -> CertificateOfServer | Non
     if not settings.uses_tls:
         return None
     names = ("tls_certificate", "tls_key", "tls_client_ca")
-    return CertificateOfServer(_files("server", names, lambda name: getattr(settings, name)))
+    return CertificateOfServer(_files("server", settings, names))
 
 
 def certificate_for_servers(settings: PortalSettings) -> CertificateForServers | None:
@@ -123,15 +123,13 @@ def certificate_for_servers(settings: PortalSettings) -> CertificateForServers |
     if not settings.server_tls_ca:
         return None
     names = ("server_tls_certificate", "server_tls_key", "server_tls_ca")
-    return CertificateForServers(
-        _files("portal", names, lambda name: getattr(settings, name), is_client=True)
-    )
+    return CertificateForServers(_files("portal", settings, names, is_client=True))
 
 
 def _files(
-    section: str, names: tuple[str, str, str], value: Callable[[str], str], *, is_client: bool = False
+    section: str, settings: ServerSettings | PortalSettings, names: Sequence[str], *, is_client: bool = False
 ) -> gateway.PemFiles:
-    certificate, key, ca = (Path(value(name)).expanduser() for name in names)
+    certificate, key, ca = (Path(getattr(settings, name)).expanduser() for name in names)
     of_certificate, of_key, of_ca = (f"{section}.{name}" for name in names)
     return gateway.PemFiles((of_certificate, of_key, of_ca), certificate, key, ca, is_client=is_client)
 

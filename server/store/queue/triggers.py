@@ -139,7 +139,7 @@ class PostgresQueue(LeasedQueue[Claim]):
 
     async def _found(self, rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
         """Return the rows with claims, the oldest trigger first, and read triggers that are not recent."""
-        found = [row for row in rows if row["id"] is not None]
+        found = [*await super()._found(rows)]
         others = [row["claimed_id"] for row in rows if row["id"] is None and row["claimed_id"] is not None]
         if not others:
             return found
